@@ -1,0 +1,1 @@
+"""The words every other package speaks: NumPy and the standard library only."""

@@ -1,0 +1,192 @@
+"""What a part must do to fit; ``imagefinder.testing`` holds the suites that check it.
+
+Every implementation is safe to call from several threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.core.features import Features, FeatureSpec, RgbImage
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.records import (
+    Entry,
+    Failure,
+    GalleryBlock,
+    ImageRecord,
+    ImageStatus,
+    StoreInfo,
+)
+
+
+class Extractor(Protocol):
+    """Pictures in, features out."""
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The form of the features; known without loading anything."""
+        ...
+
+    def fingerprint(self) -> Fingerprint:
+        """What the features depend on.
+
+        Raises:
+            ModelMissingError: the weights are needed and not here.
+        """
+        ...
+
+    def extract(self, images: Sequence[RgbImage]) -> Features:
+        """Features of each picture, in order; the same alone as in any batch (networks: to 1e-4).
+
+        Args:
+            images: Each ``(height, width, 3)`` uint8 RGB with at least one pixel. May be empty.
+
+        Raises:
+            ModelMissingError: the weights are needed and not here. Nothing else answers instead.
+        """
+        ...
+
+
+class Matcher(Protocol):
+    """Features in, scores out. Higher is better."""
+
+    def score(self, query: Features, gallery: Features) -> NDArray[np.float64]:
+        """How well each gallery image agrees with the query.
+
+        Args:
+            query: A batch of one image.
+            gallery: A batch of B images of the same form.
+
+        Returns:
+            ``(B,)`` float64, finite.
+        """
+        ...
+
+    def matches(self, query: Features, candidate: Features) -> NDArray[np.int64]:
+        """Which descriptors agree: ``(M, 2)`` rows (query, candidate), sorted; ``(0, 2)`` for global features.
+
+        Both arguments are batches of one image.
+        """
+        ...
+
+
+class Store(Protocol):
+    """Keeps images and their features.
+
+    A ``put`` or ``delete`` that returned survives a killed process and a power loss (stores that promise
+    durability). A reader sees a whole image or none of it. Other processes' changes are seen without reopening.
+    """
+
+    def register(self, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
+        """Announce a method before its features are put; doing so again changes nothing.
+
+        Raises:
+            FingerprintMismatchError: the store holds features of that method made differently.
+        """
+        ...
+
+    def unregister(self, method: str) -> None:
+        """Forget a method and all its features; an unknown one is no error."""
+        ...
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Add images, or replace those whose ids are there. All of them are durable on return.
+
+        An entry replaces the whole image: features of methods it does not bring are gone. A past failure of
+        the id is forgotten.
+
+        Raises:
+            ValueError: features of a method that was not registered, or of another form.
+        """
+        ...
+
+    def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
+        """Add or replace the features of some methods of an image that is there.
+
+        Raises:
+            UnknownImageError: no such image.
+            ValueError: as ``put``.
+        """
+        ...
+
+    def touch(self, image_id: str, *, uri: str, stamp: str) -> None:
+        """Note that an image was found unchanged under a new stamp; an unknown id is no error."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Remove images and return how many were there; unknown ids are no error."""
+        ...
+
+    def get(self, image_id: str) -> ImageRecord:
+        """The record of an image.
+
+        Raises:
+            UnknownImageError: no such image.
+        """
+        ...
+
+    def thumbnail(self, image_id: str) -> bytes:
+        """Its JPEG thumbnail; empty if it has none.
+
+        Raises:
+            UnknownImageError: no such image.
+        """
+        ...
+
+    def features(self, image_id: str, method: str) -> Features:
+        """The features of one image (a batch of one).
+
+        Raises:
+            UnknownImageError: no such image.
+            MethodNotIndexedError: the image has none of that method.
+        """
+        ...
+
+    def status(self, ids: Sequence[str]) -> dict[str, ImageStatus]:
+        """What is there of these images; ids that are not there are left out."""
+        ...
+
+    def images(self, *, after: str = "", limit: int = 100, source: str | None = None) -> list[ImageRecord]:
+        """A page of records ordered by id (code points), beginning behind the id ``after``.
+
+        Args:
+            after: The last id of the page before; empty for the first page.
+            limit: At most so many.
+            source: Only images added through this source.
+        """
+        ...
+
+    def scan(self, method: str) -> Iterator[GalleryBlock]:
+        """All images that have features of a method, in blocks of bounded size, each image once.
+
+        The order is the store's own. Images put or deleted meanwhile may be seen or not; each one seen is whole.
+
+        Raises:
+            MethodNotIndexedError: the method was never registered.
+            CollectionCorruptError: features do not have their checksum.
+        """
+        ...
+
+    def record_failures(self, failures: Sequence[Failure]) -> None:
+        """Note images that could not be indexed; the same id again counts one more attempt."""
+        ...
+
+    def failures(self) -> list[Failure]:
+        """What could not be indexed, ordered by id."""
+        ...
+
+    def forget_failures(self, ids: Sequence[str]) -> None:
+        """Drop such notes; unknown ids are no error."""
+        ...
+
+    def info(self) -> StoreInfo:
+        """Counts, bytes and methods."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files; calling it again does nothing."""
+        ...

@@ -1,0 +1,223 @@
+"""Every error imagefinder raises on purpose, in one tree.
+
+::
+
+    ImagefinderError
+    ├── InputError                  what was handed in cannot be used
+    │   ├── ImageError              ... because of the picture
+    │   │   ├── EmptyImageError         no bytes, or no pixels
+    │   │   ├── NotAnImageError         no known picture format
+    │   │   ├── DamagedImageError       cut short or corrupt
+    │   │   └── ImageTooLargeError      over a limit on bytes or pixels
+    │   ├── SourceError             a file, folder, archive or list that cannot be read
+    │   ├── FetchError              a URL that gave no picture
+    │   ├── SettingsError           a setting with an impossible value
+    │   ├── UnknownMethodError
+    │   └── UnknownImageError
+    ├── ModelError                  a network method cannot run
+    │   ├── ModelMissingError           its weights are not on this machine
+    │   ├── HubUnreachableError         ... and could not be downloaded
+    │   └── ModelCorruptError           its weights are not the published ones
+    └── StoreError                  a collection cannot be used
+        ├── CollectionNotFoundError
+        ├── CollectionFormatError       not a collection, or one of a newer format
+        ├── CollectionCorruptError      damaged data
+        ├── FingerprintMismatchError    features made by other parameters or weights
+        └── MethodNotIndexedError       the collection holds no features of this method
+
+An error carries a stable ``code``, whether trying again may help (``retryable``), and a ``hint``: the next
+step for the person who reads it. Only the command line prints and exits; only the server maps to HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class ImagefinderError(Exception):
+    """Root of the tree.
+
+    Attributes:
+        code: Stable machine-readable name of the kind of error.
+        retryable: Whether the same call may succeed later.
+        message: One sentence: what happened, and to which file, id or method.
+        hint: What to do next; may be empty.
+    """
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(ImagefinderError):
+    """What was handed in cannot be used."""
+
+    code = "invalid_input"
+
+
+class ImageError(InputError):
+    """A picture cannot be used."""
+
+    code = "invalid_image"
+
+
+class EmptyImageError(ImageError):
+    """No bytes, or a picture without pixels."""
+
+    code = "empty_image"
+
+
+class NotAnImageError(ImageError):
+    """The bytes are of no known picture format."""
+
+    code = "not_an_image"
+
+
+class DamagedImageError(ImageError):
+    """The picture is cut short or corrupt."""
+
+    code = "damaged_image"
+
+
+class ImageTooLargeError(ImageError):
+    """The picture is over a limit.
+
+    Attributes:
+        limit: The limit that was passed.
+        unit: ``bytes`` or ``pixels``.
+    """
+
+    code = "image_too_large"
+
+    def __init__(self, message: str, *, limit: int, unit: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
+        self.unit = unit
+
+
+class SourceError(InputError):
+    """A file, folder, archive or list cannot be read."""
+
+    code = "invalid_source"
+
+
+class FetchError(InputError):
+    """A URL gave no picture."""
+
+    code = "fetch_failed"
+
+
+class SettingsError(InputError):
+    """A setting has an impossible value or an unknown name."""
+
+    code = "invalid_setting"
+
+
+class UnknownMethodError(InputError):
+    """No method of that name is installed.
+
+    Attributes:
+        name: The name that was asked for.
+        known: The names that exist, sorted.
+    """
+
+    code = "unknown_method"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = tuple(sorted(known))
+        super().__init__(f"unknown method {name!r}", hint=f"known methods: {', '.join(self.known)}")
+
+
+class UnknownImageError(InputError):
+    """The collection holds no image of that id."""
+
+    code = "unknown_image"
+
+    def __init__(self, image_id: str) -> None:
+        self.image_id = image_id
+        super().__init__(f"no image with id {image_id!r} in this collection")
+
+
+class ModelError(ImagefinderError):
+    """A network method cannot run."""
+
+    code = "model_error"
+
+
+class ModelMissingError(ModelError):
+    """The weights of a model are not on this machine."""
+
+    code = "model_missing"
+    retryable = True
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        super().__init__(
+            f"the weights of {model} are not on this machine",
+            hint=f"download them with: imagefinder models pull {model}  (without internet: "
+            "imagefinder models export on a machine that has them, imagefinder models import here)",
+        )
+
+
+class HubUnreachableError(ModelError):
+    """The weights of a model could not be downloaded."""
+
+    code = "hub_unreachable"
+    retryable = True
+
+
+class ModelCorruptError(ModelError):
+    """The weights of a model are not the published ones."""
+
+    code = "model_corrupt"
+
+
+class StoreError(ImagefinderError):
+    """A collection cannot be used."""
+
+    code = "store_error"
+
+
+class CollectionNotFoundError(StoreError):
+    """There is no collection at that place."""
+
+    code = "collection_not_found"
+
+
+class CollectionFormatError(StoreError):
+    """The folder is no collection, or was written by a newer version."""
+
+    code = "collection_format"
+
+
+class CollectionCorruptError(StoreError):
+    """Stored data do not have the checksum they were written with."""
+
+    code = "collection_corrupt"
+
+
+class FingerprintMismatchError(StoreError):
+    """Stored features were made by other parameters, weights or code than the present ones."""
+
+    code = "fingerprint_mismatch"
+
+
+class MethodNotIndexedError(StoreError):
+    """The collection holds no features of this method."""
+
+    code = "method_not_indexed"
+
+    def __init__(self, method: str, indexed: Iterable[str]) -> None:
+        self.method = method
+        self.indexed = tuple(sorted(indexed))
+        has = f"it has: {', '.join(self.indexed)}" if self.indexed else "it is empty"
+        super().__init__(
+            f"this collection holds no {method} features ({has})",
+            hint=f"extract them with: imagefinder add --method {method} SOURCE",
+        )

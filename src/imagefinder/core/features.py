@@ -1,0 +1,145 @@
+"""What extractors give, stores keep and matchers compare: arrays for a batch of images.
+
+Letters used in shapes: ``B`` images, ``D`` dimensions, ``N`` descriptors of all images together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+RgbImage: TypeAlias = NDArray[np.uint8]
+"""A picture: ``(height, width, 3)`` uint8, RGB, upright."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """The form of a method's features.
+
+    Attributes:
+        kind: ``global`` (one vector per image) or ``local`` (many descriptors per image).
+        dim: Length of a vector or descriptor.
+        dtype: Type of its numbers.
+    """
+
+    kind: Literal["global", "local"]
+    dim: int
+    dtype: Literal["float32", "uint8"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GlobalFeatures:
+    """One vector per image.
+
+    Attributes:
+        vectors: ``(B, D)`` float32, C-contiguous.
+    """
+
+    vectors: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or self.vectors.dtype != np.float32:
+            raise ValueError(f"vectors must be (B, D) float32, not {self.vectors.shape} {self.vectors.dtype}")
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def image(self, index: int) -> GlobalFeatures:
+        """The features of one image, as a batch of one (a view)."""
+        return GlobalFeatures(self.vectors[index : index + 1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the arrays take."""
+        return self.vectors.nbytes
+
+    def spec(self) -> FeatureSpec:
+        """The form of these features."""
+        return FeatureSpec("global", self.vectors.shape[1], "float32")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalFeatures:
+    """Many descriptors per image; an image may have none.
+
+    Attributes:
+        descriptors: ``(N, D)`` uint8 or float32, C-contiguous; image ``i`` owns the rows
+            ``offsets[i]:offsets[i + 1]``.
+        keypoints: ``(N, 4)`` float32: x, y, size in pixels of the upright picture, angle in degrees
+            (-1 where the method knows none).
+        offsets: ``(B + 1,)`` int64, starts with 0, never falls, ends with N.
+    """
+
+    descriptors: NDArray[np.uint8] | NDArray[np.float32]
+    keypoints: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        d, k, o = self.descriptors, self.keypoints, self.offsets
+        if d.ndim != 2 or d.dtype not in (np.uint8, np.float32):
+            raise ValueError(f"descriptors must be (N, D) uint8 or float32, not {d.shape} {d.dtype}")
+        if k.shape != (len(d), 4) or k.dtype != np.float32:
+            raise ValueError(f"keypoints must be ({len(d)}, 4) float32, not {k.shape} {k.dtype}")
+        if o.ndim != 1 or o.dtype != np.int64 or len(o) < 1 or o[0] != 0 or o[-1] != len(d):
+            raise ValueError(f"offsets must be (B + 1,) int64 from 0 to {len(d)}, not {o.shape} {o.dtype}")
+        if np.any(np.diff(o) < 0):
+            raise ValueError("offsets must not fall")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def image(self, index: int) -> LocalFeatures:
+        """The features of one image, as a batch of one (a view)."""
+        a, b = int(self.offsets[index]), int(self.offsets[index + 1])
+        return LocalFeatures(self.descriptors[a:b], self.keypoints[a:b], np.array([0, b - a], dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the arrays take."""
+        return self.descriptors.nbytes + self.keypoints.nbytes + self.offsets.nbytes
+
+    def spec(self) -> FeatureSpec:
+        """The form of these features."""
+        dtype: Literal["uint8", "float32"] = "uint8" if self.descriptors.dtype == np.uint8 else "float32"
+        return FeatureSpec("local", self.descriptors.shape[1], dtype)
+
+
+Features: TypeAlias = GlobalFeatures | LocalFeatures
+
+
+def empty(spec: FeatureSpec) -> Features:
+    """Features of no image at all, in the given form."""
+    if spec.kind == "global":
+        return GlobalFeatures(np.empty((0, spec.dim), dtype=np.float32))
+    return LocalFeatures(
+        np.empty((0, spec.dim), dtype=spec.dtype),
+        np.empty((0, 4), dtype=np.float32),
+        np.zeros(1, dtype=np.int64),
+    )
+
+
+def concatenate(spec: FeatureSpec, parts: Sequence[Features]) -> Features:
+    """Join batches of the form ``spec`` in order; no parts give a batch of no images.
+
+    Raises:
+        ValueError: a part is of another form.
+    """
+    for part in parts:
+        if part.spec() != spec:
+            raise ValueError(f"cannot join {part.spec()} into {spec}")
+    if not parts:
+        return empty(spec)
+    if len(parts) == 1:
+        return parts[0]
+    if spec.kind == "global":
+        return GlobalFeatures(np.concatenate([p.vectors for p in parts if isinstance(p, GlobalFeatures)]))
+    local = [p for p in parts if isinstance(p, LocalFeatures)]
+    counts = np.concatenate([np.diff(p.offsets) for p in local])
+    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    descriptors: Any = np.concatenate([p.descriptors for p in local])
+    return LocalFeatures(descriptors, np.concatenate([p.keypoints for p in local]), offsets)

@@ -1,0 +1,147 @@
+"""What a store keeps about an image beside its features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from imagefinder.core.features import Features, FeatureSpec
+from imagefinder.core.fingerprint import Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of a collection.
+
+    Attributes:
+        id: The user's name for it; opaque.
+        uri: Where it came from: ``file:``, ``http:``, ``https:`` or ``archive:`` URI; empty if unknown.
+        sha256: Of the encoded bytes, hexadecimal.
+        size_bytes: Length of the encoded bytes.
+        width: Pixels, upright.
+        height: Pixels, upright.
+        format: Encoded format, for example ``JPEG``.
+        source: The folder, archive or list it was added through (a URI); empty if none. Pruning looks at this.
+        stamp: Changes when the source says that the bytes may have changed (size and time of a file).
+        metadata: The user's own JSON object.
+        added_at: Seconds since 1970 when it was put; a store sets it.
+    """
+
+    id: str
+    uri: str
+    sha256: str
+    size_bytes: int
+    width: int
+    height: int
+    format: str
+    source: str = ""
+    stamp: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    added_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An image with all that is put together with it.
+
+    Attributes:
+        image: Its record.
+        features: Method name -> features of exactly this one image (a batch of one).
+        thumbnail: Encoded JPEG, at most 256 pixels a side; empty if there is none.
+    """
+
+    image: ImageRecord
+    features: Mapping[str, Features]
+    thumbnail: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStatus:
+    """What a store already has of an image: enough to decide whether to read it again.
+
+    Attributes:
+        sha256: Of the bytes that were indexed.
+        stamp: See ``ImageRecord``.
+        uri: See ``ImageRecord``.
+        methods: The methods whose features are there.
+    """
+
+    sha256: str
+    stamp: str
+    uri: str
+    methods: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that could not be indexed.
+
+    Attributes:
+        id: The id it would have had.
+        uri: Where it would have come from.
+        code: ``code`` of the error.
+        message: Its sentence.
+        attempts: How often it was tried; a store counts.
+        at: Seconds since 1970 of the last try; a store sets it.
+        source: See ``ImageRecord``.
+    """
+
+    id: str
+    uri: str
+    code: str
+    message: str
+    attempts: int = 1
+    at: float = 0.0
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryBlock:
+    """Some images of a collection with their features of one method.
+
+    Attributes:
+        ids: One per image.
+        features: A batch of ``len(ids)`` images.
+    """
+
+    ids: tuple[str, ...]
+    features: Features
+
+
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """A method as a collection holds it.
+
+    Attributes:
+        fingerprint: What made the features.
+        spec: Their form.
+        images: How many images have them.
+        bytes: Bytes of features stored.
+    """
+
+    fingerprint: Fingerprint
+    spec: FeatureSpec
+    images: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """The state of a collection.
+
+    Attributes:
+        location: Where it lies, for people.
+        format_version: Of the files.
+        images: How many images.
+        failures: How many images could not be indexed.
+        methods: Name -> what is held.
+        bytes_on_disk: All files together; 0 for a store in memory.
+    """
+
+    location: str
+    format_version: int
+    images: int
+    failures: int
+    methods: Mapping[str, MethodInfo]
+    bytes_on_disk: int
