@@ -1,0 +1,1 @@
+"""From bytes or a URL to an upright RGB array."""
