@@ -11,6 +11,7 @@
     │   │   └── ImageTooLargeError      over a limit on bytes or pixels
     │   ├── SourceError             a file, folder, archive or list that cannot be read
     │   ├── FetchError              a URL that gave no picture
+    │   │   └── TemporaryFetchError     ... but may give one later
     │   ├── SettingsError           a setting with an impossible value
     │   ├── UnknownMethodError
     │   └── UnknownImageError
@@ -110,6 +111,21 @@ class FetchError(InputError):
     """A URL gave no picture."""
 
     code = "fetch_failed"
+
+
+class TemporaryFetchError(FetchError):
+    """A URL gave no picture for a reason that passes: no connection, a server in trouble, too many requests.
+
+    Attributes:
+        retry_after: Seconds the server asked to wait; 0 if it did not say.
+    """
+
+    code = "fetch_failed_for_now"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float = 0.0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
 
 
 class SettingsError(InputError):

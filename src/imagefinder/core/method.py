@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from imagefinder.core.contracts import Extractor, Matcher
+from imagefinder.core.features import FeatureSpec
+from imagefinder.core.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,12 +16,52 @@ class Method:
 
     Attributes:
         name: What users call it, for example ``sift``.
+        summary: One line for people: what it finds.
+        score: What its score is, for people: ``matches`` (a count) or ``cosine``.
         extractor: Makes features from pictures.
         matcher: Compares features.
-        summary: One line for people: what it is good at.
     """
 
     name: str
+    summary: str
+    score: str
     extractor: Extractor
     matcher: Matcher
+
+
+@dataclass(frozen=True, slots=True)
+class MethodState:
+    """Whether a method can run on this machine.
+
+    Attributes:
+        name: Of the method.
+        summary: One line for people.
+        score: What its score is: ``matches`` or ``cosine``.
+        spec: Form of its features.
+        ready: Whether pictures can be given to it now.
+        reason: Why not; empty when ready.
+        hint: What to do about it; empty when ready.
+        fingerprint: What made its features; ``None`` while that is not known.
+    """
+
+    name: str
     summary: str
+    score: str
+    spec: FeatureSpec
+    ready: bool
+    reason: str
+    hint: str
+    fingerprint: Fingerprint | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "score": self.score,
+            "features": {"kind": self.spec.kind, "dim": self.spec.dim, "dtype": self.spec.dtype},
+            "ready": self.ready,
+            "reason": self.reason,
+            "hint": self.hint,
+            "fingerprint": self.fingerprint.digest if self.fingerprint else None,
+        }

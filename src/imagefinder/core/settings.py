@@ -42,6 +42,9 @@ class Settings:
     collection: Path = _setting(
         lambda: _data_home() / "imagefinder" / "default", "folder of the collection that is used"
     )
+    models: Path = _setting(
+        lambda: _data_home() / "imagefinder" / "models", "folder of imported model weights and their records"
+    )
     store: str = _setting("embedded", "kind of store: embedded (on disk) or memory")
     threads: int = _setting(_cores, "threads for decoding, extraction and networks", minimum=1)
     batch_size: int = _setting(16, "pictures extracted together while indexing", minimum=1)
@@ -58,7 +61,7 @@ class Settings:
         minimum=0,
     )
     sift_max_keypoints: int = _setting(
-        4000, "strongest keypoints kept for sift; 0 = all (part of the fingerprint)", minimum=0
+        10_000, "strongest keypoints kept for sift; 0 = all (part of the fingerprint)", minimum=0
     )
     fetch_timeout: float = _setting(20.0, "seconds a download may stand still", minimum=0.1)
     fetch_retries: int = _setting(2, "further tries of a download that failed in passing", minimum=0)

@@ -1,0 +1,53 @@
+# Everything is one word; continuous integration calls the same words.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test parity lint format bench lock clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PARITY := .venv-parity
+
+help:  ## Show these words
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## Make the virtual environment .venv with everything in it
+
+$(READY): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imagefinder needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+demo: setup  ## Index the example pictures, ask for some, show the answers
+	$(BIN)/imagefinder demo
+
+serve: setup  ## Start the REST service on port 5000 (COLLECTION=folder)
+	$(BIN)/imagefinder serve $(if $(COLLECTION),--collection "$(COLLECTION)")
+
+test: setup  ## Run all tests
+	$(BIN)/python -m pytest -n auto
+
+lint: setup  ## Style, types, import rule, container file
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+format: setup  ## Let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup  ## Measure; results go to benchmarks/results
+	$(BIN)/python -m benchmarks
+
+lock: setup  ## Pin all requirements again
+	for set in runtime:'' dev:'--group dev'; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-header pyproject.toml $${set#*:} -o requirements/$${set%%:*}.txt; done
+
+clean:  ## Remove what the other words made
+	rm -rf $(VENV) $(PARITY) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,331 @@
+"""A collection: the one object most users of the library need."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+from imagefinder.core.contracts import Store
+from imagefinder.core.errors import (
+    EmptyImageError,
+    InputError,
+    ModelError,
+    NotAnImageError,
+    SourceError,
+    UnknownMethodError,
+)
+from imagefinder.core.features import RgbImage
+from imagefinder.core.method import Method, MethodState
+from imagefinder.core.records import Entry, Failure, ImageRecord, StoreInfo
+from imagefinder.core.results import Comparison, SearchResult
+from imagefinder.core.settings import Settings
+from imagefinder.images.decode import decode
+from imagefinder.images.resize import thumbnail
+from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.search import engine
+
+Picture: TypeAlias = str | os.PathLike[str] | bytes | RgbImage
+"""A picture to ask with: a path, an ``http(s)`` URL, encoded bytes, or ``(H, W, 3)`` uint8 RGB."""
+
+
+class Collection:
+    """Images with their features, and the questions one can ask of them.
+
+    ``imagefinder.open`` makes one. It may be used from several threads; close it when done, or use it as a
+    context manager.
+
+    Attributes:
+        settings: Limits and sizes it works with.
+        store: Where images and features are kept.
+    """
+
+    def __init__(
+        self, store: Store, load_method: Callable[[str], Method], names: Sequence[str], settings: Settings
+    ) -> None:
+        """Join ready parts.
+
+        Args:
+            store: Where images and features are kept.
+            load_method: Gives the method of a name; raises ``UnknownMethodError``.
+            names: Of all methods installed.
+            settings: Limits and sizes.
+        """
+        self.settings = settings
+        self.store = store
+        self._load_method = load_method
+        self._names = tuple(sorted(names))
+        self._loaded: dict[str, Method] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of files; calling it again does nothing."""
+        self.store.close()
+
+    # -- changing ------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        *sources: str | os.PathLike[str],
+        methods: Sequence[str] | None = None,
+        prune: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> AddReport:
+        """Index pictures; those that are there already, unchanged, are passed over quickly.
+
+        Args:
+            sources: Files, folders (recursive), archives (zip, tar), ``.csv`` or ``.jsonl`` lists with ``url``
+                and ``id``, or URLs.
+            methods: Names of the methods to extract features for; by default those the collection has, or,
+                for an empty one, every method that is ready on this machine.
+            prune: Remove images that came through one of the sources and are no longer in it.
+            progress: Called several times a second.
+            stop: Set it to end the run after the pictures at hand; the next run continues.
+
+        Returns:
+            What was done, with every picture that failed and why. A bad picture never ends the run.
+
+        Raises:
+            SourceError: a source does not exist or cannot be read.
+            UnknownMethodError: no such method.
+            ModelMissingError: the weights of a method that was asked for are not here.
+            FingerprintMismatchError: the collection's features were made differently.
+        """
+        from imagefinder.indexing import discover, pipeline  # noqa: PLC0415 - searching needs neither
+
+        return pipeline.index(
+            self.store,
+            self._methods_to_index(methods),
+            discover.discover(sources),
+            settings=self.settings,
+            prune_sources=discover.source_uris(sources) if prune else (),
+            progress=progress,
+            stop=stop,
+        )
+
+    def put(
+        self, image_id: str, data: bytes, *, metadata: Mapping[str, Any] | None = None, uri: str = ""
+    ) -> ImageRecord:
+        """Index one picture under an id of your choice, or replace the one of that id.
+
+        It is durable on return, with the features of every method the collection has (for an empty
+        collection: of every method that is ready).
+
+        Args:
+            image_id: The id; any text that is not empty.
+            data: The encoded picture.
+            metadata: Your own JSON object to keep with it.
+            uri: Where it came from, if you want that kept.
+
+        Raises:
+            ImageError: the picture cannot be used; nothing was changed.
+            InputError: an unusable id or metadata.
+            FingerprintMismatchError: the collection's features were made differently.
+        """
+        methods = self._methods_to_index(None)
+        limits = self.settings
+        picture = decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels)
+        record = ImageRecord(
+            id=image_id,
+            uri=uri,
+            sha256=hashlib.sha256(data).hexdigest(),
+            size_bytes=len(data),
+            width=picture.width,
+            height=picture.height,
+            format=picture.format,
+            metadata=metadata or {},
+        )
+        features = {}
+        for method in methods:
+            self.store.register(method.extractor.fingerprint(), method.extractor.spec)
+            features[method.name] = method.extractor.extract([picture.rgb])
+        self.store.put([Entry(record, features, thumbnail(picture.rgb))])
+        return self.store.get(image_id)
+
+    def remove(self, ids: str | Sequence[str]) -> int:
+        """Remove images; returns how many of the ids were there."""
+        return self.store.delete([ids] if isinstance(ids, str) else list(ids))
+
+    # -- asking --------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: Picture | None = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the word users know
+        method: str = "sift",
+        k: int = 3,
+    ) -> SearchResult:
+        """The ``k`` images most similar to a picture, every image scored.
+
+        Args:
+            query: The picture to ask with.
+            id: Instead: the id of an image of this collection; it is left out of the answer.
+            method: Name of the method that compares.
+            k: How many hits at most.
+
+        Raises:
+            InputError: neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot be used.
+            UnknownMethodError: no such method.
+            UnknownImageError: no image of that id.
+            MethodNotIndexedError: there are images, but none has features of this method.
+            FingerprintMismatchError: the stored features were made differently.
+            ModelMissingError: the method's weights are not on this machine.
+        """
+        if (query is None) == (id is None):
+            raise InputError("give exactly one of a query picture and an id")
+        watch = engine.Stopwatch()
+        chosen = self.method(method)
+        asked = id if id is not None else self._pixels(query)
+        watch.lap("decode")
+        return engine.search(self.store, chosen, asked, k=k, watch=watch)
+
+    def compare(self, a: Picture, b: Picture, *, method: str = "sift") -> Comparison:
+        """Score two pictures against each other; nothing is stored.
+
+        Raises:
+            InputError: a picture that cannot be used.
+            UnknownMethodError: no such method.
+            ModelMissingError: the method's weights are not on this machine.
+        """
+        watch = engine.Stopwatch()
+        chosen = self.method(method)
+        pictures = self._pixels(a), self._pixels(b)
+        watch.lap("decode")
+        return engine.compare(chosen, *pictures, watch=watch)
+
+    def get(self, image_id: str) -> ImageRecord:
+        """The record of an image.
+
+        Raises:
+            UnknownImageError: no image of that id.
+        """
+        return self.store.get(image_id)
+
+    def thumbnail(self, image_id: str) -> bytes:
+        """JPEG of at most 256 pixels a side; empty if there is none.
+
+        Raises:
+            UnknownImageError: no image of that id.
+        """
+        return self.store.thumbnail(image_id)
+
+    def images(self, *, after: str = "", limit: int = 100) -> list[ImageRecord]:
+        """A page of records ordered by id, beginning behind the id ``after``."""
+        return self.store.images(after=after, limit=limit)
+
+    def failures(self) -> list[Failure]:
+        """The pictures that could not be indexed, and why."""
+        return self.store.failures()
+
+    def info(self) -> StoreInfo:
+        """Counts, methods and bytes."""
+        return self.store.info()
+
+    # -- methods -------------------------------------------------------------------------------------------
+
+    def method(self, name: str) -> Method:
+        """The method of a name, made once.
+
+        Raises:
+            UnknownMethodError: no such method.
+        """
+        if name not in self._names:
+            raise UnknownMethodError(name, self._names)
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = self._load_method(name)
+            return self._loaded[name]
+
+    def methods(self) -> list[MethodState]:
+        """Every installed method, and whether it can run here, in order of name."""
+        return [_state(self.method(name)) for name in self._names]
+
+    def warm(self, method: str) -> None:
+        """Load what a search by this method needs (model, stored features), so that the first one is quick.
+
+        Raises:
+            UnknownMethodError: no such method.
+            ModelMissingError: the method's weights are not on this machine.
+        """
+        chosen = self.method(method)
+        chosen.extractor.extract([np.zeros((64, 64, 3), dtype=np.uint8)])
+        if method in self.store.info().methods:
+            for _ in self.store.scan(method):
+                pass
+
+    def _methods_to_index(self, names: Sequence[str] | None) -> list[Method]:
+        if not names:
+            names = sorted(self.store.info().methods)
+        if names:
+            return [self.method(name) for name in dict.fromkeys(names)]
+        ready = [self.method(state.name) for state in self.methods() if state.ready]
+        if not ready:
+            raise ModelError("no method is ready on this machine", hint="see: imagefinder methods")
+        return ready
+
+    def _pixels(self, picture: Picture | None) -> RgbImage:
+        if isinstance(picture, np.ndarray):
+            if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+                raise NotAnImageError(
+                    f"an array must be (height, width, 3) uint8 RGB, not {picture.shape} {picture.dtype}"
+                )
+            if picture.size == 0:
+                raise EmptyImageError(f"the picture has no pixels ({picture.shape[1]} x {picture.shape[0]})")
+            return np.ascontiguousarray(picture)
+        data = picture if isinstance(picture, bytes) else self._bytes(picture)
+        limits = self.settings
+        return decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb
+
+    def _bytes(self, picture: str | os.PathLike[str] | None) -> bytes:
+        if isinstance(picture, str) and picture.lower().startswith(("http://", "https://")):
+            from imagefinder.images.fetch import fetch  # noqa: PLC0415 - only URLs need an HTTP client
+
+            return fetch(
+                picture,
+                timeout=self.settings.fetch_timeout,
+                max_bytes=self.settings.max_image_bytes,
+                retries=self.settings.fetch_retries,
+            )
+        if not isinstance(picture, str | os.PathLike):
+            raise NotAnImageError(f"a picture is a path, a URL, bytes or an array, not {type(picture).__name__}")
+        try:
+            with Path(picture).open("rb") as file:
+                # One byte over the limit is enough for the decoder to refuse it by name.
+                return file.read(self.settings.max_image_bytes + 1)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise SourceError(f"cannot read the picture {os.fspath(picture)!r}: {reason}") from error
+
+
+def _state(method: Method) -> MethodState:
+    fingerprint, reason, hint = None, "", ""
+    try:
+        fingerprint = method.extractor.fingerprint()
+    except ModelError as error:
+        reason, hint = error.message, error.hint
+    return MethodState(
+        name=method.name,
+        summary=method.summary,
+        score=method.score,
+        spec=method.extractor.spec,
+        ready=fingerprint is not None,
+        reason=reason,
+        hint=hint,
+        fingerprint=fingerprint,
+    )

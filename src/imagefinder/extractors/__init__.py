@@ -1,0 +1,1 @@
+"""Extractors: pictures in, features out."""

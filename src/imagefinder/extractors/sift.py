@@ -1,0 +1,73 @@
+"""SIFT local features by OpenCV.
+
+Source: D. Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 60(2), 2004, as
+implemented in OpenCV with its default parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.core.features import FeatureSpec, LocalFeatures, RgbImage, concatenate
+from imagefinder.core.fingerprint import Fingerprint
+
+
+class SiftExtractor:
+    """SIFT descriptors as ``uint8``: OpenCV's are integers from 0 to 255, so nothing is lost."""
+
+    spec = FeatureSpec("local", 128, "uint8")
+
+    def __init__(self, *, max_side: int, max_keypoints: int, threads: int) -> None:
+        """Only stores.
+
+        Args:
+            max_side: A picture whose longer side is larger is reduced to it first; 0 = never.
+            max_keypoints: So many of the strongest keypoints are kept; 0 = all.
+            threads: Pictures worked on at once.
+        """
+        self._max_side = max_side
+        self._max_keypoints = max_keypoints
+        self._threads = threads
+
+    def fingerprint(self) -> Fingerprint:
+        """See ``core.contracts.Extractor``."""
+        return Fingerprint("sift", 1, {"max_keypoints": self._max_keypoints, "max_side": self._max_side})
+
+    def extract(self, images: Sequence[RgbImage]) -> LocalFeatures:
+        """See ``core.contracts.Extractor``. A picture without keypoints has no descriptors."""
+        if len(images) > 1 and self._threads > 1:
+            with ThreadPoolExecutor(min(self._threads, len(images))) as pool:
+                parts = list(pool.map(self._one, images))
+        else:
+            parts = [self._one(image) for image in images]
+        joined = concatenate(self.spec, parts)
+        assert isinstance(joined, LocalFeatures)  # noqa: S101 - narrows the type; the spec says local
+        return joined
+
+    def _one(self, image: RgbImage) -> LocalFeatures:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        height, width = grey.shape
+        scale = self._max_side / max(height, width)
+        if 0 < scale < 1:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        keypoints, descriptors = cv2.SIFT.create(nfeatures=self._max_keypoints).detectAndCompute(grey, None)
+        rows = np.array([(*k.pt, k.size, k.angle) for k in keypoints], dtype=np.float32).reshape(-1, 4)
+        # Back to pixels of the whole picture: the reduced pixel centre x lies at (x + 0.5) * f - 0.5.
+        fx, fy = width / grey.shape[1], height / grey.shape[0]
+        if (fx, fy) != (1.0, 1.0):
+            rows[:, 0] = (rows[:, 0] + 0.5) * fx - 0.5
+            rows[:, 1] = (rows[:, 1] + 0.5) * fy - 0.5
+            rows[:, 2] *= (fx * fy) ** 0.5
+        return LocalFeatures(_to_uint8(descriptors), rows, np.array([0, len(rows)], dtype=np.int64))
+
+
+def _to_uint8(descriptors: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+    if descriptors is None:
+        return np.empty((0, 128), dtype=np.uint8)
+    return np.ascontiguousarray(descriptors.astype(np.uint8))

@@ -1,0 +1,1 @@
+"""From sources (folders, archives, lists, URLs) to entries in a store."""

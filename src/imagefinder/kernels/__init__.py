@@ -1,0 +1,1 @@
+"""The arithmetic: arrays in, arrays out; no ids, no stores, no settings."""

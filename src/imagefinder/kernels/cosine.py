@@ -1,0 +1,23 @@
+"""Cosine similarity of one vector with many."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def cosine(query: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Cosine of the angle between the query and each gallery vector.
+
+    Args:
+        query: ``(D,)`` float32.
+        gallery: ``(B, D)`` float32.
+
+    Returns:
+        ``(B,)`` float64 in [-1, 1] up to rounding; 0 where either vector is all zeros.
+    """
+    dots = (gallery @ query).astype(np.float64)
+    norms = np.sqrt(np.einsum("bd,bd->b", gallery, gallery, dtype=np.float64))
+    norms *= np.sqrt(np.dot(query.astype(np.float64), query))
+    scores: NDArray[np.float64] = np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)
+    return scores

@@ -1,0 +1,1 @@
+"""Matchers: features in, scores out."""

@@ -1,0 +1,107 @@
+"""What every extractor must do; subclass ``ExtractorSuite`` in your own tests."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from imagefinder.core.contracts import Extractor
+from imagefinder.core.features import Features, GlobalFeatures, LocalFeatures, RgbImage
+from imagefinder.core.fingerprint import Fingerprint
+
+
+def textured_image(seed: int, height: int = 120, width: int = 160) -> RgbImage:
+    """A seeded picture with corners and blobs of several sizes."""
+    generator = np.random.default_rng(seed)
+    image = np.zeros((height, width, 3), dtype=np.float64)
+    for cells in (4, 8, 16, 32):
+        small = generator.uniform(0, 64, size=(cells, cells, 3))
+        rows, columns = np.arange(height) * cells // height, np.arange(width) * cells // width
+        image += small[rows][:, columns]
+    return image.astype(np.uint8)
+
+
+class ExtractorSuite:
+    """Give ``extractor`` as a fixture and every test below runs on your extractor."""
+
+    tolerance = 1e-4
+    """How far features may differ between batches, relative to their largest value; 0 = not at all."""
+
+    @pytest.fixture
+    def extractor(self) -> Extractor:
+        """The extractor under test."""
+        raise NotImplementedError("give a fixture named extractor")
+
+    def test_features_have_the_announced_form(self, extractor: Extractor) -> None:
+        """One entry per picture, in the announced form, all numbers finite."""
+        features = extractor.extract([textured_image(1), textured_image(2)])
+        assert len(features) == 2
+        assert features.spec() == extractor.spec
+        assert np.isfinite(_values(features)).all()
+
+    def test_no_pictures(self, extractor: Extractor) -> None:
+        """An empty batch gives empty features of the same form."""
+        features = extractor.extract([])
+        assert len(features) == 0
+        assert features.spec() == extractor.spec
+
+    def test_alone_as_in_a_batch(self, extractor: Extractor) -> None:
+        """A picture's features do not depend on the pictures beside it."""
+        images = [textured_image(1), textured_image(2, 90, 200), textured_image(3, 200, 90)]
+        batch = extractor.extract(images)
+        for index, image in enumerate(images):
+            alone, together = _values(extractor.extract([image])), _values(batch.image(index))
+            assert alone.shape == together.shape
+            limit = self.tolerance * max(1e-12, float(np.abs(alone).max(initial=0)))
+            assert np.abs(alone.astype(np.float64) - together).max(initial=0) <= limit
+
+    def test_same_again(self, extractor: Extractor) -> None:
+        """Extraction is repeatable, also from several threads at once."""
+        image = textured_image(4)
+        first = _values(extractor.extract([image]))
+        with ThreadPoolExecutor(4) as pool:
+            for features in pool.map(extractor.extract, [[image]] * 8):
+                np.testing.assert_array_equal(_values(features), first)
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (3, 2), (16, 16), (2, 3000)])
+    def test_odd_shapes(self, extractor: Extractor, shape: tuple[int, int]) -> None:
+        """Tiny and very long pictures are pictures."""
+        features = extractor.extract([textured_image(5, *shape)])
+        assert len(features) == 1
+        assert np.isfinite(_values(features)).all()
+
+    def test_blank_page(self, extractor: Extractor) -> None:
+        """A picture of one colour gives features, if only none."""
+        features = extractor.extract([np.full((64, 64, 3), 255, dtype=np.uint8)])
+        assert len(features) == 1
+        assert np.isfinite(_values(features)).all()
+
+    def test_keypoints_lie_in_the_picture(self, extractor: Extractor) -> None:
+        """Keypoints are given in pixels of the picture that came in."""
+        image = textured_image(6, 150, 260)
+        features = extractor.extract([image])
+        if isinstance(features, LocalFeatures):
+            x, y, size, _angle = features.keypoints.T
+            assert (x >= -0.5).all()
+            assert (x <= 259.5).all()
+            assert (y >= -0.5).all()
+            assert (y <= 149.5).all()
+            assert (size > 0).all()
+
+    def test_the_picture_is_left_alone(self, extractor: Extractor) -> None:
+        """Nothing is written into the caller's array; a read-only one will do."""
+        image = textured_image(7)
+        image.flags.writeable = False
+        extractor.extract([image])
+
+    def test_fingerprint_is_stable(self, extractor: Extractor) -> None:
+        """The same extractor has the same fingerprint, and it survives its text form."""
+        fingerprint = extractor.fingerprint()
+        assert fingerprint == extractor.fingerprint()
+        assert Fingerprint.from_json(fingerprint.to_json()) == fingerprint
+
+
+def _values(features: Features) -> np.ndarray[tuple[int, ...], np.dtype[np.float32 | np.uint8]]:
+    return features.vectors if isinstance(features, GlobalFeatures) else features.descriptors  # type: ignore[return-value]

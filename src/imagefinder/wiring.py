@@ -1,0 +1,137 @@
+"""Settings to ready objects: the only file that names concrete classes.
+
+The functions below ``# methods`` and ``# stores`` are entry points (see ``pyproject.toml``); a plug-in brings
+its own by the same door. Heavy libraries load when their part is made, not before.
+"""
+
+# ruff: noqa: PLC0415 - that is why imports stand inside functions here
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from imagefinder.collection import Collection
+from imagefinder.core import registry
+from imagefinder.core.contracts import Store
+from imagefinder.core.errors import ModelMissingError, SettingsError, UnknownMethodError
+from imagefinder.core.method import Method
+from imagefinder.core.settings import Settings
+
+if TYPE_CHECKING:
+    from imagefinder.models.hub import ModelCache
+
+
+def open_collection(settings: Settings, *, create: bool) -> Collection:
+    """The collection the settings name.
+
+    Raises:
+        CollectionNotFoundError: it does not exist and ``create`` is false.
+        CollectionFormatError: the folder holds something else, or a newer format.
+        SettingsError: no such kind of store.
+    """
+    try:
+        make_store = registry.load(registry.STORES, settings.store)
+    except KeyError:
+        raise SettingsError(
+            f"there is no store {settings.store!r}", hint=f"stores: {', '.join(registry.names(registry.STORES))}"
+        ) from None
+    store = cast(Store, make_store(settings.collection, settings, create))
+    return Collection(store, lambda name: load_method(name, settings), registry.names(registry.METHODS), settings)
+
+
+def load_method(name: str, settings: Settings) -> Method:
+    """The method of a name; its weights are not loaded yet.
+
+    Raises:
+        UnknownMethodError: no such method; lists the known ones.
+    """
+    try:
+        make_method = registry.load(registry.METHODS, name)
+    except KeyError:
+        raise UnknownMethodError(name, registry.names(registry.METHODS)) from None
+    return cast(Method, make_method(settings))
+
+
+def model_cache(settings: Settings) -> ModelCache:
+    """Where the weights of networks are found and kept."""
+    from imagefinder.models.hub import ModelCache
+
+    return ModelCache(settings.models)
+
+
+# methods
+
+
+def sift(settings: Settings) -> Method:
+    """SIFT descriptors, mutual nearest neighbours counted."""
+    from imagefinder.extractors.sift import SiftExtractor
+    from imagefinder.matching.mutual_nn import MutualNNMatcher
+
+    return Method(
+        name="sift",
+        summary="local details: the same picture or object, also cropped, turned or partly covered",
+        score="matches",
+        extractor=SiftExtractor(
+            max_side=settings.sift_max_side,
+            max_keypoints=settings.sift_max_keypoints,
+            threads=settings.threads,
+        ),
+        matcher=MutualNNMatcher(),
+    )
+
+
+def resnet50(settings: Settings) -> Method:
+    """ResNet-50 pooled features, cosine."""
+    return _network("resnet50", settings)
+
+
+def beit(settings: Settings) -> Method:
+    """BEiT tokens, mutual nearest neighbours counted."""
+    return _network("beit", settings)
+
+
+def efficientnet_lite0(settings: Settings) -> Method:
+    """EfficientNet-Lite0 pooled features, cosine."""
+    return _network("efficientnet-lite0", settings)
+
+
+def _network(name: str, settings: Settings) -> Method:
+    from imagefinder.extractors.network import NetworkExtractor
+    from imagefinder.matching.cosine import CosineMatcher
+    from imagefinder.matching.mutual_nn import MutualNNMatcher
+    from imagefinder.models.catalogue import MODELS
+
+    model, cache = MODELS[name], model_cache(settings)
+
+    def sha256() -> str:
+        if not cache.state(model).present:
+            raise ModelMissingError(name)
+        return cache.sha256(model)
+
+    is_global = model.features.kind == "global"
+    return Method(
+        name=name,
+        summary=model.summary,
+        score="cosine" if is_global else "matches",
+        extractor=NetworkExtractor(model, lambda: cache.locate(model), sha256, threads=settings.threads),
+        matcher=CosineMatcher() if is_global else MutualNNMatcher(),
+    )
+
+
+# stores
+
+
+def embedded_store(location: Path, settings: Settings, create: bool) -> Store:
+    """One folder on disk."""
+    from imagefinder.stores.embedded import EmbeddedStore
+
+    return EmbeddedStore(location, create=create, cache_bytes=settings.cache_bytes)
+
+
+def memory_store(location: Path, settings: Settings, create: bool) -> Store:
+    """Nothing on disk; gone with the process."""
+    from imagefinder.stores.memory import MemoryStore
+
+    del location, settings, create
+    return MemoryStore()
