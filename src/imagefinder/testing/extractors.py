@@ -104,4 +104,4 @@ class ExtractorSuite:
 
 
 def _values(features: Features) -> np.ndarray[tuple[int, ...], np.dtype[np.float32 | np.uint8]]:
-    return features.vectors if isinstance(features, GlobalFeatures) else features.descriptors  # type: ignore[return-value]
+    return features.vectors if isinstance(features, GlobalFeatures) else features.descriptors

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures, concatenate, empty
+from imagefinder.testing.matchers import random_features
+
+SPECS = [FeatureSpec("global", 6, "float32"), FeatureSpec("local", 5, "uint8"), FeatureSpec("local", 4, "float32")]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@given(counts=st.lists(st.integers(0, 4), max_size=6))
+def test_split_and_join_gives_the_same(spec, counts):
+    features = random_features(spec, counts)
+    assert len(features) == len(counts)
+    joined = concatenate(spec, [features.image(index) for index in range(len(counts))])
+    assert len(joined) == len(counts)
+    if spec.kind == "global":
+        np.testing.assert_array_equal(joined.vectors, features.vectors)
+    else:
+        np.testing.assert_array_equal(joined.descriptors, features.descriptors)
+        np.testing.assert_array_equal(joined.keypoints, features.keypoints)
+        np.testing.assert_array_equal(joined.offsets, features.offsets)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_empty_has_the_form_and_no_images(spec):
+    assert len(empty(spec)) == 0
+    assert empty(spec).spec() == spec
+    assert concatenate(spec, []).spec() == spec
+
+
+def test_other_forms_do_not_join():
+    with pytest.raises(ValueError, match="cannot join"):
+        concatenate(SPECS[1], [random_features(SPECS[2], [1])])
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "keypoints", "offsets"),
+    [
+        (np.zeros((2, 3), np.float64), np.zeros((2, 4), np.float32), [0, 2]),
+        (np.zeros((2, 3), np.uint8), np.zeros((1, 4), np.float32), [0, 2]),
+        (np.zeros((2, 3), np.uint8), np.zeros((2, 4), np.float64), [0, 2]),
+        (np.zeros((2, 3), np.uint8), np.zeros((2, 4), np.float32), [0, 1]),
+        (np.zeros((2, 3), np.uint8), np.zeros((2, 4), np.float32), [1, 2]),
+        (np.zeros((2, 3), np.uint8), np.zeros((2, 4), np.float32), [0, 2, 1, 2]),
+        (np.zeros((2, 3), np.uint8), np.zeros((2, 4), np.float32), []),
+    ],
+)
+def test_local_arrays_must_agree(descriptors, keypoints, offsets):
+    with pytest.raises(ValueError, match=r"descriptors|keypoints|offsets"):
+        LocalFeatures(descriptors, keypoints, np.array(offsets, np.int64))
+
+
+@pytest.mark.parametrize("vectors", [np.zeros(3, np.float32), np.zeros((1, 3), np.float64)])
+def test_vectors_must_be_float32_rows(vectors):
+    with pytest.raises(ValueError, match="vectors"):
+        GlobalFeatures(vectors)
