@@ -172,11 +172,12 @@ class ModelMissingError(ModelError):
     code = "model_missing"
     retryable = True
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, hint: str = "") -> None:
         self.model = model
         super().__init__(
             f"the weights of {model} are not on this machine",
-            hint=f"download them with: imagefinder models pull {model}  (without internet: "
+            hint=hint
+            or f"download them with: imagefinder models pull {model}  (without internet: "
             "imagefinder models export on a machine that has them, imagefinder models import here)",
         )
 
