@@ -38,11 +38,18 @@ def count(query: Descriptors, gallery: Descriptors, offsets: NDArray[np.int64]) 
         return counts
     prepared = _real(query)
     numbers = np.arange(len(query))
+    # One scratch for all images: fresh pages for every product would cost more than the product.
+    most = int(np.diff(offsets).max(initial=0))
+    rows_scratch = np.empty((most, query.shape[1]), dtype=prepared.dtype)
+    products_scratch = np.empty(len(query) * most, dtype=prepared.dtype)
     for b in range(len(counts)):
-        rows = gallery[offsets[b] : offsets[b + 1]]
-        if len(rows):
-            best_column, best_row = _best(prepared, rows)
-            counts[b] = np.count_nonzero(best_row[best_column] == numbers)
+        size = int(offsets[b + 1] - offsets[b])
+        if size:
+            rows = rows_scratch[:size]
+            np.copyto(rows, gallery[offsets[b] : offsets[b + 1]])
+            products = products_scratch[: len(query) * size].reshape(len(query), size)
+            np.matmul(prepared, rows.T, out=products)
+            counts[b] = np.count_nonzero(products.argmax(axis=0)[products.argmax(axis=1)] == numbers)
     return counts
 
 
@@ -62,7 +69,9 @@ def pairs(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
     _check(query, candidate)
     if len(query) == 0 or len(candidate) == 0:
         return np.empty((0, 2), dtype=np.int64)
-    best_column, best_row = _best(_real(query), candidate)
+    prepared = _real(query)
+    products = prepared @ candidate.astype(prepared.dtype, copy=False).T
+    best_column, best_row = products.argmax(axis=1), products.argmax(axis=0)
     mutual = np.flatnonzero(best_row[best_column] == np.arange(len(query)))
     return np.stack([mutual, best_column[mutual]], axis=1).astype(np.int64)
 
@@ -83,7 +92,3 @@ def _real(descriptors: Descriptors) -> NDArray[Any]:
         return descriptors
     return descriptors.astype(np.float32 if descriptors.shape[1] * 255**2 <= 2**24 else np.float64)
 
-
-def _best(query: NDArray[Any], rows: Descriptors) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    products = query @ rows.astype(query.dtype, copy=False).T
-    return products.argmax(axis=1), products.argmax(axis=0)

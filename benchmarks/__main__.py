@@ -1,0 +1,21 @@
+"""Run benchmarks by name, or all of them: ``python -m benchmarks [NAME ...]``."""
+
+import importlib
+import sys
+
+QUESTIONS = ("mutual_nn", "retrieval")
+
+
+def main() -> int:
+    names = sys.argv[1:] or QUESTIONS
+    for name in names:
+        if name not in QUESTIONS:
+            print(f"no benchmark {name!r}; there are: {', '.join(QUESTIONS)}", file=sys.stderr)
+            return 2
+        module = importlib.import_module(f"benchmarks.{name}")
+        print(f"== {name}: {module.__doc__.splitlines()[0]}", flush=True)
+        module.main()
+    return 0
+
+
+sys.exit(main())
