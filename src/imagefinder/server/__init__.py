@@ -1,0 +1,1 @@
+"""The REST service: HTTP in front of a collection."""

@@ -1,0 +1,103 @@
+"""``POST /METHOD-similar-images``: the original endpoints, one for each installed method."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from imagefinder.collection import Collection
+from imagefinder.core.errors import UnknownMethodError
+from imagefinder.core.method import MethodState
+from imagefinder.server.errors import KINDS, MEDIA_TYPE
+from imagefinder.server.gate import Gate
+from imagefinder.server.readiness import Readiness
+from imagefinder.server.upload import FIELD, read_image
+
+MAX_K = 1000
+
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "properties": {
+                        FIELD: {"type": "string", "format": "binary", "description": "the picture to ask with"}
+                    },
+                }
+            }
+        },
+    }
+}
+
+_CODES = (
+    *("missing_image", "not_a_file", "several_images", "malformed_form", "upload_timeout", "image_too_large"),
+    *("unsupported_media_type", "not_an_image", "empty_image", "damaged_image", "invalid_image", "invalid_input"),
+    *("invalid_parameter", "method_not_indexed", "fingerprint_mismatch", "model_missing", "model_error"),
+    *("invalid_setting", "store_error", "busy"),
+)
+
+
+def router(collection: Collection, methods: Sequence[MethodState], gate: Gate, readiness: Readiness) -> APIRouter:
+    """The endpoints of these methods, and the answer for any other."""
+    routes = APIRouter(tags=["search"])
+    for state in methods:
+        routes.add_api_route(
+            f"/{state.name}-similar-images",
+            _endpoint(collection, state.name, gate, readiness),
+            methods=["POST"],
+            operation_id=f"{state.name}_similar_images",
+            summary=f"Most similar images by {state.name}",
+            description=f"{state.summary}. Gives the ids of the most similar images, best first.",
+            responses=_problems(_CODES),
+            openapi_extra=_FORM,
+        )
+
+    @routes.post("/{method}-similar-images", include_in_schema=False)
+    async def unknown(method: str) -> None:
+        raise UnknownMethodError(method, [state.name for state in methods])
+
+    return routes
+
+
+def _endpoint(collection: Collection, method: str, gate: Gate, readiness: Readiness) -> Callable[..., Any]:
+    async def similar_images(
+        request: Request,
+        k: Annotated[int, Query(ge=1, le=MAX_K, description="how many ids at most")] = 3,
+    ) -> list[int | str]:
+        with gate.admit() as hold:
+            picture = await read_image(request, max_bytes=collection.settings.max_image_bytes, hold=hold)
+            result = await gate.run(lambda: collection.search(picture, method=method, k=k))
+        readiness.worked(method)
+        return [plain_id(image_id) for image_id in result.ids]
+
+    return similar_images
+
+
+def plain_id(image_id: str) -> int | str:
+    """The id as it stood in the user's data: a whole number as a number, anything else as text.
+
+    Only what a 64-bit integer would be written as counts: ``"17"`` gives 17; ``"007"``, ``"1.0"`` and
+    ``"+1"`` stay text, because a number would not lead back to them.
+    """
+    if _WHOLE_NUMBER.fullmatch(image_id) and -(2**63) <= int(image_id) < 2**63:
+        return int(image_id)
+    return image_id
+
+
+def _problems(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
+    by_status: dict[int | str, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(KINDS[code].status, []).append(f"`{code}`: {KINDS[code].title}")
+    schema = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
+    return {
+        status: {"description": "; ".join(lines), "content": {MEDIA_TYPE: schema}}
+        for status, lines in sorted(by_status.items())
+    }

@@ -1,0 +1,167 @@
+"""Errors to HTTP: the one table of problems, and the handlers that send them (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from imagefinder.core.errors import ImageError, ImagefinderError, ImageTooLargeError, UnknownMethodError
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem.
+
+    Attributes:
+        status: HTTP status.
+        title: The same words for each occurrence.
+        retryable: Whether the same request may succeed later.
+        private: The error's own words are for the server's log, not for the client.
+    """
+
+    status: int
+    title: str
+    retryable: bool = False
+    private: bool = False
+
+
+KINDS: Mapping[str, Kind] = {
+    # the request
+    "missing_image": Kind(400, "No picture in the request"),
+    "not_a_file": Kind(400, "The picture was sent as text"),
+    "several_images": Kind(400, "More than one picture"),
+    "malformed_form": Kind(400, "Broken form"),
+    "not_found": Kind(404, "No such page"),
+    "unknown_method": Kind(404, "Unknown method"),
+    "method_not_allowed": Kind(405, "HTTP method not allowed"),
+    "upload_timeout": Kind(408, "The upload took too long", retryable=True),
+    "image_too_large": Kind(413, "Picture too large"),
+    "unsupported_media_type": Kind(415, "Not a multipart form"),
+    "invalid_parameter": Kind(422, "Parameter out of range"),
+    # the picture
+    "not_an_image": Kind(415, "Not a picture"),
+    "empty_image": Kind(422, "Empty picture"),
+    "damaged_image": Kind(422, "Damaged picture"),
+    "invalid_image": Kind(422, "Unusable picture"),
+    "invalid_input": Kind(422, "Unusable input"),
+    # the collection and its methods
+    "method_not_indexed": Kind(409, "The collection has no features of this method"),
+    "fingerprint_mismatch": Kind(409, "The stored features were made differently"),
+    "model_missing": Kind(503, "Weights missing", retryable=True),
+    "model_error": Kind(503, "Model unusable"),
+    "invalid_setting": Kind(503, "Method unusable"),
+    "store_error": Kind(503, "Collection unusable", private=True),
+    # the service
+    "busy": Kind(503, "Too many requests at once", retryable=True),
+    "not_ready": Kind(503, "Not ready", retryable=True),
+    "internal_error": Kind(500, "Internal error", private=True),
+}
+"""Every ``code`` the server can send."""
+
+
+class Problem(Exception):  # noqa: N818 - the word of RFC 9457
+    """A request that is answered with an error.
+
+    Attributes:
+        code: A key of ``KINDS``.
+        detail: What happened this time.
+        hint: What to do next; may be empty.
+        headers: Further response headers.
+        members: Further members of the answer, for example ``field`` and ``limit``.
+    """
+
+    def __init__(
+        self, code: str, detail: str, *, hint: str = "", headers: Mapping[str, str] | None = None, **members: Any
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.hint = hint
+        self.headers = dict(headers or {})
+        self.members = members
+
+    def response(self) -> JSONResponse:
+        """The answer to send."""
+        kind = KINDS[self.code]
+        content = {
+            "type": f"/docs#{self.code}",
+            "title": kind.title,
+            "status": kind.status,
+            "detail": self.detail,
+            "code": self.code,
+            "retryable": kind.retryable,
+            "hint": self.hint,
+            **self.members,
+        }
+        return JSONResponse(content, kind.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def problem_of(error: ImagefinderError) -> Problem:
+    """How an error of the library is told; a kind the table lacks is told as the nearest one above it."""
+    codes = (str(ancestor.__dict__.get("code")) for ancestor in type(error).__mro__)
+    code = next((code for code in codes if code in KINDS), "internal_error")
+    if KINDS[code].private:
+        log.error("%s: %s (%s)", error.code, error.message, error.hint, exc_info=error)
+        return Problem(code, "the server cannot answer", hint="the server's log says why")
+    members: dict[str, Any] = {}
+    if isinstance(error, ImageError):
+        members["field"] = "image"
+    if isinstance(error, ImageTooLargeError):
+        members |= {"limit": error.limit, "unit": error.unit}
+    if isinstance(error, UnknownMethodError):
+        members["known_methods"] = error.known
+    return Problem(code, error.message, hint=error.hint, **members)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the app be answered with a problem."""
+
+    @app.exception_handler(Problem)
+    async def problem(_: Request, error: Problem) -> Response:
+        return error.response()
+
+    @app.exception_handler(ImagefinderError)
+    async def library(_: Request, error: ImagefinderError) -> Response:
+        return problem_of(error).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def parameter(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name, limits = str(first["loc"][-1]), first.get("ctx", {})
+        limit = {"limit": next(iter(limits.values()))} if first["type"].endswith("_equal") else {}
+        detail = f"{name}: {first['msg']}".replace("Input should be", "must be")
+        return Problem("invalid_parameter", detail, field=name, **limit).response()
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        path = request.scope["path"]
+        if error.status_code == 405:
+            allowed = (error.headers or {}).get("Allow", "")
+            return Problem(
+                "method_not_allowed",
+                f"{request.method} is not allowed at {path}",
+                hint=f"use {allowed}",
+                headers=error.headers,
+            ).response()
+        return Problem("not_found", f"there is nothing at {path}", hint="/docs lists what there is").response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # nobody is there to read it
+
+    @app.exception_handler(Exception)
+    async def bug(_: Request, __: Exception) -> Response:
+        # The web server logs the traceback; the client gets none of it.
+        return Problem("internal_error", "the server failed", hint="the server's log says why").response()

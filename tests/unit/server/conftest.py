@@ -1,0 +1,107 @@
+"""A collection that answers as told, and a client of the app in front of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from starlette.testclient import TestClient
+
+from imagefinder.collection import Collection
+from imagefinder.core.errors import UnknownMethodError
+from imagefinder.core.features import FeatureSpec
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.method import MethodState
+from imagefinder.core.records import MethodInfo, StoreInfo
+from imagefinder.core.results import Hit, SearchResult
+from imagefinder.core.settings import Settings
+from imagefinder.server.app import create_app
+
+SPEC = FeatureSpec("local", 128, "uint8")
+
+
+@dataclass
+class FakeCollection:
+    """Answers each search with ``ids``, or fails with ``error``; ``gate`` holds searches back."""
+
+    settings: Settings = field(default_factory=lambda: Settings(threads=2, max_image_bytes=100_000))
+    names: Sequence[str] = ("beit", "sift")
+    ids: Sequence[str] = ("17", "b", "c", "d")
+    error: Exception | None = None
+    info_error: Exception | None = None
+    warm_error: Exception | None = None
+    gate: threading.Event = field(default_factory=threading.Event)
+    queries: list[tuple[bytes, str, int]] = field(default_factory=list)
+    warmed: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def search(self, query: bytes, *, method: str, k: int) -> SearchResult:
+        if method not in self.names:
+            raise UnknownMethodError(method, self.names)
+        self.queries.append((query, method, k))
+        assert self.gate.wait(10)
+        if self.error:
+            raise self.error
+        hits = tuple(Hit(n, i, 1.0 / n) for n, i in enumerate(self.ids[:k], 1))
+        return SearchResult(hits, method, "exact", "f", len(self.ids), {"total": 0.0})
+
+    def methods(self) -> list[MethodState]:
+        state = [("sift", "", ""), ("beit", "no weights", "pull them")]
+        return [
+            MethodState(name, f"finds by {name}", "matches", SPEC, not why, why, hint, None)
+            for name, why, hint in sorted(state)
+            if name in self.names
+        ] + [
+            MethodState(name, "plug-in", "cosine", SPEC, True, "", "", None)
+            for name in self.names
+            if name not in ("sift", "beit")
+        ]
+
+    def info(self) -> StoreInfo:
+        if self.info_error:
+            raise self.info_error
+        held = MethodInfo(Fingerprint("sift", 1), SPEC, images=len(self.ids), bytes=10)
+        return StoreInfo("here", 1, len(self.ids), 2, {"sift": held}, 100)
+
+    def warm(self, method: str) -> None:
+        assert self.gate.wait(10)
+        self.warmed.append(method)
+        if self.warm_error:
+            raise self.warm_error
+
+    def close(self) -> None:
+        self.closed = True
+
+    def as_collection(self) -> Collection:
+        return cast(Collection, self)
+
+
+@pytest.fixture
+def fake() -> FakeCollection:
+    return FakeCollection()
+
+
+@pytest.fixture
+def client(fake: FakeCollection) -> Iterator[TestClient]:
+    with TestClient(create_app(fake.as_collection()), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def ask(client: TestClient) -> Callable[..., Any]:
+    """Ask with some bytes: ``ask(data, method="sift", **query)`` gives the response."""
+
+    def post(data: bytes = b"a picture", method: str = "sift", **query: object) -> Any:
+        return client.post(
+            f"/{method}-similar-images",
+            params={k: str(v) for k, v in query.items()},
+            files={"image": ("picture.jpg", data, "image/jpeg")},
+        )
+
+    return post

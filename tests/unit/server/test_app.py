@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from imagefinder.core.errors import SettingsError
+from imagefinder.server.app import _listen
+
+
+def test_a_port_in_use_is_an_error_with_a_next_step() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(SettingsError, match="in use") as caught:
+            _listen("127.0.0.1", taken.getsockname()[1])
+        assert "--port" in caught.value.hint
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70000), ("no-such-host.invalid", 0)])
+def test_an_impossible_address_is_an_error(host: str, port: int) -> None:
+    with pytest.raises(SettingsError, match="cannot listen on .*port"):
+        _listen(host, port)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_port_0_takes_a_free_one(host: str) -> None:
+    with _listen(host, 0) as listener:
+        assert listener.getsockname()[1] > 0

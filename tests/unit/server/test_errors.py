@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+from starlette.testclient import TestClient
+
+from imagefinder.core import errors as core
+from imagefinder.server.errors import KINDS, problem_of
+
+
+def test_an_unknown_path_is_a_problem(client: TestClient) -> None:
+    response = client.get("/nothing/here")
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] == "not_found"
+    assert "/nothing/here" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/sift-similar-images", "/surf-similar-images"])
+def test_a_wrong_http_method_is_a_problem_and_says_the_right_one(client: TestClient, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
+    assert response.json()["code"] == "method_not_allowed"
+    assert "POST" in response.json()["hint"]
+
+
+def test_every_problem_carries_all_members(client: TestClient) -> None:
+    problem = client.get("/nothing").json()
+    assert set(problem) == {"type", "title", "status", "detail", "code", "retryable", "hint"}
+
+
+def test_the_table_agrees_with_the_library_on_what_is_worth_retrying() -> None:
+    tree = [c for _, c in inspect.getmembers(core, inspect.isclass) if issubclass(c, core.ImagefinderError)]
+    shared = [error for error in tree if error.code in KINDS]
+    assert len(shared) >= 8
+    for error in shared:
+        assert KINDS[error.code].retryable == error.retryable, error
+
+
+def test_a_kind_of_a_plug_in_is_told_as_its_parent() -> None:
+    class StrangeImageError(core.NotAnImageError):
+        code = "strange"
+
+    assert problem_of(StrangeImageError("odd")).code == "not_an_image"
+
+
+def test_every_code_is_raised_somewhere_or_comes_from_the_library() -> None:
+    package = inspect.getfile(problem_of).rsplit("/", 1)[0]
+    from pathlib import Path
+
+    source = "".join(file.read_text() for file in Path(package).glob("*.py"))
+    sent = set(re.findall(r'Problem\(\s*"(\w+)"', source))
+    library = {c.code for _, c in inspect.getmembers(core, inspect.isclass) if hasattr(c, "code")}
+    assert sent <= set(KINDS)
+    assert set(KINDS) - sent <= library
