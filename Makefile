@@ -1,6 +1,6 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test parity lint format bench lock clean
+.PHONY: help setup demo serve test parity lint format bench docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -43,6 +43,9 @@ format: setup  ## Let ruff format and mend what it can
 
 bench: setup  ## Measure; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
+
+docs: setup  ## Write docs/reference from the code
+	$(BIN)/python docs/generate.py
 
 lock: setup  ## Pin all requirements again
 	for set in runtime:'' dev:'--group dev'; do \

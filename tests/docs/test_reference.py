@@ -1,0 +1,15 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+generate = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(generate)
+
+
+@pytest.mark.parametrize("name", sorted(generate.PAGES))
+def test_the_reference_is_what_the_code_says(name):
+    written = (DOCS / "reference" / name).read_text(encoding="utf-8")
+    assert written == generate.NOTE + generate.PAGES[name](), "run: make docs"

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+from imagefinder.stores.memory import MemoryStore
+
+from imagefinder.core.errors import (
+    FingerprintMismatchError,
+    InputError,
+    MethodNotIndexedError,
+    ModelMissingError,
+    UnknownImageError,
+)
+from imagefinder.core.features import FeatureSpec, GlobalFeatures
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.method import Method
+from imagefinder.core.records import Entry, ImageRecord
+from imagefinder.matching.cosine import CosineMatcher
+from imagefinder.search import engine
+
+SPEC = FeatureSpec("global", 3, "float32")
+
+
+class MeanColour:
+    """A small honest extractor: the mean colour of the picture."""
+
+    spec = SPEC
+
+    def __init__(self, version=1, weights_missing=False):
+        self.version, self.weights_missing = version, weights_missing
+
+    def fingerprint(self):
+        if self.weights_missing:
+            raise ModelMissingError("mean-colour")
+        return Fingerprint("mean-colour", self.version)
+
+    def extract(self, images):
+        self.fingerprint()
+        return GlobalFeatures(np.array([i.mean((0, 1)) for i in images], np.float32).reshape(-1, 3))
+
+
+def method(**changes):
+    return Method("mean-colour", "", "cosine", MeanColour(**changes), CosineMatcher())
+
+
+def picture(*colour):
+    return np.full((4, 5, 3), colour, np.uint8)
+
+
+COLOURS = {"red": (250, 0, 0), "rose": (250, 90, 90), "green": (0, 250, 0), "grey": (90, 90, 90)}
+
+
+@pytest.fixture
+def store():
+    store, extractor = MemoryStore(), MeanColour()
+    store.register(extractor.fingerprint(), SPEC)
+    store.put(
+        [
+            Entry(ImageRecord(name, "", "", 1, 5, 4, "PNG"), {"mean-colour": extractor.extract([picture(*c)])})
+            for name, c in COLOURS.items()
+        ]
+    )
+    return store
+
+
+def ask(store, query, k=3, **changes):
+    return engine.search(store, method(**changes), query, k=k, watch=engine.Stopwatch())
+
+
+def test_every_image_is_scored_and_the_best_come_first(store):
+    result = ask(store, picture(200, 0, 0))
+    assert result.ids == ["red", "rose", "grey"]
+    assert result.searched == 4
+    assert (result.method, result.mode) == ("mean-colour", "exact")
+    assert result.fingerprint == Fingerprint("mean-colour", 1).digest
+    assert [hit.rank for hit in result.hits] == [1, 2, 3]
+    assert result.hits[0].score == pytest.approx(1)
+    assert set(result.timings) == {"extract", "match", "total"}
+
+
+def test_the_first_hits_do_not_depend_on_k(store):
+    everything = ask(store, picture(200, 0, 0), k=99)
+    assert len(everything.hits) == 4
+    for k in (1, 2, 3, 4):
+        assert ask(store, picture(200, 0, 0), k=k).hits == everything.hits[:k]
+
+
+def test_by_id_leaves_the_image_itself_out(store):
+    assert ask(store, "red", k=9).ids == ["rose", "grey", "green"]
+    assert ask(store, "red", k=1).ids == ["rose"]
+
+
+def test_by_id_needs_no_weights(store):
+    assert ask(store, "red", k=1, weights_missing=True).ids == ["rose"]
+
+
+def test_unknown_id(store):
+    with pytest.raises(UnknownImageError, match="'blue'"):
+        ask(store, "blue")
+
+
+def test_empty_collection_answers_with_nothing():
+    result = ask(MemoryStore(), picture(1, 2, 3))
+    assert (result.hits, result.searched) == ((), 0)
+
+
+def test_method_that_was_not_indexed(store):
+    store.unregister("mean-colour")
+    with pytest.raises(MethodNotIndexedError, match="holds no mean-colour features"):
+        ask(store, picture(1, 2, 3))
+    with pytest.raises(MethodNotIndexedError):
+        ask(store, "red")
+
+
+def test_missing_weights_are_the_error_and_nothing_else_answers(store):
+    with pytest.raises(ModelMissingError):
+        ask(store, picture(1, 2, 3), weights_missing=True)
+    store.unregister("mean-colour")
+    with pytest.raises(ModelMissingError):
+        ask(store, picture(1, 2, 3), weights_missing=True)
+
+
+def test_features_made_differently_are_refused_with_both_values(store):
+    with pytest.raises(FingerprintMismatchError, match="version 1 against 2"):
+        ask(store, picture(1, 2, 3), version=2)
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_k_must_be_positive(store, k):
+    with pytest.raises(InputError, match="k must be at least 1"):
+        ask(store, picture(1, 2, 3), k=k)
+
+
+def test_compare():
+    result = engine.compare(method(), picture(9, 0, 0), picture(0, 9, 0), watch=engine.Stopwatch())
+    assert result.score == pytest.approx(0)
+    assert (result.features_a, result.features_b) == (1, 1)

@@ -1,0 +1,187 @@
+import io
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import imagefinder
+from imagefinder.core.errors import (
+    CollectionNotFoundError,
+    EmptyImageError,
+    ImageTooLargeError,
+    InputError,
+    ModelMissingError,
+    NotAnImageError,
+    SourceError,
+    UnknownImageError,
+    UnknownMethodError,
+)
+from imagefinder.testing.extractors import textured_image
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    (folder / "deep").mkdir(parents=True)
+    for seed in range(4):
+        (folder / f"{seed}.png").write_bytes(png(textured_image(seed)))
+    (folder / "deep" / "4.png").write_bytes(png(textured_image(4)))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more")
+    return folder
+
+
+@pytest.fixture
+def collection(tmp_path, pictures):
+    with imagefinder.open(tmp_path / "c") as collection:
+        collection.add(pictures, methods=["sift"])
+        yield collection
+
+
+def test_add_search_get_remove(collection, pictures):
+    assert collection.info().images == 5
+    assert [f.id for f in collection.failures()] == ["broken.jpg"]
+    crop = textured_image(4)[10:100, 20:150]
+    result = collection.search(crop)
+    assert result.ids[0] == "deep/4.png"
+    assert set(result.timings) == {"decode", "extract", "match", "total"}
+    record = collection.get("deep/4.png")
+    assert (record.width, record.height, record.format) == (160, 120, "PNG")
+    assert Image.open(io.BytesIO(collection.thumbnail("deep/4.png"))).format == "JPEG"
+    assert collection.remove(["deep/4.png", "never there"]) == 1
+    assert collection.remove("0.png") == 1
+    assert [r.id for r in collection.images()] == ["1.png", "2.png", "3.png"]
+
+
+def test_a_query_may_be_a_path_bytes_an_array_or_an_id(collection, pictures):
+    path = pictures / "2.png"
+    answers = [
+        collection.search(query, k=1).hits for query in (path, str(path), path.read_bytes(), textured_image(2))
+    ]
+    assert answers[0][0].id == "2.png"
+    assert all(answer == answers[0] for answer in answers)
+    assert collection.search(id="2.png", k=9).ids[0] != "2.png"
+
+
+def test_put_replaces(collection):
+    collection.put("x", png(textured_image(7)), metadata={"shelf": 3})
+    assert collection.search(textured_image(7), k=1).ids == ["x"]
+    record = collection.put("x", png(textured_image(8)))
+    assert record.metadata == {}
+    assert collection.search(textured_image(8), k=1).ids == ["x"]
+    assert collection.search(textured_image(7), k=1).hits[0].score < 30
+
+
+def test_a_bad_put_changes_nothing(collection):
+    before = collection.info()
+    with pytest.raises(NotAnImageError):
+        collection.put("x", b"no picture")
+    assert collection.info().images == before.images
+    with pytest.raises(UnknownImageError):
+        collection.get("x")
+
+
+def test_compare_stores_nothing(collection):
+    same = collection.compare(textured_image(1), textured_image(1))
+    other = collection.compare(textured_image(1), textured_image(2))
+    assert same.score > 2 * other.score
+    assert same.features_a == same.features_b
+    assert collection.info().images == 5
+
+
+def test_a_page_without_keypoints_is_indexed_scores_zero_and_can_be_asked_with(collection):
+    blank = np.full((64, 64, 3), 255, np.uint8)
+    collection.put("blank", png(blank))
+    result = collection.search(blank, k=99)
+    assert len(result.hits) == 6
+    assert {hit.score for hit in result.hits} == {0.0}
+    assert {hit.id: hit.score for hit in collection.search(textured_image(1), k=99).hits}["blank"] == 0.0
+
+
+def test_empty_collection(tmp_path):
+    with imagefinder.open(tmp_path / "c") as empty:
+        assert empty.search(textured_image(1)).hits == ()
+
+
+def test_missing_collection(tmp_path):
+    with pytest.raises(CollectionNotFoundError):
+        imagefinder.open(tmp_path / "nowhere", create=False)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("no/such/file.jpg", SourceError),
+        (".", SourceError),
+        ("nul\0byte", SourceError),
+        (b"", EmptyImageError),
+        (b"text", NotAnImageError),
+        (17, NotAnImageError),
+        (np.zeros((5, 5), np.uint8), NotAnImageError),
+        (np.zeros((5, 5, 3), np.float32), NotAnImageError),
+        (np.zeros((0, 5, 3), np.uint8), EmptyImageError),
+    ],
+)
+def test_unusable_queries_are_named(collection, query, error):
+    with pytest.raises(error):
+        collection.search(query)
+
+
+def test_exactly_one_of_query_and_id(collection):
+    for arguments in ({}, {"query": textured_image(1), "id": "1.png"}):
+        with pytest.raises(InputError, match="exactly one"):
+            collection.search(**arguments)
+
+
+def test_limits_hold_for_files(tmp_path, pictures):
+    settings = imagefinder.Settings(collection=tmp_path / "c", max_image_bytes=100, max_image_pixels=100)
+    with imagefinder.open(settings=settings) as collection, pytest.raises(ImageTooLargeError, match="100 are"):
+        collection.search(pictures / "1.png")
+
+
+def test_unknown_method_lists_the_known(collection):
+    with pytest.raises(UnknownMethodError) as caught:
+        collection.search(textured_image(1), method="siftt")
+    assert "sift" in caught.value.known
+
+
+def test_a_network_without_weights_never_answers(tmp_path, monkeypatch, collection):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
+    settings = imagefinder.Settings(collection=tmp_path / "c", models=tmp_path / "none")
+    with imagefinder.open(settings=settings) as other:
+        states = {state.name: state for state in other.methods()}
+        assert not states["beit"].ready
+        assert "imagefinder models pull beit" in states["beit"].hint
+        assert states["sift"].ready
+        with pytest.raises(ModelMissingError, match="beit"):
+            other.search(textured_image(1), method="beit")
+        with pytest.raises(ModelMissingError, match="beit"):
+            other.compare(textured_image(1), textured_image(1), method="beit")
+        with pytest.raises(ModelMissingError, match="beit"):
+            other.add(tmp_path, methods=["beit"])
+
+
+def test_many_threads_get_the_answers_one_gets(collection):
+    queries = [textured_image(seed)[5:100, 5:140] for seed in range(4)]
+    expected = [collection.search(query, k=5).hits for query in queries]
+    wrong = []
+
+    def ask(number):
+        for turn in range(6):
+            at = (number + turn) % 4
+            if collection.search(queries[at], k=5).hits != expected[at]:
+                wrong.append(at)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -1,0 +1,52 @@
+import subprocess
+import sys
+
+import pytest
+
+import imagefinder
+
+
+def test_public_names():
+    # A name that disappears from this list disappears from somebody's program.
+    assert imagefinder.__all__ == [
+        "AddReport",
+        "Collection",
+        "Comparison",
+        "Failure",
+        "Hit",
+        "ImageRecord",
+        "ImagefinderError",
+        "Progress",
+        "SearchResult",
+        "Settings",
+        "StoreInfo",
+        "open",
+    ]
+    for name in imagefinder.__all__:
+        assert getattr(imagefinder, name).__doc__
+
+
+def test_unknown_attribute():
+    with pytest.raises(AttributeError, match="nothing"):
+        imagefinder.nothing  # noqa: B018
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+HEAVY = "{'onnxruntime', 'onnx', 'cv2', 'fastapi', 'starlette', 'httpx2', 'huggingface_hub', 'typer', 'rich'}"
+
+
+def test_import_is_light():
+    assert (
+        run(f"import sys, imagefinder; imagefinder.Settings(); print(*sorted({HEAVY} & set(sys.modules)))") == []
+    )
+
+
+def test_opening_a_collection_loads_no_engine(tmp_path):
+    code = (
+        f"import sys, imagefinder; imagefinder.open({str(tmp_path / 'c')!r}).close(); "
+        f"print(*sorted({HEAVY} & set(sys.modules)))"
+    )
+    assert run(code) == []
