@@ -56,6 +56,7 @@ def router(collection: Collection, methods: Sequence[MethodState], gate: Gate, r
             operation_id=f"{state.name}_similar_images",
             summary=f"Most similar images by {state.name}",
             description=f"{state.summary}. Gives the ids of the most similar images, best first.",
+            response_description="The ids, best first; whole numbers as numbers",
             responses=_problems(_CODES),
             openapi_extra=_FORM,
         )

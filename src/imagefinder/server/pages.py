@@ -22,6 +22,8 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+_LINK = r'<a href="#\1"><code>\1</code></a>'
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -114,7 +116,7 @@ def _docs(base: str, schema: Mapping[str, Any]) -> str:
 def _operation(base: str, path: str, verb: str, operation: Mapping[str, Any]) -> str:
     parameters = "".join(_parameter(item) for item in operation.get("parameters", ()))
     answers = "".join(
-        f"<tr><td>{status}<td>{escape(answer['description']).replace('`', '')}"
+        f"<tr><td>{status}<td>{re.sub('`(.+?)`', _LINK, escape(answer['description']))}"
         for status, answer in operation["responses"].items()
     )
     call = _curl(base + path) if "requestBody" in operation else f"curl {base}{path}"

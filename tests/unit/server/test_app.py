@@ -17,7 +17,7 @@ def test_a_port_in_use_is_an_error_with_a_next_step() -> None:
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70000), ("no-such-host.invalid", 0)])
 def test_an_impossible_address_is_an_error(host: str, port: int) -> None:
-    with pytest.raises(SettingsError, match="cannot listen on .*port"):
+    with pytest.raises(SettingsError, match="cannot listen on"):
         _listen(host, port)
 
 

@@ -1,0 +1,41 @@
+"""The guide says what the service does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from imagefinder.core.settings import Settings
+from imagefinder.server import app, compat, upload
+from imagefinder.server.errors import KINDS
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "guides" / "rest-api.md").read_text()
+
+
+def test_the_guide_lists_exactly_the_codes_that_can_be_sent() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (yes|no) \|", GUIDE, re.MULTILINE)
+    assert {code: (int(status), answer == "yes") for code, status, answer in rows} == {
+        code: (kind.status, kind.retryable) for code, kind in KINDS.items()
+    }
+    assert len(rows) == len(KINDS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"1 to {compat.MAX_K} are accepted",
+        f"no whole number from 1 to {compat.MAX_K}",
+        f"{upload.MAX_PARTS} parts and {upload.FORM_OVERHEAD >> 20} MiB",
+        f"for {upload.IDLE_SECONDS:.0f} seconds, or the upload took longer than {upload.UPLOAD_SECONDS:.0f}",
+        f"more than {app.MAX_REQUESTS} questions at once",
+        f"up to {app.MAX_REQUESTS} requests",
+        f"{app.SHUTDOWN_SECONDS} seconds to finish",
+        f"{Settings().max_image_bytes >> 20} MiB and {Settings().max_image_pixels // 10**6} million pixels",
+        f"at port {Settings().port}",
+        f"listens on `{Settings().host}` only",
+    ],
+)
+def test_the_guide_names_the_limits_in_force(words: str) -> None:
+    assert words in " ".join(GUIDE.split())
