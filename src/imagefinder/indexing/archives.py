@@ -1,0 +1,229 @@
+"""Pictures in archives, read one by one; nothing is ever unpacked to disk."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import posixpath
+import stat
+import struct
+import tarfile
+import threading
+import weakref
+import zipfile
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from imagefinder.core.errors import SourceError
+from imagefinder.core.records import Failure
+from imagefinder.indexing.candidate import (
+    Candidate,
+    SourceEnd,
+    check_size,
+    file_uri,
+    is_hidden,
+    is_picture,
+    readable,
+)
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
+# What the standard library raises on archives that are damaged, encrypted or packed in unknown ways.
+_ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+)
+
+
+def check_archive(path: str) -> None:
+    """Look at the beginning of an archive.
+
+    Raises:
+        SourceError: it cannot be read or is none.
+    """
+    try:
+        if _is_zip(path):
+            zipfile.ZipFile(path).close()
+        else:
+            _open_tar(path).close()
+    except _ARCHIVE_ERRORS as error:
+        raise SourceError(
+            f"{readable(path)} cannot be read as an archive: {_reason(error)}",
+            hint="zip, tar, tar.gz, tar.bz2 and tar.xz are read",
+        ) from error
+
+
+def read_archive(path: str) -> Iterator[Candidate | Failure | SourceEnd]:
+    """The pictures of an archive in its order, then one ``SourceEnd``.
+
+    Ids are the members' names without a leading ``/`` or ``..``. Folders, links, devices and what is hidden are
+    passed over. A name that comes twice, and damage, become a ``Failure``.
+    """
+    source, name = file_uri(path), readable(Path(path).name)
+    seen: set[str] = set()
+    complete, skipped, found = True, 0, 0
+    try:
+        for member, candidate in _zip(path, source) if _is_zip(path) else _tar(path, source):
+            if any(map(is_hidden, candidate.id.split("/"))):
+                continue
+            if not member or not is_picture(candidate.id):
+                skipped += 1
+            elif candidate.id in seen:
+                yield Failure(
+                    candidate.id,
+                    candidate.uri,
+                    SourceError.code,
+                    f"{name} holds {candidate.id!r} more than once; only the first is used",
+                    source=source,
+                )
+            else:
+                seen.add(candidate.id)
+                found += 1
+                yield candidate
+    except _ARCHIVE_ERRORS as error:
+        complete = False
+        yield Failure(
+            name, source, SourceError.code, f"{name} is damaged or cut short: {_reason(error)}", source=source
+        )
+    yield SourceEnd(source, complete, found, skipped)
+
+
+def _zip(path: str, source: str) -> Iterator[tuple[bool, Candidate]]:
+    """Every member that is no folder: whether it is a regular file, and the candidate."""
+    archive = _Zip(path)
+    for info in archive.members():
+        if not info.is_dir():
+            regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+            yield (
+                regular,
+                Candidate(
+                    id=_member_id(info.filename),
+                    uri=_member_uri(source, info.filename),
+                    source=source,
+                    stamp=f"{info.file_size}:{info.CRC:08x}",
+                    read=partial(archive.read, info),
+                ),
+            )
+
+
+def _tar(path: str, source: str) -> Iterator[tuple[bool, Candidate]]:
+    """As ``_zip``. The archive is read through once for the names; pictures come from a second reading."""
+    archive = _Tar(path)
+    with _open_tar(path) as tar:
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # it would keep a million of them
+            if not member.isdir():
+                yield (
+                    member.isreg(),
+                    Candidate(
+                        id=_member_id(member.name),
+                        uri=_member_uri(source, member.name),
+                        source=source,
+                        stamp=f"{member.size}:{member.mtime}",
+                        read=partial(archive.read, member.offset, member.size, member.name),
+                        in_order=True,
+                    ),
+                )
+
+
+class _Zip:
+    """An open zip archive; closed with the last candidate that can still read from it."""
+
+    def __init__(self, path: str) -> None:
+        self._name = readable(Path(path).name)
+        self._zip = zipfile.ZipFile(path)
+        self._lock = threading.Lock()
+        weakref.finalize(self, self._zip.close)
+
+    def members(self) -> list[zipfile.ZipInfo]:
+        return self._zip.infolist()
+
+    def read(self, info: zipfile.ZipInfo, max_bytes: int) -> bytes:
+        name = f"{info.filename} in {self._name}"
+        if info.flag_bits & 0x1:
+            raise SourceError(f"{name} is encrypted", hint="unpack the archive and add the folder")
+        check_size(name, info.file_size, max_bytes)
+        try:
+            with self._lock, self._zip.open(info) as file:
+                # Not more than declared, whatever comes out of the packed bytes.
+                return file.read(info.file_size)
+        except _ARCHIVE_ERRORS as error:
+            raise SourceError(f"{name} cannot be unpacked: {_reason(error)}") from error
+
+
+class _Tar:
+    """Reads members of a tar archive, compressed or not; going back means beginning again."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._tar: tarfile.TarFile | None = None
+        self._position = 0
+        self._close = weakref.finalize(self, lambda: None)
+
+    def read(self, offset: int, size: int, name: str, max_bytes: int) -> bytes:
+        label = f"{readable(name)} in {readable(Path(self._path).name)}"
+        check_size(label, size, max_bytes)
+        try:
+            with self._lock:
+                return self._member(offset)
+        except _ARCHIVE_ERRORS as error:
+            raise SourceError(f"{label} cannot be unpacked: {_reason(error)}") from error
+
+    def _member(self, offset: int) -> bytes:
+        if self._tar is None or offset < self._position:
+            self._close()
+            self._tar = _open_tar(self._path)
+            self._close = weakref.finalize(self, self._tar.close)
+        while (member := self._tar.next()) is not None:
+            self._tar.members.clear()  # type: ignore[attr-defined]  # as above
+            self._position = member.offset + 1
+            if member.offset == offset:
+                file = self._tar.extractfile(member)
+                return file.read() if file else b""
+        raise EOFError("the archive has changed")
+
+
+class _Member(tarfile.TarInfo):
+    """A header; where the standard reader takes a damaged one for the end of the archive, this one complains."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _Member:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the mark of a proper end
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from error
+
+
+def _open_tar(path: str) -> tarfile.TarFile:
+    return tarfile.open(path, "r|*", tarinfo=_Member)
+
+
+def _is_zip(path: str) -> bool:
+    return path.lower().endswith(".zip")
+
+
+def _member_id(name: str) -> str:
+    return readable(posixpath.normpath("/" + name)).lstrip("/")
+
+
+def _member_uri(source: str, name: str) -> str:
+    return f"archive:{source}!/{quote(os.fsencode(name))}"
+
+
+def _reason(error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return reason or type(error).__name__

@@ -1,0 +1,135 @@
+"""What sources consist of: pictures that may be indexed, each with its id and the way to its bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from imagefinder.core.errors import ImageTooLargeError, SourceError
+
+# fmt: off
+PICTURE_SUFFIXES = frozenset({
+    "apng", "avif", "avifs", "bmp", "dds", "dib", "gif", "heic", "heics", "heif", "heifs", "hif", "icns", "ico",
+    "j2c", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg", "jpf", "jpg", "jpx", "mpo", "pbm", "pcx", "pfm", "pgm",
+    "png", "pnm", "ppm", "psd", "qoi", "sgi", "tga", "tif", "tiff", "webp",
+})
+# fmt: on
+"""Endings of the files in folders and archives that are taken for pictures, in any case of letters."""
+
+_DEBRIS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A picture found in a source; nothing of it has been read yet.
+
+    Attributes:
+        id: What it will be called in the collection.
+        uri: Where it is: ``file:``, ``archive:``, ``http:`` or ``https:``.
+        source: URI of the folder, archive or list it was found in; empty if it was named by itself.
+        stamp: Changes when its bytes may have changed; empty where nothing of the kind is known.
+        metadata: What the source says about it.
+        read: Gives its bytes, at most so many; raises ``SourceError`` or ``ImageTooLargeError``. ``None``: they
+            are to be downloaded from ``uri``.
+        in_order: Reading is quick only in the order in which candidates came (compressed archives).
+    """
+
+    id: str
+    uri: str
+    source: str = ""
+    stamp: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    read: Callable[[int], bytes] | None = field(default=None, repr=False, compare=False)
+    in_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnd:
+    """A source has been read through.
+
+    Attributes:
+        source: Its URI.
+        complete: Whether all of it could be read; only then may be concluded what it no longer has.
+        pictures: How many candidates it gave.
+        skipped: How many files in it were passed over because they are no pictures by their name.
+    """
+
+    source: str
+    complete: bool
+    pictures: int
+    skipped: int
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name is that of a picture."""
+    return os.path.splitext(name)[1][1:].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - a name, and a hot path
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, or left behind by a system."""
+    return name.startswith(".") or name.lower() in _DEBRIS
+
+
+def readable(name: str) -> str:
+    r"""A file name as an id: bytes that are no UTF-8 become ``\xNN``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def file_uri(path: str | os.PathLike[str]) -> str:
+    """The ``file:`` URI of a path; it leads back to the exact bytes of the name."""
+    return "file://" + quote(os.fsencode(os.path.abspath(path)))  # noqa: PTH100 - Path cannot hold every name alike
+
+
+def local_path(uri: str) -> str | None:
+    """The file behind a ``file:`` or ``archive:`` URI (the archive); ``None`` for any other URI."""
+    if uri.startswith("archive:"):
+        uri = uri.removeprefix("archive:").partition("!/")[0]
+    if not uri.startswith("file://"):
+        return None
+    return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
+
+
+def file_candidate(
+    path: str, status: os.stat_result, image_id: str, source: str, metadata: Mapping[str, Any] | None = None
+) -> Candidate:
+    """A candidate for a regular file."""
+    return Candidate(
+        id=image_id,
+        uri=file_uri(path),
+        source=source,
+        stamp=f"{status.st_size}:{status.st_mtime_ns}",
+        metadata=metadata or {},
+        read=partial(read_file, path),
+    )
+
+
+def read_file(path: str, max_bytes: int) -> bytes:
+    """The bytes of a picture file.
+
+    Raises:
+        SourceError: it cannot be read.
+        ImageTooLargeError: more than ``max_bytes``; no more than that is read.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - hot path
+            size = os.fstat(file.fileno()).st_size
+            check_size(readable(path), size, max_bytes)
+            return file.read(size + 1)
+    except OSError as error:
+        raise SourceError(f"{readable(path)} cannot be read: {error.strerror}") from error
+
+
+def check_size(name: str, size: int, max_bytes: int) -> None:
+    """Refuse a picture that is too large.
+
+    Raises:
+        ImageTooLargeError: more than ``max_bytes``.
+    """
+    if size > max_bytes:
+        raise ImageTooLargeError(
+            f"{name} has {size:,} bytes; at most {max_bytes:,} are accepted", limit=max_bytes, unit="bytes"
+        )
