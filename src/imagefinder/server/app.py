@@ -107,12 +107,15 @@ def _listen(host: str, port: int) -> socket.socket:
         raise SettingsError(f"cannot listen on port {port}: the last one is 65535")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {host} port {port}: {error.strerror or error}",
             hint="choose another with --host and --port; is a server running already?",
         ) from error
+    # Connections inherit it; asyncio would not set it on them, and each answer would wait 40 ms for an ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _log_config() -> dict[str, Any]:

@@ -25,3 +25,10 @@ def test_an_impossible_address_is_an_error(host: str, port: int) -> None:
 def test_port_0_takes_a_free_one(host: str) -> None:
     with _listen(host, 0) as listener:
         assert listener.getsockname()[1] > 0
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
