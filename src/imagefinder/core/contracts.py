@@ -84,6 +84,8 @@ class Store(Protocol):
     def register(self, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
         """Announce a method before its features are put; doing so again changes nothing.
 
+        While the store holds no features of the method, the last announcement counts.
+
         Raises:
             FingerprintMismatchError: the store holds features of that method made differently.
         """
@@ -97,10 +99,12 @@ class Store(Protocol):
         """Add images, or replace those whose ids are there. All of them are durable on return.
 
         An entry replaces the whole image: features of methods it does not bring are gone. A past failure of
-        the id is forgotten.
+        the id is forgotten. Where this raises, nothing was put.
 
         Raises:
-            ValueError: features of a method that was not registered, or of another form.
+            InputError: an id that is empty or no Unicode text, metadata that are no JSON object.
+            ValueError: features of a method that was not registered, of another form, or not of one image.
+            FingerprintMismatchError: someone has meanwhile announced the method differently from this object.
         """
         ...
 
@@ -109,7 +113,7 @@ class Store(Protocol):
 
         Raises:
             UnknownImageError: no such image.
-            ValueError: as ``put``.
+            ValueError, FingerprintMismatchError: as ``put``.
         """
         ...
 
@@ -164,6 +168,7 @@ class Store(Protocol):
         """All images that have features of a method, in blocks of bounded size, each image once.
 
         The order is the store's own. Images put or deleted meanwhile may be seen or not; each one seen is whole.
+        The arrays are for reading only: the store may hand the same ones to others.
 
         Raises:
             MethodNotIndexedError: the method was never registered.

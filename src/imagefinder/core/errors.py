@@ -23,6 +23,7 @@
         ├── CollectionNotFoundError
         ├── CollectionFormatError       not a collection, or one of a newer format
         ├── CollectionCorruptError      damaged data
+        ├── CollectionBusyError         another process kept it locked for too long
         ├── FingerprintMismatchError    features made by other parameters or weights
         └── MethodNotIndexedError       the collection holds no features of this method
 
@@ -219,6 +220,13 @@ class CollectionCorruptError(StoreError):
     code = "collection_corrupt"
 
 
+class CollectionBusyError(StoreError):
+    """Another process kept the collection locked for too long."""
+
+    code = "collection_busy"
+    retryable = True
+
+
 class FingerprintMismatchError(StoreError):
     """Stored features were made by other parameters, weights or code than the present ones."""
 
@@ -226,15 +234,16 @@ class FingerprintMismatchError(StoreError):
 
 
 class MethodNotIndexedError(StoreError):
-    """The collection holds no features of this method."""
+    """The collection, or one image of it, holds no features of this method."""
 
     code = "method_not_indexed"
 
-    def __init__(self, method: str, indexed: Iterable[str]) -> None:
+    def __init__(self, method: str, indexed: Iterable[str], image_id: str | None = None) -> None:
         self.method = method
         self.indexed = tuple(sorted(indexed))
-        has = f"it has: {', '.join(self.indexed)}" if self.indexed else "it is empty"
+        holder = "this collection" if image_id is None else f"image {image_id!r}"
+        has = f"it has: {', '.join(self.indexed)}" if self.indexed else "it has none at all"
         super().__init__(
-            f"this collection holds no {method} features ({has})",
+            f"{holder} holds no {method} features ({has})",
             hint=f"extract them with: imagefinder add --method {method} SOURCE",
         )

@@ -1,0 +1,87 @@
+"""Features to blobs and back: little-endian arrays, checked on the way in."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imagefinder.core.errors import CollectionCorruptError
+from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, empty
+
+_LITTLE_ENDIAN = {"float32": "<f4", "uint8": "u1"}
+_KEYPOINT_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """The features of one image as they are stored.
+
+    Attributes:
+        data: The vector or the descriptors, row by row.
+        keypoints: x, y, size, angle of each descriptor; ``None`` for global features.
+        checksum: CRC-32 of the owner's name and all the bytes.
+    """
+
+    data: bytes
+    keypoints: bytes | None
+    checksum: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both."""
+        return len(self.data) + len(self.keypoints or b"")
+
+
+def encode(image_id: str, method: str, features: Features) -> Blobs:
+    """The features of one image (a batch of one) as blobs."""
+    if isinstance(features, GlobalFeatures):
+        data, keypoints = features.vectors.astype("<f4", copy=False).tobytes(), None
+    else:
+        data = features.descriptors.astype(_LITTLE_ENDIAN[features.spec().dtype], copy=False).tobytes()
+        keypoints = features.keypoints.astype("<f4", copy=False).tobytes()
+    return Blobs(data, keypoints, _checksum(image_id, method, data, keypoints))
+
+
+def decode(method: str, spec: FeatureSpec, ids: Sequence[str], blobs: Sequence[Blobs]) -> Features:
+    """The features of several images as one batch of read-only arrays.
+
+    Raises:
+        CollectionCorruptError: blobs are not what ``encode`` made of this image; names the first.
+    """
+    if not ids:
+        return empty(spec)
+    row_bytes = spec.dim * np.dtype(spec.dtype).itemsize
+    for image_id, blob in zip(ids, blobs, strict=True):
+        rows, rest = divmod(len(blob.data), row_bytes)
+        whole = rest == 0 and (
+            rows == 1 and blob.keypoints is None
+            if spec.kind == "global"
+            else blob.keypoints is not None and len(blob.keypoints) == rows * _KEYPOINT_BYTES
+        )
+        if not whole or _checksum(image_id, method, blob.data, blob.keypoints) != blob.checksum:
+            raise CollectionCorruptError(
+                f"the stored {method} features of image {image_id!r} are damaged",
+                hint=f"remove the image and add it again: imagefinder remove {image_id}",
+            )
+    data = _array([blob.data for blob in blobs], spec.dtype, spec.dim)
+    if spec.kind == "global":
+        return GlobalFeatures(data)
+    offsets = np.zeros(len(ids) + 1, dtype=np.int64)
+    np.cumsum([len(blob.data) // row_bytes for blob in blobs], out=offsets[1:])
+    offsets.flags.writeable = False
+    return LocalFeatures(data, _array([blob.keypoints or b"" for blob in blobs], "float32", 4), offsets)
+
+
+def _array(parts: list[bytes], dtype: str, columns: int) -> np.ndarray[Any, Any]:
+    joined = parts[0] if len(parts) == 1 else b"".join(parts)
+    little = np.frombuffer(joined, dtype=_LITTLE_ENDIAN[dtype]).reshape(-1, columns)
+    return little.astype(dtype, copy=False)
+
+
+def _checksum(image_id: str, method: str, data: bytes, keypoints: bytes | None) -> int:
+    """With the owner's name: features that a damaged index gives to another image are found out, too."""
+    return zlib.crc32(keypoints or b"", zlib.crc32(data, zlib.crc32(f"{method}\0{image_id}".encode())))

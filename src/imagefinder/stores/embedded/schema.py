@@ -1,0 +1,151 @@
+"""The tables, how they come to be, and how a file is recognised."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
+
+FILE_NAME = "collection.sqlite"
+FORMAT = 1
+APPLICATION_ID = int.from_bytes(b"IMGF")
+
+# A SIFT image is about 180 KB, a ResNet-50 one 8 KB: larger pages read the first faster and waste half a page on
+# each of the second (docs/decisions/0002-collection-on-disk.md has the numbers).
+PAGE_BYTES = 8192
+
+# Keys are never given twice (AUTOINCREMENT), and a features row is never updated, only deleted and inserted anew:
+# whoever read the features of a key has them for good. Triggers keep the counts, also when a delete cascades.
+# Blobs stand last, so that reading what is before them does not walk through their pages.
+TABLES = (
+    """
+    CREATE TABLE images (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        uri TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        width INTEGER NOT NULL,
+        height INTEGER NOT NULL,
+        format TEXT NOT NULL,
+        source TEXT NOT NULL,
+        stamp TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        added_at REAL NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX images_by_source ON images (source, id)",
+    """
+    CREATE TABLE thumbnails (
+        image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
+        jpeg BLOB NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE methods (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        fingerprint TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        dim INTEGER NOT NULL,
+        dtype TEXT NOT NULL,
+        images INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        revision INTEGER NOT NULL DEFAULT 0
+    ) STRICT
+    """,
+    """
+    CREATE TABLE features (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        image INTEGER NOT NULL REFERENCES images (key) ON DELETE CASCADE,
+        method INTEGER NOT NULL REFERENCES methods (key) ON DELETE CASCADE,
+        bytes INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        keypoints BLOB,
+        UNIQUE (image, method)
+    ) STRICT
+    """,
+    "CREATE INDEX features_by_method ON features (method, key, bytes)",
+    """
+    CREATE TRIGGER features_added AFTER INSERT ON features BEGIN
+        UPDATE methods SET images = images + 1, bytes = bytes + NEW.bytes, revision = revision + 1
+        WHERE key = NEW.method;
+    END
+    """,
+    """
+    CREATE TRIGGER features_removed AFTER DELETE ON features BEGIN
+        UPDATE methods SET images = images - 1, bytes = bytes - OLD.bytes, revision = revision + 1
+        WHERE key = OLD.method;
+    END
+    """,
+    "CREATE TABLE totals (images INTEGER NOT NULL) STRICT",
+    "INSERT INTO totals VALUES (0)",
+    "CREATE TRIGGER image_added AFTER INSERT ON images BEGIN UPDATE totals SET images = images + 1; END",
+    "CREATE TRIGGER image_removed AFTER DELETE ON images BEGIN UPDATE totals SET images = images - 1; END",
+    """
+    CREATE TABLE failures (
+        id TEXT PRIMARY KEY,
+        uri TEXT NOT NULL,
+        code TEXT NOT NULL,
+        message TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        at REAL NOT NULL,
+        source TEXT NOT NULL
+    ) STRICT
+    """,
+)
+
+
+def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None:
+    """Make sure that a database is a collection of this format, or make it one if it is empty.
+
+    Raises:
+        CollectionFormatError: it belongs to another program, or is of another format.
+        CollectionNotFoundError: it is empty and ``create`` is false.
+    """
+    if not _is_collection(database, folder):
+        if not create:
+            raise not_found(folder)
+        database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("BEGIN IMMEDIATE")
+        # Another process may have been first; a killed one leaves an empty file, never a half-made one.
+        if not _is_collection(database, folder):
+            for statement in TABLES:
+                database.execute(statement)
+            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {FORMAT}")
+        database.execute("COMMIT")
+    database.execute("PRAGMA journal_mode = WAL")  # a copy made by other tools may have lost it
+
+
+def not_found(folder: Path) -> CollectionNotFoundError:
+    """The error for a place without a collection."""
+    return CollectionNotFoundError(
+        f"there is no collection in {folder}", hint="make one with: imagefinder add FOLDER_WITH_PICTURES"
+    )
+
+
+def _is_collection(database: sqlite3.Connection, folder: Path) -> bool:
+    """False for an empty database."""
+    # One statement: three would see three states while another process creates the collection.
+    application, version, tables = database.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)"
+        " FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
+    if application == 0 and tables == 0:
+        return False
+    if application != APPLICATION_ID:
+        raise CollectionFormatError(
+            f"{folder / FILE_NAME} belongs to another program (application id {application:#010x}, "
+            f"not {APPLICATION_ID:#010x})",
+            hint="choose another folder for the collection",
+        )
+    if version != FORMAT:
+        raise CollectionFormatError(
+            f"the collection {folder} is of format {version}; this version of imagefinder reads format {FORMAT}",
+            hint="open it with the version of imagefinder that wrote it, or a newer one",
+        )
+    return True

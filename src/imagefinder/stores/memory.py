@@ -1,0 +1,243 @@
+"""A store that is gone with the process: for trials, tests, and as the model of what every store does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from imagefinder.core.errors import MethodNotIndexedError, StoreError, UnknownImageError
+from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.records import (
+    Entry,
+    Failure,
+    GalleryBlock,
+    ImageRecord,
+    ImageStatus,
+    MethodInfo,
+    StoreInfo,
+)
+from imagefinder.stores import checks
+
+_BLOCK_BYTES = 32 << 20
+
+_Array = TypeVar("_Array", bound=np.ndarray[Any, Any])
+
+
+@dataclass(slots=True)
+class _Image:
+    record: ImageRecord
+    thumbnail: bytes
+    features: dict[str, Features] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """Keeps everything in dictionaries; arrays are copied as they come in."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._images: dict[str, _Image] = {}
+        self._methods: dict[str, tuple[Fingerprint, FeatureSpec]] = {}
+        self._failures: dict[str, Failure] = {}
+        self._closed = False
+
+    def register(self, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
+        """See ``Store``."""
+        checks.text("method name", fingerprint.method)
+        name = fingerprint.method
+        with self._open():
+            if name in self._methods and self._images_with(name):
+                error = checks.mismatch(*self._methods[name], fingerprint, spec)
+                if error:
+                    raise error
+            self._methods[name] = (Fingerprint.from_json(fingerprint.to_json()), spec)
+
+    def unregister(self, method: str) -> None:
+        """See ``Store``."""
+        with self._open():
+            self._methods.pop(method, None)
+            for image in self._images.values():
+                image.features.pop(method, None)
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """See ``Store``."""
+        plain = checks.plain_entries(entries)
+        with self._open():
+            for entry in plain:
+                checks.check_registered(entry.features, self._specs())
+            for entry in plain:
+                image_id = entry.image.id
+                self._images[image_id] = _Image(
+                    replace(entry.image, added_at=time.time()), entry.thumbnail, _own(entry.features)
+                )
+                self._failures.pop(image_id, None)
+
+    def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
+        """See ``Store``."""
+        checks.check_one_image(image_id, features)
+        with self._open():
+            checks.check_registered(features, self._specs())
+            self._image(image_id).features.update(_own(features))
+
+    def touch(self, image_id: str, *, uri: str, stamp: str) -> None:
+        """See ``Store``."""
+        checks.text("uri", uri)
+        checks.text("stamp", stamp)
+        with self._open():
+            image = self._images.get(image_id)
+            if image:
+                image.record = replace(image.record, uri=uri, stamp=stamp)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """See ``Store``."""
+        wanted = checks.ids_of(ids)
+        with self._open():
+            return sum(self._images.pop(image_id, None) is not None for image_id in wanted)
+
+    def get(self, image_id: str) -> ImageRecord:
+        """See ``Store``."""
+        with self._open():
+            return checks.plain_image(self._image(image_id).record)  # a caller may change its metadata
+
+    def thumbnail(self, image_id: str) -> bytes:
+        """See ``Store``."""
+        with self._open():
+            return self._image(image_id).thumbnail
+
+    def features(self, image_id: str, method: str) -> Features:
+        """See ``Store``."""
+        with self._open():
+            features = self._image(image_id).features
+            if method not in features:
+                raise MethodNotIndexedError(method, features, image_id)
+            return features[method]
+
+    def status(self, ids: Sequence[str]) -> dict[str, ImageStatus]:
+        """See ``Store``."""
+        wanted = checks.ids_of(ids)
+        with self._open():
+            return {
+                image_id: ImageStatus(
+                    image.record.sha256, image.record.stamp, image.record.uri, frozenset(image.features)
+                )
+                for image_id in wanted
+                if (image := self._images.get(image_id))
+            }
+
+    def images(self, *, after: str = "", limit: int = 100, source: str | None = None) -> list[ImageRecord]:
+        """See ``Store``."""
+        checks.text("id to begin behind", after)
+        with self._open():
+            page = sorted(
+                image_id
+                for image_id, image in self._images.items()
+                if image_id > after and source in (None, image.record.source)
+            )
+            return [checks.plain_image(self._images[image_id].record) for image_id in page[: max(limit, 0)]]
+
+    def scan(self, method: str) -> Iterator[GalleryBlock]:
+        """See ``Store``."""
+        with self._open():
+            if method not in self._methods:
+                raise MethodNotIndexedError(method, self._methods)
+            spec = self._methods[method][1]
+            held = [(i, image.features[method]) for i, image in self._images.items() if method in image.features]
+        return _blocks(spec, held)
+
+    def record_failures(self, failures: Sequence[Failure]) -> None:
+        """See ``Store``."""
+        plain = checks.plain_failures(failures)
+        with self._open():
+            for failure in plain:
+                before = self._failures.get(failure.id)
+                attempts = before.attempts + 1 if before else 1
+                self._failures[failure.id] = replace(failure, attempts=attempts, at=time.time())
+
+    def failures(self) -> list[Failure]:
+        """See ``Store``."""
+        with self._open():
+            return sorted(self._failures.values(), key=lambda failure: failure.id)
+
+    def forget_failures(self, ids: Sequence[str]) -> None:
+        """See ``Store``."""
+        wanted = checks.ids_of(ids)
+        with self._open():
+            for image_id in wanted:
+                self._failures.pop(image_id, None)
+
+    def info(self) -> StoreInfo:
+        """See ``Store``."""
+        with self._open():
+            methods = {}
+            for name, (fingerprint, spec) in sorted(self._methods.items()):
+                held = self._images_with(name)
+                size = sum(_stored_bytes(image.features[name]) for image in held)
+                methods[name] = MethodInfo(fingerprint, spec, len(held), size)
+            return StoreInfo("memory", 0, len(self._images), len(self._failures), methods, 0)
+
+    def close(self) -> None:
+        """See ``Store``."""
+        with self._lock:
+            self._closed = True
+            self._images.clear()
+
+    def _open(self) -> threading.RLock:
+        if self._closed:
+            raise StoreError("this collection has been closed")
+        return self._lock
+
+    def _image(self, image_id: str) -> _Image:
+        if image_id not in self._images:
+            raise UnknownImageError(image_id)
+        return self._images[image_id]
+
+    def _images_with(self, method: str) -> list[_Image]:
+        return [image for image in self._images.values() if method in image.features]
+
+    def _specs(self) -> dict[str, FeatureSpec]:
+        return {name: spec for name, (_, spec) in self._methods.items()}
+
+
+def _blocks(spec: FeatureSpec, held: list[tuple[str, Features]]) -> Iterator[GalleryBlock]:
+    ids: list[str] = []
+    parts: list[Features] = []
+    size = 0
+    for image_id, features in held:
+        ids.append(image_id)
+        parts.append(features)
+        size += features.nbytes
+        if size >= _BLOCK_BYTES:
+            yield GalleryBlock(tuple(ids), concatenate(spec, parts))
+            ids, parts, size = [], [], 0
+    if ids:
+        yield GalleryBlock(tuple(ids), concatenate(spec, parts))
+
+
+def _own(features: Mapping[str, Features]) -> dict[str, Features]:
+    """Copies that nobody can change."""
+    own: dict[str, Features] = {}
+    for method, batch in features.items():
+        if isinstance(batch, GlobalFeatures):
+            own[method] = GlobalFeatures(_frozen(batch.vectors))
+        else:
+            own[method] = LocalFeatures(
+                _frozen(batch.descriptors), _frozen(batch.keypoints), _frozen(batch.offsets)
+            )
+    return own
+
+
+def _frozen(array: _Array) -> _Array:
+    copy = array.copy(order="C")
+    copy.flags.writeable = False
+    return copy
+
+
+def _stored_bytes(features: Features) -> int:
+    if isinstance(features, GlobalFeatures):
+        return features.nbytes
+    return features.descriptors.nbytes + features.keypoints.nbytes
