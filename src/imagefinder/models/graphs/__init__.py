@@ -1,0 +1,33 @@
+"""Published weights to ONNX graphs: one builder per architecture, the only users of ``onnx``.
+
+Every graph takes ``images`` ``(B, 3, 224, 224)`` float32 and gives ``features`` float32, B free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from imagefinder.models.graphs import beit_base, efficientnet_lite0, resnet50
+
+_BUILDERS = {
+    "beit_base": beit_base.build,
+    "efficientnet_lite0": efficientnet_lite0.build,
+    "resnet50": resnet50.build,
+}
+
+
+def build(architecture: str, weights: Mapping[str, NDArray[Any]]) -> bytes:
+    """The serialised ONNX graph of an architecture with these weights.
+
+    Args:
+        architecture: As in ``catalogue.Model``.
+        weights: Tensor name in the published file -> values.
+
+    Raises:
+        KeyError: no such architecture.
+        ModelCorruptError: a tensor is missing or misshaped; names it.
+    """
+    return _BUILDERS[architecture](weights)
