@@ -1,0 +1,14 @@
+"""The suites that every extractor, matcher and store must pass, for use in the tests of plug-ins.
+
+They need ``pytest``; the suite of stores needs ``hypothesis``, too.
+"""
+
+try:
+    import pytest
+except ImportError as error:
+    raise ImportError("imagefinder.testing needs pytest: pip install pytest hypothesis") from error
+
+# So that a failing assertion of a suite shows its values, as one in a test file does.
+pytest.register_assert_rewrite(
+    "imagefinder.testing.extractors", "imagefinder.testing.matchers", "imagefinder.testing.stores"
+)

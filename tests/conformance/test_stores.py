@@ -1,0 +1,25 @@
+import pytest
+
+from imagefinder.stores.embedded import EmbeddedStore
+from imagefinder.stores.memory import MemoryStore
+from imagefinder.testing.stores import StoreSuite
+
+
+class TestMemory(StoreSuite):
+    persistent = False
+
+    @pytest.fixture
+    def make_store(self):
+        return lambda location: MemoryStore()
+
+
+class TestEmbedded(StoreSuite):
+    @pytest.fixture
+    def make_store(self):
+        return lambda location: EmbeddedStore(location, create=True, cache_bytes=1 << 30)
+
+
+class TestEmbeddedWithoutCache(StoreSuite):
+    @pytest.fixture
+    def make_store(self):
+        return lambda location: EmbeddedStore(location, create=True, cache_bytes=0)
