@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from imagefinder.collection import Collection
 from imagefinder.core import registry
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import ModelMissingError, SettingsError, UnknownMethodError
+from imagefinder.core.errors import SettingsError, UnknownMethodError
 from imagefinder.core.method import Method
 from imagefinder.core.settings import Settings
 
@@ -106,7 +106,7 @@ def _network(name: str, settings: Settings) -> Method:
 
     def sha256() -> str:
         if not cache.state(model).present:
-            raise ModelMissingError(name)
+            cache.locate(model)  # raises, with what to do about it
         return cache.sha256(model)
 
     is_global = model.features.kind == "global"
