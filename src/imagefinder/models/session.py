@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from imagefinder.core.errors import ModelError
+
+# Read when the library loads: its wheels otherwise write a device number below the home folder and report
+# every session to their maker. ``disable_telemetry_events`` comes too late for both.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime
 
 
 class Session:
@@ -22,7 +29,6 @@ class Session:
         Raises:
             ModelError: ONNX Runtime cannot load it.
         """
-        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
