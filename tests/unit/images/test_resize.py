@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from imagefinder.images.resize import normalise, resize_center_crop, resize_exact, thumbnail
+
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def slow_resize_center_crop(image: np.ndarray, side: int, size: int, interpolation: str) -> np.ndarray:
+    """torchvision's documented steps: resize the whole picture, then cut."""
+    height, width = image.shape[:2]
+    shorter, longer = min(height, width), max(height, width)
+    new_longer = int(side * longer / shorter)
+    new_width, new_height = (side, new_longer) if width <= height else (new_longer, side)
+    resized = Image.fromarray(image).resize((new_width, new_height), FILTERS[interpolation])
+    top, left = round((new_height - size) / 2.0), round((new_width - size) / 2.0)
+    return np.asarray(resized.crop((left, top, left + size, top + size)))
+
+
+def grey_levels(a: np.ndarray, b: np.ndarray) -> int:
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype == np.uint8
+    return int(np.abs(a.astype(int) - b).max())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 600),
+    width=st.integers(1, 600),
+    interpolation=st.sampled_from(["bilinear", "bicubic"]),
+    seed=st.integers(0, 9),
+)
+def test_resize_center_crop_against_its_slow_twin(height, width, interpolation, seed):
+    image = noise(height, width, seed)
+    expected = slow_resize_center_crop(image, 64, 56, interpolation)
+    assert grey_levels(resize_center_crop(image, 64, 56, interpolation), expected) <= 1
+
+
+@pytest.mark.parametrize("size", [(256, 256), (256, 700), (1, 1), (1, 2000), (2000, 1), (1500, 1000), (255, 257)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_resize_center_crop_at_the_size_of_the_networks(size, interpolation):
+    image = noise(*size)
+    expected = slow_resize_center_crop(image, 256, 224, interpolation)
+    assert grey_levels(resize_center_crop(image, 256, 224, interpolation), expected) <= 1
+
+
+def test_resize_center_crop_shows_the_middle():
+    image = np.zeros((100, 300, 3), dtype=np.uint8)
+    image[:, 100:200] = 200
+    middle = resize_center_crop(image, 256, 224, "bilinear")
+    assert middle.shape == (224, 224, 3)
+    assert (middle[:, 4:-4] == 200).all()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(1, 1), (37, 53), (224, 224), (900, 61), (30, 28_000)])
+def test_resize_exact_is_pillows(size, interpolation):
+    image = noise(*size)
+    expected = np.asarray(Image.fromarray(image).resize((224, 224), FILTERS[interpolation]))
+    np.testing.assert_array_equal(resize_exact(image, 224, interpolation), expected)
+
+
+@pytest.mark.parametrize("size", [(4, 60_000), (60_000, 4)])
+def test_resize_exact_of_a_strip_is_pillows_within_one_grey_level(size):
+    image = noise(*size)
+    expected = np.asarray(Image.fromarray(image).resize((224, 224), Image.Resampling.BILINEAR))
+    assert grey_levels(resize_exact(image, 224, "bilinear"), expected) <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 3_000_000), (3_000_000, 1)])
+def test_strips_need_no_more_memory_than_the_picture(size):
+    image = np.full((*size, 3), 77, dtype=np.uint8)
+    tracemalloc.start()
+    try:
+        assert (resize_center_crop(image, 256, 224, "bicubic") == 77).all()
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+        assert (resize_exact(image, 224, "bilinear") == 77).all()
+        assert len(thumbnail(image)) < 10_000
+        assert tracemalloc.get_traced_memory()[1] < 2 * image.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def test_normalise():
+    image = np.zeros((2, 5, 3), dtype=np.uint8)
+    image[0, 1] = 255, 128, 0
+    planes = normalise(image, (0.5, 0.25, 0.0), (0.5, 0.5, 2.0))
+    assert planes.shape == (3, 2, 5)
+    assert planes.dtype == np.float32
+    assert planes.flags.c_contiguous
+    np.testing.assert_allclose(planes[:, 0, 1], [1.0, (128 / 255 - 0.25) / 0.5, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(planes[:, 1, 4], [-1.0, -0.5, 0.0], rtol=1e-6)
+    assert not image[1].any(), "the picture itself is not changed"
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((100, 50), (100, 50)),
+        ((256, 256), (256, 256)),
+        ((512, 1024), (128, 256)),
+        ((2000, 3), (256, 1)),
+        ((1, 1), (1, 1)),
+    ],
+)
+def test_thumbnail_sizes(size, expected):
+    encoded = thumbnail(noise(*size))
+    with Image.open(io.BytesIO(encoded)) as picture:
+        assert picture.format == "JPEG"
+        assert picture.size == expected[::-1]
+
+
+def test_a_thumbnail_looks_like_the_picture():
+    image = np.zeros((600, 900, 3), dtype=np.uint8)
+    image[:, :450] = 250, 10, 10
+    image[:, 450:] = 10, 10, 250
+    with Image.open(io.BytesIO(thumbnail(image, side=90, quality=95))) as picture:
+        small = np.asarray(picture).astype(int)
+    assert small.shape == (60, 90, 3)
+    assert np.abs(small[30, 20] - [250, 10, 10]).max() < 8
+    assert np.abs(small[30, 70] - [10, 10, 250]).max() < 8
+
+
+def test_quality_makes_thumbnails_larger():
+    image = noise(300, 300)
+    assert len(thumbnail(image, quality=90)) > len(thumbnail(image, quality=40))
