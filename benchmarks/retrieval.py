@@ -1,7 +1,7 @@
 """How fast is a collection indexed and searched, how large is it, and how often is the answer right?
 
 For each set of pictures with known answers and each method that is ready: a fresh collection on disk, all
-queries, every image scored. ``IMAGEFINDER_SETS`` (comma-separated) picks sets; by default ``copy,places``.
+queries, every image scored. ``BENCH_SETS`` (comma-separated) picks sets; by default ``copy,places``.
 
 The yardstick of indexing is the bare extractor with the same threads over the same pictures already decoded; the
 ratio says what reading, decoding, thumbnails and durable writing cost on top.
@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-DATASETS = Path(os.environ.get("IMAGEFINDER_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
-SETS = os.environ.get("IMAGEFINDER_SETS", "copy,places").split(",")
+DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
+SETS = os.environ.get("BENCH_SETS", "copy,places").split(",")
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     rows = []
     for name in SETS:
         if not (DATASETS / name / "manifest.json").is_file():
-            print(f"skipped {name}: no {DATASETS / name}/manifest.json (set IMAGEFINDER_DATASETS)")
+            print(f"skipped {name}: no {DATASETS / name}/manifest.json (set BENCH_DATASETS)")
             continue
         for method in ready_methods():
             # A process of its own, so that the memory peak belongs to this method and set alone.
@@ -38,7 +38,7 @@ def main() -> None:
                 check=True,
                 text=True,
                 env={k: v for k, v in os.environ.items() if not k.startswith("IMAGEFINDER_")}
-                | {"IMAGEFINDER_DATASETS": str(DATASETS)},
+                | {"BENCH_DATASETS": str(DATASETS)},
             )
             rows.append(json.loads(run.stdout.splitlines()[-1]))
             print(rows[-1], flush=True)

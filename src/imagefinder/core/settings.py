@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -101,7 +102,7 @@ class Settings:
             for name, value in _read_toml(file).items():
                 values[name] = cls._convert(name, value, str(file))
         for variable, text in environment.items():
-            if variable.startswith(PREFIX) and variable != CONFIG_VARIABLE:
+            if variable.startswith(PREFIX) and variable != CONFIG_VARIABLE and not _is_link(variable, text):
                 name = variable[len(PREFIX) :].lower()
                 values[name] = cls._convert(name, text, f"environment variable {variable}")
         for name, value in (overrides or {}).items():
@@ -127,6 +128,14 @@ class Settings:
         return [
             (item.name, str(getattr(self, item.name)), item.metadata["help"]) for item in dataclasses.fields(self)
         ]
+
+
+def _is_link(variable: str, text: str) -> bool:
+    """Container platforms set such variables for a service that happens to be called imagefinder."""
+    name = variable[len(PREFIX) :]
+    return bool(re.match(r"SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP)", name)) or (
+        name == "PORT" and text.startswith(("tcp://", "udp://"))
+    )
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

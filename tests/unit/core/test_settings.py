@@ -51,3 +51,13 @@ def test_every_setting_is_described():
     rows = Settings().describe()
     assert len(rows) == len(Settings.__slots__)
     assert all(name and value and text for name, value, text in rows)
+
+
+def test_variables_of_container_platforms_are_not_settings():
+    links = {
+        "IMAGEFINDER_PORT": "tcp://10.0.0.7:5000",
+        "IMAGEFINDER_SERVICE_HOST": "10.0.0.7",
+        "IMAGEFINDER_SERVICE_PORT_HTTP": "5000",
+        "IMAGEFINDER_PORT_5000_TCP_ADDR": "10.0.0.7",
+    }
+    assert Settings.load(environment=links) == Settings()
