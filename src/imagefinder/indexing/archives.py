@@ -81,7 +81,7 @@ def read_archive(path: str) -> Iterator[Candidate | Failure | SourceEnd]:
                 skipped += 1
             elif candidate.id in seen:
                 yield Failure(
-                    candidate.id,
+                    candidate.uri,
                     candidate.uri,
                     SourceError.code,
                     f"{name} holds {candidate.id!r} more than once; only the first is used",

@@ -72,6 +72,8 @@ def _look_at(source: Source) -> _Plan:
                 f"{text} is an archive or a list on a server, and only pictures are downloaded",
                 hint="download it first, then add the file",
             )
+        if not text.isprintable():
+            raise SourceError(f"{text!a} is no usable address")
         return _Plan("url", text)
     path = os.path.abspath(os.path.expanduser(text))
     try:
@@ -159,7 +161,7 @@ def _walk(root: str) -> Iterator[Candidate | Failure | SourceEnd]:
             elif isinstance(item, Candidate) and "\\" in item.id and item.id in escaped:
                 # A name with bytes \xff and one with the letters "\\xff".
                 message = f"the id {item.id!r} already stands for another file of this folder; rename one"
-                yield Failure(item.id, item.uri, SourceError.code, message, source=source)
+                yield Failure(item.uri, item.uri, SourceError.code, message, source=source)
             else:
                 if "\\" in item.id:
                     escaped.add(item.id)

@@ -20,11 +20,12 @@ _LONGEST_LINE = 1 << 20  # characters; what is longer is no list of URLs
 
 
 class _RowError(Exception):
-    """A row that names no usable picture; the id as far as it is known."""
+    """A row that names no usable picture: the id it would have, and whether the row has none at all."""
 
-    def __init__(self, message: str, image_id: str = "") -> None:
+    def __init__(self, message: str, image_id: str = "", *, nameless: bool = False) -> None:
         super().__init__(message)
         self.image_id = image_id
+        self.nameless = nameless
 
 
 def check_list(path: str) -> None:
@@ -67,7 +68,7 @@ def read_list(path: str, *, local_files: bool) -> Iterator[Candidate | Failure |
                     yield candidate
                 except _RowError as error:
                     # Without its id nobody can say that the list no longer has that picture.
-                    complete = complete and bool(error.image_id)
+                    complete = complete and not error.nameless
                     where = f"{name} line {line}"
                     yield Failure(
                         error.image_id or where, source, SourceError.code, f"{where}: {error}", source=source
@@ -130,17 +131,16 @@ def _lines(path: str, file: TextIO) -> Iterator[str]:
 
 def _image_id(row: Any, lines: dict[str, int]) -> str:
     if not isinstance(row, dict):
-        raise _RowError("not a valid JSON object")
+        raise _RowError("not a valid JSON object", nameless=True)
     value = row.get("id")
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
-        raise _RowError(
-            "the id is empty" if value in (None, "") or isinstance(value, str) else "the id is no text"
-        )
+        empty = value is None or isinstance(value, str)
+        raise _RowError("the id is empty" if empty else "the id is no text", nameless=True)
     image_id = value.strip()
     if image_id in lines:
-        raise _RowError(f"the id {image_id!r} stands in line {lines[image_id]} already", image_id)
+        raise _RowError(f"the id {image_id!r} stands in line {lines[image_id]} already")
     return image_id
 
 

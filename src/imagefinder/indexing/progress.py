@@ -49,6 +49,8 @@ class AddReport:
         failures: What could not be indexed in this run, and why.
         seconds: Time it took.
         interrupted: Whether it was asked to stop before the end; the next run continues.
+        skipped: Files in folders and archives passed over because they are no pictures by their name.
+        notes: What else the person who started it should know, for example why nothing was pruned.
     """
 
     methods: tuple[str, ...]
@@ -59,6 +61,8 @@ class AddReport:
     failures: tuple[Failure, ...]
     seconds: float
     interrupted: bool
+    skipped: int = 0
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -69,9 +73,9 @@ class AddReport:
             "unchanged": self.unchanged,
             "removed": self.removed,
             "failed": len(self.failures),
-            "failures": [
-                {"id": f.id, "uri": f.uri, "code": f.code, "message": f.message} for f in self.failures
-            ],
+            "failures": [{"id": f.id, "uri": f.uri, "code": f.code, "message": f.message} for f in self.failures],
             "seconds": self.seconds,
             "interrupted": self.interrupted,
+            "skipped": self.skipped,
+            "notes": list(self.notes),
         }

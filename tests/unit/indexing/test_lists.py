@@ -102,7 +102,7 @@ def test_bad_rows_name_file_and_line_and_do_not_end_the_list(tmp_path: Path) -> 
     assert failures(path) == {
         "2": "list.csv line 3: the url is empty",
         "list.csv line 4": "list.csv line 4: the id is empty",
-        "1": "list.csv line 5: the id '1' stands in line 2 already",
+        "list.csv line 5": "list.csv line 5: the id '1' stands in line 2 already",
         "5": "list.csv line 6: 'ftp://h/5' is neither an http(s) address nor a path",
         "6": "list.csv line 7: more fields than the first line has columns",
     }

@@ -1,0 +1,26 @@
+import json
+
+from imagefinder.core.records import Failure
+from imagefinder.indexing.progress import AddReport, Progress
+
+
+def test_done_is_every_outcome() -> None:
+    assert Progress(total=20, added=1, replaced=2, unchanged=3, failed=4, seconds=0.5, current="x").done == 10
+
+
+def test_a_report_as_json() -> None:
+    failure = Failure("x", "file:///x", "not_an_image", "no picture", attempts=2, at=1.0, source="file:///")
+    report = AddReport(("sift",), 1, 2, 3, 4, (failure,), 0.5, interrupted=False, skipped=6, notes=("note",))
+    assert json.loads(json.dumps(report.to_dict())) == {
+        "methods": ["sift"],
+        "added": 1,
+        "replaced": 2,
+        "unchanged": 3,
+        "removed": 4,
+        "failed": 1,
+        "failures": [{"id": "x", "uri": "file:///x", "code": "not_an_image", "message": "no picture"}],
+        "seconds": 0.5,
+        "interrupted": False,
+        "skipped": 6,
+        "notes": ["note"],
+    }
