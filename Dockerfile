@@ -27,7 +27,6 @@ COPY --from=build /opt/imagefinder /opt/imagefinder
 ENV PATH=/opt/imagefinder/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    ORT_DISABLE_TELEMETRY=1 \
     IMAGEFINDER_COLLECTION=/data/collection \
     IMAGEFINDER_MODELS=/models/imagefinder \
     HF_HOME=/models/huggingface
