@@ -1,0 +1,16 @@
+"""``python -m imagefinder`` and the ``imagefinder`` command."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    from imagefinder.cli.app import run  # noqa: PLC0415 - importing this module must stay free
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""``imagefinder add``: index pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imagefinder.cli import output
+from imagefinder.cli.session import (
+    INTERRUPTED,
+    OK,
+    UNFINISHED,
+    CollectionOption,
+    JsonOption,
+    MethodsOption,
+    open_collection,
+)
+
+if TYPE_CHECKING:
+    from imagefinder.indexing.progress import AddReport
+
+HELP = """Index pictures, so that they can be searched.
+
+A SOURCE is a picture, a folder (with all folders in it), an archive (zip, tar), a list (.csv or .jsonl with the
+columns url and id) or a URL. The id of a picture is its path inside the source, or what the list says.
+
+Adding the same again does nothing, quickly; a changed picture is replaced; what failed is tried again. Ctrl-C
+stops cleanly: what was done stays, and the next run goes on from there.
+
+  imagefinder add ~/Pictures
+  imagefinder add photos.zip dataset.csv --method sift --method efficientnet-lite0
+  imagefinder add ~/Pictures --prune
+  imagefinder -c shop.collection add feed.jsonl --json
+
+Exit codes: 0 all pictures are in; 1 some failed; 130 interrupted."""
+
+_FAILURES_SHOWN = 10
+
+
+def add(
+    context: typer.Context,
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="What to index.", show_default=False)],
+    *,
+    methods: MethodsOption = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove pictures that came from these sources and are gone from them.")
+    ] = False,
+    collection: CollectionOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Index pictures and tell what was done."""
+    with open_collection(context, collection, create=True) as opened:
+        with _stop_on_signal() as stop, output.progress_bar("adding") as progress:
+            report = opened.add(*sources, methods=methods, prune=prune, progress=progress, stop=stop)
+        place = str(opened.settings.collection)
+    if as_json:
+        output.document({"collection": place, **report.to_dict()})
+    else:
+        tell(report, place)
+    if report.interrupted:
+        return INTERRUPTED
+    return UNFINISHED if report.failures else OK
+
+
+def tell(report: AddReport, place: str) -> None:
+    """What a run did, for people."""
+    done = report.added + report.replaced
+    rate = f", {done / report.seconds:.1f} per second" if done and report.seconds > 0 else ""
+    output.line(
+        f"{report.added} added, {report.replaced} replaced, {report.unchanged} unchanged, "
+        f"{report.removed} removed, {len(report.failures)} failed in {output.duration(report.seconds)}{rate}"
+    )
+    output.line(f"collection: {place}  (methods: {', '.join(report.methods)})")
+    if report.failures:
+        shown = report.failures[:_FAILURES_SHOWN]
+        output.line()
+        output.table(
+            ("failed", "why", "what happened"), [(failure.id, failure.code, failure.message) for failure in shown]
+        )
+        rest = len(report.failures) - len(shown)
+        output.line((f"and {rest} more; " if rest else "") + "all of them: imagefinder info --failures")
+    if report.interrupted:
+        output.note("interrupted: what was done is kept; run the same command again to go on")
+
+
+@contextlib.contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C (or a termination request) sets; the second one ends the program at once."""
+    stop = threading.Event()
+
+    def request(number: int, frame: Any) -> None:
+        del number, frame
+        stop.set()
+        restore()
+        output.from_signal("stopping after the pictures at hand; again to stop at once")
+
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    try:
+        yield stop
+    finally:
+        restore()

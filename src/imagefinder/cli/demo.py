@@ -1,0 +1,263 @@
+"""``imagefinder demo``: index a few pictures, ask for some, show the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imagefinder.cli import add, output
+from imagefinder.cli.contact_sheet import Answer, Question, render
+from imagefinder.cli.session import OK, UNFINISHED, JsonOption, open_collection, program
+from imagefinder.core.errors import SourceError, StoreError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from imagefinder.collection import Collection
+
+HELP = """Show what imagefinder does: index pictures, ask for some of them, show the answers.
+
+It asks what a person would ask: a crop, a rotated copy, a screenshot, a different photo of the same thing, and
+a picture that is not there; with every method that is ready. Without a FOLDER it uses the example pictures of
+the source checkout and checks that the answers are right. Everything it writes is in one folder, which can be
+deleted.
+
+  imagefinder demo
+  imagefinder demo ~/Pictures/holiday
+
+Exit codes: 0 the answers are right; 1 one is wrong."""
+
+_HITS = 3
+_CHECKED = ("sift", "efficientnet-lite0")
+"""The methods that every installation has: their answers on the examples are known to be right."""
+
+_CAUTION = (
+    "There is always a best hit, also for a picture that is not there: a score alone proves nothing.",
+    "sift counts every detail that two pictures share, and richly detailed ones share many by chance.",
+)
+
+
+@dataclass(frozen=True)
+class _Query:
+    """A picture to ask with.
+
+    Attributes:
+        name: What it is, for people.
+        path: The file.
+        expected: Id of the image it shows; ``None`` if the collection has none that does.
+    """
+
+    name: str
+    path: Path
+    expected: str | None
+
+
+def demo(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Pictures to use instead of the examples.", show_default=False),
+    ] = None,
+    place: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write.")] = Path(
+        "demo-output"
+    ),
+    as_json: JsonOption = False,
+) -> int:
+    """Index, ask, show."""
+    examples = None if folder else _examples()
+    pictures = folder or examples / "pictures"  # type: ignore[operator]
+    with open_collection(context, place / "collection", create=True) as opened:
+        ready = sorted((state.name for state in opened.methods() if state.ready), key=lambda name: name != "sift")
+        try:
+            with output.progress_bar("indexing") as progress:
+                report = opened.add(pictures, methods=ready, prune=True, progress=progress)
+        except StoreError as problem:
+            problem.hint = f"delete {place / 'collection'} and start again: it holds only what the demo made"
+            raise
+        queries = _own_queries(opened, place) if examples is None else _example_queries(opened, place, examples)
+        questions = _ask(opened, queries, ready, judged=examples is not None)
+        page = place / "contact-sheet.html"
+        subtitle = f"{output.plural(opened.info().images, 'picture')}, {output.plural(len(questions), 'question')}"
+        page.write_text(render(questions, opened.thumbnail, title="imagefinder demo", subtitle=subtitle), "utf-8")
+    right = all(
+        answer.verdict != "wrong"
+        for question in questions
+        for answer in question.answers
+        if answer.result.method in _CHECKED
+    )
+    if as_json:
+        output.document(
+            {
+                "collection": str(place / "collection"),
+                "page": str(page),
+                "indexed": report.to_dict(),
+                "questions": [_document(*pair) for pair in zip(queries, questions, strict=True)],
+                "right": right,
+            }
+        )
+    else:
+        add.tell(report, str(place / "collection"))
+        _tell(questions)
+        _tell_next(place, page, queries)
+        if not right:
+            output.note("error: an answer is wrong", style="bold red")
+    return OK if right else UNFINISHED
+
+
+def _examples() -> Path:
+    folder = Path(__file__).resolve().parents[3] / "examples"
+    if not (folder / "pictures").is_dir():
+        raise SourceError(
+            "the example pictures are not here: they come with the source checkout, not with the package",
+            hint="use pictures of your own: imagefinder demo FOLDER",
+        )
+    return folder
+
+
+def _example_queries(opened: Collection, place: Path, examples: Path) -> list[_Query]:
+    return [
+        _edited(opened, place, "temple.jpg", *_CROP),
+        _edited(opened, place, "dogs.jpg", *_ROTATED),
+        _edited(opened, place, "nuthatch.jpg", *_SCREENSHOT),
+        _Query(
+            "a different photo of motorcycle.jpg",
+            examples / "queries" / "motorcycle-second-view.jpg",
+            "motorcycle.jpg",
+        ),
+        _Query("a picture that is not there", examples / "queries" / "brushes.jpg", None),
+    ]
+
+
+def _own_queries(opened: Collection, place: Path) -> list[_Query]:
+    ids = [record.id for record in opened.images(limit=1000)]
+    if not ids:
+        raise SourceError("no picture could be indexed, so there is nothing to ask for")
+    edits = (_CROP, _ROTATED, _SCREENSHOT)
+    chosen = dict.fromkeys(ids[round(i * (len(ids) - 1) / (len(edits) - 1))] for i in range(len(edits)))
+    return [_edited(opened, place, image_id, *edit) for image_id, edit in zip(chosen, edits, strict=False)]
+
+
+def _edited(opened: Collection, place: Path, image_id: str, name: str, edit: Callable[[Image], Image]) -> _Query:
+    from PIL import Image  # noqa: PLC0415 - only the demo draws
+
+    from imagefinder.images.decode import decode  # noqa: PLC0415 - as above
+
+    limits = opened.settings
+    data = Path(output.place(opened.get(image_id).uri)).read_bytes()
+    rgb = decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb
+    path = place / "queries" / f"{name.split()[1]}-of-{Path(image_id).stem}.jpg"
+    path.parent.mkdir(exist_ok=True)
+    edit(Image.fromarray(rgb)).save(path, quality=70)
+    return _Query(f"{name} {image_id}", path, image_id)
+
+
+def _crop(image: Image) -> Image:
+    width, height = image.size
+    return image.crop((round(width * 0.2), round(height * 0.2), round(width * 0.8), round(height * 0.8)))
+
+
+def _rotated(image: Image) -> Image:
+    from PIL.Image import Resampling  # noqa: PLC0415 - as above
+
+    return image.rotate(25, Resampling.BICUBIC, expand=True, fillcolor=(255, 255, 255))
+
+
+def _screenshot(image: Image) -> Image:
+    """The picture smaller and brighter on a page, with a bar above and a line of text below it."""
+    from PIL import Image, ImageDraw, ImageEnhance  # noqa: PLC0415 - as above
+
+    small = image.resize((round(image.width * 0.75), round(image.height * 0.75)))
+    page = Image.new("RGB", (small.width + 80, small.height + 130), (238, 240, 243))
+    pen = ImageDraw.Draw(page)
+    pen.rectangle((0, 0, page.width, 40), fill=(52, 84, 140))
+    pen.text((16, 14), "Look what I found", fill=(255, 255, 255))
+    page.paste(ImageEnhance.Brightness(small).enhance(1.15), (40, 60))
+    pen.text((40, small.height + 80), "How nice! Where is that?", fill=(30, 30, 30))
+    return page
+
+
+_CROP = ("a crop of", _crop)
+_ROTATED = ("a rotated copy of", _rotated)
+_SCREENSHOT = ("a screenshot of", _screenshot)
+
+
+def _ask(opened: Collection, queries: Sequence[_Query], methods: Sequence[str], *, judged: bool) -> list[Question]:
+    from imagefinder.images.decode import decode  # noqa: PLC0415 - as above
+    from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - as above
+
+    limits = opened.settings
+    for method in methods:
+        # The times shown are those of a running program, not of loading a network.
+        opened.warm(method)
+    results = [[opened.search(query.path, method=method, k=_HITS) for method in methods] for query in queries]
+    questions = []
+    for query, row in zip(queries, results, strict=True):
+        answers = []
+        for result in row:
+            verdict = ""
+            if judged and query.expected is not None:
+                verdict = "right" if result.ids[:1] == [query.expected] else "wrong"
+            answers.append(Answer(result, opened.method(result.method).score, verdict))
+        shown = decode(
+            query.path.read_bytes(), max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels
+        )
+        detail = "" if query.expected else "none of the hits shows it: every method names its nearest"
+        questions.append(Question(query.name, thumbnail(shown.rgb), tuple(answers), detail, query.expected or ""))
+    return questions
+
+
+def _document(query: _Query, question: Question) -> dict[str, Any]:
+    return {
+        "query": query.name,
+        "path": str(query.path),
+        "expected": query.expected,
+        "answers": [{**answer.result.to_dict(), "verdict": answer.verdict} for answer in question.answers],
+    }
+
+
+def _tell(questions: Sequence[Question]) -> None:
+    rows = []
+    for question in questions:
+        name = question.name
+        for answer in question.answers:
+            hits = answer.result.hits
+            rows.append(
+                (
+                    name,
+                    answer.result.method,
+                    [hit.id for hit in hits],
+                    [output.score(hit.score, answer.unit) for hit in hits],
+                    output.duration(answer.result.timings["total"]),
+                    answer.verdict or ("" if question.expected else "not there"),
+                )
+            )
+            name = ""
+    output.line()
+    output.table(("query", "method", "best hits", ">score", ">time", ""), rows)
+    output.line()
+    for text in _CAUTION:
+        output.line(text, style="dim")
+
+
+def _tell_next(place: Path, page: Path, queries: Sequence[_Query]) -> None:
+    call = program()
+    output.line()
+    output.line(f"Query and answers side by side: {page}")
+    output.line()
+    output.line("What to type next:")
+    for text, *commands in (
+        ("ask for something else", f"{call} search PICTURE -c {place / 'collection'} --show"),
+        ("find in your own pictures", f"{call} add ~/Pictures", f"{call} search PICTURE"),
+        (
+            "the same as a service",
+            f"{call} serve -c {place / 'collection'}",
+            f'curl -X POST -F "image=@{queries[0].path}" http://127.0.0.1:5000/sift-similar-images',
+        ),
+    ):
+        output.line(f"  {text}")
+        for command in commands:
+            output.line(f"    {command}")

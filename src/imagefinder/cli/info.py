@@ -1,0 +1,93 @@
+"""``imagefinder info``: what a collection holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imagefinder.cli import output
+from imagefinder.cli.session import CollectionOption, JsonOption, open_collection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imagefinder.core.records import Failure, StoreInfo
+
+HELP = """Tell what the collection holds: pictures, methods, bytes, and what could not be indexed.
+
+  imagefinder info
+  imagefinder info --failures
+  imagefinder -c shop.collection info --json"""
+
+
+def info(
+    context: typer.Context,
+    failures: Annotated[bool, typer.Option("--failures", help="List the pictures that failed, and why.")] = False,
+    collection: CollectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print counts, methods and failures."""
+    with open_collection(context, collection) as opened:
+        state, failed = opened.info(), opened.failures() if failures else []
+    if as_json:
+        answer = _document(state)
+        if failures:
+            answer["failed"] = [asdict(failure) for failure in failed]
+        output.document(answer)
+    else:
+        _tell(state, failed)
+
+
+def _document(state: StoreInfo) -> dict[str, Any]:
+    return {
+        "location": state.location,
+        "format_version": state.format_version,
+        "images": state.images,
+        "failures": state.failures,
+        "bytes_on_disk": state.bytes_on_disk,
+        "methods": {
+            name: {
+                "images": method.images,
+                "bytes": method.bytes,
+                "features": asdict(method.spec),
+                "fingerprint": method.fingerprint.digest,
+                "weights": method.fingerprint.weights,
+                "parameters": dict(method.fingerprint.parameters),
+            }
+            for name, method in state.methods.items()
+        },
+    }
+
+
+def _tell(state: StoreInfo, failed: Sequence[Failure]) -> None:
+    output.line(f"{output.plural(state.images, 'image')} in {state.location}", style="bold")
+    output.line(f"{output.size(state.bytes_on_disk)} on disk, format {state.format_version}")
+    if state.methods:
+        output.line()
+        output.table(
+            ("method", ">images", "features", ">bytes", ">per image", "fingerprint"),
+            [
+                (
+                    name,
+                    str(method.images),
+                    f"{method.spec.kind}, {method.spec.dim} x {method.spec.dtype}",
+                    output.size(method.bytes),
+                    output.size(method.bytes / method.images) if method.images else "",
+                    method.fingerprint.digest,
+                )
+                for name, method in sorted(state.methods.items())
+            ],
+        )
+    if failed:
+        output.line()
+        output.table(
+            ("failed", "why", ">tries", "what happened"),
+            [(failure.id, failure.code, str(failure.attempts), failure.message) for failure in failed],
+        )
+    elif state.failures:
+        output.line()
+        output.line(
+            f"{output.plural(state.failures, 'picture')} failed; list them with: imagefinder info --failures"
+        )

@@ -1,0 +1,65 @@
+"""``imagefinder list``: the ids of a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from imagefinder.cli import output
+from imagefinder.cli.session import CollectionOption, JsonOption, open_collection
+
+if TYPE_CHECKING:
+    from imagefinder.collection import Collection
+    from imagefinder.core.records import ImageRecord
+
+HELP = """List the pictures of the collection, in order of their ids.
+
+  imagefinder list
+  imagefinder list --json"""
+
+_PAGE = 1000
+
+
+def list_images(context: typer.Context, collection: CollectionOption = None, as_json: JsonOption = False) -> None:
+    """Print all records."""
+    with open_collection(context, collection) as opened:
+        records = list(_all(opened))
+    if as_json:
+        output.document(
+            [
+                {
+                    "id": record.id,
+                    "uri": record.uri,
+                    "width": record.width,
+                    "height": record.height,
+                    "format": record.format,
+                    "bytes": record.size_bytes,
+                    "sha256": record.sha256,
+                    "metadata": dict(record.metadata),
+                }
+                for record in records
+            ]
+        )
+    else:
+        output.table(
+            ("id", ">pixels", "format", ">size", "where"),
+            [
+                (
+                    record.id,
+                    f"{record.width} x {record.height}",
+                    record.format,
+                    output.size(record.size_bytes),
+                    output.place(record.uri),
+                )
+                for record in records
+            ],
+        )
+
+
+def _all(opened: Collection) -> Iterator[ImageRecord]:
+    after = ""
+    while page := opened.images(after=after, limit=_PAGE):
+        yield from page
+        after = page[-1].id

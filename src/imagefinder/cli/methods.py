@@ -1,0 +1,31 @@
+"""``imagefinder methods``: the ways to compare pictures."""
+
+from __future__ import annotations
+
+import typer
+
+from imagefinder.cli import output
+from imagefinder.cli.session import JsonOption, memory_collection
+
+HELP = """List the methods, and whether each can run on this machine.
+
+  imagefinder methods
+  imagefinder methods --json"""
+
+
+def methods(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Print all installed methods."""
+    with memory_collection(context) as opened:
+        states = opened.methods()
+    if as_json:
+        output.document([state.to_dict() for state in states])
+        return
+    output.table(
+        ("method", "ready", "score", "what it is"),
+        [(state.name, "yes" if state.ready else "no", state.score, state.summary) for state in states],
+    )
+    for state in states:
+        if not state.ready:
+            output.line()
+            output.line(f"{state.name}: {state.reason}")
+            output.line(f"  {state.hint}")

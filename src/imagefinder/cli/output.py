@@ -1,0 +1,256 @@
+"""Everything the command line prints: tables and lines for people, JSON for programs, errors for both.
+
+Text for people goes through ``printable``: an id or a path is data, and must not move the cursor, change colours
+or reverse the reading direction of the terminal that shows it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from imagefinder.core.errors import ImagefinderError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from imagefinder.indexing.progress import Progress
+
+Cell: TypeAlias = str | Sequence[str]
+"""One line, or several below each other."""
+
+_PLAIN_WIDTH = 1 << 20
+_PLAIN_PROGRESS_SECONDS = 10.0
+
+
+def printable(text: str) -> str:
+    r"""The text with everything that is not a visible character or a space written as ``\x1b``-like escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: ``0.4 ms``, ``12 ms``, ``3.1 s``, ``4 min 05 s``, ``2 h 10 min``."""
+    if seconds < 0.0095:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min"
+
+
+def size(count: float) -> str:
+    """A number of bytes for people, in powers of 1000: ``512 B``, ``1.2 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def plural(count: int, noun: str, more: str = "") -> str:
+    """``1 image``, ``2 images``; ``more`` is the plural where it is not the noun with an s."""
+    return f"{count} {noun if count == 1 else more or noun + 's'}"
+
+
+def score(value: float, unit: str) -> str:
+    """A score for people: ``212 matches``, or a cosine with three decimals."""
+    return plural(round(value), "match", "matches") if unit == "matches" else f"{value:.3f}"
+
+
+def place(uri: str) -> str:
+    """Where a picture lies, for people: the path of a file, any other URI as it is."""
+    parts = urlsplit(uri)
+    return unquote(parts.path, errors="surrogateescape") if parts.scheme == "file" else uri
+
+
+def document(value: Any) -> None:
+    """Print one JSON document on standard output; ASCII, so that every terminal and pipe can carry it."""
+    _write(json.dumps(value, indent=2) + "\n", sys.stdout)
+
+
+def line(text: str = "", *, style: str = "") -> None:
+    """Print one line on standard output; long lines are not broken, so that they can be copied."""
+    _print_line(text, style, sys.stdout)
+
+
+def note(text: str, *, style: str = "") -> None:
+    """Print one line on standard error."""
+    _print_line(text, style, sys.stderr)
+
+
+def from_signal(text: str) -> None:
+    """Print one line on standard error from within a signal handler, where the streams may be in use."""
+    os.write(2, f"\n{text}\n".encode("ascii"))
+
+
+def error(problem: Exception, *, as_json: bool, code: str = "", hint: str = "") -> None:
+    """Tell what went wrong: two lines on standard error, or a JSON document on standard output."""
+    message = problem.message if isinstance(problem, ImagefinderError) else str(problem)
+    if isinstance(problem, ImagefinderError):
+        code, hint = problem.code, problem.hint
+    if as_json:
+        document({"error": {"code": code, "message": message, "hint": hint}})
+        return
+    note(f"error: {message}", style="bold red")
+    if hint:
+        note(f"hint: {hint}")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str = "") -> None:
+    """Print a table: framed and fitted to a terminal; elsewhere aligned columns that are never cut or wrapped.
+
+    Args:
+        columns: Headings; one that begins with ``>`` is set to the right.
+        rows: One cell per column.
+        title: Line above the table.
+    """
+    from rich import box  # noqa: PLC0415 - a quick start
+    from rich.table import Table  # noqa: PLC0415 - likewise
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    console = _console(sys.stdout)
+    framed = console.is_terminal
+    sheet = Table(
+        box=box.SIMPLE_HEAD if framed else None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="bold",
+        show_edge=False,
+    )
+    for name in columns:
+        sheet.add_column(
+            Text(name.removeprefix(">")),
+            justify="right" if name.startswith(">") else "left",
+            overflow="fold",
+            no_wrap=not framed,
+        )
+    for row in rows:
+        cells = ((cell,) if isinstance(cell, str) else cell for cell in row)
+        sheet.add_row(*(Text("\n".join(printable(part) for part in cell)) for cell in cells))
+    if title:
+        line(title, style="bold")
+    with console.capture() as captured:
+        console.print(sheet)
+    _write("".join(row.rstrip() + "\n" for row in captured.get().splitlines()), sys.stdout)
+
+
+@contextlib.contextmanager
+def progress_bar(verb: str) -> Iterator[Callable[[Progress], None]]:
+    """Show an indexing run on standard error: a bar in a terminal, a line now and then elsewhere.
+
+    Yields:
+        The function to hand to ``Collection.add`` as ``progress``.
+    """
+    console = _console(sys.stderr)
+    if not console.is_terminal:
+        yield _progress_lines(verb)
+        return
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[counts]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(verb, total=None, counts="")
+
+        def show(state: Progress) -> None:
+            bar.update(task, total=state.total, completed=state.done, counts=_counts(state))
+
+        yield show
+
+
+@contextlib.contextmanager
+def bytes_bar(verb: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on standard error how many bytes of how many are done; in a terminal only.
+
+    Yields:
+        The function to call with (bytes done, bytes in all).
+    """
+    console = _console(sys.stderr)
+    if not console.is_terminal:
+        yield lambda *_: None
+        return
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(verb, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _progress_lines(verb: str) -> Callable[[Progress], None]:
+    last = time.monotonic()
+
+    def show(state: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _PLAIN_PROGRESS_SECONDS:
+            last = time.monotonic()
+            left = ""
+            if state.total is not None and state.done:
+                left = f", {duration(state.seconds / state.done * (state.total - state.done))} left"
+            note(f"{verb}: {_counts(state)}{left}")
+
+    return show
+
+
+def _counts(state: Progress) -> str:
+    of = "" if state.total is None else f" of {state.total}"
+    rate = f", {state.done / state.seconds:.1f}/s" if state.seconds > 0 else ""
+    failed = f", {state.failed} failed" if state.failed else ""
+    return f"{state.done}{of}{rate}{failed}"
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console  # noqa: PLC0415 - a quick start
+
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    return console
+
+
+def _print_line(text: str, style: str, stream: TextIO) -> None:
+    from rich.text import Text  # noqa: PLC0415 - a quick start
+
+    console = _console(stream)
+    with console.capture() as captured:
+        console.print(Text(printable(text), style=style), soft_wrap=True)
+    _write(captured.get(), stream)
+
+
+def _write(text: str, stream: TextIO) -> None:
+    # Not Console.print itself: a pipe whose reader is gone must reach the caller as BrokenPipeError.
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()

@@ -1,0 +1,44 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from imagefinder.cli.app import run
+
+PICTURES = Path(__file__).parents[3] / "examples" / "pictures"
+NAMES = ("cat.jpg", "coins.jpg", "clock.jpg", "dogs.jpg")
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    return PICTURES
+
+
+@pytest.fixture(scope="session")
+def names():
+    return NAMES
+
+
+@pytest.fixture(scope="session")
+def collection(tmp_path_factory):
+    """Four example pictures, indexed with sift."""
+    folder = tmp_path_factory.mktemp("cli") / "collection"
+    assert run(["-c", str(folder), "add", *(str(PICTURES / name) for name in NAMES), "--method", "sift"]) == 0
+    return folder
+
+
+@pytest.fixture
+def call(capsys):
+    """Run one command line: its exit code, what it printed, and that as JSON."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return SimpleNamespace(
+            code=code, out=out, err=err, json=json.loads(out) if "--json" in arguments else None
+        )
+
+    return call

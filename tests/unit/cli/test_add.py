@@ -1,0 +1,72 @@
+import shutil
+
+import pytest
+
+from imagefinder.cli import add
+
+
+@pytest.fixture
+def folder(tmp_path, pictures):
+    """Two pictures and one that is none."""
+    made = tmp_path / "pictures"
+    made.mkdir()
+    shutil.copy(pictures / "cat.jpg", made)
+    shutil.copy(pictures / "coins.jpg", made)
+    return made
+
+
+def counts(answer):
+    return {name: answer.json[name] for name in ("added", "replaced", "unchanged", "removed", "failed")}
+
+
+def test_add_again_change_and_prune(call, folder, tmp_path, pictures):
+    arguments = ("-c", tmp_path / "c", "add", folder, "-m", "sift", "--json")
+    answer = call(*arguments)
+    assert answer.code == 0
+    assert answer.json["collection"] == str(tmp_path / "c")
+    assert answer.json["methods"] == ["sift"]
+    assert counts(answer) == {"added": 2, "replaced": 0, "unchanged": 0, "removed": 0, "failed": 0}
+    assert counts(call(*arguments)) == {"added": 0, "replaced": 0, "unchanged": 2, "removed": 0, "failed": 0}
+    shutil.copy(pictures / "dogs.jpg", folder / "cat.jpg")
+    (folder / "coins.jpg").unlink()
+    assert counts(call(*arguments)) == {"added": 0, "replaced": 1, "unchanged": 0, "removed": 0, "failed": 0}
+    assert counts(call(*arguments, "--prune")) == {
+        "added": 0,
+        "replaced": 0,
+        "unchanged": 1,
+        "removed": 1,
+        "failed": 0,
+    }
+
+
+def test_for_people(call, folder, tmp_path):
+    answer = call("-c", tmp_path / "c", "add", folder, "-m", "sift")
+    assert answer.out.startswith("2 added, 0 replaced, 0 unchanged, 0 removed, 0 failed in ")
+    assert f"collection: {tmp_path / 'c'}  (methods: sift)" in answer.out
+
+
+def test_what_failed_is_listed_and_ends_with_1(call, folder, tmp_path):
+    for number in range(add._FAILURES_SHOWN + 2):
+        (folder / f"bad{number:02}.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is cut short")
+    answer = call("-c", tmp_path / "c", "add", folder, "-m", "sift")
+    assert answer.code == 1
+    assert "2 added" in answer.out
+    assert "12 failed" in answer.out
+    assert answer.out.count("damaged_image") == add._FAILURES_SHOWN
+    assert "and 2 more; all of them: imagefinder info --failures" in answer.out
+    listed = call("-c", tmp_path / "c", "info", "--failures")
+    assert listed.out.count("damaged_image") == 12
+    as_json = call("-c", tmp_path / "c", "info", "--failures", "--json").json
+    assert as_json["failures"] == len(as_json["failed"]) == 12
+    assert "list them with" in call("-c", tmp_path / "c", "info").out
+
+
+def test_a_source_that_is_not_there(call, tmp_path):
+    answer = call("-c", tmp_path / "c", "add", tmp_path / "nothing", "-m", "sift", "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (3, "invalid_source")
+
+
+def test_a_method_without_weights(call, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    answer = call("--set", f"models={tmp_path}", "-c", tmp_path / "c", "add", folder, "-m", "beit", "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (4, "model_missing")

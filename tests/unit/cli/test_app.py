@@ -1,0 +1,106 @@
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+
+from imagefinder.cli import app as application
+from imagefinder.cli.session import COLLECTION, INPUT, INTERRUPTED, MODEL, USAGE
+from imagefinder.core import errors
+
+
+def every_error(kind=errors.ImagefinderError):
+    yield kind
+    for child in kind.__subclasses__():
+        yield from every_error(child)
+
+
+def test_version(call):
+    assert call("--version").out == f"imagefinder {importlib.metadata.version('imagefinder')}\n"
+
+
+def test_without_a_command_it_prints_the_help(call):
+    answer = call()
+    assert answer.code == USAGE
+    assert "Usage: imagefinder" in answer.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sarch",),
+        ("search", "--colour", "x.jpg"),
+        ("search",),
+        ("search", "x.jpg", "--id", "y"),
+        ("search", "x.jpg", "-k", "0"),
+        ("compare", "-", "-"),
+        ("--set", "threads", "settings"),
+        ("--set", "colour=blue", "settings"),
+        ("--set", "threads=many", "settings"),
+        ("--config", "there is no such file", "settings"),
+        ("serve", "--port", "70000"),
+        ("export", "x", "--format", "csv"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_a_hint_or_one_document(call, arguments):
+    answer = call(*arguments)
+    assert (answer.code, answer.out) == (USAGE, "")
+    assert answer.err.startswith("error: ")
+    assert len(answer.err.splitlines()) <= 2
+    if arguments[0] != "serve":
+        answer = call(*arguments, "--json")
+        assert (answer.code, answer.err) == (USAGE, "")
+        assert answer.json["error"]["message"]
+
+
+def test_a_misspelt_command_is_helped(call):
+    assert "search" in call("sarch").err
+
+
+@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
+def test_every_kind_of_error_has_its_exit_code(kind):
+    if issubclass(kind, errors.SettingsError):
+        expected = USAGE
+    elif issubclass(kind, errors.ModelError):
+        expected = MODEL
+    elif issubclass(kind, errors.StoreError):
+        expected = COLLECTION
+    else:
+        expected = INPUT
+    assert application.exit_code(kind.__new__(kind)) == expected
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "told"),
+    [
+        (PermissionError(13, "Permission denied", "page.html"), INPUT, "Permission denied: 'page.html'"),
+        (KeyboardInterrupt(), INTERRUPTED, ""),
+    ],
+)
+def test_what_the_system_says_is_no_stack_trace(call, monkeypatch, problem, code, told):
+    def fail(*_, **__):
+        raise problem
+
+    monkeypatch.setattr(application.settings.session, "settings", fail)
+    answer = call("settings")
+    assert answer.code == code
+    assert told in answer.err
+
+
+def test_a_bug_is_not_hidden(monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(application.settings.session, "settings", fail)
+    with pytest.raises(ZeroDivisionError):
+        application.run(["settings"])
+
+
+def test_the_start_loads_nothing_heavy():
+    code = (
+        "import sys; from imagefinder.cli.app import run; run(['--help']); run(['--version']); run(['settings']);"
+        "heavy = {'numpy', 'cv2', 'onnxruntime', 'PIL', 'fastapi', 'sqlite3', 'httpx2'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

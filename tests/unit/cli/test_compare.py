@@ -1,0 +1,31 @@
+import re
+import sys
+from io import BytesIO
+from types import SimpleNamespace
+
+import pytest
+
+
+def test_a_count(call, pictures):
+    answer = call("compare", pictures / "cat.jpg", pictures / "coins.jpg")
+    assert answer.code == 0
+    assert re.match(r"\d+ matches of \d+ and \d+ descriptors\nsift \(fingerprint [0-9a-f]{12}\) in ", answer.out)
+
+
+def test_a_cosine(call, pictures):
+    answer = call("compare", pictures / "cat.jpg", pictures / "cat.jpg", "--method", "efficientnet-lite0")
+    assert answer.out.startswith("1.000 (cosine)\n")
+
+
+@pytest.mark.parametrize("order", [("-", "cat.jpg"), ("cat.jpg", "-")])
+def test_one_of_them_from_standard_input_as_json(call, pictures, monkeypatch, order):
+    data = BytesIO((pictures / "cat.jpg").read_bytes())
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=data, isatty=lambda: False))
+    answer = call("compare", *(name if name == "-" else pictures / name for name in order), "--json")
+    assert answer.json["score"] == answer.json["features_a"] == answer.json["features_b"] > 0
+
+
+def test_needs_and_leaves_no_collection(call, pictures, tmp_path):
+    folder = tmp_path / "collection"
+    assert call("-c", folder, "compare", pictures / "cat.jpg", pictures / "dogs.jpg").code == 0
+    assert not folder.exists()

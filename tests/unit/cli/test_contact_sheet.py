@@ -1,0 +1,116 @@
+import base64
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from imagefinder.cli.contact_sheet import Answer, Question, render
+from imagefinder.core.results import Hit, SearchResult
+
+EVIL = "<script>alert(1)</script>\"'&\x1b[31m\u202e\udcff.jpg"
+
+
+class Page(HTMLParser):
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.text = [], [], [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def result(*hits, method="sift"):
+    ranked = tuple(Hit(rank, image_id, score) for rank, (image_id, score) in enumerate(hits, 1))
+    return SearchResult(ranked, method, "exact", "0123456789ab", 24, {"total": 0.14})
+
+
+def page(questions, thumbnail=lambda image_id: b"JPEG " + image_id.encode("utf-8", "replace")):
+    text = render(questions, thumbnail, title="a title", subtitle="a subtitle")
+    text.encode("utf-8")
+    parsed = Page(text)
+    assert parsed.open == []
+    return parsed
+
+
+def test_query_and_hits_are_there_with_rank_id_score_and_method():
+    shown = page([Question("q.jpg", b"QUERY", (Answer(result(("a.jpg", 212.0), ("b.jpg", 7.0)), "matches"),))])
+    for part in (
+        "q.jpg",
+        "a.jpg",
+        "b.jpg",
+        "212 matches",
+        "7 matches",
+        "sift",
+        "exact",
+        "0123456789ab",
+        "24 images",
+    ):
+        assert part in shown.text
+    sources = [value for tag, name, value in shown.attributes if (tag, name) == ("img", "src")]
+    assert [base64.b64decode(source.removeprefix("data:image/jpeg;base64,")) for source in sources] == [
+        b"QUERY",
+        b"JPEG a.jpg",
+        b"JPEG b.jpg",
+    ]
+
+
+def test_is_one_file_that_loads_and_runs_nothing():
+    shown = page([Question("q.jpg", b"QUERY", (Answer(result(("a.jpg", 1.0)), "matches"),))])
+    assert not {"script", "link", "iframe", "object"} & set(shown.tags)
+    assert all(
+        value.startswith("data:image/jpeg;base64,")
+        for _, name, value in shown.attributes
+        if name in ("src", "href")
+    )
+    assert not any(name.startswith("on") for _, name, _ in shown.attributes)
+
+
+def test_every_name_is_escaped():
+    answer = Answer(result((EVIL, 3.0), method=EVIL), "matches")
+    shown = page([Question(EVIL, b"QUERY", (answer,), detail=EVIL, expected=EVIL)])
+    assert "script" not in shown.tags
+    spelled = EVIL.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e").replace("\udcff", "\\udcff")
+    assert shown.text.count(spelled) == 4
+    assert [value for _, name, value in shown.attributes if name == "alt"] == [spelled, spelled]
+
+
+def test_a_picture_without_a_thumbnail_has_a_place():
+    shown = page([Question("q", b"", (Answer(result(("a", 1.0)), "matches"),))], lambda image_id: b"")
+    assert "img" not in shown.tags
+    assert shown.text.count("no thumbnail") == 2
+
+
+def test_no_hits_are_said():
+    assert "no hits" in page([Question("q", b"x", (Answer(result(), "cosine"),))]).text
+
+
+def test_the_meant_image_and_the_verdict_are_marked():
+    answer = Answer(result(("a", 0.9), ("b", 0.5)), "cosine", "wrong")
+    shown = page([Question("q", b"x", (answer,), expected="b")])
+    classes = [value for tag, name, value in shown.attributes if (tag, name) == ("li", "class")]
+    assert classes == ["hit", "hit meant"]
+    assert ("span", "class", "verdict wrong") in shown.attributes
+
+
+@pytest.mark.parametrize(
+    ("scores", "widths"),
+    [((4.0, 1.0), ["100.0%", "25.0%"]), ((0.0, 0.0), ["0.0%", "0.0%"]), ((-0.1, -0.2), ["0.0%", "0.0%"])],
+)
+def test_bars_are_relative_to_the_best_hit(scores, widths):
+    hits = [(f"{i}", score) for i, score in enumerate(scores)]
+    shown = page([Question("q", b"x", (Answer(result(*hits), "cosine"),))])
+    styles = " ".join(value for _, name, value in shown.attributes if name == "style")
+    assert re.findall(r"width:([\d.]+%)", styles) == widths

@@ -1,0 +1,28 @@
+import re
+
+from imagefinder.cli import list_
+
+
+def test_info(call, collection):
+    answer = call("info", "-c", collection)
+    assert answer.out.startswith(f"4 images in {collection}\n")
+    assert re.search(r"^sift +4  local, 128 x uint8 +\S+ [kM]B +\S+ kB  [0-9a-f]{12}$", answer.out, re.M)
+
+
+def test_info_as_json(call, collection):
+    answer = call("info", "-c", collection, "--json").json
+    assert answer["images"] == 4
+    assert answer["failures"] == 0
+    assert answer["bytes_on_disk"] > answer["methods"]["sift"]["bytes"] > 0
+    assert answer["methods"]["sift"]["features"] == {"kind": "local", "dim": 128, "dtype": "uint8"}
+
+
+def test_list(call, collection, names, monkeypatch):
+    monkeypatch.setattr(list_, "_PAGE", 3)
+    lines = call("list", "-c", collection).out.splitlines()
+    assert lines[0].split() == ["id", "pixels", "format", "size", "where"]
+    assert [line.split()[0] for line in lines[1:]] == sorted(names)
+    records = call("list", "-c", collection, "--json").json
+    assert [record["id"] for record in records] == sorted(names)
+    assert records[0]["width"] == 451
+    assert records[0]["format"] == "JPEG"

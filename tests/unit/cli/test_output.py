@@ -1,0 +1,205 @@
+import io
+import json
+import re
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagefinder.cli import output
+from imagefinder.core.errors import UnknownMethodError
+from imagefinder.indexing.progress import Progress
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "60")
+
+    def attach(*names):
+        stream = Terminal()
+        for name in names:
+            monkeypatch.setattr(sys, name, stream)
+        return stream
+
+    return attach
+
+
+class TestPrintable:
+    @pytest.mark.parametrize("text", ["a.jpg", "Été à la plage.jpg", "[red]x[/red].jpg", "写真 1.png", ""])
+    def test_what_can_be_seen_stays(self, text):
+        assert output.printable(text) == text
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("\x1b[31mred", "\\x1b[31mred"),
+            ("a\nb\rc\td", "a\\nb\\rc\\td"),
+            ("gpj.\u202eexe", "gpj.\\u202eexe"),
+            ("caf\udce9", "caf\\udce9"),
+            ("\x9b31m", "\\x9b31m"),
+        ],
+    )
+    def test_what_cannot_is_spelled_out(self, text, shown):
+        assert output.printable(text) == shown
+
+    @given(st.text(st.characters(exclude_categories=())))
+    def test_never_leaves_anything_a_terminal_acts_on(self, text):
+        shown = output.printable(text)
+        assert shown.isprintable()
+        shown.encode("utf-8")
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [
+            (0.0, "0.0 ms"),
+            (0.0042, "4.2 ms"),
+            (0.0123, "12 ms"),
+            (0.9996, "1.0 s"),
+            (3.14, "3.1 s"),
+            (59.96, "1 min 00 s"),
+            (245, "4 min 05 s"),
+            (7800, "2 h 10 min"),
+        ],
+    )
+    def test_duration(self, seconds, text):
+        assert output.duration(seconds) == text
+
+    @pytest.mark.parametrize(
+        ("count", "text"),
+        [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1_234_567, "1.2 MB"),
+            (123_456_789, "123 MB"),
+            (4e9, "4.0 GB"),
+        ],
+    )
+    def test_size(self, count, text):
+        assert output.size(count) == text
+
+    @pytest.mark.parametrize(
+        ("value", "unit", "text"),
+        [(1, "matches", "1 match"), (212.0, "matches", "212 matches"), (0.98765, "cosine", "0.988")],
+    )
+    def test_score(self, value, unit, text):
+        assert output.score(value, unit) == text
+
+    def test_place(self):
+        assert output.place("file:///home/me/a%20b%23.jpg") == "/home/me/a b#.jpg"
+        assert output.place("https://example.org/a%20b.jpg") == "https://example.org/a%20b.jpg"
+
+
+class TestTable:
+    def test_in_a_pipe_it_is_plain_and_never_cut(self, capsys):
+        name = "folder/" + "x" * 300 + ".jpg"
+        output.table(("id", ">score"), [(name, "12 matches"), ("b.jpg", "3 matches")])
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].split() == ["id", "score"]
+        assert lines[1] == f"{name}  12 matches"
+        assert lines[2].startswith("b.jpg ")
+        assert lines[2].endswith("  3 matches")
+        assert len(lines) == 3
+        assert "\x1b" not in "".join(lines)
+
+    def test_markup_in_a_name_is_text(self, capsys):
+        output.table(("id",), [("[bold red]a[/bold red] :smile:",)])
+        assert "[bold red]a[/bold red] :smile:" in capsys.readouterr().out
+
+    def test_control_characters_in_a_name_are_spelled_out(self, capsys):
+        output.table(("id",), [("\x1b]0;title\x07",)])
+        assert "\\x1b]0;title\\x07" in capsys.readouterr().out
+
+    def test_a_cell_may_have_several_lines(self, capsys):
+        output.table(("a", "b"), [("x", ["1", "2"])])
+        assert [line.split() for line in capsys.readouterr().out.splitlines()] == [["a", "b"], ["x", "1"], ["2"]]
+
+    def test_in_a_terminal_it_fits_the_width_and_keeps_all_of_a_name(self, terminal):
+        stream = terminal("stdout")
+        output.table(("id", ">score"), [("x" * 100, "12 matches")])
+        text = stream.getvalue()
+        assert max(len(line) for line in re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()) <= 60
+        assert text.count("x") == 100
+        assert "─" in text
+        assert "\x1b[1m" in text
+
+    @pytest.mark.parametrize(("variable", "coloured"), [("OTHER", True), ("NO_COLOR", False)])
+    def test_no_color(self, terminal, monkeypatch, variable, coloured):
+        monkeypatch.setenv(variable, "1")
+        stream = terminal("stdout", "stderr")
+        output.error(UnknownMethodError("sfit", ["sift"]), as_json=False)
+        output.line("wrong", style="red")
+        assert ("31m" in stream.getvalue()) == coloured
+
+
+class TestDocument:
+    @given(st.text(st.characters(exclude_categories=())))
+    def test_is_ascii_without_control_characters_and_says_the_same(self, text):
+        stream = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdout", stream)
+            output.document({"id": text})
+        printed = stream.getvalue()
+        assert printed.isascii()
+        assert printed.replace("\n", "").isprintable()
+        assert json.loads(printed) == {"id": text}
+
+
+class TestError:
+    def test_for_people(self, capsys):
+        output.error(UnknownMethodError("sfit", ["sift", "beit"]), as_json=False)
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err == "error: unknown method 'sfit'\nhint: known methods: beit, sift\n"
+
+    def test_for_programs(self, capsys):
+        output.error(UnknownMethodError("sfit", ["sift"]), as_json=True)
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        assert json.loads(printed.out) == {
+            "error": {"code": "unknown_method", "message": "unknown method 'sfit'", "hint": "known methods: sift"}
+        }
+
+    def test_a_narrow_encoding_is_no_problem(self, monkeypatch):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        monkeypatch.setattr(sys, "stdout", stream)
+        output.line("Été")
+        assert stream.buffer.getvalue() == b"\\xc9t\\xe9\n"
+
+
+class TestProgress:
+    def test_without_a_terminal_a_line_now_and_then(self, capsys, monkeypatch):
+        now = 100.0
+        monkeypatch.setattr(output.time, "monotonic", lambda: now)
+        with output.progress_bar("adding") as show:
+            show(Progress(200, 10, 0, 0, 0, 1.0, "a"))
+            assert capsys.readouterr().err == ""
+            now += 11
+            show(Progress(200, 40, 0, 5, 5, 10.0, "b"))
+        assert capsys.readouterr().err == "adding: 50 of 200, 5.0/s, 5 failed, 30.0 s left\n"
+
+    def test_in_a_terminal_a_bar(self, terminal):
+        stream = terminal("stderr")
+        with output.progress_bar("adding") as show:
+            show(Progress(None, 10, 0, 0, 0, 1.0, "a"))
+            show(Progress(200, 40, 0, 5, 5, 10.0, "b"))
+        assert "50 of 200, 5.0/s, 5 failed" in stream.getvalue()
+
+    def test_bytes(self, terminal):
+        stream = terminal("stderr")
+        with output.bytes_bar("resnet50") as show:
+            show(1_000_000, 2_000_000)
+        assert "1.0/2.0 MB" in stream.getvalue()

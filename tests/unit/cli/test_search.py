@@ -1,0 +1,155 @@
+import re
+import sys
+from io import BytesIO
+from types import SimpleNamespace
+
+import pytest
+
+from imagefinder.cli import search
+from imagefinder.core.settings import Settings
+
+
+def test_the_table_has_rank_id_score_and_place_and_says_what_answered(call, collection, pictures):
+    answer = call("search", pictures / "cat.jpg", "-c", collection)
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert lines[0].split() == ["rank", "id", "score", "where"]
+    first = re.fullmatch(r" *1  cat\.jpg +(\d+) matches  (.*/pictures/cat\.jpg)", lines[1])
+    assert first
+    assert first[2] == str(pictures / "cat.jpg")
+    assert [line.split()[0] for line in lines[1:4]] == ["1", "2", "3"]
+    assert re.search(
+        r"^sift \(exact, fingerprint [0-9a-f]{12}\): 4 images compared in .*\(decode .*, extract .*, match .*\)$",
+        answer.out,
+        re.M,
+    )
+    assert "does not prove" in answer.out
+
+
+def test_json(call, collection, pictures):
+    answer = call("search", pictures / "cat.jpg", "-c", collection, "-k", "2", "--json")
+    assert answer.err == ""
+    assert [hit["rank"] for hit in answer.json["hits"]] == [1, 2]
+    assert answer.json["hits"][0]["id"] == "cat.jpg"
+    assert answer.json["hits"][0]["uri"].endswith("/pictures/cat.jpg")
+    assert answer.json["method"] == "sift"
+    assert answer.json["searched"] == 4
+    assert set(answer.json["timings"]) >= {"decode", "extract", "match", "total"}
+
+
+def test_by_id_leaves_the_image_out(call, collection):
+    answer = call("search", "--id", "cat.jpg", "-c", collection, "--json")
+    assert "cat.jpg" not in [hit["id"] for hit in answer.json["hits"]]
+
+
+def test_standard_input(call, collection, pictures, monkeypatch):
+    data = BytesIO((pictures / "coins.jpg").read_bytes())
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=data, isatty=lambda: False))
+    answer = call("search", "-", "-c", collection, "--json")
+    assert answer.json["hits"][0]["id"] == "coins.jpg"
+
+
+def test_an_empty_collection_has_no_hits_and_says_so_by_its_exit_code(call, pictures):
+    arguments = ("--set", "store=memory", "search", pictures / "cat.jpg")
+    answer = call(*arguments)
+    assert answer.code == 1
+    assert "no hits" in answer.out
+    answer = call(*arguments, "--json")
+    assert (answer.code, answer.json["hits"]) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "name"),
+    [
+        (("no such file.jpg",), 3, "invalid_source"),
+        (("--id", "no such id"), 3, "unknown_image"),
+        ((__file__,), 3, "not_an_image"),
+        (("/dev/null",), 3, "empty_image"),
+        (("cat.jpg", "--method", "sfit"), 3, "unknown_method"),
+    ],
+)
+def test_unusable_input(call, collection, arguments, code, name):
+    answer = call("search", *arguments, "-c", collection, "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (code, name)
+    answer = call("search", *arguments, "-c", collection)
+    assert (answer.code, answer.out) == (code, "")
+    assert answer.err.startswith("error: ")
+
+
+def test_unusable_collections(call, collection, pictures, tmp_path):
+    query = pictures / "cat.jpg"
+    answer = call("search", query, "-c", tmp_path / "nothing", "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (5, "collection_not_found")
+    answer = call("search", query, "-c", collection, "--method", "efficientnet-lite0", "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (5, "method_not_indexed")
+    assert "add --method efficientnet-lite0" in answer.json["error"]["hint"]
+    answer = call("--set", "sift_max_side=100", "search", query, "-c", collection, "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (5, "fingerprint_mismatch")
+
+
+def test_a_model_that_is_not_here(call, collection, pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    answer = call(
+        "--set",
+        f"models={tmp_path}",
+        "compare",
+        pictures / "cat.jpg",
+        pictures / "cat.jpg",
+        "-m",
+        "beit",
+        "--json",
+    )
+    assert (answer.code, answer.json["error"]["code"]) == (4, "model_missing")
+    assert "models pull beit" in answer.json["error"]["hint"]
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_show_writes_a_page_with_query_and_hits(call, collection, pictures, tmp_path, by_id):
+    page = tmp_path / "page.html"
+    query = ("--id", "cat.jpg") if by_id else (pictures / "cat.jpg",)
+    answer = call("search", *query, "-c", collection, "--show", "--page", page)
+    assert f"shown in: {page}" in answer.out
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<img ") == 4
+    assert "no thumbnail" not in text
+    assert call("search", *query, "-c", collection, "--show", "--page", page, "--json").json["page"] == str(page)
+
+
+def test_show_downloads_a_url_once(call, collection, pictures, tmp_path, monkeypatch):
+    calls = []
+
+    def fetch(url, **limits):
+        calls.append((url, limits))
+        return (pictures / "clock.jpg").read_bytes()
+
+    monkeypatch.setattr("imagefinder.images.fetch.fetch", fetch)
+    url = "https://example.org/a.jpg"
+    answer = call("search", url, "-c", collection, "--show", "--page", tmp_path / "page.html", "--json")
+    assert answer.json["hits"][0]["id"] == "clock.jpg"
+    assert [asked for asked, _ in calls] == [url]
+    assert calls[0][1]["max_bytes"] == Settings().max_image_bytes
+    assert url in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_page_that_cannot_be_written(call, collection, pictures, tmp_path):
+    page = tmp_path / "missing" / "page.html"
+    answer = call("search", pictures / "cat.jpg", "-c", collection, "--show", "--page", page)
+    assert answer.code == 3
+    assert str(page) in answer.err
+
+
+@pytest.mark.parametrize(
+    ("desktop", "opened"), [({"DISPLAY": ":0"}, True), ({"WAYLAND_DISPLAY": "w"}, True), ({}, False)]
+)
+def test_the_page_is_opened_where_there_is_a_desktop(call, collection, tmp_path, monkeypatch, desktop, opened):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in desktop.items():
+        monkeypatch.setenv(name, value)
+    launched = []
+    monkeypatch.setattr(search.typer, "launch", launched.append)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    page = tmp_path / "a page.html"
+    call("search", "--id", "cat.jpg", "-c", collection, "--show", "--page", page)
+    assert launched == ([page.as_uri()] if opened else [])
