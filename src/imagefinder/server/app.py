@@ -109,8 +109,9 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
+        reason = str(error.strerror or error).split(" (while")[0]  # the address is named already
         raise SettingsError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}",
+            f"cannot listen on {host} port {port}: {reason}",
             hint="choose another with --host and --port; is a server running already?",
         ) from error
     # Connections inherit it; asyncio would not set it on them, and each answer would wait 40 ms for an ACK.
