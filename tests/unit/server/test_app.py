@@ -10,7 +10,7 @@ from imagefinder.server.app import _listen
 
 def test_a_port_in_use_is_an_error_with_a_next_step() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(SettingsError, match="in use$") as caught:
+        with pytest.raises(SettingsError, match=r"in use$") as caught:
             _listen("127.0.0.1", taken.getsockname()[1])
         assert "--port" in caught.value.hint
 
