@@ -181,12 +181,24 @@ def test_no_local_file_where_that_is_not_allowed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["../secret.jpg", "/etc/passwd", "file:///etc/passwd", "link.jpg", "link/secret.jpg", "..", "."]
+    "url",
+    [
+        "../secret.jpg",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "link.jpg",
+        "link/secret.jpg",
+        "..",
+        ".",
+        "../lists2/x.jpg",
+    ],
 )
 def test_no_local_file_outside_the_folder(tmp_path: Path, url: str) -> None:
     folder = tmp_path / "lists"
     folder.mkdir()
     write(tmp_path, "secret.jpg", b"secret")
+    (tmp_path / "lists2").mkdir()
+    write(tmp_path / "lists2", "x.jpg", b"secret")
     (folder / "link.jpg").symlink_to("../secret.jpg")
     (folder / "link").symlink_to("..")
     path = write(folder, "l.csv", f"url,id\n{url},1\n")

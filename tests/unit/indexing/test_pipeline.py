@@ -662,6 +662,7 @@ def test_a_picture_larger_than_the_room_gets_through(
 
 def test_discovery_runs_ahead_only_so_far(world: World, pics: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_DISCOVER_AHEAD", 20)
+    monkeypatch.setattr(pipeline, "_TELL", 0.0)
     monkeypatch.setattr(pipeline, "_CHUNK", 5)
     monkeypatch.setattr(pipeline, "_READ_AHEAD", 5)
     given = []
@@ -672,10 +673,14 @@ def test_discovery_runs_ahead_only_so_far(world: World, pics: Path, monkeypatch:
             yield Failure(f"{n}", "", "x", "")
         yield from discover([pics])
 
-    def slow(progress: Progress) -> None:
-        assert len(given) <= progress.done + 30
+    def check(progress: Progress) -> None:
+        time.sleep(0.001)
+        told.append(progress.done)
+        assert len(given) <= progress.done + 20 + 1
 
-    report = world.add(candidates=many(), progress=slow)
+    told: list[int] = []
+    report = world.add(candidates=many(), progress=check)
+    assert len(told) > 50
     assert outcome(report) == (10, 0, 0, 500, 0)
 
 
@@ -869,6 +874,29 @@ def test_stop_does_not_wait_for_a_server(world: World, web: Web, tmp_path: Path)
     assert report.interrupted
     assert report.added == 6  # those that were at hand
     assert report.seconds < 10.0
+
+
+def test_everybody_leaves_the_room(world: World, web: Web, pics: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms: list[Any] = []
+
+    class Room(pipeline._Room):  # type: ignore[misc, name-defined]
+        def __init__(self, limit: int) -> None:
+            super().__init__(limit)
+            rooms.append(self)
+
+    monkeypatch.setattr(pipeline, "_Room", Room)
+    write(pics / "3.png", b"broken")
+    web.answers = {"a": png(50), "b": b"broken", "c": 404}
+    report = world.add(pics, web.list(pics / "l.csv", ["a", "b", "c"]))
+    assert outcome(report) == (10, 0, 0, 3, 0)
+    web.answers["b"] = png(51)
+
+    def fail(_: object) -> None:
+        raise RuntimeError("no")
+
+    world.mean.before = fail
+    assert outcome(world.add(pics, pics / "l.csv")) == (0, 0, 10, 3, 0)
+    assert [room._held for room in rooms] == [0, 0]
 
 
 # -- everything together ------------------------------------------------------------------------------------
