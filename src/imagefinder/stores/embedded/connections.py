@@ -99,8 +99,9 @@ class Connections:
             size = self._log.stat().st_size
         except OSError:
             return
-        if size < self._log_limit:
+        if size < _LARGEST_LOG_BYTES:
             self._log_limit = _LARGEST_LOG_BYTES
+        if size < self._log_limit:
             return
         database.execute("PRAGMA busy_timeout = 1000")
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -116,7 +117,7 @@ _INHERITED: list[sqlite3.Connection] = []
 def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
     """A connection with the properties all of ours have; transactions are begun by hand."""
     database = sqlite3.connect(
-        f"{file.absolute().as_uri()}?mode={'rwc' if create else 'rw'}",
+        f"{file.as_uri()}?mode={'rwc' if create else 'rw'}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,

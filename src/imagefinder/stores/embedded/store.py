@@ -75,7 +75,7 @@ class EmbeddedStore:
             CollectionCorruptError: the database is damaged.
             StoreError: the files cannot be read and written.
         """
-        self._folder = folder
+        self._folder = folder = folder.absolute()
         self._cache = FeatureCache(cache_bytes)
         self._announced: dict[str, str] = {}
         file = folder / schema.FILE_NAME
