@@ -18,6 +18,7 @@ from imagefinder.core.errors import (
     InputError,
     ModelError,
     NotAnImageError,
+    SettingsError,
     SourceError,
     UnknownMethodError,
 )
@@ -254,7 +255,7 @@ class Collection:
 
     def methods(self) -> list[MethodState]:
         """Every installed method, and whether it can run here, in order of name."""
-        return [_state(self.method(name)) for name in self._names]
+        return [self._state(name) for name in self._names]
 
     def warm(self, method: str) -> None:
         """Load what a search by this method needs (model, stored features), so that the first one is quick.
@@ -268,6 +269,27 @@ class Collection:
         if method in self.store.info().methods:
             for _ in self.store.scan(method):
                 pass
+
+    def _state(self, name: str) -> MethodState:
+        try:
+            method = self.method(name)
+        except SettingsError as error:  # a plug-in that cannot be loaded stops itself and nothing else
+            return MethodState(name, "", "", None, False, error.message, error.hint, None)
+        fingerprint, reason, hint = None, "", ""
+        try:
+            fingerprint = method.extractor.fingerprint()
+        except ModelError as error:
+            reason, hint = error.message, error.hint
+        return MethodState(
+            name=name,
+            summary=method.summary,
+            score=method.score,
+            spec=method.extractor.spec,
+            ready=fingerprint is not None,
+            reason=reason,
+            hint=hint,
+            fingerprint=fingerprint,
+        )
 
     def _methods_to_index(self, names: Sequence[str] | None) -> list[Method]:
         if not names:
@@ -311,21 +333,3 @@ class Collection:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise SourceError(f"cannot read the picture {os.fspath(picture)!r}: {reason}") from error
-
-
-def _state(method: Method) -> MethodState:
-    fingerprint, reason, hint = None, "", ""
-    try:
-        fingerprint = method.extractor.fingerprint()
-    except ModelError as error:
-        reason, hint = error.message, error.hint
-    return MethodState(
-        name=method.name,
-        summary=method.summary,
-        score=method.score,
-        spec=method.extractor.spec,
-        ready=fingerprint is not None,
-        reason=reason,
-        hint=hint,
-        fingerprint=fingerprint,
-    )

@@ -13,11 +13,14 @@ from imagefinder.core.errors import (
     InputError,
     ModelMissingError,
     NotAnImageError,
+    SettingsError,
     SourceError,
     UnknownImageError,
     UnknownMethodError,
 )
+from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
+from imagefinder.wiring import load_method
 
 
 def png(image):
@@ -151,6 +154,24 @@ def test_unknown_method_lists_the_known(collection):
     with pytest.raises(UnknownMethodError) as caught:
         collection.search(textured_image(1), method="siftt")
     assert "sift" in caught.value.known
+
+
+def test_a_broken_plugin_stops_itself_and_nothing_else(tmp_path):
+    def load(name):
+        if name == "broken":
+            raise SettingsError("broken cannot be loaded", hint="reinstall it")
+        return load_method(name, settings)
+
+    settings = imagefinder.Settings()
+    with imagefinder.Collection(MemoryStore(), load, ["sift", "broken"], settings) as collection:
+        broken, sift = collection.methods()
+        assert (broken.name, broken.ready, broken.reason) == ("broken", False, "broken cannot be loaded")
+        assert broken.to_dict()["features"] is None
+        assert sift.ready
+        collection.put("x", png(textured_image(1)))
+        assert list(collection.info().methods) == ["sift"]
+        with pytest.raises(SettingsError):
+            collection.search(textured_image(1), method="broken")
 
 
 def test_a_network_without_weights_never_answers(tmp_path, monkeypatch, collection):

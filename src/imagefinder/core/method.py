@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from imagefinder.core.contracts import Extractor, Matcher
@@ -37,7 +37,7 @@ class MethodState:
         name: Of the method.
         summary: One line for people.
         score: What its score is: ``matches`` or ``cosine``.
-        spec: Form of its features.
+        spec: Form of its features; ``None`` if the method cannot even be loaded.
         ready: Whether pictures can be given to it now.
         reason: Why not; empty when ready.
         hint: What to do about it; empty when ready.
@@ -47,7 +47,7 @@ class MethodState:
     name: str
     summary: str
     score: str
-    spec: FeatureSpec
+    spec: FeatureSpec | None
     ready: bool
     reason: str
     hint: str
@@ -59,7 +59,7 @@ class MethodState:
             "name": self.name,
             "summary": self.summary,
             "score": self.score,
-            "features": {"kind": self.spec.kind, "dim": self.spec.dim, "dtype": self.spec.dtype},
+            "features": asdict(self.spec) if self.spec else None,
             "ready": self.ready,
             "reason": self.reason,
             "hint": self.hint,

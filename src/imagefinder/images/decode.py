@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import threading
 import warnings
@@ -95,6 +96,8 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(str(error), max_pixels) from error
     except UnidentifiedImageError as error:
+        if _HEADER_WITHOUT_PIXELS.match(data):
+            raise EmptyImageError("the picture has no pixels: its width or height is 0") from error
         if _begins_like_a_picture(data):
             raise DamagedImageError("the picture is cut short or corrupt: its header cannot be read") from error
         raise NotAnImageError(
@@ -145,6 +148,17 @@ def _begins_like_a_picture(data: bytes) -> bool:
         or (data[:4], data[8:12]) == (b"RIFF", b"WEBP")
         or (data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"))
     )
+
+
+# Pillow refuses such headers without saying why: PNG, GIF, BMP, PPM and JPEG of zero width or height.
+_HEADER_WITHOUT_PIXELS = re.compile(
+    rb"\x89PNG\r\n.{10}(?:\0{4}.{4}|.{4}\0{4})"
+    rb"|GIF8[79]a(?:\0\0..|..\0\0)"
+    rb"|BM.{16}(?:\0{4}.{4}|.{4}\0{4})"
+    rb"|P[1-6]\s+(?:0\s+\d+|\d+\s+0)\s"
+    rb"|\xff\xd8.{0,65536}?\xff[\xc0-\xc2]\0.\x08(?:\0\0..|..\0\0)",
+    re.DOTALL,
+)
 
 
 def _too_many_pixels(what: str, max_pixels: int) -> ImageTooLargeError:

@@ -91,4 +91,3 @@ def _real(descriptors: Descriptors) -> NDArray[Any]:
     if descriptors.dtype == np.float32:
         return descriptors
     return descriptors.astype(np.float32 if descriptors.shape[1] * 255**2 <= 2**24 else np.float64)
-

@@ -186,10 +186,21 @@ def test_the_limit_itself_is_accepted():
 
 
 def test_zero_pixels():
-    with pytest.raises(ImageError):
-        decode(png_header(0, 5))
-    with pytest.raises(ImageError):
-        decode(b"GIF89a" + b"\0" * 20)
+    jpeg = bytearray(encoded(Image.new("RGB", (9, 9)), "JPEG"))
+    at = jpeg.index(b"\xff\xc0")
+    jpeg[at + 5 : at + 9] = b"\0\0\0\0"
+    bmp = bytearray(encoded(Image.new("RGB", (9, 9)), "BMP"))
+    bmp[18:26] = b"\0" * 8
+    for data in (
+        png_header(0, 5),
+        png_header(5, 0),
+        b"GIF89a" + b"\0" * 20,
+        b"P6\n0 0\n255\n",
+        bytes(jpeg),
+        bytes(bmp),
+    ):
+        with pytest.raises(EmptyImageError, match="no pixels"):
+            decode(data)
 
 
 @settings(max_examples=300, deadline=None)
