@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +15,7 @@ from imagefinder.cli.session import (
     JsonOption,
     MethodsOption,
     open_collection,
+    stop_on_signal,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +52,7 @@ def add(
 ) -> int:
     """Index pictures and tell what was done."""
     with open_collection(context, collection, create=True) as opened:
-        with _stop_on_signal() as stop, output.progress_bar("adding") as progress:
+        with stop_on_signal() as stop, output.progress_bar("adding") as progress:
             report = opened.add(*sources, methods=methods, prune=prune, progress=progress, stop=stop)
         place = str(opened.settings.collection)
     if as_json:
@@ -67,8 +64,8 @@ def add(
     return UNFINISHED if report.failures else OK
 
 
-def tell(report: AddReport, place: str) -> None:
-    """What a run did, for people."""
+def tell(report: AddReport, place: str, *, all_failures: str = "imagefinder info --failures") -> None:
+    """What a run did, for people; ``all_failures`` is where they find those that are not shown."""
     done = report.added + report.replaced
     rate = f", {done / report.seconds:.1f} per second" if done and report.seconds > 0 else ""
     output.line(
@@ -83,29 +80,6 @@ def tell(report: AddReport, place: str) -> None:
             ("failed", "why", "what happened"), [(failure.id, failure.code, failure.message) for failure in shown]
         )
         rest = len(report.failures) - len(shown)
-        output.line((f"and {rest} more; " if rest else "") + "all of them: imagefinder info --failures")
+        output.line((f"and {rest} more; " if rest else "") + f"all of them: {all_failures}")
     if report.interrupted:
         output.note("interrupted: what was done is kept; run the same command again to go on")
-
-
-@contextlib.contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or a termination request) sets; the second one ends the program at once."""
-    stop = threading.Event()
-
-    def request(number: int, frame: Any) -> None:
-        del number, frame
-        stop.set()
-        restore()
-        output.from_signal("stopping after the pictures at hand; again to stop at once")
-
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    try:
-        yield stop
-    finally:
-        restore()

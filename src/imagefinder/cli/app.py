@@ -14,6 +14,8 @@ from imagefinder.cli import (
     add,
     compare,
     demo,
+    export,
+    import_,
     info,
     list_,
     methods,
@@ -112,6 +114,8 @@ for name, function, text, panel in (
     ("methods", methods.methods, methods.HELP, _METHODS),
     ("settings", settings.show, settings.HELP, _METHODS),
     ("serve", serve.serve, serve.HELP, _EXCHANGE),
+    ("import", import_.import_features, import_.HELP, _EXCHANGE),
+    ("export", export.export_features, export.HELP, _EXCHANGE),
 ):
     app.command(name, help=unwrapped(text), rich_help_panel=panel)(function)
 app.add_typer(models.app, rich_help_panel=_METHODS)

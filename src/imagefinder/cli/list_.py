@@ -48,9 +48,9 @@ def list_images(context: typer.Context, collection: CollectionOption = None, as_
             [
                 (
                     record.id,
-                    f"{record.width} x {record.height}",
+                    f"{record.width} x {record.height}" if record.width else "",
                     record.format,
-                    output.size(record.size_bytes),
+                    output.size(record.size_bytes) if record.size_bytes else "",
                     output.place(record.uri),
                 )
                 for record in records

@@ -101,7 +101,7 @@ def pull(
     problems: list[ModelError] = []
     for model in _chosen(names):
         try:
-            with output.bytes_bar(model.name) as progress:
+            with output.counter(model.name, of_bytes=True) as progress:
                 cache.pull(model, progress=progress)
             states.append(cache.state(model))
         except ModelError as problem:
@@ -122,7 +122,7 @@ def export(
     from imagefinder.models.bundle import export_bundle  # noqa: PLC0415 - a quick start
 
     models = _chosen(names)
-    with output.bytes_bar("packing") as progress:
+    with output.counter("packing", of_bytes=True) as progress:
         export_bundle(_cache(context), models, file, progress)
     written = file.stat().st_size
     if as_json:
@@ -142,7 +142,7 @@ def import_(
     from imagefinder.models.bundle import import_bundle  # noqa: PLC0415 - a quick start
 
     cache = _cache(context)
-    with output.bytes_bar("unpacking") as progress:
+    with output.counter("unpacking", of_bytes=True) as progress:
         names = import_bundle(cache, file, progress)
     return _report([cache.state(model) for model in _chosen(names)], [], "is here", as_json=as_json)
 

@@ -178,33 +178,29 @@ def progress_bar(verb: str) -> Iterator[Callable[[Progress], None]]:
 
 
 @contextlib.contextmanager
-def bytes_bar(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """Show on standard error how many bytes of how many are done; in a terminal only.
+def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show on standard error how many bytes, or images, of how many are done; in a terminal only.
 
     Yields:
-        The function to call with (bytes done, bytes in all).
+        The function to call with (done, in all).
     """
     console = _console(sys.stderr)
     if not console.is_terminal:
         yield lambda *_: None
         return
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import Progress as Bar  # noqa: PLC0415
+    from rich import progress  # noqa: PLC0415 - a quick start
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(compact=True),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=None),
+        *(
+            (progress.DownloadColumn(), progress.TransferSpeedColumn())
+            if of_bytes
+            else (progress.MofNCompleteColumn(),)
+        ),
+        progress.TimeRemainingColumn(compact=True),
     )
-    with Bar(*columns, console=console, transient=True) as bar:
+    with progress.Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(verb, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

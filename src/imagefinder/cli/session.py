@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imagefinder.cli import output
 from imagefinder.core import registry
 from imagefinder.core.settings import Settings
 
@@ -110,6 +114,29 @@ def picture(argument: str, limits: Settings) -> str | bytes:
         raise typer.BadParameter("- reads a picture from standard input: pipe one in, or redirect a file")
     # One byte over the limit is enough for the decoder to refuse it by name.
     return sys.stdin.buffer.read(limits.max_image_bytes + 1)
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C (or a termination request) sets; the second one ends the program at once."""
+    stop = threading.Event()
+
+    def request(number: int, frame: Any) -> None:
+        del number, frame
+        stop.set()
+        restore()
+        output.from_signal("stopping after the pictures at hand; again to stop at once")
+
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    try:
+        yield stop
+    finally:
+        restore()
 
 
 def program() -> str:

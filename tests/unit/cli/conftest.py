@@ -29,6 +29,15 @@ def collection(tmp_path_factory):
 
 
 @pytest.fixture
+def bare(tmp_path, monkeypatch):
+    """Options for a machine that has only the weights that are installed with imagefinder, and no internet."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return ("--set", f"models={tmp_path / 'models'}")
+
+
+@pytest.fixture
 def call(capsys):
     """Run one command line: its exit code, what it printed, and that as JSON."""
 

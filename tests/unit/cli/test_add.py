@@ -66,7 +66,6 @@ def test_a_source_that_is_not_there(call, tmp_path):
     assert (answer.code, answer.json["error"]["code"]) == (3, "invalid_source")
 
 
-def test_a_method_without_weights(call, folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    answer = call("--set", f"models={tmp_path}", "-c", tmp_path / "c", "add", folder, "-m", "beit", "--json")
+def test_a_method_without_weights(call, folder, bare, tmp_path):
+    answer = call(*bare, "-c", tmp_path / "c", "add", folder, "-m", "beit", "--json")
     assert (answer.code, answer.json["error"]["code"]) == (4, "model_missing")

@@ -10,8 +10,8 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("demo") / "output"
 
 
-def test_on_the_examples_every_answer_is_right(call, place):
-    answer = call("demo", "-o", place)
+def test_on_the_examples_every_answer_is_right(call, bare, place):
+    answer = call(*bare, "demo", "-o", place)
     assert answer.code == 0
     assert "24 added" in answer.out
     rows = [line.split() for line in answer.out.splitlines()]
@@ -25,8 +25,8 @@ def test_on_the_examples_every_answer_is_right(call, place):
     assert "/sift-similar-images" in answer.out
 
 
-def test_again_nothing_is_indexed_anew(call, place):
-    answer = call("demo", "-o", place, "--json").json
+def test_again_nothing_is_indexed_anew(call, bare, place):
+    answer = call(*bare, "demo", "-o", place, "--json").json
     assert answer["indexed"]["unchanged"] == 24
     assert answer["indexed"]["added"] == 0
     assert answer["right"]
@@ -48,40 +48,40 @@ def test_its_queries_can_be_asked_again_by_search(call, place):
     assert call("search", query, "-c", place / "collection", "--json").json["hits"][0]["id"] == "temple.jpg"
 
 
-def test_a_wrong_answer_ends_with_1(call, place, monkeypatch):
+def test_a_wrong_answer_ends_with_1(call, bare, place, monkeypatch):
     monkeypatch.setattr(demo, "_CROP", ("a crop of", lambda image: image.crop((0, 0, 8, 8))))
-    answer = call("demo", "-o", place)
+    answer = call(*bare, "demo", "-o", place)
     assert answer.code == 1
     assert "wrong" in answer.out
     assert "error: an answer is wrong" in answer.err
 
 
-def test_features_made_otherwise_are_not_mixed(call, place):
-    answer = call("--set", "sift_max_side=200", "demo", "-o", place)
+def test_features_made_otherwise_are_not_mixed(call, bare, place):
+    answer = call(*bare, "--set", "sift_max_side=200", "demo", "-o", place)
     assert answer.code == 5
     assert f"delete {place / 'collection'}" in answer.err
 
 
-def test_on_a_folder_of_ones_own(call, tmp_path, pictures):
+def test_on_a_folder_of_ones_own(call, bare, tmp_path, pictures):
     folder = tmp_path / "mine"
     folder.mkdir()
     for name in ("cat.jpg", "coins.jpg"):
         shutil.copy(pictures / name, folder)
-    answer = call("demo", folder, "-o", tmp_path / "out", "--json")
+    answer = call(*bare, "demo", folder, "-o", tmp_path / "out", "--json")
     assert answer.code == 0
     assert [question["expected"] for question in answer.json["questions"]] == ["cat.jpg", "coins.jpg"]
     assert {hit["verdict"] for question in answer.json["questions"] for hit in question["answers"]} == {""}
 
 
-def test_on_a_folder_without_a_picture(call, tmp_path):
+def test_on_a_folder_without_a_picture(call, bare, tmp_path):
     (tmp_path / "mine").mkdir()
-    answer = call("demo", tmp_path / "mine", "-o", tmp_path / "out", "--json")
+    answer = call(*bare, "demo", tmp_path / "mine", "-o", tmp_path / "out", "--json")
     assert (answer.code, answer.json["error"]["code"]) == (3, "invalid_source")
 
 
-def test_without_the_examples_it_says_so(call, tmp_path, monkeypatch):
+def test_without_the_examples_it_says_so(call, bare, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "__file__", str(tmp_path / "a" / "b" / "c" / "demo.py"))
-    answer = call("demo", "-o", tmp_path / "out")
+    answer = call(*bare, "demo", "-o", tmp_path / "out")
     assert answer.code == 3
     assert "imagefinder demo FOLDER" in answer.err
     assert not (tmp_path / "out").exists()

@@ -1,14 +1,12 @@
-def test_all_methods_are_listed_with_what_keeps_them_from_running(call, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    answer = call("--set", f"models={tmp_path}", "methods")
+def test_all_methods_are_listed_with_what_keeps_them_from_running(call, bare):
+    answer = call(*bare, "methods")
     rows = {line.split()[0]: line.split()[1] for line in answer.out.splitlines()[1:5]}
     assert rows == {"beit": "no", "efficientnet-lite0": "yes", "resnet50": "no", "sift": "yes"}
     assert "imagefinder models pull beit" in answer.out
 
 
-def test_json(call, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    states = {state["name"]: state for state in call("--set", f"models={tmp_path}", "methods", "--json").json}
+def test_json(call, bare):
+    states = {state["name"]: state for state in call(*bare, "methods", "--json").json}
     assert states["sift"]["ready"]
     assert states["sift"]["score"] == "matches"
     assert not states["resnet50"]["ready"]

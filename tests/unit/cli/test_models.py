@@ -3,91 +3,80 @@ import pytest
 LITE = "efficientnet-lite0"
 
 
-@pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    """Options for a machine that has only the weights that are installed with imagefinder, and no internet."""
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    return ("--set", f"models={tmp_path / 'models'}", "models")
-
-
-def test_list(call, elsewhere):
-    answer = call(*elsewhere, "list")
+def test_list(call, bare):
+    answer = call(*bare, "models", "list")
     rows = {line.split()[0]: line.split()[1] for line in answer.out.splitlines()[1:4]}
     assert rows == {"resnet50": "no", "beit": "no", LITE: "package"}
     assert "imagefinder models pull resnet50 beit" in answer.out
-    models = {model["name"]: model for model in call(*elsewhere, "list", "--json").json}
+    models = {model["name"]: model for model in call(*bare, "models", "list", "--json").json}
     assert models[LITE]["present"]
     assert models[LITE]["bytes"] == 18_826_032
     assert not models["resnet50"]["present"]
     assert models["resnet50"]["licence"] == "BSD-3-Clause"
 
 
-def test_export_here_import_there(call, elsewhere, tmp_path):
+def test_export_here_import_there(call, bare, tmp_path):
     bundle = tmp_path / "models.zip"
-    answer = call(*elsewhere, "export", LITE, "-o", bundle, "--json")
+    answer = call(*bare, "models", "export", LITE, "-o", bundle, "--json")
     assert answer.json == {"file": str(bundle), "bytes": bundle.stat().st_size, "models": [LITE]}
-    answer = call(*elsewhere, "import", bundle)
+    answer = call(*bare, "models", "import", bundle)
     assert answer.code == 0
     assert f"{LITE} is here: {tmp_path / 'models'}" in answer.out
-    models = {model["name"]: model for model in call(*elsewhere, "list", "--json").json}
+    models = {model["name"]: model for model in call(*bare, "models", "list", "--json").json}
     assert models[LITE]["origin"] == "bundle"
-    assert "imagefinder models import models.zip" in call(*elsewhere, "export", LITE, "-o", bundle).out
+    assert "imagefinder models import models.zip" in call(*bare, "models", "export", LITE, "-o", bundle).out
 
 
-def test_import_of_something_else(call, elsewhere, tmp_path):
+def test_import_of_something_else(call, bare, tmp_path):
     bundle = tmp_path / "models.zip"
     bundle.write_bytes(b"no bundle")
-    answer = call(*elsewhere, "import", bundle, "--json")
+    answer = call(*bare, "models", "import", bundle, "--json")
     assert (answer.code, answer.json["error"]["code"]) == (4, "model_corrupt")
 
 
-def test_export_of_what_is_not_here(call, elsewhere, tmp_path):
-    answer = call(*elsewhere, "export", "resnet50", "-o", tmp_path / "models.zip", "--json")
+def test_export_of_what_is_not_here(call, bare, tmp_path):
+    answer = call(*bare, "models", "export", "resnet50", "-o", tmp_path / "models.zip", "--json")
     assert (answer.code, answer.json["error"]["code"]) == (4, "model_missing")
     assert not (tmp_path / "models.zip").exists()
 
 
-def test_verify_checks_what_is_here(call, elsewhere):
-    answer = call(*elsewhere, "verify")
+def test_verify_checks_what_is_here(call, bare):
+    answer = call(*bare, "models", "verify")
     assert answer.code == 0
     assert answer.out.startswith(f"{LITE} is the published one: ")
-    assert [model["name"] for model in call(*elsewhere, "verify", "--json").json["models"]] == [LITE]
+    assert [model["name"] for model in call(*bare, "models", "verify", "--json").json["models"]] == [LITE]
 
 
-def test_verify_of_a_damaged_file(call, elsewhere, tmp_path):
-    call(*elsewhere, "export", LITE, "-o", tmp_path / "models.zip")
-    call(*elsewhere, "import", tmp_path / "models.zip")
+def test_verify_of_a_damaged_file(call, bare, tmp_path):
+    call(*bare, "models", "export", LITE, "-o", tmp_path / "models.zip")
+    call(*bare, "models", "import", tmp_path / "models.zip")
     file = next((tmp_path / "models" / LITE).glob("*.pth"))
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    answer = call(*elsewhere, "verify")
+    answer = call(*bare, "models", "verify")
     assert answer.code == 4
     assert answer.err.startswith("error: ")
-    assert call(*elsewhere, "verify", "--json").json["errors"][0]["code"] == "model_corrupt"
+    assert call(*bare, "models", "verify", "--json").json["errors"][0]["code"] == "model_corrupt"
 
 
-def test_verify_of_what_is_named_and_not_here(call, elsewhere):
-    answer = call(*elsewhere, "verify", LITE, "resnet50", "--json")
+def test_verify_of_what_is_named_and_not_here(call, bare):
+    answer = call(*bare, "models", "verify", LITE, "resnet50", "--json")
     assert answer.code == 4
     assert [model["name"] for model in answer.json["models"]] == [LITE]
     assert [error["code"] for error in answer.json["errors"]] == ["model_missing"]
 
 
-def test_pull_goes_on_with_the_others(call, elsewhere):
-    answer = call(*elsewhere, "pull", "resnet50", LITE, "--json")
+def test_pull_goes_on_with_the_others(call, bare):
+    answer = call(*bare, "models", "pull", "resnet50", LITE, "--json")
     assert answer.code == 4
     assert [error["code"] for error in answer.json["errors"]] == ["hub_unreachable"]
     assert [model["name"] for model in answer.json["models"]] == [LITE]
-    answer = call(*elsewhere, "pull", "resnet50", LITE)
+    answer = call(*bare, "models", "pull", "resnet50", LITE)
     assert "resnet50" in answer.err
     assert f"{LITE} is here: " in answer.out
 
 
 @pytest.mark.parametrize("command", ["pull", "export", "verify"])
-def test_an_unknown_name(call, elsewhere, command):
-    answer = call(*elsewhere, command, "resnet51", "--json")
+def test_an_unknown_name(call, bare, command):
+    answer = call(*bare, "models", command, "resnet51", "--json")
     assert answer.code == 3
     assert "resnet50" in answer.json["error"]["hint"]

@@ -198,8 +198,14 @@ class TestProgress:
             show(Progress(200, 40, 0, 5, 5, 10.0, "b"))
         assert "50 of 200, 5.0/s, 5 failed" in stream.getvalue()
 
-    def test_bytes(self, terminal):
+    @pytest.mark.parametrize(("of_bytes", "shown"), [(True, "1.0/2.0 MB"), (False, "1000000/2000000")])
+    def test_a_counter(self, terminal, of_bytes, shown):
         stream = terminal("stderr")
-        with output.bytes_bar("resnet50") as show:
+        with output.counter("resnet50", of_bytes=of_bytes) as show:
             show(1_000_000, 2_000_000)
-        assert "1.0/2.0 MB" in stream.getvalue()
+        assert shown in stream.getvalue()
+
+    def test_a_counter_without_a_terminal_is_silent(self, capsys):
+        with output.counter("resnet50", of_bytes=True) as show:
+            show(1, 2)
+        assert capsys.readouterr().err == ""

@@ -87,12 +87,9 @@ def test_unusable_collections(call, collection, pictures, tmp_path):
     assert (answer.code, answer.json["error"]["code"]) == (5, "fingerprint_mismatch")
 
 
-def test_a_model_that_is_not_here(call, collection, pictures, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+def test_a_model_that_is_not_here(call, pictures, bare):
     answer = call(
-        "--set",
-        f"models={tmp_path}",
+        *bare,
         "compare",
         pictures / "cat.jpg",
         pictures / "cat.jpg",
