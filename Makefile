@@ -30,6 +30,16 @@ serve: setup  ## Start the REST service on port 5000 (COLLECTION=folder)
 test: setup  ## Run all tests
 	$(BIN)/python -m pytest -n auto
 
+$(PARITY)/.ready: pyproject.toml requirements/parity.txt
+	$(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/parity.txt
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+parity: $(PARITY)/.ready  ## Compare the networks with torch, torchvision and transformers
+	$(PARITY)/bin/python -m pytest tests/parity
+
 lint: setup  ## Style, types, import rule, container file
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -47,10 +57,13 @@ bench: setup  ## Measure; results go to benchmarks/results
 docs: setup  ## Write docs/reference from the code
 	$(BIN)/python docs/generate.py
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-header
 lock: setup  ## Pin all requirements again
-	for set in runtime:'' dev:'--group dev'; do \
-	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-emit-find-links --no-header pyproject.toml $${set#*:} -o requirements/$${set%%:*}.txt; done
+	$(LOCK) pyproject.toml -o requirements/runtime.txt
+	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt
+	echo 'hatchling>=1.27' | $(LOCK) - -o requirements/build.txt
+	echo torch | $(LOCK) requirements/parity.in pyproject.toml --excludes /dev/stdin -o requirements/parity.txt
 
 clean:  ## Remove what the other words made
 	rm -rf $(VENV) $(PARITY) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
