@@ -172,6 +172,18 @@ def test_a_running_scan_keeps_what_it_began_with():
     assert [image_id for block in (first, *running) for image_id in block.ids] == numbered(0, 40)
 
 
+def test_a_running_scan_keeps_no_blocks_that_others_will_not_use():
+    cache, source = FeatureCache(1 << 20), FakeSource()
+    source.add(*numbered(0, 40))
+    running = cache.scan(source, [1])
+    next(running)
+    source.remove("i5", "i15", "i25", "i35")
+    scan(cache, source)
+    begun_with = running.gi_frame.f_locals["segments"]
+    assert sum(len(block.ids) for block in running) == 27
+    assert [segment.block is None for segment in begun_with] == [False, True, True, True]
+
+
 def test_images_that_go_while_they_are_read():
     cache, source = FeatureCache(1 << 20), FakeSource()
     source.add(*numbered(0, 40))

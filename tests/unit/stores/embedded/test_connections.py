@@ -169,8 +169,10 @@ def test_a_file_cut_short(store, tmp_path, part):
 
 
 def _child(store, answers):
+    inherited = list(store._connections._idle)
     store.put([entry("of the child")])
-    answers.put((store.info().images, sum(len(block.ids) for block in store.scan("m"))))
+    own = not any(connection in inherited for connection in store._connections._idle)
+    answers.put((own, len(inherited), store.info().images, sum(len(block.ids) for block in store.scan("m"))))
 
 
 def test_a_forked_child_opens_its_own_connections(store):
@@ -182,7 +184,7 @@ def test_a_forked_child_opens_its_own_connections(store):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of other tests
         child.start()
-    assert answers.get() == (2, 2)
+    assert answers.get() == (True, 1, 2, 2)
     child.join()
     assert child.exitcode == 0
     store.put([entry("b")])
