@@ -234,8 +234,7 @@ class _Run:
                     self._ahead.check()
                     return True
                 self._store_batch()
-            held = sum(picture.decoded.rgb.nbytes for _, picture in self._batch if picture.decoded)
-            if len(self._batch) >= self._settings.batch_size or held >= self._room.limit // 2:
+            if len(self._batch) >= self._settings.batch_size or self._held() >= self._room.limit // 2:
                 self._store_batch()
             if len(self._unrecorded) >= _CHUNK:
                 self._record_failures()
@@ -385,10 +384,10 @@ class _Run:
                 self._settle(work)
             except UnknownImageError as error:
                 errors[i] = error
-        batch, self._batch = self._batch, []
-        for i, (work, picture) in enumerate(batch):
-            if picture.decoded:
-                self._room.change(-picture.decoded.rgb.nbytes)
+        held = self._held()
+        works, self._batch = [work for work, _ in self._batch], []
+        self._room.change(-held)  # now that nobody holds these pixels any more
+        for i, work in enumerate(works):
             if i in errors:
                 self._give_up(work.candidate, _failure(work.candidate, errors[i]))
                 continue
@@ -398,6 +397,10 @@ class _Run:
                 self._count.replaced += 1
             self._done(work.candidate)
         self._record_failures()
+
+    def _held(self) -> int:
+        """Bytes of pixels in the batch."""
+        return sum(picture.decoded.rgb.nbytes for _, picture in self._batch if picture.decoded)
 
     def _extract_all(self) -> tuple[list[dict[str, Features]], dict[int, BaseException]]:
         """Each picture's features by method; and by its number, each picture that a method failed on."""
