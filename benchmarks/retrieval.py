@@ -56,17 +56,13 @@ def ready_methods() -> list[str]:
 def measure(name: str, method: str) -> dict[str, object]:
     import imagefinder
     from imagefinder.evaluation.datasets import read_manifest
-    from imagefinder.evaluation.protocol import evaluate
+    from imagefinder.evaluation.protocol import add_gallery, evaluate
     from imagefinder.images.decode import decode
 
     dataset = read_manifest(DATASETS / name)
     with tempfile.TemporaryDirectory() as folder, imagefinder.open(folder + "/c") as collection:
-        pictures = Path(folder) / "pictures"
-        for image in dataset.images:
-            (pictures / image).parent.mkdir(parents=True, exist_ok=True)
-            (pictures / image).symlink_to(dataset.root / image)
         collection.warm(method)
-        report = collection.add(pictures, methods=[method])
+        report = add_gallery(collection, dataset, [method])
         assert report.added == len(dataset.images), report
         info = collection.info()
         cold = collection.search(dataset.queries[0].path, method=method)

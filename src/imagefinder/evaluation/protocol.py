@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from imagefinder.collection import Collection
 from imagefinder.evaluation.datasets import Dataset
 from imagefinder.evaluation.metrics import average_precision, recall_at
+from imagefinder.indexing.candidate import file_candidate
+from imagefinder.indexing.pipeline import index
+from imagefinder.indexing.progress import AddReport, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,26 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+def add_gallery(
+    collection: Collection,
+    dataset: Dataset,
+    methods: Sequence[str],
+    progress: Callable[[Progress], None] | None = None,
+) -> AddReport:
+    """Index the gallery of a dataset, and nothing else of its folder, under the dataset's ids.
+
+    Raises:
+        OSError: a picture of the gallery is not there.
+        UnknownMethodError: no such method.
+        ModelMissingError: the weights of a method are not here.
+    """
+    root = os.path.abspath(dataset.root)  # noqa: PTH100 - as indexing does
+    paths = ((image_id, os.path.join(root, image_id)) for image_id in dataset.images)  # noqa: PTH118 - likewise
+    candidates = (file_candidate(path, os.stat(path), image_id, "") for image_id, path in paths)  # noqa: PTH116
+    chosen = [collection.method(name) for name in methods]
+    return index(collection.store, chosen, candidates, settings=collection.settings, progress=progress)
 
 
 def evaluate(
