@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -220,27 +222,27 @@ def _document(query: _Query, question: Question) -> dict[str, Any]:
 
 
 def _tell(questions: Sequence[Question]) -> None:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for question in questions:
-        name = question.name
-        for answer in question.answers:
-            hits = answer.result.hits
-            rows.append(
-                (
-                    name,
-                    answer.result.method,
-                    [hit.id for hit in hits],
-                    [output.score(hit.score, answer.unit) for hit in hits],
-                    output.duration(answer.result.timings["total"]),
-                    answer.verdict or ("" if question.expected else "not there"),
-                )
-            )
-            name = ""
+        answers = [row for answer in question.answers for row in _rows(answer, question.expected)]
+        # Narrow columns, so that eighty characters hold a line.
+        names = textwrap.wrap(question.name, 20)
+        rows += [(name or "", *(row or ("", "", ""))) for name, row in zip_longest(names, answers)]
     output.line()
-    output.table(("query", "method", "best hits", ">score", ">time", ""), rows)
+    output.table(("query", "method", "best hits", ">score"), rows)
     output.line()
     for text in _CAUTION:
         output.line(text, style="dim")
+
+
+def _rows(answer: Answer, expected: str) -> list[tuple[str, str, str]]:
+    verdict = answer.verdict or ("" if expected else "not there")
+    facts = [
+        answer.result.method,
+        ", ".join(filter(None, (verdict, output.duration(answer.result.timings["total"])))),
+    ]
+    hits = [(hit.id, output.score(hit.score, answer.unit)) for hit in answer.result.hits]
+    return [(fact or "", *(hit or ("", ""))) for fact, hit in zip_longest(facts, hits)]
 
 
 def _tell_next(place: Path, page: Path, queries: Sequence[_Query]) -> None:

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import unquote, urlsplit
 
 from imagefinder.core.errors import ImagefinderError
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
     from imagefinder.indexing.progress import Progress
 
-Cell: TypeAlias = str | Sequence[str]
-"""One line, or several below each other."""
-
-_PLAIN_WIDTH = 1 << 20
 _PLAIN_PROGRESS_SECONDS = 10.0
 
 
@@ -109,42 +105,34 @@ def error(problem: Exception, *, as_json: bool, code: str = "", hint: str = "") 
         note(f"hint: {hint}")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str = "") -> None:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: framed and fitted to a terminal; elsewhere aligned columns that are never cut or wrapped.
 
     Args:
         columns: Headings; one that begins with ``>`` is set to the right.
         rows: One cell per column.
-        title: Line above the table.
     """
+    right = [name.startswith(">") for name in columns]
+    lines = [[name.removeprefix(">") for name in columns], *([printable(cell) for cell in row] for row in rows)]
+    if not sys.stdout.isatty():
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for cells in lines:
+            padded = (f"{c:>{w}}" if r else f"{c:<{w}}" for c, w, r in zip(cells, widths, right, strict=True))
+            _write("  ".join(padded).rstrip() + "\n", sys.stdout)
+        return
     from rich import box  # noqa: PLC0415 - a quick start
     from rich.table import Table  # noqa: PLC0415 - likewise
     from rich.text import Text  # noqa: PLC0415 - likewise
 
+    sheet = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
+    for name, to_the_right in zip(lines[0], right, strict=True):
+        sheet.add_column(name, justify="right" if to_the_right else "left", overflow="fold")
+    for cells in lines[1:]:
+        sheet.add_row(*map(Text, cells))
     console = _console(sys.stdout)
-    framed = console.is_terminal
-    sheet = Table(
-        box=box.SIMPLE_HEAD if framed else None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-        header_style="bold",
-        show_edge=False,
-    )
-    for name in columns:
-        sheet.add_column(
-            Text(name.removeprefix(">")),
-            justify="right" if name.startswith(">") else "left",
-            overflow="fold",
-            no_wrap=not framed,
-        )
-    for row in rows:
-        cells = ((cell,) if isinstance(cell, str) else cell for cell in row)
-        sheet.add_row(*(Text("\n".join(printable(part) for part in cell)) for cell in cells))
-    if title:
-        line(title, style="bold")
     with console.capture() as captured:
         console.print(sheet)
-    _write("".join(row.rstrip() + "\n" for row in captured.get().splitlines()), sys.stdout)
+    _write(captured.get(), sys.stdout)
 
 
 @contextlib.contextmanager
@@ -154,8 +142,7 @@ def progress_bar(verb: str) -> Iterator[Callable[[Progress], None]]:
     Yields:
         The function to hand to ``Collection.add`` as ``progress``.
     """
-    console = _console(sys.stderr)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield _progress_lines(verb)
         return
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
@@ -168,7 +155,7 @@ def progress_bar(verb: str) -> Iterator[Callable[[Progress], None]]:
         TextColumn("{task.fields[counts]}"),
         TimeRemainingColumn(compact=True),
     )
-    with Bar(*columns, console=console, transient=True) as bar:
+    with Bar(*columns, console=_console(sys.stderr), transient=True) as bar:
         task = bar.add_task(verb, total=None, counts="")
 
         def show(state: Progress) -> None:
@@ -184,8 +171,7 @@ def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]
     Yields:
         The function to call with (done, in all).
     """
-    console = _console(sys.stderr)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda *_: None
         return
     from rich import progress  # noqa: PLC0415 - a quick start
@@ -200,7 +186,7 @@ def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]
         ),
         progress.TimeRemainingColumn(compact=True),
     )
-    with progress.Progress(*columns, console=console, transient=True) as bar:
+    with progress.Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
         task = bar.add_task(verb, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -230,13 +216,13 @@ def _counts(state: Progress) -> str:
 def _console(stream: TextIO) -> Console:
     from rich.console import Console  # noqa: PLC0415 - a quick start
 
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
-    return console
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
 def _print_line(text: str, style: str, stream: TextIO) -> None:
+    if not style or not stream.isatty():
+        _write(printable(text) + "\n", stream)
+        return
     from rich.text import Text  # noqa: PLC0415 - a quick start
 
     console = _console(stream)

@@ -1,13 +1,23 @@
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from imagefinder.cli.app import run
+from imagefinder.core.settings import PREFIX
 
 PICTURES = Path(__file__).parents[3] / "examples" / "pictures"
 NAMES = ("cat.jpg", "coins.jpg", "clock.jpg", "dogs.jpg")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_machine():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")

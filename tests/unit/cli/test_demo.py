@@ -10,14 +10,23 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("demo") / "output"
 
 
+def test_every_example_is_small_and_has_its_licence():
+    examples = demo._examples()
+    files = sorted(path.relative_to(examples).as_posix() for path in examples.glob("*/*"))
+    rows = [line.split("|") for line in (examples / "ATTRIBUTION.md").read_text(encoding="utf-8").splitlines()]
+    described = {row[1].strip(" `"): row[2:-1] for row in rows if len(row) == 7 and row[1].startswith(" `")}
+    assert sorted(described) == files
+    assert all(cell.strip() for cells in described.values() for cell in cells)
+    assert all((examples / name).stat().st_size < 100_000 for name in files)
+
+
 def test_on_the_examples_every_answer_is_right(call, bare, place):
     answer = call(*bare, "demo", "-o", place)
     assert answer.code == 0
     assert "24 added" in answer.out
-    rows = [line.split() for line in answer.out.splitlines()]
-    verdicts = [row[-1] for row in rows if row and row[-1] in ("right", "wrong")]
-    assert verdicts == ["right"] * 8
-    assert answer.out.count("not there") >= 3
+    assert answer.out.count("  right, ") == 8
+    assert answer.out.count("  not there, ") == 2
+    assert max(len(line) for line in answer.out.splitlines() if "  right, " in line) <= 80
     page = place / "contact-sheet.html"
     assert f"side by side: {page}" in answer.out
     assert "no thumbnail" not in page.read_text(encoding="utf-8")

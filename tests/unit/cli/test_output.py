@@ -123,10 +123,6 @@ class TestTable:
         output.table(("id",), [("\x1b]0;title\x07",)])
         assert "\\x1b]0;title\\x07" in capsys.readouterr().out
 
-    def test_a_cell_may_have_several_lines(self, capsys):
-        output.table(("a", "b"), [("x", ["1", "2"])])
-        assert [line.split() for line in capsys.readouterr().out.splitlines()] == [["a", "b"], ["x", "1"], ["2"]]
-
     def test_in_a_terminal_it_fits_the_width_and_keeps_all_of_a_name(self, terminal):
         stream = terminal("stdout")
         output.table(("id", ">score"), [("x" * 100, "12 matches")])
