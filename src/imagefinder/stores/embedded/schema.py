@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
+from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"
 FORMAT = 1
@@ -109,7 +111,7 @@ def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None
         if not create:
             raise not_found(folder)
         database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        database.execute("PRAGMA journal_mode = WAL")
+        _use_log(database)
         database.execute("BEGIN IMMEDIATE")
         # Another process may have been first; a killed one leaves an empty file, never a half-made one.
         if not _is_collection(database, folder):
@@ -118,7 +120,7 @@ def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {FORMAT}")
         database.execute("COMMIT")
-    database.execute("PRAGMA journal_mode = WAL")  # a copy made by other tools may have lost it
+    _use_log(database)  # a copy made by other tools may have lost it
 
 
 def not_found(folder: Path) -> CollectionNotFoundError:
@@ -126,6 +128,20 @@ def not_found(folder: Path) -> CollectionNotFoundError:
     return CollectionNotFoundError(
         f"there is no collection in {folder}", hint="make one with: imagefinder add FOLDER_WITH_PICTURES"
     )
+
+
+def _use_log(database: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. SQLite waits for nobody while doing so; here it is asked again."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _is_collection(database: sqlite3.Connection, folder: Path) -> bool:

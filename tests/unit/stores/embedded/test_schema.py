@@ -1,4 +1,5 @@
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -103,6 +104,18 @@ def test_what_a_creation_that_was_killed_leaves_behind(tmp_path):
         database.execute("PRAGMA journal_mode = WAL")
     make(tmp_path / "later")
     with opened(tmp_path / "later") as store:
+        assert store.images() == []
+
+
+def test_another_process_is_creating_it_at_this_moment(tmp_path):
+    other = sqlite3.connect(tmp_path / schema.FILE_NAME, isolation_level=None, check_same_thread=False)
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        finished = threading.Timer(0.3, other.execute, ["ROLLBACK"])
+        finished.start()
+        make(tmp_path)
+        finished.join()
+    with opened(tmp_path) as store:
         assert store.images() == []
 
 
