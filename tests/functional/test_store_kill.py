@@ -1,6 +1,6 @@
 """A writer that is killed in the middle of its work, and a reader beside a writer.
 
-Run as a script this file is the writer; ``IMAGEFINDER_KILL_ROUNDS`` sets how often it is killed.
+Run as a script this file is the writer; ``KILL_ROUNDS`` sets how often it is killed.
 """
 
 import os
@@ -128,9 +128,9 @@ def found_in(store, candidates):
 
 def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path):
     folder = tmp_path / "collection"
-    choose = random.Random(os.environ.get("IMAGEFINDER_KILL_SEED", "1"))
+    choose = random.Random(os.environ.get("KILL_SEED", "1"))
     state, changes = {}, 0
-    for seed in range(int(os.environ.get("IMAGEFINDER_KILL_ROUNDS", "15"))):
+    for seed in range(int(os.environ.get("KILL_ROUNDS", "15"))):
         with start_writer(folder, seed) as writer:
             # The first round is killed while the process starts or the tables are made, the others at work.
             first = writer.stdout.readline() if seed else ""
@@ -191,7 +191,7 @@ def test_a_reader_beside_a_writer_sees_whole_images_and_waits_for_nobody(tmp_pat
     assert acknowledged > 3
     assert scans > 3
     assert len(seen) > 40  # changes were seen, not one state for ever
-    assert slowest < 2
+    assert slowest < 5
 
 
 def test_many_processes_create_one_collection_at_once(tmp_path):
