@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from pathlib import Path
 from typing import get_type_hints
 
@@ -78,9 +79,50 @@ def error_codes() -> str:
     return "\n".join(lines) + "\n"
 
 
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "retrieval.json"
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = (
+    "<!-- results: written by docs/generate.py from benchmarks/results/retrieval.json -->\n",
+    "<!-- end of results -->",
+)
+KINDS = {"copy": "edited copies", "places": "other views of a place"}
+
+
+def results() -> str:
+    """The table of methods in the README: measured, not written."""
+    document = json.loads(RESULTS.read_text(encoding="utf-8"))
+    lines = [
+        "",
+        "| method | asked for | mAP | R@1 | ms per query | of it extract / match | images indexed per s | features per image |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(document["rows"], key=lambda row: (row["method"] != "sift", row["method"], row["set"])):
+        ms = row["query_ms_median"]
+        lines.append(
+            f"| `{row['method']}` | {KINDS.get(row['set'], row['set'])} among {row['images']} | {row['mAP']:.3f} | "
+            f"{row['R@1']:.3f} | {ms['total']:.0f} | {ms['extract']:.0f} / {ms['match']:.0f} | "
+            f"{row['images_indexed_per_second']:.0f} | {row['feature_bytes_per_image'] / 1000:.0f} kB |"
+        )
+    machine = document["measured_on"]
+    lines += [
+        "",
+        f"Measured by `make bench` on {machine['cores']} cores ({machine['processor']}), without a GPU; mAP and R@1 over "
+        f"{' and '.join(str(n) for n in sorted({row['queries_judged'] for row in document['rows']}, reverse=True))} queries.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def readme(text: str) -> str:
+    """The README with the present table in it."""
+    head, rest = text.split(BEGIN)
+    return head + BEGIN + results() + END + rest.split(END)[1]
+
+
 PAGES = {"settings.md": settings, "models.md": models, "errors.md": error_codes}
 
 if __name__ == "__main__":
     REFERENCE.mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(NOTE + page(), encoding="utf-8")
+    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

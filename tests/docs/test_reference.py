@@ -13,3 +13,8 @@ spec.loader.exec_module(generate)
 def test_the_reference_is_what_the_code_says(name):
     written = (DOCS / "reference" / name).read_text(encoding="utf-8")
     assert written == generate.NOTE + generate.PAGES[name](), "run: make docs"
+
+
+def test_the_table_in_the_readme_is_what_was_measured():
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert text == generate.readme(text), "run: make docs"

@@ -73,6 +73,13 @@ def tell(report: AddReport, place: str, *, all_failures: str = "imagefinder info
         f"{report.removed} removed, {len(report.failures)} failed in {output.duration(report.seconds)}{rate}"
     )
     output.line(f"collection: {place}  (methods: {', '.join(report.methods)})")
+    if report.skipped:
+        noun = (
+            "file is no picture by its name and was"
+            if report.skipped == 1
+            else "files are no pictures by their names and were"
+        )
+        output.line(f"{report.skipped} {noun} passed over")
     if report.failures:
         shown = report.failures[:_FAILURES_SHOWN]
         output.line()
@@ -81,5 +88,7 @@ def tell(report: AddReport, place: str, *, all_failures: str = "imagefinder info
         )
         rest = len(report.failures) - len(shown)
         output.line((f"and {rest} more; " if rest else "") + f"all of them: {all_failures}")
+    for note in report.notes:
+        output.note(note)
     if report.interrupted:
         output.note("interrupted: what was done is kept; run the same command again to go on")

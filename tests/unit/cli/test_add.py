@@ -69,3 +69,15 @@ def test_a_source_that_is_not_there(call, tmp_path):
 def test_a_method_without_weights(call, folder, bare, tmp_path):
     answer = call(*bare, "-c", tmp_path / "c", "add", folder, "-m", "beit", "--json")
     assert (answer.code, answer.json["error"]["code"]) == (4, "model_missing")
+
+
+def test_what_was_passed_over_and_why_nothing_was_pruned_is_told(call, folder, tmp_path):
+    (folder / "notes.txt").write_text("no picture")
+    answer = call("-c", tmp_path / "c", "add", folder, "-m", "sift")
+    assert "1 file is no picture by its name and was passed over" in answer.out
+    for name in ("cat.jpg", "coins.jpg"):
+        (folder / name).unlink()
+    emptied = call("-c", tmp_path / "c", "add", folder, "--prune")
+    assert "0 removed" in emptied.out
+    assert "pictures" in emptied.err
+    assert len(call("-c", tmp_path / "c", "add", folder, "--prune", "--json").json["notes"]) == 1
