@@ -24,6 +24,10 @@ _REACH = {"bilinear": 1, "bicubic": 2}
 _BLOCKS_FROM = 64.0
 
 
+_SMALL = 1 << 22
+"""Pixels of a resized picture that may be cropped afterwards; at 256 a side, an aspect ratio of 64."""
+
+
 def resize_exact(image: RgbImage, size: int, interpolation: Interpolation) -> RgbImage:
     """The whole picture as ``(size, size, 3)`` uint8, whatever its aspect ratio."""
     resized = Image.fromarray(image).resize((size, size), _FILTERS[interpolation], reducing_gap=_BLOCKS_FROM)
@@ -33,9 +37,9 @@ def resize_exact(image: RgbImage, size: int, interpolation: Interpolation) -> Rg
 def resize_center_crop(image: RgbImage, side: int, size: int, interpolation: Interpolation) -> RgbImage:
     """Reduce or enlarge so that the shorter side is ``side``, then cut ``size x size`` out of the middle.
 
-    Sizes and offsets as torchvision's ``Resize(side)`` and ``CenterCrop(size)`` compute them on Pillow images.
-    Only the part that stays is resampled, so a picture of one row needs no more memory than another; the
-    result is the same to one grey level.
+    The same as torchvision's ``Resize(side)`` and ``CenterCrop(size)`` on Pillow images. Of a picture so long that
+    the whole would not be small (1 x 100 000), only the part that stays is resampled, and its values may differ
+    by a grey level, or more where bicubic overshoots are clipped.
 
     Args:
         image: ``(height, width, 3)`` uint8.
@@ -49,6 +53,10 @@ def resize_center_crop(image: RgbImage, side: int, size: int, interpolation: Int
     height, width = image.shape[:2]
     shorter = min(height, width)
     rows, columns = int(side * height / shorter), int(side * width / shorter)
+    if rows * columns <= _SMALL:
+        top, left = round((rows - size) / 2), round((columns - size) / 2)
+        resized = Image.fromarray(image).resize((columns, rows), _FILTERS[interpolation])
+        return np.asarray(resized.crop((left, top, left + size, top + size)))
     y0, y1 = _part(height, rows, size)
     x0, x1 = _part(width, columns, size)
     top, bottom = _around(y0, y1, height, rows, interpolation)

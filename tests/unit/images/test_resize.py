@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from imagefinder.images import resize
 from imagefinder.images.resize import normalise, resize_center_crop, resize_exact, thumbnail
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -35,17 +36,28 @@ def grey_levels(a: np.ndarray, b: np.ndarray) -> int:
     return int(np.abs(a.astype(int) - b).max())
 
 
+sizes = st.integers(1, 600)
+filters = st.sampled_from(["bilinear", "bicubic"])
+
+
 @settings(max_examples=60, deadline=None)
-@given(
-    height=st.integers(1, 600),
-    width=st.integers(1, 600),
-    interpolation=st.sampled_from(["bilinear", "bicubic"]),
-    seed=st.integers(0, 9),
-)
+@given(height=sizes, width=sizes, interpolation=filters, seed=st.integers(0, 9))
 def test_resize_center_crop_against_its_slow_twin(height, width, interpolation, seed):
     image = noise(height, width, seed)
     expected = slow_resize_center_crop(image, 64, 56, interpolation)
-    assert grey_levels(resize_center_crop(image, 64, 56, interpolation), expected) <= 1
+    np.testing.assert_array_equal(resize_center_crop(image, 64, 56, interpolation), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=sizes, width=sizes, interpolation=filters, seed=st.integers(0, 9))
+def test_the_way_of_long_pictures_against_the_slow_twin(height, width, interpolation, seed):
+    image = noise(height, width, seed)
+    # Away from black and white nothing is clipped, whatever order Pillow resamples rows and columns in.
+    image = image // 4 + 96
+    expected = slow_resize_center_crop(image, 64, 56, interpolation)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resize, "_SMALL", 0)
+        assert grey_levels(resize_center_crop(image, 64, 56, interpolation), expected) <= 1
 
 
 @pytest.mark.parametrize("size", [(256, 256), (256, 700), (1, 1), (1, 2000), (2000, 1), (1500, 1000), (255, 257)])
