@@ -14,7 +14,7 @@ def cosine(query: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[
         gallery: ``(B, D)`` float32.
 
     Returns:
-        ``(B,)`` float64 in [-1, 1] up to rounding; 0 where either vector is all zeros.
+        ``(B,)`` float64 in [-1, 1] up to the rounding of float32 products; 0 where either vector is all zeros.
     """
     dots = (gallery @ query).astype(np.float64)
     norms = np.sqrt(np.einsum("bd,bd->b", gallery, gallery, dtype=np.float64))
