@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -24,8 +24,10 @@ from imagefinder.core.records import Entry, Failure, ImageRecord, ImageStatus
 from imagefinder.core.settings import Settings
 from imagefinder.images.decode import Decoded, decode
 from imagefinder.images.resize import thumbnail
+from imagefinder.indexing.ahead import Ahead, Item
 from imagefinder.indexing.candidate import Candidate, SourceEnd, local_path
 from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.indexing.room import Room
 
 if TYPE_CHECKING:
     from imagefinder.images.fetch import Fetcher
@@ -40,8 +42,6 @@ _ROOM = 256 << 20  # bytes of pictures between reading and storing ...
 _ROOM_PER_THREAD = 64 << 20  # ... and more where more threads fill it
 _WAKE_UP = 0.2  # seconds until a wait looks whether it was told to stop
 _TELL = 0.1  # seconds between two reports of progress
-
-Item: TypeAlias = Candidate | Failure | SourceEnd
 
 
 class Decode(Protocol):
@@ -173,8 +173,8 @@ class _Run:
         self._thumbnail = thumbnail
         self._started = self._told = time.monotonic()
         self._count = _Counts()
-        self._room = _Room(_ROOM + _ROOM_PER_THREAD * settings.threads)
-        self._ahead = _Ahead(items, _DISCOVER_AHEAD)
+        self._room = Room(_ROOM + _ROOM_PER_THREAD * settings.threads)
+        self._ahead = Ahead(items, _DISCOVER_AHEAD)
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._fetcher: Fetcher | None = None
         self._tickets = 0
@@ -563,109 +563,6 @@ class _Run:
             pool.shutdown()
         if self._fetcher:
             self._fetcher.close()
-
-
-class _Room:
-    """Bounds the bytes that wait between two stages.
-
-    Whoever is next in line always passes, however much waits already: so nothing can lock up, and a picture
-    larger than the whole room still gets through.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._held = 0
-        self._next = 0
-        self._open = False
-        self._changed = threading.Condition()
-
-    def enter(self, ticket: int, nbytes: int, limit: int) -> None:
-        """Wait until there is room for so many bytes below a limit; they count from then on."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._open or ticket <= self._next or self._held + nbytes <= limit,
-            )
-            self._held += nbytes
-
-    def change(self, nbytes: int) -> None:
-        """Count bytes that came or, below zero, went."""
-        with self._changed:
-            self._held += nbytes
-            self._changed.notify_all()
-
-    def next(self, ticket: int) -> None:
-        """Let the holder of a ticket, and all before, pass."""
-        with self._changed:
-            self._next = ticket
-            self._changed.notify_all()
-
-    def open(self) -> None:
-        """Let everybody pass."""
-        with self._changed:
-            self._open = True
-            self._changed.notify_all()
-
-
-class _Ahead:
-    """Runs through the sources in a thread of its own, some way ahead, so that the total is known early."""
-
-    def __init__(self, items: Iterator[Item], limit: int) -> None:
-        self.total: int | None = None
-        self._items = items
-        self._limit = limit
-        self._ready: deque[Item] = deque()
-        self._ended = False
-        self._closed = False
-        self._error: BaseException | None = None
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="imagefinder-discover", daemon=True)
-        self._thread.start()
-
-    def take(self, limit: int, begin: Callable[[Item], bool]) -> list[Item]:
-        """What is ready, at most so many, up to the first item that may not begin yet."""
-        taken: list[Item] = []
-        with self._changed:
-            while self._ready and len(taken) < limit and begin(self._ready[0]):
-                taken.append(self._ready.popleft())
-            self._changed.notify_all()
-        return taken
-
-    def wait(self, timeout: float) -> bool:
-        """Wait for items; true when all have been taken and none will come any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._ended, timeout)
-            return self._ended and not self._ready
-
-    def check(self) -> None:
-        """Raise what ended the reading of the sources before its time, if anything did."""
-        if self._error:
-            raise self._error
-
-    def close(self) -> None:
-        """End the thread; a source that stands still may keep it a while longer."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(_WAKE_UP)
-
-    def _run(self) -> None:
-        found = 0
-        try:
-            for item in self._items:
-                found += not isinstance(item, SourceEnd)
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closed or len(self._ready) < self._limit)
-                    if self._closed:
-                        return
-                    self._ready.append(item)
-                    self._changed.notify_all()
-            self.total = found
-        except BaseException as error:  # raised again in the thread that waits
-            self._error = error
-        finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify_all()
 
 
 def _extract(method: Method, images: Sequence[RgbImage]) -> list[Features | Exception]:

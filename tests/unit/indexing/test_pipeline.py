@@ -30,7 +30,7 @@ from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, Failure
 from imagefinder.core.settings import Settings
 from imagefinder.images.decode import Decoded, decode
-from imagefinder.indexing import pipeline
+from imagefinder.indexing import pipeline, room
 from imagefinder.indexing.candidate import Candidate
 from imagefinder.indexing.discover import Source, discover, source_uris
 from imagefinder.indexing.progress import AddReport, Progress
@@ -879,12 +879,12 @@ def test_stop_does_not_wait_for_a_server(world: World, web: Web, tmp_path: Path)
 def test_everybody_leaves_the_room(world: World, web: Web, pics: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rooms: list[Any] = []
 
-    class Room(pipeline._Room):  # type: ignore[misc, name-defined]
+    class Room(room.Room):
         def __init__(self, limit: int) -> None:
             super().__init__(limit)
             rooms.append(self)
 
-    monkeypatch.setattr(pipeline, "_Room", Room)
+    monkeypatch.setattr(pipeline, "Room", Room)
     write(pics / "3.png", b"broken")
     web.answers = {"a": png(50), "b": b"broken", "c": 404}
     report = world.add(pics, web.list(pics / "l.csv", ["a", "b", "c"]))
