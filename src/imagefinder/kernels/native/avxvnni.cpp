@@ -36,7 +36,12 @@ struct Bytes : Integers8 {
     }
     static Query query(const Packed* from) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(from)); }
     static Vector multiply_add(Vector sum, __m256i row, Query query) {
+#if defined(__GNUC__) && !defined(__clang__)
+        __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(row), "x"(query));
+        return sum;
+#else
         return _mm256_dpbusd_avx_epi32(sum, row, query);
+#endif
     }
 };
 

@@ -21,6 +21,12 @@
 #define IMAGEFINDER_UNROLL
 #endif
 
+#if defined(__GNUC__)
+#define IMAGEFINDER_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define IMAGEFINDER_PREFETCH(address) static_cast<void>(address)
+#endif
+
 #endif
 
 namespace {
@@ -100,7 +106,7 @@ struct Engine {
 
     using Multiply = void (*)(const Tile&);
     struct Heights {
-        Multiply of[kRows][kVectors];
+        Multiply of[kRows * kVectors];
     };
     template <int... I>
     static constexpr Heights heights(std::integer_sequence<int, I...>) {
@@ -141,14 +147,14 @@ struct Engine {
         }
     }
 
-    // The scratch, cut into its parts; built over nullptr it measures itself.
+    // The scratch, cut into its parts; built over address 0 it measures itself.
     struct Scratch {
         std::size_t chunk;  // rows
-        char* end;
+        std::uintptr_t end;
         Value *best_of_query, *best_of_row, *start;
         std::int32_t* query_of_row;
         Row* rows;
-        Scratch(void* memory, std::size_t n, std::size_t length) : end(static_cast<char*>(memory)) {
+        Scratch(std::uintptr_t memory, std::size_t n, std::size_t length) : end(memory) {
             const std::size_t stride = round_up(length, kGroup);
             chunk = kChunkBytes / (stride * sizeof(Row) + 1) / kRows * kRows;
             chunk = chunk < kRows ? kRows : chunk > kChunkMost ? kChunkMost : chunk;
@@ -160,21 +166,30 @@ struct Engine {
         }
         template <class T>
         T* take(std::size_t count) {
-            char* const here = end;
+            const std::uintptr_t here = end;
             end += round_up(count * sizeof(T), 64);
             return reinterpret_cast<T*>(here);
         }
     };
 
     static std::size_t scratch_bytes(std::size_t n, std::size_t length) {
-        return static_cast<std::size_t>(Scratch(nullptr, n, length).end - static_cast<char*>(nullptr));
+        return Scratch(0, n, length).end;
+    }
+
+    // Asks for rows of the next chunk while this one is multiplied: few processors run that far ahead themselves.
+    static void prefetch(const Element* elements, std::size_t first, std::size_t count, std::size_t m,
+                         std::size_t length) {
+        const std::size_t last = first + count < m ? first + count : m;
+        for (std::size_t k = first * length; k < last * length; k += 64 / sizeof(Element))
+            IMAGEFINDER_PREFETCH(elements + k);
     }
 
     static void best_partners(const void* packed, std::size_t n, std::size_t length, const void* gallery,
                               std::size_t m, void* memory, std::int32_t* row_of_query, std::int32_t* query_of_row) {
         static constexpr Heights tiles = heights(std::make_integer_sequence<int, kRows * kVectors>{});
+        const Element* const elements = static_cast<const Element*>(gallery);
         const Layout layout(n, length);
-        const Scratch scratch(memory, n, length);
+        const Scratch scratch(reinterpret_cast<std::uintptr_t>(memory), n, length);
         for (std::size_t i = 0; i < layout.vectors * kLanes; ++i) {
             scratch.best_of_query[i] = Isa::kLeast;
             row_of_query[i] = 0;
@@ -183,8 +198,8 @@ struct Engine {
             const std::size_t count = m - at < scratch.chunk ? m - at : scratch.chunk;
             Tile tile{};
             tile.groups = layout.groups;
-            const Row* rows = Isa::prepare(static_cast<const Element*>(gallery) + at * length, count, length,
-                                           scratch.rows, scratch.start, tile.stride);
+            const Row* rows =
+                Isa::prepare(elements + at * length, count, length, scratch.rows, scratch.start, tile.stride);
             for (std::size_t r = 0; r < count; ++r) {
                 Isa::store(scratch.best_of_row + r * kLanes, Isa::splat(Isa::kLeast));
                 Isa::store_index(scratch.query_of_row + r * kLanes, Isa::rising_index(0));
@@ -197,12 +212,13 @@ struct Engine {
                 tile.row_of_query = row_of_query + first * kLanes;
                 for (std::size_t r = 0; r < count; r += kRows) {
                     const std::size_t height = count - r < kRows ? count - r : kRows;
+                    if (panel == 0) prefetch(elements, at + r + scratch.chunk, height, m, length);
                     tile.rows = rows + r * tile.stride;
                     tile.start = scratch.start + r;
                     tile.first_row = static_cast<std::int32_t>(at + r);
                     tile.best_of_row = scratch.best_of_row + r * kLanes;
                     tile.query_of_row = scratch.query_of_row + r * kLanes;
-                    tiles.of[height - 1][width - 1](tile);
+                    tiles.of[(height - 1) * kVectors + width - 1](tile);
                 }
             }
             for (std::size_t r = 0; r < count; ++r)
