@@ -25,6 +25,7 @@ struct Bytes : Integers8 {
     using Packed = std::int16_t;
     using Row = std::int16_t;
     static constexpr std::size_t kGroup = 2;
+    static constexpr int kRows = 4;  // the two products before their sum need registers, too
 
     static Packed packed(Element element) { return element; }
     static const Row* prepare(const Element* rows, std::size_t count, std::size_t length, Row* copy, Value* start,
