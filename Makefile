@@ -13,7 +13,9 @@ help:  ## Show these words
 
 setup: $(READY)  ## Make the virtual environment .venv with everything in it
 
-$(READY): pyproject.toml requirements/dev.txt
+NATIVE := $(wildcard src/imagefinder/kernels/native/*)
+
+$(READY): pyproject.toml setup.py requirements/dev.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imagefinder needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
