@@ -11,9 +11,9 @@ noisy copies of the query's, so that there is something to find), a query of 423
 
 **beit**: 100 images of 197 tokens x 768 float32, a query of 197, against the original in memory.
 
-**Rates** count two operations per multiplication, and are those of all cores. The yardsticks run in the same rounds:
-square products of 2 048 in the processor's cache, and the very products of the sift setting without any maximum,
-image by image (``same products``). int8: ONNX Runtime's MatMulInteger (u8 x s8, the constant side packed
+**Rates** count two operations per multiplication, and are those of all cores. The yardsticks run in the same
+rounds: square products of 2 048 in the processor's cache, and the very products of the sift setting without any
+maximum, image by image (``same products``). int8: ONNX Runtime's MatMulInteger (u8 x s8, the constant side packed
 beforehand) and torch's ``_int_mm`` where torch is installed; float32: NumPy and torch.
 """
 
@@ -82,9 +82,10 @@ def sift() -> dict[str, Any]:
             },
             rounds=ROUNDS,
         )
-    ours: dict[str, Callable[[], object]] = {"imagefinder": lambda: mutual_nn.count(query, gallery, offsets)}
-    for name, run in forced(query, gallery, offsets).items():
-        ours[name] = run
+    ours: dict[str, Callable[[], object]] = {
+        "imagefinder": lambda: mutual_nn.count(query, gallery, offsets),
+        **forced(query, gallery, offsets),
+    }
     operations = dict.fromkeys(ours, 2.0 * query.size * len(gallery))
     operations["ONNX Runtime, same products"] = operations["imagefinder"]
     ours["ONNX Runtime, same products"] = same_products(query, images)
@@ -208,7 +209,7 @@ def int8_squares() -> dict[str, Callable[[], object]]:
 
 
 def rates(seconds: dict[str, list[float]], operations: dict[str, float]) -> dict[str, Any]:
-    """10^9 operations a second of each, and what part of each yardstick's rate imagefinder reached, round by round."""
+    """10^9 operations a second of each, and the percentage of each yardstick's rate that imagefinder reached."""
     each = {name: [operations[name] / s / 1e9 for s in values] for name, values in seconds.items()}
     yardsticks = [name for name in each if name.startswith(("ONNX", "torch", "NumPy"))]
     return {
