@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("imagefinder", "numpy", "opencv-python-headless", "onnxruntime", "pillow")
 
 
-# Matrix libraries leave their threads spinning for a while after a product; the next candidate is not to pay for it.
+# Matrix libraries leave their threads spinning for a while after a product; what comes next is not to pay for it.
 PAUSE = 0.1
 
 
