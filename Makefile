@@ -55,4 +55,4 @@ lock: setup  ## Pin all requirements again
 	    --no-emit-find-links --no-header pyproject.toml $${set#*:} -o requirements/$${set%%:*}.txt; done
 
 clean:  ## Remove what the other words made
-	rm -rf $(VENV) $(PARITY) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) build dist demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
