@@ -5,15 +5,18 @@ ARG PYTHON=3.12
 FROM python:${PYTHON}-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 RUN python -m venv --without-pip /opt/imagefinder
 COPY requirements/build.txt requirements/
 RUN python -m pip install --root-user-action ignore --require-hashes --only-binary :all: -r requirements/build.txt
 COPY requirements/runtime.txt requirements/
 RUN python -m pip --python /opt/imagefinder/bin/python install --require-hashes --only-binary :all: -r requirements/runtime.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY src src
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
-    && python -m pip --python /opt/imagefinder/bin/python install --no-deps dist/*.whl
+    && python -m pip --python /opt/imagefinder/bin/python install --no-deps dist/*.whl \
+    && /opt/imagefinder/bin/python -c 'from imagefinder.kernels import _native'
 
 # What runs: the interpreter, the environment, an unprivileged user, and nothing that can be written but two volumes.
 FROM python:${PYTHON}-slim-bookworm

@@ -13,7 +13,9 @@ help:  ## Show these words
 
 setup: $(READY)  ## Make the virtual environment .venv with everything in it
 
-$(READY): pyproject.toml requirements/dev.txt
+NATIVE := $(wildcard src/imagefinder/kernels/native/*)
+
+$(READY): pyproject.toml setup.py requirements/dev.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imagefinder needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -62,8 +64,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: setup  ## Pin all requirements again
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt
-	echo 'hatchling>=1.27' | $(LOCK) - -o requirements/build.txt
+	echo 'setuptools>=77' | $(LOCK) - -o requirements/build.txt
 	echo torch | $(LOCK) requirements/parity.in pyproject.toml --excludes /dev/stdin -o requirements/parity.txt
 
 clean:  ## Remove what the other words made
-	rm -rf $(VENV) $(PARITY) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) build dist demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -17,13 +17,18 @@ RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("imagefinder", "numpy", "opencv-python-headless", "onnxruntime", "pillow")
 
 
+# Matrix libraries leave their threads spinning for a while after a product; what comes next is not to pay for it.
+PAUSE = 0.1
+
+
 def alternate(candidates: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
-    """Seconds per call: one warm-up of each, then ``rounds`` times each in turn (A B C A B C ...)."""
+    """Seconds per call: one warm-up of each, then ``rounds`` times each in turn, with pauses (A B C A B C ...)."""
     for run in candidates.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, run in candidates.items():
+            time.sleep(PAUSE)
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)

@@ -4,38 +4,127 @@ Descriptor i of the query and j of the candidate are *mutual nearest neighbours*
 dot products, j is the best column of row i and i is the best row of column j; among equals the lowest index
 is the best. The similarity of two images is the number of such pairs.
 
-``uint8`` products are exact integers. ``float32`` products are computed in float32; candidates that differ by
-less than its rounding may be told apart differently by different matrix libraries.
+``uint8`` products are exact integers. ``float32`` products are computed in float32 and must be finite numbers;
+candidates that differ by less than its rounding may be told apart differently on other processors.
+
+The work is done by the native kernel in ``native/``, or by NumPy where the package was built without a compiler.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+try:
+    from imagefinder.kernels import _native
+except ImportError:  # built without a compiler
+    _HAS_NATIVE = False
+else:
+    _HAS_NATIVE = True
+
 Descriptors: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
 
 
-def count(query: Descriptors, gallery: Descriptors, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+@cache
+def backend() -> str:
+    """What does the work: ``numpy``, or the native kernel's instruction set (``avx512vnni`` to ``portable``)."""
+    if _HAS_NATIVE:
+        return _native.supported()[0]
+    logging.getLogger(__name__).warning(
+        "the native kernel is missing, matching runs on NumPy and takes several times as long; "
+        "install a C++17 compiler and install imagefinder again"
+    )
+    return "numpy"
+
+
+def count(
+    query: Descriptors, gallery: Descriptors, offsets: NDArray[np.int64], *, threads: int | None = None
+) -> NDArray[np.int64]:
     """Number of mutual nearest neighbours of a query with each image of a gallery.
 
+    The native kernel reads the gallery in place and holds, beside the packed query, about 32 KiB and 4 bytes per
+    descriptor of the largest image for each thread. Other Python threads run meanwhile.
+
     Args:
-        query: ``(n, D)`` uint8 or float32; ``n`` may be 0.
-        gallery: ``(N, D)`` of the same type: the descriptors of all images, one after the other.
-        offsets: ``(B + 1,)`` int64: image ``b`` owns the rows ``offsets[b]:offsets[b + 1]``, possibly none.
+        query: ``(n, D)`` uint8 or float32, C-contiguous; ``n`` may be 0.
+        gallery: ``(N, D)`` of the same type, C-contiguous: the descriptors of all images, one after the other.
+        offsets: ``(B + 1,)`` int64, never falling: image ``b`` owns the rows ``offsets[b]:offsets[b + 1]``,
+            possibly none.
+        threads: How many to use at most, at least 1; by default as many as this process may use cores. NumPy
+            decides by itself.
 
     Returns:
         ``(B,)`` int64, each between 0 and ``min(n, rows of the image)``; 0 where either side is empty.
 
     Raises:
-        ValueError: other types or shapes.
+        ValueError: other types, shapes or layouts, offsets that fall or leave the gallery, no threads.
     """
     _check(query, gallery)
+    if offsets.ndim != 1 or offsets.dtype != np.int64 or len(offsets) == 0:
+        raise ValueError(f"offsets must be (B + 1,) int64, not {offsets.shape} {offsets.dtype}")
+    if offsets[0] < 0 or offsets[-1] > len(gallery) or (offsets[1:] < offsets[:-1]).any():
+        raise ValueError(f"offsets must not fall and lie within the {len(gallery)} descriptors of the gallery")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
     counts = np.zeros(len(offsets) - 1, dtype=np.int64)
+    if _is_native(query):
+        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or _cores())
+    else:
+        _count_numpy(query, gallery, offsets, counts)
+    return counts
+
+
+def pairs(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
+    """The mutual nearest neighbours of two images.
+
+    Args:
+        query: ``(n, D)`` uint8 or float32, C-contiguous; ``n`` may be 0.
+        candidate: ``(m, D)`` of the same type, C-contiguous; ``m`` may be 0.
+
+    Returns:
+        ``(M, 2)`` int64 rows (query index, candidate index), rising in the first; ``M`` is what ``count`` gives.
+
+    Raises:
+        ValueError: other types, shapes or layouts.
+    """
+    _check(query, candidate)
+    if len(query) == 0 or len(candidate) == 0:
+        return np.empty((0, 2), dtype=np.int64)
+    if _is_native(query):
+        found = np.empty((min(len(query), len(candidate)), 2), dtype=np.int64)
+        return found[: _native.pairs(query, candidate, found)]
+    return _pairs_numpy(query, candidate)
+
+
+def _check(query: Descriptors, gallery: Descriptors) -> None:
+    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
+        raise ValueError(f"descriptors of one length are needed, not {query.shape} and {gallery.shape}")
+    if query.dtype != gallery.dtype or query.dtype not in (np.uint8, np.float32):
+        raise ValueError(f"descriptors must both be uint8 or float32, not {query.dtype}, {gallery.dtype}")
+    for side in (query, gallery):
+        if not (side.flags.c_contiguous and side.flags.aligned):
+            raise ValueError("descriptors must lie aligned, row after row, in memory: see np.ascontiguousarray")
+
+
+def _is_native(query: Descriptors) -> bool:
+    # Longer uint8 descriptors have products beyond int32; NumPy computes them in float64.
+    return backend() != "numpy" and (query.dtype == np.float32 or query.shape[1] <= _native.LONGEST_BYTES)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _count_numpy(
+    query: Descriptors, gallery: Descriptors, offsets: NDArray[np.int64], counts: NDArray[np.int64]
+) -> None:
     if len(query) == 0:
-        return counts
+        return
     prepared = _real(query)
     numbers = np.arange(len(query))
     # One scratch for all images: fresh pages for every product would cost more than the product.
@@ -50,37 +139,14 @@ def count(query: Descriptors, gallery: Descriptors, offsets: NDArray[np.int64]) 
             products = products_scratch[: len(query) * size].reshape(len(query), size)
             np.matmul(prepared, rows.T, out=products)
             counts[b] = np.count_nonzero(products.argmax(axis=0)[products.argmax(axis=1)] == numbers)
-    return counts
 
 
-def pairs(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
-    """The mutual nearest neighbours of two images.
-
-    Args:
-        query: ``(n, D)`` uint8 or float32; ``n`` may be 0.
-        candidate: ``(m, D)`` of the same type; ``m`` may be 0.
-
-    Returns:
-        ``(M, 2)`` int64 rows (query index, candidate index), rising in the first; ``M`` is what ``count`` gives.
-
-    Raises:
-        ValueError: other types or shapes.
-    """
-    _check(query, candidate)
-    if len(query) == 0 or len(candidate) == 0:
-        return np.empty((0, 2), dtype=np.int64)
+def _pairs_numpy(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
     prepared = _real(query)
     products = prepared @ candidate.astype(prepared.dtype, copy=False).T
     best_column, best_row = products.argmax(axis=1), products.argmax(axis=0)
     mutual = np.flatnonzero(best_row[best_column] == np.arange(len(query)))
     return np.stack([mutual, best_column[mutual]], axis=1).astype(np.int64)
-
-
-def _check(query: Descriptors, gallery: Descriptors) -> None:
-    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-        raise ValueError(f"descriptors of one length are needed, not {query.shape} and {gallery.shape}")
-    if query.dtype != gallery.dtype or query.dtype not in (np.uint8, np.float32):
-        raise ValueError(f"descriptors must both be uint8 or float32, not {query.dtype}, {gallery.dtype}")
 
 
 def _real(descriptors: Descriptors) -> NDArray[Any]:

@@ -1,3 +1,12 @@
+"""Every backend against the definition: NumPy and each instruction set this processor supports."""
+
+import logging
+import shutil
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,6 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from imagefinder.kernels import mutual_nn
+
+try:
+    from imagefinder.kernels import _native
+except ImportError:
+    _native = None
+
+ISAS = _native.supported() if _native else ()
+BACKENDS = ("numpy", *ISAS)
+needs_native = pytest.mark.skipif(_native is None, reason="the package was built without a compiler")
+everywhere = pytest.mark.parametrize("backend", BACKENDS)
 
 
 def slow_pairs(query, candidate):
@@ -18,6 +37,34 @@ def slow_pairs(query, candidate):
             if row.index(max(row)) == j and column.index(max(column)) == i:
                 found.append((i, j))
     return found
+
+
+def exact_pairs(query, candidate):
+    """The definition in NumPy's int64, for sizes the slow one takes too long for; itself held against it."""
+    if not (len(query) and len(candidate)):
+        return []
+    products = query.astype(np.int64) @ candidate.astype(np.int64).T
+    best_column, best_row = products.argmax(axis=1), products.argmax(axis=0)
+    return [(i, int(j)) for i, j in enumerate(best_column) if best_row[j] == i]
+
+
+def count_on(backend, query, gallery, offsets, threads=1):
+    counts = np.full(len(offsets) - 1, -1, dtype=np.int64)
+    if backend == "numpy":
+        counts[:] = 0
+        mutual_nn._count_numpy(query, gallery, offsets, counts)
+    else:
+        _native.count(query, gallery, offsets, counts, threads, backend)
+    return counts.tolist()
+
+
+def pairs_on(backend, query, candidate):
+    if backend == "numpy":
+        found = mutual_nn._pairs_numpy(query, candidate) if len(query) and len(candidate) else []
+    else:
+        found = np.empty((min(len(query), len(candidate)), 2), dtype=np.int64)
+        found = found[: _native.pairs(query, candidate, found, backend)]
+    return [tuple(pair) for pair in found]
 
 
 def sets(dim, values, most):
@@ -34,12 +81,19 @@ def ragged(draw, *, dim=3, values=None, query_most=8, candidate_most=8):
 
 
 def check(query, gallery, offsets):
-    counts = mutual_nn.count(query, gallery, offsets)
-    for b, count in enumerate(counts):
-        candidate = gallery[offsets[b] : offsets[b + 1]]
-        expected = slow_pairs(query, candidate)
-        assert [tuple(pair) for pair in mutual_nn.pairs(query, candidate)] == expected
-        assert count == len(expected)
+    expected = [slow_pairs(query, gallery[a:b]) for a, b in pairwise(offsets)]
+    counts = [len(found) for found in expected]
+    assert mutual_nn.count(query, gallery, offsets).tolist() == counts
+    for backend in BACKENDS:
+        for dtype in (np.uint8, np.float32):  # products this small are exact in float32, too
+            q, g = query.astype(dtype), gallery.astype(dtype)
+            assert count_on(backend, q, g, offsets) == counts
+            for b, found in enumerate(expected):
+                candidate = g[offsets[b] : offsets[b + 1]]
+                assert pairs_on(backend, q, candidate) == found
+                assert [tuple(pair) for pair in mutual_nn.pairs(q, candidate)] == found
+    for b, found in enumerate(expected):
+        assert exact_pairs(query, gallery[offsets[b] : offsets[b + 1]]) == found
 
 
 @given(ragged())
@@ -69,16 +123,89 @@ def test_few_against_many(case):
     check(*case)
 
 
-@given(ragged(values=st.integers(0, 3)))
-def test_floats_follow_the_same_definition(case):
-    query, gallery, offsets = case
-    as_integers = mutual_nn.count(query, gallery, offsets)
-    as_floats = mutual_nn.count(query.astype(np.float32), gallery.astype(np.float32), offsets)
-    np.testing.assert_array_equal(as_floats, as_integers)
+# Around the borders of tiles (4 or 6 rows; up to 4 vectors of 4, 8 or 16 lanes), of chunks of rows, and of groups
+# of elements (1, 2 or 4; rows are summed in blocks of 64).
+SIZES = st.one_of(st.integers(0, 130), st.sampled_from([1, 4, 6, 7, 16, 17, 63, 64, 65, 96, 97, 128, 129]))
+LENGTHS = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 63, 64, 65, 127, 128, 129, 130, 200])
+VALUES = {
+    "all 255": lambda rng, shape: np.full(shape, 255),
+    "all 0": lambda rng, shape: np.zeros(shape),
+    "0 or 255": lambda rng, shape: rng.choice([0, 255], shape),
+    "254 or 255": lambda rng, shape: rng.choice([254, 255], shape),
+    "127 or 128": lambda rng, shape: rng.choice([127, 128], shape),
+    "bytes": lambda rng, shape: rng.integers(0, 256, shape),
+    "few different rows": lambda rng, shape: rng.integers(0, 256, (3, shape[1]))[rng.integers(0, 3, shape[0])],
+}
 
 
-@pytest.mark.parametrize("dim", [128, 258, 259, 1000])
-def test_products_stay_exact_at_any_length(dim):
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    SIZES,
+    st.lists(SIZES, min_size=1, max_size=3),
+    LENGTHS,
+    st.sampled_from(list(VALUES)),
+)
+def test_every_path_on_adversarial_descriptors(seed, n, images, length, values):
+    rng = np.random.default_rng(seed)
+    query = VALUES[values](rng, (n, length)).astype(np.uint8)
+    gallery = VALUES[values](rng, (sum(images), length)).astype(np.uint8)
+    offsets = np.cumsum([0, *images])
+    expected = [exact_pairs(query, gallery[a:b]) for a, b in pairwise(offsets)]
+    for backend in BACKENDS:
+        assert count_on(backend, query, gallery, offsets) == [len(found) for found in expected], backend
+        for b, found in enumerate(expected):
+            assert pairs_on(backend, query, gallery[offsets[b] : offsets[b + 1]]) == found, backend
+
+
+@everywhere
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), SIZES, SIZES, LENGTHS)
+def test_whole_numbers_of_either_sign_as_floats(backend, seed, n, m, length):
+    # Every partial sum is a small integer, so float32 is exact in any order; every best product may be negative.
+    rng = np.random.default_rng(seed)
+    query, candidate = (rng.integers(-20, 3, (rows, length)).astype(np.float32) for rows in (n, m))
+    candidate = -candidate if seed % 2 else candidate
+    assert pairs_on(backend, query, candidate) == exact_pairs(query, candidate)
+
+
+@everywhere
+def test_floats_that_are_told_apart_by_their_rounding_have_one_partner_each(backend):
+    # Tokens like a network's. Whatever the rounding, each descriptor is in one pair at most, and both directions
+    # agree with float64 wherever that tells the best from the second best beyond doubt.
+    rng = np.random.default_rng(3)
+    query, candidate = (rng.standard_normal((rows, 768)).astype(np.float32) for rows in (197, 150))
+    candidate[:100] = query[20:120] + rng.normal(0, 0.5, (100, 768)).astype(np.float32)
+    found = pairs_on(backend, query, candidate)
+    assert len({i for i, _ in found}) == len({j for _, j in found}) == len(found)
+    products = query.astype(np.float64) @ candidate.astype(np.float64).T
+    sure = [
+        (i, j)
+        for i, j in exact_in_floats(products)
+        if products[i, j] - np.delete(products[i], j).max() > 0.01
+        and products[i, j] - np.delete(products[:, j], i).max() > 0.01
+    ]
+    assert len(sure) >= 100
+    assert set(sure) <= set(found)
+
+
+def exact_in_floats(products):
+    best_column, best_row = products.argmax(axis=1), products.argmax(axis=0)
+    return [(i, int(j)) for i, j in enumerate(best_column) if best_row[j] == i]
+
+
+@everywhere
+def test_numbers_that_are_not_finite_break_nothing(backend):
+    rng = np.random.default_rng(4)
+    query, candidate = (rng.choice([np.nan, np.inf, -np.inf, 1], (50, 8)).astype(np.float32) for _ in range(2))
+    with np.errstate(invalid="ignore"):
+        (number,) = count_on(backend, query, candidate, np.array([0, 50]))
+    assert 0 <= number <= 50
+
+
+@everywhere
+@pytest.mark.parametrize("dim", [128, 258, 259, 1000, 33025])
+def test_products_stay_exact_at_any_length(backend, dim):
     # Two candidates whose products differ by one unit in the last place, at the largest values there are.
     best = np.full((1, dim), 255, dtype=np.uint8)
     nearly = best.copy()
@@ -87,7 +214,70 @@ def test_products_stay_exact_at_any_length(dim):
     query[0, 0] = 1
     candidates = np.concatenate([nearly, best])
     assert slow_pairs(query, candidates) == [(0, 1)]
+    assert pairs_on(backend, query, candidates) == [(0, 1)]
     assert mutual_nn.pairs(query, candidates).tolist() == [[0, 1]]
+
+
+def test_beyond_int32_the_products_are_still_exact():
+    best = np.full((2, 33026), 255, dtype=np.uint8)
+    best[0, 0] = 254
+    assert mutual_nn.pairs(best[1:], best).tolist() == [[0, 1]]
+    assert mutual_nn.count(best[1:], best, np.array([0, 2])).tolist() == [1]
+    if _native:
+        with pytest.raises(ValueError, match="longer"):
+            count_on(ISAS[0], best, best, np.array([0, 2]))
+
+
+@needs_native
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 1000])
+def test_the_number_of_threads_changes_nothing(isa, threads):
+    rng = np.random.default_rng(5)
+    query = rng.integers(0, 256, (90, 128)).astype(np.uint8)
+    sizes = rng.integers(0, 120, 40)
+    sizes[[0, 17, 39]] = 0
+    gallery = rng.integers(0, 256, (sizes.sum(), 128)).astype(np.uint8)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    expected = [len(exact_pairs(query, gallery[a:b])) for a, b in pairwise(offsets)]
+    assert count_on(isa, query, gallery, offsets, threads) == expected
+    assert mutual_nn.count(query, gallery, offsets, threads=threads).tolist() == expected
+
+
+@needs_native
+def test_other_threads_run_meanwhile():
+    query, gallery = np.ones((2000, 128), np.uint8), np.ones((60000, 128), np.uint8)
+    done = threading.Event()
+    thread = threading.Thread(
+        target=lambda: (count_on("portable", query, gallery, np.array([0, 60000])), done.set())
+    )
+    thread.start()
+    ticks = 0
+    while not done.wait(0.001):
+        ticks += 1
+    thread.join()
+    # With the interpreter's lock held, the first wait would have lasted until the end.
+    assert ticks > 20
+
+
+@needs_native
+def test_memory_does_not_grow_with_the_gallery():
+    # A process of its own: the peak belongs to this call alone.
+    script = """
+import resource, sys
+import numpy as np
+from imagefinder.kernels import mutual_nn
+query = np.ones((400, 128), np.uint8)
+gallery = np.ones((400_000, 128), np.uint8)
+offsets = np.arange(0, 400_001, 1000)
+mutual_nn.count(query, gallery[:2000], offsets[:3], threads=2)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+mutual_nn.count(query, gallery, offsets, threads=2)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    if sys.platform != "linux":
+        pytest.skip("ru_maxrss has another unit here")
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 2048, "KiB; the products alone would be 1.6 MB an image, the gallery 50 MB"
 
 
 def test_duplicates_pair_with_the_first_only():
@@ -109,17 +299,117 @@ def test_empty_sides():
     assert mutual_nn.pairs(some, none).shape == (0, 2)
 
 
-@pytest.mark.parametrize(
-    ("query", "gallery"),
-    [
-        (np.ones((2, 3), np.uint8), np.ones((2, 4), np.uint8)),
-        (np.ones((2, 3), np.uint8), np.ones((2, 3), np.float32)),
-        (np.ones((2, 3), np.float64), np.ones((2, 3), np.float64)),
-        (np.ones(3, np.uint8), np.ones((2, 3), np.uint8)),
-    ],
-)
+def test_arrays_that_cannot_be_written_are_read():
+    rows = np.eye(5, dtype=np.uint8)
+    rows.setflags(write=False)
+    offsets = np.array([0, 5])
+    offsets.setflags(write=False)
+    assert mutual_nn.count(rows, rows, offsets).tolist() == [5]
+
+
+UNALIGNED = np.frombuffer(bytes(25), np.uint8)[1:].view(np.float32).reshape(2, 3)
+WRONG = [
+    (np.ones((2, 3), np.uint8), np.ones((2, 4), np.uint8)),
+    (np.ones((2, 3), np.uint8), np.ones((2, 3), np.float32)),
+    (np.ones((2, 3), np.float64), np.ones((2, 3), np.float64)),
+    (np.ones((2, 3), np.int8), np.ones((2, 3), np.int8)),
+    (np.ones((2, 3), ">f4"), np.ones((2, 3), ">f4")),
+    (np.ones(3, np.uint8), np.ones((2, 3), np.uint8)),
+    (np.ones((2, 3), np.uint8), np.ones((2, 3, 1), np.uint8)),
+    (np.ones((2, 6), np.uint8)[:, ::2], np.ones((2, 3), np.uint8)),
+    (np.ones((2, 3), np.uint8), np.ones((3, 2), np.uint8).T),
+    (np.ones((2, 3), np.uint8), np.ones((4, 3), np.uint8)[::2]),
+    (UNALIGNED, np.ones((2, 3), np.float32)),
+    (np.ones((2, 3), np.float32), UNALIGNED),
+]
+
+
+@pytest.mark.parametrize(("query", "gallery"), WRONG)
 def test_wrong_arrays_are_refused(query, gallery):
     with pytest.raises(ValueError, match="descriptors"):
         mutual_nn.pairs(query, gallery)
     with pytest.raises(ValueError, match="descriptors"):
         mutual_nn.count(query, gallery, np.array([0, 2]))
+    if _native:
+        with pytest.raises(ValueError, match="descriptors"):
+            _native.count(query, gallery, np.array([0, 2]), np.zeros(1, np.int64), 1)
+        with pytest.raises(ValueError, match="descriptors"):
+            _native.pairs(query, gallery, np.zeros((9, 2), np.int64))
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [
+        np.array([0, 5]),
+        np.array([-1, 4]),
+        np.array([0, 3, 2, 4]),
+        np.array([0, 9, 4]),
+        np.array([2**62, 4]),
+        np.array([-(2**63), 2**63 - 1]),
+        np.array([0, 4], np.int32),
+        np.array([0.0, 4.0]),
+        np.array([[0, 4]]),
+        np.array([], np.int64),
+        np.array([0, 4], ">i8"),
+    ],
+)
+def test_wrong_offsets_are_refused(offsets):
+    rows = np.ones((4, 3), np.uint8)
+    with pytest.raises(ValueError, match="offsets"):
+        mutual_nn.count(rows, rows, offsets)
+    if _native:
+        with pytest.raises(ValueError, match="offsets"):
+            _native.count(rows, rows, offsets, np.zeros(max(offsets.size - 1, 0), np.int64), 1)
+
+
+def test_no_threads_are_refused():
+    rows = np.ones((4, 3), np.uint8)
+    with pytest.raises(ValueError, match="threads"):
+        mutual_nn.count(rows, rows, np.array([0, 4]), threads=0)
+
+
+@needs_native
+def test_the_native_functions_check_what_python_already_has():
+    rows, offsets = np.ones((4, 3), np.uint8), np.array([0, 4])
+    constant = np.zeros(1, np.int64)
+    constant.setflags(write=False)
+    for counts in (np.zeros(2, np.int64), np.zeros(1, np.int32), np.zeros((1, 1), np.int64), constant):
+        with pytest.raises(ValueError, match=r"counts|offsets"):
+            _native.count(rows, rows, offsets, counts, 1)
+    with pytest.raises(ValueError, match="counts"):
+        _native.count(rows, rows, np.array([0, 2, 4]), np.zeros(4, np.int64)[::2], 1)
+    for found in (np.zeros((3, 2), np.int64), np.zeros((4, 3), np.int64), np.zeros((4, 2), np.float64)):
+        with pytest.raises(ValueError, match="found"):
+            _native.pairs(rows, rows, found)
+    with pytest.raises(ValueError, match="threads"):
+        _native.count(rows, rows, offsets, np.zeros(1, np.int64), 0)
+    with pytest.raises(ValueError, match="does not support mmx"):
+        _native.count(rows, rows, offsets, np.zeros(1, np.int64), 1, "mmx")
+    with pytest.raises(ValueError, match="must be a C-contiguous array"):
+        _native.count(None, rows, offsets, np.zeros(1, np.int64), 1)
+
+
+def test_the_native_kernel_is_used_wherever_it_could_be_built():
+    if not (_native or shutil.which("c++")):
+        pytest.skip("no compiler is at hand")
+    assert mutual_nn.backend() == ISAS[0]
+    assert ISAS[-1] == "portable"
+
+
+def test_without_it_numpy_works_and_says_so_once(monkeypatch, caplog):
+    monkeypatch.setattr(mutual_nn, "_HAS_NATIVE", False)
+    mutual_nn.backend.cache_clear()
+    rows = np.eye(6, dtype=np.uint8)
+    try:
+        with caplog.at_level(logging.WARNING):
+            assert mutual_nn.count(rows, rows, np.array([0, 3, 6])).tolist() == [3, 3]
+            assert len(mutual_nn.pairs(rows, rows)) == 6
+        assert mutual_nn.backend() == "numpy"
+    finally:
+        mutual_nn.backend.cache_clear()
+    (record,) = caplog.records
+    assert "compiler" in record.getMessage()
+
+
+def test_backend_names_what_works():
+    assert mutual_nn.backend() in BACKENDS

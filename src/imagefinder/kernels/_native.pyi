@@ -1,0 +1,17 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+LONGEST_BYTES: int
+
+def count(
+    query: NDArray[Any],
+    gallery: NDArray[Any],
+    offsets: NDArray[Any],
+    counts: NDArray[Any],
+    threads: int,
+    isa: str | None = None,
+    /,
+) -> None: ...
+def pairs(query: NDArray[Any], candidate: NDArray[Any], found: NDArray[Any], isa: str | None = None, /) -> int: ...
+def supported() -> tuple[str, ...]: ...

@@ -1,0 +1,26 @@
+// What this processor and this operating system support, and how a region of a file is compiled for one instruction
+// set. MSVC compiles every intrinsic everywhere and needs no region.
+#pragma once
+
+#if defined(__clang__)
+#define IMAGEFINDER_PRAGMA(text) _Pragma(#text)
+#define IMAGEFINDER_TARGET_BEGIN(names) \
+    IMAGEFINDER_PRAGMA(clang attribute push(__attribute__((target(names))), apply_to = function))
+#define IMAGEFINDER_TARGET_END _Pragma("clang attribute pop")
+#elif defined(__GNUC__)
+#define IMAGEFINDER_PRAGMA(text) _Pragma(#text)
+#define IMAGEFINDER_TARGET_BEGIN(names) IMAGEFINDER_PRAGMA(GCC push_options) IMAGEFINDER_PRAGMA(GCC target(names))
+#define IMAGEFINDER_TARGET_END _Pragma("GCC pop_options")
+#else
+#define IMAGEFINDER_TARGET_BEGIN(names)
+#define IMAGEFINDER_TARGET_END
+#endif
+
+namespace imagefinder {
+
+bool cpu_has_avx512vnni();
+bool cpu_has_avxvnni();
+bool cpu_has_avx2();
+bool cpu_has_neon_dot();
+
+}  // namespace imagefinder

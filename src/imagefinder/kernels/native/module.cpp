@@ -1,0 +1,208 @@
+// The Python side: arguments are checked, the interpreter lock is released, arrays are read and written in place.
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <cstring>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "match.hpp"
+
+namespace {
+
+using imagefinder::InstructionSet;
+using imagefinder::Kernel;
+using imagefinder::Problem;
+
+// A C-contiguous array of one element type; released when it goes out of scope.
+class Array {
+public:
+    Array() = default;
+    Array(const Array&) = delete;
+    Array& operator=(const Array&) = delete;
+    ~Array() {
+        if (view_.obj) PyBuffer_Release(&view_);
+    }
+
+    bool get(PyObject* object, const char* name, int dimensions, bool writable = false) {
+        if (PyObject_GetBuffer(object, &view_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0))) {
+            view_.obj = nullptr;
+            return refuse(name, "must be a C-contiguous array");
+        }
+        if (view_.ndim != dimensions) return refuse(name, "has the wrong number of dimensions");
+        if (view_.itemsize && reinterpret_cast<std::uintptr_t>(view_.buf) % static_cast<std::size_t>(view_.itemsize))
+            return refuse(name, "must be aligned");
+        return true;
+    }
+    bool is(const char* formats, Py_ssize_t itemsize) const {
+        return view_.itemsize == itemsize && view_.format && std::strlen(view_.format) == 1 &&
+               std::strchr(formats, *view_.format);
+    }
+    static bool refuse(const char* name, const char* why) {
+        PyErr_Format(PyExc_ValueError, "%s %s", name, why);
+        return false;
+    }
+    std::size_t shape(int axis) const { return static_cast<std::size_t>(view_.shape[axis]); }
+    template <class T>
+    T* data() const {
+        return static_cast<T*>(view_.buf);
+    }
+
+private:
+    Py_buffer view_{};
+};
+
+const InstructionSet* named(const char* name) {
+    for (const InstructionSet* set : imagefinder::supported())
+        if (!name || std::strcmp(set->name, name) == 0) return set;
+    PyErr_Format(PyExc_ValueError, "this processor does not support %s", name);
+    return nullptr;
+}
+
+// Query and gallery: (n, D) and (N, D), both uint8 or both float32.
+struct Sides {
+    Array query, gallery;
+
+    bool get(PyObject* first, PyObject* second) {
+        if (!query.get(first, "query descriptors", 2) || !gallery.get(second, "gallery descriptors", 2)) return false;
+        const bool bytes = query.is("B", 1) && gallery.is("B", 1), floats = query.is("f", 4) && gallery.is("f", 4);
+        if (!bytes && !floats) return Array::refuse("descriptors", "must both be uint8 or float32");
+        if (query.shape(1) != gallery.shape(1)) return Array::refuse("descriptors", "must be of one length");
+        if (bytes && query.shape(1) > imagefinder::kLongestBytes)
+            return Array::refuse("descriptors", "are longer than exact int32 products allow");
+        if (query.shape(0) > INT32_MAX / 2) return Array::refuse("query descriptors", "are too many");
+        return true;
+    }
+    Problem problem(const InstructionSet& set) const {
+        const bool bytes = query.is("B", 1);
+        return {bytes ? set.bytes : set.floats, query.data<void>(), query.shape(0), query.shape(1),
+                gallery.data<void>(),           bytes ? 1u : 4u};
+    }
+};
+
+// Runs without the interpreter lock; what it throws becomes a Python exception.
+template <class Work>
+bool unlocked(Work work) {
+    std::string failure;
+    bool memory = true;
+    Py_BEGIN_ALLOW_THREADS;
+    try {
+        work();
+    } catch (const std::bad_alloc&) {
+        memory = false;
+    } catch (const std::exception& error) {
+        failure = error.what();
+    }
+    Py_END_ALLOW_THREADS;
+    if (!memory) PyErr_NoMemory();
+    if (!failure.empty()) PyErr_SetString(PyExc_RuntimeError, failure.c_str());
+    return memory && failure.empty();
+}
+
+PyObject* count(PyObject*, PyObject* arguments) {
+    PyObject *first, *second, *third, *fourth;
+    Py_ssize_t threads;
+    const char* isa = nullptr;
+    if (!PyArg_ParseTuple(arguments, "OOOOn|z", &first, &second, &third, &fourth, &threads, &isa)) return nullptr;
+    Sides sides;
+    Array offsets, counts;
+    if (!sides.get(first, second) || !offsets.get(third, "offsets", 1) || !counts.get(fourth, "counts", 1, true))
+        return nullptr;
+    if (!offsets.is("lq", 8) || !counts.is("lq", 8)) {
+        Array::refuse("offsets and counts", "must be int64");
+        return nullptr;
+    }
+    if (offsets.shape(0) == 0 || counts.shape(0) != offsets.shape(0) - 1) {
+        Array::refuse("offsets", "must have one element more than there are counts");
+        return nullptr;
+    }
+    const std::size_t images = counts.shape(0);
+    const std::int64_t* const at = offsets.data<std::int64_t>();
+    if (at[0] < 0 || at[images] > static_cast<std::int64_t>(sides.gallery.shape(0))) {
+        Array::refuse("offsets", "point outside the gallery");
+        return nullptr;
+    }
+    for (std::size_t b = 0; b < images; ++b) {
+        if (at[b] > at[b + 1]) {
+            Array::refuse("offsets", "must not fall");
+            return nullptr;
+        }
+        if (at[b + 1] - at[b] > INT32_MAX / 2) {
+            Array::refuse("offsets", "make an image too large");
+            return nullptr;
+        }
+    }
+    if (threads < 1) {
+        Array::refuse("threads", "must be at least 1");
+        return nullptr;
+    }
+    const InstructionSet* const set = named(isa);
+    if (!set) return nullptr;
+    const Problem problem = sides.problem(*set);
+    if (!unlocked([&] {
+            imagefinder::count(problem, at, images, static_cast<std::size_t>(threads), counts.data<std::int64_t>());
+        }))
+        return nullptr;
+    Py_RETURN_NONE;
+}
+
+PyObject* pairs(PyObject*, PyObject* arguments) {
+    PyObject *first, *second, *third;
+    const char* isa = nullptr;
+    if (!PyArg_ParseTuple(arguments, "OOO|z", &first, &second, &third, &isa)) return nullptr;
+    Sides sides;
+    Array found;
+    if (!sides.get(first, second) || !found.get(third, "found", 2, true)) return nullptr;
+    const std::size_t rows = sides.gallery.shape(0), n = sides.query.shape(0);
+    if (!found.is("lq", 8) || found.shape(0) < (n < rows ? n : rows) || found.shape(1) != 2) {
+        Array::refuse("found", "must be int64 with room for every pair");
+        return nullptr;
+    }
+    if (rows > INT32_MAX / 2) {
+        Array::refuse("gallery descriptors", "are too many");
+        return nullptr;
+    }
+    const InstructionSet* const set = named(isa);
+    if (!set) return nullptr;
+    const Problem problem = sides.problem(*set);
+    std::size_t many = 0;
+    if (!unlocked([&] { many = imagefinder::pairs(problem, rows, found.data<std::int64_t>()); })) return nullptr;
+    return PyLong_FromSize_t(many);
+}
+
+PyObject* supported(PyObject*, PyObject*) {
+    const auto& sets = imagefinder::supported();
+    PyObject* names = PyTuple_New(static_cast<Py_ssize_t>(sets.size()));
+    for (std::size_t i = 0; names && i < sets.size(); ++i) {
+        PyObject* name = PyUnicode_FromString(sets[i]->name);
+        if (!name || PyTuple_SetItem(names, static_cast<Py_ssize_t>(i), name)) {
+            Py_DECREF(names);
+            return nullptr;
+        }
+    }
+    return names;
+}
+
+PyMethodDef methods[] = {
+    {"count", count, METH_VARARGS,
+     "count(query, gallery, offsets, counts, threads, isa=None)\n\nMutual nearest neighbours with every image."},
+    {"pairs", pairs, METH_VARARGS,
+     "pairs(query, candidate, found, isa=None)\n\nThe mutual nearest neighbours of two images; returns how many."},
+    {"supported", supported, METH_NOARGS,
+     "supported()\n\nThe instruction sets this processor supports, the fastest, which is used, first."},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", "Mutual nearest neighbours in native code.", 0, methods,
+                      nullptr,               nullptr,   nullptr,                                      nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__native() {
+    PyObject* const made = PyModule_Create(&module);
+    if (made && PyModule_AddIntConstant(made, "LONGEST_BYTES", static_cast<long>(imagefinder::kLongestBytes))) {
+        Py_DECREF(made);
+        return nullptr;
+    }
+    return made;
+}
