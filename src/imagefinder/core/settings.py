@@ -57,12 +57,12 @@ class Settings:
         150_000_000, "largest decoded picture accepted, pixels (3 bytes each)", minimum=1
     )
     sift_max_side: int = _setting(
-        1600,
+        1024,
         "pictures are reduced to this longer side for sift; 0 = never (part of the fingerprint)",
         minimum=0,
     )
     sift_max_keypoints: int = _setting(
-        10_000, "strongest keypoints kept for sift; 0 = all (part of the fingerprint)", minimum=0
+        1000, "strongest keypoints kept for sift; 0 = all (part of the fingerprint)", minimum=0
     )
     fetch_timeout: float = _setting(20.0, "seconds a download may stand still", minimum=0.1)
     fetch_retries: int = _setting(2, "further tries of a download that failed in passing", minimum=0)
