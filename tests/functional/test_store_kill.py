@@ -10,12 +10,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from imagefinder.core.errors import UnknownImageError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, ImageRecord
@@ -67,7 +68,9 @@ def write_until_killed(folder, seed):
         elif change == "delete":
             store.delete(ids)
         for image_id in ids if change == "features" else []:
-            store.put_features(image_id, {"local": features_of(image_id, version)["local"]})
+            # Other writers may delete it meanwhile.
+            with suppress(UnknownImageError):
+                store.put_features(image_id, {"local": features_of(image_id, version)["local"]})
         say("done")
 
 
