@@ -15,7 +15,7 @@ from imagefinder.core.results import Explanation, Point, Size
 _HEIGHT, _MOST_WIDTH = 560, 900
 """Room for one picture."""
 
-_GAP, _CAPTION, _MARGIN = 28, 64, 20
+_GAP, _CAPTION, _MARGIN = 28, 86, 20
 _PAGE, _INK, _SOFT = (250, 250, 252), (28, 32, 40), (105, 112, 124)
 _OUTLINE = (255, 64, 129)
 _LINES = 120
@@ -63,10 +63,11 @@ def side_by_side(query: RgbImage, candidate: RgbImage, explanation: Explanation)
         for picture, outline, scale, corner in panes:
             _frame(page, picture, [_at(point, scale, (0, 0)) for point in outline], corner)
     shown = explanation.inliers[:: math.ceil(len(explanation.inliers) / _LINES) or 1]
+    width = _SMOOTH * (1 if len(shown) > 40 else 2)
     for here, there in shown:
         colour = _colour(here, explanation.query_size)
         a, b = _at(here, left_scale, corners[0]), _at(there, right_scale, corners[1])
-        draw.line((a, b), fill=(*colour, 150), width=_SMOOTH)
+        draw.line((a, b), fill=(*colour, 190), width=width)
         for x, y in (a, b):
             r = 2.6 * _SMOOTH
             draw.ellipse((x - r, y - r, x + r, y + r), fill=(*colour, 255), outline=(255, 255, 255, 220))
@@ -80,7 +81,7 @@ def _captions(
 ) -> None:
     found = explanation.evidence
     if found is None:
-        verdict, share = "no common geometry", (f"{explanation.matches} matches, none of them confirmed", "")
+        verdict, share = "no common geometry", (f"{explanation.matches} matches, all of them chance", "")
     else:
         mirrored = ", mirrored" if found.mirrored else ""
         verdict = f"{found.inliers} of {found.matches} matches agree on one {found.model}{mirrored}"
@@ -88,12 +89,12 @@ def _captions(
             f"{found.query_overlap:.0%} of this picture is in the other",
             f"{found.candidate_overlap:.0%} of this picture is in the other",
         )
-    texts = (("query", verdict, share[0]), (explanation.id, "", share[1]))
-    bold, plain = (ImageFont.load_default(size * _SMOOTH) for size in (17, 13))
-    for (x, y), box, (title, detail, below) in zip(corners, boxes, texts, strict=True):
-        draw.text((x, y - 54 * _SMOOTH), _fitted(title, bold, box), fill=_INK, font=bold)
-        text = "; ".join(part for part in (detail, below) if part)
-        draw.text((x, y - 28 * _SMOOTH), _fitted(text, plain, box), fill=_SOFT, font=plain)
+    texts = (("query", share[0], verdict), (explanation.id, share[1], ""))
+    large, small = (ImageFont.load_default(size * _SMOOTH) for size in (18, 14))
+    lines = ((76, large, _INK), (48, small, _SOFT), (26, small, _INK))
+    for (x, y), box, words in zip(corners, boxes, texts, strict=True):
+        for (above, font, colour), text in zip(lines, words, strict=True):
+            draw.text((x, y - above * _SMOOTH), _fitted(text, font, box), fill=colour, font=font)
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

@@ -2,11 +2,11 @@
 
 Mutual nearest neighbours between busy pictures are mostly chance: hundreds of pairs without a common geometry.
 But a match of two keypoints with size and angle proposes a whole similarity by itself. So nothing is drawn at
-random: each of the most distinctive matches proposes, each proposal is asked how many matches it explains, and the
-best are refined. The outcome is a function of the features alone; the order of the matches is of no account.
+random: each of the closest matches proposes, each proposal is asked how many matches it explains, and the best are
+refined. The outcome is a function of the features alone; the order of the matches is of no account.
 
-1. Of the matches, the ``PROPOSALS`` most distinctive ones propose: those whose angle to their partner is smallest
-   against that to the next best descriptor of the candidate. All matches, distinctive or not, may agree.
+1. The ``PROPOSALS`` matches with the smallest angle between their descriptors propose. All matches may agree. How
+   distinctive a match is, by its second-best partner, was tried instead: it finds no more and takes longer.
 2. A proposal explains a match that lies where it says, within a slack that grows with the distance from the
    proposing match, with about the same change of size and angle.
 3. The ``REFINED`` best, none of which proposes what a better one explains, are fitted by least squares to what
@@ -20,11 +20,10 @@ best are refined. The outcome is a function of the features alone; the order of 
 Sources. One proposal per correspondence, all of them tried: J. Philbin, O. Chum, M. Isard, J. Sivic, A. Zisserman,
 "Object retrieval with large vocabularies and fast spatial matching", CVPR 2007. Agreement in size and angle:
 H. Jegou, M. Douze, C. Schmid, "Hamming embedding and weak geometric consistency", ECCV 2008. Consensus:
-M. Fischler, R. Bolles, "Random sample consensus", CACM 24(6), 1981. Distinctiveness: D. Lowe, "Distinctive image
-features from scale-invariant keypoints", IJCV 60(2), 2004. Estimate of a homography: R. Hartley, A. Zisserman,
-"Multiple view geometry in computer vision", 2nd ed., section 4.4. Chance: L. Moisan, B. Stival, "A probabilistic
-criterion to detect rigid point matches between two images", IJCV 57(3), 2004; Chernoff's inequality bounds the
-tail of the binomial.
+M. Fischler, R. Bolles, "Random sample consensus", CACM 24(6), 1981. Estimate of a homography: R. Hartley,
+A. Zisserman, "Multiple view geometry in computer vision", 2nd ed., section 4.4. Chance: L. Moisan, B. Stival,
+"A probabilistic criterion to detect rigid point matches between two images", IJCV 57(3), 2004; Chernoff's
+inequality bounds the tail of the binomial.
 
 Letters used in shapes: ``M`` matches, ``P`` proposals.
 """
@@ -46,7 +45,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 Model: TypeAlias = Literal["similarity", "affine", "homography"]
 
 PROPOSALS = 300
-"""So many of the most distinctive matches propose a transform."""
+"""So many of the closest matches propose a transform."""
 
 REFINED = 5
 """So many of the best proposals are refined."""
@@ -177,11 +176,11 @@ def _pairs(
     query_size: Size,
     candidate_size: Size,
 ) -> _Pairs:
-    """The matches whose keypoints have size and angle, the most distinctive first."""
+    """The matches whose keypoints have size and angle, the closest first."""
     matches = matches[np.lexsort((matches[:, 1], matches[:, 0]))]
     sizes = query.keypoints[matches[:, 0], 2:], candidate.keypoints[matches[:, 1], 2:]
     matches = matches[np.logical_and(*((known[:, 0] > 0) & (known[:, 1] >= 0) for known in sizes))]
-    matches = matches[np.argsort(_ambiguity(query.descriptors, candidate.descriptors, matches), kind="stable")]
+    matches = matches[np.argsort(-_cosines(query.descriptors, candidate.descriptors, matches), kind="stable")]
     a, b = _exact(query.keypoints[matches[:, 0]]), _exact(candidate.keypoints[matches[:, 1]])
     base_here, base_there = (TOLERANCE * math.hypot(*size) for size in (query_size, candidate_size))
     return _Pairs(
@@ -200,20 +199,11 @@ def _exact(values: NDArray[np.float32]) -> Array:
     return values.astype(np.float64)
 
 
-def _ambiguity(query: NDArray[Any], candidate: NDArray[Any], matches: NDArray[np.int64]) -> Array:
-    """Angle to the partner over the angle to the best other descriptor of the candidate; small is distinctive."""
-    if len(matches) == 0:
-        return np.empty(0)
-    ours, theirs = query[matches[:, 0]].astype(np.float32), candidate.astype(np.float32)
-    cosines = ours @ theirs.T
-    cosines /= np.maximum(np.linalg.norm(ours, axis=1)[:, None] * np.linalg.norm(theirs, axis=1), 1e-12)
-    number = np.arange(len(matches))
-    partner = cosines[number, matches[:, 1]].copy()
-    cosines[number, matches[:, 1]] = -1
-    angles = (np.arccos(np.clip(c.astype(np.float64), -1, 1)) for c in (partner, cosines.max(axis=1)))
-    partner_angle, other_angle = angles
-    ratio: Array = partner_angle / np.maximum(other_angle, 1e-6)
-    return ratio
+def _cosines(query: NDArray[Any], candidate: NDArray[Any], matches: NDArray[np.int64]) -> Array:
+    ours, theirs = (rows[matches[:, column]].astype(np.float64) for column, rows in enumerate((query, candidate)))
+    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    cosines: Array = np.einsum("md,md->m", ours, theirs) / np.maximum(norms, 1e-12)
+    return cosines
 
 
 def _fit(pairs: _Pairs, query_size: Size, candidate_size: Size) -> _Fit | None:
