@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from imagefinder.stores.memory import MemoryStore
 
 from imagefinder.core.errors import (
     FingerprintMismatchError,
@@ -15,6 +14,7 @@ from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.matching.cosine import CosineMatcher
 from imagefinder.search import engine
+from imagefinder.stores.memory import MemoryStore
 
 SPEC = FeatureSpec("global", 3, "float32")
 
