@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagefinder.core.errors import ImagefinderError
-from imagefinder.core.results import Comparison, Hit, SearchResult
+from imagefinder.core.results import Comparison, Evidence, Explanation, Hit, SearchResult
 from imagefinder.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ __all__ = [
     "AddReport",
     "Collection",
     "Comparison",
+    "Evidence",
+    "Explanation",
     "Failure",
     "Hit",
     "ImageRecord",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -25,12 +26,13 @@ from imagefinder.core.errors import (
 from imagefinder.core.features import RgbImage
 from imagefinder.core.method import Method, MethodState
 from imagefinder.core.records import Entry, Failure, ImageRecord, StoreInfo
-from imagefinder.core.results import Comparison, SearchResult
+from imagefinder.core.results import Comparison, Explanation, Ranking, SearchResult
 from imagefinder.core.settings import Settings
 from imagefinder.images.decode import decode
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.progress import AddReport, Progress
-from imagefinder.search import engine
+from imagefinder.search import engine, evidence, question
+from imagefinder.search.explain import explain
 
 Picture: TypeAlias = str | os.PathLike[str] | bytes | RgbImage
 """A picture to ask with: a path, an ``http(s)`` URL, encoded bytes, or ``(H, W, 3)`` uint8 RGB."""
@@ -171,6 +173,8 @@ class Collection:
         id: str | None = None,  # noqa: A002 - the word users know
         method: str = "sift",
         k: int = 3,
+        ranking: Ranking = "matches",
+        mirror: bool = False,
     ) -> SearchResult:
         """The ``k`` images most similar to a picture, every image scored.
 
@@ -179,9 +183,13 @@ class Collection:
             id: Instead: the id of an image of this collection; it is left out of the answer.
             method: Name of the method that compares.
             k: How many hits at most.
+            ranking: ``matches``: by score alone. ``verified``: of the 50 best by score, those that share a
+                geometry with the query come first, each with its evidence (methods with keypoints: ``sift``).
+            mirror: With ``verified``: find mirror images (left for right) too. Comparing takes twice as long.
 
         Raises:
-            InputError: neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot be used.
+            InputError: neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot be used; a
+                method, or features, without keypoints to verify.
             UnknownMethodError: no such method.
             UnknownImageError: no image of that id.
             MethodNotIndexedError: there are images, but none has features of this method.
@@ -194,7 +202,51 @@ class Collection:
         chosen = self.method(method)
         asked = id if id is not None else self._pixels(query)
         watch.lap("decode")
-        return engine.search(self.store, chosen, asked, k=k, watch=watch)
+        return engine.search(self.store, chosen, asked, k=k, watch=watch, order=ranking, mirror=mirror)
+
+    def explain(self, query: Picture, id: str, *, method: str = "sift", mirror: bool = False) -> Explanation:  # noqa: A002
+        """What speaks for an image of this collection: matches, inliers, transform, outlines.
+
+        Args:
+            query: The picture that was asked with.
+            id: Of the image to look at, found or not.
+            method: Name of a method with keypoints.
+            mirror: Try the mirror image of the query too.
+
+        Raises:
+            InputError: a picture that cannot be used; a method, or features, without keypoints.
+            UnknownMethodError: no such method.
+            UnknownImageError: no image of that id.
+            MethodNotIndexedError: the image has no features of this method.
+            FingerprintMismatchError: the stored features were made differently.
+        """
+        chosen = self.method(method)
+        evidence.verifier_of(chosen)
+        asked = question.ask(self.store, chosen, self._pixels(query))
+        return explain(self.store, chosen, question.views(chosen, asked, mirror=mirror), id)
+
+    def draw(self, explanation: Explanation, query: Picture) -> bytes:
+        """The explanation as a picture: both side by side, inliers as lines, each one's frame in the other.
+
+        The stored image is read again from its file if that has not changed; otherwise its thumbnail is shown.
+
+        Args:
+            explanation: What ``explain`` returned.
+            query: The same picture it was asked with.
+
+        Returns:
+            An encoded PNG.
+
+        Raises:
+            InputError: a picture that cannot be used, or of another size than the one that was explained.
+            UnknownImageError: the image has been removed.
+        """
+        from imagefinder.images import draw  # noqa: PLC0415 - only those who draw need fonts
+
+        pixels = self._pixels(query)
+        if (pixels.shape[1], pixels.shape[0]) != explanation.query_size:
+            raise InputError("this is not the picture that was explained: it has another size")
+        return draw.side_by_side(pixels, self._stored_pixels(explanation.id), explanation)
 
     def compare(self, a: Picture, b: Picture, *, method: str = "sift") -> Comparison:
         """Score two pictures against each other; nothing is stored.
@@ -209,6 +261,15 @@ class Collection:
         pictures = self._pixels(a), self._pixels(b)
         watch.lap("decode")
         return engine.compare(chosen, *pictures, watch=watch)
+
+    def read(self, picture: str | os.PathLike[str]) -> bytes:
+        """The encoded bytes behind a path or URL: to ask several times what is read, or downloaded, once.
+
+        Raises:
+            SourceError: it cannot be read.
+            FetchError: it cannot be downloaded.
+        """
+        return self._bytes(picture)
 
     def get(self, image_id: str) -> ImageRecord:
         """The record of an image.
@@ -312,6 +373,22 @@ class Collection:
             return np.ascontiguousarray(picture)
         data = picture if isinstance(picture, bytes) else self._bytes(picture)
         limits = self.settings
+        return decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb
+
+    def _stored_pixels(self, image_id: str) -> RgbImage:
+        """The stored picture from its unchanged file, else its thumbnail, else grey."""
+        from imagefinder.indexing.candidate import local_path, read_file  # noqa: PLC0415 - searching needs neither
+
+        record, limits = self.store.get(image_id), self.settings
+        path = local_path(record.uri) if record.uri.startswith("file:") else None
+        data = b""
+        if path is not None:
+            with contextlib.suppress(InputError):
+                data = read_file(path, limits.max_image_bytes)
+        if hashlib.sha256(data).hexdigest() != record.sha256:
+            data = self.store.thumbnail(image_id)
+        if not data:
+            return np.full((1, 1, 3), 128, dtype=np.uint8)
         return decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb
 
     def _bytes(self, picture: str | os.PathLike[str] | None) -> bytes:

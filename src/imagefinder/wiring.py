@@ -65,8 +65,9 @@ def model_cache(settings: Settings) -> ModelCache:
 
 def sift(settings: Settings) -> Method:
     """SIFT descriptors, mutual nearest neighbours counted."""
-    from imagefinder.extractors.sift import SiftExtractor
+    from imagefinder.extractors.sift import SiftExtractor, mirrored
     from imagefinder.matching.mutual_nn import MutualNNMatcher
+    from imagefinder.verification.geometry import GeometryVerifier
 
     return Method(
         name="sift",
@@ -78,6 +79,8 @@ def sift(settings: Settings) -> Method:
             threads=settings.threads,
         ),
         matcher=MutualNNMatcher(),
+        verifier=GeometryVerifier(),
+        mirror=mirrored,
     )
 
 

@@ -12,6 +12,8 @@ def test_public_names():
         "AddReport",
         "Collection",
         "Comparison",
+        "Evidence",
+        "Explanation",
         "Failure",
         "Hit",
         "ImageRecord",

@@ -105,8 +105,19 @@ def _hit(hit: Hit, unit: str, best: float, meant: bool, picture: bytes) -> str:
 {_image(picture, hit.id)}
 <div class="caption"><span class="rank">{hit.rank}</span> <span class="id">{_text(hit.id)}</span></div>
 <div class="score"><span class="bar" style="width:{share:.1%}"></span></div>
-<div class="value">{_text(output.score(hit.score, unit))}</div>
+<div class="value">{_text(output.score(hit.score, unit))}{_evidence(hit)}</div>
 </li>"""
+
+
+def _evidence(hit: Hit) -> str:
+    if hit.evidence is None:
+        return ""
+    inliers, overlap = output.evidence(hit.evidence)
+    corners = " ".join(f"({x:.0f}, {y:.0f})" for x, y in hit.evidence.candidate_outline)
+    return (
+        f"<br>{_text(inliers)} inliers ({hit.evidence.model})<br>overlap {overlap}"
+        f'<br><span title="corners of the query in this picture, in pixels">query at {corners}</span>'
+    )
 
 
 def _image(jpeg: bytes, name: str) -> str:

@@ -20,6 +20,7 @@ from imagefinder.core.errors import ImagefinderError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from imagefinder.core.results import Evidence
     from imagefinder.indexing.progress import Progress
 
 _PLAIN_PROGRESS_SECONDS = 10.0
@@ -64,6 +65,14 @@ def plural(count: int, noun: str, more: str = "") -> str:
 def score(value: float, unit: str) -> str:
     """A score for people: ``212 matches``, or a cosine with three decimals."""
     return plural(round(value), "match", "matches") if unit == "matches" else f"{value:.3f}"
+
+
+def evidence(found: Evidence | None) -> tuple[str, str]:
+    """Inliers, and the overlap of query and candidate, for people: ``31``, ``98% / 24%``; dashes for none."""
+    if found is None:
+        return "-", "-"
+    mirrored = " mirrored" if found.mirrored else ""
+    return f"{found.inliers}{mirrored}", f"{found.query_overlap:.0%} / {found.candidate_overlap:.0%}"
 
 
 def place(uri: str) -> str:

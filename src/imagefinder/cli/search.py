@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -19,6 +19,7 @@ from imagefinder.cli.session import (
     open_collection,
     picture,
 )
+from imagefinder.core.results import Ranking
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -36,6 +37,7 @@ best picture, so a score alone does not prove that yours is there: look at the h
   imagefinder search photo.jpg
   imagefinder search photo.jpg --method efficientnet-lite0 -k 10 --show
   imagefinder search https://example.org/photo.jpg --json
+  imagefinder search photo.jpg --ranking verified --mirror
   imagefinder search --id holiday/beach.jpg
   curl -s https://example.org/photo.jpg | imagefinder search -
 
@@ -55,6 +57,19 @@ def search(
     ] = None,
     method: MethodOption = "sift",
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many hits at most.")] = 3,
+    ranking: Annotated[
+        Ranking,
+        typer.Option(
+            "--ranking",
+            metavar="NAME",
+            help="matches: by score. verified: of the 50 best, those first whose matches agree on one geometry.",
+            autocompletion=lambda: list(get_args(Ranking)),
+        ),
+    ] = "matches",
+    mirror: Annotated[
+        bool,
+        typer.Option("--mirror", help="With --ranking verified: find mirror images too; takes twice as long."),
+    ] = False,
     show: Annotated[
         bool,
         typer.Option(
@@ -72,7 +87,7 @@ def search(
         raise typer.BadParameter("give a PICTURE or --id ID, and not both")
     with open_collection(context, collection) as opened:
         asked = None if query is None else _asked(query, opened.settings, shown=show)
-        result = opened.search(asked, id=image_id, method=method, k=k)
+        result = opened.search(asked, id=image_id, method=method, k=k, ranking=ranking, mirror=mirror)
         if as_json:
             _document(opened, result, page if show else None)
         else:
@@ -105,11 +120,19 @@ def _asked(query: str, limits: Settings, *, shown: bool) -> str | bytes:
 
 def _tell(opened: Collection, result: SearchResult) -> None:
     unit = opened.method(result.method).score
+    verified = result.ranking == "verified"
     if result.hits:
+        more = (">inliers", ">overlap") if verified else ()
         output.table(
-            (">rank", "id", ">score", "where"),
+            (">rank", "id", ">score", *more, "where"),
             [
-                (str(hit.rank), hit.id, output.score(hit.score, unit), output.place(opened.get(hit.id).uri))
+                (
+                    str(hit.rank),
+                    hit.id,
+                    output.score(hit.score, unit),
+                    *(output.evidence(hit.evidence) if verified else ()),
+                    output.place(opened.get(hit.id).uri),
+                )
                 for hit in result.hits
             ],
         )
@@ -121,12 +144,16 @@ def _tell(opened: Collection, result: SearchResult) -> None:
     )
     output.line(
         f"{result.method} ({result.mode}, fingerprint {result.fingerprint}): "
-        f"{output.plural(result.searched, 'image')} compared "
+        f"{output.plural(result.searched, 'image')} compared"
+        f"{f', {result.verified} verified' if verified else ''} "
         f"in {output.duration(result.timings['total'])} ({stages})"
     )
     if result.hits:
         output.line(
-            "A score alone does not prove that the picture is there: look at the hits (--show).", style="dim"
+            "Inliers agree on one geometry; overlap is how much of the query is in the hit, and the reverse."
+            if verified
+            else "A score alone does not prove that the picture is there: look at the hits (--show).",
+            style="dim",
         )
 
 

@@ -21,6 +21,7 @@ from imagefinder.core.records import (
     ImageStatus,
     StoreInfo,
 )
+from imagefinder.core.results import Evidence, Size
 
 
 class Extractor(Protocol):
@@ -71,6 +72,37 @@ class Matcher(Protocol):
 
         Both arguments are batches of one image.
         """
+        ...
+
+
+class Verifier(Protocol):
+    """Matches in, evidence out: whether they agree on one geometry. The order of the matches is of no account.
+
+    All features are batches of one image; ``matches`` is what the matcher gives for them.
+    """
+
+    def verify(
+        self,
+        query: Features,
+        candidate: Features,
+        matches: NDArray[np.int64],
+        *,
+        query_size: Size,
+        candidate_size: Size,
+    ) -> Evidence | None:
+        """The transform that explains most, or ``None`` where chance would explain as much."""
+        ...
+
+    def inliers(
+        self,
+        query: Features,
+        candidate: Features,
+        matches: NDArray[np.int64],
+        *,
+        query_size: Size,
+        candidate_size: Size,
+    ) -> NDArray[np.int64]:
+        """The matches behind that evidence: ``(I, 2)`` rows of ``matches``, sorted; ``(0, 2)`` without any."""
         ...
 
 

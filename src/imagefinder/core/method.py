@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imagefinder.core.contracts import Extractor, Matcher
-from imagefinder.core.features import FeatureSpec
+from imagefinder.core.contracts import Extractor, Matcher, Verifier
+from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 
 
@@ -20,6 +21,9 @@ class Method:
         score: What its score is, for people: ``matches`` (a count) or ``cosine``.
         extractor: Makes features from pictures.
         matcher: Compares features.
+        verifier: Looks for one geometry behind the matches; ``None`` where features have no places.
+        mirror: Features of a picture and its width in pixels -> features of its mirror image (left for right);
+            ``None`` where they cannot be had without the picture.
     """
 
     name: str
@@ -27,6 +31,8 @@ class Method:
     score: str
     extractor: Extractor
     matcher: Matcher
+    verifier: Verifier | None = None
+    mirror: Callable[[Features, int], Features] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from statistics import fmean, median
 from typing import Any
 
 from imagefinder.collection import Collection
+from imagefinder.core.results import Ranking
 from imagefinder.evaluation.datasets import Dataset
 from imagefinder.evaluation.metrics import average_precision, recall_at
 from imagefinder.indexing.candidate import file_candidate
@@ -23,6 +24,7 @@ class Evaluation:
     Attributes:
         dataset: Its name.
         method: Its name.
+        ranking: See ``Collection.search``.
         fingerprint: Digest of what made the features.
         queries: How many were judged (those with a right answer).
         mean_average_precision: Mean over them.
@@ -32,6 +34,7 @@ class Evaluation:
 
     dataset: str
     method: str
+    ranking: Ranking
     fingerprint: str
     queries: int
     mean_average_precision: float
@@ -64,7 +67,13 @@ def add_gallery(
 
 
 def evaluate(
-    collection: Collection, dataset: Dataset, method: str, progress: Callable[[int, int], None] | None = None
+    collection: Collection,
+    dataset: Dataset,
+    method: str,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    ranking: Ranking = "matches",
+    mirror: bool = False,
 ) -> Evaluation:
     """Ask all queries of a dataset whose images the collection holds under the dataset's ids.
 
@@ -73,8 +82,11 @@ def evaluate(
         dataset: Queries and right answers.
         method: Name of the method.
         progress: Called with (done, total) after each query.
+        ranking: See ``Collection.search``.
+        mirror: Likewise.
 
     Raises:
+        InputError: the method cannot verify.
         ValueError: the dataset has no queries, or none with a right answer.
     """
     precisions: list[float] = []
@@ -82,7 +94,9 @@ def evaluate(
     timings: list[dict[str, float]] = []
     fingerprint = ""
     for number, query in enumerate(dataset.queries, 1):
-        result = collection.search(query.path, method=method, k=len(dataset.images))
+        result = collection.search(
+            query.path, method=method, k=len(dataset.images), ranking=ranking, mirror=mirror
+        )
         fingerprint = result.fingerprint
         timings.append(dict(result.timings))
         if query.positives:
@@ -95,6 +109,7 @@ def evaluate(
     return Evaluation(
         dataset=dataset.name,
         method=method,
+        ranking=ranking,
         fingerprint=fingerprint,
         queries=len(precisions),
         mean_average_precision=fmean(precisions),

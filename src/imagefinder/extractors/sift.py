@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.features import FeatureSpec, LocalFeatures, RgbImage, concatenate
+from imagefinder.core.features import Features, FeatureSpec, LocalFeatures, RgbImage, concatenate
 from imagefinder.core.fingerprint import Fingerprint
 
 
@@ -65,6 +65,27 @@ class SiftExtractor:
             rows[:, 1] = (rows[:, 1] + 0.5) * fy - 0.5
             rows[:, 2] *= (fx * fy) ** 0.5
         return LocalFeatures(_to_uint8(descriptors), rows, np.array([0, len(rows)], dtype=np.int64))
+
+
+def mirrored(features: Features, width: int) -> LocalFeatures:
+    """What the same pictures would give as mirror images (left for right), without extracting again.
+
+    A descriptor is a 4 x 4 grid of histograms of 8 directions, all relative to the keypoint's angle. In the mirror
+    the rows of the grid change places and the directions run the other way round.
+
+    Args:
+        features: Of pictures of one width.
+        width: Pixels.
+    """
+    if not isinstance(features, LocalFeatures):
+        raise TypeError("SIFT features are local")
+    grid = features.descriptors.reshape(-1, 4, 4, 8).astype(np.uint8, copy=False)
+    descriptors = np.ascontiguousarray(grid[:, ::-1][..., -np.arange(8) % 8].reshape(-1, 128))
+    keypoints = features.keypoints.copy()
+    keypoints[:, 0] = width - 1 - keypoints[:, 0]
+    known = keypoints[:, 3] >= 0
+    keypoints[known, 3] = (180 - keypoints[known, 3]) % 360
+    return LocalFeatures(descriptors, keypoints, features.offsets)
 
 
 def _to_uint8(descriptors: NDArray[np.float32] | None) -> NDArray[np.uint8]:

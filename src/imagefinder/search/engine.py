@@ -1,17 +1,22 @@
-"""One query, answered: extract, compare with every stored image, rank."""
+"""One query, answered: extract, compare with every stored image, rank, verify."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import get_args
+
+import numpy as np
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import FingerprintMismatchError, InputError, MethodNotIndexedError
+from imagefinder.core.errors import InputError
 from imagefinder.core.features import Features, LocalFeatures, RgbImage
 from imagefinder.core.method import Method
-from imagefinder.core.results import Comparison, Hit, SearchResult
+from imagefinder.core.results import Comparison, Evidence, Hit, Ranking, SearchResult
 from imagefinder.search import ranking
+from imagefinder.search.evidence import gather, verifier_of
+from imagefinder.search.question import ask, views
 
 
 @dataclass(slots=True)
@@ -37,7 +42,16 @@ class Stopwatch:
         return {**self.stages, "total": time.perf_counter() - self._start}
 
 
-def search(store: Store, method: Method, query: RgbImage | str, *, k: int, watch: Stopwatch) -> SearchResult:
+def search(
+    store: Store,
+    method: Method,
+    query: RgbImage | str,
+    *,
+    k: int,
+    watch: Stopwatch,
+    order: Ranking = "matches",
+    mirror: bool = False,
+) -> SearchResult:
     """The ``k`` images of a store that agree best with the query; every image is scored.
 
     Args:
@@ -45,10 +59,13 @@ def search(store: Store, method: Method, query: RgbImage | str, *, k: int, watch
         method: Extracts from the query and compares.
         query: A picture, or the id of a stored image, which is then left out of the answer.
         k: How many hits at most, at least 1.
-        watch: Gets the stages ``extract`` and ``match``.
+        watch: Gets the stages ``extract`` and ``match``, and ``verify`` if that is done.
+        order: ``matches``: by score. ``verified``: of the ``ranking.SHORTLIST`` best by score, those that share a
+            geometry with the query come first.
+        mirror: Compare with the mirror image of the query too; the higher score counts.
 
     Raises:
-        InputError: ``k`` is below 1.
+        InputError: ``k`` is below 1, no such order, or the method or its features cannot be verified.
         UnknownImageError: no image of that id.
         MethodNotIndexedError: there are images, but none has features of this method.
         FingerprintMismatchError: the stored features were made differently.
@@ -56,42 +73,47 @@ def search(store: Store, method: Method, query: RgbImage | str, *, k: int, watch
     """
     if k < 1:
         raise InputError(f"k must be at least 1, not {k}")
-    info = store.info()
-    stored = info.methods.get(method.name)
-    if stored is None and info.images:
-        if not isinstance(query, str):
-            method.extractor.fingerprint()  # missing weights are the cause, so they are the error
-        raise MethodNotIndexedError(method.name, info.methods)
-    if isinstance(query, str):
-        features = store.features(query, method.name)
-        fingerprint = stored.fingerprint if stored else method.extractor.fingerprint()
-    else:
-        fingerprint = method.extractor.fingerprint()
-        if stored and stored.fingerprint != fingerprint:
-            raise FingerprintMismatchError(
-                f"the stored {method.name} features were made differently: "
-                f"{stored.fingerprint.difference(fingerprint)} (stored against present)",
-                hint="use the settings or weights they were made with, or index into a new collection",
-            )
-        features = method.extractor.extract([query])
+    verify = _is_verified(order, method)
+    if mirror and not verify:
+        raise InputError("mirrored copies are found by the ranking 'verified' only")
+    question = ask(store, method, query)
+    asked = views(method, question, mirror=mirror)
     watch.lap("extract")
     ranked: ranking.Ranked = []
     searched = 0
-    for block in store.scan(method.name) if stored else ():
-        scores = method.matcher.score(features, block.features)
-        # One more than asked for: a query by id finds itself and is left out below.
-        ranked = ranking.merge([ranked, ranking.best(block.ids, scores, k + 1)], k + 1)
+    # One more than wanted: a query by id finds itself and is left out below.
+    wanted = 1 + (max(k, ranking.SHORTLIST) if verify else k)
+    for block in store.scan(method.name) if question.indexed else ():
+        scores = np.max([method.matcher.score(view.features, block.features) for view in asked], axis=0)
+        ranked = ranking.merge([ranked, ranking.best(block.ids, scores, wanted)], wanted)
         searched += len(block.ids)
-    hits = [pair for pair in ranked if not (isinstance(query, str) and pair[0] == query)][:k]
+    ranked = [pair for pair in ranked if not (question.id and pair[0] == question.id)]
     watch.lap("match")
+    found: dict[str, Evidence | None] = {}
+    if verify:
+        found = gather(store, method, asked, [image_id for image_id, _ in ranked[: ranking.SHORTLIST]])
+        ranked = ranking.by_evidence(ranked, found)
+        watch.lap("verify")
     return SearchResult(
-        hits=tuple(Hit(rank, image_id, score) for rank, (image_id, score) in enumerate(hits, 1)),
+        hits=tuple(
+            Hit(rank, image_id, score, found.get(image_id)) for rank, (image_id, score) in enumerate(ranked[:k], 1)
+        ),
         method=method.name,
         mode="exact",
-        fingerprint=fingerprint.digest,
+        fingerprint=question.fingerprint.digest,
         searched=searched,
         timings=watch.total(),
+        ranking=order,
+        verified=len(found),
     )
+
+
+def _is_verified(order: str, method: Method) -> bool:
+    if order not in get_args(Ranking):
+        raise InputError(f"there is no ranking {order!r}", hint=f"rankings: {', '.join(get_args(Ranking))}")
+    if order == "verified":
+        verifier_of(method)
+    return order == "verified"
 
 
 def compare(method: Method, a: RgbImage, b: RgbImage, *, watch: Stopwatch) -> Comparison:

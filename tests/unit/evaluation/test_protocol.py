@@ -43,6 +43,14 @@ def test_gallery_and_figures(tmp_path, dataset):
     assert figures.to_dict()["method"] == "sift"
 
 
+def test_the_ranking_is_asked_for_and_told(tmp_path, dataset):
+    with imagefinder.open(tmp_path / "c") as collection:
+        add_gallery(collection, dataset, ["sift"])
+        figures = evaluate(collection, dataset, "sift", ranking="verified", mirror=True)
+    assert figures.to_dict()["ranking"] == "verified"
+    assert "verify" in figures.median_seconds
+
+
 def test_nothing_to_judge(tmp_path, dataset):
     (tmp_path / "manifest.json").write_text(json.dumps({"images": [], "queries": []}))
     with imagefinder.open(tmp_path / "c") as collection, pytest.raises(ValueError, match="no query"):

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from imagefinder.extractors.sift import SiftExtractor
+from imagefinder.core.features import GlobalFeatures
+from imagefinder.extractors.sift import SiftExtractor, mirrored
 from imagefinder.testing.extractors import textured_image
 
 
@@ -67,3 +71,24 @@ def test_parameters_are_in_the_fingerprint():
     assert extractor().fingerprint() != extractor(max_side=800).fingerprint()
     assert extractor().fingerprint() != extractor(max_keypoints=800).fingerprint()
     assert extractor().fingerprint() == extractor(threads=1).fingerprint()
+
+
+def test_mirrored_features_are_those_of_the_mirror_image():
+    with Image.open(Path(__file__).parents[3] / "examples" / "pictures" / "cat.jpg") as picture:
+        image = np.asarray(picture.convert("RGB"))
+    ours = mirrored(extractor().extract([image]), image.shape[1])
+    theirs = extractor().extract([np.ascontiguousarray(image[:, ::-1])])
+    off = np.hypot(*(ours.keypoints[:, None, :2] - theirs.keypoints[:, :2]).transpose(2, 0, 1))
+    turn = np.abs((ours.keypoints[:, None, 3] - theirs.keypoints[:, 3] + 180) % 360 - 180)
+    nearest = (off + turn).argmin(axis=1)
+    same = (off + turn)[np.arange(len(nearest)), nearest] < 2
+    assert same.mean() > 0.7
+    a, b = ours.descriptors[same].astype(float), theirs.descriptors[nearest[same]].astype(float)
+    assert np.median(np.abs(a - b).max(axis=1)) <= 5
+    again = mirrored(ours, image.shape[1])
+    assert np.array_equal(again.descriptors, extractor().extract([image]).descriptors)
+
+
+def test_only_local_features_are_mirrored():
+    with pytest.raises(TypeError, match="local"):
+        mirrored(GlobalFeatures(np.ones((1, 3), np.float32)), 10)

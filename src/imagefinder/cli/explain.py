@@ -1,0 +1,73 @@
+"""``imagefinder explain``: why this one?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagefinder.cli import output
+from imagefinder.cli.session import (
+    OK,
+    UNFINISHED,
+    CollectionOption,
+    JsonOption,
+    MethodOption,
+    open_collection,
+    picture,
+)
+
+HELP = """Show what a picture and one of the collection have in common.
+
+Matches that agree on one geometry are evidence that both show the same thing; matches without one are chance. The
+picture that is written has both side by side: the agreeing matches as lines, the frame of each drawn in the other.
+
+  imagefinder explain photo.jpg holiday/beach.jpg -o why.png
+  imagefinder explain photo.jpg holiday/beach.jpg --mirror --json
+
+Exit codes: 0 there is a common geometry; 1 there is none."""
+
+
+def explain(
+    context: typer.Context,
+    query: Annotated[
+        str, typer.Argument(metavar="PICTURE", help="File, URL, or - for standard input.", show_default=False)
+    ],
+    image_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Of a picture of the collection.", show_default=False)
+    ],
+    *,
+    target: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write a PNG that shows it.", show_default=False),
+    ] = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Try the mirror image of PICTURE too.")] = False,
+    method: MethodOption = "sift",
+    collection: CollectionOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Explain, and print or draw it."""
+    with open_collection(context, collection) as opened:
+        asked = picture(query, opened.settings)
+        # Read once, for the comparison and for the drawing.
+        data = asked if isinstance(asked, bytes) else opened.read(asked)
+        result = opened.explain(data, image_id, method=method, mirror=mirror)
+        if target is not None:
+            target.write_bytes(opened.draw(result, data))
+    found = result.evidence
+    if as_json:
+        output.document(result.to_dict() | ({"picture": str(target)} if target else {}))
+    elif found is None:
+        output.line(f"no common geometry: {output.plural(result.matches, 'match', 'matches')}, all of them chance")
+    else:
+        mirrored = ", mirrored" if found.mirrored else ""
+        output.line(
+            f"{found.inliers} of {output.plural(found.matches, 'match', 'matches')} agree on one "
+            f"{found.model}{mirrored}"
+        )
+        output.line(f"{found.query_overlap:.0%} of the query is in {image_id}")
+        output.line(f"{found.candidate_overlap:.0%} of {image_id} is in the query")
+    if target is not None and not as_json:
+        output.line(f"shown in: {target}")
+    return OK if found else UNFINISHED

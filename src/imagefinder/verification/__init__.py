@@ -1,0 +1,1 @@
+"""Whether matches between two pictures agree on one geometry."""

@@ -1,0 +1,106 @@
+import io
+import re
+
+import pytest
+from PIL import Image
+
+
+def drawn(file):
+    with Image.open(file) as picture:
+        return picture
+
+
+@pytest.fixture
+def flipped(pictures, tmp_path):
+    """A mirrored part of the picture of dogs: its right three quarters."""
+    file = tmp_path / "flipped.png"
+    with Image.open(pictures / "dogs.jpg") as picture:
+        w, h = picture.size
+        picture.crop((w // 4, 0, w, h)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file)
+    return file
+
+
+def test_what_two_pictures_have_in_common(call, collection, pictures):
+    answer = call("explain", pictures / "cat.jpg", "cat.jpg", "-c", collection)
+    assert answer.code == 0
+    assert re.match(r"\d+ of \d+ matches agree on one similarity\n100% of the query is in cat.jpg\n", answer.out)
+
+
+def test_nothing_in_common_is_said_by_the_exit_code_too(call, collection, pictures, tmp_path):
+    target = tmp_path / "why.png"
+    answer = call("explain", pictures / "cat.jpg", "coins.jpg", "-c", collection, "-o", target)
+    assert answer.code == 1
+    assert re.match(r"no common geometry: \d+ matches, all of them chance\nshown in: ", answer.out)
+    assert drawn(target).format == "PNG"
+    answer = call("explain", pictures / "cat.jpg", "coins.jpg", "-c", collection, "--json")
+    assert (answer.code, answer.json["evidence"], answer.json["inliers"]) == (1, None, [])
+
+
+def test_json_and_picture(call, collection, pictures, tmp_path):
+    target = tmp_path / "why.png"
+    answer = call("explain", pictures / "dogs.jpg", "dogs.jpg", "-c", collection, "--json", "--output", target)
+    assert answer.json["evidence"]["inliers"] == len(answer.json["inliers"]) > 50
+    assert answer.json["picture"] == str(target)
+    assert drawn(target).width > drawn(target).height
+
+
+def test_mirrored(call, collection, flipped):
+    plain = call("explain", flipped, "dogs.jpg", "-c", collection, "--json")
+    answer = call("explain", flipped, "dogs.jpg", "-c", collection, "--mirror", "--json")
+    assert answer.code == 0
+    assert answer.json["evidence"]["mirrored"]
+    assert len(answer.json["inliers"]) > 5 * len(plain.json["inliers"])
+    for (x, y), (u, v) in answer.json["inliers"]:
+        assert u == pytest.approx(answer.json["candidate_size"][0] - 1 - x, abs=8)
+        assert v == pytest.approx(y, abs=8)
+    assert ", mirrored\n" in call("explain", flipped, "dogs.jpg", "-c", collection, "--mirror").out
+
+
+def test_search_finds_mirrored_copies_and_shows_the_evidence(call, collection, flipped, tmp_path):
+    query = ("search", flipped, "-c", collection, "--ranking", "verified")
+    hits = call(*query, "--json").json["hits"]
+    assert not any(hit.get("evidence", {}).get("mirrored") for hit in hits)
+    page = tmp_path / "page.html"
+    answer = call(*query, "--mirror", "--show", "--page", page)
+    assert answer.out.splitlines()[0].split() == ["rank", "id", "score", "inliers", "overlap", "where"]
+    assert re.search(r"^ *1  dogs.jpg +\d+ matches +\d+ mirrored  \d+% / \d+%", answer.out, re.M)
+    assert re.search(r"^ *2  .* matches +- +-  ", answer.out, re.M)
+    assert ": 4 images compared, 4 verified in " in answer.out
+    assert "query at (" in page.read_text(encoding="utf-8")
+    answer = call(*query, "--mirror", "--json")
+    assert answer.json["ranking"] == "verified"
+    assert answer.json["hits"][0]["evidence"]["mirrored"]
+    assert "verify" in answer.json["timings"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("explain", "cat.jpg", "no such id"), "unknown_image"),
+        (("explain", "cat.jpg", "cat.jpg", "--method", "efficientnet-lite0"), "invalid_input"),
+        (("search", "cat.jpg", "--ranking", "verified", "--method", "efficientnet-lite0"), "invalid_input"),
+        (("search", "cat.jpg", "--mirror"), "invalid_input"),
+    ],
+)
+def test_unusable_input(call, collection, pictures, monkeypatch, arguments, name):
+    monkeypatch.chdir(pictures)
+    answer = call(*arguments, "-c", collection, "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (3, name)
+
+
+def test_no_such_ranking(call, collection, pictures):
+    assert call("search", pictures / "cat.jpg", "-c", collection, "--ranking", "best").code == 2
+
+
+def test_the_thumbnail_is_drawn_where_the_file_is_gone(call, pictures, tmp_path):
+    folder, file, target = tmp_path / "collection", tmp_path / "cat.jpg", tmp_path / "why.png"
+    file.write_bytes((pictures / "cat.jpg").read_bytes())
+    assert call("-c", folder, "add", file, "--method", "sift").code == 0
+    arguments = ("explain", pictures / "cat.jpg", "cat.jpg", "-c", folder, "-o", target)
+    assert call(*arguments).code == 0
+    sharp = target.read_bytes()
+    file.unlink()
+    assert call(*arguments).code == 0
+    blurred = target.read_bytes()
+    assert drawn(io.BytesIO(blurred)).size == drawn(io.BytesIO(sharp)).size
+    assert blurred != sharp
