@@ -4,8 +4,10 @@ import logging
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -390,8 +392,9 @@ def test_the_native_functions_check_what_python_already_has():
 
 
 def test_the_native_kernel_is_used_wherever_it_could_be_built():
-    if not (_native or shutil.which("c++")):
-        pytest.skip("no compiler is at hand")
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    if not (_native or (shutil.which("c++") and headers.exists())):
+        pytest.skip("no compiler, or no Python headers, are at hand")
     assert mutual_nn.backend() == ISAS[0]
     assert ISAS[-1] == "portable"
 
