@@ -59,9 +59,11 @@ def gather(
     Raises:
         InputError: there are images to look at, but either side lacks keypoints.
     """
+    if ids and not has_places(views[0].features):
+        raise no_places(method)
     found: dict[str, Evidence | None] = {}
-    without = ids if not has_places(views[0].features) else []
-    for image_id in () if without else ids:
+    some_lack_places = False
+    for image_id in ids:
         try:
             record, candidate = store.get(image_id), store.features(image_id, method.name)
         except (UnknownImageError, MethodNotIndexedError):
@@ -69,8 +71,8 @@ def gather(
         if has_places(candidate):
             found[image_id] = look(method, views, candidate, (record.width, record.height)).evidence
         else:
-            without = [image_id]
-    if without and not found:
+            some_lack_places = True
+    if some_lack_places and not found:
         raise no_places(method)
     return found
 
