@@ -66,7 +66,7 @@ def measure(name: str, method: str) -> dict[str, object]:
         assert report.added == len(dataset.images), report
         info = collection.info()
         cold = collection.search(dataset.queries[0].path, method=method)
-        rankings = ("matches", "verified") if collection.method(method).verifier else ("matches",)
+        rankings = ("matches", "evidence") if collection.method(method).verifier else ("matches",)
         results = {ranking: evaluate(collection, dataset, method, ranking=ranking) for ranking in rankings}
         result = results["matches"]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -101,7 +101,7 @@ def results() -> str:
             ms = found["query_ms_median"]
             stages = [f"{ms[stage]:.0f}" if stage in ms else "-" for stage in ("extract", "match", "verify")]
             lines.append(
-                f"| `{row['method']}`{', verified' if ranking == 'verified' else ''} | "
+                f"| `{row['method']}`{', verified' if ranking == 'evidence' else ''} | "
                 f"{KINDS.get(row['set'], row['set'])} among {row['images']} | {found['mAP']:.3f} | {found['R@1']:.3f} | "
                 f"{ms['total']:.0f} | {' / '.join(stages)} | {row['images_indexed_per_second']:.0f} | "
                 f"{row['feature_bytes_per_image'] / 1000:.0f} kB |"

@@ -183,9 +183,9 @@ class Collection:
             id: Instead: the id of an image of this collection; it is left out of the answer.
             method: Name of the method that compares.
             k: How many hits at most.
-            ranking: ``matches``: by score alone. ``verified``: of the 50 best by score, those that share a
+            ranking: ``matches``: by score alone. ``evidence``: of the 50 best by score, those that share a
                 geometry with the query come first, each with its evidence (methods with keypoints: ``sift``).
-            mirror: With ``verified``: find mirror images (left for right) too. Comparing takes twice as long.
+            mirror: With ``evidence``: find mirror images (left for right) too. Comparing takes twice as long.
 
         Raises:
             InputError: neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot be used; a

@@ -37,7 +37,7 @@ best picture, so a score alone does not prove that yours is there: look at the h
   imagefinder search photo.jpg
   imagefinder search photo.jpg --method efficientnet-lite0 -k 10 --show
   imagefinder search https://example.org/photo.jpg --json
-  imagefinder search photo.jpg --ranking verified --mirror
+  imagefinder search photo.jpg --ranking evidence --mirror
   imagefinder search --id holiday/beach.jpg
   curl -s https://example.org/photo.jpg | imagefinder search -
 
@@ -62,13 +62,13 @@ def search(
         typer.Option(
             "--ranking",
             metavar="NAME",
-            help="matches: by score. verified: of the 50 best, those first whose matches agree on one geometry.",
+            help="matches: by score. evidence: of the 50 best, those first whose matches agree on one geometry.",
             autocompletion=lambda: list(get_args(Ranking)),
         ),
     ] = "matches",
     mirror: Annotated[
         bool,
-        typer.Option("--mirror", help="With --ranking verified: find mirror images too; takes twice as long."),
+        typer.Option("--mirror", help="With --ranking evidence: find mirror images too; takes twice as long."),
     ] = False,
     show: Annotated[
         bool,
@@ -120,7 +120,7 @@ def _asked(query: str, limits: Settings, *, shown: bool) -> str | bytes:
 
 def _tell(opened: Collection, result: SearchResult) -> None:
     unit = opened.method(result.method).score
-    verified = result.ranking == "verified"
+    verified = result.ranking == "evidence"
     if result.hits:
         more = (">inliers", ">overlap") if verified else ()
         output.table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Matrix: TypeAlias = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
@@ -18,8 +18,17 @@ Outline: TypeAlias = tuple[Point, Point, Point, Point]
 Size: TypeAlias = tuple[int, int]
 """Width and height in pixels."""
 
-Ranking: TypeAlias = Literal["matches", "verified"]
-"""By the matcher's score alone, or by what geometry confirms of it."""
+Box: TypeAlias = tuple[float, float, float, float]
+"""A part of a picture: x and y of its upper left corner, width, height, in pixels."""
+
+Ranking: TypeAlias = Literal["matches", "evidence"]
+"""By the matcher's score alone, or by all that speaks for a hit."""
+
+Decision: TypeAlias = Literal["match", "possible", "none"]
+"""What an E-value says: at most 0.01, at most 1, or more."""
+
+Relation: TypeAlias = Literal["identical", "edited copy", "part of", "contains", "same scene", "similar"]
+"""What kind of hit it is, the query seen from its side: ``part of`` says that the query is part of the hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,12 @@ class Evidence:
         candidate_outline: The frame of the query, drawn in the candidate.
         query_overlap: Part of the query's area that the candidate covers, between 0 and 1.
         candidate_overlap: Part of the candidate's area that the query covers.
+        found_by: ``keypoints`` or ``tokens`` of the method, ``closer look`` (keypoints of both pictures reduced,
+            whatever the method), or ``frame`` (one picture laid on the other as it is; there are no inliers).
+        log10_chance: Logarithm to base 10 of how many transforms would explain as many matches if these lay
+            anywhere; an upper bound.
+        agreement: Part of what both pictures show that looks alike, once one is laid on the other: between 0 and
+            1; ``None`` where that was not compared.
     """
 
     inliers: int
@@ -47,6 +62,9 @@ class Evidence:
     candidate_outline: Outline
     query_overlap: float
     candidate_overlap: float
+    found_by: Literal["keypoints", "tokens", "closer look", "frame"] = "keypoints"
+    log10_chance: float = 0.0
+    agreement: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -60,7 +78,27 @@ class Evidence:
             "candidate_outline": [list(point) for point in self.candidate_outline],
             "query_overlap": self.query_overlap,
             "candidate_overlap": self.candidate_overlap,
+            "found_by": self.found_by,
+            "log10_chance": self.log10_chance,
+            "agreement": self.agreement,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class MethodScore:
+    """What one method says of one image.
+
+    Attributes:
+        score: What its matcher returned.
+        evalue: How many images of the collection would reach that by chance.
+    """
+
+    score: float
+    evalue: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {"score": self.score, "evalue": self.evalue}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +108,37 @@ class Hit:
     Attributes:
         rank: 1 for the best.
         id: Of the image.
-        score: What the matcher returned; higher is better.
+        score: What the matcher returned; of several methods together: minus the logarithm to base 10 of the
+            E-value. Higher is better.
         evidence: The geometry that was found; ``None`` where none was, or none was looked for.
+        evalue: How many images of this collection would do as well by chance; small is strong. ``None`` where
+            that was not asked for.
+        decision: What the E-value says; ``None`` without one.
+        relation: What kind of hit it is; ``None`` where nothing was looked for.
+        methods: What each method says of the image, as far as it was asked: name -> its score.
     """
 
     rank: int
     id: str
     score: float
     evidence: Evidence | None = None
+    evalue: float | None = None
+    decision: Decision | None = None
+    relation: Relation | None = None
+    methods: Mapping[str, MethodScore] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form; it has ``evidence`` only where there is some."""
-        found = {"evidence": self.evidence.to_dict()} if self.evidence else {}
-        return {"rank": self.rank, "id": self.id, "score": self.score, **found}
+        """JSON form."""
+        return {
+            "rank": self.rank,
+            "id": self.id,
+            "score": self.score,
+            "evalue": self.evalue,
+            "decision": self.decision,
+            "relation": self.relation,
+            "evidence": self.evidence.to_dict() if self.evidence else None,
+            "methods": {name: score.to_dict() for name, score in self.methods.items()},
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,40 +146,55 @@ class SearchResult:
     """The answer to one query.
 
     Attributes:
-        hits: Best first; equal scores in order of id. Ranked by ``verified``, those with evidence come first, by
-            inliers, then score, then id.
-        method: Name of the method that answered.
+        hits: Best first; equal ones in order of id.
+        method: Name of the method that answered, or ``auto`` for all methods of the collection together.
         mode: ``exact``: every image was scored.
-        fingerprint: Digest of what made the features (parameters, weights, version).
+        fingerprints: Method that took part -> digest of what made its features (parameters, weights, version).
         searched: How many images were compared.
-        timings: Stage (``decode``, ``extract``, ``match``, ``verify``, ``total``) -> seconds.
-        ranking: ``matches``: by score; ``verified``: by geometry.
-        verified: How many of the best by score were put to that test.
+        timings: Stage (``decode``, ``extract``, ``match``, ``verify``, ``calibrate``, ``total``) -> seconds.
+        ranking: ``matches``: by score; ``evidence``: by E-value.
+        verified: How many of the best were looked at closely, for geometry and for what they show.
+        boxes: The parts of the query that were asked with; empty for the whole.
     """
 
     hits: tuple[Hit, ...]
     method: str
     mode: Literal["exact"]
-    fingerprint: str
+    fingerprints: Mapping[str, str]
     searched: int
     timings: Mapping[str, float]
     ranking: Ranking = "matches"
     verified: int = 0
+    boxes: tuple[Box, ...] = ()
 
     @property
     def ids(self) -> list[str]:
         """The ids of the hits, best first."""
         return [hit.id for hit in self.hits]
 
+    @property
+    def fingerprint(self) -> str:
+        """The digests of all methods that took part, for people."""
+        return " ".join(self.fingerprints.values())
+
+    @property
+    def decision(self) -> Decision | None:
+        """Of the best hit: ``none`` says that nothing in the collection shows this; ``None`` without E-values."""
+        if not self.hits:
+            return "none" if self.ranking == "evidence" else None
+        return self.hits[0].decision
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return {
             "method": self.method,
             "mode": self.mode,
-            "fingerprint": self.fingerprint,
+            "fingerprints": dict(self.fingerprints),
             "searched": self.searched,
             "ranking": self.ranking,
             "verified": self.verified,
+            "boxes": [list(box) for box in self.boxes],
+            "decision": self.decision,
             "timings": dict(self.timings),
             "hits": [hit.to_dict() for hit in self.hits],
         }
@@ -175,6 +246,14 @@ class Explanation:
         inliers: The matches that the geometry explains: the place in the query and that in the candidate.
         query_size: Pixels that places in the query refer to.
         candidate_size: Pixels that places in the candidate refer to.
+        outliers: The matches that it does not explain, likewise.
+        query_heat: For pooled networks: what each cell of the query's grid contributes to the score, row by row;
+            the sum is the score. Empty for other methods.
+        candidate_heat: Likewise for the candidate.
+        evalue: See ``Hit``.
+        decision: See ``Hit``.
+        relation: See ``Hit``.
+        numbers: What the E-value was computed from: name -> number.
     """
 
     id: str
@@ -186,6 +265,13 @@ class Explanation:
     inliers: tuple[tuple[Point, Point], ...]
     query_size: Size
     candidate_size: Size
+    outliers: tuple[tuple[Point, Point], ...] = ()
+    query_heat: tuple[tuple[float, ...], ...] = ()
+    candidate_heat: tuple[tuple[float, ...], ...] = ()
+    evalue: float | None = None
+    decision: Decision | None = None
+    relation: Relation | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -194,9 +280,16 @@ class Explanation:
             "method": self.method,
             "fingerprint": self.fingerprint,
             "score": self.score,
+            "evalue": self.evalue,
+            "decision": self.decision,
+            "relation": self.relation,
+            "numbers": dict(self.numbers),
             "evidence": self.evidence.to_dict() if self.evidence else None,
             "matches": self.matches,
             "inliers": [[list(here), list(there)] for here, there in self.inliers],
+            "outliers": [[list(here), list(there)] for here, there in self.outliers],
+            "query_heat": [list(row) for row in self.query_heat],
+            "candidate_heat": [list(row) for row in self.candidate_heat],
             "query_size": list(self.query_size),
             "candidate_size": list(self.candidate_size),
         }

@@ -60,7 +60,7 @@ def search(
         query: A picture, or the id of a stored image, which is then left out of the answer.
         k: How many hits at most, at least 1.
         watch: Gets the stages ``extract`` and ``match``, and ``verify`` if that is done.
-        order: ``matches``: by score. ``verified``: of the ``ranking.SHORTLIST`` best by score, those that share a
+        order: ``matches``: by score. ``evidence``: of the ``ranking.SHORTLIST`` best by score, those that share a
             geometry with the query come first.
         mirror: Compare with the mirror image of the query too; the higher score counts.
 
@@ -75,7 +75,7 @@ def search(
         raise InputError(f"k must be at least 1, not {k}")
     verify = _is_verified(order, method)
     if mirror and not verify:
-        raise InputError("mirrored copies are found by the ranking 'verified' only")
+        raise InputError("mirrored copies are found by the ranking 'evidence' only")
     question = ask(store, method, query)
     asked = views(method, question, mirror=mirror)
     watch.lap("extract")
@@ -100,7 +100,7 @@ def search(
         ),
         method=method.name,
         mode="exact",
-        fingerprint=question.fingerprint.digest,
+        fingerprints={method.name: question.fingerprint.digest},
         searched=searched,
         timings=watch.total(),
         ranking=order,
@@ -111,9 +111,9 @@ def search(
 def _is_verified(order: str, method: Method) -> bool:
     if order not in get_args(Ranking):
         raise InputError(f"there is no ranking {order!r}", hint=f"rankings: {', '.join(get_args(Ranking))}")
-    if order == "verified":
+    if order == "evidence":
         verifier_of(method)
-    return order == "verified"
+    return order == "evidence"
 
 
 def compare(method: Method, a: RgbImage, b: RgbImage, *, watch: Stopwatch) -> Comparison:

@@ -46,7 +46,7 @@ def test_gallery_and_figures(tmp_path, dataset):
 def test_the_ranking_is_asked_for_and_told(tmp_path, dataset):
     with imagefinder.open(tmp_path / "c") as collection:
         add_gallery(collection, dataset, ["sift"])
-        figures = evaluate(collection, dataset, "sift", ranking="verified", mirror=True)
+        figures = evaluate(collection, dataset, "sift", ranking="evidence", mirror=True)
     assert figures.to_dict()["ranking"] == "verified"
     assert "verify" in figures.median_seconds
 

@@ -40,8 +40,8 @@ def without_keypoints(collection, image_id):
 
 def test_evidence_says_where_the_query_lies(collection):
     crop = wide(2)[40:200, 60:300]
-    result = collection.search(crop, ranking="verified")
-    assert (result.ranking, result.verified) == ("verified", 4)
+    result = collection.search(crop, ranking="evidence")
+    assert (result.ranking, result.verified) == ("evidence", 4)
     assert set(result.timings) == {"decode", "extract", "match", "verify", "total"}
     first = result.hits[0]
     assert first.id == "2"
@@ -59,15 +59,15 @@ def test_the_plain_ranking_has_no_evidence(collection):
 
 
 def test_by_id_leaves_the_image_itself_out(collection):
-    result = collection.search(id="1", ranking="verified", mirror=True, k=9)
+    result = collection.search(id="1", ranking="evidence", mirror=True, k=9)
     assert "1" not in result.ids
     assert result.verified == 3
 
 
 def test_a_mirrored_crop(collection):
     crop = wide(3)[:, 100:][:, ::-1]
-    assert collection.search(crop, ranking="verified").hits[0].evidence is None
-    found = collection.search(crop, ranking="verified", mirror=True).hits[0]
+    assert collection.search(crop, ranking="evidence").hits[0].evidence is None
+    found = collection.search(crop, ranking="evidence", mirror=True).hits[0]
     assert found.id == "3"
     assert found.evidence.mirrored
     # The left edge of the query is the right edge of the picture; its right edge lies at 100.
@@ -82,7 +82,7 @@ def test_a_mirrored_crop(collection):
 def test_explanation(collection):
     crop = wide(2)[40:200, 60:300]
     told = collection.explain(crop, "2")
-    assert told.evidence == collection.search(crop, ranking="verified").hits[0].evidence
+    assert told.evidence == collection.search(crop, ranking="evidence").hits[0].evidence
     assert len(told.inliers) == told.evidence.inliers
     assert told.matches == told.score == told.evidence.matches
     assert (told.query_size, told.candidate_size) == ((240, 160), (320, 240))
@@ -119,22 +119,22 @@ def test_a_drawing_needs_the_picture_that_was_explained(collection):
 
 def test_images_without_keypoints_are_not_verified_and_not_counted(collection):
     without_keypoints(collection, "1")
-    result = collection.search(wide(2), ranking="verified", k=9)
+    result = collection.search(wide(2), ranking="evidence", k=9)
     assert (result.verified, len(result.hits)) == (3, 4)
     with pytest.raises(InputError, match="no keypoints"):
-        collection.search(id="1", ranking="verified")
+        collection.search(id="1", ranking="evidence")
     for image_id in "023":
         without_keypoints(collection, image_id)
     with pytest.raises(InputError, match="no keypoints"):
-        collection.search(wide(2), ranking="verified")
+        collection.search(wide(2), ranking="evidence")
 
 
 def test_a_blank_query_and_an_empty_collection(collection):
-    result = collection.search(np.zeros((50, 50, 3), np.uint8), ranking="verified", mirror=True)
+    result = collection.search(np.zeros((50, 50, 3), np.uint8), ranking="evidence", mirror=True)
     assert result.verified == 4
     assert all(hit.evidence is None for hit in result.hits)
     collection.remove([str(seed) for seed in range(4)])
-    assert collection.search(wide(2), ranking="verified").hits == ()
+    assert collection.search(wide(2), ranking="evidence").hits == ()
 
 
 def test_what_cannot_be_ranked(collection):
@@ -143,7 +143,7 @@ def test_what_cannot_be_ranked(collection):
             collection.search(wide(2), **changes)
     for method in ("efficientnet-lite0", "resnet50", "beit"):
         with pytest.raises(InputError, match="no keypoints"):
-            collection.search(wide(2), method=method, ranking="verified")
+            collection.search(wide(2), method=method, ranking="evidence")
 
 
 def test_an_image_that_is_removed_meanwhile_keeps_its_place_without_evidence(collection, monkeypatch):
@@ -162,6 +162,6 @@ def test_an_image_that_is_removed_meanwhile_keeps_its_place_without_evidence(col
     for seed in range(4):
         record = collection.get(str(seed))
         store.put([Entry(record, {"sift": collection.store.features(str(seed), "sift")})])
-    result = engine.search(store, method, wide(2), k=1, watch=engine.Stopwatch(), order="verified")
+    result = engine.search(store, method, wide(2), k=1, watch=engine.Stopwatch(), order="evidence")
     assert gone
     assert (result.ids, result.verified, result.hits[0].evidence) == (["2"], 3, None)
