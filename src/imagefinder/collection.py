@@ -211,8 +211,8 @@ class Collection:
             progress: Called with (done, total) while the collection is learned.
 
         Raises:
-            InputError: neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot be used; a box
-                outside of it; ``auto`` with ``matches``.
+            InputError: neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot be used; a
+                box outside of it; ``auto`` with ``matches``.
             UnknownMethodError: no such method.
             UnknownImageError: no image of that id.
             MethodNotIndexedError: there are images, but none has features of this method.
@@ -472,7 +472,8 @@ class Collection:
         if not boxes:
             seen = evidence.read_thumbnail(self.store, image_id)
             pixels = np.full((1, 1, 3), 128, dtype=np.uint8) if seen is None else seen
-            return Asked(pixels, (record.width, record.height), id=image_id, sha256=record.sha256)
+            size = record.width, record.height
+            return Asked(pixels, size, size, id=image_id, sha256=record.sha256)
         pixels = self._stored_pixels(image_id)
         if (pixels.shape[1], pixels.shape[0]) != (record.width, record.height):
             raise InputError(

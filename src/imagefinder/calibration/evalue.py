@@ -1,8 +1,8 @@
-"""How often wrong pictures reach a value: as often as they did in a sample, and beyond it ever more rarely.
+"""How often wrong pictures reach a value: as often as they did in a sample, beyond it ever more rarely.
 
-Where the sample has many values its own frequencies are taken. Above a threshold they follow an exponential law, the
-simplest of those that the excesses over a high threshold can tend to, with the mean excess as its scale. Times the
-number of pictures compared, this is an E-value: how many of them would do as well by chance.
+Where the sample has many values its own frequencies are taken. Above a threshold they follow an exponential law,
+the simplest of those that the excesses over a high threshold can tend to, with the mean excess as its scale. Times
+the number of pictures compared, this is an E-value: how many of them would do as well by chance.
 
 Sources. Tails above a threshold: J. Pickands, "Statistical inference using extreme order statistics", Annals of
 Statistics 3(1), 1975. E-values: S. Karlin, S. Altschul, "Methods for assessing the statistical significance of
@@ -25,7 +25,7 @@ FEWEST = 20
 SHARE = 0.01
 """And to this part of all that was looked at, if that is more."""
 
-WEIGHT = 3.0
+WEIGHT = 10.0
 """So many values of the expected scale are added to the sample: a few values leave the scale to luck."""
 
 _KNOTS = 48

@@ -25,9 +25,7 @@ class SiftExtractor:
 
     spec = FeatureSpec("local", 128, "uint8")
 
-    def __init__(
-        self, *, max_side: int, max_keypoints: int, threads: int, contrast: float = CONTRAST
-    ) -> None:
+    def __init__(self, *, max_side: int, max_keypoints: int, threads: int, contrast: float = CONTRAST) -> None:
         """Only stores.
 
         Args:
@@ -43,7 +41,7 @@ class SiftExtractor:
 
     def fingerprint(self) -> Fingerprint:
         """See ``core.contracts.Extractor``."""
-        parameters = {"max_keypoints": self._max_keypoints, "max_side": self._max_side}
+        parameters: dict[str, float] = {"max_keypoints": self._max_keypoints, "max_side": self._max_side}
         if self._contrast != CONTRAST:
             parameters["contrast"] = self._contrast
         return Fingerprint("sift", 1, parameters)

@@ -1,21 +1,21 @@
-"""What wrong pictures look like in this collection: learned from the collection itself, without labels.
+"""What wrong pictures look like in this collection: learned from itself, without labels.
 
-Some of its images (the cohort) are compared with others. Nearly all of these pairs are wrong, so what they score is
-what chance gives here: in a collection of shoes a cosine of 0.8 is ordinary, among holiday photographs it is not. From
-such values tails are fitted; a search reads from them how often a wrong picture does as well.
+Some of its images (the cohort) are compared with others. Nearly all of these pairs are wrong, so what they score
+is what chance gives here: in a collection of shoes a cosine of 0.8 is ordinary, among holiday photographs it is
+not. From such values tails are fitted; a search reads from them how often a wrong picture does as well.
 
 * ``score`` of a method: standardised scores of all pairs. Pairs that are right in truth make it cautious.
 * ``geometry`` of a method: how improbable the geometries are that wrong pairs have. Of each cohort image the best
-  by score are looked at, as a search would. Pairs that visibly are the same picture (overlapping photographs, copies)
-  are left out: they are right.
+  by score are looked at, as a search would. Pairs that visibly are the same picture (overlapping photographs,
+  copies) are left out: they are right.
 * ``closer look``: likewise.
-* ``agreement``: how much wrong pairs with a common geometry look alike. Where there are few of them, neighbours that
-  are laid on one another mirrored stand in: what looks alike even so (round things on white) says little.
+* ``agreement``: how much wrong pairs with a common geometry look alike. Where there are few of them, neighbours
+  that are laid on one another mirrored stand in: what looks alike even so (round things on white) says little.
 
-Sources. Scores standardised by those of a cohort: R. Auckenthaler, M. Carey, H. Lloyd-Thomas, "Score normalization for
-text-independent speaker verification systems", Digital Signal Processing 10, 2000; for copies of images: M. Douze et
-al., "The 2021 image similarity dataset and challenge", arXiv:2106.09672. Decoys: J. Elias, S. Gygi, "Target-decoy
-search strategy", Nature Methods 4, 2007.
+Sources. Scores standardised by those of a cohort: R. Auckenthaler, M. Carey, H. Lloyd-Thomas, "Score normalization
+for text-independent speaker verification systems", Digital Signal Processing 10, 2000; for copies of images:
+M. Douze et al., "The 2021 image similarity dataset and challenge", arXiv:2106.09672. Decoys: J. Elias, S. Gygi,
+"Target-decoy search strategy", Nature Methods 4, 2007.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ GROWN = 1.5
 SAME = 0.5
 """Pairs that look alike to this part, and whose geometry is no chance, are taken for right."""
 
-NO_CHANCE = 8.0
-"""That improbable is a geometry that chance does not give even once in a cohort's pairs."""
+NO_CHANCE = 25.0
+"""So improbable (minus log10) is a geometry that no chance explains, even where the theory of chance errs."""
 
 AGREEMENTS = 64
 """Fewer agreements of wrong pairs are made up to this number by decoys."""
@@ -66,8 +66,8 @@ AGREEMENTS = 64
 NAME = "background.json"
 
 _FORMAT = 1
-_SCALES = {"score": 0.6, "geometry": 1.5, "agreement": 0.3}
-"""By how much a value grows while it becomes rarer by e, about: seen on several collections, used where one is small."""
+_SCALES = {"score": 0.6, "geometry": 3.0, "agreement": 0.3}
+"""By how much a value grows while it becomes rarer by e, about: seen on several collections, for small ones."""
 
 _FEWEST_PAIRS = 30
 """Of fewer nothing can be learned about scores: then only what else speaks for a hit counts."""
@@ -189,7 +189,7 @@ def learn(
             geometry = None
             if method.verifier:
                 made = held[method.name].fingerprint
-                found = _geometries(store, method, made, examiner, neighbours[method.name], pool)
+                found = _geometries(store, method, made, examiner, neighbours[method.name], pool=pool)
                 wrong = [one for one in found if not _is_same(one)]
                 agreements += [one.agreement for one in wrong if one.agreement is not None]
                 values = np.array([-one.log10_chance for one in wrong])
@@ -198,11 +198,13 @@ def learn(
                     values, total=pairs, floor=_LEAST_GEOMETRY, scale=_SCALES["geometry"]
                 )
             digest = held[method.name].fingerprint.digest
-            learned[method.name] = _of_method(digest, features, rows, scores, geometry, examiner.calibrator)
+            learned[method.name] = _of_method(
+                digest, features, rows, scores, geometry=geometry, calibrator=examiner.calibrator
+            )
         # The first method without keypoints proposes best what a closer look is for.
         ordered = sorted(methods, key=lambda method: method.verifier is not None)
         near = neighbours[ordered[0].name] if ordered else {}
-        closer, agreement = _looks(store, examiner, near, agreements, pool, step)
+        closer, agreement = _looks(store, examiner, near, agreements, pool=pool, step=step)
     return Background(
         images=store.info().images,
         cohort=len(cohort),
@@ -236,12 +238,9 @@ def standardised(
     return standard
 
 
-def hubness(method: Method, known: MethodBackground, gallery: Features) -> NDArray[np.float64] | None:
-    """The mean score of each image with the cohort: that with the centre, as cosines are linear."""
-    if known.centre is None:
-        return None
-    length = float(np.linalg.norm(known.centre.vectors))
-    return method.matcher.score(known.centre, gallery) * length
+def hubness(method: Method, centre: GlobalFeatures, gallery: Features) -> NDArray[np.float64]:
+    """The mean score of each image with the cohort: that with its centre, as cosines are linear."""
+    return method.matcher.score(centre, gallery) * float(np.linalg.norm(centre.vectors))
 
 
 def logit(agreement: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -279,9 +278,7 @@ def _features(store: Store, method: Method, sample: Sequence[str]) -> tuple[list
     return ids, concatenate(method.extractor.spec, parts)
 
 
-def _neighbours(
-    ids: Sequence[str], rows: NDArray[np.int64], scores: NDArray[np.float64]
-) -> dict[str, list[str]]:
+def _neighbours(ids: Sequence[str], rows: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, list[str]]:
     near = {}
     for row, values in zip(rows.tolist(), scores, strict=True):
         order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")[:NEIGHBOURS]
@@ -294,6 +291,7 @@ def _of_method(
     features: Features,
     rows: NDArray[np.int64],
     scores: NDArray[np.float64],
+    *,
     geometry: Tail | None,
     calibrator: Calibrator,
 ) -> MethodBackground:
@@ -328,6 +326,7 @@ def _geometries(
     made: Fingerprint,
     examiner: Examiner,
     near: Mapping[str, Sequence[str]],
+    *,
     pool: ThreadPoolExecutor,
 ) -> Iterator[Evidence]:
     def look(image_id: str) -> list[Evidence]:
@@ -352,6 +351,7 @@ def _looks(
     examiner: Examiner,
     near: Mapping[str, Sequence[str]],
     agreements: Sequence[float],
+    *,
     pool: ThreadPoolExecutor,
     step: Callable[[], None],
 ) -> tuple[Tail, Tail]:
@@ -387,9 +387,7 @@ def _looks(
     )
 
 
-def _decoy(
-    store: Store, scrutiny: Scrutiny, examiner: Examiner, asked: Asked, other: str
-) -> float | None:
+def _decoy(store: Store, scrutiny: Scrutiny, examiner: Examiner, asked: Asked, other: str) -> float | None:
     """How much a picture looks like the mirror image of another (or of itself), frame on frame."""
     thumbnail = scrutiny.thumbnail(other)
     if thumbnail is None:
@@ -417,7 +415,8 @@ def _as_query(store: Store, image_id: str) -> Asked | None:
     if thumbnail is None:
         return None
     record = store.get(image_id)
-    return Asked(thumbnail, (record.width, record.height), id=image_id)
+    size = record.width, record.height
+    return Asked(thumbnail, size, size, id=image_id)
 
 
 def _is_same(evidence: Evidence) -> bool:

@@ -12,8 +12,10 @@ from imagefinder.core.contracts import Store, Verifier
 from imagefinder.core.errors import ImageError, InputError, MethodNotIndexedError, UnknownImageError
 from imagefinder.core.features import Features, LocalFeatures, RgbImage
 from imagefinder.core.method import Examiner, Method
+from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import Evidence, Outline, Point, Size
 from imagefinder.images.decode import decode
+from imagefinder.images.resize import thumbnail as make_thumbnail
 from imagefinder.search.question import Asked, Question, extract, views
 
 _THUMBNAIL_BYTES, _THUMBNAIL_PIXELS = 4 << 20, 1 << 22
@@ -62,6 +64,7 @@ class Scrutiny:
         self._asked = asked
         self._mirror = mirror
         self._closer: list[Question] | None = None
+        self._small: bytes | None = None
         self._thumbnails: dict[str, RgbImage | None] = {}
 
     def keypoints(self, method: Method, asked: Sequence[Question], image_id: str) -> Evidence | None:
@@ -70,13 +73,14 @@ class Scrutiny:
         Args:
             method: Must have a verifier.
             asked: The query, and perhaps its mirror image.
-            image_id: Of the candidate; one that is gone meanwhile has no evidence.
+            image_id: Of the candidate.
         """
+        record = self._record(image_id)
         try:
-            record, candidate = self._store.get(image_id), self._store.features(image_id, method.name)
+            candidate = self._store.features(image_id, method.name)
         except (UnknownImageError, MethodNotIndexedError):
             return None
-        if not (has_places(asked[0].features) and has_places(candidate)):
+        if record is None or not (has_places(asked[0].features) and has_places(candidate)):
             return None
         found = look(method, asked, candidate, (record.width, record.height)).evidence
         return found and self._with_agreement(found, image_id)
@@ -94,18 +98,34 @@ class Scrutiny:
 
     def closer_finding(self, image_id: str) -> Finding | None:
         """What a closer look sees, matches included; ``None`` where there is nothing to look at."""
-        thumbnail = self.thumbnail(image_id)
-        if thumbnail is None:
+        record, thumbnail = self._record(image_id), self.thumbnail(image_id)
+        if record is None or thumbnail is None:
             return None
-        closer = self._examiner.closer
+        closer, size = self._examiner.closer, (record.width, record.height)
         if self._closer is None:
-            question = closer_question(self._examiner, self._asked)
+            features = scaled(extract(closer, self._asked), self._asked.pixels, self._asked.size)
+            question = Question(self._asked, features, closer.extractor.fingerprint(), indexed=True)
             self._closer = views(closer, question, mirror=self._mirror)
-        record = self._store.get(image_id)
-        size = record.width, record.height
         if image_id not in self._cache:
             self._cache[image_id] = scaled(closer.extractor.extract([thumbnail]), thumbnail, size)
         return look(closer, self._closer, self._cache[image_id], size)
+
+    def is_same(self, image_id: str) -> bool:
+        """Whether the bytes are the same, or the size and, to the last pixel, the thumbnail."""
+        record = self._record(image_id)
+        if record is None or self._asked.boxes:
+            return False
+        if self._asked.sha256 and record.sha256 == self._asked.sha256:
+            return True
+        if (record.width, record.height) != self._asked.size:
+            return False
+        if self._small is None:
+            own = self._asked.id
+            self._small = self._store.thumbnail(own) if own else make_thumbnail(self._asked.pixels)
+        try:
+            return bool(self._small) and self._store.thumbnail(image_id) == self._small
+        except UnknownImageError:
+            return False
 
     def thumbnail(self, image_id: str) -> RgbImage | None:
         """The candidate's thumbnail, if it has one that can be read and the candidate is still there."""
@@ -113,22 +133,21 @@ class Scrutiny:
             self._thumbnails[image_id] = read_thumbnail(self._store, image_id)
         return self._thumbnails[image_id]
 
+    def _record(self, image_id: str) -> ImageRecord | None:
+        """Of the candidate; ``None`` if it is gone meanwhile."""
+        try:
+            return self._store.get(image_id)
+        except UnknownImageError:
+            return None
+
     def _with_agreement(self, found: Evidence, image_id: str) -> Evidence:
-        thumbnail = self.thumbnail(image_id)
-        if thumbnail is None:
+        record, thumbnail = self._record(image_id), self.thumbnail(image_id)
+        if record is None or thumbnail is None:
             return found
-        record = self._store.get(image_id)
         agreement = self._examiner.photometer.agreement(
             self._asked.pixels, self._asked.size, thumbnail, (record.width, record.height), found
         )
         return replace(found, agreement=agreement)
-
-
-def closer_question(examiner: Examiner, asked: Asked) -> Question:
-    """The query as a closer look sees it; places are in pixels of ``asked.size``."""
-    closer = examiner.closer
-    features = extract(closer, asked)
-    return Question(asked, scaled(features, asked.pixels, asked.size), closer.extractor.fingerprint(), indexed=True)
 
 
 def read_thumbnail(store: Store, image_id: str) -> RgbImage | None:

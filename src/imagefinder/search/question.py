@@ -29,10 +29,12 @@ class Asked:
         sha256: Of the encoded picture; empty where it is not known, or a part of it is asked with.
         boxes: Within this picture; empty for the whole.
         corner: Where this picture lies in the one that was handed in.
+        whole: Width and height of the one that was handed in.
     """
 
     pixels: RgbImage
     size: Size
+    whole: Size
     id: str = ""
     sha256: str = ""
     boxes: tuple[Box, ...] = ()
@@ -76,7 +78,7 @@ def picture(pixels: RgbImage, boxes: Sequence[Box] = (), *, sha256: str = "") ->
     """
     height, width = pixels.shape[:2]
     if not boxes:
-        return Asked(pixels, (width, height), sha256=sha256)
+        return Asked(pixels, (width, height), (width, height), sha256=sha256)
     if len(boxes) > MAX_BOXES:
         raise InputError(f"at most {MAX_BOXES} boxes can be asked with, not {len(boxes)}")
     cut = [_within(box, width, height) for box in boxes]
@@ -85,6 +87,7 @@ def picture(pixels: RgbImage, boxes: Sequence[Box] = (), *, sha256: str = "") ->
     return Asked(
         np.ascontiguousarray(pixels[top:bottom, left:right]),
         (right - left, bottom - top),
+        (width, height),
         boxes=tuple((float(x - left), float(y - top), float(w), float(h)) for x, y, w, h in cut),
         corner=(float(left), float(top)),
     )
@@ -92,9 +95,10 @@ def picture(pixels: RgbImage, boxes: Sequence[Box] = (), *, sha256: str = "") ->
 
 def _within(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     """The pixels that a box touches."""
-    if len(box) != 4 or not all(math.isfinite(value) for value in box) or box[2] <= 0 or box[3] <= 0:
+    values: tuple[float, ...] = tuple(box)
+    if len(values) != 4 or not all(map(math.isfinite, values)) or min(values[2:]) <= 0:
         raise InputError(f"a box is x, y, width, height, with an area: {box!r} is none")
-    x, y, w, h = box
+    x, y, w, h = values
     left, top = max(0, math.floor(x)), max(0, math.floor(y))
     right, bottom = min(width, math.ceil(x + w)), min(height, math.ceil(y + h))
     if left >= right or top >= bottom:

@@ -1,9 +1,9 @@
 """Do two pictures look alike where one lies on the other?
 
-A common geometry is not yet a common picture: two cartons of one brand share their logo, two views of a house share
-its front. An edited copy agrees nearly everywhere. So one picture is warped onto the other, and each small window
-is asked whether the brightness in it rises and falls together (normalised cross-correlation, which does not see
-a change of brightness or contrast). Windows without texture say nothing. What is returned is the share of the
+A common geometry is not yet a common picture: two cartons of one brand share their logo, two views of a house
+share its front. An edited copy agrees nearly everywhere. So one picture is warped onto the other, and each small
+window is asked whether the brightness in it rises and falls together (normalised cross-correlation, which does not
+see a change of brightness or contrast). Windows without texture say nothing. What is returned is the share of the
 others that agree: text or a frame laid over a copy costs the windows it covers, and no more.
 
 Sources. Normalised cross-correlation: J. P. Lewis, "Fast template matching", Vision Interface 1995. The bound of
@@ -61,7 +61,7 @@ class WindowPhotometer:
         inside = cv2.warpPerspective(np.ones_like(here), matrix, size, flags=cv2.INTER_LINEAR) > 0.99
         if np.count_nonzero(inside) < FEWEST * WINDOW**2:
             return None
-        return _share(*(cv2.GaussianBlur(side, (0, 0), BLUR) for side in (warped, there)), inside)
+        return _share(cv2.GaussianBlur(warped, (0, 0), BLUR), cv2.GaussianBlur(there, (0, 0), BLUR), inside)
 
 
 def _grey(image: RgbImage, factor: float) -> Any:

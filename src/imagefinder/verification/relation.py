@@ -23,7 +23,8 @@ def relation(evidence: Evidence | None, decision: Decision, same: bool) -> Relat
         return "identical"
     if evidence is None:
         return "similar"
-    if evidence.agreement is not None and evidence.agreement >= AGREES:
+    # Where even wrong pictures look alike (fruit on white), agreement alone makes no copy: the decision knows.
+    if decision == "match" and evidence.agreement is not None and evidence.agreement >= AGREES:
         query_covered, candidate_covered = (
             overlap >= NEARLY_ALL for overlap in (evidence.query_overlap, evidence.candidate_overlap)
         )
