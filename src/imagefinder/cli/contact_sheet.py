@@ -20,7 +20,7 @@ class Answer:
 
     Attributes:
         result: The hits.
-        unit: What its scores are: ``matches`` or ``cosine``.
+        unit: What its scores are: ``matches``, ``cosine`` or ``evidence``.
         verdict: Whether that is right, where it is known: ``right``, ``wrong`` or empty.
     """
 
@@ -105,17 +105,31 @@ def _hit(hit: Hit, unit: str, best: float, meant: bool, picture: bytes) -> str:
 {_image(picture, hit.id)}
 <div class="caption"><span class="rank">{hit.rank}</span> <span class="id">{_text(hit.id)}</span></div>
 <div class="score"><span class="bar" style="width:{share:.1%}"></span></div>
-<div class="value">{_text(output.score(hit.score, unit))}{_evidence(hit)}</div>
+<div class="value">{_judged(hit)}{_score(hit, unit)}{_evidence(hit)}</div>
 </li>"""
+
+
+def _score(hit: Hit, unit: str) -> str:
+    # Of all methods together the score is the E-value, said already.
+    return "" if unit == "evidence" else _text(output.score(hit.score, unit))
+
+
+def _judged(hit: Hit) -> str:
+    if hit.decision is None:
+        return ""
+    kind = f"{hit.relation}, " if hit.relation else ""
+    return (
+        f'<b class="{hit.decision}">{hit.decision}</b> {_text(kind)}E-value {_text(output.evalue(hit.evalue))}<br>'
+    )
 
 
 def _evidence(hit: Hit) -> str:
     if hit.evidence is None:
         return ""
-    inliers, overlap = output.evidence(hit.evidence)
+    inliers, alike, overlap = output.evidence(hit.evidence)
     corners = " ".join(f"({x:.0f}, {y:.0f})" for x, y in hit.evidence.candidate_outline)
     return (
-        f"<br>{_text(inliers)} inliers ({hit.evidence.model})<br>overlap {overlap}"
+        f"<br>{_text(inliers)} inliers ({hit.evidence.model}), {alike} alike<br>overlap {overlap}"
         f'<br><span title="corners of the query in this picture, in pixels">query at {corners}</span>'
     )
 
@@ -149,9 +163,10 @@ _PAGE = """<!doctype html>
 {body}
 </main>
 <footer>
-<p>Higher scores are better. <b>matches</b> count the details two pictures share; a <b>cosine</b> of 1 means the
-same content to that network. Scores of different methods cannot be compared, and there is always a best picture: a
-score alone does not prove that the query is there. Bars are relative to the best hit of the same answer.</p>
+<p>An <b>E-value</b> is the number of pictures of this collection that would do as well by chance: at most 0.01 is
+a match, at most 1 is possible. Higher scores are better: <b>matches</b> count the details two pictures share; a
+<b>cosine</b> of 1 means the same content to that network. Scores of different methods cannot be compared. Bars
+are relative to the best hit of the same answer.</p>
 </footer>
 </body>
 </html>
@@ -196,6 +211,7 @@ color:var(--soft);font-size:.75rem;font-weight:600;text-align:center}
 .meant .bar{background:var(--right)}
 .value{color:var(--soft);font-size:.82rem;font-variant-numeric:tabular-nums}
 .none{margin:0;color:var(--soft)}
+b.match{color:var(--right)}
 footer{max-width:62rem;color:var(--soft);font-size:.82rem}
 @media(max-width:44rem){.question{grid-template-columns:1fr;gap:1.1rem;padding:1rem}.query{max-width:none}
 .hits{grid-template-columns:repeat(3,minmax(0,1fr));gap:.6rem}.caption{font-size:.76rem}

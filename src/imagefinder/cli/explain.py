@@ -11,9 +11,12 @@ from imagefinder.cli import output
 from imagefinder.cli.session import (
     OK,
     UNFINISHED,
+    AnyMethodOption,
+    BoxOption,
     CollectionOption,
     JsonOption,
-    MethodOption,
+    MirrorOption,
+    boxes,
     open_collection,
     picture,
 )
@@ -42,8 +45,9 @@ def explain(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write a PNG that shows it.", show_default=False),
     ] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Try the mirror image of PICTURE too.")] = False,
-    method: MethodOption = "sift",
+    mirror: MirrorOption = True,
+    box: BoxOption = None,
+    method: AnyMethodOption = "auto",
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -52,7 +56,7 @@ def explain(
         asked = picture(query, opened.settings)
         # Read once, for the comparison and for the drawing.
         data = asked if isinstance(asked, bytes) else opened.read(asked)
-        result = opened.explain(data, image_id, method=method, mirror=mirror)
+        result = opened.explain(data, image_id, method=method, mirror=mirror, boxes=boxes(box))
         if target is not None:
             target.write_bytes(opened.draw(result, data))
     found = result.evidence
