@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from imagefinder.core.contracts import Store
+from imagefinder.core.contracts import Photometer, Store
 from imagefinder.core.errors import (
     EmptyImageError,
     InputError,
@@ -26,7 +26,7 @@ from imagefinder.core.errors import (
 from imagefinder.core.features import RgbImage
 from imagefinder.core.method import Method, MethodState
 from imagefinder.core.records import Entry, Failure, ImageRecord, StoreInfo
-from imagefinder.core.results import Comparison, Explanation, Ranking, SearchResult
+from imagefinder.core.results import Comparison, DuplicateReport, Explanation, Ranking, SearchResult
 from imagefinder.core.settings import Settings
 from imagefinder.images.decode import decode
 from imagefinder.images.resize import thumbnail
@@ -46,11 +46,17 @@ class Collection:
 
     Attributes:
         settings: Limits and sizes it works with.
+        photometer: Tells edited copies from other pictures of the same thing; without one ``duplicates`` cannot.
         store: Where images and features are kept.
     """
 
     def __init__(
-        self, store: Store, load_method: Callable[[str], Method], names: Sequence[str], settings: Settings
+        self,
+        store: Store,
+        load_method: Callable[[str], Method],
+        names: Sequence[str],
+        settings: Settings,
+        photometer: Photometer | None = None,
     ) -> None:
         """Join ready parts.
 
@@ -59,8 +65,10 @@ class Collection:
             load_method: Gives the method of a name; raises ``UnknownMethodError``.
             names: Of all methods installed.
             settings: Limits and sizes.
+            photometer: Says whether two pictures look alike where they overlap.
         """
         self.settings = settings
+        self.photometer = photometer
         self.store = store
         self._load_method = load_method
         self._names = tuple(sorted(names))
@@ -261,6 +269,30 @@ class Collection:
         pictures = self._pixels(a), self._pixels(b)
         watch.lap("decode")
         return engine.compare(chosen, *pictures, watch=watch)
+
+    def duplicates(
+        self, *, mirror: bool = True, progress: Callable[[str, int, int], None] | None = None
+    ) -> DuplicateReport:
+        """Groups of identical, edited and overlapping pictures, the best one of each first. Nothing is removed.
+
+        All methods of the collection propose pairs, each picture a bounded number; those with keypoints (``sift``)
+        verify them. The time grows about as the number of pictures does.
+
+        Args:
+            mirror: Find mirrored copies, too.
+            progress: Called now and then with the stage (``read``, ``propose``, ``verify``), how much of it is done,
+                and how much there is.
+
+        Raises:
+            StoreError: the collection cannot be read.
+        """
+        from imagefinder.search import duplicates  # noqa: PLC0415 - searching does not need it
+
+        watch = engine.Stopwatch()
+        methods = [self.method(name) for name in sorted(self.store.info().methods) if name in self._names]
+        return duplicates.find(
+            self.store, methods, self.photometer, watch=watch, mirror=mirror, progress=progress
+        )
 
     def read(self, picture: str | os.PathLike[str]) -> bytes:
         """The encoded bytes behind a path or URL: to ask several times what is read, or downloaded, once.

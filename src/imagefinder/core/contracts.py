@@ -106,6 +106,26 @@ class Verifier(Protocol):
         ...
 
 
+class Photometer(Protocol):
+    """Two pictures laid on one another in, how much of them looks alike out."""
+
+    def agreement(
+        self, query: RgbImage, query_size: Size, candidate: RgbImage, candidate_size: Size, evidence: Evidence
+    ) -> float | None:
+        """Part of what both pictures show that looks alike once the transform lays one on the other, 0 to 1.
+
+        ``None`` where too little is comparable.
+
+        Args:
+            query: May be a reduced version.
+            query_size: Pixels that the transform speaks of.
+            candidate: May be a reduced version, such as a thumbnail.
+            candidate_size: Likewise.
+            evidence: Says how one lies on the other.
+        """
+        ...
+
+
 class Store(Protocol):
     """Keeps images and their features.
 
