@@ -46,17 +46,11 @@ class Collection:
 
     Attributes:
         settings: Limits and sizes it works with.
-        photometer: Tells edited copies from other pictures of the same thing; without one ``duplicates`` cannot.
         store: Where images and features are kept.
     """
 
     def __init__(
-        self,
-        store: Store,
-        load_method: Callable[[str], Method],
-        names: Sequence[str],
-        settings: Settings,
-        photometer: Photometer | None = None,
+        self, store: Store, load_method: Callable[[str], Method], names: Sequence[str], settings: Settings
     ) -> None:
         """Join ready parts.
 
@@ -65,10 +59,8 @@ class Collection:
             load_method: Gives the method of a name; raises ``UnknownMethodError``.
             names: Of all methods installed.
             settings: Limits and sizes.
-            photometer: Says whether two pictures look alike where they overlap.
         """
         self.settings = settings
-        self.photometer = photometer
         self.store = store
         self._load_method = load_method
         self._names = tuple(sorted(names))
@@ -280,8 +272,8 @@ class Collection:
 
         Args:
             mirror: Find mirrored copies, too.
-            progress: Called now and then with the stage (``read``, ``propose``, ``verify``), how much of it is done,
-                and how much there is.
+            progress: Called now and then with the stage (``read``, ``propose``, ``verify``), how much of it is
+                done, and how much there is.
 
         Raises:
             StoreError: the collection cannot be read.
@@ -291,7 +283,7 @@ class Collection:
         watch = engine.Stopwatch()
         methods = [self.method(name) for name in sorted(self.store.info().methods) if name in self._names]
         return duplicates.find(
-            self.store, methods, self.photometer, watch=watch, mirror=mirror, progress=progress
+            self.store, methods, self._photometer(), watch=watch, mirror=mirror, progress=progress
         )
 
     def read(self, picture: str | os.PathLike[str]) -> bytes:
@@ -393,6 +385,10 @@ class Collection:
         if not ready:
             raise ModelError("no method is ready on this machine", hint="see: imagefinder methods")
         return ready
+
+    def _photometer(self) -> Photometer | None:
+        """Tells edited copies from other pictures of the same thing; without one no copies are found."""
+        return None
 
     def _pixels(self, picture: Picture | None) -> RgbImage:
         if isinstance(picture, np.ndarray):

@@ -334,7 +334,8 @@ class DuplicateGroup:
 
     Attributes:
         kind: ``identical``: the same bytes, or the same pixels. ``edited copies``: the same picture in other
-            sizes, colours, encodings, with text and so on. ``overlapping``: parts of one another, or the same scene.
+            sizes, colours, encodings, with text and so on. ``overlapping``: parts of one another, or the same
+            scene.
         ids: The one proposed to be kept comes first; of overlapping ones all are worth keeping.
         pairs: Which of them were compared, and what was found.
     """
@@ -353,7 +354,8 @@ class DuplicateReport:
     """The duplicates of a collection.
 
     Attributes:
-        groups: Identical ones first, then edited copies, then overlapping ones; each kind in order of the first id.
+        groups: Identical ones first, then edited copies, then overlapping ones; of each kind those first whose
+            best image comes first.
         images: How many images were looked at.
         candidates: How many pairs the methods proposed.
         verified: How many pairs were looked at closely.

@@ -38,15 +38,19 @@ from imagefinder.search.partners import partners
 from imagefinder.search.question import Question, views
 
 AGREES = 0.55
-"""From this agreement on both show one picture. Edited copies have more, mostly far more; two packages with the same
-logo, or two photos of one house, have less: away from the logo nothing fits."""
+"""From this agreement on both show one picture. Edited copies have more, mostly far more; two packages with the
+same logo, or two photos of one house, have less: away from the logo nothing fits."""
+
+CLEARLY = 0.7
+"""What takes the place of ``AGREES`` where fewer than ``STRONG`` inliers speak for the geometry, or none: two
+pairs of trousers, laid on a sheet alike, reach 0.56 with five."""
 
 NEARLY_ALL = 0.8
 """A picture is covered when this part of it is: a frame, or turning it by a few degrees, takes off so much."""
 
 STRONG = 25
-"""Inliers that say by themselves that two pictures have something in common. Chance reaches 17 where patterns repeat
-(docs/concepts/verification.md), mostly 5 to 10."""
+"""Inliers that say by themselves that two pictures have something in common. Where patterns repeat chance reaches
+5 to 10, seldom 17 (docs/concepts/verification.md)."""
 
 FEW = 100
 """A picture with fewer keypoints may show too little for a geometry, so it is also laid on the other as it is."""
@@ -156,9 +160,7 @@ def _pictures(store: Store) -> Iterator[Picture]:
 
 
 def _picture(record: ImageRecord) -> Picture:
-    return Picture(
-        record.id, (record.width, record.height), record.size_bytes, record.added_at, record.sha256
-    )
+    return Picture(record.id, (record.width, record.height), record.size_bytes, record.added_at, record.sha256)
 
 
 def _identical(
@@ -376,7 +378,9 @@ def _stronger(a: Evidence | None, b: Evidence | None) -> Evidence | None:
 
 
 def _agrees(evidence: Evidence | None) -> bool:
-    return evidence is not None and evidence.agreement is not None and evidence.agreement >= AGREES
+    if evidence is None or evidence.agreement is None:
+        return False
+    return evidence.agreement >= (AGREES if evidence.inliers >= STRONG else CLEARLY)
 
 
 def relation_of(evidence: Evidence) -> Relation | None:
@@ -433,7 +437,8 @@ def _copies(
     for component in _joined(key for key, pair in known.items() if pair.relation == "edited copy"):
         left, tried = component, set()
         while left:
-            best, members, rest = left[0], left[:1], []
+            best, members = left[0], left[:1]
+            rest: list[int] = []
             for number in left[1:]:
                 if (number, best) not in known and number not in tried:
                     tried.add(number)  # once, so that the cost stays that of the pictures
@@ -463,7 +468,7 @@ def _copies(
 def _overlapping(
     pictures: Sequence[Picture], copies: Sequence[DuplicateGroup], pairs: Sequence[_Pair]
 ) -> Iterator[DuplicateGroup]:
-    """What the other pairs join; between two groups of copies one pair counts, that of the best ones if there is one."""
+    """What the other pairs join; between two groups of copies one pair counts, that of the best pictures."""
     leader = {image_id: group.ids[0] for group in copies for image_id in group.ids}
     numbers = {picture.id: number for number, picture in enumerate(pictures)}
 
@@ -475,8 +480,12 @@ def _overlapping(
     for pair in sorted(pairs, key=lambda pair: (pair.worse + pair.better, pair.worse)):
         a, b = led(pair.worse), led(pair.better)
         kept.setdefault((max(a, b), min(a, b)), pair)
-    for component in _joined(kept):
-        inside = [pair for (_, number), pair in kept.items() if number in set(component)]
+    components = _joined(kept)
+    place = {number: index for index, component in enumerate(components) for number in component}
+    joined: list[list[_Pair]] = [[] for _ in components]
+    for (_, number), pair in kept.items():
+        joined[place[number]].append(pair)
+    for inside in joined:
         ends = sorted({end for pair in inside for end in (pair.worse, pair.better)})
         yield _group("overlapping", [pictures[number] for number in ends], _told(pictures, inside))
 

@@ -1,31 +1,26 @@
 """For every picture of a collection the few others that may show the same, without comparing all with all.
 
-Each descriptor (of a global method: each vector) becomes a code of bits, the signs of random projections: the nearer
-two vectors, the fewer of their bits differ. Codes are sorted, and each is compared with the few that stand next to
-it; then they are sorted again, beginning with other bits, several times. What stands close in one of these orders
-and differs in few bits speaks for the pair of pictures. All of that is a fixed number of comparisons per picture.
-Where thousands of descriptors are the same (a watermark, the letters of a font) only neighbours are compared, so
-they cost no more than others.
+Each descriptor (of a global method: each vector) becomes a code of bits, the signs of random projections: the
+nearer two vectors, the fewer of their bits differ. Codes are sorted, and each is compared with the few that stand
+next to it; then they are sorted again, beginning with other bits, several times. What stands close in one of these
+orders and differs in few bits speaks for the pair of pictures. All of that is a fixed number of comparisons per
+picture. Where thousands of descriptors are the same (a watermark, the letters of a font) only neighbours are
+compared, so they cost no more than others.
 
-Memory: the codes, about 2.4 kB for a picture with keypoints, and while they are sorted as much again; features are
-read block by block.
-
-Recall: 14 edits each of 24 pictures (cut to a half and to a quarter, reduced to a half and to a quarter, strongly
-compressed, turned by 5 and 90 degrees, mirrored, mirrored and cut, grey, blurred, written upon, other contrast, framed)
-among 860. Of the pairs of an edit and its original the descriptors propose 0.991, the vectors of ``efficientnet-lite0``
-0.979 and both together all but one; comparing all vectors with all gives 0.997. ``docs/concepts/duplicates.md`` has
-more.
+Memory: the codes, 2.4 kB for a picture with many keypoints, and while they are sorted about twice as much again.
+Features are read block by block. What was measured stands in ``docs/concepts/duplicates.md``.
 
 Sources. M. Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002 (signs of projections,
-sorted orders). H. Jégou, M. Douze, C. Schmid, "Hamming embedding and weak geometric consistency", ECCV 2008 (votes
-of descriptors, filtered by their bits). W.-L. Zhao, C.-W. Ngo, "Flip-invariant SIFT for copy and object detection",
-IEEE TIP 22(3), 2013 (of a descriptor and its mirror image one is chosen by its content).
+sorted orders). H. Jégou, M. Douze, C. Schmid, "Hamming embedding and weak geometric consistency", ECCV 2008
+(descriptors vote, filtered by their bits). W.-L. Zhao, C.-W. Ngo, "Flip-invariant SIFT for copy and object
+detection", IEEE TIP 22(3), 2013 (of a descriptor and its mirror image one is chosen by its content).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +33,7 @@ PARTNERS = 10
 """So many are kept of each picture; a pair stays if either has the other among its own."""
 
 DESCRIPTORS = 150
-"""So many of a picture's descriptors take part: those of the largest keypoints, which survive blur and reduction."""
+"""So many of a picture's descriptors take part: those of the largest keypoints; blur and reduction leave them."""
 
 VOTES = 6
 """So many votes of descriptors make a pair; the same two may vote once in each order."""
@@ -157,7 +152,7 @@ class _Coder:
 
 def _coder(store: Store, method: Method, rows: dict[str, int]) -> _Coder | None:
     """Fitted to a sample; ``None`` where there is nothing to code."""
-    taken, mirrored, local = [], [], False
+    taken, mirrored = [], []
     for block in _blocks(store, method, rows, _SAMPLE_PER_IMAGE):
         taken.append(block.vectors)
         if block.mirrored is not None:
@@ -230,11 +225,8 @@ def _vectors(features: Features) -> NDArray[np.float32] | NDArray[np.uint8]:
 def _mirrored(method: Method, features: Features, chosen: NDArray[np.int64]) -> NDArray[np.float32] | None:
     if method.mirror is None or not isinstance(features, LocalFeatures):
         return None
-    part = LocalFeatures(
-        np.ascontiguousarray(features.descriptors[chosen]),
-        features.keypoints[chosen],
-        np.array([0, len(chosen)], dtype=np.int64),
-    )
+    descriptors: Any = features.descriptors[chosen]
+    part = LocalFeatures(descriptors, features.keypoints[chosen], np.array([0, len(chosen)], dtype=np.int64))
     # Only the places depend on the width, and they are not looked at.
     return _vectors(method.mirror(part, 1)).astype(np.float32)
 
