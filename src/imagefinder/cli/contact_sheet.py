@@ -145,9 +145,10 @@ def _text(value: str) -> str:
     return escape(output.printable(value))
 
 
-_NOTES = """<p>Higher scores are better. <b>matches</b> count the details two pictures share; a <b>cosine</b> of 1 means the
-same content to that network. Scores of different methods cannot be compared, and there is always a best picture: a
-score alone does not prove that the query is there. Bars are relative to the best hit of the same answer.</p>"""
+_NOTES = """<p>Higher scores are better. <b>matches</b> count the details two pictures share; a <b>cosine</b> of 1
+means the same content to that network. Scores of different methods cannot be compared, and there is always a best
+picture: a score alone does not prove that the query is there. Bars are relative to the best hit of the same
+answer.</p>"""
 
 _PAGE = """<!doctype html>
 <html lang="en">

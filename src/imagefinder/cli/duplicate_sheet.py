@@ -76,10 +76,10 @@ def _text(value: str) -> str:
     return escape(output.printable(value))
 
 
-_NOTES = """<p>The picture to keep is a proposal: that with the most pixels, of equal ones that with the larger file, of
-these the one added first. Whether something was written upon a picture, or its pixels were gained by enlarging it,
-is for you to see. <b>agree</b>: the part of what both show that looks alike once one is laid on the other.
-Overlapping pictures are all worth keeping. Nothing was deleted.</p>"""
+_NOTES = """<p>The picture to keep is a proposal: that with the most pixels, of equal ones that with the larger
+file, of these the one with the shortest id. Whether something was written upon a picture, or its pixels were
+gained by enlarging it, is for you to see. <b>agree</b>: the part of what both show that looks alike once one is
+laid on the other. Overlapping pictures are all worth keeping. Nothing was deleted.</p>"""
 
 _STYLE = """
 .group{padding:1.2rem 1.4rem;margin-bottom:1.25rem;background:var(--card);border:1px solid var(--line);

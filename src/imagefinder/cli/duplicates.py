@@ -21,8 +21,8 @@ HELP = """Find the pictures of the collection that are there more than once.
 
 Groups are identical pictures (the same bytes, or the same pixels), edited copies (other size, encoding, colours,
 mirrored, turned, written upon), and overlapping pictures (parts of one another, or the same scene). Of identical
-pictures and copies the one with the most pixels is proposed to be kept, of equal ones that with the larger file, of
-these the one added first. Nothing is ever deleted: look at the page that --show writes, then decide.
+pictures and copies the one with the most pixels is proposed to be kept, of equal ones that with the larger file,
+of these the one with the shortest id. Nothing is ever deleted: look at the page that --show writes, then decide.
 
   imagefinder duplicates
   imagefinder duplicates --kind identical --kind "edited copies" --show
@@ -37,7 +37,7 @@ def duplicates(
     context: typer.Context,
     *,
     kinds: Annotated[
-        list[DuplicateKind] | None,
+        list[str] | None,
         typer.Option(
             "--kind",
             metavar="NAME",
@@ -61,6 +61,9 @@ def duplicates(
     as_json: JsonOption = False,
 ) -> int:
     """Find duplicates, and print or show the groups."""
+    unknown = set(kinds or ()) - set(get_args(DuplicateKind))
+    if unknown:
+        raise typer.BadParameter(f"no kind {min(unknown)!r}: {', '.join(get_args(DuplicateKind))}")
     with open_collection(context, collection) as opened:
         with output.stage_bar(_STAGES) as progress:
             report = opened.duplicates(progress=progress)
@@ -117,11 +120,7 @@ def relation(group: DuplicateGroup, image_id: str) -> tuple[str, str]:
         return "", ""
     mirrored = ", mirrored" if pair.evidence and pair.evidence.mirrored else ""
     agreement = "" if pair.agreement is None else f"{pair.agreement:.0%}"
-    return f"{_named(pair)}{_other(group, pair)}{mirrored}", agreement
-
-
-def _named(pair: DuplicatePair) -> str:
-    return {"part of": "part of", "contains": "contains"}.get(pair.relation, pair.relation)
+    return f"{pair.relation}{_other(group, pair)}{mirrored}", agreement
 
 
 def _other(group: DuplicateGroup, pair: DuplicatePair) -> str:
@@ -131,7 +130,7 @@ def _other(group: DuplicateGroup, pair: DuplicatePair) -> str:
 
 
 def _rows(opened: Collection, number: int, group: DuplicateGroup) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for image_id in group.ids:
         record = opened.get(image_id)
         kept = "" if group.kind == "overlapping" else "yes" if image_id == group.ids[0] else "no"

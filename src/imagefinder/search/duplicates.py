@@ -90,14 +90,15 @@ class Picture:
     sha256: str
 
 
-def best_first(picture: Picture) -> tuple[int, int, float, int, str]:
-    """The order of what is proposed to be kept: most pixels, most bytes, added first, shortest id.
+def best_first(picture: Picture) -> tuple[int, int, int, float, str]:
+    """The order of what is proposed to be kept: most pixels, most bytes, shortest id, added first.
 
-    More bytes for the same pixels mean weaker compression. Nothing is known of what was written or pasted upon a
-    picture, nor whether its pixels were gained by enlarging: look before you delete.
+    More bytes for the same pixels mean weaker compression, and copies made by accident have longer names. Nothing
+    is known of what was written or pasted upon a picture, nor whether its pixels were gained by enlarging: look
+    before you delete.
     """
     width, height = picture.size
-    return -width * height, -picture.size_bytes, picture.added_at, len(picture.id), picture.id
+    return -width * height, -picture.size_bytes, len(picture.id), picture.added_at, picture.id
 
 
 def find(
