@@ -313,17 +313,19 @@ class _Eye:
     def compare(self, asked: _Asked, other: Picture) -> tuple[Relation, Evidence] | None:
         """How one is related to the other; ``None`` if nothing speaks for it."""
         self.looked += 1
-        found, fewest = None, FEW
+        found, fewest = None, FEW if self._methods else 0
         for method in self._methods:
-            sides = asked.views.get(method.name), _features(self._store, other.id, method.name)
-            if sides[0] is not None and sides[1] is not None and has_places(sides[1]):
-                found = _stronger(found, _geometry(method, sides[0], sides[1], other.size))
-                fewest = min(fewest, _count(sides[0][0].features), _count(sides[1]))
-            else:
+            asking, candidate = asked.views.get(method.name), _features(self._store, other.id, method.name)
+            if asking is None or candidate is None or not has_places(candidate):
                 fewest = 0
-        if found:
-            found = self._with_agreement(found, asked.picture, other)
-        if (not self._methods or fewest < FEW) and not _agrees(found):
+                continue
+            fewest = min(fewest, _count(asking[0].features), _count(candidate))
+            for view in asking:
+                # The mirror image only if need be: it takes as long again.
+                if not _agrees(found):
+                    seen = look(method, [view], candidate, other.size).evidence
+                    found = _better(found, seen and self._with_agreement(seen, asked.picture, other))
+        if fewest < FEW and not _agrees(found):
             found = self._laid_on(asked.picture, other) or found
         relation = found and relation_of(found)
         return (relation, found) if relation and found else None
@@ -367,15 +369,9 @@ def _count(features: Features) -> int:
     return len(features.keypoints) if isinstance(features, LocalFeatures) else 0
 
 
-def _geometry(method: Method, asked: Sequence[Question], candidate: Features, size: Size) -> Evidence | None:
-    found = look(method, asked[:1], candidate, size).evidence
-    if len(asked) == 1 or (found and found.inliers >= STRONG):
-        return found
-    return _stronger(found, look(method, asked[1:], candidate, size).evidence)
-
-
-def _stronger(a: Evidence | None, b: Evidence | None) -> Evidence | None:
-    return b if a is None or (b is not None and b.inliers > a.inliers) else a
+def _better(a: Evidence | None, b: Evidence | None) -> Evidence | None:
+    """The one that shows a copy or, failing that, has more inliers."""
+    return max(filter(None, (a, b)), key=lambda evidence: (_agrees(evidence), evidence.inliers), default=None)
 
 
 def _agrees(evidence: Evidence | None) -> bool:

@@ -121,6 +121,17 @@ def test_without_mirror_no_mirrored_copy(collection):
     assert collection.duplicates(mirror=False).groups == ()
 
 
+def test_a_mirrored_copy_of_a_picture_that_is_half_symmetric(collection):
+    # Upright there is a strong geometry, too; it is not the one by which they agree.
+    half = wide(1)
+    half[60:180, 100:160] = half[60:180, 160:220][:, ::-1]
+    unrelated(collection)
+    put(collection, original=half, mirrored=half[:, ::-1])
+    (group,) = collection.duplicates().groups
+    assert group.kind == "edited copies"
+    assert group.pairs[0].evidence.mirrored
+
+
 def test_a_crop_is_part_of_its_picture(collection):
     unrelated(collection)
     put(collection, whole=wide(1), crop=wide(1)[30:190, 40:240])
