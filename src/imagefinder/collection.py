@@ -386,10 +386,6 @@ class Collection:
             raise ModelError("no method is ready on this machine", hint="see: imagefinder methods")
         return ready
 
-    def _photometer(self) -> Photometer | None:
-        """Tells edited copies from other pictures of the same thing; without one no copies are found."""
-        return None
-
     def _pixels(self, picture: Picture | None) -> RgbImage:
         if isinstance(picture, np.ndarray):
             if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
@@ -438,3 +434,7 @@ class Collection:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise SourceError(f"cannot read the picture {os.fspath(picture)!r}: {reason}") from error
+
+    def _photometer(self) -> Photometer | None:
+        """Tells edited copies from other pictures of the same thing; without one no copies are found."""
+        return None
