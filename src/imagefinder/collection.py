@@ -27,7 +27,14 @@ from imagefinder.core.errors import (
 from imagefinder.core.features import RgbImage
 from imagefinder.core.method import Examiner, Method, MethodState
 from imagefinder.core.records import Entry, Failure, ImageRecord, StoreInfo
-from imagefinder.core.results import Box, Comparison, Explanation, Ranking, SearchResult
+from imagefinder.core.results import (
+    Box,
+    Comparison,
+    DuplicateReport,
+    Explanation,
+    Ranking,
+    SearchResult,
+)
 from imagefinder.core.settings import Settings
 from imagefinder.images.decode import decode
 from imagefinder.images.resize import thumbnail
@@ -329,6 +336,30 @@ class Collection:
         pictures = self._pixels(a), self._pixels(b)
         watch.lap("decode")
         return engine.compare(chosen, *pictures, watch=watch)
+
+    def duplicates(
+        self, *, mirror: bool = True, progress: Callable[[str, int, int], None] | None = None
+    ) -> DuplicateReport:
+        """Groups of identical, edited and overlapping pictures, the best one of each first. Nothing is removed.
+
+        All methods of the collection propose pairs, each picture a bounded number; those with keypoints (``sift``)
+        verify them. The time grows about as the number of pictures does.
+
+        Args:
+            mirror: Find mirrored copies, too.
+            progress: Called now and then with the stage (``read``, ``propose``, ``verify``), how much of it is
+                done, and how much there is.
+
+        Raises:
+            StoreError: the collection cannot be read.
+        """
+        from imagefinder.search import duplicates  # noqa: PLC0415 - searching does not need it
+
+        watch = engine.Stopwatch()
+        methods = [self.method(name) for name in sorted(self.store.info().methods) if name in self._names]
+        return duplicates.find(
+            self.store, methods, self._examine().photometer, watch=watch, mirror=mirror, progress=progress
+        )
 
     def read(self, picture: str | os.PathLike[str]) -> bytes:
         """The encoded bytes behind a path or URL: to ask several times what is read, or downloaded, once.

@@ -63,8 +63,21 @@ def render(
         HTML text; every name in it is escaped, and characters that are not printable are spelled out.
     """
     body = "\n".join(_question(question, thumbnail) for question in questions)
+    return page(body, title=title, subtitle=subtitle, notes=_NOTES)
+
+
+def page(body: str, *, title: str, subtitle: str, notes: str, style: str = "") -> str:
+    """The page around a body of HTML.
+
+    Args:
+        body: What it shows.
+        title: Heading.
+        subtitle: Line below it; may be empty.
+        notes: HTML of the footer.
+        style: Further rules of CSS.
+    """
     below = f"<p>{_text(subtitle)}</p>" if subtitle else ""
-    return _PAGE.format(title=_text(title), style=_STYLE, subtitle=below, body=body)
+    return _PAGE.format(title=_text(title), style=_STYLE + style, subtitle=below, body=body, notes=notes)
 
 
 def _question(question: Question, thumbnail: Callable[[str], bytes]) -> str:
@@ -73,7 +86,7 @@ def _question(question: Question, thumbnail: Callable[[str], bytes]) -> str:
     return f"""<section class="question">
 <figure class="query">
 <figcaption><span class="label">query</span> <b>{_text(question.name)}</b>{detail}</figcaption>
-{_image(question.picture, question.name)}
+{image(question.picture, question.name)}
 </figure>
 <div class="answers">
 {answers}
@@ -102,7 +115,7 @@ def _hit(hit: Hit, unit: str, best: float, meant: bool, picture: bytes) -> str:
     # The bar compares within one answer only: scores of different methods have nothing in common.
     share = max(0.0, min(1.0, hit.score / best)) if best > 0 else 0.0
     return f"""<li class="hit{" meant" if meant else ""}">
-{_image(picture, hit.id)}
+{image(picture, hit.id)}
 <div class="caption"><span class="rank">{hit.rank}</span> <span class="id">{_text(hit.id)}</span></div>
 <div class="score"><span class="bar" style="width:{share:.1%}"></span></div>
 <div class="value">{_judged(hit)}{_score(hit, unit)}{_evidence(hit)}</div>
@@ -134,7 +147,8 @@ def _evidence(hit: Hit) -> str:
     )
 
 
-def _image(jpeg: bytes, name: str) -> str:
+def image(jpeg: bytes, name: str) -> str:
+    """A picture in its frame; one without bytes has an empty frame."""
     if not jpeg:
         return '<div class="frame missing">no thumbnail</div>'
     data = base64.b64encode(jpeg).decode("ascii")
@@ -144,6 +158,11 @@ def _image(jpeg: bytes, name: str) -> str:
 def _text(value: str) -> str:
     return escape(output.printable(value))
 
+
+_NOTES = """<p>An <b>E-value</b> is the number of pictures of this collection that would do as well by chance: at
+most 0.01 is a match, at most 1 is possible. Higher scores are better: <b>matches</b> count the details two
+pictures share; a <b>cosine</b> of 1 means the same content to that network. Scores of different methods cannot be
+compared. Bars are relative to the best hit of the same answer.</p>"""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -163,10 +182,7 @@ _PAGE = """<!doctype html>
 {body}
 </main>
 <footer>
-<p>An <b>E-value</b> is the number of pictures of this collection that would do as well by chance: at most 0.01 is
-a match, at most 1 is possible. Higher scores are better: <b>matches</b> count the details two pictures share; a
-<b>cosine</b> of 1 means the same content to that network. Scores of different methods cannot be compared. Bars
-are relative to the best hit of the same answer.</p>
+{notes}
 </footer>
 </body>
 </html>

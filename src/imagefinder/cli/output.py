@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import unquote, urlsplit
 
@@ -224,6 +224,38 @@ def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]
     with progress.Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
         task = bar.add_task(verb, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def stage_bar(verbs: Mapping[str, str]) -> Iterator[Callable[[str, int, int], None]]:
+    """Show on standard error how far each stage of some work is; in a terminal only.
+
+    Args:
+        verbs: Stage -> what to call it.
+
+    Yields:
+        The function to call with (stage, done, in all).
+    """
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich import progress  # noqa: PLC0415 - a quick start
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=None),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(compact=True),
+    )
+    with progress.Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
+        tasks: dict[str, progress.TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(verbs.get(stage, stage), total=None)
+            bar.update(tasks[stage], total=total, completed=done)
+
+        yield show
 
 
 def _progress_lines(verb: str) -> Callable[[Progress], None]:

@@ -30,6 +30,10 @@ Decision: TypeAlias = Literal["match", "possible", "none"]
 Relation: TypeAlias = Literal["identical", "edited copy", "part of", "contains", "same scene", "similar"]
 """What kind of hit it is, the query seen from its side: ``part of`` says that the query is part of the hit."""
 
+LOOKS_ALIKE = 0.5
+"""From this agreement on both show one picture. Edited copies have more, mostly far more; two packages with the
+same logo, or two photographs of one house, have less: away from the logo nothing fits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -292,4 +296,91 @@ class Explanation:
             "candidate_heat": [list(row) for row in self.candidate_heat],
             "query_size": list(self.query_size),
             "candidate_size": list(self.candidate_size),
+        }
+
+
+DuplicateKind: TypeAlias = Literal["identical", "edited copies", "overlapping"]
+"""What holds a group of duplicates together."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatePair:
+    """Two images of a collection that show the same.
+
+    Attributes:
+        a: Id of the one that is proposed to go, where one of them is.
+        b: Id of the other.
+        relation: Of ``a``, the query, to ``b``: ``part of`` says that ``a`` is part of ``b``.
+        evidence: The geometry that was found, from ``a`` to ``b``; ``None`` for identical ones.
+        agreement: See ``Evidence``.
+    """
+
+    a: str
+    b: str
+    relation: Relation
+    evidence: Evidence | None = None
+    agreement: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "relation": self.relation,
+            "agreement": self.agreement,
+            "evidence": self.evidence.to_dict() if self.evidence else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    """Images of a collection that show the same.
+
+    Attributes:
+        kind: ``identical``: the same bytes, or the same pixels. ``edited copies``: the same picture in other
+            sizes, colours, encodings, with text and so on. ``overlapping``: parts of one another, or the same
+            scene.
+        ids: The one proposed to be kept comes first; of overlapping ones all are worth keeping.
+        pairs: Which of them were compared, and what was found.
+    """
+
+    kind: DuplicateKind
+    ids: tuple[str, ...]
+    pairs: tuple[DuplicatePair, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {"kind": self.kind, "ids": list(self.ids), "pairs": [pair.to_dict() for pair in self.pairs]}
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateReport:
+    """The duplicates of a collection.
+
+    Attributes:
+        groups: Identical ones first, then edited copies, then overlapping ones; of each kind those first whose
+            best image comes first.
+        images: How many images were looked at.
+        candidates: How many pairs the methods proposed.
+        verified: How many pairs were looked at closely.
+        methods: Names of the methods that took part.
+        timings: Stage (``read``, ``propose``, ``verify``, ``group``, ``total``) -> seconds.
+    """
+
+    groups: tuple[DuplicateGroup, ...]
+    images: int
+    candidates: int
+    verified: int
+    methods: tuple[str, ...]
+    timings: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "images": self.images,
+            "candidates": self.candidates,
+            "verified": self.verified,
+            "methods": list(self.methods),
+            "timings": dict(self.timings),
+            "groups": [group.to_dict() for group in self.groups],
         }

@@ -35,7 +35,7 @@ from imagefinder.core.errors import MethodNotIndexedError, UnknownImageError
 from imagefinder.core.features import Features, GlobalFeatures, concatenate
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Examiner, Method
-from imagefinder.core.results import Evidence
+from imagefinder.core.results import LOOKS_ALIKE, Evidence
 from imagefinder.search.evidence import Scrutiny, read_thumbnail
 from imagefinder.search.question import Asked, Question
 
@@ -54,11 +54,9 @@ CLOSER = 6
 GROWN = 1.5
 """A collection that has grown, or shrunk, by this factor since is learned anew."""
 
-SAME = 0.5
-"""Pairs that look alike to this part, and whose geometry is no chance, are taken for right."""
-
 NO_CHANCE = 25.0
-"""So improbable (minus log10) is a geometry that no chance explains, even where the theory of chance errs."""
+"""So improbable (minus log10) is a geometry that no chance explains, even where the theory of chance errs. Pairs
+with such a geometry that look alike are taken for right."""
 
 AGREEMENTS = 64
 """Fewer agreements of wrong pairs are made up to this number by decoys."""
@@ -420,7 +418,7 @@ def _as_query(store: Store, image_id: str) -> Asked | None:
 
 
 def _is_same(evidence: Evidence) -> bool:
-    alike = evidence.agreement is not None and evidence.agreement >= SAME
+    alike = evidence.agreement is not None and evidence.agreement >= LOOKS_ALIKE
     return alike and evidence.log10_chance <= -NO_CHANCE
 
 

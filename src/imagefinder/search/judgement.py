@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Tail
-from imagefinder.core.results import Decision, Evidence, Hit, MethodScore, Relation
+from imagefinder.core.results import LOOKS_ALIKE, Decision, Evidence, Hit, MethodScore, Relation
 from imagefinder.search import ranking
-from imagefinder.search.background import CLOSER, SAME, Background, logit
+from imagefinder.search.background import CLOSER, Background, logit
 from imagefinder.search.evidence import moved
 from imagefinder.search.examination import Found
 from imagefinder.search.question import Asked
@@ -67,9 +67,9 @@ class Judge:
 
         What looks alike in half of the overlap or less may just as well be a common part, a logo on two cartons.
         """
-        if agreement is None or agreement <= SAME:
+        if agreement is None or agreement <= LOOKS_ALIKE:
             return 0.0
-        reached, half = self.background.agreement.log10_p(logit(np.array([agreement, SAME]))).tolist()
+        reached, half = self.background.agreement.log10_p(logit(np.array([agreement, LOOKS_ALIKE]))).tolist()
         return float(reached - half)
 
     def together(self, best: float) -> float:

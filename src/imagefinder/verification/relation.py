@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from imagefinder.core.results import Decision, Evidence, Relation
-
-AGREES = 0.5
-"""From this agreement on most of what both show is one picture."""
+from imagefinder.core.results import LOOKS_ALIKE, Decision, Evidence, Relation
 
 NEARLY_ALL = 0.8
 """A picture that is covered to this part is covered: rotation by a few degrees cuts off that much."""
@@ -24,7 +21,7 @@ def relation(evidence: Evidence | None, decision: Decision, same: bool) -> Relat
     if evidence is None:
         return "similar"
     # Where even wrong pictures look alike (fruit on white), agreement alone makes no copy: the decision knows.
-    if decision == "match" and evidence.agreement is not None and evidence.agreement >= AGREES:
+    if decision == "match" and evidence.agreement is not None and evidence.agreement >= LOOKS_ALIKE:
         query_covered, candidate_covered = (
             overlap >= NEARLY_ALL for overlap in (evidence.query_overlap, evidence.candidate_overlap)
         )
