@@ -109,7 +109,9 @@ def _captioned(images: Sequence[Image.Image], random: Random) -> Image.Image:
     font, edge = ImageFont.load_default(size), max(1, size // 12)
     for line, y in ((random.choice(_LINES), 0.12), (random.choice(_LINES), 0.88)):
         place = image.width / 2, image.height * y
-        pen.text(place, line, fill=(255, 255, 255), font=font, anchor="mm", stroke_width=edge, stroke_fill=(0, 0, 0))
+        pen.text(
+            place, line, fill=(255, 255, 255), font=font, anchor="mm", stroke_width=edge, stroke_fill=(0, 0, 0)
+        )
     return image
 
 

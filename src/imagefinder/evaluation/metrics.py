@@ -167,13 +167,3 @@ def at_threshold(scores: ArrayLike, right: ArrayLike, total_positives: int, thre
         recall=found / max(1, total_positives),
         declared=declared,
     )
-
-
-def declared_at(strongest: ArrayLike, threshold: float) -> int:
-    """How many queries have a hit at least as strong as ``threshold``: of queries without an answer, false alarms.
-
-    Args:
-        strongest: ``(Q,)``, the strongest hit of each query; minus infinity where there is none.
-        threshold: Declared from here on.
-    """
-    return int(np.sum(np.asarray(strongest, dtype=np.float64) >= threshold))
