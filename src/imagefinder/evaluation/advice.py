@@ -105,8 +105,8 @@ def _matches(best: Evaluation) -> list[str]:
     if point is None:
         return []
     told = (
-        f"What is called a match (E-value up to 0.01) is right in {point.precision:.1%} of {point.declared} "
-        f"cases, and finds {point.recall:.1%} of all right answers."
+        f"What is called a match (E-value up to 0.01) is right in {round(point.precision * point.declared)} of "
+        f"{point.declared} cases, and finds {point.recall:.1%} of all right answers."
         if point.declared
         else "Nothing was called a match."
     )
