@@ -293,10 +293,14 @@ def _write_report(opened: Collection, measured: _Measured, report: Path) -> None
         data, limits = path.read_bytes(), opened.settings
         return thumbnail(decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb)
 
+    def name_of_query(path: Path) -> str:
+        root = measured.dataset.root
+        return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+
     page = evaluation_sheet.render(
         measured.evaluations,
         measured.advice,
-        evaluation_sheet.Thumbnails(opened.thumbnail, of_query),
+        evaluation_sheet.Pictures(opened.thumbnail, of_query, name_of_query),
         title=f"imagefinder evaluate: {measured.dataset.name}",
         subtitle=measured.what,
     )

@@ -16,22 +16,24 @@ from imagefinder.evaluation.protocol import Evaluation, Kind, Mistake
 
 
 @dataclass(frozen=True, slots=True)
-class Thumbnails:
+class Pictures:
     """Where small pictures come from; all are JPEG, empty where there is none.
 
     Attributes:
         of_image: By id.
         of_query: By path.
+        name_of_query: Path -> what people call it.
     """
 
     of_image: Callable[[str], bytes]
     of_query: Callable[[Path], bytes]
+    name_of_query: Callable[[Path], str]
 
 
 def render(
     evaluations: Sequence[Evaluation],
     advice: Advice,
-    thumbnails: Thumbnails,
+    pictures: Pictures,
     *,
     title: str,
     subtitle: str,
@@ -41,14 +43,14 @@ def render(
     Args:
         evaluations: One per method, in the order of the page.
         advice: What they suggest.
-        thumbnails: Of what is shown.
+        pictures: What is shown, and what queries are called.
         title: Heading.
         subtitle: Line below it.
 
     Returns:
         HTML text; every name in it is escaped.
     """
-    sections = [_section(one, thumbnails) for one in evaluations]
+    sections = [_section(one, pictures) for one in evaluations]
     return contact_sheet.page(
         "\n".join([_overview(evaluations, advice), *sections]),
         title=title,
@@ -69,8 +71,8 @@ def _overview(evaluations: Sequence[Evaluation], advice: Advice) -> str:
 </section>"""
 
 
-def _section(one: Evaluation, thumbnails: Thumbnails) -> str:
-    mistakes = "\n".join(_mistake(mistake, thumbnails) for mistake in one.mistakes)
+def _section(one: Evaluation, pictures: Pictures) -> str:
+    mistakes = "\n".join(_mistake(mistake, pictures) for mistake in one.mistakes)
     return f"""<section class="card">
 <h2>{_text(one.method)} <small>by {one.ranking}, fingerprint <code>{_text(one.fingerprint)}</code></small></h2>
 <div class="columns">
@@ -153,22 +155,22 @@ def _kinds(kinds: Sequence[Kind]) -> str:
     )
 
 
-def _mistake(mistake: Mistake, thumbnails: Thumbnails) -> str:
+def _mistake(mistake: Mistake, pictures: Pictures) -> str:
     query, right = mistake.query, {hit.id for hit in mistake.expected} | mistake.query.positives
-    found = "\n".join(_hit(hit, hit.id in right, thumbnails.of_image(hit.id)) for hit in mistake.hits)
+    found = "\n".join(_hit(hit, hit.id in right, pictures.of_image(hit.id)) for hit in mistake.hits)
     missed = [hit for hit in mistake.expected if hit.rank > len(mistake.hits)]
     if not query.positives:
         wanted = '<p class="none">nothing: no picture of the gallery is right</p>'
     elif not mistake.expected:
         wanted = f'<p class="none">{_text(", ".join(sorted(query.positives)[:3]))}</p>'
     elif not missed:
-        wanted = '<p class="none">the framed one</p>'
+        wanted = '<p class="none">what is framed</p>'
     else:
-        pictures = "\n".join(_hit(hit, True, thumbnails.of_image(hit.id)) for hit in missed)
-        wanted = f'<ul class="hits">\n{pictures}\n</ul>'
-    name = query.path.name
+        others = "\n".join(_hit(hit, True, pictures.of_image(hit.id)) for hit in missed)
+        wanted = f'<ul class="hits">\n{others}\n</ul>'
+    name = pictures.name_of_query(query.path)
     return f"""<div class="mistake">
-<div><h4>asked</h4>{contact_sheet.image(thumbnails.of_query(query.path), name)}
+<div><h4>asked</h4>{contact_sheet.image(pictures.of_query(query.path), name)}
 <div class="caption">{_text(name)}</div></div>
 <div><h4>found</h4><ul class="hits">
 {found}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imagefinder.cli.evaluation_sheet import Thumbnails, render
+from imagefinder.cli.evaluation_sheet import Pictures, render
 from imagefinder.core.results import Hit
 from imagefinder.evaluation.advice import advise
 from imagefinder.evaluation.datasets import Query
@@ -72,8 +72,10 @@ class Page(HTMLParser):
 
 
 def page(*evaluations):
-    thumbnails = Thumbnails(lambda image_id: b"IMAGE " + image_id.encode(), lambda path: b"QUERY")
-    text = render(evaluations, advise(evaluations), thumbnails, title="a title", subtitle="a subtitle")
+    pictures = Pictures(
+        lambda image_id: b"IMAGE " + image_id.encode(), lambda path: b"QUERY", lambda path: path.name
+    )
+    text = render(evaluations, advise(evaluations), pictures, title="a title", subtitle="a subtitle")
     parsed = Page(text)
     assert parsed.open == []
     return parsed
@@ -143,7 +145,7 @@ def test_mistakes_are_shown_with_what_is_missing():
     [
         ((), (WRONG,), (), "nothing: no picture of the gallery is right"),
         (("gone.jpg",), (WRONG,), (), "gone.jpg"),
-        (("wrong.jpg",), (NOTHING,), (NOTHING,), "the framed one"),
+        (("wrong.jpg",), (NOTHING,), (NOTHING,), "what is framed"),
     ],
 )
 def test_what_should_have_been_found(positives, hits, expected, words):
