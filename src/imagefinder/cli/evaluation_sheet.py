@@ -158,7 +158,7 @@ def _kinds(kinds: Sequence[Kind]) -> str:
 def _mistake(mistake: Mistake, pictures: Pictures) -> str:
     query, right = mistake.query, {hit.id for hit in mistake.expected} | mistake.query.positives
     found = "\n".join(_hit(hit, hit.id in right, pictures.of_image(hit.id)) for hit in mistake.hits)
-    missed = [hit for hit in mistake.expected if hit.rank > len(mistake.hits)]
+    missed = [hit for hit in mistake.expected if hit not in mistake.hits]
     if not query.positives:
         wanted = '<p class="none">nothing: no picture of the gallery is right</p>'
     elif not mistake.expected:

@@ -75,11 +75,11 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A query whose answer misleads: the first hit is wrong, or the right one is called nothing.
+    """A query whose answer misleads: the first hit is wrong, a wrong one a match, or a right one nothing.
 
     Attributes:
         query: What was asked.
-        hits: The best, those to ignore taken out and ranks counted without them.
+        hits: The best and the best wrong one; those to ignore are taken out, and ranks counted without them.
         expected: The right answers, the best ones first, with their ranks; empty where there is none.
     """
 
@@ -300,7 +300,8 @@ class _Answer:
         strengths: ``(N,)`` how strongly each was reported: minus the logarithm of the E-value, or the score.
         right: ``(N,)`` bool.
         has_match: Whether any was called a match.
-        best: The best hits, ranks counted anew.
+        best: The best hits and the best wrong one, ranks counted anew.
+        wrong: The best wrong one; ``None`` if there is none.
         expected: The best right ones.
         timings: Stage -> seconds.
     """
@@ -311,6 +312,7 @@ class _Answer:
     right: NDArray[np.bool_]
     has_match: bool
     best: tuple[Hit, ...]
+    wrong: Hit | None
     expected: tuple[Hit, ...]
     timings: Mapping[str, float]
 
@@ -318,15 +320,17 @@ class _Answer:
 def _answer(query: Query, hits: Sequence[Hit], timings: Mapping[str, float]) -> _Answer:
     kept = [hit for hit in hits if hit.id not in query.ignore]
     right = [hit.id in query.positives for hit in kept]
-    ranked = [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1) if rank <= _SHOWN or right[rank - 1]]
+    ranked = [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]
+    wrong = next((hit for hit, is_right in zip(ranked, right, strict=True) if not is_right), None)
     return _Answer(
         query=query,
         ids=[hit.id for hit in kept],
         strengths=np.array([_strength(hit) for hit in kept], dtype=np.float64),
         right=np.array(right, dtype=np.bool_),
         has_match=any(hit.decision == "match" for hit in kept),
-        best=tuple(hit for hit in ranked if hit.rank <= _SHOWN),
-        expected=tuple(hit for hit in ranked if right[hit.rank - 1])[:_SHOWN],
+        best=tuple([*ranked[: _SHOWN - 1], wrong] if wrong and wrong.rank > _SHOWN else ranked[:_SHOWN]),
+        wrong=wrong,
+        expected=tuple(hit for hit, is_right in zip(ranked, right, strict=True) if is_right)[:_SHOWN],
         timings=dict(timings),
     )
 
@@ -386,14 +390,13 @@ def _worst(answers: Sequence[_Answer]) -> tuple[Mistake, ...]:
     return tuple(Mistake(a.query, a.best, a.expected) for _, a in mistakes[:_MISTAKES])
 
 
-def _how_bad(answer: _Answer) -> tuple[bool, bool, float] | None:
+def _how_bad(answer: _Answer) -> tuple[int, float] | None:
     """For sorting; ``None`` if the answer misleads nobody: right, or wrong and said to be nothing."""
-    best = answer.best[0] if answer.best else None
-    is_right = bool(answer.right[:1].any())
-    claimed = best is not None and best.decision != "none"
-    if claimed and not is_right and (answer.query.positives or (best and best.decision)):
-        # Surely wrong is worse than perhaps wrong.
-        return True, bool(best and best.decision == "match"), float(answer.strengths[0])
-    if answer.query.positives and not (claimed and is_right):
-        return False, not is_right, float(answer.strengths[0]) if len(answer.strengths) else -math.inf
+    wrong = answer.wrong
+    if wrong and wrong.decision == "match":
+        return 4, _strength(wrong)
+    if wrong and wrong.rank == 1 and (wrong.decision == "possible" or answer.query.positives):
+        return {"possible": 3, None: 3}.get(wrong.decision, 2), _strength(wrong)
+    if answer.query.positives and (not answer.expected or answer.expected[0].decision == "none"):
+        return 1, _strength(answer.best[0]) if answer.best else -math.inf
     return None

@@ -176,6 +176,14 @@ def test_worst_mistakes_first(worked):
     assert worked.to_dict()["mistakes"][0]["hits"][0]["relation"] == "similar"
 
 
+def test_a_wrong_match_is_a_mistake_wherever_it_ranks(tmp_path):
+    answer = [(name, 10.0**-rank, "match", None) for name, rank in zip("abcdex", range(9, 3, -1), strict=True)]
+    queries = (Query(tmp_path / "q", frozenset("abcde")),)
+    figures = evaluate(Answers({"q": answer}), Dataset("d", tmp_path, tuple("abcdex"), queries), "sift")
+    (mistake,) = figures.mistakes
+    assert [(hit.rank, hit.id) for hit in mistake.hits] == [(1, "a"), (2, "b"), (6, "x")]
+
+
 def test_costs(worked):
     assert worked.median_seconds == {"match": 0.25, "total": 0.5}
     assert worked.seconds > 0
