@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imagefinder.core.contracts import Extractor, Matcher, Verifier
+from imagefinder.core.contracts import Extractor, Mapper, Matcher, Verifier
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 
@@ -24,6 +24,7 @@ class Method:
         verifier: Looks for one geometry behind the matches; ``None`` where features have no places.
         mirror: Features of a picture and its width in pixels -> features of its mirror image (left for right);
             ``None`` where they cannot be had without the picture.
+        mapper: Says which cells of a picture a global vector comes from; ``None`` where it is no mean of cells.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Method:
     matcher: Matcher
     verifier: Verifier | None = None
     mirror: Callable[[Features, int], Features] | None = None
+    mapper: Mapper | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,7 +249,14 @@ class Explanation:
         outliers: The matches that it does not explain, likewise.
         query_heat: For pooled networks: what each cell of the query's grid contributes to the score, row by row;
             the sum is the score. Empty for other methods.
-        candidate_heat: Likewise for the candidate.
+        candidate_heat: Likewise for the candidate; see ``candidate_from``.
+        query_seen: The part of the query that its grid divides evenly, which is all that the network saw; the
+            whole picture is ``(0, 0, width, height)``. Zeros without a grid.
+        candidate_seen: Likewise for the candidate.
+        candidate_from: What the candidate's heat was computed from: its unchanged ``file``, or its ``thumbnail``,
+            whose sum is near the score only. Empty where there is no such heat.
+        query_cell: Width and height in pixels of what one token of the query stands for; zeros for keypoints.
+        candidate_cell: Likewise for the candidate.
         evalue: See ``Hit``.
         decision: See ``Hit``.
         relation: See ``Hit``.
@@ -268,6 +275,11 @@ class Explanation:
     outliers: tuple[tuple[Point, Point], ...] = ()
     query_heat: tuple[tuple[float, ...], ...] = ()
     candidate_heat: tuple[tuple[float, ...], ...] = ()
+    query_seen: Box = (0.0, 0.0, 0.0, 0.0)
+    candidate_seen: Box = (0.0, 0.0, 0.0, 0.0)
+    candidate_from: Literal["file", "thumbnail", ""] = ""
+    query_cell: tuple[float, float] = (0.0, 0.0)
+    candidate_cell: tuple[float, float] = (0.0, 0.0)
     evalue: float | None = None
     decision: Decision | None = None
     relation: Relation | None = None
@@ -290,6 +302,11 @@ class Explanation:
             "outliers": [[list(here), list(there)] for here, there in self.outliers],
             "query_heat": [list(row) for row in self.query_heat],
             "candidate_heat": [list(row) for row in self.candidate_heat],
+            "query_seen": list(self.query_seen),
+            "candidate_seen": list(self.candidate_seen),
+            "candidate_from": self.candidate_from,
+            "query_cell": list(self.query_cell),
+            "candidate_cell": list(self.candidate_cell),
             "query_size": list(self.query_size),
             "candidate_size": list(self.candidate_size),
         }
