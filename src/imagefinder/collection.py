@@ -224,7 +224,7 @@ class Collection:
         pixels = self._pixels(query)
         asked = question.ask(self.store, chosen, pixels)
         views = question.views(chosen, asked, mirror=mirror and chosen.mapper is None)
-        return explain(self.store, chosen, views, id, pixels, self._read_stored)
+        return explain(self.store, chosen, views, id, query=pixels, stored=self._read_stored)
 
     def draw(self, explanation: Explanation, query: Picture) -> bytes:
         """The explanation as a picture: what belongs together, one laid on the other, or what contributed.

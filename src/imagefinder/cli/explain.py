@@ -21,12 +21,14 @@ from imagefinder.cli.session import (
 HELP = """Show what a picture and one of the collection have in common.
 
 Matches that agree on one geometry are evidence that both show the same thing; matches without one are chance. The
-picture that is written has both side by side: the agreeing matches as lines, the frame of each drawn in the other.
+picture that is written has both side by side with the agreeing matches as lines, and below them one laid on the
+other. For a method that gives a cosine it shows which parts of both pictures contributed to it.
 
   imagefinder explain photo.jpg holiday/beach.jpg -o why.png
+  imagefinder explain photo.jpg holiday/beach.jpg -o why.png --method efficientnet-lite0
   imagefinder explain photo.jpg holiday/beach.jpg --mirror --json
 
-Exit codes: 0 there is a common geometry; 1 there is none."""
+Exit codes: 0 something speaks for it (a common geometry, a heat map); 1 nothing does."""
 
 
 def explain(
@@ -58,6 +60,10 @@ def explain(
     found = result.evidence
     if as_json:
         output.document(result.to_dict() | ({"picture": str(target)} if target else {}))
+    elif found is None and result.query_heat:
+        heat = [value for row in result.query_heat for value in row]
+        best = sum(sorted(heat, reverse=True)[: len(heat) // 4])
+        output.line(f"cosine {result.score:.3f}; {best:.3f} of it from the strongest quarter of the query")
     elif found is None:
         output.line(f"no common geometry: {output.plural(result.matches, 'match', 'matches')}, all of them chance")
     else:
@@ -70,4 +76,4 @@ def explain(
         output.line(f"{found.candidate_overlap:.0%} of {image_id} is in the query")
     if target is not None and not as_json:
         output.line(f"shown in: {target}")
-    return OK if found else UNFINISHED
+    return OK if found or (result.query_heat and result.decision != "none") else UNFINISHED

@@ -101,7 +101,9 @@ class NetworkExtractor:
             session = self._map_session
         how = self._model.preprocessing
         (output,) = session.run(preprocess(image, how)[None])
-        return FeatureMap(np.ascontiguousarray(output.transpose(1, 2, 0)), seen(image.shape[0], image.shape[1], how))
+        return FeatureMap(
+            np.ascontiguousarray(output.transpose(1, 2, 0)), seen(image.shape[0], image.shape[1], how)
+        )
 
     def _ready(self) -> Session:
         with self._lock:

@@ -17,7 +17,7 @@ from imagefinder.search.question import Question
 
 
 def explain(
-    store: Store, method: Method, views: Sequence[Question], image_id: str, query: RgbImage, stored: Stored
+    store: Store, method: Method, views: Sequence[Question], image_id: str, *, query: RgbImage, stored: Stored
 ) -> Explanation:
     """What speaks for a stored image.
 
@@ -50,7 +50,8 @@ def explain(
             query_size=views[0].size,
             candidate_size=size,
         )
-        return with_heat(told, method.mapper, query, views[0].features, candidate, stored)
+        mapper, ours = method.mapper, views[0].features
+        return with_heat(told, mapper, query=query, ours=ours, theirs=candidate, stored=stored)
     return _matched(method, views, candidate, image_id, size)
 
 

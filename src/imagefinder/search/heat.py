@@ -28,7 +28,7 @@ Stored: TypeAlias = Callable[[str], tuple[RgbImage, Literal["file", "thumbnail",
 
 
 def with_heat(
-    explanation: Explanation, mapper: Mapper, query: RgbImage, ours: Features, theirs: Features, stored: Stored
+    explanation: Explanation, mapper: Mapper, *, query: RgbImage, ours: Features, theirs: Features, stored: Stored
 ) -> Explanation:
     """The explanation with what the cells of both pictures contribute.
 

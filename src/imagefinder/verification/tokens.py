@@ -1,23 +1,24 @@
 """Do the matches between the tokens of two pictures agree on one place and size?
 
-A token of a vision transformer stands for a cell of a grid. It has no angle, and its size is that of the cell; so
-unlike a keypoint, one match proposes where the query lies in the candidate, but not how large. It is asked for each
-of a few sizes. Tokens of a turned picture do not match, so there is no turning to look for. The outcome is a function of
-the features alone; the order of the matches is of no account.
+A token of a vision transformer stands for a cell of a grid. It has no angle, and its size is that of the cell. So a
+match proposes where the query lies in the candidate, but unlike one of keypoints not how large: that is tried for a
+few sizes. Tokens of a turned picture do not match, so no turning is looked for. The outcome is a function of the
+features alone; the order of the matches is of no account.
 
-1. Every match proposes, with each of ``SCALES``. A proposal explains a match that lands in the cell it says, or beside
-   it.
-2. The ``REFINED`` best are fitted by least squares (one scale, one shift) to what they explain, until that settles.
+1. Every match proposes, with each of ``SCALES``. A proposal explains a match that lands in the cell it says, or
+   beside it.
+2. The ``REFINED`` best are fitted by least squares (one scale, one shift) to what they explain, until that
+   settles.
 3. Inliers must lie in several rows and columns of both grids.
 4. What chance would explain as well is no evidence: a bound on the expected number of proposals that find so many
    agreeing matches, if each token had its partner anywhere on the candidate's grid, must not exceed ``CHANCE``.
 
 A token that stands for the whole picture (class token) says nothing about places and is left out.
 
-Sources. Consistency of matches in place and scale: H. Jegou, M. Douze, C. Schmid, "Hamming embedding and weak geometric
-consistency", ECCV 2008. Chance: L. Moisan, B. Stival, "A probabilistic criterion to detect rigid point matches between
-two images", IJCV 57(3), 2004. Chernoff's bound for trials of unequal probability: W. Hoeffding, "Probability
-inequalities for sums of bounded random variables", JASA 58, 1963.
+Sources. Consistency of matches in place and scale: H. Jegou, M. Douze, C. Schmid, "Hamming embedding and weak
+geometric consistency", ECCV 2008. Chance: L. Moisan, B. Stival, "A probabilistic criterion to detect rigid point
+matches between two images", IJCV 57(3), 2004. Chernoff's bound for trials of unequal probability: W. Hoeffding,
+"Probability inequalities for sums of bounded random variables", JASA 58, 1963.
 
 Letters used in shapes: ``M`` matches, ``P`` proposals.
 """
@@ -36,8 +37,7 @@ from imagefinder.core.results import Evidence, Matrix, Outline, Size
 from imagefinder.verification.transforms import Array, corners, move, overlap, tuples
 
 SCALES = tuple(2.0 ** (step / 4) for step in range(-8, 9))
-"""Changes of size that are tried: 4 times smaller to 4 times larger. Between two of them a cell is off by 9 % of its
-distance, which the tolerance covers."""
+"""Changes of size that are tried, 4 times smaller to 4 times larger; one between two of them is off by 9 %."""
 
 REFINED = 5
 """So many of the best proposals are refined."""
@@ -199,7 +199,7 @@ def _settle(pairs: _Pairs, scale: float, shift: Array) -> _Fit | None:
 
 def _explained(pairs: _Pairs, scale: float, shift: Array) -> NDArray[np.bool_]:
     off = np.abs(scale * pairs.here + shift - pairs.there)
-    inside: NDArray[np.bool_] = (off <= _reach(pairs, scale) + 1e-6).all(axis=1)
+    inside: NDArray[np.bool_] = np.all(off <= _reach(pairs, scale) + 1e-6, axis=1)
     return inside
 
 
