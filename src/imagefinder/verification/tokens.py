@@ -1,9 +1,9 @@
 """Do the matches between the tokens of two pictures agree on one place and size?
 
-A token of a vision transformer stands for a cell of a grid. It has no angle, and its size is that of the cell. So a
-match proposes where the query lies in the candidate, but unlike one of keypoints not how large: that is tried for a
-few sizes. Tokens of a turned picture do not match, so no turning is looked for. The outcome is a function of the
-features alone; the order of the matches is of no account.
+A token of a vision transformer stands for a cell of a grid. It has no angle, and its size is that of the cell. So
+a match proposes where the query lies in the candidate, but unlike one of keypoints not how large: that is tried
+for a few sizes. Tokens of a turned picture do not match, so no turning is looked for. The outcome is a function
+of the features alone; the order of the matches is of no account.
 
 1. Every match proposes, with each of ``SCALES``. A proposal explains a match that lands in the cell it says, or
    beside it.

@@ -41,7 +41,22 @@ def test_json_and_picture(call, collection, pictures, tmp_path):
     answer = call("explain", pictures / "dogs.jpg", "dogs.jpg", "-c", collection, "--json", "--output", target)
     assert answer.json["evidence"]["inliers"] == len(answer.json["inliers"]) > 50
     assert answer.json["picture"] == str(target)
+    assert drawn(target).height > 1000, "below the pictures side by side lies one on the other"
+
+
+def test_a_cosine_is_explained_by_what_contributed(call, pictures, tmp_path):
+    folder, target = tmp_path / "collection", tmp_path / "why.png"
+    assert call("-c", folder, "add", pictures / "cat.jpg", "--method", "efficientnet-lite0").code == 0
+    arguments = ("explain", pictures / "cat.jpg", "cat.jpg", "-c", folder, "-m", "efficientnet-lite0")
+    answer = call(*arguments, "-o", target)
+    assert answer.code == 0
+    assert re.match(
+        r"cosine 1\.000; 0\.\d{3} of it from the strongest quarter of the query\nshown in: ", answer.out
+    )
     assert drawn(target).width > drawn(target).height
+    heat = call(*arguments, "--json").json
+    assert sum(map(sum, heat["query_heat"])) == pytest.approx(heat["score"], abs=1e-4)
+    assert heat["candidate_from"] == "file"
 
 
 def test_mirrored(call, collection, flipped):
@@ -77,7 +92,6 @@ def test_search_finds_mirrored_copies_and_shows_the_evidence(call, collection, f
     ("arguments", "name"),
     [
         (("explain", "cat.jpg", "no such id"), "unknown_image"),
-        (("explain", "cat.jpg", "cat.jpg", "--method", "efficientnet-lite0"), "invalid_input"),
         (("search", "cat.jpg", "--ranking", "verified", "--method", "efficientnet-lite0"), "invalid_input"),
         (("search", "cat.jpg", "--mirror"), "invalid_input"),
     ],

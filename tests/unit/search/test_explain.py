@@ -5,12 +5,19 @@ import pytest
 from PIL import Image
 
 import imagefinder
+from imagefinder.collection import Collection
 from imagefinder.core.errors import InputError, UnknownImageError
+from imagefinder.core.features import FeatureSpec, LocalFeatures, concatenate
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.method import Method
 from imagefinder.core.records import Entry
 from imagefinder.core.settings import Settings
+from imagefinder.extractors.network import token_keypoints
+from imagefinder.matching.mutual_nn import MutualNNMatcher
 from imagefinder.search import engine
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
+from imagefinder.verification.tokens import TokenVerifier
 from imagefinder.wiring import load_method
 
 
@@ -89,8 +96,11 @@ def test_explanation(collection):
     here, there = np.array(told.inliers).transpose(1, 0, 2)
     assert np.allclose(there - here, (60, 40), atol=6)
     assert told.to_dict()["inliers"][0] == [list(told.inliers[0][0]), list(told.inliers[0][1])]
+    assert len(told.inliers) + len(told.outliers) == told.matches
+    assert told.query_cell == told.candidate_cell == (0, 0)
     other = collection.explain(crop, "1")
     assert (other.evidence, other.inliers) == (None, ())
+    assert len(other.outliers) == other.matches
     assert other.to_dict()["evidence"] is None
 
 
@@ -103,8 +113,6 @@ def test_explanation_of_a_mirrored_crop(collection):
 def test_what_cannot_be_explained(collection):
     with pytest.raises(UnknownImageError):
         collection.explain(wide(1), "no such id")
-    with pytest.raises(InputError, match="no keypoints"):
-        collection.explain(wide(1), "1", method="efficientnet-lite0")
     without_keypoints(collection, "1")
     with pytest.raises(InputError, match="imported"):
         collection.explain(wide(1), "1")
@@ -141,7 +149,7 @@ def test_what_cannot_be_ranked(collection):
     for changes in ({"ranking": "best"}, {"mirror": True}):
         with pytest.raises(InputError):
             collection.search(wide(2), **changes)
-    for method in ("efficientnet-lite0", "resnet50", "beit"):
+    for method in ("efficientnet-lite0", "resnet50"):
         with pytest.raises(InputError, match="no keypoints"):
             collection.search(wide(2), method=method, ranking="evidence")
 
@@ -165,3 +173,36 @@ def test_an_image_that_is_removed_meanwhile_keeps_its_place_without_evidence(col
     result = engine.search(store, method, wide(2), k=1, watch=engine.Stopwatch(), order="evidence")
     assert gone
     assert (result.ids, result.verified, result.hits[0].evidence) == (["2"], 3, None)
+
+
+class Squares:
+    """Tokens that are the mean colours of the cells of a grid."""
+
+    spec = FeatureSpec("local", 3, "float32")
+
+    def fingerprint(self):
+        return Fingerprint("squares", 1, {})
+
+    def extract(self, images):
+        return concatenate(self.spec, [self.one(image) for image in images])
+
+    @staticmethod
+    def one(image):
+        height, width = image.shape[:2]
+        cells = np.asarray(Image.fromarray(image).resize((8, 8), Image.Resampling.BOX), dtype=np.float32) - 128
+        descriptors = np.concatenate([np.full((1, 3), 1, np.float32), cells.reshape(-1, 3)])
+        return LocalFeatures(descriptors, token_keypoints(height, width, 65), np.array([0, 65]))
+
+
+def test_tokens_are_explained_with_their_cells():
+    tokens = Method("squares", "", "matches", Squares(), MutualNNMatcher(), TokenVerifier())
+    collection = Collection(MemoryStore(), lambda name: tokens, ["squares"], Settings(store="memory"))
+    buffer = io.BytesIO()
+    Image.fromarray(wide(1)).save(buffer, "PNG")
+    collection.put("1", buffer.getvalue())
+    told = collection.explain(wide(1), "1", method="squares")
+    assert told.evidence.found_by == "tokens"
+    assert len(told.inliers) == told.evidence.inliers > 10
+    assert told.query_cell == told.candidate_cell == (40, 30)
+    assert told.to_dict()["query_cell"] == [40, 30]
+    assert collection.draw(told, wide(1)).startswith(b"\x89PNG")

@@ -11,6 +11,8 @@ from imagefinder.core.results import Point, Size
 
 PAGE, INK, SOFT = (250, 250, 252), (28, 32, 40), (105, 112, 124)
 OUTLINE = (255, 64, 129)
+OTHERS = (150, 155, 165)
+"""Matches that nothing explains: seen faintly, on dark and on bright."""
 
 # Brightness rises evenly from one to the next, so that more always looks like more, also without colours.
 _ANCHORS = np.array(

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Explanation, Point, Size
 from imagefinder.images.drawing import page
-from imagefinder.images.drawing.colours import OUTLINE, PAGE, of_place
+from imagefinder.images.drawing.colours import OTHERS, OUTLINE, PAGE, of_place
 
 _LINES = 120
 """More lines hide the pictures; then a share of them, evenly spread, is drawn."""
@@ -42,7 +42,7 @@ def row(query: RgbImage, candidate: RgbImage, explanation: Explanation) -> Image
     shown = _some(explanation.inliers, _LINES)
     for here, there in _some(explanation.outliers, _OTHERS):
         ends = page.at(here, scales[0], corners[0]), page.at(there, scales[1], corners[1])
-        draw.line(ends, fill=(235, 235, 240, 70 if shown else 130), width=page.SMOOTH)
+        draw.line(ends, fill=(*OTHERS, 90 if shown else 150), width=page.SMOOTH)
     width = page.SMOOTH * (1 if len(shown) > 40 else 2)
     for here, there in shown:
         colour = of_place(here, explanation.query_size)

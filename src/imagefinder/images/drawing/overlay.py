@@ -20,6 +20,9 @@ _MARGIN = 0.06
 _LARGEST = 8.0
 """The candidate is enlarged no more than so many times: beyond it there is nothing to see."""
 
+_BRIGHT = 100
+"""Levels of 255 that count as wholly different."""
+
 _FEWEST = 64
 """Pixels of the page that both must cover."""
 
@@ -103,8 +106,13 @@ def _mixed(below: Image.Image, above: Image.Image, mask: Image.Image) -> Image.I
 def _difference(below: Image.Image, above: Image.Image, covered: NDArray[np.bool_]) -> Image.Image:
     """Where both lie, how much they differ once brightness and contrast of each colour are the same."""
     theirs, ours = (np.asarray(side, dtype=np.float64)[covered] for side in (below, above))
-    contrast = theirs.std(axis=0) / np.maximum(ours.std(axis=0), 1.0)
-    adapted = (ours - ours.mean(axis=0)) * np.minimum(contrast, 4.0) + theirs.mean(axis=0)
+    off = np.zeros(len(ours))
+    for _ in range(3):
+        # Only what differs least: text laid over a copy must not make all of the rest look different.
+        alike = off <= np.median(off)
+        a, b = ours[alike], theirs[alike]
+        contrast = np.clip(b.std(axis=0) / np.maximum(a.std(axis=0), 1.0), 0.5, 2.0)
+        off = np.abs((ours - a.mean(axis=0)) * contrast + b.mean(axis=0) - theirs).mean(axis=1)
     shown = np.full((*covered.shape, 3), PAGE, dtype=np.uint8)
-    shown[covered] = ordered(np.abs(adapted - theirs).mean(axis=1) / 100)
+    shown[covered] = ordered(off / _BRIGHT)
     return Image.fromarray(shown)

@@ -112,7 +112,8 @@ def _found(explanation: Explanation) -> str:
     if not found.inliers:
         return f"one picture lies on the other as it is{mirrored}"
     what = "tokens" if found.found_by == "tokens" else "matches"
-    return f"{found.inliers} of {found.matches} {what} agree on one {found.model}{mirrored}"
+    model = "affine map" if found.model == "affine" else found.model
+    return f"{found.inliers} of {found.matches} {what} agree on one {model}{mirrored}"
 
 
 def _text(
