@@ -93,7 +93,7 @@ def test_the_query_laid_on_the_candidate_coincides(mirrored):
     assert middle.max() < 80, "where nothing differs the map is dark"
     shifted = replace(found, transform=((1.0, 0.0, 90.0), *transform[1:]))
     row = np.asarray(overlay.row(np.ascontiguousarray(query), picture, told, shifted), dtype=int)
-    assert row[400:-200, row.shape[1] // 2 + 200 : -200].mean() > 60
+    assert row[400:-200, row.shape[1] // 2 + 200 : -200].mean() > 40
 
 
 def test_text_on_a_copy_is_all_that_differs():
