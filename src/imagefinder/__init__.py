@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagefinder.core.errors import ImagefinderError
-from imagefinder.core.results import Comparison, Evidence, Explanation, Hit, SearchResult
+from imagefinder.core.results import (
+    Comparison,
+    DuplicateGroup,
+    DuplicatePair,
+    DuplicateReport,
+    Evidence,
+    Explanation,
+    Hit,
+    SearchResult,
+)
 from imagefinder.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +36,9 @@ __all__ = [
     "AddReport",
     "Collection",
     "Comparison",
+    "DuplicateGroup",
+    "DuplicatePair",
+    "DuplicateReport",
     "Evidence",
     "Explanation",
     "Failure",

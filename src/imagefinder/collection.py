@@ -7,6 +7,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
@@ -24,15 +25,24 @@ from imagefinder.core.errors import (
     UnknownMethodError,
 )
 from imagefinder.core.features import RgbImage
-from imagefinder.core.method import Method, MethodState
+from imagefinder.core.method import Examiner, Method, MethodState
 from imagefinder.core.records import Entry, Failure, ImageRecord, StoreInfo
-from imagefinder.core.results import Comparison, Explanation, Ranking, SearchResult
+from imagefinder.core.results import (
+    Box,
+    Comparison,
+    DuplicateReport,
+    Explanation,
+    Ranking,
+    SearchResult,
+)
 from imagefinder.core.settings import Settings
 from imagefinder.images.decode import decode
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.progress import AddReport, Progress
-from imagefinder.search import engine, question
+from imagefinder.search import background, engine, evidence, question
+from imagefinder.search.background import Background
 from imagefinder.search.explain import explain
+from imagefinder.search.question import Asked
 
 Picture: TypeAlias = str | os.PathLike[str] | bytes | RgbImage
 """A picture to ask with: a path, an ``http(s)`` URL, encoded bytes, or ``(H, W, 3)`` uint8 RGB."""
@@ -50,19 +60,29 @@ class Collection:
     """
 
     def __init__(
-        self, store: Store, load_method: Callable[[str], Method], names: Sequence[str], settings: Settings
+        self,
+        store: Store,
+        load_method: Callable[[str], Method],
+        load_examiner: Callable[[], Examiner],
+        names: Sequence[str],
+        settings: Settings,
     ) -> None:
         """Join ready parts.
 
         Args:
             store: Where images and features are kept.
             load_method: Gives the method of a name; raises ``UnknownMethodError``.
+            load_examiner: Gives what looks closely at the best candidates.
             names: Of all methods installed.
             settings: Limits and sizes.
         """
         self.settings = settings
         self.store = store
         self._load_method = load_method
+        self._load_examiner = load_examiner
+        self._examiner: Examiner | None = None
+        self._background: Background | None = None
+        self._learning = threading.Lock()
         self._names = tuple(sorted(names))
         self._loaded: dict[str, Method] = {}
         self._lock = threading.Lock()
@@ -171,25 +191,35 @@ class Collection:
         query: Picture | None = None,
         *,
         id: str | None = None,  # noqa: A002 - the word users know
-        method: str = "sift",
+        method: str = engine.AUTO,
         k: int = 3,
-        ranking: Ranking = "matches",
-        mirror: bool = False,
+        ranking: Ranking = "evidence",
+        mirror: bool = True,
+        boxes: Sequence[Box] = (),
+        evalues: bool = True,
+        progress: Callable[[int, int], None] | None = None,
     ) -> SearchResult:
-        """The ``k`` images most similar to a picture, every image scored.
+        """The ``k`` images that most speaks for, every image scored; or, honestly, that there is none.
+
+        The first search of a collection with E-values learns what chance does in it, which takes some seconds; it
+        is learned anew when the collection has grown or shrunk by half. ``learn`` does so beforehand.
 
         Args:
             query: The picture to ask with.
             id: Instead: the id of an image of this collection; it is left out of the answer.
-            method: Name of the method that compares.
-            k: How many hits at most.
-            ranking: ``matches``: by score alone. ``evidence``: of the 50 best by score, those that share a
-                geometry with the query come first, each with its evidence (methods with keypoints: ``sift``).
-            mirror: With ``evidence``: find mirror images (left for right) too. Comparing takes twice as long.
+            method: Name of the method that compares, or ``auto``: all that the collection has, together.
+            k: How many hits at most; the first hits do not depend on it.
+            ranking: ``evidence``: by E-value; the best candidates are looked at for a common geometry and for
+                whether they look alike. ``matches``: by the method's score alone, as the method defines it.
+            mirror: Find mirror images (left for right) too, with ``evidence``; methods with keypoints then compare
+                twice.
+            boxes: Parts of the query; only what is inside them counts.
+            evalues: With ``matches``: give E-values.
+            progress: Called with (done, total) while the collection is learned.
 
         Raises:
             InputError: neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot be used; a
-                method, or features, without keypoints to verify.
+                box outside of it; ``auto`` with ``matches``.
             UnknownMethodError: no such method.
             UnknownImageError: no image of that id.
             MethodNotIndexedError: there are images, but none has features of this method.
@@ -198,33 +228,78 @@ class Collection:
         """
         if (query is None) == (id is None):
             raise InputError("give exactly one of a query picture and an id")
+        if method == engine.AUTO and ranking == "matches":
+            raise InputError(
+                "scores of several methods cannot be compared, so the ranking by matches needs one method",
+                hint=f"methods of this collection: {', '.join(self.store.info().methods) or 'none yet'}",
+            )
         watch = engine.Stopwatch()
-        chosen = self.method(method)
-        asked = id if id is not None else self._pixels(query)
+        chosen = self._methods_to_ask(method)
+        asked = self._asked(query, id, boxes)
         watch.lap("decode")
-        return engine.search(self.store, chosen, asked, k=k, watch=watch, order=ranking, mirror=mirror)
+        by_evidence = ranking == "evidence"
+        background = self._learned(progress) if by_evidence or evalues else None
+        watch.lap("learn")
+        return engine.search(
+            self.store,
+            chosen,
+            asked,
+            k=k,
+            watch=watch,
+            order=ranking,
+            mirror=mirror and by_evidence,
+            examiner=self._examine(),
+            background=background,
+            threads=self.settings.threads,
+        )
 
-    def explain(self, query: Picture, id: str, *, method: str = "sift", mirror: bool = False) -> Explanation:  # noqa: A002
-        """What speaks for an image of this collection: matches, inliers, transform, outlines, or a heat map.
+    def learn(self, progress: Callable[[int, int], None] | None = None) -> bool:
+        """Learn what chance does in this collection, if that is not known yet or no longer true.
+
+        Args:
+            progress: Called with (done, total).
+
+        Returns:
+            Whether there was anything to learn.
+        """
+        before = self._background
+        return self._learned(progress) is not before
+
+    def explain(
+        self,
+        query: Picture,
+        id: str,  # noqa: A002 - the word users know
+        *,
+        method: str = engine.AUTO,
+        mirror: bool = True,
+        boxes: Sequence[Box] = (),
+    ) -> Explanation:
+        """What speaks for an image of this collection: matches, inliers, transform, outlines, heat, numbers.
 
         Args:
             query: The picture that was asked with.
             id: Of the image to look at, found or not.
-            method: Name of a method with keypoints, tokens or a pooled network.
+            method: Name of a method, or ``auto``: that which has the most to say.
             mirror: Try the mirror image of the query too.
+            boxes: Parts of the query; only what is inside them counts.
 
         Raises:
-            InputError: a picture that cannot be used; features without keypoints; a method with nothing to show.
+            InputError: a picture that cannot be used; features without keypoints.
             UnknownMethodError: no such method.
             UnknownImageError: no image of that id.
             MethodNotIndexedError: the image has no features of this method.
             FingerprintMismatchError: the stored features were made differently.
         """
-        chosen = self.method(method)
-        pixels = self._pixels(query)
-        asked = question.ask(self.store, chosen, pixels)
-        views = question.views(chosen, asked, mirror=mirror and chosen.mapper is None)
-        return explain(self.store, chosen, views, id, query=pixels, stored=self._read_stored)
+        return explain(
+            self.store,
+            self._methods_to_ask(method),
+            self._asked(query, None, boxes),
+            id,
+            mirror=mirror,
+            examiner=self._examine(),
+            background=self._learned(None),
+            stored=self._read_stored,
+        )
 
     def draw(self, explanation: Explanation, query: Picture) -> bytes:
         """The explanation as a picture: what belongs together, one laid on the other, or what contributed.
@@ -262,6 +337,30 @@ class Collection:
         pictures = self._pixels(a), self._pixels(b)
         watch.lap("decode")
         return engine.compare(chosen, *pictures, watch=watch)
+
+    def duplicates(
+        self, *, mirror: bool = True, progress: Callable[[str, int, int], None] | None = None
+    ) -> DuplicateReport:
+        """Groups of identical, edited and overlapping pictures, the best one of each first. Nothing is removed.
+
+        All methods of the collection propose pairs, each picture a bounded number; those with keypoints (``sift``)
+        verify them. The time grows about as the number of pictures does.
+
+        Args:
+            mirror: Find mirrored copies, too.
+            progress: Called now and then with the stage (``read``, ``propose``, ``verify``), how much of it is
+                done, and how much there is.
+
+        Raises:
+            StoreError: the collection cannot be read.
+        """
+        from imagefinder.search import duplicates  # noqa: PLC0415 - searching does not need it
+
+        watch = engine.Stopwatch()
+        methods = [self.method(name) for name in sorted(self.store.info().methods) if name in self._names]
+        return duplicates.find(
+            self.store, methods, self._examine().photometer, watch=watch, mirror=mirror, progress=progress
+        )
 
     def read(self, picture: str | os.PathLike[str]) -> bytes:
         """The encoded bytes behind a path or URL: to ask several times what is read, or downloaded, once.
@@ -362,6 +461,58 @@ class Collection:
         if not ready:
             raise ModelError("no method is ready on this machine", hint="see: imagefinder methods")
         return ready
+
+    def _methods_to_ask(self, name: str) -> list[Method]:
+        if name != engine.AUTO:
+            return [self.method(name)]
+        held = [known for known, method in sorted(self.store.info().methods.items()) if method.images]
+        return [self.method(known) for known in held] or self._methods_to_index(None)
+
+    def _examine(self) -> Examiner:
+        with self._lock:
+            if self._examiner is None:
+                self._examiner = self._load_examiner()
+            return self._examiner
+
+    def _learned(self, progress: Callable[[int, int], None] | None) -> Background:
+        """What chance does here; one thread learns, the others wait for it."""
+        examiner = self._examine()
+        with self._learning:
+            known = self._background or background.read(self.store, examiner.calibrator)
+            if known is None or not background.fits(known, self.store):
+                # Another process may have learned it meanwhile.
+                known = background.read(self.store, examiner.calibrator)
+            if known is None or not background.fits(known, self.store):
+                held = [name for name, method in sorted(self.store.info().methods.items()) if method.images]
+                known = background.learn(
+                    self.store,
+                    [self.method(name) for name in held],
+                    examiner,
+                    threads=self.settings.threads,
+                    progress=progress,
+                )
+                background.write(self.store, known)
+            self._background = known
+            return known
+
+    def _asked(self, query: Picture | None, image_id: str | None, boxes: Sequence[Box]) -> Asked:
+        if image_id is None:
+            data = self._bytes(query) if isinstance(query, str | os.PathLike) else query
+            sha256 = hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else ""
+            return question.picture(self._pixels(data), boxes, sha256=sha256)
+        record = self.store.get(image_id)
+        if not boxes:
+            seen = evidence.read_thumbnail(self.store, image_id)
+            pixels = np.full((1, 1, 3), 128, dtype=np.uint8) if seen is None else seen
+            size = record.width, record.height
+            return Asked(pixels, size, size, id=image_id, sha256=record.sha256)
+        pixels = self._stored_pixels(image_id)
+        if (pixels.shape[1], pixels.shape[0]) != (record.width, record.height):
+            raise InputError(
+                f"a part of {image_id!r} can be asked with only while its file is there, unchanged",
+                hint="ask with the picture itself",
+            )
+        return replace(question.picture(pixels, boxes), id=image_id)
 
     def _pixels(self, picture: Picture | None) -> RgbImage:
         if isinstance(picture, np.ndarray):

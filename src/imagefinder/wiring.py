@@ -15,7 +15,7 @@ from imagefinder.collection import Collection
 from imagefinder.core import registry
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import SettingsError, UnknownMethodError
-from imagefinder.core.method import Method
+from imagefinder.core.method import Examiner, Method
 from imagefinder.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,13 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
             f"there is no store {settings.store!r}", hint=f"stores: {', '.join(registry.names(registry.STORES))}"
         ) from None
     store = cast(Store, make_store(settings.collection, settings, create))
-    return Collection(store, lambda name: load_method(name, settings), registry.names(registry.METHODS), settings)
+    return Collection(
+        store,
+        lambda name: load_method(name, settings),
+        lambda: make_examiner(settings),
+        registry.names(registry.METHODS),
+        settings,
+    )
 
 
 def load_method(name: str, settings: Settings) -> Method:
@@ -51,6 +57,31 @@ def load_method(name: str, settings: Settings) -> Method:
     except KeyError:
         raise UnknownMethodError(name, registry.names(registry.METHODS)) from None
     return cast(Method, make_method(settings))
+
+
+def make_examiner(settings: Settings) -> Examiner:
+    """What looks closely at the best candidates, whichever method found them."""
+    from imagefinder.calibration.evalue import TailCalibrator
+    from imagefinder.extractors.sift import SiftExtractor, mirrored
+    from imagefinder.matching.mutual_nn import MutualNNMatcher
+    from imagefinder.verification.geometry import GeometryVerifier
+    from imagefinder.verification.photometry import WindowPhotometer
+    from imagefinder.verification.relation import relation
+
+    return Examiner(
+        closer=Method(
+            name="closer look",
+            summary="local details of both pictures as a thumbnail shows them",
+            score="matches",
+            extractor=SiftExtractor(max_side=256, max_keypoints=600, contrast=0.01, threads=settings.threads),
+            matcher=MutualNNMatcher(),
+            verifier=GeometryVerifier(),
+            mirror=mirrored,
+        ),
+        photometer=WindowPhotometer(),
+        calibrator=TailCalibrator(),
+        relate=relation,
+    )
 
 
 def model_cache(settings: Settings) -> ModelCache:

@@ -54,6 +54,9 @@ def add(
     with open_collection(context, collection, create=True) as opened:
         with stop_on_signal() as stop, output.progress_bar("adding") as progress:
             report = opened.add(*sources, methods=methods, prune=prune, progress=progress, stop=stop)
+        if not report.interrupted and (report.added or report.replaced or report.removed):
+            with output.counter("learning what chance does here", of_bytes=False) as learning:
+                opened.learn(learning)
         place = str(opened.settings.collection)
     if as_json:
         output.document({"collection": place, **report.to_dict()})

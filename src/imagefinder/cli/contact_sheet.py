@@ -20,13 +20,15 @@ class Answer:
 
     Attributes:
         result: The hits.
-        unit: What its scores are: ``matches`` or ``cosine``.
+        unit: What its scores are: ``matches``, ``cosine`` or ``evidence``.
         verdict: Whether that is right, where it is known: ``right``, ``wrong`` or empty.
+        name: By which it was asked for, where that is not the method that answered.
     """
 
     result: SearchResult
     unit: str
     verdict: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,21 @@ def render(
         HTML text; every name in it is escaped, and characters that are not printable are spelled out.
     """
     body = "\n".join(_question(question, thumbnail) for question in questions)
+    return page(body, title=title, subtitle=subtitle, notes=_NOTES)
+
+
+def page(body: str, *, title: str, subtitle: str, notes: str, style: str = "") -> str:
+    """The page around a body of HTML.
+
+    Args:
+        body: What it shows.
+        title: Heading.
+        subtitle: Line below it; may be empty.
+        notes: HTML of the footer.
+        style: Further rules of CSS.
+    """
     below = f"<p>{_text(subtitle)}</p>" if subtitle else ""
-    return _PAGE.format(title=_text(title), style=_STYLE, subtitle=below, body=body)
+    return _PAGE.format(title=_text(title), style=_STYLE + style, subtitle=below, body=body, notes=notes)
 
 
 def _question(question: Question, thumbnail: Callable[[str], bytes]) -> str:
@@ -73,7 +88,7 @@ def _question(question: Question, thumbnail: Callable[[str], bytes]) -> str:
     return f"""<section class="question">
 <figure class="query">
 <figcaption><span class="label">query</span> <b>{_text(question.name)}</b>{detail}</figcaption>
-{_image(question.picture, question.name)}
+{image(question.picture, question.name)}
 </figure>
 <div class="answers">
 {answers}
@@ -93,7 +108,7 @@ def _answer(answer: Answer, expected: str, thumbnail: Callable[[str], bytes]) ->
     hits = "\n".join(_hit(hit, answer.unit, best, hit.id == expected, thumbnail(hit.id)) for hit in result.hits)
     content = f'<ol class="hits">\n{hits}\n</ol>' if result.hits else '<p class="none">no hits</p>'
     return f"""<div class="answer">
-<h2>{_text(result.method)}{verdict} <small>{facts}</small></h2>
+<h2>{_text(answer.name or result.method)}{verdict} <small>{facts}</small></h2>
 {content}
 </div>"""
 
@@ -102,25 +117,40 @@ def _hit(hit: Hit, unit: str, best: float, meant: bool, picture: bytes) -> str:
     # The bar compares within one answer only: scores of different methods have nothing in common.
     share = max(0.0, min(1.0, hit.score / best)) if best > 0 else 0.0
     return f"""<li class="hit{" meant" if meant else ""}">
-{_image(picture, hit.id)}
+{image(picture, hit.id)}
 <div class="caption"><span class="rank">{hit.rank}</span> <span class="id">{_text(hit.id)}</span></div>
 <div class="score"><span class="bar" style="width:{share:.1%}"></span></div>
-<div class="value">{_text(output.score(hit.score, unit))}{_evidence(hit)}</div>
+<div class="value">{_judged(hit)}{_score(hit, unit)}{_evidence(hit)}</div>
 </li>"""
+
+
+def _score(hit: Hit, unit: str) -> str:
+    # Of all methods together the score is the E-value, said already.
+    return "" if unit == "evidence" else _text(output.score(hit.score, unit))
+
+
+def _judged(hit: Hit) -> str:
+    if hit.decision is None:
+        return ""
+    kind = f"{hit.relation}, " if hit.relation else ""
+    return (
+        f'<b class="{hit.decision}">{hit.decision}</b> {_text(kind)}E-value {_text(output.evalue(hit.evalue))}<br>'
+    )
 
 
 def _evidence(hit: Hit) -> str:
     if hit.evidence is None:
         return ""
-    inliers, overlap = output.evidence(hit.evidence)
+    inliers, alike, overlap = output.evidence(hit.evidence)
     corners = " ".join(f"({x:.0f}, {y:.0f})" for x, y in hit.evidence.candidate_outline)
     return (
-        f"<br>{_text(inliers)} inliers ({hit.evidence.model})<br>overlap {overlap}"
+        f"<br>{_text(inliers)} inliers ({hit.evidence.model}), {alike} alike<br>overlap {overlap}"
         f'<br><span title="corners of the query in this picture, in pixels">query at {corners}</span>'
     )
 
 
-def _image(jpeg: bytes, name: str) -> str:
+def image(jpeg: bytes, name: str) -> str:
+    """A picture in its frame; one without bytes has an empty frame."""
     if not jpeg:
         return '<div class="frame missing">no thumbnail</div>'
     data = base64.b64encode(jpeg).decode("ascii")
@@ -130,6 +160,11 @@ def _image(jpeg: bytes, name: str) -> str:
 def _text(value: str) -> str:
     return escape(output.printable(value))
 
+
+_NOTES = """<p>An <b>E-value</b> is the number of pictures of this collection that would do as well by chance: at
+most 0.01 is a match, at most 1 is possible. Higher scores are better: <b>matches</b> count the details two
+pictures share; a <b>cosine</b> of 1 means the same content to that network. Scores of different methods cannot be
+compared. Bars are relative to the best hit of the same answer.</p>"""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -149,9 +184,7 @@ _PAGE = """<!doctype html>
 {body}
 </main>
 <footer>
-<p>Higher scores are better. <b>matches</b> count the details two pictures share; a <b>cosine</b> of 1 means the
-same content to that network. Scores of different methods cannot be compared, and there is always a best picture: a
-score alone does not prove that the query is there. Bars are relative to the best hit of the same answer.</p>
+{notes}
 </footer>
 </body>
 </html>
@@ -196,6 +229,7 @@ color:var(--soft);font-size:.75rem;font-weight:600;text-align:center}
 .meant .bar{background:var(--right)}
 .value{color:var(--soft);font-size:.82rem;font-variant-numeric:tabular-nums}
 .none{margin:0;color:var(--soft)}
+b.match{color:var(--right)}
 footer{max-width:62rem;color:var(--soft);font-size:.82rem}
 @media(max-width:44rem){.question{grid-template-columns:1fr;gap:1.1rem;padding:1rem}.query{max-width:none}
 .hits{grid-template-columns:repeat(3,minmax(0,1fr));gap:.6rem}.caption{font-size:.76rem}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +11,18 @@ from imagefinder.cli import output
 from imagefinder.cli.session import (
     OK,
     UNFINISHED,
+    AnyMethodOption,
+    BoxOption,
     CollectionOption,
     JsonOption,
-    MethodOption,
+    MirrorOption,
+    boxes,
     open_collection,
     picture,
 )
+
+if TYPE_CHECKING:
+    from imagefinder.core.results import Explanation
 
 HELP = """Show what a picture and one of the collection have in common.
 
@@ -28,7 +34,7 @@ other. For a method that gives a cosine it shows which parts of both pictures co
   imagefinder explain photo.jpg holiday/beach.jpg -o why.png --method efficientnet-lite0
   imagefinder explain photo.jpg holiday/beach.jpg --mirror --json
 
-Exit codes: 0 something speaks for it (a common geometry, a heat map); 1 nothing does."""
+Exit codes: 0 something speaks for it (a geometry, or a heat map and an E-value of at most 1); 1 nothing does."""
 
 
 def explain(
@@ -44,8 +50,9 @@ def explain(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write a PNG that shows it.", show_default=False),
     ] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Try the mirror image of PICTURE too.")] = False,
-    method: MethodOption = "sift",
+    mirror: MirrorOption = True,
+    box: BoxOption = None,
+    method: AnyMethodOption = "auto",
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -54,26 +61,36 @@ def explain(
         asked = picture(query, opened.settings)
         # Read once, for the comparison and for the drawing.
         data = asked if isinstance(asked, bytes) else opened.read(asked)
-        result = opened.explain(data, image_id, method=method, mirror=mirror)
+        result = opened.explain(data, image_id, method=method, mirror=mirror, boxes=boxes(box))
         if target is not None:
             target.write_bytes(opened.draw(result, data))
     found = result.evidence
     if as_json:
         output.document(result.to_dict() | ({"picture": str(target)} if target else {}))
-    elif found is None and result.query_heat:
-        heat = [value for row in result.query_heat for value in row]
-        best = sum(sorted(heat, reverse=True)[: len(heat) // 4])
-        output.line(f"cosine {result.score:.3f}; {best:.3f} of it from the strongest quarter of the query")
-    elif found is None:
-        output.line(f"no common geometry: {output.plural(result.matches, 'match', 'matches')}, all of them chance")
     else:
-        mirrored = ", mirrored" if found.mirrored else ""
-        output.line(
-            f"{found.inliers} of {output.plural(found.matches, 'match', 'matches')} agree on one "
-            f"{found.model}{mirrored}"
-        )
-        output.line(f"{found.query_overlap:.0%} of the query is in {image_id}")
-        output.line(f"{found.candidate_overlap:.0%} of {image_id} is in the query")
-    if target is not None and not as_json:
-        output.line(f"shown in: {target}")
+        _tell(result)
+        if target is not None:
+            output.line(f"shown in: {target}")
     return OK if found or (result.query_heat and result.decision != "none") else UNFINISHED
+
+
+def _tell(result: Explanation) -> None:
+    found = result.evidence
+    if found:
+        mirrored = ", mirrored" if found.mirrored else ""
+        model = "affine map" if found.model == "affine" else found.model
+        output.line(
+            f"{found.inliers} of {output.plural(found.matches, 'match', 'matches')} agree on one {model}{mirrored}"
+        )
+        output.line(f"{found.query_overlap:.0%} of the query is in {result.id}")
+        output.line(f"{found.candidate_overlap:.0%} of {result.id} is in the query")
+    elif result.matches or not result.query_heat:
+        output.line(f"no common geometry: {output.plural(result.matches, 'match', 'matches')}, all of them chance")
+    if result.query_heat:
+        heat = sorted((value for row in result.query_heat for value in row), reverse=True)
+        most = sum(heat[: len(heat) // 4])
+        output.line(
+            f"{result.heat_of}: cosine {sum(heat):.3f}, {most:.3f} of it from the strongest quarter of the query"
+        )
+    if result.decision:
+        output.line(f"{result.decision}: {result.relation}, E-value {output.evalue(result.evalue)}")

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import unquote, urlsplit
 
@@ -20,7 +20,7 @@ from imagefinder.core.errors import ImagefinderError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from imagefinder.core.results import Evidence
+    from imagefinder.core.results import Evidence, SearchResult
     from imagefinder.indexing.progress import Progress
 
 _PLAIN_PROGRESS_SECONDS = 10.0
@@ -63,16 +63,42 @@ def plural(count: int, noun: str, more: str = "") -> str:
 
 
 def score(value: float, unit: str) -> str:
-    """A score for people: ``212 matches``, or a cosine with three decimals."""
-    return plural(round(value), "match", "matches") if unit == "matches" else f"{value:.3f}"
+    """A score for people: ``212 matches``, a cosine with three decimals, or minus the logarithm of an E-value."""
+    if unit == "matches":
+        return plural(round(value), "match", "matches")
+    return f"{value:.1f}" if unit == "evidence" else f"{value:.3f}"
 
 
-def evidence(found: Evidence | None) -> tuple[str, str]:
-    """Inliers, and the overlap of query and candidate, for people: ``31``, ``98% / 24%``; dashes for none."""
+def evalue(value: float | None) -> str:
+    """An E-value for people: ``85``, ``0.4``, ``0.003``, ``1e-12``; a dash for none."""
+    if value is None:
+        return "-"
+    if value < 1e-99:
+        return "<1e-99"
+    if value < 0.001:
+        return f"{value:.0e}"
+    return f"{value:.1g}" if value < 1 else f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
+def evidence(found: Evidence | None) -> tuple[str, str, str]:
+    """Inliers, agreement, overlap of query and candidate: ``31``, ``95%``, ``98% / 24%``; dashes for none."""
     if found is None:
-        return "-", "-"
+        return "-", "-", "-"
     mirrored = " mirrored" if found.mirrored else ""
-    return f"{found.inliers}{mirrored}", f"{found.query_overlap:.0%} / {found.candidate_overlap:.0%}"
+    alike = "-" if found.agreement is None else f"{found.agreement:.0%}"
+    return f"{found.inliers}{mirrored}", alike, f"{found.query_overlap:.0%} / {found.candidate_overlap:.0%}"
+
+
+def verdict(result: SearchResult) -> str:
+    """The answer in one sentence."""
+    if not result.hits:
+        return "no hits: there is nothing to compare with in this collection"
+    best = result.hits[0]
+    expected = f"E-value {evalue(best.evalue)}"
+    if best.decision == "none":
+        return f"nothing in this collection shows this (the best hit has {expected})"
+    kind = f", {best.relation}" if best.relation else ""
+    return f"{'found' if best.decision == 'match' else 'perhaps'}: {best.id}{kind} ({expected})"
 
 
 def place(uri: str) -> str:
@@ -198,6 +224,38 @@ def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]
     with progress.Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
         task = bar.add_task(verb, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def stage_bar(verbs: Mapping[str, str]) -> Iterator[Callable[[str, int, int], None]]:
+    """Show on standard error how far each stage of some work is; in a terminal only.
+
+    Args:
+        verbs: Stage -> what to call it.
+
+    Yields:
+        The function to call with (stage, done, in all).
+    """
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich import progress  # noqa: PLC0415 - a quick start
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=None),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(compact=True),
+    )
+    with progress.Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
+        tasks: dict[str, progress.TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(verbs.get(stage, stage), total=None)
+            bar.update(tasks[stage], total=total, completed=done)
+
+        yield show
 
 
 def _progress_lines(verb: str) -> Callable[[Progress], None]:

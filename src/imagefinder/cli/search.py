@@ -13,9 +13,12 @@ from imagefinder.cli import output
 from imagefinder.cli.session import (
     OK,
     UNFINISHED,
+    AnyMethodOption,
+    BoxOption,
     CollectionOption,
     JsonOption,
-    MethodOption,
+    MirrorOption,
+    boxes,
     open_collection,
     picture,
 )
@@ -26,22 +29,24 @@ if TYPE_CHECKING:
     from imagefinder.core.results import SearchResult
     from imagefinder.core.settings import Settings
 
-HELP = """Find the pictures most similar to a given one.
+HELP = """Find the pictures that show what a given one shows, or learn that there is none.
 
 PICTURE is a file, a URL, or - for standard input; --id asks with a picture of the collection instead.
 
-A score is how alike two pictures are for that method: sift and beit count the details that match (richly
-detailed pictures collect many by chance), the other methods give a cosine (1 is the same). There is always a
-best picture, so a score alone does not prove that yours is there: look at the hits, with --show.
+All methods of the collection answer together. For every hit: what kind of hit it is, and its E-value, the number
+of pictures of this collection that would do as well by chance. At most 0.01 is a match, at most 1 is possible;
+when the best is none of these, nothing in the collection shows this. The first search of a collection learns what
+chance does in it, which takes some seconds.
 
   imagefinder search photo.jpg
-  imagefinder search photo.jpg --method efficientnet-lite0 -k 10 --show
+  imagefinder search photo.jpg -k 10 --show
+  imagefinder search photo.jpg --box 120,80,200,150
   imagefinder search https://example.org/photo.jpg --json
-  imagefinder search photo.jpg --ranking evidence --mirror
   imagefinder search --id holiday/beach.jpg
+  imagefinder search photo.jpg --method sift --ranking matches
   curl -s https://example.org/photo.jpg | imagefinder search -
 
-Exit codes: 0 there are hits; 1 there are none (the collection is empty)."""
+Exit codes: 0 there is a match, a possible one, or, by matches, any hit; 1 there is none."""
 
 
 def search(
@@ -55,21 +60,19 @@ def search(
         str | None,
         typer.Option("--id", metavar="ID", help="Ask with this picture of the collection.", show_default=False),
     ] = None,
-    method: MethodOption = "sift",
+    method: AnyMethodOption = "auto",
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many hits at most.")] = 3,
     ranking: Annotated[
         Ranking,
         typer.Option(
             "--ranking",
             metavar="NAME",
-            help="matches: by score. evidence: of the 50 best, those first whose matches agree on one geometry.",
+            help="evidence: by all that speaks for a hit. matches: by the score of one method alone.",
             autocompletion=lambda: list(get_args(Ranking)),
         ),
-    ] = "matches",
-    mirror: Annotated[
-        bool,
-        typer.Option("--mirror", help="With --ranking evidence: find mirror images too; takes twice as long."),
-    ] = False,
+    ] = "evidence",
+    mirror: MirrorOption = True,
+    box: BoxOption = None,
     show: Annotated[
         bool,
         typer.Option(
@@ -87,7 +90,17 @@ def search(
         raise typer.BadParameter("give a PICTURE or --id ID, and not both")
     with open_collection(context, collection) as opened:
         asked = None if query is None else _asked(query, opened.settings, shown=show)
-        result = opened.search(asked, id=image_id, method=method, k=k, ranking=ranking, mirror=mirror)
+        with output.counter("learning this collection", of_bytes=False) as progress:
+            result = opened.search(
+                asked,
+                id=image_id,
+                method=method,
+                k=k,
+                ranking=ranking,
+                mirror=mirror,
+                boxes=boxes(box),
+                progress=progress,
+            )
         if as_json:
             _document(opened, result, page if show else None)
         else:
@@ -103,7 +116,8 @@ def search(
         and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     ):
         typer.launch(page.resolve().as_uri())
-    return OK if result.hits else UNFINISHED
+    nothing = result.ranking == "evidence" and result.decision == "none"
+    return UNFINISHED if nothing or not result.hits else OK
 
 
 def _asked(query: str, limits: Settings, *, shown: bool) -> str | bytes:
@@ -119,42 +133,63 @@ def _asked(query: str, limits: Settings, *, shown: bool) -> str | bytes:
 
 
 def _tell(opened: Collection, result: SearchResult) -> None:
-    unit = opened.method(result.method).score
-    verified = result.ranking == "evidence"
-    if result.hits:
-        more = (">inliers", ">overlap") if verified else ()
-        output.table(
-            (">rank", "id", ">score", *more, "where"),
-            [
-                (
-                    str(hit.rank),
-                    hit.id,
-                    output.score(hit.score, unit),
-                    *(output.evidence(hit.evidence) if verified else ()),
-                    output.place(opened.get(hit.id).uri),
-                )
-                for hit in result.hits
-            ],
-        )
-        output.line()
+    if result.ranking == "evidence":
+        output.line(output.verdict(result), style="bold")
+        _tell_evidence(opened, result)
     else:
-        output.line("no hits: there is nothing to compare with in this collection")
+        _tell_scores(opened, result)
     stages = ", ".join(
         f"{stage} {output.duration(seconds)}" for stage, seconds in result.timings.items() if stage != "total"
     )
+    answered = ", ".join(f"{name} (fingerprint {digest})" for name, digest in result.fingerprints.items())
     output.line(
-        f"{result.method} ({result.mode}, fingerprint {result.fingerprint}): "
-        f"{output.plural(result.searched, 'image')} compared"
-        f"{f', {result.verified} verified' if verified else ''} "
+        f"{result.mode}, {answered}: {output.plural(result.searched, 'image')} compared"
+        f"{f', {result.verified} looked at closely' if result.verified else ''} "
         f"in {output.duration(result.timings['total'])} ({stages})"
     )
-    if result.hits:
-        output.line(
-            "Inliers agree on one geometry; overlap is how much of the query is in the hit, and the reverse."
-            if verified
-            else "A score alone does not prove that the picture is there: look at the hits (--show).",
-            style="dim",
-        )
+
+
+def _tell_evidence(opened: Collection, result: SearchResult) -> None:
+    if not result.hits:
+        return
+    output.line()
+    output.table(
+        (">rank", "id", "sure", "what", ">E-value", ">inliers", ">alike", ">overlap", "where"),
+        [
+            (
+                str(hit.rank),
+                hit.id,
+                hit.decision or "-",
+                hit.relation or "-",
+                output.evalue(hit.evalue),
+                *output.evidence(hit.evidence),
+                output.place(opened.get(hit.id).uri),
+            )
+            for hit in result.hits
+        ],
+    )
+    output.line()
+
+
+def _tell_scores(opened: Collection, result: SearchResult) -> None:
+    if not result.hits:
+        output.line(output.verdict(result))
+        return
+    unit = opened.method(result.method).score
+    output.table(
+        (">rank", "id", ">score", ">E-value", "where"),
+        [
+            (
+                str(hit.rank),
+                hit.id,
+                output.score(hit.score, unit),
+                output.evalue(hit.evalue),
+                output.place(opened.get(hit.id).uri),
+            )
+            for hit in result.hits
+        ],
+    )
+    output.line()
 
 
 def _document(opened: Collection, result: SearchResult, page: Path | None) -> None:
@@ -182,8 +217,12 @@ def _write_page(
     question = contact_sheet.Question(
         name="standard input" if name == "-" else name,
         picture=shown,
-        answers=(contact_sheet.Answer(result, opened.method(result.method).score),),
+        answers=(contact_sheet.Answer(result, _unit(opened, result)),),
     )
     page.write_text(
         contact_sheet.render([question], opened.thumbnail, title="imagefinder search"), encoding="utf-8"
     )
+
+
+def _unit(opened: Collection, result: SearchResult) -> str:
+    return "evidence" if result.method == "auto" else opened.method(result.method).score

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ import typer
 
 from imagefinder.cli import output
 from imagefinder.core import registry
+from imagefinder.core.results import Box
 from imagefinder.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,6 +39,29 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 MethodOption = Annotated[
     str,
     typer.Option("--method", "-m", metavar="NAME", help="Method that compares.", autocompletion=_method_names),
+]
+AnyMethodOption = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        "-m",
+        metavar="NAME",
+        help="Method that compares; auto: all that the collection has, together.",
+        autocompletion=lambda: ["auto", *_method_names()],
+    ),
+]
+BoxOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--box",
+        metavar="X,Y,W,H",
+        help="Ask with this part of PICTURE only: left, top, width, height in pixels. May be given several times.",
+        show_default=False,
+    ),
+]
+MirrorOption = Annotated[
+    bool,
+    typer.Option("--mirror/--no-mirror", help="Find mirror images, too; methods with keypoints compare twice."),
 ]
 MethodsOption = Annotated[
     list[str] | None,
@@ -100,6 +124,22 @@ def memory_collection(context: typer.Context) -> Collection:
     from imagefinder import wiring  # noqa: PLC0415 - as above
 
     return wiring.open_collection(settings(context, store="memory"), create=True)
+
+
+def boxes(texts: Sequence[str] | None) -> list[Box]:
+    """Boxes as they were typed.
+
+    Raises:
+        BadParameter: a text is not four numbers.
+    """
+    found = []
+    for text in texts or ():
+        try:
+            x, y, width, height = (float(part) for part in text.split(","))
+        except ValueError:
+            raise typer.BadParameter(f"--box takes four numbers X,Y,W,H, not {text!r}") from None
+        found.append((x, y, width, height))
+    return found
 
 
 def picture(argument: str, limits: Settings) -> str | bytes:

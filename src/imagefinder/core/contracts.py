@@ -6,7 +6,7 @@ Every implementation is safe to call from several threads at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +114,62 @@ class Mapper(Protocol):
 
         Raises:
             ModelMissingError: the weights are needed and not here.
+        """
+        ...
+
+
+class Photometer(Protocol):
+    """Two pictures laid on one another in, how much of them looks alike out."""
+
+    def agreement(
+        self, query: RgbImage, query_size: Size, candidate: RgbImage, candidate_size: Size, evidence: Evidence
+    ) -> float | None:
+        """Part of what both pictures show that looks alike once the transform lays one on the other, 0 to 1.
+
+        ``None`` where too little is comparable.
+
+        Args:
+            query: May be a reduced version.
+            query_size: Pixels that the transform speaks of.
+            candidate: May be a reduced version, such as a thumbnail.
+            candidate_size: Likewise.
+            evidence: Says how one lies on the other.
+        """
+        ...
+
+
+class Tail(Protocol):
+    """How often wrong pictures reach a value."""
+
+    def log10_p(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Logarithm to base 10 of the probability that a wrong picture reaches each value; never rises with it."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form; ``Calibrator.read`` reads it."""
+        ...
+
+
+class Calibrator(Protocol):
+    """Values of wrong pictures in, the law they follow out."""
+
+    def fit(self, values: NDArray[np.float64], *, total: int, floor: float, scale: float) -> Tail:
+        """The law behind a sample.
+
+        Args:
+            values: ``(n,)``, of wrong pictures, in any order; may be empty.
+            total: How many wrong pictures were looked at, at least ``n``; those without a value had less than any.
+            floor: The least value there can be.
+            scale: By how much, about, a value must grow to become rarer by the factor e, where the sample says
+                little.
+        """
+        ...
+
+    def read(self, data: Mapping[str, Any]) -> Tail:
+        """What ``Tail.to_dict`` wrote.
+
+        Raises:
+            ValueError: it is nothing of the kind.
         """
         ...
 
@@ -234,6 +290,14 @@ class Store(Protocol):
 
     def info(self) -> StoreInfo:
         """Counts, bytes and methods."""
+        ...
+
+    def derived(self, name: str) -> bytes | None:
+        """What was kept under a name and can be computed again; ``None`` if it is not there (any more)."""
+        ...
+
+    def put_derived(self, name: str, data: bytes) -> None:
+        """Keep something that can be computed again; it may be lost at any time, but is never seen half."""
         ...
 
     def close(self) -> None:

@@ -30,6 +30,10 @@ Decision: TypeAlias = Literal["match", "possible", "none"]
 Relation: TypeAlias = Literal["identical", "edited copy", "part of", "contains", "same scene", "similar"]
 """What kind of hit it is, the query seen from its side: ``part of`` says that the query is part of the hit."""
 
+LOOKS_ALIKE = 0.5
+"""From this agreement on both show one picture. Edited copies have more, mostly far more; two packages with the
+same logo, or two photographs of one house, have less: away from the logo nothing fits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -247,14 +251,15 @@ class Explanation:
         query_size: Pixels that places in the query refer to.
         candidate_size: Pixels that places in the candidate refer to.
         outliers: The matches that it does not explain, likewise.
-        query_heat: For pooled networks: what each cell of the query's grid contributes to the score, row by row;
-            the sum is the score. Empty for other methods.
+        heat_of: Name of the pooled network that the heat is of; empty without heat.
+        query_heat: What each cell of the query's grid contributes to that network's cosine, row by row; the sum is
+            the cosine.
         candidate_heat: Likewise for the candidate; see ``candidate_from``.
         query_seen: The part of the query that its grid divides evenly, which is all that the network saw; the
             whole picture is ``(0, 0, width, height)``. Zeros without a grid.
         candidate_seen: Likewise for the candidate.
         candidate_from: What the candidate's heat was computed from: its unchanged ``file``, or its ``thumbnail``,
-            whose sum is near the score only. Empty where there is no such heat.
+            whose sum is near the cosine only. Empty where there is no such heat.
         query_cell: Width and height in pixels of what one token of the query stands for; zeros for keypoints.
         candidate_cell: Likewise for the candidate.
         evalue: See ``Hit``.
@@ -273,6 +278,7 @@ class Explanation:
     query_size: Size
     candidate_size: Size
     outliers: tuple[tuple[Point, Point], ...] = ()
+    heat_of: str = ""
     query_heat: tuple[tuple[float, ...], ...] = ()
     candidate_heat: tuple[tuple[float, ...], ...] = ()
     query_seen: Box = (0.0, 0.0, 0.0, 0.0)
@@ -300,6 +306,7 @@ class Explanation:
             "matches": self.matches,
             "inliers": [[list(here), list(there)] for here, there in self.inliers],
             "outliers": [[list(here), list(there)] for here, there in self.outliers],
+            "heat_of": self.heat_of,
             "query_heat": [list(row) for row in self.query_heat],
             "candidate_heat": [list(row) for row in self.candidate_heat],
             "query_seen": list(self.query_seen),
@@ -309,4 +316,91 @@ class Explanation:
             "candidate_cell": list(self.candidate_cell),
             "query_size": list(self.query_size),
             "candidate_size": list(self.candidate_size),
+        }
+
+
+DuplicateKind: TypeAlias = Literal["identical", "edited copies", "overlapping"]
+"""What holds a group of duplicates together."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatePair:
+    """Two images of a collection that show the same.
+
+    Attributes:
+        a: Id of the one that is proposed to go, where one of them is.
+        b: Id of the other.
+        relation: Of ``a``, the query, to ``b``: ``part of`` says that ``a`` is part of ``b``.
+        evidence: The geometry that was found, from ``a`` to ``b``; ``None`` for identical ones.
+        agreement: See ``Evidence``.
+    """
+
+    a: str
+    b: str
+    relation: Relation
+    evidence: Evidence | None = None
+    agreement: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "relation": self.relation,
+            "agreement": self.agreement,
+            "evidence": self.evidence.to_dict() if self.evidence else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    """Images of a collection that show the same.
+
+    Attributes:
+        kind: ``identical``: the same bytes, or the same pixels. ``edited copies``: the same picture in other
+            sizes, colours, encodings, with text and so on. ``overlapping``: parts of one another, or the same
+            scene.
+        ids: The one proposed to be kept comes first; of overlapping ones all are worth keeping.
+        pairs: Which of them were compared, and what was found.
+    """
+
+    kind: DuplicateKind
+    ids: tuple[str, ...]
+    pairs: tuple[DuplicatePair, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {"kind": self.kind, "ids": list(self.ids), "pairs": [pair.to_dict() for pair in self.pairs]}
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateReport:
+    """The duplicates of a collection.
+
+    Attributes:
+        groups: Identical ones first, then edited copies, then overlapping ones; of each kind those first whose
+            best image comes first.
+        images: How many images were looked at.
+        candidates: How many pairs the methods proposed.
+        verified: How many pairs were looked at closely.
+        methods: Names of the methods that took part.
+        timings: Stage (``read``, ``propose``, ``verify``, ``group``, ``total``) -> seconds.
+    """
+
+    groups: tuple[DuplicateGroup, ...]
+    images: int
+    candidates: int
+    verified: int
+    methods: tuple[str, ...]
+    timings: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "images": self.images,
+            "candidates": self.candidates,
+            "verified": self.verified,
+            "methods": list(self.methods),
+            "timings": dict(self.timings),
+            "groups": [group.to_dict() for group in self.groups],
         }

@@ -16,27 +16,35 @@ from numpy.typing import NDArray
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures, RgbImage, concatenate
 from imagefinder.core.fingerprint import Fingerprint
 
+CONTRAST = 0.04
+"""OpenCV's default."""
+
 
 class SiftExtractor:
     """SIFT descriptors as ``uint8``: OpenCV's are integers from 0 to 255, so nothing is lost."""
 
     spec = FeatureSpec("local", 128, "uint8")
 
-    def __init__(self, *, max_side: int, max_keypoints: int, threads: int) -> None:
+    def __init__(self, *, max_side: int, max_keypoints: int, threads: int, contrast: float = CONTRAST) -> None:
         """Only stores.
 
         Args:
             max_side: A picture whose longer side is larger is reduced to it first; 0 = never.
             max_keypoints: So many of the strongest keypoints are kept; 0 = all.
             threads: Pictures worked on at once.
+            contrast: Keypoints of less contrast are left out; Lowe's threshold, in OpenCV's scale.
         """
+        self._contrast = contrast
         self._max_side = max_side
         self._max_keypoints = max_keypoints
         self._threads = threads
 
     def fingerprint(self) -> Fingerprint:
         """See ``core.contracts.Extractor``."""
-        return Fingerprint("sift", 1, {"max_keypoints": self._max_keypoints, "max_side": self._max_side})
+        parameters: dict[str, float] = {"max_keypoints": self._max_keypoints, "max_side": self._max_side}
+        if self._contrast != CONTRAST:
+            parameters["contrast"] = self._contrast
+        return Fingerprint("sift", 1, parameters)
 
     def extract(self, images: Sequence[RgbImage]) -> LocalFeatures:
         """See ``core.contracts.Extractor``. A picture without keypoints has no descriptors."""
@@ -56,7 +64,9 @@ class SiftExtractor:
         if 0 < scale < 1:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        keypoints, descriptors = cv2.SIFT.create(nfeatures=self._max_keypoints).detectAndCompute(grey, None)
+        keypoints, descriptors = cv2.SIFT.create(
+            nfeatures=self._max_keypoints, contrastThreshold=self._contrast
+        ).detectAndCompute(grey, None)
         rows = np.array([(*k.pt, k.size, k.angle) for k in keypoints], dtype=np.float32).reshape(-1, 4)
         # Back to pixels of the whole picture: the reduced pixel centre x lies at (x + 0.5) * f - 0.5.
         fx, fy = width / grey.shape[1], height / grey.shape[0]

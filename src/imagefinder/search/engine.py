@@ -1,22 +1,25 @@
-"""One query, answered: extract, compare with every stored image, rank, verify."""
+"""One query, answered: extract, compare with every stored image, look closely at the best, judge, rank."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
-import numpy as np
-
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import InputError
+from imagefinder.core.errors import InputError, MethodNotIndexedError
 from imagefinder.core.features import Features, LocalFeatures, RgbImage
-from imagefinder.core.method import Method
-from imagefinder.core.results import Comparison, Evidence, Hit, Ranking, SearchResult
-from imagefinder.search import ranking
-from imagefinder.search.evidence import gather, verifier_of
-from imagefinder.search.question import ask, views
+from imagefinder.core.method import Examiner, Method
+from imagefinder.core.results import Comparison, Hit, Ranking, SearchResult
+from imagefinder.search.background import Background
+from imagefinder.search.examination import Found, examine, shortlist
+from imagefinder.search.judgement import Judge, by_evidence, by_score, judge_of
+from imagefinder.search.question import Asked, ask
+from imagefinder.search.scoring import Scores, score, searched
+
+AUTO = "auto"
+"""Name of all methods of a collection together."""
 
 
 @dataclass(slots=True)
@@ -44,28 +47,34 @@ class Stopwatch:
 
 def search(
     store: Store,
-    method: Method,
-    query: RgbImage | str,
+    methods: Sequence[Method],
+    asked: Asked,
     *,
     k: int,
     watch: Stopwatch,
     order: Ranking = "matches",
     mirror: bool = False,
+    examiner: Examiner | None = None,
+    background: Background | None = None,
+    threads: int = 1,
 ) -> SearchResult:
     """The ``k`` images of a store that agree best with the query; every image is scored.
 
     Args:
         store: Holds the gallery.
-        method: Extracts from the query and compares.
-        query: A picture, or the id of a stored image, which is then left out of the answer.
-        k: How many hits at most, at least 1.
-        watch: Gets the stages ``extract`` and ``match``, and ``verify`` if that is done.
-        order: ``matches``: by score. ``evidence``: of the ``ranking.SHORTLIST`` best by score, those that share a
-            geometry with the query come first.
+        methods: One, or, for a ranking by evidence, those that answer together.
+        asked: The query; if it is a stored image, that is left out of the answer.
+        k: How many hits at most, at least 1. The first hits do not depend on it.
+        watch: Gets the stages ``extract``, ``match`` and, for a ranking by evidence, ``verify`` and ``judge``.
+        order: ``matches``: by score. ``evidence``: by E-value; the best by each method's score are looked at for
+            what else speaks for them.
         mirror: Compare with the mirror image of the query too; the higher score counts.
+        examiner: Looks closely; needed for ``evidence``.
+        background: What chance does in this store; needed for ``evidence``. With ``matches``, it gives E-values.
+        threads: Candidates looked at at once.
 
     Raises:
-        InputError: ``k`` is below 1, no such order, or the method or its features cannot be verified.
+        InputError: ``k`` is below 1, no such order.
         UnknownImageError: no image of that id.
         MethodNotIndexedError: there are images, but none has features of this method.
         FingerprintMismatchError: the stored features were made differently.
@@ -73,47 +82,59 @@ def search(
     """
     if k < 1:
         raise InputError(f"k must be at least 1, not {k}")
-    verify = _is_verified(order, method)
-    if mirror and not verify:
-        raise InputError("mirrored copies are found by the ranking 'evidence' only")
-    question = ask(store, method, query)
-    asked = views(method, question, mirror=mirror)
+    if order not in get_args(Ranking):
+        raise InputError(f"there is no ranking {order!r}", hint=f"rankings: {', '.join(get_args(Ranking))}")
+    questions = [(method, ask(store, method, asked)) for method in methods]
     watch.lap("extract")
-    ranked: ranking.Ranked = []
-    searched = 0
-    # One more than wanted: a query by id finds itself and is left out below.
-    wanted = 1 + (max(k, ranking.SHORTLIST) if verify else k)
-    for block in store.scan(method.name) if question.indexed else ():
-        scores = np.max([method.matcher.score(view.features, block.features) for view in asked], axis=0)
-        ranked = ranking.merge([ranked, ranking.best(block.ids, scores, wanted)], wanted)
-        searched += len(block.ids)
-    ranked = [pair for pair in ranked if not (question.id and pair[0] == question.id)]
+    scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
     watch.lap("match")
-    found: dict[str, Evidence | None] = {}
-    if verify:
-        found = gather(store, method, asked, [image_id for image_id, _ in ranked[: ranking.SHORTLIST]])
-        ranked = ranking.by_evidence(ranked, found)
+    found: Mapping[str, Found] = {}
+    if order == "matches" or examiner is None or background is None:
+        hits = by_score(scored[0], asked, background, k)
+    else:
+        best = shortlist(scored, asked)
+        found = examine(store, examiner, scored, asked, best, mirror=mirror, threads=threads)
         watch.lap("verify")
+        judge = judge_of(background, scored)
+        hits = tuple(by_evidence(scored, asked, found, judge, examiner.relate)[:k])
+        watch.lap("judge")
     return SearchResult(
-        hits=tuple(
-            Hit(rank, image_id, score, found.get(image_id)) for rank, (image_id, score) in enumerate(ranked[:k], 1)
-        ),
-        method=method.name,
+        hits=hits,
+        method=methods[0].name if len(methods) == 1 else AUTO,
         mode="exact",
-        fingerprints={method.name: question.fingerprint.digest},
-        searched=searched,
+        fingerprints={method.name: question.fingerprint.digest for method, question in questions},
+        searched=searched(scored),
         timings=watch.total(),
         ranking=order,
         verified=len(found),
+        boxes=tuple((x + asked.corner[0], y + asked.corner[1], w, h) for x, y, w, h in asked.boxes),
     )
 
 
-def _is_verified(order: str, method: Method) -> bool:
-    if order not in get_args(Ranking):
-        raise InputError(f"there is no ranking {order!r}", hint=f"rankings: {', '.join(get_args(Ranking))}")
-    if order == "evidence":
-        verifier_of(method)
-    return order == "evidence"
+def assess(
+    store: Store,
+    methods: Sequence[Method],
+    asked: Asked,
+    image_id: str,
+    *,
+    mirror: bool,
+    examiner: Examiner,
+    background: Background,
+) -> tuple[Hit, Sequence[Scores], Judge]:
+    """What a search would say of one image, looked at as closely as the best are.
+
+    Raises:
+        MethodNotIndexedError: the image has no features of these methods.
+        FingerprintMismatchError, ModelMissingError: as ``search``.
+    """
+    questions = [(method, ask(store, method, asked)) for method in methods]
+    scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
+    if not any(image_id in scores.rows for scores in scored):
+        raise MethodNotIndexedError(methods[0].name, store.status([image_id])[image_id].methods, image_id)
+    judge = judge_of(background, scored)
+    found = examine(store, examiner, scored, asked, [image_id], mirror=mirror, threads=1)
+    hits = by_evidence(scored, asked, found, judge, examiner.relate)
+    return next(hit for hit in hits if hit.id == image_id), scored, judge
 
 
 def compare(method: Method, a: RgbImage, b: RgbImage, *, watch: Stopwatch) -> Comparison:

@@ -3,93 +3,153 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.features import Features, LocalFeatures, RgbImage, patch_cell
-from imagefinder.core.method import Method
-from imagefinder.core.results import Explanation, Point, Size
-from imagefinder.search import evidence
+from imagefinder.core.errors import MethodNotIndexedError
+from imagefinder.core.features import Features, LocalFeatures, patch_cell
+from imagefinder.core.method import Examiner, Method
+from imagefinder.core.results import Evidence, Explanation, Point, Size
+from imagefinder.search import engine, evidence
+from imagefinder.search.background import Background
 from imagefinder.search.heat import Stored, with_heat
-from imagefinder.search.question import Question
+from imagefinder.search.judgement import Judge
+from imagefinder.search.question import Asked, Question
+from imagefinder.search.scoring import Scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Matched:
+    """The matches that are shown.
+
+    Attributes:
+        method: Whose they are.
+        finding: The matches and the view of the query they belong to.
+        candidate: Features of the candidate.
+    """
+
+    method: Method
+    finding: evidence.Finding
+    candidate: Features
 
 
 def explain(
-    store: Store, method: Method, views: Sequence[Question], image_id: str, *, query: RgbImage, stored: Stored
+    store: Store,
+    methods: Sequence[Method],
+    asked: Asked,
+    image_id: str,
+    *,
+    mirror: bool,
+    examiner: Examiner,
+    background: Background,
+    stored: Stored,
 ) -> Explanation:
-    """What speaks for a stored image.
+    """What speaks for a stored image, found or not.
 
     Args:
         store: Holds it.
-        method: Compares; must have a verifier or a mapper.
-        views: The query, and perhaps its mirror image.
+        methods: Those that answer together.
+        asked: The query.
         image_id: Of the stored image.
-        query: The picture that was asked with.
-        stored: Reads a stored picture; called for methods with a mapper only.
+        mirror: Try the mirror image of the query too.
+        examiner: Looks closely.
+        background: What chance does in this store.
+        stored: Reads the stored image, for a heat map.
 
     Raises:
         UnknownImageError: no image of that id.
-        MethodNotIndexedError: it has no features of this method.
-        InputError: the method has nothing to show, or either side lacks keypoints.
+        MethodNotIndexedError: it has no features of any of the methods.
+        InputError: only methods with keypoints were asked, and either side's features have none.
     """
-    if method.mapper is None:
-        evidence.verifier_of(method)
-    record, candidate = store.get(image_id), store.features(image_id, method.name)
+    record = store.get(image_id)
     size = record.width, record.height
-    if method.mapper is not None:
-        told = Explanation(
-            id=image_id,
-            method=method.name,
-            fingerprint=views[0].fingerprint.digest,
-            score=float(method.matcher.score(views[0].features, candidate)[0]),
-            evidence=None,
-            matches=0,
-            inliers=(),
-            query_size=views[0].size,
-            candidate_size=size,
-        )
-        mapper, ours = method.mapper, views[0].features
-        return with_heat(told, mapper, query=query, ours=ours, theirs=candidate, stored=stored)
-    return _matched(method, views, candidate, image_id, size)
-
-
-def _matched(
-    method: Method, views: Sequence[Question], candidate: Features, image_id: str, size: Size
-) -> Explanation:
-    """The matches, and what geometry says of them."""
-    verifier = evidence.verifier_of(method)
-    if not (evidence.has_places(views[0].features) and evidence.has_places(candidate)):
-        raise evidence.no_places(method)
-    finding = evidence.look(method, views, candidate, size)
-    view = finding.view
-    inliers = verifier.inliers(
-        view.features, candidate, finding.matches, query_size=view.size, candidate_size=size
+    hit, scored, judge = engine.assess(
+        store, methods, asked, image_id, mirror=mirror, examiner=examiner, background=background
     )
-    explained = set(map(tuple, inliers.tolist()))
-    others = np.array([row for row in finding.matches.tolist() if tuple(row) not in explained], dtype=np.int64)
-    return Explanation(
+    local = _local(store, scored, image_id, size)
+    if not local and all(method.verifier for method in methods):
+        raise evidence.no_places(methods[0])
+    found = hit.evidence
+    shown: _Matched | None = local[0] if local else None
+    if found and found.found_by == "closer look":
+        shown = _closer(store, examiner, asked, image_id, mirror=mirror)
+    elif found:
+        shown = max(local, key=lambda one: one.finding.evidence.inliers if one.finding.evidence else 0)
+    inliers, outliers = _pairs(shown, found, size) if shown else ((), ())
+    corner = asked.corner
+    told = Explanation(
         id=image_id,
-        method=method.name,
-        fingerprint=view.fingerprint.digest,
-        score=float(method.matcher.score(view.features, candidate)[0]),
-        evidence=finding.evidence,
-        matches=len(finding.matches),
-        inliers=_places(view, candidate, inliers),
-        query_size=view.size,
+        method=methods[0].name if len(methods) == 1 else engine.AUTO,
+        fingerprint=" ".join(scores.views[0].fingerprint.digest for scores in scored),
+        score=hit.score,
+        evidence=found,
+        matches=len(shown.finding.matches) if shown else 0,
+        inliers=_moved(inliers, corner),
+        outliers=_moved(outliers, corner),
+        query_size=asked.whole,
         candidate_size=size,
-        outliers=_places(view, candidate, others.reshape(-1, 2)),
-        query_cell=_cell(view.features, view.size),
-        candidate_cell=_cell(candidate, size),
+        evalue=hit.evalue,
+        decision=hit.decision,
+        relation=hit.relation,
+        numbers=_numbers(scored, judge, found, image_id),
+        query_cell=_cell(shown.finding.view.features, asked.size) if shown else (0.0, 0.0),
+        candidate_cell=_cell(shown.candidate, size) if shown else (0.0, 0.0),
     )
+    pooled = [scores for scores in scored if scores.method.mapper and image_id in scores.rows]
+    # Where several methods answer together, a place says more than heat.
+    if not pooled or (found and len(methods) > 1):
+        return told
+    method, view = pooled[0].method, pooled[0].views[0]
+    return with_heat(told, method, view, store.features(image_id, method.name), stored)
 
 
-def _places(view: Question, candidate: Features, rows: NDArray[np.int64]) -> tuple[tuple[Point, Point], ...]:
-    here, there = _points(view.features, rows[:, 0]), _points(candidate, rows[:, 1])
+def _local(store: Store, scored: Sequence[Scores], image_id: str, size: Size) -> list[_Matched]:
+    """The matches of each method with keypoints."""
+    found = []
+    for scores in scored:
+        if scores.method.verifier is None:
+            continue
+        try:
+            candidate = store.features(image_id, scores.method.name)
+        except MethodNotIndexedError:
+            continue
+        if evidence.has_places(scores.views[0].features) and evidence.has_places(candidate):
+            finding = evidence.look(scores.method, scores.views, candidate, size)
+            found.append(_Matched(scores.method, finding, candidate))
+    return found
+
+
+def _closer(store: Store, examiner: Examiner, asked: Asked, image_id: str, *, mirror: bool) -> _Matched | None:
+    cache: dict[str, Features] = {}
+    scrutiny = evidence.Scrutiny(store, examiner, asked, mirror=mirror, cache=cache)
+    finding = scrutiny.closer_finding(image_id)
+    return None if finding is None else _Matched(examiner.closer, finding, cache[image_id])
+
+
+def _pairs(
+    shown: _Matched, found: Evidence | None, size: Size
+) -> tuple[list[tuple[Point, Point]], list[tuple[Point, Point]]]:
+    """The matches that the geometry explains, and the others, as places."""
+    view, matches = shown.finding.view, shown.finding.matches
+    inliers = np.empty((0, 2), dtype=np.int64)
+    if found:
+        verifier = evidence.verifier_of(shown.method)
+        inliers = verifier.inliers(
+            view.features, shown.candidate, matches, query_size=view.size, candidate_size=size
+        )
+    explained = set(map(tuple, inliers.tolist()))
+    others = np.array([row for row in matches.tolist() if tuple(row) not in explained], dtype=np.int64)
+    return _places(view, shown.candidate, inliers), _places(view, shown.candidate, others.reshape(-1, 2))
+
+
+def _places(view: Question, candidate: Features, rows: NDArray[np.int64]) -> list[tuple[Point, Point]]:
+    there, here = _points(candidate, rows[:, 1]), _points(view.features, rows[:, 0])
     if view.mirrored:
         here = [(view.size[0] - 1 - x, y) for x, y in here]
-    return tuple(zip(here, there, strict=True))
+    return list(zip(here, there, strict=True))
 
 
 def _points(features: Features, rows: NDArray[np.int64]) -> list[Point]:
@@ -100,3 +160,31 @@ def _points(features: Features, rows: NDArray[np.int64]) -> list[Point]:
 def _cell(features: Features, size: Size) -> tuple[float, float]:
     assert isinstance(features, LocalFeatures)  # noqa: S101 - likewise
     return patch_cell(features.keypoints, size)
+
+
+def _moved(pairs: Sequence[tuple[Point, Point]], corner: Point) -> tuple[tuple[Point, Point], ...]:
+    return tuple(((x + corner[0], y + corner[1]), there) for (x, y), there in pairs)
+
+
+def _numbers(scored: Sequence[Scores], judge: Judge, found: Evidence | None, image_id: str) -> dict[str, float]:
+    """What the E-value was computed from."""
+    numbers: dict[str, float] = {
+        "images compared": judge.searched,
+        "images learned from": judge.background.cohort,
+        "tests": judge.tests,
+    }
+    for scores in scored:
+        row = scores.rows.get(image_id)
+        if row is not None:
+            name = scores.method.name
+            numbers[f"{name} score"] = float(scores.values[row])
+            numbers[f"{name} score in standard deviations above chance"] = float(scores.standard[row])
+            alone = judge.of_scores(name, scores.standard[row : row + 1])
+            numbers[f"{name} score alone, log10 of its E-value"] = float(alone[0])
+    if found:
+        numbers["inliers"] = found.inliers
+        numbers["log10 of the chance of such a geometry, matches placed at random"] = found.log10_chance
+        if found.agreement is not None:
+            numbers["agreement"] = found.agreement
+            numbers["log10 of the chance of such an agreement"] = judge.of_agreement(found.agreement)
+    return numbers

@@ -17,9 +17,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.contracts import Mapper
 from imagefinder.core.features import Features, GlobalFeatures, RgbImage
-from imagefinder.core.results import Box, Explanation
+from imagefinder.core.method import Method
+from imagefinder.core.results import Box, Explanation, Point, Size
+from imagefinder.search.question import Question
 
 Heat: TypeAlias = tuple[tuple[float, ...], ...]
 
@@ -28,28 +29,29 @@ Stored: TypeAlias = Callable[[str], tuple[RgbImage, Literal["file", "thumbnail",
 
 
 def with_heat(
-    explanation: Explanation, mapper: Mapper, *, query: RgbImage, ours: Features, theirs: Features, stored: Stored
+    explanation: Explanation, method: Method, question: Question, theirs: Features, stored: Stored
 ) -> Explanation:
-    """The explanation with what the cells of both pictures contribute.
+    """The explanation with what the cells of both pictures contribute; without, if several boxes are asked with.
 
     Args:
-        explanation: Of a method with pooled vectors.
-        mapper: Of that method.
-        query: The picture that was asked with.
-        ours: Its features.
-        theirs: Those of the candidate.
+        explanation: Of the same pictures.
+        method: Must have a mapper.
+        question: The query.
+        theirs: The candidate's features of that method.
         stored: Reads the candidate.
     """
-    query_heat, query_seen = _heat(mapper, query, theirs)
+    asked = question.asked
+    if len(asked.boxes) > 1:
+        return explanation  # their sum is the mean of no grid
+    query_heat, seen = _heat(method, asked.pixels, theirs)
+    query_seen = _whole(seen, asked.pixels, asked.size, asked.corner)
+    told = replace(explanation, heat_of=method.name, query_heat=query_heat, query_seen=query_seen)
     pixels, source = stored(explanation.id)
-    told = replace(explanation, query_heat=query_heat, query_seen=query_seen)
     if not source:
         return told
-    heat, (x, y, width, height) = _heat(mapper, pixels, ours)
-    # A thumbnail stands for the whole picture.
-    across, down = explanation.candidate_size[0] / pixels.shape[1], explanation.candidate_size[1] / pixels.shape[0]
-    seen = x * across, y * down, width * across, height * down
-    return replace(told, candidate_heat=heat, candidate_seen=seen, candidate_from=source)
+    candidate_heat, seen = _heat(method, pixels, question.features)
+    candidate_seen = _whole(seen, pixels, explanation.candidate_size, (0.0, 0.0))
+    return replace(told, candidate_heat=candidate_heat, candidate_seen=candidate_seen, candidate_from=source)
 
 
 def contributions(cells: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -68,8 +70,16 @@ def contributions(cells: NDArray[np.float32], other: NDArray[np.float32]) -> NDA
     return products / (products.size * norms) if norms else np.zeros_like(products)
 
 
-def _heat(mapper: Mapper, image: RgbImage, other: Features) -> tuple[Heat, Box]:
-    assert isinstance(other, GlobalFeatures)  # noqa: S101 - narrows the type; only pooled vectors have a mapper
-    found = mapper.map(image)
+def _heat(method: Method, image: RgbImage, other: Features) -> tuple[Heat, Box]:
+    assert method.mapper is not None  # noqa: S101 - narrows the type; so the caller promised
+    assert isinstance(other, GlobalFeatures)  # noqa: S101 - likewise; what has a mapper has vectors
+    found = method.mapper.map(image)
     rows = contributions(found.cells, other.vectors[0])
     return tuple(map(tuple, rows.tolist())), found.seen
+
+
+def _whole(seen: Box, pixels: RgbImage, size: Size, corner: Point) -> Box:
+    """A part of some pixels as a part of the picture that they show, reduced, from a corner on."""
+    across, down = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
+    x, y, width, height = seen
+    return corner[0] + x * across, corner[1] + y * down, width * across, height * down

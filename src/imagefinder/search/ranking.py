@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.results import Evidence
-
 SHORTLIST = 50
-"""So many of the best by score are verified."""
+"""So many of the best by the score of a method with keypoints are looked at closely."""
+
+SHORTLIST_WITHOUT_KEYPOINTS = 20
+"""And so many of the best by any other method's."""
 
 Ranked = list[tuple[str, float]]
 """(id, score), best first; equal scores in order of id."""
@@ -35,13 +36,3 @@ def best(ids: Sequence[str], scores: NDArray[np.float64], k: int) -> Ranked:
 def merge(parts: Sequence[Ranked], k: int) -> Ranked:
     """The ``k`` best of several rankings of different images."""
     return sorted((pair for part in parts for pair in part), key=lambda pair: (-pair[1], pair[0]))[:k]
-
-
-def by_evidence(ranked: Ranked, found: Mapping[str, Evidence | None]) -> Ranked:
-    """Those with evidence first, by inliers; equal ones, and those without, keep their order."""
-
-    def inliers(pair: tuple[str, float]) -> int:
-        evidence = found.get(pair[0])
-        return evidence.inliers if evidence else 0
-
-    return sorted(ranked, key=inliers, reverse=True)

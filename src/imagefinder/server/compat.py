@@ -75,7 +75,9 @@ def _endpoint(collection: Collection, method: str, gate: Gate, readiness: Readin
     ) -> list[int | str]:
         with gate.admit() as hold:
             picture = await read_image(request, max_bytes=collection.settings.max_image_bytes, hold=hold)
-            result = await gate.run(lambda: collection.search(picture, method=method, k=k))
+            result = await gate.run(
+                lambda: collection.search(picture, method=method, k=k, ranking="matches", evalues=False)
+            )
         readiness.worked(method)
         return [plain_id(image_id) for image_id in result.ids]
 

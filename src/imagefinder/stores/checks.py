@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, Failure, ImageRecord
 
 _LARGEST_INTEGER = 2**63 - 1
+_WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
 def is_id(image_id: object) -> bool:
@@ -47,6 +49,17 @@ def text(name: str, value: object) -> str:
             hint="a file name that is no UTF-8 gives such text; choose another id or rename the file",
         )
     return value
+
+
+def derived_name(name: str) -> str:
+    """The name, if derived data can be kept under it.
+
+    Raises:
+        ValueError: it is no plain word, so it could lead out of the folder.
+    """
+    if not _WORD.fullmatch(name):
+        raise ValueError(f"derived data are kept under a plain word, not {name!r}")
+    return name
 
 
 def plain_image(image: ImageRecord) -> ImageRecord:

@@ -44,6 +44,7 @@ class MemoryStore:
         self._images: dict[str, _Image] = {}
         self._methods: dict[str, tuple[Fingerprint, FeatureSpec]] = {}
         self._failures: dict[str, Failure] = {}
+        self._kept: dict[str, bytes] = {}
         self._closed = False
 
     def register(self, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
@@ -179,6 +180,16 @@ class MemoryStore:
                 size = sum(_stored_bytes(image.features[name]) for image in held)
                 methods[name] = MethodInfo(fingerprint, spec, len(held), size)
             return StoreInfo("memory", 0, len(self._images), len(self._failures), methods, 0)
+
+    def derived(self, name: str) -> bytes | None:
+        """See ``Store``."""
+        with self._open():
+            return self._kept.get(checks.derived_name(name))
+
+    def put_derived(self, name: str, data: bytes) -> None:
+        """See ``Store``."""
+        with self._open():
+            self._kept[checks.derived_name(name)] = bytes(data)
 
     def close(self) -> None:
         """See ``Store``."""

@@ -144,7 +144,10 @@ class GeometryVerifier:
         """See ``core.contracts.Verifier``."""
         pairs = _pairs(_local(query), _local(candidate), matches, query_size, candidate_size)
         fit = _fit(pairs, query_size, candidate_size)
-        return None if fit is None else _evidence(fit, len(matches), query_size, candidate_size)
+        if fit is None:
+            return None
+        chance = _log10_chance(fit.count, pairs, candidate_size)
+        return _evidence(fit, len(matches), chance, query_size, candidate_size)
 
     def inliers(
         self,
@@ -214,7 +217,7 @@ def _fit(pairs: _Pairs, query_size: Size, candidate_size: Size) -> _Fit | None:
     """The transform that explains most, unless chance would explain as much."""
     fits = (_refine(pairs, consensus, query_size) for consensus in _proposed(pairs))
     best = max((fit for fit in fits if fit), key=lambda fit: fit.count, default=None)
-    if best is None or _chance(best.count, pairs, candidate_size) > CHANCE:
+    if best is None or _log10_chance(best.count, pairs, candidate_size) > math.log10(CHANCE):
         return None
     return best
 
@@ -297,8 +300,8 @@ def _spread(pairs: _Pairs, chosen: Mask) -> bool:
     )
 
 
-def _chance(inliers: int, pairs: _Pairs, candidate_size: Size) -> float:
-    """How many proposals would explain so many of the matches if these lay anywhere; an upper bound."""
+def _log10_chance(inliers: int, pairs: _Pairs, candidate_size: Size) -> float:
+    """How many proposals would explain so many of the matches if these lay anywhere; an upper bound, log10."""
     others, agreeing = len(pairs.rows) - 1, inliers - 1
     # The widest look of the refinement decides what can become an inlier.
     area = math.pi * (_SHRINKING[0] * float(np.median(pairs.reach_there))) ** 2
@@ -306,11 +309,11 @@ def _chance(inliers: int, pairs: _Pairs, candidate_size: Size) -> float:
     likely = min(0.5, area / math.prod(candidate_size) * (2 * MAX_ANGLE / 360) * (2 * MAX_OCTAVES / 3))
     proposals, share = min(PROPOSALS, others + 1), agreeing / others
     if share <= likely:
-        return float(proposals)
+        return math.log10(proposals)
     divergence = share * math.log(share / likely)
     if share < 1:
         divergence += (1 - share) * math.log((1 - share) / (1 - likely))
-    return proposals * math.exp(-others * divergence)
+    return math.log10(proposals) - others * divergence / math.log(10)
 
 
 def _angle(degrees: Array) -> Array:
@@ -396,7 +399,7 @@ def _homography(a: Array, b: Array) -> Array | None:
 # -- from a transform to evidence ----------------------------------------------------------------------------
 
 
-def _evidence(fit: _Fit, matches: int, query_size: Size, candidate_size: Size) -> Evidence:
+def _evidence(fit: _Fit, matches: int, chance: float, query_size: Size, candidate_size: Size) -> Evidence:
     at_candidate = _move(fit.matrix, _corners(query_size))[0]
     at_query = _move(np.linalg.inv(fit.matrix), _corners(candidate_size))[0]
     return Evidence(
@@ -409,4 +412,5 @@ def _evidence(fit: _Fit, matches: int, query_size: Size, candidate_size: Size) -
         candidate_outline=cast(Outline, _tuples(at_candidate)),
         query_overlap=_overlap(at_query, query_size),
         candidate_overlap=_overlap(at_candidate, candidate_size),
+        log10_chance=chance,
     )

@@ -51,7 +51,7 @@ def test_both_heats_add_up_to_the_score(collection, query):
         assert np.sum(heat) == pytest.approx(told.score, abs=1e-4)
     assert told.candidate_from == "file"
     assert told.candidate_seen == pytest.approx((69, 19, 262, 262), abs=1)
-    assert (told.evidence, told.matches, told.inliers) == (None, 0, ())
+    assert told.heat_of == METHOD
     assert told.to_dict()["query_heat"] == [list(row) for row in told.query_heat]
 
 

@@ -36,7 +36,7 @@ def row(query: RgbImage, candidate: RgbImage, explanation: Explanation) -> Image
             (words,),
         ),
     ]
-    return _with_legend(page.row(panes)[0], ends)
+    return _with_legend(page.row(panes)[0], ends, explanation.heat_of)
 
 
 def _sum(heat: NDArray[np.float64]) -> str:
@@ -71,7 +71,7 @@ def _heated(
     return shown
 
 
-def _with_legend(image: Image.Image, ends: tuple[float, float]) -> Image.Image:
+def _with_legend(image: Image.Image, ends: tuple[float, float], network: str) -> Image.Image:
     length, height = (SMOOTH * side for side in _BAR)
     space = 14 * SMOOTH
     whole = Image.new("RGB", (image.width, image.height + 2 * space + height), PAGE)
@@ -84,6 +84,6 @@ def _with_legend(image: Image.Image, ends: tuple[float, float]) -> Image.Image:
     text.text((0, y - 2 * SMOOTH), start, fill=INK, font=font)
     x = round(font.getlength(start)) + 8 * SMOOTH
     whole.paste(Image.fromarray(ordered(values)), (x, y))
-    words = f"{ends[1]:.4f} contributed by a place; all cells of a picture together give the cosine"
+    words = f"{ends[1]:.4f} contributed by a place; all cells of a picture together give the cosine of {network}"
     text.text((x + length + 8 * SMOOTH, y - 2 * SMOOTH), words, fill=INK, font=font)
     return whole

@@ -107,7 +107,7 @@ def _found(explanation: Explanation) -> str:
     if found is None:
         if explanation.matches or not explanation.query_heat:
             return f"no common geometry: {explanation.matches} matches, all of them chance"
-        return f"{explanation.method}: cosine {explanation.score:.3f}"
+        return f"{explanation.heat_of}: cosine {sum(map(sum, explanation.query_heat)):.3f}"
     mirrored = ", mirrored" if found.mirrored else ""
     if not found.inliers:
         return f"one picture lies on the other as it is{mirrored}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -41,6 +43,9 @@ _RECORD = (
     "images.source, images.stamp, images.metadata, images.added_at"
 )
 _IDS_PER_QUERY = 500
+
+DERIVED = "index"
+"""Folder of what can be computed again; it may be deleted at any time."""
 
 _T = TypeVar("_T")
 
@@ -289,11 +294,32 @@ class EmbeddedStore:
             str(self._folder), schema.FORMAT, images, failures, methods, _bytes_of_files(self._folder)
         )
 
+    def derived(self, name: str) -> bytes | None:
+        """See ``Store``."""
+        try:
+            return self._derived(name).read_bytes()
+        except OSError:  # what cannot be read is computed again
+            return None
+
+    def put_derived(self, name: str, data: bytes) -> None:
+        """See ``Store``."""
+        target = self._derived(name)
+        try:
+            target.parent.mkdir(exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f"{name}.", delete=False) as file:
+                file.write(data)
+            Path(file.name).replace(target)
+        except OSError:  # read-only or full: it is computed again next time
+            logging.getLogger(__name__).info("could not keep %s", target, exc_info=True)
+
     def close(self) -> None:
         """See ``Store``."""
         self._connections.close()
 
     # -- parts ---------------------------------------------------------------------------------------------
+
+    def _derived(self, name: str) -> Path:
+        return self._folder / DERIVED / checks.derived_name(name)
 
     def _check_features(self, features: Mapping[str, Features], methods: Mapping[str, _Method]) -> None:
         for name in features:

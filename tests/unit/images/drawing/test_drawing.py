@@ -121,7 +121,7 @@ HEAT = tuple(tuple(0.5 / 49 if column < 3 else 0.0 for column in range(7)) for _
 HEATED = replace(
     EXPLANATION,
     method="resnet50",
-    score=0.2142,
+    heat_of="resnet50",
     evidence=None,
     matches=0,
     inliers=(),
@@ -173,7 +173,10 @@ def test_heat_may_be_negative_or_all_alike():
             {"decision": "match", "relation": "part of", "evalue": 3.21e-14},
             ["match, part of, E-value 3.2e-14", "30 of 90 matches agree on one similarity"],
         ),
-        ({"evidence": None, "matches": 0, "query_heat": HEAT, "score": 0.5}, ["sift: cosine 0.500"]),
+        (
+            {"evidence": None, "matches": 0, "query_heat": ((0.25, 0.25),), "heat_of": "resnet50"},
+            ["resnet50: cosine 0.500"],
+        ),
     ],
 )
 def test_the_verdict(changes, lines):

@@ -1,0 +1,1 @@
+"""From values to how often chance would reach them."""

@@ -1,0 +1,73 @@
+"""What each method says of every image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.core.contracts import Store
+from imagefinder.core.method import Method
+from imagefinder.search import background as chance
+from imagefinder.search.background import Background
+from imagefinder.search.question import Question, views
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What one method says of all images.
+
+    Attributes:
+        method: The method.
+        views: The query as it was compared: itself, and perhaps its mirror image.
+        rows: Image id -> row of the arrays.
+        values: ``(B,)``, what the matcher returned.
+        standard: ``(B,)``, standardised; zeros where nothing is known about chance.
+    """
+
+    method: Method
+    views: Sequence[Question]
+    rows: Mapping[str, int]
+    values: NDArray[np.float64]
+    standard: NDArray[np.float64]
+
+    def standard_of(self, image_id: str) -> float:
+        """The standardised score of one image; minus infinity if the method does not know it."""
+        row = self.rows.get(image_id)
+        return -np.inf if row is None else float(self.standard[row])
+
+
+def score(
+    store: Store, method: Method, question: Question, background: Background | None, *, mirror: bool
+) -> Scores:
+    """Compare with every image of the store; with its mirror image, too, where that is wanted and can be had."""
+    asked = views(method, question, mirror=mirror)
+    known = background.methods.get(method.name) if background else None
+    ids: list[str] = []
+    values, hubs = [np.empty(0)], [np.empty(0)]
+    for block in store.scan(method.name) if question.indexed else ():
+        ids += block.ids
+        values.append(np.max([method.matcher.score(view.features, block.features) for view in asked], axis=0))
+        if known and known.centre:
+            hubs.append(chance.hubness(method, known.centre, block.features))
+    scores = np.concatenate(values)
+    standard = np.zeros(len(scores))
+    if known:
+        standard = chance.standardised(scores, np.concatenate(hubs) if known.centre else None, known)
+    return Scores(method, asked, dict(zip(ids, range(len(ids)), strict=True)), scores, standard)
+
+
+def searched(scored: Sequence[Scores]) -> int:
+    """How many images were compared by any of the methods."""
+    return len({image_id for scores in scored for image_id in scores.rows})
+
+
+def counts(scores: Scores, scored: Sequence[Scores]) -> bool:
+    """Whether a method's score speaks for itself.
+
+    Matches of keypoints are counted to find candidates; what they are worth, geometry says. Where all methods have
+    keypoints their scores still order what no geometry speaks for.
+    """
+    return scores.method.verifier is None or all(other.method.verifier for other in scored)

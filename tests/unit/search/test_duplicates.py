@@ -1,0 +1,326 @@
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import imagefinder
+from imagefinder.core.records import Entry
+from imagefinder.core.results import Evidence
+from imagefinder.core.settings import Settings
+from imagefinder.search import duplicates
+from imagefinder.testing.extractors import textured_image
+
+PICTURES = Path(__file__).parents[3] / "examples" / "pictures"
+
+
+def wide(seed):
+    return textured_image(seed, 240, 320)
+
+
+def encoded(pixels, form="PNG", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def reduced(pixels, factor):
+    size = round(pixels.shape[1] * factor), round(pixels.shape[0] * factor)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+@pytest.fixture
+def collection():
+    with imagefinder.open(settings=Settings(store="memory")) as collection:
+        yield collection
+
+
+def put(collection, **pictures):
+    for image_id, data in pictures.items():
+        collection.put(image_id, data if isinstance(data, bytes) else encoded(data))
+
+
+def unrelated(collection, count=6):
+    put(collection, **{f"other{seed}": wide(100 + seed) for seed in range(count)})
+
+
+def found(report):
+    return [(group.kind, group.ids) for group in report.groups]
+
+
+def test_unrelated_pictures_are_no_duplicates(collection):
+    unrelated(collection)
+    report = collection.duplicates()
+    assert (report.groups, report.images) == ((), 6)
+    assert set(report.timings) == {"read", "propose", "verify", "group", "total"}
+    assert report.to_dict()["groups"] == []
+
+
+def test_an_empty_collection(collection):
+    assert collection.duplicates().to_dict()["images"] == 0
+
+
+def test_the_same_bytes_and_the_same_pixels_are_identical(collection):
+    unrelated(collection)
+    put(collection, b=wide(1), a=wide(1), aa=wide(1), bmp=encoded(wide(1), "BMP"))
+    report = collection.duplicates()
+    assert found(report) == [("identical", ("bmp", "b", "a", "aa"))]
+    assert [(pair.a, pair.b, pair.relation) for pair in report.groups[0].pairs] == [
+        ("b", "bmp", "identical"),
+        ("a", "bmp", "identical"),
+        ("aa", "bmp", "identical"),
+    ]
+
+
+def test_equal_thumbnails_alone_are_not_identity(collection):
+    other = wide(1)
+    other[100:140, 100:140] = wide(2)[100:140, 100:140]
+    put(collection, a=wide(1), b=other)
+    store = collection.store
+    features = {name: store.features("b", name) for name in store.info().methods}
+    store.put([Entry(store.get("b"), features, store.thumbnail("a"))])
+    assert [kind for kind, _ in found(collection.duplicates())] == ["edited copies"]
+
+
+def test_edited_copies_the_best_first(collection):
+    unrelated(collection)
+    put(
+        collection,
+        original=encoded(wide(1), "JPEG", quality=98),
+        small=reduced(wide(1), 0.6),
+        pressed=encoded(wide(1), "JPEG", quality=20),
+        mirrored=encoded(wide(1)[:, ::-1], "JPEG", quality=90),
+        turned=encoded(np.rot90(reduced(wide(1), 0.9))),
+    )
+    report = collection.duplicates()
+    assert found(report) == [("edited copies", ("original", "mirrored", "pressed", "turned", "small"))]
+    (group,) = report.groups
+    to_the_best = {pair.a: pair for pair in group.pairs if pair.b == "original"}
+    assert set(to_the_best) == set(group.ids[1:])
+    assert all(pair.agreement >= duplicates.LOOKS_ALIKE for pair in to_the_best.values())
+    assert to_the_best["mirrored"].evidence.mirrored
+    assert not to_the_best["small"].evidence.mirrored
+    assert report.to_dict()["groups"][0]["pairs"][0]["evidence"]["inliers"] > duplicates.STRONG
+
+
+def test_without_mirror_no_mirrored_copy(collection):
+    unrelated(collection)
+    put(collection, original=wide(1), mirrored=wide(1)[:, ::-1])
+    assert len(collection.duplicates().groups) == 1
+    assert collection.duplicates(mirror=False).groups == ()
+
+
+def test_a_mirrored_copy_of_a_picture_that_is_half_symmetric(collection):
+    # Upright there is a strong geometry, too; it is not the one by which they agree.
+    half = wide(1)
+    half[60:180, 100:160] = half[60:180, 160:220][:, ::-1]
+    unrelated(collection)
+    put(collection, original=half, mirrored=half[:, ::-1])
+    (group,) = collection.duplicates().groups
+    assert group.kind == "edited copies"
+    assert group.pairs[0].evidence.mirrored
+
+
+def test_a_crop_is_part_of_its_picture(collection):
+    unrelated(collection)
+    put(collection, whole=wide(1), crop=wide(1)[30:190, 40:240])
+    report = collection.duplicates()
+    assert found(report) == [("overlapping", ("whole", "crop"))]
+    (pair,) = report.groups[0].pairs
+    assert (pair.a, pair.b, pair.relation) == ("crop", "whole", "part of")
+    assert pair.evidence.candidate_overlap == pytest.approx(160 * 200 / (240 * 320), abs=0.03)
+
+
+def test_a_small_picture_that_holds_a_large_one_contains_it(collection):
+    # The page has fewer pixels than the picture that it shows.
+    page = np.full((200, 300, 3), 255, np.uint8)
+    page[10:190, 10:250] = reduced(wide(1), 0.75)
+    unrelated(collection)
+    put(collection, picture=wide(1), page=page)
+    (group,) = collection.duplicates().groups
+    assert (group.ids, group.pairs[0].relation) == (("picture", "page"), "contains")
+
+
+def test_overlapping_frames_and_a_shared_detail_are_the_same_scene(collection):
+    long = textured_image(5, 240, 640)
+    one, two = wide(11), wide(12)
+    for target, (top, left) in ((one, (20, 30)), (two, (100, 150))):
+        target[top : top + 120, left : left + 120] = wide(13)[:120, :120]
+    unrelated(collection)
+    put(collection, left=long[:, :400], right=long[:, 240:], one=one, two=two)
+    report = collection.duplicates()
+    assert sorted(found(report)) == [("overlapping", ("one", "two")), ("overlapping", ("right", "left"))]
+    assert {pair.relation for group in report.groups for pair in group.pairs} == {"same scene"}
+
+
+def test_a_crop_of_several_copies_is_told_once(collection):
+    unrelated(collection)
+    put(
+        collection,
+        original=encoded(wide(1), "JPEG", quality=98),
+        pressed=encoded(wide(1), "JPEG", quality=30),
+        crop=wide(1)[30:190, 40:240],
+    )
+    report = collection.duplicates()
+    assert found(report) == [
+        ("edited copies", ("original", "pressed")),
+        ("overlapping", ("original", "crop")),
+    ]
+
+
+def test_of_identical_pictures_the_best_stands_for_all(collection):
+    unrelated(collection)
+    small = reduced(wide(1), 0.6)
+    put(collection, large=wide(1), again1=wide(1), small=small, small1=small)
+    assert sorted(found(collection.duplicates())) == [
+        ("edited copies", ("large", "small")),
+        ("identical", ("large", "again1")),
+        ("identical", ("small", "small1")),
+    ]
+
+
+def test_without_keypoints_whole_frames_are_compared(collection, tmp_path):
+    for path in sorted(PICTURES.glob("*.jpg"))[:10]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    cat = np.asarray(Image.open(PICTURES / "cat.jpg"))
+    height, width = cat.shape[:2]
+    (tmp_path / "small.png").write_bytes(encoded(reduced(cat, 0.8)))
+    (tmp_path / "mirrored.png").write_bytes(encoded(reduced(cat[:, ::-1], 0.9)))
+    collection.add(tmp_path, methods=["efficientnet-lite0"])
+    (group,) = collection.duplicates().groups
+    assert (group.kind, group.ids) == ("edited copies", ("cat.jpg", "mirrored.png", "small.png"))
+    for pair in group.pairs:
+        assert (pair.evidence.found_by, pair.evidence.inliers) == ("frame", 0)
+    mirrored = next(pair.evidence for pair in group.pairs if pair.a == "mirrored.png")
+    assert mirrored.mirrored
+    reduced_width = collection.get("mirrored.png").width
+    # The middle of the last pixel of the mirrored one lies half a pixel of its own from the left edge.
+    x, _, depth = np.array(mirrored.transform) @ (reduced_width - 1, 0, 1)
+    assert x / depth == pytest.approx(width / reduced_width / 2 - 0.5)
+    assert mirrored.query_outline[0] == (reduced_width - 0.5, -0.5)
+    assert mirrored.candidate_outline[2] == (-0.5, height - 0.5)
+
+
+def test_imported_features_are_no_obstacle(collection):
+    unrelated(collection)
+    put(collection, a=wide(1), b=encoded(wide(1), "JPEG", quality=20))
+    store = collection.store
+    for image_id in ("a", "b"):
+        features = {name: store.features(image_id, name) for name in store.info().methods}
+        places = np.zeros_like(features["sift"].keypoints)
+        places[:, 3] = -1
+        features["sift"] = replace(features["sift"], keypoints=places)
+        store.put([Entry(replace(store.get(image_id), width=0, height=0, sha256=""), features)])
+    assert collection.duplicates().groups == ()
+
+
+def test_progress_names_each_stage_and_ends_complete(collection):
+    unrelated(collection)
+    put(collection, a=wide(1), b=reduced(wide(1), 0.7))
+    told = []
+    collection.duplicates(progress=lambda *state: told.append(state))
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["read", "propose", "verify"]
+    for stage in ("read", "propose", "verify"):
+        done = [(done, total) for name, done, total in told if name == stage]
+        assert done[-1][0] == done[-1][1]
+        assert done == sorted(done)
+
+
+class Judge:
+    """Stands for the eye: pairs of numbers that are copies, and how often it was asked."""
+
+    def __init__(self, copies):
+        self.copies, self.asked = copies, []
+
+    def question(self, picture):
+        return picture
+
+    def compare(self, asked, other):
+        self.asked.append((int(asked.id), int(other.id)))
+        if (int(asked.id), int(other.id)) in self.copies:
+            return "edited copy", EVIDENCE
+        return None
+
+
+EVIDENCE = Evidence(
+    inliers=99,
+    matches=99,
+    model="similarity",
+    transform=((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    mirrored=False,
+    query_outline=((0, 0), (1, 0), (1, 1), (0, 1)),
+    candidate_outline=((0, 0), (1, 0), (1, 1), (0, 1)),
+    query_overlap=1.0,
+    candidate_overlap=1.0,
+    agreement=0.9,
+)
+PAIRS = st.sets(st.tuples(st.integers(0, 11), st.integers(0, 11)).filter(lambda pair: pair[0] > pair[1]))
+
+
+@given(truth=PAIRS, data=st.data())
+def test_what_is_proposed_to_go_was_compared_with_what_stays(truth, data):
+    seen = {pair for pair in sorted(truth) if data.draw(st.booleans())}
+    pictures = [duplicates.Picture(str(n), (9, 9), 1, 0.0, "") for n in range(12)]
+    judge = Judge(truth)
+    pairs = [duplicates._Pair(*pair, "edited copy", EVIDENCE) for pair in sorted(seen)]
+    groups, others = duplicates._copies(judge, pictures, pairs)
+    in_groups = [int(image_id) for group in groups for image_id in group.ids]
+    assert len(in_groups) == len(set(in_groups))
+    for group in groups:
+        best, *rest = map(int, group.ids)
+        assert best < min(rest)
+        assert {(number, best) for number in rest} <= truth
+        assert {(int(pair.a), int(pair.b)) for pair in group.pairs} >= {(number, best) for number in rest}
+    assert len(judge.asked) <= 12
+    # No pair is lost: it joins a group, or it is told as overlapping.
+    told = {(int(pair.a), int(pair.b)) for group in groups for pair in group.pairs}
+    told |= {(pair.worse, pair.better) for pair in others}
+    assert seen <= told <= truth
+
+
+@given(PAIRS)
+def test_what_pairs_join(pairs):
+    groups = duplicates._joined(pairs)
+    slow = {number: {number} for pair in pairs for number in pair}
+    for a, b in pairs:
+        union = slow[a] | slow[b]
+        for number in union:
+            slow[number] = union
+    assert sorted(groups) == sorted(
+        {tuple(sorted(union)) for union in slow.values()}
+        and [list(union) for union in {tuple(sorted(union)) for union in slow.values()}]
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "relation"),
+    [
+        ({}, "edited copy"),
+        ({"query_overlap": 0.7}, "contains"),
+        ({"candidate_overlap": 0.7}, "part of"),
+        ({"query_overlap": 0.5, "candidate_overlap": 0.7}, "same scene"),
+        ({"agreement": 0.49}, "same scene"),
+        ({"agreement": None}, "same scene"),
+        ({"agreement": 0.49, "inliers": 24}, None),
+        ({"agreement": 0.69, "inliers": 24}, None),
+        ({"agreement": 0.7, "inliers": 0}, "edited copy"),
+    ],
+)
+def test_relations(changes, relation):
+    assert duplicates.relation_of(replace(EVIDENCE, **changes)) == relation
+
+
+def test_the_order_of_what_is_kept():
+    kept = duplicates.Picture("kept", (10, 10), 500, 5.0, "")
+    for other in (
+        replace(kept, size=(9, 11)),
+        replace(kept, size_bytes=499),
+        replace(kept, id="kept (1)"),
+        replace(kept, added_at=6.0),
+        replace(kept, id="tepk"),
+    ):
+        assert duplicates.best_first(kept) < duplicates.best_first(other)
