@@ -1,0 +1,101 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagefinder.collection import Collection
+from imagefinder.core.features import FeatureSpec, LocalFeatures, concatenate
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.method import Method
+from imagefinder.core.settings import Settings
+from imagefinder.extractors.network import token_keypoints
+from imagefinder.matching.mutual_nn import MutualNNMatcher
+from imagefinder.stores.memory import MemoryStore
+from imagefinder.testing.extractors import textured_image
+from imagefinder.verification.tokens import TokenVerifier
+from imagefinder.wiring import load_method, make_examiner
+
+
+class Squares:
+    """Tokens that are the mean colours of the cells of a grid."""
+
+    spec = FeatureSpec("local", 3, "float32")
+
+    def fingerprint(self):
+        return Fingerprint("squares", 1, {})
+
+    def extract(self, images):
+        return concatenate(self.spec, [self.one(image) for image in images])
+
+    @staticmethod
+    def one(image):
+        height, width = image.shape[:2]
+        cells = np.asarray(Image.fromarray(image).resize((8, 8), Image.Resampling.BOX), dtype=np.float32) - 128
+        descriptors = np.concatenate([np.full((1, 3), 1, np.float32), cells.reshape(-1, 3)])
+        return LocalFeatures(descriptors, token_keypoints(height, width, 65), np.array([0, 65]))
+
+
+SQUARES = Method("squares", "", "matches", Squares(), MutualNNMatcher(), TokenVerifier())
+
+
+def wide(seed):
+    return textured_image(seed, 240, 320)
+
+
+@pytest.fixture
+def collection():
+    settings = Settings(store="memory")
+
+    def method(name):
+        return SQUARES if name == "squares" else load_method(name, settings)
+
+    names = ["efficientnet-lite0", "sift", "squares"]
+    with Collection(MemoryStore(), method, lambda: make_examiner(settings), names, settings) as collection:
+        for seed in range(4):
+            buffer = io.BytesIO()
+            Image.fromarray(wide(seed)).save(buffer, "PNG")
+            collection.put(f"{seed}", buffer.getvalue())
+        yield collection
+
+
+def test_all_matches_are_told_the_unexplained_ones_apart(collection):
+    crop = wide(2)[40:200, 60:300]
+    told = collection.explain(crop, "2", method="sift")
+    assert len(told.inliers) == told.evidence.inliers
+    assert len(told.inliers) + len(told.outliers) == told.matches
+    assert told.query_cell == told.candidate_cell == (0, 0)
+    other = collection.explain(crop, "1", method="sift")
+    assert (other.evidence, other.inliers) == (None, ())
+    assert len(other.outliers) == other.matches > 0
+
+
+def test_tokens_are_explained_with_their_cells(collection):
+    told = collection.explain(wide(1), "1", method="squares")
+    assert told.matches == len(told.inliers) + len(told.outliers) > 10
+    assert told.query_cell == told.candidate_cell == (40, 30)
+    assert told.to_dict()["query_cell"] == [40, 30]
+    assert collection.draw(told, wide(1)).startswith(b"\x89PNG")
+
+
+def test_heat_is_shown_for_the_network_that_is_asked_or_where_no_geometry_is(collection):
+    assert collection.explain(wide(1), "1", method="efficientnet-lite0").heat_of == "efficientnet-lite0"
+    assert collection.explain(wide(1), "1").heat_of == ""
+    other = collection.explain(wide(1), "2")
+    assert (other.evidence, other.heat_of) == (None, "efficientnet-lite0")
+    assert collection.draw(other, wide(1)).startswith(b"\x89PNG")
+
+
+def test_heat_of_a_part_of_a_picture_lies_in_the_whole(collection):
+    box = (100.0, 60.0, 128.0, 128.0)
+    told = collection.explain(wide(1), "2", method="efficientnet-lite0", boxes=[box])
+    assert told.query_seen == pytest.approx((108, 68, 112, 112))
+    assert told.query_size == (320, 240)
+    assert np.sum(told.query_heat) == pytest.approx(told.score, abs=1e-4)
+
+
+def test_several_parts_have_no_heat(collection):
+    boxes = [(0.0, 0.0, 100.0, 100.0), (150.0, 100.0, 100.0, 100.0)]
+    told = collection.explain(wide(1), "2", method="efficientnet-lite0", boxes=boxes)
+    assert (told.heat_of, told.query_heat, told.candidate_heat) == ("", (), ())
+    assert collection.draw(told, wide(1)).startswith(b"\x89PNG")
