@@ -1,8 +1,8 @@
 """How often is the answer right, how sure is it rightly, and what does each way of ranking cost?
 
 For each set of pictures with known answers: one collection with all methods that are ready, all queries, each
-method by its plain score and by evidence, and all methods together. ``BENCH_SETS`` (comma-separated) picks sets; by
-default all that are there. Accuracy does not depend on the machine; the times do.
+method by its plain score and by evidence, and all methods together. ``BENCH_SETS`` (comma-separated) picks sets;
+by default all that are there. Accuracy does not depend on the machine; the times do.
 """
 
 from __future__ import annotations
