@@ -67,9 +67,6 @@ def measure(name: str, method: str) -> dict[str, object]:
         info = collection.info()
         cold = collection.search(dataset.queries[0].path, method=method, ranking="matches", evalues=False)
         results = {"matches": evaluate(collection, dataset, method, ranking="matches", evalues=False)}
-        if collection.method(method).verifier:
-            collection.learn()
-            results["evidence"] = evaluate(collection, dataset, method)
         result = results["matches"]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         limits = collection.settings

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 
@@ -274,7 +274,7 @@ class Collection:
         mirror: bool = True,
         boxes: Sequence[Box] = (),
     ) -> Explanation:
-        """What speaks for an image of this collection: matches, inliers, transform, outlines, numbers.
+        """What speaks for an image of this collection: matches, inliers, transform, outlines, heat, numbers.
 
         Args:
             query: The picture that was asked with.
@@ -298,10 +298,11 @@ class Collection:
             mirror=mirror,
             examiner=self._examine(),
             background=self._learned(None),
+            stored=self._read_stored,
         )
 
     def draw(self, explanation: Explanation, query: Picture) -> bytes:
-        """The explanation as a picture: both side by side, inliers as lines, each one's frame in the other.
+        """The explanation as a picture: what belongs together, one laid on the other, or what contributed.
 
         The stored image is read again from its file if that has not changed; otherwise its thumbnail is shown.
 
@@ -316,12 +317,12 @@ class Collection:
             InputError: a picture that cannot be used, or of another size than the one that was explained.
             UnknownImageError: the image has been removed.
         """
-        from imagefinder.images import draw  # noqa: PLC0415 - only those who draw need fonts
+        from imagefinder.images import drawing  # noqa: PLC0415 - only those who draw need fonts
 
         pixels = self._pixels(query)
         if (pixels.shape[1], pixels.shape[0]) != explanation.query_size:
             raise InputError("this is not the picture that was explained: it has another size")
-        return draw.side_by_side(pixels, self._stored_pixels(explanation.id), explanation)
+        return drawing.draw(pixels, self._stored_pixels(explanation.id), explanation)
 
     def compare(self, a: Picture, b: Picture, *, method: str = "sift") -> Comparison:
         """Score two pictures against each other; nothing is stored.
@@ -528,6 +529,10 @@ class Collection:
 
     def _stored_pixels(self, image_id: str) -> RgbImage:
         """The stored picture from its unchanged file, else its thumbnail, else grey."""
+        return self._read_stored(image_id)[0]
+
+    def _read_stored(self, image_id: str) -> tuple[RgbImage, Literal["file", "thumbnail", ""]]:
+        """The same, and which it is."""
         from imagefinder.indexing.candidate import local_path, read_file  # noqa: PLC0415 - searching needs neither
 
         record, limits = self.store.get(image_id), self.settings
@@ -536,11 +541,12 @@ class Collection:
         if path is not None:
             with contextlib.suppress(InputError):
                 data = read_file(path, limits.max_image_bytes)
+        source: Literal["file", "thumbnail", ""] = "file"
         if hashlib.sha256(data).hexdigest() != record.sha256:
-            data = self.store.thumbnail(image_id)
+            data, source = self.store.thumbnail(image_id), "thumbnail"
         if not data:
-            return np.full((1, 1, 3), 128, dtype=np.uint8)
-        return decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb
+            return np.full((1, 1, 3), 128, dtype=np.uint8), ""
+        return decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb, source
 
     def _bytes(self, picture: str | os.PathLike[str] | None) -> bytes:
         if isinstance(picture, str) and picture.lower().startswith(("http://", "https://")):

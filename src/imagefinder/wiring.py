@@ -135,6 +135,7 @@ def _network(name: str, settings: Settings) -> Method:
     from imagefinder.matching.cosine import CosineMatcher
     from imagefinder.matching.mutual_nn import MutualNNMatcher
     from imagefinder.models.catalogue import MODELS
+    from imagefinder.verification.tokens import TokenVerifier
 
     model, cache = MODELS[name], model_cache(settings)
 
@@ -144,12 +145,15 @@ def _network(name: str, settings: Settings) -> Method:
         return cache.sha256(model)
 
     is_global = model.features.kind == "global"
+    extractor = NetworkExtractor(model, lambda: cache.locate(model), sha256, threads=settings.threads)
     return Method(
         name=name,
         summary=model.summary,
         score="cosine" if is_global else "matches",
-        extractor=NetworkExtractor(model, lambda: cache.locate(model), sha256, threads=settings.threads),
+        extractor=extractor,
         matcher=CosineMatcher() if is_global else MutualNNMatcher(),
+        verifier=None if is_global else TokenVerifier(),
+        mapper=extractor if is_global else None,
     )
 
 

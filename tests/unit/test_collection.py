@@ -20,7 +20,7 @@ from imagefinder.core.errors import (
 )
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
-from imagefinder.wiring import load_method
+from imagefinder.wiring import load_method, make_examiner
 
 
 def png(image):
@@ -53,7 +53,7 @@ def test_add_search_get_remove(collection, pictures):
     crop = textured_image(4)[10:100, 20:150]
     result = collection.search(crop)
     assert result.ids[0] == "deep/4.png"
-    assert set(result.timings) == {"decode", "extract", "match", "total"}
+    assert set(result.timings) == {"decode", "learn", "extract", "match", "verify", "judge", "total"}
     record = collection.get("deep/4.png")
     assert (record.width, record.height, record.format) == (160, 120, "PNG")
     assert Image.open(io.BytesIO(collection.thumbnail("deep/4.png"))).format == "JPEG"
@@ -163,7 +163,9 @@ def test_a_broken_plugin_stops_itself_and_nothing_else(tmp_path):
         return load_method(name, settings)
 
     settings = imagefinder.Settings()
-    with imagefinder.Collection(MemoryStore(), load, ["sift", "broken"], settings) as collection:
+    with imagefinder.Collection(
+        MemoryStore(), load, lambda: make_examiner(settings), ["sift", "broken"], settings
+    ) as collection:
         broken, sift = collection.methods()
         assert (broken.name, broken.ready, broken.reason) == ("broken", False, "broken cannot be loaded")
         assert broken.to_dict()["features"] is None

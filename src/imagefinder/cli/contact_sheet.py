@@ -22,11 +22,13 @@ class Answer:
         result: The hits.
         unit: What its scores are: ``matches``, ``cosine`` or ``evidence``.
         verdict: Whether that is right, where it is known: ``right``, ``wrong`` or empty.
+        name: By which it was asked for, where that is not the method that answered.
     """
 
     result: SearchResult
     unit: str
     verdict: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def _answer(answer: Answer, expected: str, thumbnail: Callable[[str], bytes]) ->
     hits = "\n".join(_hit(hit, answer.unit, best, hit.id == expected, thumbnail(hit.id)) for hit in result.hits)
     content = f'<ol class="hits">\n{hits}\n</ol>' if result.hits else '<p class="none">no hits</p>'
     return f"""<div class="answer">
-<h2>{_text(result.method)}{verdict} <small>{facts}</small></h2>
+<h2>{_text(answer.name or result.method)}{verdict} <small>{facts}</small></h2>
 {content}
 </div>"""
 

@@ -15,11 +15,13 @@ from imagefinder.cli import add, output
 from imagefinder.cli.contact_sheet import Answer, Question, render
 from imagefinder.cli.session import OK, UNFINISHED, JsonOption, open_collection, program
 from imagefinder.core.errors import SourceError, StoreError
+from imagefinder.search.engine import AUTO
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from imagefinder.collection import Collection
+    from imagefinder.core.results import SearchResult
 
 HELP = """Show what imagefinder does: index pictures, ask for some of them, show the answers.
 
@@ -34,12 +36,12 @@ deleted.
 Exit codes: 0 the answers are right; 1 one is wrong."""
 
 _HITS = 3
-_CHECKED = ("sift", "efficientnet-lite0")
-"""The methods that every installation has: their answers on the examples are known to be right."""
+_CHECKED = (AUTO, "sift", "efficientnet-lite0")
+"""What every installation has: the answers of these on the examples are known to be right."""
 
-_CAUTION = (
-    "There is always a best hit, also for a picture that is not there: a score alone proves nothing.",
-    "sift counts every detail that two pictures share, and richly detailed ones share many by chance.",
+_LEGEND = (
+    "An E-value is the number of pictures of this collection that would do as well by chance.",
+    "At most 0.01 is a match; auto is all methods together.",
 )
 
 
@@ -74,6 +76,7 @@ def demo(
     pictures = folder or examples / "pictures"  # type: ignore[operator]
     with open_collection(context, place / "collection", create=True) as opened:
         ready = sorted((state.name for state in opened.methods() if state.ready), key=lambda name: name != "sift")
+        asked_by = [AUTO, *ready]
         try:
             with output.progress_bar("indexing") as progress:
                 report = opened.add(pictures, methods=ready, prune=True, progress=progress)
@@ -81,7 +84,9 @@ def demo(
             problem.hint = f"delete {place / 'collection'} and start again: it holds only what the demo made"
             raise
         queries = _own_queries(opened, place) if examples is None else _example_queries(opened, place, examples)
-        questions = _ask(opened, queries, ready, judged=examples is not None)
+        with output.counter("learning what chance does here", of_bytes=False) as learning:
+            opened.learn(learning)
+        questions = _ask(opened, queries, asked_by, judged=examples is not None)
         page = place / "contact-sheet.html"
         subtitle = f"{output.plural(opened.info().images, 'picture')}, {output.plural(len(questions), 'question')}"
         page.write_text(render(questions, opened.thumbnail, title="imagefinder demo", subtitle=subtitle), "utf-8")
@@ -89,7 +94,7 @@ def demo(
         answer.verdict != "wrong"
         for question in questions
         for answer in question.answers
-        if answer.result.method in _CHECKED
+        if answer.name in _CHECKED
     )
     if as_json:
         output.document(
@@ -194,22 +199,29 @@ def _ask(opened: Collection, queries: Sequence[_Query], methods: Sequence[str], 
     limits = opened.settings
     for method in methods:
         # The times shown are those of a running program, not of loading a network.
-        opened.warm(method)
+        if method != AUTO:
+            opened.warm(method)
     results = [[opened.search(query.path, method=method, k=_HITS) for method in methods] for query in queries]
     questions = []
     for query, row in zip(queries, results, strict=True):
         answers = []
-        for result in row:
+        for method, result in zip(methods, row, strict=True):
             verdict = ""
-            if judged and query.expected is not None:
-                verdict = "right" if result.ids[:1] == [query.expected] else "wrong"
-            answers.append(Answer(result, opened.method(result.method).score, verdict))
+            if judged:
+                verdict = "right" if _found(result) == query.expected else "wrong"
+            unit = "evidence" if method == AUTO else opened.method(method).score
+            answers.append(Answer(result, unit, verdict, name=method))
         shown = decode(
             query.path.read_bytes(), max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels
         )
-        detail = "" if query.expected else "none of the hits shows it: every method names its nearest"
+        detail = "" if query.expected else "nothing in this collection shows it; these are the nearest"
         questions.append(Question(query.name, thumbnail(shown.rgb), tuple(answers), detail, query.expected or ""))
     return questions
+
+
+def _found(result: SearchResult) -> str | None:
+    """The best hit, unless nothing shows what was asked for."""
+    return None if result.decision == "none" else result.ids[0]
 
 
 def _document(query: _Query, question: Question) -> dict[str, Any]:
@@ -217,32 +229,39 @@ def _document(query: _Query, question: Question) -> dict[str, Any]:
         "query": query.name,
         "path": str(query.path),
         "expected": query.expected,
-        "answers": [{**answer.result.to_dict(), "verdict": answer.verdict} for answer in question.answers],
+        "answers": [
+            {**answer.result.to_dict(), "method": answer.name, "verdict": answer.verdict}
+            for answer in question.answers
+        ],
     }
 
 
 def _tell(questions: Sequence[Question]) -> None:
     rows: list[tuple[str, ...]] = []
     for question in questions:
-        answers = [row for answer in question.answers for row in _rows(answer, question.expected)]
+        answers = [row for answer in question.answers for row in _rows(answer)]
         # Narrow columns, so that eighty characters hold a line.
         names = textwrap.wrap(question.name, 20)
         rows += [(name or "", *(row or ("", "", ""))) for name, row in zip_longest(names, answers)]
     output.line()
-    output.table(("query", "method", "best hits", ">score"), rows)
+    output.table(("query", "method", "best hit", ">E-value"), rows)
     output.line()
-    for text in _CAUTION:
+    for text in _LEGEND:
         output.line(text, style="dim")
 
 
-def _rows(answer: Answer, expected: str) -> list[tuple[str, str, str]]:
-    verdict = answer.verdict or ("" if expected else "not there")
-    facts = [
-        answer.result.method,
-        ", ".join(filter(None, (verdict, output.duration(answer.result.timings["total"])))),
-    ]
-    hits = [(hit.id, output.score(hit.score, answer.unit)) for hit in answer.result.hits]
-    return [(fact or "", *(hit or ("", ""))) for fact, hit in zip_longest(facts, hits)]
+def _rows(answer: Answer) -> list[tuple[str, str, str]]:
+    seconds = output.duration(answer.result.timings["total"])
+    facts = (answer.name, ", ".join(filter(None, (answer.verdict, seconds))))
+    if not answer.result.hits:
+        return [(facts[0], "no hits", ""), (facts[1], "", "")]
+    best = answer.result.hits[0]
+    if best.decision == "none":
+        return [
+            (facts[0], "nothing shows this", output.evalue(best.evalue)),
+            (facts[1], f"nearest: {best.id}", ""),
+        ]
+    return [(facts[0], best.id, output.evalue(best.evalue)), (facts[1], f"{best.decision}, {best.relation}", "")]
 
 
 def _tell_next(place: Path, page: Path, queries: Sequence[_Query]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,15 +21,20 @@ from imagefinder.cli.session import (
     picture,
 )
 
+if TYPE_CHECKING:
+    from imagefinder.core.results import Explanation
+
 HELP = """Show what a picture and one of the collection have in common.
 
 Matches that agree on one geometry are evidence that both show the same thing; matches without one are chance. The
-picture that is written has both side by side: the agreeing matches as lines, the frame of each drawn in the other.
+picture that is written has both side by side with the agreeing matches as lines, and below them one laid on the
+other. For a method that gives a cosine it shows which parts of both pictures contributed to it.
 
   imagefinder explain photo.jpg holiday/beach.jpg -o why.png
+  imagefinder explain photo.jpg holiday/beach.jpg -o why.png --method efficientnet-lite0
   imagefinder explain photo.jpg holiday/beach.jpg --mirror --json
 
-Exit codes: 0 there is a common geometry; 1 there is none."""
+Exit codes: 0 something speaks for it (a geometry, or a heat map and an E-value of at most 1); 1 nothing does."""
 
 
 def explain(
@@ -62,16 +67,30 @@ def explain(
     found = result.evidence
     if as_json:
         output.document(result.to_dict() | ({"picture": str(target)} if target else {}))
-    elif found is None:
-        output.line(f"no common geometry: {output.plural(result.matches, 'match', 'matches')}, all of them chance")
     else:
+        _tell(result)
+        if target is not None:
+            output.line(f"shown in: {target}")
+    return OK if found or (result.query_heat and result.decision != "none") else UNFINISHED
+
+
+def _tell(result: Explanation) -> None:
+    found = result.evidence
+    if found:
         mirrored = ", mirrored" if found.mirrored else ""
+        model = "affine map" if found.model == "affine" else found.model
         output.line(
-            f"{found.inliers} of {output.plural(found.matches, 'match', 'matches')} agree on one "
-            f"{found.model}{mirrored}"
+            f"{found.inliers} of {output.plural(found.matches, 'match', 'matches')} agree on one {model}{mirrored}"
         )
-        output.line(f"{found.query_overlap:.0%} of the query is in {image_id}")
-        output.line(f"{found.candidate_overlap:.0%} of {image_id} is in the query")
-    if target is not None and not as_json:
-        output.line(f"shown in: {target}")
-    return OK if found else UNFINISHED
+        output.line(f"{found.query_overlap:.0%} of the query is in {result.id}")
+        output.line(f"{found.candidate_overlap:.0%} of {result.id} is in the query")
+    elif result.matches or not result.query_heat:
+        output.line(f"no common geometry: {output.plural(result.matches, 'match', 'matches')}, all of them chance")
+    if result.query_heat:
+        heat = sorted((value for row in result.query_heat for value in row), reverse=True)
+        most = sum(heat[: len(heat) // 4])
+        output.line(
+            f"{result.heat_of}: cosine {sum(heat):.3f}, {most:.3f} of it from the strongest quarter of the query"
+        )
+    if result.decision:
+        output.line(f"{result.decision}: {result.relation}, E-value {output.evalue(result.evalue)}")

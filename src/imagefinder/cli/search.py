@@ -116,7 +116,8 @@ def search(
         and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     ):
         typer.launch(page.resolve().as_uri())
-    return UNFINISHED if result.decision == "none" or not result.hits else OK
+    nothing = result.ranking == "evidence" and result.decision == "none"
+    return UNFINISHED if nothing or not result.hits else OK
 
 
 def _asked(query: str, limits: Settings, *, shown: bool) -> str | bytes:

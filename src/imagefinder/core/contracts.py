@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.features import Features, FeatureSpec, RgbImage
+from imagefinder.core.features import FeatureMap, Features, FeatureSpec, RgbImage
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     Entry,
@@ -103,6 +103,18 @@ class Verifier(Protocol):
         candidate_size: Size,
     ) -> NDArray[np.int64]:
         """The matches behind that evidence: ``(I, 2)`` rows of ``matches``, sorted; ``(0, 2)`` without any."""
+        ...
+
+
+class Mapper(Protocol):
+    """Optional beside an extractor of global features: what its vector is the mean of."""
+
+    def map(self, image: RgbImage) -> FeatureMap:
+        """The cells whose mean is the picture's vector (to 1e-4 of its length), and where they lie.
+
+        Raises:
+            ModelMissingError: the weights are needed and not here.
+        """
         ...
 
 

@@ -108,7 +108,53 @@ class LocalFeatures:
         return FeatureSpec("local", self.descriptors.shape[1], dtype)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureMap:
+    """What a network saw where: the cells whose mean is its pooled vector.
+
+    Attributes:
+        cells: ``(rows, columns, D)`` float32.
+        seen: The part of the picture that the cells divide evenly: x, y, width and height in pixels; a whole
+            picture is ``(0, 0, width, height)``.
+    """
+
+    cells: NDArray[np.float32]
+    seen: tuple[float, float, float, float]
+
+
 Features: TypeAlias = GlobalFeatures | LocalFeatures
+
+
+def is_patch(keypoints: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which keypoints are tokens of a grid: they know no angle, and do not stand for the whole picture.
+
+    Args:
+        keypoints: ``(N, 4)`` as in ``LocalFeatures``.
+        size: Width and height of the picture.
+
+    Returns:
+        ``(N,)`` bool.
+    """
+    # A class token is as large as the picture, a patch of the coarsest grid (2 x 2) half as large.
+    patches: NDArray[np.bool_] = (keypoints[:, 2] > 0) & (keypoints[:, 2] < 0.75 * max(size))
+    return patches & (keypoints[:, 3] < 0)
+
+
+def patch_cell(keypoints: NDArray[np.float32], size: tuple[int, int]) -> tuple[float, float]:
+    """Width and height of the cell that each token of a grid stands for; zeros where there is no grid.
+
+    Args:
+        keypoints: All tokens of one picture, see ``is_patch``.
+        size: Width and height of the picture.
+    """
+    patches = keypoints[is_patch(keypoints, size)].astype(np.float64)
+    if not len(patches):
+        return 0.0, 0.0
+    steps = [np.diff(np.unique(patches[:, axis])) for axis in (0, 1)]
+    # Beside the exact places there may be the same ones, rounded otherwise.
+    width, height = (float(step[step > 0.25 * step.max()].min()) if len(step) else 0.0 for step in steps)
+    side = float(patches[0, 2])
+    return width or side, height or side
 
 
 def empty(spec: FeatureSpec) -> Features:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imagefinder.core.contracts import Calibrator, Extractor, Matcher, Photometer, Verifier
+from imagefinder.core.contracts import Calibrator, Extractor, Mapper, Matcher, Photometer, Verifier
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.results import Decision, Evidence, Relation
@@ -25,6 +25,7 @@ class Method:
         verifier: Looks for one geometry behind the matches; ``None`` where features have no places.
         mirror: Features of a picture and its width in pixels -> features of its mirror image (left for right);
             ``None`` where they cannot be had without the picture.
+        mapper: Says which cells of a picture a global vector comes from; ``None`` where it is no mean of cells.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Method:
     matcher: Matcher
     verifier: Verifier | None = None
     mirror: Callable[[Features, int], Features] | None = None
+    mapper: Mapper | None = None
 
 
 @dataclass(frozen=True, slots=True)

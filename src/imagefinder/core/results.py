@@ -251,9 +251,17 @@ class Explanation:
         query_size: Pixels that places in the query refer to.
         candidate_size: Pixels that places in the candidate refer to.
         outliers: The matches that it does not explain, likewise.
-        query_heat: For pooled networks: what each cell of the query's grid contributes to the score, row by row;
-            the sum is the score. Empty for other methods.
-        candidate_heat: Likewise for the candidate.
+        heat_of: Name of the pooled network that the heat is of; empty without heat.
+        query_heat: What each cell of the query's grid contributes to that network's cosine, row by row; the sum is
+            the cosine.
+        candidate_heat: Likewise for the candidate; see ``candidate_from``.
+        query_seen: The part of the query that its grid divides evenly, which is all that the network saw; the
+            whole picture is ``(0, 0, width, height)``. Zeros without a grid.
+        candidate_seen: Likewise for the candidate.
+        candidate_from: What the candidate's heat was computed from: its unchanged ``file``, or its ``thumbnail``,
+            whose sum is near the cosine only. Empty where there is no such heat.
+        query_cell: Width and height in pixels of what one token of the query stands for; zeros for keypoints.
+        candidate_cell: Likewise for the candidate.
         evalue: See ``Hit``.
         decision: See ``Hit``.
         relation: See ``Hit``.
@@ -270,8 +278,14 @@ class Explanation:
     query_size: Size
     candidate_size: Size
     outliers: tuple[tuple[Point, Point], ...] = ()
+    heat_of: str = ""
     query_heat: tuple[tuple[float, ...], ...] = ()
     candidate_heat: tuple[tuple[float, ...], ...] = ()
+    query_seen: Box = (0.0, 0.0, 0.0, 0.0)
+    candidate_seen: Box = (0.0, 0.0, 0.0, 0.0)
+    candidate_from: Literal["file", "thumbnail", ""] = ""
+    query_cell: tuple[float, float] = (0.0, 0.0)
+    candidate_cell: tuple[float, float] = (0.0, 0.0)
     evalue: float | None = None
     decision: Decision | None = None
     relation: Relation | None = None
@@ -292,8 +306,14 @@ class Explanation:
             "matches": self.matches,
             "inliers": [[list(here), list(there)] for here, there in self.inliers],
             "outliers": [[list(here), list(there)] for here, there in self.outliers],
+            "heat_of": self.heat_of,
             "query_heat": [list(row) for row in self.query_heat],
             "candidate_heat": [list(row) for row in self.candidate_heat],
+            "query_seen": list(self.query_seen),
+            "candidate_seen": list(self.candidate_seen),
+            "candidate_from": self.candidate_from,
+            "query_cell": list(self.query_cell),
+            "candidate_cell": list(self.candidate_cell),
             "query_size": list(self.query_size),
             "candidate_size": list(self.candidate_size),
         }

@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, RgbImage, concatenate
+from imagefinder.core.features import (
+    FeatureMap,
+    Features,
+    FeatureSpec,
+    GlobalFeatures,
+    LocalFeatures,
+    RgbImage,
+    concatenate,
+)
 from imagefinder.core.fingerprint import Fingerprint
-from imagefinder.images.resize import normalise, resize_center_crop, resize_exact
+from imagefinder.images.resize import center_crop_box, normalise, resize_center_crop, resize_exact
 from imagefinder.models.catalogue import Model, Preprocessing
 
 if TYPE_CHECKING:
@@ -43,6 +51,7 @@ class NetworkExtractor:
         self._sha256 = sha256
         self._threads = threads
         self._session: Session | None = None
+        self._map_session: Session | None = None
         self._lock = threading.Lock()
 
     @property
@@ -79,6 +88,23 @@ class NetworkExtractor:
             ]
         return concatenate(self.spec, parts)
 
+    def map(self, image: RgbImage) -> FeatureMap:
+        """See ``core.contracts.Mapper``; the network is loaded a second time for it.
+
+        Raises:
+            KeyError: the network does not pool.
+            ModelMissingError, ModelCorruptError, ModelError: as ``extract``.
+        """
+        with self._lock:
+            if self._map_session is None:
+                self._map_session = _load(self._model, self._locate(), self._threads, pooled=False)
+            session = self._map_session
+        how = self._model.preprocessing
+        (output,) = session.run(preprocess(image, how)[None])
+        return FeatureMap(
+            np.ascontiguousarray(output.transpose(1, 2, 0)), seen(image.shape[0], image.shape[1], how)
+        )
+
     def _ready(self) -> Session:
         with self._lock:
             if self._session is None:
@@ -107,6 +133,13 @@ def preprocess(image: RgbImage, how: Preprocessing) -> NDArray[np.float32]:
     return normalise(resized, how.mean, how.std)
 
 
+def seen(height: int, width: int, how: Preprocessing) -> tuple[float, float, float, float]:
+    """The part of a picture that the network sees: x, y, width and height in pixels of the picture."""
+    if how.resize == "exact":
+        return 0.0, 0.0, float(width), float(height)
+    return center_crop_box(height, width, how.resize_to, how.size)
+
+
 def token_keypoints(height: int, width: int, tokens: int) -> NDArray[np.float32]:
     """Where the tokens of a vision transformer lie in a picture that it saw whole.
 
@@ -129,11 +162,12 @@ def token_keypoints(height: int, width: int, tokens: int) -> NDArray[np.float32]
     return keypoints
 
 
-def _load(model: Model, path: Path, threads: int) -> Session:
+def _load(model: Model, path: Path, threads: int, *, pooled: bool = True) -> Session:
     # Half a second of imports, for those who use a network.
     from imagefinder.models import graphs, weights  # noqa: PLC0415
     from imagefinder.models.session import Session  # noqa: PLC0415
 
     is_safetensors = model.source.filename.endswith(".safetensors")
     read = weights.read_safetensors if is_safetensors else weights.read_legacy_pickle
-    return Session(graphs.build(model.architecture, read(path)), threads=threads)
+    build = graphs.build if pooled else graphs.build_map
+    return Session(build(model.architecture, read(path)), threads=threads)

@@ -66,6 +66,14 @@ def resize_center_crop(image: RgbImage, side: int, size: int, interpolation: Int
     return np.asarray(part.resize((size, size), _FILTERS[interpolation], box=box))
 
 
+def center_crop_box(height: int, width: int, side: int, size: int) -> tuple[float, float, float, float]:
+    """What ``resize_center_crop`` keeps of a picture: x, y, width and height in its pixels."""
+    shorter = min(height, width)
+    y0, y1 = _part(height, int(side * height / shorter), size)
+    x0, x1 = _part(width, int(side * width / shorter), size)
+    return x0, y0, x1 - x0, y1 - y0
+
+
 def _part(length: int, resized: int, size: int) -> tuple[float, float]:
     """Where the middle ``size`` of ``resized`` pixels lie in the source."""
     start = round((resized - size) / 2)

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import MethodNotIndexedError
-from imagefinder.core.features import Features, LocalFeatures
+from imagefinder.core.features import Features, LocalFeatures, patch_cell
 from imagefinder.core.method import Examiner, Method
 from imagefinder.core.results import Evidence, Explanation, Point, Size
 from imagefinder.search import engine, evidence
 from imagefinder.search.background import Background
+from imagefinder.search.heat import Stored, with_heat
 from imagefinder.search.judgement import Judge
 from imagefinder.search.question import Asked, Question
 from imagefinder.search.scoring import Scores
@@ -44,6 +45,7 @@ def explain(
     mirror: bool,
     examiner: Examiner,
     background: Background,
+    stored: Stored,
 ) -> Explanation:
     """What speaks for a stored image, found or not.
 
@@ -55,6 +57,7 @@ def explain(
         mirror: Try the mirror image of the query too.
         examiner: Looks closely.
         background: What chance does in this store.
+        stored: Reads the stored image, for a heat map.
 
     Raises:
         UnknownImageError: no image of that id.
@@ -77,7 +80,7 @@ def explain(
         shown = max(local, key=lambda one: one.finding.evidence.inliers if one.finding.evidence else 0)
     inliers, outliers = _pairs(shown, found, size) if shown else ((), ())
     corner = asked.corner
-    return Explanation(
+    told = Explanation(
         id=image_id,
         method=methods[0].name if len(methods) == 1 else engine.AUTO,
         fingerprint=" ".join(scores.views[0].fingerprint.digest for scores in scored),
@@ -92,7 +95,15 @@ def explain(
         decision=hit.decision,
         relation=hit.relation,
         numbers=_numbers(scored, judge, found, image_id),
+        query_cell=_cell(shown.finding.view.features, asked.size) if shown else (0.0, 0.0),
+        candidate_cell=_cell(shown.candidate, size) if shown else (0.0, 0.0),
     )
+    pooled = [scores for scores in scored if scores.method.mapper and image_id in scores.rows]
+    # Where several methods answer together, a place says more than heat.
+    if not pooled or (found and len(methods) > 1):
+        return told
+    method, view = pooled[0].method, pooled[0].views[0]
+    return with_heat(told, method, view, store.features(image_id, method.name), stored)
 
 
 def _local(store: Store, scored: Sequence[Scores], image_id: str, size: Size) -> list[_Matched]:
@@ -106,7 +117,8 @@ def _local(store: Store, scored: Sequence[Scores], image_id: str, size: Size) ->
         except MethodNotIndexedError:
             continue
         if evidence.has_places(scores.views[0].features) and evidence.has_places(candidate):
-            finding = evidence.look(scores.method, scores.views, candidate, size)
+            view = scores.view_of(image_id)
+            finding = evidence.look(scores.method, [view], candidate, size)
             found.append(_Matched(scores.method, finding, candidate))
     return found
 
@@ -144,6 +156,11 @@ def _places(view: Question, candidate: Features, rows: NDArray[np.int64]) -> lis
 def _points(features: Features, rows: NDArray[np.int64]) -> list[Point]:
     assert isinstance(features, LocalFeatures)  # noqa: S101 - narrows the type; they have keypoints
     return [(float(x), float(y)) for x, y in features.keypoints[rows, :2].tolist()]
+
+
+def _cell(features: Features, size: Size) -> tuple[float, float]:
+    assert isinstance(features, LocalFeatures)  # noqa: S101 - likewise
+    return patch_cell(features.keypoints, size)
 
 
 def _moved(pairs: Sequence[tuple[Point, Point]], corner: Point) -> tuple[tuple[Point, Point], ...]:

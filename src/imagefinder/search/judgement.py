@@ -50,12 +50,17 @@ class Judge:
 
     def of_scores(self, method: str, standardised: NDArray[np.float64]) -> NDArray[np.float64]:
         """E-values of standardised scores, each alone."""
-        return self._most + self.background.methods[method].score.log10_p(standardised)
+        known = self.background.methods.get(method)
+        if known is None:  # its first features came after the collection was learned
+            return np.full(len(standardised), self._most)
+        return self._most + known.score.log10_p(standardised)
 
     def of_geometry(self, method: str, evidence: Evidence) -> float:
         """E-value of a geometry by the method's own keypoints."""
-        tail = self.background.methods[method].geometry
-        return self._most if tail is None else self._most + self._of_evidence(tail, evidence)
+        known = self.background.methods.get(method)
+        if known is None or known.geometry is None:
+            return self._most
+        return self._most + self._of_evidence(known.geometry, evidence)
 
     def of_closer_look(self, evidence: Evidence) -> float:
         """E-value of a geometry that a closer look found; only a few candidates get one."""
@@ -85,7 +90,9 @@ class Judge:
         if expected <= math.log10(MATCH):
             return "match"
         is_no_chance = evidence is not None and self._most + evidence.log10_chance <= math.log10(MATCH)
-        return "possible" if expected <= math.log10(POSSIBLE) or is_no_chance else "none"
+        # Of a single image everything is expected once.
+        is_rare = expected <= math.log10(POSSIBLE) and expected < self._most
+        return "possible" if is_rare or is_no_chance else "none"
 
     def _of_evidence(self, tail: Tail, evidence: Evidence) -> float:
         chance = float(tail.log10_p(np.array([-evidence.log10_chance]))[0])

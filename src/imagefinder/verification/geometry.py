@@ -39,8 +39,12 @@ from numpy.typing import NDArray
 
 from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.core.results import Evidence, Matrix, Outline, Size
+from imagefinder.verification.transforms import Array
+from imagefinder.verification.transforms import corners as _corners
+from imagefinder.verification.transforms import move as _move
+from imagefinder.verification.transforms import overlap as _overlap
+from imagefinder.verification.transforms import tuples as _tuples
 
-Array: TypeAlias = NDArray[np.floating[Any]]
 Mask: TypeAlias = NDArray[np.bool_]
 Model: TypeAlias = Literal["similarity", "affine", "homography"]
 
@@ -321,15 +325,6 @@ def _angle(degrees: Array) -> Array:
 # -- transforms: (3, 3), applied to (x, y, 1) ----------------------------------------------------------------
 
 
-def _move(matrix: Array, points: Array) -> tuple[Array, Array]:
-    """Where points go, ``(N, 2)``, and the derivative there, ``(N, 2, 2)``."""
-    flat = points @ matrix[:, :2].T + matrix[:, 2]
-    depth = np.where(np.abs(flat[:, 2]) < 1e-9, 1e-9, flat[:, 2])[:, None]
-    moved = flat[:, :2] / depth
-    derivative = (matrix[:2, :2] - moved[:, :, None] * matrix[2, :2]) / depth[:, :, None]
-    return moved, derivative
-
-
 def _possible(matrix: Array, size: Size) -> bool:
     """Whether a camera could have made this of a picture of that size."""
     corners = _corners(size)
@@ -419,33 +414,3 @@ def _evidence(fit: _Fit, matches: int, chance: float, query_size: Size, candidat
         candidate_overlap=_overlap(at_candidate, candidate_size),
         log10_chance=chance,
     )
-
-
-def _corners(size: Size) -> Array:
-    """Of the frame of a picture, whose first pixel has its centre at (0, 0)."""
-    right, bottom = size[0] - 0.5, size[1] - 0.5
-    return np.array([(-0.5, -0.5), (right, -0.5), (right, bottom), (-0.5, bottom)])
-
-
-def _tuples(rows: Array) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(row) for row in rows.tolist())
-
-
-def _overlap(outline: Array, size: Size) -> float:
-    """Part of a picture that a convex outline covers (clipped side by side: Sutherland and Hodgman, 1974)."""
-    points = outline
-    for axis, edge, sign in ((0, -0.5, 1), (1, -0.5, 1), (0, size[0] - 0.5, -1), (1, size[1] - 0.5, -1)):
-        kept: list[Array] = []
-        inside = sign * (points[:, axis] - edge) if len(points) else points
-        for number in range(len(points)):
-            a, b, from_, to = points[number - 1], points[number], inside[number - 1], inside[number]
-            if (from_ >= 0) != (to >= 0):
-                kept.append(a + (b - a) * (from_ / (from_ - to)))
-            if to >= 0:
-                kept.append(b)
-        points = np.array(kept)
-    if len(points) < 3:
-        return 0.0
-    x, y = points.T
-    area = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
-    return min(1.0, area / math.prod(size))

@@ -34,7 +34,7 @@ class Page(HTMLParser):
 
 def result(*hits, method="sift"):
     ranked = tuple(Hit(rank, image_id, score) for rank, (image_id, score) in enumerate(hits, 1))
-    return SearchResult(ranked, method, "exact", "0123456789ab", 24, {"total": 0.14})
+    return SearchResult(ranked, method, "exact", {method: "0123456789ab"}, 24, {"total": 0.14})
 
 
 def page(questions, thumbnail=lambda image_id: b"JPEG " + image_id.encode("utf-8", "replace")):

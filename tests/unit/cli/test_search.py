@@ -4,26 +4,65 @@ from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from imagefinder.cli import search
 from imagefinder.core.settings import Settings
 
 
-def test_the_table_has_rank_id_score_and_place_and_says_what_answered(call, collection, pictures):
+def test_the_answer_comes_first_then_the_hits_and_what_answered(call, collection, pictures):
     answer = call("search", pictures / "cat.jpg", "-c", collection)
     assert answer.code == 0
     lines = answer.out.splitlines()
-    assert lines[0].split() == ["rank", "id", "score", "where"]
-    first = re.fullmatch(r" *1  cat\.jpg +(\d+) matches  (.*/pictures/cat\.jpg)", lines[1])
+    assert lines[0] == "found: cat.jpg, identical (E-value <1e-99)"
+    assert lines[2].split() == ["rank", "id", "sure", "what", "E-value", "inliers", "alike", "overlap", "where"]
+    first = re.fullmatch(
+        r" *1  cat\.jpg +match  identical +<1e-99 +\d+ +\d+% +100% / 100%  (.*/pictures/cat\.jpg)", lines[3]
+    )
     assert first
-    assert first[2] == str(pictures / "cat.jpg")
-    assert [line.split()[0] for line in lines[1:4]] == ["1", "2", "3"]
+    assert first[1] == str(pictures / "cat.jpg")
+    assert [line.split()[0] for line in lines[3:6]] == ["1", "2", "3"]
     assert re.search(
-        r"^sift \(exact, fingerprint [0-9a-f]{12}\): 4 images compared in .*\(decode .*, extract .*, match .*\)$",
+        r"^exact, sift \(fingerprint [0-9a-f]{12}\): 4 images compared, 4 looked at closely in .*\(decode .*\)$",
         answer.out,
         re.M,
     )
-    assert "does not prove" in answer.out
+
+
+def test_nothing_shows_this(call, collection, pictures):
+    answer = call("search", pictures / "temple.jpg", "-c", collection)
+    assert answer.code == 1
+    assert answer.out.startswith("nothing in this collection shows this (the best hit has E-value ")
+    assert call("search", pictures / "temple.jpg", "-c", collection, "--json").json["decision"] == "none"
+
+
+def test_the_plain_ranking(call, collection, pictures):
+    plain = ("--ranking", "matches", "--method", "sift")
+    answer = call("search", pictures / "cat.jpg", "-c", collection, *plain)
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert lines[0].split() == ["rank", "id", "score", "E-value", "where"]
+    assert re.match(r" *1  cat\.jpg +\d+ matches +\S+  /", lines[1])
+    answer = call("search", pictures / "cat.jpg", "-c", collection, "--ranking", "matches", "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (3, "invalid_input")
+
+
+def test_a_part_of_the_picture(call, collection, pictures, tmp_path):
+    with Image.open(pictures / "cat.jpg") as cat, Image.open(pictures / "coins.jpg") as coins:
+        page = Image.new("RGB", (cat.width + coins.width, max(cat.height, coins.height)))
+        page.paste(cat, (0, 0))
+        page.paste(coins, (cat.width, 0))
+        page.save(tmp_path / "page.png")
+        boxes = {
+            "cat.jpg": f"0,0,{cat.width},{cat.height}",
+            "coins.jpg": f"{cat.width},0,{coins.width},{coins.height}",
+        }
+    for expected, box in boxes.items():
+        answer = call("search", tmp_path / "page.png", "-c", collection, "--box", box, "--json")
+        assert answer.json["hits"][0]["id"] == expected
+        assert answer.json["boxes"] == [[float(number) for number in box.split(",")]]
+    for box, code in (("1,2,3", 2), ("a,b,c,d", 2), ("0,0,0,5", 3), ("99999,0,5,5", 3)):
+        assert call("search", tmp_path / "page.png", "-c", collection, "--box", box).code == code
 
 
 def test_json(call, collection, pictures):
@@ -32,7 +71,8 @@ def test_json(call, collection, pictures):
     assert [hit["rank"] for hit in answer.json["hits"]] == [1, 2]
     assert answer.json["hits"][0]["id"] == "cat.jpg"
     assert answer.json["hits"][0]["uri"].endswith("/pictures/cat.jpg")
-    assert answer.json["method"] == "sift"
+    assert answer.json["method"] == "sift"  # the only one this collection has
+    assert set(answer.json["fingerprints"]) == {"sift"}
     assert answer.json["searched"] == 4
     assert set(answer.json["timings"]) >= {"decode", "extract", "match", "total"}
 

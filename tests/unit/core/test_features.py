@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures, concatenate, empty
+from imagefinder.core.features import (
+    FeatureSpec,
+    GlobalFeatures,
+    LocalFeatures,
+    concatenate,
+    empty,
+    is_patch,
+    patch_cell,
+)
 from imagefinder.testing.matchers import random_features
 
 SPECS = [FeatureSpec("global", 6, "float32"), FeatureSpec("local", 5, "uint8"), FeatureSpec("local", 4, "float32")]
@@ -57,3 +65,33 @@ def test_local_arrays_must_agree(descriptors, keypoints, offsets):
 def test_vectors_must_be_float32_rows(vectors):
     with pytest.raises(ValueError, match="vectors"):
         GlobalFeatures(vectors)
+
+
+def grid(columns, rows, width, height):
+    """Keypoints of the tokens of a grid, behind one that stands for the whole picture."""
+    places = [
+        (
+            (c + 0.5) * width / columns - 0.5,
+            (r + 0.5) * height / rows - 0.5,
+            (width + height) / (columns + rows),
+            -1,
+        )
+        for r in range(rows)
+        for c in range(columns)
+    ]
+    return np.array([((width - 1) / 2, (height - 1) / 2, max(width, height), -1), *places], dtype=np.float32)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(14, 14), (7, 7), (2, 2), (5, 9)])
+@pytest.mark.parametrize("size", [(224, 224), (4000, 3000), (300, 100), (37, 53)])
+def test_the_cell_of_a_grid_of_tokens(columns, rows, size):
+    keypoints = grid(columns, rows, *size)
+    assert is_patch(keypoints, size).tolist() == [False] + [True] * (columns * rows)
+    assert patch_cell(keypoints, size) == pytest.approx((size[0] / columns, size[1] / rows), rel=1e-3)
+
+
+def test_keypoints_are_no_tokens():
+    keypoints = np.array([(10, 10, 4, 90), (30, 10, 0, -1)], dtype=np.float32)
+    assert not is_patch(keypoints, (100, 100)).any()
+    assert patch_cell(keypoints, (100, 100)) == (0, 0)
+    assert patch_cell(keypoints[:0], (100, 100)) == (0, 0)

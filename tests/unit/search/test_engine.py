@@ -13,7 +13,8 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.matching.cosine import CosineMatcher
-from imagefinder.search import engine
+from imagefinder.search import engine, question
+from imagefinder.search.question import Asked
 from imagefinder.stores.memory import MemoryStore
 
 SPEC = FeatureSpec("global", 3, "float32")
@@ -62,7 +63,12 @@ def store():
 
 
 def ask(store, query, k=3, **changes):
-    return engine.search(store, method(**changes), query, k=k, watch=engine.Stopwatch())
+    if isinstance(query, str):
+        store.get(query)
+        asked = Asked(picture(0, 0, 0), (5, 4), (5, 4), id=query)
+    else:
+        asked = question.picture(query)
+    return engine.search(store, [method(**changes)], asked, k=k, watch=engine.Stopwatch())
 
 
 def test_every_image_is_scored_and_the_best_come_first(store):

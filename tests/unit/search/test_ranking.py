@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,10 +26,3 @@ def test_first_hits_do_not_change_with_k():
     ids, scores = list("dacb"), np.array([1.0, 2.0, 1.0, 2.0])
     assert [i for i, _ in ranking.best(ids, scores, 4)] == ["a", "b", "c", "d"]
     assert ranking.best(ids, scores, 3) == ranking.best(ids, scores, 4)[:3]
-
-
-def test_evidence_comes_first_by_inliers_and_the_rest_keeps_its_order():
-    ranked = [("a", 9.0), ("b", 8.0), ("c", 8.0), ("d", 7.0), ("e", 6.0)]
-    found = {"a": None, "c": SimpleNamespace(inliers=5), "d": SimpleNamespace(inliers=30)}
-    found |= {"b": SimpleNamespace(inliers=5)}
-    assert [name for name, _ in ranking.by_evidence(ranked, found)] == ["d", "b", "c", "a", "e"]

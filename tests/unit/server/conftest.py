@@ -16,7 +16,7 @@ from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import MethodState
 from imagefinder.core.records import MethodInfo, StoreInfo
-from imagefinder.core.results import Hit, SearchResult
+from imagefinder.core.results import Hit, Ranking, SearchResult
 from imagefinder.core.settings import Settings
 from imagefinder.server.app import create_app
 
@@ -41,7 +41,8 @@ class FakeCollection:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def search(self, query: bytes, *, method: str, k: int) -> SearchResult:
+    def search(self, query: bytes, *, method: str, k: int, ranking: Ranking, evalues: bool) -> SearchResult:
+        assert (ranking, evalues) == ("matches", False), "the original endpoints keep the plain order"
         if method not in self.names:
             raise UnknownMethodError(method, self.names)
         self.queries.append((query, method, k))
@@ -49,7 +50,7 @@ class FakeCollection:
         if self.error:
             raise self.error
         hits = tuple(Hit(n, i, 1.0 / n) for n, i in enumerate(self.ids[:k], 1))
-        return SearchResult(hits, method, "exact", "f", len(self.ids), {"total": 0.0})
+        return SearchResult(hits, method, "exact", {method: "f"}, len(self.ids), {"total": 0.0})
 
     def methods(self) -> list[MethodState]:
         state = [("sift", "", ""), ("beit", "no weights", "pull them")]

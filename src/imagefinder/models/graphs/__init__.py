@@ -18,6 +18,8 @@ _BUILDERS = {
     "resnet50": resnet50.build,
 }
 
+_POOLED = {"efficientnet_lite0": efficientnet_lite0.build, "resnet50": resnet50.build}
+
 
 def build(architecture: str, weights: Mapping[str, NDArray[Any]]) -> bytes:
     """The serialised ONNX graph of an architecture with these weights.
@@ -31,3 +33,13 @@ def build(architecture: str, weights: Mapping[str, NDArray[Any]]) -> bytes:
         ModelCorruptError: a tensor is missing or misshaped; names it.
     """
     return _BUILDERS[architecture](weights)
+
+
+def build_map(architecture: str, weights: Mapping[str, NDArray[Any]]) -> bytes:
+    """The same network up to the map ``(B, D, rows, columns)`` whose mean over the cells is the pooled vector.
+
+    Raises:
+        KeyError: no such architecture, or not one that pools.
+        ModelCorruptError: as ``build``.
+    """
+    return _POOLED[architecture](weights, pooled=False)

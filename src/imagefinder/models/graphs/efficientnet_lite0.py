@@ -30,8 +30,10 @@ _STAGES = (
 """Blocks, kernel, stride of the first block, expansion, channels out."""
 
 
-def build(weights: Mapping[str, NDArray[Any]]) -> bytes:
+def build(weights: Mapping[str, NDArray[Any]], *, pooled: bool = True) -> bytes:
     """``images`` (B, 3, 224, 224) to ``features`` (B, 1280): the pooled vector before the classifier.
+
+    Not pooled: (B, 1280, 7, 7), whose mean over the cells is that vector.
 
     Raises:
         ModelCorruptError: a tensor is missing or misshaped.
@@ -61,6 +63,8 @@ def build(weights: Mapping[str, NDArray[Any]]) -> bytes:
             x = g.node("Add", y, x) if stride == 1 and channels == out else y
             side, channels, block = side // stride, out, block + 1
     x = _relu6(g, _conv(g, x, "_conv_head", "_bn1", (channels, _HEAD)))
+    if not pooled:
+        return g.to_bytes(x, _HEAD, side, side)
     return g.to_bytes(g.node("Flatten", g.node("GlobalAveragePool", x)), _HEAD)
 
 

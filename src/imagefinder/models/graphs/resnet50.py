@@ -11,16 +11,19 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from imagefinder.models.graphs.graph import INPUT, Graph
+from imagefinder.models.graphs.graph import INPUT, SIDE, Graph
 
 _EPSILON = 1e-5
 _EXPANSION = 4
+_GRID = SIDE // 32
 _STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
 """Width and number of blocks; every stage but the first halves the sides."""
 
 
-def build(weights: Mapping[str, NDArray[Any]]) -> bytes:
+def build(weights: Mapping[str, NDArray[Any]], *, pooled: bool = True) -> bytes:
     """``images`` (B, 3, 224, 224) to ``features`` (B, 2048): the global average pool.
+
+    Not pooled: (B, 2048, 7, 7), whose mean over the cells is that vector.
 
     Raises:
         ModelCorruptError: a tensor is missing or misshaped.
@@ -34,6 +37,8 @@ def build(weights: Mapping[str, NDArray[Any]]) -> bytes:
             stride = 2 if stage > 1 and block == 0 else 1
             x = _bottleneck(g, x, f"layer{stage}.{block}", channels=channels, width=width, stride=stride)
             channels = width * _EXPANSION
+    if not pooled:
+        return g.to_bytes(x, channels, _GRID, _GRID)
     return g.to_bytes(g.node("Flatten", g.node("GlobalAveragePool", x)), channels)
 
 

@@ -1,0 +1,248 @@
+"""Do the matches between the tokens of two pictures agree on one place and size?
+
+A token of a vision transformer stands for a cell of a grid. It has no angle, and its size is that of the cell. So
+a match proposes where the query lies in the candidate, but unlike one of keypoints not how large: that is tried
+for a few sizes. Tokens of a turned picture do not match, so no turning is looked for. The outcome is a function
+of the features alone; the order of the matches is of no account.
+
+1. Every match proposes, with each of ``SCALES``. A proposal explains a match that lands in the cell it says, or
+   beside it.
+2. The ``REFINED`` best are fitted by least squares (one scale, one shift) to what they explain, until that
+   settles.
+3. Inliers must lie in several rows and columns of both grids.
+4. What chance would explain as well is no evidence: a bound on the expected number of proposals that find so many
+   agreeing matches, if each token had its partner anywhere on the candidate's grid, must not exceed ``CHANCE``.
+
+A token that stands for the whole picture (class token) says nothing about places and is left out.
+
+Sources. Consistency of matches in place and scale: H. Jegou, M. Douze, C. Schmid, "Hamming embedding and weak
+geometric consistency", ECCV 2008. Chance: L. Moisan, B. Stival, "A probabilistic criterion to detect rigid point
+matches between two images", IJCV 57(3), 2004. Chernoff's bound for trials of unequal probability: W. Hoeffding,
+"Probability inequalities for sums of bounded random variables", JASA 58, 1963.
+
+Letters used in shapes: ``M`` matches, ``P`` proposals.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.core.features import Features, LocalFeatures, is_patch, patch_cell
+from imagefinder.core.results import Evidence, Matrix, Outline, Size
+from imagefinder.verification.transforms import Array, corners, move, overlap, tuples
+
+SCALES = tuple(2.0 ** (step / 4) for step in range(-8, 9))
+"""Changes of size that are tried, 4 times smaller to 4 times larger; one between two of them is off by 9 %."""
+
+REFINED = 5
+"""So many of the best proposals are refined."""
+
+NEEDED = 8
+"""Fewer inliers are no evidence: neighbouring tokens see much of the same."""
+
+TOLERANCE = 1.0
+"""How far off an inlier may lie, in cells (the mean of both grids' cells)."""
+
+SPREAD = 0.75
+"""Standard deviation of the inliers' places along each axis, in cells, at least."""
+
+CHANCE = 0.01
+"""Proposals expected to explain as many matches by chance."""
+
+_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairs:
+    """Matches of tokens as geometry; places are ``(M, 2)`` in pixels, cells ``(2,)``.
+
+    Attributes:
+        rows: ``(M, 2)`` int64, the matches, sorted.
+        here: In the query.
+        there: In the candidate.
+        cell_here: Width and height of a cell of the query.
+        cell_there: Of the candidate.
+        grid: ``(T, 2)``, places of all tokens of the candidate.
+    """
+
+    rows: NDArray[np.int64]
+    here: Array
+    there: Array
+    cell_here: Array
+    cell_there: Array
+    grid: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """A transform, ``there = scale * here + shift``, with the matches it explains (``(M,)`` bool)."""
+
+    scale: float
+    shift: Array
+    inliers: NDArray[np.bool_]
+    log10_chance: float
+
+    @property
+    def count(self) -> int:
+        return int(np.count_nonzero(self.inliers))
+
+
+class TokenVerifier:
+    """Verifies by the places of tokens on their grids."""
+
+    def verify(
+        self,
+        query: Features,
+        candidate: Features,
+        matches: NDArray[np.int64],
+        *,
+        query_size: Size,
+        candidate_size: Size,
+    ) -> Evidence | None:
+        """See ``core.contracts.Verifier``."""
+        fit = _fit(_pairs(query, candidate, matches, query_size, candidate_size))
+        return None if fit is None else _evidence(fit, len(matches), query_size, candidate_size)
+
+    def inliers(
+        self,
+        query: Features,
+        candidate: Features,
+        matches: NDArray[np.int64],
+        *,
+        query_size: Size,
+        candidate_size: Size,
+    ) -> NDArray[np.int64]:
+        """See ``core.contracts.Verifier``."""
+        pairs = _pairs(query, candidate, matches, query_size, candidate_size)
+        fit = _fit(pairs)
+        return np.empty((0, 2), dtype=np.int64) if fit is None else pairs.rows[fit.inliers]
+
+
+def _pairs(
+    query: Features, candidate: Features, matches: NDArray[np.int64], query_size: Size, candidate_size: Size
+) -> _Pairs:
+    if not (isinstance(query, LocalFeatures) and isinstance(candidate, LocalFeatures)):
+        raise TypeError("tokens are local features")
+    ours, theirs = query.keypoints, candidate.keypoints
+    known, theirs_known = is_patch(ours, query_size), is_patch(theirs, candidate_size)
+    rows = matches[np.lexsort((matches[:, 1], matches[:, 0]))]
+    rows = rows[known[rows[:, 0]] & theirs_known[rows[:, 1]]]
+    return _Pairs(
+        rows=rows,
+        here=ours[rows[:, 0], :2].astype(np.float64),
+        there=theirs[rows[:, 1], :2].astype(np.float64),
+        cell_here=np.array(patch_cell(ours, query_size)),
+        cell_there=np.array(patch_cell(theirs, candidate_size)),
+        grid=theirs[theirs_known, :2].astype(np.float64),
+    )
+
+
+def _fit(pairs: _Pairs) -> _Fit | None:
+    """The transform that explains most, unless chance would explain as much."""
+    if len(pairs.rows) < NEEDED:
+        return None
+    fits = [fit for fit in (_settle(pairs, *proposal) for proposal in _proposed(pairs)) if fit]
+    best = max(fits, key=lambda fit: fit.count, default=None)
+    return best if best and best.log10_chance <= math.log10(CHANCE) else None
+
+
+def _proposed(pairs: _Pairs) -> list[tuple[float, Array]]:
+    """Scale and shift of the best proposals, none of which proposes what a better one explains."""
+    scales = np.repeat(SCALES, len(pairs.rows))  # (P,)
+    number = np.tile(np.arange(len(pairs.rows)), len(SCALES))
+    shifts = pairs.there[number] - scales[:, None] * pairs.here[number]  # (P, 2)
+    agree = np.ones((len(scales), len(pairs.rows)), dtype=np.bool_)
+    for axis in (0, 1):
+        off = scales[:, None] * pairs.here[:, axis] + shifts[:, None, axis] - pairs.there[:, axis]
+        agree &= np.abs(off) <= _reach(pairs, scales[:, None])[:, axis, None]
+    counts = np.count_nonzero(agree, axis=1)
+    chosen: list[int] = []
+    for best in np.argsort(-counts, kind="stable").tolist():
+        if counts[best] < NEEDED or len(chosen) == REFINED:
+            break
+        if not any(agree[other, number[best]] for other in chosen):
+            chosen.append(best)
+    return [(float(scales[best]), shifts[best]) for best in chosen]
+
+
+def _reach(pairs: _Pairs, scale: Array | float) -> Array:
+    """How far off an inlier may lie: ``(..., 2)`` in pixels of the candidate."""
+    reach: Array = TOLERANCE * (pairs.cell_there + scale * pairs.cell_here) / 2
+    return reach
+
+
+def _settle(pairs: _Pairs, scale: float, shift: Array) -> _Fit | None:
+    """Fit by least squares, see what that explains, fit again."""
+    inliers = _explained(pairs, scale, shift)
+    for _ in range(_ROUNDS):
+        if np.count_nonzero(inliers) < NEEDED or not _spread(pairs, inliers):
+            return None
+        here, there = pairs.here[inliers], pairs.there[inliers]
+        middle, goal = here.mean(axis=0), there.mean(axis=0)
+        steps = here - middle
+        scale = float((steps * (there - goal)).sum() / (steps**2).sum())
+        if not SCALES[0] / 1.1 <= scale <= SCALES[-1] * 1.1:
+            return None
+        shift = goal - scale * middle
+        before, inliers = inliers, _explained(pairs, scale, shift)
+        if (before == inliers).all():
+            break
+    if np.count_nonzero(inliers) < NEEDED or not _spread(pairs, inliers):
+        return None
+    return _Fit(scale, shift, inliers, _log10_chance(pairs, scale, shift, int(np.count_nonzero(inliers))))
+
+
+def _explained(pairs: _Pairs, scale: float, shift: Array) -> NDArray[np.bool_]:
+    off = np.abs(scale * pairs.here + shift - pairs.there)
+    inside: NDArray[np.bool_] = np.all(off <= _reach(pairs, scale) + 1e-6, axis=1)
+    return inside
+
+
+def _spread(pairs: _Pairs, inliers: NDArray[np.bool_]) -> bool:
+    """Whether they lie in several rows and columns of both grids."""
+    return all(
+        bool((places[inliers].std(axis=0) >= SPREAD * cell).all())
+        for places, cell in ((pairs.here, pairs.cell_here), (pairs.there, pairs.cell_there))
+    )
+
+
+def _log10_chance(pairs: _Pairs, scale: float, shift: Array, inliers: int) -> float:
+    """How many proposals would explain so many of the matches if these led anywhere; an upper bound."""
+    expected = scale * pairs.here + shift  # (M, 2)
+    near = (np.abs(expected[:, None] - pairs.grid) <= _reach(pairs, scale) + 1e-6).all(axis=2)
+    likely = float(near.mean())
+    # The proposing match agrees with itself.
+    others, agreeing = len(pairs.rows) - 1, inliers - 1
+    share = agreeing / others
+    tests = math.log10(len(pairs.rows) * len(SCALES))
+    if share <= likely:
+        return tests
+    divergence = share * math.log(share / likely)
+    if share < 1:
+        divergence += (1 - share) * math.log((1 - share) / (1 - likely))
+    return tests - others * divergence / math.log(10)
+
+
+def _evidence(fit: _Fit, matches: int, query_size: Size, candidate_size: Size) -> Evidence:
+    x, y = fit.shift.tolist()
+    matrix = np.array([[fit.scale, 0.0, x], [0.0, fit.scale, y], [0.0, 0.0, 1.0]])
+    at_candidate = move(matrix, corners(query_size))[0]
+    at_query = move(np.linalg.inv(matrix), corners(candidate_size))[0]
+    return Evidence(
+        inliers=fit.count,
+        matches=matches,
+        model="similarity",
+        transform=cast(Matrix, tuples(matrix)),
+        mirrored=False,
+        query_outline=cast(Outline, tuples(at_query)),
+        candidate_outline=cast(Outline, tuples(at_candidate)),
+        query_overlap=overlap(at_query, query_size),
+        candidate_overlap=overlap(at_candidate, candidate_size),
+        found_by="tokens",
+        log10_chance=fit.log10_chance,
+    )

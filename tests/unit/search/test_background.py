@@ -1,0 +1,134 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import imagefinder
+from imagefinder.calibration.evalue import TailCalibrator
+from imagefinder.core.settings import Settings
+from imagefinder.search import background
+from imagefinder.testing.extractors import textured_image
+
+CALIBRATOR = TailCalibrator()
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def filled(collection, seeds):
+    for seed in seeds:
+        collection.put(str(seed), png(textured_image(seed)))
+    return collection
+
+
+@pytest.fixture
+def collection():
+    with imagefinder.open(settings=Settings(store="memory")) as collection:
+        yield filled(collection, range(12))
+
+
+def test_what_is_learned_describes_each_method(collection):
+    steps = []
+    assert collection.learn(lambda done, total: steps.append((done, total)))
+    known = background.read(collection.store, CALIBRATOR)
+    assert (known.images, known.cohort, set(known.methods)) == (12, 12, {"sift", "efficientnet-lite0"})
+    assert steps == [(n, 36) for n in range(1, 37)]
+    network, sift = known.methods["efficientnet-lite0"], known.methods["sift"]
+    assert network.geometry is None
+    assert network.centre.vectors.shape == (1, 1280)
+    assert sift.centre is None
+    assert sift.geometry is not None
+    assert 0 < sift.mean < 1000
+    assert 0 < network.mean < 1
+
+
+def test_it_is_kept_and_learned_once(collection):
+    assert collection.learn()
+    assert not collection.learn()
+    written = collection.store.derived(background.NAME)
+    collection.search(textured_image(3))
+    assert collection.store.derived(background.NAME) == written
+
+
+def test_it_is_learned_anew_when_the_collection_has_changed_a_lot(collection):
+    collection.learn()
+    filled(collection, range(12, 16))
+    assert not collection.learn()
+    filled(collection, range(16, 24))
+    assert collection.learn()
+    collection.remove([str(seed) for seed in range(12)])
+    assert collection.learn()
+
+
+def test_other_methods_need_other_knowledge(collection):
+    collection.learn()
+    known = background.read(collection.store, CALIBRATOR)
+    assert background.fits(known, collection.store)
+    collection.store.unregister("sift")
+    assert not background.fits(known, collection.store)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b"null", b"{}", b'{"format": 1}', b'{"format": 99}', b"\xff"]
+)
+def test_what_cannot_be_read_is_learned_again(collection, damage):
+    collection.store.put_derived(background.NAME, damage)
+    assert background.read(collection.store, CALIBRATOR) is None
+    assert collection.search(textured_image(3)).ids[0] == "3"
+    assert background.read(collection.store, CALIBRATOR) is not None
+
+
+def test_parts_of_it_that_are_damaged(collection):
+    collection.learn()
+    written = json.loads(collection.store.derived(background.NAME))
+    written["methods"]["sift"]["score"]["scale"] = -1
+    collection.store.put_derived(background.NAME, json.dumps(written).encode())
+    assert background.read(collection.store, CALIBRATOR) is None
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 5])
+def test_of_a_few_pictures_no_score_stands_out(number):
+    with imagefinder.open(settings=Settings(store="memory")) as few:
+        filled(few, range(number))
+        result = few.search(textured_image(99), k=9)
+        assert len(result.hits) == number
+        assert result.decision == "none"
+        if number:
+            assert few.search(textured_image(0)).hits[0].relation == "identical"
+
+
+def test_standardised_scores_have_no_mean_and_unit_spread():
+    scores = np.random.default_rng(0).normal(7, 3, 5000)
+    known = background.MethodBackground("", 7.0, 3.0, None, None, None)
+    standard = background.standardised(scores, None, known)
+    assert (standard.mean(), standard.std()) == pytest.approx((0, 1), abs=0.01)
+    assert (np.argsort(standard) == np.argsort(scores)).all()
+
+
+def test_an_image_that_is_like_everything_counts_less():
+    scores = np.array([0.8, 0.8, *np.linspace(0, 0.5, 98)])
+    hubs = np.array([0.6, 0.2, *np.full(98, 0.3)])
+    known = background.MethodBackground("", 0.25, 0.15, None, None, None)
+    hub, other = background.standardised(scores, hubs, known)[:2]
+    assert hub < other
+
+
+def test_the_sample_stays_when_the_collection_grows(collection, monkeypatch):
+    monkeypatch.setattr(background, "SAMPLE", 8)
+    before = background._sample(collection.store)
+    filled(collection, range(12, 16))
+    after = background._sample(collection.store)
+    assert len(before) == len(after) == 8
+    assert len(set(before) & set(after)) >= 4
+
+
+def test_agreement_on_a_scale_without_ends():
+    assert background.logit(np.array([0.5]))[0] == pytest.approx(0)
+    low, high = background.logit(np.array([0.0, 1.0]))
+    assert np.isfinite([low, high]).all()
+    assert low == pytest.approx(-high)

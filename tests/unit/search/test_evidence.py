@@ -1,0 +1,294 @@
+"""Searches by evidence, and explanations, on synthetic pictures."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+import imagefinder
+from imagefinder.core.errors import InputError, UnknownImageError
+from imagefinder.core.records import Entry
+from imagefinder.core.settings import Settings
+from imagefinder.search import engine, question
+from imagefinder.stores.memory import MemoryStore
+from imagefinder.testing.extractors import textured_image
+from imagefinder.wiring import load_method, make_examiner
+
+SEEDS = 8
+
+
+def wide(seed):
+    return textured_image(seed, 240, 320)
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def filled(collection):
+    for seed in range(SEEDS):
+        collection.put(f"{seed}", png(wide(seed)))
+    return collection
+
+
+@pytest.fixture
+def collection():
+    with imagefinder.open(settings=Settings(store="memory")) as collection:
+        yield filled(collection)
+
+
+def without_keypoints(collection, image_id):
+    """As an import does it: descriptors, but no places."""
+    store = collection.store
+    features = store.features(image_id, "sift")
+    places = np.zeros_like(features.keypoints)
+    places[:, 3] = -1
+    stripped = type(features)(features.descriptors, places, features.offsets)
+    store.put([Entry(store.get(image_id), {"sift": stripped})])
+
+
+@pytest.mark.parametrize("method", ["auto", "sift", "efficientnet-lite0"])
+def test_a_crop_is_found_by_any_method_and_says_where_it_lies(collection, method):
+    result = collection.search(wide(2)[40:200, 60:300], method=method)
+    assert (result.method, result.ranking, result.decision) == (method, "evidence", "match")
+    assert set(result.timings) == {"decode", "learn", "extract", "match", "verify", "judge", "total"}
+    first = result.hits[0]
+    assert (first.id, first.decision, first.relation) == ("2", "match", "part of")
+    assert first.evalue < 0.01
+    assert np.allclose(first.evidence.candidate_outline[0], (59.5, 39.5), atol=3)
+    assert first.evidence.query_overlap == pytest.approx(1, abs=0.03)
+    assert first.evidence.candidate_overlap == pytest.approx(160 * 240 / (240 * 320), abs=0.03)
+    assert first.evidence.agreement > 0.7
+    assert first.evidence.log10_chance < -8
+    told = result.to_dict()["hits"][0]
+    assert told["evidence"]["inliers"] == first.evidence.inliers
+    assert (told["decision"], told["relation"], told["evalue"]) == ("match", "part of", first.evalue)
+
+
+def test_all_methods_take_part_and_say_so(collection):
+    result = collection.search(wide(2))
+    assert set(result.fingerprints) == set(result.hits[0].methods) == {"efficientnet-lite0", "sift"}
+    assert result.hits[0].score == pytest.approx(-np.log10(result.hits[0].evalue))
+
+
+def test_nothing_shows_this(collection):
+    result = collection.search(wide(99))
+    assert result.decision == "none"
+    assert {hit.relation for hit in result.hits} == {"similar"}
+    assert all(hit.evalue > 1 for hit in result.hits)
+
+
+def test_identical_by_bytes_by_pixels_and_not_after_an_edit(collection):
+    assert collection.search(png(wide(3))).hits[0].relation == "identical"
+    assert collection.search(wide(3)).hits[0].relation == "identical"
+    brighter = np.clip(wide(3).astype(int) + 25, 0, 255).astype(np.uint8)
+    assert collection.search(brighter).hits[0].relation == "edited copy"
+    blank = np.full((60, 80, 3), 250, np.uint8)
+    collection.put("blank", png(blank))
+    first = collection.search(blank).hits[0]
+    assert (first.id, first.relation, first.decision) == ("blank", "identical", "match")
+
+
+def test_a_page_that_contains_a_picture(collection):
+    page = np.full((600, 800, 3), 235, np.uint8)
+    page[150:390, 200:520] = wide(5)
+    first = collection.search(page).hits[0]
+    assert (first.id, first.relation) == ("5", "contains")
+    assert first.evidence.candidate_overlap == pytest.approx(1, abs=0.03)
+
+
+def test_a_network_alone_looks_closer(collection):
+    blurred = np.asarray(Image.fromarray(wide(6)).filter(ImageFilter.GaussianBlur(7)))
+    first = collection.search(blurred, method="efficientnet-lite0").hits[0]
+    assert (first.id, first.decision, first.relation) == ("6", "match", "edited copy")
+    assert first.evidence.found_by == "closer look"
+
+
+def test_the_plain_ranking_is_the_methods_own(collection):
+    result = collection.search(wide(2), method="sift", ranking="matches", evalues=False)
+    assert (result.ranking, result.verified) == ("matches", 0)
+    assert "verify" not in result.timings
+    assert all((hit.evidence, hit.evalue, hit.relation) == (None, None, None) for hit in result.hits)
+    judged = collection.search(wide(2), method="sift", ranking="matches")
+    assert [(hit.id, hit.score) for hit in judged.hits] == [(hit.id, hit.score) for hit in result.hits]
+    assert judged.hits[0].evalue < judged.hits[1].evalue
+
+
+@pytest.mark.parametrize("method", ["auto", "sift"])
+def test_by_id_leaves_the_image_itself_out(collection, method):
+    collection.put("copy", png(wide(1)[80:, 80:]))
+    result = collection.search(id="1", method=method, k=99)
+    assert "1" not in result.ids
+    assert len(result.hits) == SEEDS
+    first = result.hits[0]
+    assert (first.id, first.relation) == ("copy", "contains")
+
+
+@pytest.mark.parametrize("method", ["auto", "sift", "efficientnet-lite0"])
+def test_a_mirrored_crop(collection, method):
+    crop = wide(3)[:, 100:][:, ::-1]
+    plain = collection.search(crop, method=method, mirror=False).hits[0]
+    assert plain.evidence is None or plain.decision != "match"
+    found = collection.search(crop, method=method).hits[0]
+    assert (found.id, found.relation) == ("3", "part of")
+    assert found.evidence.mirrored
+    # The left edge of the query is the right edge of the picture; its right edge lies at 100.
+    (left, top), (right, _), _, _ = found.evidence.candidate_outline
+    assert (left, top, right) == pytest.approx((319.5, -0.5, 99.5), abs=3)
+    (near, _), (far, _), _, _ = found.evidence.query_outline
+    assert (near, far) == pytest.approx((319.5, -0.5), abs=3)
+    corner = np.array(found.evidence.transform) @ (0, 0, 1)
+    assert corner[:2] / corner[2] == pytest.approx((319, 0), abs=3)
+
+
+def test_a_box_and_where_it_lies_in_the_whole(collection):
+    page = np.concatenate([wide(1), wide(50)], axis=1)
+    box = (20.0, 10.0, 250.0, 200.0)
+    result = collection.search(page, boxes=[box])
+    first = result.hits[0]
+    assert (first.id, first.relation, result.boxes) == ("1", "part of", (box,))
+    # The frame of the picture, drawn in the whole page.
+    assert np.allclose(first.evidence.query_outline[0], (-0.5, -0.5), atol=3)
+    assert np.allclose(first.evidence.query_outline[2], (319.5, 239.5), atol=3)
+    moved = np.array(first.evidence.transform) @ (100, 100, 1)
+    assert np.allclose(moved[:2] / moved[2], (100, 100), atol=3)
+    assert collection.search(page, boxes=[(340, 10, 250, 200)]).decision == "none"
+
+
+def test_a_box_of_a_stored_picture_needs_its_file(collection, tmp_path):
+    with pytest.raises(InputError, match="unchanged"):
+        collection.search(id="1", boxes=[(0, 0, 100, 100)])
+    (tmp_path / "pictures").mkdir()
+    for name, image in (("whole", wide(40)), ("part", wide(40)[:150, :150]), ("other", wide(41))):
+        (tmp_path / "pictures" / f"{name}.png").write_bytes(png(image))
+    collection.add(tmp_path / "pictures")
+    result = collection.search(id="whole.png", boxes=[(0, 0, 150, 150)], k=99)
+    assert result.ids[0] == "part.png"
+    assert "whole.png" not in result.ids
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_explanation(collection, mirrored):
+    crop = wide(2)[40:200, 60:300]
+    crop = crop[:, ::-1] if mirrored else crop
+    told = collection.explain(crop, "2")
+    hit = collection.search(crop).hits[0]
+    assert (told.evidence, told.evalue, told.decision, told.relation) == (
+        hit.evidence,
+        hit.evalue,
+        hit.decision,
+        hit.relation,
+    )
+    assert len(told.inliers) == told.evidence.inliers
+    assert told.matches == told.evidence.matches == len(told.inliers) + len(told.outliers)
+    assert (told.query_size, told.candidate_size) == ((240, 160), (320, 240))
+    here, there = np.array(told.inliers).transpose(1, 0, 2)
+    if mirrored:
+        here[:, 0] = 239 - here[:, 0]
+    assert np.allclose(there - here, (60, 40), atol=6)
+    assert told.numbers["inliers"] == told.evidence.inliers
+    assert told.numbers["images compared"] == SEEDS
+    assert told.to_dict()["inliers"][0] == [list(told.inliers[0][0]), list(told.inliers[0][1])]
+
+
+def test_explanation_where_nothing_speaks_for_it(collection):
+    other = collection.explain(wide(2)[40:200, 60:300], "1")
+    assert (other.evidence, other.inliers, other.relation) == (None, (), "similar")
+    assert len(other.outliers) == other.matches > 0
+    assert other.to_dict()["evidence"] is None
+
+
+def test_explanation_of_a_part(collection):
+    page = np.concatenate([wide(50), wide(1)], axis=1)
+    told = collection.explain(page, "1", boxes=[(330, 10, 200, 200)])
+    assert told.query_size == (640, 240)
+    here, there = np.array(told.inliers).transpose(1, 0, 2)
+    assert np.allclose(here - there, (320, 0), atol=6)
+    assert collection.draw(told, page).startswith(b"\x89PNG")
+
+
+def test_explanation_by_a_closer_look(collection):
+    blurred = np.asarray(Image.fromarray(wide(6)).filter(ImageFilter.GaussianBlur(7)))
+    told = collection.explain(blurred, "6", method="efficientnet-lite0")
+    assert told.evidence.found_by == "closer look"
+    assert len(told.inliers) == told.evidence.inliers >= 5
+
+
+def test_what_cannot_be_explained(collection):
+    with pytest.raises(UnknownImageError):
+        collection.explain(wide(1), "no such id")
+    without_keypoints(collection, "1")
+    with pytest.raises(InputError, match="imported"):
+        collection.explain(wide(1), "1", method="sift")
+
+
+def test_a_drawing_needs_the_picture_that_was_explained(collection):
+    told = collection.explain(wide(1), "1")
+    assert collection.draw(told, wide(1)).startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="another size"):
+        collection.draw(told, wide(1)[:100])
+
+
+def test_images_without_keypoints_are_looked_at_by_their_thumbnails(collection):
+    for seed in range(SEEDS):
+        without_keypoints(collection, str(seed))
+    result = collection.search(wide(2), method="sift", k=99)
+    assert len(result.hits) == SEEDS
+    assert all(hit.evidence is None for hit in result.hits)  # an import has no thumbnails either
+
+
+def test_a_blank_query_and_an_empty_collection(collection):
+    result = collection.search(np.zeros((50, 50, 3), np.uint8))
+    assert all(hit.evidence is None for hit in result.hits)
+    assert result.decision == "none"
+    collection.remove([str(seed) for seed in range(SEEDS)])
+    nothing = collection.search(wide(2))
+    assert (nothing.hits, nothing.decision) == ((), "none")
+
+
+def test_what_cannot_be_ranked(collection):
+    with pytest.raises(InputError, match="no ranking"):
+        collection.search(wide(2), method="sift", ranking="best")
+    with pytest.raises(InputError, match="needs one method"):
+        collection.search(wide(2), ranking="matches")
+
+
+def test_the_first_hits_do_not_depend_on_k(collection):
+    everything = collection.search(wide(2)[:150], k=99)
+    for k in (1, 2, 5):
+        assert collection.search(wide(2)[:150], k=k).hits == everything.hits[:k]
+
+
+def test_an_image_that_is_removed_meanwhile_keeps_its_place_without_evidence(collection):
+    gone = []
+
+    class Vanishing(MemoryStore):
+        def get(self, image_id):
+            if image_id == "2":
+                gone.append(image_id)
+                raise UnknownImageError(image_id)
+            return super().get(image_id)
+
+    collection.learn()
+    store, settings = Vanishing(), Settings()
+    method = load_method("sift", settings)
+    store.register(method.extractor.fingerprint(), method.extractor.spec)
+    for seed in range(SEEDS):
+        record = collection.get(str(seed))
+        store.put([Entry(record, {"sift": collection.store.features(str(seed), "sift")})])
+    result = engine.search(
+        store,
+        [method],
+        question.picture(wide(2)),
+        k=99,
+        watch=engine.Stopwatch(),
+        order="evidence",
+        examiner=make_examiner(settings),
+        background=collection._background,
+    )
+    assert gone
+    assert len(result.hits) == SEEDS
+    assert next(hit for hit in result.hits if hit.id == "2").evidence is None

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter
+
+from imagefinder.core.results import Evidence
+from imagefinder.testing.extractors import textured_image
+from imagefinder.verification.photometry import WindowPhotometer, _lower_bound
+
+FRAME = ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
+
+
+def laid(rows):
+    transform = tuple(tuple(float(value) for value in row) for row in rows)
+    return Evidence(9, 9, "similarity", transform, False, FRAME, FRAME, 1.0, 1.0)
+
+
+IDENTITY = laid(np.eye(3))
+
+
+def picture(seed=1, height=240, width=320):
+    return textured_image(seed, height, width)
+
+
+def size(image):
+    return image.shape[1], image.shape[0]
+
+
+def agreement(query, candidate, how=IDENTITY, query_size=None, candidate_size=None):
+    return WindowPhotometer().agreement(
+        query, query_size or size(query), candidate, candidate_size or size(candidate), how
+    )
+
+
+def filtered(image, what):
+    return np.asarray(Image.fromarray(image).filter(what))
+
+
+def test_the_same_picture_agrees_and_another_does_not():
+    assert agreement(picture(1), picture(1)) > 0.99
+    assert agreement(picture(1), picture(2)) < 0.3
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda image: filtered(image, ImageFilter.GaussianBlur(2)),
+        lambda image: (image * 0.5 + 60).astype(np.uint8),
+        lambda image: np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8),
+    ],
+)
+def test_blur_contrast_and_grey_change_little(edit):
+    assert agreement(edit(picture(1)), picture(1)) > 0.75
+
+
+def test_a_negative_does_not_agree():
+    assert agreement(255 - picture(1), picture(1)) < 0.1
+
+
+def test_what_is_laid_over_costs_its_own_part():
+    covered = picture(1).copy()
+    covered[60:120] = picture(7)[60:120]
+    assert 0.5 < agreement(covered, picture(1)) < 0.85
+
+
+def test_a_crop_is_compared_where_it_lies():
+    crop = picture(1)[40:200, 60:300]
+    assert agreement(crop, picture(1), laid([[1, 0, 60], [0, 1, 40], [0, 0, 1]])) > 0.8
+    assert agreement(crop, picture(1), laid([[1, 0, 20], [0, 1, 40], [0, 0, 1]])) < 0.4
+
+
+def test_a_picture_within_a_larger_one():
+    page = picture(5, 600, 800)
+    page[100:340, 200:520] = picture(1)
+    assert agreement(page, picture(1), laid([[1, 0, -200], [0, 1, -100], [0, 0, 1]])) > 0.95
+
+
+def test_mirrored():
+    how = laid([[-1, 0, 319], [0, 1, 0], [0, 0, 1]])
+    assert agreement(picture(1)[:, ::-1], picture(1), how) > 0.99
+
+
+def test_reduced_versions_speak_of_the_whole_picture():
+    whole = picture(1, 480, 640)
+    small = np.asarray(Image.fromarray(whole).resize((256, 192), Image.Resampling.LANCZOS))
+    crop = whole[100:400, 200:600]
+    how = laid([[1, 0, 200], [0, 1, 100], [0, 0, 1]])
+    assert agreement(crop, small, how, candidate_size=(640, 480)) > 0.8
+    reduced = np.asarray(Image.fromarray(crop).resize((200, 150), Image.Resampling.LANCZOS))
+    assert agreement(reduced, small, how, query_size=(400, 300), candidate_size=(640, 480)) > 0.7
+
+
+def test_too_little_to_compare():
+    assert agreement(picture(1), picture(1), laid([[1, 0, 316], [0, 1, 0], [0, 0, 1]])) is None
+    flat = np.full((240, 320, 3), 200, np.uint8)
+    assert agreement(flat, flat) is None
+    assert agreement(picture(1), picture(1), laid([[1, 0, 9999], [0, 1, 0], [0, 0, 1]])) is None
+
+
+def test_few_windows_make_a_cautious_figure():
+    assert _lower_bound(1.0, 10) == pytest.approx(10 / 11)
+    assert _lower_bound(1.0, 1000) > 0.99
+    assert _lower_bound(0.0, 50) == pytest.approx(0, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.floats(-3, 3), min_size=8, max_size=8),
+    st.integers(1, 40),
+    st.integers(1, 40),
+)
+def test_any_transform_and_size_gives_a_share_or_nothing(numbers, height, width):
+    a, b, c, d, e, f, g, h = numbers
+    how = laid([[a, b, 20 * c], [d, e, 20 * f], [g / 100, h / 100, 1]])
+    found = agreement(picture(1, height, width), picture(2, 60, 50), how)
+    assert found is None or 0 <= found <= 1
