@@ -116,6 +116,7 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="imagefinder-") as folder:
         scratch = Path(folder)
         dataset, what = _dataset(source, scratch, limits, groups=groups, limit=limit, seed=seed)
+        what += f", ranked by {ranking}"
         if not as_json:
             output.line(what)
         with open_collection(context, Path(kept) if kept else scratch / "collection", create=True) as opened:
@@ -232,7 +233,6 @@ def row(one: Evaluation) -> tuple[str, ...]:
     """The cells of the table for one method, under ``COLUMNS``."""
     return (
         one.method,
-        one.ranking,
         f"{one.mean_average_precision:.3f}",
         f"{one.recall_at_1:.3f}",
         f"{one.micro_average_precision:.3f}",
@@ -245,7 +245,6 @@ def row(one: Evaluation) -> tuple[str, ...]:
 
 COLUMNS = (
     "method",
-    "ranking",
     ">mAP",
     ">R@1",
     ">micro-AP",
