@@ -41,6 +41,9 @@ CHECKED = (1.0, 0.1, 0.01)
 Unit: TypeAlias = Literal["E-value", "score"]
 """What thresholds are: the highest E-value, or the lowest score, that is still taken for right."""
 
+UNEDITED = "as it is"
+"""Stands for the edit of queries that were not edited."""
+
 _MISTAKES, _SHOWN, _POINTS = 12, 3, 200
 _SMALLEST = 1e-300
 """Smaller E-values are no longer numbers."""
@@ -354,8 +357,7 @@ def _wrong_per_query(answers: Sequence[_Answer]) -> dict[float, float]:
 def _kinds(answers: Sequence[_Answer]) -> tuple[Kind, ...]:
     by_edit: dict[str, list[_Answer]] = defaultdict(list)
     for answer in answers:
-        if answer.query.edits:
-            by_edit[" + ".join(answer.query.edits)].append(answer)
+        by_edit[" + ".join(answer.query.edits) or UNEDITED].append(answer)
     return tuple(
         Kind(
             edit=edit,

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from imagefinder.collection import Collection
-from imagefinder.core.errors import UnknownMethodError
+from imagefinder.core.errors import InputError, UnknownMethodError
 from imagefinder.core.method import MethodState
+from imagefinder.core.results import Box
+from imagefinder.search.question import MAX_BOXES
 from imagefinder.server.errors import KINDS, MEDIA_TYPE
 from imagefinder.server.gate import Gate
 from imagefinder.server.readiness import Readiness
@@ -72,16 +74,34 @@ def _endpoint(collection: Collection, method: str, gate: Gate, readiness: Readin
     async def similar_images(
         request: Request,
         k: Annotated[int, Query(ge=1, le=MAX_K, description="how many ids at most")] = 3,
+        box: Annotated[
+            list[str] | None,
+            Query(
+                max_length=MAX_BOXES,
+                description="x,y,width,height in pixels: only this part of the picture counts; may be repeated",
+            ),
+        ] = None,
     ) -> list[int | str]:
+        boxes = [_box(text) for text in box or ()]
         with gate.admit() as hold:
             picture = await read_image(request, max_bytes=collection.settings.max_image_bytes, hold=hold)
             result = await gate.run(
-                lambda: collection.search(picture, method=method, k=k, ranking="matches", evalues=False)
+                lambda: collection.search(
+                    picture, method=method, k=k, ranking="matches", evalues=False, boxes=boxes
+                )
             )
         readiness.worked(method)
         return [plain_id(image_id) for image_id in result.ids]
 
     return similar_images
+
+
+def _box(text: str) -> Box:
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"a box is x,y,width,height in pixels, not {text[:100]!r}") from None
+    return x, y, width, height
 
 
 def plain_id(image_id: str) -> int | str:

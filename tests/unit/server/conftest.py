@@ -16,7 +16,7 @@ from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import MethodState
 from imagefinder.core.records import MethodInfo, StoreInfo
-from imagefinder.core.results import Hit, Ranking, SearchResult
+from imagefinder.core.results import Box, Hit, Ranking, SearchResult
 from imagefinder.core.settings import Settings
 from imagefinder.server.app import create_app
 
@@ -37,11 +37,15 @@ class FakeCollection:
     queries: list[tuple[bytes, str, int]] = field(default_factory=list)
     warmed: list[str] = field(default_factory=list)
     closed: bool = False
+    boxes: Sequence[Box] = ()
 
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def search(self, query: bytes, *, method: str, k: int, ranking: Ranking, evalues: bool) -> SearchResult:
+    def search(
+        self, query: bytes, *, method: str, k: int, ranking: Ranking, evalues: bool, boxes: Sequence[Box]
+    ) -> SearchResult:
+        self.boxes = list(boxes)
         assert (ranking, evalues) == ("matches", False), "the original endpoints keep the plain order"
         if method not in self.names:
             raise UnknownMethodError(method, self.names)

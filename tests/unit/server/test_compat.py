@@ -43,6 +43,21 @@ def test_k_changes_the_three(ask: Ask, k: int, length: int) -> None:
     assert len(ask(k=k).json()) == length
 
 
+def test_only_a_part_of_the_picture(ask: Ask, fake: Any) -> None:
+    assert ask(box="1,2,30,40.5").status_code == 200
+    assert fake.boxes == [(1.0, 2.0, 30.0, 40.5)]
+    assert ask().status_code == 200
+    assert fake.boxes == []
+
+
+@pytest.mark.parametrize("box", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1;2;3;4", "x" * 5000])
+def test_what_is_no_box_is_refused(ask: Ask, fake: Any, box: str) -> None:
+    response = ask(box=box)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
+    assert "x,y,width,height" in response.json()["detail"]
+    assert not fake.queries
+
+
 @pytest.mark.parametrize("k", ["0", "-1", "abc", "", "1.5", "1001", "9" * 5000, "null", "1e2"])
 def test_a_bad_k_is_refused_by_name(ask: Ask, fake: Any, k: str) -> None:
     response = ask(k=k)
