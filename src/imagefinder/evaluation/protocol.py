@@ -135,7 +135,7 @@ class Evaluation:
         false_alarms: Queries without a right answer that got a hit called a match; ``None`` without E-values.
         wrong_per_query: E-value -> wrong hits per query up to it: if E-values tell the truth, about so many.
             Counted on the queries without a right answer, or on all where there are none; empty without E-values.
-        kinds: By edit, if the queries have such.
+        kinds: By edit; queries without one stand together.
         curve: (recall, precision) of falling thresholds, at most 200 points.
         median_seconds: Stage -> median over all queries.
         seconds: What all queries took together.
