@@ -31,7 +31,7 @@ def test_nothing_in_common_is_said_by_the_exit_code_too(call, collection, pictur
     answer = call("explain", pictures / "cat.jpg", "coins.jpg", "-c", collection, "-o", target)
     assert answer.code == 1
     assert re.match(
-        r"no common geometry: \d+ matches, all of them chance\nnone: similar, E-value .*\nshown in: ", answer.out
+        r"no common geometry: \d+ matches, all of them chance\nno match: similar, E-value .*\nshown in: ", answer.out
     )
     assert drawn(target).format == "PNG"
     answer = call("explain", pictures / "cat.jpg", "coins.jpg", "-c", collection, "--json")
