@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-QUESTIONS = ("mutual_nn", "retrieval")
+QUESTIONS = ("mutual_nn", "retrieval", "evidence")
 
 
 def main() -> int:

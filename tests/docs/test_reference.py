@@ -15,6 +15,11 @@ def test_the_reference_is_what_the_code_says(name):
     assert written == generate.NOTE + generate.PAGES[name](), "run: make docs"
 
 
+def test_the_results_are_what_was_measured():
+    written = (DOCS / "concepts" / "results.md").read_text(encoding="utf-8")
+    assert written == generate.NOTE + generate.results(), "run: make docs"
+
+
 def test_the_table_in_the_readme_is_what_was_measured():
     text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     assert text == generate.readme(text), "run: make docs"

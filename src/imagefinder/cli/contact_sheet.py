@@ -120,7 +120,7 @@ def _hit(hit: Hit, unit: str, best: float, meant: bool, picture: bytes) -> str:
 {image(picture, hit.id)}
 <div class="caption"><span class="rank">{hit.rank}</span> <span class="id">{_text(hit.id)}</span></div>
 <div class="score"><span class="bar" style="width:{share:.1%}"></span></div>
-<div class="value">{_judged(hit)}{_score(hit, unit)}{_evidence(hit)}</div>
+<div class="value">{"<br>".join(filter(None, (_judged(hit), _score(hit, unit), _evidence(hit))))}</div>
 </li>"""
 
 
@@ -133,9 +133,7 @@ def _judged(hit: Hit) -> str:
     if hit.decision is None:
         return ""
     kind = f"{hit.relation}, " if hit.relation else ""
-    return (
-        f'<b class="{hit.decision}">{hit.decision}</b> {_text(kind)}E-value {_text(output.evalue(hit.evalue))}<br>'
-    )
+    return f'<b class="{hit.decision}">{hit.decision}</b> {_text(kind)}E-value {_text(output.evalue(hit.evalue))}'
 
 
 def _evidence(hit: Hit) -> str:
@@ -144,7 +142,7 @@ def _evidence(hit: Hit) -> str:
     inliers, alike, overlap = output.evidence(hit.evidence)
     corners = " ".join(f"({x:.0f}, {y:.0f})" for x, y in hit.evidence.candidate_outline)
     return (
-        f"<br>{_text(inliers)} inliers ({hit.evidence.model}), {alike} alike<br>overlap {overlap}"
+        f"{_text(inliers)} inliers ({hit.evidence.model}), {alike} alike<br>overlap {overlap}"
         f'<br><span title="corners of the query in this picture, in pixels">query at {corners}</span>'
     )
 

@@ -68,7 +68,7 @@ def examine(
 
     def keypoints(image_id: str) -> Found:
         seen = {
-            scores.method.name: scrutiny.keypoints(scores.method, scores.views, image_id)
+            scores.method.name: scrutiny.keypoints(scores.method, [scores.view_of(image_id)], image_id)
             for scores in local
             if image_id in scores.rows
         }

@@ -117,7 +117,8 @@ def _local(store: Store, scored: Sequence[Scores], image_id: str, size: Size) ->
         except MethodNotIndexedError:
             continue
         if evidence.has_places(scores.views[0].features) and evidence.has_places(candidate):
-            finding = evidence.look(scores.method, scores.views, candidate, size)
+            view = scores.view_of(image_id)
+            finding = evidence.look(scores.method, [view], candidate, size)
             found.append(_Matched(scores.method, finding, candidate))
     return found
 

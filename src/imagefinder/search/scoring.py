@@ -23,7 +23,8 @@ class Scores:
         method: The method.
         views: The query as it was compared: itself, and perhaps its mirror image.
         rows: Image id -> row of the arrays.
-        values: ``(B,)``, what the matcher returned.
+        values: ``(B,)``, what the matcher returned; of several views the highest.
+        best_views: ``(B,)`` int64, the view that gave it.
         standard: ``(B,)``, standardised; zeros where nothing is known about chance.
     """
 
@@ -31,7 +32,12 @@ class Scores:
     views: Sequence[Question]
     rows: Mapping[str, int]
     values: NDArray[np.float64]
+    best_views: NDArray[np.int64]
     standard: NDArray[np.float64]
+
+    def view_of(self, image_id: str) -> Question:
+        """The view of the query that is most like an image, which the method must know."""
+        return self.views[int(self.best_views[self.rows[image_id]])]
 
     def standard_of(self, image_id: str) -> float:
         """The standardised score of one image; minus infinity if the method does not know it."""
@@ -46,17 +52,19 @@ def score(
     asked = views(method, question, mirror=mirror)
     known = background.methods.get(method.name) if background else None
     ids: list[str] = []
-    values, hubs = [np.empty(0)], [np.empty(0)]
+    values, hubs = [np.empty((len(asked), 0))], [np.empty(0)]
     for block in store.scan(method.name) if question.indexed else ():
         ids += block.ids
-        values.append(np.max([method.matcher.score(view.features, block.features) for view in asked], axis=0))
+        values.append(np.array([method.matcher.score(view.features, block.features) for view in asked]))
         if known and known.centre:
             hubs.append(chance.hubness(method, known.centre, block.features))
-    scores = np.concatenate(values)
+    of_views = np.concatenate(values, axis=1)
+    scores, best_views = of_views.max(axis=0), of_views.argmax(axis=0)
     standard = np.zeros(len(scores))
     if known:
         standard = chance.standardised(scores, np.concatenate(hubs) if known.centre else None, known)
-    return Scores(method, asked, dict(zip(ids, range(len(ids)), strict=True)), scores, standard)
+    rows = dict(zip(ids, range(len(ids)), strict=True))
+    return Scores(method, asked, rows, scores, best_views, standard)
 
 
 def searched(scored: Sequence[Scores]) -> int:

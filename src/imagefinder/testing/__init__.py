@@ -1,4 +1,4 @@
-"""The suites that every extractor, matcher and store must pass, for use in the tests of plug-ins.
+"""The suites that every extractor, matcher, verifier and store must pass, for use in the tests of plug-ins.
 
 They need ``pytest``; the suite of stores needs ``hypothesis``, too.
 """
@@ -10,5 +10,5 @@ except ImportError as error:
 
 # So that a failing assertion of a suite shows its values, as one in a test file does.
 pytest.register_assert_rewrite(
-    "imagefinder.testing.extractors", "imagefinder.testing.matchers", "imagefinder.testing.stores"
+    *(f"imagefinder.testing.{name}" for name in ("extractors", "matchers", "stores", "verifiers"))
 )

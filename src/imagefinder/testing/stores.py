@@ -593,6 +593,21 @@ class StoreSuite:
         assert info.location
         assert (info.bytes_on_disk > 0) == self.persistent
 
+    def test_derived_data(self, store: Store, other: Store) -> None:
+        """Kept under plain words, replaced, seen by others, and no image or method."""
+        assert store.derived("learned.json") is None
+        store.put_derived("learned.json", b"one")
+        store.put_derived("learned.json", b"another")
+        store.put_derived("empty", b"")
+        assert store.derived("learned.json") == other.derived("learned.json") == b"another"
+        assert store.derived("empty") == b""
+        assert store.info().images == 0
+        for name in ("", "..", "../x", "a/b", "a\\b", "A", ".hidden", "a\0b", "x" * 101):
+            with pytest.raises(ValueError, match="plain word"):
+                store.put_derived(name, b"")
+            with pytest.raises(ValueError, match="plain word"):
+                store.derived(name)
+
     def test_close_twice(self, store: Store) -> None:
         """Does nothing the second time."""
         store.put([entry("a")])

@@ -1,8 +1,37 @@
+import math
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagefinder.evaluation.metrics import average_precision, recall_at
+from imagefinder.evaluation.metrics import (
+    at_threshold,
+    average_precision,
+    micro_average_precision,
+    operating_point,
+    precision_recall_curve,
+    recall_at,
+    recall_at_precision,
+    revisited_oxford_average_precision,
+)
+
+# average_precision_score and precision_recall_curve of scikit-learn 1.9.1.
+SCORES = [9, 8, 8, 7, 7, 7, 5, 4, 4, 3, 2, 2, 1, 0, 0, -1.5]
+RIGHT = [1, 1, 0, 1, 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 1]
+MICRO = 0.5989556078841793
+PRECISION = [1, 2 / 3, 0.5, 4 / 7, 5 / 9, 0.5, 5 / 12, 6 / 13, 0.4, 0.4375]
+RECALL = [1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 5 / 7, 5 / 7, 6 / 7, 6 / 7, 1]
+# fmt: off
+DISTINCT = [
+    0.653, -0.024, 0.668, -0.34, 1.052, -0.005, 0.583, -1.291, 0.347, -1.688, -2.035, -0.304, -0.9, 0.164, 2.245,
+    -0.832, -0.624, 0.205, 0.493, -0.176, -0.206, 0.702, 0.52, -1.034, -0.079,
+]
+DISTINCT_RIGHT = [0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]
+# fmt: on
+DISTINCT_AVERAGE = 0.48691806015335426
+
+hits = st.lists(st.tuples(st.integers(-3, 4).map(float) | st.just(-math.inf), st.booleans()), max_size=30)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +50,12 @@ def test_average_precision(ranked, positives, ignore, expected):
     assert average_precision(list(ranked), set(positives), set(ignore)) == pytest.approx(expected)
 
 
+def test_average_precision_is_that_of_scikit_learn():
+    ranked = [str(i) for i in np.argsort(np.negative(DISTINCT))]
+    positives = {str(i) for i, right in enumerate(DISTINCT_RIGHT) if right}
+    assert average_precision(ranked, positives) == pytest.approx(DISTINCT_AVERAGE, abs=1e-12)
+
+
 @given(st.permutations("abcdef"), st.sets(st.sampled_from("abcdef"), min_size=1))
 def test_average_precision_is_one_only_when_the_right_ones_come_first(ranked, positives):
     value = average_precision(ranked, positives)
@@ -28,8 +63,110 @@ def test_average_precision_is_one_only_when_the_right_ones_come_first(ranked, po
     assert (value == 1) == (set(ranked[: len(positives)]) == positives)
 
 
+@pytest.mark.parametrize(
+    ("ranked", "positives", "ignore", "expected"),
+    [
+        # Worked by hand: trapezoids between the precision before and at each right answer.
+        ("abcd", "a", "", 1.0),
+        ("abcd", "b", "", (0 / 1 + 1 / 2) / 2),
+        ("abcd", "ac", "", ((1 + 1) / 2 + (1 / 2 + 2 / 3) / 2) / 2),
+        ("abcd", "bd", "", ((0 + 1 / 2) / 2 + (1 / 3 + 2 / 4) / 2) / 2),
+        ("abcd", "az", "", (1 + 0) / 2),
+        ("xaybz", "ab", "xyz", 1.0),  # junk before and between right answers costs nothing
+        ("xyab", "b", "x", (0 / 2 + 1 / 3) / 2),
+        ("", "a", "", 0.0),
+    ],
+)
+def test_average_precision_of_revisited_oxford(ranked, positives, ignore, expected):
+    found = revisited_oxford_average_precision(list(ranked), set(positives), set(ignore))
+    assert found == pytest.approx(expected)
+
+
+@given(
+    st.permutations("abcdefgh"),
+    st.sets(st.sampled_from("abcdefgh"), min_size=1),
+    st.sets(st.sampled_from("abcdefgh")),
+)
+def test_revisited_oxford_by_its_own_steps(ranked, positives, ignore):
+    positives = positives - ignore or {"z"}
+    # As the reference does it: ranks of the right ones and of junk, then each moved up by the junk before it.
+    ranks = [rank for rank, image in enumerate(ranked) if image in positives]
+    junk = [rank for rank, image in enumerate(ranked) if image in ignore]
+    moved = [rank - sum(other < rank for other in junk) for rank in ranks]
+    total = 0.0
+    for found, rank in enumerate(moved):
+        before = 1.0 if rank == 0 else found / rank
+        total += (before + (found + 1) / (rank + 1)) * (1 / len(positives)) / 2
+    assert revisited_oxford_average_precision(ranked, positives, ignore) == pytest.approx(total)
+
+
 def test_recall():
     assert recall_at(1, ["a", "b"], {"b"}) == 0
     assert recall_at(2, ["a", "b"], {"b"}) == 1
     assert recall_at(1, ["a", "b"], {"b"}, {"a"}) == 1
     assert recall_at(5, [], {"b"}) == 0
+
+
+def test_micro_average_precision_is_that_of_scikit_learn():
+    assert micro_average_precision(SCORES, RIGHT, sum(RIGHT)) == pytest.approx(MICRO, abs=1e-12)
+    found = micro_average_precision(DISTINCT, DISTINCT_RIGHT, sum(DISTINCT_RIGHT))
+    assert found == pytest.approx(DISTINCT_AVERAGE, abs=1e-12)
+
+
+def test_curve_is_that_of_scikit_learn():
+    curve = precision_recall_curve(SCORES, RIGHT, sum(RIGHT))
+    assert curve.thresholds.tolist() == [9, 8, 7, 5, 4, 3, 2, 1, 0, -1.5]
+    assert curve.declared.tolist() == [1, 3, 6, 7, 9, 10, 12, 13, 15, 16]
+    assert curve.precision == pytest.approx(PRECISION)
+    assert curve.recall == pytest.approx(RECALL)
+
+
+def test_micro_average_precision_by_hand():
+    # Two queries with one right answer each, and one without: its hit at 5 costs the one below it.
+    assert micro_average_precision([9, 5, 3], [True, False, True], 2) == pytest.approx((1 + 2 / 3) / 2)
+    assert micro_average_precision([9], [True], 2) == pytest.approx(1 / 2)  # one was not found at all
+    assert micro_average_precision([], [], 2) == 0
+    assert micro_average_precision([1.0], [False], 0) == 0
+
+
+@given(hits, st.integers(0, 3))
+def test_micro_average_precision_by_its_definition(pairs, missing):
+    total = sum(right for _, right in pairs) + missing
+    expected, recall = 0.0, 0.0
+    for threshold in sorted({score for score, _ in pairs}, reverse=True):
+        declared = [right for score, right in pairs if score >= threshold]
+        now = sum(declared) / max(1, total)
+        expected += (now - recall) * sum(declared) / len(declared)
+        recall = now
+    found = micro_average_precision([s for s, _ in pairs], [r for _, r in pairs], total)
+    assert found == pytest.approx(expected)
+
+
+@given(hits, st.integers(0, 3), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
+def test_recall_at_precision_by_its_definition(pairs, missing, least):
+    total = sum(right for _, right in pairs) + missing
+    best, at = 0.0, None
+    for threshold in sorted({score for score, _ in pairs if score > -math.inf}, reverse=True):
+        declared = [right for score, right in pairs if score >= threshold]
+        if sum(declared) / len(declared) >= least and sum(declared) / max(1, total) > best:
+            best, at = sum(declared) / max(1, total), threshold
+    scores, right = [s for s, _ in pairs], [r for _, r in pairs]
+    assert recall_at_precision(scores, right, total, least) == pytest.approx(best)
+    point = operating_point(scores, right, total, least)
+    assert (point.threshold if point else None) == at
+    if point:
+        assert at_threshold(scores, right, total, point.threshold) == point
+
+
+def test_recall_at_precision_by_hand():
+    scores, right = [9, 8, 7, 6, 5], [True, True, False, True, False]
+    assert recall_at_precision(scores, right, 4, 1.0) == 2 / 4
+    assert recall_at_precision(scores, right, 4, 0.75) == 3 / 4
+    assert recall_at_precision([2, 1], [False, True], 1, 0.9) == 0
+    assert operating_point([2, 1], [False, True], 1, 0.9) is None
+
+
+def test_a_threshold_that_declares_nothing():
+    point = at_threshold([1.0, 2.0], [True, True], 2, math.inf)
+    assert (point.precision, point.recall, point.declared) == (1, 0, 0)
+    assert point.to_dict() == {"threshold": None, "precision": 1.0, "recall": 0.0, "declared": 0}

@@ -47,7 +47,7 @@ def scores(name, standard, verifier=None):
     method = Method(name, "", "cosine", None, None, verifier)
     values = np.array(list(standard.values()), dtype=np.float64)
     rows = dict(zip(standard, range(len(standard)), strict=True))
-    return Scores(method, (), rows, values * 10, values)
+    return Scores(method, (), rows, values * 10, np.zeros(len(values), np.int64), values)
 
 
 def judge(searched=500, tests=2):

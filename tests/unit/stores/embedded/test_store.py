@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -135,3 +136,16 @@ def test_space_of_deleted_images_is_used_again(store, tmp_path):
         sizes.append((tmp_path / FILE_NAME).stat().st_size)
     assert max(sizes) <= 2.1 * sizes[0]
     assert len(set(sizes[2:])) == 1
+
+
+def test_derived_data_can_be_deleted_and_cannot_be_in_the_way(tmp_path):
+    store = EmbeddedStore(tmp_path / "c", create=True, cache_bytes=0)
+    store.put_derived("learned.json", b"data")
+    assert sorted(path.name for path in (tmp_path / "c" / "index").iterdir()) == ["learned.json"]
+    shutil.rmtree(tmp_path / "c" / "index")
+    assert store.derived("learned.json") is None
+    (tmp_path / "c" / "index").write_bytes(b"a file where a folder should be")
+    store.put_derived("learned.json", b"data")
+    assert store.derived("learned.json") is None
+    store.close()
+    EmbeddedStore(tmp_path / "c", create=False, cache_bytes=0).close()

@@ -1,0 +1,83 @@
+"""What every verifier must do; subclass ``VerifierSuite`` in your own tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imagefinder.core.contracts import Verifier
+from imagefinder.core.features import LocalFeatures
+
+SIZE = (320, 240)
+"""Of the pictures that the suite speaks of."""
+
+
+class VerifierSuite:
+    """Give ``verifier`` and ``pair`` as fixtures and every test below runs on your verifier."""
+
+    @pytest.fixture
+    def verifier(self) -> Verifier:
+        """The verifier under test."""
+        raise NotImplementedError("give a fixture named verifier")
+
+    @pytest.fixture
+    def pair(self) -> tuple[LocalFeatures, LocalFeatures]:
+        """Features of two pictures of ``SIZE``; row i of one matches row i of the other, by one geometry."""
+        raise NotImplementedError("give a fixture named pair")
+
+    def test_a_common_geometry_is_found(
+        self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]
+    ) -> None:
+        """With numbers that make sense."""
+        found = verifier.verify(*pair, _all(pair), query_size=SIZE, candidate_size=SIZE)
+        assert found is not None
+        assert 0 < found.inliers <= found.matches == len(pair[0].descriptors)
+        assert 0 <= found.query_overlap <= 1
+        assert 0 <= found.candidate_overlap <= 1
+        assert found.log10_chance < 0
+        assert np.isfinite(found.transform).all()
+
+    def test_the_inliers_are_those_of_the_evidence(
+        self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]
+    ) -> None:
+        """Rows of the matches, sorted, each once."""
+        matches = _all(pair)
+        found = verifier.verify(*pair, matches, query_size=SIZE, candidate_size=SIZE)
+        inliers = verifier.inliers(*pair, matches, query_size=SIZE, candidate_size=SIZE)
+        assert found is not None
+        assert len(inliers) == found.inliers
+        rows = [tuple(row) for row in inliers.tolist()]
+        assert rows == sorted(set(rows))
+        assert set(rows) <= {tuple(row) for row in matches.tolist()}
+
+    def test_the_order_of_the_matches_is_of_no_account(
+        self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]
+    ) -> None:
+        """Any order gives the same evidence."""
+        matches = _all(pair)
+        shuffled = np.random.default_rng(0).permutation(matches)
+        answers = [
+            verifier.verify(*pair, rows, query_size=SIZE, candidate_size=SIZE) for rows in (matches, shuffled)
+        ]
+        assert answers[0] == answers[1]
+
+    def test_no_matches(self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]) -> None:
+        """Are no evidence, and no error."""
+        none = np.empty((0, 2), dtype=np.int64)
+        assert verifier.verify(*pair, none, query_size=SIZE, candidate_size=SIZE) is None
+        assert verifier.inliers(*pair, none, query_size=SIZE, candidate_size=SIZE).shape == (0, 2)
+
+    def test_matches_at_random(self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]) -> None:
+        """Are hardly ever evidence."""
+        generator = np.random.default_rng(1)
+        count = len(pair[0].descriptors)
+        found = 0
+        for _ in range(20):
+            matches = np.stack([np.arange(count), generator.permutation(count)], axis=1)
+            found += verifier.verify(*pair, matches, query_size=SIZE, candidate_size=SIZE) is not None
+        assert found <= 1
+
+
+def _all(pair: tuple[LocalFeatures, LocalFeatures]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    rows = np.arange(len(pair[0].descriptors), dtype=np.int64)
+    return np.stack([rows, rows], axis=1)
