@@ -93,4 +93,5 @@ def _tell(result: Explanation) -> None:
             f"{result.heat_of}: cosine {sum(heat):.3f}, {most:.3f} of it from the strongest quarter of the query"
         )
     if result.decision:
-        output.line(f"{result.decision}: {result.relation}, E-value {output.evalue(result.evalue)}")
+        decision = {"match": "a match", "possible": "perhaps a match", "none": "no match"}[result.decision]
+        output.line(f"{decision}: {result.relation}, E-value {output.evalue(result.evalue)}")

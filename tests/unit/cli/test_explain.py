@@ -30,9 +30,8 @@ def test_nothing_in_common_is_said_by_the_exit_code_too(call, collection, pictur
     target = tmp_path / "why.png"
     answer = call("explain", pictures / "cat.jpg", "coins.jpg", "-c", collection, "-o", target)
     assert answer.code == 1
-    assert re.match(
-        r"no common geometry: \d+ matches, all of them chance\nnone: similar, E-value .*\nshown in: ", answer.out
-    )
+    said = r"no common geometry: \d+ matches, all of them chance\nno match: similar, E-value .*\nshown in: "
+    assert re.match(said, answer.out)
     assert drawn(target).format == "PNG"
     answer = call("explain", pictures / "cat.jpg", "coins.jpg", "-c", collection, "--json")
     assert (answer.code, answer.json["evidence"], answer.json["inliers"]) == (1, None, [])

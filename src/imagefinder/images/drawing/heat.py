@@ -84,6 +84,7 @@ def _with_legend(image: Image.Image, ends: tuple[float, float], network: str) ->
     text.text((0, y - 2 * SMOOTH), start, fill=INK, font=font)
     x = round(font.getlength(start)) + 8 * SMOOTH
     whole.paste(Image.fromarray(ordered(values)), (x, y))
-    words = f"{ends[1]:.4f} contributed by a place; all cells of a picture together give the cosine of {network}"
-    text.text((x + length + 8 * SMOOTH, y - 2 * SMOOTH), words, fill=INK, font=font)
+    x += length + 8 * SMOOTH
+    words = f"{ends[1]:.4f} of a cell; all cells of a picture add up to the cosine of {network}"
+    text.text((x, y - 2 * SMOOTH), page.fitted(words, font, whole.width - x), fill=INK, font=font)
     return whole

@@ -23,6 +23,9 @@ _TITLE, _NOTE, _BELOW = 26, 20, 6
 """Heights of lines of text, and the space below them."""
 
 
+_DECISIONS: dict[str, str] = {"match": "match", "possible": "possible match", "none": "no match"}
+
+
 @dataclass(frozen=True, slots=True)
 class Pane:
     """One picture of a row.
@@ -96,7 +99,8 @@ def sheet(explanation: Explanation, rows: Sequence[Image.Image]) -> bytes:
 
 def verdict(explanation: Explanation) -> list[str]:
     """What is said of the hit, and what was found: one or two lines."""
-    words: list[str] = [word for word in (explanation.decision, explanation.relation) if word]
+    words = [_DECISIONS[explanation.decision]] if explanation.decision else []
+    words += [explanation.relation] if explanation.relation else []
     if explanation.evalue is not None:
         words.append(f"E-value {explanation.evalue:.2g}")
     return [", ".join(words), _found(explanation)] if words else [_found(explanation)]

@@ -185,6 +185,7 @@ def test_the_verdict(changes, lines):
 
 def test_a_verdict_makes_the_page_higher_and_harms_nothing():
     told = replace(EXPLANATION, decision="possible", evalue=0.2)
+    assert page.verdict(told)[0] == "possible match, E-value 0.2"
     assert drawn(told).shape[0] > drawn(EXPLANATION).shape[0]
 
 
