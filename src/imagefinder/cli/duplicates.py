@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from imagefinder.cli import output
-from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection
+from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection, open_page
 from imagefinder.core.results import DuplicateKind
 
 if TYPE_CHECKING:
@@ -77,13 +75,8 @@ def duplicates(
             _write_page(opened, report, told, len(wanted), page)
             if not as_json:
                 output.line(f"shown in: {page}")
-    if (
-        show
-        and not as_json
-        and sys.stdout.isatty()
-        and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    ):
-        typer.launch(page.resolve().as_uri())
+    if show and not as_json:
+        open_page(page)
     return OK if wanted else UNFINISHED
 
 

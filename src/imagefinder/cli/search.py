@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -20,6 +18,7 @@ from imagefinder.cli.session import (
     MirrorOption,
     boxes,
     open_collection,
+    open_page,
     picture,
 )
 from imagefinder.core.results import Ranking
@@ -109,13 +108,8 @@ def search(
             _write_page(opened, query or image_id or "", asked, result, page)
             if not as_json:
                 output.line(f"shown in: {page}")
-    if (
-        show
-        and not as_json
-        and sys.stdout.isatty()
-        and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    ):
-        typer.launch(page.resolve().as_uri())
+    if show and not as_json:
+        open_page(page)
     nothing = result.ranking == "evidence" and result.decision == "none"
     return UNFINISHED if nothing or not result.hits else OK
 

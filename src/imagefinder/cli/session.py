@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -154,6 +155,12 @@ def picture(argument: str, limits: Settings) -> str | bytes:
         raise typer.BadParameter("- reads a picture from standard input: pipe one in, or redirect a file")
     # One byte over the limit is enough for the decoder to refuse it by name.
     return sys.stdin.buffer.read(limits.max_image_bytes + 1)
+
+
+def open_page(page: Path) -> None:
+    """Show a page that was written, where a person with a desktop is watching."""
+    if sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        typer.launch(page.resolve().as_uri())
 
 
 @contextlib.contextmanager

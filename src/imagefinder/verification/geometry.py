@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.core.results import Evidence, Matrix, Outline, Size
+from imagefinder.verification.chance import log10_tail
 from imagefinder.verification.transforms import Array
 from imagefinder.verification.transforms import corners as _corners
 from imagefinder.verification.transforms import move as _move
@@ -307,13 +308,7 @@ def _log10_chance(inliers: int, pairs: _Pairs, candidate_size: Size) -> float:
     area = math.pi * (_SHRINKING[0] * float(np.median(pairs.reach_there))) ** 2
     # Sizes of keypoints spread over about three octaves.
     likely = min(0.5, area / math.prod(candidate_size) * (2 * MAX_ANGLE / 360) * (2 * MAX_OCTAVES / 3))
-    proposals, share = min(PROPOSALS, others + 1), agreeing / others
-    if share <= likely:
-        return math.log10(proposals)
-    divergence = share * math.log(share / likely)
-    if share < 1:
-        divergence += (1 - share) * math.log((1 - share) / (1 - likely))
-    return math.log10(proposals) - others * divergence / math.log(10)
+    return math.log10(min(PROPOSALS, others + 1)) + log10_tail(others, agreeing, likely)
 
 
 def _angle(degrees: Array) -> Array:

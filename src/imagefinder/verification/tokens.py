@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from imagefinder.core.features import Features, LocalFeatures, is_patch, patch_cell
 from imagefinder.core.results import Evidence, Matrix, Outline, Size
+from imagefinder.verification.chance import log10_tail
 from imagefinder.verification.transforms import Array, corners, move, overlap, tuples
 
 SCALES = tuple(2.0 ** (step / 4) for step in range(-8, 9))
@@ -218,14 +219,7 @@ def _log10_chance(pairs: _Pairs, scale: float, shift: Array, inliers: int) -> fl
     likely = float(near.mean())
     # The proposing match agrees with itself.
     others, agreeing = len(pairs.rows) - 1, inliers - 1
-    share = agreeing / others
-    tests = math.log10(len(pairs.rows) * len(SCALES))
-    if share <= likely:
-        return tests
-    divergence = share * math.log(share / likely)
-    if share < 1:
-        divergence += (1 - share) * math.log((1 - share) / (1 - likely))
-    return tests - others * divergence / math.log(10)
+    return math.log10(len(pairs.rows) * len(SCALES)) + log10_tail(others, agreeing, likely)
 
 
 def _evidence(fit: _Fit, matches: int, query_size: Size, candidate_size: Size) -> Evidence:
