@@ -234,8 +234,8 @@ class Collection:
                 hint=f"methods of this collection: {', '.join(self.store.info().methods) or 'none yet'}",
             )
         watch = engine.Stopwatch()
-        chosen = self._methods_to_ask(method)
         asked = self._asked(query, id, boxes)
+        chosen = self._methods_to_ask(method, id)
         watch.lap("decode")
         by_evidence = ranking == "evidence"
         background = self._learned(progress) if by_evidence or evalues else None
@@ -462,10 +462,13 @@ class Collection:
             raise ModelError("no method is ready on this machine", hint="see: imagefinder methods")
         return ready
 
-    def _methods_to_ask(self, name: str) -> list[Method]:
+    def _methods_to_ask(self, name: str, image_id: str | None = None) -> list[Method]:
         if name != engine.AUTO:
             return [self.method(name)]
         held = [known for known, method in sorted(self.store.info().methods.items()) if method.images]
+        if image_id is not None:  # a stored image is asked with by the features that it has
+            there = self.store.status([image_id])
+            held = [known for known in held if image_id in there and known in there[image_id].methods] or held
         return [self.method(known) for known in held] or self._methods_to_index(None)
 
     def _examine(self) -> Examiner:

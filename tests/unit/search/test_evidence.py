@@ -292,3 +292,13 @@ def test_an_image_that_is_removed_meanwhile_keeps_its_place_without_evidence(col
     assert gone
     assert len(result.hits) == SEEDS
     assert next(hit for hit in result.hits if hit.id == "2").evidence is None
+
+
+def test_a_stored_image_is_asked_with_by_the_features_it_has(collection):
+    store = collection.store
+    features = {"efficientnet-lite0": store.features("1", "efficientnet-lite0")}
+    store.put([Entry(store.get("1"), features, store.thumbnail("1"))])
+    result = collection.search(id="1", k=99)
+    assert set(result.fingerprints) == {"efficientnet-lite0"}
+    # And the others still find it, by what they know of it.
+    assert collection.search(wide(1)).hits[0].id == "1"
