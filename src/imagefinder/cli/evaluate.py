@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from imagefinder.cli import output, session
-from imagefinder.cli.session import OK, CollectionOption, JsonOption, Start, open_collection
+from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, Start, open_collection
 from imagefinder.core import registry
 from imagefinder.core.errors import InputError, ModelError, SourceError
 from imagefinder.core.results import Ranking
@@ -33,7 +33,9 @@ index, so that its edits should find nothing. SOURCE is not changed.
   imagefinder evaluate ~/Pictures
   imagefinder evaluate products --groups --report products.html
   imagefinder evaluate labelled --method sift --method auto --limit 100
-  imagefinder evaluate ~/Pictures -c measured.collection --json"""
+  imagefinder evaluate ~/Pictures -c measured.collection --json
+
+Exit codes: 0 measured; 1 measured, but without pictures that could not be indexed."""
 
 QUERIES = 200
 """By default so many queries where there is no manifest."""
@@ -133,7 +135,7 @@ def evaluate(
             _tell(measured)
             if report:
                 output.line(f"shown in: {report}")
-    return OK
+    return UNFINISHED if indexed.failures else OK
 
 
 def _dataset(

@@ -76,9 +76,9 @@ def read_manifest(folder: Path) -> Dataset:
             queries=tuple(
                 Query(
                     folder / q["query"],
-                    frozenset(q["positives"]),
-                    frozenset(q.get("ignore", ())),
-                    tuple(map(str, q.get("edits", ()))),
+                    frozenset(_texts(q["positives"])),
+                    frozenset(_texts(q.get("ignore", []))),
+                    tuple(_texts(q.get("edits", []))),
                 )
                 for q in data["queries"]
             ),
@@ -94,6 +94,13 @@ def read_manifest(folder: Path) -> Dataset:
                 f"{file}: query {query.path.name} names {sorted(missing)[0]!r}, not among the images"
             )
     return dataset
+
+
+def _texts(value: object) -> list[str]:
+    # One text would otherwise be taken for the list of its letters.
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"{value!r} is no list of texts")
+    return value
 
 
 def groups_from_folders(root: Path) -> Dataset:

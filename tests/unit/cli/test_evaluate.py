@@ -103,6 +103,7 @@ def test_what_cannot_be_indexed_is_left_out_and_told(call, library, tmp_path):
     for number in range(7):
         (tmp_path / "barn" / f"broken{number}.png").write_bytes(b"no picture")
     answer = call("evaluate", tmp_path, "--groups", "--method", "sift", "--json")
+    assert answer.code == 1
     assert answer.json["dataset"]["images"] == 7
     assert answer.json["dataset"]["queries"] == 4
     assert answer.err.count("left out: ") == 6

@@ -42,6 +42,14 @@ def test_other_forms_are_named(tmp_path, data):
         read_manifest(write(tmp_path, data))
 
 
+@pytest.mark.parametrize("name", ["positives", "ignore", "edits"])
+@pytest.mark.parametrize("value", ["abc", [3], None, {"a": 1}])
+def test_one_text_is_not_taken_for_a_list_of_letters(tmp_path, name, value):
+    query = {"query": "q", "positives": ["a"], name: value}
+    with pytest.raises(SourceError, match="is no list of texts"):
+        read_manifest(write(tmp_path, {"images": ["a", "b", "c"], "queries": [query]}))
+
+
 def test_answers_must_exist(tmp_path):
     data = {"images": ["a"], "queries": [{"query": "q", "positives": ["z"], "ignore": []}]}
     with pytest.raises(SourceError, match="names 'z'"):
