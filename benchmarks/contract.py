@@ -58,16 +58,19 @@ def write(name: str, answer: dict[str, Any]) -> None:
 
 def machine() -> dict[str, Any]:
     """Processor, cores, versions, commit."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in LIBRARIES},
-        "commit": commit or "unknown",
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """What is checked out."""
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def _processor() -> str:

@@ -2,7 +2,8 @@
 
 For each set of pictures with known answers: one collection with all methods that are ready, all queries, each
 method by its plain score and by evidence, and all methods together. ``BENCH_SETS`` (comma-separated) picks sets;
-by default all that are there. Accuracy does not depend on the machine; the times do.
+by default all that are there; the rows of other sets are kept, each with the commit it was measured at. Accuracy
+does not depend on the machine; the times do.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "sh
 
 
 def main() -> None:
-    from benchmarks.contract import write
+    from benchmarks.contract import RESULTS, commit, write
 
     there = sorted(path.parent.name for path in DATASETS.glob("*/manifest.json"))
     if not there:
         print(f"skipped: no manifest in {DATASETS} (set BENCH_DATASETS)")
         return
-    rows = []
+    before = RESULTS / "evidence.json"
+    known = json.loads(before.read_text(encoding="utf-8"))["rows"] if before.exists() else []
+    rows = {row["set"]: row for row in known}
     for name in os.environ.get("BENCH_SETS", ",".join(there)).split(","):
         run = subprocess.run(
             [sys.executable, "-m", "benchmarks.evidence", name],
@@ -35,10 +38,10 @@ def main() -> None:
             env={k: v for k, v in os.environ.items() if not k.startswith("IMAGEFINDER_")}
             | {"BENCH_DATASETS": str(DATASETS)},
         )
-        rows.append(json.loads(run.stdout.splitlines()[-1]))
-        for answer in rows[-1]["answers"]:
+        rows[name] = {**json.loads(run.stdout.splitlines()[-1]), "commit": commit()}
+        for answer in rows[name]["answers"]:
             print(name, {k: v for k, v in answer.items() if k != "kinds"}, flush=True)
-    write("evidence", {"rows": rows})
+    write("evidence", {"rows": [rows[name] for name in sorted(rows)]})
 
 
 def measure(name: str) -> dict[str, object]:

@@ -14,6 +14,9 @@ from imagefinder.search import background as chance
 from imagefinder.search.background import Background
 from imagefinder.search.question import Question, views
 
+CLEARLY_MORE = 1.25
+"""So many times as many matches as the query itself its mirror image must have to be looked at instead."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
@@ -24,7 +27,7 @@ class Scores:
         views: The query as it was compared: itself, and perhaps its mirror image.
         rows: Image id -> row of the arrays.
         values: ``(B,)``, what the matcher returned; of several views the highest.
-        best_views: ``(B,)`` int64, the view that gave it.
+        likely_views: ``(B,)`` int64, the view in which a geometry is looked for.
         standard: ``(B,)``, standardised; zeros where nothing is known about chance.
     """
 
@@ -32,12 +35,12 @@ class Scores:
     views: Sequence[Question]
     rows: Mapping[str, int]
     values: NDArray[np.float64]
-    best_views: NDArray[np.int64]
+    likely_views: NDArray[np.int64]
     standard: NDArray[np.float64]
 
     def view_of(self, image_id: str) -> Question:
-        """The view of the query that is most like an image, which the method must know."""
-        return self.views[int(self.best_views[self.rows[image_id]])]
+        """The view of the query in which a geometry is looked for in an image, which the method must know."""
+        return self.views[int(self.likely_views[self.rows[image_id]])]
 
     def standard_of(self, image_id: str) -> float:
         """The standardised score of one image; minus infinity if the method does not know it."""
@@ -59,12 +62,14 @@ def score(
         if known and known.centre:
             hubs.append(chance.hubness(method, known.centre, block.features))
     of_views = np.concatenate(values, axis=1)
-    scores, best_views = of_views.max(axis=0), of_views.argmax(axis=0)
+    scores = of_views.max(axis=0)
+    # The query itself, unless a mirror image has clearly more: by chance both have about as many.
+    likely_views = np.where(scores > CLEARLY_MORE * of_views[0], of_views.argmax(axis=0), 0)
     standard = np.zeros(len(scores))
     if known:
         standard = chance.standardised(scores, np.concatenate(hubs) if known.centre else None, known)
     rows = dict(zip(ids, range(len(ids)), strict=True))
-    return Scores(method, asked, rows, scores, best_views, standard)
+    return Scores(method, asked, rows, scores, likely_views, standard)
 
 
 def searched(scored: Sequence[Scores]) -> int:
