@@ -188,3 +188,37 @@ def test_a_keyboard_is_no_picture(collection):
     code, shown = in_a_terminal("search", "-", "-c", collection)
     assert code == 2
     assert "standard input" in shown
+
+
+def test_find_explain_and_clean_up_as_a_person_would(tmp_path):
+    library, folder = tmp_path / "library", tmp_path / "collection"
+    library.mkdir()
+    names = ("cat.jpg", "coins.jpg", "clock.jpg", "dogs.jpg", "temple.jpg", "stream.jpg")
+    for name in names:
+        shutil.copy(PICTURES / name, library)
+    with Image.open(PICTURES / "dogs.jpg") as dogs:
+        width, height = dogs.size
+        dogs.resize((width // 2, height // 2)).save(library / "dogs-small.jpg", quality=60)
+        part = dogs.crop((width // 5, height // 5, width * 4 // 5, height * 4 // 5))
+        part.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "part.png")
+    assert call("-c", folder, "add", library).returncode == 0
+    assert (folder / "index" / "background.json").is_file()
+
+    done = call("-c", folder, "search", tmp_path / "part.png", "--json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["decision"], answer["method"]) == (0, "match", "auto")
+    assert {hit["id"] for hit in answer["hits"][:2]} == {"dogs.jpg", "dogs-small.jpg"}
+    assert answer["hits"][0]["relation"] == "part of"
+    assert answer["hits"][0]["evidence"]["mirrored"]
+
+    done = call("-c", folder, "search", PICTURES / "motorcycle.jpg")
+    assert done.returncode == 1
+    assert done.stdout.startswith(b"nothing in this collection shows this")
+
+    done = call("-c", folder, "explain", tmp_path / "part.png", "dogs.jpg", "-o", tmp_path / "why.png")
+    assert done.returncode == 0
+    with Image.open(tmp_path / "why.png") as why:
+        assert min(why.size) > 300
+
+    groups = json.loads(call("-c", folder, "duplicates", "--json").stdout)["groups"]
+    assert [group["ids"] for group in groups] == [["dogs.jpg", "dogs-small.jpg"]]

@@ -2,6 +2,7 @@ import io
 import json
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from imagefinder.cli import output
 from imagefinder.core.errors import UnknownMethodError
+from imagefinder.core.results import Evidence, Hit, SearchResult
 from imagefinder.indexing.progress import Progress
 
 
@@ -205,3 +207,44 @@ class TestProgress:
         with output.counter("resnet50", of_bytes=True) as show:
             show(1, 2)
         assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (1e-300, "<1e-99"),
+        (4.2e-98, "4e-98"),
+        (0.00042, "4e-04"),
+        (0.0042, "0.004"),
+        (0.42, "0.4"),
+        (7.93, "7.9"),
+        (85.4, "85"),
+    ],
+)
+def test_an_evalue_for_people(value, text):
+    assert output.evalue(value) == text
+
+
+@pytest.mark.parametrize(
+    ("decision", "begin"),
+    [
+        ("match", "found: a, similar "),
+        ("possible", "perhaps: a, similar "),
+        ("none", "nothing in this collection "),
+    ],
+)
+def test_the_verdict(decision, begin):
+    hit = Hit(1, "a", 1.0, evalue=0.5, decision=decision, relation="similar")
+    result = SearchResult((hit,), "auto", "exact", {}, 1, {}, "evidence")
+    assert output.verdict(result).startswith(begin)
+    assert "0.5" in output.verdict(result)
+    assert output.verdict(replace(result, hits=())).startswith("no hits")
+
+
+def test_evidence_for_people():
+    frame = ((0.0, 0.0),) * 4
+    found = Evidence(31, 40, "similarity", ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0)), True, frame, frame, 0.98, 0.24)
+    assert output.evidence(found) == ("31 mirrored", "-", "98% / 24%")
+    assert output.evidence(replace(found, mirrored=False, agreement=0.953)) == ("31", "95%", "98% / 24%")
+    assert output.evidence(None) == ("-", "-", "-")
