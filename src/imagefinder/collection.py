@@ -28,6 +28,7 @@ from imagefinder.core.features import RgbImage
 from imagefinder.core.method import Examiner, Method, MethodState
 from imagefinder.core.records import Entry, Failure, ImageRecord, StoreInfo
 from imagefinder.core.results import (
+    AUTO,
     Box,
     Comparison,
     DuplicateReport,
@@ -191,7 +192,7 @@ class Collection:
         query: Picture | None = None,
         *,
         id: str | None = None,  # noqa: A002 - the word users know
-        method: str = engine.AUTO,
+        method: str = AUTO,
         k: int = 3,
         ranking: Ranking = "evidence",
         mirror: bool = True,
@@ -228,12 +229,13 @@ class Collection:
         """
         if (query is None) == (id is None):
             raise InputError("give exactly one of a query picture and an id")
-        if method == engine.AUTO and ranking == "matches":
+        if method == AUTO and ranking == "matches":
             raise InputError(
                 "scores of several methods cannot be compared, so the ranking by matches needs one method",
                 hint=f"methods of this collection: {', '.join(self.store.info().methods) or 'none yet'}",
             )
         watch = engine.Stopwatch()
+        self._methods_to_ask(method)  # a method that is not there is told before a picture is read
         asked = self._asked(query, id, boxes)
         chosen = self._methods_to_ask(method, id)
         watch.lap("decode")
@@ -270,7 +272,7 @@ class Collection:
         query: Picture,
         id: str,  # noqa: A002 - the word users know
         *,
-        method: str = engine.AUTO,
+        method: str = AUTO,
         mirror: bool = True,
         boxes: Sequence[Box] = (),
     ) -> Explanation:
@@ -463,7 +465,7 @@ class Collection:
         return ready
 
     def _methods_to_ask(self, name: str, image_id: str | None = None) -> list[Method]:
-        if name != engine.AUTO:
+        if name != AUTO:
             return [self.method(name)]
         held = [known for known, method in sorted(self.store.info().methods.items()) if method.images]
         if image_id is not None:  # a stored image is asked with by the features that it has

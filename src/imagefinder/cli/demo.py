@@ -15,7 +15,7 @@ from imagefinder.cli import add, output
 from imagefinder.cli.contact_sheet import Answer, Question, render
 from imagefinder.cli.session import OK, UNFINISHED, JsonOption, open_collection, program
 from imagefinder.core.errors import SourceError, StoreError
-from imagefinder.search.engine import AUTO
+from imagefinder.core.results import AUTO
 
 if TYPE_CHECKING:
     from PIL.Image import Image

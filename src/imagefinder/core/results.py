@@ -30,6 +30,9 @@ Decision: TypeAlias = Literal["match", "possible", "none"]
 Relation: TypeAlias = Literal["identical", "edited copy", "part of", "contains", "same scene", "similar"]
 """What kind of hit it is, the query seen from its side: ``part of`` says that the query is part of the hit."""
 
+AUTO = "auto"
+"""Name of all methods of a collection together."""
+
 LOOKS_ALIKE = 0.5
 """From this agreement on both show one picture. Edited copies have more, mostly far more; two packages with the
 same logo, or two photographs of one house, have less: away from the logo nothing fits."""

@@ -11,15 +11,12 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError, MethodNotIndexedError
 from imagefinder.core.features import Features, LocalFeatures, RgbImage
 from imagefinder.core.method import Examiner, Method
-from imagefinder.core.results import Comparison, Hit, Ranking, SearchResult
+from imagefinder.core.results import AUTO, Comparison, Hit, Ranking, SearchResult
 from imagefinder.search.background import Background
 from imagefinder.search.examination import Found, examine, shortlist
 from imagefinder.search.judgement import Judge, by_evidence, by_score, judge_of
 from imagefinder.search.question import Asked, ask
 from imagefinder.search.scoring import Scores, score, searched
-
-AUTO = "auto"
-"""Name of all methods of a collection together."""
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.errors import MethodNotIndexedError
 from imagefinder.core.features import Features, LocalFeatures, patch_cell
 from imagefinder.core.method import Examiner, Method
-from imagefinder.core.results import Evidence, Explanation, Point, Size
+from imagefinder.core.results import AUTO, Evidence, Explanation, Point, Size
 from imagefinder.search import engine, evidence
 from imagefinder.search.background import Background
 from imagefinder.search.heat import Stored, with_heat
@@ -82,7 +82,7 @@ def explain(
     corner = asked.corner
     told = Explanation(
         id=image_id,
-        method=methods[0].name if len(methods) == 1 else engine.AUTO,
+        method=methods[0].name if len(methods) == 1 else AUTO,
         fingerprint=" ".join(scores.views[0].fingerprint.digest for scores in scored),
         score=hit.score,
         evidence=found,
