@@ -37,6 +37,9 @@ LOOKS_ALIKE = 0.5
 """From this agreement on both show one picture. Edited copies have more, mostly far more; two packages with the
 same logo, or two photographs of one house, have less: away from the logo nothing fits."""
 
+NEARLY_ALL = 0.8
+"""A picture is covered when this part of it is: a frame, or turning it by a few degrees, takes off so much."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -72,6 +75,14 @@ class Evidence:
     found_by: Literal["keypoints", "tokens", "closer look", "frame"] = "keypoints"
     log10_chance: float = 0.0
     agreement: float | None = None
+
+    @property
+    def placement(self) -> Relation:
+        """What two pictures that look alike are to one another, by which one covers which."""
+        query_covered, candidate_covered = self.query_overlap >= NEARLY_ALL, self.candidate_overlap >= NEARLY_ALL
+        if query_covered:
+            return "edited copy" if candidate_covered else "part of"
+        return "contains" if candidate_covered else "same scene"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

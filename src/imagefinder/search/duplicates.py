@@ -41,9 +41,6 @@ CLEARLY = 0.7
 """What takes the place of ``LOOKS_ALIKE`` where fewer than ``STRONG`` inliers speak for the geometry, or none: two
 pairs of trousers, laid on a sheet alike, reach 0.56 with five."""
 
-NEARLY_ALL = 0.8
-"""A picture is covered when this part of it is: a frame, or turning it by a few degrees, takes off so much."""
-
 STRONG = 25
 """Inliers that say by themselves that two pictures have something in common. Where patterns repeat chance reaches
 5 to 10, seldom 17 (docs/concepts/verification.md)."""
@@ -373,12 +370,7 @@ def _agrees(evidence: Evidence | None) -> bool:
 def relation_of(evidence: Evidence) -> Relation | None:
     """What the evidence makes of two pictures; ``None`` if it is too weak to say anything."""
     if _agrees(evidence):
-        covered = evidence.query_overlap >= NEARLY_ALL, evidence.candidate_overlap >= NEARLY_ALL
-        if all(covered):
-            return "edited copy"
-        if any(covered):
-            return "part of" if covered[0] else "contains"
-        return "same scene"
+        return evidence.placement
     return "same scene" if evidence.inliers >= STRONG else None
 
 

@@ -72,6 +72,7 @@ def search(
 
     Raises:
         InputError: ``k`` is below 1, no such order.
+        ValueError: a ranking by evidence without what it needs, or one by matches of several methods.
         UnknownImageError: no image of that id.
         MethodNotIndexedError: there are images, but none has features of this method.
         FingerprintMismatchError: the stored features were made differently.
@@ -81,13 +82,17 @@ def search(
         raise InputError(f"k must be at least 1, not {k}")
     if order not in get_args(Ranking):
         raise InputError(f"there is no ranking {order!r}", hint=f"rankings: {', '.join(get_args(Ranking))}")
+    if order == "matches" and len(methods) != 1:
+        raise ValueError("the plain order is that of one method")
     questions = [(method, ask(store, method, asked)) for method in methods]
     watch.lap("extract")
     scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
     watch.lap("match")
     found: Mapping[str, Found] = {}
-    if order == "matches" or examiner is None or background is None:
+    if order == "matches":
         hits = by_score(scored[0], asked, background, k)
+    elif examiner is None or background is None:
+        raise ValueError("a ranking by evidence needs an examiner and a background")
     else:
         best = shortlist(scored, asked)
         found = examine(store, examiner, scored, asked, best, mirror=mirror, threads=threads)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from imagefinder.core.results import LOOKS_ALIKE, Decision, Evidence, Relation
 
-NEARLY_ALL = 0.8
-"""A picture that is covered to this part is covered: rotation by a few degrees cuts off that much."""
-
 
 def relation(evidence: Evidence | None, decision: Decision, same: bool) -> Relation:
     """Name what was found.
@@ -22,13 +19,5 @@ def relation(evidence: Evidence | None, decision: Decision, same: bool) -> Relat
         return "similar"
     # Where even wrong pictures look alike (fruit on white), agreement alone makes no copy: the decision knows.
     if decision == "match" and evidence.agreement is not None and evidence.agreement >= LOOKS_ALIKE:
-        query_covered, candidate_covered = (
-            overlap >= NEARLY_ALL for overlap in (evidence.query_overlap, evidence.candidate_overlap)
-        )
-        if query_covered and candidate_covered:
-            return "edited copy"
-        if query_covered:
-            return "part of"
-        if candidate_covered:
-            return "contains"
+        return evidence.placement
     return "similar" if decision == "none" else "same scene"
