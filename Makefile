@@ -1,6 +1,6 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test parity lint format bench docs lock clean
+.PHONY: help setup demo serve test parity fuzz lint format bench docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,6 +41,9 @@ $(PARITY)/.ready: pyproject.toml requirements/parity.txt
 
 parity: $(PARITY)/.ready  ## Compare the networks with torch, torchvision and transformers
 	$(PARITY)/bin/python -m pytest tests/parity
+
+fuzz: setup  ## Fuzz every parser for SECONDS (60) each
+	FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -n auto tests/fuzz -k guided
 
 lint: setup  ## Style, types, import rule, container file
 	$(BIN)/ruff format --check .

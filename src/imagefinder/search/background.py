@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def read(store: Store, calibrator: Calibrator) -> Background | None:
         return None
     try:
         return _from_dict(json.loads(data), calibrator)
-    except (ValueError, KeyError, TypeError, AttributeError):  # derived: learned again
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):  # learned again
         return None
 
 
@@ -452,11 +453,9 @@ def _from_dict(data: Any, calibrator: Calibrator) -> Background | None:
     methods = {
         str(name): MethodBackground(
             fingerprint=str(known["fingerprint"]),
-            mean=float(known["mean"]),
-            spread=float(known["spread"]),
-            centre=None
-            if known["centre"] is None
-            else GlobalFeatures(np.array(known["centre"], dtype=np.float32).reshape(1, -1)),
+            mean=_finite(known["mean"]),
+            spread=_finite(known["spread"], above=0.0),
+            centre=None if known["centre"] is None else _vector(known["centre"]),
             score=calibrator.read(known["score"]),
             geometry=calibrator.read(known["geometry"]) if known["geometry"] else None,
         )
@@ -469,3 +468,17 @@ def _from_dict(data: Any, calibrator: Calibrator) -> Background | None:
         closer=calibrator.read(data["closer"]),
         agreement=calibrator.read(data["agreement"]),
     )
+
+
+def _finite(value: Any, *, above: float = -math.inf) -> float:
+    number = float(value)
+    if not math.isfinite(number) or number <= above:
+        raise ValueError(f"{number} is not possible")
+    return number
+
+
+def _vector(values: Any) -> GlobalFeatures:
+    vector = np.array(values, dtype=np.float32).reshape(1, -1)
+    if not np.isfinite(vector).all():
+        raise ValueError("a vector holds values that are no finite numbers")
+    return GlobalFeatures(vector)

@@ -138,17 +138,21 @@ def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
     return database
 
 
+class DamagedTextError(Exception):
+    """A text in a table is not what is written there."""
+
+
 _DAMAGED_HINT = "restore it from a backup, or index into a new collection"
 
 
 @contextmanager
 def translated_errors(file: Path) -> Iterator[None]:
-    """SQLite's errors as ours."""
+    """SQLite's errors as ours, and what damaged text and JSON in its tables raise."""
     try:
         yield
     except sqlite3.Error as error:
         raise _translated(error, file) from error
-    except json.JSONDecodeError as error:
+    except (DamagedTextError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CollectionCorruptError(f"the database {file} is damaged: {error}", hint=_DAMAGED_HINT) from error
 
 

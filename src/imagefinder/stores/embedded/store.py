@@ -36,7 +36,7 @@ from imagefinder.core.records import (
 from imagefinder.stores import checks
 from imagefinder.stores.embedded import codec, schema
 from imagefinder.stores.embedded.cache import Changes, FeatureCache, Keys
-from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
+from imagefinder.stores.embedded.connections import Connections, DamagedTextError, connect, translated_errors
 
 _RECORD = (
     "images.id, images.uri, images.sha256, images.size_bytes, images.width, images.height, images.format, "
@@ -416,10 +416,19 @@ def _methods(database: sqlite3.Connection) -> dict[str, _Method]:
     rows = database.execute(
         "SELECT name, key, fingerprint, kind, dim, dtype, images, bytes FROM methods ORDER BY name"
     )
-    return {
-        name: _Method(key, Fingerprint.from_json(fingerprint), FeatureSpec(kind, dim, dtype), images, size)
-        for name, key, fingerprint, kind, dim, dtype, images, size in rows
-    }
+    try:
+        return {
+            name: _Method(key, Fingerprint.from_json(fingerprint), _spec(kind, dim, dtype), images, size)
+            for name, key, fingerprint, kind, dim, dtype, images, size in rows
+        }
+    except ValueError as error:
+        raise DamagedTextError(str(error)) from error
+
+
+def _spec(kind: str, dim: int, dtype: str) -> FeatureSpec:
+    if kind not in ("global", "local") or dtype not in ("float32", "uint8") or dim < 1:
+        raise ValueError(f"there are no {kind} features of {dim} {dtype}")
+    return FeatureSpec(kind, dim, dtype)  # type: ignore[arg-type]  # checked just now
 
 
 def _encode(image_id: str, features: Mapping[str, Features]) -> dict[str, codec.Blobs]:
@@ -443,7 +452,10 @@ def _insert_features(
 
 def _record(row: Sequence[Any]) -> ImageRecord:
     *values, metadata, added_at = row
-    return replace(ImageRecord(*values), metadata=json.loads(metadata), added_at=added_at)
+    kept = json.loads(metadata)
+    if not isinstance(kept, dict):
+        raise DamagedTextError(f"the metadata of image {values[0]!r} are no object")
+    return replace(ImageRecord(*values), metadata=kept, added_at=added_at)
 
 
 def _prepare_folder(folder: Path, *, create: bool) -> None:

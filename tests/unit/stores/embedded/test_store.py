@@ -76,6 +76,9 @@ def test_features_under_another_image_are_found(store, database):
         ("UPDATE images SET metadata = '{\"a'", lambda store: store.get("image 0")),
         ("UPDATE images SET metadata = '{\"a'", lambda store: store.images()),
         ("UPDATE methods SET fingerprint = 'x'", lambda store: store.info()),
+        ("UPDATE methods SET fingerprint = '{}'", lambda store: store.info()),
+        ("UPDATE methods SET kind = 'both'", lambda store: store.info()),
+        ("UPDATE images SET metadata = '[1]'", lambda store: store.get("image 0")),
     ],
 )
 def test_damaged_text(store, database, statement, use):
