@@ -2,7 +2,7 @@
 
 A server process over one collection, asked by ``POST /sift-similar-images``:
 
-* one client, no load: the same picture by turns over HTTP and in process; the difference is the HTTP layer's share;
+* one client, no load: the same picture by turns over HTTP and in process; the difference is the share of HTTP;
 * 64 clients at once: every answer is compared with the sequential one; who is turned away (429) asks again;
 * many requests with small pictures: the server's resident memory at each tenth of them.
 
