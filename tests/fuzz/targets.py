@@ -10,7 +10,6 @@ import functools
 import hashlib
 import io
 import json
-import shutil
 import sqlite3
 import struct
 import tarfile
