@@ -62,7 +62,7 @@ def create(
 @app.command("list", help=unwrapped(LIST_HELP))
 def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
     """Print all keys but their secrets."""
-    keys = _file(context).keys()
+    keys = _file(context).entries()
     if as_json:
         output.document(
             [{"name": key.name, "access": key.access, "created_at": _iso(key.created_at)} for key in keys]

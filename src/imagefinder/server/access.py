@@ -130,7 +130,7 @@ def check_before_start(settings: Settings, keys: KeyFile) -> None:
                 hint="name the origins, or demand keys: --auth on",
             )
         return
-    if not keys.keys():
+    if not keys.entries():
         why = "" if settings.auth == "on" else f", because it can be reached from elsewhere ({settings.host})"
         raise SettingsError(
             f"the server demands keys{why}, and there are none yet",

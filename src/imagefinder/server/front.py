@@ -81,7 +81,7 @@ class Frame:
             raise
         finally:
             seconds = time.perf_counter() - start
-            route = getattr(scope.get("route"), "path", "") or NO_ROUTE
+            route = _template(scope)
             self._metrics.request_ends(scope["method"], route, status, this.code, seconds)
             if route not in _QUIET or status >= 400:
                 self._log(scope, this, route, status, seconds)
@@ -206,6 +206,14 @@ def _is_stream(message: Message) -> bool:
         name.lower() == b"content-type" and value.startswith(b"text/event-stream")
         for name, value in message.get("headers", ())
     )
+
+
+def _template(scope: Scope) -> str:
+    """The route as it was declared."""
+    # A router that is included with a prefix has its whole path only here, in newer versions of FastAPI.
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    path = getattr(context, "path_format", None) or getattr(scope.get("route"), "path_format", None)
+    return str(path) if path else NO_ROUTE
 
 
 def client(scope: Scope) -> str:

@@ -62,7 +62,7 @@ class KeyFile:
         self._keys: tuple[Key, ...] = ()
         self._hashes: tuple[bytes, ...] = ()
 
-    def keys(self) -> tuple[Key, ...]:
+    def entries(self) -> tuple[Key, ...]:
         """All keys, in order of name.
 
         Raises:
@@ -90,9 +90,9 @@ class KeyFile:
         """The key with this secret; takes as long for one that is nearly right as for any other.
 
         Raises:
-            StoreError: see ``keys``.
+            StoreError: see ``entries``.
         """
-        keys = self.keys()
+        keys = self.entries()
         # A plain SHA-256 suffices: a key is 256 random bits, so nobody can try them all, however fast the hash.
         # Slow hashes are for passwords, which people choose; here they would cost each request 100 ms.
         digest = hashlib.sha256(secret).digest()
@@ -148,7 +148,7 @@ class KeyFile:
             lock = os.open(self._folder / "keys.lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                keys = list(self.keys())
+                keys = list(self.entries())
                 yield keys
                 self._write(sorted(keys, key=lambda key: key.name))
             finally:
