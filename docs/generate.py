@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from imagefinder.core import errors
-from imagefinder.core.settings import PREFIX, Settings
+from imagefinder.core.settings import PREFIX, Settings, type_name
 from imagefinder.models.catalogue import MODELS, HubFile
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -34,11 +34,16 @@ def settings() -> str:
                 f"`$XDG_DATA_HOME/imagefinder/{value.name}`" if isinstance(value, Path) else "number of cores"
             )
         else:
-            default = f"`{default}`"
+            default = "none" if default == () else f"`{default}`"
+        kind = " or ".join(f"`{word}`" for word in item.metadata["choices"]) or type_name(types[item.name])
         lines.append(
-            f"| `{item.name}` | `{PREFIX}{item.name.upper()}` | {types[item.name].__name__} | {default} | "
-            f"{item.metadata['help']} |"
+            f"| `{item.name}` | `{PREFIX}{item.name.upper()}` | {kind} | {default} | {item.metadata['help']} |"
         )
+    lines += [
+        '\nIn a TOML file a list is a list: `allowed_hosts = ["pictures.example"]`. In the environment and in flags its items are',
+        f"joined by commas (`{PREFIX}ALLOWED_HOSTS=pictures.example,pictures.local`), paths as in `PATH`. A truth value is `true`",
+        "or `false`. `imagefinder serve --print-config` prints all values in force as a TOML file, and where each comes from.",
+    ]
     return "\n".join(lines) + "\n"
 
 

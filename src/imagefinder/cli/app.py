@@ -20,6 +20,7 @@ from imagefinder.cli import (
     export,
     import_,
     info,
+    keys,
     list_,
     methods,
     models,
@@ -125,6 +126,7 @@ for name, function, text, panel in (
 ):
     app.command(name, help=unwrapped(text), rich_help_panel=panel)(function)
 app.add_typer(models.app, rich_help_panel=_METHODS)
+app.add_typer(keys.app, rich_help_panel=_EXCHANGE)
 
 
 def run(arguments: Sequence[str]) -> int:

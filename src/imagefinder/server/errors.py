@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from imagefinder.core.errors import ImageError, ImagefinderError, ImageTooLargeError, UnknownMethodError
+from imagefinder.server import exchange
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,16 @@ KINDS: Mapping[str, Kind] = {
     "model_error": Kind(503, "Model unusable"),
     "invalid_setting": Kind(503, "Method unusable"),
     "store_error": Kind(503, "Collection unusable", private=True),
+    # who asks, and how often
+    "missing_key": Kind(401, "Key missing"),
+    "wrong_key": Kind(401, "No such key"),
+    "read_only_key": Kind(403, "The key does not allow this"),
+    "cross_site": Kind(403, "Asked by a page of another site"),
+    "unknown_host": Kind(421, "Asked by an unknown name"),
+    "rate_limited": Kind(429, "Too many requests a minute", retryable=True),
+    "busy": Kind(429, "Too many requests at once", retryable=True),
     # the service
-    "busy": Kind(503, "Too many requests at once", retryable=True),
+    "timed_out": Kind(503, "It took too long", retryable=True),
     "not_ready": Kind(503, "Not ready", retryable=True),
     "internal_error": Kind(500, "Internal error", private=True),
 }
@@ -95,6 +104,9 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     def response(self) -> JSONResponse:
         """The answer to send."""
         kind = KINDS[self.code]
+        request = exchange.current.get()
+        if request is not None:
+            request.code = self.code
         content = {
             "type": f"/docs#{self.code}",
             "title": kind.title,
@@ -103,6 +115,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
             "code": self.code,
             "retryable": kind.retryable,
             "hint": self.hint,
+            "request_id": request.request_id if request else "",
             **self.members,
         }
         return JSONResponse(content, kind.status, self.headers, media_type=MEDIA_TYPE)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from imagefinder.server import app as app_module
+from imagefinder.core.settings import Settings
+from imagefinder.server.app import create_app
 from imagefinder.server.errors import Problem
 from imagefinder.server.gate import Gate
 
@@ -59,10 +60,10 @@ def test_so_many_run_at_once_and_no_more() -> None:
     assert most == 2
 
 
-def test_a_full_server_answers_busy_and_health_still_answers(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "MAX_REQUESTS", 3)
+def test_a_full_server_answers_busy_and_health_still_answers(fake: Any) -> None:
+    fake.settings = Settings(concurrent=2, queue=1)
     fake.gate.clear()
-    with TestClient(app_module.create_app(fake)) as client:
+    with TestClient(create_app(fake)) as client:
         answers: list[Any] = []
 
         def ask() -> None:
@@ -76,9 +77,9 @@ def test_a_full_server_answers_busy_and_health_still_answers(fake: Any, monkeypa
         assert [answer.json()["code"] for answer in answers] == ["busy"] * 3
         assert {answer.headers["retry-after"] for answer in answers} == {"1"}
         assert client.get("/health").status_code == 200
-        assert len(fake.queries) == 2  # settings.threads
+        assert len(fake.queries) == 2  # concurrent
         fake.gate.set()
         for thread in threads:
             thread.join(10)
-        assert sorted(answer.status_code for answer in answers) == [200] * 3 + [503] * 3
+        assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 3
         assert client.post("/sift-similar-images", files={"image": b"x"}).status_code == 200
