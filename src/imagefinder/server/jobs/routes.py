@@ -182,8 +182,7 @@ async def _json(request: Request) -> Any:
 
 def _asked(content: Any) -> dict[str, Any]:
     try:
-        asked = REQUEST.validate_python(content).model_dump(exclude_none=True)
-        json.dumps(asked, ensure_ascii=False).encode("utf-8")  # halves of surrogate pairs cannot be kept
+        return REQUEST.validate_python(content).model_dump(exclude_none=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"][1:])  # the first one is the kind
@@ -192,9 +191,6 @@ def _asked(content: Any) -> dict[str, Any]:
             f"{field or 'the request'}: {_words(first)}",
             field=field or "kind",
         ) from error
-    except UnicodeEncodeError as error:
-        raise Problem("invalid_parameter", "a text is no Unicode") from error
-    return asked
 
 
 def _words(error: Mapping[str, Any]) -> str:

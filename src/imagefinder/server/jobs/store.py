@@ -99,7 +99,7 @@ class JobStore:
             "tries": saved.tries,
             "cancel": saved.cancel,
         }
-        self._write(saved.job.id + _RECORD, json.dumps(content, ensure_ascii=False).encode("utf-8"))
+        self._write(saved.job.id + _RECORD, json.dumps(content).encode("ascii"))
 
     def put_data(self, job_id: str, data: bytes) -> None:
         """Keep the picture or list of a job, before the job itself is saved; durable on return.
