@@ -71,11 +71,15 @@ class Settings:
     fetch_timeout: float = _setting(20.0, "seconds a download may stand still", minimum=0.1)
     fetch_retries: int = _setting(2, "further tries of a download that failed in passing", minimum=0)
     fetch_connections: int = _setting(16, "downloads at once", minimum=1)
+    state: Path = _setting(
+        lambda: _data_home() / "imagefinder" / "server", "folder of what the server itself keeps: jobs and keys"
+    )
+    job_roots: tuple[Path, ...] = _setting(
+        (), f"folders that jobs of the server may index, with all below them; several: joined by {os.pathsep!r}"
+    )
+    job_queue: int = _setting(256, "jobs of the server that may wait; more are answered busy", minimum=1)
     host: str = _setting("127.0.0.1", "address the server listens on")
     port: int = _setting(5000, "port the server listens on", minimum=0)
-    state: Path = _setting(
-        lambda: _data_home() / "imagefinder" / "server", "folder of what the server itself keeps: keys and jobs"
-    )
     auth: str = _setting(
         "auto",
         "whether the server demands a key: on, off, or auto: unless it can be reached from this machine only",

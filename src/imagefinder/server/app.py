@@ -31,8 +31,13 @@ from imagefinder.server import access, compat, errors, health, logs, pages
 from imagefinder.server import metrics as metrics_module
 from imagefinder.server.access import Doorman
 from imagefinder.server.connections import PatientProtocol
+from imagefinder.server.errors import Problem
 from imagefinder.server.front import Door, Frame
 from imagefinder.server.gate import Gate
+from imagefinder.server.jobs import forms as job_forms
+from imagefinder.server.jobs import routes as job_routes
+from imagefinder.server.jobs.manager import JobManager
+from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.keys import KeyFile
 from imagefinder.server.metrics import Metrics
 from imagefinder.server.origins import Origins
@@ -52,6 +57,10 @@ class Service(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """What the server calls for each request."""
         return self.frame(super().build_middleware_stack())
+
+
+DEFAULT = "default"
+"""Name of the collection that the settings name."""
 
 
 def create_app(collection: Collection, *, warm: Sequence[str] = (), started: float | None = None) -> FastAPI:
@@ -84,13 +93,22 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
 
     readiness = Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready)
 
+    def named(name: str) -> Collection:
+        if name != DEFAULT:
+            raise Problem("unknown_collection", f"there is no collection {name[:200]!a}")
+        return collection
+
+    jobs = JobManager(JobStore(settings.state, settings.collection), named, settings)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         readiness.start()
+        await to_thread.run_sync(jobs.open)
         try:
             yield
         finally:
             await to_thread.run_sync(readiness.stop)
+            await to_thread.run_sync(jobs.close)
             gate.close()
             if gate.computing:
                 log.warning("%d pieces of work were not waited for", gate.computing)
@@ -112,10 +130,15 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
     app.state.metrics = metrics
     errors.install(app)
     app.include_router(compat.router(collection, methods, gate, readiness, metrics))
+    app.include_router(job_routes.router(jobs))
     app.include_router(health.router(readiness))
     app.include_router(metrics_module.router(metrics))
     app.include_router(pages.router(app, names))
-    app.openapi()["components"]["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
+    app.state.jobs = jobs
+    app.openapi()["components"]["schemas"] |= {
+        "ProblemDetails": ProblemDetails.model_json_schema(),
+        **job_forms.PARTS,
+    }
     return app
 
 
@@ -154,6 +177,7 @@ class _Server(uvicorn.Server):
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.jobs.end_watching()
         if door := getattr(self._app.state, "door", None):
             door.end_streams()
         await super().shutdown(sockets)

@@ -113,7 +113,7 @@ def test_keys_open_what_they_should(guarded: Any, keys: dict[str, str], fake: An
     assert ask(authorization="Bearer ").json()["code"] == "wrong_key"
     refused = client.post("/v1/jobs", headers={"x-api-key": keys["read"]})
     assert (refused.status_code, refused.json()["code"]) == (403, "read_only_key")
-    assert client.post("/v1/jobs", headers={"x-api-key": keys["write"]}).json()["code"] == "not_found"
+    assert client.post("/v1/jobs", headers={"x-api-key": keys["write"]}).json()["code"] == "unsupported_media_type"
     KeyFile(fake.settings.state).revoke("read")
     assert ask(**{"x-api-key": keys["read"]}).json()["code"] == "wrong_key"
 
