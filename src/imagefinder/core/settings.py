@@ -56,6 +56,13 @@ class Settings:
     max_image_pixels: int = _setting(
         150_000_000, "largest decoded picture accepted, pixels (3 bytes each)", minimum=1
     )
+    isolate: bool = _setting(
+        True, "decode pictures in processes of their own, so that a bad one harms nothing else"
+    )
+    decode_seconds: float = _setting(10.0, "longest that decoding one picture may take, seconds", minimum=0.1)
+    decode_memory: int = _setting(
+        3 << 30, "most memory that decoding one picture may take, bytes", minimum=256 << 20
+    )
     sift_max_side: int = _setting(
         1024,
         "pictures are reduced to this longer side for sift; 0 = never (part of the fingerprint)",
@@ -119,6 +126,8 @@ class Settings:
             )
         kind = types[name]
         try:
+            if kind is bool:
+                return _bool(value)
             return Path(value).expanduser() if kind is Path else kind(value)
         except (TypeError, ValueError):
             raise SettingsError(f"{origin}: {name} must be {kind.__name__}, not {value!r}") from None
@@ -128,6 +137,23 @@ class Settings:
         return [
             (item.name, str(getattr(self, item.name)), item.metadata["help"]) for item in dataclasses.fields(self)
         ]
+
+
+def _bool(value: Any) -> bool:
+    words = {
+        "true": True,
+        "1": True,
+        "yes": True,
+        "on": True,
+        "false": False,
+        "0": False,
+        "no": False,
+        "off": False,
+    }
+    try:
+        return words[str(value).lower()]
+    except KeyError:
+        raise ValueError(value) from None
 
 
 def _is_link(variable: str, text: str) -> bool:
