@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +51,6 @@ __all__ = [
     "open",
 ]
 
-__version__ = version("imagefinder")
-
 _LAZY = {
     "Collection": "imagefinder.collection",
     "Failure": "imagefinder.core.records",
@@ -93,6 +90,10 @@ def open(  # noqa: A001 - read as imagefinder.open
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - takes longer than all else here together
+
+        return version("imagefinder")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 
-from imagefinder.core.contracts import Store
+from imagefinder.core.contracts import Decoder, Store
 from imagefinder.core.errors import (
     EmptyImageError,
     InputError,
@@ -24,7 +24,7 @@ from imagefinder.core.errors import (
     SourceError,
     UnknownMethodError,
 )
-from imagefinder.core.features import RgbImage
+from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.method import Examiner, Method, MethodState
 from imagefinder.core.records import Entry, Failure, ImageRecord, StoreInfo
 from imagefinder.core.results import (
@@ -37,7 +37,6 @@ from imagefinder.core.results import (
     SearchResult,
 )
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import decode
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
@@ -59,15 +58,17 @@ class Collection:
     Attributes:
         settings: Limits and sizes it works with.
         store: Where images and features are kept.
+        decoder: What turns encoded pictures into pixels.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - wiring alone calls it
         self,
         store: Store,
         load_method: Callable[[str], Method],
         load_examiner: Callable[[], Examiner],
         names: Sequence[str],
         settings: Settings,
+        decoder: Decoder,
     ) -> None:
         """Join ready parts.
 
@@ -77,8 +78,10 @@ class Collection:
             load_examiner: Gives what looks closely at the best candidates.
             names: Of all methods installed.
             settings: Limits and sizes.
+            decoder: Turns encoded pictures into pixels.
         """
         self.settings = settings
+        self.decoder = decoder
         self.store = store
         self._load_method = load_method
         self._load_examiner = load_examiner
@@ -98,7 +101,8 @@ class Collection:
         self.close()
 
     def close(self) -> None:
-        """Let go of files; calling it again does nothing."""
+        """Let go of files and processes; calling it again does nothing."""
+        self.decoder.close()
         self.store.close()
 
     # -- changing ------------------------------------------------------------------------------------------
@@ -144,6 +148,7 @@ class Collection:
             progress=progress,
             stop=stop,
             check_address=guard.check_address,
+            decode=self.decoder.decode,
         )
 
     def put(
@@ -166,8 +171,7 @@ class Collection:
             FingerprintMismatchError: the collection's features were made differently.
         """
         methods = self._methods_to_index(None)
-        limits = self.settings
-        picture = decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels)
+        picture = self.decode(data)
         record = ImageRecord(
             id=image_id,
             uri=uri,
@@ -239,6 +243,8 @@ class Collection:
                 hint=f"methods of this collection: {', '.join(self.store.info().methods) or 'none yet'}",
             )
         watch = engine.Stopwatch()
+        if query is not None and not isinstance(query, np.ndarray):
+            self.decoder.start()
         self._methods_to_ask(method)  # a method that is not there is told before a picture is read
         asked = self._asked(query, id, boxes)
         chosen = self._methods_to_ask(method, id)
@@ -376,6 +382,15 @@ class Collection:
             FetchError: it cannot be downloaded.
         """
         return self._bytes(picture)
+
+    def decode(self, data: bytes) -> Decoded:
+        """The pixels of an encoded picture, upright, within the limits of the settings.
+
+        Raises:
+            ImageError: the picture cannot be used.
+        """
+        limits = self.settings
+        return self.decoder.decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels)
 
     def get(self, image_id: str) -> ImageRecord:
         """The record of an image.
@@ -533,8 +548,7 @@ class Collection:
                 raise EmptyImageError(f"the picture has no pixels ({picture.shape[1]} x {picture.shape[0]})")
             return np.ascontiguousarray(picture)
         data = picture if isinstance(picture, bytes) else self._bytes(picture)
-        limits = self.settings
-        return decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb
+        return self.decode(data).rgb
 
     def _stored_pixels(self, image_id: str) -> RgbImage:
         """The stored picture from its unchanged file, else its thumbnail, else grey."""
@@ -544,18 +558,18 @@ class Collection:
         """The same, and which it is."""
         from imagefinder.indexing.candidate import local_path, read_file  # noqa: PLC0415 - searching needs neither
 
-        record, limits = self.store.get(image_id), self.settings
+        record = self.store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None
         data = b""
         if path is not None:
             with contextlib.suppress(InputError):
-                data = read_file(path, limits.max_image_bytes)
+                data = read_file(path, self.settings.max_image_bytes)
         source: Literal["file", "thumbnail", ""] = "file"
         if hashlib.sha256(data).hexdigest() != record.sha256:
             data, source = self.store.thumbnail(image_id), "thumbnail"
         if not data:
             return np.full((1, 1, 3), 128, dtype=np.uint8), ""
-        return decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb, source
+        return self.decode(data).rgb, source
 
     def _bytes(self, picture: str | os.PathLike[str] | None) -> bytes:
         if isinstance(picture, str) and picture.lower().startswith(("http://", "https://")):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from imagefinder.collection import Collection
 from imagefinder.core import registry
-from imagefinder.core.contracts import Store
+from imagefinder.core.contracts import Decoder, Store
 from imagefinder.core.errors import SettingsError, UnknownMethodError
 from imagefinder.core.method import Examiner, Method
 from imagefinder.core.settings import Settings
@@ -43,6 +43,7 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         lambda: make_examiner(settings),
         registry.names(registry.METHODS),
         settings,
+        make_decoder(settings),
     )
 
 
@@ -57,6 +58,17 @@ def load_method(name: str, settings: Settings) -> Method:
     except KeyError:
         raise UnknownMethodError(name, registry.names(registry.METHODS)) from None
     return cast(Method, make_method(settings))
+
+
+def make_decoder(settings: Settings) -> Decoder:
+    """What turns encoded pictures into pixels; where the settings say so, in processes of its own."""
+    if not settings.isolate:
+        from imagefinder.images.decode import InProcessDecoder
+
+        return InProcessDecoder()
+    from imagefinder.images.workers import DecoderPool
+
+    return DecoderPool(workers=settings.threads, seconds=settings.decode_seconds, memory=settings.decode_memory)
 
 
 def make_examiner(settings: Settings) -> Examiner:

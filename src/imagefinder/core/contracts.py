@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.features import FeatureMap, Features, FeatureSpec, RgbImage
+from imagefinder.core.features import Decoded, FeatureMap, Features, FeatureSpec, RgbImage
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     Entry,
@@ -22,6 +22,31 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
+
+
+class Decoder(Protocol):
+    """Encoded bytes in, pixels out, whatever the bytes are."""
+
+    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
+        """Decode the first frame of an encoded picture; ``images.decode.decode`` says how.
+
+        Args:
+            data: The encoded picture.
+            max_bytes: Largest ``data`` accepted.
+            max_pixels: Largest width x height accepted; checked before pixels are decoded.
+
+        Raises:
+            ImageError: the picture cannot be used.
+        """
+        ...
+
+    def start(self) -> None:
+        """Say that a picture will come soon; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held; calling it again does nothing."""
+        ...
 
 
 class Extractor(Protocol):

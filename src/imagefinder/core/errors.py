@@ -8,7 +8,9 @@
     │   │   ├── EmptyImageError         no bytes, or no pixels
     │   │   ├── NotAnImageError         no known picture format
     │   │   ├── DamagedImageError       cut short or corrupt
-    │   │   └── ImageTooLargeError      over a limit on bytes or pixels
+    │   │   ├── ImageTooLargeError      over a limit on bytes, pixels or memory
+    │   │   ├── DecodeTimeoutError      over the limit on time
+    │   │   └── DecoderCrashedError     it ended the process that decoded it
     │   ├── SourceError             a file, folder, archive or list that cannot be read
     │   ├── FetchError              a URL that gave no picture
     │   │   └── TemporaryFetchError     ... but may give one later
@@ -91,7 +93,7 @@ class ImageTooLargeError(ImageError):
 
     Attributes:
         limit: The limit that was passed.
-        unit: ``bytes`` or ``pixels``.
+        unit: ``bytes``, ``pixels`` or ``bytes of memory``.
     """
 
     code = "image_too_large"
@@ -100,6 +102,25 @@ class ImageTooLargeError(ImageError):
         super().__init__(message, hint=hint)
         self.limit = limit
         self.unit = unit
+
+
+class DecodeTimeoutError(ImageError):
+    """Decoding the picture took too long and was ended.
+
+    The same bytes on the same machine would most likely take too long again, so it is not ``retryable``; where a
+    run of ``add`` records it, the next run tries once more, as with every failure.
+    """
+
+    code = "decode_timeout"
+
+
+class DecoderCrashedError(ImageError):
+    """The process that decoded the picture ended: a fault of a decoder, or memory ran out.
+
+    Not ``retryable``, for the same reason as ``DecodeTimeoutError``.
+    """
+
+    code = "decoder_crashed"
 
 
 class SourceError(InputError):

@@ -60,6 +60,13 @@ class Settings:
     max_image_pixels: int = _setting(
         150_000_000, "largest decoded picture accepted, pixels (3 bytes each)", minimum=1
     )
+    isolate: bool = _setting(
+        True, "decode pictures in processes of their own, so that a bad one harms nothing else"
+    )
+    decode_seconds: float = _setting(10.0, "longest that decoding one picture may take, seconds", minimum=0.1)
+    decode_memory: int = _setting(
+        3 << 30, "most memory that decoding one picture may take, bytes", minimum=256 << 20
+    )
     sift_max_side: int = _setting(
         1024,
         "pictures are reduced to this longer side for sift; 0 = never (part of the fingerprint)",

@@ -42,7 +42,8 @@ _FORM: dict[str, Any] = {
 
 _CODES = (
     *("missing_image", "not_a_file", "several_images", "malformed_form", "upload_timeout", "image_too_large"),
-    *("unsupported_media_type", "not_an_image", "empty_image", "damaged_image", "invalid_image", "invalid_input"),
+    *("unsupported_media_type", "not_an_image", "empty_image", "damaged_image", "decode_timeout"),
+    *("decoder_crashed", "invalid_image", "invalid_input"),
     *("invalid_parameter", "method_not_indexed", "fingerprint_mismatch", "model_missing", "model_error"),
     *("invalid_setting", "store_error", "missing_key", "wrong_key", "cross_site", "unknown_host", "rate_limited"),
     *("busy", "timed_out"),

@@ -61,6 +61,8 @@ KINDS: Mapping[str, Kind] = {
     "not_an_image": Kind(415, "Not a picture"),
     "empty_image": Kind(422, "Empty picture"),
     "damaged_image": Kind(422, "Damaged picture"),
+    "decode_timeout": Kind(422, "Picture takes too long to decode"),
+    "decoder_crashed": Kind(422, "Picture that breaks a decoder"),
     "invalid_image": Kind(422, "Unusable picture"),
     "invalid_input": Kind(422, "Unusable input"),
     # the collection and its methods
