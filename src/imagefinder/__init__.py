@@ -28,13 +28,15 @@ from imagefinder.core.settings import Settings
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
-    from imagefinder.core.records import Failure, ImageRecord, StoreInfo
+    from imagefinder.core.records import CheckReport, Damage, Failure, ImageRecord, StoreInfo
     from imagefinder.indexing.progress import AddReport, Progress
 
 __all__ = [
     "AddReport",
+    "CheckReport",
     "Collection",
     "Comparison",
+    "Damage",
     "DuplicateGroup",
     "DuplicatePair",
     "DuplicateReport",
@@ -53,6 +55,8 @@ __all__ = [
 
 _LAZY = {
     "Collection": "imagefinder.collection",
+    "CheckReport": "imagefinder.core.records",
+    "Damage": "imagefinder.core.records",
     "Failure": "imagefinder.core.records",
     "ImageRecord": "imagefinder.core.records",
     "StoreInfo": "imagefinder.core.records",

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from imagefinder.core.contracts import Decoder, Store
 from imagefinder.core.errors import (
     EmptyImageError,
+    ImageError,
     InputError,
     ModelError,
     NotAnImageError,
@@ -26,7 +28,7 @@ from imagefinder.core.errors import (
 )
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.method import Examiner, Method, MethodState
-from imagefinder.core.records import Entry, Failure, ImageRecord, StoreInfo
+from imagefinder.core.records import CheckReport, Entry, Failure, ImageRecord, StoreInfo
 from imagefinder.core.results import (
     AUTO,
     Box,
@@ -192,6 +194,64 @@ class Collection:
     def remove(self, ids: str | Sequence[str]) -> int:
         """Remove images; returns how many of the ids were there."""
         return self.store.delete([ids] if isinstance(ids, str) else list(ids))
+
+    # -- keeping -------------------------------------------------------------------------------------------
+
+    def check(
+        self, *, repair: bool = False, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> CheckReport:
+        """Look at everything the collection holds: tables, checksums, thumbnails, counts, what is derived.
+
+        Others may search and add meanwhile, but for the repair of damaged tables.
+
+        Args:
+            repair: Mend what can be mended. Damaged features and records are dropped: ``add`` makes them again.
+                From damaged tables all that can be read is saved into a new database; the old one stays beside it.
+            progress: Called with (done, total).
+
+        Raises:
+            CollectionBusyError: tables must be mended, and another program has the collection open.
+            StoreError: the files cannot be read, or written.
+        """
+        begin = time.monotonic()
+        damages = self.store.check(
+            repair=repair, sound_thumbnail=self._is_thumbnail, sound_derived=self._is_derived, progress=progress
+        )
+        info = self.store.info() if repair or not any(damage.kind == "database" for damage in damages) else None
+        return CheckReport(
+            info.location if info else str(self.settings.collection),
+            info.images if info else 0,
+            tuple(damages),
+            time.monotonic() - begin,
+        )
+
+    def backup(
+        self,
+        destination: str | os.PathLike[str],
+        *,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> Path:
+        """Copy the collection as it is at one moment, while others may search and add.
+
+        The copy is a collection like any other: to restore it, open it, or put it in the place of the lost one.
+        What is derived (``index/``) is not copied; it is made again.
+
+        Args:
+            destination: A folder that is not there yet, or is empty. It appears complete and checked, or not at
+                all.
+            progress: Called with (done, total).
+
+        Returns:
+            The folder.
+
+        Raises:
+            SourceError: something is there already.
+            CollectionCorruptError: this collection is damaged, and the copy would be.
+            StoreError: the copy cannot be written; a collection in memory.
+        """
+        folder = Path(destination).expanduser().absolute()
+        self.store.backup(folder, progress)
+        return folder
 
     # -- asking --------------------------------------------------------------------------------------------
 
@@ -491,6 +551,16 @@ class Collection:
             there = self.store.status([image_id])
             held = [known for known in held if image_id in there and known in there[image_id].methods] or held
         return [self.method(known) for known in held] or self._methods_to_index(None)
+
+    def _is_thumbnail(self, data: bytes) -> bool:
+        try:
+            self.decoder.decode(data)
+        except ImageError:
+            return False
+        return True
+
+    def _is_derived(self, name: str, data: bytes) -> bool:
+        return name != background.NAME or background.is_readable(data, self._examine().calibrator)
 
     def _examine(self) -> Examiner:
         with self._lock:

@@ -8,18 +8,22 @@ its own by the same door. Heavy libraries load when their part is made, not befo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from imagefinder.collection import Collection
 from imagefinder.core import registry
 from imagefinder.core.contracts import Decoder, Store
-from imagefinder.core.errors import SettingsError, UnknownMethodError
+from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
 from imagefinder.core.method import Examiner, Method
+from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.settings import Settings
 
 if TYPE_CHECKING:
     from imagefinder.models.hub import ModelCache
+    from imagefinder.stores.embedded.migration import Migration
 
 
 def open_collection(settings: Settings, *, create: bool) -> Collection:
@@ -45,6 +49,46 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         settings,
         make_decoder(settings),
     )
+
+
+def check_collection(
+    settings: Settings, *, repair: bool, progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> CheckReport:
+    """Check the collection the settings name, also one that is too damaged to be opened.
+
+    Raises:
+        CollectionNotFoundError: it does not exist.
+        CollectionFormatError: the folder holds something else, or another format.
+        CollectionBusyError: tables must be mended, and another program has the collection open.
+    """
+    saved: list[Damage] = []
+    try:
+        collection = open_collection(settings, create=False)
+    except CollectionCorruptError as error:
+        damage = Damage("database", error.message)
+        if not repair or settings.store != "embedded":
+            return CheckReport(str(settings.collection), 0, (damage,), 0.0)
+        from imagefinder.stores.embedded.salvage import salvage
+
+        saved.append(salvage(settings.collection.absolute()))
+        collection = open_collection(settings, create=False)
+    with collection:
+        report = collection.check(repair=repair, progress=progress)
+    return replace(report, damages=(*saved, *report.damages))
+
+
+def migrate_collection(settings: Settings) -> Migration:
+    """Bring the collection the settings name to the present format.
+
+    Raises:
+        SettingsError: the store is not one that has formats.
+        StoreError: see ``stores.embedded.migration.migrate``.
+    """
+    from imagefinder.stores.embedded.migration import migrate
+
+    if settings.store != "embedded":
+        raise SettingsError(f"a store of the kind {settings.store!r} has no formats to migrate")
+    return migrate(settings.collection)
 
 
 def load_method(name: str, settings: Settings) -> Method:

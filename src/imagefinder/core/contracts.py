@@ -5,7 +5,8 @@ Every implementation is safe to call from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from imagefinder.core.features import Decoded, FeatureMap, Features, FeatureSpec, RgbImage
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    Damage,
     Entry,
     Failure,
     GalleryBlock,
@@ -323,6 +325,41 @@ class Store(Protocol):
 
     def put_derived(self, name: str, data: bytes) -> None:
         """Keep something that can be computed again; it may be lost at any time, but is never seen half."""
+        ...
+
+    def check(
+        self,
+        *,
+        repair: bool = False,
+        sound_thumbnail: Callable[[bytes], bool] = bool,
+        sound_derived: Callable[[str, bytes], bool] = lambda _name, _data: True,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[Damage]:
+        """Look at everything that is kept, and tell what is not as it was written; empty if nothing.
+
+        Args:
+            repair: Mend it: damaged rows are dropped, so that the next ``add`` makes them again; counts, indexes
+                and what is derived are made anew.
+            sound_thumbnail: Says whether a thumbnail is a picture.
+            sound_derived: Says whether what was kept under a name can be used.
+            progress: Called with (done, total), of no fixed unit.
+        """
+        ...
+
+    def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """Copy one consistent state, while others may write, to a place that can then be opened like this one.
+
+        It appears there complete, checked and durable, or not at all.
+
+        Args:
+            destination: A folder that is not there, or empty.
+            progress: Called with (done, total), of no fixed unit.
+
+        Raises:
+            SourceError: something is there.
+            CollectionCorruptError: this collection is damaged.
+            StoreError: it cannot be written, or the store keeps nothing that could be copied.
+        """
         ...
 
     def close(self) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
 
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
@@ -145,3 +145,60 @@ class StoreInfo:
     failures: int
     methods: Mapping[str, MethodInfo]
     bytes_on_disk: int
+
+
+DamageKind: TypeAlias = Literal[
+    "database", "method", "record", "thumbnail", "features", "orphan", "counts", "derived"
+]
+"""What can be damaged: the tables and indexes themselves; what is said of a method; what is said of an image; its
+thumbnail; its features; rows that belong to nothing; the counts; what can be computed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Something that is not as it was written.
+
+    Attributes:
+        kind: What is damaged.
+        message: One sentence for people.
+        image_id: Of the image concerned; empty if it is no single one, or cannot be read.
+        method: Name of the method concerned, likewise.
+        mended: What was done about it; empty if nothing was.
+    """
+
+    kind: DamageKind
+    message: str
+    image_id: str = ""
+    method: str = ""
+    mended: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a check of a collection found.
+
+    Attributes:
+        location: Where it lies, for people.
+        images: How many images it holds, after what was mended.
+        damages: What was found, in the order of the check.
+        seconds: How long it took.
+    """
+
+    location: str
+    images: int
+    damages: tuple[Damage, ...]
+    seconds: float
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.damages
+
+    @property
+    def left(self) -> tuple[Damage, ...]:
+        """What was found and not mended."""
+        return tuple(damage for damage in self.damages if not damage.mended)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {**asdict(self), "damages": [asdict(damage) for damage in self.damages], "sound": self.sound}

@@ -131,12 +131,12 @@ def fits(background: Background, store: Store) -> bool:
 def read(store: Store, calibrator: Calibrator) -> Background | None:
     """What was learned before; ``None`` if there is nothing, or nothing that can be read."""
     data = store.derived(NAME)
-    if data is None:
-        return None
-    try:
-        return _from_dict(json.loads(data), calibrator)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):  # learned again
-        return None
+    return None if data is None else _from_bytes(data, calibrator)
+
+
+def is_readable(data: bytes, calibrator: Calibrator) -> bool:
+    """Whether this is what ``write`` kept."""
+    return _from_bytes(data, calibrator) is not None
 
 
 def write(store: Store, background: Background) -> None:
@@ -445,6 +445,13 @@ def _to_dict(background: Background) -> dict[str, Any]:
             for name, known in background.methods.items()
         },
     }
+
+
+def _from_bytes(data: bytes, calibrator: Calibrator) -> Background | None:
+    try:
+        return _from_dict(json.loads(data), calibrator)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None  # derived: learned again
 
 
 def _from_dict(data: Any, calibrator: Calibrator) -> Background | None:

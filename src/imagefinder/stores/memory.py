@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from imagefinder.core.errors import MethodNotIndexedError, StoreError, UnknownIm
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    Damage,
     Entry,
     Failure,
     GalleryBlock,
@@ -190,6 +192,41 @@ class MemoryStore:
         """See ``Store``."""
         with self._open():
             self._kept[checks.derived_name(name)] = bytes(data)
+
+    def check(
+        self,
+        *,
+        repair: bool = False,
+        sound_thumbnail: Callable[[bytes], bool] = bool,
+        sound_derived: Callable[[str, bytes], bool] = lambda _name, _data: True,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[Damage]:
+        """See ``Store``. Memory is not on a disk: only what was handed in can be of no use."""
+        found = []
+        with self._open():
+            for image_id, image in self._images.items():
+                if image.thumbnail and not sound_thumbnail(image.thumbnail):
+                    image.thumbnail = b"" if repair else image.thumbnail
+                    found.append(Damage("thumbnail", f"the thumbnail of image {image_id!r} is damaged", image_id))
+            for name, data in list(self._kept.items()):
+                if not sound_derived(name, data):
+                    if repair:
+                        del self._kept[name]
+                    found.append(Damage("derived", f"{name} cannot be used"))
+            progress(len(self._images), len(self._images))
+        return [replace(damage, mended="it was dropped" if repair else "") for damage in found]
+
+    def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """See ``Store``.
+
+        Raises:
+            StoreError: always; it is gone with the process, and so would be its promise.
+        """
+        del progress
+        raise StoreError(
+            f"a collection in memory cannot be backed up to {destination}",
+            hint="keep it on disk: the setting store is embedded",
+        )
 
     def close(self) -> None:
         """See ``Store``."""

@@ -117,7 +117,7 @@ class FeatureCache:
 
     def __init__(self, limit: int) -> None:
         """Keep at most ``limit`` bytes, of all methods together."""
-        self._limit = limit
+        self.limit = limit
         self._lock = threading.Lock()
         self._galleries: dict[int, _Gallery] = {}
         self._scans = 0
@@ -167,11 +167,11 @@ class FeatureCache:
 
     def _make_room(self, wanted: int) -> bool:
         for gallery in sorted(self._galleries.values(), key=lambda gallery: gallery.used):
-            if self._kept() + wanted <= self._limit or gallery.used > self._scans - _SCANS_UNTIL_STALE:
+            if self._kept() + wanted <= self.limit or gallery.used > self._scans - _SCANS_UNTIL_STALE:
                 break
             for segment in gallery.segments:
                 segment.block = None
-        return self._kept() + wanted <= self._limit
+        return self._kept() + wanted <= self.limit
 
     def _kept(self) -> int:
         return sum(

@@ -142,7 +142,7 @@ class DamagedTextError(Exception):
     """A text in a table is not what is written there."""
 
 
-_DAMAGED_HINT = "restore it from a backup, or index into a new collection"
+_DAMAGED_HINT = "imagefinder check --repair saves what can be read; or restore it from a backup"
 
 
 @contextmanager
@@ -158,7 +158,11 @@ def translated_errors(file: Path) -> Iterator[None]:
 
 def _translated(error: sqlite3.Error, file: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    # Python says of text that is none only this; a schema that cannot be read is a plain SQLITE_ERROR.
+    broken = str(error).startswith(
+        ("Could not decode to UTF-8", "malformed database schema", "no such table: main.")
+    )
+    if broken or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return CollectionCorruptError(f"the database {file} is damaged: {error}", hint=_DAMAGED_HINT)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return CollectionBusyError(
