@@ -6,7 +6,7 @@ import dataclasses
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -25,9 +25,9 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _setting(default: Any, text: str, *, minimum: float | None = None) -> Any:
+def _setting(default: Any, text: str, *, minimum: float | None = None, choices: Sequence[str] = ()) -> Any:
     """A field with its one-line documentation; ``default`` may be a function that makes it."""
-    metadata = {"help": text, "minimum": minimum}
+    metadata = {"help": text, "minimum": minimum, "choices": tuple(choices)}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -48,6 +48,16 @@ class Settings:
     )
     store: str = _setting("embedded", "kind of store: embedded (on disk) or memory")
     threads: int = _setting(_cores, "threads for decoding, extraction and networks", minimum=1)
+    precision: str = _setting(
+        "auto",
+        "arithmetic of networks: auto (f32), f32, bf16 or int8 (other than f32: part of the fingerprint)",
+        choices=("auto", "f32", "bf16", "int8"),
+    )
+    provider: str = _setting(
+        "auto",
+        "what runs networks: auto (cpu), cpu, openvino, cuda or coreml",
+        choices=("auto", "cpu", "openvino", "cuda", "coreml"),
+    )
     batch_size: int = _setting(16, "pictures extracted together while indexing", minimum=1)
     cache_bytes: int = _setting(
         4 << 30, "features held in memory to answer faster; what is over it is read from disk", minimum=0
@@ -75,6 +85,9 @@ class Settings:
             value, minimum = getattr(self, item.name), item.metadata["minimum"]
             if minimum is not None and value < minimum:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")
+            choices = item.metadata["choices"]
+            if choices and value not in choices:
+                raise SettingsError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
 
     @classmethod
     def load(
