@@ -554,7 +554,7 @@ class Collection:
 
     def _is_thumbnail(self, data: bytes) -> bool:
         try:
-            self.decoder.decode(data)
+            self.decoder.decode(data, max_bytes=evidence.THUMBNAIL_BYTES, max_pixels=evidence.THUMBNAIL_PIXELS)
         except ImageError:
             return False
         return True

@@ -191,9 +191,11 @@ def _network(name: str, settings: Settings) -> Method:
     from imagefinder.matching.cosine import CosineMatcher
     from imagefinder.matching.mutual_nn import MutualNNMatcher
     from imagefinder.models.catalogue import MODELS
+    from imagefinder.models.providers import resolve
     from imagefinder.verification.tokens import TokenVerifier
 
     model, cache = MODELS[name], model_cache(settings)
+    run = resolve(settings.provider, settings.precision, model.architecture)
 
     def sha256() -> str:
         if not cache.state(model).present:
@@ -201,7 +203,7 @@ def _network(name: str, settings: Settings) -> Method:
         return cache.sha256(model)
 
     is_global = model.features.kind == "global"
-    extractor = NetworkExtractor(model, lambda: cache.locate(model), sha256, threads=settings.threads)
+    extractor = NetworkExtractor(model, lambda: cache.locate(model), sha256, threads=settings.threads, run=run)
     return Method(
         name=name,
         summary=model.summary,

@@ -20,7 +20,8 @@
     ├── ModelError                  a network method cannot run
     │   ├── ModelMissingError           its weights are not on this machine
     │   ├── HubUnreachableError         ... and could not be downloaded
-    │   └── ModelCorruptError           its weights are not the published ones
+    │   ├── ModelCorruptError           its weights are not the published ones
+    │   └── ProviderMissingError        what shall run it is not on this machine
     └── StoreError                  a collection cannot be used
         ├── CollectionNotFoundError
         ├── CollectionFormatError       not a collection, or one of a newer format
@@ -215,6 +216,16 @@ class ModelCorruptError(ModelError):
     """The weights of a model are not the published ones."""
 
     code = "model_corrupt"
+
+
+class ProviderMissingError(ModelError):
+    """What shall run a network (``provider``) is not on this machine; nothing else runs it instead."""
+
+    code = "provider_missing"
+
+    def __init__(self, provider: str, *, reason: str, hint: str) -> None:
+        self.provider = provider
+        super().__init__(f"the provider {provider} cannot run networks here: {reason}", hint=hint)
 
 
 class StoreError(ImagefinderError):

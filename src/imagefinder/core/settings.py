@@ -52,6 +52,16 @@ class Settings:
     )
     store: str = _setting("embedded", "kind of store: embedded (on disk) or memory")
     threads: int = _setting(_cores, "threads for decoding, extraction and networks", minimum=1)
+    precision: str = _setting(
+        "auto",
+        "arithmetic of networks: auto (f32), f32, bf16 or int8 (other than f32: part of the fingerprint)",
+        choices=("auto", "f32", "bf16", "int8"),
+    )
+    provider: str = _setting(
+        "auto",
+        "what runs networks: auto (cpu), cpu, openvino, cuda or coreml",
+        choices=("auto", "cpu", "openvino", "cuda", "coreml"),
+    )
     batch_size: int = _setting(16, "pictures extracted together while indexing", minimum=1)
     cache_bytes: int = _setting(
         4 << 30, "features held in memory to answer faster; what is over it is read from disk", minimum=0
