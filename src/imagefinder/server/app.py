@@ -18,10 +18,14 @@ from fastapi import FastAPI
 from imagefinder.collection import Collection
 from imagefinder.core.errors import SettingsError
 from imagefinder.core.settings import Settings
-from imagefinder.server import compat, errors, health, pages
+from imagefinder.server import compat, errors, health, pages, v1
+from imagefinder.server.collections import Collections
+from imagefinder.server.explanations import Explanations
 from imagefinder.server.gate import Gate
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
+from imagefinder.server.v1 import schemas
+from imagefinder.server.v1.service import Jobs, Service
 from imagefinder.wiring import open_collection
 
 log = logging.getLogger(__name__)
@@ -36,27 +40,37 @@ SHUTDOWN_SECONDS = 25
 """How long requests in flight may go on after the signal to stop."""
 
 
-def create_app(collection: Collection, *, warm: Sequence[str] = ()) -> FastAPI:
-    """The REST service of a collection, which it closes at its end.
+def create_app(collection: Collection, *, warm: Sequence[str] = (), jobs: Jobs | None = None) -> FastAPI:
+    """The REST service of a collection, and of those in the folder ``collections``; it closes them at its end.
 
     Args:
         collection: What is searched. Other processes may change it meanwhile.
         warm: Methods to load in the background after the start; the others load at their first use.
+        jobs: What does work that takes longer than a request.
     """
     settings = collection.settings
     release = version("imagefinder")
     readiness = Readiness(collection, warm=warm, version=release)
     gate = Gate(running=settings.threads, requests=MAX_REQUESTS, max_bytes=MAX_UPLOADS * settings.max_image_bytes)
     methods = collection.methods()
+    collections = Collections(collection, settings, lambda named, create: open_collection(named, create=create))
+    explanations = Explanations(
+        seconds=settings.explanation_seconds,
+        queries=settings.explanation_queries,
+        max_bytes=settings.explanation_bytes,
+    )
+    service = Service(settings, collections, gate, readiness, explanations, release, jobs)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         readiness.start()
+        await to_thread.run_sync(collections.tidy)
         try:
             yield
         finally:
             await to_thread.run_sync(readiness.stop)
-            await to_thread.run_sync(collection.close)
+            service.close()
+            await to_thread.run_sync(collections.close)
 
     app = FastAPI(
         title="imagefinder",
@@ -70,9 +84,13 @@ def create_app(collection: Collection, *, warm: Sequence[str] = ()) -> FastAPI:
     )
     errors.install(app)
     app.include_router(compat.router(collection, methods, gate, readiness))
+    app.include_router(v1.router(service))
     app.include_router(health.router(readiness))
     app.include_router(pages.router(app, [state.name for state in methods]))
-    app.openapi()["components"]["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
+    app.openapi()["components"]["schemas"] |= {
+        "ProblemDetails": ProblemDetails.model_json_schema(),
+        **schemas.components(),
+    }
     return app
 
 
