@@ -44,7 +44,6 @@ KINDS: Mapping[str, Kind] = {
     "several_images": Kind(400, "More than one picture"),
     "malformed_form": Kind(400, "Broken form"),
     "malformed_json": Kind(400, "Broken JSON"),
-    "confirmation_needed": Kind(400, "Not confirmed"),
     "url_queries_off": Kind(403, "Addresses are not accepted here"),
     "not_found": Kind(404, "No such page"),
     "unknown_method": Kind(404, "Unknown method"),
@@ -69,6 +68,7 @@ KINDS: Mapping[str, Kind] = {
     "fetch_failed": Kind(422, "The address gave no picture"),
     "fetch_failed_for_now": Kind(424, "The address gave no picture now", retryable=True),
     # the collection and its methods
+    "confirmation_needed": Kind(409, "Not confirmed"),
     "collection_protected": Kind(409, "This collection cannot be deleted"),
     "collection_in_use": Kind(409, "A job works on the collection", retryable=True),
     "too_many_collections": Kind(409, "No room for another collection"),

@@ -13,7 +13,7 @@ from imagefinder.collection import Collection
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.records import Failure
 from imagefinder.indexing.candidate import local_path, readable
-from imagefinder.server.collections import DEFAULT
+from imagefinder.server.collections import DEFAULT, NAME
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.v1 import cursor, schemas
 from imagefinder.server.v1.service import JOB_KINDS, Service, iso
@@ -66,7 +66,11 @@ def router(service: Service) -> APIRouter:
             **responses(["too_many_collections", "invalid_parameter", "store_error", "internal_error"]),
         },
     )
-    def create(collection: Name) -> JSONResponse:
+    def create(
+        collection: Annotated[
+            str, Path(pattern=f"^{NAME}$", description="name of a collection", examples=["shop"])
+        ],
+    ) -> JSONResponse:
         if collection == DEFAULT:
             made, new = service.collections.get(DEFAULT), False
         else:

@@ -12,7 +12,15 @@ from imagefinder.server.errors import Problem
 from imagefinder.server.v1.schemas import MAX_PAGE, PAGE
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="how many at most")]
-Cursor = Annotated[str, Query(alias="cursor", max_length=20_000, description="next_cursor of the page before")]
+Cursor = Annotated[
+    str,
+    Query(
+        alias="cursor",
+        max_length=6000,  # the longest path as an id; the web server reads 64 kB of an address
+        pattern=r"^[A-Za-z0-9_-]*$",
+        description="next_cursor of the page before",
+    ),
+]
 DEFAULT_LIMIT = PAGE
 
 

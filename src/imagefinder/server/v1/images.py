@@ -106,7 +106,7 @@ def router(service: Service) -> APIRouter:
         filter: Annotated[  # noqa: A002 - the name in the address
             str,
             Query(
-                max_length=20_000,
+                max_length=4000,
                 description="JSON: only images whose metadata match; see the guide on filters",
                 examples=['{"shop": "north"}'],
             ),
@@ -160,7 +160,7 @@ def router(service: Service) -> APIRouter:
         image_id: ImageId,
         wait: Annotated[bool, Query(description="whether to answer only when it can be found")] = True,
         metadata: Annotated[
-            str, Query(max_length=20_000, description="JSON object, where the body is the picture itself")
+            str, Query(max_length=4000, description="JSON object, where the body is the picture itself")
         ] = "",
     ) -> JSONResponse:
         _check_id(request, image_id)
