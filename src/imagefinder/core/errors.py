@@ -13,6 +13,7 @@
     │   │   └── DecoderCrashedError     it ended the process that decoded it
     │   ├── SourceError             a file, folder, archive or list that cannot be read
     │   ├── FetchError              a URL that gave no picture
+    │   │   ├── ForbiddenAddressError   ... because it leads where it must not
     │   │   └── TemporaryFetchError     ... but may give one later
     │   ├── SettingsError           a setting with an impossible value
     │   ├── UnknownMethodError
@@ -134,6 +135,12 @@ class FetchError(InputError):
     """A URL gave no picture."""
 
     code = "fetch_failed"
+
+
+class ForbiddenAddressError(FetchError):
+    """A URL leads where it must not: into a private network, or with a login."""
+
+    code = "address_not_allowed"
 
 
 class TemporaryFetchError(FetchError):

@@ -95,6 +95,24 @@ class Settings:
         (), f"folders that jobs of the server may index, with all below them; several: joined by {os.pathsep!r}"
     )
     job_queue: int = _setting(256, "jobs of the server that may wait; more are answered busy", minimum=1)
+    fetch_private: bool = _setting(
+        False, "whether clients of the server may name addresses of private networks and of this machine"
+    )
+    url_queries: bool = _setting(True, "whether clients of the server may name addresses of pictures at all")
+    url_seconds: float = _setting(
+        20.0, "seconds a download that a client of the server asked for may take", minimum=0.1
+    )
+    collections: Path = _setting(
+        lambda: _data_home() / "imagefinder" / "collections",
+        "folder of the further collections of the server, one folder each",
+    )
+    explanation_seconds: float = _setting(
+        3600.0, "seconds the server keeps a query for explanations and shared links", minimum=1
+    )
+    explanation_queries: int = _setting(1000, "queries kept so at most; the oldest goes first", minimum=1)
+    explanation_bytes: int = _setting(
+        256 << 20, "bytes of queries kept so at most; a larger one is not kept", minimum=0
+    )
     host: str = _setting("127.0.0.1", "address the server listens on")
     port: int = _setting(5000, "port the server listens on", minimum=0)
     auth: str = _setting(

@@ -27,11 +27,13 @@ from starlette.types import ASGIApp
 from imagefinder.collection import Collection
 from imagefinder.core.errors import SettingsError
 from imagefinder.core.settings import Settings
-from imagefinder.server import access, compat, errors, health, logs, pages
+from imagefinder.images.addresses import only_public
+from imagefinder.server import access, compat, errors, health, logs, pages, v1
 from imagefinder.server import metrics as metrics_module
 from imagefinder.server.access import Doorman
+from imagefinder.server.collections import Collections
 from imagefinder.server.connections import PatientProtocol
-from imagefinder.server.errors import Problem
+from imagefinder.server.explanations import Explanations
 from imagefinder.server.front import Door, Frame
 from imagefinder.server.gate import Gate
 from imagefinder.server.jobs import forms as job_forms
@@ -44,12 +46,14 @@ from imagefinder.server.origins import Origins
 from imagefinder.server.ratelimit import RateLimit
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
+from imagefinder.server.v1 import schemas
+from imagefinder.server.v1.service import Jobs, Service
 from imagefinder.wiring import open_collection
 
 log = logging.getLogger(__name__)
 
 
-class Service(FastAPI):
+class Application(FastAPI):
     """The application with its door in front of everything, its handler of last resort included."""
 
     frame: Callable[[ASGIApp], ASGIApp]
@@ -59,17 +63,20 @@ class Service(FastAPI):
         return self.frame(super().build_middleware_stack())
 
 
-DEFAULT = "default"
-"""Name of the collection that the settings name."""
-
-
-def create_app(collection: Collection, *, warm: Sequence[str] = (), started: float | None = None) -> FastAPI:
-    """The REST service of a collection, which it closes at its end.
+def create_app(
+    collection: Collection,
+    *,
+    warm: Sequence[str] = (),
+    started: float | None = None,
+    jobs: Jobs | None = None,
+) -> FastAPI:
+    """The REST service of a collection, and of those in the folder ``collections``; it closes them at its end.
 
     Args:
         collection: What is searched. Other processes may change it meanwhile.
         warm: Methods to load in the background after the start; the others load at their first use.
         started: When the start began (``time.monotonic()``); now, if nothing is said.
+        jobs: What does work that takes longer than a request.
     """
     settings = collection.settings
     began = time.monotonic() if started is None else started
@@ -93,29 +100,38 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
 
     readiness = Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready)
 
-    def named(name: str) -> Collection:
-        if name != DEFAULT:
-            raise Problem("unknown_collection", f"there is no collection {name[:200]!a}")
-        return collection
-
-    jobs = JobManager(JobStore(settings.state, settings.collection), named, settings)
+    collections = Collections(collection, settings, lambda named, create: open_collection(named, create=create))
+    explanations = Explanations(
+        seconds=settings.explanation_seconds,
+        queries=settings.explanation_queries,
+        max_bytes=settings.explanation_bytes,
+    )
+    manager = JobManager(
+        JobStore(settings.state, settings.collection),
+        collections.get,
+        settings,
+        check_address=None if settings.fetch_private else only_public,
+    )
+    service = Service(settings, collections, gate, readiness, explanations, release, jobs or manager)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         readiness.start()
-        await to_thread.run_sync(jobs.open)
+        await to_thread.run_sync(collections.tidy)
+        await to_thread.run_sync(manager.open)
         try:
             yield
         finally:
             await to_thread.run_sync(readiness.stop)
-            await to_thread.run_sync(jobs.close)
+            await to_thread.run_sync(manager.close)
+            service.close()
             gate.close()
             if gate.computing:
                 log.warning("%d pieces of work were not waited for", gate.computing)
             else:
-                await to_thread.run_sync(collection.close)
+                await to_thread.run_sync(collections.close)
 
-    app = Service(
+    app = Application(
         title="imagefinder",
         summary="Finds images by image.",
         version=release,
@@ -130,13 +146,15 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
     app.state.metrics = metrics
     errors.install(app)
     app.include_router(compat.router(collection, methods, gate, readiness, metrics))
-    app.include_router(job_routes.router(jobs))
+    app.include_router(v1.router(service))
+    app.include_router(job_routes.router(manager, gate))
     app.include_router(health.router(readiness))
     app.include_router(metrics_module.router(metrics))
     app.include_router(pages.router(app, names))
-    app.state.jobs = jobs
+    app.state.jobs = manager
     app.openapi()["components"]["schemas"] |= {
         "ProblemDetails": ProblemDetails.model_json_schema(),
+        **schemas.components(),
         **job_forms.PARTS,
     }
     return app

@@ -32,7 +32,12 @@ _place: ContextVar[_Place | None] = ContextVar("place", default=None)
 
 
 class Gate:
-    """Counts requests and the bytes they hold; belongs to one event loop."""
+    """Counts requests and the bytes they hold; belongs to one event loop.
+
+    Attributes:
+        running: See ``__init__``.
+        requests: Likewise.
+    """
 
     def __init__(self, *, running: int, requests: int, max_bytes: int, seconds: float = 0.0) -> None:
         """Set the limits.
@@ -43,8 +48,8 @@ class Gate:
             max_bytes: Uploaded bytes that all of them hold together.
             seconds: How long one may wait and compute; 0 for no limit.
         """
-        self._running = running
-        self._requests = requests
+        self.running = running
+        self.requests = requests
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._pool = ThreadPoolExecutor(running, thread_name_prefix="imagefinder-work")
@@ -57,7 +62,7 @@ class Gate:
     @property
     def inside(self) -> int:
         """Requests that hold a place."""
-        return self._requests - self._free
+        return self.requests - self._free
 
     @property
     def computing(self) -> int:
@@ -163,7 +168,7 @@ class Gate:
 
     def _wait(self) -> int:
         """Seconds until what is inside now will be done, as far as one can tell."""
-        return min(max(math.ceil(self._typical * (self._waiting + 1) / self._running), 1), 60)
+        return min(max(math.ceil(self._typical * (self._waiting + 1) / self.running), 1), 60)
 
     def _busy(self, what: str) -> Problem:
         wait = self._wait()
