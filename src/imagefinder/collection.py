@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, BinaryIO, Literal, Self, TypeAlias
 
 import numpy as np
 
+from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import (
     EmptyImageError,
@@ -41,13 +43,16 @@ from imagefinder.images.decode import decode
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
-from imagefinder.search import background, engine, evidence, question
+from imagefinder.search import background, engine, evidence, pair, question
 from imagefinder.search.background import Background
 from imagefinder.search.explain import explain
 from imagefinder.search.question import Asked
 
 Picture: TypeAlias = str | os.PathLike[str] | bytes | RgbImage
 """A picture to ask with: a path, an ``http(s)`` URL, encoded bytes, or ``(H, W, 3)`` uint8 RGB."""
+
+
+_PAGE = 1000
 
 
 class Collection:
@@ -202,6 +207,7 @@ class Collection:
         mirror: bool = True,
         boxes: Sequence[Box] = (),
         evalues: bool = True,
+        where: Mapping[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> SearchResult:
         """The ``k`` images that most speaks for, every image scored; or, honestly, that there is none.
@@ -220,11 +226,12 @@ class Collection:
                 twice.
             boxes: Parts of the query; only what is inside them counts.
             evalues: With ``matches``: give E-values.
+            where: Ask only images whose metadata match this filter (``core.filters``); E-values are about these.
             progress: Called with (done, total) while the collection is learned.
 
         Raises:
             InputError: neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot be used; a
-                box outside of it; ``auto`` with ``matches``.
+                box outside of it; ``auto`` with ``matches``; a filter that is none.
             UnknownMethodError: no such method.
             UnknownImageError: no image of that id.
             MethodNotIndexedError: there are images, but none has features of this method.
@@ -239,6 +246,9 @@ class Collection:
                 hint=f"methods of this collection: {', '.join(self.store.info().methods) or 'none yet'}",
             )
         watch = engine.Stopwatch()
+        allowed = self._allowed(where)
+        if allowed is not None:
+            watch.lap("filter")
         self._methods_to_ask(method)  # a method that is not there is told before a picture is read
         asked = self._asked(query, id, boxes)
         chosen = self._methods_to_ask(method, id)
@@ -257,6 +267,7 @@ class Collection:
             examiner=self._examine(),
             background=background,
             threads=self.settings.threads,
+            allowed=allowed,
         )
 
     def learn(self, progress: Callable[[int, int], None] | None = None) -> bool:
@@ -279,6 +290,7 @@ class Collection:
         method: str = AUTO,
         mirror: bool = True,
         boxes: Sequence[Box] = (),
+        where: Mapping[str, Any] | None = None,
     ) -> Explanation:
         """What speaks for an image of this collection: matches, inliers, transform, outlines, heat, numbers.
 
@@ -288,6 +300,7 @@ class Collection:
             method: Name of a method, or ``auto``: that which has the most to say.
             mirror: Try the mirror image of the query too.
             boxes: Parts of the query; only what is inside them counts.
+            where: The filter that the search had, so that its E-values are told again.
 
         Raises:
             InputError: a picture that cannot be used; features without keypoints.
@@ -305,6 +318,7 @@ class Collection:
             examiner=self._examine(),
             background=self._learned(None),
             stored=self._read_stored,
+            allowed=self._allowed(where),
         )
 
     def draw(self, explanation: Explanation, query: Picture) -> bytes:
@@ -331,7 +345,7 @@ class Collection:
         return drawing.draw(pixels, self._stored_pixels(explanation.id), explanation)
 
     def compare(self, a: Picture, b: Picture, *, method: str = "sift") -> Comparison:
-        """Score two pictures against each other; nothing is stored.
+        """Score two pictures against each other, and say what speaks for it; nothing is stored.
 
         Raises:
             InputError: a picture that cannot be used.
@@ -340,9 +354,9 @@ class Collection:
         """
         watch = engine.Stopwatch()
         chosen = self.method(method)
-        pictures = self._pixels(a), self._pixels(b)
+        asked, other = self._asked(a, None, ()), self._asked(b, None, ())
         watch.lap("decode")
-        return engine.compare(chosen, *pictures, watch=watch)
+        return pair.compare(chosen, self._examine(), asked, other, watch=watch)
 
     def duplicates(
         self, *, mirror: bool = True, progress: Callable[[str, int, int], None] | None = None
@@ -377,6 +391,22 @@ class Collection:
         """
         return self._bytes(picture)
 
+    def pixels(self, picture: Picture) -> RgbImage:
+        """A picture as it is compared: upright ``(H, W, 3)`` uint8 RGB.
+
+        Raises:
+            InputError: a picture that cannot be used.
+        """
+        return self._pixels(picture)
+
+    def stored_pixels(self, image_id: str) -> RgbImage:
+        """A stored picture from its unchanged file, else its thumbnail, else one grey pixel.
+
+        Raises:
+            UnknownImageError: no image of that id.
+        """
+        return self._stored_pixels(image_id)
+
     def get(self, image_id: str) -> ImageRecord:
         """The record of an image.
 
@@ -393,13 +423,51 @@ class Collection:
         """
         return self.store.thumbnail(image_id)
 
-    def images(self, *, after: str = "", limit: int = 100) -> list[ImageRecord]:
-        """A page of records ordered by id, beginning behind the id ``after``."""
-        return self.store.images(after=after, limit=limit)
+    def original(self, image_id: str) -> BinaryIO | None:
+        """The file behind an image, open at its beginning; ``None`` if it has none, or that is no longer the same.
 
-    def failures(self) -> list[Failure]:
-        """The pictures that could not be indexed, and why."""
-        return self.store.failures()
+        Raises:
+            UnknownImageError: no image of that id.
+        """
+        from imagefinder.indexing.candidate import local_path  # noqa: PLC0415 - searching needs it not
+
+        record = self.store.get(image_id)
+        path = local_path(record.uri) if record.uri.startswith("file:") else None
+        if path is None:
+            return None
+        try:
+            # Not blocking: a pipe that took the place of the file would be waited on for ever.
+            file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+        except OSError:
+            return None
+        status = os.fstat(file.fileno())
+        is_same_size = stat.S_ISREG(status.st_mode) and status.st_size == record.size_bytes
+        if is_same_size and hashlib.file_digest(file, "sha256").hexdigest() == record.sha256:
+            file.seek(0)
+            return file
+        file.close()
+        return None
+
+    def images(
+        self, *, after: str = "", limit: int = 100, where: Mapping[str, Any] | None = None, contains: str = ""
+    ) -> list[ImageRecord]:
+        """A page of records ordered by id, beginning behind the id ``after``.
+
+        Args:
+            after: The last id of the page before; empty for the first page.
+            limit: At most so many.
+            where: Only images whose metadata match this filter (``core.filters``).
+            contains: Only images with this text in their id or in a text of their metadata.
+
+        Raises:
+            InputError: a filter that is none.
+        """
+        chosen = None if where is None else filters.parse(where)
+        return self.store.images(after=after, limit=limit, where=chosen, contains=contains)
+
+    def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
+        """The pictures that could not be indexed, and why, ordered by id; a page of them as in ``images``."""
+        return self.store.failures(after=after, limit=limit)
 
     def info(self) -> StoreInfo:
         """Counts, methods and bytes."""
@@ -476,6 +544,16 @@ class Collection:
             there = self.store.status([image_id])
             held = [known for known in held if image_id in there and known in there[image_id].methods] or held
         return [self.method(known) for known in held] or self._methods_to_index(None)
+
+    def _allowed(self, where: Mapping[str, Any] | None) -> Set[str] | None:
+        """The ids of all images that match a filter; ``None`` without one."""
+        if where is None:
+            return None
+        chosen, found, after = filters.parse(where), set[str](), ""
+        while page := self.store.images(after=after, limit=_PAGE, where=chosen):
+            found.update(record.id for record in page)
+            after = page[-1].id
+        return found
 
     def _examine(self) -> Examiner:
         with self._lock:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.features import FeatureMap, Features, FeatureSpec, RgbImage
+from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     Entry,
@@ -254,13 +255,23 @@ class Store(Protocol):
         """What is there of these images; ids that are not there are left out."""
         ...
 
-    def images(self, *, after: str = "", limit: int = 100, source: str | None = None) -> list[ImageRecord]:
+    def images(
+        self,
+        *,
+        after: str = "",
+        limit: int = 100,
+        source: str | None = None,
+        where: Filter | None = None,
+        contains: str = "",
+    ) -> list[ImageRecord]:
         """A page of records ordered by id (code points), beginning behind the id ``after``.
 
         Args:
             after: The last id of the page before; empty for the first page.
             limit: At most so many.
             source: Only images added through this source.
+            where: Only images whose metadata match.
+            contains: Only images with this text in their id or in a text of their metadata (``filters.says``).
         """
         ...
 
@@ -280,8 +291,13 @@ class Store(Protocol):
         """Note images that could not be indexed; the same id again counts one more attempt."""
         ...
 
-    def failures(self) -> list[Failure]:
-        """What could not be indexed, ordered by id."""
+    def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
+        """What could not be indexed, ordered by id (code points), beginning behind the id ``after``.
+
+        Args:
+            after: The last id of the page before; empty for the first page.
+            limit: At most so many; ``None`` for all.
+        """
         ...
 
     def forget_failures(self, ids: Sequence[str]) -> None:

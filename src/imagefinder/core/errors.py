@@ -11,6 +11,7 @@
     │   │   └── ImageTooLargeError      over a limit on bytes or pixels
     │   ├── SourceError             a file, folder, archive or list that cannot be read
     │   ├── FetchError              a URL that gave no picture
+    │   │   ├── ForbiddenAddressError   ... because it leads where it must not
     │   │   └── TemporaryFetchError     ... but may give one later
     │   ├── SettingsError           a setting with an impossible value
     │   ├── UnknownMethodError
@@ -112,6 +113,12 @@ class FetchError(InputError):
     """A URL gave no picture."""
 
     code = "fetch_failed"
+
+
+class ForbiddenAddressError(FetchError):
+    """A URL leads where it must not: into a private network, or with a login."""
+
+    code = "address_not_allowed"
 
 
 class TemporaryFetchError(FetchError):

@@ -173,6 +173,7 @@ class SearchResult:
         ranking: ``matches``: by score; ``evidence``: by E-value.
         verified: How many of the best were looked at closely, for geometry and for what they show.
         boxes: The parts of the query that were asked with; empty for the whole.
+        query_size: Width and height of the query in pixels; zeros if that is not known.
     """
 
     hits: tuple[Hit, ...]
@@ -184,6 +185,7 @@ class SearchResult:
     ranking: Ranking = "matches"
     verified: int = 0
     boxes: tuple[Box, ...] = ()
+    query_size: Size = (0, 0)
 
     @property
     def ids(self) -> list[str]:
@@ -229,6 +231,8 @@ class Comparison:
         features_a: Descriptors of the first image (1 for global methods).
         features_b: Of the second.
         timings: Stage -> seconds.
+        evidence: The geometry that was found, the first image being the query; ``None`` if there is none.
+        relation: What the first is to the second; ``None`` where the evidence is too weak to say.
     """
 
     method: str
@@ -237,6 +241,8 @@ class Comparison:
     features_a: int
     features_b: int
     timings: Mapping[str, float]
+    evidence: Evidence | None = None
+    relation: Relation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -246,6 +252,8 @@ class Comparison:
             "score": self.score,
             "features_a": self.features_a,
             "features_b": self.features_b,
+            "evidence": self.evidence.to_dict() if self.evidence else None,
+            "relation": self.relation,
             "timings": dict(self.timings),
         }
 

@@ -25,6 +25,9 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
 def _setting(default: Any, text: str, *, minimum: float | None = None) -> Any:
     """A field with its one-line documentation; ``default`` may be a function that makes it."""
     metadata = {"help": text, "minimum": minimum}
@@ -74,6 +77,24 @@ class Settings:
         (), f"folders that jobs of the server may index, with all below them; several: joined by {os.pathsep!r}"
     )
     job_queue: int = _setting(256, "jobs of the server that may wait; more are answered busy", minimum=1)
+    fetch_private: bool = _setting(
+        False, "whether clients of the server may name addresses of private networks and of this machine"
+    )
+    url_queries: bool = _setting(True, "whether clients of the server may name addresses of pictures at all")
+    url_seconds: float = _setting(
+        20.0, "seconds a download that a client of the server asked for may take", minimum=0.1
+    )
+    collections: Path = _setting(
+        lambda: _data_home() / "imagefinder" / "collections",
+        "folder of the further collections of the server, one folder each",
+    )
+    explanation_seconds: float = _setting(
+        3600.0, "seconds the server keeps a query for explanations and shared links", minimum=1
+    )
+    explanation_queries: int = _setting(1000, "queries kept so at most; the oldest goes first", minimum=1)
+    explanation_bytes: int = _setting(
+        256 << 20, "bytes of queries kept so at most; a larger one is not kept", minimum=0
+    )
     host: str = _setting("127.0.0.1", "address the server listens on")
     port: int = _setting(5000, "port the server listens on", minimum=0)
 
@@ -129,8 +150,10 @@ class Settings:
             if kind == tuple[Path, ...]:
                 parts = value.split(os.pathsep) if isinstance(value, str) else value
                 return tuple(Path(part).expanduser() for part in parts if part)
+            if kind is bool:
+                return value if isinstance(value, bool) else _TRUTH[str(value).strip().lower()]
             return Path(value).expanduser() if kind is Path else kind(value)
-        except (TypeError, ValueError):
+        except (KeyError, TypeError, ValueError):
             raise SettingsError(f"{origin}: {name} must be {kind.__name__}, not {value!r}") from None
 
     def describe(self) -> list[tuple[str, str, str]]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import get_args
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError, MethodNotIndexedError
-from imagefinder.core.features import Features, LocalFeatures, RgbImage
 from imagefinder.core.method import Examiner, Method
-from imagefinder.core.results import AUTO, Comparison, Hit, Ranking, SearchResult
+from imagefinder.core.results import AUTO, Hit, Ranking, SearchResult
 from imagefinder.search.background import Background
 from imagefinder.search.examination import Found, examine, shortlist
 from imagefinder.search.judgement import Judge, by_evidence, by_score, judge_of
 from imagefinder.search.question import Asked, ask
-from imagefinder.search.scoring import Scores, score, searched
+from imagefinder.search.scoring import Scores, restricted, score, searched
 
 
 @dataclass(slots=True)
@@ -54,6 +53,7 @@ def search(
     examiner: Examiner | None = None,
     background: Background | None = None,
     threads: int = 1,
+    allowed: Set[str] | None = None,
 ) -> SearchResult:
     """The ``k`` images of a store that agree best with the query; every image is scored.
 
@@ -69,6 +69,7 @@ def search(
         examiner: Looks closely; needed for ``evidence``.
         background: What chance does in this store; needed for ``evidence``. With ``matches``, it gives E-values.
         threads: Candidates looked at at once.
+        allowed: Ids of the only images that are asked; E-values are about these. ``None``: all.
 
     Raises:
         InputError: ``k`` is below 1, no such order.
@@ -87,6 +88,8 @@ def search(
     questions = [(method, ask(store, method, asked)) for method in methods]
     watch.lap("extract")
     scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
+    if allowed is not None:
+        scored = [restricted(scores, allowed) for scores in scored]
     watch.lap("match")
     found: Mapping[str, Found] = {}
     if order == "matches":
@@ -109,6 +112,7 @@ def search(
         timings=watch.total(),
         ranking=order,
         verified=len(found),
+        query_size=asked.whole,
         boxes=tuple((x + asked.corner[0], y + asked.corner[1], w, h) for x, y, w, h in asked.boxes),
     )
 
@@ -122,8 +126,11 @@ def assess(
     mirror: bool,
     examiner: Examiner,
     background: Background,
+    allowed: Set[str] | None = None,
 ) -> tuple[Hit, Sequence[Scores], Judge]:
     """What a search would say of one image, looked at as closely as the best are.
+
+    Of images that are not ``allowed`` only this one is asked.
 
     Raises:
         MethodNotIndexedError: the image has no features of these methods.
@@ -131,33 +138,11 @@ def assess(
     """
     questions = [(method, ask(store, method, asked)) for method in methods]
     scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
+    if allowed is not None:
+        scored = [restricted(scores, {*allowed, image_id}) for scores in scored]
     if not any(image_id in scores.rows for scores in scored):
         raise MethodNotIndexedError(methods[0].name, store.status([image_id])[image_id].methods, image_id)
     judge = judge_of(background, scored)
     found = examine(store, examiner, scored, asked, [image_id], mirror=mirror, threads=1)
     hits = by_evidence(scored, asked, found, judge, examiner.relate)
     return next(hit for hit in hits if hit.id == image_id), scored, judge
-
-
-def compare(method: Method, a: RgbImage, b: RgbImage, *, watch: Stopwatch) -> Comparison:
-    """Score one picture against another.
-
-    Raises:
-        ModelMissingError: the weights of the method are not here.
-    """
-    features_a, features_b = method.extractor.extract([a]), method.extractor.extract([b])
-    watch.lap("extract")
-    score = float(method.matcher.score(features_a, features_b)[0])
-    watch.lap("match")
-    return Comparison(
-        method=method.name,
-        fingerprint=method.extractor.fingerprint().digest,
-        score=score,
-        features_a=_rows(features_a),
-        features_b=_rows(features_b),
-        timings=watch.total(),
-    )
-
-
-def _rows(features: Features) -> int:
-    return len(features.descriptors) if isinstance(features, LocalFeatures) else len(features)

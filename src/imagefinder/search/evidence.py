@@ -153,9 +153,16 @@ class Scrutiny:
 def read_thumbnail(store: Store, image_id: str) -> RgbImage | None:
     """The pixels of a thumbnail; ``None`` if there is none, or it cannot be read."""
     try:
-        data = store.thumbnail(image_id)
+        return decoded_thumbnail(store.thumbnail(image_id))
+    except UnknownImageError:
+        return None
+
+
+def decoded_thumbnail(data: bytes) -> RgbImage | None:
+    """The same of its bytes."""
+    try:
         return decode(data, max_bytes=_THUMBNAIL_BYTES, max_pixels=_THUMBNAIL_PIXELS).rgb
-    except (UnknownImageError, ImageError):
+    except ImageError:
         return None
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,19 @@ def score(
         standard = chance.standardised(scores, np.concatenate(hubs) if known.centre else None, known)
     rows = dict(zip(ids, range(len(ids)), strict=True))
     return Scores(method, asked, rows, scores, likely_views, standard)
+
+
+def restricted(scores: Scores, allowed: Set[str]) -> Scores:
+    """The same of some images only."""
+    kept = [image_id for image_id in scores.rows if image_id in allowed]
+    places = np.array([scores.rows[image_id] for image_id in kept], dtype=np.int64)
+    return replace(
+        scores,
+        rows=dict(zip(kept, range(len(kept)), strict=True)),
+        values=scores.values[places],
+        likely_views=scores.likely_views[places],
+        standard=scores.standard[places],
+    )
 
 
 def searched(scored: Sequence[Scores]) -> int:

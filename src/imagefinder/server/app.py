@@ -18,8 +18,10 @@ from fastapi import FastAPI
 from imagefinder.collection import Collection
 from imagefinder.core.errors import SettingsError
 from imagefinder.core.settings import Settings
-from imagefinder.server import compat, errors, health, pages
-from imagefinder.server.errors import Problem
+from imagefinder.images.addresses import only_public
+from imagefinder.server import compat, errors, health, pages, v1
+from imagefinder.server.collections import Collections
+from imagefinder.server.explanations import Explanations
 from imagefinder.server.gate import Gate
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
@@ -27,6 +29,8 @@ from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
+from imagefinder.server.v1 import schemas
+from imagefinder.server.v1.service import Jobs, Service
 from imagefinder.wiring import open_collection
 
 log = logging.getLogger(__name__)
@@ -37,43 +41,49 @@ MAX_REQUESTS = 64
 MAX_UPLOADS = 8
 """Pictures of the largest size accepted that all requests may hold in memory together."""
 
-DEFAULT = "default"
-"""Name of the collection that the settings name."""
-
 SHUTDOWN_SECONDS = 25
 """How long requests in flight may go on after the signal to stop."""
 
 
-def create_app(collection: Collection, *, warm: Sequence[str] = ()) -> FastAPI:
-    """The REST service of a collection, which it closes at its end.
+def create_app(collection: Collection, *, warm: Sequence[str] = (), jobs: Jobs | None = None) -> FastAPI:
+    """The REST service of a collection, and of those in the folder ``collections``; it closes them at its end.
 
     Args:
         collection: What is searched. Other processes may change it meanwhile.
         warm: Methods to load in the background after the start; the others load at their first use.
+        jobs: What does work that takes longer than a request; by default jobs that survive a restart.
     """
     settings = collection.settings
     release = version("imagefinder")
     readiness = Readiness(collection, warm=warm, version=release)
     gate = Gate(running=settings.threads, requests=MAX_REQUESTS, max_bytes=MAX_UPLOADS * settings.max_image_bytes)
     methods = collection.methods()
-
-    def named(name: str) -> Collection:
-        if name != DEFAULT:
-            raise Problem("unknown_collection", f"there is no collection {name[:200]!a}")
-        return collection
-
-    jobs = JobManager(JobStore(settings.state, settings.collection), named, settings)
+    collections = Collections(collection, settings, lambda named, create: open_collection(named, create=create))
+    explanations = Explanations(
+        seconds=settings.explanation_seconds,
+        queries=settings.explanation_queries,
+        max_bytes=settings.explanation_bytes,
+    )
+    manager = JobManager(
+        JobStore(settings.state, settings.collection),
+        collections.get,
+        settings,
+        check_address=None if settings.fetch_private else only_public,
+    )
+    service = Service(settings, collections, gate, readiness, explanations, release, jobs or manager)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         readiness.start()
-        await to_thread.run_sync(jobs.open)
+        await to_thread.run_sync(collections.tidy)
+        await to_thread.run_sync(manager.open)
         try:
             yield
         finally:
             await to_thread.run_sync(readiness.stop)
-            await to_thread.run_sync(jobs.close)
-            await to_thread.run_sync(collection.close)
+            await to_thread.run_sync(manager.close)
+            service.close()
+            await to_thread.run_sync(collections.close)
 
     app = FastAPI(
         title="imagefinder",
@@ -86,13 +96,15 @@ def create_app(collection: Collection, *, warm: Sequence[str] = ()) -> FastAPI:
         redirect_slashes=False,
     )
     errors.install(app)
-    app.state.jobs = jobs
+    app.state.jobs = manager
     app.include_router(compat.router(collection, methods, gate, readiness))
-    app.include_router(job_routes.router(jobs))
+    app.include_router(v1.router(service))
+    app.include_router(job_routes.router(manager, gate))
     app.include_router(health.router(readiness))
     app.include_router(pages.router(app, [state.name for state in methods]))
     app.openapi()["components"]["schemas"] |= {
         "ProblemDetails": ProblemDetails.model_json_schema(),
+        **schemas.components(),
         **job_forms.PARTS,
     }
     return app

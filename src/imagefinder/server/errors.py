@@ -44,17 +44,23 @@ KINDS: Mapping[str, Kind] = {
     "several_images": Kind(400, "More than one picture"),
     "malformed_form": Kind(400, "Broken form"),
     "malformed_json": Kind(400, "Broken JSON"),
+    "confirmation_needed": Kind(400, "Not confirmed"),
+    "folder_not_allowed": Kind(403, "Folder not allowed"),
+    "url_queries_off": Kind(403, "Addresses are not accepted here"),
     "not_found": Kind(404, "No such page"),
     "unknown_method": Kind(404, "Unknown method"),
     "unknown_collection": Kind(404, "Unknown collection"),
+    "unknown_image": Kind(404, "Unknown image"),
+    "unknown_handle": Kind(404, "Unknown or expired handle"),
+    "content_gone": Kind(404, "The original is not there"),
+    "no_thumbnail": Kind(404, "No thumbnail"),
     "unknown_job": Kind(404, "Unknown job"),
-    "folder_not_allowed": Kind(403, "Folder not allowed"),
     "folder_not_found": Kind(404, "No such folder"),
     "method_not_allowed": Kind(405, "HTTP method not allowed"),
     "upload_timeout": Kind(408, "The upload took too long", retryable=True),
     "image_too_large": Kind(413, "Picture too large"),
     "request_too_large": Kind(413, "Request too large"),
-    "unsupported_media_type": Kind(415, "Body of another type than asked for"),
+    "unsupported_media_type": Kind(415, "Body of another type than is read here"),
     "invalid_parameter": Kind(422, "Parameter out of range"),
     # the picture
     "not_an_image": Kind(415, "Not a picture"),
@@ -62,7 +68,13 @@ KINDS: Mapping[str, Kind] = {
     "damaged_image": Kind(422, "Damaged picture"),
     "invalid_image": Kind(422, "Unusable picture"),
     "invalid_input": Kind(422, "Unusable input"),
+    "address_not_allowed": Kind(422, "Address not allowed"),
+    "fetch_failed": Kind(422, "The address gave no picture"),
+    "fetch_failed_for_now": Kind(424, "The address gave no picture now", retryable=True),
     # the collection and its methods
+    "collection_protected": Kind(409, "This collection cannot be deleted"),
+    "collection_in_use": Kind(409, "A job works on the collection", retryable=True),
+    "too_many_collections": Kind(409, "No room for another collection"),
     "method_not_indexed": Kind(409, "The collection has no features of this method"),
     "fingerprint_mismatch": Kind(409, "The stored features were made differently"),
     "model_missing": Kind(503, "Weights missing", retryable=True),
@@ -98,10 +110,10 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         self.headers = dict(headers or {})
         self.members = members
 
-    def response(self) -> JSONResponse:
-        """The answer to send."""
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
         kind = KINDS[self.code]
-        content = {
+        return {
             "type": f"/docs#{self.code}",
             "title": kind.title,
             "status": kind.status,
@@ -111,7 +123,10 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
             "hint": self.hint,
             **self.members,
         }
-        return JSONResponse(content, kind.status, self.headers, media_type=MEDIA_TYPE)
+
+    def response(self) -> JSONResponse:
+        """The answer to send."""
+        return JSONResponse(self.to_dict(), KINDS[self.code].status, self.headers, media_type=MEDIA_TYPE)
 
 
 def problem_of(error: ImagefinderError) -> Problem:

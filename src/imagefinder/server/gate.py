@@ -14,7 +14,12 @@ T = TypeVar("T")
 
 
 class Gate:
-    """Counts requests and the bytes they hold; belongs to one event loop."""
+    """Counts requests and the bytes they hold; belongs to one event loop.
+
+    Attributes:
+        running: See ``__init__``.
+        requests: Likewise.
+    """
 
     def __init__(self, *, running: int, requests: int, max_bytes: int) -> None:
         """Set the limits.
@@ -24,6 +29,8 @@ class Gate:
             requests: Requests inside at once, those that upload or wait included.
             max_bytes: Uploaded bytes that all of them hold together.
         """
+        self.running = running
+        self.requests = requests
         self._threads = CapacityLimiter(running)
         self._free = requests
         self._free_bytes = max_bytes

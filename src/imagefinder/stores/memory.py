@@ -12,6 +12,7 @@ import numpy as np
 
 from imagefinder.core.errors import MethodNotIndexedError, StoreError, UnknownImageError
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
+from imagefinder.core.filters import Filter, says
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     Entry,
@@ -130,14 +131,25 @@ class MemoryStore:
                 if (image := self._images.get(image_id))
             }
 
-    def images(self, *, after: str = "", limit: int = 100, source: str | None = None) -> list[ImageRecord]:
+    def images(
+        self,
+        *,
+        after: str = "",
+        limit: int = 100,
+        source: str | None = None,
+        where: Filter | None = None,
+        contains: str = "",
+    ) -> list[ImageRecord]:
         """See ``Store``."""
         checks.text("id to begin behind", after)
         with self._open():
             page = sorted(
                 image_id
                 for image_id, image in self._images.items()
-                if image_id > after and source in (None, image.record.source)
+                if image_id > after
+                and source in (None, image.record.source)
+                and (where is None or where.matches(image.record.metadata))
+                and (not contains or says(contains, image_id, image.record.metadata))
             )
             return [checks.plain_image(self._images[image_id].record) for image_id in page[: max(limit, 0)]]
 
@@ -159,10 +171,12 @@ class MemoryStore:
                 attempts = before.attempts + 1 if before else 1
                 self._failures[failure.id] = replace(failure, attempts=attempts, at=time.time())
 
-    def failures(self) -> list[Failure]:
+    def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
         """See ``Store``."""
+        checks.text("id to begin behind", after)
         with self._open():
-            return sorted(self._failures.values(), key=lambda failure: failure.id)
+            page = sorted((one for one in self._failures.values() if one.id > after), key=lambda one: one.id)
+        return page if limit is None else page[: max(limit, 0)]
 
     def forget_failures(self, ids: Sequence[str]) -> None:
         """See ``Store``."""

@@ -23,6 +23,7 @@ from imagefinder.core.errors import (
     UnknownImageError,
 )
 from imagefinder.core.features import Features, FeatureSpec
+from imagefinder.core.filters import Filter, says
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     Entry,
@@ -34,7 +35,7 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.stores import checks
-from imagefinder.stores.embedded import codec, schema
+from imagefinder.stores.embedded import codec, condition, schema
 from imagefinder.stores.embedded.cache import Changes, FeatureCache, Keys
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
 
@@ -252,9 +253,19 @@ class EmbeddedStore:
             for image_id, (sha256, stamp, uri, methods) in found.items()
         }
 
-    def images(self, *, after: str = "", limit: int = 100, source: str | None = None) -> list[ImageRecord]:
+    def images(
+        self,
+        *,
+        after: str = "",
+        limit: int = 100,
+        source: str | None = None,
+        where: Filter | None = None,
+        contains: str = "",
+    ) -> list[ImageRecord]:
         """See ``Store``."""
         checks.text("id to begin behind", after)
+        if where is not None or contains:
+            return self._filtered(after, limit, source, where, contains)
         of_source, values = ("", [after]) if source is None else (" AND source = ?", [after, source])
         with self._connections.reading() as database:
             rows = database.execute(
@@ -273,11 +284,15 @@ class EmbeddedStore:
         source = _StoredFeatures(self._connections, method, methods[method].key, methods[method].spec)
         return self._cache.scan(source, [known.key for known in methods.values()])
 
-    def failures(self) -> list[Failure]:
+    def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
         """See ``Store``."""
+        checks.text("id to begin behind", after)
+        most = -1 if limit is None else min(max(limit, 0), 2**31)
         with self._connections.reading() as database:
             rows = database.execute(
-                "SELECT id, uri, code, message, attempts, at, source FROM failures ORDER BY id"
+                "SELECT id, uri, code, message, attempts, at, source FROM failures WHERE id > ?"
+                " ORDER BY id LIMIT ?",
+                (after, most),
             ).fetchall()
         return [Failure(*row) for row in rows]
 
@@ -317,6 +332,28 @@ class EmbeddedStore:
         self._connections.close()
 
     # -- parts ---------------------------------------------------------------------------------------------
+
+    def _filtered(
+        self, after: str, limit: int, source: str | None, where: Filter | None, contains: str
+    ) -> list[ImageRecord]:
+        """The page of what matches: SQLite leaves out what surely does not, the rest is looked at one by one."""
+        likely = condition.likely(where)
+        tests, values = ["id > ?", likely.sql], [after, *likely.values]
+        if source is not None:
+            tests.append("source = ?")
+            values.append(source)
+        query = f"SELECT {_RECORD} FROM images WHERE {' AND '.join(tests)} ORDER BY id"  # noqa: S608 - question marks
+        found: list[ImageRecord] = []
+        with self._connections.reading() as database:
+            for row in database.execute(query, values) if limit > 0 else ():
+                record = _record(row)
+                if (where is None or where.matches(record.metadata)) and (
+                    not contains or says(contains, record.id, record.metadata)
+                ):
+                    found.append(record)
+                    if len(found) == limit:
+                        break
+        return found
 
     def _derived(self, name: str) -> Path:
         return self._folder / DERIVED / checks.derived_name(name)
