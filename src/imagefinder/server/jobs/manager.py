@@ -105,8 +105,16 @@ class JobManager:
     # -- beginning and end -----------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Go on with the jobs of before; where another process still has them, as soon as it lets go."""
-        if self._store.exists() and not self._open():
+        """Go on with the jobs of before; where another process still has them, as soon as it lets go.
+
+        Jobs that cannot be read keep the server from no other work; the log tells, and whoever asks for them.
+        """
+        try:
+            waits = self._store.exists() and not self._open()
+        except ImagefinderError as error:
+            log.error("the jobs cannot be read: %s (%s)", error.message, error.hint)  # noqa: TRY400
+            return
+        if waits:
             log.info("another server process has the jobs of this collection; waiting for it to end")
             thread = threading.Thread(target=self._wait_for_lock, name="imagefinder-jobs-lock", daemon=True)
             thread.start()
