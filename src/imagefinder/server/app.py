@@ -76,7 +76,7 @@ def create_app(
         collection: What is searched. Other processes may change it meanwhile.
         warm: Methods to load in the background after the start; the others load at their first use.
         started: When the start began (``time.monotonic()``); now, if nothing is said.
-        jobs: What does work that takes longer than a request.
+        jobs: What does work that takes longer than a request; by default jobs that survive a restart.
     """
     settings = collection.settings
     began = time.monotonic() if started is None else started

@@ -13,22 +13,12 @@ from fastapi.responses import JSONResponse
 from imagefinder.collection import Collection
 from imagefinder.core.errors import UnknownImageError
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.jobs.work import DUPLICATES, collection_state
 from imagefinder.server.v1 import cursor, schemas
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.service import Job, Service, image_of
 
 log = logging.getLogger(__name__)
-
-REPORT = "duplicates.json"
-"""Under this name of derived data the last report is kept in the collection: when it was made (``computed_at``),
-of what ``state`` of the collection, and the ``report``."""
-
-
-def collection_state(collection: Collection) -> dict[str, Any]:
-    """Something that is mostly another one after pictures were added, replaced or removed; cheap to ask for."""
-    info = collection.info()
-    methods = {name: [held.images, held.bytes] for name, held in sorted(info.methods.items())}
-    return {"images": info.images, "methods": methods}
 
 
 def router(service: Service) -> APIRouter:
@@ -90,7 +80,7 @@ def _job(service: Service, collection: str) -> Job:
 
 
 def _read(collection: Collection) -> Mapping[str, Any] | None:
-    data = collection.store.derived(REPORT)
+    data = collection.store.derived(DUPLICATES)
     if data is None:
         return None
     try:

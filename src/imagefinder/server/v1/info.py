@@ -39,7 +39,7 @@ def router(service: Service) -> APIRouter:
                 "default_collection": DEFAULT,
                 "auth": dict(service.auth(request)),
                 "url_queries": settings.url_queries,
-                "job_roots": [],
+                "job_roots": [str(root) for root in settings.job_roots],
                 "read_only": False,
             }
         )
