@@ -71,7 +71,7 @@ def create_app(collection: Collection, *, warm: Sequence[str] = ()) -> FastAPI:
     errors.install(app)
     app.include_router(compat.router(collection, methods, gate, readiness))
     app.include_router(health.router(readiness))
-    app.include_router(pages.router(app, [state.name for state in methods]))
+    app.include_router(pages.router(app))
     app.openapi()["components"]["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
     return app
 
