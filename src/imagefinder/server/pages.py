@@ -101,7 +101,9 @@ def router(app: FastAPI) -> APIRouter:
     @routes.api_route("/web/{name}", methods=["GET", "HEAD"])
     async def web(request: Request, name: str) -> Response:
         if name not in files:
-            raise Problem("not_found", f"there is nothing at {request.scope['path']}", hint="/docs lists what there is")
+            raise Problem(
+                "not_found", f"there is nothing at {request.scope['path']}", hint="/docs lists what there is"
+            )
         return files[name].answer(request)
 
     @routes.get("/docs")
