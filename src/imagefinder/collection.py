@@ -39,6 +39,7 @@ from imagefinder.core.results import (
 from imagefinder.core.settings import Settings
 from imagefinder.images.decode import decode
 from imagefinder.images.resize import thumbnail
+from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.search import background, engine, evidence, question
 from imagefinder.search.background import Background
@@ -109,6 +110,7 @@ class Collection:
         prune: bool = False,
         progress: Callable[[Progress], None] | None = None,
         stop: threading.Event | None = None,
+        guard: Guard = TRUSTED,
     ) -> AddReport:
         """Index pictures; those that are there already, unchanged, are passed over quickly.
 
@@ -120,6 +122,7 @@ class Collection:
             prune: Remove images that came through one of the sources and are no longer in it.
             progress: Called several times a second.
             stop: Set it to end the run after the pictures at hand; the next run continues.
+            guard: What the sources may reach, where they were named by a stranger.
 
         Returns:
             What was done, with every picture that failed and why. A bad picture never ends the run.
@@ -135,11 +138,12 @@ class Collection:
         return pipeline.index(
             self.store,
             self._methods_to_index(methods),
-            discover.discover(sources),
+            discover.discover(sources, guard=guard),
             settings=self.settings,
             prune_sources=discover.source_uris(sources) if prune else (),
             progress=progress,
             stop=stop,
+            check_address=guard.check_address,
         )
 
     def put(

@@ -67,6 +67,13 @@ class Settings:
     fetch_timeout: float = _setting(20.0, "seconds a download may stand still", minimum=0.1)
     fetch_retries: int = _setting(2, "further tries of a download that failed in passing", minimum=0)
     fetch_connections: int = _setting(16, "downloads at once", minimum=1)
+    state: Path = _setting(
+        lambda: _data_home() / "imagefinder" / "server", "folder of what the server itself keeps: jobs and keys"
+    )
+    job_roots: tuple[Path, ...] = _setting(
+        (), f"folders that jobs of the server may index, with all below them; several: joined by {os.pathsep!r}"
+    )
+    job_queue: int = _setting(256, "jobs of the server that may wait; more are answered busy", minimum=1)
     host: str = _setting("127.0.0.1", "address the server listens on")
     port: int = _setting(5000, "port the server listens on", minimum=0)
 
@@ -119,6 +126,9 @@ class Settings:
             )
         kind = types[name]
         try:
+            if kind == tuple[Path, ...]:
+                parts = value.split(os.pathsep) if isinstance(value, str) else value
+                return tuple(Path(part).expanduser() for part in parts if part)
             return Path(value).expanduser() if kind is Path else kind(value)
         except (TypeError, ValueError):
             raise SettingsError(f"{origin}: {name} must be {kind.__name__}, not {value!r}") from None

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from imagefinder.core.errors import ImageTooLargeError, SourceError
+from imagefinder.indexing.guard import TRUSTED, Guard
 
 # fmt: off
 PICTURE_SUFFIXES = frozenset({
@@ -94,7 +95,13 @@ def local_path(uri: str) -> str | None:
 
 
 def file_candidate(
-    path: str, status: os.stat_result, image_id: str, source: str, metadata: Mapping[str, Any] | None = None
+    path: str,
+    status: os.stat_result,
+    image_id: str,
+    source: str,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    guard: Guard = TRUSTED,
 ) -> Candidate:
     """A candidate for a regular file."""
     return Candidate(
@@ -103,19 +110,19 @@ def file_candidate(
         source=source,
         stamp=f"{status.st_size}:{status.st_mtime_ns}",
         metadata=metadata or {},
-        read=partial(read_file, path),
+        read=partial(read_file, path, guard=guard),
     )
 
 
-def read_file(path: str, max_bytes: int) -> bytes:
+def read_file(path: str, max_bytes: int, guard: Guard = TRUSTED) -> bytes:
     """The bytes of a picture file.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: it cannot be read, or the guard keeps it.
         ImageTooLargeError: more than ``max_bytes``; no more than that is read.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - hot path
+        with guard.open(path) as file:
             size = os.fstat(file.fileno()).st_size
             check_size(readable(path), size, max_bytes)
             return file.read(size + 1)

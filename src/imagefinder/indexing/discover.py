@@ -19,6 +19,7 @@ from imagefinder.indexing.candidate import (
     is_picture,
     readable,
 )
+from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.lists import LIST_SUFFIXES, check_list, read_list
 
 # ruff: noqa: PTH100, PTH111, PTH116, PTH119, PTH123 - names may be any bytes, and a million should not take long
@@ -26,7 +27,7 @@ from imagefinder.indexing.lists import LIST_SUFFIXES, check_list, read_list
 Source = str | os.PathLike[str]
 
 
-def discover(sources: Sequence[Source], *, local_files: bool = True) -> Iterator[Candidate | Failure | SourceEnd]:
+def discover(sources: Sequence[Source], *, guard: Guard = TRUSTED) -> Iterator[Candidate | Failure | SourceEnd]:
     """Everything in the sources, in their order; nothing is read before it is asked for.
 
     A source is a file, a folder (read recursively, in order of names), an archive (``.zip``, ``.tar`` and
@@ -37,7 +38,7 @@ def discover(sources: Sequence[Source], *, local_files: bool = True) -> Iterator
 
     Args:
         sources: What to look through; ``~`` stands for the home folder.
-        local_files: Whether lists may name files beside and below them.
+        guard: What may be reached; links that lead beyond it are passed over.
 
     Returns:
         Candidates; for what cannot be read, failures; after each folder, archive and list its ``SourceEnd``.
@@ -45,8 +46,8 @@ def discover(sources: Sequence[Source], *, local_files: bool = True) -> Iterator
     Raises:
         SourceError: a source does not exist, or its beginning cannot be read; nothing was looked through.
     """
-    plan = [_look_at(source) for source in sources]
-    return (item for source in plan for item in _read(source, local_files=local_files))
+    plan = [_look_at(source, guard) for source in sources]
+    return (item for source in plan for item in _read(source, guard))
 
 
 def source_uris(sources: Sequence[Source]) -> list[str]:
@@ -55,7 +56,7 @@ def source_uris(sources: Sequence[Source]) -> list[str]:
     Raises:
         SourceError: as ``discover``.
     """
-    plan = [_look_at(source) for source in sources]
+    plan = [_look_at(source, TRUSTED) for source in sources]
     return [file_uri(source.place) for source in plan if source.kind not in ("url", "file")]
 
 
@@ -64,7 +65,7 @@ class _Plan(NamedTuple):
     place: str
 
 
-def _look_at(source: Source) -> _Plan:
+def _look_at(source: Source, guard: Guard) -> _Plan:
     text = os.fspath(source)
     if text.lower().startswith(("http://", "https://")):
         if text.lower().endswith((*ARCHIVE_SUFFIXES, *LIST_SUFFIXES)):
@@ -76,6 +77,7 @@ def _look_at(source: Source) -> _Plan:
             raise SourceError(f"{text!a} is no usable address")
         return _Plan("url", text)
     path = os.path.abspath(os.path.expanduser(text))
+    guard.check(path)
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
@@ -103,23 +105,23 @@ def _look_at(source: Source) -> _Plan:
     return _Plan("file", path)
 
 
-def _read(plan: _Plan, *, local_files: bool) -> Iterator[Candidate | Failure | SourceEnd]:
+def _read(plan: _Plan, guard: Guard) -> Iterator[Candidate | Failure | SourceEnd]:
     match plan.kind:
         case "url":
             yield Candidate(id=plan.place, uri=plan.place)
         case "folder":
-            yield from _walk(plan.place)
+            yield from _walk(plan.place, guard)
         case "archive":
             yield from read_archive(plan.place)
         case "list":
-            yield from read_list(plan.place, local_files=local_files)
+            yield from read_list(plan.place, guard=guard)
         case _:
-            item = _file(plan.place, readable(os.path.basename(plan.place)), "")
+            item = _file(plan.place, readable(os.path.basename(plan.place)), "", guard)
             if item is not None:
                 yield item
 
 
-def _walk(root: str) -> Iterator[Candidate | Failure | SourceEnd]:
+def _walk(root: str, guard: Guard) -> Iterator[Candidate | Failure | SourceEnd]:
     """The pictures in and below a folder.
 
     Every folder is entered once, whatever links lead to it. Links to folders inside the root are not followed,
@@ -138,6 +140,9 @@ def _walk(root: str) -> Iterator[Candidate | Failure | SourceEnd]:
         elif name.folder:
             if name.link and (os.path.realpath(name.path) + os.sep).startswith(inside):
                 continue
+            if name.link and not guard.allows(name.path):
+                skipped += 1
+                continue
             try:
                 status = os.stat(name.path)
                 if (status.st_dev, status.st_ino) not in entered:
@@ -152,10 +157,10 @@ def _walk(root: str) -> Iterator[Candidate | Failure | SourceEnd]:
                     f"the folder {readable(name.path)} cannot be read: {error.strerror}",
                     source=source,
                 )
-        elif not is_picture(name.path):
+        elif not is_picture(name.path) or (name.link and not guard.allows(name.path)):
             skipped += 1
         else:
-            item = _file(name.path, readable(name.path[len(prefix) :]), source)
+            item = _file(name.path, readable(name.path[len(prefix) :]), source, guard)
             if item is None:
                 skipped += 1
             elif isinstance(item, Candidate) and "\\" in item.id and item.id in escaped:
@@ -190,11 +195,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _file(path: str, image_id: str, source: str) -> Candidate | Failure | None:
+def _file(path: str, image_id: str, source: str, guard: Guard) -> Candidate | Failure | None:
     """The candidate for a file; ``None`` for what is no regular one."""
     try:
         status = os.stat(path)
     except OSError as error:
         message = f"{readable(path)} cannot be read: {error.strerror}"
         return Failure(image_id, file_uri(path), SourceError.code, message, source=source)
-    return file_candidate(path, status, image_id, source) if stat.S_ISREG(status.st_mode) else None
+    return file_candidate(path, status, image_id, source, guard=guard) if stat.S_ISREG(status.st_mode) else None

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from imagefinder.core.errors import SourceError
 from imagefinder.core.records import Failure
 from imagefinder.indexing.candidate import Candidate, SourceEnd, file_candidate, file_uri, local_path, readable
+from imagefinder.indexing.guard import TRUSTED, Guard
 
 LIST_SUFFIXES = (".csv", ".jsonl")
 
@@ -43,7 +44,7 @@ def check_list(path: str) -> None:
         raise SourceError(f"{readable(path)} is not UTF-8 text: {error}") from error
 
 
-def read_list(path: str, *, local_files: bool) -> Iterator[Candidate | Failure | SourceEnd]:
+def read_list(path: str, *, guard: Guard = TRUSTED) -> Iterator[Candidate | Failure | SourceEnd]:
     """The pictures of a list in its order, then one ``SourceEnd``.
 
     A row that cannot be used becomes a ``Failure`` that names file and line, and so does what ends the reading
@@ -51,8 +52,8 @@ def read_list(path: str, *, local_files: bool) -> Iterator[Candidate | Failure |
 
     Args:
         path: The list.
-        local_files: Whether a ``url`` may be a path (or ``file:`` URI) in or below the list's own folder. A
-            list of a stranger must not make a server read its own files.
+        guard: Whether a ``url`` may be a path (or ``file:`` URI) in or below the list's own folder. A list of a
+            stranger must not make a server read its own files.
     """
     source, name = file_uri(path), readable(Path(path).name)
     lines: dict[str, int] = {}
@@ -63,7 +64,7 @@ def read_list(path: str, *, local_files: bool) -> Iterator[Candidate | Failure |
                 try:
                     image_id = _image_id(row, lines)
                     lines[image_id] = line
-                    candidate = _candidate(path, source, image_id, row, local_files=local_files)
+                    candidate = _candidate(path, source, image_id, row, guard)
                     found += 1
                     yield candidate
                 except _RowError as error:
@@ -144,7 +145,7 @@ def _image_id(row: Any, lines: dict[str, int]) -> str:
     return image_id
 
 
-def _candidate(path: str, source: str, image_id: str, row: dict[Any, Any], *, local_files: bool) -> Candidate:
+def _candidate(path: str, source: str, image_id: str, row: dict[Any, Any], guard: Guard) -> Candidate:
     if None in row:
         raise _RowError("more fields than the first line has columns", image_id)
     url = row.get("url")
@@ -157,7 +158,7 @@ def _candidate(path: str, source: str, image_id: str, row: dict[Any, Any], *, lo
     target = local_path(url)
     if target is None and "://" in url:
         raise _RowError(f"{url[:200]!r} is neither an http(s) address nor a path", image_id)
-    if not local_files:
+    if not guard.local_files:
         raise _RowError(f"{url[:200]!r} is a local path, and these are not allowed here", image_id)
     # Links are followed first: one that leads out of the folder leads out of what the list may name.
     folder = os.path.realpath(Path(path).parent)
@@ -165,10 +166,12 @@ def _candidate(path: str, source: str, image_id: str, row: dict[Any, Any], *, lo
         target = os.path.realpath(Path(folder, target or url))
         if not target.startswith(folder.rstrip(os.sep) + os.sep):
             raise _RowError(f"{url[:200]!r} is not below the folder of the list", image_id)
+        if not guard.allows(target):
+            raise _RowError(f"{url[:200]!r} is outside of the folders allowed here", image_id)
         status = Path(target).stat()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _RowError(f"{url[:200]!r} cannot be read: {reason}", image_id) from None
     if not stat.S_ISREG(status.st_mode):
         raise _RowError(f"{url[:200]!r} is no file", image_id)
-    return file_candidate(target, status, image_id, source, metadata)
+    return file_candidate(target, status, image_id, source, metadata, guard=guard)

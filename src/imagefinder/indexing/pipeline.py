@@ -61,6 +61,7 @@ def index(
     prune_sources: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
+    check_address: Callable[[str], None] | None = None,
     decode: Decode = decode,
     thumbnail: Callable[[RgbImage], bytes] = thumbnail,
 ) -> AddReport:
@@ -82,6 +83,7 @@ def index(
             any more (an unmounted disk), nothing is deleted; the report says so.
         progress: Called in this thread, at most ten times a second and at the end.
         stop: When set, the pictures at hand are finished and the run ends. Ctrl-C does the same.
+        check_address: Refuses addresses that must not be downloaded from; see ``Fetcher``.
         decode: Bytes to pixels.
         thumbnail: Pixels to an encoded thumbnail.
 
@@ -101,6 +103,7 @@ def index(
         settings=settings,
         progress=progress,
         stop=stop or threading.Event(),
+        check_address=check_address,
         decode=decode,
         thumbnail=thumbnail,
     )
@@ -161,6 +164,7 @@ class _Run:
         settings: Settings,
         progress: Callable[[Progress], None] | None,
         stop: threading.Event,
+        check_address: Callable[[str], None] | None,
         decode: Decode,
         thumbnail: Callable[[RgbImage], bytes],
     ) -> None:
@@ -169,6 +173,7 @@ class _Run:
         self._settings = settings
         self._progress = progress
         self._stop = stop
+        self._check_address = check_address
         self._decode = decode
         self._thumbnail = thumbnail
         self._started = self._told = time.monotonic()
@@ -550,6 +555,7 @@ class _Run:
             max_bytes=self._settings.max_image_bytes,
             retries=self._settings.fetch_retries,
             connections=self._settings.fetch_connections,
+            check=self._check_address,
         )
 
     def _close(self) -> None:

@@ -19,7 +19,12 @@ from imagefinder.collection import Collection
 from imagefinder.core.errors import SettingsError
 from imagefinder.core.settings import Settings
 from imagefinder.server import compat, errors, health, pages
+from imagefinder.server.errors import Problem
 from imagefinder.server.gate import Gate
+from imagefinder.server.jobs import forms as job_forms
+from imagefinder.server.jobs import routes as job_routes
+from imagefinder.server.jobs.manager import JobManager
+from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
 from imagefinder.wiring import open_collection
@@ -31,6 +36,9 @@ MAX_REQUESTS = 64
 
 MAX_UPLOADS = 8
 """Pictures of the largest size accepted that all requests may hold in memory together."""
+
+DEFAULT = "default"
+"""Name of the collection that the settings name."""
 
 SHUTDOWN_SECONDS = 25
 """How long requests in flight may go on after the signal to stop."""
@@ -49,13 +57,22 @@ def create_app(collection: Collection, *, warm: Sequence[str] = ()) -> FastAPI:
     gate = Gate(running=settings.threads, requests=MAX_REQUESTS, max_bytes=MAX_UPLOADS * settings.max_image_bytes)
     methods = collection.methods()
 
+    def named(name: str) -> Collection:
+        if name != DEFAULT:
+            raise Problem("unknown_collection", f"there is no collection {name[:200]!a}")
+        return collection
+
+    jobs = JobManager(JobStore(settings.state, settings.collection), named, settings)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         readiness.start()
+        await to_thread.run_sync(jobs.open)
         try:
             yield
         finally:
             await to_thread.run_sync(readiness.stop)
+            await to_thread.run_sync(jobs.close)
             await to_thread.run_sync(collection.close)
 
     app = FastAPI(
@@ -69,10 +86,15 @@ def create_app(collection: Collection, *, warm: Sequence[str] = ()) -> FastAPI:
         redirect_slashes=False,
     )
     errors.install(app)
+    app.state.jobs = jobs
     app.include_router(compat.router(collection, methods, gate, readiness))
+    app.include_router(job_routes.router(jobs))
     app.include_router(health.router(readiness))
     app.include_router(pages.router(app))
-    app.openapi()["components"]["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
+    app.openapi()["components"]["schemas"] |= {
+        "ProblemDetails": ProblemDetails.model_json_schema(),
+        **job_forms.PARTS,
+    }
     return app
 
 
@@ -90,8 +112,9 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
     listener = _listen(settings.host, settings.port)
     collection = open_collection(settings, create=True)
     warm = sorted(collection.info().methods) if methods_to_warm is None else methods_to_warm
+    app = create_app(collection, warm=warm)
     config = uvicorn.Config(
-        create_app(collection, warm=warm),
+        app,
         log_config=_log_config(),
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
@@ -99,7 +122,19 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
     host, port = listener.getsockname()[:2]
     log.info("imagefinder answers at http://%s:%s", f"[{host}]" if ":" in host else host, port)
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config, app.state.jobs).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Lets those who watch a job go before it waits for the requests in flight."""
+
+    def __init__(self, config: uvicorn.Config, jobs: JobManager) -> None:
+        super().__init__(config)
+        self._jobs = jobs
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._jobs.end_watching()
+        await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -13,7 +13,7 @@ from imagefinder.core.errors import InputError, UnknownMethodError
 from imagefinder.core.method import MethodState
 from imagefinder.core.results import Box
 from imagefinder.search.question import MAX_BOXES
-from imagefinder.server.errors import KINDS, MEDIA_TYPE
+from imagefinder.server.errors import responses
 from imagefinder.server.gate import Gate
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.upload import FIELD, read_image
@@ -59,7 +59,7 @@ def router(collection: Collection, methods: Sequence[MethodState], gate: Gate, r
             summary=f"Most similar images by {state.name}",
             description=f"{state.summary}. Gives the ids of the most similar images, best first.",
             response_description="The ids, best first; whole numbers as numbers",
-            responses=_problems(_CODES),
+            responses=responses(_CODES),
             openapi_extra=_FORM,
         )
 
@@ -113,14 +113,3 @@ def plain_id(image_id: str) -> int | str:
     if _WHOLE_NUMBER.fullmatch(image_id) and -(2**63) <= int(image_id) < 2**63:
         return int(image_id)
     return image_id
-
-
-def _problems(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
-    by_status: dict[int | str, list[str]] = {}
-    for code in codes:
-        by_status.setdefault(KINDS[code].status, []).append(f"`{code}`: {KINDS[code].title}")
-    schema = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
-    return {
-        status: {"description": "; ".join(lines), "content": {MEDIA_TYPE: schema}}
-        for status, lines in sorted(by_status.items())
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,12 +43,18 @@ KINDS: Mapping[str, Kind] = {
     "not_a_file": Kind(400, "The picture was sent as text"),
     "several_images": Kind(400, "More than one picture"),
     "malformed_form": Kind(400, "Broken form"),
+    "malformed_json": Kind(400, "Broken JSON"),
     "not_found": Kind(404, "No such page"),
     "unknown_method": Kind(404, "Unknown method"),
+    "unknown_collection": Kind(404, "Unknown collection"),
+    "unknown_job": Kind(404, "Unknown job"),
+    "folder_not_allowed": Kind(403, "Folder not allowed"),
+    "folder_not_found": Kind(404, "No such folder"),
     "method_not_allowed": Kind(405, "HTTP method not allowed"),
     "upload_timeout": Kind(408, "The upload took too long", retryable=True),
     "image_too_large": Kind(413, "Picture too large"),
-    "unsupported_media_type": Kind(415, "Not a multipart form"),
+    "request_too_large": Kind(413, "Request too large"),
+    "unsupported_media_type": Kind(415, "Body of another type than asked for"),
     "invalid_parameter": Kind(422, "Parameter out of range"),
     # the picture
     "not_an_image": Kind(415, "Not a picture"),
@@ -123,6 +129,18 @@ def problem_of(error: ImagefinderError) -> Problem:
     if isinstance(error, UnknownMethodError):
         members["known_methods"] = error.known
     return Problem(code, error.message, hint=error.hint, **members)
+
+
+def responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
+    """The problems an endpoint may answer with, for its OpenAPI description."""
+    by_status: dict[int | str, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(KINDS[code].status, []).append(f"`{code}`: {KINDS[code].title}")
+    schema = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
+    return {
+        status: {"description": "; ".join(lines), "content": {MEDIA_TYPE: schema}}
+        for status, lines in sorted(by_status.items())
+    }
 
 
 def install(app: FastAPI) -> None:

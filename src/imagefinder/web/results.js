@@ -33,7 +33,7 @@ function card(hit, { href, by, large }) {
       h("p", { class: "what" }, badge(hit.decision), " ", h("span", {}, RELATIONS[hit.relation] ?? "")),
       evalue(hit),
       why(hit) && h("p", { class: "why" }, why(hit)),
-      h("p", { class: "actions" }, h("a", { href }, large ? "Look closely" : "Compare"), h("a", { href: by }, "Search by it")),
+      h("p", { class: "actions" }, href && h("a", { href }, large ? "Look closely" : "Compare"), h("a", { href: by }, "Search by it")),
     ),
   );
 }
@@ -104,7 +104,7 @@ export function answer(result, { hrefOf, by, kind }) {
       "header",
       { class: "verdict" },
       h("div", {}, h("h1", { tabindex: "-1" }, headline(matches.length, possible.length)), h("p", { class: "sub" }, summary(result))),
-      share(result, kind),
+      result.explanations && share(result, kind),
     ),
     nothing &&
       h(

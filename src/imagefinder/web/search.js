@@ -119,8 +119,9 @@ async function run(query, { key = null } = {}) {
     if (running !== mine) return;
     running = null;
     query.size ??= [results[0].query.width, results[0].query.height];
-    const handles = results.map((result) => result.explanations.handle);
-    const hash = key ?? build({ handles, params: new URLSearchParams() });
+    // A server that keeps no answers gives no handles: then there is nothing to link to.
+    const handles = results.map((result) => result.explanations?.handle);
+    const hash = key ?? (handles[0] ? build({ handles, params: new URLSearchParams() }) : location.hash);
     now = { query, results, box, key: hash };
     remember();
     go(hash);
@@ -232,7 +233,7 @@ function preview() {
   const path =
     query.kind === "id" && query.image
       ? best(query.image)
-      : (!query.unseen && query.preview) || (results && `v1/explanations/${results[0].explanations.handle}/query`);
+      : (!query.unseen && query.preview) || (results?.[0].explanations && `v1/explanations/${results[0].explanations.handle}/query`);
   frame.hidden = !path;
   if (path && image.dataset.shows !== path) {
     image.dataset.shows = path;
@@ -383,7 +384,8 @@ function render() {
   if (!now.query) return beginning();
   const { results } = now;
   const route = parse();
-  const hrefOf = (result, hit) => changed(route, { hit: hit.id, of: results.length > 1 ? result.explanations.handle : null });
+  const hrefOf = ({ explanations }, hit) =>
+    explanations && changed(route, { hit: hit.id, of: results.length > 1 ? explanations.handle : null });
   const by = (id) => link("search", session.collection, { id });
   put(said, results.length > 1 ? columns(results, { hrefOf }) : answer(results[0], { hrefOf, by, kind: now.query.kind }));
   announce(said.querySelector("h1")?.textContent ?? "");
@@ -405,7 +407,7 @@ function entriesOf(result) {
 
 function syncInspector(route) {
   const id = route.params.get("hit");
-  const result = id && now.results?.find((each) => [null, each.explanations.handle].includes(route.params.get("of")));
+  const result = id && now.results?.find((each) => [null, each.explanations?.handle].includes(route.params.get("of")));
   const index = result ? result.hits.findIndex((hit) => hit.id === id) : -1;
   if (index < 0) {
     opened?.close();

@@ -9,12 +9,13 @@ from imagefinder.core.errors import SourceError
 from imagefinder.core.records import Failure
 from imagefinder.indexing.candidate import Candidate, SourceEnd
 from imagefinder.indexing.discover import discover
+from imagefinder.indexing.guard import Guard
 
 Item = Candidate | Failure | SourceEnd
 
 
 def items(path: Path, *, local_files: bool = True) -> list[Item]:
-    return list(discover([path], local_files=local_files))
+    return list(discover([path], guard=Guard(local_files=local_files)))
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:

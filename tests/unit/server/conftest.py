@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -88,8 +89,8 @@ class FakeCollection:
 
 
 @pytest.fixture
-def fake() -> FakeCollection:
-    return FakeCollection()
+def fake(tmp_path: Path) -> FakeCollection:
+    return FakeCollection(Settings(threads=2, max_image_bytes=100_000, state=tmp_path / "state"))
 
 
 @pytest.fixture

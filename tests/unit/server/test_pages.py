@@ -128,6 +128,10 @@ def test_the_openapi_description_is_complete(client: TestClient) -> None:
         "/health",
         "/health/live",
         "/health/ready",
+        "/v1/jobs",
+        "/v1/jobs/{job}",
+        "/v1/jobs/{job}/cancel",
+        "/v1/jobs/{job}/events",
     }
     operation = schema["paths"]["/sift-similar-images"]["post"]
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]

@@ -1,0 +1,183 @@
+"""What each kind of job does with a collection."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from imagefinder.collection import Collection
+from imagefinder.core.records import Failure
+from imagefinder.indexing.guard import Guard
+from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.server.jobs.job import MAX_FAILURES, JobProgress, Kind, now
+
+DUPLICATES = "duplicates.json"
+"""Under this name of derived data the last report of duplicates is kept in the collection."""
+
+
+class Stopped(Exception):  # noqa: N818 - no error: what was asked for
+    """The job was asked to stop, and did; what it did so far, if that can be told."""
+
+    def __init__(self, done: Done | None = None) -> None:
+        super().__init__()
+        self.done = done
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a job did."""
+
+    result: Mapping[str, Any]
+    failures: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a job has to do, and with what.
+
+    Attributes:
+        spec: As ``manager`` wrote it down.
+        data: Reads the picture or list that was kept for it.
+        list_path: Where a list that was sent is put for reading; the same for each job of a collection, so that a
+            later list can change and prune what an earlier one brought.
+        guard: What the job may reach.
+        tell: Takes the progress.
+        stop: Set when it shall end early.
+    """
+
+    spec: Mapping[str, Any]
+    data: Callable[[], bytes]
+    list_path: Path
+    guard: Guard
+    tell: Callable[[JobProgress], None]
+    stop: threading.Event
+
+
+class _Rebuilds(Protocol):
+    def rebuild_index(self, *, progress: Callable[[int, int], None]) -> Any: ...
+
+
+def do(kind: Kind, collection: Collection, order: Order) -> Done:
+    """Do the work of a kind of job.
+
+    Raises:
+        Stopped: it was told to.
+        ImagefinderError: it cannot be done.
+    """
+    return {"index": _index, "put": _put, "duplicates": _duplicates, "rebuild": _rebuild}[kind](collection, order)
+
+
+def collection_state(collection: Collection) -> dict[str, Any]:
+    """Something that is mostly another one after pictures were added, replaced or removed; cheap to ask for."""
+    info = collection.info()
+    methods = {name: [held.images, held.bytes] for name, held in sorted(info.methods.items())}
+    return {"images": info.images, "methods": methods}
+
+
+def _index(collection: Collection, order: Order) -> Done:
+    spec = order.spec
+    sources: list[str] = spec.get("urls") or ([spec["folder"]] if spec.get("folder") else [str(order.list_path)])
+    if not (spec.get("urls") or spec.get("folder")):
+        order.list_path.parent.mkdir(parents=True, exist_ok=True)
+        order.list_path.write_bytes(order.data())
+    report = collection.add(
+        *sources,
+        methods=spec.get("methods") or None,
+        prune=bool(spec.get("prune")),
+        progress=lambda progress: order.tell(_indexing(progress)),
+        stop=order.stop,
+        guard=order.guard,
+    )
+    done = _report(report, spec.get("folder"))
+    if report.interrupted:
+        raise Stopped(done)
+    if report.added or report.replaced or report.removed:
+        at_end = JobProgress(added=report.added + report.replaced, skipped=report.unchanged)
+        failed = len(report.failures)
+
+        def learning(steps: int, of: int) -> None:
+            # What was indexed stays; only the first search will have to learn what chance does here.
+            if order.stop.is_set():
+                raise Stopped(done)
+            order.tell(JobProgress("learn", steps, of, at_end.added, at_end.skipped, failed))
+
+        collection.learn(learning)
+    return done
+
+
+def _indexing(progress: Progress) -> JobProgress:
+    return JobProgress(
+        stage="index",
+        done=progress.done,
+        total=progress.total,
+        added=progress.added + progress.replaced,
+        skipped=progress.unchanged,
+        failed=progress.failed,
+    )
+
+
+def _report(report: AddReport, folder: str | None) -> Done:
+    result = report.to_dict()
+    del result["failures"]
+    result["notes"] = [_without(note, folder) for note in report.notes]
+    return Done(result, tuple(_failure(failure, folder) for failure in report.failures[:MAX_FAILURES]))
+
+
+def _failure(failure: Failure, folder: str | None) -> dict[str, str]:
+    """As it may be told: where files lie on the server is nobody's business."""
+    web = failure.uri.startswith(("http://", "https://"))
+    return {
+        "id": failure.id,
+        "uri": failure.uri if web else "",
+        "code": failure.code,
+        "message": _without(failure.message, folder),
+    }
+
+
+def _without(text: str, folder: str | None) -> str:
+    if not folder:
+        return text
+    base = folder.rstrip(os.sep)
+    return text.replace(base + os.sep, "").replace(base, Path(base).name)
+
+
+def _put(collection: Collection, order: Order) -> Done:
+    order.tell(JobProgress("index", 0, 1))
+    image_id = order.spec["id"]
+    collection.put(image_id, order.data(), metadata=order.spec.get("metadata"), uri=order.spec.get("uri", ""))
+    order.tell(JobProgress("index", 1, 1, added=1))
+    return Done({"id": image_id})
+
+
+def _duplicates(collection: Collection, order: Order) -> Done:
+    state = collection_state(collection)  # before: what is added meanwhile makes the report stale
+
+    def progress(stage: str, done: int, total: int) -> None:
+        _stop_here(order)
+        order.tell(JobProgress(stage, done, total))
+
+    report = collection.duplicates(progress=progress)
+    content = {"computed_at": now(), "state": state, "report": report.to_dict()}
+    collection.store.put_derived(DUPLICATES, json.dumps(content, ensure_ascii=False).encode("utf-8"))
+    summary = report.to_dict()
+    summary["groups"] = len(report.groups)
+    return Done(summary)
+
+
+def _rebuild(collection: Collection, order: Order) -> Done:
+    def progress(done: int, total: int) -> None:
+        _stop_here(order)
+        order.tell(JobProgress("rebuild", done, total))
+
+    cast(_Rebuilds, collection).rebuild_index(progress=progress)
+    return Done({"images": collection.info().images})
+
+
+def _stop_here(order: Order) -> None:
+    if order.stop.is_set():
+        raise Stopped

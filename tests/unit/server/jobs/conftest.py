@@ -1,0 +1,147 @@
+"""A manager of jobs in front of collections that do as told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from imagefinder.collection import Collection
+from imagefinder.core.errors import UnknownMethodError
+from imagefinder.core.records import Failure, StoreInfo
+from imagefinder.core.results import DuplicateReport
+from imagefinder.core.settings import Settings
+from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.server.errors import Problem
+from imagefinder.server.jobs.job import Job
+from imagefinder.server.jobs.manager import JobManager
+from imagefinder.server.jobs.store import JobStore
+
+
+@dataclass
+class FakeCollection:
+    """``go`` lets work end; work notes what it was asked for in ``calls``."""
+
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    go: threading.Event = field(default_factory=threading.Event)
+    at_work: threading.Event = field(default_factory=threading.Event)
+    failures: int = 0
+    error: Exception | None = None
+    derived: dict[str, bytes] = field(default_factory=dict)
+    progress_calls: int = 1
+    guards: list[Any] = field(default_factory=list)
+
+    @property
+    def store(self) -> Any:
+        return self
+
+    def put_derived(self, name: str, data: bytes) -> None:
+        self.derived[name] = data
+
+    def info(self) -> StoreInfo:
+        return StoreInfo("here", 1, 7, 0, {}, 0)
+
+    def method(self, name: str) -> None:
+        if name != "sift":
+            raise UnknownMethodError(name, ["sift"])
+
+    def _work(self, stop: threading.Event | None = None) -> None:
+        self.at_work.set()
+        while not self.go.wait(0.01) and not (stop and stop.is_set()):
+            pass
+        if self.error:
+            raise self.error
+
+    def add(
+        self, *sources: str, methods: Any, prune: bool, progress: Any, stop: threading.Event, guard: Any
+    ) -> Any:
+        self.calls.append(("add", sources, methods, prune))
+        self.guards.append(guard)
+        for n in range(self.progress_calls):
+            progress(Progress(9, n + 1, 0, 0, 0, 0.1, "x"))
+        self._work(stop)
+        failed = tuple(Failure(f"{n}", f"file:///{n}", "damaged_image", "bad") for n in range(self.failures))
+        return AddReport(("sift",), 9, 0, 0, 0, failed, 0.1, stop.is_set())
+
+    def learn(self, progress: Callable[[int, int], None]) -> bool:
+        progress(1, 2)
+        self.calls.append(("learn",))
+        return True
+
+    def put(self, image_id: str, data: bytes, *, metadata: Any, uri: str) -> None:
+        self._work()
+        self.calls.append(("put", image_id, data, metadata, uri))
+
+    def duplicates(self, *, progress: Callable[[str, int, int], None]) -> DuplicateReport:
+        while not self.go.wait(0.01):
+            progress("read", 1, 2)
+        return DuplicateReport((), 7, 3, 2, ("sift",), {"total": 0.1})
+
+    def rebuild_index(self, *, progress: Callable[[int, int], None]) -> None:
+        progress(1, 1)
+        self.calls.append(("rebuild",))
+
+    def as_collection(self) -> Collection:
+        return cast(Collection, self)
+
+
+class Server:
+    """A manager of two collections; it can end properly or as if killed, and begin again."""
+
+    def __init__(self, state: Path, **settings: Any) -> None:
+        self.state = state
+        self.settings = Settings(state=state, **settings)
+        self.a, self.b = FakeCollection(), FakeCollection()
+        self.manager = self._new()
+
+    def _new(self) -> JobManager:
+        def named(name: str) -> Collection:
+            if name not in ("a", "b"):
+                raise Problem("unknown_collection", "no such collection")
+            return {"a": self.a, "b": self.b}[name].as_collection()
+
+        manager = JobManager(JobStore(self.state, Path("/c")), named, self.settings)
+        manager.open()
+        return manager
+
+    def files(self, suffix: str) -> list[Path]:
+        return sorted(self.state.glob(f"jobs/*/*{suffix}"))
+
+    def kill(self) -> None:
+        """As a crash leaves things: what is on disk now stays as it is, whatever the threads still do."""
+        before = {path: path.read_bytes() for path in self.state.glob("jobs/*/*") if path.is_file()}
+        self.a.go.set(), self.b.go.set()
+        self.manager.close(5)
+        for path in self.state.glob("jobs/*/*"):
+            if path.is_file() and path not in before:
+                path.unlink()
+        for path, content in before.items():
+            path.write_bytes(content)
+
+    def begin(self) -> None:
+        self.a, self.b = FakeCollection(), FakeCollection()
+        self.manager = self._new()
+
+    def wait(self, job: Job, *states: str) -> Job:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            if (now := self.manager.get(job.id)).state in (states or ("succeeded", "failed", "cancelled")):
+                return now
+            time.sleep(0.005)
+        raise AssertionError(f"still {now}")
+
+    def close(self) -> None:
+        self.a.go.set(), self.b.go.set()
+        self.manager.close(5)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "state", job_roots=(tmp_path / "allowed",), job_queue=5)
+    yield server
+    server.close()

@@ -1,0 +1,162 @@
+"""What clients of ``/v1/jobs`` see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from imagefinder.server import errors
+from imagefinder.server.jobs import routes
+
+Server = Any  # of conftest.py
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[TestClient]:
+    app = FastAPI()
+    errors.install(app)
+    app.include_router(routes.router(server.manager))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def started(client: TestClient, **body: Any) -> dict[str, Any]:
+    response = client.post("/v1/jobs", json=body)
+    assert response.status_code == 202, response.text
+    job: dict[str, Any] = response.json()
+    assert response.headers["location"] == f"/v1/jobs/{job['id']}"
+    return job
+
+
+def test_a_job_from_start_to_end(client: TestClient, server: Server) -> None:
+    server.a.go.set()
+    job = started(client, kind="index", collection="a", urls=["http://x/cat.jpg"], methods=["sift"])
+    assert set(job) == {
+        *("id", "kind", "collection", "state", "created_at", "started_at", "finished_at"),
+        *("progress", "failures", "result", "problem"),
+    }
+    assert set(job["progress"]) == {"stage", "done", "total", "added", "skipped", "failed"}
+    with client.stream("GET", f"/v1/jobs/{job['id']}/events") as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        events = [block.split("\n") for block in "".join(response.iter_text()).split("\n\n") if block]
+    names = [lines[0] for lines in events]
+    assert names == ["event: progress"] * (len(names) - 1) + ["event: end"]
+    last = json.loads(events[-1][1].removeprefix("data: "))
+    assert last["state"] == "succeeded"
+    assert last == client.get(f"/v1/jobs/{job['id']}").json()
+    assert server.a.calls[0] == ("add", ("http://x/cat.jpg",), ["sift"], False)
+
+
+def test_pages_of_jobs(client: TestClient, server: Server) -> None:
+    ids = [started(client, kind="duplicates", collection="a")["id"] for _ in range(3)]
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = client.get("/v1/jobs", params={"limit": 2, "cursor": cursor}).json()
+        seen += [job["id"] for job in page["jobs"]]
+        cursor = page["next_cursor"]
+    assert seen == ids[::-1]
+    server.wait(server.manager.get(ids[0]), "running")
+    queued = client.get("/v1/jobs", params={"state": "queued"}).json()["jobs"]
+    assert [job["id"] for job in queued] == ids[:0:-1]
+
+
+def test_cancelling(client: TestClient, server: Server) -> None:
+    first = started(client, kind="duplicates", collection="a")
+    second = started(client, kind="rebuild", collection="a")
+    assert client.post(f"/v1/jobs/{second['id']}/cancel").json()["state"] == "cancelled"
+    assert client.post(f"/v1/jobs/{first['id']}/cancel").status_code == 200
+    assert server.wait(server.manager.get(first["id"])).state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "field"),
+    [
+        ({}, 422, "invalid_parameter", "kind"),
+        ([], 422, "invalid_parameter", "kind"),
+        ({"kind": "dance"}, 422, "invalid_parameter", "kind"),
+        ({"kind": "index", "collection": "a"}, 422, "invalid_parameter", "kind"),
+        ({"kind": "index", "collection": "a", "csv": "x", "urls": ["http://x"]}, 422, "invalid_parameter", "kind"),
+        ({"kind": "index", "collection": "a", "csv": 7}, 422, "invalid_parameter", "csv"),
+        ({"kind": "index", "collection": "a", "csv": "\ud800"}, 422, "invalid_parameter", "csv"),
+        ({"kind": "index", "collection": "a", "urls": []}, 422, "invalid_parameter", "urls"),
+        ({"kind": "index", "collection": "a", "urls": ["http://x/a", 7]}, 422, "invalid_parameter", "urls.1"),
+        ({"kind": "index", "collection": "a", "urls": ["/etc/passwd"]}, 422, "invalid_input", None),
+        ({"kind": "index", "collection": "a", "urls": ["file:///etc/passwd"]}, 422, "invalid_input", None),
+        ({"kind": "index", "collection": "a", "urls": ["http://x/a.zip"]}, 422, "invalid_input", None),
+        ({"kind": "index", "collection": "a", "folder": "/etc"}, 403, "folder_not_allowed", "folder"),
+        ({"kind": "index", "collection": "a", "urls": ["http://x"], "k": 1}, 422, "invalid_parameter", "k"),
+        (
+            {"kind": "index", "collection": "a", "urls": ["http://x"], "methods": ["s"]},
+            404,
+            "unknown_method",
+            None,
+        ),
+        ({"kind": "duplicates", "collection": "zz"}, 404, "unknown_collection", None),
+        ({"kind": "duplicates", "collection": "\ud800"}, 422, "invalid_parameter", "collection"),
+        ({"kind": "put", "collection": "a"}, 422, "invalid_parameter", "kind"),
+    ],
+)
+def test_what_cannot_be_done_is_named(
+    client: TestClient, server: Server, body: Any, status: int, code: str, field: str | None
+) -> None:
+    response = client.post("/v1/jobs", content=json.dumps(body), headers={"Content-Type": "application/json"})
+    problem = response.json()
+    assert (response.status_code, problem["code"], problem.get("field")) == (status, code, field), problem
+    assert response.headers["content-type"] == "application/problem+json"
+    assert server.manager.list() == []
+
+
+def test_bodies_that_are_no_json(client: TestClient) -> None:
+    asked = [
+        (b"{", "application/json", 400, "malformed_json"),
+        (b"\xff", "application/json", 400, "malformed_json"),
+        (b"[" * 100_000, "application/json", 400, "malformed_json"),
+        (b"kind=index", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+        (b" " * (routes.MAX_BODY + 1), "application/json", 413, "request_too_large"),
+    ]
+    for body, kind, status, code in asked:
+        response = client.post("/v1/jobs", content=body, headers={"Content-Type": kind})
+        assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("path", ["x", "x/events", "..%2f..%2fsecret", "%00", "é"])
+def test_an_unknown_job(client: TestClient, path: str) -> None:
+    response = client.get(f"/v1/jobs/{path}")
+    assert (response.status_code, response.json()["code"]) in ((404, "unknown_job"), (404, "not_found"))
+
+
+def test_a_full_queue_says_when_to_come_back(client: TestClient, server: Server) -> None:
+    server.wait(server.manager.start("duplicates", "a"), "running")
+    for _ in range(5):
+        started(client, kind="rebuild", collection="a")
+    response = client.post("/v1/jobs", json={"kind": "rebuild", "collection": "a"})
+    assert response.json()["code"] == "busy"
+    assert response.headers["retry-after"] == "10"
+
+
+def test_folders_below_an_allowed_one(client: TestClient, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "allowed" / "pictures").mkdir(parents=True)
+    server.a.go.set()
+    server.a.failures = 1
+    job = started(client, kind="index", collection="a", folder=str(tmp_path / "allowed" / "pictures"))
+    server.wait(server.manager.get(job["id"]))
+    told = client.get(f"/v1/jobs/{job['id']}").text
+    assert str(tmp_path) not in told
+    assert json.loads(told)["failures"][0]["uri"] == ""
+
+
+def test_the_description_names_every_reference(client: TestClient) -> None:
+    from imagefinder.server.jobs.forms import PARTS
+
+    schema = client.get("/openapi.json").json()
+    body = schema["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
+    refs = {item["$ref"].rsplit("/", 1)[1] for item in body["schema"]["oneOf"]}
+    assert refs == set(PARTS)
+    for example in body["examples"].values():
+        routes._asked(example["value"])
