@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
-import io
 import os
 import re
 import shutil
@@ -19,14 +18,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_pictures import PICTURES
 from PIL import Image
 
 import imagefinder
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (make setup)")
 
-ROOT = Path(__file__).parents[2]
-PICTURES = ROOT / "examples" / "pictures"
 METHODS = ("sift", "efficientnet-lite0")
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -34,7 +32,11 @@ FLAGS = (
     *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
 )
 PATIENCE = 60_000  # ms; of a machine that is busy
-START = "from imagefinder.core.settings import Settings; from imagefinder.server.app import serve; serve(Settings.load())"
+START = """
+from imagefinder.core.settings import Settings
+from imagefinder.server.app import serve
+serve(Settings.load())
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,10 +62,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Path:
-    """A collection of the examples whose evidence is learned: made once, copied for each server."""
+    """A collection of the examples and one edited copy, whose evidence is learned: made once, copied for each server."""
     folder = tmp_path_factory.mktemp("prepared")
     with imagefinder.open(folder / "c.collection") as collection:
-        collection.add(PICTURES, methods=METHODS)
+        copies = folder / "copies"
+        copies.mkdir()
+        with Image.open(PICTURES / "cat.jpg") as image:
+            image.resize((300, 200)).save(copies / "small-cat.jpg", quality=60)
+        collection.add([PICTURES, copies], methods=METHODS)
         collection.search(PICTURES / "cat.jpg")
     return folder
 
@@ -103,6 +109,8 @@ class Server:
                 self.url = found[1]
                 break
         else:
+            self.process.wait()
+            self.process.stdout.close()
             raise AssertionError("".join(self.lines))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -213,14 +221,6 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     coarse = np.random.default_rng(7).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize((320, 240), Image.Resampling.BICUBIC).save(path)
     return path
-
-
-def jpeg(seed: int, size: tuple[int, int] = (200, 150)) -> bytes:
-    """A small picture, another one for each number."""
-    coarse = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), dtype=np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(out, "JPEG")
-    return out.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def result(page: Any, crop: Any) -> None:
 
 def nothing(page: Any, crop: Any) -> None:
     page.goto(page.url.split("#")[0] + "#/c/default/search?id=cat.jpg&filter=kind%3Dnothing")
-    page.get_by_role("heading", name="Nothing in this collection shows this").wait_for()
+    page.get_by_role("heading", name="Nothing else in this collection shows this").wait_for()
 
 
 def columns(page: Any, crop: Any) -> None:
@@ -129,11 +129,11 @@ def test_all_is_done_with_the_keyboard(page, crop):
     expect(page.get_by_role("button", name="Choose a picture")).to_be_focused()
     page.get_by_role("link", name="Search by cat.jpg").focus()
     page.keyboard.press("Enter")
-    link = page.get_by_role("link", name="Compare with cat.jpg")
+    link = page.get_by_role("link", name="Compare with small-cat.jpg")
     link.wait_for()
     link.focus()
     page.keyboard.press("Enter")
-    dialogue = page.get_by_role("dialog", name="cat.jpg")
+    dialogue = page.get_by_role("dialog", name="small-cat.jpg")
     dialogue.wait_for()
     for _ in range(12):  # the focus stays inside
         page.keyboard.press("Tab")
@@ -172,7 +172,7 @@ def test_the_page_is_light(visit, server):
     tab.page.on("response", lambda response: weights.setdefault(response.url, response))
     page = tab.open()
     start(page, None)
-    for route in ("#/c/default/library", "#/c/default/duplicates", "#/jobs", "#/c/default/search?id=cat.jpg&hit=cat.jpg"):
+    for route in ("#/c/default/library", "#/c/default/duplicates", "#/jobs", "#/c/default/search?id=cat.jpg&hit=small-cat.jpg"):
         page.goto(f"{server.url}/{route}")
         page.wait_for_timeout(300)
     own = {url: len(response.body()) for url, response in weights.items() if re.search(r":\d+/(web/.*)?$", url)}

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from conftest import jpeg
+from example_pictures import jpeg
 from playwright.sync_api import expect
 
 

@@ -10,7 +10,7 @@ export function columns(results, { hrefOf }) {
   for (const result of results) for (const hit of result.hits) places.set(hit.id, (places.get(hit.id) ?? 0) + 1);
   const view = h(
     "div",
-    { class: "columns", tabindex: "0", role: "region", "aria-label": "Answers of each method" },
+    { class: "columns", tabindex: "0", role: "region", "aria-label": "Answers side by side" },
     results.map((result) =>
       h(
         "section",

@@ -51,7 +51,7 @@ async function load(image) {
 export function picture(path, alt, properties = {}) {
   const image = h("img", { alt, decoding: "async", loading: "lazy", draggable: "false", ...properties });
   image.addEventListener("error", () => image.classList.add("missing"));
-  show(image, path);
+  if (path) show(image, path);
   return image;
 }
 

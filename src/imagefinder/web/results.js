@@ -38,10 +38,12 @@ function card(hit, { href, by, large }) {
   );
 }
 
-function headline(matches, possible) {
-  if (matches) return `${count(matches, "picture")} here ${matches === 1 ? "shows" : "show"} this`;
-  if (possible) return `Perhaps: ${count(possible, "picture")} may show this`;
-  return "Nothing in this collection shows this";
+/** A stored picture is asked for what else there is: it is no hit of itself. */
+function headline(matches, possible, stored) {
+  const other = stored ? "other picture" : "picture";
+  if (matches) return `${count(matches, other)} here ${matches === 1 ? "shows" : "show"} this`;
+  if (possible) return `Perhaps: ${count(possible, other)} may show this`;
+  return stored ? "Nothing else in this collection shows this" : "Nothing in this collection shows this";
 }
 
 export function summary(result) {
@@ -103,7 +105,7 @@ export function answer(result, { hrefOf, by, kind }) {
     h(
       "header",
       { class: "verdict" },
-      h("div", {}, h("h1", { tabindex: "-1" }, headline(matches.length, possible.length)), h("p", { class: "sub" }, summary(result))),
+      h("div", {}, h("h1", { tabindex: "-1" }, headline(matches.length, possible.length, kind === "id")), h("p", { class: "sub" }, summary(result))),
       result.explanations && share(result, kind),
     ),
     nothing &&

@@ -266,7 +266,7 @@ function panelFor() {
     return;
   }
   const { query } = now;
-  image = picture("blob:", "The picture that is asked with", { loading: "eager" });
+  image = picture(null, "The picture that is asked with", { loading: "eager" });
   image.addEventListener("error", () => {
     if (query.kind === "file" && query.unseen !== true) {
       query.unseen = true; // a kind of file that the browser cannot show; the server's copy can be
