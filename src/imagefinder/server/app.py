@@ -150,7 +150,7 @@ def create_app(
     app.include_router(job_routes.router(manager, gate))
     app.include_router(health.router(readiness))
     app.include_router(metrics_module.router(metrics))
-    app.include_router(pages.router(app, names))
+    app.include_router(pages.router(app))
     app.state.jobs = manager
     app.openapi()["components"]["schemas"] |= {
         "ProblemDetails": ProblemDetails.model_json_schema(),

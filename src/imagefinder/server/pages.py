@@ -1,20 +1,37 @@
-"""The two pages for people: what this is, and the reference made from the OpenAPI description.
+"""The pages for people: the web page, and the reference made from the OpenAPI description.
 
-Plain HTML without scripts and inline styles: nothing is loaded from anywhere, and they work in any browser.
+The web page is a client of the REST API: the files of ``imagefinder/web`` as they are. The reference is plain HTML
+without scripts. Neither loads anything from another host, and the browser is told to see to that.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 
-from imagefinder.server.errors import KINDS
+import imagefinder
+from imagefinder.server.errors import KINDS, Problem
 from imagefinder.server.upload import FIELD
+
+WEB = Path(imagefinder.__file__).parent / "web"
+"""The files of the web page."""
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+_CACHE = {"Cache-Control": "no-cache"}  # asked for again each time, and answered 304 until the release changes
 
 _LINK = r'<a href="#\1"><code>\1</code></a>'
 
@@ -37,13 +54,44 @@ td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top }
 """
 
 
-def router(app: FastAPI, methods: Sequence[str]) -> APIRouter:
-    """The pages ``/`` and ``/docs`` of an app."""
-    routes = APIRouter(include_in_schema=False)
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file of the web page, read once."""
 
-    @routes.get("/")
-    async def index(request: Request) -> HTMLResponse:
-        return _html("imagefinder", _index(_base(request), methods))
+    content: bytes
+    media_type: str
+    etag: str
+
+    @classmethod
+    def read(cls, path: Path) -> _File:
+        content = path.read_bytes()
+        return cls(content, _TYPES[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+
+    def answer(self, request: Request) -> Response:
+        headers = {**_CACHE, "ETag": self.etag}
+        known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+        if self.etag in known:
+            return Response(status_code=304, headers=headers)
+        return Response(self.content, media_type=self.media_type, headers=headers)
+
+
+def router(app: FastAPI) -> APIRouter:
+    """The pages ``/`` and ``/docs`` of an app, and ``/web/{name}``, the files of the first."""
+    routes = APIRouter(include_in_schema=False)
+    # Only what was there at the start is served: no name in a request ever becomes a path.
+    files = {path.name: _File.read(path) for path in WEB.iterdir() if path.suffix in _TYPES}
+
+    @routes.api_route("/", methods=["GET", "HEAD"])
+    async def index(request: Request) -> Response:
+        return files["index.html"].answer(request)
+
+    @routes.api_route("/web/{name}", methods=["GET", "HEAD"])
+    async def web(request: Request, name: str) -> Response:
+        if name not in files:
+            raise Problem(
+                "not_found", f"there is nothing at {request.scope['path']}", hint="/docs lists what there is"
+            )
+        return files[name].answer(request)
 
     @routes.get("/docs")
     async def docs(request: Request) -> HTMLResponse:
@@ -72,22 +120,6 @@ def _curl(url: str) -> str:
     return f'curl -X POST -F "{FIELD}=@picture.jpg" {url}'
 
 
-def _index(base: str, methods: Sequence[str]) -> str:
-    lines = "\n".join(_curl(f"{base}/{name}-similar-images") for name in methods)
-    options = "\n".join(
-        f'<button formaction="{escape(name)}-similar-images">{escape(name)}</button>' for name in methods
-    )
-    return f"""<h1>imagefinder</h1>
-<p>This service finds images by image: send a picture, get the ids of the 3 most similar images of its
-collection, best first. <code>?k=10</code> gives 10.</p>
-<pre>{escape(lines)}</pre>
-<form method="post" enctype="multipart/form-data">
-<p>Or try it here: <input type="file" name="{FIELD}" accept="image/*" required> {options}</p>
-</form>
-<p><a href="docs">Reference of all endpoints and errors</a> · <a href="openapi.json">OpenAPI description</a> ·
-<a href="health">State of the service</a></p>"""
-
-
 def _docs(base: str, schema: Mapping[str, Any]) -> str:
     sections = [
         _operation(base, path, verb, operation)
@@ -100,7 +132,7 @@ def _docs(base: str, schema: Mapping[str, Any]) -> str:
         for code, kind in KINDS.items()
     )
     return f"""<h1>imagefinder {escape(schema["info"]["version"])}: REST reference</h1>
-<p>For programs: <a href="openapi.json">openapi.json</a>. Back to the <a href="./">start</a>.</p>
+<p>For programs: <a href="openapi.json">openapi.json</a>. Back to the <a href="./">page</a>.</p>
 {"".join(sections)}
 <h2>Problems</h2>
 <p>Every error is an <code>application/problem+json</code> object (RFC 9457) with <code>type</code>,

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from imagefinder.core.settings import Settings
 from imagefinder.server.app import create_app
 from imagefinder.server.errors import KINDS
+from imagefinder.server.pages import WEB
 
 
 class Links(HTMLParser):
@@ -31,9 +32,8 @@ class Links(HTMLParser):
                 self.addresses.add(value or "")
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
-def test_a_page_needs_no_other_host_and_no_script(client: TestClient, path: str) -> None:
-    response = client.get(path)
+def test_the_reference_needs_no_other_host_and_no_script(client: TestClient) -> None:
+    response = client.get("/docs")
     assert response.headers["content-type"].startswith("text/html")
     page = Links(response.text)
     assert "script" not in page.tags
@@ -47,17 +47,67 @@ def test_a_page_needs_no_other_host_and_no_script(client: TestClient, path: str)
     assert "@import" not in response.text
 
 
+def test_the_page_allows_nothing_from_elsewhere_and_nothing_inline(client: TestClient) -> None:
+    response = client.get("/")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    policy = response.headers["content-security-policy"]
+    assert policy.startswith("default-src 'self'; img-src 'self' blob: data:;")
+    assert "unsafe" not in policy
+    assert "style=" not in response.text
+    page = Links(response.text)
+    assert {"web/app.js", "web/style.css"} <= page.addresses
+    assert not [address for address in page.addresses if "//" in address]
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("app.js", "text/javascript; charset=utf-8"),
+        ("style.css", "text/css; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
+    ],
+)
+def test_a_file_of_the_page_is_typed_and_asked_for_once(client: TestClient, name: str, media_type: str) -> None:
+    first = client.get(f"/web/{name}")
+    assert first.headers["content-type"] == media_type
+    assert first.headers["x-content-type-options"] == "nosniff"
+    etag = first.headers["etag"]
+    for tags in (etag, f"W/{etag}", f'"other", {etag}'):
+        again = client.get(f"/web/{name}", headers={"if-none-match": tags})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    assert client.get(f"/web/{name}", headers={"if-none-match": '"other"'}).content == first.content
+    assert client.head(f"/web/{name}").headers["content-length"] == str(len(first.content))
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2Fpy.typed", "%2e%2e", "..%5Cpy.typed", "app.js%00"])
+def test_no_name_in_a_request_becomes_a_path(client: TestClient, name: str) -> None:
+    response = client.get(f"/web/{name}")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+def test_every_module_a_module_imports_is_served(client: TestClient) -> None:
+    waiting, seen = ["app.js"], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            text = client.get(f"/web/{name}").text
+            waiting += re.findall(r'(?:from|import\() ?"\./([\w.]+)"', text)
+    assert len(seen) > 10
+    assert seen | {"theme.js"} == {path.name for path in WEB.glob("*.js")}
+
+
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_every_link_leads_somewhere(client: TestClient, path: str) -> None:
     for address in Links(client.get(path).text).addresses:
-        assert client.get(f"/{address.removeprefix('./')}").status_code in {200, 405}
+        if not address.startswith("#"):
+            assert client.get(f"/{address.removeprefix('./')}").status_code in {200, 405}
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
-def test_the_curl_lines_name_this_server(fake: Any, path: str) -> None:
+def test_the_curl_lines_name_this_server(fake: Any) -> None:
     fake.settings = Settings(allowed_hosts=("pictures.example",), auth="off")
     client = TestClient(create_app(fake))
-    text = client.get(path, headers={"host": "pictures.example:8080"}).text
+    text = client.get("/docs", headers={"host": "pictures.example:8080"}).text
     line = "curl -X POST -F &quot;image=@picture.jpg&quot; http://pictures.example:8080/sift-similar-images"
     assert line in text
 
@@ -65,7 +115,7 @@ def test_the_curl_lines_name_this_server(fake: Any, path: str) -> None:
 @pytest.mark.parametrize("host", ["<script>", "$(reboot)", "a b", "`x`", ""])
 def test_a_strange_host_name_is_not_repeated(fake: Any, host: str) -> None:
     fake.settings = Settings(auth="on")  # with keys any name will do
-    response = TestClient(create_app(fake)).get("/", headers={"host": host})
+    response = TestClient(create_app(fake)).get("/docs", headers={"host": host})
     assert response.status_code == 200
     assert "http://HOST:5000/sift" in response.text
 
@@ -105,5 +155,4 @@ def test_a_problem_that_is_sent_has_the_described_form(client: TestClient) -> No
 def test_a_method_name_cannot_break_the_page(fake: Any) -> None:
     fake.names = ('<b>"x"',)
     with TestClient(create_app(fake)) as client:
-        assert "<b>" not in client.get("/").text
         assert "<b>" not in client.get("/docs").text

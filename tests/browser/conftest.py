@@ -1,0 +1,238 @@
+"""The page in a real Chromium, in front of a real server with the example pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from example_pictures import PICTURES
+from PIL import Image
+
+import imagefinder
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (make setup)")
+
+METHODS = ("sift", "efficientnet-lite0")
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+)
+PATIENCE = 60_000  # ms; of a machine that is busy
+START = """
+from imagefinder.core.settings import Settings
+from imagefinder.server.app import serve
+serve(Settings.load())
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One Chromium for all tests."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        reason = "no Chromium on this machine: make browser"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Path:
+    """A collection of the examples and one edited copy, whose evidence is learned: made once, copied for each server."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with imagefinder.open(folder / "c.collection") as collection:
+        copies = folder / "copies"
+        copies.mkdir()
+        with Image.open(PICTURES / "cat.jpg") as image:
+            image.resize((300, 200)).save(copies / "small-cat.jpg", quality=60)
+        collection.add([PICTURES, copies], methods=METHODS)
+        collection.search(PICTURES / "cat.jpg")
+    return folder
+
+
+class Server:
+    """A running service over a copy of the prepared collection."""
+
+    def __init__(self, prepared: Path, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.roots = folder / "allowed"
+        self.roots.mkdir()
+        shutil.copytree(prepared / "c.collection", folder / "c.collection")
+        own = {
+            "IMAGEFINDER_COLLECTION": str(folder / "c.collection"),
+            "IMAGEFINDER_COLLECTIONS": str(folder / "collections"),
+            "IMAGEFINDER_STATE": str(folder / "state"),
+            "IMAGEFINDER_JOB_ROOTS": str(self.roots),
+            "IMAGEFINDER_MODELS": str(folder / "no-models"),
+            "IMAGEFINDER_FETCH_PRIVATE": "true",
+            "IMAGEFINDER_PORT": "0",
+            "HF_HOME": str(folder / "no-hub"),
+            "HF_HUB_OFFLINE": "1",
+        }
+        environment = {**os.environ, **own, **settings}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", START],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.process.stdout
+        self.lines: list[str] = []
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if found := re.search(r"answers at (http://[\w.:\[\]]+)", line):
+                self.url = found[1]
+                break
+        else:
+            self.process.wait()
+            self.process.stdout.close()
+            raise AssertionError("".join(self.lines))
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        with contextlib.closing(self.process.stdout) as lines:
+            self.lines.extend(lines)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(10)
+        assert "Traceback" not in "".join(self.lines), "".join(self.lines)
+
+
+@pytest.fixture(scope="module")
+def serve(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Starts servers with settings of their own; they end with the module."""
+    running: list[Server] = []
+
+    def start(**settings: str) -> Server:
+        running.append(Server(prepared, tmp_path_factory.mktemp("server"), **settings))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Server]) -> Server:
+    return serve()
+
+
+class Visit:
+    """A person's tab: what it shows, and what went wrong in it."""
+
+    def __init__(self, context: Any, url: str) -> None:
+        self.context = context
+        self.url = url
+        self.page = context.new_page()
+        self.troubles: list[str] = []
+        self.strangers: list[str] = []
+        self.page.on("pageerror", lambda error: self.troubles.append(f"{error}\n{error.stack}"))
+        self.page.on("console", self._console)
+        self.page.on("request", self._request)
+
+    def _console(self, message: Any) -> None:
+        # The browser itself reports every answer that is no success; the page tells those in its own words.
+        if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
+            self.troubles.append(message.text)
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.url, "blob:", "data:")):
+            self.strangers.append(request.url)
+
+    def open(self, route: str = "") -> Any:
+        self.page.goto(f"{self.url}/{route}")
+        return self.page
+
+
+@pytest.fixture
+def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
+    """Opens tabs, each of a person who was never here before; at the end nothing may have gone wrong in them."""
+    visits: list[Visit] = []
+
+    def open_tab(server: Server, **options: Any) -> Visit:
+        options = {"viewport": {"width": 1280, "height": 860}, **options}
+        context = browser.new_context(**options)
+        context.set_default_timeout(PATIENCE)
+        visits.append(Visit(context, server.url))
+        return visits[-1]
+
+    yield open_tab
+    for each in visits:
+        each.context.close()
+    assert [trouble for each in visits for trouble in each.troubles] == []
+    assert [url for each in visits for url in each.strangers] == []
+
+
+@pytest.fixture
+def page(visit: Callable[..., Visit], server: Server) -> Any:
+    """The page as it begins."""
+    page = visit(server).open()
+    page.get_by_role("heading", name="Which of these pictures is it?").wait_for()
+    return page
+
+
+@pytest.fixture(scope="session")
+def crop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A part of one of the examples, saved again."""
+    path = tmp_path_factory.mktemp("asked") / "crop.jpg"
+    with Image.open(PICTURES / "temple.jpg") as image:
+        width, height = image.size
+        image.crop((width // 5, height // 4, width * 3 // 4, height * 4 // 5)).save(path, quality=70)
+    return path
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture that nothing shows."""
+    path = tmp_path_factory.mktemp("asked") / "stranger.png"
+    coarse = np.random.default_rng(7).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((320, 240), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A web server of somebody else: its address and its folder."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    folder = tmp_path_factory.mktemp("web")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}", folder
+        httpd.shutdown()

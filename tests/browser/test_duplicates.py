@@ -1,0 +1,57 @@
+"""What is there twice, reviewed and cleaned up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+from example_pictures import PICTURES
+from playwright.sync_api import expect
+
+
+@pytest.fixture(scope="module")
+def doubled(serve: Callable[..., Any]) -> Any:
+    """A server with copies: one the same, one smaller."""
+    server = serve()
+    url = f"{server.url}/v1/collections/default/images/copies/same.jpg?wait=true"
+    content = (PICTURES / "coffee.jpg").read_bytes()
+    httpx2.put(url, content=content, headers={"Content-Type": "image/jpeg"}, timeout=60).raise_for_status()
+    return server
+
+
+def test_duplicates_are_grouped_compared_and_deleted_with_a_way_back(visit, doubled):
+    page = visit(doubled).open("#/c/default/duplicates")
+    groups = page.locator(".group")
+    expect(groups).to_have_count(2, timeout=120_000)
+    same, edited = groups.filter(has_text="same.jpg"), groups.filter(has_text="small-cat.jpg")
+    expect(same).to_contain_text("The same picture")
+    expect(edited).to_contain_text("Edited copies")
+    kept = edited.locator(".member.kept")
+    expect(kept).to_contain_text("cat.jpg")
+    expect(edited.locator(".member", has_text="small-cat.jpg")).to_contain_text("the same picture, edited")
+    # Side by side, and one laid on the other.
+    edited.get_by_role("button", name="Side by side").click()
+    dialogue = page.get_by_role("dialog")
+    expect(dialogue.locator(".relation")).to_contain_text("small-cat.jpg: the same picture, edited, beside cat.jpg")
+    expect(dialogue.locator("svg.lines image")).to_have_count(2)
+    dialogue.get_by_text("Overlay", exact=True).click()
+    below, above = (dialogue.locator(".laid img").nth(n).bounding_box() for n in (0, 1))
+    assert all(abs(below[side] - above[side]) < 6 for side in below)
+    page.keyboard.press("Escape")
+    # Another one may be kept instead.
+    edited.locator(".member", has_text="small-cat.jpg").get_by_label("Keep this one").check()
+    expect(edited.locator(".member.kept")).to_contain_text("small-cat.jpg")
+    edited.locator(".member", has_text="cat.jpg").get_by_label("Keep this one").check()
+    edited.get_by_role("button", name="Delete the other", exact=True).click()
+    expect(edited).to_be_hidden()
+    page.get_by_role("button", name="Undo").click()
+    expect(edited).to_be_visible()
+    edited.get_by_role("button", name="Delete the other", exact=True).click()
+    with page.expect_response(lambda response: response.request.method == "DELETE") as response:
+        pass
+    assert response.value.url.endswith("/small-cat.jpg")
+    assert response.value.status == 204
+    same.get_by_role("button", name="Delete copies/same.jpg").click()
+    expect(same).to_be_hidden()

@@ -1,0 +1,219 @@
+"""A collection looked through, added to, and cleaned up."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+from example_pictures import jpeg
+from playwright.sync_api import expect
+
+
+@pytest.fixture
+def library(page) -> Any:
+    page.get_by_role("link", name="Collection", exact=True).click()
+    page.locator(".tile").first.wait_for()
+    return page
+
+
+def ids(server: Any, collection: str = "default") -> set[str]:
+    answer = httpx2.get(f"{server.url}/v1/collections/{collection}/images?limit=1000", timeout=60).json()
+    return {image["id"] for image in answer["images"]}
+
+
+def store(server: Any, name: str, seed: int, metadata: dict[str, Any] | None = None) -> None:
+    url = f"{server.url}/v1/collections/default/images/{name}"
+    params = {"wait": "true", "metadata": json.dumps(metadata or {})}
+    content = jpeg(seed)
+    httpx2.put(url, params=params, content=content, headers={"Content-Type": "image/jpeg"}, timeout=60).raise_for_status()
+
+
+def test_a_picture_is_searched_by_from_here_and_its_details_are_told(library):
+    expect(library.locator(".sub")).to_contain_text("25 pictures")
+    library.get_by_role("button", name="About astronaut.jpg").click()
+    details = library.get_by_role("dialog", name="astronaut.jpg")
+    expect(details).to_contain_text("512 × 512")
+    expect(details).to_contain_text("SHA-256")
+    details.get_by_role("link", name="Search by it").click()
+    expect(library.get_by_role("heading", level=1)).to_have_text("Nothing else in this collection shows this")
+
+
+def test_filters_by_name_and_by_metadata(library, server):
+    store(server, "set/red.jpg", 1, {"kind": "set", "year": 1999})
+    store(server, "set/blue.jpg", 2, {"kind": "set", "year": 2001})
+    library.get_by_label("Name contains").fill("do")
+    expect(library.locator(".tile")).to_have_count(1)
+    expect(library.locator(".tile")).to_contain_text("dogs.jpg")
+    assert "contains=do" in library.url
+    library.get_by_label("Name contains").fill("")
+    library.get_by_label("Filter by metadata").fill("kind=set year=1999")
+    library.keyboard.press("Enter")
+    expect(library.locator(".tile")).to_have_count(1)
+    expect(library.locator(".tile")).to_contain_text("red.jpg")
+    library.reload()
+    expect(library.locator(".tile")).to_have_count(1)
+    library.get_by_label("Filter by metadata").fill("kind=nothing")
+    library.keyboard.press("Enter")
+    expect(library.get_by_text("No picture passes this filter.")).to_be_visible()
+
+
+def test_files_are_added_with_what_became_of_each(library, server, tmp_path):
+    (tmp_path / "new.jpg").write_bytes(jpeg(11))
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (tmp_path / "notes.txt").write_text("no picture either")
+    library.set_input_files('[data-pick="files"]', [tmp_path / name for name in ("new.jpg", "broken.jpg", "notes.txt")])
+    tray = library.get_by_role("region", name="Pictures being added")
+    expect(tray).to_contain_text(re.compile(r"2 of 2 pictures: 1 added, 1 failed.*1 file left out"))
+    row = tray.locator("li", has_text="broken.jpg")
+    expect(row).to_contain_text(re.compile("failed: .{10,}"))
+    expect(tray.locator("li", has_text="new.jpg")).to_contain_text("added")
+    assert {"new.jpg"} <= ids(server)
+    expect(library.locator('.tile[data-id="new.jpg"]')).to_be_visible()
+    # Nothing is replaced unasked; what failed can be tried again.
+    tray.get_by_role("button", name="Try the failed ones again").click()
+    expect(row).to_contain_text("failed")
+    library.set_input_files('[data-pick="files"]', tmp_path / "new.jpg")
+    expect(tray).to_contain_text("1 already there")
+    tray.get_by_role("button", name="Replace those already there").click()
+    expect(tray).to_contain_text("1 replaced")
+    tray.get_by_role("button", name="Done").click()
+    expect(tray).to_be_hidden()
+
+
+def test_a_busy_server_is_waited_for(library, tmp_path):
+    answers = []
+
+    def busy(route: Any) -> None:
+        if route.request.method != "PUT" or answers:
+            return route.continue_()
+        answers.append(1)
+        problem = {"title": "Busy", "detail": "busy", "code": "busy", "status": 429, "retryable": True}
+        return route.fulfill(status=429, headers={"Retry-After": "1"}, json=problem)
+
+    library.route("**/images/late.jpg*", busy)
+    (tmp_path / "late.jpg").write_bytes(jpeg(12))
+    library.set_input_files('[data-pick="files"]', tmp_path / "late.jpg")
+    expect(library.get_by_text("the server is busy, waiting")).to_be_visible()
+    expect(library.locator(".uploads li")).to_contain_text("added")
+
+
+def test_a_folder_is_added_with_the_paths_as_names(library, server, tmp_path):
+    folder = tmp_path / "holiday"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "one.jpg").write_bytes(jpeg(21))
+    (folder / "deep" / "two.jpg").write_bytes(jpeg(22))
+    library.set_input_files('[data-pick="folder"]', folder)
+    expect(library.get_by_role("region", name="Pictures being added")).to_contain_text("2 added")
+    assert {"holiday/one.jpg", "holiday/deep/two.jpg"} <= ids(server)
+
+
+# A dropped folder, as the browser hands it over: entries that are read piece by piece.
+DROP_FOLDER = """(bytes) => {
+  const file = (name) => new File([Uint8Array.from(bytes)], name, { type: "image/jpeg" });
+  const leaf = (path) => ({ isFile: true, fullPath: path, file: (done) => done(file(path.split("/").pop())) });
+  const folder = (children) => ({ isFile: false, createReader: () => {
+    const left = [...children];
+    return { readEntries: (done) => done(left.splice(0, 1)) };
+  }});
+  const root = folder([leaf("/dropped/a.jpg"), folder([leaf("/dropped/deep/b.jpg")])]);
+  const event = new DragEvent("drop", { bubbles: true, cancelable: true });
+  const items = [{ webkitGetAsEntry: () => root }];
+  Object.defineProperty(event, "dataTransfer", { value: { items, files: [], types: ["Files"] } });
+  document.querySelector("main").dispatchEvent(event);
+}"""
+
+
+def test_a_dropped_folder_is_added_whole(library, server):
+    library.evaluate(DROP_FOLDER, list(jpeg(31)))
+    expect(library.get_by_role("region", name="Pictures being added")).to_contain_text("2 added")
+    assert {"dropped/a.jpg", "dropped/deep/b.jpg"} <= ids(server)
+
+
+def test_deleting_can_be_undone_and_is_done_when_the_page_is_left(library, server):
+    tile = library.locator('.tile[data-id="fig.jpg"]')
+    library.get_by_role("button", name="Delete fig.jpg").click()
+    expect(tile).to_be_hidden()
+    expect(library.locator(".toast")).to_contain_text("Deleted fig.jpg")
+    library.get_by_role("button", name="Undo").click()
+    expect(tile).to_be_visible()
+    library.get_by_role("button", name="Delete fig.jpg").click()
+    assert "fig.jpg" in ids(server), "not before the time to undo is over"
+    with library.expect_request(lambda request: request.method == "DELETE"):
+        library.goto("about:blank")
+    for _ in range(100):
+        if "fig.jpg" not in ids(server):
+            break
+        library.wait_for_timeout(100)
+    assert "fig.jpg" not in ids(server)
+
+
+def test_deleting_is_done_after_a_while(library, server):
+    store(server, "gone.jpg", 41)
+    library.reload()
+    with library.expect_response(lambda response: response.request.method == "DELETE") as response:
+        library.get_by_role("button", name="Delete gone.jpg").click()
+    assert response.value.status == 204
+    assert "gone.jpg" not in ids(server)
+
+
+def test_a_collection_is_made_and_chosen(library, server, tmp_path):
+    library.get_by_label("Collection", exact=True).select_option(label="New collection…")
+    library.get_by_role("dialog", name="New collection").get_by_label("Name").fill("holiday")
+    library.keyboard.press("Enter")
+    expect(library.get_by_role("heading", name="holiday")).to_be_visible()
+    expect(library.get_by_text("This collection is empty.")).to_be_visible()
+    (tmp_path / "first.jpg").write_bytes(jpeg(51))
+    library.set_input_files('[data-pick="files"]', tmp_path / "first.jpg")
+    expect(library.locator(".tile")).to_have_count(1)
+    assert ids(server, "holiday") == {"first.jpg"}
+    library.get_by_label("Collection", exact=True).select_option("default")
+    expect(library.locator('.tile[data-id="cat.jpg"]')).to_be_visible()
+
+
+def test_failures_are_listed_with_their_reasons(visit, serve: Callable[..., Any]):
+    server = serve()
+    (server.roots / "cut.jpg").write_bytes(jpeg(61)[:600])
+    body = {"kind": "index", "folder": str(server.roots)}
+    job = httpx2.post(f"{server.url}/v1/jobs", json=body, timeout=60).json()["id"]
+    with httpx2.stream("GET", f"{server.url}/v1/jobs/{job}/events", timeout=60) as events:
+        events.read()
+    page = visit(server).open("#/c/default/library")
+    page.get_by_role("link", name="1 failure").click()
+    failure = page.locator(".failures li")
+    expect(failure).to_contain_text("cut.jpg")
+    expect(failure).to_contain_text(re.compile("damaged_image|not_an_image"))
+    page.get_by_role("link", name="Back to the pictures").click()
+    page.locator(".tile").first.wait_for()
+
+
+def test_of_a_hundred_thousand_pictures_only_those_near_are_there(page, server):
+    """The list is made up; that the server itself pages is tested there."""
+    [image] = httpx2.get(f"{server.url}/v1/collections/default/images?limit=1", timeout=60).json()["images"]
+    asked = []
+
+    def some(route: Any) -> None:
+        values = parse_qs(urlsplit(route.request.url).query)
+        begin, limit = int(values.get("cursor", ["0"])[0]), int(values["limit"][0])
+        asked.append(begin)
+        images = [{**image, "id": f"{n:06}.jpg"} for n in range(begin, begin + limit)]
+        route.fulfill(json={"images": images, "next_cursor": str(begin + limit)})
+
+    page.route("**/v1/collections/default/images?*", some)
+    page.get_by_role("link", name="Collection", exact=True).click()
+    page.locator('.tile[data-id="000000.jpg"]').wait_for()
+    for _ in range(25):
+        page.mouse.wheel(0, 4000)
+        page.wait_for_timeout(60)
+    page.wait_for_function("scrollY > 20000")
+    tiles = page.locator(".tile").count()
+    assert 0 < tiles < 1000
+    assert max(asked) > 1000
+    assert max(asked) < 20_000
+    page.evaluate("scrollTo(0, 0)")
+    page.locator('.tile[data-id="000000.jpg"]').wait_for()
