@@ -93,7 +93,7 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
             await to_thread.run_sync(readiness.stop)
             gate.close()
             if gate.computing:
-                log.warning("%d pieces of work were not waited for", gate.computing)
+                log.warning("work left unfinished: %d", gate.computing)
             else:
                 await to_thread.run_sync(collection.close)
 
