@@ -150,7 +150,7 @@ def test_whoever_can_reach_it_needs_a_key(place: Place) -> None:
         assert client.get("/metrics", headers={"X-Api-Key": reader}).status_code == 200
         for key, code in ((reader, "read_only_key"), (writer, "not_found")):
             assert client.post("/v1/x", headers={"X-Api-Key": key}).json()["code"] == code
-        evil = {"X-Request-Id": 'x"} {"level": "info"', "X-Api-Key": reader}
+        evil = {"X-Request-Id": 'x"} {"level": "info"', "X-Api-Key": reader, "X-Forwarded-For": "6.6.6.6"}
         assert client.get("/a%0a%1b{}", headers=evil).status_code == 404
     assert place.command("keys", "revoke", "shop").returncode == 0
     assert ask(service.url, reader).json()["code"] == "wrong_key"
