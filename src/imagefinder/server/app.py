@@ -127,7 +127,7 @@ def create_app(
             service.close()
             gate.close()
             if gate.computing:
-                log.warning("%d pieces of work were not waited for", gate.computing)
+                log.warning("work left unfinished: %d", gate.computing)
             else:
                 await to_thread.run_sync(collections.close)
 

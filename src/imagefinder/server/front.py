@@ -122,7 +122,10 @@ class Door:
         self._ending = False
 
     def end_streams(self) -> None:
-        """End the streams of events, which have no end of their own, as the server is about to stop."""
+        """End the streams of events, which have no end of their own, as the server is about to stop.
+
+        Other requests may go on until the server cancels them, which they are told.
+        """
         self._ending = True
         for task in self._streams:
             task.cancel()
@@ -143,7 +146,11 @@ class Door:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
 
+        started = False
+
         async def answer(message: Message) -> None:
+            nonlocal started
+            started = True
             if message["type"] == "http.response.start" and _is_stream(message):
                 self._streams.add(task)
                 if self._ending:
@@ -153,10 +160,13 @@ class Door:
         try:
             await self._app(scope, _Patience(receive).receive, answer)
         except asyncio.CancelledError:
-            if not (self._ending and task in self._streams):
+            if not self._ending or (started and task not in self._streams):
                 raise
             task.uncancel()
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if started:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await _stopping().response()(scope, receive, send)
         finally:
             self._streams.discard(task)
 
@@ -199,6 +209,15 @@ class _Patience:
             ) from error
         self._complete = not message.get("more_body", False)
         return message
+
+
+def _stopping() -> Problem:
+    return Problem(
+        "not_ready",
+        "the service is stopping",
+        hint="ask again when it is back",
+        headers={"Connection": "close", "Retry-After": "1"},
+    )
 
 
 def _is_stream(message: Message) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hmac
 import json
 import stat
 import subprocess
@@ -32,6 +33,22 @@ def test_a_key_is_known_by_its_secret_only(state: Path) -> None:
         for wrong in (secret[:-1], secret + "A", secret.upper(), secret[len(PREFIX) :], "", name):
             assert file.find(wrong.encode()) is None
         assert file.find(b"\xff\x00") is None
+
+
+def test_every_key_is_compared_whichever_it_is(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, compared = KeyFile(state), []
+    secrets = [file.create(name, "read") for name in "abc"]
+    compare = hmac.compare_digest
+
+    def counting(one: bytes, other: bytes) -> bool:
+        compared.append(len(one))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", counting)
+    for secret in (*secrets, "if_wrong", ""):
+        compared.clear()
+        file.find(secret.encode())
+        assert compared == [32, 32, 32]
 
 
 def test_nothing_on_disk_opens_anything_and_nobody_else_can_read_it(state: Path) -> None:
