@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from imagefinder.collection import Collection
 from imagefinder.core import registry
-from imagefinder.core.contracts import Store
+from imagefinder.core.contracts import Shortlist, Store
 from imagefinder.core.errors import SettingsError, UnknownMethodError
 from imagefinder.core.method import Examiner, Method
 from imagefinder.core.settings import Settings
@@ -43,6 +43,7 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         lambda: make_examiner(settings),
         registry.names(registry.METHODS),
         settings,
+        load_shortlist=make_shortlist,
     )
 
 
@@ -57,6 +58,13 @@ def load_method(name: str, settings: Settings) -> Method:
     except KeyError:
         raise UnknownMethodError(name, registry.names(registry.METHODS)) from None
     return cast(Method, make_method(settings))
+
+
+def make_shortlist(store: Store, method: Method) -> Shortlist:
+    """The index of a method's features."""
+    from imagefinder.shortlists.index import InvertedShortlist
+
+    return InvertedShortlist(store, method.name, method.extractor.spec)
 
 
 def make_examiner(settings: Settings) -> Examiner:
