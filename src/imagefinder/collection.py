@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self, TypeAlias
+from typing import Any, BinaryIO, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 
 from imagefinder.core import filters
-from imagefinder.core.contracts import Decoder, Store
+from imagefinder.core.contracts import Decoder, Shortlist, Store
 from imagefinder.core.errors import (
     EmptyImageError,
     ImageError,
@@ -37,6 +37,8 @@ from imagefinder.core.results import (
     Comparison,
     DuplicateReport,
     Explanation,
+    IndexReport,
+    Mode,
     Ranking,
     SearchResult,
 )
@@ -48,6 +50,12 @@ from imagefinder.search import background, engine, evidence, pair, question
 from imagefinder.search.background import Background
 from imagefinder.search.explain import explain
 from imagefinder.search.question import Asked
+
+_SOME_WAITING = 256
+"""So many images without an index are scored one by one beside the candidates; more are indexed first ..."""
+
+_MOST_WAITING = 2000
+"""... and of more than this it is quicker to score all images than to wait."""
 
 Picture: TypeAlias = str | os.PathLike[str] | bytes | RgbImage
 """A picture to ask with: a path, an ``http(s)`` URL, encoded bytes, or ``(H, W, 3)`` uint8 RGB."""
@@ -76,6 +84,8 @@ class Collection:
         names: Sequence[str],
         settings: Settings,
         decoder: Decoder,
+        *,
+        load_shortlist: Callable[[Store, Method], Shortlist] | None = None,
     ) -> None:
         """Join ready parts.
 
@@ -86,12 +96,15 @@ class Collection:
             names: Of all methods installed.
             settings: Limits and sizes.
             decoder: Turns encoded pictures into pixels.
+            load_shortlist: Gives the index of a method; without it every search is exact.
         """
         self.settings = settings
         self.decoder = decoder
         self.store = store
         self._load_method = load_method
         self._load_examiner = load_examiner
+        self._load_shortlist = load_shortlist
+        self._shortlists: dict[str, Shortlist] = {}
         self._examiner: Examiner | None = None
         self._background: Background | None = None
         self._learning = threading.Lock()
@@ -273,8 +286,9 @@ class Collection:
         evalues: bool = True,
         where: Mapping[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
+        mode: Mode = "auto",
     ) -> SearchResult:
-        """The ``k`` images that most speaks for, every image scored; or, honestly, that there is none.
+        """The ``k`` images that most speaks for; or, honestly, that there is none.
 
         The first search of a collection with E-values learns what chance does in it, which takes some seconds; it
         is learned anew when the collection has grown or shrunk by half. ``learn`` does so beforehand.
@@ -292,10 +306,13 @@ class Collection:
             evalues: With ``matches``: give E-values.
             where: Ask only images whose metadata match this filter (``core.filters``); E-values are about these.
             progress: Called with (done, total) while the collection is learned.
+            mode: ``exact``: every image is scored. ``fast``: an index proposes candidates, which are scored
+                exactly; what it has not indexed yet is indexed first. ``auto``: fast where the features are more
+                than the setting ``exact_bytes`` and an index is ready. The result says which it was.
 
         Raises:
-            InputError: neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot be used; a
-                box outside of it; ``auto`` with ``matches``; a filter that is none.
+            InputError: no such mode; neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot
+                be used; a box outside of it; ``auto`` with ``matches``; a filter that is none.
             UnknownMethodError: no such method.
             UnknownImageError: no image of that id.
             MethodNotIndexedError: there are images, but none has features of this method.
@@ -322,6 +339,8 @@ class Collection:
         by_evidence = ranking == "evidence"
         background = self._learned(progress) if by_evidence or evalues else None
         watch.lap("learn")
+        shortlists = self._shortlists_for(chosen, mode)
+        watch.lap("index")
         return engine.search(
             self.store,
             chosen,
@@ -334,7 +353,42 @@ class Collection:
             background=background,
             threads=self.settings.threads,
             allowed=allowed,
+            shortlists=shortlists,
         )
+
+    def rebuild_index(
+        self, progress: Callable[[str, int, int], None] | None = None, *, rebuild: bool = True
+    ) -> IndexReport:
+        """Make the indexes that propose candidates in ``fast`` searches, of all methods of this collection.
+
+        Searches go on meanwhile with the former ones.
+
+        Args:
+            progress: Called now and then with the name of a method, how many of its images are indexed, and how
+                many there are.
+            rebuild: Begin anew, with what is learned from the collection as it is now; otherwise only what is not
+                indexed yet is.
+
+        Raises:
+            CollectionCorruptError: stored features are damaged.
+        """
+        start = time.perf_counter()
+        states = []
+        for name in self._indexed_methods():
+            index = self._own_shortlist(name)
+            index.refresh(rebuild=rebuild, progress=_named(progress, name))
+            states.append(index.state())
+        return IndexReport(tuple(states), (), time.perf_counter() - start)
+
+    def verify_index(self) -> IndexReport:
+        """Compare the indexes with the stored features: whole files by checksum, some images of each part anew."""
+        start = time.perf_counter()
+        states, problems = [], []
+        for name in self._indexed_methods():
+            index = self._own_shortlist(name)
+            problems += index.verify()
+            states.append(index.state())
+        return IndexReport(tuple(states), tuple(problems), time.perf_counter() - start)
 
     def learn(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Learn what chance does in this collection, if that is not known yet or no longer true.
@@ -640,6 +694,47 @@ class Collection:
             after = page[-1].id
         return found
 
+    def _indexed_methods(self) -> list[str]:
+        """Of those that have images, all that are installed."""
+        held = self.store.info().methods
+        return [name for name in sorted(held) if held[name].images and name in self._names]
+
+    def _shortlist(self, name: str) -> Shortlist:
+        """The index that searches use."""
+        method = self.method(name)
+        with self._lock:
+            if name not in self._shortlists:
+                self._shortlists[name] = self._made_shortlist(method)
+            return self._shortlists[name]
+
+    def _own_shortlist(self, name: str) -> Shortlist:
+        """An index beside the one that searches use, so that they need not wait; that one sees its files."""
+        if self.store.derived_folder() is None:
+            return self._shortlist(name)
+        return self._made_shortlist(self.method(name))
+
+    def _made_shortlist(self, method: Method) -> Shortlist:
+        if self._load_shortlist is None:
+            raise SettingsError("this collection was opened without indexes")
+        return self._load_shortlist(self.store, method)
+
+    def _shortlists_for(self, methods: Sequence[Method], mode: Mode) -> dict[str, Shortlist] | None:
+        """What proposes candidates in this mode; ``None`` where every image is to be scored."""
+        if mode not in get_args(Mode):
+            raise InputError(f"there is no mode {mode!r}", hint=f"modes: {', '.join(get_args(Mode))}")
+        held = self.store.info().methods
+        size = sum(held[method.name].bytes for method in methods if method.name in held)
+        if mode == "exact" or (mode == "auto" and (size <= self.settings.exact_bytes or not self._load_shortlist)):
+            return None
+        chosen = {method.name: self._shortlist(method.name) for method in methods}
+        for shortlist in chosen.values():
+            state = shortlist.state()
+            if mode == "auto" and (not state.indexed or state.waiting > _MOST_WAITING):
+                return None
+            if mode == "fast" and (not state.indexed or state.waiting > _SOME_WAITING):
+                shortlist.refresh()
+        return chosen
+
     def _examine(self) -> Examiner:
         with self._lock:
             if self._examiner is None:
@@ -738,3 +833,7 @@ class Collection:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise SourceError(f"cannot read the picture {os.fspath(picture)!r}: {reason}") from error
+
+
+def _named(progress: Callable[[str, int, int], None] | None, name: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(name, done, total)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from imagefinder.collection import Collection
 from imagefinder.core import registry
-from imagefinder.core.contracts import Decoder, Store
+from imagefinder.core.contracts import Decoder, Shortlist, Store
 from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
 from imagefinder.core.method import Examiner, Method
 from imagefinder.core.records import CheckReport, Damage
@@ -48,6 +48,7 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         registry.names(registry.METHODS),
         settings,
         make_decoder(settings),
+        load_shortlist=make_shortlist,
     )
 
 
@@ -113,6 +114,13 @@ def make_decoder(settings: Settings) -> Decoder:
     from imagefinder.images.workers import DecoderPool
 
     return DecoderPool(workers=settings.threads, seconds=settings.decode_seconds, memory=settings.decode_memory)
+
+
+def make_shortlist(store: Store, method: Method) -> Shortlist:
+    """The index of a method's features."""
+    from imagefinder.shortlists.index import InvertedShortlist
+
+    return InvertedShortlist(store, method.name, method.extractor.spec)
 
 
 def make_examiner(settings: Settings) -> Examiner:

@@ -16,12 +16,15 @@ from imagefinder.core.features import Decoded, FeatureMap, Features, FeatureSpec
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    Changes,
     Damage,
     Entry,
     Failure,
     GalleryBlock,
     ImageRecord,
     ImageStatus,
+    Proposals,
+    ShortlistState,
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
@@ -314,6 +317,47 @@ class Store(Protocol):
         """
         ...
 
+    def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
+        """The features of some images, in the order of ``ids``, each once.
+
+        Those that are not there, or have no features of the method, are left out.
+
+        Raises:
+            MethodNotIndexedError: the method was never registered.
+            CollectionCorruptError: features do not have their checksum.
+        """
+        ...
+
+    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
+        """What became of the features of a method, for those who keep something derived from them.
+
+        Args:
+            method: Its name; of one that is not registered all features are gone.
+            revision: Of the state that is known; -1 for none.
+            last: The greatest key in that state; 0 for none.
+            count: How many keys were there.
+
+        Returns:
+            ``None`` where nothing changed.
+        """
+        ...
+
+    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
+        """The features behind some keys (ascending); those that are gone are left out.
+
+        Returns:
+            The keys that are there, ascending, and their images in the same order.
+
+        Raises:
+            MethodNotIndexedError: the method was never registered.
+            CollectionCorruptError: features do not have their checksum.
+        """
+        ...
+
+    def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
+        """A checksum of the features and the owner's id behind each key that is there."""
+        ...
+
     def record_failures(self, failures: Sequence[Failure]) -> None:
         """Note images that could not be indexed; the same id again counts one more attempt."""
         ...
@@ -378,6 +422,53 @@ class Store(Protocol):
         """
         ...
 
+    def derived_folder(self) -> Path | None:
+        """Where files that can be computed again may be kept; it need not exist yet. ``None``: nowhere."""
+        ...
+
     def close(self) -> None:
         """Let go of files; calling it again does nothing."""
+        ...
+
+
+class Shortlist(Protocol):
+    """Proposes candidates of one method, so that not every image need be scored; derived from a store.
+
+    It never proposes what is gone, and always proposes what it has not indexed yet. Several processes may use it.
+    """
+
+    def state(self) -> ShortlistState:
+        """How far it has come, against the store as it is now."""
+        ...
+
+    def refresh(self, *, rebuild: bool = False, progress: Callable[[int, int], None] | None = None) -> bool:
+        """Index what is not indexed yet.
+
+        Args:
+            rebuild: Begin anew, with what is learned from the collection as it is now.
+            progress: Called with (done, total) images.
+
+        Returns:
+            Whether there was anything to do.
+
+        Raises:
+            CollectionCorruptError: features do not have their checksum.
+        """
+        ...
+
+    def propose(self, query: Features, n: int) -> Proposals:
+        """The ``n`` most promising images, and all that are not indexed yet.
+
+        Args:
+            query: A batch of one image.
+            n: How many.
+        """
+        ...
+
+    def sample(self, n: int) -> GalleryBlock:
+        """About so many images of the collection, chosen without regard to any query; mostly the same ones."""
+        ...
+
+    def verify(self) -> list[str]:
+        """Compare all of it with the store; what is wrong, for people."""
         ...

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from imagefinder.core.records import ShortlistState
+
 Matrix: TypeAlias = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 """Row by row; takes ``(x, y, 1)`` to ``(x', y', 1)`` times a factor."""
 
@@ -23,6 +25,9 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 Ranking: TypeAlias = Literal["matches", "evidence"]
 """By the matcher's score alone, or by all that speaks for a hit."""
+
+Mode: TypeAlias = Literal["auto", "exact", "fast"]
+"""``exact``: every image is scored. ``fast``: those that an index proposes. ``auto``: whichever suits the size."""
 
 Decision: TypeAlias = Literal["match", "possible", "none"]
 """What an E-value says: at most 0.01, at most 1, or more."""
@@ -166,9 +171,9 @@ class SearchResult:
     Attributes:
         hits: Best first; equal ones in order of id.
         method: Name of the method that answered, or ``auto`` for all methods of the collection together.
-        mode: ``exact``: every image was scored.
+        mode: ``exact``: every image was scored; ``fast``: those that an index proposed.
         fingerprints: Method that took part -> digest of what made its features (parameters, weights, version).
-        searched: How many images were compared.
+        searched: How many images were compared or could have been proposed for it.
         timings: Stage (``decode``, ``extract``, ``match``, ``verify``, ``calibrate``, ``total``) -> seconds.
         ranking: ``matches``: by score; ``evidence``: by E-value.
         verified: How many of the best were looked at closely, for geometry and for what they show.
@@ -178,7 +183,7 @@ class SearchResult:
 
     hits: tuple[Hit, ...]
     method: str
-    mode: Literal["exact"]
+    mode: Literal["exact", "fast"]
     fingerprints: Mapping[str, str]
     searched: int
     timings: Mapping[str, float]
@@ -217,6 +222,29 @@ class SearchResult:
             "decision": self.decision,
             "timings": dict(self.timings),
             "hits": [hit.to_dict() for hit in self.hits],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What became of the indexes of a collection.
+
+    Attributes:
+        indexes: One per method.
+        problems: What was found wrong, for people; empty where nothing was looked for.
+        seconds: How long it took.
+    """
+
+    indexes: tuple[ShortlistState, ...]
+    problems: tuple[str, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "indexes": [state.to_dict() for state in self.indexes],
+            "problems": list(self.problems),
+            "seconds": self.seconds,
         }
 
 

@@ -66,6 +66,11 @@ class Settings:
     cache_bytes: int = _setting(
         4 << 30, "features held in memory to answer faster; what is over it is read from disk", minimum=0
     )
+    exact_bytes: int = _setting(
+        1 << 30,
+        "mode auto compares with every image while their features take no more bytes (sift: about 10 000 images)",
+        minimum=0,
+    )
     max_image_bytes: int = _setting(64 << 20, "largest encoded picture accepted, bytes", minimum=1)
     max_image_pixels: int = _setting(
         150_000_000, "largest decoded picture accepted, pixels (3 bytes each)", minimum=1

@@ -214,22 +214,31 @@ def learn(
 
 
 def standardised(
-    scores: NDArray[np.float64], hubness: NDArray[np.float64] | None, known: MethodBackground
+    scores: NDArray[np.float64],
+    hubness: NDArray[np.float64] | None,
+    known: MethodBackground,
+    *,
+    among: NDArray[np.float64] | None = None,
+    total: int | None = None,
 ) -> NDArray[np.float64]:
     """Scores of one query in units of what chance makes of them.
 
     Args:
-        scores: ``(B,)``, of all images.
+        scores: ``(B,)``, of all images, or of some of them.
         hubness: ``(B,)``, the mean score of each image with the cohort, if that is known: an image that is like
             everything is no sign of anything.
         known: Of the method.
+        among: Scores of the query with a sample of all images, where ``scores`` are not those of all.
+        total: How many images there are; by default as many as scores.
     """
     if len(scores) == 0:
         return scores
+    everything = scores if among is None or len(among) == 0 else among
     # With few images the query's own mean and spread are helped by those that are usual.
-    weight = len(scores) / (len(scores) + 10)
-    mean = weight * float(scores.mean()) + (1 - weight) * known.mean
-    spread = weight * float(scores.std()) + (1 - weight) * known.spread
+    images = len(scores) if total is None else total
+    weight = images / (images + 10)
+    mean = weight * float(everything.mean()) + (1 - weight) * known.mean
+    spread = weight * float(everything.std()) + (1 - weight) * known.spread
     own = (scores - mean) / max(spread, 1e-9)
     if hubness is None:
         return own

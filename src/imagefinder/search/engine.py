@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import get_args
 
-from imagefinder.core.contracts import Store
+from imagefinder.core.contracts import Shortlist, Store
 from imagefinder.core.errors import InputError, MethodNotIndexedError
 from imagefinder.core.method import Examiner, Method
 from imagefinder.core.results import AUTO, Hit, Ranking, SearchResult
+from imagefinder.search import shortlisting
 from imagefinder.search.background import Background
 from imagefinder.search.examination import Found, examine, shortlist
 from imagefinder.search.judgement import Judge, by_evidence, by_score, judge_of
@@ -54,8 +55,9 @@ def search(
     background: Background | None = None,
     threads: int = 1,
     allowed: Set[str] | None = None,
+    shortlists: Mapping[str, Shortlist] | None = None,
 ) -> SearchResult:
-    """The ``k`` images of a store that agree best with the query; every image is scored.
+    """The ``k`` images of a store that agree best with the query; every image is scored, or every candidate.
 
     Args:
         store: Holds the gallery.
@@ -70,6 +72,7 @@ def search(
         background: What chance does in this store; needed for ``evidence``. With ``matches``, it gives E-values.
         threads: Candidates looked at at once.
         allowed: Ids of the only images that are asked; E-values are about these. ``None``: all.
+        shortlists: Method -> what proposes candidates; only they are scored then. ``None``: all images are.
 
     Raises:
         InputError: ``k`` is below 1, no such order.
@@ -87,9 +90,12 @@ def search(
         raise ValueError("the plain order is that of one method")
     questions = [(method, ask(store, method, asked)) for method in methods]
     watch.lap("extract")
-    scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
-    if allowed is not None:
-        scored = [restricted(scores, allowed) for scores in scored]
+    if shortlists is None:
+        scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
+        if allowed is not None:
+            scored = [restricted(scores, allowed) for scores in scored]
+    else:
+        scored = shortlisting.score(store, questions, shortlists, background, k=k, mirror=mirror, allowed=allowed)
     watch.lap("match")
     found: Mapping[str, Found] = {}
     if order == "matches":
@@ -106,7 +112,7 @@ def search(
     return SearchResult(
         hits=hits,
         method=methods[0].name if len(methods) == 1 else AUTO,
-        mode="exact",
+        mode="exact" if shortlists is None else "fast",
         fingerprints={method.name: question.fingerprint.digest for method, question in questions},
         searched=searched(scored),
         timings=watch.total(),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imagefinder.core.errors import (
     CollectionCorruptError,
@@ -29,6 +30,7 @@ from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.filters import Filter, says
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    Changes,
     Damage,
     Entry,
     Failure,
@@ -40,7 +42,7 @@ from imagefinder.core.records import (
 )
 from imagefinder.stores import checks
 from imagefinder.stores.embedded import codec, condition, inspection, schema
-from imagefinder.stores.embedded.cache import Changes, FeatureCache, Keys
+from imagefinder.stores.embedded.cache import FeatureCache, Keys
 from imagefinder.stores.embedded.connections import Connections, DamagedTextError, connect, translated_errors
 from imagefinder.stores.embedded.files import copy_database, make_folder, sync_folder
 from imagefinder.stores.embedded.salvage import salvage
@@ -292,10 +294,47 @@ class EmbeddedStore:
         """See ``Store``. Blocks of about 32 MB; those that fit into the cache are read from disk only once."""
         with self._connections.reading() as database:
             methods = _methods(database)
-        if method not in methods:
-            raise MethodNotIndexedError(method, methods)
-        source = _StoredFeatures(self._connections, method, methods[method].key, methods[method].spec)
-        return self._cache.scan(source, [known.key for known in methods.values()])
+        return self._cache.scan(self._source(method, methods), [known.key for known in methods.values()])
+
+    def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
+        """See ``Store``."""
+        source, wanted = self._source(method), checks.ids_of(ids)
+        found: dict[str, Sequence[Any]] = {}
+        for some in _portions(wanted):
+            for row in source.rows(f"images.id IN ({', '.join('?' * len(some))})", some):
+                found[row[1]] = row
+        return source.block([found[image_id] for image_id in wanted if image_id in found])[1]
+
+    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
+        """See ``Store``."""
+        try:
+            source = self._source(method)
+        except MethodNotIndexedError:
+            none = np.empty(0, dtype=np.int64)
+            return Changes(-1, none, none, none) if count else None
+        return source.changes(revision, last, count)
+
+    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
+        """See ``Store``."""
+        source = self._source(method)
+        rows: list[Sequence[Any]] = []
+        for some in _portions(keys.tolist()):
+            rows += source.rows(f"features.key IN ({', '.join('?' * len(some))})", some)
+        rows.sort(key=lambda row: int(row[0]))
+        return source.block(rows)
+
+    def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
+        """See ``Store``."""
+        source = self._source(method)
+        found: dict[int, int] = {}
+        with self._connections.reading() as database:
+            for some in _portions(keys.tolist()):
+                query = (
+                    "SELECT key, checksum FROM features"  # noqa: S608 - question marks
+                    f" WHERE method = ? AND key IN ({', '.join('?' * len(some))})"
+                )
+                found.update(database.execute(query, [source.key, *some]).fetchall())
+        return found
 
     def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
         """See ``Store``."""
@@ -382,6 +421,10 @@ class EmbeddedStore:
         except OSError as error:
             raise StoreError(f"cannot write the backup {destination}: {error.strerror}") from error
 
+    def derived_folder(self) -> Path | None:
+        """See ``Store``."""
+        return self._folder / DERIVED
+
     def close(self) -> None:
         """See ``Store``."""
         self._connections.close()
@@ -409,6 +452,14 @@ class EmbeddedStore:
                     if len(found) == limit:
                         break
         return found
+
+    def _source(self, method: str, methods: Mapping[str, _Method] | None = None) -> _StoredFeatures:
+        if methods is None:
+            with self._connections.reading() as database:
+                methods = _methods(database)
+        if method not in methods:
+            raise MethodNotIndexedError(method, methods)
+        return _StoredFeatures(self._connections, method, methods[method].key, methods[method].spec)
 
     def _derived(self, name: str) -> Path:
         return self._folder / DERIVED / checks.derived_name(name)
@@ -509,7 +560,8 @@ class _StoredFeatures:
         """See ``Source``."""
         with self.connections.reading() as database:
             row = database.execute("SELECT revision, images FROM methods WHERE key = ?", (self.key,)).fetchone()
-            now, images = row or (-1, 0)  # the method went just now, and its features with it
+            # With the key: a method that is announced anew counts from the beginning.
+            now, images = (row[0] + (self.key << 40), row[1]) if row else (-1, 0)
             if now == revision:
                 return None
             listing = database.execute(
@@ -529,18 +581,30 @@ class _StoredFeatures:
 
     def load(self, first: int, last: int) -> tuple[Keys, GalleryBlock]:
         """See ``Source``."""
+        return self.block(self.rows("features.key BETWEEN ? AND ?", (first, last)))
+
+    def rows(self, condition: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        """(key, id, data, keypoints, checksum) of the features that a condition names, in order of keys."""
+        query = (
+            "SELECT features.key, images.id, data, keypoints, features.checksum"  # noqa: S608 - conditions are our own
+            # An image that is missing here is damage, and must not shorten an answer: no inner join.
+            " FROM features LEFT JOIN images ON images.key = features.image"
+            f" WHERE features.method = ? AND {condition} ORDER BY features.key"
+        )
         with self.connections.reading() as database:
-            rows = database.execute(
-                "SELECT features.key, images.id, data, keypoints, features.checksum"
-                # An image that is missing here is damage, and must not shorten an answer: no inner join.
-                " FROM features LEFT JOIN images ON images.key = features.image"
-                " WHERE features.method = ? AND features.key BETWEEN ? AND ? ORDER BY features.key",
-                (self.key, first, last),
-            ).fetchall()
+            return database.execute(query, (self.key, *values)).fetchall()
+
+    def block(self, rows: Sequence[Sequence[Any]]) -> tuple[Keys, GalleryBlock]:
+        """Such rows as keys and features."""
         keys = np.array([row[0] for row in rows], dtype=np.int64)
         ids = tuple(row[1] for row in rows)
         features = codec.decode(self.method, self.spec, ids, [codec.Blobs(*row[2:]) for row in rows])
         return keys, GalleryBlock(ids, features)
+
+
+def _portions(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for begin in range(0, len(values), _IDS_PER_QUERY):
+        yield values[begin : begin + _IDS_PER_QUERY]
 
 
 def _methods(database: sqlite3.Connection) -> dict[str, _Method]:
