@@ -12,11 +12,15 @@ EfficientNet-Lite0. Inputs are 16 pictures of the set ``copy``.
   nearest neighbours of two pictures that either precision finds, the part that both find; and by how much the
   count changes, as part of the count.
 * ``retrieval``: EfficientNet-Lite0 on sets with known answers (``BENCH_SETS``), every query, by cosine.
+
+``BENCH_NETWORKS`` picks networks (``none``: only ``retrieval``); what is not picked keeps its figures, with the
+commit they were measured at.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import runpy
 import tempfile
@@ -26,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contract import alternate, ratios, spread, write
+from benchmarks.contract import RESULTS, alternate, commit, ratios, spread, write
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
 SETS = os.environ.get("BENCH_SETS", "copy,places,fruits360,grocery,clothing,stamps").split(",")
@@ -41,16 +45,24 @@ def main() -> None:
         print(f"skipped: no {folder} (set BENCH_DATASETS)")
         return
     pictures = [decoded(path) for path in sorted(folder.iterdir())[:PICTURES]]
+    before = RESULTS / "inference.json"
+    known = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
     answer: dict[str, Any] = {
         "openvino": "used" if importlib.util.find_spec("openvino") else "not installed: its rows are missing",
-        "networks": {},
+        "networks": known.get("networks", {}),
+        "retrieval": known.get("retrieval", []),
     }
     with tempfile.TemporaryDirectory() as weights:
-        for name in NETWORKS:
-            answer["networks"][name] = network(name, pictures, Path(weights))
-            print(name, answer["networks"][name], flush=True)
-    answer["retrieval"] = retrieval()
-    write("inference", answer)
+        for name in os.environ.get("BENCH_NETWORKS", ",".join(NETWORKS)).split(","):
+            if name in NETWORKS:
+                measured = network(name, pictures, Path(weights))
+                answer["networks"][name] = {**measured, "commit": commit()}
+                write("inference", answer)
+    rows = {(row["set"], row["run"]): row for row in answer["retrieval"]}
+    for name in SETS:
+        rows |= {(row["set"], row["run"]): row for row in retrieval(name)}
+        answer["retrieval"] = [rows[key] for key in sorted(rows)]
+        write("inference", answer)
 
 
 def decoded(path: Path) -> np.ndarray:
@@ -186,45 +198,43 @@ def agreement(found: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
     }
 
 
-def retrieval() -> list[dict[str, Any]]:
+def retrieval(set_name: str) -> list[dict[str, Any]]:
     from imagefinder.evaluation.datasets import read_manifest
     from imagefinder.evaluation.metrics import average_precision, recall_at
 
-    rows = []
+    if not (DATASETS / set_name / "manifest.json").is_file():
+        return []
     name, cores = "efficientnet-lite0", len(os.sched_getaffinity(0))
-    for set_name in SETS:
-        if not (DATASETS / set_name / "manifest.json").is_file():
-            continue
-        dataset = read_manifest(DATASETS / set_name)
-        queries = [query for query in dataset.queries if query.positives]
-        paths = {str(dataset.root / image): dataset.root / image for image in dataset.images}
-        paths |= {str(query.path): query.path for query in queries}
-        vectors: dict[str, dict[str, np.ndarray]] = {}
-        extractors = {
-            f"{run.provider} {run.precision}": extractor(name, weights_of(name, Path()), run, cores)
-            for run in runs(name)
-        }
-        for path, file in paths.items():
-            picture = decoded(file)
-            for key, one in extractors.items():
-                vector = one.extract([picture]).vectors[0]
-                vectors.setdefault(key, {})[path] = vector / np.linalg.norm(vector)
-        for key, by_path in vectors.items():
-            gallery = np.stack([by_path[str(dataset.root / image)] for image in dataset.images])
-            precisions, firsts = [], []
-            for query in queries:
-                order = np.lexsort((np.arange(len(gallery)), -(gallery @ by_path[str(query.path)])))
-                ranked = [dataset.images[i] for i in order if dataset.images[i] not in query.ignore]
-                precisions.append(average_precision(ranked, query.positives))
-                firsts.append(recall_at(1, ranked, query.positives))
-            rows.append(
-                {
-                    "set": set_name,
-                    "run": key,
-                    "queries": len(queries),
-                    "mAP": round(float(np.mean(precisions)), 4),
-                    "R@1": round(float(np.mean(firsts)), 4),
-                }
-            )
-            print(rows[-1], flush=True)
+    dataset = read_manifest(DATASETS / set_name)
+    queries = [query for query in dataset.queries if query.positives]
+    extractors = {
+        f"{run.provider} {run.precision}": extractor(name, weights_of(name, Path()), run, cores)
+        for run in runs(name)
+    }
+    vectors: dict[str, dict[Path, np.ndarray]] = {key: {} for key in extractors}
+    gallery_paths = [dataset.root / image for image in dataset.images]
+    for path in dict.fromkeys([*gallery_paths, *(query.path for query in queries)]):
+        picture = decoded(path)
+        for key, one in extractors.items():
+            vector = one.extract([picture]).vectors[0]
+            vectors[key][path] = vector / np.linalg.norm(vector)
+    rows = []
+    for key, by_path in vectors.items():
+        gallery = np.stack([by_path[path] for path in gallery_paths])
+        precisions, firsts = [], []
+        for query in queries:
+            order = np.argsort(-(gallery @ by_path[query.path]), kind="stable")
+            ranked = [dataset.images[i] for i in order if dataset.images[i] not in query.ignore]
+            precisions.append(average_precision(ranked, query.positives))
+            firsts.append(recall_at(1, ranked, query.positives))
+        rows.append(
+            {
+                "set": set_name,
+                "run": key,
+                "queries": len(queries),
+                "mAP": round(float(np.mean(precisions)), 4),
+                "R@1": round(float(np.mean(firsts)), 4),
+                "commit": commit(),
+            }
+        )
     return rows
