@@ -36,7 +36,7 @@ from benchmarks.contract import spread, write
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
 PICTURES = int(os.environ.get("BENCH_PICTURES", "200"))
-ROUNDS = 3
+ROUNDS = 2
 COPIES = 5
 
 

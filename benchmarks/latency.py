@@ -25,8 +25,8 @@ from benchmarks.contract import spread, write
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
 SETS = os.environ.get("BENCH_SETS", "places").split(",")
-ROUNDS = 5
-WARM = 10
+ROUNDS = 3
+WARM = 5
 
 
 def main() -> None:

@@ -417,7 +417,7 @@ def speed() -> str:
     lines += [
         "\n## The first query, and those after it\n",
         f"{measured_on('latency').capitalize()}. *Cold*: from the start of a fresh process to its first answer, files in the system's cache; "
-        "*warm*: the next ten. Milliseconds.\n",
+        "*warm*: the next five. Milliseconds.\n",
         "| set | method, order | cold | of it start | open | query | warm |",
         "|---|---|---|---|---|---|---|",
     ]
