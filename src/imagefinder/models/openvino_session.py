@@ -15,8 +15,8 @@ from imagefinder.core.errors import ModelError, ProviderMissingError
 class OpenVinoSession:
     """An ONNX graph ready to run on the processor; safe to call from several threads.
 
-    Pictures run one by one: the library chooses other kernels for other batches, and in bfloat16 their rounding
-    shows. Alone and in a batch a picture has the same features this way, to the bit, and nothing is slower.
+    Pictures run one by one, in a graph of fixed shape: larger batches were no faster, and a picture has the same
+    features alone and in any batch, whatever kernels the library would choose for others.
     """
 
     batch = 1
