@@ -628,6 +628,7 @@ class Collection:
             UnknownMethodError: no such method.
             ModelMissingError: the method's weights are not on this machine.
         """
+        self.decoder.start()
         chosen = self.method(method)
         chosen.extractor.extract([np.zeros((64, 64, 3), dtype=np.uint8)])
         if method in self.store.info().methods:

@@ -76,7 +76,7 @@ class Settings:
         150_000_000, "largest decoded picture accepted, pixels (3 bytes each)", minimum=1
     )
     isolate: bool = _setting(
-        True, "decode pictures in processes of their own, so that a bad one harms nothing else"
+        os.name == "posix", "decode pictures in processes of their own, so that a bad one harms nothing else"
     )
     decode_seconds: float = _setting(10.0, "longest that decoding one picture may take, seconds", minimum=0.1)
     decode_memory: int = _setting(

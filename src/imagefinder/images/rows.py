@@ -12,16 +12,19 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from imagefinder.core.errors import DamagedImageError, EmptyImageError, ImageTooLargeError, NotAnImageError
+from imagefinder.images.raw import Preview, preview
+from imagefinder.images.refusals import refusal
 
 # Readers that start another program, or that render a page description rather than decode a picture.
-_REFUSED = frozenset({"EPS", "WMF", "FITS", "MPEG", "PDF"})
+_REFUSED = frozenset({"EPS", "WMF", "FITS", "MPEG", "PDF", "HDF5", "GRIB", "BUFR"})
 
 # What Pillow and its plug-ins raise on bytes that are no sound picture.
 _DECODER_ERRORS = (
@@ -98,12 +101,20 @@ def read(data: bytes, *, max_bytes: int, max_pixels: int) -> Picture:
             limit=max_bytes,
             unit="bytes",
         )
+    camera = preview(data)
+    if camera is not None:
+        return _of_camera(camera, max_bytes, max_pixels)
+    if data.startswith(_JPEG_XL):
+        _register_jpeg_xl()
     with _named("the picture cannot be read", max_pixels):
         try:
             image: Image.Image = Image.open(io.BytesIO(data), formats=_readable_formats(max_pixels))
         except UnidentifiedImageError as error:
             if _HEADER_WITHOUT_PIXELS.match(data):
                 raise EmptyImageError("the picture has no pixels: its width or height is 0") from error
+            known = refusal(data)
+            if known is not None:
+                raise NotAnImageError(f"this is {known.what}, which is not read", hint=known.hint) from error
             if _begins_like_a_picture(data):
                 raise DamagedImageError(
                     "the picture is cut short or corrupt: its header cannot be read"
@@ -121,6 +132,32 @@ def read(data: bytes, *, max_bytes: int, max_pixels: int) -> Picture:
     with _named(f"the {kind} picture is cut short or corrupt", max_pixels):
         image = _upright(image)
     return Picture(*image.size, kind, image, max_pixels)
+
+
+def _of_camera(camera: Preview, max_bytes: int, max_pixels: int) -> Picture:
+    if not camera.jpeg:
+        raise NotAnImageError(
+            f"this is a camera file ({camera.format}) without a preview, and sensor data is not developed",
+            hint="export a JPEG with the camera's program",
+        )
+    picture = read(camera.jpeg, max_bytes=max_bytes, max_pixels=max_pixels)
+    image = picture._image
+    if "exif" not in image.info and camera.orientation in _TURNS:  # a preview with its own EXIF is upright already
+        with _named(f"the {camera.format} picture is cut short or corrupt", max_pixels):
+            image = image.transpose(_TURNS[camera.orientation])
+    return Picture(*image.size, camera.format, image, max_pixels)
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What each EXIF orientation but the first asks for."""
 
 
 @contextmanager
@@ -150,6 +187,17 @@ def _readable_formats(max_pixels: int) -> list[str]:
         if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
             Image.MAX_IMAGE_PIXELS = max_pixels
         return _formats
+
+
+_JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+
+
+def _register_jpeg_xl() -> None:
+    """Its plug-in is not among our dependencies (GPL); whoever has installed it has the format."""
+    with _prepare_lock, suppress(ImportError):
+        import_module("pillow_jxl")
+        if "JXL" in Image.ID and "JXL" not in _formats:
+            _formats.append("JXL")
 
 
 def _begins_like_a_picture(data: bytes) -> bool:
