@@ -148,7 +148,7 @@ def translated_errors(file: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translated(error, file) from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:  # the latter: SQLite quotes what it cannot read
         raise CollectionCorruptError(f"the database {file} is damaged: {error}", hint=_DAMAGED_HINT) from error
 
 

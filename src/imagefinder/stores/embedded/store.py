@@ -297,7 +297,9 @@ class EmbeddedStore:
     def info(self) -> StoreInfo:
         """See ``Store``."""
         with self._connections.reading() as database:
-            (images,) = database.execute("SELECT images FROM totals").fetchone()
+            images, mirror = database.execute("SELECT images, mirror FROM totals").fetchone() or (0, 1)
+            if images != -mirror:
+                raise CollectionCorruptError("the number of images is damaged", hint=codec.REPAIR_HINT)
             (failures,) = database.execute("SELECT count(*) FROM failures").fetchone()
             methods = {
                 name: MethodInfo(method.fingerprint, method.spec, method.images, method.bytes)

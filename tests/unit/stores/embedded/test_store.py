@@ -121,6 +121,12 @@ def test_a_touched_record_keeps_its_checksum(store):
     assert (store.get("image 0").uri, store.get("image 0").stamp) == ("file:///new", "new")
 
 
+def test_a_wrong_number_of_images_is_not_handed_out(store, database):
+    database.execute("UPDATE totals SET images = 700")
+    with pytest.raises(CollectionCorruptError, match="number of images"):
+        store.info()
+
+
 def test_an_index_that_lost_an_image_does_not_shorten_answers(store, database):
     """As damage to a page of the index may do."""
     list(store.scan("vector"))
