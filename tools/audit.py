@@ -1,12 +1,12 @@
-"""Asks the package index about every pinned release: known vulnerabilities, withdrawn releases, other files than ours.
+"""Asks the package index about every locked release: is it vulnerable, withdrawn, of other files than ours?
 
     python tools/audit.py requirements/runtime.txt requirements/dev.txt
 
-The index is the one pip is configured for; it is asked as PyPI is asked: ``/pypi/NAME/VERSION/json``. A vulnerability
-may be accepted, with a reason, in ``tools/audit-accepted.toml``.
+The index is the one pip is configured for; it is asked as PyPI is asked: ``/pypi/NAME/VERSION/json``. A
+vulnerability may be accepted, with a reason, in ``tools/audit-accepted.toml``.
 
-Exit codes: 0 all were asked about and nothing was found; 1 something was found; 3 nothing was found, but not all could
-be asked about, so nothing is known.
+Exit codes: 0 all were asked about and nothing was found; 1 something was found; 3 nothing was found, but not all
+could be asked about, so nothing is known.
 """
 
 from __future__ import annotations
@@ -53,7 +53,11 @@ def pins(text: str) -> list[Pin]:
     found = list(_PIN.finditer(text))
     ends = [match.start() for match in found[1:]] + [len(text)]
     return [
-        Pin(match[1].lower(), match[2], frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", text[match.end() : end])))
+        Pin(
+            match[1].lower(),
+            match[2],
+            frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", text[match.end() : end])),
+        )
         for match, end in zip(found, ends, strict=True)
     ]
 
@@ -136,7 +140,7 @@ def audit(
     found = [line for line in lines if not line.startswith("not audited")]
     if complete:
         found += [f"{pin.name} {pin.version}: the index has no such release (any more)" for pin in absent]
-        lines = found
+        lines = list(found)
     lines.append(f"{asked} of {len(locked)} releases asked about, {len(found)} findings")
     return (FOUND if found else OK if complete else UNKNOWN), lines
 

@@ -2,7 +2,7 @@
 
     python tools/sbom.py requirements/runtime.txt > sbom.json
 
-Components and hashes are those of the lock file; licences what the installed packages say, where they are installed.
+Components and hashes are those of the lock file; licences are what the installed packages say.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
-from cyclonedx.factory.license import LicenseFactory
+from cyclonedx.contrib.license.factories import LicenseFactory
 from cyclonedx.model import HashAlgorithm, HashType
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType

@@ -485,24 +485,35 @@ class _StoredFeatures:
             if count + len(pairs) != images:
                 rows = database.execute("SELECT key FROM features WHERE method = ? ORDER BY key", (self.key,))
                 alive = np.fromiter((key for (key,) in rows), dtype=np.int64)
-                if row and len(alive) != images:
+                # Both come from one index; where it is damaged they need not agree.
+                if row and (len(alive) != images or not np.array_equal(alive[alive > last], pairs[:, 0])):
                     raise CollectionCorruptError(
-                        f"{images} images with {self.method} features are counted, and {len(alive)} are listed",
+                        f"{images} images with {self.method} features are counted, and others are listed",
                         hint=codec.REPAIR_HINT,
                     )
         return Changes(now, pairs[:, 0].copy(), pairs[:, 1].copy(), alive)
 
-    def load(self, first: int, last: int) -> tuple[Keys, GalleryBlock]:
-        """See ``Source``."""
+    def load(self, listed: Keys, revision: int) -> tuple[Keys, GalleryBlock]:
+        """See ``Source``.
+
+        Raises:
+            CollectionCorruptError: the index lists others than the table holds; features have not their checksum.
+        """
         with self.connections.reading() as database:
             rows = database.execute(
+                # By the table alone, and an image that is missing here is damage: neither must shorten an answer.
                 "SELECT features.key, images.id, data, keypoints, features.checksum"
-                # An image that is missing here is damage, and must not shorten an answer: no inner join.
-                " FROM features LEFT JOIN images ON images.key = features.image"
+                " FROM features NOT INDEXED LEFT JOIN images ON images.key = features.image"
                 " WHERE features.method = ? AND features.key BETWEEN ? AND ? ORDER BY features.key",
-                (self.key, first, last),
+                (self.key, int(listed[0]), int(listed[-1])),
             ).fetchall()
+            now = database.execute("SELECT revision FROM methods WHERE key = ?", (self.key,)).fetchone()
         keys = np.array([row[0] for row in rows], dtype=np.int64)
+        if now == (revision,) and not np.array_equal(keys, listed):
+            raise CollectionCorruptError(
+                f"{len(listed)} {self.method} features are listed, and {len(keys)} are there",
+                hint=codec.REPAIR_HINT,
+            )
         ids = tuple(row[1] for row in rows)
         features = codec.decode(self.method, self.spec, ids, [codec.Blobs(*row[2:]) for row in rows])
         return keys, GalleryBlock(ids, features)
