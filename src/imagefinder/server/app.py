@@ -112,7 +112,17 @@ def create_app(
         settings,
         check_address=None if settings.fetch_private else only_public,
     )
-    service = Service(settings, collections, gate, readiness, explanations, release, jobs or manager)
+    service = Service(
+        settings,
+        collections,
+        gate,
+        readiness,
+        explanations,
+        release,
+        jobs or manager,
+        keys_demanded=access.demanded(settings),
+        metrics=metrics,
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -94,7 +94,13 @@ def _endpoint(
             picture = await read_image(request, max_bytes=collection.settings.max_image_bytes, hold=hold)
             result = await gate.run(
                 lambda: collection.search(
-                    picture, method=method, k=k, ranking="matches", evalues=False, boxes=boxes
+                    picture,
+                    method=method,
+                    k=k,
+                    ranking="matches",
+                    evalues=False,
+                    boxes=boxes,
+                    mode="exact",
                 )
             )
         readiness.worked(method)

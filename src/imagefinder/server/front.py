@@ -176,7 +176,7 @@ class Door:
         caller = self._doorman.check(method, path, headers)
         this = exchange.current.get()
         if this is not None:
-            this.key = caller.key
+            this.key, this.access = caller.key, caller.access
         if need(method, path) != "none":
             self._rates.take(f"key {caller.key}" if caller.key else _network(client(scope)))
         return caller
