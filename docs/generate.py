@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 from imagefinder.core import errors
 from imagefinder.core.settings import PREFIX, Settings, type_name
 from imagefinder.models.catalogue import MODELS, HubFile
+from imagefinder.server.errors import KINDS
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py; change the code, then run: make docs -->\n\n"
@@ -82,6 +83,20 @@ def error_codes() -> str:
         if issubclass(kind, errors.ImagefinderError):
             first = (inspect.getdoc(kind) or "").splitlines()[0]
             lines.append(f"| `{kind.code}` | `{kind.__name__}` | {'yes' if kind.retryable else 'no'} | {first} |")
+    return "\n".join(lines) + "\n"
+
+
+def problems() -> str:
+    lines = [
+        "# Problems of the REST service\n",
+        "Every code that an `application/problem+json` answer can have; [the guide](../guides/rest-api.md) says when.\n",
+        "| code | status | retryable | title |",
+        "|---|---|---|---|",
+        *(
+            f"| `{code}` | {kind.status} | {'yes' if kind.retryable else 'no'} | {kind.title} |"
+            for code, kind in KINDS.items()
+        ),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -448,7 +463,7 @@ def speed() -> str:
 
 
 CONCEPTS = {"peers.md": peers, "sizing.md": sizing, "speed.md": speed}
-PAGES = {"settings.md": settings, "models.md": models, "errors.md": error_codes}
+PAGES = {"settings.md": settings, "models.md": models, "errors.md": error_codes, "problems.md": problems}
 
 if __name__ == "__main__":
     REFERENCE.mkdir(exist_ok=True)

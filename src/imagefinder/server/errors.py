@@ -13,7 +13,15 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from imagefinder.core.errors import ImageError, ImagefinderError, ImageTooLargeError, UnknownMethodError
+from imagefinder.core.errors import (
+    FetchError,
+    FilterError,
+    ImageError,
+    ImagefinderError,
+    ImageTooLargeError,
+    UnknownImageError,
+    UnknownMethodError,
+)
 from imagefinder.server import exchange
 
 log = logging.getLogger(__name__)
@@ -70,6 +78,7 @@ KINDS: Mapping[str, Kind] = {
     "decoder_crashed": Kind(422, "Picture that breaks a decoder"),
     "invalid_image": Kind(422, "Unusable picture"),
     "invalid_input": Kind(422, "Unusable input"),
+    "invalid_filter": Kind(422, "No filter"),
     "address_not_allowed": Kind(422, "Address not allowed"),
     "fetch_failed": Kind(422, "The address gave no picture"),
     "fetch_failed_for_now": Kind(424, "The address gave no picture now", retryable=True),
@@ -154,10 +163,16 @@ def problem_of(error: ImagefinderError) -> Problem:
     members: dict[str, Any] = {}
     if isinstance(error, ImageError):
         members["field"] = "image"
+    if isinstance(error, FilterError):
+        members["field"] = "filter"
+    if isinstance(error, FetchError):
+        members["field"] = "url"
+    if isinstance(error, UnknownImageError):
+        members["field"] = "id"
     if isinstance(error, ImageTooLargeError):
         members |= {"limit": error.limit, "unit": error.unit}
     if isinstance(error, UnknownMethodError):
-        members["known_methods"] = error.known
+        members |= {"field": "method", "known_methods": error.known}
     return Problem(code, error.message, hint=error.hint, **members)
 
 

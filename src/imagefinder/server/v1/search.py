@@ -116,7 +116,15 @@ def router(service: Service) -> APIRouter:
         "picture that cannot be used has a problem in its place.",
         response_model=schemas.Result | schemas.Results,
         responses=responses(
-            ("unknown_collection", "unknown_image", "unknown_method", *PICTURE_CODES, *METHOD_CODES, "not_ready")
+            (
+                "unknown_collection",
+                "unknown_image",
+                "unknown_method",
+                "invalid_filter",
+                *PICTURE_CODES,
+                *METHOD_CODES,
+                "not_ready",
+            )
         ),
         openapi_extra=_BODY,
     )
