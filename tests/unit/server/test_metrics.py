@@ -8,6 +8,7 @@ import pytest
 from fastapi import APIRouter
 from starlette.testclient import TestClient
 
+import imagefinder
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.results import SearchResult
 from imagefinder.core.settings import Settings
@@ -129,3 +130,9 @@ def test_every_open_collection_is_told(fake: Any, tmp_path: Path) -> None:
         found = numbers(client)
     assert found['imagefinder_collection_images{collection="default"}'] == 4
     assert found['imagefinder_collection_images{collection="other"}'] == 0
+
+
+def test_the_stages_are_those_of_a_search() -> None:
+    package = Path(imagefinder.__file__).parent
+    text = "".join((package / name).read_text() for name in ("collection.py", "search/engine.py"))
+    assert {*re.findall(r'watch\.lap\("(\w+)"\)', text), "total"} == metrics_module.STAGES
