@@ -89,9 +89,8 @@ def create_app(
     )
     methods = collection.methods()
     names = [state.name for state in methods]
-    metrics = Metrics(
-        version=release, gate=gate, methods=names, collections=lambda: [("default", collection.info())]
-    )
+    collections = Collections(collection, settings, lambda named, create: open_collection(named, create=create))
+    metrics = Metrics(version=release, gate=gate, methods=names, collections=collections.opened)
 
     def ready() -> None:
         seconds = time.monotonic() - began
@@ -99,8 +98,6 @@ def create_app(
         log.info("ready after %.2f s", seconds)
 
     readiness = Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready)
-
-    collections = Collections(collection, settings, lambda named, create: open_collection(named, create=create))
     explanations = Explanations(
         seconds=settings.explanation_seconds,
         queries=settings.explanation_queries,
@@ -206,6 +203,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.jobs.end_watching()
+        await asyncio.sleep(0.1)  # who watches a job is told once more how it stands
         if door := getattr(self._app.state, "door", None):
             door.end_streams()
         await super().shutdown(sockets)

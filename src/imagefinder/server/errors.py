@@ -176,10 +176,17 @@ def problem_of(error: ImagefinderError) -> Problem:
     return Problem(code, error.message, hint=error.hint, **members)
 
 
+AT_THE_DOOR = (
+    *("missing_key", "wrong_key", "read_only_key", "cross_site", "unknown_host", "rate_limited", "store_error"),
+    *("upload_timeout", "timed_out", "not_ready"),
+)
+"""What any request may be answered with, whatever it asks for."""
+
+
 def responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
-    """The problems an endpoint may answer with, for its OpenAPI description."""
+    """The problems an endpoint may answer with, for its OpenAPI description; those of the door are added."""
     by_status: dict[int | str, list[str]] = {}
-    for code in codes:
+    for code in dict.fromkeys((*codes, *AT_THE_DOOR)):
         by_status.setdefault(KINDS[code].status, []).append(f"`{code}`: {KINDS[code].title}")
     schema = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
     return {

@@ -104,8 +104,8 @@ def test_what_is_of_another_type_is_refused(kind, given):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"auth": "maybe"}, "auth must be auto or on or off, not 'maybe'"),
-        ({"log_format": ""}, "log_format must be text or json, not ''"),
+        ({"auth": "maybe"}, "auth must be one of auto, on, off, not 'maybe'"),
+        ({"log_format": ""}, "log_format must be one of text, json, not ''"),
         ({"request_seconds": float("nan")}, "request_seconds must be at least 0, not nan"),
         ({"allowed_hosts": 3}, "allowed_hosts must be list of str, not 3"),
     ],
