@@ -205,7 +205,6 @@ class _Server(uvicorn.Server):
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.jobs.end_watching()
         if door := getattr(self._app.state, "door", None):
             door.end_streams()
         await super().shutdown(sockets)
