@@ -1,15 +1,16 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test parity lint format bench docs lock clean
+.PHONY: help setup demo serve test parity fuzz lint format bench bench-peers docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PARITY := .venv-parity
+PEERS := .venv-peers
 
 help:  ## Show these words
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## Make the virtual environment .venv with everything in it
 
@@ -42,6 +43,9 @@ $(PARITY)/.ready: pyproject.toml requirements/parity.txt
 parity: $(PARITY)/.ready  ## Compare the networks with torch, torchvision and transformers
 	$(PARITY)/bin/python -m pytest tests/parity
 
+fuzz: setup  ## Fuzz every parser for SECONDS (60) each
+	FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -n auto tests/fuzz -k guided
+
 lint: setup  ## Style, types, import rule, container file
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -56,6 +60,16 @@ format: setup  ## Let ruff format and mend what it can
 bench: setup  ## Measure; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
 
+$(PEERS)/.ready: pyproject.toml requirements/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/peers.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+bench-peers: $(PEERS)/.ready  ## Measure other packages on the same pictures
+	$(PEERS)/bin/python -m benchmarks peers
+
 docs: setup  ## Write docs/reference from the code
 	$(BIN)/python docs/generate.py
 
@@ -66,6 +80,7 @@ lock: setup  ## Pin all requirements again
 	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt
 	echo 'setuptools>=77' | $(LOCK) - -o requirements/build.txt
 	echo torch | $(LOCK) requirements/parity.in pyproject.toml --excludes /dev/stdin -o requirements/parity.txt
+	echo torch | $(LOCK) requirements/peers.in pyproject.toml --excludes /dev/stdin -o requirements/peers.txt
 
 clean:  ## Remove what the other words made
-	rm -rf $(VENV) $(PARITY) build dist demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(PEERS) build dist demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -3,14 +3,17 @@
 import importlib
 import sys
 
-QUESTIONS = ("mutual_nn", "retrieval", "evidence")
+QUESTIONS = ("mutual_nn", "retrieval", "evidence", "inference", "indexing", "latency", "sizing", "service")
+
+ELSEWHERE = ("peers",)
+"""Not among all of them: run in an environment of its own (``make bench-peers``)."""
 
 
 def main() -> int:
     names = sys.argv[1:] or QUESTIONS
     for name in names:
-        if name not in QUESTIONS:
-            print(f"no benchmark {name!r}; there are: {', '.join(QUESTIONS)}", file=sys.stderr)
+        if name not in (*QUESTIONS, *ELSEWHERE):
+            print(f"no benchmark {name!r}; there are: {', '.join((*QUESTIONS, *ELSEWHERE))}", file=sys.stderr)
             return 2
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"== {name}: {module.__doc__.splitlines()[0]}", flush=True)

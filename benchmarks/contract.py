@@ -57,10 +57,11 @@ def write(name: str, answer: dict[str, Any]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, versions, commit."""
+    """Processor, cores, how busy they are (processes, over a minute), versions, commit."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "load_average": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in LIBRARIES},
         "commit": commit(),

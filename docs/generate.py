@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from imagefinder.core import errors
-from imagefinder.core.settings import PREFIX, Settings
+from imagefinder.core.settings import PREFIX, Settings, type_name
 from imagefinder.models.catalogue import MODELS, HubFile
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -34,11 +34,16 @@ def settings() -> str:
                 f"`$XDG_DATA_HOME/imagefinder/{value.name}`" if isinstance(value, Path) else "number of cores"
             )
         else:
-            default = f"`{default}`"
+            default = "none" if default == () else f"`{default}`"
+        kind = " or ".join(f"`{word}`" for word in item.metadata["choices"]) or type_name(types[item.name])
         lines.append(
-            f"| `{item.name}` | `{PREFIX}{item.name.upper()}` | {types[item.name].__name__} | {default} | "
-            f"{item.metadata['help']} |"
+            f"| `{item.name}` | `{PREFIX}{item.name.upper()}` | {kind} | {default} | {item.metadata['help']} |"
         )
+    lines += [
+        '\nIn a TOML file a list is a list: `allowed_hosts = ["pictures.example"]`. In the environment and in flags its items are',
+        f"joined by commas (`{PREFIX}ALLOWED_HOSTS=pictures.example,pictures.local`), paths as in `PATH`. A truth value is `true`",
+        "or `false`. `imagefinder serve --print-config` prints all values in force as a TOML file, and where each comes from.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -228,11 +233,228 @@ def relations(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def measured_on(name: str) -> str:
+    machine = read(name)["measured_on"]
+    text = f"measured on {machine['cores']} cores ({machine['processor']}), without a GPU"
+    load = machine.get("load_average")
+    return text + (
+        f", while other work ran on it (load {load:.1f})" if load and load > 1.5 * machine["cores"] else ""
+    )
+
+
+def span(values: dict[str, float], digits: int = 0) -> str:
+    """Median, and least to greatest."""
+    return f"{values['median']:.{digits}f} ({values['min']:.{digits}f} to {values['max']:.{digits}f})"
+
+
+def size(count: float) -> str:
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count / 1e3:.3g} kB"
+
+
+def peers() -> str:
+    """Other packages on the same pictures."""
+    document = read("peers")
+    packages = ", ".join(f"{name} {version}" for name, version in document["packages"].items())
+    lines = [
+        "# Against peers\n",
+        f"Written by `make bench-peers` and `make docs`; {measured_on('peers')}. {packages}.\n",
+        "Everybody gets the same files, the same queries (a part of each set, evenly spaced), and a process of its own. Every "
+        "image is ranked. A query's time includes reading and decoding its file. What is ours is stored durably, with thumbnails; "
+        "the others keep what they have in memory, except the original algorithm. How each is used: "
+        "[`benchmarks/peers.py`](../../benchmarks/peers.py).\n",
+    ]
+    for name, asked in SETS.items():
+        rows = [row for row in document["rows"] if row["set"] == name]
+        if not rows:
+            continue
+        lines += [
+            f"## {asked.capitalize()}\n",
+            f"`{name}`: {rows[0]['images']} images, {rows[0]['queries']} queries; the best first.\n",
+            "| who | mAP | first hit right | ms per query | ms per indexed image |",
+            "|---|---|---|---|---|",
+        ]
+        for row in sorted(rows, key=lambda row: -row["mAP"]):
+            bold = "**" if row["peer"].startswith("imagefinder") else ""
+            lines.append(
+                f"| {bold}{row['peer']}{bold} | {row['mAP']:.3f} | {row['R@1']:.3f} | {span(row['ms_per_query'])} | "
+                f"{row['ms_per_indexed_image']:.0f} |"
+            )
+        lines.append("")
+    lines += ["## Not run\n", *(f"* **{name}**: {why}." for name, why in document["not_run"].items())]
+    lines += [
+        "\n## What the figures say\n",
+        "* The original algorithm and `sift` give the same counts for the same descriptors; the time is what differs. OpenCV's "
+        "matcher takes the nearest by distance instead of by product, nearly the same for SIFT.",
+        "* faiss ranks our own vectors: its accuracy is that of `efficientnet-lite0`, and both spend nearly all of a query on the "
+        "network.",
+        "* Perceptual hashes are made and compared in a few milliseconds, and find what keeps its layout; a crop, a turn or another "
+        "view is beyond them. Where only re-encoded or resized copies matter they are the cheaper choice.",
+        "* `auto` costs the most per query: it asks all methods and looks at the best candidates again.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def sizing() -> str:
+    """Disk and memory by method and number of images."""
+    document = read("sizing")
+    lines = [
+        "# How large will it be?\n",
+        "Written by `make bench` and `make docs`, from collections really made on disk; *computed* sizes lie on the straight line "
+        "through the measured ones. One method each; for several, add their features.\n",
+        f"* Of each picture {document['thumbnail_bytes'] / 1000:.1f} kB are its thumbnail. `sift` has "
+        f"{document['descriptors']['sift']} descriptors per picture here, the mean on photographs of 500 pixels; up to "
+        "1 000 by default (`sift_max_keypoints`).",
+        "* **Memory** is what a process holds to answer without reading from disk, beside about "
+        f"{size(max(row['base_bytes'] for m in document['methods'].values() for row in m['measured']))} for itself and the network's "
+        "weights. The setting `cache_bytes` (4 GiB) is the bound: what is over it is read from disk for each query.\n",
+        "| method | images | on disk | in memory | |",
+        "|---|---|---|---|---|",
+    ]
+    for name, method in document["methods"].items():
+        for count, row in method["published"].items():
+            lines.append(
+                f"| `{name}` | {int(count):,} | {size(row['disk_bytes'])} | {size(row['memory_bytes'])} | {row['how']} |".replace(
+                    ",", " "
+                )
+            )
+    lines += [
+        "\n## Per image\n",
+        "| method | features | on disk, all | in memory | measured up to |",
+        "|---|---|---|---|---|",
+    ]
+    for name, method in document["methods"].items():
+        lines.append(
+            f"| `{name}` | {size(method['feature_bytes_per_image'])} | {size(method['disk_bytes_per_image'])} | "
+            f"{size(method['memory_bytes_per_image'])} | {method['measured'][-1]['images']} images |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def speed() -> str:
+    """Networks, indexing, latency."""
+    document = read("inference")
+    lines = [
+        "# Speed of networks, of indexing, and of the first query\n",
+        "Written by `make bench` and `make docs`. Medians, least and greatest in brackets; only the ratios compare machines.\n",
+        "## Providers and precisions\n",
+        f"{measured_on('inference').capitalize()}. ResNet-50 and BEiT have seeded weights here, EfficientNet-Lite0 its real ones. "
+        "What each setting means, and why float32 on the processor is the default: "
+        "[decision 9](../decisions/0009-precision-and-providers.md).\n",
+        "| network | provider, precision | batch | ms per image | times as fast as f32 on the processor |",
+        "|---|---|---|---|---|",
+    ]
+    for name, network in document["networks"].items():
+        for batch, runs in network["milliseconds_per_image"].items():
+            for run, values in runs.items():
+                ratio = network["times_as_fast_as_f32"][batch].get(run)
+                lines.append(
+                    f"| `{name}` | {run} | {batch} | {span(values)} | {span(ratio, 1) if ratio else '1'} |"
+                )
+    lines += [
+        "\n## What a precision costs\n",
+        "Cosine of features to those of float32, least and median of 16 pictures (of all their tokens for BEiT).\n",
+        "| network | provider, precision | cosine, least | cosine, median | matches found by both | change of a count, median, greatest |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, network in document["networks"].items():
+        for run, near in network["near"].items():
+            cosine, agreement = near["cosine_to_f32"], near.get("mutual_nn_agreement")
+            matches = (
+                f"{100 * agreement['matches_in_both']:.1f} % | {100 * agreement['change_of_a_count']['median']:.1f} %, "
+                f"{100 * agreement['change_of_a_count']['max']:.1f} %"
+                if agreement
+                else "- | -"
+            )
+            lines.append(f"| `{name}` | {run} | {cosine['min']:.5f} | {cosine['median']:.5f} | {matches} |")
+    lines += [
+        "\nRetrieval with EfficientNet-Lite0 by cosine, every query that has an answer:\n",
+        "| set | queries | provider, precision | mAP | R@1 |",
+        "|---|---|---|---|---|",
+        *(
+            f"| `{row['set']}` | {row['queries']} | {row['run']} | {row['mAP']:.4f} | {row['R@1']:.4f} |"
+            for row in document["retrieval"]
+        ),
+        "\n## The extractor against the bare network\n",
+        "Our extractor resizes, normalises and runs; the bare network only runs, on batches of 16 made beforehand.\n",
+        "| network | bare, images per second | extractor | % of bare | one thread, ms per image | two threads |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, network in document["networks"].items():
+        bare = network["bare"]
+        threads = " | ".join(
+            span(network["threads"].get(count, {"median": 0, "min": 0, "max": 0})) for count in "12"
+        )
+        lines.append(
+            f"| `{name}` | {span(bare['images_per_second']['bare'], 1)} | {span(bare['images_per_second']['extractor'], 1)} | "
+            f"{span(bare['percent_of_bare'])} | {threads} |"
+        )
+    document = read("indexing")
+    lines += [
+        "\n## Indexing\n",
+        f"{measured_on('indexing').capitalize()}; {document['pictures']} pictures of `copy`. `add` against the bare extractor over decoded pictures, "
+        "and against a loop that reads, decodes and extracts with the same threads and stores nothing. Processor time says what "
+        "is done, whoever else uses the machine.\n",
+        "| method | add, s | over the loop | over the extractor | over the loop, processor time | peak memory, once | five times as many pictures |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, method in document["methods"].items():
+        over = method["add_over"]
+        once, several = document["memory"][name].values()
+        lines.append(
+            f"| `{name}` | {span(method['seconds']['add'], 1)} | {span(over['decode + extract']['seconds'], 2)} | "
+            f"{span(over['extract']['seconds'], 2)} | {span(over['decode + extract']['processor_seconds'], 2)} | "
+            f"{size(once)} | {size(several)} |"
+        )
+    lines += [
+        "\nProcessor milliseconds per picture of each step by itself:\n",
+        "| method | read and decode | thumbnail | extract |",
+        "|---|---|---|---|",
+    ]
+    for name, method in document["methods"].items():
+        parts = method["parts"]
+        lines.append(
+            f"| `{name}` | {parts['read and decode']:.1f} | {parts['thumbnail']:.1f} | {parts['extract']:.1f} |"
+        )
+    document = read("latency")
+    lines += [
+        "\n## The first query, and those after it\n",
+        f"{measured_on('latency').capitalize()}. *Cold*: from the start of a fresh process to its first answer, files in the system's cache; "
+        "*warm*: the next five. Milliseconds.\n",
+        "| set | method, order | cold | of it start | open | query | warm |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in document["rows"]:
+        cold = row["cold_ms"]
+        name = "**auto**" if row["method"] == "auto" else f"`{row['method']}`, {RANKINGS[row['ranking']]}"
+        parts = " | ".join(f"{cold[key]['median']:.0f}" for key in ("start", "open", "query"))
+        lines.append(
+            f"| `{row['set']}` ({row['images']}) | {name} | {span(cold['total'])} | {parts} | {span(row['warm_ms'])} |"
+        )
+    stages = ("decode", "extract", "match", "verify", "judge", "total")
+    lines += [
+        "\nBy stage, medians, cold and warm:\n",
+        f"| set | method, order | | {' | '.join(stages)} |",
+        "|---|---|---|" + "---|" * len(stages),
+    ]
+    for row in document["rows"]:
+        name = "**auto**" if row["method"] == "auto" else f"`{row['method']}`, {RANKINGS[row['ranking']]}"
+        for kind in ("cold", "warm"):
+            times = " | ".join(f"{row[f'{kind}_stages_ms'].get(stage, 0):.0f}" for stage in stages)
+            lines.append(f"| `{row['set']}` | {name} | {kind} | {times} |")
+    return "\n".join(lines) + "\n"
+
+
+CONCEPTS = {"peers.md": peers, "sizing.md": sizing, "speed.md": speed}
 PAGES = {"settings.md": settings, "models.md": models, "errors.md": error_codes}
 
 if __name__ == "__main__":
     REFERENCE.mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(NOTE + page(), encoding="utf-8")
+    for name, page in CONCEPTS.items():
+        (REFERENCE.parent / "concepts" / name).write_text(NOTE + page(), encoding="utf-8")
     (REFERENCE.parent / "concepts" / "results.md").write_text(NOTE + results(), encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

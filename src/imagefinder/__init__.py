@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +28,15 @@ from imagefinder.core.settings import Settings
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
-    from imagefinder.core.records import Failure, ImageRecord, StoreInfo
+    from imagefinder.core.records import CheckReport, Damage, Failure, ImageRecord, StoreInfo
     from imagefinder.indexing.progress import AddReport, Progress
 
 __all__ = [
     "AddReport",
+    "CheckReport",
     "Collection",
     "Comparison",
+    "Damage",
     "DuplicateGroup",
     "DuplicatePair",
     "DuplicateReport",
@@ -52,10 +53,10 @@ __all__ = [
     "open",
 ]
 
-__version__ = version("imagefinder")
-
 _LAZY = {
     "Collection": "imagefinder.collection",
+    "CheckReport": "imagefinder.core.records",
+    "Damage": "imagefinder.core.records",
     "Failure": "imagefinder.core.records",
     "ImageRecord": "imagefinder.core.records",
     "StoreInfo": "imagefinder.core.records",
@@ -93,6 +94,10 @@ def open(  # noqa: A001 - read as imagefinder.open
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - takes longer than all else here together
+
+        return version("imagefinder")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, BinaryIO, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 
-from imagefinder.core.contracts import Store
+from imagefinder.core import filters
+from imagefinder.core.contracts import Decoder, Shortlist, Store
 from imagefinder.core.errors import (
     EmptyImageError,
+    ImageError,
     InputError,
     ModelError,
     NotAnImageError,
@@ -24,30 +28,40 @@ from imagefinder.core.errors import (
     SourceError,
     UnknownMethodError,
 )
-from imagefinder.core.features import RgbImage
+from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.method import Examiner, Method, MethodState
-from imagefinder.core.records import Entry, Failure, ImageRecord, StoreInfo
+from imagefinder.core.records import CheckReport, Entry, Failure, ImageRecord, StoreInfo
 from imagefinder.core.results import (
     AUTO,
     Box,
     Comparison,
     DuplicateReport,
     Explanation,
+    IndexReport,
+    Mode,
     Ranking,
     SearchResult,
 )
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import decode
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
-from imagefinder.search import background, engine, evidence, question
+from imagefinder.search import background, engine, evidence, pair, question
 from imagefinder.search.background import Background
 from imagefinder.search.explain import explain
 from imagefinder.search.question import Asked
 
+_SOME_WAITING = 256
+"""So many images without an index are scored one by one beside the candidates; more are indexed first ..."""
+
+_MOST_WAITING = 2000
+"""... and of more than this it is quicker to score all images than to wait."""
+
 Picture: TypeAlias = str | os.PathLike[str] | bytes | RgbImage
 """A picture to ask with: a path, an ``http(s)`` URL, encoded bytes, or ``(H, W, 3)`` uint8 RGB."""
+
+
+_PAGE = 1000
 
 
 class Collection:
@@ -59,15 +73,19 @@ class Collection:
     Attributes:
         settings: Limits and sizes it works with.
         store: Where images and features are kept.
+        decoder: What turns encoded pictures into pixels.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - wiring alone calls it
         self,
         store: Store,
         load_method: Callable[[str], Method],
         load_examiner: Callable[[], Examiner],
         names: Sequence[str],
         settings: Settings,
+        decoder: Decoder,
+        *,
+        load_shortlist: Callable[[Store, Method], Shortlist] | None = None,
     ) -> None:
         """Join ready parts.
 
@@ -77,11 +95,16 @@ class Collection:
             load_examiner: Gives what looks closely at the best candidates.
             names: Of all methods installed.
             settings: Limits and sizes.
+            decoder: Turns encoded pictures into pixels.
+            load_shortlist: Gives the index of a method; without it every search is exact.
         """
         self.settings = settings
+        self.decoder = decoder
         self.store = store
         self._load_method = load_method
         self._load_examiner = load_examiner
+        self._load_shortlist = load_shortlist
+        self._shortlists: dict[str, Shortlist] = {}
         self._examiner: Examiner | None = None
         self._background: Background | None = None
         self._learning = threading.Lock()
@@ -98,7 +121,8 @@ class Collection:
         self.close()
 
     def close(self) -> None:
-        """Let go of files; calling it again does nothing."""
+        """Let go of files and processes; calling it again does nothing."""
+        self.decoder.close()
         self.store.close()
 
     # -- changing ------------------------------------------------------------------------------------------
@@ -144,6 +168,7 @@ class Collection:
             progress=progress,
             stop=stop,
             check_address=guard.check_address,
+            decode=self.decoder.decode,
         )
 
     def put(
@@ -166,8 +191,7 @@ class Collection:
             FingerprintMismatchError: the collection's features were made differently.
         """
         methods = self._methods_to_index(None)
-        limits = self.settings
-        picture = decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels)
+        picture = self.decode(data)
         record = ImageRecord(
             id=image_id,
             uri=uri,
@@ -189,6 +213,64 @@ class Collection:
         """Remove images; returns how many of the ids were there."""
         return self.store.delete([ids] if isinstance(ids, str) else list(ids))
 
+    # -- keeping -------------------------------------------------------------------------------------------
+
+    def check(
+        self, *, repair: bool = False, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> CheckReport:
+        """Look at everything the collection holds: tables, checksums, thumbnails, counts, what is derived.
+
+        Others may search and add meanwhile, but for the repair of damaged tables.
+
+        Args:
+            repair: Mend what can be mended. Damaged features and records are dropped: ``add`` makes them again.
+                From damaged tables all that can be read is saved into a new database; the old one stays beside it.
+            progress: Called with (done, total).
+
+        Raises:
+            CollectionBusyError: tables must be mended, and another program has the collection open.
+            StoreError: the files cannot be read, or written.
+        """
+        begin = time.monotonic()
+        damages = self.store.check(
+            repair=repair, sound_thumbnail=self._is_thumbnail, sound_derived=self._is_derived, progress=progress
+        )
+        info = self.store.info() if repair or not any(damage.kind == "database" for damage in damages) else None
+        return CheckReport(
+            info.location if info else str(self.settings.collection),
+            info.images if info else 0,
+            tuple(damages),
+            time.monotonic() - begin,
+        )
+
+    def backup(
+        self,
+        destination: str | os.PathLike[str],
+        *,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> Path:
+        """Copy the collection as it is at one moment, while others may search and add.
+
+        The copy is a collection like any other: to restore it, open it, or put it in the place of the lost one.
+        What is derived (``index/``) is not copied; it is made again.
+
+        Args:
+            destination: A folder that is not there yet, or is empty. It appears complete and checked, or not at
+                all.
+            progress: Called with (done, total).
+
+        Returns:
+            The folder.
+
+        Raises:
+            SourceError: something is there already.
+            CollectionCorruptError: this collection is damaged, and the copy would be.
+            StoreError: the copy cannot be written; a collection in memory.
+        """
+        folder = Path(destination).expanduser().absolute()
+        self.store.backup(folder, progress)
+        return folder
+
     # -- asking --------------------------------------------------------------------------------------------
 
     def search(
@@ -202,9 +284,11 @@ class Collection:
         mirror: bool = True,
         boxes: Sequence[Box] = (),
         evalues: bool = True,
+        where: Mapping[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
+        mode: Mode = "auto",
     ) -> SearchResult:
-        """The ``k`` images that most speaks for, every image scored; or, honestly, that there is none.
+        """The ``k`` images that most speaks for; or, honestly, that there is none.
 
         The first search of a collection with E-values learns what chance does in it, which takes some seconds; it
         is learned anew when the collection has grown or shrunk by half. ``learn`` does so beforehand.
@@ -220,11 +304,15 @@ class Collection:
                 twice.
             boxes: Parts of the query; only what is inside them counts.
             evalues: With ``matches``: give E-values.
+            where: Ask only images whose metadata match this filter (``core.filters``); E-values are about these.
             progress: Called with (done, total) while the collection is learned.
+            mode: ``exact``: every image is scored. ``fast``: an index proposes candidates, which are scored
+                exactly; what it has not indexed yet is indexed first. ``auto``: fast where the features are more
+                than the setting ``exact_bytes`` and an index is ready. The result says which it was.
 
         Raises:
-            InputError: neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot be used; a
-                box outside of it; ``auto`` with ``matches``.
+            InputError: no such mode; neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot
+                be used; a box outside of it; ``auto`` with ``matches``; a filter that is none.
             UnknownMethodError: no such method.
             UnknownImageError: no image of that id.
             MethodNotIndexedError: there are images, but none has features of this method.
@@ -239,6 +327,11 @@ class Collection:
                 hint=f"methods of this collection: {', '.join(self.store.info().methods) or 'none yet'}",
             )
         watch = engine.Stopwatch()
+        if query is not None and not isinstance(query, np.ndarray):
+            self.decoder.start()
+        allowed = self._allowed(where)
+        if allowed is not None:
+            watch.lap("filter")
         self._methods_to_ask(method)  # a method that is not there is told before a picture is read
         asked = self._asked(query, id, boxes)
         chosen = self._methods_to_ask(method, id)
@@ -246,6 +339,8 @@ class Collection:
         by_evidence = ranking == "evidence"
         background = self._learned(progress) if by_evidence or evalues else None
         watch.lap("learn")
+        shortlists = self._shortlists_for(chosen, mode)
+        watch.lap("index")
         return engine.search(
             self.store,
             chosen,
@@ -257,7 +352,43 @@ class Collection:
             examiner=self._examine(),
             background=background,
             threads=self.settings.threads,
+            allowed=allowed,
+            shortlists=shortlists,
         )
+
+    def rebuild_index(
+        self, progress: Callable[[str, int, int], None] | None = None, *, rebuild: bool = True
+    ) -> IndexReport:
+        """Make the indexes that propose candidates in ``fast`` searches, of all methods of this collection.
+
+        Searches go on meanwhile with the former ones.
+
+        Args:
+            progress: Called now and then with the name of a method, how many of its images are indexed, and how
+                many there are.
+            rebuild: Begin anew, with what is learned from the collection as it is now; otherwise only what is not
+                indexed yet is.
+
+        Raises:
+            CollectionCorruptError: stored features are damaged.
+        """
+        start = time.perf_counter()
+        states = []
+        for name in self._indexed_methods():
+            index = self._own_shortlist(name)
+            index.refresh(rebuild=rebuild, progress=_named(progress, name))
+            states.append(index.state())
+        return IndexReport(tuple(states), (), time.perf_counter() - start)
+
+    def verify_index(self) -> IndexReport:
+        """Compare the indexes with the stored features: whole files by checksum, some images of each part anew."""
+        start = time.perf_counter()
+        states, problems = [], []
+        for name in self._indexed_methods():
+            index = self._own_shortlist(name)
+            problems += index.verify()
+            states.append(index.state())
+        return IndexReport(tuple(states), tuple(problems), time.perf_counter() - start)
 
     def learn(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Learn what chance does in this collection, if that is not known yet or no longer true.
@@ -279,6 +410,7 @@ class Collection:
         method: str = AUTO,
         mirror: bool = True,
         boxes: Sequence[Box] = (),
+        where: Mapping[str, Any] | None = None,
     ) -> Explanation:
         """What speaks for an image of this collection: matches, inliers, transform, outlines, heat, numbers.
 
@@ -288,6 +420,7 @@ class Collection:
             method: Name of a method, or ``auto``: that which has the most to say.
             mirror: Try the mirror image of the query too.
             boxes: Parts of the query; only what is inside them counts.
+            where: The filter that the search had, so that its E-values are told again.
 
         Raises:
             InputError: a picture that cannot be used; features without keypoints.
@@ -305,6 +438,7 @@ class Collection:
             examiner=self._examine(),
             background=self._learned(None),
             stored=self._read_stored,
+            allowed=self._allowed(where),
         )
 
     def draw(self, explanation: Explanation, query: Picture) -> bytes:
@@ -331,7 +465,7 @@ class Collection:
         return drawing.draw(pixels, self._stored_pixels(explanation.id), explanation)
 
     def compare(self, a: Picture, b: Picture, *, method: str = "sift") -> Comparison:
-        """Score two pictures against each other; nothing is stored.
+        """Score two pictures against each other, and say what speaks for it; nothing is stored.
 
         Raises:
             InputError: a picture that cannot be used.
@@ -340,9 +474,9 @@ class Collection:
         """
         watch = engine.Stopwatch()
         chosen = self.method(method)
-        pictures = self._pixels(a), self._pixels(b)
+        asked, other = self._asked(a, None, ()), self._asked(b, None, ())
         watch.lap("decode")
-        return engine.compare(chosen, *pictures, watch=watch)
+        return pair.compare(chosen, self._examine(), asked, other, watch=watch)
 
     def duplicates(
         self, *, mirror: bool = True, progress: Callable[[str, int, int], None] | None = None
@@ -377,6 +511,31 @@ class Collection:
         """
         return self._bytes(picture)
 
+    def decode(self, data: bytes) -> Decoded:
+        """The pixels of an encoded picture, upright, within the limits of the settings.
+
+        Raises:
+            ImageError: the picture cannot be used.
+        """
+        limits = self.settings
+        return self.decoder.decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels)
+
+    def pixels(self, picture: Picture) -> RgbImage:
+        """A picture as it is compared: upright ``(H, W, 3)`` uint8 RGB.
+
+        Raises:
+            InputError: a picture that cannot be used.
+        """
+        return self._pixels(picture)
+
+    def stored_pixels(self, image_id: str) -> RgbImage:
+        """A stored picture from its unchanged file, else its thumbnail, else one grey pixel.
+
+        Raises:
+            UnknownImageError: no image of that id.
+        """
+        return self._stored_pixels(image_id)
+
     def get(self, image_id: str) -> ImageRecord:
         """The record of an image.
 
@@ -393,13 +552,51 @@ class Collection:
         """
         return self.store.thumbnail(image_id)
 
-    def images(self, *, after: str = "", limit: int = 100) -> list[ImageRecord]:
-        """A page of records ordered by id, beginning behind the id ``after``."""
-        return self.store.images(after=after, limit=limit)
+    def original(self, image_id: str) -> BinaryIO | None:
+        """The file behind an image, open at its beginning; ``None`` if it has none, or that is no longer the same.
 
-    def failures(self) -> list[Failure]:
-        """The pictures that could not be indexed, and why."""
-        return self.store.failures()
+        Raises:
+            UnknownImageError: no image of that id.
+        """
+        from imagefinder.indexing.candidate import local_path  # noqa: PLC0415 - searching needs it not
+
+        record = self.store.get(image_id)
+        path = local_path(record.uri) if record.uri.startswith("file:") else None
+        if path is None:
+            return None
+        try:
+            # Not blocking: a pipe that took the place of the file would be waited on for ever.
+            file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+        except OSError:
+            return None
+        status = os.fstat(file.fileno())
+        is_same_size = stat.S_ISREG(status.st_mode) and status.st_size == record.size_bytes
+        if is_same_size and hashlib.file_digest(file, "sha256").hexdigest() == record.sha256:
+            file.seek(0)
+            return file
+        file.close()
+        return None
+
+    def images(
+        self, *, after: str = "", limit: int = 100, where: Mapping[str, Any] | None = None, contains: str = ""
+    ) -> list[ImageRecord]:
+        """A page of records ordered by id, beginning behind the id ``after``.
+
+        Args:
+            after: The last id of the page before; empty for the first page.
+            limit: At most so many.
+            where: Only images whose metadata match this filter (``core.filters``).
+            contains: Only images with this text in their id or in a text of their metadata.
+
+        Raises:
+            InputError: a filter that is none.
+        """
+        chosen = None if where is None else filters.parse(where)
+        return self.store.images(after=after, limit=limit, where=chosen, contains=contains)
+
+    def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
+        """The pictures that could not be indexed, and why, ordered by id; a page of them as in ``images``."""
+        return self.store.failures(after=after, limit=limit)
 
     def info(self) -> StoreInfo:
         """Counts, methods and bytes."""
@@ -431,6 +628,7 @@ class Collection:
             UnknownMethodError: no such method.
             ModelMissingError: the method's weights are not on this machine.
         """
+        self.decoder.start()
         chosen = self.method(method)
         chosen.extractor.extract([np.zeros((64, 64, 3), dtype=np.uint8)])
         if method in self.store.info().methods:
@@ -476,6 +674,67 @@ class Collection:
             there = self.store.status([image_id])
             held = [known for known in held if image_id in there and known in there[image_id].methods] or held
         return [self.method(known) for known in held] or self._methods_to_index(None)
+
+    def _is_thumbnail(self, data: bytes) -> bool:
+        try:
+            self.decoder.decode(data, max_bytes=evidence.THUMBNAIL_BYTES, max_pixels=evidence.THUMBNAIL_PIXELS)
+        except ImageError:
+            return False
+        return True
+
+    def _is_derived(self, name: str, data: bytes) -> bool:
+        return name != background.NAME or background.is_readable(data, self._examine().calibrator)
+
+    def _allowed(self, where: Mapping[str, Any] | None) -> Set[str] | None:
+        """The ids of all images that match a filter; ``None`` without one."""
+        if where is None:
+            return None
+        chosen, found, after = filters.parse(where), set[str](), ""
+        while page := self.store.images(after=after, limit=_PAGE, where=chosen):
+            found.update(record.id for record in page)
+            after = page[-1].id
+        return found
+
+    def _indexed_methods(self) -> list[str]:
+        """Of those that have images, all that are installed."""
+        held = self.store.info().methods
+        return [name for name in sorted(held) if held[name].images and name in self._names]
+
+    def _shortlist(self, name: str) -> Shortlist:
+        """The index that searches use."""
+        method = self.method(name)
+        with self._lock:
+            if name not in self._shortlists:
+                self._shortlists[name] = self._made_shortlist(method)
+            return self._shortlists[name]
+
+    def _own_shortlist(self, name: str) -> Shortlist:
+        """An index beside the one that searches use, so that they need not wait; that one sees its files."""
+        if self.store.derived_folder() is None:
+            return self._shortlist(name)
+        return self._made_shortlist(self.method(name))
+
+    def _made_shortlist(self, method: Method) -> Shortlist:
+        if self._load_shortlist is None:
+            raise SettingsError("this collection was opened without indexes")
+        return self._load_shortlist(self.store, method)
+
+    def _shortlists_for(self, methods: Sequence[Method], mode: Mode) -> dict[str, Shortlist] | None:
+        """What proposes candidates in this mode; ``None`` where every image is to be scored."""
+        if mode not in get_args(Mode):
+            raise InputError(f"there is no mode {mode!r}", hint=f"modes: {', '.join(get_args(Mode))}")
+        held = self.store.info().methods
+        size = sum(held[method.name].bytes for method in methods if method.name in held)
+        if mode == "exact" or (mode == "auto" and (size <= self.settings.exact_bytes or not self._load_shortlist)):
+            return None
+        chosen = {method.name: self._shortlist(method.name) for method in methods}
+        for shortlist in chosen.values():
+            state = shortlist.state()
+            if mode == "auto" and (not state.indexed or state.waiting > _MOST_WAITING):
+                return None
+            if mode == "fast" and (not state.indexed or state.waiting > _SOME_WAITING):
+                shortlist.refresh()
+        return chosen
 
     def _examine(self) -> Examiner:
         with self._lock:
@@ -533,8 +792,7 @@ class Collection:
                 raise EmptyImageError(f"the picture has no pixels ({picture.shape[1]} x {picture.shape[0]})")
             return np.ascontiguousarray(picture)
         data = picture if isinstance(picture, bytes) else self._bytes(picture)
-        limits = self.settings
-        return decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb
+        return self.decode(data).rgb
 
     def _stored_pixels(self, image_id: str) -> RgbImage:
         """The stored picture from its unchanged file, else its thumbnail, else grey."""
@@ -544,18 +802,18 @@ class Collection:
         """The same, and which it is."""
         from imagefinder.indexing.candidate import local_path, read_file  # noqa: PLC0415 - searching needs neither
 
-        record, limits = self.store.get(image_id), self.settings
+        record = self.store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None
         data = b""
         if path is not None:
             with contextlib.suppress(InputError):
-                data = read_file(path, limits.max_image_bytes)
+                data = read_file(path, self.settings.max_image_bytes)
         source: Literal["file", "thumbnail", ""] = "file"
         if hashlib.sha256(data).hexdigest() != record.sha256:
             data, source = self.store.thumbnail(image_id), "thumbnail"
         if not data:
             return np.full((1, 1, 3), 128, dtype=np.uint8), ""
-        return decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb, source
+        return self.decode(data).rgb, source
 
     def _bytes(self, picture: str | os.PathLike[str] | None) -> bytes:
         if isinstance(picture, str) and picture.lower().startswith(("http://", "https://")):
@@ -576,3 +834,7 @@ class Collection:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise SourceError(f"cannot read the picture {os.fspath(picture)!r}: {reason}") from error
+
+
+def _named(progress: Callable[[str, int, int], None] | None, name: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(name, done, total)

@@ -8,18 +8,22 @@ its own by the same door. Heavy libraries load when their part is made, not befo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from imagefinder.collection import Collection
 from imagefinder.core import registry
-from imagefinder.core.contracts import Store
-from imagefinder.core.errors import SettingsError, UnknownMethodError
+from imagefinder.core.contracts import Decoder, Shortlist, Store
+from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
 from imagefinder.core.method import Examiner, Method
+from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.settings import Settings
 
 if TYPE_CHECKING:
     from imagefinder.models.hub import ModelCache
+    from imagefinder.stores.embedded.migration import Migration
 
 
 def open_collection(settings: Settings, *, create: bool) -> Collection:
@@ -43,7 +47,49 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         lambda: make_examiner(settings),
         registry.names(registry.METHODS),
         settings,
+        make_decoder(settings),
+        load_shortlist=make_shortlist,
     )
+
+
+def check_collection(
+    settings: Settings, *, repair: bool, progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> CheckReport:
+    """Check the collection the settings name, also one that is too damaged to be opened.
+
+    Raises:
+        CollectionNotFoundError: it does not exist.
+        CollectionFormatError: the folder holds something else, or another format.
+        CollectionBusyError: tables must be mended, and another program has the collection open.
+    """
+    saved: list[Damage] = []
+    try:
+        collection = open_collection(settings, create=False)
+    except CollectionCorruptError as error:
+        damage = Damage("database", error.message)
+        if not repair or settings.store != "embedded":
+            return CheckReport(str(settings.collection), 0, (damage,), 0.0)
+        from imagefinder.stores.embedded.salvage import salvage
+
+        saved.append(salvage(settings.collection.absolute()))
+        collection = open_collection(settings, create=False)
+    with collection:
+        report = collection.check(repair=repair, progress=progress)
+    return replace(report, damages=(*saved, *report.damages))
+
+
+def migrate_collection(settings: Settings) -> Migration:
+    """Bring the collection the settings name to the present format.
+
+    Raises:
+        SettingsError: the store is not one that has formats.
+        StoreError: see ``stores.embedded.migration.migrate``.
+    """
+    from imagefinder.stores.embedded.migration import migrate
+
+    if settings.store != "embedded":
+        raise SettingsError(f"a store of the kind {settings.store!r} has no formats to migrate")
+    return migrate(settings.collection)
 
 
 def load_method(name: str, settings: Settings) -> Method:
@@ -57,6 +103,24 @@ def load_method(name: str, settings: Settings) -> Method:
     except KeyError:
         raise UnknownMethodError(name, registry.names(registry.METHODS)) from None
     return cast(Method, make_method(settings))
+
+
+def make_decoder(settings: Settings) -> Decoder:
+    """What turns encoded pictures into pixels; where the settings say so, in processes of its own."""
+    if not settings.isolate:
+        from imagefinder.images.decode import InProcessDecoder
+
+        return InProcessDecoder()
+    from imagefinder.images.workers import DecoderPool
+
+    return DecoderPool(workers=settings.threads, seconds=settings.decode_seconds, memory=settings.decode_memory)
+
+
+def make_shortlist(store: Store, method: Method) -> Shortlist:
+    """The index of a method's features."""
+    from imagefinder.shortlists.index import InvertedShortlist
+
+    return InvertedShortlist(store, method.name, method.extractor.spec)
 
 
 def make_examiner(settings: Settings) -> Examiner:
@@ -135,9 +199,11 @@ def _network(name: str, settings: Settings) -> Method:
     from imagefinder.matching.cosine import CosineMatcher
     from imagefinder.matching.mutual_nn import MutualNNMatcher
     from imagefinder.models.catalogue import MODELS
+    from imagefinder.models.providers import resolve
     from imagefinder.verification.tokens import TokenVerifier
 
     model, cache = MODELS[name], model_cache(settings)
+    run = resolve(settings.provider, settings.precision, model.architecture)
 
     def sha256() -> str:
         if not cache.state(model).present:
@@ -145,7 +211,7 @@ def _network(name: str, settings: Settings) -> Method:
         return cache.sha256(model)
 
     is_global = model.features.kind == "global"
-    extractor = NetworkExtractor(model, lambda: cache.locate(model), sha256, threads=settings.threads)
+    extractor = NetworkExtractor(model, lambda: cache.locate(model), sha256, threads=settings.threads, run=run)
     return Method(
         name=name,
         summary=model.summary,

@@ -15,6 +15,12 @@ def test_the_reference_is_what_the_code_says(name):
     assert written == generate.NOTE + generate.PAGES[name](), "run: make docs"
 
 
+@pytest.mark.parametrize("name", sorted(generate.CONCEPTS))
+def test_measured_pages_are_what_was_measured(name):
+    written = (DOCS / "concepts" / name).read_text(encoding="utf-8")
+    assert written == generate.NOTE + generate.CONCEPTS[name](), "run: make docs"
+
+
 def test_the_results_are_what_was_measured():
     written = (DOCS / "concepts" / "results.md").read_text(encoding="utf-8")
     assert written == generate.NOTE + generate.results(), "run: make docs"

@@ -153,6 +153,30 @@ def test_a_job_whose_server_is_killed_goes_on_with_the_next_one(server: Server) 
     assert httpx2.get(f"{server.url}/v1/jobs").json()["jobs"] == [last]
 
 
+def test_pictures_that_were_acknowledged_survive_a_kill(server: Server) -> None:
+    pictures = sorted(server.pictures.glob("*.jpg"))[:10]
+    jobs = []
+    with httpx2.Client(base_url=f"{server.url}/v1", timeout=30) as client:
+        for picture in pictures:
+            answer = client.put(
+                f"/collections/default/images/{picture.name}",
+                params={"wait": "false", "metadata": json.dumps({"from": picture.name})},
+                content=picture.read_bytes(),
+                headers={"Content-Type": "application/octet-stream"},
+            )
+            assert answer.status_code == 202, answer.text
+            jobs.append(answer.json()["id"])
+    server.end(signal.SIGKILL)
+    server.start()
+    states = {job: list(server.events(job))[-1][1]["state"] for job in jobs}
+    good = [picture.name for picture in pictures if picture.name != "broken.jpg"]
+    assert list(states.values()).count("succeeded") == len(good)
+    with imagefinder.open(server.collection) as collection:
+        records = collection.images(limit=1000)
+    assert {record.id: record.metadata for record in records} == {name: {"from": name} for name in good}
+    assert not list((server.folder / "state").rglob("*.data"))
+
+
 def test_a_service_that_ends_lets_watchers_go_and_goes_on_later(server: Server) -> None:
     job = start_job(server)
     seen: list[dict[str, Any]] = []

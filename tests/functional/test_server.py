@@ -34,7 +34,9 @@ PICTURES = ROOT / "examples" / "pictures"
 LIMIT = 3_000_000
 MAX_PIXELS = 40_000_000
 
-HEAD = b"POST /sift-similar-images HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=a\r\n"
+HEAD = (
+    b"POST /sift-similar-images HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=a\r\n"
+)
 PART = b'--a\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
 
 START = """
@@ -353,8 +355,8 @@ def test_an_announced_size_is_refused_before_it_is_sent(server: Server) -> None:
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
-        b"GET /%00%ff%0d%0a HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST /%ff-similar-images HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+        b"GET /%00%ff%0d%0a HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /%ff-similar-images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
         HEAD + b"Content-Length: -1\r\n\r\n",
         HEAD.replace(b"=a", b"=\xff\xfe") + b"Content-Length: 5\r\n\r\n--\xff\xfe\r",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
@@ -383,7 +385,7 @@ def test_many_at_once_are_answered_or_told_to_come_back(server: Server, client: 
     limits = httpx2.Limits(max_connections=100)
     with httpx2.Client(base_url=server.url, timeout=60, limits=limits) as many, ThreadPoolExecutor(100) as pool:
         answers = list(pool.map(lambda _: ask(many, data), range(100)))
-    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert {answer.status_code for answer in answers} <= {200, 429}
     for answer in answers:
         if answer.status_code == 200:
             assert answer.json() == expected
@@ -408,7 +410,7 @@ def test_a_request_in_flight_is_finished_before_the_end(start: Callable[..., Ser
             answer += piece
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"[]")
-    assert server.process.wait(20) == -signal.SIGTERM
+    assert server.process.wait(20) == 0
 
 
 def test_ctrl_c_ends_it_quietly(start: Callable[..., Server]) -> None:
@@ -420,4 +422,4 @@ def test_ctrl_c_ends_it_quietly(start: Callable[..., Server]) -> None:
 
 def test_no_listed_input_reached_the_last_resort(server: Server) -> None:
     assert KINDS["internal_error"].status == 500
-    assert '" 500' not in server.log
+    assert "status=500" not in server.log

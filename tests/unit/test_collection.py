@@ -18,6 +18,7 @@ from imagefinder.core.errors import (
     UnknownImageError,
     UnknownMethodError,
 )
+from imagefinder.images.decode import InProcessDecoder
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
 from imagefinder.wiring import load_method, make_examiner
@@ -164,7 +165,7 @@ def test_a_broken_plugin_stops_itself_and_nothing_else(tmp_path):
 
     settings = imagefinder.Settings()
     with imagefinder.Collection(
-        MemoryStore(), load, lambda: make_examiner(settings), ["sift", "broken"], settings
+        MemoryStore(), load, lambda: make_examiner(settings), ["sift", "broken"], settings, InProcessDecoder()
     ) as collection:
         broken, sift = collection.methods()
         assert (broken.name, broken.ready, broken.reason) == ("broken", False, "broken cannot be loaded")

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from imagefinder.core.settings import PREFIX, Settings
+from imagefinder.server.access import demanded
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -66,7 +67,7 @@ def test_its_settings_exist_and_everything_written_lies_on_a_volume() -> None:
     ours = {name: value for name, value in environment().items() if name.startswith(PREFIX)}
     settings = Settings.load(environment=ours)
     volumes = re.findall(r'"([^"]+)"', values("VOLUME")[-1])
-    for path in (str(settings.collection), str(settings.models), environment()["HF_HOME"]):
+    for path in (str(settings.collection), str(settings.models), str(settings.state), environment()["HF_HOME"]):
         assert any(path.startswith(f"{volume}/") for volume in volumes), path
 
 
@@ -79,6 +80,15 @@ def test_compose_agrees_with_the_dockerfile(service: dict[str, Any]) -> None:
     (port,) = service["ports"]
     assert port.rsplit(":", 1)[1] == values("EXPOSE")[-1] == str(Settings().port)
     assert service["read_only"] is True
+
+
+def test_whoever_can_reach_it_is_asked_for_a_key_or_is_on_this_machine(service: dict[str, Any]) -> None:
+    ours = {name: value for name, value in environment().items() if name.startswith(PREFIX)}
+    command = re.findall(r'"([^"]+)"', values("CMD")[-1])
+    alone = Settings.load(environment=ours, overrides={"host": command[command.index("--host") + 1]})
+    assert demanded(alone)
+    composed = Settings.load(environment={**ours, **service["environment"]}, overrides={"host": alone.host})
+    assert demanded(composed) or all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
 def test_the_pinned_requirements_cover_every_dependency() -> None:

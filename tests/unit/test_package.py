@@ -10,8 +10,10 @@ def test_public_names():
     # A name that disappears from this list disappears from somebody's program.
     assert imagefinder.__all__ == [
         "AddReport",
+        "CheckReport",
         "Collection",
         "Comparison",
+        "Damage",
         "DuplicateGroup",
         "DuplicatePair",
         "DuplicateReport",

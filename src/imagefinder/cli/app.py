@@ -12,6 +12,8 @@ import typer
 
 from imagefinder.cli import (
     add,
+    backup,
+    check,
     compare,
     demo,
     duplicates,
@@ -20,8 +22,10 @@ from imagefinder.cli import (
     export,
     import_,
     info,
+    keys,
     list_,
     methods,
+    migrate,
     models,
     output,
     remove,
@@ -105,12 +109,16 @@ def options(
     context.obj = Start(file=config, overrides=overrides)
 
 
-_PICTURES, _ANSWERS, _METHODS, _EXCHANGE = "Pictures", "Questions", "Methods and settings", "Programs"
+_PICTURES, _KEEPING, _ANSWERS = "Pictures", "Keeping a collection", "Questions"
+_METHODS, _EXCHANGE = "Methods and settings", "Programs"
 for name, function, text, panel in (
     ("add", add.add, add.HELP, _PICTURES),
     ("remove", remove.remove, remove.HELP, _PICTURES),
     ("list", list_.list_images, list_.HELP, _PICTURES),
     ("info", info.info, info.HELP, _PICTURES),
+    ("check", check.check, check.HELP, _KEEPING),
+    ("backup", backup.backup, backup.HELP, _KEEPING),
+    ("migrate", migrate.migrate, migrate.HELP, _KEEPING),
     ("search", search.search, search.HELP, _ANSWERS),
     ("explain", explain.explain, explain.HELP, _ANSWERS),
     ("duplicates", duplicates.duplicates, duplicates.HELP, _ANSWERS),
@@ -125,6 +133,7 @@ for name, function, text, panel in (
 ):
     app.command(name, help=unwrapped(text), rich_help_panel=panel)(function)
 app.add_typer(models.app, rich_help_panel=_METHODS)
+app.add_typer(keys.app, rich_help_panel=_EXCHANGE)
 
 
 def run(arguments: Sequence[str]) -> int:

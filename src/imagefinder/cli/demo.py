@@ -151,11 +151,7 @@ def _own_queries(opened: Collection, place: Path) -> list[_Query]:
 def _edited(opened: Collection, place: Path, image_id: str, name: str, edit: Callable[[Image], Image]) -> _Query:
     from PIL import Image  # noqa: PLC0415 - only the demo draws
 
-    from imagefinder.images.decode import decode  # noqa: PLC0415 - as above
-
-    limits = opened.settings
-    data = Path(output.place(opened.get(image_id).uri)).read_bytes()
-    rgb = decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb
+    rgb = opened.decode(Path(output.place(opened.get(image_id).uri)).read_bytes()).rgb
     path = place / "queries" / f"{name.split()[1]}-of-{Path(image_id).stem}.jpg"
     path.parent.mkdir(exist_ok=True)
     edit(Image.fromarray(rgb)).save(path, quality=70)
@@ -193,10 +189,8 @@ _SCREENSHOT = ("a screenshot of", _screenshot)
 
 
 def _ask(opened: Collection, queries: Sequence[_Query], methods: Sequence[str], *, judged: bool) -> list[Question]:
-    from imagefinder.images.decode import decode  # noqa: PLC0415 - as above
     from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - as above
 
-    limits = opened.settings
     for method in methods:
         # The times shown are those of a running program, not of loading a network.
         if method != AUTO:
@@ -211,9 +205,7 @@ def _ask(opened: Collection, queries: Sequence[_Query], methods: Sequence[str], 
                 verdict = "right" if _found(result) == query.expected else "wrong"
             unit = "evidence" if method == AUTO else opened.method(method).score
             answers.append(Answer(result, unit, verdict, name=method))
-        shown = decode(
-            query.path.read_bytes(), max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels
-        )
+        shown = opened.decode(query.path.read_bytes())
         detail = "" if query.expected else "nothing in this collection shows it; these are the nearest"
         questions.append(Question(query.name, thumbnail(shown.rgb), tuple(answers), detail, query.expected or ""))
     return questions

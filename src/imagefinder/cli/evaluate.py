@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -142,7 +144,8 @@ def _dataset(
     source: Path, scratch: Path, limits: Settings, *, groups: bool, limit: int | None, seed: int
 ) -> tuple[Dataset, str]:
     """What is asked, and a line that says what that is."""
-    from imagefinder.evaluation import datasets  # noqa: PLC0415 - only this command measures
+    from imagefinder import wiring  # noqa: PLC0415 - only this command measures
+    from imagefinder.evaluation import datasets  # noqa: PLC0415 - likewise
 
     source = source.expanduser()
     if not groups and (source / "manifest.json").is_file():
@@ -154,9 +157,13 @@ def _dataset(
     else:
         made = scratch / "queries"
         made.mkdir()
-        with output.counter("editing pictures", of_bytes=False) as progress:
+        with (
+            output.counter("editing pictures", of_bytes=False) as progress,
+            contextlib.closing(wiring.make_decoder(limits)) as decoder,
+        ):
+            decode = partial(decoder.decode, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels)
             dataset = datasets.edits_of_pictures(
-                source, made, limits, queries=limit or QUERIES, seed=seed, progress=progress
+                source, made, decode, queries=limit or QUERIES, seed=seed, progress=progress
             )
         how = "no labels: edits of its pictures, every fifth picture held out"
     if not any(query.positives for query in dataset.queries):
@@ -287,12 +294,10 @@ def _document(measured: _Measured, indexed: AddReport, report: Path | None) -> N
 
 def _write_report(opened: Collection, measured: _Measured, report: Path) -> None:
     from imagefinder.cli import evaluation_sheet  # noqa: PLC0415 - only for --report
-    from imagefinder.images.decode import decode  # noqa: PLC0415 - likewise
     from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - likewise
 
     def of_query(path: Path) -> bytes:
-        data, limits = path.read_bytes(), opened.settings
-        return thumbnail(decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb)
+        return thumbnail(opened.decode(path.read_bytes()).rgb)
 
     def name_of_query(path: Path) -> str:
         root = measured.dataset.root

@@ -112,6 +112,11 @@ def document(value: Any) -> None:
     _write(json.dumps(value, indent=2) + "\n", sys.stdout)
 
 
+def text(whole: str) -> None:
+    """Print a text of several lines on standard output as it is: a file that the user may keep."""
+    _write(whole, sys.stdout)
+
+
 def line(text: str = "", *, style: str = "") -> None:
     """Print one line on standard output; long lines are not broken, so that they can be copied."""
     _print_line(text, style, sys.stdout)

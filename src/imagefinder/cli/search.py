@@ -199,15 +199,13 @@ def _write_page(
     opened: Collection, name: str, asked: str | bytes | None, result: SearchResult, page: Path
 ) -> None:
     from imagefinder.cli import contact_sheet  # noqa: PLC0415 - only for --show
-    from imagefinder.images.decode import decode  # noqa: PLC0415 - likewise
     from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - likewise
 
     if asked is None:
         shown = opened.thumbnail(name)
     else:
-        data, limits = asked if isinstance(asked, bytes) else Path(asked).read_bytes(), opened.settings
-        rgb = decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb
-        shown = thumbnail(rgb)
+        data = asked if isinstance(asked, bytes) else Path(asked).read_bytes()
+        shown = thumbnail(opened.decode(data).rgb)
     question = contact_sheet.Question(
         name="standard input" if name == "-" else name,
         picture=shown,

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imagefinder.cli import session
+from imagefinder.cli import output, session
 from imagefinder.cli.session import CollectionOption
 
 HELP = """Answer over HTTP, until Ctrl-C.
 
   imagefinder serve
-  imagefinder serve --host 0.0.0.0 --port 8080 -c shop.collection
+  imagefinder serve --port 8080 -c shop.collection
+  imagefinder keys create shop --write
+  imagefinder serve --host 0.0.0.0
+  imagefinder serve --config server.toml --print-config
   curl -X POST -F "image=@photo.jpg" http://127.0.0.1:5000/sift-similar-images
 
 The description of all requests is at /docs of the running service. It sees what imagefinder add puts into the
-collection without a restart. There is no password: open it to a network (--host 0.0.0.0) only behind something
-that has one."""
+collection without a restart. Where others than this machine can reach it, it demands keys: imagefinder keys makes
+them, --auth decides otherwise."""
 
 
 def serve(
     context: typer.Context,
+    *,
     host: Annotated[
         str | None,
         typer.Option(
@@ -42,10 +47,40 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            "--auth",
+            metavar="on|off|auto",
+            help="Whether keys are demanded; auto: unless it can be reached from this machine only.",
+            show_default=False,
+        ),
+    ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option("--log-format", metavar="text|json", help="Lines of the log.", show_default=False),
+    ] = None,
     collection: CollectionOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="TOML file of settings; also before the command.", show_default=False
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config", help="Print the settings in force as TOML, and where each comes from; do not start."
+        ),
+    ] = False,
 ) -> None:
     """Run the service."""
-    chosen = session.settings(context, host=host, port=port, collection=collection)
+    chosen, origins = session.settings_with_origins(
+        context, config, host=host, port=port, auth=auth, log_format=log_format, collection=collection
+    )
+    if print_config:
+        output.text(chosen.to_toml(origins))
+        return
     from imagefinder.server import app  # noqa: PLC0415 - only this command needs the web framework
 
     app.serve(chosen)

@@ -104,9 +104,20 @@ def settings(context: typer.Context, **overrides: Any) -> Settings:
     Raises:
         SettingsError: an unknown name, or an impossible value.
     """
+    return settings_with_origins(context, **overrides)[0]
+
+
+def settings_with_origins(
+    context: typer.Context, file: Path | None = None, **overrides: Any
+) -> tuple[Settings, dict[str, str]]:
+    """As ``settings``, and where each value that is no default comes from; ``file`` was named after the command.
+
+    Raises:
+        SettingsError: as ``settings``.
+    """
     start = context.find_object(Start) or Start()
     given = {name: value for name, value in overrides.items() if value is not None}
-    return Settings.load(file=start.file, overrides={**start.overrides, **given})
+    return Settings.load_with_origins(file=file or start.file, overrides={**start.overrides, **given})
 
 
 def open_collection(context: typer.Context, folder: Path | None, *, create: bool = False) -> Collection:

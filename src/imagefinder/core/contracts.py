@@ -5,23 +5,54 @@ Every implementation is safe to call from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.features import FeatureMap, Features, FeatureSpec, RgbImage
+from imagefinder.core.features import Decoded, FeatureMap, Features, FeatureSpec, RgbImage
+from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    Changes,
+    Damage,
     Entry,
     Failure,
     GalleryBlock,
     ImageRecord,
     ImageStatus,
+    Proposals,
+    ShortlistState,
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
+
+
+class Decoder(Protocol):
+    """Encoded bytes in, pixels out, whatever the bytes are."""
+
+    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
+        """Decode the first frame of an encoded picture; ``images.decode.decode`` says how.
+
+        Args:
+            data: The encoded picture.
+            max_bytes: Largest ``data`` accepted.
+            max_pixels: Largest width x height accepted; checked before pixels are decoded.
+
+        Raises:
+            ImageError: the picture cannot be used.
+        """
+        ...
+
+    def start(self) -> None:
+        """Say that a picture will come soon; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held; calling it again does nothing."""
+        ...
 
 
 class Extractor(Protocol):
@@ -254,13 +285,23 @@ class Store(Protocol):
         """What is there of these images; ids that are not there are left out."""
         ...
 
-    def images(self, *, after: str = "", limit: int = 100, source: str | None = None) -> list[ImageRecord]:
+    def images(
+        self,
+        *,
+        after: str = "",
+        limit: int = 100,
+        source: str | None = None,
+        where: Filter | None = None,
+        contains: str = "",
+    ) -> list[ImageRecord]:
         """A page of records ordered by id (code points), beginning behind the id ``after``.
 
         Args:
             after: The last id of the page before; empty for the first page.
             limit: At most so many.
             source: Only images added through this source.
+            where: Only images whose metadata match.
+            contains: Only images with this text in their id or in a text of their metadata (``filters.says``).
         """
         ...
 
@@ -276,12 +317,58 @@ class Store(Protocol):
         """
         ...
 
+    def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
+        """The features of some images, in the order of ``ids``, each once.
+
+        Those that are not there, or have no features of the method, are left out.
+
+        Raises:
+            MethodNotIndexedError: the method was never registered.
+            CollectionCorruptError: features do not have their checksum.
+        """
+        ...
+
+    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
+        """What became of the features of a method, for those who keep something derived from them.
+
+        Args:
+            method: Its name; of one that is not registered all features are gone.
+            revision: Of the state that is known; -1 for none.
+            last: The greatest key in that state; 0 for none.
+            count: How many keys were there.
+
+        Returns:
+            ``None`` where nothing changed.
+        """
+        ...
+
+    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
+        """The features behind some keys (ascending); those that are gone are left out.
+
+        Returns:
+            The keys that are there, ascending, and their images in the same order.
+
+        Raises:
+            MethodNotIndexedError: the method was never registered.
+            CollectionCorruptError: features do not have their checksum.
+        """
+        ...
+
+    def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
+        """A checksum of the features and the owner's id behind each key that is there."""
+        ...
+
     def record_failures(self, failures: Sequence[Failure]) -> None:
         """Note images that could not be indexed; the same id again counts one more attempt."""
         ...
 
-    def failures(self) -> list[Failure]:
-        """What could not be indexed, ordered by id."""
+    def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
+        """What could not be indexed, ordered by id (code points), beginning behind the id ``after``.
+
+        Args:
+            after: The last id of the page before; empty for the first page.
+            limit: At most so many; ``None`` for all.
+        """
         ...
 
     def forget_failures(self, ids: Sequence[str]) -> None:
@@ -300,6 +387,88 @@ class Store(Protocol):
         """Keep something that can be computed again; it may be lost at any time, but is never seen half."""
         ...
 
+    def check(
+        self,
+        *,
+        repair: bool = False,
+        sound_thumbnail: Callable[[bytes], bool] = bool,
+        sound_derived: Callable[[str, bytes], bool] = lambda _name, _data: True,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[Damage]:
+        """Look at everything that is kept, and tell what is not as it was written; empty if nothing.
+
+        Args:
+            repair: Mend it: damaged rows are dropped, so that the next ``add`` makes them again; counts, indexes
+                and what is derived are made anew.
+            sound_thumbnail: Says whether a thumbnail is a picture.
+            sound_derived: Says whether what was kept under a name can be used.
+            progress: Called with (done, total), of no fixed unit.
+        """
+        ...
+
+    def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """Copy one consistent state, while others may write, to a place that can then be opened like this one.
+
+        It appears there complete, checked and durable, or not at all.
+
+        Args:
+            destination: A folder that is not there, or empty.
+            progress: Called with (done, total), of no fixed unit.
+
+        Raises:
+            SourceError: something is there.
+            CollectionCorruptError: this collection is damaged.
+            StoreError: it cannot be written, or the store keeps nothing that could be copied.
+        """
+        ...
+
+    def derived_folder(self) -> Path | None:
+        """Where files that can be computed again may be kept; it need not exist yet. ``None``: nowhere."""
+        ...
+
     def close(self) -> None:
         """Let go of files; calling it again does nothing."""
+        ...
+
+
+class Shortlist(Protocol):
+    """Proposes candidates of one method, so that not every image need be scored; derived from a store.
+
+    It never proposes what is gone, and always proposes what it has not indexed yet. Several processes may use it.
+    """
+
+    def state(self) -> ShortlistState:
+        """How far it has come, against the store as it is now."""
+        ...
+
+    def refresh(self, *, rebuild: bool = False, progress: Callable[[int, int], None] | None = None) -> bool:
+        """Index what is not indexed yet.
+
+        Args:
+            rebuild: Begin anew, with what is learned from the collection as it is now.
+            progress: Called with (done, total) images.
+
+        Returns:
+            Whether there was anything to do.
+
+        Raises:
+            CollectionCorruptError: features do not have their checksum.
+        """
+        ...
+
+    def propose(self, query: Features, n: int) -> Proposals:
+        """The ``n`` most promising images, and all that are not indexed yet.
+
+        Args:
+            query: A batch of one image.
+            n: How many.
+        """
+        ...
+
+    def sample(self, n: int) -> GalleryBlock:
+        """About so many images of the collection, chosen without regard to any query; mostly the same ones."""
+        ...
+
+    def verify(self) -> list[str]:
+        """Compare all of it with the store; what is wrong, for people."""
         ...

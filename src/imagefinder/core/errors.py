@@ -8,9 +8,12 @@
     │   │   ├── EmptyImageError         no bytes, or no pixels
     │   │   ├── NotAnImageError         no known picture format
     │   │   ├── DamagedImageError       cut short or corrupt
-    │   │   └── ImageTooLargeError      over a limit on bytes or pixels
+    │   │   ├── ImageTooLargeError      over a limit on bytes, pixels or memory
+    │   │   ├── DecodeTimeoutError      over the limit on time
+    │   │   └── DecoderCrashedError     it ended the process that decoded it
     │   ├── SourceError             a file, folder, archive or list that cannot be read
     │   ├── FetchError              a URL that gave no picture
+    │   │   ├── ForbiddenAddressError   ... because it leads where it must not
     │   │   └── TemporaryFetchError     ... but may give one later
     │   ├── SettingsError           a setting with an impossible value
     │   ├── UnknownMethodError
@@ -18,7 +21,8 @@
     ├── ModelError                  a network method cannot run
     │   ├── ModelMissingError           its weights are not on this machine
     │   ├── HubUnreachableError         ... and could not be downloaded
-    │   └── ModelCorruptError           its weights are not the published ones
+    │   ├── ModelCorruptError           its weights are not the published ones
+    │   └── ProviderMissingError        what shall run it is not on this machine
     └── StoreError                  a collection cannot be used
         ├── CollectionNotFoundError
         ├── CollectionFormatError       not a collection, or one of a newer format
@@ -91,7 +95,7 @@ class ImageTooLargeError(ImageError):
 
     Attributes:
         limit: The limit that was passed.
-        unit: ``bytes`` or ``pixels``.
+        unit: ``bytes``, ``pixels`` or ``bytes of memory``.
     """
 
     code = "image_too_large"
@@ -100,6 +104,25 @@ class ImageTooLargeError(ImageError):
         super().__init__(message, hint=hint)
         self.limit = limit
         self.unit = unit
+
+
+class DecodeTimeoutError(ImageError):
+    """Decoding the picture took too long and was ended.
+
+    The same bytes on the same machine would most likely take too long again, so it is not ``retryable``; where a
+    run of ``add`` records it, the next run tries once more, as with every failure.
+    """
+
+    code = "decode_timeout"
+
+
+class DecoderCrashedError(ImageError):
+    """The process that decoded the picture ended: a fault of a decoder, or memory ran out.
+
+    Not ``retryable``, for the same reason as ``DecodeTimeoutError``.
+    """
+
+    code = "decoder_crashed"
 
 
 class SourceError(InputError):
@@ -112,6 +135,12 @@ class FetchError(InputError):
     """A URL gave no picture."""
 
     code = "fetch_failed"
+
+
+class ForbiddenAddressError(FetchError):
+    """A URL leads where it must not: into a private network, or with a login."""
+
+    code = "address_not_allowed"
 
 
 class TemporaryFetchError(FetchError):
@@ -194,6 +223,16 @@ class ModelCorruptError(ModelError):
     """The weights of a model are not the published ones."""
 
     code = "model_corrupt"
+
+
+class ProviderMissingError(ModelError):
+    """What shall run a network (``provider``) is not on this machine; nothing else runs it instead."""
+
+    code = "provider_missing"
+
+    def __init__(self, provider: str, *, reason: str, hint: str) -> None:
+        self.provider = provider
+        super().__init__(f"the provider {provider} cannot run networks here: {reason}", hint=hint)
 
 
 class StoreError(ImagefinderError):

@@ -16,6 +16,29 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 """A picture: ``(height, width, 3)`` uint8, RGB, upright."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A decoded picture.
+
+    Attributes:
+        rgb: ``(height, width, 3)`` uint8, upright, C-contiguous; may be read-only.
+        format: Encoded format as Pillow names it, for example ``JPEG``.
+    """
+
+    rgb: RgbImage
+    format: str
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return int(self.rgb.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return int(self.rgb.shape[0])
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
     """The form of a method's features.

@@ -47,9 +47,13 @@ class Fingerprint:
         """
         try:
             data = json.loads(text)
-            return cls(data["method"], data["version"], data["parameters"], data["weights"])
-        except (KeyError, TypeError) as error:
+            made = cls(data["method"], data["version"], data["parameters"], data["weights"])
+        except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"not a fingerprint: {text[:100]}") from error
+        kinds = {"method": str, "version": int, "parameters": dict, "weights": str}
+        if not all(isinstance(getattr(made, name), kind) for name, kind in kinds.items()):
+            raise ValueError(f"not a fingerprint: {text[:100]}")
+        return made
 
     @property
     def digest(self) -> str:

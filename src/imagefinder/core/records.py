@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
@@ -109,6 +112,26 @@ class GalleryBlock:
     features: Features
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """What became of the stored features of a method since a former state.
+
+    A key stands for the features of one image by one method; it is never given twice, and features that are
+    replaced get a new one.
+
+    Attributes:
+        revision: Of the present state.
+        new: Ascending keys added since, all above the former ones.
+        sizes: Bytes of each of them.
+        alive: All present keys, ascending; ``None`` if none of the former ones is gone.
+    """
+
+    revision: int
+    new: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    alive: NDArray[np.int64] | None
+
+
 @dataclass(frozen=True, slots=True)
 class MethodInfo:
     """A method as a collection holds it.
@@ -145,3 +168,98 @@ class StoreInfo:
     failures: int
     methods: Mapping[str, MethodInfo]
     bytes_on_disk: int
+
+
+DamageKind: TypeAlias = Literal[
+    "database", "method", "record", "thumbnail", "features", "orphan", "counts", "derived"
+]
+"""What can be damaged: the tables and indexes themselves; what is said of a method; what is said of an image; its
+thumbnail; its features; rows that belong to nothing; the counts; what can be computed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Something that is not as it was written.
+
+    Attributes:
+        kind: What is damaged.
+        message: One sentence for people.
+        image_id: Of the image concerned; empty if it is no single one, or cannot be read.
+        method: Name of the method concerned, likewise.
+        mended: What was done about it; empty if nothing was.
+    """
+
+    kind: DamageKind
+    message: str
+    image_id: str = ""
+    method: str = ""
+    mended: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a check of a collection found.
+
+    Attributes:
+        location: Where it lies, for people.
+        images: How many images it holds, after what was mended.
+        damages: What was found, in the order of the check.
+        seconds: How long it took.
+    """
+
+    location: str
+    images: int
+    damages: tuple[Damage, ...]
+    seconds: float
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.damages
+
+    @property
+    def left(self) -> tuple[Damage, ...]:
+        """What was found and not mended."""
+        return tuple(damage for damage in self.damages if not damage.mended)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {**asdict(self), "damages": [asdict(damage) for damage in self.damages], "sound": self.sound}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposals:
+    """Candidates for a query, the most promising first.
+
+    Attributes:
+        keys: ``(P,)`` int64, of their features; see ``Changes``.
+        scores: ``(P,)`` float64; higher is better. Those that no index knows yet stand first, with infinity.
+    """
+
+    keys: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ShortlistState:
+    """How far an index has come.
+
+    Attributes:
+        method: Whose features it proposes from.
+        images: How many images have such features.
+        indexed: How many of them it knows.
+        waiting: How many it does not know yet.
+        segments: In how many parts.
+        bytes: Of all of its arrays.
+    """
+
+    method: str
+    images: int
+    indexed: int
+    waiting: int
+    segments: int
+    bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)

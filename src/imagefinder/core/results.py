@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from imagefinder.core.records import ShortlistState
+
 Matrix: TypeAlias = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 """Row by row; takes ``(x, y, 1)`` to ``(x', y', 1)`` times a factor."""
 
@@ -23,6 +25,9 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 Ranking: TypeAlias = Literal["matches", "evidence"]
 """By the matcher's score alone, or by all that speaks for a hit."""
+
+Mode: TypeAlias = Literal["auto", "exact", "fast"]
+"""``exact``: every image is scored. ``fast``: those that an index proposes. ``auto``: whichever suits the size."""
 
 Decision: TypeAlias = Literal["match", "possible", "none"]
 """What an E-value says: at most 0.01, at most 1, or more."""
@@ -166,24 +171,26 @@ class SearchResult:
     Attributes:
         hits: Best first; equal ones in order of id.
         method: Name of the method that answered, or ``auto`` for all methods of the collection together.
-        mode: ``exact``: every image was scored.
+        mode: ``exact``: every image was scored; ``fast``: those that an index proposed.
         fingerprints: Method that took part -> digest of what made its features (parameters, weights, version).
-        searched: How many images were compared.
+        searched: How many images were compared or could have been proposed for it.
         timings: Stage (``decode``, ``extract``, ``match``, ``verify``, ``calibrate``, ``total``) -> seconds.
         ranking: ``matches``: by score; ``evidence``: by E-value.
         verified: How many of the best were looked at closely, for geometry and for what they show.
         boxes: The parts of the query that were asked with; empty for the whole.
+        query_size: Width and height of the query in pixels; zeros if that is not known.
     """
 
     hits: tuple[Hit, ...]
     method: str
-    mode: Literal["exact"]
+    mode: Literal["exact", "fast"]
     fingerprints: Mapping[str, str]
     searched: int
     timings: Mapping[str, float]
     ranking: Ranking = "matches"
     verified: int = 0
     boxes: tuple[Box, ...] = ()
+    query_size: Size = (0, 0)
 
     @property
     def ids(self) -> list[str]:
@@ -219,6 +226,29 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What became of the indexes of a collection.
+
+    Attributes:
+        indexes: One per method.
+        problems: What was found wrong, for people; empty where nothing was looked for.
+        seconds: How long it took.
+    """
+
+    indexes: tuple[ShortlistState, ...]
+    problems: tuple[str, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "indexes": [state.to_dict() for state in self.indexes],
+            "problems": list(self.problems),
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two images side by side.
 
@@ -229,6 +259,8 @@ class Comparison:
         features_a: Descriptors of the first image (1 for global methods).
         features_b: Of the second.
         timings: Stage -> seconds.
+        evidence: The geometry that was found, the first image being the query; ``None`` if there is none.
+        relation: What the first is to the second; ``None`` where the evidence is too weak to say.
     """
 
     method: str
@@ -237,6 +269,8 @@ class Comparison:
     features_a: int
     features_b: int
     timings: Mapping[str, float]
+    evidence: Evidence | None = None
+    relation: Relation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -246,6 +280,8 @@ class Comparison:
             "score": self.score,
             "features_a": self.features_a,
             "features_b": self.features_b,
+            "evidence": self.evidence.to_dict() if self.evidence else None,
+            "relation": self.relation,
             "timings": dict(self.timings),
         }
 

@@ -12,10 +12,8 @@ from pathlib import Path, PurePosixPath
 from random import Random
 
 from imagefinder.core.errors import InputError, SourceError
-from imagefinder.core.features import RgbImage
-from imagefinder.core.settings import Settings
+from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.evaluation.edits import EDITS, edited
-from imagefinder.images.decode import decode
 from imagefinder.indexing.candidate import Candidate, local_path
 from imagefinder.indexing.discover import discover
 
@@ -133,7 +131,7 @@ def groups_from_folders(root: Path) -> Dataset:
 def edits_of_pictures(
     root: Path,
     into: Path,
-    limits: Settings,
+    decode: Callable[[bytes], Decoded],
     *,
     queries: int,
     seed: int = 0,
@@ -147,7 +145,7 @@ def edits_of_pictures(
     Args:
         root: The folder.
         into: Folder that the edited pictures are written into.
-        limits: On the pictures.
+        decode: Encoded bytes to pixels; raises ``ImageError``.
         queries: How many at most; each picture is edited in as many ways as that takes.
         seed: The same one gives the same pictures held out, the same edits, and the same bytes.
         progress: Called with (done, total).
@@ -171,7 +169,7 @@ def edits_of_pictures(
         others = [other for other in held_out if other != ids]
         wanted = [ids, *random.sample(others, min(len(others), edit.pictures - 1))]
         path = into / f"{number:04} {edit.name} of {PurePosixPath(ids[0]).stem[:60]}.jpg"
-        if made_of := _decoded([root / copies[0] for copies in wanted], limits):
+        if made_of := _decoded([root / copies[0] for copies in wanted], decode):
             path.write_bytes(edited(edit, made_of, random))
             made.append(Query(path, frozenset(() if ids in outside else ids), edits=(edit.name,)))
         if progress:
@@ -224,14 +222,12 @@ def _by_content(root: Path, ids: Sequence[str]) -> list[tuple[str, ...]]:
     return sorted(tuple(group) for group in groups.values())
 
 
-def _decoded(paths: Sequence[Path], limits: Settings) -> list[RgbImage]:
+def _decoded(paths: Sequence[Path], decode: Callable[[bytes], Decoded]) -> list[RgbImage]:
     """Those that can be used; none if the first cannot."""
     pictures: list[RgbImage] = []
     for path in paths:
         try:
-            pictures.append(
-                decode(path.read_bytes(), max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels).rgb
-            )
+            pictures.append(decode(path.read_bytes()).rgb)
         except (InputError, OSError):
             if not pictures:
                 break

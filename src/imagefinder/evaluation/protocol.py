@@ -209,7 +209,14 @@ def add_gallery(
     paths = ((image_id, os.path.join(root, image_id)) for image_id in dataset.images)  # noqa: PTH118 - likewise
     candidates = (file_candidate(path, os.stat(path), image_id, "") for image_id, path in paths)  # noqa: PTH116
     chosen = [collection.method(name) for name in methods]
-    return index(collection.store, chosen, candidates, settings=collection.settings, progress=progress)
+    return index(
+        collection.store,
+        chosen,
+        candidates,
+        settings=collection.settings,
+        progress=progress,
+        decode=collection.decoder.decode,
+    )
 
 
 def evaluate(

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +24,23 @@ from imagefinder.core.features import (
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.images.resize import center_crop_box, normalise, resize_center_crop, resize_exact
 from imagefinder.models.catalogue import Model, Preprocessing
+from imagefinder.models.providers import Run, load, require
 
 if TYPE_CHECKING:
-    from imagefinder.models.session import Session
-
-# Pictures in one run: more are no faster, and the memory for a run grows with each.
-_BATCH = 16
+    from imagefinder.models.providers import Network
 
 
 class NetworkExtractor:
-    """One vector, or one descriptor per token, from a network on ONNX Runtime."""
+    """One vector, or one descriptor per token, from a network."""
 
     def __init__(
-        self, model: Model, locate: Callable[[], Path], sha256: Callable[[], str], *, threads: int
+        self,
+        model: Model,
+        locate: Callable[[], Path],
+        sha256: Callable[[], str],
+        *,
+        threads: int,
+        run: Run | None = None,
     ) -> None:
         """Only stores; the network is loaded at the first picture.
 
@@ -45,13 +49,15 @@ class NetworkExtractor:
             locate: Gives the verified weight file; raises ``ModelMissingError`` where there is none.
             sha256: Gives the hash of that file; raises the same.
             threads: Processor cores used.
+            run: Who runs the network, in which arithmetic; by default the processor, in float32.
         """
         self._model = model
         self._locate = locate
         self._sha256 = sha256
         self._threads = threads
-        self._session: Session | None = None
-        self._map_session: Session | None = None
+        self._how = run or Run()
+        self._session: Network | None = None
+        self._map_session: Network | None = None
         self._lock = threading.Lock()
 
     @property
@@ -60,9 +66,15 @@ class NetworkExtractor:
         return self._model.features
 
     def fingerprint(self) -> Fingerprint:
-        """See ``core.contracts.Extractor``."""
+        """See ``core.contracts.Extractor``.
+
+        Raises:
+            ModelMissingError: the weights are not here.
+            ProviderMissingError: what shall run the network is not on this machine.
+        """
+        require(self._how.provider)
         p = self._model.preprocessing
-        parameters = {
+        parameters: dict[str, Any] = {
             "architecture": self._model.architecture,
             "resize": p.resize,
             "resize_to": p.resize_to,
@@ -71,6 +83,8 @@ class NetworkExtractor:
             "mean": list(p.mean),
             "std": list(p.std),
         }
+        if self._how.precision != "f32":
+            parameters["precision"] = self._how.precision
         return Fingerprint(self._model.name, 1, parameters, self._sha256())
 
     def extract(self, images: Sequence[RgbImage]) -> Features:
@@ -79,12 +93,14 @@ class NetworkExtractor:
         Raises:
             ModelMissingError: the weights are not here.
             ModelCorruptError: the weights are not the published ones.
+            ProviderMissingError: what shall run the network is not on this machine.
             ModelError: the network does not run.
         """
         session = self._ready()
         with ThreadPoolExecutor(self._threads) as pool:
             parts = [
-                self._run(session, images[start : start + _BATCH], pool) for start in range(0, len(images), _BATCH)
+                self._run(session, images[start : start + session.batch], pool)
+                for start in range(0, len(images), session.batch)
             ]
         return concatenate(self.spec, parts)
 
@@ -97,7 +113,7 @@ class NetworkExtractor:
         """
         with self._lock:
             if self._map_session is None:
-                self._map_session = _load(self._model, self._locate(), self._threads, pooled=False)
+                self._map_session = self._load(pooled=False)
             session = self._map_session
         how = self._model.preprocessing
         (output,) = session.run(preprocess(image, how)[None])
@@ -105,13 +121,23 @@ class NetworkExtractor:
             np.ascontiguousarray(output.transpose(1, 2, 0)), seen(image.shape[0], image.shape[1], how)
         )
 
-    def _ready(self) -> Session:
+    def _ready(self) -> Network:
         with self._lock:
             if self._session is None:
-                self._session = _load(self._model, self._locate(), self._threads)
+                self._session = self._load()
             return self._session
 
-    def _run(self, session: Session, images: Sequence[RgbImage], pool: ThreadPoolExecutor) -> Features:
+    def _load(self, *, pooled: bool = True) -> Network:
+        # Half a second of imports, for those who use a network.
+        from imagefinder.models import graphs, weights  # noqa: PLC0415
+
+        path = self._locate()
+        is_safetensors = self._model.source.filename.endswith(".safetensors")
+        read = weights.read_safetensors if is_safetensors else weights.read_legacy_pickle
+        build = graphs.build if pooled else graphs.build_map
+        return load(build(self._model.architecture, read(path)), self._how, threads=self._threads)
+
+    def _run(self, session: Network, images: Sequence[RgbImage], pool: ThreadPoolExecutor) -> Features:
         batch = np.stack(list(pool.map(lambda image: preprocess(image, self._model.preprocessing), images)))
         output = session.run(batch)
         if self.spec.kind == "global":
@@ -160,14 +186,3 @@ def token_keypoints(height: int, width: int, tokens: int) -> NDArray[np.float32]
     keypoints[1:, 1] = (row + 0.5) * height / grid - 0.5
     keypoints[1:, 2] = (width + height) / (2 * grid)
     return keypoints
-
-
-def _load(model: Model, path: Path, threads: int, *, pooled: bool = True) -> Session:
-    # Half a second of imports, for those who use a network.
-    from imagefinder.models import graphs, weights  # noqa: PLC0415
-    from imagefinder.models.session import Session  # noqa: PLC0415
-
-    is_safetensors = model.source.filename.endswith(".safetensors")
-    read = weights.read_safetensors if is_safetensors else weights.read_legacy_pickle
-    build = graphs.build if pooled else graphs.build_map
-    return Session(build(model.architecture, read(path)), threads=threads)

@@ -2,70 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import re
-import struct
-import threading
-import warnings
-import zlib
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from imagefinder.core.errors import DamagedImageError, EmptyImageError, ImageTooLargeError, NotAnImageError
-from imagefinder.core.features import RgbImage
+from imagefinder.core.features import Decoded
+from imagefinder.images import rows
 
-# Readers that start another program, or that render a page description rather than decode a picture.
-_REFUSED = frozenset({"EPS", "WMF", "FITS", "MPEG", "PDF"})
-
-# What Pillow and its plug-ins raise on bytes that are no sound picture.
-_DECODER_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    NotImplementedError,
-    AttributeError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
-
-_prepare_lock = threading.Lock()
-_formats: list[str] = []
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
-    """A decoded picture.
-
-    Attributes:
-        rgb: ``(height, width, 3)`` uint8, upright, C-contiguous.
-        format: Encoded format as Pillow names it, for example ``JPEG``.
-    """
-
-    rgb: RgbImage
-    format: str
-
-    @property
-    def width(self) -> int:
-        """Pixels."""
-        return int(self.rgb.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Pixels."""
-        return int(self.rgb.shape[0])
+__all__ = ["Decoded", "InProcessDecoder", "decode"]
 
 
 def decode(data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-    """Decode the first frame of an encoded picture.
+    """Decode the first frame of an encoded picture, in this process.
 
     EXIF orientation is applied; transparency is laid over white; CMYK, palette, grey, 16-bit and float
     pictures become 8-bit RGB (16-bit keeps its upper eight bits, rounded; 32-bit and float pictures are
@@ -83,129 +29,21 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
         DamagedImageError: cut short or corrupt.
         ImageTooLargeError: over a limit.
     """
-    if not data:
-        raise EmptyImageError("the picture is empty (0 bytes)")
-    if len(data) > max_bytes:
-        raise ImageTooLargeError(
-            f"the picture has {len(data):,} bytes; at most {max_bytes:,} are accepted",
-            limit=max_bytes,
-            unit="bytes",
-        )
-    try:
-        image = Image.open(io.BytesIO(data), formats=_readable_formats(max_pixels))
-    except Image.DecompressionBombError as error:
-        raise _too_many_pixels(str(error), max_pixels) from error
-    except UnidentifiedImageError as error:
-        if _HEADER_WITHOUT_PIXELS.match(data):
-            raise EmptyImageError("the picture has no pixels: its width or height is 0") from error
-        if _begins_like_a_picture(data):
-            raise DamagedImageError("the picture is cut short or corrupt: its header cannot be read") from error
-        raise NotAnImageError(
-            "the bytes are no picture of a known format",
-            hint="JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF are read",
-        ) from error
-    except MemoryError as error:
-        raise _too_many_pixels("the picture does not fit into memory", max_pixels) from error
-    except _DECODER_ERRORS as error:
-        raise DamagedImageError(f"the picture cannot be read: {_reason(error)}") from error
-    with image:
-        width, height = image.size
-        if width < 1 or height < 1:
-            raise EmptyImageError(f"the picture has no pixels ({width} x {height})")
-        if width * height > max_pixels:
-            raise _too_many_pixels(f"the picture has {width:,} x {height:,} pixels", max_pixels)
-        kind = image.format or "?"
-        try:
-            rgb = _to_rgb(_upright(image))
-        except Image.DecompressionBombError as error:
-            raise _too_many_pixels(str(error), max_pixels) from error
-        except MemoryError as error:
-            raise _too_many_pixels("the picture does not fit into memory", max_pixels) from error
-        except _DECODER_ERRORS as error:
-            raise DamagedImageError(f"the {kind} picture is cut short or corrupt: {_reason(error)}") from error
-    return Decoded(rgb, kind)
+    picture = rows.read(data, max_bytes=max_bytes, max_pixels=max_pixels)
+    pixels = b"".join(picture.rows())
+    rgb = np.frombuffer(pixels, dtype=np.uint8).reshape(picture.height, picture.width, 3)
+    return Decoded(rgb, picture.format)
 
 
-def _readable_formats(max_pixels: int) -> list[str]:
-    """Register HEIC once; let Pillow's own bomb guard stand no lower than our limit."""
-    with _prepare_lock:
-        if not _formats:
-            from pillow_heif import register_heif_opener  # noqa: PLC0415 - registers a global plug-in, so only on use
+class InProcessDecoder:
+    """``decode`` as a ``Decoder``: nothing to start, and no protection against what a decoder does."""
 
-            register_heif_opener()
-            Image.init()
-            # Pillow's remarks on odd metadata would go to the terminal of whoever runs us, file by file.
-            warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
-            _formats.extend(name for name in Image.ID if name not in _REFUSED)
-        if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
-            Image.MAX_IMAGE_PIXELS = max_pixels
-        return _formats
+    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
+        """See ``decode``."""
+        return decode(data, max_bytes=max_bytes, max_pixels=max_pixels)
 
+    def start(self) -> None:
+        """Nothing to do."""
 
-def _begins_like_a_picture(data: bytes) -> bool:
-    return (
-        data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"))
-        or (data[:4], data[8:12]) == (b"RIFF", b"WEBP")
-        or (data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"))
-    )
-
-
-# Pillow refuses such headers without saying why: PNG, GIF, BMP, PPM and JPEG of zero width or height.
-_HEADER_WITHOUT_PIXELS = re.compile(
-    rb"\x89PNG\r\n.{10}(?:\0{4}.{4}|.{4}\0{4})"
-    rb"|GIF8[79]a(?:\0\0..|..\0\0)"
-    rb"|BM.{16}(?:\0{4}.{4}|.{4}\0{4})"
-    rb"|P[1-6]\s+(?:0\s+\d+|\d+\s+0)\s"
-    rb"|\xff\xd8.{0,65536}?\xff[\xc0-\xc2]\0.\x08(?:\0\0..|..\0\0)",
-    re.DOTALL,
-)
-
-
-def _too_many_pixels(what: str, max_pixels: int) -> ImageTooLargeError:
-    return ImageTooLargeError(
-        f"{what}; at most {max_pixels:,} pixels are accepted", limit=max_pixels, unit="pixels"
-    )
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except _DECODER_ERRORS:
-        # Broken EXIF says nothing about the pixels; viewers show such a picture as it lies.
-        return image
-
-
-def _to_rgb(image: Image.Image) -> RgbImage:
-    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
-        values = np.asarray(image).astype(np.uint32)
-        return _grey_to_rgb(((values + 128) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        return _grey_to_rgb(_stretch(image))
-    if image.mode == "LAB":
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        image = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB") or image
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    return np.ascontiguousarray(np.asarray(image.convert("RGB"), dtype=np.uint8))
-
-
-def _grey_to_rgb(grey: np.ndarray[Any, np.dtype[np.uint8]]) -> RgbImage:
-    return np.repeat(grey[:, :, None], 3, axis=2)
-
-
-def _stretch(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    values = np.asarray(image).astype(np.float64)
-    finite = values[np.isfinite(values)]
-    if image.mode == "I" and finite.size and 255 < finite.max() <= 65535 and finite.min() >= 0:
-        # 16-bit grey (PNG) that Pillow holds as 32-bit: the same fixed scale as other 16-bit pictures.
-        return ((values + 128) // 257).astype(np.uint8)
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    scale = 255.0 / (high - low) if high > low else 0.0
-    return np.rint((np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) * scale).astype(np.uint8)
+    def close(self) -> None:
+        """Nothing to do."""

@@ -24,7 +24,7 @@ from weakref import WeakSet
 import httpcore2
 import httpx2
 
-from imagefinder.core.errors import FetchError, ImageTooLargeError, TemporaryFetchError
+from imagefinder.core.errors import FetchError, ForbiddenAddressError, ImageTooLargeError, TemporaryFetchError
 
 MAX_REDIRECTS = 5
 DEADLINE_FACTOR = 10
@@ -60,7 +60,7 @@ class Fetcher:
     """Downloads pictures over kept connections; safe to call from several threads at once.
 
     Proxies of the environment (``HTTPS_PROXY``, ``NO_PROXY``, ...) are used, but not together with ``check``:
-    through a proxy the address of the server is not ours to see.
+    through a proxy the address of the server is not ours to see. Nor are logins in addresses, then.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Fetcher:
         retries: int,
         connections: int = 1,
         check: Callable[[str], None] | None = None,
+        deadline: float | None = None,
     ) -> None:
         """Nothing is opened before the first download.
 
@@ -81,8 +82,10 @@ class Fetcher:
             connections: Downloads at once; more threads than that wait for each other.
             check: Called with every IP address before it is connected to, after every redirect too; raises
                 ``FetchError`` to refuse. The name is resolved once, so it cannot change between check and use.
+            deadline: Seconds a whole download may take instead.
         """
         self._timeout = timeout
+        self._deadline = timeout * DEADLINE_FACTOR if deadline is None else deadline
         self._max_bytes = max_bytes
         self._retries = retries
         self._connections = connections
@@ -119,7 +122,7 @@ class Fetcher:
             FetchError: any other answer that is no picture, or an address that cannot be used.
             ImageTooLargeError: more than ``max_bytes``; no more than that is read.
         """
-        deadline = self._network.begin(self._timeout * DEADLINE_FACTOR)
+        deadline = self._network.begin(self._deadline)
         wait = _FIRST_WAIT
         for left in range(self._retries, -1, -1):
             try:
@@ -150,6 +153,11 @@ class Fetcher:
 
     def _get(self, url: httpx2.URL) -> bytes | httpx2.URL:
         """One request: the body, or where it redirects to."""
+        if url.userinfo and self._direct:
+            raise ForbiddenAddressError(
+                f"{_show(url)} comes with a login, which is not used here",
+                hint="download the picture yourself and send it",
+            )
         headers = [
             ("User-Agent", f"imagefinder/{version('imagefinder')}"),
             ("Accept", "image/*,*/*;q=0.8"),
@@ -163,7 +171,7 @@ class Fetcher:
             "connect": min(self._timeout, _LONGEST_CONNECT),
             "read": self._timeout,
             "write": self._timeout,
-            "pool": self._timeout * DEADLINE_FACTOR,
+            "pool": self._deadline,
         }
         pool = self._pool(url)
         with pool.stream("GET", target, headers=headers, extensions={"timeout": limits}) as response:

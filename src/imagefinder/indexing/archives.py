@@ -31,7 +31,7 @@ from imagefinder.indexing.candidate import (
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
-# What the standard library raises on archives that are damaged, encrypted or packed in unknown ways.
+# What the standard library raises on archives that are damaged, encrypted, hostile or packed in unknown ways.
 _ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -43,6 +43,12 @@ _ARCHIVE_ERRORS = (
     zlib.error,
     lzma.LZMAError,
     struct.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
 )
 
 
@@ -103,7 +109,7 @@ def _zip(path: str, source: str) -> Iterator[tuple[bool, Candidate]]:
     """Every member that is no folder: whether it is a regular file, and the candidate."""
     archive = _Zip(path)
     for info in archive.members():
-        if not info.is_dir():
+        if not info.filename.endswith("/"):  # its own is_dir() fails on an empty name
             regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
             yield (
                 regular,

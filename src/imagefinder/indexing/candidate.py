@@ -14,12 +14,15 @@ from imagefinder.indexing.guard import TRUSTED, Guard
 
 # fmt: off
 PICTURE_SUFFIXES = frozenset({
-    "apng", "avif", "avifs", "bmp", "dds", "dib", "gif", "heic", "heics", "heif", "heifs", "hif", "icns", "ico",
-    "j2c", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg", "jpf", "jpg", "jpx", "mpo", "pbm", "pcx", "pfm", "pgm",
-    "png", "pnm", "ppm", "psd", "qoi", "sgi", "tga", "tif", "tiff", "webp",
+    "apng", "arw", "avif", "avifs", "bmp", "cr2", "cr3", "dds", "dib", "dng", "gif", "heic", "heics", "heif",
+    "heifs", "hif", "icns", "ico", "j2c", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg", "jpf", "jpg", "jpx", "jxl",
+    "mpo", "nef", "nrw", "orf", "pbm", "pcx", "pef", "pfm", "pgm", "png", "pnm", "ppm", "psb", "psd", "qoi", "raf",
+    "rw2", "sgi", "tga", "tif", "tiff", "webp",
 })
 # fmt: on
-"""Endings of the files in folders and archives that are taken for pictures, in any case of letters."""
+"""Endings of the files in folders and archives that are taken for pictures, in any case of letters.
+
+Some of them are refused (``docs/concepts/formats.md``): who has such pictures wants to be told."""
 
 _DEBRIS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
 

@@ -54,6 +54,8 @@ class Guard:
         root = self._root(real)
         if root is None:
             raise _outside(path)
+        if real == root:  # a file was allowed, not a folder
+            root = os.path.dirname(root)  # noqa: PTH120 - names may be any bytes
         *folders, name = [part for part in real.removeprefix(root).split("/") if part]
         place = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -18,11 +18,10 @@ import numpy as np
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ImagefinderError, ModelError, StoreError, UnknownImageError
-from imagefinder.core.features import Features, RgbImage
+from imagefinder.core.features import Decoded, Features, RgbImage
 from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, Failure, ImageRecord, ImageStatus
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import Decoded, decode
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.ahead import Ahead, Item
 from imagefinder.indexing.candidate import Candidate, SourceEnd, local_path
@@ -45,7 +44,7 @@ _TELL = 0.1  # seconds between two reports of progress
 
 
 class Decode(Protocol):
-    """``images.decode.decode``, or what stands in for it."""
+    """``Decoder.decode``."""
 
     def __call__(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
         """Encoded bytes to pixels."""
@@ -61,8 +60,8 @@ def index(
     prune_sources: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
+    decode: Decode,
     check_address: Callable[[str], None] | None = None,
-    decode: Decode = decode,
     thumbnail: Callable[[RgbImage], bytes] = thumbnail,
 ) -> AddReport:
     """Bring a store up to date with what sources hold.

@@ -15,3 +15,14 @@ def count(
 ) -> None: ...
 def pairs(query: NDArray[Any], candidate: NDArray[Any], found: NDArray[Any], isa: str | None = None, /) -> int: ...
 def supported() -> tuple[str, ...]: ...
+def vote(
+    starts: NDArray[Any],
+    owners: NDArray[Any],
+    codes: NDArray[Any],
+    words: NDArray[Any],
+    asked: NDArray[Any],
+    weights: NDArray[Any],
+    rarities: NDArray[Any],
+    votes: NDArray[Any],
+    /,
+) -> None: ...

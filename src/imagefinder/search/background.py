@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -130,12 +131,12 @@ def fits(background: Background, store: Store) -> bool:
 def read(store: Store, calibrator: Calibrator) -> Background | None:
     """What was learned before; ``None`` if there is nothing, or nothing that can be read."""
     data = store.derived(NAME)
-    if data is None:
-        return None
-    try:
-        return _from_dict(json.loads(data), calibrator)
-    except (ValueError, KeyError, TypeError, AttributeError):  # derived: learned again
-        return None
+    return None if data is None else _from_bytes(data, calibrator)
+
+
+def is_readable(data: bytes, calibrator: Calibrator) -> bool:
+    """Whether this is what ``write`` kept."""
+    return _from_bytes(data, calibrator) is not None
 
 
 def write(store: Store, background: Background) -> None:
@@ -213,22 +214,31 @@ def learn(
 
 
 def standardised(
-    scores: NDArray[np.float64], hubness: NDArray[np.float64] | None, known: MethodBackground
+    scores: NDArray[np.float64],
+    hubness: NDArray[np.float64] | None,
+    known: MethodBackground,
+    *,
+    among: NDArray[np.float64] | None = None,
+    total: int | None = None,
 ) -> NDArray[np.float64]:
     """Scores of one query in units of what chance makes of them.
 
     Args:
-        scores: ``(B,)``, of all images.
+        scores: ``(B,)``, of all images, or of some of them.
         hubness: ``(B,)``, the mean score of each image with the cohort, if that is known: an image that is like
             everything is no sign of anything.
         known: Of the method.
+        among: Scores of the query with a sample of all images, where ``scores`` are not those of all.
+        total: How many images there are; by default as many as scores.
     """
     if len(scores) == 0:
         return scores
+    everything = scores if among is None or len(among) == 0 else among
     # With few images the query's own mean and spread are helped by those that are usual.
-    weight = len(scores) / (len(scores) + 10)
-    mean = weight * float(scores.mean()) + (1 - weight) * known.mean
-    spread = weight * float(scores.std()) + (1 - weight) * known.spread
+    images = len(scores) if total is None else total
+    weight = images / (images + 10)
+    mean = weight * float(everything.mean()) + (1 - weight) * known.mean
+    spread = weight * float(everything.std()) + (1 - weight) * known.spread
     own = (scores - mean) / max(spread, 1e-9)
     if hubness is None:
         return own
@@ -446,17 +456,22 @@ def _to_dict(background: Background) -> dict[str, Any]:
     }
 
 
+def _from_bytes(data: bytes, calibrator: Calibrator) -> Background | None:
+    try:
+        return _from_dict(json.loads(data), calibrator)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None  # derived: learned again
+
+
 def _from_dict(data: Any, calibrator: Calibrator) -> Background | None:
     if data["format"] != _FORMAT:
         return None
     methods = {
         str(name): MethodBackground(
             fingerprint=str(known["fingerprint"]),
-            mean=float(known["mean"]),
-            spread=float(known["spread"]),
-            centre=None
-            if known["centre"] is None
-            else GlobalFeatures(np.array(known["centre"], dtype=np.float32).reshape(1, -1)),
+            mean=_finite(known["mean"]),
+            spread=_finite(known["spread"], above=0.0),
+            centre=None if known["centre"] is None else _vector(known["centre"]),
             score=calibrator.read(known["score"]),
             geometry=calibrator.read(known["geometry"]) if known["geometry"] else None,
         )
@@ -469,3 +484,17 @@ def _from_dict(data: Any, calibrator: Calibrator) -> Background | None:
         closer=calibrator.read(data["closer"]),
         agreement=calibrator.read(data["agreement"]),
     )
+
+
+def _finite(value: Any, *, above: float = -math.inf) -> float:
+    number = float(value)
+    if not math.isfinite(number) or number <= above:
+        raise ValueError(f"{number} is not possible")
+    return number
+
+
+def _vector(values: Any) -> GlobalFeatures:
+    vector = np.array(values, dtype=np.float32).reshape(1, -1)
+    if not np.isfinite(vector).all():
+        raise ValueError("a vector holds values that are no finite numbers")
+    return GlobalFeatures(vector)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import get_args
 
-from imagefinder.core.contracts import Store
+from imagefinder.core.contracts import Shortlist, Store
 from imagefinder.core.errors import InputError, MethodNotIndexedError
-from imagefinder.core.features import Features, LocalFeatures, RgbImage
 from imagefinder.core.method import Examiner, Method
-from imagefinder.core.results import AUTO, Comparison, Hit, Ranking, SearchResult
+from imagefinder.core.results import AUTO, Hit, Ranking, SearchResult
+from imagefinder.search import shortlisting
 from imagefinder.search.background import Background
 from imagefinder.search.examination import Found, examine, shortlist
 from imagefinder.search.judgement import Judge, by_evidence, by_score, judge_of
 from imagefinder.search.question import Asked, ask
-from imagefinder.search.scoring import Scores, score, searched
+from imagefinder.search.scoring import Scores, restricted, score, searched
 
 
 @dataclass(slots=True)
@@ -54,8 +54,10 @@ def search(
     examiner: Examiner | None = None,
     background: Background | None = None,
     threads: int = 1,
+    allowed: Set[str] | None = None,
+    shortlists: Mapping[str, Shortlist] | None = None,
 ) -> SearchResult:
-    """The ``k`` images of a store that agree best with the query; every image is scored.
+    """The ``k`` images of a store that agree best with the query; every image is scored, or every candidate.
 
     Args:
         store: Holds the gallery.
@@ -69,6 +71,8 @@ def search(
         examiner: Looks closely; needed for ``evidence``.
         background: What chance does in this store; needed for ``evidence``. With ``matches``, it gives E-values.
         threads: Candidates looked at at once.
+        allowed: Ids of the only images that are asked; E-values are about these. ``None``: all.
+        shortlists: Method -> what proposes candidates; only they are scored then. ``None``: all images are.
 
     Raises:
         InputError: ``k`` is below 1, no such order.
@@ -86,7 +90,12 @@ def search(
         raise ValueError("the plain order is that of one method")
     questions = [(method, ask(store, method, asked)) for method in methods]
     watch.lap("extract")
-    scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
+    if shortlists is None:
+        scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
+        if allowed is not None:
+            scored = [restricted(scores, allowed) for scores in scored]
+    else:
+        scored = shortlisting.score(store, questions, shortlists, background, k=k, mirror=mirror, allowed=allowed)
     watch.lap("match")
     found: Mapping[str, Found] = {}
     if order == "matches":
@@ -103,12 +112,13 @@ def search(
     return SearchResult(
         hits=hits,
         method=methods[0].name if len(methods) == 1 else AUTO,
-        mode="exact",
+        mode="exact" if shortlists is None else "fast",
         fingerprints={method.name: question.fingerprint.digest for method, question in questions},
         searched=searched(scored),
         timings=watch.total(),
         ranking=order,
         verified=len(found),
+        query_size=asked.whole,
         boxes=tuple((x + asked.corner[0], y + asked.corner[1], w, h) for x, y, w, h in asked.boxes),
     )
 
@@ -122,8 +132,11 @@ def assess(
     mirror: bool,
     examiner: Examiner,
     background: Background,
+    allowed: Set[str] | None = None,
 ) -> tuple[Hit, Sequence[Scores], Judge]:
     """What a search would say of one image, looked at as closely as the best are.
+
+    Of images that are not ``allowed`` only this one is asked.
 
     Raises:
         MethodNotIndexedError: the image has no features of these methods.
@@ -131,33 +144,11 @@ def assess(
     """
     questions = [(method, ask(store, method, asked)) for method in methods]
     scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
+    if allowed is not None:
+        scored = [restricted(scores, {*allowed, image_id}) for scores in scored]
     if not any(image_id in scores.rows for scores in scored):
         raise MethodNotIndexedError(methods[0].name, store.status([image_id])[image_id].methods, image_id)
     judge = judge_of(background, scored)
     found = examine(store, examiner, scored, asked, [image_id], mirror=mirror, threads=1)
     hits = by_evidence(scored, asked, found, judge, examiner.relate)
     return next(hit for hit in hits if hit.id == image_id), scored, judge
-
-
-def compare(method: Method, a: RgbImage, b: RgbImage, *, watch: Stopwatch) -> Comparison:
-    """Score one picture against another.
-
-    Raises:
-        ModelMissingError: the weights of the method are not here.
-    """
-    features_a, features_b = method.extractor.extract([a]), method.extractor.extract([b])
-    watch.lap("extract")
-    score = float(method.matcher.score(features_a, features_b)[0])
-    watch.lap("match")
-    return Comparison(
-        method=method.name,
-        fingerprint=method.extractor.fingerprint().digest,
-        score=score,
-        features_a=_rows(features_a),
-        features_b=_rows(features_b),
-        timings=watch.total(),
-    )
-
-
-def _rows(features: Features) -> int:
-    return len(features.descriptors) if isinstance(features, LocalFeatures) else len(features)

@@ -18,7 +18,7 @@ from imagefinder.images.decode import decode
 from imagefinder.images.resize import thumbnail as make_thumbnail
 from imagefinder.search.question import Asked, Question, extract, views
 
-_THUMBNAIL_BYTES, _THUMBNAIL_PIXELS = 4 << 20, 1 << 22
+THUMBNAIL_BYTES, THUMBNAIL_PIXELS = 4 << 20, 1 << 22
 """Far more than any thumbnail of ours has."""
 
 
@@ -153,9 +153,16 @@ class Scrutiny:
 def read_thumbnail(store: Store, image_id: str) -> RgbImage | None:
     """The pixels of a thumbnail; ``None`` if there is none, or it cannot be read."""
     try:
-        data = store.thumbnail(image_id)
-        return decode(data, max_bytes=_THUMBNAIL_BYTES, max_pixels=_THUMBNAIL_PIXELS).rgb
-    except (UnknownImageError, ImageError):
+        return decoded_thumbnail(store.thumbnail(image_id))
+    except UnknownImageError:
+        return None
+
+
+def decoded_thumbnail(data: bytes) -> RgbImage | None:
+    """The same of its bytes."""
+    try:
+        return decode(data, max_bytes=THUMBNAIL_BYTES, max_pixels=THUMBNAIL_PIXELS).rgb
+    except ImageError:
         return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,7 @@ def explain(
     examiner: Examiner,
     background: Background,
     stored: Stored,
+    allowed: Set[str] | None = None,
 ) -> Explanation:
     """What speaks for a stored image, found or not.
 
@@ -58,6 +59,7 @@ def explain(
         examiner: Looks closely.
         background: What chance does in this store.
         stored: Reads the stored image, for a heat map.
+        allowed: As in ``engine.search``.
 
     Raises:
         UnknownImageError: no image of that id.
@@ -67,7 +69,14 @@ def explain(
     record = store.get(image_id)
     size = record.width, record.height
     hit, scored, judge = engine.assess(
-        store, methods, asked, image_id, mirror=mirror, examiner=examiner, background=background
+        store,
+        methods,
+        asked,
+        image_id,
+        mirror=mirror,
+        examiner=examiner,
+        background=background,
+        allowed=allowed,
     )
     local = _local(store, scored, image_id, size)
     if not local and all(method.verifier for method in methods):

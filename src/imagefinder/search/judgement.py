@@ -116,7 +116,7 @@ def by_score(scores: Scores, asked: Asked, background: Background | None, k: int
     ranked = [pair for pair in ranking.best(ids, scores.values, k + 1) if pair[0] != asked.id][:k]
     if background is None:
         return tuple(Hit(rank, image_id, score) for rank, (image_id, score) in enumerate(ranked, 1))
-    judge = Judge(background, len(ids), tests=1)
+    judge = Judge(background, searched([scores]), tests=1)
     standard = np.array([scores.standard_of(image_id) for image_id, _ in ranked])
     expected = [judge.together(value) for value in judge.of_scores(scores.method.name, standard).tolist()]
     return tuple(

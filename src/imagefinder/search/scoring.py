@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ class Scores:
         values: ``(B,)``, what the matcher returned; of several views the highest.
         likely_views: ``(B,)`` int64, the view in which a geometry is looked for.
         standard: ``(B,)``, standardised; zeros where nothing is known about chance.
+        eligible: How many images could have been among them, where they are the candidates of a shortlist;
+            ``None`` where they are all that the method knows.
     """
 
     method: Method
@@ -37,6 +39,7 @@ class Scores:
     values: NDArray[np.float64]
     likely_views: NDArray[np.int64]
     standard: NDArray[np.float64]
+    eligible: int | None = None
 
     def view_of(self, image_id: str) -> Question:
         """The view of the query in which a geometry is looked for in an image, which the method must know."""
@@ -63,17 +66,44 @@ def score(
             hubs.append(chance.hubness(method, known.centre, block.features))
     of_views = np.concatenate(values, axis=1)
     scores = of_views.max(axis=0)
-    # The query itself, unless a mirror image has clearly more: by chance both have about as many.
-    likely_views = np.where(scores > CLEARLY_MORE * of_views[0], of_views.argmax(axis=0), 0)
     standard = np.zeros(len(scores))
     if known:
         standard = chance.standardised(scores, np.concatenate(hubs) if known.centre else None, known)
     rows = dict(zip(ids, range(len(ids)), strict=True))
-    return Scores(method, asked, rows, scores, likely_views, standard)
+    return Scores(method, asked, rows, scores, likely_views(of_views, scores), standard)
+
+
+def likely_views(of_views: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """In which view a geometry is looked for: the query itself, unless a mirror image has clearly more.
+
+    By chance both have about as many.
+
+    Args:
+        of_views: ``(views, B)``.
+        scores: ``(B,)``, the highest of each image.
+    """
+    likely: NDArray[np.int64] = np.where(scores > CLEARLY_MORE * of_views[0], of_views.argmax(axis=0), 0)
+    return likely
+
+
+def restricted(scores: Scores, allowed: Set[str]) -> Scores:
+    """The same of some images only."""
+    kept = [image_id for image_id in scores.rows if image_id in allowed]
+    places = np.array([scores.rows[image_id] for image_id in kept], dtype=np.int64)
+    return replace(
+        scores,
+        rows=dict(zip(kept, range(len(kept)), strict=True)),
+        values=scores.values[places],
+        likely_views=scores.likely_views[places],
+        standard=scores.standard[places],
+    )
 
 
 def searched(scored: Sequence[Scores]) -> int:
-    """How many images were compared by any of the methods."""
+    """How many images were compared by any of the methods, or could have been proposed for that."""
+    eligible = [scores.eligible for scores in scored if scores.eligible is not None]
+    if eligible:
+        return max(eligible)
     return len({image_id for scores in scored for image_id in scores.rows})
 
 

@@ -2,80 +2,136 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import copy
 import logging
+import logging.config
+import math
+import os
+import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import cast
 
 import uvicorn
-import uvicorn.config
 from anyio import to_thread
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import SettingsError
 from imagefinder.core.settings import Settings
-from imagefinder.server import compat, errors, health, pages
-from imagefinder.server.errors import Problem
+from imagefinder.images.addresses import only_public
+from imagefinder.server import access, compat, errors, health, logs, pages, v1
+from imagefinder.server import metrics as metrics_module
+from imagefinder.server.access import Doorman
+from imagefinder.server.collections import Collections
+from imagefinder.server.connections import PatientProtocol
+from imagefinder.server.explanations import Explanations
+from imagefinder.server.front import Door, Frame
 from imagefinder.server.gate import Gate
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.jobs.store import JobStore
+from imagefinder.server.keys import KeyFile
+from imagefinder.server.metrics import Metrics
+from imagefinder.server.origins import Origins
+from imagefinder.server.ratelimit import RateLimit
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
+from imagefinder.server.v1 import schemas
+from imagefinder.server.v1.service import Jobs, Service
 from imagefinder.wiring import open_collection
 
 log = logging.getLogger(__name__)
 
-MAX_REQUESTS = 64
-"""Searches inside at once, those that upload or wait included; more are answered ``busy``."""
 
-MAX_UPLOADS = 8
-"""Pictures of the largest size accepted that all requests may hold in memory together."""
+class Application(FastAPI):
+    """The application with its door in front of everything, its handler of last resort included."""
 
-DEFAULT = "default"
-"""Name of the collection that the settings name."""
+    frame: Callable[[ASGIApp], ASGIApp]
 
-SHUTDOWN_SECONDS = 25
-"""How long requests in flight may go on after the signal to stop."""
+    def build_middleware_stack(self) -> ASGIApp:
+        """What the server calls for each request."""
+        return self.frame(super().build_middleware_stack())
 
 
-def create_app(collection: Collection, *, warm: Sequence[str] = ()) -> FastAPI:
-    """The REST service of a collection, which it closes at its end.
+def create_app(
+    collection: Collection,
+    *,
+    warm: Sequence[str] = (),
+    started: float | None = None,
+    jobs: Jobs | None = None,
+) -> FastAPI:
+    """The REST service of a collection, and of those in the folder ``collections``; it closes them at its end.
 
     Args:
         collection: What is searched. Other processes may change it meanwhile.
         warm: Methods to load in the background after the start; the others load at their first use.
+        started: When the start began (``time.monotonic()``); now, if nothing is said.
+        jobs: What does work that takes longer than a request; by default jobs that survive a restart.
     """
     settings = collection.settings
+    began = time.monotonic() if started is None else started
     release = version("imagefinder")
-    readiness = Readiness(collection, warm=warm, version=release)
-    gate = Gate(running=settings.threads, requests=MAX_REQUESTS, max_bytes=MAX_UPLOADS * settings.max_image_bytes)
+    gate = Gate(
+        running=settings.concurrent,
+        requests=settings.concurrent + settings.queue,
+        max_bytes=max(settings.max_upload_bytes, settings.max_image_bytes),
+        seconds=settings.request_seconds,
+    )
     methods = collection.methods()
+    names = [state.name for state in methods]
+    metrics = Metrics(
+        version=release, gate=gate, methods=names, collections=lambda: [("default", collection.info())]
+    )
 
-    def named(name: str) -> Collection:
-        if name != DEFAULT:
-            raise Problem("unknown_collection", f"there is no collection {name[:200]!a}")
-        return collection
+    def ready() -> None:
+        seconds = time.monotonic() - began
+        metrics.ready(seconds)
+        log.info("ready after %.2f s", seconds)
 
-    jobs = JobManager(JobStore(settings.state, settings.collection), named, settings)
+    readiness = Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready)
+
+    collections = Collections(collection, settings, lambda named, create: open_collection(named, create=create))
+    explanations = Explanations(
+        seconds=settings.explanation_seconds,
+        queries=settings.explanation_queries,
+        max_bytes=settings.explanation_bytes,
+    )
+    manager = JobManager(
+        JobStore(settings.state, settings.collection),
+        collections.get,
+        settings,
+        check_address=None if settings.fetch_private else only_public,
+    )
+    service = Service(settings, collections, gate, readiness, explanations, release, jobs or manager)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         readiness.start()
-        await to_thread.run_sync(jobs.open)
+        await to_thread.run_sync(collections.tidy)
+        await to_thread.run_sync(manager.open)
         try:
             yield
         finally:
             await to_thread.run_sync(readiness.stop)
-            await to_thread.run_sync(jobs.close)
-            await to_thread.run_sync(collection.close)
+            await to_thread.run_sync(manager.close)
+            service.close()
+            gate.close()
+            if gate.computing:
+                log.warning("work left unfinished: %d", gate.computing)
+            else:
+                await to_thread.run_sync(collections.close)
 
-    app = FastAPI(
+    app = Application(
         title="imagefinder",
         summary="Finds images by image.",
         version=release,
@@ -85,17 +141,64 @@ def create_app(collection: Collection, *, warm: Sequence[str] = ()) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.frame = _frame(app, settings, metrics)
+    app.state.gate = gate
+    app.state.metrics = metrics
     errors.install(app)
-    app.state.jobs = jobs
-    app.include_router(compat.router(collection, methods, gate, readiness))
-    app.include_router(job_routes.router(jobs))
+    app.include_router(compat.router(collection, methods, gate, readiness, metrics))
+    app.include_router(v1.router(service))
+    app.include_router(job_routes.router(manager, gate))
     app.include_router(health.router(readiness))
+    app.include_router(metrics_module.router(metrics))
     app.include_router(pages.router(app))
+    app.state.jobs = manager
     app.openapi()["components"]["schemas"] |= {
         "ProblemDetails": ProblemDetails.model_json_schema(),
+        **schemas.components(),
         **job_forms.PARTS,
     }
     return app
+
+
+def _frame(app: FastAPI, settings: Settings, metrics: Metrics) -> Callable[[ASGIApp], ASGIApp]:
+    """What goes around the routes, outermost last."""
+    demands = access.demanded(settings)
+    doorman = Doorman(KeyFile(settings.state), demands=demands)
+    origins = Origins(
+        (settings.host, *settings.allowed_hosts),
+        settings.cors_origins,
+        any_name=demands and not settings.allowed_hosts,
+    )
+
+    def around(routes: ASGIApp) -> ASGIApp:
+        door = Door(routes, origins=origins, doorman=doorman, rates=RateLimit(settings.requests_per_minute))
+        app.state.door = door
+        inside: ASGIApp = door
+        if settings.cors_origins:
+            inside = CORSMiddleware(
+                inside,
+                allow_origins=settings.cors_origins,
+                allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
+                allow_headers=("Authorization", "X-Api-Key", "X-Request-Id", "Content-Type", "Last-Event-ID"),
+                expose_headers=("X-Request-Id", "Retry-After", "Location", "ETag"),
+            )
+        return Frame(inside, metrics)
+
+    return around
+
+
+class _Server(uvicorn.Server):
+    """The web server, which ends streams of events before it waits for the requests in flight."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.jobs.end_watching()
+        if door := getattr(self._app.state, "door", None):
+            door.end_streams()
+        await super().shutdown(sockets)
 
 
 def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -> None:
@@ -106,35 +209,42 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         methods_to_warm: Methods to load at the start; by default those the collection has features of.
 
     Raises:
-        SettingsError: the address cannot be listened on.
-        StoreError: the collection cannot be opened.
+        SettingsError: the address cannot be listened on, or keys are demanded and there are none.
+        StoreError: the collection or the keys cannot be read.
     """
+    started = time.monotonic()
+    access.check_before_start(settings, KeyFile(settings.state))
     listener = _listen(settings.host, settings.port)
+    # The end that was asked for is no failure: the exit code is 0, before the server has begun and after.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    logging.config.dictConfig(log_config := logs.configuration(settings.log_format))
     collection = open_collection(settings, create=True)
     warm = sorted(collection.info().methods) if methods_to_warm is None else methods_to_warm
-    app = create_app(collection, warm=warm)
+    app = create_app(collection, warm=warm, started=started)
     config = uvicorn.Config(
         app,
-        log_config=_log_config(),
+        http=cast(type[asyncio.Protocol], partial(PatientProtocol, max_connections=settings.max_connections)),
+        ws="none",
+        log_config=log_config,
+        access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
     )
     host, port = listener.getsockname()[:2]
     log.info("imagefinder answers at http://%s:%s", f"[{host}]" if ":" in host else host, port)
-    with contextlib.suppress(KeyboardInterrupt):
-        _Server(config, app.state.jobs).run(sockets=[listener])
-
-
-class _Server(uvicorn.Server):
-    """Lets those who watch a job go before it waits for the requests in flight."""
-
-    def __init__(self, config: uvicorn.Config, jobs: JobManager) -> None:
-        super().__init__(config)
-        self._jobs = jobs
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._jobs.end_watching()
-        await super().shutdown(sockets)
+    if not access.demanded(settings) and not access.is_local(settings.host):
+        log.warning("no key is demanded: whoever reaches port %s may ask and change", port)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            _Server(config, app).run(sockets=[listener])
+    finally:
+        if app.state.gate.computing:
+            # A thread cannot be stopped, and Python would wait for it for as long as it likes.
+            logging.shutdown()
+            os._exit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -152,9 +262,3 @@ def _listen(host: str, port: int) -> socket.socket:
     # Connections inherit it; asyncio would not set it on them, and each answer would wait 40 ms for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-def _log_config() -> dict[str, Any]:
-    config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    config["loggers"]["imagefinder"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
-    return config

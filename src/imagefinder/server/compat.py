@@ -15,6 +15,7 @@ from imagefinder.core.results import Box
 from imagefinder.search.question import MAX_BOXES
 from imagefinder.server.errors import responses
 from imagefinder.server.gate import Gate
+from imagefinder.server.metrics import Metrics
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.upload import FIELD, read_image
 
@@ -41,19 +42,23 @@ _FORM: dict[str, Any] = {
 
 _CODES = (
     *("missing_image", "not_a_file", "several_images", "malformed_form", "upload_timeout", "image_too_large"),
-    *("unsupported_media_type", "not_an_image", "empty_image", "damaged_image", "invalid_image", "invalid_input"),
+    *("unsupported_media_type", "not_an_image", "empty_image", "damaged_image", "decode_timeout"),
+    *("decoder_crashed", "invalid_image", "invalid_input"),
     *("invalid_parameter", "method_not_indexed", "fingerprint_mismatch", "model_missing", "model_error"),
-    *("invalid_setting", "store_error", "busy"),
+    *("invalid_setting", "store_error", "missing_key", "wrong_key", "cross_site", "unknown_host", "rate_limited"),
+    *("busy", "timed_out"),
 )
 
 
-def router(collection: Collection, methods: Sequence[MethodState], gate: Gate, readiness: Readiness) -> APIRouter:
+def router(
+    collection: Collection, methods: Sequence[MethodState], gate: Gate, readiness: Readiness, metrics: Metrics
+) -> APIRouter:
     """The endpoints of these methods, and the answer for any other."""
     routes = APIRouter(tags=["search"])
     for state in methods:
         routes.add_api_route(
             f"/{state.name}-similar-images",
-            _endpoint(collection, state.name, gate, readiness),
+            _endpoint(collection, state.name, gate, readiness, metrics),
             methods=["POST"],
             operation_id=f"{state.name}_similar_images",
             summary=f"Most similar images by {state.name}",
@@ -70,7 +75,9 @@ def router(collection: Collection, methods: Sequence[MethodState], gate: Gate, r
     return routes
 
 
-def _endpoint(collection: Collection, method: str, gate: Gate, readiness: Readiness) -> Callable[..., Any]:
+def _endpoint(
+    collection: Collection, method: str, gate: Gate, readiness: Readiness, metrics: Metrics
+) -> Callable[..., Any]:
     async def similar_images(
         request: Request,
         k: Annotated[int, Query(ge=1, le=MAX_K, description="how many ids at most")] = 3,
@@ -91,6 +98,7 @@ def _endpoint(collection: Collection, method: str, gate: Gate, readiness: Readin
                 )
             )
         readiness.worked(method)
+        metrics.observe_search(result)
         return [plain_id(image_id) for image_id in result.ids]
 
     return similar_images

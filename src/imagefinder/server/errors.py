@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from imagefinder.core.errors import ImageError, ImagefinderError, ImageTooLargeError, UnknownMethodError
+from imagefinder.server import exchange
 
 log = logging.getLogger(__name__)
 
@@ -44,33 +45,55 @@ KINDS: Mapping[str, Kind] = {
     "several_images": Kind(400, "More than one picture"),
     "malformed_form": Kind(400, "Broken form"),
     "malformed_json": Kind(400, "Broken JSON"),
+    "url_queries_off": Kind(403, "Addresses are not accepted here"),
+    "folder_not_allowed": Kind(403, "Folder not allowed"),
+    "folder_not_found": Kind(404, "No such folder"),
     "not_found": Kind(404, "No such page"),
     "unknown_method": Kind(404, "Unknown method"),
     "unknown_collection": Kind(404, "Unknown collection"),
+    "unknown_image": Kind(404, "Unknown image"),
+    "unknown_handle": Kind(404, "Unknown or expired handle"),
     "unknown_job": Kind(404, "Unknown job"),
-    "folder_not_allowed": Kind(403, "Folder not allowed"),
-    "folder_not_found": Kind(404, "No such folder"),
+    "content_gone": Kind(404, "The original is not there"),
+    "no_thumbnail": Kind(404, "No thumbnail"),
     "method_not_allowed": Kind(405, "HTTP method not allowed"),
     "upload_timeout": Kind(408, "The upload took too long", retryable=True),
     "image_too_large": Kind(413, "Picture too large"),
     "request_too_large": Kind(413, "Request too large"),
-    "unsupported_media_type": Kind(415, "Body of another type than asked for"),
+    "unsupported_media_type": Kind(415, "Body of another type than is read here"),
     "invalid_parameter": Kind(422, "Parameter out of range"),
     # the picture
     "not_an_image": Kind(415, "Not a picture"),
     "empty_image": Kind(422, "Empty picture"),
     "damaged_image": Kind(422, "Damaged picture"),
+    "decode_timeout": Kind(422, "Picture takes too long to decode"),
+    "decoder_crashed": Kind(422, "Picture that breaks a decoder"),
     "invalid_image": Kind(422, "Unusable picture"),
     "invalid_input": Kind(422, "Unusable input"),
+    "address_not_allowed": Kind(422, "Address not allowed"),
+    "fetch_failed": Kind(422, "The address gave no picture"),
+    "fetch_failed_for_now": Kind(424, "The address gave no picture now", retryable=True),
     # the collection and its methods
+    "confirmation_needed": Kind(409, "Not confirmed"),
+    "collection_protected": Kind(409, "This collection cannot be deleted"),
+    "collection_in_use": Kind(409, "A job works on the collection", retryable=True),
+    "too_many_collections": Kind(409, "No room for another collection"),
     "method_not_indexed": Kind(409, "The collection has no features of this method"),
     "fingerprint_mismatch": Kind(409, "The stored features were made differently"),
     "model_missing": Kind(503, "Weights missing", retryable=True),
     "model_error": Kind(503, "Model unusable"),
     "invalid_setting": Kind(503, "Method unusable"),
     "store_error": Kind(503, "Collection unusable", private=True),
+    # who asks, and how often
+    "missing_key": Kind(401, "Key missing"),
+    "wrong_key": Kind(401, "No such key"),
+    "read_only_key": Kind(403, "The key does not allow this"),
+    "cross_site": Kind(403, "Asked by a page of another site"),
+    "unknown_host": Kind(421, "Asked by an unknown name"),
+    "rate_limited": Kind(429, "Too many requests a minute", retryable=True),
+    "busy": Kind(429, "Too many requests at once", retryable=True),
     # the service
-    "busy": Kind(503, "Too many requests at once", retryable=True),
+    "timed_out": Kind(503, "It took too long", retryable=True),
     "not_ready": Kind(503, "Not ready", retryable=True),
     "internal_error": Kind(500, "Internal error", private=True),
 }
@@ -98,10 +121,13 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         self.headers = dict(headers or {})
         self.members = members
 
-    def response(self) -> JSONResponse:
-        """The answer to send."""
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
         kind = KINDS[self.code]
-        content = {
+        request = exchange.current.get()
+        if request is not None:
+            request.code = self.code
+        return {
             "type": f"/docs#{self.code}",
             "title": kind.title,
             "status": kind.status,
@@ -109,9 +135,13 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
             "code": self.code,
             "retryable": kind.retryable,
             "hint": self.hint,
+            "request_id": request.request_id if request else "",
             **self.members,
         }
-        return JSONResponse(content, kind.status, self.headers, media_type=MEDIA_TYPE)
+
+    def response(self) -> JSONResponse:
+        """The answer to send."""
+        return JSONResponse(self.to_dict(), KINDS[self.code].status, self.headers, media_type=MEDIA_TYPE)
 
 
 def problem_of(error: ImagefinderError) -> Problem:

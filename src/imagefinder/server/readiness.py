@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import ImagefinderError
@@ -21,8 +22,27 @@ class Readiness:
     A method that cannot be warmed up (missing weights, say) does not keep the others from answering.
     """
 
-    def __init__(self, collection: Collection, *, warm: Sequence[str], version: str) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        *,
+        warm: Sequence[str],
+        version: str,
+        loaded: Callable[[str, float, bool], None] = lambda *_: None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            collection: What is asked.
+            warm: Methods to load.
+            version: Of the service.
+            loaded: Told the name of each, the seconds it took, and whether it failed.
+            ready: Called once all are done.
+        """
         self._collection = collection
+        self._loaded = loaded
+        self._ready = ready
         self._waiting = list(warm)
         self._failed: dict[str, ImagefinderError] = {}
         self._version = version
@@ -80,7 +100,7 @@ class Readiness:
 
     def _warm(self) -> None:
         while self._waiting and not self._stop.is_set():
-            name = self._waiting[0]
+            name, start = self._waiting[0], time.perf_counter()
             try:
                 self._collection.warm(name)
             except ImagefinderError as error:
@@ -90,4 +110,10 @@ class Readiness:
                 # A method of a plug-in may fail in any way; the others go on.
                 self._failed[name] = ImagefinderError("it failed while loading", hint="see the server's log")
                 log.exception("%s is not ready", name)
+            seconds = time.perf_counter() - start
+            self._loaded(name, seconds, name in self._failed)
+            if name not in self._failed:
+                log.info("%s is loaded after %.2f s", name, seconds)
             self._waiting.pop(0)
+        if not self._waiting:
+            self._ready()

@@ -19,6 +19,7 @@ class ProblemDetails(BaseModel):
     code: str = Field(description="stable name of the kind of problem, for programs")
     retryable: bool = Field(description="whether the same request may succeed later")
     hint: str = Field(description="what to do next; may be empty")
+    request_id: str = Field(description="names this request in the server's log")
 
 
 class MethodHealth(BaseModel):

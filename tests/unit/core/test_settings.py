@@ -1,7 +1,14 @@
+import dataclasses
+import os
+import tomllib
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from imagefinder.core import settings as settings_module
 from imagefinder.core.errors import SettingsError
 from imagefinder.core.settings import Settings
 
@@ -30,6 +37,7 @@ def test_home_is_expanded():
     [
         ({"IMAGEFINDER_PORT": "http"}, "IMAGEFINDER_PORT: port must be int, not 'http'"),
         ({"IMAGEFINDER_BATCH_SIZE": "0"}, "batch_size must be at least 1, not 0"),
+        ({"IMAGEFINDER_PRECISION": "f16"}, "precision must be one of auto, f32, bf16, int8, not 'f16'"),
         ({"IMAGEFINDER_PROT": "1"}, "there is no setting 'prot'"),
         ({"IMAGEFINDER_CONFIG": "/nowhere/x.toml"}, "cannot read the settings file /nowhere/x.toml"),
     ],
@@ -38,6 +46,110 @@ def test_mistakes_are_named(environment, message):
     with pytest.raises(SettingsError) as caught:
         Settings.load(environment=environment)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("toml", "text", "value"),
+    [
+        ('["a.example", "b.example"]', "a.example, b.example", ("a.example", "b.example")),
+        ('["a.example"]', "a.example", ("a.example",)),
+        ("[]", "", ()),
+    ],
+)
+def test_lists(tmp_path, toml, text, value):
+    file = tmp_path / "s.toml"
+    file.write_text(f"allowed_hosts = {toml}")
+    assert Settings.load(environment={}, file=file).allowed_hosts == value
+    assert Settings.load(environment={"IMAGEFINDER_ALLOWED_HOSTS": text}).allowed_hosts == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "value"),
+    [
+        (bool, True, True),
+        (bool, "yes", True),
+        (bool, "OFF", False),
+        (bool, "0", False),
+        (tuple[Path, ...], f"/a{os.pathsep}/b,c", (Path("/a"), Path("/b,c"))),
+        (tuple[Path, ...], ["/a", "~/b"], (Path("/a"), Path.home() / "b")),
+        (tuple[int, ...], "1,2", (1, 2)),
+        (float, 3, 3.0),
+        (int, "7", 7),
+    ],
+)
+def test_types(kind, given, value):
+    assert settings_module._typed(kind, given) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (bool, "maybe"),
+        (bool, 2),
+        (int, True),
+        (int, 1.5),
+        (int, [1]),
+        (str, 1),
+        (str, ["a"]),
+        (tuple[str, ...], 1),
+        (tuple[str, ...], [1]),
+        (Path, 1),
+    ],
+)
+def test_what_is_of_another_type_is_refused(kind, given):
+    with pytest.raises((TypeError, ValueError)):
+        settings_module._typed(kind, given)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"auth": "maybe"}, "auth must be auto or on or off, not 'maybe'"),
+        ({"log_format": ""}, "log_format must be text or json, not ''"),
+        ({"request_seconds": float("nan")}, "request_seconds must be at least 0, not nan"),
+        ({"allowed_hosts": 3}, "allowed_hosts must be list of str, not 3"),
+    ],
+)
+def test_impossible_values_are_named(values, message):
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(environment={}, overrides=values)
+    assert message in str(caught.value)
+
+
+def test_where_a_value_comes_from(tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text("port = 1\nhost = '::1'\nqueue = 9")
+    chosen, origins = Settings.load_with_origins(
+        environment={"IMAGEFINDER_PORT": "2", "IMAGEFINDER_HOST": "::1"}, file=file, overrides={"port": 3}
+    )
+    assert (chosen.port, chosen.queue) == (3, 9)
+    assert origins == {
+        "port": "command line",
+        "host": "environment variable IMAGEFINDER_HOST",
+        "queue": f"file {file}",
+    }
+    text = chosen.to_toml(origins)
+    assert f"# from: file {file}\nqueue = 9\n" in text
+    assert "# from: default\nbatch_size = 16\n" in text
+
+
+@given(
+    st.builds(
+        Settings,
+        host=st.text(),
+        allowed_hosts=st.lists(st.text()).map(tuple),
+        port=st.integers(0, 2**40),
+        request_seconds=st.floats(0, allow_nan=False),
+        collection=st.text(min_size=1).map(Path),
+        auth=st.sampled_from(["auto", "on", "off"]),
+    )
+)
+def test_what_is_printed_is_what_was_set(settings):
+    values = tomllib.loads(settings.to_toml({"host": "a\nport = 3"}))
+    assert list(values) == [item.name for item in dataclasses.fields(Settings)]
+    again = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    paths = {name: Path(again[name]) for name, kind in get_type_hints(Settings).items() if kind is Path}
+    assert Settings(**{**again, **paths}) == settings
 
 
 def test_a_broken_file_is_named(tmp_path):

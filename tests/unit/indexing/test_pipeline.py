@@ -391,7 +391,7 @@ def test_nothing_is_read_when_a_method_cannot_run(world: World, pics: Path) -> N
         world.add(candidates=untouched(), extractors=[world.mean, Missing()])
     assert world.store.info().methods == {}
     with pytest.raises(ValueError, match="no methods"):
-        pipeline.index(world.store, [], untouched(), settings=world.settings)
+        pipeline.index(world.store, [], untouched(), settings=world.settings, decode=decode)
     world.add(pics)
     with pytest.raises(FingerprintMismatchError):
         world.add(candidates=untouched(), extractors=[Mean(version=2)])

@@ -10,6 +10,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.settings import Settings
 from imagefinder.extractors.network import token_keypoints
+from imagefinder.images.decode import InProcessDecoder
 from imagefinder.matching.mutual_nn import MutualNNMatcher
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
@@ -51,7 +52,9 @@ def collection():
         return SQUARES if name == "squares" else load_method(name, settings)
 
     names = ["efficientnet-lite0", "sift", "squares"]
-    with Collection(MemoryStore(), method, lambda: make_examiner(settings), names, settings) as collection:
+    with Collection(
+        MemoryStore(), method, lambda: make_examiner(settings), names, settings, InProcessDecoder()
+    ) as collection:
         for seed in range(4):
             buffer = io.BytesIO()
             Image.fromarray(wide(seed)).save(buffer, "PNG")

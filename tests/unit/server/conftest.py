@@ -19,7 +19,16 @@ from imagefinder.core.method import MethodState
 from imagefinder.core.records import MethodInfo, StoreInfo
 from imagefinder.core.results import Box, Hit, Ranking, SearchResult
 from imagefinder.core.settings import Settings
+from imagefinder.server import access, origins
 from imagefinder.server.app import create_app
+
+
+@pytest.fixture(autouse=True)
+def known_by_the_name_of_the_test_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starlette's client asks for http://testserver, which no real server is called."""
+    local = access.is_local
+    monkeypatch.setattr(origins, "is_local", lambda host: host == "testserver" or local(host))
+
 
 SPEC = FeatureSpec("local", 128, "uint8")
 
@@ -28,7 +37,7 @@ SPEC = FeatureSpec("local", 128, "uint8")
 class FakeCollection:
     """Answers each search with ``ids``, or fails with ``error``; ``gate`` holds searches back."""
 
-    settings: Settings = field(default_factory=lambda: Settings(threads=2, max_image_bytes=100_000))
+    settings: Settings = field(default_factory=lambda: Settings(threads=2, concurrent=2, max_image_bytes=100_000))
     names: Sequence[str] = ("beit", "sift")
     ids: Sequence[str] = ("17", "b", "c", "d")
     error: Exception | None = None

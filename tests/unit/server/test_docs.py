@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagefinder.core.settings import Settings
-from imagefinder.server import app, compat, upload
+from imagefinder.server import compat, upload
 from imagefinder.server.errors import KINDS
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "guides" / "rest-api.md").read_text()
@@ -29,9 +29,9 @@ def test_the_guide_lists_exactly_the_codes_that_can_be_sent() -> None:
         f"no whole number from 1 to {compat.MAX_K}",
         f"{upload.MAX_PARTS} parts and {upload.FORM_OVERHEAD >> 20} MiB",
         f"for {upload.IDLE_SECONDS:.0f} seconds, or the upload took longer than {upload.UPLOAD_SECONDS:.0f}",
-        f"more than {app.MAX_REQUESTS} questions at once",
-        f"up to {app.MAX_REQUESTS} requests",
-        f"{app.SHUTDOWN_SECONDS} seconds to finish",
+        f"more than {Settings().queue} requests wait",
+        f"up to {Settings().queue} further requests",
+        f"{Settings().shutdown_seconds:.0f} seconds to finish",
         f"{Settings().max_image_bytes >> 20} MiB and {Settings().max_image_pixels // 10**6} million pixels",
         f"at port {Settings().port}",
         f"listens on `{Settings().host}` only",

@@ -29,7 +29,7 @@ def test_a_wrong_http_method_is_a_problem_and_says_the_right_one(client: TestCli
 
 def test_every_problem_carries_all_members(client: TestClient) -> None:
     problem = client.get("/nothing").json()
-    assert set(problem) == {"type", "title", "status", "detail", "code", "retryable", "hint"}
+    assert set(problem) == {"type", "title", "status", "detail", "code", "retryable", "hint", "request_id"}
 
 
 def test_the_table_agrees_with_the_library_on_what_is_worth_retrying() -> None:

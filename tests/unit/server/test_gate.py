@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from imagefinder.server import app as app_module
+from imagefinder.core.settings import Settings
+from imagefinder.server.app import create_app
 from imagefinder.server.errors import Problem
 from imagefinder.server.gate import Gate
 
@@ -59,10 +62,10 @@ def test_so_many_run_at_once_and_no_more() -> None:
     assert most == 2
 
 
-def test_a_full_server_answers_busy_and_health_still_answers(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "MAX_REQUESTS", 3)
+def test_a_full_server_answers_busy_and_health_still_answers(fake: Any) -> None:
+    fake.settings = Settings(concurrent=2, queue=1)
     fake.gate.clear()
-    with TestClient(app_module.create_app(fake)) as client:
+    with TestClient(create_app(fake)) as client:
         answers: list[Any] = []
 
         def ask() -> None:
@@ -76,9 +79,119 @@ def test_a_full_server_answers_busy_and_health_still_answers(fake: Any, monkeypa
         assert [answer.json()["code"] for answer in answers] == ["busy"] * 3
         assert {answer.headers["retry-after"] for answer in answers} == {"1"}
         assert client.get("/health").status_code == 200
-        assert len(fake.queries) == 2  # settings.threads
+        assert len(fake.queries) == 2  # concurrent
         fake.gate.set()
         for thread in threads:
             thread.join(10)
-        assert sorted(answer.status_code for answer in answers) == [200] * 3 + [503] * 3
+        assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 3
+        assert client.post("/sift-similar-images", files={"image": b"x"}).status_code == 200
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_what_takes_too_long_is_given_up_and_keeps_its_place_until_it_ends() -> None:
+    release = threading.Event()
+
+    async def ask(gate: Gate) -> None:
+        with gate.admit() as hold:
+            hold(7)
+            await gate.run(release.wait)
+
+    async def all_of_it() -> None:
+        gate = Gate(running=1, requests=3, max_bytes=10, seconds=1)
+        running, waiting = await asyncio.gather(ask(gate), ask_small(gate), return_exceptions=True)
+        assert isinstance(running, Problem)
+        assert isinstance(waiting, Problem)
+        assert (running.code, waiting.code) == ("timed_out", "timed_out")
+        assert "was being computed" in running.detail
+        assert "had to wait" in waiting.detail
+        assert int(running.headers["Retry-After"]) >= 1
+        await asyncio.sleep(0)
+        # The thread is still at work, so its place and bytes are in use; what had not begun is gone.
+        assert (gate.computing, gate.waiting, gate.inside, gate.upload_bytes) == (1, 0, 1, 7)
+        release.set()
+        while gate.inside:
+            await asyncio.sleep(0.005)
+        assert (gate.computing, gate.waiting, gate.inside, gate.upload_bytes) == (0, 0, 0, 0)
+        assert await gate.run(lambda: "works on") == "works on"
+
+    async def ask_small(gate: Gate) -> None:
+        with gate.admit() as hold:
+            hold(3)
+            await gate.run(lambda: None)
+
+    asyncio.run(asyncio.wait_for(all_of_it(), 20))
+
+
+def test_the_pieces_of_one_request_share_its_time() -> None:
+    async def all_of_it() -> None:
+        gate = Gate(running=1, requests=1, max_bytes=1, seconds=0.4)
+
+        async def in_pieces() -> None:
+            with gate.admit():
+                for _ in range(100):
+                    await gate.run(lambda: time.sleep(0.02))
+
+        with pytest.raises(Problem, match=r"longer than 0\.4 s"):
+            await in_pieces()
+        while gate.inside:
+            await asyncio.sleep(0.005)
+
+    asyncio.run(asyncio.wait_for(all_of_it(), 20))
+
+
+def test_what_fails_frees_its_place() -> None:
+    async def all_of_it() -> None:
+        gate = Gate(running=1, requests=1, max_bytes=5, seconds=5)
+
+        async def fails() -> None:
+            with gate.admit() as hold:
+                hold(5)
+                await gate.run(lambda: 1 / 0)
+
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await fails()
+        assert (gate.computing, gate.waiting, gate.inside, gate.upload_bytes) == (0, 0, 0, 0)
+
+    asyncio.run(all_of_it())
+
+
+def test_busy_estimates_when_there_will_be_room() -> None:
+    release = threading.Event()
+
+    async def waits(gate: Gate) -> None:
+        with gate.admit():
+            await gate.run(release.wait)
+
+    async def all_of_it() -> None:
+        gate = Gate(running=2, requests=20, max_bytes=1)
+        tasks = [asyncio.ensure_future(waits(gate)) for _ in range(20)]
+        while gate.waiting < 18:
+            await asyncio.sleep(0.005)
+        with pytest.raises(Problem) as caught, gate.admit():
+            pass
+        assert caught.value.headers == {"Retry-After": "5"}  # 19 pieces of half a second, two at once
+        release.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(asyncio.wait_for(all_of_it(), 20))
+
+
+def test_an_app_that_is_too_slow_says_so(fake: Any) -> None:
+    fake.settings = Settings(concurrent=1, request_seconds=1)
+    fake.gate.clear()
+    app = create_app(fake)
+    with TestClient(app) as client:
+        response = client.post("/sift-similar-images", files={"image": b"x"})
+        assert (response.status_code, response.json()["code"]) == (503, "timed_out")
+        assert response.headers["retry-after"]
+        assert client.get("/health/live").status_code == 200
+        fake.gate.set()
+        wait_until(lambda: app.state.gate.inside == 0)
         assert client.post("/sift-similar-images", files={"image": b"x"}).status_code == 200

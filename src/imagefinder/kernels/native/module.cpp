@@ -8,6 +8,7 @@
 #include <string>
 
 #include "match.hpp"
+#include "votes.hpp"
 
 namespace {
 
@@ -171,6 +172,36 @@ PyObject* pairs(PyObject*, PyObject* arguments) {
     return PyLong_FromSize_t(many);
 }
 
+PyObject* vote(PyObject*, PyObject* arguments) {
+    PyObject* given[8];
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOO", &given[0], &given[1], &given[2], &given[3], &given[4], &given[5],
+                          &given[6], &given[7]))
+        return nullptr;
+    static const char* const names[] = {"starts", "owners", "codes", "words", "asked", "weights", "rarities", "votes"};
+    static const char* const formats[] = {"lq", "il", "LQ", "il", "LQ", "lq", "lq", "lq"};
+    static const Py_ssize_t sizes[] = {8, 4, 8, 4, 8, 8, 8, 8};
+    Array arrays[8];
+    for (int i = 0; i < 8; ++i) {
+        if (!arrays[i].get(given[i], names[i], 1, i == 7)) return nullptr;
+        if (!arrays[i].is(formats[i], sizes[i])) {
+            Array::refuse(names[i], "must be of the right integer type");
+            return nullptr;
+        }
+    }
+    const Array &starts = arrays[0], &owners = arrays[1], &codes = arrays[2], &words = arrays[3], &asked = arrays[4];
+    if (starts.shape(0) == 0 || owners.shape(0) != codes.shape(0) || words.shape(0) != asked.shape(0) ||
+        arrays[5].shape(0) != 65 || arrays[6].shape(0) != starts.shape(0) - 1) {
+        Array::refuse("arrays", "must be of lengths that belong together");
+        return nullptr;
+    }
+    const imagefinder::InvertedFile file{starts.data<std::int64_t>(),  starts.shape(0) - 1, owners.data<std::int32_t>(),
+                                         codes.data<std::uint64_t>(), owners.shape(0),     arrays[7].shape(0)};
+    const imagefinder::Ballot ballot{words.data<std::int32_t>(), asked.data<std::uint64_t>(), words.shape(0),
+                                     arrays[5].data<std::int64_t>(), arrays[6].data<std::int64_t>()};
+    if (!unlocked([&] { imagefinder::vote(file, ballot, arrays[7].data<std::int64_t>()); })) return nullptr;
+    Py_RETURN_NONE;
+}
+
 PyObject* supported(PyObject*, PyObject*) {
     const auto& sets = imagefinder::supported();
     PyObject* names = PyTuple_New(static_cast<Py_ssize_t>(sets.size()));
@@ -189,6 +220,8 @@ PyMethodDef methods[] = {
      "count(query, gallery, offsets, counts, threads, isa=None)\n\nMutual nearest neighbours with every image."},
     {"pairs", pairs, METH_VARARGS,
      "pairs(query, candidate, found, isa=None)\n\nThe mutual nearest neighbours of two images; returns how many."},
+    {"vote", vote, METH_VARARGS,
+     "vote(starts, owners, codes, words, asked, weights, rarities, votes)\n\nVotes of binary codes for images."},
     {"supported", supported, METH_NOARGS,
      "supported()\n\nThe instruction sets this processor supports, the fastest, which is used, first."},
     {nullptr, nullptr, 0, nullptr}};

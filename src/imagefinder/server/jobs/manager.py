@@ -81,7 +81,7 @@ class JobManager:
         Args:
             store: Where jobs are kept.
             collections: Gives the collection of a name; raises what shall be answered if there is none.
-            settings: ``job_roots`` and ``job_queue`` are used.
+            settings: ``job_roots``, ``job_queue`` and ``url_queries`` are used.
             check_address: Refuses addresses that no job may download from; see ``Fetcher``.
             workers: Collections worked on at once.
         """
@@ -89,6 +89,7 @@ class JobManager:
         self._collections = collections
         self._roots = real_roots(settings.job_roots)
         self._max_queue = settings.job_queue
+        self._urls_allowed = settings.url_queries
         self._check_address = check_address
         self._workers = workers
         self._entries: dict[str, _Entry] = {}
@@ -104,8 +105,16 @@ class JobManager:
     # -- beginning and end -----------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Go on with the jobs of before; where another process still has them, as soon as it lets go."""
-        if self._store.exists() and not self._open():
+        """Go on with the jobs of before; where another process still has them, as soon as it lets go.
+
+        Jobs that cannot be read keep the server from no other work; the log tells, and whoever asks for them.
+        """
+        try:
+            waits = self._store.exists() and not self._open()
+        except ImagefinderError as error:
+            log.error("the jobs cannot be read: %s (%s)", error.message, error.hint)  # noqa: TRY400
+            return
+        if waits:
             log.info("another server process has the jobs of this collection; waiting for it to end")
             thread = threading.Thread(target=self._wait_for_lock, name="imagefinder-jobs-lock", daemon=True)
             thread.start()
@@ -154,8 +163,8 @@ class JobManager:
                 wanted ``methods`` (names) and ``prune``.
 
         Raises:
-            Problem: ``busy``, ``not_ready``, ``folder_not_allowed``, ``folder_not_found``, and what
-                ``collections`` raises.
+            Problem: ``busy``, ``not_ready``, ``folder_not_allowed``, ``folder_not_found``, ``url_queries_off``,
+                and what ``collections`` raises.
             InputError: a URL that is none.
             UnknownMethodError: no such method.
             StoreError: the job cannot be written down.
@@ -167,8 +176,8 @@ class JobManager:
         if kind == "index":
             if spec.get("folder") is not None:
                 spec["folder"] = allowed(spec["folder"], self._roots)
-            elif csv is None:
-                _check_urls(spec.get("urls") or ())
+            else:
+                _check_urls(spec.get("urls") or (), allowed=self._urls_allowed)
         return self._queue(kind, collection, spec, csv.encode("utf-8") if csv is not None else None)
 
     def start_put(
@@ -578,7 +587,15 @@ def _after_restart(saved: Saved) -> Saved:
     return replace(saved, job=replace(job, state="queued", started_at=None))
 
 
-def _check_urls(urls: Sequence[str]) -> None:
+def _check_urls(urls: Sequence[str], *, allowed: bool) -> None:
+    """Refuse what is not to be downloaded.
+
+    Raises:
+        Problem: ``url_queries_off``.
+        InputError: something that is no address of a picture.
+    """
+    if not allowed:
+        raise Problem("url_queries_off", "this server downloads nothing", hint="send the pictures themselves")
     for url in urls:
         if not url.lower().startswith(("http://", "https://")):
             raise InputError(f"{url[:200]!a} is no http(s) address")

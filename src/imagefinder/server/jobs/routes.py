@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.gate import Gate
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA, JobForm, JobsForm
 from imagefinder.server.jobs.job import Job, State
 from imagefinder.server.jobs.manager import JobManager, Watch
+from imagefinder.server.upload import JSON, Hold, content_type, read_json, wrong_type
 
 PREFIX = "/v1/jobs"
 PAGE = 100
@@ -28,15 +30,15 @@ MAX_WATCHERS = 256
 """Streams of events at once."""
 
 _START = (
-    *("malformed_json", "folder_not_allowed", "unknown_collection", "unknown_method", "folder_not_found"),
-    *("request_too_large", "unsupported_media_type", "invalid_parameter", "invalid_input", "busy", "store_error"),
-    *("not_ready",),
+    *("malformed_json", "folder_not_allowed", "url_queries_off", "unknown_collection", "unknown_method"),
+    *("folder_not_found", "upload_timeout", "request_too_large", "unsupported_media_type", "invalid_parameter"),
+    *("invalid_input", "invalid_setting", "busy", "store_error", "not_ready", "internal_error"),
 )
-_ONE = ("unknown_job", "store_error", "not_ready")
+_ONE = ("unknown_job", "store_error", "not_ready", "internal_error")
 _PATH = {"description": "the id of the job"}
 
 
-def router(manager: JobManager) -> APIRouter:
+def router(manager: JobManager, gate: Gate) -> APIRouter:
     """The endpoints for jobs."""
     routes = APIRouter(tags=["jobs"], prefix=PREFIX)
     watchers = 0
@@ -64,9 +66,10 @@ def router(manager: JobManager) -> APIRouter:
         },
     )
     async def start(request: Request) -> JSONResponse:
-        asked = _asked(await _json(request))
-        kind, collection = asked.pop("kind"), asked.pop("collection")
-        job = await run_in_threadpool(manager.start, kind, collection, **asked)
+        with gate.admit() as hold:
+            asked = _asked(await _json(request, hold))
+            kind, collection = asked.pop("kind"), asked.pop("collection")
+            job = await run_in_threadpool(manager.start, kind, collection, **asked)
         return JSONResponse(job.to_dict(), 202, {"Location": f"{PREFIX}/{job.id}"})
 
     @routes.get(
@@ -74,7 +77,7 @@ def router(manager: JobManager) -> APIRouter:
         operation_id="list_jobs",
         summary="The jobs, the newest first",
         response_model=JobsForm,
-        responses=responses(("invalid_parameter", "store_error", "not_ready")),
+        responses=responses(("invalid_parameter", "store_error", "not_ready", "internal_error")),
     )
     def jobs(
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="how many at most")] = PAGE,
@@ -159,25 +162,10 @@ def _event(name: str, job: Job) -> str:
     return f"event: {name}\ndata: {json.dumps(job.to_dict())}\n\n"
 
 
-async def _json(request: Request) -> Any:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/json":
-        raise Problem(
-            "unsupported_media_type",
-            f"the body is {content_type[:100] or 'of no stated type'}, not application/json",
-            hint="send JSON, with Content-Type: application/json",
-        )
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise Problem(
-                "request_too_large", f"the request has more than {MAX_BODY:,} bytes", limit=MAX_BODY, unit="bytes"
-            )
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Problem("malformed_json", f"the body is no JSON: {error}") from error
+async def _json(request: Request, hold: Hold) -> Any:
+    if content_type(request) != JSON:
+        raise wrong_type(request, JSON)
+    return await read_json(request, max_bytes=MAX_BODY, hold=hold)
 
 
 def _asked(content: Any) -> dict[str, Any]:

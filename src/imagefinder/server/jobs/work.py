@@ -59,7 +59,11 @@ class Order:
 
 
 class _Rebuilds(Protocol):
-    def rebuild_index(self, *, progress: Callable[[int, int], None]) -> Any: ...
+    def rebuild_index(self, progress: Callable[[str, int, int], None]) -> _Report: ...
+
+
+class _Report(Protocol):
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 def do(kind: Kind, collection: Collection, order: Order) -> Done:
@@ -170,12 +174,11 @@ def _duplicates(collection: Collection, order: Order) -> Done:
 
 
 def _rebuild(collection: Collection, order: Order) -> Done:
-    def progress(done: int, total: int) -> None:
+    def progress(method: str, done: int, total: int) -> None:
         _stop_here(order)
-        order.tell(JobProgress("rebuild", done, total))
+        order.tell(JobProgress(method, done, total))
 
-    cast(_Rebuilds, collection).rebuild_index(progress=progress)
-    return Done({"images": collection.info().images})
+    return Done(cast(_Rebuilds, collection).rebuild_index(progress).to_dict())
 
 
 def _stop_here(order: Order) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.features import Features, GlobalFeatures, LocalFeatures, concatenate
-from imagefinder.core.records import GalleryBlock
+from imagefinder.core.records import Changes, GalleryBlock
 
 BLOCK_BYTES = 32 << 20
 _BYTES_PER_IMAGE = 200
@@ -19,23 +19,6 @@ _BYTES_PER_IMAGE = 200
 _SCANS_UNTIL_STALE = 8
 
 Keys = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What became of the stored features of a method since a former state.
-
-    Attributes:
-        revision: Of the present state.
-        new: Ascending keys added since, all above the former ones.
-        sizes: Bytes of each of them.
-        alive: All present keys, ascending; ``None`` if none of the former ones is gone.
-    """
-
-    revision: int
-    new: Keys
-    sizes: Keys
-    alive: Keys | None
 
 
 class Source(Protocol):
@@ -117,7 +100,7 @@ class FeatureCache:
 
     def __init__(self, limit: int) -> None:
         """Keep at most ``limit`` bytes, of all methods together."""
-        self._limit = limit
+        self.limit = limit
         self._lock = threading.Lock()
         self._galleries: dict[int, _Gallery] = {}
         self._scans = 0
@@ -167,11 +150,11 @@ class FeatureCache:
 
     def _make_room(self, wanted: int) -> bool:
         for gallery in sorted(self._galleries.values(), key=lambda gallery: gallery.used):
-            if self._kept() + wanted <= self._limit or gallery.used > self._scans - _SCANS_UNTIL_STALE:
+            if self._kept() + wanted <= self.limit or gallery.used > self._scans - _SCANS_UNTIL_STALE:
                 break
             for segment in gallery.segments:
                 segment.block = None
-        return self._kept() + wanted <= self._limit
+        return self._kept() + wanted <= self.limit
 
     def _kept(self) -> int:
         return sum(

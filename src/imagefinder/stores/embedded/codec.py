@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, Loc
 
 _LITTLE_ENDIAN = {"float32": "<f4", "uint8": "u1"}
 _KEYPOINT_BYTES = 16
+
+REPAIR_HINT = "imagefinder check finds all of the damage, imagefinder check --repair mends what can be mended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +59,9 @@ def decode(method: str, spec: FeatureSpec, ids: Sequence[str], blobs: Sequence[B
         return empty(spec)
     row_bytes = spec.dim * np.dtype(spec.dtype).itemsize
     for image_id, blob in zip(ids, blobs, strict=True):
-        rows, rest = divmod(len(blob.data), row_bytes)
-        whole = rest == 0 and (
-            rows == 1 and blob.keypoints is None
-            if spec.kind == "global"
-            else blob.keypoints is not None and len(blob.keypoints) == rows * _KEYPOINT_BYTES
-        )
-        if not whole or _checksum(image_id, method, blob.data, blob.keypoints) != blob.checksum:
+        if not is_whole(image_id, method, spec, blob):
             raise CollectionCorruptError(
-                f"the stored {method} features of image {image_id!r} are damaged",
-                hint=f"remove the image and add it again: imagefinder remove {image_id}",
+                f"the stored {method} features of image {image_id!r} are damaged", hint=REPAIR_HINT
             )
     data = _array([blob.data for blob in blobs], spec.dtype, spec.dim)
     if spec.kind == "global":
@@ -74,6 +70,45 @@ def decode(method: str, spec: FeatureSpec, ids: Sequence[str], blobs: Sequence[B
     np.cumsum([len(blob.data) // row_bytes for blob in blobs], out=offsets[1:])
     offsets.flags.writeable = False
     return LocalFeatures(data, _array([blob.keypoints or b"" for blob in blobs], "float32", 4), offsets)
+
+
+def is_whole(image_id: str, method: str, spec: FeatureSpec, blob: Blobs) -> bool:
+    """Whether blobs are what ``encode`` made of the features of this image."""
+    # A damaged database gives values of other types.
+    owner, data, keypoints = cast("tuple[object, object, object]", (image_id, blob.data, blob.keypoints))
+    if not (isinstance(owner, str) and isinstance(data, bytes) and isinstance(keypoints, bytes | None)):
+        return False
+    rows, rest = divmod(len(data), spec.dim * np.dtype(spec.dtype).itemsize)
+    if spec.kind == "global":
+        formed = rows == 1 and keypoints is None
+    else:
+        formed = keypoints is not None and len(keypoints) == rows * _KEYPOINT_BYTES
+    return formed and rest == 0 and _checksum(image_id, method, data, keypoints) == blob.checksum
+
+
+def record_checksum(values: Sequence[str | float | None]) -> int:
+    """CRC-32 of what is said of an image: its columns in the order of the table."""
+    return zlib.crc32(json.dumps(list(values)).encode())
+
+
+def is_record(values: Sequence[object], checksum: object) -> bool:
+    """Whether the columns of an image are as they were written."""
+    try:
+        return record_checksum(values) == checksum  # type: ignore[arg-type]
+    except TypeError:  # bytes where text was
+        return False
+
+
+def thumbnail_checksum(image_id: str, jpeg: bytes) -> int:
+    """CRC-32 of a thumbnail and the image it belongs to."""
+    return zlib.crc32(jpeg, zlib.crc32(image_id.encode()))
+
+
+def is_thumbnail(image_id: object, checksum: object, jpeg: object) -> bool:
+    """Whether a thumbnail is as it was written; ``None`` and ``None`` where there is none."""
+    if jpeg is None or checksum is None:
+        return jpeg is checksum
+    return isinstance(jpeg, bytes) and isinstance(image_id, str) and thumbnail_checksum(image_id, jpeg) == checksum
 
 
 def _array(parts: list[bytes], dtype: str, columns: int) -> np.ndarray[Any, Any]:

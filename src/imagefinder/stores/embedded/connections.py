@@ -138,23 +138,31 @@ def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
     return database
 
 
-_DAMAGED_HINT = "restore it from a backup, or index into a new collection"
+class DamagedTextError(Exception):
+    """A text in a table is not what is written there."""
+
+
+_DAMAGED_HINT = "imagefinder check --repair saves what can be read; or restore it from a backup"
 
 
 @contextmanager
 def translated_errors(file: Path) -> Iterator[None]:
-    """SQLite's errors as ours."""
+    """SQLite's errors as ours, and what damaged text and JSON in its tables raise."""
     try:
         yield
     except sqlite3.Error as error:
         raise _translated(error, file) from error
-    except json.JSONDecodeError as error:
+    except (DamagedTextError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CollectionCorruptError(f"the database {file} is damaged: {error}", hint=_DAMAGED_HINT) from error
 
 
 def _translated(error: sqlite3.Error, file: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    # Python says of text that is none only this; a schema that cannot be read is a plain SQLITE_ERROR.
+    broken = str(error).startswith(
+        ("Could not decode to UTF-8", "malformed database schema", "no such table: main.")
+    )
+    if broken or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return CollectionCorruptError(f"the database {file} is damaged: {error}", hint=_DAMAGED_HINT)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return CollectionBusyError(

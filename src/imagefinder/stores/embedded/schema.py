@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
+from imagefinder.stores.embedded import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"
-FORMAT = 1
+FORMAT = 2
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
 # A SIFT image is about 180 KB, a ResNet-50 one 8 KB: larger pages read the first faster and waste half a page on
 # each of the second (docs/decisions/0002-collection-on-disk.md has the numbers).
 PAGE_BYTES = 8192
+
+RECORD = "id, uri, sha256, size_bytes, width, height, format, source, stamp, metadata, added_at, thumbnail"
+"""The columns of an image that its checksum covers, in this order. The last is the checksum of its thumbnail, NULL
+without one: a thumbnail that is lost is found out, too."""
 
 # Keys are never given twice (AUTOINCREMENT), and a features row is never updated, only deleted and inserted anew:
 # whoever read the features of a key has them for good. Triggers keep the counts, also when a delete cascades.
@@ -34,7 +40,9 @@ TABLES = (
         source TEXT NOT NULL,
         stamp TEXT NOT NULL,
         metadata TEXT NOT NULL,
-        added_at REAL NOT NULL
+        added_at REAL NOT NULL,
+        thumbnail INTEGER,
+        checksum INTEGER NOT NULL DEFAULT 0
     ) STRICT
     """,
     "CREATE INDEX images_by_source ON images (source, id)",
@@ -100,6 +108,22 @@ TABLES = (
 )
 
 
+def _add_checksums(database: sqlite3.Connection) -> None:
+    """Format 2 has checksums of records and thumbnails."""
+    database.execute("ALTER TABLE images ADD COLUMN thumbnail INTEGER")
+    database.execute("ALTER TABLE images ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
+    database.create_function("record_checksum", -1, lambda *values: codec.record_checksum(values))
+    database.create_function("thumbnail_checksum", 2, codec.thumbnail_checksum)
+    database.execute(
+        "UPDATE images SET thumbnail = (SELECT thumbnail_checksum(id, jpeg) FROM thumbnails WHERE image = key)"
+    )
+    database.execute(f"UPDATE images SET checksum = record_checksum({RECORD})")  # noqa: S608 - column names
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _add_checksums}
+"""Format -> what makes the next one of it, within a transaction."""
+
+
 def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None:
     """Make sure that a database is a collection of this format, or make it one if it is empty.
 
@@ -111,7 +135,7 @@ def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None
         if not create:
             raise not_found(folder)
         database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        _use_log(database)
+        use_log(database)
         database.execute("BEGIN IMMEDIATE")
         # Another process may have been first; a killed one leaves an empty file, never a half-made one.
         if not _is_collection(database, folder):
@@ -120,7 +144,7 @@ def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {FORMAT}")
         database.execute("COMMIT")
-    _use_log(database)  # a copy made by other tools may have lost it
+    use_log(database)  # a copy made by other tools may have lost it
 
 
 def not_found(folder: Path) -> CollectionNotFoundError:
@@ -130,7 +154,7 @@ def not_found(folder: Path) -> CollectionNotFoundError:
     )
 
 
-def _use_log(database: sqlite3.Connection) -> None:
+def use_log(database: sqlite3.Connection) -> None:
     """Switch to the write-ahead log. SQLite waits for nobody while doing so; here it is asked again."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -146,22 +170,45 @@ def _use_log(database: sqlite3.Connection) -> None:
 
 def _is_collection(database: sqlite3.Connection, folder: Path) -> bool:
     """False for an empty database."""
+    version = format_of(database, folder)
+    if version is None:
+        return False
+    if version in MIGRATIONS:
+        raise CollectionFormatError(
+            f"the collection {folder} is of the older format {version}; this version of imagefinder reads format "
+            f"{FORMAT}",
+            hint=f"stop what uses it, then: imagefinder migrate --collection {folder}",
+        )
+    if version != FORMAT:
+        raise unknown_format(folder, version)
+    return True
+
+
+def format_of(database: sqlite3.Connection, folder: Path) -> int | None:
+    """The format of a collection; ``None`` for an empty database.
+
+    Raises:
+        CollectionFormatError: it belongs to another program.
+    """
     # One statement: three would see three states while another process creates the collection.
     application, version, tables = database.execute(
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)"
         " FROM pragma_application_id, pragma_user_version"
     ).fetchone()
     if application == 0 and tables == 0:
-        return False
+        return None
     if application != APPLICATION_ID:
         raise CollectionFormatError(
             f"{folder / FILE_NAME} belongs to another program (application id {application:#010x}, "
             f"not {APPLICATION_ID:#010x})",
             hint="choose another folder for the collection",
         )
-    if version != FORMAT:
-        raise CollectionFormatError(
-            f"the collection {folder} is of format {version}; this version of imagefinder reads format {FORMAT}",
-            hint="open it with the version of imagefinder that wrote it, or a newer one",
-        )
-    return True
+    return int(version)
+
+
+def unknown_format(folder: Path, version: int) -> CollectionFormatError:
+    """The error for a collection of a format that this version knows nothing of."""
+    return CollectionFormatError(
+        f"the collection {folder} is of format {version}; this version of imagefinder reads format {FORMAT}",
+        hint="open it with the version of imagefinder that wrote it, or a newer one",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import tempfile
 import time
@@ -15,16 +16,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imagefinder.core.errors import (
+    CollectionCorruptError,
     CollectionFormatError,
     MethodNotIndexedError,
+    SourceError,
     StoreError,
     UnknownImageError,
 )
 from imagefinder.core.features import Features, FeatureSpec
+from imagefinder.core.filters import Filter, says
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    Changes,
+    Damage,
     Entry,
     Failure,
     GalleryBlock,
@@ -34,14 +41,13 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.stores import checks
-from imagefinder.stores.embedded import codec, schema
-from imagefinder.stores.embedded.cache import Changes, FeatureCache, Keys
-from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
+from imagefinder.stores.embedded import codec, condition, inspection, schema
+from imagefinder.stores.embedded.cache import FeatureCache, Keys
+from imagefinder.stores.embedded.connections import Connections, DamagedTextError, connect, translated_errors
+from imagefinder.stores.embedded.files import copy_database, make_folder, sync_folder
+from imagefinder.stores.embedded.salvage import salvage
 
-_RECORD = (
-    "images.id, images.uri, images.sha256, images.size_bytes, images.width, images.height, images.format, "
-    "images.source, images.stamp, images.metadata, images.added_at"
-)
+_RECORD = f"{schema.RECORD}, checksum"
 _IDS_PER_QUERY = 500
 
 DERIVED = "index"
@@ -164,7 +170,14 @@ class EmbeddedStore:
         checks.text("stamp", stamp)
         if checks.is_id(image_id):
             with self._connections.writing() as database:
-                database.execute("UPDATE images SET uri = ?, stamp = ? WHERE id = ?", (uri, stamp, image_id))
+                row = database.execute(f"SELECT {_RECORD} FROM images WHERE id = ?", (image_id,)).fetchone()  # noqa: S608 - column names
+                if row:
+                    values = _whole(row)
+                    values[1], values[8] = uri, stamp
+                    database.execute(
+                        "UPDATE images SET uri = ?, stamp = ?, checksum = ? WHERE id = ?",
+                        (uri, stamp, codec.record_checksum(values), image_id),
+                    )
 
     def delete(self, ids: Sequence[str]) -> int:
         """See ``Store``."""
@@ -206,8 +219,11 @@ class EmbeddedStore:
 
     def thumbnail(self, image_id: str) -> bytes:
         """See ``Store``."""
-        query = "SELECT jpeg FROM images LEFT JOIN thumbnails ON thumbnails.image = images.key WHERE id = ?"
-        return self._of_image(image_id, query, lambda row: row[0] or b"")
+        query = (
+            "SELECT id, thumbnail, jpeg FROM images"
+            " LEFT JOIN thumbnails ON thumbnails.image = images.key WHERE id = ?"
+        )
+        return self._of_image(image_id, query, _thumbnail)
 
     def features(self, image_id: str, method: str) -> Features:
         """See ``Store``."""
@@ -252,9 +268,19 @@ class EmbeddedStore:
             for image_id, (sha256, stamp, uri, methods) in found.items()
         }
 
-    def images(self, *, after: str = "", limit: int = 100, source: str | None = None) -> list[ImageRecord]:
+    def images(
+        self,
+        *,
+        after: str = "",
+        limit: int = 100,
+        source: str | None = None,
+        where: Filter | None = None,
+        contains: str = "",
+    ) -> list[ImageRecord]:
         """See ``Store``."""
         checks.text("id to begin behind", after)
+        if where is not None or contains:
+            return self._filtered(after, limit, source, where, contains)
         of_source, values = ("", [after]) if source is None else (" AND source = ?", [after, source])
         with self._connections.reading() as database:
             rows = database.execute(
@@ -268,16 +294,57 @@ class EmbeddedStore:
         """See ``Store``. Blocks of about 32 MB; those that fit into the cache are read from disk only once."""
         with self._connections.reading() as database:
             methods = _methods(database)
-        if method not in methods:
-            raise MethodNotIndexedError(method, methods)
-        source = _StoredFeatures(self._connections, method, methods[method].key, methods[method].spec)
-        return self._cache.scan(source, [known.key for known in methods.values()])
+        return self._cache.scan(self._source(method, methods), [known.key for known in methods.values()])
 
-    def failures(self) -> list[Failure]:
+    def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
         """See ``Store``."""
+        source, wanted = self._source(method), checks.ids_of(ids)
+        found: dict[str, Sequence[Any]] = {}
+        for some in _portions(wanted):
+            for row in source.rows(f"images.id IN ({', '.join('?' * len(some))})", some):
+                found[row[1]] = row
+        return source.block([found[image_id] for image_id in wanted if image_id in found])[1]
+
+    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
+        """See ``Store``."""
+        try:
+            source = self._source(method)
+        except MethodNotIndexedError:
+            none = np.empty(0, dtype=np.int64)
+            return Changes(-1, none, none, none) if count else None
+        return source.changes(revision, last, count)
+
+    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
+        """See ``Store``."""
+        source = self._source(method)
+        rows: list[Sequence[Any]] = []
+        for some in _portions(keys.tolist()):
+            rows += source.rows(f"features.key IN ({', '.join('?' * len(some))})", some)
+        rows.sort(key=lambda row: int(row[0]))
+        return source.block(rows)
+
+    def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
+        """See ``Store``."""
+        source = self._source(method)
+        found: dict[int, int] = {}
+        with self._connections.reading() as database:
+            for some in _portions(keys.tolist()):
+                query = (
+                    "SELECT key, checksum FROM features"  # noqa: S608 - question marks
+                    f" WHERE method = ? AND key IN ({', '.join('?' * len(some))})"
+                )
+                found.update(database.execute(query, [source.key, *some]).fetchall())
+        return found
+
+    def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
+        """See ``Store``."""
+        checks.text("id to begin behind", after)
+        most = -1 if limit is None else min(max(limit, 0), 2**31)
         with self._connections.reading() as database:
             rows = database.execute(
-                "SELECT id, uri, code, message, attempts, at, source FROM failures ORDER BY id"
+                "SELECT id, uri, code, message, attempts, at, source FROM failures WHERE id > ?"
+                " ORDER BY id LIMIT ?",
+                (after, most),
             ).fetchall()
         return [Failure(*row) for row in rows]
 
@@ -312,14 +379,122 @@ class EmbeddedStore:
         except OSError:  # read-only or full: it is computed again next time
             logging.getLogger(__name__).info("could not keep %s", target, exc_info=True)
 
+    def check(
+        self,
+        *,
+        repair: bool = False,
+        sound_thumbnail: Callable[[bytes], bool] = bool,
+        sound_derived: Callable[[str, bytes], bool] = lambda _name, _data: True,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[Damage]:
+        """See ``Store``. Where tables are damaged, what can be read is saved into a new database.
+
+        Raises:
+            CollectionBusyError: ... which needs the collection for itself, and another program has it open.
+        """
+        found = inspection.structure(self._connections, repair=repair)
+        if any(not damage.mended for damage in found):
+            if not repair:
+                return found  # what the rows hold cannot be told
+            self._connections.close()
+            found = [salvage(self._folder)]
+            self._connections = Connections(self._folder / schema.FILE_NAME)
+            self._cache = FeatureCache(self._cache.limit)
+        found += inspection.contents(
+            self._connections, repair=repair, sound_thumbnail=sound_thumbnail, progress=progress
+        )
+        return found + self._check_derived(sound_derived, repair=repair)
+
+    def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """See ``Store``."""
+        destination = destination.absolute()
+        try:
+            if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+                raise SourceError(f"{destination} is there already", hint="name a new or an empty folder")
+            make_folder(destination.parent)
+            with tempfile.TemporaryDirectory(
+                dir=destination.parent, prefix=f".{destination.name}.", suffix=".half"
+            ) as half:
+                self._copy_to(Path(half) / "copy", progress)
+                (Path(half) / "copy").replace(destination)
+                sync_folder(destination.parent)
+        except OSError as error:
+            raise StoreError(f"cannot write the backup {destination}: {error.strerror}") from error
+
+    def derived_folder(self) -> Path | None:
+        """See ``Store``."""
+        return self._folder / DERIVED
+
     def close(self) -> None:
         """See ``Store``."""
         self._connections.close()
 
     # -- parts ---------------------------------------------------------------------------------------------
 
+    def _filtered(
+        self, after: str, limit: int, source: str | None, where: Filter | None, contains: str
+    ) -> list[ImageRecord]:
+        """The page of what matches: SQLite leaves out what surely does not, the rest is looked at one by one."""
+        likely = condition.likely(where)
+        tests, values = ["id > ?", likely.sql], [after, *likely.values]
+        if source is not None:
+            tests.append("source = ?")
+            values.append(source)
+        query = f"SELECT {_RECORD} FROM images WHERE {' AND '.join(tests)} ORDER BY id"  # noqa: S608 - question marks
+        found: list[ImageRecord] = []
+        with self._connections.reading() as database:
+            for row in database.execute(query, values) if limit > 0 else ():
+                record = _record(row)
+                if (where is None or where.matches(record.metadata)) and (
+                    not contains or says(contains, record.id, record.metadata)
+                ):
+                    found.append(record)
+                    if len(found) == limit:
+                        break
+        return found
+
+    def _source(self, method: str, methods: Mapping[str, _Method] | None = None) -> _StoredFeatures:
+        if methods is None:
+            with self._connections.reading() as database:
+                methods = _methods(database)
+        if method not in methods:
+            raise MethodNotIndexedError(method, methods)
+        return _StoredFeatures(self._connections, method, methods[method].key, methods[method].spec)
+
     def _derived(self, name: str) -> Path:
         return self._folder / DERIVED / checks.derived_name(name)
+
+    def _copy_to(self, folder: Path, progress: Callable[[int, int], None]) -> None:
+        folder.mkdir()
+        with (
+            translated_errors(self._folder / schema.FILE_NAME),
+            closing(connect(self._folder / schema.FILE_NAME)) as database,
+        ):
+            copy_database(database, folder / schema.FILE_NAME, progress)
+        with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as copy:
+            found = copy.check()
+        if found:
+            raise CollectionCorruptError(
+                f"the collection {self._folder} is damaged, and so would be its backup: {found[0].message}",
+                hint=codec.REPAIR_HINT,
+            )
+        sync_folder(folder)
+
+    def _check_derived(self, sound: Callable[[str, bytes], bool], *, repair: bool) -> list[Damage]:
+        folder = self._folder / DERIVED
+        if folder.exists() and not folder.is_dir():
+            damaged = [folder]
+        else:
+            paths = sorted(folder.iterdir()) if folder.exists() else []
+            damaged = [path for path in paths if not path.is_file() or not _sound_file(path, sound)]
+        found = []
+        for path in damaged:
+            mended = ""
+            if repair:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                mended = "it was dropped and is made again when needed"
+            found.append(Damage("derived", f"{path} cannot be used", mended=mended))
+        return found
 
     def _check_features(self, features: Mapping[str, Features], methods: Mapping[str, _Method]) -> None:
         for name in features:
@@ -341,22 +516,23 @@ class EmbeddedStore:
         image = entry.image
         database.execute("DELETE FROM images WHERE id = ?", (image.id,))
         database.execute("DELETE FROM failures WHERE id = ?", (image.id,))
+        values = (
+            image.id,
+            image.uri,
+            image.sha256,
+            image.size_bytes,
+            image.width,
+            image.height,
+            image.format,
+            image.source,
+            image.stamp,
+            checks.metadata_text(image),
+            time.time(),
+            codec.thumbnail_checksum(image.id, entry.thumbnail) if entry.thumbnail else None,
+        )
         key = database.execute(
-            "INSERT INTO images (id, uri, sha256, size_bytes, width, height, format, source, stamp, metadata,"
-            " added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                image.id,
-                image.uri,
-                image.sha256,
-                image.size_bytes,
-                image.width,
-                image.height,
-                image.format,
-                image.source,
-                image.stamp,
-                checks.metadata_text(image),
-                time.time(),
-            ),
+            f"INSERT INTO images ({_RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - names
+            (*values, codec.record_checksum(values)),
         ).lastrowid
         if entry.thumbnail:
             database.execute("INSERT INTO thumbnails (image, jpeg) VALUES (?, ?)", (key, entry.thumbnail))
@@ -384,7 +560,8 @@ class _StoredFeatures:
         """See ``Source``."""
         with self.connections.reading() as database:
             row = database.execute("SELECT revision, images FROM methods WHERE key = ?", (self.key,)).fetchone()
-            now, images = row or (-1, 0)  # the method went just now, and its features with it
+            # With the key: a method that is announced anew counts from the beginning.
+            now, images = (row[0] + (self.key << 40), row[1]) if row else (-1, 0)
             if now == revision:
                 return None
             listing = database.execute(
@@ -395,31 +572,58 @@ class _StoredFeatures:
             if count + len(pairs) != images:
                 rows = database.execute("SELECT key FROM features WHERE method = ? ORDER BY key", (self.key,))
                 alive = np.fromiter((key for (key,) in rows), dtype=np.int64)
+                if row and len(alive) != images:
+                    raise CollectionCorruptError(
+                        f"{images} images with {self.method} features are counted, and {len(alive)} are listed",
+                        hint=codec.REPAIR_HINT,
+                    )
         return Changes(now, pairs[:, 0].copy(), pairs[:, 1].copy(), alive)
 
     def load(self, first: int, last: int) -> tuple[Keys, GalleryBlock]:
         """See ``Source``."""
+        return self.block(self.rows("features.key BETWEEN ? AND ?", (first, last)))
+
+    def rows(self, condition: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        """(key, id, data, keypoints, checksum) of the features that a condition names, in order of keys."""
+        query = (
+            "SELECT features.key, images.id, data, keypoints, features.checksum"  # noqa: S608 - conditions are our own
+            # An image that is missing here is damage, and must not shorten an answer: no inner join.
+            " FROM features LEFT JOIN images ON images.key = features.image"
+            f" WHERE features.method = ? AND {condition} ORDER BY features.key"
+        )
         with self.connections.reading() as database:
-            rows = database.execute(
-                "SELECT features.key, images.id, data, keypoints, checksum"
-                " FROM features JOIN images ON images.key = features.image"
-                " WHERE features.method = ? AND features.key BETWEEN ? AND ? ORDER BY features.key",
-                (self.key, first, last),
-            ).fetchall()
+            return database.execute(query, (self.key, *values)).fetchall()
+
+    def block(self, rows: Sequence[Sequence[Any]]) -> tuple[Keys, GalleryBlock]:
+        """Such rows as keys and features."""
         keys = np.array([row[0] for row in rows], dtype=np.int64)
         ids = tuple(row[1] for row in rows)
         features = codec.decode(self.method, self.spec, ids, [codec.Blobs(*row[2:]) for row in rows])
         return keys, GalleryBlock(ids, features)
 
 
+def _portions(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for begin in range(0, len(values), _IDS_PER_QUERY):
+        yield values[begin : begin + _IDS_PER_QUERY]
+
+
 def _methods(database: sqlite3.Connection) -> dict[str, _Method]:
     rows = database.execute(
         "SELECT name, key, fingerprint, kind, dim, dtype, images, bytes FROM methods ORDER BY name"
     )
-    return {
-        name: _Method(key, Fingerprint.from_json(fingerprint), FeatureSpec(kind, dim, dtype), images, size)
-        for name, key, fingerprint, kind, dim, dtype, images, size in rows
-    }
+    try:
+        return {
+            name: _Method(key, Fingerprint.from_json(fingerprint), _spec(kind, dim, dtype), images, size)
+            for name, key, fingerprint, kind, dim, dtype, images, size in rows
+        }
+    except ValueError as error:
+        raise DamagedTextError(str(error)) from error
+
+
+def _spec(kind: str, dim: int, dtype: str) -> FeatureSpec:
+    if kind not in ("global", "local") or dtype not in ("float32", "uint8") or dim < 1:
+        raise ValueError(f"there are no {kind} features of {dim} {dtype}")
+    return FeatureSpec(kind, dim, dtype)  # type: ignore[arg-type]  # checked just now
 
 
 def _encode(image_id: str, features: Mapping[str, Features]) -> dict[str, codec.Blobs]:
@@ -441,9 +645,31 @@ def _insert_features(
     )
 
 
+def _whole(row: Sequence[Any]) -> list[Any]:
+    """The columns of a record, without their checksum.
+
+    Raises:
+        CollectionCorruptError: they do not have it.
+    """
+    *values, checksum = row
+    if not codec.is_record(values, checksum):
+        raise CollectionCorruptError(f"the record of image {values[0]!r} is damaged", hint=codec.REPAIR_HINT)
+    return values
+
+
+def _thumbnail(row: Sequence[Any]) -> bytes:
+    image_id, checksum, jpeg = row
+    if not codec.is_thumbnail(image_id, checksum, jpeg):
+        raise CollectionCorruptError(f"the thumbnail of image {image_id!r} is damaged", hint=codec.REPAIR_HINT)
+    return jpeg or b""
+
+
 def _record(row: Sequence[Any]) -> ImageRecord:
-    *values, metadata, added_at = row
-    return replace(ImageRecord(*values), metadata=json.loads(metadata), added_at=added_at)
+    *values, metadata, added_at, _ = _whole(row)
+    kept = json.loads(metadata)
+    if not isinstance(kept, dict):
+        raise DamagedTextError(f"the metadata of image {values[0]!r} are no object")
+    return replace(ImageRecord(*values), metadata=kept, added_at=added_at)
 
 
 def _prepare_folder(folder: Path, *, create: bool) -> None:
@@ -465,7 +691,7 @@ def _prepare_folder(folder: Path, *, create: bool) -> None:
             )
         if not create:
             raise schema.not_found(folder)
-        _make_durably(folder)
+        make_folder(folder)
     except OSError as error:
         raise StoreError(f"the collection {folder} cannot be opened: {error.strerror}") from error
 
@@ -475,19 +701,11 @@ def _is_foreign(name: str) -> bool:
     return not (name.startswith((".", schema.FILE_NAME)) or name == "lost+found")
 
 
-def _make_durably(folder: Path) -> None:
-    """Make a folder that is still there after a power loss."""
-    missing: list[Path] = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _sound_file(path: Path, sound: Callable[[str, bytes], bool]) -> bool:
+    try:
+        return sound(path.name, path.read_bytes())
+    except OSError:
+        return False
 
 
 def _bytes_of_files(folder: Path) -> int:

@@ -82,9 +82,10 @@ class FakeCollection:
             progress("read", 1, 2)
         return DuplicateReport((), 7, 3, 2, ("sift",), {"total": 0.1})
 
-    def rebuild_index(self, *, progress: Callable[[int, int], None]) -> None:
-        progress(1, 1)
+    def rebuild_index(self, progress: Callable[[str, int, int], None]) -> Any:
+        progress("sift", 1, 1)
         self.calls.append(("rebuild",))
+        return AddReport((), 0, 0, 0, 0, (), 0.1, False)
 
     def as_collection(self) -> Collection:
         return cast(Collection, self)

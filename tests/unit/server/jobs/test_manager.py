@@ -111,7 +111,9 @@ def test_duplicates_are_kept_in_the_collection(server: Server) -> None:
 
 
 def test_an_index_is_rebuilt(server: Server) -> None:
-    assert server.wait(server.manager.start("rebuild", "a")).result == {"images": 7}
+    done = server.wait(server.manager.start("rebuild", "a"))
+    assert (done.state, done.progress.stage) == ("succeeded", "sift")
+    assert done.result
     assert server.a.calls == [("rebuild",)]
 
 
@@ -312,6 +314,22 @@ def test_old_jobs_are_forgotten(server: Server, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(manager_module, "KEEP_DAYS", 0)
     server.begin()
     assert server.manager.list() == []
+
+
+def test_jobs_that_cannot_be_read_keep_nothing_else_from_working(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.a.go.set()
+    server.wait(server.manager.start("rebuild", "a"))
+    server.close()
+    folder = server.files(".json")[0].parent
+    (folder / "lock").unlink()
+    (folder / "lock").mkdir()
+    server.begin()
+    with pytest.raises(StoreError):
+        server.manager.list()
+    (folder / "lock").rmdir()
+    assert len(server.manager.list()) == 1
 
 
 def test_a_full_disk_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

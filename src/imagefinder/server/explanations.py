@@ -1,0 +1,135 @@
+"""Queries kept for a while, so that their answers can be explained and shared; in memory only."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from imagefinder.core.results import Box
+from imagefinder.server.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query that was answered.
+
+    Attributes:
+        collection: Name of the collection that was asked.
+        data: The encoded picture; empty where a stored image was asked with.
+        image_id: Of that image; ``None`` for any other picture.
+        boxes: Parts of it that counted.
+        mirror: Whether mirror images were looked for.
+        where: The filter on metadata; ``None`` without one.
+        method: Name of the method, or ``auto``.
+    """
+
+    collection: str
+    data: bytes
+    image_id: str | None
+    boxes: tuple[Box, ...] = ()
+    mirror: bool = True
+    where: Mapping[str, Any] | None = None
+    method: str = "auto"
+
+
+@dataclass(slots=True)
+class _Kept:
+    asked: Asked
+    ends: float
+    size: int
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Explanations:
+    """Handles to queries, bounded in number, bytes and age; safe to use from several threads."""
+
+    def __init__(
+        self, *, seconds: float, queries: int, max_bytes: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Set the limits.
+
+        Args:
+            seconds: How long a query is kept at most.
+            queries: How many are kept at most; the oldest goes first.
+            max_bytes: How many bytes of pictures and answers they have at most.
+            clock: Seconds that only go up.
+        """
+        self._seconds = seconds
+        self._queries = queries
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def keep(
+        self, asked: Asked, make_result: Callable[[str | None, float], Mapping[str, Any]], size: int
+    ) -> Mapping[str, Any]:
+        """Keep a query with its answer.
+
+        Args:
+            asked: The query.
+            make_result: Makes the answer, given the handle (``None`` if it is too large to be kept) and when it
+                ends (seconds since 1970).
+            size: Bytes that the answer takes, about.
+
+        Returns:
+            The answer.
+        """
+        size += len(asked.data)
+        handle = secrets.token_urlsafe(16) if size <= self._max_bytes else None
+        result = make_result(handle, time.time() + self._seconds)
+        if handle is not None:
+            with self._lock:
+                self._kept[handle] = _Kept(asked, self._clock() + self._seconds, size, result)
+                self._bytes += size
+                self._forget()
+        return result
+
+    def asked(self, handle: str) -> Asked:
+        """The query behind a handle.
+
+        Raises:
+            Problem: ``unknown_handle``.
+        """
+        return self._find(handle).asked
+
+    def result(self, handle: str) -> Mapping[str, Any]:
+        """The answer behind a handle.
+
+        Raises:
+            Problem: ``unknown_handle``.
+        """
+        return self._find(handle).result
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._forget()
+            return len(self._kept)
+
+    def _find(self, handle: str) -> _Kept:
+        with self._lock:
+            self._forget()
+            found = self._kept.get(handle)
+        if found is None:
+            raise Problem(
+                "unknown_handle",
+                "this handle is not known, or no longer",
+                hint=f"search again; handles live {self._seconds:.0f} s at most",
+            )
+        return found
+
+    def _forget(self) -> None:
+        """All live equally long, so the oldest is the first to go."""
+        now = self._clock()
+        while self._kept:
+            oldest = next(iter(self._kept.values()))
+            if oldest.ends > now and len(self._kept) <= self._queries and self._bytes <= self._max_bytes:
+                return
+            self._kept.popitem(last=False)
+            self._bytes -= oldest.size

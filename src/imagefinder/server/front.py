@@ -1,0 +1,254 @@
+"""What stands before every route: two thin layers of plain ASGI, safe for answers that go on for long.
+
+``Frame`` is outermost and sees every request and every answer: it gives the request its id, adds the headers that
+every answer has, counts, and logs. ``Door`` decides whether a request may go on: by the name and the page it came
+from, by its key, and by how often its sender asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from imagefinder.core.errors import ImagefinderError
+from imagefinder.server import exchange
+from imagefinder.server.access import Caller, Doorman, need
+from imagefinder.server.errors import Problem, problem_of
+from imagefinder.server.exchange import Exchange
+from imagefinder.server.logs import ACCESS
+from imagefinder.server.metrics import NO_ROUTE, Metrics
+from imagefinder.server.origins import Origins
+from imagefinder.server.ratelimit import RateLimit
+from imagefinder.server.upload import IDLE_SECONDS
+
+HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        b"frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    # Not no-referrer: browsers would then send the origin of our own page's forms as null.
+    (b"referrer-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+"""Added to every answer that does not have its own."""
+
+_QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""Asked every few seconds for ever; logged only when something is wrong."""
+
+
+class Frame:
+    """Every request's id, every answer's headers, the numbers and the access log."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        this = Exchange(exchange.request_id(sent))
+        token = exchange.current.set(this)
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = list(message.get("headers", ()))
+                there = {name.lower() for name, _ in own}
+                own += [header for header in HEADERS if header[0] not in there]
+                own.append((b"x-request-id", this.request_id.encode("ascii")))
+                message["headers"] = own
+            await send(message)
+
+        self._metrics.request_begins()
+        try:
+            await self._app(scope, receive, answer)
+        except BaseException:
+            status = status or 500
+            raise
+        finally:
+            seconds = time.perf_counter() - start
+            route = _template(scope)
+            self._metrics.request_ends(scope["method"], route, status, this.code, seconds)
+            if route not in _QUIET or status >= 400:
+                self._log(scope, this, route, status, seconds)
+            exchange.current.reset(token)
+
+    @staticmethod
+    def _log(scope: Scope, this: Exchange, route: str, status: int, seconds: float) -> None:
+        fields = {
+            "request_id": this.request_id,
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1000, 1),
+            "code": this.code,
+            "key": this.key,
+            "client": client(scope),
+        }
+        ACCESS.info("request", extra={"fields": fields})
+
+
+class Door:
+    """Lets a request on to the routes, or refuses it."""
+
+    def __init__(self, app: ASGIApp, *, origins: Origins, doorman: Doorman, rates: RateLimit) -> None:
+        """Join the rules.
+
+        Args:
+            app: The routes.
+            origins: Which names and pages may ask.
+            doorman: Who may do what.
+            rates: How often.
+        """
+        self._app = app
+        self._origins = origins
+        self._doorman = doorman
+        self._rates = rates
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._ending = False
+
+    def end_streams(self) -> None:
+        """End the streams of events, which have no end of their own, as the server is about to stop.
+
+        Other requests may go on until the server cancels them, which they are told.
+        """
+        self._ending = True
+        for task in self._streams:
+            task.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            scope["imagefinder.caller"] = self._enter(scope)
+        except ImagefinderError as error:
+            await problem_of(error).response()(scope, receive, send)
+            return
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
+
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            started = True
+            if message["type"] == "http.response.start" and _is_stream(message):
+                self._streams.add(task)
+                if self._ending:
+                    task.cancel()
+            await send(message)
+
+        try:
+            await self._app(scope, _Patience(receive).receive, answer)
+        except asyncio.CancelledError:
+            if not self._ending or (started and task not in self._streams):
+                raise
+            task.uncancel()
+            if started:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await _stopping().response()(scope, receive, send)
+        finally:
+            self._streams.discard(task)
+
+    def _enter(self, scope: Scope) -> Caller:
+        method, path, headers = scope["method"], scope["path"], scope["headers"]
+        self._origins.check(method, dict(headers))
+        caller = self._doorman.check(method, path, headers)
+        this = exchange.current.get()
+        if this is not None:
+            this.key = caller.key
+        if need(method, path) != "none":
+            self._rates.take(f"key {caller.key}" if caller.key else _network(client(scope)))
+        return caller
+
+
+class _Patience:
+    """Waits for a client as long as is decent, and not for ever."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._complete = False
+
+    async def receive(self) -> Message:
+        """The next piece of the request, or, after the last, word that the client has left.
+
+        Raises:
+            Problem: ``upload_timeout``: the client stopped sending.
+        """
+        if self._complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise Problem(
+                "upload_timeout",
+                f"nothing came for {IDLE_SECONDS:.0f} s",
+                hint="try again on a better connection",
+                headers={"Connection": "close"},
+            ) from error
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+def _stopping() -> Problem:
+    return Problem(
+        "not_ready",
+        "the service is stopping",
+        hint="ask again when it is back",
+        headers={"Connection": "close", "Retry-After": "1"},
+    )
+
+
+def _is_stream(message: Message) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in message.get("headers", ())
+    )
+
+
+def _template(scope: Scope) -> str:
+    """The route as it was declared."""
+    # A router that is included with a prefix has its whole path only here, in newer versions of FastAPI.
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    path = getattr(context, "path_format", None) or getattr(scope.get("route"), "path_format", None)
+    return str(path) if path else NO_ROUTE
+
+
+def client(scope: Scope) -> str:
+    """The address of the client; behind a trusted proxy the one that says."""
+    address = scope.get("client")
+    return address[0] if address else ""
+
+
+def _network(address: str) -> str:
+    """Whom a rate is counted for: an IPv4 address, or the /64 that one IPv6 customer has."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
+    return address

@@ -1,0 +1,105 @@
+"""Global vectors: an inverted file of shortened, quantised vectors.
+
+A vector is turned onto the directions in which those of the collection are large, at most 256 of them, and kept as
+one byte each, in the cell of its word. A query looks at all vectors of its nearest cells; the cosine of the codes
+proposes, the stored vectors decide.
+
+Source: H. Jégou, M. Douze, C. Schmid, "Product quantization for nearest neighbor search", PAMI 2011 (inverted
+file); the scalar quantisation is FAISS's ``SQ8``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures
+from imagefinder.shortlists import vocabulary
+from imagefinder.shortlists.arrays import Arrays
+from imagefinder.shortlists.segment import Coded, Segment
+from imagefinder.shortlists.vocabulary import Vectors, Vocabulary
+
+DIRECTIONS = 256
+VECTORS_PER_WORD = 256
+MOST_WORDS = 4096
+VISITED = 48
+"""Of the nearest words so many are looked at."""
+
+_LEVELS = 127
+_BLOCK = 1 << 14
+
+
+class GlobalScheme:
+    """How global vectors of one form are coded and compared."""
+
+    name = "cells"
+    version = 1
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Only stores."""
+        self._spec = spec
+
+    def sample_rows(self, images: int, rows: int) -> int:
+        """How many vectors directions and cells are learned from."""
+        del rows
+        return min(images, max(4096, _words(images) * 16))
+
+    def train(self, sample: Features, images: int, rows: int) -> Arrays:
+        """Directions, their scale, cells."""
+        del rows
+        vectors = _unit(sample)
+        # About the origin: cosines are kept, as far as the directions reach.
+        _, axes = np.linalg.eigh((vectors.T @ vectors).astype(np.float64))
+        rotation = np.ascontiguousarray(axes[:, ::-1][:, :DIRECTIONS], dtype=np.float32)
+        short = vectors @ rotation
+        reach = np.maximum(np.abs(short).max(axis=0, initial=0.0), 1e-6)
+        words = vocabulary.train(short, _words(images))
+        return {
+            "rotation": rotation,
+            "steps": (reach / _LEVELS).astype(np.float32),
+            "coarse": words.coarse,
+            "fine": words.fine,
+        }
+
+    def encode(self, model: Arrays, features: Features) -> Coded:
+        """Cell and code of each vector."""
+        words, codes = [np.empty(0, np.int32)], [np.empty((0, model["rotation"].shape[1]), np.int8)]
+        known = Vocabulary(model["coarse"], model["fine"])
+        assert isinstance(features, GlobalFeatures)  # noqa: S101 - narrows the type
+        for begin in range(0, len(features), _BLOCK):
+            short = _unit(GlobalFeatures(features.vectors[begin : begin + _BLOCK])) @ model["rotation"]
+            words.append(known.assign(short))
+            codes.append(np.clip(np.rint(short / model["steps"]), -_LEVELS, _LEVELS).astype(np.int8))
+        count = len(features)
+        owners = np.arange(count, dtype=np.int32)
+        return Coded(np.concatenate(words), owners, np.concatenate(codes), np.ones(count, dtype=np.int64))
+
+    def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[NDArray[np.float64]]:
+        """Cosines of the codes in the nearest cells; minus infinity elsewhere."""
+        short = _unit(query) @ model["rotation"]
+        centres = Vocabulary(model["coarse"], model["fine"]).centres
+        far = np.einsum("wd,wd->w", centres, centres) / 2 - centres @ short[0]
+        near = np.argsort(far, kind="stable")[:VISITED]
+        asked = short[0] * model["steps"]
+        scores = []
+        for segment in segments:
+            found = np.full(len(segment.keys), -np.inf)
+            for word in near.tolist():
+                first, last = int(segment.starts[word]), int(segment.starts[word + 1])
+                if first < last:
+                    found[segment.owners[first:last]] = segment.codes[first:last].astype(np.float32) @ asked
+            scores.append(found)
+        return scores
+
+
+def _words(images: int) -> int:
+    return max(1, min(MOST_WORDS, images // VECTORS_PER_WORD))
+
+
+def _unit(features: Features) -> Vectors:
+    assert isinstance(features, GlobalFeatures)  # noqa: S101 - narrows the type
+    lengths = np.linalg.norm(features.vectors, axis=1, keepdims=True)
+    directions: Vectors = (features.vectors / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)
+    return directions

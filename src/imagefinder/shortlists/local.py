@@ -1,0 +1,141 @@
+"""Local features: visual words and binary signatures, voting for images.
+
+Each descriptor is kept as the word it belongs to and 64 bits: on which side of the word's centre it lies along 64
+random directions. A query's descriptors look into their nearest words for signatures that are near.
+
+Sources: J. Sivic, A. Zisserman, "Video Google", ICCV 2003 (visual words); H. Jégou et al., ECCV 2008 (Hamming
+embedding); G. Tolias, Y. Avrithis, H. Jégou, "To aggregate or not to aggregate: selective match kernels for image
+search", ICCV 2013 (signs of residuals, selectivity).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
+from imagefinder.kernels import voting
+from imagefinder.shortlists import vocabulary
+from imagefinder.shortlists.arrays import Arrays
+from imagefinder.shortlists.segment import Coded, Segment
+from imagefinder.shortlists.vocabulary import Vectors, Vocabulary
+
+POSTINGS_PER_WORD = 600
+"""So many descriptors of the collection share a word, about."""
+
+MOST_WORDS = 1 << 16
+NEAREST_WORDS = 4
+"""Into so many words each descriptor of a query looks."""
+
+SELECTIVITY = 24
+"""Signatures that differ in more of their 64 bits do not count."""
+
+_WEIGHTS = np.array(
+    [round(1000 * (1 - 2 * d / 64) ** 3) if d <= SELECTIVITY else 0 for d in range(65)], dtype=np.int64
+)
+_BLOCK = 1 << 16
+
+
+class LocalScheme:
+    """How local features of one form are coded and compared."""
+
+    name = "votes"
+    version = 1
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Only stores."""
+        self._spec = spec
+
+    def sample_rows(self, images: int, rows: int) -> int:
+        """How many descriptors the words are learned from."""
+        del images
+        return min(rows, _words(rows) * 16)
+
+    def train(self, sample: Features, images: int, rows: int) -> Arrays:
+        """Words, directions."""
+        del images
+        vectors = _vectors(sample)
+        generator = np.random.default_rng(1)
+        words = vocabulary.train(vectors, _words(rows))
+        directions, _ = np.linalg.qr(generator.standard_normal((max(self._spec.dim, voting.BITS),) * 2))
+        rotation = np.ascontiguousarray(directions[: self._spec.dim, : voting.BITS], dtype=np.float32)
+        turned = words.centres @ rotation
+        return {"coarse": words.coarse, "fine": words.fine, "rotation": rotation, "turned": turned}
+
+    def encode(self, model: Arrays, features: Features) -> Coded:
+        """Words and signatures of all descriptors."""
+        assert isinstance(features, LocalFeatures)  # noqa: S101 - narrows the type
+        known = _Model(model)
+        words = np.empty(len(features.descriptors), dtype=np.int32)
+        codes = np.empty(len(words), dtype=np.uint64)
+        for begin in range(0, len(words), _BLOCK):
+            vectors = _real(features.descriptors[begin : begin + _BLOCK])
+            some = known.words.assign(vectors)
+            words[begin : begin + _BLOCK] = some
+            codes[begin : begin + _BLOCK] = known.signatures(vectors, some)
+        counts = np.diff(features.offsets)
+        return Coded(words, np.repeat(np.arange(len(counts), dtype=np.int32), counts), codes, counts)
+
+    def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[NDArray[np.float64]]:
+        """Votes, per square root of the number of an image's descriptors."""
+        assert isinstance(query, LocalFeatures)  # noqa: S101 - narrows the type
+        known = _Model(model)
+        vectors = _real(query.descriptors)
+        if not len(vectors):
+            return [np.zeros(len(segment.keys)) for segment in segments]
+        near = known.words.nearest(vectors, NEAREST_WORDS)
+        words = near.T.reshape(-1)
+        codes = known.signatures(np.tile(vectors, (near.shape[1], 1)), words)
+        order = np.argsort(words, kind="stable")
+        words, codes = np.ascontiguousarray(words[order]), np.ascontiguousarray(codes[order])
+        held = np.zeros(known.words.words, dtype=np.int64)
+        for segment in segments:
+            held += np.diff(segment.starts)
+        # Rare words say more; squared, as for both sides of a cosine.
+        total = max(1, int(held.sum()))
+        rarities = np.rint(100 * np.log2(1 + total / (1 + held)) ** 2).astype(np.int64)
+        scores = []
+        for segment in segments:
+            votes = voting.votes(
+                segment.starts,
+                segment.owners,
+                segment.codes,
+                words,
+                codes,
+                weights=_WEIGHTS,
+                rarities=rarities,
+                images=len(segment.keys),
+            )
+            scores.append(votes / np.sqrt(np.maximum(segment.sizes, 1) + 30.0))
+        return scores
+
+
+class _Model:
+    def __init__(self, arrays: Arrays) -> None:
+        self.words = Vocabulary(arrays["coarse"], arrays["fine"])
+        self._rotation, self._turned = arrays["rotation"], arrays["turned"]
+
+    def signatures(self, vectors: Vectors, words: NDArray[np.int32]) -> NDArray[np.uint64]:
+        """On which side of their word's centre the vectors lie."""
+        bits = vectors @ self._rotation > self._turned[words]
+        return np.packbits(bits, axis=1, bitorder="little").view("<u8")[:, 0].astype(np.uint64)
+
+
+def _words(rows: int) -> int:
+    return max(1, min(MOST_WORDS, rows // POSTINGS_PER_WORD, rows // 4))
+
+
+def _vectors(features: Features) -> Vectors:
+    assert isinstance(features, LocalFeatures)  # noqa: S101 - narrows the type
+    return _real(features.descriptors)
+
+
+def _real(descriptors: NDArray[np.uint8] | NDArray[np.float32]) -> Vectors:
+    """As float32; descriptors that are no integers (tokens) by their direction alone."""
+    if descriptors.dtype == np.uint8:
+        return descriptors.astype(np.float32)
+    lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
+    directions: Vectors = (descriptors / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)
+    return directions

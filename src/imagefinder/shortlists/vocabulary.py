@@ -1,0 +1,131 @@
+"""Words for vectors: two levels of k-means, learned from a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROUNDS = 8
+_BLOCK = 1 << 16
+_SAMPLES_PER_WORD = 12
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vocabulary:
+    """Cells of the first level, each divided into as many words of the second.
+
+    Attributes:
+        coarse: ``(C, D)`` float32, the centres of the cells.
+        fine: ``(C, F, D)`` float32, the centres of the words of each cell.
+    """
+
+    coarse: Vectors
+    fine: Vectors
+
+    @property
+    def words(self) -> int:
+        """How many there are."""
+        return int(self.fine.shape[0] * self.fine.shape[1])
+
+    @property
+    def centres(self) -> Vectors:
+        """``(W, D)``, of all words."""
+        return self.fine.reshape(-1, self.fine.shape[2])
+
+    def assign(self, vectors: Vectors) -> NDArray[np.int32]:
+        """The word of each vector: the nearest one of the nearest cell. ``(N,)``."""
+        words = np.empty(len(vectors), dtype=np.int32)
+        for begin in range(0, len(vectors), _BLOCK):
+            some = vectors[begin : begin + _BLOCK]
+            cells = _nearest(some, self.coarse)
+            for cell, rows in _groups(cells, len(self.coarse)):
+                inner = _nearest(some[rows], self.fine[cell])
+                words[begin + rows] = cell * self.fine.shape[1] + inner
+        return words
+
+    def nearest(self, vectors: Vectors, many: int, *, cells: int = 4) -> NDArray[np.int32]:
+        """The ``many`` nearest words of each vector among those of its nearest cells. ``(N, many)``."""
+        cells = min(cells, len(self.coarse))
+        fine = self.fine.shape[1]
+        many = min(many, cells * fine)
+        near = np.argsort(_distances(vectors, self.coarse), axis=1, kind="stable")[:, :cells]
+        far = np.empty((len(vectors) * cells, fine), dtype=np.float32)
+        for cell, rows in _groups(near.reshape(-1), len(self.coarse)):
+            # Without the length of the vector, which is the same for all words.
+            far[rows] = _distances(vectors[rows // cells], self.fine[cell])
+        far = far.reshape(len(vectors), cells * fine)
+        best = np.argpartition(far, many - 1, axis=1)[:, :many]
+        words: NDArray[np.int32] = (np.take_along_axis(near, best // fine, axis=1) * fine + best % fine).astype(
+            np.int32
+        )
+        return words
+
+
+def train(sample: Vectors, words: int, *, seed: int = 0) -> Vocabulary:
+    """Learn about so many words, never more than there are vectors; the same sample gives the same words.
+
+    Args:
+        sample: ``(S, D)`` float32; of none, one word at the origin is made.
+        words: How many are wanted.
+        seed: Of the random choice of first centres.
+    """
+    generator = np.random.default_rng(seed)
+    if len(sample) == 0:
+        return Vocabulary(
+            np.zeros_like(sample, shape=(1, sample.shape[1])), np.zeros((1, 1, sample.shape[1]), np.float32)
+        )
+    words = max(1, min(words, len(sample) // 2 or 1))
+    first = max(1, round(words**0.5))
+    second = max(1, words // first)
+    chosen = generator.permutation(len(sample))[: words * _SAMPLES_PER_WORD]
+    sample = sample[chosen]
+    coarse = _kmeans(sample[: first * 1024], first, generator)
+    fine = np.empty((first, second, sample.shape[1]), dtype=np.float32)
+    fine[:] = coarse[:, None]
+    for cell, rows in _groups(_nearest(sample, coarse), first):
+        found = _kmeans(sample[rows], min(second, len(rows)), generator)
+        fine[cell] = found[np.arange(second) % len(found)]
+        # Equal centres: the first one gets all, the others stay empty.
+    return Vocabulary(coarse, fine)
+
+
+def _kmeans(vectors: Vectors, many: int, generator: np.random.Generator) -> Vectors:
+    centres = vectors[generator.choice(len(vectors), many, replace=False)]
+    for _ in range(_ROUNDS):
+        owner = _nearest(vectors, centres)
+        order = np.argsort(owner, kind="stable")
+        counts = np.bincount(owner, minlength=many)
+        filled = np.flatnonzero(counts)
+        starts = (np.cumsum(counts) - counts)[filled]
+        centres = centres.copy()
+        centres[filled] = np.add.reduceat(vectors[order], starts, axis=0) / counts[filled, None]
+    return centres.astype(np.float32)
+
+
+def _distances(vectors: Vectors, centres: Vectors) -> Vectors:
+    """Half of the squared distances, less what is the same for all centres."""
+    half = np.einsum("cd,cd->c", centres, centres) / 2
+    distances: Vectors = half - vectors @ centres.T
+    return distances
+
+
+def _nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
+    nearest = np.empty(len(vectors), dtype=np.int64)
+    for begin in range(0, len(vectors), _BLOCK):
+        nearest[begin : begin + _BLOCK] = _distances(vectors[begin : begin + _BLOCK], centres).argmin(axis=1)
+    return nearest
+
+
+def _groups(labels: NDArray[np.int64], many: int) -> list[tuple[int, NDArray[np.int64]]]:
+    """(label, rows) of each label that occurs."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], np.arange(many + 1))
+    return [
+        (label, order[starts[label] : starts[label + 1]])
+        for label in range(many)
+        if starts[label] < starts[label + 1]
+    ]

@@ -1,0 +1,270 @@
+"""Everything in a database looked at, and what can be mended mended: rows that are damaged are dropped.
+
+The structure is checked by SQLite itself; what we wrote, by our checksums. The rows are read in short
+transactions, so that others can go on writing.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from imagefinder.core.errors import StoreError
+from imagefinder.core.features import FeatureSpec
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.records import Damage
+from imagefinder.stores.embedded import codec, schema
+from imagefinder.stores.embedded.connections import Connections
+
+_ROWS = 64
+_MESSAGES = 100
+_AGAIN = "the next add of its source makes them again"
+
+Method = tuple[str, FeatureSpec]
+
+
+def structure(connections: Connections, *, repair: bool) -> list[Damage]:
+    """What SQLite says about tables and indexes. Indexes are mended by making them anew, tables are not mended."""
+    found = _integrity(connections)
+    if found and repair:
+        try:
+            with connections.writing() as database:
+                database.execute("REINDEX")
+        except StoreError:
+            return found  # the tables themselves are damaged
+        if not _integrity(connections):
+            return [replace(damage, mended="the indexes were made anew") for damage in found]
+    return found
+
+
+def contents(
+    connections: Connections,
+    *,
+    repair: bool,
+    sound_thumbnail: Callable[[bytes], bool],
+    progress: Callable[[int, int], None],
+) -> list[Damage]:
+    """What was written into the rows, and whether they fit together.
+
+    Args:
+        connections: Of the collection.
+        repair: Drop what is damaged, count again.
+        sound_thumbnail: Says whether a thumbnail is a picture.
+        progress: Called with (done, total) rows.
+    """
+    with connections.reading() as database:
+        images, features = (
+            database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - names
+            for table in ("images", "features")
+        )
+    total, done = images + features, 0
+    methods, found = _methods(connections, repair=repair)
+    for rows in _pages(connections, _IMAGES):
+        found += _mend(connections, repair, _image_damages(rows, sound_thumbnail))
+        done += len(rows)
+        progress(min(done, total), total)
+    for rows in _pages(connections, _FEATURES):
+        found += _mend(connections, repair, _feature_damages(rows, methods))
+        done += len(rows)
+        progress(min(done, total), total)
+    return found + _orphans(connections, repair=repair) + _counts(connections, repair=repair)
+
+
+# -- the parts -------------------------------------------------------------------------------------------------
+
+_IMAGES = (
+    f"SELECT key, {schema.RECORD}, images.checksum, jpeg FROM images NOT INDEXED"  # noqa: S608
+    " LEFT JOIN thumbnails ON thumbnails.image = key WHERE key > ? ORDER BY key LIMIT ?"
+)
+_FEATURES = (
+    "SELECT features.key, images.id, method, bytes, features.checksum, data, keypoints FROM features NOT INDEXED"
+    " JOIN images ON images.key = image WHERE features.key > ? ORDER BY features.key LIMIT ?"
+)
+
+_FORMS = {("global", "float32"), ("local", "float32"), ("local", "uint8")}
+
+_Found = tuple[int, Callable[[sqlite3.Connection, int], None], Damage]
+"""Key of the row, what drops it, and what is wrong."""
+
+
+def _integrity(connections: Connections) -> list[Damage]:
+    try:
+        with connections.reading() as database:
+            rows = database.execute(f"PRAGMA integrity_check({_MESSAGES})").fetchall()
+    except StoreError as error:
+        return [Damage("database", error.message)]
+    return [Damage("database", f"the database: {text}") for (text,) in rows if text != "ok"]
+
+
+def _methods(connections: Connections, *, repair: bool) -> tuple[dict[int, Method], list[Damage]]:
+    with connections.reading() as database:
+        rows = database.execute("SELECT key, name, fingerprint, kind, dim, dtype FROM methods").fetchall()
+    methods, found = {}, []
+    for key, name, fingerprint, kind, dim, dtype in rows:
+        try:
+            known = Fingerprint.from_json(fingerprint).method == name
+        except (ValueError, KeyError, TypeError, AttributeError):
+            known = False
+        if not known or (kind, dtype) not in _FORMS or dim < 1:
+            damage = Damage("method", f"what is said of the method {name!r} is damaged", method=str(name))
+            if repair:
+                with connections.writing() as database:
+                    database.execute("DELETE FROM methods WHERE key = ?", (key,))
+                damage = replace(damage, mended=f"it was dropped with its features; {_AGAIN}")
+            found.append(damage)
+        else:
+            methods[key] = (name, FeatureSpec(kind, dim, dtype))
+    return methods, found
+
+
+def _pages(connections: Connections, query: str) -> Iterator[list[Sequence[Any]]]:
+    last = 0
+    while True:
+        with connections.reading() as database:
+            rows = database.execute(query, (last, _ROWS)).fetchall()
+        if not rows:
+            return
+        yield rows
+        last = rows[-1][0]
+
+
+def _image_damages(rows: Sequence[Sequence[Any]], sound_thumbnail: Callable[[bytes], bool]) -> Iterator[_Found]:
+    for key, *values, checksum, jpeg in rows:
+        image_id = str(values[0])
+        if not codec.is_record(values, checksum) or not _is_object(values[9]):
+            yield (
+                key,
+                _drop_image,
+                Damage(
+                    "record",
+                    f"what is said of image {image_id!r} is damaged",
+                    image_id,
+                    mended="the image was dropped; add it again",
+                ),
+            )
+        elif not codec.is_thumbnail(image_id, values[-1], jpeg) or (
+            jpeg is not None and not sound_thumbnail(jpeg)
+        ):
+            yield (
+                key,
+                drop_thumbnail,
+                Damage(
+                    "thumbnail",
+                    f"the thumbnail of image {image_id!r} is damaged",
+                    image_id,
+                    mended="it was dropped; remove the image and add it again to have one",
+                ),
+            )
+
+
+def _feature_damages(rows: Sequence[Sequence[Any]], methods: dict[int, Method]) -> Iterator[_Found]:
+    for key, image_id, method, size, checksum, data, keypoints in rows:
+        if method not in methods:
+            continue  # put just now, or an orphan
+        name, spec = methods[method]
+        blobs = codec.Blobs(data, keypoints, checksum)
+        if not codec.is_whole(image_id, name, spec, blobs) or blobs.nbytes != size:
+            yield (
+                key,
+                _drop_features,
+                Damage(
+                    "features",
+                    f"the {name} features of image {image_id!r} are damaged",
+                    str(image_id),
+                    name,
+                    mended=f"they were dropped; {_AGAIN}",
+                ),
+            )
+
+
+def _mend(connections: Connections, repair: bool, found: Iterator[_Found]) -> list[Damage]:
+    damages = []
+    for key, drop, damage in found:
+        if repair:
+            with connections.writing() as database:
+                drop(database, key)
+        damages.append(damage if repair else replace(damage, mended=""))
+    return damages
+
+
+def drop_thumbnail(database: sqlite3.Connection, key: int) -> None:
+    """Let an image be without a thumbnail."""
+    database.execute("DELETE FROM thumbnails WHERE image = ?", (key,))
+    query = f"SELECT {schema.RECORD} FROM images WHERE key = ?"  # noqa: S608 - column names
+    row = database.execute(query, (key,)).fetchone()
+    if row:
+        checksum = codec.record_checksum([*row[:-1], None])
+        database.execute("UPDATE images SET thumbnail = NULL, checksum = ? WHERE key = ?", (checksum, key))
+
+
+def _drop_image(database: sqlite3.Connection, key: int) -> None:
+    database.execute("DELETE FROM images WHERE key = ?", (key,))
+
+
+def _drop_features(database: sqlite3.Connection, key: int) -> None:
+    database.execute("DELETE FROM features WHERE key = ?", (key,))
+
+
+def _orphans(connections: Connections, *, repair: bool) -> list[Damage]:
+    """Rows that belong to an image, or a method, that is not there."""
+    with connections.reading() as database:
+        rows = database.execute("PRAGMA foreign_key_check").fetchall()
+    if not rows:
+        return []
+    if repair:
+        with connections.writing() as database:
+            for statement in (
+                "DELETE FROM features WHERE image NOT IN (SELECT key FROM images)"
+                " OR method NOT IN (SELECT key FROM methods)",
+                "DELETE FROM thumbnails WHERE image NOT IN (SELECT key FROM images)",
+            ):
+                database.execute(statement)
+    tables = sorted({str(row[0]) for row in rows})
+    count = len({(row[0], row[1]) for row in rows})
+    return [
+        Damage(
+            "orphan",
+            f"{count} rows of {' and '.join(tables)} belong to nothing",
+            mended="they were dropped" if repair else "",
+        )
+    ]
+
+
+def _counts(connections: Connections, *, repair: bool) -> list[Damage]:
+    """What was counted against what is there. Both are read, and mended, in one transaction."""
+    found = []
+    with connections.writing() if repair else connections.reading() as database:
+        (counted,) = database.execute("SELECT images FROM totals").fetchone() or (None,)
+        (there,) = database.execute("SELECT count(*) FROM images NOT INDEXED").fetchone()
+        if counted != there or database.execute("SELECT count(*) FROM totals").fetchone() != (1,):
+            found.append(Damage("counts", f"{counted} images are counted, and {there} are there"))
+            if repair:
+                database.execute("DELETE FROM totals")
+                database.execute("INSERT INTO totals VALUES (?)", (there,))
+        rows = database.execute(
+            "SELECT methods.key, name, methods.images, methods.bytes, count(features.key),"
+            " coalesce(sum(features.bytes), 0) FROM methods LEFT JOIN features ON features.method = methods.key"
+            " GROUP BY methods.key"
+        ).fetchall()
+        for key, name, images, size, true_images, true_size in rows:
+            if (images, size) != (true_images, true_size):
+                counted, there = f"{images} images ({size} bytes)", f"{true_images} ({true_size})"
+                text = f"for {name} {counted} are counted, and {there} are there"
+                found.append(Damage("counts", text, method=str(name)))
+                if repair:
+                    # Another revision: whoever trusted the wrong counts looks again.
+                    database.execute(
+                        "UPDATE methods SET images = ?, bytes = ?, revision = revision + 1 WHERE key = ?",
+                        (true_images, true_size, key),
+                    )
+    return [replace(damage, mended="counted again" if repair else "") for damage in found]
+
+
+def _is_object(metadata: str) -> bool:
+    try:
+        return isinstance(json.loads(metadata), dict)
+    except ValueError:
+        return False

@@ -1,0 +1,125 @@
+"""Every endpoint, asked with what its description allows and with what it does not: no answer breaks it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error, positive_data_acceptance
+from schemathesis.core.failures import FailureGroup
+
+from imagefinder.core.settings import Settings
+from imagefinder.server.app import create_app
+from imagefinder.wiring import open_collection
+
+PICTURES = Path(__file__).parents[2] / "examples" / "pictures"
+
+FEW = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+CONTENTS = {"not_an_image", "empty_image", "damaged_image", "invalid_image", "invalid_input", "malformed_json"}
+"""Codes of what a schema cannot say: what is in pictures and in JSON within addresses."""
+
+IN_WORDS = {"cursor", "id", "filter", "box", "method", "metadata", "base64", "a.base64", "b.base64"}
+"""Fields of which a schema says only a part."""
+
+
+class NoJobs:
+    """Says that the job is being done."""
+
+    id = "1"
+
+    def start(self, kind: str, collection: str, **_: Any) -> NoJobs:
+        return self
+
+    def start_put(self, *_: Any, **__: Any) -> NoJobs:
+        return self
+
+    def find(self, kind: str, collection: str) -> NoJobs | None:
+        return self if kind == "duplicates" else None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"id": "1", "kind": "duplicates", "collection": "default", "state": "running"}
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("openapi")
+    chosen = Settings(
+        collection=folder / "default",
+        collections=folder / "collections",
+        threads=2,
+        models=folder / "no-models",
+        url_queries=False,
+        max_image_bytes=1 << 20,
+    )
+    collection = open_collection(chosen, create=True)
+    collection.add(*(PICTURES / name for name in ("cat.jpg", "coins.jpg", "dogs.jpg")), methods=["sift"])
+    collection.learn()
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(collection, jobs=NoJobs()), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    end = time.monotonic() + 60
+    while not server.started and time.monotonic() < end:
+        time.sleep(0.02)
+    yield schemathesis.openapi.from_url(f"http://127.0.0.1:{listener.getsockname()[1]}/openapi.json")
+    server.should_exit = True
+    thread.join(60)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_no_answer_breaks_the_description(api: Any, mode: GenerationMode) -> None:
+    broken, asked = [], 0
+    search = {"id": "cat.jpg"}
+    base = api.location.removesuffix("/openapi.json")
+    found = httpx2.post(f"{base}/v1/collections/default/search", json=search, timeout=60)
+    handle = found.json()["explanations"]["handle"]
+    for found in api.get_all_operations():
+        operation, answers = found.ok(), []
+
+        @FEW
+        @given(case=operation.as_strategy(generation_mode=mode), data=st.data())
+        def ask(case: Any, data: Any) -> None:
+            if data.draw(st.booleans()) and mode is GenerationMode.POSITIVE:
+                real = {"collection": "default", "image_id": "cat.jpg", "handle": handle}
+                case.path_parameters.update({k: v for k, v in real.items() if k in case.path_parameters})
+            response = case.call()
+            answers.append(response.status_code)  # noqa: B023 - called at once
+            problem = response.json() if response.status_code >= 400 else {}
+            excluded = []
+            if problem.get("code") == "model_missing":  # no weights are here, and the service says so
+                excluded = [not_a_server_error]
+            elif problem.get("code") in CONTENTS or problem.get("field", "").split(".")[-1] in IN_WORDS:
+                excluded = [positive_data_acceptance]
+            case.validate_response(response, excluded_checks=excluded)
+
+        try:
+            ask()
+        except Unsatisfiable:  # nothing that could be wrong
+            pass
+        except (FailureGroup, AssertionError) as error:  # all operations are told at once
+            broken.append(f"{operation.label}: {error} {getattr(error, 'exceptions', '')}")
+        asked += len(answers)
+        print(operation.label, answers)
+    assert not broken, "\n\n".join(broken)
+    assert asked > 150

@@ -1,0 +1,369 @@
+"""Each operation: what is asked, and what comes of the answer."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from imagefinder import client as package
+from imagefinder.client import (
+    AccessError,
+    BusyError,
+    ById,
+    Client,
+    ConflictError,
+    ConnectionFailedError,
+    InvalidAnswerError,
+    JobFailedError,
+    NotFoundError,
+    RequestError,
+    ServerProblem,
+    Stored,
+    UnavailableError,
+)
+from imagefinder.core.results import Evidence, Explanation, Hit, MethodScore, SearchResult
+
+from .conftest import ANSWER, EVIDENCE, IMAGE, JOB, FakeService
+
+INFO = {
+    "version": "1",
+    "started_at": "2026-01-01T00:00:00Z",
+    "collections": ["default"],
+    "default_collection": "default",
+    "auth": {"required": True, "access": "read"},
+    "url_queries": True,
+    "job_roots": [],
+    "read_only": False,
+}
+
+
+def test_info_and_key(new: Callable[..., Client], service: FakeService) -> None:
+    service.says(INFO)
+    info = new(api_key="secret").info()
+    assert (info.collections, info.auth.access) == (("default",), "read")
+    assert service.asked == ("GET", "/v1/info")
+    assert service.requests[0].headers["authorization"] == "Bearer secret"
+
+
+def test_collections(client: Client, service: FakeService) -> None:
+    one = {"name": "x", "images": 1, "failures": 0, "bytes": 9, "methods": []}
+    service.says({"collections": [one]})
+    service.says(one, 201)
+    service.says(None, 204)
+    assert client.collections()[0].name == "x"
+    assert client.create_collection("a b/c").images == 1
+    assert service.asked == ("PUT", "/v1/collections/a%20b%2Fc")
+    client.delete_collection("x")
+    assert service.asked == ("DELETE", "/v1/collections/x?confirm=x")
+
+
+def test_images_come_page_by_page(client: Client, service: FakeService) -> None:
+    service.says({"images": [IMAGE], "next_cursor": "c1"})
+    service.says({"images": [{**IMAGE, "id": "z", "uri": "http://x/z"}], "next_cursor": None})
+    images = client.images("shop", filter={"k": 1}, contains="b", page_size=1)
+    assert not service.requests
+    first = next(images)
+    assert len(service.requests) == 1
+    assert (first.id, first.metadata, first.content) == ("a/b.jpg", {"k": 1}, None)
+    assert dict(service.requests[0].url.params) == {"filter": '{"k": 1}', "contains": "b", "limit": "1"}
+    assert [image.uri for image in images] == ["http://x/z"]
+    assert service.requests[1].url.params["cursor"] == "c1"
+
+
+@pytest.mark.parametrize(
+    ("image_id", "path"),
+    [
+        ("a/b c.jpg", "a/b%20c.jpg"),
+        ("ü#?%", "%C3%BC%23%3F%25"),
+        ("..", "%2E%2E"),
+        ("a/../b/./c", "a/%2E%2E/b/%2E/c"),
+        ("/a//b/", "/a//b/"),
+        ("-x", "-x"),
+    ],
+)
+def test_ids_are_sent_so_that_they_arrive(client: Client, service: FakeService, image_id: str, path: str) -> None:
+    service.says(IMAGE)
+    client.image(image_id)
+    assert service.asked == ("GET", f"/v1/collections/default/images/{path}")
+
+
+def test_an_empty_id_is_no_id(client: Client) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        client.image("")
+
+
+def test_putting(client: Client, service: FakeService, tmp_path: Path) -> None:
+    (tmp_path / "cat.jpg").write_bytes(b"picture of a cat")
+    for picture in (tmp_path / "cat.jpg", str(tmp_path / "cat.jpg"), b"picture of a cat"):
+        service.says(IMAGE, 201)
+        client.put("a/b.jpg", picture, metadata={"k": 1})
+        assert service.asked == ("PUT", "/v1/collections/default/images/a/b.jpg?wait=true")
+        assert b"picture of a cat" in service.requests[-1].content
+        assert b'{"k": 1}' in service.requests[-1].content
+    service.says(IMAGE)
+    client.put("a", "https://x/cat.jpg", collection="shop")
+    assert service.body == {"url": "https://x/cat.jpg"}
+    service.says(JOB, 202)
+    assert client.start_put("a", b"x").id == "j1"
+    assert service.asked[1].endswith("?wait=false")
+    with pytest.raises(FileNotFoundError):
+        client.put("a", tmp_path / "nothing.jpg")
+
+
+def test_searching_with_a_file(client: Client, service: FakeService) -> None:
+    service.says(ANSWER)
+    answer = client.search(b"pixels", k=5, boxes=[(0, 0, 10, 10)], verify=False, filter={"k": 1})
+    sent = service.requests[-1].content
+    for part in (
+        b'name="image"',
+        b"pixels",
+        b'name="k"\r\n\r\n5',
+        b'name="box"\r\n\r\n0,0,10,10',
+        b"\r\n\r\nfalse",
+    ):
+        assert part in sent
+    assert isinstance(answer, SearchResult)
+    assert (answer.decision, answer.ids, answer.query.height) == ("match", ["a/b.jpg"], 6)  # type: ignore[union-attr]
+    hit = answer.hits[0]
+    assert isinstance(hit, Hit)
+    assert hit.methods == {"sift": MethodScore(9.0, 0.001)}
+    assert hit.evidence is not None
+    assert hit.evidence.to_dict() == EVIDENCE
+    assert hit.evidence.placement == "part of"
+    assert hit.image is not None
+    assert hit.image.id == "a/b.jpg"
+
+
+def test_searching_by_url_and_id(client: Client, service: FakeService) -> None:
+    service.says(ANSWER)
+    client.search("http://x/cat.jpg", method="sift", max_evalue=0.01)
+    assert service.body == {"url": "http://x/cat.jpg", "method": "sift", "max_evalue": 0.01}
+    service.says(ANSWER)
+    client.search(ById("a"), collection="shop", boxes=[(1, 2, 3, 4)])
+    assert service.body == {"id": "a", "boxes": [[1, 2, 3, 4]]}
+    assert service.asked == ("POST", "/v1/collections/shop/search")
+
+
+def test_several_queries_have_each_its_answer_or_its_problem(client: Client, service: FakeService) -> None:
+    service.says({"results": [ANSWER, {"problem": {"code": "not_an_image", "status": 415, "detail": "D"}}]})
+    first, second = client.search([b"one", ById("two")], k=1)
+    assert service.body == {"queries": [{"base64": base64.b64encode(b"one").decode()}, {"id": "two"}], "k": 1}
+    assert first.ids == ["a/b.jpg"]  # type: ignore[union-attr]
+    assert isinstance(second, RequestError)
+    assert second.code == "not_an_image"
+
+
+def test_explaining(client: Client, service: FakeService) -> None:
+    explanation = Explanation("a", "sift", "f", 1.0, None, 2, (((0.0, 1.0), (2.0, 3.0)),), (5, 6), (7, 8))
+    service.says(json.loads(json.dumps(explanation.to_dict())))
+    assert client.explain("h1", "a/b", method="sift") == explanation
+    assert service.asked == ("GET", "/v1/explanations/h1/images/a/b?method=sift")
+    service.says(b"png")
+    assert client.picture("h1", "a") == b"png"
+    service.says(ANSWER)
+    answer = client.answer("h1")
+    service.says(b"jpeg")
+    assert client.query_picture(answer, width=100) == b"jpeg"
+    assert service.asked == ("GET", "/v1/explanations/h1/query?width=100")
+    with pytest.raises(ValueError, match="did not keep"):
+        client.explain(dataclasses.replace(answer, explanations=None), "a")
+
+
+def test_comparing(client: Client, service: FakeService) -> None:
+    told = {"method": "sift", "fingerprint": "f", "score": 3, "features_a": 1, "features_b": 2, "timings": {}}
+    service.says({**told, "evidence": EVIDENCE, "relation": "part of"})
+    result = client.compare(b"one", b"two", method="sift")
+    assert (result.score, result.relation) == (3.0, "part of")
+    assert isinstance(result.evidence, Evidence)
+    assert b'name="b"' in service.requests[-1].content
+    service.says({**told, "evidence": None, "relation": None})
+    client.compare(b"one", Stored("x", "shop"))
+    assert service.body == {
+        "a": {"base64": base64.b64encode(b"one").decode()},
+        "b": {"collection": "shop", "id": "x"},
+    }
+
+
+def test_duplicates_are_waited_for(client: Client, service: FakeService) -> None:
+    group = {"kind": "identical", "ids": ["a", "b"], "pairs": [{"a": "b", "b": "a", "relation": "identical"}]}
+    page = {
+        "state": "ready",
+        "computed_at": "2026-01-01T00:00:00Z",
+        "stale": False,
+        "report": {"images": 2, "candidates": 1, "verified": 1, "methods": ["sift"], "timings": {}},
+        "groups": [{**group, "images": [IMAGE, IMAGE]}],
+    }
+    service.says({"state": "running", "job": JOB}, 202, retry_after="1")
+    service.tells({**JOB, "state": "running"}, {**JOB, "state": "succeeded"})
+    service.says({**page, "next_cursor": "c"})
+    service.says({**page, "next_cursor": None})
+    told: list[str] = []
+    found = client.duplicates(progress=lambda job: told.append(job.state))
+    assert told == ["running", "succeeded"]
+    assert [group.ids for group in found.groups] == [("a", "b")] * 2
+    assert found.groups[0].pairs[0].relation == "identical"
+    assert found.report.candidates == 1
+
+
+# jobs
+
+
+def test_starting_jobs(client: Client, service: FakeService) -> None:
+    for start, body in (
+        (lambda: client.start_index(urls=["http://x/a"]), {"kind": "index", "urls": ["http://x/a"]}),
+        (
+            lambda: client.start_index(csv="url,id\n", prune=True),
+            {"kind": "index", "csv": "url,id\n", "prune": True},
+        ),
+        (
+            lambda: client.start_index(folder="/f", methods=("sift",)),
+            {"kind": "index", "folder": "/f", "methods": ["sift"]},
+        ),
+        (client.start_duplicates, {"kind": "duplicates"}),
+        (client.start_rebuild, {"kind": "rebuild"}),
+    ):
+        service.says(JOB, 202)
+        assert start().state == "queued"
+        assert service.asked == ("POST", "/v1/jobs")
+        assert service.body == {**body, "collection": "default"}
+
+
+def test_waiting_goes_on_after_a_broken_stream(
+    client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagefinder.client.jobs._AGAIN", 0.0)
+    service.says(JOB)
+    job = client.job("j1")
+    service.answers.append(httpx2.ConnectError("refused"))
+    service.tells({**JOB, "state": "running"}, end=False)
+    service.answers.append(httpx2.ReadError("broken"))
+    service.tells({**JOB, "state": "running"}, {**JOB, "state": "succeeded", "result": {"added": 3}})
+    told: list[str] = []
+    assert job.wait(lambda news: told.append(news.state)).result == {"added": 3}
+    assert told == ["running", "running", "succeeded"]
+
+
+def test_waiting_ends_at_its_time_and_with_failures(client: Client, service: FakeService) -> None:
+    service.says(JOB)
+    job = client.job("j1")
+    with pytest.raises(TimeoutError, match="queued"):
+        job.wait(timeout=0)
+    service.tells({**JOB, "state": "failed", "problem": {"code": "store_error", "detail": "full", "hint": "h"}})
+    with pytest.raises(JobFailedError, match="full") as caught:
+        job.wait()
+    assert (caught.value.code, caught.value.hint, caught.value.job.state) == ("store_error", "h", "failed")
+    service.tells({**JOB, "state": "cancelled"})
+    with pytest.raises(JobFailedError, match="cancelled"):
+        job.wait()
+
+
+def test_a_server_that_stays_away_is_given_up(
+    client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagefinder.client.jobs._PATIENCE", -1.0)
+    service.says(JOB)
+    job = client.job("j1")
+    service.answers.append(httpx2.ConnectError("refused"))
+    with pytest.raises(ConnectionFailedError):
+        job.wait()
+
+
+def test_jobs_are_listed_and_cancelled(client: Client, service: FakeService) -> None:
+    service.says({"jobs": [JOB], "next_cursor": "j1"})
+    service.says({"jobs": [], "next_cursor": None})
+    assert [job.id for job in client.jobs(state="queued")] == ["j1"]
+    service.says({**JOB, "state": "cancelled"})
+    assert client.cancel("j1").ended
+    assert service.asked == ("POST", "/v1/jobs/j1/cancel")
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, RequestError),
+        (401, AccessError),
+        (403, AccessError),
+        (404, NotFoundError),
+        (409, ConflictError),
+        (413, RequestError),
+        (422, RequestError),
+        (429, BusyError),
+        (500, UnavailableError),
+        (503, UnavailableError),
+    ],
+)
+def test_problems(client: Client, service: FakeService, status: int, kind: type[ServerProblem]) -> None:
+    service.refuses(status, "some_code")
+    with pytest.raises(kind) as caught:
+        client.info()
+    error = caught.value
+    assert (error.code, error.status, error.message, error.hint) == ("some_code", status, "D", "H")
+    assert (error.retryable, error.field, error.request_id, error.title) == (False, "k", "r1", "T")
+    assert len(service.requests) == 1
+
+
+def test_only_what_may_go_later_is_tried_again_and_when_it_was_said(
+    new: Callable[..., Client], service: FakeService
+) -> None:
+    client = new(retries=2)
+    service.refuses(429, "busy", retryable=True, retry_after="0")
+    service.refuses(503, "not_ready", retryable=True, retry_after="0")
+    service.says(INFO)
+    assert client.info().version == "1"
+    for _ in range(3):
+        service.refuses(429, "busy", retryable=True, retry_after="0")
+    with pytest.raises(BusyError):
+        client.info()
+    for retryable, wait in ((False, "0"), (True, ""), (True, "9999"), (True, "Wed, 21 Oct 2026 07:28:00 GMT")):
+        before = len(service.requests)
+        service.refuses(503, "x", retryable=retryable, **({"retry_after": wait} if wait else {}))
+        with pytest.raises(UnavailableError):
+            client.info()
+        assert len(service.requests) == before + 1
+    service.answers.append(httpx2.ConnectError("refused"))
+    with pytest.raises(ConnectionFailedError, match="refused"):
+        client.info()
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"<html>", 200),
+        (b"<html>", 502),
+        (b"{}", 200),
+        (b"[]", 200),
+        (b"{}", 404),
+        (b"[" * 100_000, 200),
+        (b"", 307),
+    ],
+)
+def test_another_kind_of_server_is_told(client: Client, service: FakeService, content: bytes, status: int) -> None:
+    service.says(content, status)
+    with pytest.raises(InvalidAnswerError, match="gave no answer of this API"):
+        client.info()
+
+
+def test_no_answer_in_time(client: Client, service: FakeService) -> None:
+    service.answers.append(httpx2.ReadTimeout("slow"))
+    with pytest.raises(ConnectionFailedError) as caught:
+        client.info()
+    assert (caught.value.code, caught.value.retryable) == ("timeout", True)
+
+
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(package.ClientError), Client("no address") as client:
+        client.info()
+
+
+def test_every_public_name_is_there() -> None:
+    for name in package.__all__:
+        assert getattr(package, name).__doc__

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagefinder.core.errors import InputError
+from imagefinder.core.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, parse, says
+
+METADATA = {
+    "shop": "north",
+    "price": 12.5,
+    "stock": 3,
+    "new": True,
+    "tags": ["red", "Silk", 7],
+    "maker": {"country": "IT", "name": "Ä & Söhne"},
+    "nothing": None,
+    "a.b": {"c": 1},
+    "not": "a key of that name",
+    "pair": [1, 2],
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, True),
+        ({"shop": "north"}, True),
+        ({"shop": "south"}, False),
+        ({"shop": "North"}, False),
+        ({"missing": None}, False),
+        ({"nothing": None}, True),
+        ({"stock": 3.0}, True),
+        ({"stock": "3"}, False),
+        ({"new": True}, True),
+        ({"new": 1}, False),
+        ({"stock": True}, False),
+        ({"shop": "north", "stock": 4}, False),
+        ({"price": {"gte": 12.5, "lt": 13}}, True),
+        ({"price": {"gt": 12.5}}, False),
+        ({"price": {"lte": 12}}, False),
+        ({"shop": {"gt": "m", "lt": "o"}}, True),
+        ({"shop": {"gt": 1}}, False),
+        ({"new": {"gte": 1}}, False),
+        ({"price": {"in": [1, 12.5]}}, True),
+        ({"price": {"in": []}}, False),
+        ({"shop": {"contains": "ORT"}}, True),
+        ({"price": {"contains": "1"}}, False),
+        ({"tags": "red"}, True),
+        ({"tags": {"contains": "silk"}}, True),
+        ({"tags": {"gt": 6}}, True),
+        ({"tags": ["red", "Silk", 7]}, True),
+        ({"pair": {"eq": [1, 2]}}, True),
+        ({"pair": {"eq": [1]}}, False),
+        ({"pair": {"in": [[1, 2]]}}, True),
+        ({"maker.country": "IT"}, True),
+        ({"maker.country.x": "IT"}, False),
+        ({"maker": {"eq": {"country": "IT", "name": "Ä & Söhne"}}}, True),
+        ({"maker": {"eq": {"country": "IT"}}}, False),
+        ({r"a\.b.c": 1}, True),
+        ({"a.b.c": 1}, False),
+        ({r"\not": "a key of that name"}, True),
+        ({"shop": {"exists": True}}, True),
+        ({"nothing": {"exists": True}}, True),
+        ({"missing": {"exists": False}}, True),
+        ({"missing": {"exists": True}}, False),
+        ({"not": {"shop": "south"}}, True),
+        ({"not": {"missing": 1}}, True),
+        ({"any": [{"shop": "south"}, {"stock": 3}]}, True),
+        ({"any": [{"shop": "south"}, {"stock": 4}]}, False),
+        ({"all": [{"shop": "north"}, {"not": {"stock": 4}}]}, True),
+        ({"shop": "north", "any": [{"stock": 1}]}, False),
+    ],
+    ids=str,
+)
+def test_what_fits(given: dict[str, Any], expected: bool) -> None:
+    assert parse(given).matches(METADATA) is expected
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"not": nested(depth - 1)} if depth else {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "JSON object"),
+        ([], "JSON object"),
+        ("shop", "JSON object"),
+        ({1: 2}, "keys are texts"),
+        ({"price": {"above": 3}}, "no condition 'above'"),
+        ({"price": {}}, "says nothing"),
+        ({"price": {"gt": None}}, "number or a text"),
+        ({"price": {"gt": True}}, "number or a text"),
+        ({"price": {"gt": float("nan")}}, "number or a text"),
+        ({"price": float("inf")}, "no JSON value"),
+        ({"price": {"in": 3}}, "must be a list"),
+        ({"price": {"in": [0] * (MAX_VALUES + 1)}}, f"{MAX_VALUES} are accepted"),
+        ({"price": {"exists": 1}}, "true or false"),
+        ({"price": {"contains": 1}}, "must be a text"),
+        ({"price": "half \ud800 pair"}, "no JSON value"),
+        ({"half \ud800 pair": 1}, "no Unicode"),
+        ({"any": []}, "list of filters"),
+        ({"any": {"a": 1}}, "list of filters"),
+        ({"all": [3]}, r"all\[0\] must be a JSON object"),
+        ({"not": 3}, "not must be a JSON object"),
+        (nested(MAX_DEPTH + 1), "deep at most"),
+        ({str(n): n for n in range(MAX_CONDITIONS + 1)}, f"{MAX_CONDITIONS} conditions"),
+        ({"." * 50: 1}, "too long"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_no_filter(given: object, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        parse(given)
+    assert caught.value.hint
+    caught.value.message.encode()
+
+
+def test_the_deepest_that_is_accepted() -> None:
+    assert parse(nested(MAX_DEPTH)).matches({"a": 1}) is (MAX_DEPTH % 2 == 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cat", True),
+        ("CAT", True),
+        ("NORTH", True),
+        ("söhne", True),
+        ("silk", True),
+        ("12.5", False),
+        ("price", False),
+    ],
+)
+def test_a_text_in_id_or_metadata(text: str, expected: bool) -> None:
+    assert says(text, "Cat.jpg", METADATA) is expected

@@ -1,0 +1,362 @@
+"""Decoding in processes of their own, with decoders that do the worst."""
+
+import gc
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagefinder.core.errors import (
+    DamagedImageError,
+    DecoderCrashedError,
+    DecodeTimeoutError,
+    EmptyImageError,
+    ImageTooLargeError,
+    NotAnImageError,
+    SettingsError,
+)
+from imagefinder.images import workers
+from imagefinder.images.decode import decode
+from imagefinder.images.workers import DecoderPool
+from imagefinder.testing.extractors import textured_image
+
+LIMITS = {"max_bytes": 10_000_000, "max_pixels": 5_000_000}
+
+# A plug-in of Pillow that obeys: what stands behind "EVIL" is Python, run while the picture is opened. The
+# worker loads it because this process gives it another program to start; nothing in the package knows of it.
+EVIL = """
+from PIL import Image, ImageFile
+
+
+class Evil(ImageFile.ImageFile):
+    format = "EVIL"
+
+    def _open(self):
+        exec(self.fp.read()[4:].decode())
+        self._size, self._mode = (1, 1), "RGB"
+
+    def load(self):
+        self._im = Image.core.fill("RGB", (1, 1), (0, 0, 0))
+        return Image.Image.load(self)
+
+
+Image.register_open("EVIL", Evil, lambda prefix: prefix[:4] == b"EVIL")
+"""
+
+
+def picture(seed=1, width=64, height=48, kind="PNG"):
+    buffer = io.BytesIO()
+    Image.fromarray(textured_image(seed, height, width)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def pool():
+    pool = DecoderPool(workers=2, seconds=60, memory=1 << 30)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def evil(monkeypatch):
+    """A function that runs Python in a worker, as a decoder that has gone wrong."""
+    place = workers._CODE.index("from imagefinder")
+    monkeypatch.setattr(workers, "_CODE", workers._CODE[:place] + EVIL + workers._CODE[place:])
+    pools = []
+
+    def run(code, *, seconds=60.0, memory=1 << 30):
+        if not pools:
+            pools.append(DecoderPool(workers=1, seconds=seconds, memory=memory))
+        return pools[0].decode(b"EVIL" + code.encode(), **LIMITS)
+
+    run.pools = pools
+    yield run
+    for pool in pools:
+        pool.close()
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(condition):
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def pids(pool):
+    return {worker._process.pid for worker in pool._all}
+
+
+# -- the same as in this process ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "GIF", "JPEG2000"])
+def test_gives_what_decoding_here_gives(pool, kind):
+    data = picture(3, 1300, 1100, kind)
+    there, here = pool.decode(data, **LIMITS), decode(data, **LIMITS)
+    assert there.format == here.format
+    np.testing.assert_array_equal(there.rgb, here.rgb)
+    assert there.rgb.flags["C_CONTIGUOUS"]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", EmptyImageError),
+        (b"GIF89a" + bytes(20), EmptyImageError),
+        (b"no picture", NotAnImageError),
+        (picture()[:60], DamagedImageError),
+        (bytes(10_000_001), ImageTooLargeError),
+        (picture(1, 2500, 2001), ImageTooLargeError),
+    ],
+)
+def test_refuses_what_decoding_here_refuses(pool, data, kind):
+    with pytest.raises(kind) as here:
+        decode(data, **LIMITS)
+    with pytest.raises(kind) as there:
+        pool.decode(data, **LIMITS)
+    assert (there.value.message, there.value.hint) == (here.value.message, here.value.hint)
+    assert vars(there.value) == vars(here.value)
+
+
+def test_pixels_stay_when_more_pictures_come(pool):
+    first = pool.decode(picture(1), **LIMITS).rgb
+    before = first.copy()
+    second = pool.decode(picture(2), **LIMITS).rgb
+    np.testing.assert_array_equal(first, before)
+    assert not np.array_equal(first, second)
+
+
+def test_many_threads_each_get_their_own_picture(pool):
+    pictures = [picture(seed, 40 + seed, 30) for seed in range(12)]
+    with ThreadPoolExecutor(6) as threads:
+        got = list(threads.map(lambda data: pool.decode(data, **LIMITS).rgb, pictures * 4))
+    for rgb, data in zip(got, pictures * 4, strict=True):
+        np.testing.assert_array_equal(rgb, decode(data, **LIMITS).rgb)
+    assert len(pids(pool)) == 2
+
+
+def test_holds_no_files_open(pool):
+    pool.decode(picture(), **LIMITS)
+    files = Path("/proc/self/fd")
+    if not files.exists():
+        pytest.skip("needs /proc")
+    before = len(list(files.iterdir()))
+    for _ in range(20):
+        pool.decode(picture(), **LIMITS)
+        with pytest.raises(NotAnImageError):
+            pool.decode(b"no picture", **LIMITS)
+    assert len(list(files.iterdir())) == before
+
+
+# -- decoders that do the worst -----------------------------------------------------------------------------
+
+
+def test_a_decoder_that_breaks_its_process(evil):
+    with pytest.raises(DecoderCrashedError, match="SIGSEGV") as caught:
+        evil("import ctypes; ctypes.string_at(0)")
+    assert caught.value.code == "decoder_crashed"
+    assert not caught.value.retryable
+    assert caught.value.hint
+    # The next picture is decoded as if nothing had been.
+    assert evil.pools[0].decode(picture(), **LIMITS).width == 64
+
+
+def test_a_decoder_that_ends_its_process(evil):
+    with pytest.raises(DecoderCrashedError, match="status 7"):
+        evil("import os; os._exit(7)")
+
+
+def test_a_decoder_that_aborts(evil):
+    with pytest.raises(DecoderCrashedError, match="SIGABRT"):
+        evil("import os; os.abort()")
+
+
+@pytest.mark.parametrize(
+    "loop", ["while True: pass", "import time; time.sleep(1000)", "import re; re.match('(a*)*b', 'a' * 99)"]
+)
+def test_a_decoder_that_never_ends(evil, loop):
+    evil("pass", seconds=1.0)
+    (pid,) = pids(evil.pools[0])
+    with pytest.raises(DecodeTimeoutError, match="longer than 1 s") as caught:
+        evil(loop)
+    assert caught.value.code == "decode_timeout"
+    assert not caught.value.retryable
+    assert not alive(pid)
+    assert evil.pools[0].decode(picture(), **LIMITS).width == 64
+
+
+def test_a_decoder_that_takes_all_memory(evil):
+    with pytest.raises(ImageTooLargeError, match="more than 268,435,456 bytes of memory") as caught:
+        evil("kept = [bytearray(1 << 24) for _ in range(10_000)]", memory=256 << 20)
+    assert (caught.value.limit, caught.value.unit) == (256 << 20, "bytes of memory")
+    evil("import resource; assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < (256 << 10) + 100_000")
+
+
+def test_a_decoder_that_raises_what_it_should_not(evil):
+    with pytest.raises(DecoderCrashedError, match="ZeroDivisionError: division by zero"):
+        evil("1 / 0")
+    with pytest.raises(DecoderCrashedError, match="StopIteration: enough"):
+        evil("raise StopIteration('enough')")
+    assert len(pids(evil.pools[0])) == 1
+
+
+def test_a_decoder_that_writes_to_the_terminal(evil, capfd):
+    evil("import os; os.write(1, b'remark'); os.write(2, b'remark')")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_decoder_that_leaves_a_core(evil):
+    evil("import resource; assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)")
+
+
+def test_ctrl_c_is_not_for_workers(evil):
+    evil("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    evil("import os; assert os.getsid(0) == os.getpid()")
+
+
+def test_a_worker_that_answers_other_pixels(evil):
+    with pytest.raises(DecoderCrashedError, match="another number of pixels"):
+        evil("from imagefinder.images import worker; worker._write = lambda target, part: None")
+
+
+def test_a_worker_is_replaced_in_time(evil, monkeypatch):
+    monkeypatch.setattr(workers, "_PICTURES", 3)
+    seen = []
+    for _ in range(7):
+        evil("pass")
+        seen += [pid for pid in pids(evil.pools[0]) if pid not in seen]
+    assert len(seen) >= 2
+    assert sum(map(alive, seen)) == 1
+
+
+# -- lives of the processes ---------------------------------------------------------------------------------
+
+
+def test_nothing_runs_before_the_first_picture(pool):
+    assert pids(pool) == set()
+    pool.start()
+    assert len(pids(pool)) == 1
+    pool.start()
+    pool.decode(picture(), **LIMITS)
+    assert len(pids(pool)) == 1
+
+
+def test_a_worker_killed_while_idle_costs_nothing(pool):
+    pool.decode(picture(), **LIMITS)
+    for _ in range(3):
+        (pid,) = pids(pool)
+        os.kill(pid, signal.SIGKILL)
+        assert pool.decode(picture(), **LIMITS).width == 64
+
+
+def test_a_worker_killed_from_outside_is_not_the_pictures_fault(evil):
+    evil("pass")
+    (pid,) = pids(evil.pools[0])
+    mark = f"/tmp/imagefinder-test-{os.getpid()}"
+    os.close(os.open(mark, os.O_CREAT))
+    # The first time it kills itself, as the system does when memory runs out; the second time it is well.
+    evil(f"import os\nif os.path.exists({mark!r}):\n os.unlink({mark!r})\n os.kill(os.getpid(), 9)")
+    assert not alive(pid)
+    with pytest.raises(DecoderCrashedError, match="killed from outside"):
+        evil("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+
+
+def test_close_ends_the_workers(pool):
+    pool.decode(picture(), **LIMITS)
+    (pid,) = pids(pool)
+    pool.close()
+    pool.close()
+    assert not alive(pid)
+
+
+def test_a_forgotten_pool_ends_its_workers():
+    pool = DecoderPool(workers=1, seconds=60, memory=1 << 30)
+    pool.decode(picture(), **LIMITS)
+    (pid,) = pids(pool)
+    del pool
+    gc.collect()
+    assert not alive(pid)
+
+
+CHILD = """
+import os, sys, time
+from imagefinder.images.workers import DecoderPool
+pool = DecoderPool(workers=1, seconds=5, memory=1 << 30)
+pool.decode(sys.stdin.buffer.read(), max_bytes=1 << 20, max_pixels=1 << 20)
+print(*[w._process.pid for w in pool._all], flush=True)
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["sys.exit()", "os._exit(1)", "os.kill(os.getpid(), 9)"])
+def test_workers_end_with_their_process(end):
+    code = CHILD.format(end=end)
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=picture(), capture_output=True, timeout=100, check=False
+    )
+    assert done.stderr == b""
+    pid = int(done.stdout)
+    wait_until(lambda: not alive(pid) or zombie(pid))
+
+
+def zombie(pid):
+    """In a container nobody may be there to bury the orphans."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_after_a_fork_both_go_on(pool):
+    pool.decode(picture(), **LIMITS)
+    mine = pids(pool)
+    child = os.fork()
+    if child == 0:
+        try:
+            fine = pool.decode(picture(2), **LIMITS).width == 64 and not pids(pool) & mine
+            pool.close()
+        except BaseException:
+            fine = False
+        os._exit(0 if fine else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert pool.decode(picture(), **LIMITS).width == 64
+    assert pids(pool) == mine
+
+
+def test_a_worker_that_cannot_start(pool, monkeypatch):
+    monkeypatch.setattr(workers, "_CODE", "raise SystemExit(3)")
+    with pytest.raises(SettingsError, match="cannot be started: it ended with status 3") as caught:
+        pool.decode(picture(), **LIMITS)
+    assert "isolate" in caught.value.hint
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(SettingsError, match="cannot be started: No such file"):
+        pool.decode(picture(), **LIMITS)
+
+
+def test_waiting_for_a_place_is_not_counted(evil):
+    evil("pass", seconds=3.0)
+    started = threading.Barrier(4)
+
+    def ask(_):
+        started.wait()
+        return evil("import time; time.sleep(0.9)").width
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(ask, range(4))) == [1] * 4

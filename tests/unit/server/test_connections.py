@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from typing import Any
+
+import pytest
+import uvicorn
+
+from imagefinder.server.connections import PatientProtocol
+
+IDLE = 0.3
+LARGE = 64 << 20
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with a little, or, at /large, with much more than the buffers on the way hold."""
+    if scope["type"] == "http":
+        await receive()
+        size = LARGE if scope["path"] == "/large" else 2
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+        for start in range(0, size, 1 << 20):
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": bytes(min(size - start, 1 << 20)),
+                    "more_body": start + (1 << 20) < size,
+                }
+            )
+
+
+@contextlib.asynccontextmanager
+async def running(*, max_connections: int = 10, idle: float = IDLE) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+    protocol: Any = partial(
+        type("Quick", (PatientProtocol,), {"idle_seconds": idle}), max_connections=max_connections
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        application, http=protocol, ws="none", lifespan="off", log_config=None, timeout_keep_alive=60
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    task = asyncio.ensure_future(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+    try:
+        yield server, listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+@pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\nHost:"])
+def test_a_client_that_sends_no_head_is_left(head: bytes) -> None:
+    async def test() -> None:
+        async with running() as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head)
+            assert await reader.read() == b""
+            writer.close()
+
+    run(test)
+
+
+def test_a_head_that_comes_in_drops_has_no_longer() -> None:
+    async def test() -> None:
+        async with running() as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            start = time.monotonic()
+            ended = asyncio.ensure_future(reader.read())
+            writer.write(b"GET / HTTP/1.1\r\n")
+            while not ended.done() and time.monotonic() < start + 20:
+                with contextlib.suppress(ConnectionError):
+                    writer.write(b"X-A: b\r\n")
+                    await writer.drain()
+                await asyncio.sleep(IDLE / 10)
+            assert ended.done()
+            writer.close()
+
+    run(test)
+
+
+def test_a_kept_connection_may_rest_but_not_send_half_a_head() -> None:
+    async def test() -> None:
+        async with running() as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for _ in range(2):
+                writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert b"200" in await reader.readuntil(b"\r\n\r\n")
+                assert await reader.readexactly(2) == bytes(2)
+                await asyncio.sleep(2 * IDLE)  # shorter than what uvicorn allows between requests
+            writer.write(b"GET /")
+            assert await reader.read() == b""
+            writer.close()
+
+    run(test)
+
+
+def test_a_client_that_does_not_take_its_answer_is_left() -> None:
+    async def test() -> None:
+        async with running() as (server, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+            writer.write(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            while server.server_state.connections or server.server_state.tasks:
+                await asyncio.sleep(0.01)
+            writer.close()
+
+    run(test)
+
+
+def test_a_client_that_takes_its_answer_gets_all_of_it() -> None:
+    async def test() -> None:
+        async with running(idle=20) as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            total = 0
+            while piece := await reader.read(1 << 20):
+                total += len(piece)
+            assert total == LARGE
+            writer.close()
+
+    run(test)
+
+
+def test_so_many_connections_and_no_more() -> None:
+    async def test() -> None:
+        async with running(max_connections=3) as (server, port):
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            while len(server.server_state.connections) < 3:
+                await asyncio.sleep(0.005)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            held[0][1].write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200" in await held[0][0].readuntil(b"\r\n\r\n")
+            for _, other in (*held, (reader, writer)):
+                other.close()
+
+    run(test)

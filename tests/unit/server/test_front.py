@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
+from starlette.testclient import TestClient
+
+from imagefinder.core.settings import Settings
+from imagefinder.server import front
+from imagefinder.server.app import create_app
+
+
+@pytest.fixture
+def app(fake: Any) -> Any:
+    app = create_app(fake)
+
+    @app.get("/own")
+    async def own() -> Response:
+        return Response("x", headers={"Content-Security-Policy": "sandbox"})
+
+    @app.post("/body")
+    async def body(request: Request) -> int:
+        return len(await request.body())
+
+    @app.get("/bug")
+    async def bug() -> None:
+        logging.getLogger("imagefinder.test").warning("before the bug")
+        raise ZeroDivisionError("secret")
+
+    @app.get("/events")
+    async def events() -> StreamingResponse:
+        async def forever() -> AsyncIterator[str]:
+            while True:
+                yield "data: 1\n\n"
+                await asyncio.sleep(3600)
+
+        return StreamingResponse(forever(), media_type="text/event-stream")
+
+    return app
+
+
+@pytest.fixture
+def records(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "imagefinder")
+    return caplog
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/health", "/nothing", "/bug", "/openapi.json", "/docs.css"])
+def test_every_answer_has_the_headers(app: Any, path: str) -> None:
+    response = TestClient(app, raise_server_exceptions=False).get(path)
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "same-origin"
+    assert response.headers["permissions-policy"].startswith("camera=(self)")
+    assert response.headers["cross-origin-resource-policy"] == "same-origin"
+    assert re.fullmatch("[0-9a-f]{16}", response.headers["x-request-id"])
+
+
+def test_an_answer_may_have_a_header_of_its_own(app: Any) -> None:
+    response = TestClient(app).get("/own")
+    assert response.headers.get_list("content-security-policy") == ["sandbox"]
+
+
+def test_the_id_of_a_request_is_in_its_answer_its_problem_and_its_log(
+    app: Any, records: pytest.LogCaptureFixture
+) -> None:
+    client = TestClient(app, raise_server_exceptions=False)
+    for path in ("/nothing", "/bug"):
+        response = client.get(path, headers={"x-request-id": "mine-1"})
+        assert response.headers["x-request-id"] == response.json()["request_id"] == "mine-1"
+    fields = [record.fields for record in records.records if hasattr(record, "fields")]
+    assert [one["request_id"] for one in fields] == ["mine-1", "mine-1"]
+    made = client.get("/nothing", headers={"x-request-id": "a b"})
+    assert made.json()["request_id"] == made.headers["x-request-id"] != "a b"
+
+
+def test_the_access_log_says_what_happened_and_nothing_private(
+    app: Any, records: pytest.LogCaptureFixture
+) -> None:
+    client = TestClient(app, raise_server_exceptions=False)
+    client.post("/sift-similar-images?k=2&secret=1", files={"image": b"x"})
+    client.get("/secret/path")
+    client.get("/bug")
+    client.get("/health/live")
+    lines = [record.fields for record in records.records if record.name == "imagefinder.access"]
+    assert [(one["method"], one["route"], one["status"], one["code"]) for one in lines] == [
+        ("POST", "/sift-similar-images", 200, ""),
+        ("GET", "(none)", 404, "not_found"),
+        ("GET", "/bug", 500, "internal_error"),
+    ]
+    for one in lines:
+        assert one["ms"] >= 0
+        assert one["client"] == "testclient"
+        assert "secret" not in json.dumps(one)
+
+
+class Talk:
+    """One request to an app, spoken in ASGI."""
+
+    def __init__(self, app: Any, path: str, method: str = "GET", *, body: bool = True) -> None:
+        self.messages: list[Any] = []
+        self.started = asyncio.Event()
+        self._body = body
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(b"host", b"localhost")],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        self.task = asyncio.ensure_future(app(scope, self._receive, self._send))
+
+    async def _receive(self) -> Any:
+        if self._body:
+            self._body = False
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    async def _send(self, message: Any) -> None:
+        self.messages.append(message)
+        if message["type"] == "http.response.body":
+            self.started.set()
+
+
+def test_streams_of_events_end_with_the_server_and_are_whole(app: Any) -> None:
+    async def talk() -> None:
+        early, late = Talk(app, "/events"), None
+        await asyncio.wait_for(early.started.wait(), 10)
+        assert not early.task.done()
+        app.state.door.end_streams()
+        late = Talk(app, "/events")
+        for stream in (early, late):
+            await asyncio.wait_for(stream.task, 10)
+            assert stream.messages[0]["status"] == 200
+            assert stream.messages[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+        plain = Talk(app, "/own")
+        await asyncio.wait_for(plain.task, 10)
+        assert plain.messages[0]["status"] == 200
+
+    asyncio.run(talk())
+
+
+def test_a_stream_whose_task_is_cancelled_otherwise_is_cancelled(app: Any) -> None:
+    async def talk() -> None:
+        stream = Talk(app, "/events")
+        await asyncio.wait_for(stream.started.wait(), 10)
+        stream.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stream.task
+
+    asyncio.run(talk())
+
+
+def test_a_client_that_stops_sending_is_told_and_left(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "IDLE_SECONDS", 0.05)
+
+    async def talk() -> None:
+        slow = Talk(app, "/body", "POST", body=False)
+        await asyncio.wait_for(slow.task, 10)
+        assert slow.messages[0]["status"] == 408
+        assert (b"connection", b"close") in slow.messages[0]["headers"]
+        assert json.loads(slow.messages[1]["body"])["code"] == "upload_timeout"
+
+    asyncio.run(talk())
+
+
+def test_a_stream_is_passed_on_piece_by_piece(app: Any) -> None:
+    """Nothing in front of the routes collects an answer before it goes out."""
+
+    async def talk() -> None:
+        stream = Talk(app, "/events")
+        await asyncio.wait_for(stream.started.wait(), 10)
+        assert [message["type"] for message in stream.messages] == ["http.response.start", "http.response.body"]
+        app.state.door.end_streams()
+        await stream.task
+
+    asyncio.run(talk())
+
+
+def test_the_app_closes_and_opens_with_its_lifespan(fake: Any) -> None:
+    fake.settings = Settings(concurrent=1)
+    with TestClient(create_app(fake)) as client:
+        assert client.get("/health/live").status_code == 200
+    assert fake.closed

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from fastapi import APIRouter
+from starlette.testclient import TestClient
+
+from imagefinder.core.errors import CollectionCorruptError
+from imagefinder.core.results import SearchResult
+from imagefinder.server import metrics as metrics_module
+from imagefinder.server.app import create_app
+
+
+def numbers(client: TestClient) -> dict[str, float]:
+    """Sample -> value."""
+    text = client.get("/metrics").text
+    return {name: float(value) for name, value in re.findall(r"^([^#]\S*(?:\{.*\})?) (\S+)$", text, re.MULTILINE)}
+
+
+def test_requests_are_counted_by_route_never_by_path(client: TestClient) -> None:
+    for path in ("/sift-similar-images", "/nothing/1", "/nothing/2", "/surf-similar-images"):
+        client.post(path, files={"image": b"x"})
+    client.request("BREW", "/health")
+    client.get("/health/live")
+    found = numbers(client)
+    counted = {name: value for name, value in found.items() if name.startswith("imagefinder_http_requests_total")}
+    assert counted == {
+        'imagefinder_http_requests_total{method="POST",route="/sift-similar-images",status="200"}': 1,
+        'imagefinder_http_requests_total{method="POST",route="(none)",status="404"}': 2,
+        'imagefinder_http_requests_total{method="POST",route="/{method}-similar-images",status="404"}': 1,
+        'imagefinder_http_requests_total{method="other",route="/health",status="405"}': 1,
+        'imagefinder_http_requests_total{method="GET",route="/health/live",status="200"}': 1,
+    }
+    assert found['imagefinder_problems_total{code="not_found"}'] == 2
+    assert found['imagefinder_http_request_seconds_count{method="GET",route="/health/live"}'] == 1
+    assert found["imagefinder_http_requests_in_flight"] == 1  # this one
+    assert found["imagefinder_queue_inside"] == found["imagefinder_computing"] == 0
+
+
+def test_a_route_within_routers_is_named_whole(fake: Any) -> None:
+    inner, outer = APIRouter(prefix="/images"), APIRouter()
+
+    @inner.get("/{image_id:path}")
+    async def image(image_id: str) -> str:
+        return image_id
+
+    outer.include_router(inner, prefix="/{c}")
+    app = create_app(fake)
+    app.include_router(outer, prefix="/v1/collections")
+    client = TestClient(app)
+    assert client.get("/v1/collections/default/images/a/b").json() == "a/b"
+    assert any('route="/v1/collections/{c}/images/{image_id}"' in name for name in numbers(client))
+
+
+def test_searches_tell_their_stages(client: TestClient, fake: Any) -> None:
+    client.post("/sift-similar-images", files={"image": b"x"})
+    found = numbers(client)
+    assert found['imagefinder_searches_total{method="sift",mode="exact"}'] == 1
+    assert found['imagefinder_search_stage_seconds_count{method="sift",stage="total"}'] == 1
+
+
+def test_no_label_grows_without_bound(fake: Any) -> None:
+    app = create_app(fake)
+    for number in range(100):
+        app.state.metrics.observe_search(
+            SearchResult((), f"method {number}", "exact", {}, 0, {f"stage {number}": 1.0, "match": 1.0})
+        )
+        app.state.metrics.method_loaded(f"method {number}", 1.0, failed=False)
+    with TestClient(app) as client:
+        found = numbers(client)
+    assert found['imagefinder_search_stage_seconds_count{method="other",stage="other"}'] == 100
+    assert found['imagefinder_model_loads_total{method="other",outcome="loaded"}'] == 100
+    assert not [name for name in found if "method 1" in name or "stage 1" in name]
+
+
+def test_sizes_and_loads(fake: Any) -> None:
+    fake.warm_error = ValueError("broken")
+    with TestClient(create_app(fake, warm=["sift"])) as client:
+        while client.get("/health/ready").status_code != 200:
+            pass
+        found = numbers(client)
+    assert found['imagefinder_collection_images{collection="default"}'] == 4
+    assert found['imagefinder_collection_failures{collection="default"}'] == 2
+    assert found['imagefinder_collection_bytes{collection="default"}'] == 100
+    assert found['imagefinder_collection_features{collection="default",method="sift"}'] == 4
+    assert found['imagefinder_model_loads_total{method="sift",outcome="failed"}'] == 1
+    assert found["imagefinder_ready_seconds"] > 0
+    assert any(name.startswith("imagefinder_build_info{") for name in found)
+    assert found["process_resident_memory_bytes"] > 0
+
+
+def test_a_scrape_asks_the_collection_seldom_and_survives_its_trouble(
+    fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    info = fake.info
+
+    def counted() -> Any:
+        nonlocal asked
+        asked += 1
+        return info()
+
+    fake.info = counted
+    with TestClient(create_app(fake)) as client:
+        before = asked
+        for _ in range(5):
+            numbers(client)
+        assert asked - before == 1
+        monkeypatch.setattr(metrics_module, "_SIZES_SECONDS", 0.0)
+        fake.info_error = CollectionCorruptError("x")
+        assert numbers(client)['imagefinder_collection_images{collection="default"}'] == 4
+        assert asked - before == 2
+
+
+def test_two_apps_share_no_numbers(fake: Any) -> None:
+    one, other = TestClient(create_app(fake)), TestClient(create_app(fake))
+    one.get("/health/live")
+    assert not any("/health/live" in name for name in numbers(other))

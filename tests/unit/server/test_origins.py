@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from imagefinder.core.settings import Settings
+from imagefinder.server.app import create_app
+from imagefinder.server.errors import Problem
+from imagefinder.server.origins import Origins
+
+LOCAL = Origins(("127.0.0.1",), (), any_name=False)
+
+
+def code(rules: Origins, method: str = "POST", **headers: str) -> str:
+    """What a request is refused with; empty if it is not."""
+    sent = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    try:
+        rules.check(method, {b"host": b"localhost:5000", **sent})
+    except Problem as problem:
+        return problem.code
+    return ""
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:5000",
+        "LOCALHOST:1",
+        "a.localhost",
+        "127.0.0.1:5000",
+        "[::1]:5000",
+        "192.168.1.5:80",
+    ],
+)
+def test_names_of_this_machine_and_addresses_are_known(host: str) -> None:
+    assert code(LOCAL, "GET", host=host) == ""
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:5000",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "localhost@evil.example",
+        "evil.example#localhost",
+        "evil.example/localhost",
+        "7f000001.rbndr.example",
+        "",
+        "[::1",
+        "0x7f.1",
+        "2130706433",
+    ],
+)
+def test_a_name_that_a_stranger_lets_point_here_is_refused(host: str) -> None:
+    assert code(LOCAL, "GET", host=host) == "unknown_host"
+
+
+def test_other_names_can_be_allowed() -> None:
+    rules = Origins(("Pictures.example.",), (), any_name=False)
+    assert code(rules, host="pictures.example:8443") == ""
+    assert code(rules, host="pictures.example.") == ""
+    assert code(rules, host="x.pictures.example") == "unknown_host"
+    assert code(Origins((), (), any_name=True), host="anything.example") == ""
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "http://localhost:3000"},
+        {"origin": "https://localhost:5001"},
+        {"origin": "null"},
+        {"origin": "http://[", "sec_fetch_site": "same-origin"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site", "sec_fetch_dest": "empty"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_dest": "document"},
+    ],
+)
+def test_what_a_page_of_another_site_sends_is_refused(method: str, headers: dict[str, str]) -> None:
+    assert code(LOCAL, method, **headers) == "cross_site"
+
+
+@pytest.mark.parametrize("dest", ["image", "empty", "script", "iframe", "object"])
+def test_a_page_of_another_site_cannot_show_our_pictures_either(dest: str) -> None:
+    assert code(LOCAL, "GET", sec_fetch_site="cross-site", sec_fetch_dest=dest) == "cross_site"
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("POST", {}),  # a program
+        ("POST", {"origin": "http://localhost:5000", "sec_fetch_site": "same-origin"}),
+        ("POST", {"origin": "https://pictures.example", "host": "pictures.example"}),  # behind a proxy with TLS
+        ("POST", {"origin": "http://127.0.0.1", "host": "127.0.0.1:80"}),
+        ("GET", {"sec_fetch_site": "none", "sec_fetch_dest": "document"}),  # typed into the address bar
+        ("GET", {"sec_fetch_site": "cross-site", "sec_fetch_dest": "document"}),  # a shared link
+        ("GET", {"sec_fetch_site": "same-origin", "sec_fetch_dest": "image"}),
+    ],
+)
+def test_programs_and_our_own_page_are_not_bothered(method: str, headers: dict[str, str]) -> None:
+    assert code(Origins(("pictures.example",), (), any_name=False), method, **headers) == ""
+
+
+def test_origins_can_be_allowed() -> None:
+    rules = Origins((), ("https://shop.example",), any_name=False)
+    assert code(rules, origin="https://shop.example", sec_fetch_site="cross-site") == ""
+    assert code(rules, origin="https://shop.example.evil.example") == "cross_site"
+    assert code(rules, origin="http://shop.example") == "cross_site"
+    assert code(Origins((), ("*",), any_name=True), origin="null", sec_fetch_site="cross-site") == ""
+
+
+PREFLIGHT = {"origin": "https://shop.example", "access-control-request-method": "POST"}
+
+
+def test_cors_is_closed_unless_it_is_opened(fake: Any) -> None:
+    response = TestClient(create_app(fake)).options("/sift-similar-images", headers=PREFLIGHT)
+    assert response.status_code >= 400
+    assert not [name for name in response.headers if name.startswith("access-control")]
+
+    fake.settings = Settings(cors_origins=("https://shop.example",), auth="on")
+    client = TestClient(create_app(fake))
+    response = client.options("/sift-similar-images", headers=PREFLIGHT)
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-origin"] == "https://shop.example"
+    assert response.headers["x-request-id"]
+    # The page can read why it was refused.
+    response = client.post("/sift-similar-images", headers={"origin": "https://shop.example"})
+    assert (response.status_code, response.json()["code"]) == (401, "missing_key")
+    assert response.headers["access-control-allow-origin"] == "https://shop.example"
+    response = client.options("/sift-similar-images", headers={**PREFLIGHT, "origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in response.headers
+
+
+def test_a_form_of_another_site_reaches_no_search(fake: Any) -> None:
+    response = TestClient(create_app(fake)).post(
+        "/sift-similar-images", files={"image": b"x"}, headers={"origin": "https://evil.example"}
+    )
+    assert (response.status_code, response.json()["code"]) == (403, "cross_site")
+    response = TestClient(create_app(fake)).get("/health", headers={"host": "evil.example"})
+    assert (response.status_code, response.json()["code"]) == (421, "unknown_host")
+    assert not fake.queries
