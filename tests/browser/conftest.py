@@ -69,7 +69,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Path:
         copies.mkdir()
         with Image.open(PICTURES / "cat.jpg") as image:
             image.resize((300, 200)).save(copies / "small-cat.jpg", quality=60)
-        collection.add([PICTURES, copies], methods=METHODS)
+        collection.add(PICTURES, copies, methods=METHODS)
         collection.search(PICTURES / "cat.jpg")
     return folder
 
