@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-QUESTIONS = ("mutual_nn", "retrieval", "evidence")
+QUESTIONS = ("mutual_nn", "retrieval", "evidence", "stages")
 
 
 def main() -> int:

@@ -237,8 +237,8 @@ class Collection:
                 than the setting ``exact_bytes`` and an index is ready. The result says which it was.
 
         Raises:
-            InputError: no such mode; neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot be
-                used; a box outside of it; ``auto`` with ``matches``.
+            InputError: no such mode; neither or both of ``query`` and ``id``; ``k`` below 1; a picture that cannot
+                be used; a box outside of it; ``auto`` with ``matches``.
             UnknownMethodError: no such method.
             UnknownImageError: no image of that id.
             MethodNotIndexedError: there are images, but none has features of this method.
@@ -261,7 +261,8 @@ class Collection:
         background = self._learned(progress) if by_evidence or evalues else None
         watch.lap("learn")
         shortlists = self._shortlists_for(chosen, mode)
-        watch.lap("index")
+        if shortlists is not None:
+            watch.lap("index")
         return engine.search(
             self.store,
             chosen,

@@ -87,7 +87,7 @@ def _endpoint(collection: Collection, method: str, gate: Gate, readiness: Readin
             picture = await read_image(request, max_bytes=collection.settings.max_image_bytes, hold=hold)
             result = await gate.run(
                 lambda: collection.search(
-                    picture, method=method, k=k, ranking="matches", evalues=False, boxes=boxes
+                    picture, method=method, k=k, ranking="matches", evalues=False, boxes=boxes, mode="exact"
                 )
             )
         readiness.worked(method)
