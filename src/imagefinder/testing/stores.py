@@ -568,6 +568,72 @@ class StoreSuite:
             expected[f"{number}"] = content(features("points", number + 1000))
         assert scanned(store, "points") == expected
 
+    def test_select(self, store: Store) -> None:
+        """Features of some images in the order asked for, each once; what is not there is left out."""
+        store.put([entry(f"{number}", number, methods=["points"]) for number in range(1200)])
+        store.put([entry("other", 1, methods=["tokens"])])
+        wanted = [f"{number}" for number in range(1199, -1, -1)]
+        block = store.select("points", ["gone", "7", *wanted, "other", "7", ""])
+        assert block.ids == ("7", *(image_id for image_id in wanted if image_id != "7"))
+        for number in (0, 1, 600, 1199):
+            image_id = block.ids[number]
+            assert content(block.features.image(number)) == content(features("points", int(image_id)))
+        assert store.select("vector", ["7"]).ids == ()
+        assert store.select("points", []).features.spec() == METHODS["points"]
+        with pytest.raises(MethodNotIndexedError):
+            store.select("unheard of", ["7"])
+
+    def test_changes_since_a_state(self, store: Store) -> None:
+        """Keys come in order and never again; nothing is told where nothing happened."""
+        assert store.changes("unheard of", revision=-1, last=0, count=0) is None
+        store.put([entry(f"{number}", number) for number in range(5)])
+        first = store.changes("points", revision=-1, last=0, count=0)
+        assert first is not None
+        assert (np.diff(first.new) > 0).all()
+        assert first.alive is None
+        assert first.sizes.tolist() == [5 * (8 + 16)] * 5
+        last = int(first.new[-1])
+        assert store.changes("points", revision=first.revision, last=last, count=5) is None
+        store.put([entry("new", 9), entry("2", 77)])
+        second = store.changes("points", revision=first.revision, last=last, count=5)
+        assert second is not None
+        assert len(second.new) == 2
+        assert (second.new > last).all()
+        assert second.alive is not None
+        assert set(second.alive.tolist()) == set(first.new.tolist()) - {int(first.new[2])} | set(
+            second.new.tolist()
+        )
+        keys, block = store.load("points", np.sort(np.concatenate([first.new, second.new])))
+        assert keys.tolist() == second.alive.tolist()
+        assert dict(zip(block.ids, (content(block.features.image(n)) for n in range(6)), strict=True)) == scanned(
+            store, "points"
+        )
+        store.unregister("points")
+        third = store.changes("points", revision=second.revision, last=int(keys[-1]), count=6)
+        assert third is not None
+        assert third.alive is not None
+        assert len(third.alive) == len(third.new) == 0
+        register(store)
+        store.put([entry(f"{number}", number + 50) for number in range(6)])
+        again = store.changes("points", revision=-1, last=0, count=0)
+        assert again is not None
+        assert not set(again.new.tolist()) & set(keys.tolist())
+
+    def test_checksums_tell_features_and_owners_apart(self, store: Store) -> None:
+        """The same features of the same image have the same one, in another store, too."""
+        store.put([entry("a", 1), entry("b", 1), entry("c", 2)])
+        changes = store.changes("points", revision=-1, last=0, count=0)
+        assert changes is not None
+        found = store.checksums("points", changes.new)
+        assert sorted(found) == changes.new.tolist()
+        assert len(set(found.values())) == 3
+        store.put([entry("a", 1)])
+        later = store.changes("points", revision=-1, last=0, count=0)
+        assert later is not None
+        again = store.checksums("points", np.sort(np.concatenate([changes.new, later.new])))
+        assert sorted(again) == later.new.tolist()
+        assert again[int(later.new[-1])] == found[int(changes.new[0])]
+
     def test_blocks_are_of_bounded_size(self, store: Store) -> None:
         """A hundred megabytes do not come in one piece."""
         store.register(fingerprint("wide"), FeatureSpec("global", 1 << 20, "float32"))
