@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -114,16 +115,23 @@ def read_file(path: str, max_bytes: int) -> bytes:
     """The bytes of a picture file.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: it cannot be read, or is no regular file (any more).
         ImageTooLargeError: more than ``max_bytes``; no more than that is read.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - hot path
-            size = os.fstat(file.fileno()).st_size
-            check_size(readable(path), size, max_bytes)
-            return file.read(size + 1)
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise SourceError(f"{readable(path)} is no file")
+            check_size(readable(path), status.st_size, max_bytes)
+            return file.read(status.st_size + 1)
     except OSError as error:
         raise SourceError(f"{readable(path)} cannot be read: {error.strerror}") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Without waiting: what was a file a moment ago may be a pipe now, and nobody may ever write to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def check_size(name: str, size: int, max_bytes: int) -> None:
