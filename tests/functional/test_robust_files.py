@@ -5,6 +5,7 @@ The 960 files of ``shared/data/robust.tar.gz`` lie beside some checkouts only; e
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,11 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from evil_decoder import CRASH, GREED, LOOP, program
 from starlette.testclient import TestClient
 
 import imagefinder
 from imagefinder.core.errors import ImageError
 from imagefinder.core.settings import Settings
+from imagefinder.images import workers
+from imagefinder.indexing.candidate import is_picture
 from imagefinder.server.app import create_app
 from imagefinder.wiring import make_decoder
 
@@ -130,6 +134,31 @@ def test_add_search_and_the_server_agree(sample, tmp_path):
                 assert answer.json()["detail"]
     assert asked == refused
     assert served == refused
+
+
+def test_pictures_that_break_decoders_cost_themselves_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "_CODE", program(workers._CODE))
+    folder = tmp_path / "files"
+    shutil.copytree(ROOT / "examples" / "pictures", folder)
+    good = sum(is_picture(path.name) for path in folder.iterdir())
+    for name, data in {"crash": CRASH, "loop": LOOP, "greed": GREED}.items():
+        (folder / f"{name}.png").write_bytes(data)
+    codes = {"crash.png": "decoder_crashed", "loop.png": "decode_timeout", "greed.png": "image_too_large"}
+    settings = Settings(store="memory", decode_seconds=3.0, decode_memory=256 << 20, sift_max_side=256)
+    with imagefinder.open(settings=settings) as collection, TestClient(create_app(collection)) as client:
+        report = collection.add(folder, methods=["sift"])
+        assert report.added == good
+        assert {failure.id: failure.code for failure in report.failures} == codes
+        assert {failure.id: failure.code for failure in collection.failures()} == codes
+        for name, code in codes.items():
+            with pytest.raises(ImageError) as caught:
+                collection.search(folder / name, method="sift", ranking="matches", evalues=False)
+            assert caught.value.code == code
+            answer = client.post("/sift-similar-images", files={"image": (folder / name).read_bytes()})
+            assert (answer.status_code, answer.json()["code"]) == (413 if name == "greed.png" else 422, code)
+            assert not answer.json()["retryable"]
+        answer = client.post("/sift-similar-images", files={"image": (folder / "cat.jpg").read_bytes()})
+        assert answer.json()[0] == "cat.jpg"
 
 
 @pytest.mark.skipif(not (DATA / "exif_orientation").exists(), reason="needs exif_orientation in shared/data")
