@@ -173,3 +173,15 @@ def test_variables_of_container_platforms_are_not_settings():
         "IMAGEFINDER_PORT_5000_TCP_ADDR": "10.0.0.7",
     }
     assert Settings.load(environment=links) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("false", False), ("No", False), ("0", False), ("TRUE", True), ("1", True)]
+)
+def test_switches(text, value):
+    assert Settings.load(environment={"IMAGEFINDER_ISOLATE": text}).isolate is value
+
+
+def test_a_switch_that_is_neither():
+    with pytest.raises(SettingsError, match="isolate must be bool, not 'perhaps'"):
+        Settings.load(environment={"IMAGEFINDER_ISOLATE": "perhaps"})
