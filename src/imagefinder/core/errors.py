@@ -21,7 +21,7 @@
     │   └── ModelCorruptError           its weights are not the published ones
     └── StoreError                  a collection cannot be used
         ├── CollectionNotFoundError
-        ├── CollectionFormatError       not a collection, or one of a newer format
+        ├── CollectionFormatError       not a collection, or one of another format
         ├── CollectionCorruptError      damaged data
         ├── CollectionBusyError         another process kept it locked for too long
         ├── FingerprintMismatchError    features made by other parameters or weights
