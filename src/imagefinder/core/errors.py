@@ -26,7 +26,7 @@
     │   └── ProviderMissingError        what shall run it is not on this machine
     └── StoreError                  a collection cannot be used
         ├── CollectionNotFoundError
-        ├── CollectionFormatError       not a collection, or one of a newer format
+        ├── CollectionFormatError       not a collection, or one of another format
         ├── CollectionCorruptError      damaged data
         ├── CollectionBusyError         another process kept it locked for too long
         ├── FingerprintMismatchError    features made by other parameters or weights

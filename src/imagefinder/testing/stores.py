@@ -30,6 +30,8 @@ from imagefinder.core.errors import (
     FingerprintMismatchError,
     InputError,
     MethodNotIndexedError,
+    SourceError,
+    StoreError,
     UnknownImageError,
 )
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures
@@ -732,6 +734,60 @@ class StoreSuite:
                 store.put_derived(name, b"")
             with pytest.raises(ValueError, match="plain word"):
                 store.derived(name)
+
+    # -- check, backup -------------------------------------------------------------------------------------
+
+    def test_a_sound_store(self, store: Store) -> None:
+        """Nothing is found where nothing is wrong, and nothing is mended."""
+        store.put([entry(image_id, seed) for seed, image_id in enumerate(ODD_IDS)])
+        store.put([entry("bare", methods=())])
+        before = {method: scanned(store, method) for method in METHODS}
+        assert store.check() == []
+        assert store.check(repair=True) == []
+        assert {method: scanned(store, method) for method in METHODS} == before
+
+    def test_damage_told_from_outside(self, store: Store) -> None:
+        """Thumbnails and derived data that are of no use are found, and dropped when asked."""
+        store.put([entry("a", 1), entry("b", 2)])
+        store.put_derived("known.json", b"good")
+        store.put_derived("other.json", b"bad")
+
+        def check(*, repair: bool) -> list[tuple[str, str, bool]]:
+            found = store.check(
+                repair=repair,
+                sound_thumbnail=lambda data: data != entry("b", 2).thumbnail,
+                sound_derived=lambda name, data: name != "other.json" and data == b"good",
+            )
+            return sorted((damage.kind, damage.image_id, bool(damage.mended)) for damage in found)
+
+        assert check(repair=False) == [("derived", "", False), ("thumbnail", "b", False)]
+        assert check(repair=True) == [("derived", "", True), ("thumbnail", "b", True)]
+        assert check(repair=False) == []
+        assert (store.thumbnail("a"), store.thumbnail("b")) == (entry("a", 1).thumbnail, b"")
+        assert (store.derived("known.json"), store.derived("other.json")) == (b"good", None)
+
+    def test_a_backup_is_a_store_like_any_other(self, store: Store, make_store: MakeStore, tmp_path: Path) -> None:
+        """With everything that was there at that moment; where something is already, nothing is written."""
+        if not self.persistent:
+            with pytest.raises(StoreError):
+                store.backup(tmp_path / "copy")
+            return
+        store.put([entry("a", 1), entry("b", 2)])
+        store.backup(tmp_path / "deep" / "copy")
+        store.delete(["a"])
+        copy = make_store(tmp_path / "deep" / "copy")
+        try:
+            assert [record.id for record in copy.images()] == ["a", "b"]
+            assert {method: scanned(copy, method) for method in METHODS} == {
+                method: {"a": content(features(method, 1)), "b": content(features(method, 2))}
+                for method in METHODS
+            }
+            with pytest.raises(SourceError, match="there already"):
+                store.backup(tmp_path / "deep" / "copy")
+            assert len(copy.images()) == 2
+        finally:
+            copy.close()
+        assert [path.name for path in (tmp_path / "deep").iterdir()] == ["copy"]
 
     def test_close_twice(self, store: Store) -> None:
         """Does nothing the second time."""
