@@ -109,7 +109,7 @@ class FakeCollection:
 
 @pytest.fixture(autouse=True)
 def _own_data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is told nothing else keeps its jobs in the home folder; not those of whoever runs the tests."""
+    """A server that is told nothing else keeps its jobs in the home folder: not that of who runs the tests."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
