@@ -75,6 +75,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     chosen = Settings(
         collection=folder / "default",
         collections=folder / "collections",
+        state=folder / "state",
         threads=2,
         models=folder / "no-models",
         url_queries=False,

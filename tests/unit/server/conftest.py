@@ -107,6 +107,12 @@ class FakeCollection:
         return cast(Collection, self)
 
 
+@pytest.fixture(autouse=True)
+def _own_data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is told nothing else keeps its jobs in the home folder: not that of who runs the tests."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
 @pytest.fixture
 def fake(tmp_path: Path) -> FakeCollection:
     return FakeCollection(Settings(threads=2, max_image_bytes=100_000, state=tmp_path / "state"))
