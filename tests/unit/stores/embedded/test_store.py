@@ -7,6 +7,7 @@ import pytest
 
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
+from imagefinder.core.filters import parse
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.stores.embedded import EmbeddedStore
@@ -75,6 +76,8 @@ def test_features_under_another_image_are_found(store, database):
     [
         ("UPDATE images SET metadata = '{\"a'", lambda store: store.get("image 0")),
         ("UPDATE images SET metadata = '{\"a'", lambda store: store.images()),
+        ("UPDATE images SET metadata = '{\"a'", lambda store: store.images(where=parse({"a": 1}))),
+        ("UPDATE images SET metadata = '{\"a'", lambda store: store.images(contains="x")),
         ("UPDATE methods SET fingerprint = 'x'", lambda store: store.info()),
     ],
 )
