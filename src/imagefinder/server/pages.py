@@ -150,7 +150,9 @@ def _operation(base: str, path: str, verb: str, operation: Mapping[str, Any]) ->
         f"<tr><td>{status}<td>{re.sub('`(.+?)`', _LINK, escape(answer['description']))}"
         for status, answer in operation["responses"].items()
     )
-    call = _curl(base + path) if "requestBody" in operation else f"curl {base}{path}"
+    form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data", {}).get("schema", {})
+    files = "".join(f'-F "{name}=@picture.jpg" ' for name in form.get("required", ()))
+    call = f"curl {base}{path}" if verb == "get" else f"curl -X {verb.upper()} {files}{base}{path}"
     return f"""<h2 id="{escape(operation["operationId"])}">{verb.upper()} {escape(path)}</h2>
 <p>{escape(operation["summary"])}. {escape(operation.get("description", ""))}</p>
 <pre>{escape(call)}</pre>

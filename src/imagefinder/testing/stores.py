@@ -506,6 +506,10 @@ class StoreSuite:
         for seed, value in enumerate(values):
             store.put([entry(f"{seed:02}", seed, methods=[], metadata={"n": value, 'k"\\.[0]': value})])
         store.put([entry("99", 99, methods=[], metadata={})])
+        deep: dict[str, Any] = {}
+        for _ in range(400):
+            deep = {"n": [deep]}
+        store.put([entry("98", 98, methods=[], metadata=deep)])
         all_records = store.images(limit=1000)
         operands: list[Any] = [*values, 2**53, -(2**63), 1e-300]
         conditions: list[Any] = [{"n": {"eq": operand}} for operand in operands]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from imagefinder.core.errors import InputError
-from imagefinder.core.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, parse, says
+from imagefinder.core.errors import FilterError
+from imagefinder.core.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_LEVELS, MAX_VALUES, goes_deeper, parse, says
 
 METADATA = {
     "shop": "north",
@@ -111,10 +111,33 @@ def nested(depth: int) -> dict[str, Any]:
     ids=lambda value: str(value)[:40],
 )
 def test_what_is_no_filter(given: object, words: str) -> None:
-    with pytest.raises(InputError, match=words) as caught:
+    with pytest.raises(FilterError, match=words) as caught:
         parse(given)
     assert caught.value.hint
     caught.value.message.encode()
+
+
+def deep(levels: int) -> Any:
+    value: Any = "Ä needle"
+    for level in range(levels):
+        value = {"n": value} if level % 2 else [value]
+    return value
+
+
+def test_metadata_deeper_than_python_goes() -> None:
+    metadata = {"n": deep(5000)}
+    assert says("ä NEEDLE", "x", metadata)
+    assert not says("hay", "x", metadata)
+    assert not parse({"n": "a"}).matches(metadata)
+    assert not parse({"n": {"eq": deep(MAX_LEVELS)}}).matches(metadata)
+    with pytest.raises(FilterError, match="levels deep"):
+        parse({"n": {"eq": deep(MAX_LEVELS + 1)}})
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2, 7])
+def test_levels_are_counted(levels: int) -> None:
+    assert not goes_deeper(deep(levels), levels)
+    assert levels == 0 or goes_deeper(deep(levels), levels - 1)
 
 
 def test_the_deepest_that_is_accepted() -> None:

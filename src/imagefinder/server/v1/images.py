@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import UnknownImageError
+from imagefinder.core.filters import goes_deeper
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.upload import FIELD, FORM, JSON
@@ -37,6 +38,9 @@ _SHOWN = {
     "BMP": "image/bmp",
 }
 """Formats that browsers show, as what they are sent."""
+
+MAX_LEVELS = 64
+"""Lists and objects within metadata that are put here; every program can read so many."""
 
 _PIECE = 1 << 18
 
@@ -309,7 +313,8 @@ async def _given(
     kind = upload.content_type(request)
     if kind == JSON:
         form = schemas.read(schemas.PutForm, await pictures.read_json(service, request, hold))
-        return await pictures.given(service, form, hold), form.metadata
+        kept = _metadata(form.metadata)
+        return await pictures.given(service, form, hold), kept
     if kind == FORM:
         parts = await pictures.read_form(service, request, hold, {FIELD: 1})
         values = pictures.from_texts(parts.texts, {"metadata": dict})
@@ -324,6 +329,13 @@ async def _given(
 def _metadata(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise Problem("invalid_parameter", "metadata: must be a JSON object", field="metadata")
+    if goes_deeper(value, MAX_LEVELS):
+        raise Problem(
+            "invalid_parameter",
+            f"metadata: at most {MAX_LEVELS} levels are kept",
+            field="metadata",
+            limit=MAX_LEVELS,
+        )
     return value
 
 

@@ -92,9 +92,7 @@ class Options(Form):
         ),
     ] = "auto"
     k: Annotated[int, Field(ge=1, le=MAX_K, description="how many hits at most"), BeforeValidator(_whole)] = 3
-    mode: Annotated[
-        Literal["auto", "exact", "fast"], Field(description="exact: every image is compared; auto: as is quicker")
-    ] = "auto"
+    mode: Annotated[Literal["auto", "exact"], Field(description="exact: every image is compared")] = "auto"
     verify: Annotated[
         Truth,
         Field(

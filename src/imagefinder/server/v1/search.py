@@ -86,7 +86,7 @@ _BODY: dict[str, Any] = {
                         },
                         "method": {"type": "string", "minLength": 1, "maxLength": 100, "default": AUTO},
                         "k": {"type": "integer", "minimum": 1, "maximum": schemas.MAX_K, "default": 3},
-                        "mode": {"type": "string", "enum": ["auto", "exact", "fast"], "default": "auto"},
+                        "mode": {"type": "string", "enum": ["auto", "exact"], "default": "auto"},
                         "box": {
                             "type": "string",
                             "description": "x,y,width,height; may be repeated, or a JSON list of boxes",

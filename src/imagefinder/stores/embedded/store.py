@@ -438,7 +438,9 @@ class EmbeddedStore:
     ) -> list[ImageRecord]:
         """The page of what matches: SQLite leaves out what surely does not, the rest is looked at one by one."""
         likely = condition.likely(where)
-        tests, values = ["id > ?", likely.sql], [after, *likely.values]
+        # What SQLite takes for no JSON, because it is damaged or goes very deep, is left for Python to read.
+        tests = ["id > ?", f"CASE WHEN json_valid(metadata) THEN {likely.sql} ELSE 1 END"]
+        values = [after, *likely.values]
         if source is not None:
             tests.append("source = ?")
             values.append(source)

@@ -238,6 +238,7 @@ def test_half_a_surrogate_pair_in_metadata(shared: TestClient) -> None:
     [
         ({"metadata": "{"}, "malformed_json", "metadata"),
         ({"metadata": "[]"}, "invalid_parameter", "metadata"),
+        ({"metadata": '{"a":' * 65 + "1" + "}" * 65}, "invalid_parameter", "metadata"),
         ({"other": "x"}, "invalid_parameter", "other"),
         ({"metadata": ["{}", "{}"]}, "invalid_parameter", "metadata"),
     ],

@@ -7,6 +7,7 @@ import pytest
 
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
+from imagefinder.core.filters import parse
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.stores.embedded import EmbeddedStore
@@ -78,7 +79,6 @@ def test_features_under_another_image_are_found(store, database):
         ("UPDATE methods SET fingerprint = 'x'", lambda store: store.info()),
         ("UPDATE methods SET fingerprint = '{}'", lambda store: store.info()),
         ("UPDATE methods SET kind = 'both'", lambda store: store.info()),
-        ("UPDATE images SET metadata = '[1]'", lambda store: store.get("image 0")),
     ],
 )
 def test_damaged_text(store, database, statement, use):
@@ -160,6 +160,14 @@ def test_an_entry_of_an_index_that_points_elsewhere_does_not_shorten_answers(sto
         pytest.raises(CollectionCorruptError),
     ):
         list(again.scan("vector"))
+
+
+@pytest.mark.parametrize("text", ['{"a', "[1]"])
+def test_damaged_metadata_are_no_reason_to_leave_an_image_out(store, database, text):
+    database.execute("UPDATE images SET metadata = ?", (text,))
+    for asked in ({"where": parse({"a": 1})}, {"contains": "x"}, {}):
+        with pytest.raises(CollectionCorruptError):
+            store.images(**asked)
 
 
 def test_scans_share_blocks_that_nobody_can_change(store):
