@@ -563,9 +563,7 @@ class _StoredFeatures:
     def changes(self, revision: int, last: int, count: int) -> Changes | None:
         """See ``Source``."""
         with self.connections.reading() as database:
-            row = database.execute("SELECT revision, images FROM methods WHERE key = ?", (self.key,)).fetchone()
-            # With the key: a method that is announced anew counts from the beginning.
-            now, images = (row[0] + (self.key << 40), row[1]) if row else (-1, 0)
+            now, images = self._state(database)
             if now == revision:
                 return None
             listing = database.execute(
@@ -577,12 +575,18 @@ class _StoredFeatures:
                 rows = database.execute("SELECT key FROM features WHERE method = ? ORDER BY key", (self.key,))
                 alive = np.fromiter((key for (key,) in rows), dtype=np.int64)
                 # Both come from one index; where it is damaged they need not agree.
-                if row and (len(alive) != images or not np.array_equal(alive[alive > last], pairs[:, 0])):
+                if now >= 0 and (len(alive) != images or not np.array_equal(alive[alive > last], pairs[:, 0])):
                     raise CollectionCorruptError(
                         f"{images} images with {self.method} features are counted, and others are listed",
                         hint=codec.REPAIR_HINT,
                     )
         return Changes(now, pairs[:, 0].copy(), pairs[:, 1].copy(), alive)
+
+    def _state(self, database: sqlite3.Connection) -> tuple[int, int]:
+        """Revision and number of images; (-1, 0) when the method is gone, and its features with it."""
+        row = database.execute("SELECT revision, images FROM methods WHERE key = ?", (self.key,)).fetchone()
+        # With the key: a method that is announced anew counts from the beginning.
+        return (row[0] + (self.key << 40), row[1]) if row else (-1, 0)
 
     def load(self, listed: Keys, revision: int) -> tuple[Keys, GalleryBlock]:
         """See ``Source``.
@@ -594,9 +598,9 @@ class _StoredFeatures:
             # By the table alone: a damaged index must not shorten an answer.
             query = _features_where("features.key BETWEEN ? AND ?", "features NOT INDEXED")
             rows = database.execute(query, (self.key, int(listed[0]), int(listed[-1]))).fetchall()
-            now = database.execute("SELECT revision FROM methods WHERE key = ?", (self.key,)).fetchone()
+            now, _ = self._state(database)
         keys, block = self.block(rows)
-        if now == (revision,) and not np.array_equal(keys, listed):
+        if now == revision and not np.array_equal(keys, listed):
             raise CollectionCorruptError(
                 f"{len(listed)} {self.method} features are listed, and {len(keys)} are there",
                 hint=codec.REPAIR_HINT,

@@ -162,9 +162,8 @@ def test_an_entry_of_an_index_that_points_elsewhere_does_not_shorten_answers(sto
         list(again.scan("vector"))
 
 
-@pytest.mark.parametrize("text", ['{"a', "[1]"])
-def test_damaged_metadata_are_no_reason_to_leave_an_image_out(store, database, text):
-    database.execute("UPDATE images SET metadata = ?", (text,))
+def test_damaged_metadata_are_no_reason_to_leave_an_image_out(store, database):
+    database.execute("UPDATE images SET metadata = ?", ('{"a',))
     for asked in ({"where": parse({"a": 1})}, {"contains": "x"}, {}):
         with pytest.raises(CollectionCorruptError):
             store.images(**asked)
