@@ -1,9 +1,9 @@
 """How long does the first query of a fresh process take, how long those after it, and where does the time go?
 
 For each set (``BENCH_SETS``, by default ``places``) one collection with all methods that are ready, learned
-beforehand, and ``BENCH_ROUNDS`` fresh processes for each method: ``cold`` is its first query, from the start of the
-interpreter to the answer, ``warm`` the next ones. Files are in the system's cache; what a disk would add is not
-measured.
+beforehand, and ``BENCH_ROUNDS`` fresh processes for each method: ``cold`` is its first query, from the start of
+the interpreter to the answer, ``warm`` the next ones. Files are in the system's cache; what a disk would add is
+not measured.
 
 Stages of a cold start: ``start`` (interpreter and import), ``open`` (the collection), ``query`` (the first search,
 which loads the network and reads the features), of it the stages that every result tells.

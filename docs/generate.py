@@ -270,6 +270,18 @@ def size(count: float) -> str:
     return f"{count / 1e3:.3g} kB"
 
 
+SAID_OF_PEERS = {
+    "original algorithm": "* The original algorithm and `sift` give the same counts for the same descriptors; the time is what differs.",
+    "OpenCV BFMatcher": "* OpenCV's matcher takes the nearest by distance instead of by product, nearly the same for SIFT.",
+    "faiss flat": "* faiss ranks our own vectors: its accuracy is that of `efficientnet-lite0`, and both spend nearly all of a query on "
+    "the network.",
+    "ImageHash phash": "* Perceptual hashes are the cheapest to make and to compare, and find what keeps its layout; a crop, a turn or "
+    "another view is beyond them. Where only re-encoded or resized copies matter they are the better bargain.",
+    "imagefinder auto": "* `auto` asks all methods and looks at the best candidates again: it costs more per query than any of them.",
+}
+"""Shown where the peer was measured."""
+
+
 def peers() -> str:
     """Other packages on the same pictures."""
     document = read("peers")
@@ -302,13 +314,7 @@ def peers() -> str:
     lines += ["## Not run\n", *(f"* **{name}**: {why}." for name, why in document["not_run"].items())]
     lines += [
         "\n## What the figures say\n",
-        "* The original algorithm and `sift` give the same counts for the same descriptors; the time is what differs. OpenCV's "
-        "matcher takes the nearest by distance instead of by product, nearly the same for SIFT.",
-        "* faiss ranks our own vectors: its accuracy is that of `efficientnet-lite0`, and both spend nearly all of a query on the "
-        "network.",
-        "* Perceptual hashes are made and compared in a few milliseconds, and find what keeps its layout; a crop, a turn or another "
-        "view is beyond them. Where only re-encoded or resized copies matter they are the cheaper choice.",
-        "* `auto` costs the most per query: it asks all methods and looks at the best candidates again.",
+        *(text for peer, text in SAID_OF_PEERS.items() if any(row["peer"] == peer for row in document["rows"])),
     ]
     return "\n".join(lines) + "\n"
 
@@ -324,7 +330,7 @@ def sizing() -> str:
         f"{document['descriptors']['sift']} descriptors per picture here, the mean on photographs of 500 pixels; up to "
         "1 000 by default (`sift_max_keypoints`).",
         "* **Memory** is what a process holds to answer without reading from disk, beside about "
-        f"{size(max(row['base_bytes'] for m in document['methods'].values() for row in m['measured']))} for itself and the network's "
+        f"{size(max(row['base_bytes'] for m in document['methods'].values() for row in m['measured']))} for the program, and a loaded network's "
         "weights. The setting `cache_bytes` (4 GiB) is the bound: what is over it is read from disk for each query.\n",
         "| method | images | on disk | in memory | |",
         "|---|---|---|---|---|",
@@ -363,7 +369,7 @@ def speed() -> str:
         "|---|---|---|---|---|",
     ]
     for name, network in document["networks"].items():
-        for batch, runs in network["milliseconds_per_image"].items():
+        for batch, runs in sorted(network["milliseconds_per_image"].items(), key=lambda item: int(item[0])):
             for run, values in runs.items():
                 ratio = network["times_as_fast_as_f32"][batch].get(run)
                 lines.append(

@@ -18,6 +18,9 @@ MAX_IMAGES = 16
 MAX_ID = 1024
 """Letters of an id that is given here."""
 
+MAX_ID = 16_384
+"""Characters of the longest id that can be named; ids are paths, and paths on disk are shorter."""
+
 MAX_URL = 8192
 MAX_PAGE = 1000
 PAGE = 100
@@ -62,7 +65,9 @@ class Picture(Form):
         Annotated[str, Field(max_length=MAX_URL, description="http(s) address; the server downloads it")] | None
     ) = None
     base64: Annotated[str, Field(description="the encoded picture; a data: URL is accepted, too")] | None = None
-    id: Annotated[str, Field(min_length=1, description="of an image of the collection")] | None = None
+    id: (
+        Annotated[str, Field(min_length=1, max_length=MAX_ID, description="of an image of the collection")] | None
+    ) = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
