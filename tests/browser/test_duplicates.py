@@ -41,9 +41,9 @@ def test_duplicates_are_grouped_compared_and_deleted_with_a_way_back(visit, doub
     assert all(abs(below[side] - above[side]) < 6 for side in below)
     page.keyboard.press("Escape")
     # Another one may be kept instead.
-    edited.locator(".member", has_text="small-cat.jpg").get_by_label("Keep this one").check()
+    edited.locator(".member", has_text="small-cat.jpg").get_by_label("Keep this one").click()
     expect(edited.locator(".member.kept")).to_contain_text("small-cat.jpg")
-    edited.locator(".member", has_text="cat.jpg").get_by_label("Keep this one").check()
+    edited.locator(".member", has_text="cat.jpg").get_by_label("Keep this one").click()
     edited.get_by_role("button", name="Delete the other", exact=True).click()
     expect(edited).to_be_hidden()
     page.get_by_role("button", name="Undo").click()
