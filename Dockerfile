@@ -32,6 +32,7 @@ ENV PATH=/opt/imagefinder/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     IMAGEFINDER_COLLECTION=/data/collection \
     IMAGEFINDER_MODELS=/models/imagefinder \
+    IMAGEFINDER_COLLECTIONS=/data/collections \
     IMAGEFINDER_STATE=/data/server \
     IMAGEFINDER_LOG_FORMAT=json \
     HF_HOME=/models/huggingface

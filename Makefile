@@ -1,6 +1,6 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser test parity fuzz lint format bench bench-peers docs lock clean
+.PHONY: help setup demo serve browser test parity fuzz lint format bench bench-peers docs lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -85,5 +85,11 @@ lock: setup  ## Pin all requirements again
 	echo torch | $(LOCK) requirements/parity.in pyproject.toml --excludes /dev/stdin -o requirements/parity.txt
 	echo torch | $(LOCK) requirements/peers.in pyproject.toml --excludes /dev/stdin -o requirements/peers.txt
 
+audit: setup  ## Ask the package index whether the locked releases are known to be vulnerable or withdrawn
+	$(BIN)/python tools/audit.py requirements/*.txt
+
+sbom: setup  ## Write sbom.json: what an installation consists of (CycloneDX)
+	$(BIN)/python tools/sbom.py requirements/runtime.txt > sbom.json
+
 clean:  ## Remove what the other words made
-	rm -rf $(VENV) $(PARITY) $(PEERS) build dist demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(PEERS) sbom.json build dist demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

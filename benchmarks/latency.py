@@ -1,7 +1,7 @@
 """How long does the first query of a fresh process take, how long those after it, and where does the time go?
 
 For each set (``BENCH_SETS``, by default ``places``) one collection with all methods that are ready, learned
-beforehand, and one fresh process for each round and method: ``cold`` is its first query, from the start of the
+beforehand, and ``BENCH_ROUNDS`` fresh processes for each method: ``cold`` is its first query, from the start of the
 interpreter to the answer, ``warm`` the next ones. Files are in the system's cache; what a disk would add is not
 measured.
 
@@ -25,7 +25,7 @@ from benchmarks.contract import spread, write
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
 SETS = os.environ.get("BENCH_SETS", "places").split(",")
-ROUNDS = 3
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 WARM = 5
 
 

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 from imagefinder.core import errors
 from imagefinder.core.settings import PREFIX, Settings, type_name
 from imagefinder.models.catalogue import MODELS, HubFile
+from imagefinder.server.errors import KINDS
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py; change the code, then run: make docs -->\n\n"
@@ -82,6 +83,20 @@ def error_codes() -> str:
         if issubclass(kind, errors.ImagefinderError):
             first = (inspect.getdoc(kind) or "").splitlines()[0]
             lines.append(f"| `{kind.code}` | `{kind.__name__}` | {'yes' if kind.retryable else 'no'} | {first} |")
+    return "\n".join(lines) + "\n"
+
+
+def problems() -> str:
+    lines = [
+        "# Problems of the REST service\n",
+        "Every code that an `application/problem+json` answer can have; [the guide](../guides/rest-api.md) says when.\n",
+        "| code | status | retryable | title |",
+        "|---|---|---|---|",
+        *(
+            f"| `{code}` | {kind.status} | {'yes' if kind.retryable else 'no'} | {kind.title} |"
+            for code, kind in KINDS.items()
+        ),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -158,7 +173,8 @@ def results() -> str:
     lines = [
         "# Results\n",
         f"Written by `make bench` and `make docs`; measured on {machine['cores']} cores ({machine['processor']}), without a GPU. "
-        "The times compare with one another only. Every stored image was scored.\n",
+        "The times compare with one another only. Every stored image was scored. See also: [speed](speed.md), [sizes](sizing.md), "
+        "[against peers](peers.md).\n",
         "* **score**: the plain order of the method (`ranking=matches`); **evidence**: [by E-value](evidence.md); **auto**: all "
         "methods together.",
         "* **micro-AP**: average precision of one ranking of all hits of all queries; **recall at 99 %**: part of the right "
@@ -235,7 +251,7 @@ def relations(rows: list[dict[str, Any]]) -> list[str]:
 
 def measured_on(name: str) -> str:
     machine = read(name)["measured_on"]
-    text = f"measured on {machine['cores']} cores ({machine['processor']}), without a GPU"
+    text = f"Measured on {machine['cores']} cores ({machine['processor']}), without a GPU"
     load = machine.get("load_average")
     return text + (
         f", while other work ran on it (load {load:.1f})" if load and load > 1.5 * machine["cores"] else ""
@@ -260,7 +276,7 @@ def peers() -> str:
     packages = ", ".join(f"{name} {version}" for name, version in document["packages"].items())
     lines = [
         "# Against peers\n",
-        f"Written by `make bench-peers` and `make docs`; {measured_on('peers')}. {packages}.\n",
+        f"Written by `make bench-peers` and `make docs`. {measured_on('peers')}. {packages}.\n",
         "Everybody gets the same files, the same queries (a part of each set, evenly spaced), and a process of its own. Every "
         "image is ranked. A query's time includes reading and decoding its file. What is ours is stored durably, with thumbnails; "
         "the others keep what they have in memory, except the original algorithm. How each is used: "
@@ -340,7 +356,7 @@ def speed() -> str:
         "# Speed of networks, of indexing, and of the first query\n",
         "Written by `make bench` and `make docs`. Medians, least and greatest in brackets; only the ratios compare machines.\n",
         "## Providers and precisions\n",
-        f"{measured_on('inference').capitalize()}. ResNet-50 and BEiT have seeded weights here, EfficientNet-Lite0 its real ones. "
+        f"{measured_on('inference')}. ResNet-50 and BEiT have seeded weights here, EfficientNet-Lite0 its real ones. "
         "What each setting means, and why float32 on the processor is the default: "
         "[decision 9](../decisions/0009-precision-and-providers.md).\n",
         "| network | provider, precision | batch | ms per image | times as fast as f32 on the processor |",
@@ -391,10 +407,15 @@ def speed() -> str:
             f"| `{name}` | {span(bare['images_per_second']['bare'], 1)} | {span(bare['images_per_second']['extractor'], 1)} | "
             f"{span(bare['percent_of_bare'])} | {threads} |"
         )
+    lines += [*indexing(), *latency()]
+    return "\n".join(lines) + "\n"
+
+
+def indexing() -> list[str]:
     document = read("indexing")
-    lines += [
+    lines = [
         "\n## Indexing\n",
-        f"{measured_on('indexing').capitalize()}; {document['pictures']} pictures of `copy`. `add` against the bare extractor over decoded pictures, "
+        f"{measured_on('indexing')}; {document['pictures']} pictures of `copy`. `add` against the bare extractor over decoded pictures, "
         "and against a loop that reads, decodes and extracts with the same threads and stores nothing. Processor time says what "
         "is done, whoever else uses the machine.\n",
         "| method | add, s | over the loop | over the extractor | over the loop, processor time | peak memory, once | five times as many pictures |",
@@ -402,11 +423,11 @@ def speed() -> str:
     ]
     for name, method in document["methods"].items():
         over = method["add_over"]
-        once, several = document["memory"][name].values()
+        peaks = document["memory"][name]
         lines.append(
             f"| `{name}` | {span(method['seconds']['add'], 1)} | {span(over['decode + extract']['seconds'], 2)} | "
             f"{span(over['extract']['seconds'], 2)} | {span(over['decode + extract']['processor_seconds'], 2)} | "
-            f"{size(once)} | {size(several)} |"
+            f"{size(peaks['once'])} | {size(peaks['5 times'])} |"
         )
     lines += [
         "\nProcessor milliseconds per picture of each step by itself:\n",
@@ -418,10 +439,14 @@ def speed() -> str:
         lines.append(
             f"| `{name}` | {parts['read and decode']:.1f} | {parts['thumbnail']:.1f} | {parts['extract']:.1f} |"
         )
+    return lines
+
+
+def latency() -> list[str]:
     document = read("latency")
-    lines += [
+    lines = [
         "\n## The first query, and those after it\n",
-        f"{measured_on('latency').capitalize()}. *Cold*: from the start of a fresh process to its first answer, files in the system's cache; "
+        f"{measured_on('latency')}. *Cold*: from the start of a fresh process to its first answer, files in the system's cache; "
         "*warm*: the next five. Milliseconds.\n",
         "| set | method, order | cold | of it start | open | query | warm |",
         "|---|---|---|---|---|---|---|",
@@ -444,11 +469,11 @@ def speed() -> str:
         for kind in ("cold", "warm"):
             times = " | ".join(f"{row[f'{kind}_stages_ms'].get(stage, 0):.0f}" for stage in stages)
             lines.append(f"| `{row['set']}` | {name} | {kind} | {times} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 CONCEPTS = {"peers.md": peers, "sizing.md": sizing, "speed.md": speed}
-PAGES = {"settings.md": settings, "models.md": models, "errors.md": error_codes}
+PAGES = {"settings.md": settings, "models.md": models, "errors.md": error_codes, "problems.md": problems}
 
 if __name__ == "__main__":
     REFERENCE.mkdir(exist_ok=True)

@@ -340,7 +340,8 @@ class Collection:
         background = self._learned(progress) if by_evidence or evalues else None
         watch.lap("learn")
         shortlists = self._shortlists_for(chosen, mode)
-        watch.lap("index")
+        if shortlists is not None:
+            watch.lap("index")
         return engine.search(
             self.store,
             chosen,

@@ -256,6 +256,9 @@ def test_jobs(client: Client, pictures: Path, web: str) -> None:
     assert again.result is not None
     assert (again.result["replaced"], again.result["removed"]) == (1, 0)
     assert listed.cancel().state == "succeeded"
+    rebuilt = client.start_rebuild("jobs").wait(timeout=120)
+    assert rebuilt.result is not None
+    assert rebuilt.result["indexes"]
     assert {job.id for job in client.jobs(state="succeeded", page_size=2)} >= {listed.id, folder.id, again.id}
     with pytest.raises(NotFoundError) as caught:
         client.job("nothing")

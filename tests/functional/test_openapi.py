@@ -36,7 +36,15 @@ FEW = settings(
 )
 
 
-CONTENTS = {"not_an_image", "empty_image", "damaged_image", "invalid_image", "invalid_input", "malformed_json"}
+CONTENTS = {
+    "not_an_image",
+    "empty_image",
+    "damaged_image",
+    "invalid_image",
+    "invalid_input",
+    "malformed_json",
+    "invalid_filter",
+}
 """Codes of what a schema cannot say: what is in pictures and in JSON within addresses."""
 
 IN_WORDS = {"cursor", "id", "filter", "box", "method", "metadata", "base64", "a.base64", "b.base64"}
@@ -100,7 +108,7 @@ def test_no_answer_breaks_the_description(api: Any, mode: GenerationMode) -> Non
         @FEW
         @given(case=operation.as_strategy(generation_mode=mode), data=st.data())
         def ask(case: Any, data: Any) -> None:
-            if data.draw(st.booleans()) and mode is GenerationMode.POSITIVE:
+            if data.draw(st.booleans()) and mode is GenerationMode.POSITIVE and case.method != "DELETE":
                 real = {"collection": "default", "image_id": "cat.jpg", "handle": handle}
                 case.path_parameters.update({k: v for k, v in real.items() if k in case.path_parameters})
             response = case.call()
@@ -120,6 +128,5 @@ def test_no_answer_breaks_the_description(api: Any, mode: GenerationMode) -> Non
         except (FailureGroup, AssertionError) as error:  # all operations are told at once
             broken.append(f"{operation.label}: {error} {getattr(error, 'exceptions', '')}")
         asked += len(answers)
-        print(operation.label, answers)
     assert not broken, "\n\n".join(broken)
     assert asked > 150

@@ -18,6 +18,7 @@ from imagefinder.core.errors import (
     UnknownImageError,
     UnknownMethodError,
 )
+from imagefinder.core.settings import Settings
 from imagefinder.images.decode import InProcessDecoder
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
@@ -210,3 +211,49 @@ def test_many_threads_get_the_answers_one_gets(collection):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_modes(collection, pictures):
+    picture = pictures / "2.png"
+    exact = collection.search(picture, mode="exact")
+    fast = collection.search(picture, mode="fast")
+    assert (exact.mode, fast.mode, collection.search(picture).mode) == ("exact", "fast", "exact")
+    # Of so few images all are proposed.
+    assert fast.ids == exact.ids
+    assert [hit.score for hit in fast.hits] == [hit.score for hit in exact.hits]
+    assert [hit.evalue for hit in fast.hits] == pytest.approx([hit.evalue for hit in exact.hits])
+    assert (fast.searched, fast.decision) == (exact.searched, exact.decision)
+    assert "index" in fast.timings
+    with pytest.raises(InputError, match="no mode 'quick'"):
+        collection.search(picture, mode="quick")
+
+
+def test_auto_is_fast_where_the_collection_is_large_and_an_index_is_ready(tmp_path, pictures):
+    with imagefinder.open(tmp_path / "large", settings=Settings(exact_bytes=1000)) as collection:
+        collection.add(pictures, methods=["sift"])
+        picture = pictures / "2.png"
+        assert collection.search(picture).mode == "exact"
+        told = []
+        report = collection.rebuild_index(lambda *step: told.append(step))
+        assert told[-1] == ("sift", 5, 5)
+        assert report.to_dict()["indexes"][0]["indexed"] == 5
+        assert collection.search(picture).mode == "fast"
+        assert collection.search(picture, mode="exact").mode == "exact"
+        assert collection.verify_index().problems == ()
+        collection.remove("2.png")
+        assert "2.png" not in collection.search(picture).ids
+
+
+def test_without_indexes_every_search_is_exact(pictures):
+    settings = Settings(exact_bytes=0)
+    collection = imagefinder.Collection(
+        MemoryStore(),
+        lambda name: load_method(name, settings),
+        lambda: make_examiner(settings),
+        ["sift"],
+        settings,
+    )
+    collection.put("a", (pictures / "1.png").read_bytes())
+    assert collection.search(pictures / "1.png").mode == "exact"
+    with pytest.raises(SettingsError, match="without indexes"):
+        collection.search(pictures / "1.png", mode="fast")

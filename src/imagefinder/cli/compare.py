@@ -11,6 +11,8 @@ from imagefinder.cli.session import STDIN, JsonOption, MethodOption, memory_coll
 
 HELP = """Score two pictures against each other; nothing is stored, no collection is needed.
 
+Where a geometry that both have in common speaks for it, the second line says what A is to B.
+
   imagefinder compare a.jpg b.jpg
   imagefinder compare a.jpg https://example.org/b.jpg --method efficientnet-lite0
   imagefinder compare a.jpg - --json < b.jpg"""
@@ -35,6 +37,9 @@ def compare(
         return
     details = f" of {result.features_a} and {result.features_b} descriptors" if unit == "matches" else " (cosine)"
     output.line(f"{output.score(result.score, unit)}{details}")
+    if result.relation and result.evidence:
+        inliers, alike, overlap = output.evidence(result.evidence)
+        output.line(f"{result.relation}: inliers {inliers}, alike {alike}, overlap {overlap}")
     output.line(
         f"{result.method} (fingerprint {result.fingerprint}) in {output.duration(result.timings['total'])}",
         style="dim",

@@ -21,7 +21,7 @@ from imagefinder.cli.session import (
     open_page,
     picture,
 )
-from imagefinder.core.results import Ranking
+from imagefinder.core.results import Mode, Ranking
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -70,6 +70,15 @@ def search(
             autocompletion=lambda: list(get_args(Ranking)),
         ),
     ] = "evidence",
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            "--mode",
+            metavar="NAME",
+            help="exact: score every image. fast: those that an index proposes. auto: fast in large collections.",
+            autocompletion=lambda: list(get_args(Mode)),
+        ),
+    ] = "auto",
     mirror: MirrorOption = True,
     box: BoxOption = None,
     show: Annotated[
@@ -96,6 +105,7 @@ def search(
                 method=method,
                 k=k,
                 ranking=ranking,
+                mode=mode,
                 mirror=mirror,
                 boxes=boxes(box),
                 progress=progress,
@@ -136,8 +146,9 @@ def _tell(opened: Collection, result: SearchResult) -> None:
         f"{stage} {output.duration(seconds)}" for stage, seconds in result.timings.items() if stage != "total"
     )
     answered = ", ".join(f"{name} (fingerprint {digest})" for name, digest in result.fingerprints.items())
+    compared = "compared" if result.mode == "exact" else "searched"
     output.line(
-        f"{result.mode}, {answered}: {output.plural(result.searched, 'image')} compared"
+        f"{result.mode}, {answered}: {output.plural(result.searched, 'image')} {compared}"
         f"{f', {result.verified} looked at closely' if result.verified else ''} "
         f"in {output.duration(result.timings['total'])} ({stages})"
     )

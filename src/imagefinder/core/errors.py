@@ -15,6 +15,7 @@
     │   ├── FetchError              a URL that gave no picture
     │   │   ├── ForbiddenAddressError   ... because it leads where it must not
     │   │   └── TemporaryFetchError     ... but may give one later
+    │   ├── FilterError             no filter on metadata
     │   ├── SettingsError           a setting with an impossible value
     │   ├── UnknownMethodError
     │   └── UnknownImageError
@@ -25,7 +26,7 @@
     │   └── ProviderMissingError        what shall run it is not on this machine
     └── StoreError                  a collection cannot be used
         ├── CollectionNotFoundError
-        ├── CollectionFormatError       not a collection, or one of a newer format
+        ├── CollectionFormatError       not a collection, or one of another format
         ├── CollectionCorruptError      damaged data
         ├── CollectionBusyError         another process kept it locked for too long
         ├── FingerprintMismatchError    features made by other parameters or weights
@@ -156,6 +157,12 @@ class TemporaryFetchError(FetchError):
     def __init__(self, message: str, *, retry_after: float = 0.0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class FilterError(InputError):
+    """A filter on metadata is none."""
+
+    code = "invalid_filter"
 
 
 class SettingsError(InputError):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from imagefinder.core.errors import InputError
+from imagefinder.core.errors import FilterError
 
 MAX_DEPTH = 8
 """Filters within filters."""
@@ -105,7 +105,7 @@ def parse(data: object) -> Filter:
     """The filter of a JSON object.
 
     Raises:
-        InputError: it is none; says where.
+        FilterError: it is none; says where.
     """
     return _Parser().filter(data, "filter", 0)
 
@@ -266,5 +266,5 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _wrong(message: str, hint: str = "") -> InputError:
-    return InputError(message, hint=hint or "see docs/guides/filters.md")
+def _wrong(message: str, hint: str = "") -> FilterError:
+    return FilterError(message, hint=hint or "see docs/guides/filters.md")

@@ -157,7 +157,7 @@ class Settings:
             if minimum is not None and not value >= minimum:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")
             if choices and value not in choices:
-                raise SettingsError(f"{item.name} must be {' or '.join(choices)}, not {value!r}")
+                raise SettingsError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
 
     @classmethod
     def load(

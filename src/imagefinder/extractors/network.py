@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from imagefinder.models.providers import Run, load, require
 
 if TYPE_CHECKING:
     from imagefinder.models.providers import Network
+
+_AHEAD = 32  # inputs made before they are needed, 0.6 MB each
 
 
 class NetworkExtractor:
@@ -98,8 +101,9 @@ class NetworkExtractor:
         """
         session = self._ready()
         with ThreadPoolExecutor(self._threads) as pool:
+            inputs = self._inputs(images, pool)
             parts = [
-                self._run(session, images[start : start + session.batch], pool)
+                self._run(session, images[start : start + session.batch], inputs)
                 for start in range(0, len(images), session.batch)
             ]
         return concatenate(self.spec, parts)
@@ -137,9 +141,20 @@ class NetworkExtractor:
         build = graphs.build if pooled else graphs.build_map
         return load(build(self._model.architecture, read(path)), self._how, threads=self._threads)
 
-    def _run(self, session: Network, images: Sequence[RgbImage], pool: ThreadPoolExecutor) -> Features:
-        batch = np.stack(list(pool.map(lambda image: preprocess(image, self._model.preprocessing), images)))
-        output = session.run(batch)
+    def _inputs(self, images: Sequence[RgbImage], pool: ThreadPoolExecutor) -> Iterator[NDArray[np.float32]]:
+        """What the network is given for each picture; the next ones are made while it runs."""
+        made: deque[Future[NDArray[np.float32]]] = deque()
+        for image in images:
+            made.append(pool.submit(preprocess, image, self._model.preprocessing))
+            if len(made) > _AHEAD:
+                yield made.popleft().result()
+        while made:
+            yield made.popleft().result()
+
+    def _run(
+        self, session: Network, images: Sequence[RgbImage], inputs: Iterator[NDArray[np.float32]]
+    ) -> Features:
+        output = session.run(np.stack([next(inputs) for _ in images]))
         if self.spec.kind == "global":
             return GlobalFeatures(output)
         tokens = output.shape[1]

@@ -64,7 +64,12 @@ class DecoderPool:
             workers: How many pictures are decoded at once at most.
             seconds: Longest that one picture may take.
             memory: Most bytes that a worker may allocate.
+
+        Raises:
+            SettingsError: this system has no such processes.
         """
+        if not hasattr(socket, "send_fds"):
+            raise _cannot_start("this system cannot hand files from one process to another")
         self._workers = workers
         self._seconds = seconds
         self._memory = memory

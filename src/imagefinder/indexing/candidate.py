@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -121,14 +122,16 @@ def read_file(path: str, max_bytes: int, guard: Guard = TRUSTED) -> bytes:
     """The bytes of a picture file.
 
     Raises:
-        SourceError: it cannot be read, or the guard keeps it.
+        SourceError: it cannot be read, is no regular file (any more), or the guard keeps it.
         ImageTooLargeError: more than ``max_bytes``; no more than that is read.
     """
     try:
         with guard.open(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            check_size(readable(path), size, max_bytes)
-            return file.read(size + 1)
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise SourceError(f"{readable(path)} is no file")
+            check_size(readable(path), status.st_size, max_bytes)
+            return file.read(status.st_size + 1)
     except OSError as error:
         raise SourceError(f"{readable(path)} cannot be read: {error.strerror}") from error
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ AGREEMENTS = 64
 
 NAME = "background.json"
 
-_FORMAT = 1
+_FORMAT = 2
 _SCALES = {"score": 0.6, "geometry": 3.0, "agreement": 0.3}
 """By how much a value grows while it becomes rarer by e, about: seen on several collections, for small ones."""
 
@@ -141,7 +142,8 @@ def is_readable(data: bytes, calibrator: Calibrator) -> bool:
 
 def write(store: Store, background: Background) -> None:
     """Keep what was learned."""
-    store.put_derived(NAME, json.dumps(_to_dict(background)).encode())
+    learned = _to_dict(background)
+    store.put_derived(NAME, json.dumps({"checksum": _checksum(learned), **learned}).encode())
 
 
 def learn(
@@ -458,9 +460,17 @@ def _to_dict(background: Background) -> dict[str, Any]:
 
 def _from_bytes(data: bytes, calibrator: Calibrator) -> Background | None:
     try:
-        return _from_dict(json.loads(data), calibrator)
+        learned = json.loads(data)
+        # A digit that changed would change E-values, and nothing else would show it.
+        if learned.pop("checksum") != _checksum(learned):
+            return None
+        return _from_dict(learned, calibrator)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None  # derived: learned again
+
+
+def _checksum(learned: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(learned).encode())
 
 
 def _from_dict(data: Any, calibrator: Calibrator) -> Background | None:

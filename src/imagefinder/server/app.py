@@ -89,9 +89,8 @@ def create_app(
     )
     methods = collection.methods()
     names = [state.name for state in methods]
-    metrics = Metrics(
-        version=release, gate=gate, methods=names, collections=lambda: [("default", collection.info())]
-    )
+    collections = Collections(collection, settings, lambda named, create: open_collection(named, create=create))
+    metrics = Metrics(version=release, gate=gate, methods=names, collections=collections.opened)
 
     def ready() -> None:
         seconds = time.monotonic() - began
@@ -99,8 +98,6 @@ def create_app(
         log.info("ready after %.2f s", seconds)
 
     readiness = Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready)
-
-    collections = Collections(collection, settings, lambda named, create: open_collection(named, create=create))
     explanations = Explanations(
         seconds=settings.explanation_seconds,
         queries=settings.explanation_queries,
@@ -112,7 +109,17 @@ def create_app(
         settings,
         check_address=None if settings.fetch_private else only_public,
     )
-    service = Service(settings, collections, gate, readiness, explanations, release, jobs or manager)
+    service = Service(
+        settings,
+        collections,
+        gate,
+        readiness,
+        explanations,
+        release,
+        jobs or manager,
+        keys_demanded=access.demanded(settings),
+        metrics=metrics,
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -196,6 +203,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.jobs.end_watching()
+        await asyncio.sleep(0.1)  # who watches a job is told once more how it stands
         if door := getattr(self._app.state, "door", None):
             door.end_streams()
         await super().shutdown(sockets)

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import CollectionNotFoundError, StoreError
+from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
 from imagefinder.server.errors import Problem
 
@@ -96,6 +97,16 @@ class Collections:
                     raise _unknown(name) from None
             self._keep_open(name, known)
             return known
+
+    def opened(self) -> list[tuple[str, StoreInfo]]:
+        """Name and state of the collections that are open, ``default`` first.
+
+        Raises:
+            StoreError: one cannot be read.
+        """
+        with self._lock:
+            kept = list(self._kept.items())
+        return [(name, collection.info()) for name, collection in [(DEFAULT, self._default), *kept]]
 
     def create(self, name: str) -> tuple[Collection, bool]:
         """The collection of a name, made if it is not there; and whether it was made.

@@ -45,8 +45,7 @@ _CODES = (
     *("unsupported_media_type", "not_an_image", "empty_image", "damaged_image", "decode_timeout"),
     *("decoder_crashed", "invalid_image", "invalid_input"),
     *("invalid_parameter", "method_not_indexed", "fingerprint_mismatch", "model_missing", "model_error"),
-    *("invalid_setting", "store_error", "missing_key", "wrong_key", "cross_site", "unknown_host", "rate_limited"),
-    *("busy", "timed_out"),
+    *("invalid_setting", "store_error", "busy"),
 )
 
 
@@ -94,7 +93,13 @@ def _endpoint(
             picture = await read_image(request, max_bytes=collection.settings.max_image_bytes, hold=hold)
             result = await gate.run(
                 lambda: collection.search(
-                    picture, method=method, k=k, ranking="matches", evalues=False, boxes=boxes
+                    picture,
+                    method=method,
+                    k=k,
+                    ranking="matches",
+                    evalues=False,
+                    boxes=boxes,
+                    mode="exact",
                 )
             )
         readiness.worked(method)

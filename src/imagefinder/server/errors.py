@@ -13,7 +13,15 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from imagefinder.core.errors import ImageError, ImagefinderError, ImageTooLargeError, UnknownMethodError
+from imagefinder.core.errors import (
+    FetchError,
+    FilterError,
+    ImageError,
+    ImagefinderError,
+    ImageTooLargeError,
+    UnknownImageError,
+    UnknownMethodError,
+)
 from imagefinder.server import exchange
 
 log = logging.getLogger(__name__)
@@ -70,6 +78,7 @@ KINDS: Mapping[str, Kind] = {
     "decoder_crashed": Kind(422, "Picture that breaks a decoder"),
     "invalid_image": Kind(422, "Unusable picture"),
     "invalid_input": Kind(422, "Unusable input"),
+    "invalid_filter": Kind(422, "No filter"),
     "address_not_allowed": Kind(422, "Address not allowed"),
     "fetch_failed": Kind(422, "The address gave no picture"),
     "fetch_failed_for_now": Kind(424, "The address gave no picture now", retryable=True),
@@ -154,17 +163,30 @@ def problem_of(error: ImagefinderError) -> Problem:
     members: dict[str, Any] = {}
     if isinstance(error, ImageError):
         members["field"] = "image"
+    if isinstance(error, FilterError):
+        members["field"] = "filter"
+    if isinstance(error, FetchError):
+        members["field"] = "url"
+    if isinstance(error, UnknownImageError):
+        members["field"] = "id"
     if isinstance(error, ImageTooLargeError):
         members |= {"limit": error.limit, "unit": error.unit}
     if isinstance(error, UnknownMethodError):
-        members["known_methods"] = error.known
+        members |= {"field": "method", "known_methods": error.known}
     return Problem(code, error.message, hint=error.hint, **members)
 
 
+AT_THE_DOOR = (
+    *("missing_key", "wrong_key", "read_only_key", "cross_site", "unknown_host", "rate_limited", "store_error"),
+    *("upload_timeout", "timed_out", "not_ready"),
+)
+"""What any request may be answered with, whatever it asks for."""
+
+
 def responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
-    """The problems an endpoint may answer with, for its OpenAPI description."""
+    """The problems an endpoint may answer with, for its OpenAPI description; those of the door are added."""
     by_status: dict[int | str, list[str]] = {}
-    for code in codes:
+    for code in dict.fromkeys((*codes, *AT_THE_DOOR)):
         by_status.setdefault(KINDS[code].status, []).append(f"`{code}`: {KINDS[code].title}")
     schema = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
     return {

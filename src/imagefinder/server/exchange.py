@@ -17,11 +17,13 @@ class Exchange:
     Attributes:
         request_id: The client's, if it sent a clean one; otherwise made here.
         key: Name of the key it came with; empty without one.
+        access: What it may do: ``none``, ``read`` or ``write``.
         code: Of the problem it was answered with; empty for none.
     """
 
     request_id: str = ""
     key: str = ""
+    access: str = "none"
     code: str = ""
 
 

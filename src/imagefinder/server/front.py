@@ -146,15 +146,16 @@ class Door:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
 
-        started = False
+        started = complete = False
 
         async def answer(message: Message) -> None:
-            nonlocal started
+            nonlocal started, complete
             started = True
             if message["type"] == "http.response.start" and _is_stream(message):
                 self._streams.add(task)
                 if self._ending:
                     task.cancel()
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
@@ -163,6 +164,8 @@ class Door:
             if not self._ending or (started and task not in self._streams):
                 raise
             task.uncancel()
+            if complete:  # the stream came to its own end at this moment
+                return
             if started:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
@@ -176,7 +179,7 @@ class Door:
         caller = self._doorman.check(method, path, headers)
         this = exchange.current.get()
         if this is not None:
-            this.key = caller.key
+            this.key, this.access = caller.key, caller.access
         if need(method, path) != "none":
             self._rates.take(f"key {caller.key}" if caller.key else _network(client(scope)))
         return caller

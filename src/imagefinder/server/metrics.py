@@ -28,9 +28,8 @@ NO_ROUTE = "(none)"
 
 VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 
-STAGES = frozenset(
-    {"decode", "extract", "shortlist", "match", "verify", "judge", "learn", "fetch", "read", "total"}
-)
+STAGES = frozenset({"filter", "decode", "learn", "index", "extract", "match", "verify", "judge", "total"})
+"""Of a search, see ``SearchResult.timings``; a test compares."""
 
 OTHER = "other"
 

@@ -126,7 +126,9 @@ async def read_raw(request: Request, *, max_bytes: int, hold: Hold) -> bytes:
     """
     body = _Body(hold)
     if not await _feed(request, body.add, max_bytes, lambda what: _too_large(what, max_bytes)):
-        raise Problem("missing_image", "the request has no body", hint="with curl: --data-binary @picture.jpg")
+        raise Problem(
+            "missing_image", "the request has no body", hint="with curl: --data-binary @picture.jpg", field=FIELD
+        )
     return body.bytes()
 
 

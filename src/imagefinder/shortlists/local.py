@@ -35,7 +35,7 @@ SELECTIVITY = 24
 _WEIGHTS = np.array(
     [round(1000 * (1 - 2 * d / 64) ** 3) if d <= SELECTIVITY else 0 for d in range(65)], dtype=np.int64
 )
-_BLOCK = 1 << 16
+_BLOCK = 1 << 18
 
 
 class LocalScheme:

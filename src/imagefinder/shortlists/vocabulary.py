@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ROUNDS = 8
-_BLOCK = 1 << 16
+_BLOCK = 1 << 18
+_ALONE = 1 << 18
+"""Products of so few multiplications run on the calling thread in OpenBLAS: to share them out takes longer."""
+
 _SAMPLES_PER_WORD = 12
 
 Vectors = NDArray[np.float32]
@@ -56,7 +59,8 @@ class Vocabulary:
         far = np.empty((len(vectors) * cells, fine), dtype=np.float32)
         for cell, rows in _groups(near.reshape(-1), len(self.coarse)):
             # Without the length of the vector, which is the same for all words.
-            far[rows] = _distances(vectors[rows // cells], self.fine[cell])
+            for some in np.array_split(rows, -(-len(rows) * self.fine[cell].size // _ALONE)):
+                far[some] = _distances(vectors[some // cells], self.fine[cell])
         far = far.reshape(len(vectors), cells * fine)
         best = np.argpartition(far, many - 1, axis=1)[:, :many]
         words: NDArray[np.int32] = (np.take_along_axis(near, best // fine, axis=1) * fine + best % fine).astype(

@@ -24,11 +24,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import (
     FingerprintMismatchError,
     InputError,
     MethodNotIndexedError,
+    SourceError,
+    StoreError,
     UnknownImageError,
 )
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures
@@ -494,6 +497,57 @@ class StoreSuite:
         assert [record.id for record in store.images(after="image 5", limit=2)] == ["image 6", "image 7"]
         assert store.images(after="\U0010ffff") == []
 
+    def test_pages_of_what_matches(self, store: Store) -> None:
+        """Hold exactly what the filter says, page by page, whatever the store itself knows of JSON."""
+        values: list[Any] = [
+            *(0, 1, 1.0, -1.5, 2**53 + 1, 2**63, 2**70, 1e300, True, False, None, "", "1", "a", "A", "b\0c", "ä"),
+            *([], ["a", 1], [[1]], {}, {"n": 1}, {"n": {"n": "a"}}, {"a": 1, "n": "b"}),
+        ]
+        for seed, value in enumerate(values):
+            store.put([entry(f"{seed:02}", seed, methods=[], metadata={"n": value, 'k"\\.[0]': value})])
+        store.put([entry("99", 99, methods=[], metadata={})])
+        all_records = store.images(limit=1000)
+        operands: list[Any] = [*values, 2**53, -(2**63), 1e-300]
+        conditions: list[Any] = [{"n": {"eq": operand}} for operand in operands]
+        for sign in ("gt", "gte", "lt", "lte"):
+            numbers = [v for v in operands if isinstance(v, int | float | str) and not isinstance(v, bool)]
+            conditions += [{"n": {sign: operand}} for operand in numbers]
+        conditions += [{"n": {"in": operands[first : first + 3]}} for first in range(len(operands))]
+        conditions += [{"n": {"in": []}}, {"n": {"contains": "A"}}, {"n.n": 1}, {"n.n.n": "a"}]
+        conditions += [{key: {"exists": there}} for key in ("n", "n.n", "m") for there in (True, False)]
+        conditions += [{r'k"\\\.[0]': 1}, {"not": {"n": 1}}, {"any": [{"n": 1}, {"n": "a"}]}, {}]
+        conditions += [{"all": [{"n": {"gte": 0}}, {"not": {"n": {"gt": 1}}}]}, {"n": "a", "not": {"n": "a"}}]
+        for condition in conditions:
+            where = filters.parse(condition)
+            expected = [record.id for record in all_records if where.matches(record.metadata)]
+            found: list[str] = []
+            while page := store.images(after=found[-1] if found else "", limit=5, where=where):
+                found += [record.id for record in page]
+            assert found == expected, condition
+        assert store.images(where=filters.parse({}), limit=0) == []
+
+    def test_pages_of_what_contains_a_text(self, store: Store) -> None:
+        """In the id or in a text of the metadata, capital letters or not; together with other conditions."""
+        store.put(
+            [
+                entry("Cat.jpg", 1, methods=[], source="s"),
+                entry("dog.jpg", 2, methods=[], metadata={"tags": ["near a CAT"]}),
+                entry("Größe", 3, methods=[], metadata={"n": {"text": "100 %"}}, source="s"),
+                entry("cat", 4, methods=[], metadata={"cat": "key only"}),
+            ]
+        )
+
+        def found(contains: str, **rest: Any) -> list[str]:
+            return [record.id for record in store.images(contains=contains, **rest)]
+
+        assert found("cat") == ["Cat.jpg", "cat", "dog.jpg"]
+        assert found("GRÖSSE") == ["Größe"]
+        assert found("%") == ["Größe"]
+        assert found("_") == []
+        assert found("cat", source="s") == ["Cat.jpg"]
+        assert found("cat", after="Cat.jpg", limit=1) == ["cat"]
+        assert found("cat", where=filters.parse({"tags": {"exists": True}})) == ["dog.jpg"]
+
     def test_pages_of_a_source(self, store: Store) -> None:
         """Hold only what came through it."""
         store.put([entry(f"{number}", number, source=f"s{number % 2}") for number in range(10)])
@@ -515,6 +569,72 @@ class StoreSuite:
             store.put([entry(f"{number}", number + 1000, methods=["points"])])
             expected[f"{number}"] = content(features("points", number + 1000))
         assert scanned(store, "points") == expected
+
+    def test_select(self, store: Store) -> None:
+        """Features of some images in the order asked for, each once; what is not there is left out."""
+        store.put([entry(f"{number}", number, methods=["points"]) for number in range(1200)])
+        store.put([entry("other", 1, methods=["tokens"])])
+        wanted = [f"{number}" for number in range(1199, -1, -1)]
+        block = store.select("points", ["gone", "7", *wanted, "other", "7", ""])
+        assert block.ids == ("7", *(image_id for image_id in wanted if image_id != "7"))
+        for number in (0, 1, 600, 1199):
+            image_id = block.ids[number]
+            assert content(block.features.image(number)) == content(features("points", int(image_id)))
+        assert store.select("vector", ["7"]).ids == ()
+        assert store.select("points", []).features.spec() == METHODS["points"]
+        with pytest.raises(MethodNotIndexedError):
+            store.select("unheard of", ["7"])
+
+    def test_changes_since_a_state(self, store: Store) -> None:
+        """Keys come in order and never again; nothing is told where nothing happened."""
+        assert store.changes("unheard of", revision=-1, last=0, count=0) is None
+        store.put([entry(f"{number}", number) for number in range(5)])
+        first = store.changes("points", revision=-1, last=0, count=0)
+        assert first is not None
+        assert (np.diff(first.new) > 0).all()
+        assert first.alive is None
+        assert first.sizes.tolist() == [5 * (8 + 16)] * 5
+        last = int(first.new[-1])
+        assert store.changes("points", revision=first.revision, last=last, count=5) is None
+        store.put([entry("new", 9), entry("2", 77)])
+        second = store.changes("points", revision=first.revision, last=last, count=5)
+        assert second is not None
+        assert len(second.new) == 2
+        assert (second.new > last).all()
+        assert second.alive is not None
+        assert set(second.alive.tolist()) == set(first.new.tolist()) - {int(first.new[2])} | set(
+            second.new.tolist()
+        )
+        keys, block = store.load("points", np.sort(np.concatenate([first.new, second.new])))
+        assert keys.tolist() == second.alive.tolist()
+        assert dict(zip(block.ids, (content(block.features.image(n)) for n in range(6)), strict=True)) == scanned(
+            store, "points"
+        )
+        store.unregister("points")
+        third = store.changes("points", revision=second.revision, last=int(keys[-1]), count=6)
+        assert third is not None
+        assert third.alive is not None
+        assert len(third.alive) == len(third.new) == 0
+        register(store)
+        store.put([entry(f"{number}", number + 50) for number in range(6)])
+        again = store.changes("points", revision=-1, last=0, count=0)
+        assert again is not None
+        assert not set(again.new.tolist()) & set(keys.tolist())
+
+    def test_checksums_tell_features_and_owners_apart(self, store: Store) -> None:
+        """The same features of the same image have the same one, in another store, too."""
+        store.put([entry("a", 1), entry("b", 1), entry("c", 2)])
+        changes = store.changes("points", revision=-1, last=0, count=0)
+        assert changes is not None
+        found = store.checksums("points", changes.new)
+        assert sorted(found) == changes.new.tolist()
+        assert len(set(found.values())) == 3
+        store.put([entry("a", 1)])
+        later = store.changes("points", revision=-1, last=0, count=0)
+        assert later is not None
+        again = store.checksums("points", np.sort(np.concatenate([changes.new, later.new])))
+        assert sorted(again) == later.new.tolist()
+        assert again[int(later.new[-1])] == found[int(changes.new[0])]
 
     def test_blocks_are_of_bounded_size(self, store: Store) -> None:
         """A hundred megabytes do not come in one piece."""
@@ -560,6 +680,13 @@ class StoreSuite:
         assert store.info().failures == 2
         store.put([entry("b")])
         assert [failure.id for failure in store.failures()] == ["a"]
+        assert [failure.id for failure in store.failures(after="", limit=1)] == ["a"]
+        assert store.failures(after="a") == []
+        store.record_failures([Failure(name, "", "bad", "m") for name in ("c", "d", "é")])
+        assert [failure.id for failure in store.failures(after="a", limit=2)] == ["c", "d"]
+        assert [failure.id for failure in store.failures(after="c")] == ["d", "é"]
+        assert store.failures(limit=0) == []
+        store.forget_failures(["c", "d", "é"])
         store.forget_failures(["a", "nobody"])
         assert store.failures() == []
         store.record_failures([Failure("b", "", "bad", "again")])
@@ -607,6 +734,60 @@ class StoreSuite:
                 store.put_derived(name, b"")
             with pytest.raises(ValueError, match="plain word"):
                 store.derived(name)
+
+    # -- check, backup -------------------------------------------------------------------------------------
+
+    def test_a_sound_store(self, store: Store) -> None:
+        """Nothing is found where nothing is wrong, and nothing is mended."""
+        store.put([entry(image_id, seed) for seed, image_id in enumerate(ODD_IDS)])
+        store.put([entry("bare", methods=())])
+        before = {method: scanned(store, method) for method in METHODS}
+        assert store.check() == []
+        assert store.check(repair=True) == []
+        assert {method: scanned(store, method) for method in METHODS} == before
+
+    def test_damage_told_from_outside(self, store: Store) -> None:
+        """Thumbnails and derived data that are of no use are found, and dropped when asked."""
+        store.put([entry("a", 1), entry("b", 2)])
+        store.put_derived("known.json", b"good")
+        store.put_derived("other.json", b"bad")
+
+        def check(*, repair: bool) -> list[tuple[str, str, bool]]:
+            found = store.check(
+                repair=repair,
+                sound_thumbnail=lambda data: data != entry("b", 2).thumbnail,
+                sound_derived=lambda name, data: name != "other.json" and data == b"good",
+            )
+            return sorted((damage.kind, damage.image_id, bool(damage.mended)) for damage in found)
+
+        assert check(repair=False) == [("derived", "", False), ("thumbnail", "b", False)]
+        assert check(repair=True) == [("derived", "", True), ("thumbnail", "b", True)]
+        assert check(repair=False) == []
+        assert (store.thumbnail("a"), store.thumbnail("b")) == (entry("a", 1).thumbnail, b"")
+        assert (store.derived("known.json"), store.derived("other.json")) == (b"good", None)
+
+    def test_a_backup_is_a_store_like_any_other(self, store: Store, make_store: MakeStore, tmp_path: Path) -> None:
+        """With everything that was there at that moment; where something is already, nothing is written."""
+        if not self.persistent:
+            with pytest.raises(StoreError):
+                store.backup(tmp_path / "copy")
+            return
+        store.put([entry("a", 1), entry("b", 2)])
+        store.backup(tmp_path / "deep" / "copy")
+        store.delete(["a"])
+        copy = make_store(tmp_path / "deep" / "copy")
+        try:
+            assert [record.id for record in copy.images()] == ["a", "b"]
+            assert {method: scanned(copy, method) for method in METHODS} == {
+                method: {"a": content(features(method, 1)), "b": content(features(method, 2))}
+                for method in METHODS
+            }
+            with pytest.raises(SourceError, match="there already"):
+                store.backup(tmp_path / "deep" / "copy")
+            assert len(copy.images()) == 2
+        finally:
+            copy.close()
+        assert [path.name for path in (tmp_path / "deep").iterdir()] == ["copy"]
 
     def test_close_twice(self, store: Store) -> None:
         """Does nothing the second time."""

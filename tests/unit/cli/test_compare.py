@@ -4,12 +4,23 @@ from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 
 def test_a_count(call, pictures):
     answer = call("compare", pictures / "cat.jpg", pictures / "coins.jpg")
     assert answer.code == 0
     assert re.match(r"\d+ matches of \d+ and \d+ descriptors\nsift \(fingerprint [0-9a-f]{12}\) in ", answer.out)
+
+
+def test_what_one_is_to_the_other(call, pictures, tmp_path):
+    part = tmp_path / "part.png"
+    Image.open(pictures / "cat.jpg").crop((50, 20, 350, 280)).save(part)
+    answer = call("compare", part, pictures / "cat.jpg")
+    assert re.search(r"\npart of: inliers \d+, alike \d+%, overlap 100% / \d+%\nsift", answer.out)
+    told = call("compare", pictures / "cat.jpg", part, "--json").json
+    assert told["relation"] == "contains"
+    assert told["evidence"]["inliers"] > 50
 
 
 def test_a_cosine(call, pictures):

@@ -104,8 +104,8 @@ def test_what_is_of_another_type_is_refused(kind, given):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"auth": "maybe"}, "auth must be auto or on or off, not 'maybe'"),
-        ({"log_format": ""}, "log_format must be text or json, not ''"),
+        ({"auth": "maybe"}, "auth must be one of auto, on, off, not 'maybe'"),
+        ({"log_format": ""}, "log_format must be one of text, json, not ''"),
         ({"request_seconds": float("nan")}, "request_seconds must be at least 0, not nan"),
         ({"allowed_hosts": 3}, "allowed_hosts must be list of str, not 3"),
     ],
@@ -173,3 +173,15 @@ def test_variables_of_container_platforms_are_not_settings():
         "IMAGEFINDER_PORT_5000_TCP_ADDR": "10.0.0.7",
     }
     assert Settings.load(environment=links) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("false", False), ("No", False), ("0", False), ("TRUE", True), ("1", True)]
+)
+def test_switches(text, value):
+    assert Settings.load(environment={"IMAGEFINDER_ISOLATE": text}).isolate is value
+
+
+def test_a_switch_that_is_neither():
+    with pytest.raises(SettingsError, match="isolate must be bool, not 'perhaps'"):
+        Settings.load(environment={"IMAGEFINDER_ISOLATE": "perhaps"})

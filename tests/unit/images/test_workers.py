@@ -11,8 +11,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import evil_decoder
 import numpy as np
 import pytest
+from evil_decoder import CRASH, program
 from PIL import Image
 
 from imagefinder.core.errors import (
@@ -31,27 +33,6 @@ from imagefinder.testing.extractors import textured_image
 
 LIMITS = {"max_bytes": 10_000_000, "max_pixels": 5_000_000}
 
-# A plug-in of Pillow that obeys: what stands behind "EVIL" is Python, run while the picture is opened. The
-# worker loads it because this process gives it another program to start; nothing in the package knows of it.
-EVIL = """
-from PIL import Image, ImageFile
-
-
-class Evil(ImageFile.ImageFile):
-    format = "EVIL"
-
-    def _open(self):
-        exec(self.fp.read()[4:].decode())
-        self._size, self._mode = (1, 1), "RGB"
-
-    def load(self):
-        self._im = Image.core.fill("RGB", (1, 1), (0, 0, 0))
-        return Image.Image.load(self)
-
-
-Image.register_open("EVIL", Evil, lambda prefix: prefix[:4] == b"EVIL")
-"""
-
 
 def picture(seed=1, width=64, height=48, kind="PNG"):
     buffer = io.BytesIO()
@@ -69,8 +50,7 @@ def pool():
 @pytest.fixture
 def evil(monkeypatch):
     """A function that runs Python in a worker, as a decoder that has gone wrong."""
-    place = workers._CODE.index("from imagefinder")
-    monkeypatch.setattr(workers, "_CODE", workers._CODE[:place] + EVIL + workers._CODE[place:])
+    monkeypatch.setattr(workers, "_CODE", program(workers._CODE))
     pools = []
 
     def run(code, *, seconds=60.0, memory=1 << 30):
@@ -314,6 +294,43 @@ def test_workers_end_with_their_process(end):
     assert done.stderr == b""
     pid = int(done.stdout)
     wait_until(lambda: not alive(pid) or zombie(pid))
+
+
+def test_a_worker_without_its_process_ends_in_the_middle_of_a_picture():
+    end = """
+import threading
+from imagefinder.images import workers
+from evil_decoder import LOOP, program
+workers._CODE = program(workers._CODE)
+pool = DecoderPool(workers=1, seconds=1, memory=1 << 30)
+threading.Thread(target=pool.decode, args=(LOOP,), kwargs={"max_bytes": 100, "max_pixels": 100}).start()
+while not any(w.pictures for w in pool._all): time.sleep(0.01)
+print(*[w._process.pid for w in pool._all], flush=True)
+os.kill(os.getpid(), 9)
+"""
+    code = f"import sys; sys.path.append({str(Path(evil_decoder.__file__).parent)!r})\n" + CHILD.format(end=end)
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=picture(), capture_output=True, timeout=100, check=False
+    )
+    pid = int(done.stdout.split()[-1])
+    wait_until(lambda: not alive(pid) or zombie(pid))
+
+
+def test_crashes_between_the_pictures_of_others(evil):
+    evil("pass")
+    pool = DecoderPool(workers=2, seconds=60, memory=1 << 30)
+    evil.pools.append(pool)
+
+    def ask(number):
+        if number % 4:
+            return pool.decode(picture(number, 40 + number, 30), **LIMITS).width == 40 + number
+        with pytest.raises(DecoderCrashedError, match="SIGSEGV"):
+            pool.decode(CRASH, **LIMITS)
+        return True
+
+    with ThreadPoolExecutor(6) as threads:
+        assert all(threads.map(ask, range(32)))
+    assert len(pids(pool)) <= 2
 
 
 def zombie(pid):

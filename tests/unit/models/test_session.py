@@ -39,6 +39,11 @@ def test_many_threads_use_one_session():
         np.testing.assert_allclose(output[:, :, 0, 0], -batch.mean(axis=(2, 3)), rtol=1e-4)
 
 
+def test_a_batch_can_be_asked_for():
+    assert Session(graph(), threads=1).batch > 1
+    assert Session(graph(), threads=1, batch=1).batch == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"no graph", graph()[:-20]])
 def test_what_is_no_graph_is_a_model_error(content):
     with pytest.raises(ModelError, match="cannot load"):

@@ -135,7 +135,13 @@ def test_k_must_be_positive(store, k):
         ask(store, picture(1, 2, 3), k=k)
 
 
-def test_compare():
-    result = engine.compare(method(), picture(9, 0, 0), picture(0, 9, 0), watch=engine.Stopwatch())
-    assert result.score == pytest.approx(0)
-    assert (result.features_a, result.features_b) == (1, 1)
+def test_only_what_is_allowed_is_asked(store):
+    def among(*ids):
+        asked = question.picture(picture(250, 10, 10))
+        return engine.search(store, [method()], asked, k=3, watch=engine.Stopwatch(), allowed=set(ids))
+
+    result = among("green", "rose", "not there")
+    assert result.ids == ["rose", "green"]
+    assert result.searched == 2
+    assert result.query_size == (5, 4)
+    assert among().ids == []

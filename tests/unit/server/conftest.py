@@ -17,7 +17,7 @@ from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import MethodState
 from imagefinder.core.records import MethodInfo, StoreInfo
-from imagefinder.core.results import Box, Hit, Ranking, SearchResult
+from imagefinder.core.results import Box, Hit, Mode, Ranking, SearchResult
 from imagefinder.core.settings import Settings
 from imagefinder.server import access, origins
 from imagefinder.server.app import create_app
@@ -53,10 +53,20 @@ class FakeCollection:
         self.gate.set()
 
     def search(
-        self, query: bytes, *, method: str, k: int, ranking: Ranking, evalues: bool, boxes: Sequence[Box]
+        self,
+        query: bytes,
+        *,
+        method: str,
+        k: int,
+        ranking: Ranking,
+        evalues: bool,
+        boxes: Sequence[Box],
+        mode: Mode,
     ) -> SearchResult:
         self.boxes = list(boxes)
-        assert (ranking, evalues) == ("matches", False), "the original endpoints keep the plain order"
+        assert (ranking, evalues, mode) == ("matches", False, "exact"), (
+            "the original endpoints keep the plain order"
+        )
         if method not in self.names:
             raise UnknownMethodError(method, self.names)
         self.queries.append((query, method, k))

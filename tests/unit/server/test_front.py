@@ -43,6 +43,18 @@ def app(fake: Any) -> Any:
 
         return StreamingResponse(forever(), media_type="text/event-stream")
 
+    @app.get("/ended")
+    async def ended() -> StreamingResponse:
+        async def short() -> AsyncIterator[str]:
+            yield "data: 1\n\n"
+
+        class Lingering(StreamingResponse):
+            async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+                await super().__call__(scope, receive, send)
+                await asyncio.sleep(3600)
+
+        return Lingering(short(), media_type="text/event-stream")
+
     return app
 
 
@@ -154,6 +166,18 @@ def test_streams_of_events_end_with_the_server_and_are_whole(app: Any) -> None:
         plain = Talk(app, "/own")
         await asyncio.wait_for(plain.task, 10)
         assert plain.messages[0]["status"] == 200
+
+    asyncio.run(talk())
+
+
+def test_a_stream_that_has_ended_by_itself_is_not_ended_again(app: Any) -> None:
+    async def talk() -> None:
+        stream = Talk(app, "/ended")
+        while not stream.messages or stream.messages[-1].get("more_body", True):
+            await asyncio.sleep(0.001)
+        app.state.door.end_streams()
+        await asyncio.wait_for(stream.task, 10)
+        assert [message.get("more_body") for message in stream.messages] == [None, True, False]
 
     asyncio.run(talk())
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import APIRouter
 from starlette.testclient import TestClient
 
+import imagefinder
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.results import SearchResult
+from imagefinder.core.settings import Settings
 from imagefinder.server import metrics as metrics_module
 from imagefinder.server.app import create_app
 
@@ -48,10 +51,10 @@ def test_a_route_within_routers_is_named_whole(fake: Any) -> None:
 
     outer.include_router(inner, prefix="/{c}")
     app = create_app(fake)
-    app.include_router(outer, prefix="/v1/collections")
+    app.include_router(outer, prefix="/plug-in")
     client = TestClient(app)
-    assert client.get("/v1/collections/default/images/a/b").json() == "a/b"
-    assert any('route="/v1/collections/{c}/images/{image_id}"' in name for name in numbers(client))
+    assert client.get("/plug-in/default/images/a/b").json() == "a/b"
+    assert any('route="/plug-in/{c}/images/{image_id}"' in name for name in numbers(client))
 
 
 def test_searches_tell_their_stages(client: TestClient, fake: Any) -> None:
@@ -118,3 +121,18 @@ def test_two_apps_share_no_numbers(fake: Any) -> None:
     one, other = TestClient(create_app(fake)), TestClient(create_app(fake))
     one.get("/health/live")
     assert not any("/health/live" in name for name in numbers(other))
+
+
+def test_every_open_collection_is_told(fake: Any, tmp_path: Path) -> None:
+    fake.settings = Settings(collections=tmp_path / "collections", state=tmp_path / "state")
+    with TestClient(create_app(fake)) as client:
+        assert client.put("/v1/collections/other").status_code == 201
+        found = numbers(client)
+    assert found['imagefinder_collection_images{collection="default"}'] == 4
+    assert found['imagefinder_collection_images{collection="other"}'] == 0
+
+
+def test_the_stages_are_those_of_a_search() -> None:
+    package = Path(imagefinder.__file__).parent
+    text = "".join((package / name).read_text() for name in ("collection.py", "search/engine.py"))
+    assert {*re.findall(r'watch\.lap\("(\w+)"\)', text), "total"} == metrics_module.STAGES

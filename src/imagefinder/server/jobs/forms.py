@@ -72,6 +72,10 @@ SCHEMA = REQUEST.json_schema(ref_template="#/components/schemas/{model}")
 """Its JSON schema; what ``PARTS`` has goes to the components of the OpenAPI description."""
 
 PARTS: dict[str, Any] = SCHEMA.pop("$defs")
+PARTS[IndexRequest.__name__]["oneOf"] = [
+    {"required": [source], "properties": {source: {"type": kind}}}
+    for source, kind in (("folder", "string"), ("csv", "string"), ("urls", "array"))
+]
 
 EXAMPLES: dict[str, Any] = {
     "folder": {"summary": "A folder of the server", "value": {"kind": "index", "folder": "/srv/pictures"}},

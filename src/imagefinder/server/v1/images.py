@@ -94,7 +94,7 @@ def router(service: Service) -> APIRouter:
         response_model=schemas.Images,
         responses=responses(
             [
-                *("unknown_collection", "malformed_json", "invalid_parameter", "invalid_input"),
+                *("unknown_collection", "malformed_json", "invalid_parameter", "invalid_filter"),
                 *("store_error", "internal_error"),
             ]
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from imagefinder.collection import Collection
@@ -14,6 +14,7 @@ from imagefinder.images.fetch import MAX_REDIRECTS
 from imagefinder.search.question import MAX_BOXES
 from imagefinder.server.collections import DEFAULT
 from imagefinder.server.errors import responses
+from imagefinder.server.exchange import current
 from imagefinder.server.v1 import pictures, schemas
 from imagefinder.server.v1.service import Service, iso
 
@@ -30,14 +31,15 @@ def router(service: Service) -> APIRouter:
         response_model=schemas.Info,
         responses=responses(["internal_error"]),
     )
-    def info(request: Request) -> JSONResponse:
+    def info() -> JSONResponse:
+        exchange = current.get()
         return JSONResponse(
             {
                 "version": service.version,
                 "started_at": iso(service.started_at.timestamp()),
                 "collections": service.collections.names(),
                 "default_collection": DEFAULT,
-                "auth": dict(service.auth(request)),
+                "auth": {"required": service.keys_demanded, "access": exchange.access if exchange else "none"},
                 "url_queries": settings.url_queries,
                 "job_roots": [str(root) for root in settings.job_roots],
                 "read_only": False,
@@ -60,10 +62,10 @@ def router(service: Service) -> APIRouter:
                 "max_boxes": MAX_BOXES,
                 "max_images_per_request": schemas.MAX_IMAGES,
                 "max_json_bytes": pictures.max_json_bytes(service),
-                "request_seconds": 0.0,
+                "request_seconds": settings.request_seconds,
                 "concurrent": service.gate.running,
-                "queue": service.gate.requests,
-                "requests_per_minute": None,
+                "queue": settings.queue,
+                "requests_per_minute": settings.requests_per_minute or None,
                 "explanation_seconds": settings.explanation_seconds,
                 "page_size": schemas.MAX_PAGE,
                 "url_seconds": settings.url_seconds,

@@ -44,7 +44,6 @@ def _number(value: object) -> object:
     raise ValueError("must be a number of usual size")
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
 BoxForm = Annotated[list[Number], Field(min_length=4, max_length=4)]
 Truth = Annotated[bool, Field(strict=True)]
@@ -92,7 +91,7 @@ class Options(Form):
             min_length=1, max_length=100, description="name of a method, or auto: all of the collection together"
         ),
     ] = "auto"
-    k: Annotated[Whole, Field(ge=1, le=MAX_K, description="how many hits at most")] = 3
+    k: Annotated[int, Field(ge=1, le=MAX_K, description="how many hits at most"), BeforeValidator(_whole)] = 3
     mode: Annotated[
         Literal["auto", "exact", "fast"], Field(description="exact: every image is compared; auto: as is quicker")
     ] = "auto"
@@ -110,7 +109,10 @@ class Options(Form):
         | None
     ) = None
     min_score: Annotated[Number, Field(description="drop hits with a lower score")] | None = None
-    max_evalue: Annotated[Number, Field(ge=0, description="drop hits with a higher E-value")] | None = None
+    max_evalue: (
+        Annotated[float, Field(ge=0, description="drop hits with a higher E-value"), BeforeValidator(_number)]
+        | None
+    ) = None
 
 
 class MethodOnly(Form):
@@ -523,26 +525,24 @@ def components() -> dict[str, Any]:
     for model in (SearchOne, SearchMany, CompareForm, PutForm, JobTold, Running):
         schema = model.model_json_schema(ref_template=REF)
         found |= schema.pop("$defs", {})
-        found[model.__name__] = _with_choice(model, schema)
-    return {name: _with_choices(name, schema) for name, schema in found.items()}
+        found[model.__name__] = schema
+    for name, choices in _ONE_OF.items():
+        members = {member for names in choices for member in names}
+        found[name]["oneOf"] = [_choice(names, members) for names in choices]
+    return found
 
 
-_ONE_OF: Mapping[str, tuple[str, ...]] = {
-    "SearchOne": ("url", "base64", "id"),
-    "Query": ("url", "base64", "id"),
-    "Side": ("url", "base64", "id"),
-    "PutForm": ("url", "base64"),
+_PICTURE = (("url",), ("base64",), ("id",))
+
+_ONE_OF: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "SearchOne": _PICTURE,
+    "Query": _PICTURE,
+    "Side": (("url",), ("base64",), ("id", "collection")),
+    "PutForm": (("url",), ("base64",)),
 }
+"""Forms of which exactly one of these sets of members is given; the others may be null."""
 
 
-def _with_choice(model: type[BaseModel], schema: dict[str, Any]) -> dict[str, Any]:
-    return _with_choices(model.__name__, schema)
-
-
-def _with_choices(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Say in the schema, too, that exactly one of some members is given, and that the others may be null."""
-    if name not in _ONE_OF or "oneOf" in schema:
-        return schema
-    text = {"type": "string"}
-    choices = [{"required": [member], "properties": {member: text}} for member in _ONE_OF[name]]
-    return {**schema, "oneOf": choices}
+def _choice(names: tuple[str, ...], members: set[str]) -> dict[str, Any]:
+    types = {name: {"type": "string" if name in names else "null"} for name in sorted(members)}
+    return {"required": list(names), "properties": types}

@@ -116,17 +116,21 @@ def router(service: Service) -> APIRouter:
         "picture that cannot be used has a problem in its place.",
         response_model=schemas.Result | schemas.Results,
         responses=responses(
-            ("unknown_collection", "unknown_image", "unknown_method", *PICTURE_CODES, *METHOD_CODES, "not_ready")
+            (
+                "unknown_collection",
+                "unknown_image",
+                "unknown_method",
+                "invalid_filter",
+                *PICTURE_CODES,
+                *METHOD_CODES,
+                "not_ready",
+            )
         ),
         openapi_extra=_BODY,
     )
     async def search(request: Request, collection: Name) -> JSONResponse:
         with service.gate.admit() as hold:
             options, asked, several = await _read(service, request, hold)
-            if options.mode == "fast":
-                raise Problem(
-                    "invalid_parameter", "mode: this server compares every image", hint="mode=exact", field="mode"
-                )
             if not options.verify and options.method == AUTO:
                 raise Problem(
                     "invalid_parameter",
@@ -203,7 +207,10 @@ async def _answer(search: _Search, given: Given, asked: Query) -> Mapping[str, A
             mirror=options.mirror,
             boxes=boxes,
             where=options.filter,
+            mode=options.mode,
         )
+        if service.metrics:
+            service.metrics.observe_search(result)
         result = replace(result, hits=tuple(hit for hit in result.hits if _wanted(hit, options)))
         query = Asked(
             search.name, given.data, given.image_id, tuple(boxes), options.mirror, options.filter, options.method

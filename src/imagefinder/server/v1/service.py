@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import Request
 
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.settings import Settings
@@ -19,6 +18,7 @@ from imagefinder.server.collections import Collections
 from imagefinder.server.errors import Problem
 from imagefinder.server.explanations import Explanations
 from imagefinder.server.gate import Gate
+from imagefinder.server.metrics import Metrics
 from imagefinder.server.readiness import Readiness
 
 T = TypeVar("T")
@@ -64,11 +64,6 @@ class Jobs(Protocol):
         ...
 
 
-def full_access(_: Request) -> dict[str, Any]:
-    """What a server without keys says of them."""
-    return {"required": False, "access": "write"}
-
-
 @dataclass(slots=True)
 class Service:
     """The parts of the server, joined.
@@ -81,7 +76,8 @@ class Service:
         explanations: Queries that were answered.
         version: Of the release.
         jobs: Long work; ``None`` where the server does none.
-        auth: What ``/v1/info`` says of the keys of a request.
+        keys_demanded: Whether requests need a key.
+        metrics: Counts searches; ``None`` where nobody does.
         started_at: When the server started.
         fetcher: Downloads what clients name; addresses are checked.
     """
@@ -93,7 +89,8 @@ class Service:
     explanations: Explanations
     version: str
     jobs: Jobs | None = None
-    auth: Callable[[Request], Mapping[str, Any]] = full_access
+    keys_demanded: bool = False
+    metrics: Metrics | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     fetcher: Fetcher = field(init=False)
     _downloads: CapacityLimiter = field(init=False)

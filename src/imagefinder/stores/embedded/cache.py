@@ -33,8 +33,8 @@ class Source(Protocol):
         """What changed since ``revision``, when there were ``count`` keys up to ``last``; ``None``: nothing."""
         ...
 
-    def load(self, first: int, last: int) -> tuple[Keys, GalleryBlock]:
-        """Those features whose keys lie from ``first`` to ``last``, in order of keys."""
+    def load(self, keys: Keys, revision: int) -> tuple[Keys, GalleryBlock]:
+        """Those features of these keys, listed at ``revision``, that are still there; in order of keys."""
         ...
 
 
@@ -127,19 +127,19 @@ class FeatureCache:
             changes = source.changes(gallery.revision, gallery.last, count)
             if changes:
                 gallery.apply(changes)
-            segments = list(gallery.segments)
+            segments, revision = list(gallery.segments), gallery.revision
         # No lock is held while the consumer is at work. What changes meanwhile makes new segments, and leaves
         # these as they are.
         for segment in segments:
-            block = segment.block or self._read(source, gallery, segment)
+            block = segment.block or self._read(source, gallery, segment, revision)
             if block.ids:
                 yield block
 
-    def _read(self, source: Source, gallery: _Gallery, segment: _Segment) -> GalleryBlock:
+    def _read(self, source: Source, gallery: _Gallery, segment: _Segment, revision: int) -> GalleryBlock:
         with segment.reading:
             if segment.block:
                 return segment.block
-            keys, block = source.load(int(segment.keys[0]), int(segment.keys[-1]))
+            keys, block = source.load(segment.keys, revision)
             with self._lock:
                 if block.ids and segment in gallery.segments and self._make_room(segment.nbytes):
                     # Images that went between the listing and the reading are not in it.

@@ -152,6 +152,7 @@ def translated_errors(file: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translated(error, file) from error
+    # SQLite itself quotes what it cannot read, so even its errors may be no text.
     except (DamagedTextError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CollectionCorruptError(f"the database {file} is damaged: {error}", hint=_DAMAGED_HINT) from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -56,32 +57,43 @@ def contents(
         progress: Called with (done, total) rows.
     """
     with connections.reading() as database:
-        images, features = (
-            database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - names
+        # What is written from now on is not looked at: a busy writer would keep the check going for ever.
+        (images, last_image), (features, last_features) = (
+            database.execute(f"SELECT count(*), coalesce(max(key), 0) FROM {table} NOT INDEXED").fetchone()  # noqa: S608
             for table in ("images", "features")
         )
     total, done = images + features, 0
     methods, found = _methods(connections, repair=repair)
-    for rows in _pages(connections, _IMAGES):
+    for rows in _pages(connections, _IMAGES, last_image):
         found += _mend(connections, repair, _image_damages(rows, sound_thumbnail))
         done += len(rows)
         progress(min(done, total), total)
-    for rows in _pages(connections, _FEATURES):
+    for rows in _pages(connections, _FEATURES, last_features):
         found += _mend(connections, repair, _feature_damages(rows, methods))
         done += len(rows)
         progress(min(done, total), total)
     return found + _orphans(connections, repair=repair) + _counts(connections, repair=repair)
 
 
+@contextmanager
+def tolerant(database: sqlite3.Connection) -> Iterator[None]:
+    """Hand out text that is no UTF-8, too, instead of an error: its checksum tells."""
+    database.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+    try:
+        yield
+    finally:
+        database.text_factory = str
+
+
 # -- the parts -------------------------------------------------------------------------------------------------
 
 _IMAGES = (
     f"SELECT key, {schema.RECORD}, images.checksum, jpeg FROM images NOT INDEXED"  # noqa: S608
-    " LEFT JOIN thumbnails ON thumbnails.image = key WHERE key > ? ORDER BY key LIMIT ?"
+    " LEFT JOIN thumbnails ON thumbnails.image = key WHERE key > ? AND key <= ? ORDER BY key LIMIT ?"
 )
 _FEATURES = (
     "SELECT features.key, images.id, method, bytes, features.checksum, data, keypoints FROM features NOT INDEXED"
-    " JOIN images ON images.key = image WHERE features.key > ? ORDER BY features.key LIMIT ?"
+    " JOIN images ON images.key = image WHERE features.key > ? AND features.key <= ? ORDER BY features.key LIMIT ?"
 )
 
 _FORMS = {("global", "float32"), ("local", "float32"), ("local", "uint8")}
@@ -94,13 +106,18 @@ def _integrity(connections: Connections) -> list[Damage]:
     try:
         with connections.reading() as database:
             rows = database.execute(f"PRAGMA integrity_check({_MESSAGES})").fetchall()
+        with connections.reading() as database:
+            schema_is_ours = schema.description(database) == schema.expected()
     except StoreError as error:
         return [Damage("database", error.message)]
-    return [Damage("database", f"the database: {text}") for (text,) in rows if text != "ok"]
+    found = [Damage("database", f"the database: {text}") for (text,) in rows if text != "ok"]
+    if not schema_is_ours:
+        found.append(Damage("database", "the description of the tables is damaged"))
+    return found
 
 
 def _methods(connections: Connections, *, repair: bool) -> tuple[dict[int, Method], list[Damage]]:
-    with connections.reading() as database:
+    with connections.reading() as database, tolerant(database):
         rows = database.execute("SELECT key, name, fingerprint, kind, dim, dtype FROM methods").fetchall()
     methods, found = {}, []
     for key, name, fingerprint, kind, dim, dtype in rows:
@@ -120,11 +137,11 @@ def _methods(connections: Connections, *, repair: bool) -> tuple[dict[int, Metho
     return methods, found
 
 
-def _pages(connections: Connections, query: str) -> Iterator[list[Sequence[Any]]]:
+def _pages(connections: Connections, query: str, end: int) -> Iterator[list[Sequence[Any]]]:
     last = 0
     while True:
-        with connections.reading() as database:
-            rows = database.execute(query, (last, _ROWS)).fetchall()
+        with connections.reading() as database, tolerant(database):
+            rows = database.execute(query, (last, end, _ROWS)).fetchall()
         if not rows:
             return
         yield rows
@@ -236,14 +253,15 @@ def _orphans(connections: Connections, *, repair: bool) -> list[Damage]:
 def _counts(connections: Connections, *, repair: bool) -> list[Damage]:
     """What was counted against what is there. Both are read, and mended, in one transaction."""
     found = []
-    with connections.writing() if repair else connections.reading() as database:
-        (counted,) = database.execute("SELECT images FROM totals").fetchone() or (None,)
+    with connections.writing() if repair else connections.reading() as database, tolerant(database):
+        rows = database.execute("SELECT images, mirror FROM totals").fetchall()
+        counted = rows[0][0] if rows else None
         (there,) = database.execute("SELECT count(*) FROM images NOT INDEXED").fetchone()
-        if counted != there or database.execute("SELECT count(*) FROM totals").fetchone() != (1,):
+        if rows != [(there, -there)]:
             found.append(Damage("counts", f"{counted} images are counted, and {there} are there"))
             if repair:
                 database.execute("DELETE FROM totals")
-                database.execute("INSERT INTO totals VALUES (?)", (there,))
+                database.execute("INSERT INTO totals VALUES (?, ?)", (there, -there))
         rows = database.execute(
             "SELECT methods.key, name, methods.images, methods.bytes, count(features.key),"
             " coalesce(sum(features.bytes), 0) FROM methods LEFT JOIN features ON features.method = methods.key"

@@ -18,6 +18,10 @@ from imagefinder.core.records import Damage
 from imagefinder.stores.embedded import codec, schema
 from imagefinder.stores.embedded.connections import connect, translated_errors
 from imagefinder.stores.embedded.files import leave_log, sync_folder
+from imagefinder.stores.embedded.inspection import tolerant
+
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged database raises: also that SQLite's own message quotes bytes that are no text."""
 
 _MISSES = 100_000
 """Where nothing says what the largest key is, so many absent ones in a row end the search."""
@@ -44,7 +48,7 @@ def salvage(folder: Path) -> Damage:
     """
     file = folder / schema.FILE_NAME
     with translated_errors(file):
-        with contextlib.suppress(sqlite3.DatabaseError), closing(connect(file)) as database:
+        with contextlib.suppress(*_UNREADABLE), closing(connect(file)) as database:
             _alone(database, folder)
         new, source = (file.with_name(f"{file.name}.{word}") for word in ("salvaged", "readable"))
         try:
@@ -94,9 +98,9 @@ def _rescue(source: Path, target: sqlite3.Connection) -> dict[str, int]:
     methods: dict[int, tuple[str, FeatureSpec]] = {}
     try:
         database = connect(source)
-    except sqlite3.Error:
+    except _UNREADABLE:
         return counts
-    with closing(database):
+    with closing(database), tolerant(database):
         for table, columns in _COLUMNS.items():
             for key, *values in _rows(database, table):
                 if not _is_whole(table, key, values, ids, methods):
@@ -107,7 +111,7 @@ def _rescue(source: Path, target: sqlite3.Connection) -> dict[str, int]:
                         f"INSERT INTO {table} ({columns}) VALUES ({marks})",  # noqa: S608 - names
                         (key, *values),
                     )
-                except sqlite3.IntegrityError:  # an id that was there already: damage, too
+                except (sqlite3.IntegrityError, UnicodeEncodeError):  # an id that was there already: damage, too
                     continue
                 counts[table] += 1
                 if table == "images":
@@ -149,7 +153,7 @@ def _rows(database: sqlite3.Connection, table: str) -> Iterator[Sequence[Any]]:
             for row in database.execute(walk, (key,)):
                 yield row
                 key = row[0]
-        except sqlite3.Error:
+        except _UNREADABLE:
             pass
         else:
             return
@@ -159,7 +163,7 @@ def _rows(database: sqlite3.Connection, table: str) -> Iterator[Sequence[Any]]:
                 return
             try:
                 row = database.execute(one, (key,)).fetchone()
-            except sqlite3.Error:
+            except _UNREADABLE:
                 continue
             if row:
                 yield row
@@ -171,7 +175,7 @@ def _largest(database: sqlite3.Connection, table: str, name: str) -> int:
         f"SELECT seq FROM sqlite_sequence WHERE name = '{table}'",  # noqa: S608 - names
         f"SELECT max({name}) FROM {table}",  # noqa: S608 - names
     ):
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*_UNREADABLE):
             row = database.execute(query).fetchone()
             if row and isinstance(row[0], int):
                 return min(int(row[0]), 1 << 40)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
@@ -22,6 +23,20 @@ PAGE_BYTES = 8192
 RECORD = "id, uri, sha256, size_bytes, width, height, format, source, stamp, metadata, added_at, thumbnail"
 """The columns of an image that its checksum covers, in this order. The last is the checksum of its thumbnail, NULL
 without one: a thumbnail that is lost is found out, too."""
+
+# E-values depend on the number of images: damage to it must show. The mirror is always its negative.
+_COUNTING = (
+    """
+    CREATE TRIGGER image_added AFTER INSERT ON images BEGIN
+        UPDATE totals SET images = images + 1, mirror = mirror - 1;
+    END
+    """,
+    """
+    CREATE TRIGGER image_removed AFTER DELETE ON images BEGIN
+        UPDATE totals SET images = images - 1, mirror = mirror + 1;
+    END
+    """,
+)
 
 # Keys are never given twice (AUTOINCREMENT), and a features row is never updated, only deleted and inserted anew:
 # whoever read the features of a key has them for good. Triggers keep the counts, also when a delete cascades.
@@ -90,10 +105,9 @@ TABLES = (
         WHERE key = OLD.method;
     END
     """,
-    "CREATE TABLE totals (images INTEGER NOT NULL) STRICT",
-    "INSERT INTO totals VALUES (0)",
-    "CREATE TRIGGER image_added AFTER INSERT ON images BEGIN UPDATE totals SET images = images + 1; END",
-    "CREATE TRIGGER image_removed AFTER DELETE ON images BEGIN UPDATE totals SET images = images - 1; END",
+    "CREATE TABLE totals (images INTEGER NOT NULL, mirror INTEGER NOT NULL DEFAULT 0) STRICT",
+    "INSERT INTO totals VALUES (0, 0)",
+    *_COUNTING,
     """
     CREATE TABLE failures (
         id TEXT PRIMARY KEY,
@@ -109,9 +123,15 @@ TABLES = (
 
 
 def _add_checksums(database: sqlite3.Connection) -> None:
-    """Format 2 has checksums of records and thumbnails."""
+    """Format 2 has checksums of records and thumbnails, and counts images twice."""
     database.execute("ALTER TABLE images ADD COLUMN thumbnail INTEGER")
     database.execute("ALTER TABLE images ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
+    database.execute("ALTER TABLE totals ADD COLUMN mirror INTEGER NOT NULL DEFAULT 0")
+    database.execute("UPDATE totals SET mirror = -images")
+    for trigger in ("image_added", "image_removed"):
+        database.execute(f"DROP TRIGGER {trigger}")
+    for statement in _COUNTING:
+        database.execute(statement)
     database.create_function("record_checksum", -1, lambda *values: codec.record_checksum(values))
     database.create_function("thumbnail_checksum", 2, codec.thumbnail_checksum)
     database.execute(
@@ -145,6 +165,20 @@ def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None
             database.execute(f"PRAGMA user_version = {FORMAT}")
         database.execute("COMMIT")
     use_log(database)  # a copy made by other tools may have lost it
+
+
+def description(database: sqlite3.Connection) -> set[tuple[str, str]]:
+    """The tables, indexes and triggers there are: names and definitions, white space aside."""
+    rows = database.execute("SELECT name, coalesce(sql, '') FROM sqlite_schema").fetchall()
+    return {(name, "".join(sql.split())) for name, sql in rows}
+
+
+def expected() -> set[tuple[str, str]]:
+    """What ``description`` says of a sound collection."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        for statement in TABLES:
+            database.execute(statement)
+        return description(database)
 
 
 def not_found(folder: Path) -> CollectionNotFoundError:

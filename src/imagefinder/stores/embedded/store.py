@@ -351,7 +351,9 @@ class EmbeddedStore:
     def info(self) -> StoreInfo:
         """See ``Store``."""
         with self._connections.reading() as database:
-            (images,) = database.execute("SELECT images FROM totals").fetchone()
+            images, mirror = database.execute("SELECT images, mirror FROM totals").fetchone() or (0, 1)
+            if images != -mirror:
+                raise CollectionCorruptError("the number of images is damaged", hint=codec.REPAIR_HINT)
             (failures,) = database.execute("SELECT count(*) FROM failures").fetchone()
             methods = {
                 name: MethodInfo(method.fingerprint, method.spec, method.images, method.bytes)
@@ -572,27 +574,37 @@ class _StoredFeatures:
             if count + len(pairs) != images:
                 rows = database.execute("SELECT key FROM features WHERE method = ? ORDER BY key", (self.key,))
                 alive = np.fromiter((key for (key,) in rows), dtype=np.int64)
-                if row and len(alive) != images:
+                # Both come from one index; where it is damaged they need not agree.
+                if row and (len(alive) != images or not np.array_equal(alive[alive > last], pairs[:, 0])):
                     raise CollectionCorruptError(
-                        f"{images} images with {self.method} features are counted, and {len(alive)} are listed",
+                        f"{images} images with {self.method} features are counted, and others are listed",
                         hint=codec.REPAIR_HINT,
                     )
         return Changes(now, pairs[:, 0].copy(), pairs[:, 1].copy(), alive)
 
-    def load(self, first: int, last: int) -> tuple[Keys, GalleryBlock]:
-        """See ``Source``."""
-        return self.block(self.rows("features.key BETWEEN ? AND ?", (first, last)))
+    def load(self, listed: Keys, revision: int) -> tuple[Keys, GalleryBlock]:
+        """See ``Source``.
+
+        Raises:
+            CollectionCorruptError: the index lists others than the table holds; features have not their checksum.
+        """
+        with self.connections.reading() as database:
+            # By the table alone: a damaged index must not shorten an answer.
+            query = _features_where("features.key BETWEEN ? AND ?", "features NOT INDEXED")
+            rows = database.execute(query, (self.key, int(listed[0]), int(listed[-1]))).fetchall()
+            now = database.execute("SELECT revision FROM methods WHERE key = ?", (self.key,)).fetchone()
+        keys, block = self.block(rows)
+        if now == (revision,) and not np.array_equal(keys, listed):
+            raise CollectionCorruptError(
+                f"{len(listed)} {self.method} features are listed, and {len(keys)} are there",
+                hint=codec.REPAIR_HINT,
+            )
+        return keys, block
 
     def rows(self, condition: str, values: Sequence[Any]) -> list[Sequence[Any]]:
         """(key, id, data, keypoints, checksum) of the features that a condition names, in order of keys."""
-        query = (
-            "SELECT features.key, images.id, data, keypoints, features.checksum"  # noqa: S608 - conditions are our own
-            # An image that is missing here is damage, and must not shorten an answer: no inner join.
-            " FROM features LEFT JOIN images ON images.key = features.image"
-            f" WHERE features.method = ? AND {condition} ORDER BY features.key"
-        )
         with self.connections.reading() as database:
-            return database.execute(query, (self.key, *values)).fetchall()
+            return database.execute(_features_where(condition), (self.key, *values)).fetchall()
 
     def block(self, rows: Sequence[Sequence[Any]]) -> tuple[Keys, GalleryBlock]:
         """Such rows as keys and features."""
@@ -600,6 +612,15 @@ class _StoredFeatures:
         ids = tuple(row[1] for row in rows)
         features = codec.decode(self.method, self.spec, ids, [codec.Blobs(*row[2:]) for row in rows])
         return keys, GalleryBlock(ids, features)
+
+
+def _features_where(condition: str, table: str = "features") -> str:
+    return (
+        "SELECT features.key, images.id, data, keypoints, features.checksum"  # noqa: S608 - conditions are our own
+        # An image that is missing here is damage, and must not shorten an answer: no inner join.
+        f" FROM {table} LEFT JOIN images ON images.key = features.image"
+        f" WHERE features.method = ? AND {condition} ORDER BY features.key"
+    )
 
 
 def _portions(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

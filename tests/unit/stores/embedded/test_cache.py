@@ -42,8 +42,8 @@ class FakeSource:
         alive = None if count + len(new) == len(self.alive) else np.array(list(self.alive), dtype=np.int64)
         return Changes(self.revision, new, np.full(len(new), 16, dtype=np.int64), alive)
 
-    def load(self, first, last):
-        keys = np.array([key for key in self.alive if first <= key <= last], dtype=np.int64)
+    def load(self, listed, revision):
+        keys = np.array([key for key in self.alive if listed[0] <= key <= listed[-1]], dtype=np.int64)
         self.loads += 1
         self.loaded += len(keys)
         return keys, GalleryBlock(tuple(self.alive[key] for key in keys.tolist()), self.features(keys))

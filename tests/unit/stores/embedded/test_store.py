@@ -124,6 +124,12 @@ def test_a_touched_record_keeps_its_checksum(store):
     assert (store.get("image 0").uri, store.get("image 0").stamp) == ("file:///new", "new")
 
 
+def test_a_wrong_number_of_images_is_not_handed_out(store, database):
+    database.execute("UPDATE totals SET images = 700")
+    with pytest.raises(CollectionCorruptError, match="number of images"):
+        store.info()
+
+
 def test_an_index_that_lost_an_image_does_not_shorten_answers(store, database):
     """As damage to a page of the index may do."""
     list(store.scan("vector"))
@@ -132,6 +138,28 @@ def test_an_index_that_lost_an_image_does_not_shorten_answers(store, database):
         list(store.scan("vector"))
     store.check(repair=True)
     assert sum(len(block.ids) for block in store.scan("vector")) == 20
+
+
+@pytest.mark.parametrize("change", ["method = -127", "key = 7777"])
+def test_an_entry_of_an_index_that_points_elsewhere_does_not_shorten_answers(store, tmp_path, change):
+    """The index is exchanged for that of another table, of as many rows, one of which differs."""
+    store.close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as database:
+        database.execute("CREATE TABLE other AS SELECT key, method, bytes FROM features")
+        database.execute(f"UPDATE other SET {change} WHERE key = 4")
+        database.execute("CREATE TABLE copy (key INTEGER PRIMARY KEY, method INTEGER, bytes INTEGER)")
+        database.execute("INSERT INTO copy SELECT * FROM other")
+        database.execute("CREATE INDEX false ON copy (method, key, bytes)")
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute(
+            "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'false')"
+            " WHERE name = 'features_by_method'"
+        )
+    with (
+        closing(EmbeddedStore(tmp_path, create=False, cache_bytes=0)) as again,
+        pytest.raises(CollectionCorruptError),
+    ):
+        list(again.scan("vector"))
 
 
 def test_scans_share_blocks_that_nobody_can_change(store):

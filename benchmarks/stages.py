@@ -1,0 +1,379 @@
+"""Does the fast mode give the exact answer on large collections, and what does it cost?
+
+**The collection** (sift): the 500 pictures of the set ``copy``; of every fifth picture that a query shows, two
+edited versions more (three quarters of the size, or a crop of 81 %, JPEG quality 60); the rest, up to each of
+``BENCH_SIZES`` images (by default 10 000 and 100 000), are distractors made of real descriptors: as many as a real
+picture of the pool has, taken from eight pictures of the pool, from each those around a random keypoint (so that
+patches keep their textures and their neighbours), plus noise of deviation 10 per element that is not 0, brought to
+length 512 and rounded. The pool are 400 pictures of ``clothing``, ``grocery`` and ``places`` and those of ``copy``
+that no query asks for, so that nothing in a distractor is a true match. The collection grows from size to size by
+adding, the index with it.
+
+**The queries**: ``BENCH_QUERIES`` edited pictures of ``copy`` (seeded; crops, screenshots, collages, turns) that
+have a right answer among the images. Half of them have one right answer, where the exact answer's second and third
+place go to chance: the two of all images that happen to have the most matches. Half have three right answers. The
+plain order (``ranking=matches``, no E-values). ``BENCH_EXACT`` of the queries are also answered exactly, in turn.
+
+**Global vectors**: ``BENCH_VECTORS`` (1 000 000) vectors of 2048 like those of a pooled network: each the positive
+part of a mixture of 64 of 4 096 random directions plus noise, about 50 to a topic; queries are noisy versions of
+stored ones. Recall of the exact ten best.
+
+Seconds are of ``match`` and ``index`` together: all but reading and extraction. The processor may be shared with
+other work: the load is in the answer.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
+SIZES = [int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000").split(",")]
+QUERIES = int(os.environ.get("BENCH_QUERIES", "200"))
+EXACT = int(os.environ.get("BENCH_EXACT", "60"))
+VECTORS = int(os.environ.get("BENCH_VECTORS", "1000000"))
+PARTS = os.environ.get("BENCH_PARTS", "local,global").split(",")
+FOLDER = os.environ.get("BENCH_FOLDER")
+
+
+def main() -> None:
+    from benchmarks.contract import RESULTS, write
+
+    before = RESULTS / "stages.json"
+    answer = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
+    answer = {name: answer[name] for name in ("local", "global") if name in answer}
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        if "local" in PARTS and not (DATASETS / "copy" / "manifest.json").is_file():
+            print(f"skipped: no {DATASETS}/copy/manifest.json (set BENCH_DATASETS)")
+        elif "local" in PARTS:
+            rows = []
+            for size in SIZES:
+                rows.append({**child("grow", folder, size), **child("ask", folder, size)})
+                print(rows[-1], flush=True)
+                answer["local"] = rows
+                write("stages", answer)
+            shutil.rmtree(Path(folder) / "local")
+        if "global" in PARTS:
+            answer["global"] = {**child("fill", folder, VECTORS), **child("recall", folder, VECTORS)}
+    write("stages", answer)
+
+
+def child(what: str, folder: str, size: int) -> dict[str, Any]:
+    """A process of its own, so that memory is that of this task alone."""
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.stages", what, folder, str(size)],
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith("IMAGEFINDER_")},
+    )
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+# -- local ---------------------------------------------------------------------------------------------------
+
+
+def questions() -> tuple[list[tuple[Path, frozenset[str]]], dict[str, str]]:
+    """Queries with their right answers; and id -> original of the edited versions that are stored."""
+    from imagefinder.evaluation.datasets import read_manifest
+
+    copy = read_manifest(DATASETS / "copy")
+    asked = [query for query in copy.queries if len(query.positives) == 1]
+    shown = sorted({image for query in asked for image in query.positives})
+    series = {f"series/{number}/{image}": image for image in shown[::5] for number in (1, 2)}
+    rng = np.random.default_rng(0)
+    groups: dict[int, list[tuple[Path, frozenset[str]]]] = {1: [], 3: []}
+    for query in asked:
+        right = query.positives | {made for made, image in series.items() if image in query.positives}
+        groups[len(right)].append((query.path, right))
+    chosen = []
+    for group in groups.values():
+        order = rng.permutation(len(group))[: QUERIES // 2]
+        chosen.append([group[number] for number in order.tolist()])
+    return [query for pair in zip(*chosen, strict=False) for query in pair], series
+
+
+def edited(path: Path, number: int) -> bytes:
+    from PIL import Image
+
+    image = Image.open(path).convert("RGB")
+    width, height = image.size
+    if number == 1:
+        image = image.resize((max(1, width * 3 // 4), max(1, height * 3 // 4)), Image.Resampling.LANCZOS)
+    else:
+        image = image.crop((width // 20, height // 20, width - width // 20, height - height // 20))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=60)
+    return buffer.getvalue()
+
+
+def grow(folder: str, size: int) -> dict[str, Any]:
+    import imagefinder
+    from imagefinder.core.features import LocalFeatures
+    from imagefinder.core.records import Entry, ImageRecord
+    from imagefinder.evaluation.datasets import read_manifest
+    from imagefinder.evaluation.protocol import add_gallery
+
+    root = Path(folder) / "local"
+    with imagefinder.open(root / "c") as collection:
+        method = collection.method("sift")
+        copy = read_manifest(DATASETS / "copy")
+        if not collection.info().images:
+            add_gallery(collection, copy, ["sift"])
+            for name, original in questions()[1].items():
+                collection.put(name, edited(copy.root / original, int(name.split("/")[1])))
+        pool = Pool(collection, copy)
+        collection.store.register(method.extractor.fingerprint(), method.extractor.spec)
+        start, first = time.perf_counter(), collection.info().images
+        for begin in range(first, size, 500):
+            entries = []
+            for number in range(begin, min(size, begin + 500)):
+                descriptors, keypoints = pool.distractor(number)
+                features = LocalFeatures(descriptors, keypoints, np.array([0, len(descriptors)], dtype=np.int64))
+                record = ImageRecord(f"made/{number:07}", "", "", 0, 1024, 768, "JPEG")
+                entries.append(Entry(record, {"sift": features}))
+            collection.store.put(entries)
+        made = time.perf_counter() - start
+        start = time.perf_counter()
+        report = collection.rebuild_index(rebuild=False)
+        seconds = time.perf_counter() - start
+        state, info = report.indexes[0], collection.info()
+        added = size - (first if first > 5000 else 0)
+        return {
+            "images": info.images,
+            "descriptors_per_image": round(info.methods["sift"].bytes / 144 / info.images, 1),
+            "feature_bytes": info.methods["sift"].bytes,
+            "index_bytes_per_image": round(state.bytes / state.images),
+            "segments": state.segments,
+            "images_indexed": added,
+            "seconds_to_index": round(seconds, 1),
+            "seconds_to_make_and_store_distractors": round(made, 1),
+            "indexing_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "load_while_indexing": round(os.getloadavg()[0], 1),
+        }
+
+
+class Pool:
+    """Real descriptors in memory, and what is made of them."""
+
+    def __init__(self, collection: Any, copy: Any) -> None:
+        from imagefinder.images.decode import decode
+
+        spoken_of = {image for query in copy.queries for image in query.positives | query.ignore}
+        paths = [copy.root / image for image in copy.images if image not in spoken_of]
+        for name in ("clothing", "grocery", "places"):
+            paths += sorted((DATASETS / name).rglob("*.jpg"))
+        order = np.random.default_rng(3).permutation(len(paths))[:400]
+        paths = [paths[place] for place in order.tolist()]
+        extractor = collection.method("sift").extractor
+        self.pictures = []
+        for begin in range(0, len(paths), 16):
+            some = [
+                decode(path.read_bytes(), max_bytes=1 << 30, max_pixels=1 << 28).rgb
+                for path in paths[begin : begin + 16]
+            ]
+            batch = extractor.extract(some)
+            self.pictures += [one for one in map(batch.image, range(len(batch))) if len(one.descriptors) >= 20]
+        self.counts = np.array([len(picture.descriptors) for picture in self.pictures])
+        self.noise = np.random.default_rng(7).normal(0, 10, 1 << 23).astype(np.float32)
+
+    def distractor(self, number: int) -> tuple[Any, Any]:
+        rng = np.random.default_rng((11, number))
+        parts, places = [], []
+        for rows in np.array_split(np.arange(rng.choice(self.counts)), 8):
+            picture = self.pictures[rng.integers(len(self.pictures))]
+            points = picture.keypoints[:, :2]
+            far = ((points - points[rng.integers(len(points))]) ** 2).sum(axis=1)
+            many = min(len(rows), len(far))
+            near = np.argpartition(far, many - 1)[:many] if many else np.empty(0, dtype=np.int64)
+            parts.append(picture.descriptors[near])
+            places.append(picture.keypoints[near])
+        real = np.concatenate(parts).astype(np.float32)
+        begin = int(rng.integers(len(self.noise) - real.size))
+        real += self.noise[begin : begin + real.size].reshape(real.shape) * (real > 0)
+        np.maximum(real, 0, out=real)
+        real *= 512 / np.maximum(np.linalg.norm(real, axis=1, keepdims=True), 1)
+        return np.rint(np.minimum(real, 255)).astype(np.uint8), np.concatenate(places)
+
+
+def ask(folder: str, size: int) -> dict[str, Any]:
+    del size
+    import imagefinder
+    from imagefinder.evaluation.memory import forget_peak, peak_bytes
+
+    queries, _ = questions()
+    with imagefinder.open(Path(folder) / "local" / "c") as collection:
+
+        def answer(path: Path, mode: str) -> tuple[list[str], float]:
+            result = collection.search(path, method="sift", ranking="matches", evalues=False, mode=mode)
+            assert result.mode == mode
+            return result.ids, sum(result.timings.get(stage, 0.0) for stage in ("index", "match"))
+
+        start = time.perf_counter()
+        answer(queries[0][0], "fast")
+        first = time.perf_counter() - start
+        forget_peak()
+        fast = [answer(path, "fast") for path, _ in queries]
+        peak = peak_bytes()
+        exact, again = [], []
+        for path, _ in queries[:EXACT]:
+            again.append(answer(path, "fast")[1])
+            exact.append(answer(path, "exact"))
+    seconds = [value for _, value in fast]
+    answer_rows: dict[str, Any] = {}
+    for name, many in (("all", None), ("one right answer", 1), ("three right answers", 3)):
+        group = [
+            (right, ids, truth)
+            for (_, right), (ids, _), (truth, _) in zip(queries, fast, exact, strict=False)
+            if many in (None, len(right))
+        ]
+        answer_rows[name] = {
+            "queries": len(group),
+            "same_first": sum(ids[:1] == truth[:1] for _, ids, truth in group),
+            "same_three": sum(ids == truth for _, ids, truth in group),
+            # Those of the exact three that are right, at the places where they stand.
+            "same_right_ones": sum(
+                [i for i in ids if i in right] == [i for i in truth if i in right] for right, ids, truth in group
+            ),
+            "right_in_exact": sum(len(right & set(truth)) for right, _, truth in group),
+            "right_in_fast": sum(len(right & set(ids)) for right, ids, _ in group),
+        }
+    ratio = [value / other for (_, value), other in zip(exact, again, strict=True)]
+    return {
+        "queries": len(queries),
+        "exact_queries": len(exact),
+        "first_query_ms": round(1000 * first, 1),
+        "fast_ms": {"p50": ms(seconds, 50), "p95": ms(seconds, 95)},
+        "exact_ms": {"p50": ms([value for _, value in exact], 50), "p95": ms([value for _, value in exact], 95)},
+        "times_as_fast": {
+            "min": round(min(ratio), 1),
+            "median": round(median(ratio), 1),
+            "max": round(max(ratio), 1),
+        },
+        "answers": answer_rows,
+        "resident_peak_bytes": peak,
+        "load_while_asking": round(os.getloadavg()[0], 1),
+    }
+
+
+def ms(values: list[float], percent: float) -> float:
+    return round(1000 * float(np.percentile(values, percent)), 1)
+
+
+# -- global --------------------------------------------------------------------------------------------------
+
+
+def vectors(begin: int, end: int) -> np.ndarray:
+    rng = np.random.default_rng((5, begin))
+    directions = np.random.default_rng(6).standard_normal((4096, 2048), dtype=np.float32)
+    made = np.empty((end - begin, 2048), dtype=np.float32)
+    for row in range(end - begin):
+        topic = np.random.default_rng((8, (begin + row) % max(1, VECTORS // 50)))  # about 50 vectors to a topic
+        chosen = topic.choice(4096, 64, replace=False)
+        weights = topic.exponential(size=64) * rng.normal(1, 0.35, 64)
+        made[row] = weights.astype(np.float32) @ directions[chosen]
+    made += rng.standard_normal(made.shape, dtype=np.float32) * 2
+    return np.maximum(made, 0)
+
+
+def fill(folder: str, size: int) -> dict[str, Any]:
+    from imagefinder.core.features import FeatureSpec, GlobalFeatures
+    from imagefinder.core.fingerprint import Fingerprint
+    from imagefinder.core.records import Entry, ImageRecord
+    from imagefinder.shortlists.index import InvertedShortlist
+    from imagefinder.stores.embedded import EmbeddedStore
+
+    store = EmbeddedStore(Path(folder) / "global", create=True, cache_bytes=0)
+    spec = FeatureSpec("global", 2048, "float32")
+    store.register(Fingerprint("made", 1), spec)
+    for begin in range(0, size, 1000):
+        some = vectors(begin, min(size, begin + 1000))
+        store.put(
+            [
+                Entry(
+                    ImageRecord(f"made/{begin + row:07}", "", "", 0, 1, 1, "JPEG"),
+                    {"made": GlobalFeatures(some[row : row + 1])},
+                )
+                for row in range(len(some))
+            ]
+        )
+    index = InvertedShortlist(store, "made", spec)
+    start = time.perf_counter()
+    index.refresh()
+    state = index.state()
+    store.close()
+    return {
+        "images": state.images,
+        "seconds_to_index": round(time.perf_counter() - start, 1),
+        "index_bytes_per_image": round(state.bytes / state.images),
+        "segments": state.segments,
+        "indexing_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def recall(folder: str, size: int) -> dict[str, Any]:
+    from imagefinder.core.features import FeatureSpec, GlobalFeatures
+    from imagefinder.evaluation.memory import forget_peak, peak_bytes
+    from imagefinder.kernels.cosine import cosine
+    from imagefinder.search.ranking import best
+    from imagefinder.search.shortlisting import GLOBAL
+    from imagefinder.shortlists.index import InvertedShortlist
+    from imagefinder.stores.embedded import EmbeddedStore
+
+    spec, store = (
+        FeatureSpec("global", 2048, "float32"),
+        EmbeddedStore(Path(folder) / "global", create=False, cache_bytes=0),
+    )
+    rng = np.random.default_rng(9)
+    rows = rng.choice(size, 100, replace=False).tolist()
+    asked = [store.features(f"made/{row:07}", "made").vectors for row in rows]
+    asked = [np.maximum(v + rng.standard_normal(v.shape, dtype=np.float32) * 2, 0) for v in asked]
+    index = InvertedShortlist(store, "made", spec)
+
+    def fast(vector: np.ndarray) -> list[str]:
+        proposed = index.propose(GlobalFeatures(vector), GLOBAL)
+        _, block = store.load("made", np.sort(proposed.keys))
+        return [name for name, _ in best(block.ids, cosine(vector[0], block.features.vectors), 10)]
+
+    fast(asked[0])
+    forget_peak()
+    found, seconds = [], []
+    for vector in asked:
+        start = time.perf_counter()
+        found.append(fast(vector))
+        seconds.append(time.perf_counter() - start)
+    peak = peak_bytes()
+    truth: list[list[tuple[str, float]]] = [[] for _ in asked]
+    start = time.perf_counter()
+    for block in store.scan("made"):
+        for number, vector in enumerate(asked):
+            some = best(block.ids, cosine(vector[0], block.features.vectors), 10)
+            truth[number] = sorted(truth[number] + some, key=lambda pair: (-pair[1], pair[0]))[:10]
+    exact = time.perf_counter() - start
+    shares = [len({name for name, _ in t} & set(f)) / 10 for t, f in zip(truth, found, strict=True)]
+    return {
+        "queries": len(asked),
+        "recall_at_10": round(float(np.mean(shares)), 4),
+        "same_first": sum(t[0][0] == f[0] for t, f in zip(truth, found, strict=True)),
+        "fast_ms": {"p50": ms(seconds, 50), "p95": ms(seconds, 95)},
+        "exact_ms_each_of_all_at_once": round(1000 * exact / len(asked), 1),
+        "resident_peak_bytes": peak,
+        "load_while_asking": round(os.getloadavg()[0], 1),
+    }
+
+
+if __name__ == "__main__":
+    task = {"grow": grow, "ask": ask, "fill": fill, "recall": recall}[sys.argv[1]]
+    print(json.dumps(task(sys.argv[2], int(sys.argv[3]))))

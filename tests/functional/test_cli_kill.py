@@ -1,0 +1,184 @@
+"""Commands that are killed at a random moment, and run again: nothing that was there before is lost or half.
+
+``KILL_ROUNDS`` sets how often, ``KILL_SEED`` which moments.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_collection import picture
+
+import imagefinder
+from imagefinder.core.errors import CollectionFormatError
+
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "8"))
+FORMAT_1 = Path(__file__).parents[1] / "fixtures" / "collections" / "format-1"
+SMALL = {"IMAGEFINDER_SIFT_MAX_KEYPOINTS": "40", "IMAGEFINDER_THREADS": "1"}
+NAMES = [f"{number}.png" for number in range(10)]
+# A process that has imported everything hands out copies of itself: a command begins within milliseconds, so that
+# most kills meet its work and not its start.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["imagefinder.cli.app", "imagefinder.collection", "imagefinder.indexing.pipeline", "cv2"]
+)
+
+
+def command(arguments):
+    os.environ.update(SMALL)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    from imagefinder.cli.app import run
+
+    os._exit(run(arguments))
+
+
+def call(*arguments, kill_after=None):
+    """The exit code, and how long it took; minus the signal where it was killed."""
+    process = FORKS.Process(target=command, args=([str(argument) for argument in arguments],))
+    begin = time.monotonic()
+    process.start()
+    if kill_after is not None:
+        process.join(kill_after)
+        process.kill()
+    process.join()
+    return process.exitcode, time.monotonic() - begin
+
+
+class World:
+    """A folder of pictures, the collection made of it, and what must be in that."""
+
+    def __init__(self, folder, choose):
+        self.choose, self.pictures, self.place = choose, folder / "pictures", folder / "collection"
+        self.backups = folder / "backups"
+        self.pictures.mkdir()
+        self.state, self.made, self.version = {}, {}, 0
+        self.settings = imagefinder.Settings(sift_max_keypoints=40, threads=1)
+
+    def write(self, name):
+        self.version += 1
+        (self.pictures / name).write_bytes(picture(self.version))
+        return picture(self.version)
+
+    def next(self):
+        """A command, and the state when it has ended."""
+        gone, there = [n for n in NAMES if n not in self.state], sorted(self.state)
+        kinds = ["add"] * 3 * bool(gone) + ["replace", "remove", "prune", "check", "backup"] * (len(there) > 3)
+        kind, after = self.choose.choice(kinds), dict(self.state)
+        add = ("-c", self.place, "add", self.pictures, "-m", "sift")
+        some = self.choose.sample(gone if kind == "add" else there, min(3, len(gone if kind == "add" else there)))
+        if kind in ("add", "replace"):
+            after.update({name: self.write(name) for name in some})
+            return kind, add, after
+        if kind in ("remove", "prune"):
+            for name in some:
+                (self.pictures / name).unlink(missing_ok=True)
+                after.pop(name)
+            return kind, ("-c", self.place, "remove", *some) if kind == "remove" else (*add, "--prune"), after
+        self.version += 1
+        backup = ("-c", self.place, "backup", self.backups / str(self.version))
+        return kind, backup if kind == "backup" else ("-c", self.place, "check", "--repair"), after
+
+    def verify(self, *states, place=None):
+        """Every image is as in one of the states, whole, and found; nothing else is there."""
+        with imagefinder.open(place or self.place, create=False, settings=self.settings) as collection:
+            assert collection.check().damages == ()
+            held = {record.id: record.sha256 for record in collection.images(limit=1000)}
+            assert collection.info().images == len(held)
+            for name in set(held).union(*states):
+                allowed = [state.get(name) for state in states]
+                found = held.get(name)
+                data = next((d for d in allowed if (d and hashlib.sha256(d).hexdigest()) == found), b"")
+                assert data != b"", f"{name} holds {found}"
+                if data is not None:
+                    given = collection.store.features(name, "sift")
+                    assert np.array_equal(given.descriptors, self.features(collection, data).descriptors)
+                    assert Path(collection.get(name).uri).name == name
+                    assert collection.thumbnail(name)
+            for name in self.choose.sample(sorted(held), min(2, len(held))):
+                data = next(s[name] for s in states if hashlib.sha256(s.get(name, b"")).hexdigest() == held[name])
+                best = collection.search(data, method="sift", ranking="matches", evalues=False, k=1).hits[0]
+                assert (best.id, best.score) == (name, len(self.features(collection, data).descriptors))
+
+    def features(self, collection, data):
+        from imagefinder.images.decode import decode
+
+        if data not in self.made:
+            rgb = decode(data, max_bytes=1 << 20, max_pixels=1 << 20).rgb
+            self.made[data] = collection.method("sift").extractor.extract([rgb])
+        return self.made[data]
+
+
+def test_a_killed_command_loses_nothing_and_can_be_run_again(tmp_path):
+    choose = random.Random(os.environ.get("KILL_SEED", "1"))
+    world = World(tmp_path, choose)
+    after = {name: world.write(name) for name in NAMES[:6]}
+    code, seconds = call("-c", world.place, "add", world.pictures, "-m", "sift")
+    assert code == 0
+    world.state = after
+    killed, took = {}, {}
+    for _ in range(ROUNDS):
+        kind, arguments, after = world.next()
+        code, _ = call(*arguments, kill_after=choose.uniform(0, took.get(kind, seconds)))
+        if code == -signal.SIGKILL:
+            killed[kind] = killed.get(kind, 0) + 1
+        world.verify(world.state, after)
+        destination = Path(arguments[-1]) if kind == "backup" else None
+        if destination and destination.exists():  # it came into being, so it is complete
+            world.verify(world.state, place=destination)
+            assert code in (0, -signal.SIGKILL)
+            shutil.rmtree(destination)
+        code, took[kind] = call(*arguments)
+        assert code == 0 or (code, kind) == (1, "remove")  # some are gone already
+        world.verify(after, *([after] if kind != "backup" else []))
+        if destination:
+            world.verify(after, place=destination)
+            shutil.rmtree(destination)
+        world.state = after
+    sys.stdout.write(f"killed: {killed}\n")
+    assert sum(killed.values()) >= ROUNDS // 3
+
+
+def test_a_killed_migration_leaves_one_format_or_the_other(tmp_path):
+    choose = random.Random(os.environ.get("KILL_SEED", "1"))
+    place = tmp_path / "c"
+    shutil.copytree(FORMAT_1, place)
+    _, seconds = call("-c", place, "migrate")
+    formats = []
+    for _ in range(ROUNDS):
+        shutil.rmtree(place)
+        shutil.copytree(FORMAT_1, place)
+        code, _ = call("-c", place, "migrate", kill_after=choose.uniform(0, seconds))
+        assert code in (0, -signal.SIGKILL)
+        with closing(sqlite3.connect(place / "collection.sqlite")) as database:
+            formats.append(database.execute("PRAGMA user_version").fetchone()[0])
+        if formats[-1] == 1:
+            with pytest.raises(CollectionFormatError, match="older format 1"):
+                imagefinder.open(place, create=False)
+            assert call("-c", place, "migrate")[0] == 0
+        with closing(imagefinder.open(place, create=False)) as collection:
+            assert collection.check().sound
+            assert [record.metadata for record in collection.images()] == [{"seed": 1}, {"seed": 2}]
+        assert not list(place.glob("*.half"))
+    sys.stdout.write(f"formats after the kill: {formats.count(1)} old, {formats.count(2)} new\n")
+
+
+def test_a_command_that_runs_beside_a_killed_one_goes_on(tmp_path):
+    """The lock of a dead process is no lock."""
+    world = World(tmp_path, random.Random(1))
+    world.state = {name: world.write(name) for name in NAMES}
+    call("-c", world.place, "add", world.pictures, "-m", "sift", kill_after=0.5)
+    call("-c", world.place, "remove", "0.png", kill_after=0.05)
+    assert call("-c", world.place, "add", world.pictures, "-m", "sift")[0] == 0
+    world.verify(world.state)

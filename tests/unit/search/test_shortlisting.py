@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from imagefinder.core.features import FeatureSpec, GlobalFeatures
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.method import Method
+from imagefinder.core.records import Entry, ImageRecord
+from imagefinder.matching.cosine import CosineMatcher
+from imagefinder.search import engine, question, scoring, shortlisting
+from imagefinder.shortlists.index import InvertedShortlist
+from imagefinder.stores.memory import MemoryStore
+
+SPEC = FeatureSpec("global", 3, "float32")
+
+
+class MeanColour:
+    spec = SPEC
+
+    def __init__(self, name):
+        self.name = name
+
+    def fingerprint(self):
+        return Fingerprint(self.name, 1)
+
+    def extract(self, images):
+        return GlobalFeatures(np.array([i.mean((0, 1)) for i in images], np.float32).reshape(-1, 3))
+
+
+def method(name="colour"):
+    return Method(name, "", "cosine", MeanColour(name), CosineMatcher())
+
+
+def picture(seed):
+    return np.random.default_rng(seed).integers(0, 256, (1, 1, 3), dtype=np.uint8).repeat(4, 0).repeat(5, 1)
+
+
+@pytest.fixture
+def store(monkeypatch):
+    monkeypatch.setattr(shortlisting, "GLOBAL", 20)
+    store = MemoryStore()
+    for name, images in (("colour", range(400)), ("other", range(200, 500))):
+        made = method(name)
+        store.register(made.extractor.fingerprint(), SPEC)
+        for seed in images:
+            features = {name: made.extractor.extract([picture(seed)])}
+            if seed in range(200, 400) and name == "other":
+                store.put_features(str(seed), features)
+            else:
+                store.put([Entry(ImageRecord(str(seed), "", "", 1, 5, 4, "PNG"), features)])
+    return store
+
+
+def indexes(store, *names):
+    return {name: InvertedShortlist(store, name, SPEC) for name in names}
+
+
+def scored(store, seed, names=("colour",), **options):
+    asked = question.picture(picture(seed))
+    questions = [(method(name), question.ask(store, method(name), asked)) for name in names]
+    made = indexes(store, *names)
+    for index in made.values():
+        index.refresh()
+    found = shortlisting.score(store, questions, made, None, k=3, mirror=True, **options)
+    exact = [scoring.score(store, m, q, None, mirror=True) for m, q in questions]
+    return found, exact
+
+
+def test_scores_are_those_of_an_exact_search_to_the_last_bit(store):
+    (few,), (everything,) = scored(store, 1001)
+    assert 20 <= len(few.rows) < 100
+    for image_id, row in few.rows.items():
+        assert few.values[row] == everything.values[everything.rows[image_id]]
+    best = max(everything.rows, key=lambda image_id: everything.values[everything.rows[image_id]])
+    assert best in few.rows
+
+
+def test_what_could_have_been_found_counts(store):
+    (few,), _ = scored(store, 1001)
+    assert scoring.searched([few]) == 400
+    found, exact = scored(store, 1001, ("colour", "other"))
+    assert scoring.searched(found) == scoring.searched(exact) == 500
+
+
+def test_of_several_methods_each_scores_what_the_others_propose(store):
+    (a, b), (all_a, all_b) = scored(store, 1001, ("colour", "other"))
+    best = [max(s.rows, key=lambda i: s.values[s.rows[i]]) for s in (all_a, all_b)]
+    for image_id in best:
+        assert (image_id in a.rows) == (image_id in all_a.rows)
+        assert (image_id in b.rows) == (image_id in all_b.rows)
+
+
+@pytest.mark.parametrize("few", [1, 10_000])
+def test_only_allowed_images_are_scored(store, monkeypatch, few):
+    monkeypatch.setattr(shortlisting, "FEW", few)
+    allowed = {str(seed) for seed in range(0, 400, 2)} | {"gone"}
+    (found,), (everything,) = scored(store, 1002, allowed=allowed)
+    assert set(found.rows) <= allowed
+    best = max(allowed - {"gone"}, key=lambda i: everything.values[everything.rows[i]])
+    assert best in found.rows
+    assert scoring.searched([found]) == 201
+
+
+def test_a_fast_search_says_so_and_finds_what_was_just_added(store):
+    made = indexes(store, "colour")
+    made["colour"].refresh()
+    new = Entry(
+        ImageRecord("new", "", "", 1, 5, 4, "PNG"), {"colour": method().extractor.extract([picture(7777)])}
+    )
+    store.put([new])
+    store.delete(["5"])
+
+    def search(seed, shortlists):
+        asked = question.picture(picture(seed))
+        return engine.search(store, [method()], asked, k=5, watch=engine.Stopwatch(), shortlists=shortlists)
+
+    result = search(7777, made)
+    assert (result.mode, result.ids[0], result.searched) == ("fast", "new", 400)
+    assert result.hits[0].score == search(7777, None).hits[0].score
+    assert "5" not in search(5, made).ids
+
+
+def test_an_empty_collection_answers_with_nothing():
+    store = MemoryStore()
+    asked = question.picture(picture(1))
+    result = engine.search(
+        store, [method()], asked, k=3, watch=engine.Stopwatch(), shortlists=indexes(store, "colour")
+    )
+    assert (result.hits, result.searched, result.mode) == ((), 0, "fast")

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagefinder.server.errors import Problem
+from imagefinder.server.explanations import Asked, Explanations
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def kept(explanations: Explanations, data: bytes = b"picture", size: int = 10) -> str | None:
+    result = explanations.keep(Asked("default", data, None), lambda handle, _: {"handle": handle}, size)
+    handle: str | None = result["handle"]
+    return handle
+
+
+def is_known(explanations: Explanations, handle: str | None) -> bool:
+    assert handle is not None
+    try:
+        explanations.asked(handle)
+    except Problem as problem:
+        return problem.code != "unknown_handle"
+    return True
+
+
+def test_a_handle_leads_to_query_and_answer(clock: Clock) -> None:
+    explanations = Explanations(seconds=10, queries=5, max_bytes=1000, clock=clock)
+    handle = kept(explanations)
+    assert handle
+    assert explanations.asked(handle).data == b"picture"
+    assert explanations.result(handle) == {"handle": handle}
+
+
+def test_handles_cannot_be_guessed(clock: Clock) -> None:
+    explanations = Explanations(seconds=10, queries=500, max_bytes=10**6, clock=clock)
+    handles = {kept(explanations) for _ in range(200)}
+    assert len(handles) == 200
+    assert all(len(str(handle)) >= 22 for handle in handles)  # 128 bits in base64
+    assert not is_known(explanations, "x")
+
+
+def test_they_end(clock: Clock) -> None:
+    explanations = Explanations(seconds=10, queries=5, max_bytes=1000, clock=clock)
+    handle = kept(explanations)
+    clock.now += 9.9
+    assert is_known(explanations, handle)
+    clock.now += 0.2
+    assert not is_known(explanations, handle)
+    assert len(explanations) == 0
+
+
+def test_the_oldest_goes_first_by_number_and_by_bytes(clock: Clock) -> None:
+    explanations = Explanations(seconds=10, queries=3, max_bytes=100, clock=clock)
+    handles = [kept(explanations, b"x", 1) for _ in range(4)]
+    assert [is_known(explanations, handle) for handle in handles] == [False, True, True, True]
+    large = kept(explanations, b"x" * 90, 9)
+    assert [is_known(explanations, handle) for handle in [*handles, large]] == [False, False, False, False, True]
+    small = kept(explanations, b"x", 0)
+    assert is_known(explanations, large)
+    assert is_known(explanations, small)
+
+
+def test_what_is_too_large_is_answered_without_a_handle(clock: Clock) -> None:
+    explanations = Explanations(seconds=10, queries=3, max_bytes=100, clock=clock)
+    before = kept(explanations)
+    assert kept(explanations, b"x" * 101, 0) is None
+    assert is_known(explanations, before)
+
+
+def test_bytes_are_counted_back(clock: Clock) -> None:
+    explanations: Any = Explanations(seconds=10, queries=2, max_bytes=10**6, clock=clock)
+    for size in range(50):
+        kept(explanations, b"x" * size, size)
+    clock.now += 11
+    assert len(explanations) == 0
+    assert explanations._bytes == 0

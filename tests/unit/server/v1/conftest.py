@@ -1,0 +1,133 @@
+"""A real collection of a few pictures in memory, and a client of ``/v1`` in front of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from imagefinder.collection import Collection
+from imagefinder.core.settings import Settings
+from imagefinder.server.app import create_app
+from imagefinder.testing.extractors import textured_image
+from imagefinder.wiring import open_collection
+
+
+def png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(textured_image(seed)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def jpeg(pixels: np.ndarray[Any, Any]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+@dataclass
+class FakeJob:
+    id: str
+    kind: str
+    collection: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"id": self.id, "kind": self.kind, "collection": self.collection, "state": "queued"}
+
+
+@dataclass
+class FakeJobs:
+    """Notes what it is told to do, and does nothing."""
+
+    jobs: list[FakeJob] = field(default_factory=list)
+    put: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def start(self, kind: str, collection: str, **spec: Any) -> FakeJob:
+        assert not spec
+        self.jobs.append(FakeJob(f"job{len(self.jobs)}", kind, collection))
+        return self.jobs[-1]
+
+    def start_put(
+        self,
+        collection: str,
+        image_id: str,
+        data: bytes,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        uri: str = "",
+    ) -> FakeJob:
+        self.put.append((collection, image_id, data, metadata, uri))
+        return self.start("put", collection)
+
+    def find(self, kind: str, collection: str) -> FakeJob | None:
+        return next((job for job in self.jobs if (job.kind, job.collection) == (kind, collection)), None)
+
+
+def make_settings(folder: Path) -> Settings:
+    return Settings(
+        store="memory",
+        threads=2,
+        collections=folder / "collections",
+        models=folder / "no-models",
+        max_image_bytes=200_000,
+        fetch_private=True,
+    )
+
+
+def make_pictures(folder: Path) -> Path:
+    (folder / "pictures").mkdir()
+    for seed in range(4):
+        (folder / "pictures" / f"{seed}.png").write_bytes(png(seed))
+    return folder / "pictures"
+
+
+def make_collection(settings: Settings, pictures: Path) -> Collection:
+    collection = open_collection(settings, create=True)
+    collection.add(pictures, methods=["sift"])
+    for number, shop in enumerate(["north", "south", "north"]):
+        metadata = {"shop": shop, "price": number}
+        collection.put(f"put/{number}", jpeg(textured_image(10 + number)), metadata=metadata)
+    return collection
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return make_settings(tmp_path)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return make_pictures(tmp_path)
+
+
+@pytest.fixture
+def collection(settings: Settings, pictures: Path) -> Collection:
+    return make_collection(settings, pictures)
+
+
+@pytest.fixture
+def jobs() -> FakeJobs:
+    return FakeJobs()
+
+
+@pytest.fixture
+def client(collection: Collection, jobs: FakeJobs) -> Iterator[TestClient]:
+    app = create_app(collection, jobs=jobs)  # type: ignore[arg-type]
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """For tests that change nothing: one for all of a file."""
+    folder = tmp_path_factory.mktemp("shared")
+    collection = make_collection(make_settings(folder), make_pictures(folder))
+    with TestClient(create_app(collection), raise_server_exceptions=False) as client:
+        yield client

@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from imagefinder.server.v1.service import quoted
+from imagefinder.testing.extractors import textured_image
+
+BASE = "/v1/collections/default"
+
+
+def picture(seed: int = 50) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(textured_image(seed)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def problem(response: Any, status: int, code: str, field: str | None = None) -> dict[str, Any]:
+    told: dict[str, Any] = response.json()
+    assert (response.status_code, told["code"], told.get("field")) == (status, code, field), told
+    assert response.headers["content-type"] == "application/problem+json"
+    assert isinstance(told["retryable"], bool)
+    return told
+
+
+def test_pages_follow_one_another(shared: TestClient) -> None:
+    found, cursor = [], ""
+    while cursor is not None:
+        page = shared.get(f"{BASE}/images", params={"limit": 3, "cursor": cursor}).json()
+        assert len(page["images"]) <= 3
+        found += [image["id"] for image in page["images"]]
+        cursor = page["next_cursor"]
+    assert found == ["0.png", "1.png", "2.png", "3.png", "put/0", "put/1", "put/2"]
+
+
+def test_pages_of_what_matches(shared: TestClient) -> None:
+    def ids(**query: str) -> list[str]:
+        return [image["id"] for image in shared.get(f"{BASE}/images", params=query).json()["images"]]
+
+    assert ids(filter='{"shop": "north"}') == ["put/0", "put/2"]
+    assert ids(filter='{"price": {"gte": 1}}', contains="SOUTH") == ["put/1"]
+    assert ids(contains="png") == ["0.png", "1.png", "2.png", "3.png"]
+    first = shared.get(f"{BASE}/images", params={"filter": '{"shop": "north"}', "limit": 1}).json()
+    assert (
+        shared.get(
+            f"{BASE}/images", params={"filter": '{"shop": "north"}', "cursor": first["next_cursor"]}
+        ).json()["images"][0]["id"]
+        == "put/2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code", "field"),
+    [
+        ({"limit": "0"}, 422, "invalid_parameter", "limit"),
+        ({"limit": "1001"}, 422, "invalid_parameter", "limit"),
+        ({"limit": "1e9"}, 422, "invalid_parameter", "limit"),
+        ({"cursor": "%%%"}, 422, "invalid_parameter", "cursor"),
+        ({"cursor": "_w"}, 422, "invalid_parameter", "cursor"),
+        ({"cursor": "a"}, 422, "invalid_parameter", "cursor"),
+        ({"filter": "{"}, 400, "malformed_json", "filter"),
+        ({"filter": '{"a": NaN}'}, 400, "malformed_json", "filter"),
+        ({"filter": "[" * 3000}, 400, "malformed_json", "filter"),
+        ({"filter": "3"}, 422, "invalid_filter", "filter"),
+        ({"filter": '{"a": {"above": 3}}'}, 422, "invalid_filter", "filter"),
+        ({"filter": "x" * 5000}, 422, "invalid_parameter", "filter"),
+        ({"contains": "x" * 1001}, 422, "invalid_parameter", "contains"),
+    ],
+    ids=str,
+)
+def test_bad_questions_about_pages(shared: TestClient, query: Any, status: int, code: str, field: str) -> None:
+    problem(shared.get(f"{BASE}/images", params=query), status, code, field)
+
+
+def test_an_image_and_no_path_of_the_server(shared: TestClient) -> None:
+    told = shared.get(f"{BASE}/images/0.png").json()
+    assert (told["id"], told["width"], told["height"], told["format"]) == ("0.png", 160, 120, "PNG")
+    assert told["methods"] == ["sift"]
+    assert told["content"] == f"{BASE}/contents/0.png"
+    assert shared.get(f"{BASE}/images/put/0").json()["content"] is None
+    everything = shared.get(f"{BASE}/images").text + json.dumps(told)
+    assert "/pictures" not in everything
+    assert "file:" not in everything
+
+
+def test_unknown_ones(shared: TestClient) -> None:
+    for path in ("images/none", "thumbnails/none", "contents/none", "images/", "images/0.png/"):
+        problem(shared.get(f"{BASE}/{path}"), 404, "unknown_image", "id")
+    problem(shared.delete(f"{BASE}/images/none"), 404, "unknown_image", "id")
+    problem(shared.get("/v1/collections/none/images/0.png"), 404, "unknown_collection")
+    problem(shared.get("/v1/collections/..%2f/images/0.png"), 404, "not_found")
+
+
+@pytest.mark.parametrize("image_id", ["a/b/c.jpg", "ä ö.jpg", "a?b#c", "50%", "a//b", "/a", "a/", "😀", "a+b&c=d"])
+def test_ids_are_the_rest_of_the_path(client: TestClient, image_id: str) -> None:
+    url = f"{BASE}/images/{quote(image_id, safe='/')}"
+    response = client.put(url, content=picture(), headers={"content-type": "image/jpeg"})
+    assert response.status_code == 201
+    told = response.json()
+    assert told["id"] == image_id
+    assert client.get(response.headers["location"]).json() == told
+    assert client.get(told["thumbnail"]).headers["content-type"] == "image/jpeg"
+    assert client.delete(url).status_code == 204
+    problem(client.get(url), 404, "unknown_image", "id")
+
+
+def test_steps_in_the_path_are_told_otherwise() -> None:
+    assert quoted("../a/./b..c/…") == "%2E%2E/a/%2E/b..c/%E2%80%A6"
+
+
+@pytest.mark.parametrize("image_id", ["a%00b", "a%1Bb", "a%7F", "a%C2%85", "x" * 1025, "x" * 10_000, "%FF", ""])
+def test_unusable_ids(shared: TestClient, image_id: str) -> None:
+    response = shared.put(f"{BASE}/images/{image_id}", content=picture(), headers={"content-type": "image/jpeg"})
+    problem(response, 422, "invalid_parameter", "id")
+
+
+def test_a_line_feed_in_an_id_is_refused(shared: TestClient) -> None:
+    response = shared.put(f"{BASE}/images/a%0Ab", content=picture(), headers={"content-type": "image/jpeg"})
+    assert response.status_code == 404
+
+
+def test_three_ways_to_put(client: TestClient, collection: Any) -> None:
+    data, metadata = picture(), {"shop": "east", "n": [1, {"x": None}]}
+    form = client.put(f"{BASE}/images/x", files={"image": data}, data={"metadata": json.dumps(metadata)})
+    assert (form.status_code, form.headers["location"]) == (201, f"{BASE}/images/x")
+    raw = client.put(
+        f"{BASE}/images/x",
+        content=data,
+        params={"metadata": json.dumps(metadata)},
+        headers={"content-type": "application/octet-stream"},
+    )
+    assert raw.status_code == 200
+    assert "location" not in raw.headers
+    text = base64.b64encode(data).decode()
+    for encoded in (text, f"data:image/jpeg;base64,{text}"):
+        sent = client.put(f"{BASE}/images/x", json={"base64": encoded, "metadata": metadata})
+        assert sent.status_code == 200
+        told = sent.json()
+        told.pop("added_at")
+        for other in (form, raw):
+            assert {key: value for key, value in other.json().items() if key != "added_at"} == told
+    assert collection.get("x").metadata == metadata
+    assert collection.search(id="x").searched == 8
+
+
+def test_put_from_an_address(client: TestClient, collection: Any) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(picture())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/a.jpg"
+    response = client.put(f"{BASE}/images/web", json={"url": url})
+    server.shutdown()
+    server.server_close()
+    assert response.status_code == 201, response.text
+    assert response.json()["uri"] == url
+    assert collection.get("web").uri == url
+
+
+def test_put_later(client: TestClient, jobs: Any) -> None:
+    response = client.put(
+        f"{BASE}/images/late", params={"wait": "false"}, files={"image": b"data"}, data={"metadata": '{"a": 1}'}
+    )
+    assert (response.status_code, response.headers["location"]) == (202, "/v1/jobs/job0")
+    assert jobs.put == [("default", "late", b"data", {"a": 1}, "")]
+    problem(client.get(f"{BASE}/images/late"), 404, "unknown_image", "id")
+
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code", "field"),
+    [
+        (b"{", JSON, 400, "malformed_json", None),
+        (b"", JSON, 400, "malformed_json", None),
+        (b"\xff", JSON, 400, "malformed_json", None),
+        (b"[" * 100_000, JSON, 400, "malformed_json", None),
+        (b'{"metadata": {"a": NaN}}', JSON, 400, "malformed_json", None),
+        (b'{"metadata": {"a": ' + b"9" * 5000 + b"}}", JSON, 400, "malformed_json", None),
+        (b"3", JSON, 422, "invalid_parameter", None),
+        (b"{}", JSON, 422, "invalid_parameter", None),
+        (b'{"url": "http://a", "base64": ""}', JSON, 422, "invalid_parameter", None),
+        (b'{"base64": "AA==", "x": 1}', JSON, 422, "invalid_parameter", "x"),
+        (b'{"base64": 3}', JSON, 422, "invalid_parameter", "base64"),
+        (b'{"base64": "\xc3\xa4"}', JSON, 422, "invalid_parameter", "base64"),
+        (b'{"base64": "A"}', JSON, 422, "invalid_parameter", "base64"),
+        (b'{"base64": "data:text/plain,x"}', JSON, 422, "invalid_parameter", "base64"),
+        (b'{"base64": "\\ud800"}', JSON, 422, "invalid_parameter", "base64"),
+        (b'{"base64": "AAAA", "metadata": []}', JSON, 422, "invalid_parameter", "metadata"),
+        (b'{"base64": "AAAA"}', JSON, 415, "not_an_image", "image"),
+        (b'{"base64": ""}', JSON, 422, "empty_image", "image"),
+        (b'{"base64": "' + b"A" * 300_000 + b'"}', JSON, 413, "image_too_large", "image"),
+        (b'{"url": "ftp://example.org/x"}', JSON, 422, "fetch_failed", "url"),
+        (b'{"url": "' + b"x" * 9000 + b'"}', JSON, 422, "invalid_parameter", "url"),
+        (b"x", {}, 415, "unsupported_media_type", None),
+        (b"x", {"content-type": "text/plain"}, 415, "unsupported_media_type", None),
+        (b"", {"content-type": "image/png"}, 400, "missing_image", "image"),
+        (b"x", {"content-type": "image/png"}, 415, "not_an_image", "image"),
+        (b"x" * 200_001, {"content-type": "image/png"}, 413, "image_too_large", "image"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_put(
+    shared: TestClient, body: bytes, headers: Any, status: int, code: str, field: str | None
+) -> None:
+    problem(shared.put(f"{BASE}/images/x", content=body, headers=headers), status, code, field)
+    assert shared.get(BASE).json()["images"] == 7
+
+
+def test_half_a_surrogate_pair_in_metadata(shared: TestClient) -> None:
+    text = base64.b64encode(picture()).decode()
+    body = json.dumps({"base64": text, "metadata": {"a": "\ud800"}}).encode()
+    response = shared.put(f"{BASE}/images/x", content=body, headers=JSON)
+    assert response.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "field"),
+    [
+        ({"metadata": "{"}, "malformed_json", "metadata"),
+        ({"metadata": "[]"}, "invalid_parameter", "metadata"),
+        ({"other": "x"}, "invalid_parameter", "other"),
+        ({"metadata": ["{}", "{}"]}, "invalid_parameter", "metadata"),
+    ],
+    ids=str,
+)
+def test_bad_text_fields(shared: TestClient, data: Any, code: str, field: str) -> None:
+    response = shared.put(f"{BASE}/images/x", files={"image": picture()}, data=data)
+    assert (response.json()["code"], response.json()["field"]) == (code, field)
+
+
+def test_a_thumbnail_is_sent_once(client: TestClient, collection: Any) -> None:
+    first = client.get(f"{BASE}/thumbnails/0.png")
+    assert first.content == collection.thumbnail("0.png")
+    assert "private" in first.headers["cache-control"]
+    again = client.get(f"{BASE}/thumbnails/0.png", headers={"If-None-Match": f'"x", W/{first.headers["etag"]}'})
+    assert (again.status_code, again.content) == (304, b"")
+    other = client.get(f"{BASE}/thumbnails/0.png", headers={"If-None-Match": '"x"'})
+    assert other.status_code == 200
+
+
+def test_the_unchanged_original(client: TestClient, pictures: Path) -> None:
+    response = client.get(f"{BASE}/contents/1.png")
+    assert response.content == (pictures / "1.png").read_bytes()
+    assert response.headers["content-type"] == "image/png"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in response.headers["content-security-policy"]
+    assert response.headers["content-length"] == str(len(response.content))
+    tag = {"If-None-Match": response.headers["etag"]}
+    assert client.get(f"{BASE}/contents/1.png", headers=tag).status_code == 304
+
+
+@pytest.mark.parametrize("change", ["gone", "changed", "longer", "folder", "pipe", "link to another"])
+def test_only_the_unchanged_original(client: TestClient, pictures: Path, change: str) -> None:
+    path = pictures / "1.png"
+    data = path.read_bytes()
+    path.unlink()
+    match change:
+        case "changed":
+            path.write_bytes(data[:-1] + b"x")
+        case "longer":
+            path.write_bytes(data + b"x")
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "link to another":
+            path.symlink_to("/etc/passwd")
+    problem(client.get(f"{BASE}/contents/1.png"), 404, "content_gone")
+
+
+def test_what_browsers_do_not_show_is_no_page(client: TestClient, collection: Any, pictures: Path) -> None:
+    Image.fromarray(textured_image(9)).save(pictures / "x.tif")
+    collection.add(pictures, methods=["sift"])
+    response = client.get(f"{BASE}/contents/x.tif")
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.headers["content-disposition"] == "attachment"
+
+
+def test_failures_without_paths(client: TestClient, collection: Any, pictures: Path) -> None:
+    for name in "abc":
+        (pictures / f"{name}.png").write_bytes(b"no picture")
+    collection.add(pictures)
+    page = client.get(f"{BASE}/failures", params={"limit": 2}).json()
+    rest = client.get(f"{BASE}/failures", params={"cursor": page["next_cursor"]}).json()
+    failures = page["failures"] + rest["failures"]
+    assert [one["id"] for one in failures] == ["a.png", "b.png", "c.png"]
+    assert rest["next_cursor"] is None
+    assert {one["code"] for one in failures} == {"not_an_image"}
+    assert all(one["message"] and one["uri"] == "" for one in failures)
+    assert str(pictures) not in json.dumps(failures)

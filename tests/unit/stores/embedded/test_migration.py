@@ -1,0 +1,163 @@
+import os
+import shutil
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from make_collection import make, picture
+
+import imagefinder
+from imagefinder.core.errors import (
+    CollectionBusyError,
+    CollectionCorruptError,
+    CollectionFormatError,
+    CollectionNotFoundError,
+)
+from imagefinder.stores.embedded import EmbeddedStore, schema
+from imagefinder.stores.embedded.migration import Migration, migrate
+from imagefinder.stores.embedded.schema import FILE_NAME, FORMAT
+
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "collections"
+IDS = ["first.png", "ordner/zweites bild \u00e4.png"]
+
+
+def version(folder):
+    with closing(sqlite3.connect(folder / FILE_NAME)) as database:
+        return database.execute("PRAGMA user_version").fetchone()[0]
+
+
+@pytest.fixture
+def old(tmp_path):
+    return shutil.copytree(FIXTURES / "format-1", tmp_path / "old")
+
+
+@pytest.mark.parametrize("number", range(1, FORMAT + 1))
+def test_every_format_there_was_is_opened_and_searched(tmp_path, number):
+    folder = shutil.copytree(FIXTURES / f"format-{number}", tmp_path / "c")
+    migrate(folder)
+    settings = imagefinder.Settings(sift_max_keypoints=40)
+    with closing(imagefinder.open(folder, create=False, settings=settings)) as collection:
+        assert collection.check().sound
+        assert [(record.id, record.metadata) for record in collection.images()] == [
+            (image_id, {"seed": seed}) for seed, image_id in enumerate(IDS, start=1)
+        ]
+        for seed, image_id in enumerate(IDS, start=1):
+            assert collection.search(picture(seed)).hits[0].id == image_id
+            assert collection.thumbnail(image_id)[:2] == b"\xff\xd8"
+        assert [failure.id for failure in collection.failures()] == ["bad.jpg"]
+        collection.put("third", picture(3))
+        assert collection.check().images == 3
+
+
+def test_the_fixture_of_the_present_format_is_what_is_written_now(tmp_path):
+    assert make(tmp_path / "c") == FORMAT
+    with (
+        closing(sqlite3.connect(tmp_path / "c" / FILE_NAME)) as now,
+        closing(sqlite3.connect(FIXTURES / f"format-{FORMAT}" / FILE_NAME)) as kept,
+    ):
+        assert schema.description(now) == schema.description(kept)
+
+
+def test_a_migrated_collection_has_the_tables_of_a_new_one(old):
+    migrate(old)
+    with closing(sqlite3.connect(old / FILE_NAME)) as database:
+        assert schema.description(database) == schema.expected()
+
+
+def test_an_older_format_is_refused_with_the_command_and_left_alone(old):
+    before = (old / FILE_NAME).read_bytes()
+    for create in (True, False):
+        with pytest.raises(CollectionFormatError, match="older format 1") as caught:
+            EmbeddedStore(old, create=create, cache_bytes=0)
+        assert f"imagefinder migrate --collection {old}" in caught.value.hint
+    assert (old / FILE_NAME).read_bytes() == before
+
+
+def test_the_older_database_stays(old):
+    before = (old / FILE_NAME).read_bytes()
+    done = migrate(old)
+    assert done == Migration(1, FORMAT, old / f"{FILE_NAME}.format-1")
+    assert done.backup.stat().st_size == len(before)
+    assert migrate(old) == Migration(FORMAT, FORMAT, None)
+    shutil.copy(done.backup, old / FILE_NAME)
+    assert version(old) == 1
+    assert migrate(old).before == 1
+
+
+def test_several_steps_and_one_that_fails(old, monkeypatch):
+    """All of them, or none."""
+    monkeypatch.setattr(schema, "FORMAT", FORMAT + 2)
+    steps = []
+
+    def step(database):
+        database.execute("CREATE TABLE new (x)" if not steps else "INSERT INTO new VALUES (1)")
+        steps.append(database)
+
+    def failing(database):
+        step(database)
+        raise sqlite3.OperationalError("no luck")
+
+    monkeypatch.setitem(schema.MIGRATIONS, FORMAT, step)
+    monkeypatch.setitem(schema.MIGRATIONS, FORMAT + 1, failing)
+    with pytest.raises(imagefinder.ImagefinderError, match="no luck"):
+        migrate(old)
+    assert len(steps) == 2
+    assert version(old) == 1
+    steps.clear()
+    monkeypatch.setitem(schema.MIGRATIONS, FORMAT + 1, step)
+    assert migrate(old).after == FORMAT + 2 == version(old)
+    with closing(sqlite3.connect(old / FILE_NAME)) as database:
+        assert database.execute("SELECT * FROM new").fetchall() == [(1,)]
+
+
+def test_what_cannot_be_migrated(old, tmp_path):
+    with pytest.raises(CollectionNotFoundError):
+        migrate(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / FILE_NAME).touch()
+    with pytest.raises(CollectionNotFoundError):
+        migrate(tmp_path / "empty")
+    with closing(sqlite3.connect(old / FILE_NAME)) as database:
+        database.execute("PRAGMA user_version = 77")
+    with pytest.raises(CollectionFormatError, match="77"):
+        migrate(old)
+
+
+def test_a_damaged_collection_is_not_migrated(old):
+    data = bytearray((old / FILE_NAME).read_bytes())
+    data[2 * schema.PAGE_BYTES : 3 * schema.PAGE_BYTES] = bytes(schema.PAGE_BYTES)
+    (old / FILE_NAME).write_bytes(data)
+    with pytest.raises(CollectionCorruptError):
+        migrate(old)
+    assert (old / FILE_NAME).read_bytes()[100:] == data[100:]  # the header knows of journals
+
+
+def test_another_program_has_it_open(old):
+    with closing(sqlite3.connect(old / FILE_NAME)) as other:
+        other.execute("PRAGMA journal_mode = WAL").fetchone()
+        other.execute("SELECT * FROM images").fetchone()
+        with pytest.raises(CollectionBusyError, match="open"):
+            migrate(old)
+    assert version(old) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file sizes are limited as on Linux")
+def test_no_room_for_the_older_database(old):
+    before = (old / FILE_NAME).read_bytes()
+    child = os.fork()
+    if child == 0:
+        import resource
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+        try:
+            migrate(old)
+        except imagefinder.ImagefinderError as error:
+            os._exit(17 if str(old) in str(error) else 18)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 17
+    assert (old / FILE_NAME).read_bytes()[100:] == before[100:]  # the header knows of journals
+    assert [path.name for path in old.iterdir()] == [FILE_NAME]
