@@ -62,7 +62,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Path:
-    """A collection of the examples and one edited copy, whose evidence is learned: made once, copied for each server."""
+    """A collection of the examples and an edited copy, whose evidence is learned; copied for each server."""
     folder = tmp_path_factory.mktemp("prepared")
     with imagefinder.open(folder / "c.collection") as collection:
         copies = folder / "copies"
