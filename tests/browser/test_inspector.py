@@ -148,10 +148,10 @@ def test_arrows_lead_to_the_next_hit_and_esc_back(opened, visit, server):
     expect(other.get_by_role("dialog", name="temple.jpg")).to_be_visible()
     other.keyboard.press("Escape")
     expect(other.get_by_role("dialog")).to_have_count(0)
-    assert "hit=" not in other.url
+    other.wait_for_url(lambda url: "hit=" not in url)
     opened.keyboard.press("Escape")
     expect(opened.get_by_role("dialog")).to_have_count(0)
-    assert "hit=" not in opened.url
+    opened.wait_for_url(lambda url: "hit=" not in url)
     opened.go_forward()
     expect(opened.get_by_role("dialog", name="temple.jpg")).to_be_visible()
     opened.go_back()
