@@ -1,6 +1,6 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test parity fuzz lint format bench bench-peers docs lock audit sbom clean
+.PHONY: help setup demo serve browser test parity fuzz lint format bench bench-peers docs lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,6 +29,9 @@ demo: setup  ## Index the example pictures, ask for some, show the answers
 
 serve: setup  ## Start the REST service on port 5000 (COLLECTION=folder)
 	$(BIN)/imagefinder serve $(if $(COLLECTION),--collection "$(COLLECTION)")
+
+browser:  ## Install Debian's Chromium (as root), in which the web page is tested
+	@command -v chromium >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium; }
 
 test: setup  ## Run all tests
 	$(BIN)/python -m pytest -n auto

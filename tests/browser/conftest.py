@@ -54,6 +54,7 @@ def browser() -> Iterator[Any]:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+    playwright.expect.set_options(timeout=PATIENCE)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=list(FLAGS))
         yield browser
@@ -62,7 +63,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Path:
-    """A collection of the examples and one edited copy, whose evidence is learned: made once, copied for each server."""
+    """A collection of the examples and an edited copy, whose evidence is learned; copied for each server."""
     folder = tmp_path_factory.mktemp("prepared")
     with imagefinder.open(folder / "c.collection") as collection:
         copies = folder / "copies"

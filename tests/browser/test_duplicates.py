@@ -34,16 +34,18 @@ def test_duplicates_are_grouped_compared_and_deleted_with_a_way_back(visit, doub
     # Side by side, and one laid on the other.
     edited.get_by_role("button", name="Side by side").click()
     dialogue = page.get_by_role("dialog")
-    expect(dialogue.locator(".relation")).to_contain_text("small-cat.jpg: the same picture, edited, beside cat.jpg")
+    expect(dialogue.locator(".relation")).to_contain_text(
+        "small-cat.jpg: the same picture, edited, beside cat.jpg"
+    )
     expect(dialogue.locator("svg.lines image")).to_have_count(2)
     dialogue.get_by_text("Overlay", exact=True).click()
     below, above = (dialogue.locator(".laid img").nth(n).bounding_box() for n in (0, 1))
     assert all(abs(below[side] - above[side]) < 6 for side in below)
     page.keyboard.press("Escape")
     # Another one may be kept instead.
-    edited.locator(".member", has_text="small-cat.jpg").get_by_label("Keep this one").check()
+    edited.locator(".member", has_text="small-cat.jpg").get_by_label("Keep this one").click()
     expect(edited.locator(".member.kept")).to_contain_text("small-cat.jpg")
-    edited.locator(".member", has_text="cat.jpg").get_by_label("Keep this one").check()
+    edited.locator(".member", has_text="cat.jpg").get_by_label("Keep this one").click()
     edited.get_by_role("button", name="Delete the other", exact=True).click()
     expect(edited).to_be_hidden()
     page.get_by_role("button", name="Undo").click()

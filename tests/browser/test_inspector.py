@@ -40,14 +40,13 @@ def test_matches_are_lines_and_those_that_fit_are_told_from_the_others(opened):
     region = dialogue.locator("svg.lines polygon").nth(1).bounding_box()
     for axis, size, begin, part in (("x", "width", 0.2, 0.55), ("y", "height", 0.25, 0.55)):
         assert abs((region[axis] - image[axis]) / image[size] - begin) < 0.02
-        assert abs(region[size] / image[size] - part) < 0.03
+        assert abs(region[size] / image[size] - part) < 0.05
     for words in ("Points that fit", "Looks alike", "Transform", "sift", "efficientnet-lite0"):
         expect(dialogue.locator("dl").first).to_contain_text(words)
 
 
 def test_a_line_under_the_mouse_is_highlighted_and_so_by_keys(opened):
     line = opened.locator(".line.inlier").nth(5)
-    line.locator(".stroke").dispatch_event("pointerenter")
     line.dispatch_event("pointerenter")
     expect(line).to_have_class(re.compile("mark"))
     expect(opened.locator("output")).to_contain_text("in the query")
@@ -149,10 +148,10 @@ def test_arrows_lead_to_the_next_hit_and_esc_back(opened, visit, server):
     expect(other.get_by_role("dialog", name="temple.jpg")).to_be_visible()
     other.keyboard.press("Escape")
     expect(other.get_by_role("dialog")).to_have_count(0)
-    assert "hit=" not in other.url
+    other.wait_for_url(lambda url: "hit=" not in url)
     opened.keyboard.press("Escape")
     expect(opened.get_by_role("dialog")).to_have_count(0)
-    assert "hit=" not in opened.url
+    opened.wait_for_url(lambda url: "hit=" not in url)
     opened.go_forward()
     expect(opened.get_by_role("dialog", name="temple.jpg")).to_be_visible()
     opened.go_back()

@@ -43,7 +43,9 @@ def test_a_list_of_addresses_is_indexed(jobs, web):
     for name in ("a.jpg", "b.jpg"):
         (folder / name).write_bytes(jpeg(ord(name[0])))
     jobs.get_by_text("Index pictures of the web").click()
-    jobs.get_by_label("Addresses, one a line").fill(f"url,id\n{address}/a.jpg,first\n{address}/missing.jpg,second\n")
+    jobs.get_by_label("Addresses, one a line").fill(
+        f"url,id\n{address}/a.jpg,first\n{address}/missing.jpg,second\n"
+    )
     jobs.get_by_role("button", name="Index the list").click()
     job = jobs.locator("[data-job]").first
     expect(job).to_have_attribute("data-state", "succeeded", timeout=60_000)

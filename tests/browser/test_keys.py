@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -14,17 +15,19 @@ from playwright.sync_api import expect
 
 
 @pytest.fixture(scope="module")
-def guarded(serve: Callable[..., Any]) -> Any:
+def guarded(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A server that demands keys, and two of them."""
-    server = serve(IMAGEFINDER_AUTH="keys")
-    environment = {**os.environ, "IMAGEFINDER_STATE": str(server.folder / "state")}
+    state = tmp_path_factory.mktemp("keys")
 
     def make(name: str, *options: str) -> str:
-        command = [sys.executable, "-m", "imagefinder", "keys", "add", name, *options]
+        command = [sys.executable, "-m", "imagefinder", "keys", "create", name, *options, "--json"]
+        environment = {**os.environ, "IMAGEFINDER_STATE": str(state)}
         out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-        return max(out.split(), key=len)
+        return str(json.loads(out)["key"])
 
-    server.write, server.read = make("writer", "--access", "write"), make("reader", "--access", "read")
+    write, read = make("writer", "--write"), make("reader")
+    server = serve(IMAGEFINDER_AUTH="on", IMAGEFINDER_STATE=str(state))
+    server.write, server.read = write, read
     return server
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -31,14 +30,16 @@ def store(server: Any, name: str, seed: int, metadata: dict[str, Any] | None = N
     url = f"{server.url}/v1/collections/default/images/{name}"
     params = {"wait": "true", "metadata": json.dumps(metadata or {})}
     content = jpeg(seed)
-    httpx2.put(url, params=params, content=content, headers={"Content-Type": "image/jpeg"}, timeout=60).raise_for_status()
+    httpx2.put(
+        url, params=params, content=content, headers={"Content-Type": "image/jpeg"}, timeout=60
+    ).raise_for_status()
 
 
 def test_a_picture_is_searched_by_from_here_and_its_details_are_told(library):
     expect(library.locator(".sub")).to_contain_text("25 pictures")
     library.get_by_role("button", name="About astronaut.jpg").click()
     details = library.get_by_role("dialog", name="astronaut.jpg")
-    expect(details).to_contain_text("512 × 512")
+    expect(details).to_contain_text("512 \N{MULTIPLICATION SIGN} 512")
     expect(details).to_contain_text("SHA-256")
     details.get_by_role("link", name="Search by it").click()
     expect(library.get_by_role("heading", level=1)).to_have_text("Nothing else in this collection shows this")
@@ -67,7 +68,9 @@ def test_files_are_added_with_what_became_of_each(library, server, tmp_path):
     (tmp_path / "new.jpg").write_bytes(jpeg(11))
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     (tmp_path / "notes.txt").write_text("no picture either")
-    library.set_input_files('[data-pick="files"]', [tmp_path / name for name in ("new.jpg", "broken.jpg", "notes.txt")])
+    library.set_input_files(
+        '[data-pick="files"]', [tmp_path / name for name in ("new.jpg", "broken.jpg", "notes.txt")]
+    )
     tray = library.get_by_role("region", name="Pictures being added")
     expect(tray).to_contain_text(re.compile(r"2 of 2 pictures: 1 added, 1 failed.*1 file left out"))
     row = tray.locator("li", has_text="broken.jpg")
@@ -144,8 +147,7 @@ def test_deleting_can_be_undone_and_is_done_when_the_page_is_left(library, serve
     expect(tile).to_be_visible()
     library.get_by_role("button", name="Delete fig.jpg").click()
     assert "fig.jpg" in ids(server), "not before the time to undo is over"
-    with library.expect_request(lambda request: request.method == "DELETE"):
-        library.goto("about:blank")
+    library.goto("about:blank")
     for _ in range(100):
         if "fig.jpg" not in ids(server):
             break

@@ -13,7 +13,8 @@ from playwright.sync_api import expect
 # Gives the page a file as if it was dragged onto it, or pasted.
 HAND_OVER = """([name, bytes, how]) => {
   const transfer = new DataTransfer();
-  transfer.items.add(new File([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], name, { type: "image/jpeg" }));
+  const content = Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0));
+  transfer.items.add(new File([content], name, { type: "image/jpeg" }));
   const event = how === "drop"
     ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
     : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true });

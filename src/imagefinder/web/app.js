@@ -2,18 +2,21 @@
 
 import { collectionPath, getKey, send, setKey, whenKeyIsDemanded } from "./api.js";
 import { announce, button, dialogue, h, problemBox, put } from "./dom.js";
-import { duplicatesView } from "./duplicates.js";
-import { jobsView } from "./jobs.js";
-import { libraryView } from "./library.js";
 import { go, link, parse } from "./route.js";
-import { searchView } from "./search.js";
 import { begin, mayWrite, session } from "./session.js";
 
 const main = document.getElementById("main");
-const VIEWS = { search: searchView, library: libraryView, duplicates: duplicatesView, jobs: jobsView };
+/** Loaded when they are first looked at. */
+const VIEWS = {
+  search: async () => (await import("./search.js")).searchView,
+  library: async () => (await import("./library.js")).libraryView,
+  duplicates: async () => (await import("./duplicates.js")).duplicatesView,
+  jobs: async () => (await import("./jobs.js")).jobsView,
+};
 const NAMES = { search: "Search", library: "Collection", duplicates: "Duplicates", jobs: "Jobs" };
 
 let shown = null;
+let turn = 0;
 
 function head(route) {
   const collection = session.collection;
@@ -131,26 +134,29 @@ function askForKey(problem = null) {
 }
 
 async function show() {
+  const mine = ++turn;
   const route = parse();
   if (route.view === "start") return go(link("search", session.collection), { replace: true });
   if (route.view === "unknown") {
     shown = null;
-    return put(main, problemBox({ title: "No such page", message: "This address leads nowhere here.", hint: "Choose a view above." }));
+    return put(main, problemBox({ title: "No such page", message: "This address leads nowhere here.", hint: "Choose a view above." }, null, "h1"));
   }
   if (route.collection) session.collection = route.collection;
   head(route);
   const place = `${route.view}/${route.view === "jobs" ? "" : session.collection}`;
-  const view = VIEWS[route.view];
+  const view = await VIEWS[route.view]();
+  if (mine !== turn) return; // another place was asked for meanwhile
   document.title = `${NAMES[route.view]} · imagefinder`;
   if (shown?.place !== place) {
     shown?.view.leave?.();
     shown = { place, view };
     put(main);
+    scrollTo(0, 0);
     const moved = document.activeElement === document.body || document.activeElement?.closest("nav, .chooser");
     await view.enter(main, route);
-    if (moved && shown.view === view) main.querySelector("h1")?.focus();
+    if (moved && mine === turn) main.querySelector("h1")?.focus();
   }
-  await view.update(route);
+  if (mine === turn) await view.update(route);
 }
 
 /** Shows where one is; whatever fails is told there. */
@@ -158,7 +164,7 @@ async function refresh() {
   try {
     await show();
   } catch (error) {
-    if (error.name !== "AbortError") put(main, problemBox(error, () => ((shown = null), refresh())));
+    if (error.name !== "AbortError") put(main, problemBox(error, () => ((shown = null), refresh()), "h1"));
   }
 }
 
@@ -167,7 +173,7 @@ async function start() {
   try {
     await begin();
   } catch (error) {
-    return put(main, problemBox(error, start));
+    return put(main, problemBox(error, start, "h1"));
   }
   addEventListener("hashchange", refresh);
   return refresh();
@@ -186,6 +192,13 @@ addEventListener("drop", (event) => {
 });
 addEventListener("paste", (event) => {
   if (!event.target.closest?.("input, textarea, dialog")) shown?.view.paste?.(event.clipboardData);
+});
+// So that each entry of the history that was made here says so.
+addEventListener("click", (event) => {
+  const link = event.target.closest?.('a[href^="#"]');
+  if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  go(link.getAttribute("href"));
 });
 addEventListener("unhandledrejection", (event) => {
   if (event.reason?.name === "AbortError") event.preventDefault();

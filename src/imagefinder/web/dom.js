@@ -97,12 +97,13 @@ export function dialogue(title, content, { wide = false } = {}) {
   });
 }
 
-/** An error in words: what happened, what to do, and the id under which the server logged it. */
-export function problemBox(error, again = null) {
+/** An error in words: what happened, what to do, and the id under which the server logged it.
+ * @param head `h1` where it takes the place of a view */
+export function problemBox(error, again = null, head = "h2") {
   return h(
     "div",
     { class: "problem", role: "alert" },
-    h("h2", {}, error.title ?? "Something went wrong on this page"),
+    h(head, {}, error.title ?? "Something went wrong on this page"),
     h("p", {}, error.message),
     error.hint && h("p", { class: "hint" }, error.hint),
     error.requestId && h("p", { class: "small" }, `Request ${error.requestId}`, error.code && ` · ${error.code}`),

@@ -188,7 +188,7 @@ export const duplicatesView = {
   enter(main) {
     page = duplicates(main);
     page.load().catch((error) => {
-      if (error.name !== "AbortError") put(main, problemBox(error, () => duplicatesView.enter(main)));
+      if (error.name !== "AbortError") put(main, problemBox(error, () => (put(main), duplicatesView.enter(main)), "h1"));
     });
   },
   update: () => {},

@@ -30,7 +30,7 @@ function canvasOf(rows, most) {
 }
 
 export function heatView() {
-  const element = h("div", { class: "heats" });
+  const element = h("div", { class: "heats", tabindex: "0", role: "group", "aria-label": "Heat maps" });
   const slider = h("input", { type: "range", min: 0, max: 100, value: 75, "aria-label": "Strength of the heat" });
   slider.addEventListener("input", () => element.style.setProperty("--heat", slider.value / 100));
   element.style.setProperty("--heat", 0.75);

@@ -71,7 +71,7 @@ export function inspect(entries, start, { onmove = () => {}, onclose = () => {} 
   const methods = h("select", { "aria-label": "Method that explains", onchange: () => ((method = methods.value), load()) });
   const box = h(
     "dialog",
-    { class: "inspector", "aria-labelledby": "inspected" },
+    { class: "inspector", "aria-labelledby": "inspected", tabindex: "-1", autofocus: true },
     h("header", {}, h("div", { class: "row" }, earlier, later), h("div", { class: "title" }, title, place), tabs, methods, button("close", "Close (Esc)", () => box.close(), { quiet: true, class: "plain close" })),
     h("div", { class: "body" }, h("div", { class: "view" }, stage, controls), side),
   );
@@ -188,6 +188,8 @@ export function inspect(entries, start, { onmove = () => {}, onclose = () => {} 
     title.textContent = short(entry.id);
     title.title = entry.id;
     place.textContent = `${index + 1} of ${entries.length}`;
+    // A button that is switched off would take the focus, and with it the keys, out of the dialogue.
+    if ([earlier, later].includes(document.activeElement)) box.focus();
     earlier.disabled = index === 0;
     later.disabled = index === entries.length - 1;
     for (const release of held) release();

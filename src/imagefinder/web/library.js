@@ -184,8 +184,8 @@ const library = (main) => {
   let shownFor = null;
   let info = null;
 
-  const contains = h("input", { type: "search", name: "contains", placeholder: "Part of a name", "aria-label": "Name contains", autocomplete: "off" });
-  const filter = h("input", { name: "filter", placeholder: "Metadata: kind=cat", "aria-label": "Filter by metadata, name=value", autocomplete: "off" });
+  const contains = h("input", { type: "search", placeholder: "Part of a name", "aria-label": "Name contains", autocomplete: "off" });
+  const filter = h("input", { placeholder: "Metadata: kind=cat", "aria-label": "Filter by metadata, name=value", autocomplete: "off" });
   const form = h(
     "form",
     {

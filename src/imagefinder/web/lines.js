@@ -48,7 +48,6 @@ export function linesView({ onmark = () => {} } = {}) {
   function mark(index) {
     drawing.classList.toggle("marked", index >= 0);
     drawn.forEach((line, each) => line.classList.toggle("mark", each === index));
-    if (drawn[index]) drawn[index].parentNode.append(drawn[index]);
   }
 
   function line([from, to], [a, b], kind, hue) {

@@ -98,6 +98,7 @@ async function run(query, { key = null } = {}) {
   now = { query, box, results: null, key: null };
   panelFor();
   progress(mine);
+  scrollTo(0, 0);
   const names = options.method === ALL ? methodsHere() : [options.method];
   try {
     if (query.kind === "id" && !query.image) {
@@ -133,7 +134,7 @@ async function run(query, { key = null } = {}) {
       return;
     }
     announce("The search failed");
-    put(said, problemBox(error, () => run(query, { key })));
+    put(said, problemBox(error, () => run(query, { key }), "h1"));
   }
 }
 

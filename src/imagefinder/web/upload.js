@@ -13,6 +13,7 @@ const STATES = {
   waiting: "waiting",
   sending: "sending",
   working: "being indexed",
+  busy: "the server is busy, waiting",
   added: "added",
   replaced: "replaced",
   there: "already there",
@@ -73,7 +74,7 @@ export function uploads(collection, onadded) {
   const of = (state) => items.filter((item) => item.state === state).length;
 
   function tell() {
-    const done = items.length - of("waiting") - of("sending") - of("working");
+    const done = items.length - of("waiting") - of("sending") - of("working") - of("busy");
     bar.max = items.length || 1;
     bar.value = done;
     const parts = ["added", "replaced", "there", "failed", "cancelled"].map((state) => of(state) && `${of(state).toLocaleString("en")} ${STATES[state]}`).filter(Boolean);
@@ -141,7 +142,7 @@ export function uploads(collection, onadded) {
       } catch (error) {
         if (error.name === "AbortError") return set(item, "cancelled");
         if (!error.retryable || attempt === PATIENCE) return set(item, "failed", [error.message, error.hint].filter(Boolean).join(" · "));
-        item.word.textContent = "the server is busy, waiting";
+        set(item, "busy");
         try {
           await sleep(error.retryAfter || 2 ** attempt, control.signal);
         } catch {
