@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -301,6 +301,10 @@ class Collection:
             states.append(index.state())
         return IndexReport(tuple(states), (), time.perf_counter() - start)
 
+    def is_large(self) -> bool:
+        """Whether mode ``auto`` would use an index if there is one: searches with all methods read too much."""
+        return self._bytes_of(self.store.info().methods) > self.settings.exact_bytes
+
     def verify_index(self) -> IndexReport:
         """Compare the indexes with the stored features: whole files by checksum, some images of each part anew."""
         start = time.perf_counter()
@@ -534,6 +538,10 @@ class Collection:
         held = self.store.info().methods
         return [name for name in sorted(held) if held[name].images and name in self._names]
 
+    def _bytes_of(self, names: Iterable[str]) -> int:
+        held = self.store.info().methods
+        return sum(held[name].bytes for name in names if name in held)
+
     def _shortlist(self, name: str) -> Shortlist:
         """The index that searches use."""
         method = self.method(name)
@@ -557,8 +565,7 @@ class Collection:
         """What proposes candidates in this mode; ``None`` where every image is to be scored."""
         if mode not in get_args(Mode):
             raise InputError(f"there is no mode {mode!r}", hint=f"modes: {', '.join(get_args(Mode))}")
-        held = self.store.info().methods
-        size = sum(held[method.name].bytes for method in methods if method.name in held)
+        size = self._bytes_of([method.name for method in methods])
         if mode == "exact" or (mode == "auto" and (size <= self.settings.exact_bytes or not self._load_shortlist)):
             return None
         chosen = {method.name: self._shortlist(method.name) for method in methods}

@@ -104,7 +104,7 @@ def search(
         found = examine(store, examiner, scored, asked, best, mirror=mirror, threads=threads)
         watch.lap("verify")
         judge = judge_of(background, scored)
-        hits = tuple(by_evidence(scored, asked, found, judge, examiner.relate)[:k])
+        hits = tuple(by_evidence(scored, asked, found, judge, examiner.relate, k=k))
         watch.lap("judge")
     return SearchResult(
         hits=hits,

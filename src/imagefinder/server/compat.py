@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import InputError, UnknownMethodError
 from imagefinder.core.method import MethodState
-from imagefinder.core.results import Box
+from imagefinder.core.results import Box, Mode
 from imagefinder.search.question import MAX_BOXES
 from imagefinder.server.errors import KINDS, MEDIA_TYPE
 from imagefinder.server.gate import Gate
@@ -87,7 +87,13 @@ def _endpoint(collection: Collection, method: str, gate: Gate, readiness: Readin
             picture = await read_image(request, max_bytes=collection.settings.max_image_bytes, hold=hold)
             result = await gate.run(
                 lambda: collection.search(
-                    picture, method=method, k=k, ranking="matches", evalues=False, boxes=boxes, mode="exact"
+                    picture,
+                    method=method,
+                    k=k,
+                    ranking="matches",
+                    evalues=False,
+                    boxes=boxes,
+                    mode=cast(Mode, collection.settings.original_mode),
                 )
             )
         readiness.worked(method)

@@ -16,7 +16,7 @@ from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import MethodState
 from imagefinder.core.records import MethodInfo, StoreInfo
-from imagefinder.core.results import Box, Hit, Ranking, SearchResult
+from imagefinder.core.results import Box, Hit, Mode, Ranking, SearchResult
 from imagefinder.core.settings import Settings
 from imagefinder.server.app import create_app
 
@@ -43,10 +43,19 @@ class FakeCollection:
         self.gate.set()
 
     def search(
-        self, query: bytes, *, method: str, k: int, ranking: Ranking, evalues: bool, boxes: Sequence[Box]
+        self,
+        query: bytes,
+        *,
+        method: str,
+        k: int,
+        ranking: Ranking,
+        evalues: bool,
+        boxes: Sequence[Box],
+        mode: Mode,
     ) -> SearchResult:
         self.boxes = list(boxes)
         assert (ranking, evalues) == ("matches", False), "the original endpoints keep the plain order"
+        assert mode == "exact", "and score every image, unless told otherwise"
         if method not in self.names:
             raise UnknownMethodError(method, self.names)
         self.queries.append((query, method, k))
