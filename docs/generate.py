@@ -255,13 +255,24 @@ def stages() -> str:
             ),
             *(
                 (
-                    f"{group}: the same first / the same right answers / the same three, of queries",
+                    f"{group}: right answers kept / the same first / the same three, of queries",
                     [
-                        f"{a['same_first']} / {a['same_right_ones']} / {a['same_three']} of {a['queries']}"
+                        f"{a['right_kept']} / {a['same_first']} / {a['same_three']} of {a['queries']}"
                         for a in (row["answers"][group] for row in rows)
                     ],
                 )
                 for group in groups
+            ),
+            (
+                "where the exact three are all right: the same three",
+                [
+                    f"{a['same_three_of_those']} of {a['exact_three_all_right']}"
+                    for a in (row["answers"]["all"] for row in rows)
+                ],
+            ),
+            (
+                "processor time of one query, all threads, fast / exact, ms",
+                [f"{row['processor_ms']['fast']:.0f} / {row['processor_ms']['exact']:.0f}" for row in rows],
             ),
             (
                 "right answers in the three, fast / exact",

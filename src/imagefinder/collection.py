@@ -299,7 +299,12 @@ class Collection:
             index = self._own_shortlist(name)
             index.refresh(rebuild=rebuild, progress=_named(progress, name))
             states.append(index.state())
-        return IndexReport(tuple(states), (), time.perf_counter() - start)
+        problems = tuple(
+            f"the index of {state.method} could not be written; it ends with this program"
+            for state in states
+            if not state.kept
+        )
+        return IndexReport(tuple(states), problems, time.perf_counter() - start)
 
     def is_large(self) -> bool:
         """Whether mode ``auto`` would use an index if there is one: searches with all methods read too much."""
@@ -352,15 +357,17 @@ class Collection:
             MethodNotIndexedError: the image has no features of this method.
             FingerprintMismatchError: the stored features were made differently.
         """
+        chosen = self._methods_to_ask(method)
         return explain(
             self.store,
-            self._methods_to_ask(method),
+            chosen,
             self._asked(query, None, boxes),
             id,
             mirror=mirror,
             examiner=self._examine(),
             background=self._learned(None),
             stored=self._read_stored,
+            shortlists=self._shortlists_for(chosen, "auto"),
         )
 
     def draw(self, explanation: Explanation, query: Picture) -> bytes:

@@ -194,6 +194,7 @@ class ShortlistState:
         waiting: How many it does not know yet.
         segments: In how many parts.
         bytes: Of all of its arrays.
+        kept: Whether all of it is in files, where the store has a folder for them.
     """
 
     method: str
@@ -202,6 +203,7 @@ class ShortlistState:
     waiting: int
     segments: int
     bytes: int
+    kept: bool
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

@@ -128,15 +128,21 @@ def assess(
     mirror: bool,
     examiner: Examiner,
     background: Background,
+    shortlists: Mapping[str, Shortlist] | None = None,
 ) -> tuple[Hit, Sequence[Scores], Judge]:
-    """What a search would say of one image, looked at as closely as the best are.
+    """What a search, exact or by shortlists, would say of one image, looked at as closely as the best are.
 
     Raises:
         MethodNotIndexedError: the image has no features of these methods.
         FingerprintMismatchError, ModelMissingError: as ``search``.
     """
     questions = [(method, ask(store, method, asked)) for method in methods]
-    scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
+    if shortlists is None:
+        scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
+    else:
+        scored = shortlisting.score(
+            store, questions, shortlists, background, k=1, mirror=mirror, candidates=[image_id]
+        )
     if not any(image_id in scores.rows for scores in scored):
         raise MethodNotIndexedError(methods[0].name, store.status([image_id])[image_id].methods, image_id)
     judge = judge_of(background, scored)

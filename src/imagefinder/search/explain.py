@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.contracts import Store
+from imagefinder.core.contracts import Shortlist, Store
 from imagefinder.core.errors import MethodNotIndexedError
 from imagefinder.core.features import Features, LocalFeatures, patch_cell
 from imagefinder.core.method import Examiner, Method
@@ -46,6 +46,7 @@ def explain(
     examiner: Examiner,
     background: Background,
     stored: Stored,
+    shortlists: Mapping[str, Shortlist] | None = None,
 ) -> Explanation:
     """What speaks for a stored image, found or not.
 
@@ -58,6 +59,7 @@ def explain(
         examiner: Looks closely.
         background: What chance does in this store.
         stored: Reads the stored image, for a heat map.
+        shortlists: Where given, the other images are spoken for by a sample, as in a fast search.
 
     Raises:
         UnknownImageError: no image of that id.
@@ -67,7 +69,14 @@ def explain(
     record = store.get(image_id)
     size = record.width, record.height
     hit, scored, judge = engine.assess(
-        store, methods, asked, image_id, mirror=mirror, examiner=examiner, background=background
+        store,
+        methods,
+        asked,
+        image_id,
+        mirror=mirror,
+        examiner=examiner,
+        background=background,
+        shortlists=shortlists,
     )
     local = _local(store, scored, image_id, size)
     if not local and all(method.verifier for method in methods):
