@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures, concatenate
-from imagefinder.core.records import GalleryBlock, Proposals, ShortlistState
+from imagefinder.core.records import Changes, GalleryBlock, Proposals, ShortlistState
 from imagefinder.shortlists import arrays as files
 from imagefinder.shortlists.arrays import Arrays
 from imagefinder.shortlists.global_ import GlobalScheme
@@ -199,16 +199,20 @@ class InvertedShortlist:
         """Come to the state of the store, and to that of the files if another process has written them."""
         folder = self._folder()
         stamp = _stamp(folder / _MANIFEST) if folder else None
+        changes = self._changes()
+        if changes is None and stamp == self._read:
+            return
         held = self._store.info().methods.get(self._method)
         fingerprint = held.fingerprint.digest if held else ""
         if fingerprint != self._fingerprint:
             self._fingerprint = fingerprint
             self._forget()
             self._read = None
-        if folder and (self._read is None or stamp != self._read) and stamp is not None:
+        if folder and stamp is not None and stamp != self._read:
             self._load(folder, [] if problems is None else problems)
             self._read = stamp
-        changes = self._store.changes(self._method, revision=self._revision, last=self._last, count=self._count)
+        if self._revision == -1:  # asked before anything was forgotten or read
+            changes = self._changes()
         if changes is None:
             return
         if self._revision == -1:  # the segments are not known to be of this state
@@ -221,6 +225,9 @@ class InvertedShortlist:
         self._revision = changes.revision
         self._last = max(self._last, int(changes.new[-1]) if len(changes.new) else 0)
         self._count = len(self._waiting) + sum(int(segment.alive.sum()) for segment in self._segments)
+
+    def _changes(self) -> Changes | None:
+        return self._store.changes(self._method, revision=self._revision, last=self._last, count=self._count)
 
     def _compare(self, keys: Keys, sizes: NDArray[np.int64]) -> None:
         """All keys of the store against all segments."""
