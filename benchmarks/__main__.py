@@ -3,7 +3,10 @@
 import importlib
 import sys
 
-QUESTIONS = ("mutual_nn", "retrieval", "evidence", "stages", "inference", "indexing", "latency", "sizing", "service")
+QUESTIONS = (
+    *("mutual_nn", "retrieval", "evidence", "stages", "inference"),
+    *("indexing", "latency", "sizing", "service"),
+)
 
 ELSEWHERE = ("peers",)
 """Not among all of them: run in an environment of its own (``make bench-peers``)."""

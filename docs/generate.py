@@ -235,6 +235,103 @@ def results() -> str:
     return "\n".join(lines) + "\n"
 
 
+STAGES_BEGIN = "<!-- measured: written by docs/generate.py from benchmarks/results -->\n"
+STAGES_END = "<!-- end of measured -->"
+
+
+def scale(text: str) -> str:
+    """The page on large collections with the present tables in it."""
+    head, rest = text.split(STAGES_BEGIN)
+    return head + STAGES_BEGIN + stages() + STAGES_END + rest.split(STAGES_END)[1]
+
+
+def stages() -> str:
+    """What the two stages give and cost."""
+    answer = read("stages")
+    machine, lines = answer["measured_on"], [""]
+    if rows := answer.get("local"):
+        lines += [
+            "**sift**, the plain order; times without reading and extraction.\n",
+            "| | " + " | ".join(f"{row['images']:,} images".replace(",", " ") for row in rows) + " |",
+            "|---|" + "---|" * len(rows),
+        ]
+        groups = ("all", "three right answers", "one right answer")
+        table: list[tuple[str, list[str]]] = [
+            ("descriptors per image", [f"{row['descriptors_per_image']:.0f}" for row in rows]),
+            (
+                "fast, p50 / p95, ms",
+                [f"{row['fast_ms']['p50']:.0f} / {row['fast_ms']['p95']:.0f}" for row in rows],
+            ),
+            (
+                "exact, p50 / p95, ms",
+                [f"{row['exact_ms']['p50']:.0f} / {row['exact_ms']['p95']:.0f}" for row in rows],
+            ),
+            (
+                "times as fast, median (least to greatest)",
+                [
+                    f"{row['times_as_fast']['median']:.0f} ({row['times_as_fast']['min']:.0f} to "
+                    f"{row['times_as_fast']['max']:.0f})"
+                    for row in rows
+                ],
+            ),
+            *(
+                (
+                    f"{group}: right answers kept / the same first / the same three, of queries",
+                    [
+                        f"{a['right_kept']} / {a['same_first']} / {a['same_three']} of {a['queries']}"
+                        for a in (row["answers"][group] for row in rows)
+                    ],
+                )
+                for group in groups
+            ),
+            (
+                "where the exact three are all right: the same three",
+                [
+                    f"{a['same_three_of_those']} of {a['exact_three_all_right']}"
+                    for a in (row["answers"]["all"] for row in rows)
+                ],
+            ),
+            (
+                "processor time of one query, all threads, fast / exact, ms",
+                [f"{row['processor_ms']['fast']:.0f} / {row['processor_ms']['exact']:.0f}" for row in rows],
+            ),
+            (
+                "right answers in the three, fast / exact",
+                [f"{a['right_in_fast']} / {a['right_in_exact']}" for a in (row["answers"]["all"] for row in rows)],
+            ),
+            (
+                "resident at most while asking, MB",
+                [f"{(row['resident_peak_bytes'] or 0) / 1e6:.0f}" for row in rows],
+            ),
+            ("index, bytes per image", [f"{row['index_bytes_per_image']}" for row in rows]),
+            ("features, bytes per image", [f"{row['feature_bytes'] / row['images']:.0f}" for row in rows]),
+            (
+                "indexed, images in seconds",
+                [f"{row['images_indexed']} in {row['seconds_to_index']:.0f}" for row in rows],
+            ),
+            ("resident at most while indexing, MB", [f"{row['indexing_peak_bytes'] / 1e6:.0f}" for row in rows]),
+            (
+                "load of the machine while indexing / asking",
+                [f"{row['load_while_indexing']} / {row['load_while_asking']}" for row in rows],
+            ),
+        ]
+        lines += [f"| {name} | {' | '.join(values)} |" for name, values in table]
+        if len(rows) > 1:
+            growth = rows[-1]["fast_ms"]["p50"] / rows[0]["fast_ms"]["p50"]
+            lines += ["", f"From the smallest to the largest the median grew {growth:.1f} times."]
+    if row := answer.get("global"):
+        lines += [
+            "",
+            f"**Global vectors**, {row['images']:,} x 2048: ".replace(",", " ")
+            + f"recall of the exact ten best {row['recall_at_10']:.3f}, the same first {row['same_first']} of "
+            f"{row['queries']}; p50 {row['fast_ms']['p50']:.1f} ms, p95 {row['fast_ms']['p95']:.1f} ms; resident at most "
+            f"{(row['resident_peak_bytes'] or 0) / 1e6:.0f} MB; {row['index_bytes_per_image']} bytes per image; indexed in "
+            f"{row['seconds_to_index']:.0f} s; load {row['load_while_asking']}.",
+        ]
+    lines += ["", f"Measured on {machine['cores']} cores ({machine['processor']}), shared with other work.", ""]
+    return "\n".join(lines)
+
+
 def relations(rows: list[dict[str, Any]]) -> list[str]:
     names = ["identical", "edited copy", "part of", "contains", "same scene", "similar", "not found"]
     lines = [f"| set | query | queries | {' | '.join(names)} |", "|---|---|---|" + "---|" * len(names)]
@@ -488,4 +585,6 @@ if __name__ == "__main__":
     for name, page in CONCEPTS.items():
         (REFERENCE.parent / "concepts" / name).write_text(NOTE + page(), encoding="utf-8")
     (REFERENCE.parent / "concepts" / "results.md").write_text(NOTE + results(), encoding="utf-8")
+    page = REFERENCE.parent / "concepts" / "scale.md"
+    page.write_text(scale(page.read_text(encoding="utf-8")), encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -379,7 +379,16 @@ class Collection:
             index = self._own_shortlist(name)
             index.refresh(rebuild=rebuild, progress=_named(progress, name))
             states.append(index.state())
-        return IndexReport(tuple(states), (), time.perf_counter() - start)
+        problems = tuple(
+            f"the index of {state.method} could not be written; it ends with this program"
+            for state in states
+            if not state.kept
+        )
+        return IndexReport(tuple(states), problems, time.perf_counter() - start)
+
+    def is_large(self) -> bool:
+        """Whether mode ``auto`` would use an index if there is one: searches with all methods read too much."""
+        return self._bytes_of(self.store.info().methods) > self.settings.exact_bytes
 
     def verify_index(self) -> IndexReport:
         """Compare the indexes with the stored features: whole files by checksum, some images of each part anew."""
@@ -430,9 +439,10 @@ class Collection:
             MethodNotIndexedError: the image has no features of this method.
             FingerprintMismatchError: the stored features were made differently.
         """
+        chosen = self._methods_to_ask(method)
         return explain(
             self.store,
-            self._methods_to_ask(method),
+            chosen,
             self._asked(query, None, boxes),
             id,
             mirror=mirror,
@@ -440,6 +450,7 @@ class Collection:
             background=self._learned(None),
             stored=self._read_stored,
             allowed=self._allowed(where),
+            shortlists=self._shortlists_for(chosen, "auto"),
         )
 
     def draw(self, explanation: Explanation, query: Picture) -> bytes:
@@ -701,6 +712,10 @@ class Collection:
         held = self.store.info().methods
         return [name for name in sorted(held) if held[name].images and name in self._names]
 
+    def _bytes_of(self, names: Iterable[str]) -> int:
+        held = self.store.info().methods
+        return sum(held[name].bytes for name in names if name in held)
+
     def _shortlist(self, name: str) -> Shortlist:
         """The index that searches use."""
         method = self.method(name)
@@ -724,8 +739,7 @@ class Collection:
         """What proposes candidates in this mode; ``None`` where every image is to be scored."""
         if mode not in get_args(Mode):
             raise InputError(f"there is no mode {mode!r}", hint=f"modes: {', '.join(get_args(Mode))}")
-        held = self.store.info().methods
-        size = sum(held[method.name].bytes for method in methods if method.name in held)
+        size = self._bytes_of([method.name for method in methods])
         if mode == "exact" or (mode == "auto" and (size <= self.settings.exact_bytes or not self._load_shortlist)):
             return None
         chosen = {method.name: self._shortlist(method.name) for method in methods}

@@ -29,3 +29,8 @@ def test_the_results_are_what_was_measured():
 def test_the_table_in_the_readme_is_what_was_measured():
     text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     assert text == generate.readme(text), "run: make docs"
+
+
+def test_the_tables_of_large_collections_are_what_was_measured():
+    text = (DOCS / "concepts" / "scale.md").read_text(encoding="utf-8")
+    assert text == generate.scale(text), "run: make docs"

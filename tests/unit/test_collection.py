@@ -238,7 +238,12 @@ def test_auto_is_fast_where_the_collection_is_large_and_an_index_is_ready(tmp_pa
         assert told[-1] == ("sift", 5, 5)
         assert report.to_dict()["indexes"][0]["indexed"] == 5
         assert collection.search(picture).mode == "fast"
-        assert collection.search(picture, mode="exact").mode == "exact"
+        exact = collection.search(picture, mode="exact", k=5)
+        assert exact.mode == "exact"
+        # Asked as a fast search is, and the same is said of the image.
+        explained = collection.explain(picture, "2.png")
+        assert (explained.evalue, explained.score) == (exact.hits[0].evalue, exact.hits[0].score)
+        assert collection.explain(picture, exact.ids[1]).evalue > 0.01
         assert collection.verify_index().problems == ()
         collection.remove("2.png")
         assert "2.png" not in collection.search(picture).ids

@@ -57,6 +57,10 @@ def add(
         if not report.interrupted and (report.added or report.replaced or report.removed):
             with output.counter("learning what chance does here", of_bytes=False) as learning:
                 opened.learn(learning)
+            if opened.is_large():
+                verbs = {name: f"indexing {name}" for name in opened.info().methods}
+                with output.stage_bar(verbs) as indexing:
+                    opened.rebuild_index(indexing, rebuild=False)
         place = str(opened.settings.collection)
     if as_json:
         output.document({"collection": place, **report.to_dict()})

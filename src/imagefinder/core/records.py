@@ -251,6 +251,7 @@ class ShortlistState:
         waiting: How many it does not know yet.
         segments: In how many parts.
         bytes: Of all of its arrays.
+        kept: Whether all of it is in files, where the store has a folder for them.
     """
 
     method: str
@@ -259,6 +260,7 @@ class ShortlistState:
     waiting: int
     segments: int
     bytes: int
+    kept: bool
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from imagefinder.core.records import ShortlistState
+if TYPE_CHECKING:
+    from imagefinder.core.records import ShortlistState
 
 Matrix: TypeAlias = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 """Row by row; takes ``(x, y, 1)`` to ``(x', y', 1)`` times a factor."""

@@ -71,6 +71,9 @@ class Settings:
         "mode auto compares with every image while their features take no more bytes (sift: about 10 000 images)",
         minimum=0,
     )
+    original_mode: str = _setting(
+        "exact", "mode of the original endpoints, whose answer is defined as exact: exact, fast or auto"
+    )
     max_image_bytes: int = _setting(64 << 20, "largest encoded picture accepted, bytes", minimum=1)
     max_image_pixels: int = _setting(
         150_000_000, "largest decoded picture accepted, pixels (3 bytes each)", minimum=1

@@ -107,7 +107,7 @@ def search(
         found = examine(store, examiner, scored, asked, best, mirror=mirror, threads=threads)
         watch.lap("verify")
         judge = judge_of(background, scored)
-        hits = tuple(by_evidence(scored, asked, found, judge, examiner.relate)[:k])
+        hits = tuple(by_evidence(scored, asked, found, judge, examiner.relate, k=k))
         watch.lap("judge")
     return SearchResult(
         hits=hits,
@@ -133,8 +133,9 @@ def assess(
     examiner: Examiner,
     background: Background,
     allowed: Set[str] | None = None,
+    shortlists: Mapping[str, Shortlist] | None = None,
 ) -> tuple[Hit, Sequence[Scores], Judge]:
-    """What a search would say of one image, looked at as closely as the best are.
+    """What a search, exact or by shortlists, would say of one image, looked at as closely as the best are.
 
     Of images that are not ``allowed`` only this one is asked.
 
@@ -143,9 +144,15 @@ def assess(
         FingerprintMismatchError, ModelMissingError: as ``search``.
     """
     questions = [(method, ask(store, method, asked)) for method in methods]
-    scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
-    if allowed is not None:
-        scored = [restricted(scores, {*allowed, image_id}) for scores in scored]
+    some = None if allowed is None else {*allowed, image_id}
+    if shortlists is None:
+        scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
+        if some is not None:
+            scored = [restricted(scores, some) for scores in scored]
+    else:
+        scored = shortlisting.score(
+            store, questions, shortlists, background, k=1, mirror=mirror, allowed=some, candidates=[image_id]
+        )
     if not any(image_id in scores.rows for scores in scored):
         raise MethodNotIndexedError(methods[0].name, store.status([image_id])[image_id].methods, image_id)
     judge = judge_of(background, scored)

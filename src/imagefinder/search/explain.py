@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.contracts import Store
+from imagefinder.core.contracts import Shortlist, Store
 from imagefinder.core.errors import MethodNotIndexedError
 from imagefinder.core.features import Features, LocalFeatures, patch_cell
 from imagefinder.core.method import Examiner, Method
@@ -47,6 +47,7 @@ def explain(
     background: Background,
     stored: Stored,
     allowed: Set[str] | None = None,
+    shortlists: Mapping[str, Shortlist] | None = None,
 ) -> Explanation:
     """What speaks for a stored image, found or not.
 
@@ -60,6 +61,7 @@ def explain(
         background: What chance does in this store.
         stored: Reads the stored image, for a heat map.
         allowed: As in ``engine.search``.
+        shortlists: Where given, the other images are spoken for by a sample, as in a fast search.
 
     Raises:
         UnknownImageError: no image of that id.
@@ -77,6 +79,7 @@ def explain(
         examiner=examiner,
         background=background,
         allowed=allowed,
+        shortlists=shortlists,
     )
     local = _local(store, scored, image_id, size)
     if not local and all(method.verifier for method in methods):

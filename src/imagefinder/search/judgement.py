@@ -8,6 +8,7 @@ geometry would have to look alike by chance, too, so that probability multiplies
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,8 +132,10 @@ def by_evidence(
     found: Mapping[str, Found],
     judge: Judge,
     relate: Callable[[Evidence | None, Decision, bool], Relation],
+    *,
+    k: int | None = None,
 ) -> list[Hit]:
-    """All images, those with the smallest E-values first; equal ones by their scores, then by id."""
+    """The ``k`` images with the smallest E-values, or all; equal ones by their scores, then by id."""
     alone = {scores.method.name: judge.of_scores(scores.method.name, scores.standard) for scores in scored}
     best: dict[str, float] = {}
     for scores in scored:
@@ -154,7 +157,12 @@ def by_evidence(
     best.pop(asked.id, None)
     together = {image_id: judge.together(expected) for image_id, expected in best.items()}
     strength = {image_id: sum(scores.standard_of(image_id) for scores in scored) for image_id in together}
-    ranked = sorted(together, key=lambda image_id: (together[image_id], -strength[image_id], image_id))
+    # Of many images few are asked for: only these become hits.
+    ranked = heapq.nsmallest(
+        len(together) if k is None else k,
+        together,
+        key=lambda image_id: (together[image_id], -strength[image_id], image_id),
+    )
     hits = []
     for rank, image_id in enumerate(ranked, 1):
         each = {

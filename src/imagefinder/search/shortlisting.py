@@ -44,6 +44,7 @@ def score(
     k: int,
     mirror: bool,
     allowed: Collection[str] | None = None,
+    candidates: Sequence[str] | None = None,
 ) -> list[Scores]:
     """Compare with the images that the shortlists of the methods propose.
 
@@ -55,18 +56,22 @@ def score(
         k: At least so many images are proposed.
         mirror: Ask with the mirror image, too, where that can be had.
         allowed: Only these images count; ``None``: all.
+        candidates: Score these instead of what the shortlists propose.
     """
     asked = [(method, views(method, question, mirror=mirror), question) for method, question in questions]
-    held = {
-        method.name: _proposed(store, method, seen, shortlists[method.name], k=k, allowed=allowed)
-        for method, seen, question in asked
-        if question.indexed
-    }
-    if len(asked) > 1:
-        candidates = _best_of_all(asked, held)
-        held = {name: _completed(store, name, block, candidates) for name, block in held.items()}
+    indexed = [(method, seen) for method, seen, question in asked if question.indexed]
+    if candidates is not None:
+        held = {method.name: store.select(method.name, candidates) for method, _ in indexed}
+    else:
+        held = {
+            method.name: _proposed(store, method, seen, shortlists[method.name], k=k, allowed=allowed)
+            for method, seen in indexed
+        }
+        if len(held) > 1:
+            best = _best_of_all(indexed, held)
+            held = {name: _completed(store, name, block, best) for name, block in held.items()}
     info = store.info()
-    eligible = min(info.images, sum(info.methods[method.name].images for method, _, q in asked if q.indexed))
+    eligible = min(info.images, sum(info.methods[method.name].images for method, _ in indexed))
     if allowed is not None:
         eligible = min(eligible, len(allowed))
     found = []
@@ -110,16 +115,15 @@ def _proposed(
 
 
 def _best_of_all(
-    asked: Sequence[tuple[Method, Sequence[Question], Question]], held: Mapping[str, GalleryBlock]
+    indexed: Sequence[tuple[Method, Sequence[Question]]], held: Mapping[str, GalleryBlock]
 ) -> list[str]:
     """The best of each method by its exact score: more are not looked at, and each is scored by every method."""
     chosen: dict[str, None] = {}
-    for method, seen, _ in asked:
-        if method.name in held:
-            block = held[method.name]
-            scores = _score(method, seen, block.features).max(axis=0)
-            best = ranking.best(block.ids, scores, ranking.SHORTLIST)
-            chosen.update((image_id, None) for image_id, _ in best)
+    for method, seen in indexed:
+        block = held[method.name]
+        scores = _score(method, seen, block.features).max(axis=0)
+        best = ranking.best(block.ids, scores, ranking.SHORTLIST)
+        chosen.update((image_id, None) for image_id, _ in best)
     return list(chosen)
 
 

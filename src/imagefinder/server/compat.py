@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import InputError, UnknownMethodError
 from imagefinder.core.method import MethodState
-from imagefinder.core.results import Box
+from imagefinder.core.results import Box, Mode
 from imagefinder.search.question import MAX_BOXES
 from imagefinder.server.errors import responses
 from imagefinder.server.gate import Gate
@@ -99,7 +99,7 @@ def _endpoint(
                     ranking="matches",
                     evalues=False,
                     boxes=boxes,
-                    mode="exact",
+                    mode=cast(Mode, collection.settings.original_mode),
                 )
             )
         readiness.worked(method)

@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures
 from imagefinder.shortlists import vocabulary
 from imagefinder.shortlists.arrays import Arrays
-from imagefinder.shortlists.segment import Coded, Segment
+from imagefinder.shortlists.segment import Coded, Found, Segment
 from imagefinder.shortlists.vocabulary import Vectors, Vocabulary
 
 DIRECTIONS = 256
@@ -76,8 +75,8 @@ class GlobalScheme:
         owners = np.arange(count, dtype=np.int32)
         return Coded(np.concatenate(words), owners, np.concatenate(codes), np.ones(count, dtype=np.int64))
 
-    def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[NDArray[np.float64]]:
-        """Cosines of the codes in the nearest cells; minus infinity elsewhere."""
+    def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[Found]:
+        """Cosines of the codes in the nearest cells."""
         short = _unit(query) @ model["rotation"]
         centres = Vocabulary(model["coarse"], model["fine"]).centres
         far = np.einsum("wd,wd->w", centres, centres) / 2 - centres @ short[0]
@@ -85,12 +84,13 @@ class GlobalScheme:
         asked = short[0] * model["steps"]
         scores = []
         for segment in segments:
-            found = np.full(len(segment.keys), -np.inf)
+            rows, products = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
             for word in near.tolist():
                 first, last = int(segment.starts[word]), int(segment.starts[word + 1])
                 if first < last:
-                    found[segment.owners[first:last]] = segment.codes[first:last].astype(np.float32) @ asked
-            scores.append(found)
+                    rows.append(segment.owners[first:last])
+                    products.append(segment.codes[first:last].astype(np.float32) @ asked)
+            scores.append(Found(np.concatenate(rows), np.concatenate(products).astype(np.float64)))
         return scores
 
 

@@ -32,12 +32,12 @@ from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures, concatenate
-from imagefinder.core.records import GalleryBlock, Proposals, ShortlistState
+from imagefinder.core.records import Changes, GalleryBlock, Proposals, ShortlistState
 from imagefinder.shortlists import arrays as files
 from imagefinder.shortlists.arrays import Arrays
 from imagefinder.shortlists.global_ import GlobalScheme
 from imagefinder.shortlists.local import LocalScheme
-from imagefinder.shortlists.segment import Coded, Keys, Segment, build, merge
+from imagefinder.shortlists.segment import Coded, Found, Keys, Segment, build, merge
 
 SEGMENT_BYTES = 256 << 20
 """Segments are not joined beyond this, nor begun larger, so that indexing needs a bounded memory."""
@@ -53,6 +53,8 @@ _MANIFEST = "manifest.json"
 _WITNESSES = 16
 _BATCH_BYTES = 64 << 20
 _VERIFIED = 64
+_NOTHING = -1e300
+"""Score of what an index says nothing of."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,8 +77,8 @@ class Scheme(Protocol):
         """Features as codes."""
         ...
 
-    def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[NDArray[np.float64]]:
-        """How promising each image of each segment is."""
+    def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[Found]:
+        """How promising the images of each segment are; those it says nothing of are not."""
         ...
 
 
@@ -120,6 +122,7 @@ class InvertedShortlist:
                 indexed=indexed,
                 waiting=len(self._waiting),
                 segments=len(self._segments),
+                kept=self._folder() is None or all(segment.name for segment in self._segments),
                 bytes=model + sum(segment.nbytes for segment in self._segments),
             )
 
@@ -129,18 +132,23 @@ class InvertedShortlist:
             self._follow()
             model, waiting = self._model, self._waiting
             segments = [(segment, segment.alive) for segment in self._segments]
-        keys, scores = [waiting], [np.full(len(waiting), np.inf)]
+        keys, scores = [waiting[:0]], [np.empty(0)]
         if model is not None:
             found = self._scheme.score(model, query, [segment for segment, _ in segments])
-            of_all = np.concatenate(
-                [np.where(alive, some, -np.inf) for some, (_, alive) in zip(found, segments, strict=True)]
-                or [np.empty(0)]
-            )
-            all_keys = np.concatenate([segment.keys for segment, _ in segments] or [waiting[:0]])
-            best = _best(of_all, all_keys, n)
-            keys.append(all_keys[best])
-            scores.append(of_all[best])
-        return Proposals(np.concatenate(keys), np.concatenate(scores))
+            for some, (segment, alive) in zip(found, segments, strict=True):
+                there = alive[some.rows]
+                keys.append(segment.keys[some.rows[there]])
+                scores.append(some.scores[there])
+        best, its_scores = _best(np.concatenate(keys), np.concatenate(scores), n)
+        for segment, alive in segments:  # the query has to do with few images: others make up the number
+            if len(best) < n:
+                rest = segment.keys[alive][:n]
+                rest = rest[~_among(np.sort(best), rest)][: n - len(best)]
+                best = np.concatenate([best, rest])
+        its_scores = np.concatenate([its_scores, np.full(len(best) - len(its_scores), _NOTHING)])
+        return Proposals(
+            np.concatenate([waiting, best]), np.concatenate([np.full(len(waiting), np.inf), its_scores])
+        )
 
     def sample(self, n: int) -> GalleryBlock:
         """See ``Shortlist``."""
@@ -191,16 +199,20 @@ class InvertedShortlist:
         """Come to the state of the store, and to that of the files if another process has written them."""
         folder = self._folder()
         stamp = _stamp(folder / _MANIFEST) if folder else None
+        changes = self._changes()
+        if changes is None and stamp == self._read:
+            return
         held = self._store.info().methods.get(self._method)
         fingerprint = held.fingerprint.digest if held else ""
         if fingerprint != self._fingerprint:
             self._fingerprint = fingerprint
             self._forget()
             self._read = None
-        if folder and (self._read is None or stamp != self._read) and stamp is not None:
+        if folder and stamp is not None and stamp != self._read:
             self._load(folder, [] if problems is None else problems)
             self._read = stamp
-        changes = self._store.changes(self._method, revision=self._revision, last=self._last, count=self._count)
+        if self._revision == -1:  # asked before anything was forgotten or read
+            changes = self._changes()
         if changes is None:
             return
         if self._revision == -1:  # the segments are not known to be of this state
@@ -213,6 +225,9 @@ class InvertedShortlist:
         self._revision = changes.revision
         self._last = max(self._last, int(changes.new[-1]) if len(changes.new) else 0)
         self._count = len(self._waiting) + sum(int(segment.alive.sum()) for segment in self._segments)
+
+    def _changes(self) -> Changes | None:
+        return self._store.changes(self._method, revision=self._revision, last=self._last, count=self._count)
 
     def _compare(self, keys: Keys, sizes: NDArray[np.int64]) -> None:
         """All keys of the store against all segments."""
@@ -464,13 +479,13 @@ def _words(model: Arrays) -> int:
     return int(model["fine"].shape[0] * model["fine"].shape[1])
 
 
-def _best(scores: NDArray[np.float64], keys: Keys, n: int) -> NDArray[np.int64]:
-    """Places of the ``n`` highest finite scores, the highest first, equal ones in order of keys."""
-    finite = np.flatnonzero(scores > -np.inf)
-    if n < len(finite):
-        least = np.partition(scores[finite], -n)[-n]
-        finite = finite[scores[finite] >= least]
-    return finite[np.lexsort((keys[finite], -scores[finite]))][:n]
+def _best(keys: Keys, scores: NDArray[np.float64], n: int) -> tuple[Keys, NDArray[np.float64]]:
+    """The ``n`` keys with the highest scores, the highest first, equal ones in order of keys; and their scores."""
+    if n < len(scores):
+        kept = scores >= np.partition(scores, -n)[-n]
+        keys, scores = keys[kept], scores[kept]
+    order = np.lexsort((keys, -scores))[:n]
+    return keys[order], scores[order]
 
 
 def _among(ordered: Keys, keys: Keys) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
 from imagefinder.kernels import voting
 from imagefinder.shortlists import vocabulary
 from imagefinder.shortlists.arrays import Arrays
-from imagefinder.shortlists.segment import Coded, Segment
+from imagefinder.shortlists.segment import Coded, Found, Segment
 from imagefinder.shortlists.vocabulary import Vectors, Vocabulary
 
 POSTINGS_PER_WORD = 600
@@ -78,13 +78,13 @@ class LocalScheme:
         counts = np.diff(features.offsets)
         return Coded(words, np.repeat(np.arange(len(counts), dtype=np.int32), counts), codes, counts)
 
-    def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[NDArray[np.float64]]:
+    def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[Found]:
         """Votes, per square root of the number of an image's descriptors."""
         assert isinstance(query, LocalFeatures)  # noqa: S101 - narrows the type
         known = _Model(model)
         vectors = _real(query.descriptors)
         if not len(vectors):
-            return [np.zeros(len(segment.keys)) for segment in segments]
+            return [Found(np.empty(0, np.int64), np.empty(0)) for _ in segments]
         near = known.words.nearest(vectors, NEAREST_WORDS)
         words = near.T.reshape(-1)
         codes = known.signatures(np.tile(vectors, (near.shape[1], 1)), words)
@@ -108,7 +108,8 @@ class LocalScheme:
                 rarities=rarities,
                 images=len(segment.keys),
             )
-            scores.append(votes / np.sqrt(np.maximum(segment.sizes, 1) + 30.0))
+            rows = np.flatnonzero(votes)
+            scores.append(Found(rows, votes[rows] / np.sqrt(segment.sizes[rows] + 30.0)))
         return scores
 
 

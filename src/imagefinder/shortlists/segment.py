@@ -31,6 +31,19 @@ class Coded:
     sizes: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The images of one segment that a query has to do with.
+
+    Attributes:
+        rows: ``(F,)``, of its keys, each once.
+        scores: ``(F,)`` float64; higher is better.
+    """
+
+    rows: NDArray[np.int64] | NDArray[np.int32]
+    scores: NDArray[np.float64]
+
+
 @dataclass(slots=True, eq=False)
 class Segment:
     """Codes of some images, word by word, within a word in order of images.

@@ -28,3 +28,10 @@ def test_rebuild_and_verify_exclude_one_another(call, collection):
     answer = call("index", "-c", collection, "--rebuild", "--verify")
     assert answer.code == 2
     assert "not both" in answer.err
+
+
+def test_add_brings_the_index_of_a_large_collection_up_to_date(call, pictures, tmp_path):
+    options = ("-c", tmp_path / "c", "--set", "exact_bytes=1000")
+    assert call(*options, "add", pictures / "cat.jpg", pictures / "dogs.jpg", "-m", "sift").code == 0
+    assert call(*options, "search", pictures / "cat.jpg", "--json").json["mode"] == "fast"
+    assert (tmp_path / "c" / "index" / "shortlist-sift" / "manifest.json").exists()

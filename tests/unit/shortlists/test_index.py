@@ -131,7 +131,16 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_time(store, monkeypat
     index = made(store)
     assert index.refresh()
     assert finds(store, index)
+    assert not index.state().kept
     assert made(store).state().waiting == 60
+
+
+def test_others_make_up_the_number(store):
+    index = made(store)
+    index.refresh()
+    assert sorted(names(store, index, features(SPEC, 17, rows=0), 60)) == sorted(map(str, range(60)))
+    assert len(names(store, index, features(SPEC, 17, rows=1), 40)) == 40
+    assert index.state().kept
 
 
 def test_a_manifest_that_names_what_lies_elsewhere_is_no_way_out(store, tmp_path):
