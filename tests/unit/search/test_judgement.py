@@ -166,3 +166,13 @@ def test_every_image_once_by_rising_evalue(net, local, seen, chance, agreement):
 
 def test_the_limits_are_those_of_the_documentation():
     assert (judgement.MATCH, judgement.POSSIBLE) == (0.01, 1.0)
+
+
+def test_the_best_few_are_the_first_of_all():
+    scored = [scores("net", {name: (ord(name) % 5) / 10 for name in "abcdefghijkl"})]
+    everything = hits(scored, {"c": Found({"sift": EVIDENCE})})
+    for k in (1, 3, 12, 99):
+        few = by_evidence(
+            scored, ASKED, {"c": Found({"sift": EVIDENCE})}, judge_of(BACKGROUND, scored), relation, k=k
+        )
+        assert few == everything[:k]
