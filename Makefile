@@ -34,7 +34,8 @@ browser:  ## Install Debian's Chromium (as root), in which the web page is teste
 	@command -v chromium >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium; }
 
 test: setup  ## Run all tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --ignore tests/browser
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/browser  # apart: Playwright keeps an event loop running
 
 $(PARITY)/.ready: pyproject.toml requirements/parity.txt
 	$(PYTHON) -m venv $(PARITY)

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -131,13 +132,19 @@ def test_a_file_that_became_a_pipe(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become somebody else")
-def test_no_permission(folder, tmp_path):
+def test_no_permission():
+    with tempfile.TemporaryDirectory() as name:  # not pytest's, whose folders nobody else may enter
+        no_permission(Path(name))
+
+
+def no_permission(place):
+    place.chmod(0o711)
+    folder = os.fsencode(place / "pictures")
+    os.mkdir(folder)  # noqa: PTH102 - bytes
     write(folder, b"mine.jpg")
     os.chmod(write(folder, b"secret.jpg", 1), 0)  # noqa: PTH101 - bytes
     closed = Path(os.fsdecode(folder)) / "closed"
     closed.mkdir(mode=0)
-    for place in [tmp_path, *tmp_path.parents[:2]]:
-        place.chmod(place.stat().st_mode | 0o711)
     os.seteuid(65534)  # in this process: nobody else may be able to run this Python
     try:
         reasons = {}

@@ -119,7 +119,10 @@ def test_add_search_and_the_server_agree(sample, tmp_path):
 
     settings = Settings(collection=tmp_path / "c", sift_max_keypoints=50, sift_max_side=256)
     asked, served = {}, {}
-    with imagefinder.open(settings=settings) as collection, TestClient(create_app(collection)) as client:
+    with (
+        imagefinder.open(settings=settings) as collection,
+        TestClient(create_app(collection), "http://localhost") as client,
+    ):
         for name in names:
             data = (folder / name).read_bytes()
             try:
@@ -145,7 +148,10 @@ def test_pictures_that_break_decoders_cost_themselves_only(tmp_path, monkeypatch
         (folder / f"{name}.png").write_bytes(data)
     codes = {"crash.png": "decoder_crashed", "loop.png": "decode_timeout", "greed.png": "image_too_large"}
     settings = Settings(store="memory", decode_seconds=3.0, decode_memory=256 << 20, sift_max_side=256)
-    with imagefinder.open(settings=settings) as collection, TestClient(create_app(collection)) as client:
+    with (
+        imagefinder.open(settings=settings) as collection,
+        TestClient(create_app(collection), "http://localhost") as client,
+    ):
         report = collection.add(folder, methods=["sift"])
         assert report.added == good
         assert {failure.id: failure.code for failure in report.failures} == codes

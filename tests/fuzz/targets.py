@@ -173,7 +173,7 @@ def _read_list(suffix: str, data: bytes) -> None:
     with _file(f"lists/list{suffix}", data) as path:
         try:
             check_list(str(path))
-            for item in read_list(str(path), local_files=True):
+            for item in read_list(str(path)):
                 if isinstance(item, Candidate):
                     assert item.id.strip()
                     item.id.encode()

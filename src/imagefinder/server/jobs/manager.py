@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from imagefinder.collection import Collection
-from imagefinder.core.errors import ImagefinderError, InputError
+from imagefinder.core.errors import ImagefinderError, InputError, UnknownMethodError
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.discover import discover
 from imagefinder.indexing.guard import Guard
@@ -163,15 +163,19 @@ class JobManager:
                 wanted ``methods`` (names) and ``prune``.
 
         Raises:
-            Problem: ``busy``, ``not_ready``, ``folder_not_allowed``, ``folder_not_found``, ``url_queries_off``,
+            Problem: ``busy``, ``not_ready``, ``unknown_method``, ``folder_not_allowed``, ``folder_not_found``, ``url_queries_off``,
                 and what ``collections`` raises.
             InputError: a URL that is none.
-            UnknownMethodError: no such method.
             StoreError: the job cannot be written down.
         """
         opened = self._collections(collection)
         for name in spec.get("methods") or ():
-            opened.method(name)
+            try:
+                opened.method(name)
+            except UnknownMethodError as error:
+                problem = problem_of(error)
+                problem.members["field"] = "methods"
+                raise problem from error
         csv = spec.pop("csv", None)
         if kind == "index":
             if spec.get("folder") is not None:

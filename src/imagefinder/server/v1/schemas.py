@@ -18,7 +18,7 @@ MAX_IMAGES = 16
 MAX_ID = 1024
 """Letters of an id that is given here."""
 
-MAX_ID = 16_384
+MAX_NAMED = 16_384
 """Characters of the longest id that can be named; ids are paths, and paths on disk are shorter."""
 
 MAX_URL = 8192
@@ -66,7 +66,8 @@ class Picture(Form):
     ) = None
     base64: Annotated[str, Field(description="the encoded picture; a data: URL is accepted, too")] | None = None
     id: (
-        Annotated[str, Field(min_length=1, max_length=MAX_ID, description="of an image of the collection")] | None
+        Annotated[str, Field(min_length=1, max_length=MAX_NAMED, description="of an image of the collection")]
+        | None
     ) = None
 
     @model_validator(mode="after")

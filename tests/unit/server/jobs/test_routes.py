@@ -96,7 +96,7 @@ def test_cancelling(client: TestClient, server: Server) -> None:
             {"kind": "index", "collection": "a", "urls": ["http://x"], "methods": ["s"]},
             404,
             "unknown_method",
-            None,
+            "methods",
         ),
         ({"kind": "duplicates", "collection": "zz"}, 404, "unknown_collection", None),
         ({"kind": "duplicates", "collection": "\ud800"}, 422, "invalid_parameter", "collection"),

@@ -304,7 +304,7 @@ def test_no_addresses_at_all(collection: Any, settings: Any) -> None:
 
 
 def test_duplicates_by_a_job(client: TestClient, collection: Any, jobs: Any, pictures: Path) -> None:
-    from imagefinder.server.v1.duplicates import REPORT, collection_state
+    from imagefinder.server.jobs.work import DUPLICATES, collection_state
 
     first = client.get(f"{BASE}/duplicates")
     assert (first.status_code, first.headers["retry-after"]) == (202, "2")
@@ -315,7 +315,7 @@ def test_duplicates_by_a_job(client: TestClient, collection: Any, jobs: Any, pic
         collection.put(f"copy {seed}", encoded(seed))
     report = {"computed_at": "2026-01-01T00:00:00Z", "state": collection_state(collection)}
     report["report"] = collection.duplicates().to_dict()
-    collection.store.put_derived(REPORT, json.dumps(report).encode())
+    collection.store.put_derived(DUPLICATES, json.dumps(report).encode())
     jobs.jobs.clear()
     page = client.get(f"{BASE}/duplicates", params={"limit": 1}).json()
     assert (page["state"], page["stale"], jobs.jobs) == ("ready", False, [])
@@ -331,7 +331,7 @@ def test_duplicates_by_a_job(client: TestClient, collection: Any, jobs: Any, pic
     assert [job.kind for job in jobs.jobs] == ["duplicates"]
     problem(client.get(f"{BASE}/duplicates?cursor=_w"), 422, "invalid_parameter", "cursor")
     problem(client.get(f"{BASE}/duplicates?cursor=eA"), 422, "invalid_parameter", "cursor")
-    collection.store.put_derived(REPORT, b"{half")
+    collection.store.put_derived(DUPLICATES, b"{half")
     assert client.get(f"{BASE}/duplicates").status_code == 202
 
 
