@@ -119,7 +119,7 @@ class World:
                 self.verify_index(collection, sorted(held))
 
     def verify_index(self, collection, held):
-        """Fast searches answer as exact ones do, whatever a kill left of the index, and it is brought up to date."""
+        """Fast searches answer as exact ones do, whatever a kill left of the index; it is brought up to date."""
         name = self.choose.choice(held)
         for mode in ("fast", "exact"):
             answer = collection.search(id=name, method="sift", ranking="matches", evalues=False, k=100, mode=mode)
