@@ -5,7 +5,7 @@ import sys
 
 QUESTIONS = (
     *("mutual_nn", "retrieval", "evidence", "stages", "inference"),
-    *("indexing", "latency", "sizing", "service"),
+    *("indexing", "latency", "sizing", "service", "robust"),
 )
 
 ELSEWHERE = ("peers",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
 import threading
 import time
@@ -19,6 +20,7 @@ import numpy as np
 from imagefinder.core import filters
 from imagefinder.core.contracts import Decoder, Shortlist, Store
 from imagefinder.core.errors import (
+    CollectionCorruptError,
     EmptyImageError,
     ImageError,
     InputError,
@@ -30,7 +32,7 @@ from imagefinder.core.errors import (
 )
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.method import Examiner, Method, MethodState
-from imagefinder.core.records import CheckReport, Entry, Failure, ImageRecord, StoreInfo
+from imagefinder.core.records import SHORTLIST, CheckReport, Damage, Entry, Failure, ImageRecord, StoreInfo
 from imagefinder.core.results import (
     AUTO,
     Box,
@@ -46,7 +48,7 @@ from imagefinder.core.settings import Settings
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
-from imagefinder.search import background, engine, evidence, pair, question
+from imagefinder.search import background, duplicate_report, engine, evidence, pair, question
 from imagefinder.search.background import Background
 from imagefinder.search.explain import explain
 from imagefinder.search.question import Asked
@@ -236,6 +238,8 @@ class Collection:
             repair=repair, sound_thumbnail=self._is_thumbnail, sound_derived=self._is_derived, progress=progress
         )
         info = self.store.info() if repair or not any(damage.kind == "database" for damage in damages) else None
+        if info and self._load_shortlist:
+            damages += self._index_damages(repair=repair)
         return CheckReport(
             info.location if info else str(self.settings.collection),
             info.images if info else 0,
@@ -695,7 +699,25 @@ class Collection:
         return True
 
     def _is_derived(self, name: str, data: bytes) -> bool:
+        if name == duplicate_report.NAME:
+            return duplicate_report.from_bytes(data) is not None
         return name != background.NAME or background.is_readable(data, self._examine().calibrator)
+
+    def _index_damages(self, *, repair: bool) -> list[Damage]:
+        """What is wrong with the indexes that are there; with ``repair`` they are made anew."""
+        damages, folder = list[Damage](), self.store.derived_folder()
+        for name in self._indexed_methods() if folder else ():
+            index, mended = self._own_shortlist(name), ""
+            try:
+                problems = index.verify()
+                if problems and repair and folder:
+                    shutil.rmtree(folder / f"{SHORTLIST}{name}", ignore_errors=True)
+                    index.refresh(rebuild=True)
+                    mended = "the index was made anew" if index.state().kept else ""
+            except CollectionCorruptError:  # features are damaged, and that was told
+                continue
+            damages += [Damage("derived", problem, method=name, mended=mended) for problem in problems]
+        return damages
 
     def _allowed(self, where: Mapping[str, Any] | None) -> Set[str] | None:
         """The ids of all images that match a filter; ``None`` without one."""
