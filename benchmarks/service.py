@@ -50,6 +50,7 @@ def main() -> None:
     import imagefinder
     from benchmarks.contract import write
     from imagefinder.evaluation.datasets import read_manifest
+    from imagefinder.evaluation.protocol import add_gallery
 
     folder = DATASETS / "copy"
     if not (folder / "manifest.json").exists():
@@ -57,8 +58,8 @@ def main() -> None:
         return
     dataset = read_manifest(folder)
     with tempfile.TemporaryDirectory() as scratch, imagefinder.open(f"{scratch}/c") as collection:
-        collection.add(str(folder / "images"), methods=["sift"])
-        pictures = [(folder / query.query).read_bytes() for query in dataset.queries[:40]]
+        add_gallery(collection, dataset, ["sift"])
+        pictures = [query.path.read_bytes() for query in dataset.queries[:40]]
         expected = [_in_process(collection, picture) for picture in pictures]
         with _server(Path(scratch)) as (port, process):
             one = _alone(collection, port, pictures, expected)

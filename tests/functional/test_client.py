@@ -5,10 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import io
-import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from PIL import Image
+from service import Service
 
 import imagefinder
 from imagefinder.client import (
@@ -32,12 +30,6 @@ from imagefinder.client import (
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("cat.jpg", "clock.jpg", "coins.jpg", "dogs.jpg", "drum.jpg", "fig.jpg")
-
-START = """
-from imagefinder.core.settings import Settings
-from imagefinder.server.app import serve
-serve(Settings.load())
-"""
 
 METHODS = {
     "info": "info",
@@ -102,42 +94,11 @@ def web(pictures: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def url(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     place = tmp_path_factory.mktemp("service")
-    with imagefinder.open(place / "c.collection") as collection:
+    with imagefinder.open(place / "default") as collection:
         collection.add(pictures, methods=["sift"])
-    settings = {
-        "IMAGEFINDER_COLLECTION": str(place / "c.collection"),
-        "IMAGEFINDER_COLLECTIONS": str(place / "collections"),
-        "IMAGEFINDER_STATE": str(place / "state"),
-        "IMAGEFINDER_JOB_ROOTS": str(pictures),
-        "IMAGEFINDER_FETCH_PRIVATE": "yes",
-        "IMAGEFINDER_MODELS": str(place / "no-models"),
-        "IMAGEFINDER_PORT": "0",
-        "HF_HOME": str(place / "no-hub"),
-        "HF_HUB_OFFLINE": "1",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", START],
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout
-    log: list[str] = []
-    for line in process.stdout:
-        log.append(line)
-        if found := re.search(r"answers at (http://\S+)", line):
-            break
-    else:
-        raise AssertionError("".join(log))
-    reader = threading.Thread(target=lambda: log.extend(process.stdout or ()), daemon=True)
-    reader.start()
-    yield found[1]
-    process.terminate()
-    process.wait(60)
-    reader.join(10)
-    process.stdout.close()
-    assert "Traceback" not in "".join(log), "".join(log)
+    with Service(place, job_roots=str(pictures), fetch_private="yes") as service:
+        yield service.url
+    assert "Traceback" not in "".join(service.lines), "".join(service.lines)
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import re
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -17,15 +11,11 @@ from urllib.parse import quote
 import httpx2
 import pytest
 from PIL import Image
+from service import Service
 
 import imagefinder
 
 PICTURES = Path(__file__).parents[2] / "examples" / "pictures"
-START = """
-from imagefinder.core.settings import Settings
-from imagefinder.server.app import serve
-serve(Settings.load())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -33,34 +23,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("rest")
     with imagefinder.open(folder / "default") as collection:
         collection.add(*(PICTURES / name for name in ("coins.jpg", "dogs.jpg")), methods=["sift"])
-    settings = {
-        "IMAGEFINDER_COLLECTION": str(folder / "default"),
-        "IMAGEFINDER_COLLECTIONS": str(folder / "collections"),
-        "IMAGEFINDER_MODELS": str(folder / "no-models"),
-        "IMAGEFINDER_PORT": "0",
-        "HF_HUB_OFFLINE": "1",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", START],
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout
-    lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
-    reader.start()
-    end = time.monotonic() + 60
-    while not (found := re.search(r"answers at (http://\S+)", "".join(lines))):
-        assert time.monotonic() < end, "".join(lines)
-        time.sleep(0.02)
-    yield found[1]
-    process.terminate()
-    process.wait(60)
-    reader.join(10)
-    process.stdout.close()
-    assert "Traceback" not in "".join(lines), "".join(lines)
+    with Service(folder) as service:
+        yield service.url
+    assert "Traceback" not in "".join(service.lines), "".join(service.lines)
 
 
 def test_put_search_explain_delete(url: str) -> None:

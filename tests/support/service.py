@@ -40,7 +40,7 @@ class Service:
 
     def __enter__(self) -> Service:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", START],
+            [sys.executable, "-W", "error", "-c", START],
             env={**os.environ, **self._settings},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

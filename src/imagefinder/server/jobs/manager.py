@@ -163,8 +163,8 @@ class JobManager:
                 wanted ``methods`` (names) and ``prune``.
 
         Raises:
-            Problem: ``busy``, ``not_ready``, ``unknown_method``, ``folder_not_allowed``, ``folder_not_found``, ``url_queries_off``,
-                and what ``collections`` raises.
+            Problem: ``busy``, ``not_ready``, ``unknown_method``, ``folder_not_allowed``, ``folder_not_found``,
+                ``url_queries_off``, and what ``collections`` raises.
             InputError: a URL that is none.
             StoreError: the job cannot be written down.
         """
