@@ -239,10 +239,51 @@ STAGES_BEGIN = "<!-- measured: written by docs/generate.py from benchmarks/resul
 STAGES_END = "<!-- end of measured -->"
 
 
+def with_tables(text: str, tables: str) -> str:
+    """A page with the present tables between its two marks."""
+    head, rest = text.split(STAGES_BEGIN)
+    return head + STAGES_BEGIN + tables + STAGES_END + rest.split(STAGES_END)[1]
+
+
 def scale(text: str) -> str:
     """The page on large collections with the present tables in it."""
-    head, rest = text.split(STAGES_BEGIN)
-    return head + STAGES_BEGIN + stages() + STAGES_END + rest.split(STAGES_END)[1]
+    return with_tables(text, stages())
+
+
+def service(text: str) -> str:
+    """The page on how the service is built with the present table in it."""
+    return with_tables(text, under_load())
+
+
+def under_load() -> str:
+    """What HTTP costs, and what becomes of many requests."""
+    answer = read("service")
+    alone, crowd, many = answer["alone"], answer["crowd"], answer["many"]
+    memory = many["resident_mb"]
+    rows = {
+        "one client: over HTTP, in process, ms per query": f"{alone['http_ms']:.1f}, {alone['in_process_ms']:.1f}",
+        "share of the HTTP layer (median of pairs)": f"{alone['share_of_http_layer']:.1%}".replace("%", " %"),
+        f"{crowd['clients']} clients: requests, answered, wrong": f"{crowd['requests']}, {crowd['answered']}, {crowd['wrong']}",
+        "told `busy`, and asked again": f"{crowd['turned_away_and_asked_again']}",
+        "answered otherwise": f"{crowd['other']}",
+        "queries per second, and against one after the other in process": f"{crowd['per_second']:.2f}, {crowd['against_in_process']:.2f} times",
+        "seconds to the answer: half of them, 99 %": f"{crowd['p50_s']:.1f}, {crowd['p99_s']:.1f}",
+        "many small requests: sent, answered, wrong": f"{many['requests']}, {many['answered']}, {many['wrong']}",
+        "requests per second": f"{many['per_second']:.1f}",
+        "resident memory: before, after a tenth, at the end, MB": f"{memory[0]}, {memory[1]}, {memory[-1]}",
+        "exit status after SIGTERM": f"{answer['exit_status']}",
+    }
+    return "\n".join(
+        [
+            "",
+            f"{measured_on('service')}. {answer['images']} pictures, SIFT, exact, `POST /sift-similar-images`; every answer was "
+            "compared with that of the library, asked one after the other.\n",
+            "| | |",
+            "|---|---|",
+            *(f"| {name} | {value} |" for name, value in rows.items()),
+            "\n",
+        ]
+    )
 
 
 def stages() -> str:
@@ -585,6 +626,7 @@ if __name__ == "__main__":
     for name, page in CONCEPTS.items():
         (REFERENCE.parent / "concepts" / name).write_text(NOTE + page(), encoding="utf-8")
     (REFERENCE.parent / "concepts" / "results.md").write_text(NOTE + results(), encoding="utf-8")
-    page = REFERENCE.parent / "concepts" / "scale.md"
-    page.write_text(scale(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, fill in {"scale.md": scale, "service.md": service}.items():
+        page = REFERENCE.parent / "concepts" / name
+        page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

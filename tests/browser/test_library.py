@@ -170,12 +170,38 @@ def test_a_collection_is_made_and_chosen(library, server, tmp_path):
     library.keyboard.press("Enter")
     expect(library.get_by_role("heading", name="holiday")).to_be_visible()
     expect(library.get_by_text("This collection is empty.")).to_be_visible()
+    # Nothing to ask it yet; the page says how to begin.
+    library.get_by_role("link", name="Search", exact=True).click()
+    expect(library.get_by_role("heading", level=1)).to_have_text("There are no pictures here yet")
+    library.get_by_role("link", name="Add pictures").click()
     (tmp_path / "first.jpg").write_bytes(jpeg(51))
     library.set_input_files('[data-pick="files"]', tmp_path / "first.jpg")
     expect(library.locator(".tile")).to_have_count(1)
     assert ids(server, "holiday") == {"first.jpg"}
+    library.get_by_role("link", name="Search", exact=True).click()
+    expect(library.get_by_role("heading", level=1)).to_have_text("Which of these pictures is it?")
     library.get_by_label("Collection", exact=True).select_option("default")
+    library.get_by_role("link", name="Collection", exact=True).click()
     expect(library.locator('.tile[data-id="cat.jpg"]')).to_be_visible()
+    expect(library.get_by_role("button", name="Delete the collection")).to_have_count(0)
+
+
+def test_a_collection_is_deleted_by_who_types_its_name(library, server):
+    httpx2.put(f"{server.url}/v1/collections/passing", timeout=60).raise_for_status()
+    library.reload()
+    library.get_by_label("Collection", exact=True).select_option("passing")
+    library.get_by_role("button", name="Delete the collection").click()
+    dialogue = library.get_by_role("dialog", name="Delete the collection passing?")
+    dialogue.get_by_label("Type its name").fill("pasing")
+    library.keyboard.press("Enter")
+    expect(dialogue.get_by_role("alert")).to_contain_text("confirm")
+    dialogue.get_by_label("Type its name").fill("passing")
+    dialogue.get_by_role("button", name="Delete it for good").click()
+    expect(library.locator('.tile[data-id="cat.jpg"]')).to_be_visible()
+    options = library.get_by_label("Collection", exact=True).locator("option")
+    expect(options.filter(has_text="default")).to_have_count(1)
+    expect(options.filter(has_text="passing")).to_have_count(0)
+    assert "passing" not in httpx2.get(f"{server.url}/v1/info", timeout=60).json()["collections"]
 
 
 def test_failures_are_listed_with_their_reasons(visit, serve: Callable[..., Any]):

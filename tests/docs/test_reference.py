@@ -34,3 +34,8 @@ def test_the_table_in_the_readme_is_what_was_measured():
 def test_the_tables_of_large_collections_are_what_was_measured():
     text = (DOCS / "concepts" / "scale.md").read_text(encoding="utf-8")
     assert text == generate.scale(text), "run: make docs"
+
+
+def test_the_table_of_the_service_is_what_was_measured():
+    text = (DOCS / "concepts" / "service.md").read_text(encoding="utf-8")
+    assert text == generate.service(text), "run: make docs"

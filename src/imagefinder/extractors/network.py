@@ -24,6 +24,7 @@ from imagefinder.core.features import (
 )
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.images.resize import center_crop_box, normalise, resize_center_crop, resize_exact
+from imagefinder.models import loads
 from imagefinder.models.catalogue import Model, Preprocessing
 from imagefinder.models.providers import Run, load, require
 
@@ -139,11 +140,12 @@ class NetworkExtractor:
         # Half a second of imports, for those who use a network.
         from imagefinder.models import graphs, weights  # noqa: PLC0415
 
-        path = self._locate()
-        is_safetensors = self._model.source.filename.endswith(".safetensors")
-        read = weights.read_safetensors if is_safetensors else weights.read_legacy_pickle
-        build = graphs.build if pooled else graphs.build_map
-        return load(build(self._model.architecture, read(path)), self._how, threads=self._threads)
+        with loads.counted(self._model.name):
+            path = self._locate()
+            is_safetensors = self._model.source.filename.endswith(".safetensors")
+            read = weights.read_safetensors if is_safetensors else weights.read_legacy_pickle
+            build = graphs.build if pooled else graphs.build_map
+            return load(build(self._model.architecture, read(path)), self._how, threads=self._threads)
 
     def _inputs(self, images: Sequence[RgbImage], pool: ThreadPoolExecutor) -> Iterator[NDArray[np.float32]]:
         """What the network is given for each picture; the next ones are made while it runs."""

@@ -8,6 +8,7 @@ import logging
 import logging.config
 import math
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -16,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import cast
 
 import uvicorn
@@ -26,6 +28,7 @@ from starlette.types import ASGIApp
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import SettingsError
+from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
 from imagefinder.images.addresses import only_public
 from imagefinder.server import access, compat, errors, health, logs, pages, v1
@@ -109,6 +112,7 @@ def create_app(
         settings,
         check_address=None if settings.fetch_private else only_public,
     )
+    metrics.watch_jobs(manager.count)
     service = Service(
         settings,
         collections,
@@ -228,7 +232,8 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logging.config.dictConfig(log_config := logs.configuration(settings.log_format))
     collection = open_collection(settings, create=True)
-    warm = sorted(collection.info().methods) if methods_to_warm is None else methods_to_warm
+    held = collection.info()
+    warm = sorted(held.methods) if methods_to_warm is None else methods_to_warm
     app = create_app(collection, warm=warm, started=started)
     config = uvicorn.Config(
         app,
@@ -243,6 +248,7 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
     )
     host, port = listener.getsockname()[:2]
     log.info("imagefinder answers at http://%s:%s", f"[{host}]" if ":" in host else host, port)
+    log.info("%s", _welcome(held, settings.collection))
     if not access.demanded(settings) and not access.is_local(settings.host):
         log.warning("no key is demanded: whoever reaches port %s may ask and change", port)
     try:
@@ -253,6 +259,18 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
             # A thread cannot be stopped, and Python would wait for it for as long as it likes.
             logging.shutdown()
             os._exit(0)
+
+
+def _welcome(held: StoreInfo, folder: Path) -> str:
+    """What there is to search, or how to begin."""
+    if not held.images:
+        return (
+            f"the collection {folder} is empty: add pictures on the page at that address, "
+            f"or with: imagefinder add FOLDER -c {shlex.quote(str(folder))}"
+        )
+    failed = f", {held.failures:,} could not be indexed" if held.failures else ""
+    methods = ", ".join(sorted(held.methods))
+    return f"open that address for the page; collection {folder}: {held.images:,} pictures ({methods}){failed}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

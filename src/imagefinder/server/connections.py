@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from imagefinder.server.exchange import GONE
 from imagefinder.server.upload import IDLE_SECONDS
 
 
@@ -48,7 +49,9 @@ class PatientProtocol(H11Protocol):
             self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """The client is gone; work for its request that has not begun need not begin."""
+        if self.scope is not None:
+            self.scope[GONE] = True  # type: ignore[literal-required]
         self._stop_waiting_for_head()
         self._stop_waiting_for_writing()
         super().connection_lost(exc)

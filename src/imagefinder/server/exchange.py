@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -19,13 +20,18 @@ class Exchange:
         key: Name of the key it came with; empty without one.
         access: What it may do: ``none``, ``read`` or ``write``.
         code: Of the problem it was answered with; empty for none.
+        gone: Whether its client has left.
     """
 
     request_id: str = ""
     key: str = ""
     access: str = "none"
     code: str = ""
+    gone: Callable[[], bool] = lambda: False
 
+
+GONE = "imagefinder.gone"
+"""Set in the scope of a request by the connection it came by, when that is lost."""
 
 current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 """The request that is handled in this task, or in a thread that works for it."""

@@ -58,14 +58,14 @@ class Frame:
             return
         start = time.perf_counter()
         sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        this = Exchange(exchange.request_id(sent))
+        this = Exchange(exchange.request_id(sent), gone=lambda: scope.get(exchange.GONE, False))
         token = exchange.current.set(this)
         status = 0
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = 0 if this.gone() else message["status"]
                 own = list(message.get("headers", ()))
                 there = {name.lower() for name, _ in own}
                 own += [header for header in HEADERS if header[0] not in there]
@@ -175,7 +175,7 @@ class Door:
 
     def _enter(self, scope: Scope) -> Caller:
         method, path, headers = scope["method"], scope["path"], scope["headers"]
-        self._origins.check(method, dict(headers))
+        self._origins.check(method, path, dict(headers))
         caller = self._doorman.check(method, path, headers)
         this = exchange.current.get()
         if this is not None:

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import TypeVar
 
+from starlette.requests import ClientDisconnect
+
+from imagefinder.server import exchange
 from imagefinder.server.errors import Problem
 
 T = TypeVar("T")
@@ -108,9 +111,11 @@ class Gate:
         """Do blocking work in a thread as soon as one is free.
 
         A thread cannot be stopped. Work that takes too long is given up by the request, but goes on, and until it
-        ends its thread is busy, and its request's place and bytes stay taken: they really are in use.
+        ends its thread is busy, and its request's place and bytes stay taken: they really are in use. Work for a
+        client that has left meanwhile is not begun.
 
         Raises:
+            ClientDisconnect: nobody waits for the answer any more.
             Problem: ``timed_out``: it was not done in time, counted from the request's first piece of work.
         """
         loop = asyncio.get_running_loop()
@@ -121,6 +126,7 @@ class Gate:
         self._waiting += 1
         started = 0.0
         context = copy_context()
+        this = exchange.current.get()
 
         def begins() -> None:
             self._waiting -= 1
@@ -130,6 +136,8 @@ class Gate:
             nonlocal started
             started = time.monotonic()
             _tell(loop, begins)
+            if this is not None and this.gone():
+                raise ClientDisconnect
             return context.run(work)
 
         def ended() -> None:

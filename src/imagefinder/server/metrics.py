@@ -10,17 +10,19 @@ import contextlib
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.results import SearchResult
+from imagefinder.models import loads
 from imagefinder.server.gate import Gate
 
 NO_ROUTE = "(none)"
@@ -101,7 +103,18 @@ class Metrics:
         ):
             Gauge(f"imagefinder_{name}", text, registry=self.registry).set_function(value)
         self.registry.register(_Sizes(collections, self._methods))
+        self.registry.register(_Loads())
         ProcessCollector(registry=self.registry)
+
+    def watch_jobs(self, count: Callable[[str], int]) -> None:
+        """Tell the jobs from now on.
+
+        Args:
+            count: Gives how many are in a state.
+        """
+        jobs = Gauge("imagefinder_jobs", "Jobs that have not ended", ("state",), registry=self.registry)
+        for state in ("queued", "running"):
+            jobs.labels(state).set_function(partial(count, state))
 
     def request_begins(self) -> None:
         """A request came."""
@@ -184,6 +197,25 @@ class _Sizes(Collector):
                 if method in self._methods:
                     features.add_metric((name, method), held.images)
         yield from (images, failures, on_disk, features)
+
+
+class _Loads(Collector):
+    """The networks this process has loaded, at the start or when they were first needed."""
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: so that registering does not collect."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """What has been loaded until now."""
+        times = CounterMetricFamily("imagefinder_network_loads", "Networks loaded", labels=("network", "outcome"))
+        seconds = CounterMetricFamily(
+            "imagefinder_network_load_seconds", "Time that took", labels=("network", "outcome")
+        )
+        for (network, outcome), load in loads.so_far().items():
+            times.add_metric((network, outcome), load.times)
+            seconds.add_metric((network, outcome), load.seconds)
+        yield from (times, seconds)
 
 
 def router(metrics: Metrics) -> APIRouter:

@@ -8,6 +8,7 @@ headers by which browsers tell where a request comes from. Programs send neither
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -15,6 +16,9 @@ from imagefinder.server.access import is_local
 from imagefinder.server.errors import Problem
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_WORKING = re.compile(r"/v1/collections/[^/]+/duplicates")
+"""What is read but begins a job where there is no report: no link on another page may do that."""
 
 
 class Origins:
@@ -32,11 +36,12 @@ class Origins:
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
         self._any_name = any_name
 
-    def check(self, method: str, headers: Mapping[bytes, bytes]) -> None:
+    def check(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> None:
         """See that no page of a stranger makes this request.
 
         Args:
             method: HTTP method.
+            path: Of the request, decoded.
             headers: Names in lower case.
 
         Raises:
@@ -55,7 +60,7 @@ class Origins:
         site = headers.get(b"sec-fetch-site", b"")
         # A link on another page may lead here: that shows the answer to the visitor and to nobody else.
         if site in (b"cross-site", b"same-site") and not (
-            method in _READING and headers.get(b"sec-fetch-dest") == b"document"
+            method in _READING and headers.get(b"sec-fetch-dest") == b"document" and not _WORKING.fullmatch(path)
         ):
             raise _cross_site()
         if origin and method not in _READING:

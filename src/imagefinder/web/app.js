@@ -71,7 +71,7 @@ function theme() {
 
 async function create() {
   const name = await dialogue("New collection", (close) => {
-    const input = h("input", { name: "name", required: true, pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", maxlength: 64, autocomplete: "off" });
+    const input = h("input", { name: "name", required: true, pattern: "[a-z0-9][a-z0-9_\\-]*", maxlength: 63, autocomplete: "off" });
     const said = h("div", {});
     return h(
       "form",
@@ -88,7 +88,7 @@ async function create() {
         },
       },
       h("label", {}, "Name", input),
-      h("p", { class: "small" }, "Letters, digits, dot, dash and underscore."),
+      h("p", { class: "small" }, "Small letters, digits, dash and underscore."),
       said,
       h("div", { class: "row end" }, h("button", { class: "primary" }, "Create")),
     );

@@ -1,10 +1,10 @@
 /** A collection: looked through page by page, filtered, added to, cleaned up. */
 
-import { collectionPath, get, query } from "./api.js";
+import { collectionPath, get, query, send } from "./api.js";
 import { announce, button, dialogue, h, problemBox, put, toast } from "./dom.js";
 import { best, picture } from "./images.js";
 import { changed, go, link, parse } from "./route.js";
-import { about, mayWrite, session } from "./session.js";
+import { about, begin, mayWrite, session } from "./session.js";
 import { isPending, remove } from "./undo.js";
 import { filesOf, filesOfInput, uploads } from "./upload.js";
 import { bytes, count, filterOf, short, when } from "./words.js";
@@ -250,7 +250,40 @@ const library = (main) => {
       info.failures || show
         ? h("a", { class: "button", href: changed(parse(), { show: show ? null : "failures" }) }, show ? "Back to the pictures" : count(info.failures, "failure"))
         : null,
+      mayWrite() && collection !== session.info.default_collection && button("trash", "Delete the collection", removeAll, { quiet: true }),
     );
+  }
+
+  async function removeAll() {
+    const gone = await dialogue(`Delete the collection ${collection}?`, (close) => {
+      const input = h("input", { required: true, autocomplete: "off", spellcheck: "false" });
+      const said = h("div", {});
+      return h(
+        "form",
+        {
+          class: "stack",
+          onsubmit: async (event) => {
+            event.preventDefault();
+            try {
+              await send(collectionPath(collection, query({ confirm: input.value.trim() })), { method: "DELETE" });
+              close(true);
+            } catch (error) {
+              put(said, problemBox(error));
+            }
+          },
+        },
+        h("p", {}, `${count(info.images, "picture")} of it can then no longer be searched, and there is no way back. Picture files elsewhere are not touched.`),
+        h("label", {}, "Type its name to confirm", input),
+        said,
+        h("div", { class: "row end" }, h("button", { class: "danger" }, "Delete it for good")),
+      );
+    });
+    if (!gone) return;
+    queues.delete(collection);
+    session.collection = session.info.default_collection;
+    await begin();
+    go(link("library", session.collection));
+    toast(`The collection ${collection} is deleted.`);
   }
 
   async function update(route) {

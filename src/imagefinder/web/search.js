@@ -3,13 +3,13 @@
 import { Problem, collectionPath, get, post, quote, send } from "./api.js";
 import { dropZone, queryOf, ways } from "./ask.js";
 import { columns } from "./columns.js";
-import { announce, button, h, problemBox, put } from "./dom.js";
+import { announce, button, h, icon, problemBox, put, toast } from "./dom.js";
 import { best, picture, show as showPicture } from "./images.js";
 import { inspect } from "./inspector.js";
 import { partOf } from "./part.js";
 import { answer } from "./results.js";
 import { build, changed, go, link, parse } from "./route.js";
-import { about, method, session } from "./session.js";
+import { about, mayWrite, method, session } from "./session.js";
 import { count, filterOf, short } from "./words.js";
 
 const ALL = "all";
@@ -260,8 +260,24 @@ function boxButtons() {
   );
 }
 
+/** Of an empty collection there is nothing to ask. */
+function invitation() {
+  return [
+    h("h1", { tabindex: "-1" }, "There are no pictures here yet"),
+    h("p", {}, "Add those that shall be searched. Then ask which of them another picture is."),
+    mayWrite()
+      ? h("p", {}, h("a", { href: link("library", session.collection), class: "button primary" }, icon("upload"), h("span", {}, "Add pictures")))
+      : h("p", {}, "This key may only search; to add pictures takes one that may write."),
+    h("p", { class: "small" }, "Whole folders of the server's machine: ", h("a", { href: "#/jobs" }, "as a job"), ", or there by the command ", h("code", {}, "imagefinder add FOLDER"), "."),
+  ];
+}
+
 function panelFor() {
   root.classList.toggle("asked", Boolean(now.query));
+  if (!now.query && !info.images) {
+    put(panel, h("div", { class: "quiet" }, invitation()));
+    return;
+  }
   if (!now.query) {
     put(panel, h("h1", { tabindex: "-1" }, "Which of these pictures is it?"), dropZone(ask), optionsForm());
     return;
@@ -363,13 +379,7 @@ function optionsForm() {
 
 async function beginning() {
   put(said);
-  if (!info.images) {
-    put(
-      said,
-      h("div", { class: "quiet" }, h("p", {}, "This collection is empty."), h("p", {}, h("a", { href: link("library", session.collection) }, "Add pictures to it"))),
-    );
-    return;
-  }
+  if (!info.images) return;
   const { images } = await get(collectionPath(session.collection, "/images?limit=12"));
   if (now.query) return;
   put(
@@ -430,6 +440,12 @@ function syncInspector(route) {
   opened.result = result;
 }
 
+function handedOver(transfer) {
+  const query = queryOf(transfer);
+  if (query && info.images) ask(query);
+  else if (query) toast("There is nothing to search yet. Under Collection, pictures can be added.");
+}
+
 export const searchView = {
   async enter(main) {
     main.append(root);
@@ -467,13 +483,6 @@ export const searchView = {
     opened = null;
   },
 
-  drop: (transfer) => {
-    const query = queryOf(transfer);
-    if (query) ask(query);
-  },
-
-  paste: (transfer) => {
-    const query = queryOf(transfer);
-    if (query) ask(query);
-  },
+  drop: handedOver,
+  paste: handedOver,
 };

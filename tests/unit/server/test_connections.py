@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 
 from imagefinder.server.connections import PatientProtocol
+from imagefinder.server.exchange import GONE
 
 IDLE = 0.3
 LARGE = 64 << 20
@@ -22,6 +23,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     """Answers with a little, or, at /large, with much more than the buffers on the way hold."""
     if scope["type"] == "http":
         await receive()
+        while scope["path"] == "/until-gone" and not scope.get(GONE):
+            await asyncio.sleep(0.005)
         size = LARGE if scope["path"] == "/large" else 2
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
         for start in range(0, size, 1 << 20):
@@ -151,5 +154,19 @@ def test_so_many_connections_and_no_more() -> None:
             assert b"200" in await held[0][0].readuntil(b"\r\n\r\n")
             for _, other in (*held, (reader, writer)):
                 other.close()
+
+    run(test)
+
+
+def test_a_request_is_told_that_its_client_has_left() -> None:
+    async def test() -> None:
+        async with running(idle=60) as (server, port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /until-gone HTTP/1.1\r\nHost: a\r\n\r\n")
+            while not server.server_state.tasks:
+                await asyncio.sleep(0.005)
+            writer.close()
+            while server.server_state.tasks:
+                await asyncio.sleep(0.005)
 
     run(test)

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
 from imagefinder.core.settings import Settings
+from imagefinder.server import exchange
 from imagefinder.server.app import create_app
 from imagefinder.server.errors import Problem
+from imagefinder.server.exchange import Exchange
 from imagefinder.server.gate import Gate
 
 
@@ -143,6 +146,25 @@ def test_the_pieces_of_one_request_share_its_time() -> None:
             await asyncio.sleep(0.005)
 
     asyncio.run(asyncio.wait_for(all_of_it(), 20))
+
+
+def test_work_for_a_client_that_has_left_is_not_begun() -> None:
+    gate = Gate(running=1, requests=2, max_bytes=10)
+    done: list[str] = []
+
+    async def ask(gone: bool) -> None:
+        exchange.current.set(Exchange(gone=lambda: gone))
+        with gate.admit():
+            await gate.run(lambda: done.append("left" if gone else "waits"))
+
+    async def both() -> None:
+        with pytest.raises(ClientDisconnect):
+            await asyncio.create_task(ask(gone=True))
+        await asyncio.create_task(ask(gone=False))
+        await asyncio.sleep(0)
+
+    asyncio.run(both())
+    assert (done, gate.inside, gate.computing, gate.waiting) == (["waits"], 0, 0, 0)
 
 
 def test_what_fails_frees_its_place() -> None:

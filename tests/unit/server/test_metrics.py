@@ -12,6 +12,7 @@ import imagefinder
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.results import SearchResult
 from imagefinder.core.settings import Settings
+from imagefinder.models import loads
 from imagefinder.server import metrics as metrics_module
 from imagefinder.server.app import create_app
 
@@ -92,6 +93,15 @@ def test_sizes_and_loads(fake: Any) -> None:
     assert found["imagefinder_ready_seconds"] > 0
     assert any(name.startswith("imagefinder_build_info{") for name in found)
     assert found["process_resident_memory_bytes"] > 0
+
+
+def test_networks_that_were_first_used_later_and_jobs_are_told(client: TestClient) -> None:
+    with loads.counted("some-network"):
+        pass
+    found = numbers(client)
+    assert found['imagefinder_network_loads_total{network="some-network",outcome="loaded"}'] >= 1
+    assert found['imagefinder_network_load_seconds_total{network="some-network",outcome="loaded"}'] > 0
+    assert found['imagefinder_jobs{state="queued"}'] == found['imagefinder_jobs{state="running"}'] == 0
 
 
 def test_a_scrape_asks_the_collection_seldom_and_survives_its_trouble(

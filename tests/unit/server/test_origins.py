@@ -13,11 +13,11 @@ from imagefinder.server.origins import Origins
 LOCAL = Origins(("127.0.0.1",), (), any_name=False)
 
 
-def code(rules: Origins, method: str = "POST", **headers: str) -> str:
+def code(rules: Origins, method: str = "POST", path: str = "/", **headers: str) -> str:
     """What a request is refused with; empty if it is not."""
     sent = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
     try:
-        rules.check(method, {b"host": b"localhost:5000", **sent})
+        rules.check(method, path, {b"host": b"localhost:5000", **sent})
     except Problem as problem:
         return problem.code
     return ""
@@ -105,6 +105,14 @@ def test_a_page_of_another_site_cannot_show_our_pictures_either(dest: str) -> No
 )
 def test_programs_and_our_own_page_are_not_bothered(method: str, headers: dict[str, str]) -> None:
     assert code(Origins(("pictures.example",), (), any_name=False), method, **headers) == ""
+
+
+def test_a_link_on_another_page_begins_no_work() -> None:
+    link = {"sec_fetch_site": "cross-site", "sec_fetch_dest": "document"}
+    assert code(LOCAL, "GET", "/v1/collections/default/duplicates", **link) == "cross_site"
+    assert code(LOCAL, "GET", "/v1/collections/default/contents/duplicates", **link) == ""
+    own = {"sec_fetch_site": "same-origin", "sec_fetch_dest": "empty"}
+    assert code(LOCAL, "GET", "/v1/collections/default/duplicates", **own) == ""
 
 
 def test_origins_can_be_allowed() -> None:

@@ -251,6 +251,11 @@ class JobManager:
             and (collection is None or job.collection == collection)
         ][:limit]
 
+    def count(self, state: str) -> int:
+        """How many jobs this process has in a state."""
+        with self._changed:
+            return sum(entry.job.state == state for entry in self._entries.values())
+
     def cancel(self, job_id: str) -> Job:
         """End a job: a queued one at once, a running one as soon as it can; one that has ended is left as it is.
 

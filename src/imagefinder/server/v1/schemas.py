@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from imagefinder.core.results import Mode
 from imagefinder.search.question import MAX_BOXES
 from imagefinder.server.errors import Problem
 
@@ -98,7 +99,10 @@ class Options(Form):
         ),
     ] = "auto"
     k: Annotated[int, Field(ge=1, le=MAX_K, description="how many hits at most"), BeforeValidator(_whole)] = 3
-    mode: Annotated[Literal["auto", "exact"], Field(description="exact: every image is compared")] = "auto"
+    mode: Annotated[
+        Mode,
+        Field(description="exact: every image is compared; fast: those an index proposes; auto: by their number"),
+    ] = "auto"
     verify: Annotated[
         Truth,
         Field(

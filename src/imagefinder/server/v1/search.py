@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import ImagefinderError, UnknownImageError
-from imagefinder.core.results import AUTO, Box, Hit, SearchResult
+from imagefinder.core.results import AUTO, Box, Hit, Mode, SearchResult
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.explanations import Asked
@@ -86,7 +86,7 @@ _BODY: dict[str, Any] = {
                         },
                         "method": {"type": "string", "minLength": 1, "maxLength": 100, "default": AUTO},
                         "k": {"type": "integer", "minimum": 1, "maximum": schemas.MAX_K, "default": 3},
-                        "mode": {"type": "string", "enum": ["auto", "exact"], "default": "auto"},
+                        "mode": {"type": "string", "enum": list(get_args(Mode)), "default": "auto"},
                         "box": {
                             "type": "string",
                             "description": "x,y,width,height; may be repeated, or a JSON list of boxes",

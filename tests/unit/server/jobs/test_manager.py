@@ -141,6 +141,7 @@ def test_more_than_the_queue_holds_is_turned_away(server: Server) -> None:
     assert caught.value.code == "busy"
     assert "Retry-After" in caught.value.headers
     assert len(server.files(".json")) == 6
+    assert (server.manager.count("running"), server.manager.count("queued")) == (1, 5)
 
 
 def test_unknown_things_are_told(server: Server) -> None:

@@ -38,6 +38,14 @@ def problem(response: Any, status: int, code: str, field: str | None) -> None:
     assert (response.status_code, told["code"], told.get("field")) == (status, code, field), told
 
 
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_the_mode_that_is_asked_for_is_the_mode_of_the_answer(shared: TestClient, mode: str) -> None:
+    data = encoded(1)
+    form = shared.post(f"{BASE}/search", files={"image": data}, data={"mode": mode}).json()
+    assert (form["mode"], ids(form)[0]) == (mode, "1.png")
+    assert ask(shared, base64=base64.b64encode(data).decode(), mode=mode)["mode"] == mode
+
+
 def test_four_ways_to_ask_give_one_answer(shared: TestClient) -> None:
     data = encoded(1)
     form = shared.post(f"{BASE}/search", files={"image": data}, data={"k": "2"}).json()
@@ -117,7 +125,6 @@ def test_several_at_once_and_the_bad_ones_in_their_places(shared: TestClient) ->
         ({"id": "1.png", "k": True}, "invalid_parameter", "k"),
         ({"id": "1.png", "k": 1.5}, "invalid_parameter", "k"),
         ({"id": "1.png", "k": None}, "invalid_parameter", "k"),
-        ({"id": "1.png", "mode": "fast"}, "invalid_parameter", "mode"),
         ({"id": "1.png", "mode": "slow"}, "invalid_parameter", "mode"),
         ({"id": "1.png", "verify": "no"}, "invalid_parameter", "verify"),
         ({"id": "1.png", "verify": False}, "invalid_parameter", "method"),
