@@ -90,6 +90,14 @@ class NetworkExtractor:
             parameters["precision"] = self._how.precision
         return Fingerprint(self._model.name, 1, parameters, self._sha256())
 
+    def load(self) -> None:
+        """Load the network, if it is not loaded yet.
+
+        Raises:
+            ModelMissingError, ModelCorruptError, ProviderMissingError, ModelError: as ``extract``.
+        """
+        self._ready()
+
     def extract(self, images: Sequence[RgbImage]) -> Features:
         """See ``core.contracts.Extractor``.
 
