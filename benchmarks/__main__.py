@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from benchmarks.contract import begin
+from benchmarks.contract import others
 
 QUESTIONS = (
     *("mutual_nn", "retrieval", "evidence", "stages", "inference"),
@@ -22,7 +22,7 @@ def main() -> int:
             return 2
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"== {name}: {module.__doc__.splitlines()[0]}", flush=True)
-        begin()
+        others.begin()
         module.main()
     return 0
 

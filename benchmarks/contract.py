@@ -52,9 +52,13 @@ def ratios(seconds: dict[str, list[float]], yardstick: str) -> dict[str, dict[st
 
 
 class Others:
-    """How many cores are at work for others than this benchmark, on average since it was made."""
+    """How many cores are at work for others than this benchmark, on average since it began."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from here."""
         self._start = self._now()
 
     def cores(self) -> float | None:
@@ -77,12 +81,6 @@ class Others:
 
 
 others = Others()
-
-
-def begin() -> None:
-    """A question begins: what others do is counted from here."""
-    global others
-    others = Others()
 
 
 def write(name: str, answer: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ cache, in turn:
 * ``add``: ``Collection.add`` into a fresh collection: also hashes, thumbnails, looking up, durable writing.
 
 Seconds of the clock say what one waits; processor seconds, what is done, which other load on the machine changes
-less; those of the decoding processes are among them, with what it takes to begin these. ``parts`` has the processor milliseconds per picture of each step by itself, on one thread.
+less; those of the decoding processes are among them, with what it takes to begin these. ``parts`` has the
+processor milliseconds per picture of each step by itself, on one thread.
 
 ``memory``: the peak of a process that adds the pictures once, and of one that adds them several times over under
 other names: bounded if they are the same.

@@ -13,8 +13,8 @@ EfficientNet-Lite0. Inputs are 16 pictures of the set ``copy``.
   count changes, as part of the count.
 * ``retrieval``: EfficientNet-Lite0 on sets with known answers (``BENCH_SETS``), every query, by cosine.
 
-``BENCH_NETWORKS`` picks networks (``none``: only ``retrieval``), for trying things: what is not picked is missing from
-the answer.
+``BENCH_NETWORKS`` picks networks (``none``: only ``retrieval``), for trying things: what is not picked is missing
+from the answer.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Run by ``make bench-peers`` in an environment of its own (``requirements/peers.txt``); peers that are not installed
 are left out and named. Every peer gets the same pictures of the same sets (``BENCH_SETS``), from files, and the
-same queries: ``BENCH_QUERIES`` of each set, evenly spaced, and of those that take long (``FEWER``) a fifth of them. Each runs in a process of its own. Rankings
-hold every image; mAP and R@1 are those of ``imagefinder.evaluation.metrics``.
+same queries: ``BENCH_QUERIES`` of each set, evenly spaced, and a fifth as many where one takes long (``FEWER``).
+Each runs in a process of its own. Rankings hold every image; mAP and R@1 are those of
+``imagefinder.evaluation.metrics``.
 
 * ``imagefinder``: each method by its plain score, and all together by evidence (``auto``), through
   ``Collection.add`` and ``Collection.search``: on disk, durable, with thumbnails.

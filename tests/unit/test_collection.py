@@ -220,7 +220,7 @@ class MeetingDecoder(InProcessDecoder):
 
 def loading(load, decoder):
     settings = imagefinder.Settings()
-    collection = imagefinder.Collection(
+    return imagefinder.Collection(
         MemoryStore(),
         lambda name: replace(load_method(name, settings), load=load),
         lambda: make_examiner(settings),
@@ -228,7 +228,6 @@ def loading(load, decoder):
         settings,
         decoder,
     )
-    return collection
 
 
 def test_the_first_query_is_decoded_while_the_method_loads():
