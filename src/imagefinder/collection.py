@@ -112,6 +112,7 @@ class Collection:
         self._learning = threading.Lock()
         self._names = tuple(sorted(names))
         self._loaded: dict[str, Method] = {}
+        self._begun: set[str] = set()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -336,7 +337,9 @@ class Collection:
         allowed = self._allowed(where)
         if allowed is not None:
             watch.lap("filter")
-        self._methods_to_ask(method)  # a method that is not there is told before a picture is read
+        planned = self._methods_to_ask(method)  # a method that is not there is told before a picture is read
+        if query is not None:
+            self._load_ahead(planned)
         asked = self._asked(query, id, boxes)
         chosen = self._methods_to_ask(method, id)
         watch.lap("decode")
@@ -647,9 +650,26 @@ class Collection:
         self.decoder.start()
         chosen = self.method(method)
         chosen.extractor.extract([np.zeros((64, 64, 3), dtype=np.uint8)])
+        self._examine()
         if method in self.store.info().methods:
             for _ in self.store.scan(method):
                 pass
+
+    def _load_ahead(self, methods: Sequence[Method]) -> None:
+        """Begin to load, once, what these methods need, while the first picture is read and decoded."""
+        with self._lock:
+            new = [method for method in methods if method.name not in self._begun]
+            self._begun.update(method.name for method in new)
+        if new:
+            threading.Thread(target=self._load_all, args=(new,), name="imagefinder-load").start()
+
+    def _load_all(self, methods: Sequence[Method]) -> None:
+        # Whatever goes wrong here goes wrong again where it is needed, and is told there.
+        with contextlib.suppress(Exception):
+            for method in methods:
+                if method.load is not None:
+                    method.load()
+            self._examine()
 
     def _state(self, name: str) -> MethodState:
         try:

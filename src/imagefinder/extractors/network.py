@@ -95,6 +95,14 @@ class NetworkExtractor:
             self._digest = self._sha256()
         return Fingerprint(self._model.name, 1, parameters, self._digest)
 
+    def load(self) -> None:
+        """Load the network, if it is not loaded yet.
+
+        Raises:
+            ModelMissingError, ModelCorruptError, ProviderMissingError, ModelError: as ``extract``.
+        """
+        self._ready()
+
     def extract(self, images: Sequence[RgbImage]) -> Features:
         """See ``core.contracts.Extractor``.
 
