@@ -137,7 +137,7 @@ def _add(folder: Path, paths: list[Path]) -> tuple[dict[Path, str], dict[str, An
         command, env=_environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         with Peak(process.pid) as peak:
-            told, remarks = process.communicate()
+            told, _ = process.communicate()
         status = process.returncode
     report = json.loads(told)
     refused = {failure["id"]: failure["code"] for failure in report["failures"]}
@@ -148,7 +148,6 @@ def _add(folder: Path, paths: list[Path]) -> tuple[dict[Path, str], dict[str, An
         **_counts(outcomes),
         "seconds": round(time.perf_counter() - begin, 1),
         "exit_status": status,
-        "bytes_on_standard_error": len(remarks),
         **peak.to_dict(),
     }
 

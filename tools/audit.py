@@ -2,11 +2,13 @@
 
     python tools/audit.py requirements/runtime.txt requirements/dev.txt
 
-The index is the one pip is configured for; it is asked as PyPI is asked: ``/pypi/NAME/VERSION/json``. A
-vulnerability may be accepted, with a reason, in ``tools/audit-accepted.toml``.
+The index is the one pip is configured for; it is asked as PyPI is asked: ``/pypi/NAME/VERSION/json``. One that
+does not answer that is asked as pip asks it, ``/simple/NAME/``: that tells which files there are, their hashes,
+and whether they were withdrawn, but nothing of vulnerabilities. A vulnerability may be accepted, with a reason, in
+``tools/audit-accepted.toml``.
 
-Exit codes: 0 all were asked about and nothing was found; 1 something was found; 3 nothing was found, but not all
-could be asked about, so nothing is known.
+Exit codes: 0 all was asked about and nothing was found; 1 something was found; 3 nothing was found, but not all
+could be asked about. What was and what was not is told.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import subprocess
 import sys
 import tomllib
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +102,76 @@ def asker(root: str) -> Callable[[Pin], Mapping[str, Any] | None]:
     return ask
 
 
+def simple_asker(root: str) -> Callable[[Pin], Mapping[str, Any] | None]:
+    """The same from what pip reads; without ``vulnerabilities``, of which that says nothing."""
+
+    def ask(pin: Pin) -> Mapping[str, Any] | None:
+        name = re.sub(r"[-_.]+", "-", pin.name)
+        request = urllib.request.Request(f"{root}/simple/{name}/", headers={"Accept": _SIMPLE})
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+                data, kind = answer.read(), answer.headers.get_content_type()
+            files = json.loads(data)["files"] if kind.endswith("+json") else _links(data.decode())
+            urls = [_file(file) for file in files if _version(file["filename"]) == pin.version]
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise Unavailable(f"the index answers {error.code}") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Unavailable(f"the index cannot be asked: {type(error).__name__}") from error
+        return {"urls": urls} if urls else None
+
+    return ask
+
+
+_SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
+
+
+def _file(file: Mapping[str, Any]) -> dict[str, Any]:
+    yanked = file.get("yanked", False)
+    reason = yanked if isinstance(yanked, str) else ""
+    return {
+        "digests": {"sha256": file["hashes"].get("sha256", "")},
+        "yanked": yanked is not False,
+        "yanked_reason": reason,
+    }
+
+
+def _version(filename: str) -> str:
+    """Of a file of a release; empty if its name says none."""
+    from pip._vendor.packaging.utils import parse_sdist_filename, parse_wheel_filename
+
+    parse = parse_wheel_filename if filename.endswith(".whl") else parse_sdist_filename
+    try:
+        return str(parse(filename)[1])
+    except ValueError:  # an egg, an installer
+        return ""
+
+
+def _links(page: str) -> list[dict[str, Any]]:
+    """The files of a page of links, in the form that the JSON has."""
+
+    class Links(HTMLParser):
+        found: list[dict[str, Any]] = []  # noqa: RUF012 - one page, one class
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            told = dict(attrs)
+            if tag == "a" and told.get("href"):
+                url, _, fragment = str(told["href"]).partition("#")
+                hashes = {"sha256": fragment[7:]} if fragment.startswith("sha256=") else {}
+                yanked = (told["data-yanked"] or True) if "data-yanked" in told else False
+                name = urllib.parse.unquote(url.rpartition("/")[2])
+                self.found.append({"filename": name, "hashes": hashes, "yanked": yanked})
+
+    links = Links()
+    links.feed(page)
+    return links.found
+
+
 def judge(pin: Pin, said: Mapping[str, Any], accepted: Mapping[str, str]) -> list[str]:
     """What is wrong with a release."""
     wrong = []
-    for vulnerability in said["vulnerabilities"]:
+    for vulnerability in said.get("vulnerabilities", ()):
         names = [vulnerability["id"], *vulnerability.get("aliases", ())]
         if vulnerability.get("withdrawn") or any(name in accepted for name in names):
             continue
@@ -149,7 +219,13 @@ def main(arguments: Sequence[str]) -> int:
     """Audit lock files."""
     locked = {pin: None for name in arguments for pin in pins(Path(name).read_text(encoding="utf-8"))}
     accepted = tomllib.loads(ACCEPTED.read_text(encoding="utf-8"))
-    code, lines = audit(list(locked), asker(index_url()), accepted)
+    root, everything = index_url(), list(locked)
+    code, lines = audit(everything, asker(root), accepted)
+    if code == UNKNOWN:
+        lines[-1] = f"vulnerabilities: {lines[-1]}"
+        found, more = audit(everything, simple_asker(root), accepted)
+        lines += [*more[:-1], f"withdrawn releases and hashes of files: {more[-1]}"]
+        code = FOUND if found == FOUND else UNKNOWN
     print(*lines, sep="\n")
     return code
 

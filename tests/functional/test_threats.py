@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import io
 import json
@@ -11,11 +12,13 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
+import onnx
+import onnx.helper
 import pytest
 from make_collection import picture
 from PIL import Image
@@ -281,11 +284,28 @@ def test_archives_write_nothing_and_are_bounded(tmp_path: Path) -> None:
         assert {record.id for record in collection.images()} == {"slipped.png", "tmp/absolute.png", "climbs.png"}
 
 
-def test_a_bundle_of_weights_brings_no_program(tmp_path: Path) -> None:
+def _pickle_that_runs(mark: Path) -> bytes:
+    return b"cposix\nsystem\n(S'touch " + str(mark).encode() + b"'\ntR."
+
+
+def _graph_that_reads(mark: Path) -> bytes:
+    """A network that takes its weights from a file of the machine."""
+    del mark
+    weight = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value="../../../../../../etc/passwd")
+    graph = onnx.helper.make_graph([], "g", [], [], initializer=[weight])
+    return onnx.helper.make_model(graph).SerializeToString()
+
+
+@pytest.mark.parametrize("make", [_pickle_that_runs, _graph_that_reads])
+@pytest.mark.parametrize("known", [False, True])
+def test_a_bundle_of_weights_brings_no_program(tmp_path: Path, make: Callable[[Path], bytes], known: bool) -> None:
     bundle = tmp_path / "models.zip"
     with zipfile.ZipFile(bundle, "w") as file:
-        program = b"cposix\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR."
-        row = {"name": "resnet50", "sha256": "0" * 64, "size": len(program), "source": {}}
+        program = make(tmp_path / "ran")
+        # The hash that a bundle tells of itself is not the one that counts.
+        sha256 = hashlib.sha256(program).hexdigest() if known else "0" * 64
+        row = {"name": "resnet50", "sha256": sha256, "size": len(program), "source": {}}
         file.writestr("manifest.json", json.dumps({"kind": "imagefinder models", "format": 1, "models": [row]}))
         file.writestr("resnet50/model.safetensors", program)
         file.writestr("resnet50/model.onnx", program)
@@ -293,3 +313,15 @@ def test_a_bundle_of_weights_brings_no_program(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert not (tmp_path / "ran").exists()
     assert not list(tmp_path.rglob("model.*"))
+
+
+@pytest.mark.parametrize("make", [_pickle_that_runs, _graph_that_reads])
+def test_what_lies_in_the_place_of_weights_is_not_loaded(tmp_path: Path, make: Callable[[Path], bytes]) -> None:
+    place = tmp_path / "models" / "resnet50"
+    place.mkdir(parents=True)
+    for name in ("model.safetensors", "model.onnx", "resnet50.pth", "pytorch_model.bin"):
+        (place / name).write_bytes(make(tmp_path / "ran"))
+    done = command("compare", PICTURES / "cat.jpg", PICTURES / "coins.jpg", "-m", "resnet50", folder=tmp_path)
+    assert done.returncode == 4, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "ran").exists()

@@ -742,10 +742,10 @@ def _shortlist_files(data: bytes) -> None:
         assert set(proposed) == set(changes.new.tolist())
     shortlist.verify()
     shortlist.refresh()
-    shortlist.propose(block.features, 2)
-    shortlist.refresh(rebuild=True)
-    assert shortlist.verify() == []
-    assert set(shortlist.propose(block.features, 100).keys.tolist()) == set(changes.new.tolist())
+    proposed = shortlist.propose(block.features, 100).keys.tolist()
+    if not evil:
+        assert set(proposed) == set(changes.new.tolist())
+        assert shortlist.verify() == []
 
 
 def _signed(data: bytes) -> bytes:

@@ -37,7 +37,7 @@ from imagefinder.core.errors import MethodNotIndexedError, UnknownImageError
 from imagefinder.core.features import Features, GlobalFeatures, concatenate
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Examiner, Method
-from imagefinder.core.results import LOOKS_ALIKE, Evidence
+from imagefinder.core.results import LOOKS_ALIKE, Evidence, Size
 from imagefinder.search.evidence import Scrutiny, read_thumbnail
 from imagefinder.search.question import Asked, Question
 
@@ -399,11 +399,9 @@ def _looks(
 
 def _decoy(store: Store, scrutiny: Scrutiny, examiner: Examiner, asked: Asked, other: str) -> float | None:
     """How much a picture looks like the mirror image of another (or of itself), frame on frame."""
-    thumbnail = scrutiny.thumbnail(other)
-    if thumbnail is None:
+    thumbnail, size = scrutiny.thumbnail(other), _size(store, other)
+    if thumbnail is None or size is None:
         return None
-    record = store.get(other)
-    size = record.width, record.height
     x, y = size[0] / asked.size[0], size[1] / asked.size[1]
     corners = ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
     laid = Evidence(
@@ -421,12 +419,17 @@ def _decoy(store: Store, scrutiny: Scrutiny, examiner: Examiner, asked: Asked, o
 
 
 def _as_query(store: Store, image_id: str) -> Asked | None:
-    thumbnail = read_thumbnail(store, image_id)
-    if thumbnail is None:
+    thumbnail, size = read_thumbnail(store, image_id), _size(store, image_id)
+    return None if thumbnail is None or size is None else Asked(thumbnail, size, size, id=image_id)
+
+
+def _size(store: Store, image_id: str) -> Size | None:
+    """Of an image; ``None`` if it is gone meanwhile."""
+    try:
+        record = store.get(image_id)
+    except UnknownImageError:
         return None
-    record = store.get(image_id)
-    size = record.width, record.height
-    return Asked(thumbnail, size, size, id=image_id)
+    return record.width, record.height
 
 
 def _is_same(evidence: Evidence) -> bool:

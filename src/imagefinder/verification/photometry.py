@@ -97,6 +97,8 @@ def _share(warped: Any, there: Any, inside: NDArray[np.bool_]) -> float | None:
 
     counts = np.maximum(sums(np.ones_like(there)), 1)
     compared = inside & (counts >= WINDOW**2 / 2)
+    if not compared.any():  # a strip, or single lines
+        return None
     means = [sums(side) / counts for side in (warped, there)]
     variances = [
         np.maximum(sums(side * side) / counts - mean * mean, 0)

@@ -132,3 +132,25 @@ def test_agreement_on_a_scale_without_ends():
     low, high = background.logit(np.array([0.0, 1.0]))
     assert np.isfinite([low, high]).all()
     assert low == pytest.approx(-high)
+
+
+@pytest.mark.parametrize("call", ["get", "thumbnail", "features"])
+@pytest.mark.parametrize("after", [0, 1, 5, 9])
+def test_images_that_are_removed_while_it_is_learned_are_passed_over(monkeypatch, call, after):
+    settings = Settings(store="memory", sift_max_keypoints=50)
+    with imagefinder.open(settings=settings) as collection:
+        sift = collection.method("sift").extractor
+        collection.store.register(sift.fingerprint(), sift.spec)
+        filled(collection, range(6))
+        asked, real = [], getattr(collection.store, call)
+
+        def removed_before(image_id, *rest):
+            asked.append(image_id)
+            if len(asked) > after:  # each from then on, at the last moment
+                collection.store.delete([image_id])
+            return real(image_id, *rest)
+
+        monkeypatch.setattr(collection.store, call, removed_before)
+        collection.learn()
+        assert len(asked) > after
+        assert collection.info().images < 6

@@ -125,6 +125,69 @@ def test_the_index_is_that_of_pip(monkeypatch, suffix):
     assert audit.index_url() == "http://127.0.0.1:1/root"
 
 
+def files(version="2.0", yanked=False, hashes=(A, B)):
+    names = (f"two_more-{version}-py3-none-any.whl", f"two_more-{version}.tar.gz")
+    return [
+        {"filename": name, "hashes": {"sha256": sha256}, "yanked": yanked, "url": f"../{name}"}
+        for name, sha256 in zip(names, hashes, strict=True)
+    ]
+
+
+def page(listed):
+    links = (
+        f'<a href="{file["url"]}#sha256={file["hashes"]["sha256"]}"'
+        + (f' data-yanked="{file["yanked"] if isinstance(file["yanked"], str) else ""}"' if file["yanked"] else "")
+        + f">{file['filename']}</a><br>"
+        for file in listed
+    )
+    return f"<html><body>{''.join(links)}<a name='x'></a></body></html>"
+
+
+@contextmanager
+def simple_index(listed, *, as_json):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            there = self.path in ("/simple/one/", "/simple/two-more/")
+            one = [
+                {"filename": "one-1.0.tar.gz", "hashes": {"sha256": A}, "yanked": False, "url": "one-1.0.tar.gz"}
+            ]
+            asked = one if self.path == "/simple/one/" else listed
+            self.send_response(200 if there else 404)
+            kind = "application/vnd.pypi.simple.v1+json" if as_json else "text/html"
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write((json.dumps({"files": asked}) if as_json else page(asked)).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize(
+    ("listed", "code", "text"),
+    [
+        ([*files(), *files("2.1", yanked=True)], 3, "hashes of files: 2 of 2 releases asked about, 0 findings"),
+        (files(yanked="broken"), 1, "two-more 2.0: withdrawn: broken"),
+        (files(yanked=True), 1, "two-more 2.0: withdrawn: no reason given"),
+        (files(hashes=(A, "c" * 64)), 1, "two-more 2.0: 1 of 2 locked files are not those of the index"),
+        (files("2.1"), 1, "two-more 2.0: the index has no such release (any more)"),
+    ],
+)
+def test_an_index_that_tells_pip_only(monkeypatch, tmp_path, capsys, as_json, listed, code, text):
+    (tmp_path / "lock.txt").write_text(LOCK)
+    with simple_index(listed, as_json=as_json) as root:
+        monkeypatch.setenv("PIP_INDEX_URL", f"{root}/simple")
+        assert audit.main([str(tmp_path / "lock.txt")]) == code
+    told = capsys.readouterr().out
+    assert text in told
+    assert "vulnerabilities: 0 of 2 releases asked about" in told, "what nobody asked about is told"
+
+
 def test_accepted_ones_have_reasons():
     import tomllib
 

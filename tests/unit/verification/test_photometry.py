@@ -115,3 +115,8 @@ def test_any_transform_and_size_gives_a_share_or_nothing(numbers, height, width)
     how = laid([[a, b, 20 * c], [d, e, 20 * f], [g / 100, h / 100, 1]])
     found = agreement(picture(1, height, width), picture(2, 60, 50), how)
     assert found is None or 0 <= found <= 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 256), (256, 5), (7, 200)])
+def test_a_strip_says_nothing(height, width):
+    assert agreement(picture(1, height, width), picture(1, height, width)) is None
