@@ -3,9 +3,11 @@
 import importlib
 import sys
 
+from benchmarks.contract import others
+
 QUESTIONS = (
     *("mutual_nn", "retrieval", "evidence", "stages", "inference"),
-    *("indexing", "latency", "sizing", "service"),
+    *("indexing", "latency", "sizing", "service", "robust"),
 )
 
 ELSEWHERE = ("peers",)
@@ -20,6 +22,7 @@ def main() -> int:
             return 2
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"== {name}: {module.__doc__.splitlines()[0]}", flush=True)
+        others.begin()
         module.main()
     return 0
 

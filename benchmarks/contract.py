@@ -17,6 +17,9 @@ RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("imagefinder", "numpy", "opencv-python-headless", "onnxruntime", "pillow")
 
 
+PLACES = ("BENCH_DATASETS", "BENCH_FOLDER")
+"""Settings that say where things lie, and change nothing that is measured."""
+
 # Matrix libraries leave their threads spinning for a while after a product; what comes next is not to pay for it.
 PAUSE = 0.1
 
@@ -48,24 +51,63 @@ def ratios(seconds: dict[str, list[float]], yardstick: str) -> dict[str, dict[st
     }
 
 
+class Others:
+    """How many cores are at work for others than this benchmark, on average since it began."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from here."""
+        self._start = self._now()
+
+    def cores(self) -> float | None:
+        """Cores; ``None`` where the system does not tell."""
+        if self._start is None or (now := self._now()) is None:
+            return None
+        clock, busy, own = (b - a for a, b in zip(self._start, now, strict=True))
+        return round(max(0.0, busy - own) / max(clock, 1e-3), 2)
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        """Clock, processor time of the whole machine, and of this process and its ended children; seconds."""
+        stat = Path("/proc/stat")
+        if not stat.exists():
+            return None
+        user, nice, system, _, _, irq, soft, steal, *_ = map(int, stat.read_text().split("\n", 1)[0].split()[1:])
+        own = os.times()
+        busy = (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+        return time.monotonic(), busy, sum(own[:4])
+
+
+others = Others()
+
+
 def write(name: str, answer: dict[str, Any]) -> None:
-    """Keep an answer together with what it was measured on."""
+    """Keep an answer together with what it was measured on, and by which command."""
     RESULTS.mkdir(exist_ok=True)
-    document = {"measured_on": machine(), **answer}
+    document = {"measured_on": {**machine(), "command": command(name)}, **answer}
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
     print(json.dumps(answer, indent=2, sort_keys=True))
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, how busy they are (processes, over a minute), versions, commit."""
+    """Processor, cores, how busy they are (processes, over a minute; by others, cores), versions, commit."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "load_average": round(os.getloadavg()[0], 1),
+        "cores_busy_for_others": others.cores(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in LIBRARIES},
         "commit": commit(),
     }
+
+
+def command(name: str) -> str:
+    """What measures this again, without where things lie."""
+    chosen = {key: value for key, value in os.environ.items() if key.startswith("BENCH_") and key not in PLACES}
+    return " ".join([*(f"{key}={value}" for key, value in sorted(chosen.items())), "python -m benchmarks", name])
 
 
 def commit() -> str:

@@ -13,14 +13,13 @@ EfficientNet-Lite0. Inputs are 16 pictures of the set ``copy``.
   count changes, as part of the count.
 * ``retrieval``: EfficientNet-Lite0 on sets with known answers (``BENCH_SETS``), every query, by cosine.
 
-``BENCH_NETWORKS`` picks networks (``none``: only ``retrieval``); what is not picked keeps its figures, with the
-commit they were measured at.
+``BENCH_NETWORKS`` picks networks (``none``: only ``retrieval``), for trying things: what is not picked is missing
+from the answer.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import runpy
 import tempfile
@@ -30,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contract import RESULTS, alternate, commit, ratios, spread, write
+from benchmarks.contract import alternate, ratios, spread, write
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
 SETS = os.environ.get("BENCH_SETS", "copy,places,fruits360,grocery,clothing,stamps").split(",")
@@ -45,24 +44,18 @@ def main() -> None:
         print(f"skipped: no {folder} (set BENCH_DATASETS)")
         return
     pictures = [decoded(path) for path in sorted(folder.iterdir())[:PICTURES]]
-    before = RESULTS / "inference.json"
-    known = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
     answer: dict[str, Any] = {
         "openvino": "used" if importlib.util.find_spec("openvino") else "not installed: its rows are missing",
-        "networks": known.get("networks", {}),
-        "retrieval": known.get("retrieval", []),
+        "networks": {},
+        "retrieval": [],
     }
     with tempfile.TemporaryDirectory() as weights:
         for name in os.environ.get("BENCH_NETWORKS", ",".join(NETWORKS)).split(","):
             if name in NETWORKS:
-                measured = network(name, pictures, Path(weights))
-                answer["networks"][name] = {**measured, "commit": commit()}
-                write("inference", answer)
-    rows = {(row["set"], row["run"]): row for row in answer["retrieval"]}
+                answer["networks"][name] = network(name, pictures, Path(weights))
     for name in SETS:
-        rows |= {(row["set"], row["run"]): row for row in retrieval(name)}
-        answer["retrieval"] = [rows[key] for key in sorted(rows)]
-        write("inference", answer)
+        answer["retrieval"] += retrieval(name)
+    write("inference", answer)
 
 
 def decoded(path: Path) -> np.ndarray:
@@ -234,7 +227,6 @@ def retrieval(set_name: str) -> list[dict[str, Any]]:
                 "queries": len(queries),
                 "mAP": round(float(np.mean(precisions)), 4),
                 "R@1": round(float(np.mean(firsts)), 4),
-                "commit": commit(),
             }
         )
     return rows

@@ -16,7 +16,10 @@ plain order (``ranking=matches``, no E-values). ``BENCH_EXACT`` of the queries a
 
 **Global vectors**: ``BENCH_VECTORS`` (1 000 000) vectors of 2048 like those of a pooled network: each the positive
 part of a mixture of 64 of 4 096 random directions plus noise, about 50 to a topic; queries are noisy versions of
-stored ones. Recall of the exact ten best.
+stored ones. Recall of the exact ten best. Where faiss is installed (``make bench-peers`` makes such an
+environment), its indexes with one byte per number answer the same queries beside ours, on the same two cores, with
+as many candidates (200) scored exactly from a mapped file: cells (``IVF``) and a graph (``HNSW``), of all 2048
+numbers or of 256 after its ``PCA``. ``BENCH_FAISS`` names them, by faiss's names.
 
 Seconds are of ``match`` and ``index`` together: all but reading and extraction. The processor may be shared with
 other work: the load is in the answer.
@@ -34,7 +37,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -50,6 +54,7 @@ QUERIES = int(os.environ.get("BENCH_QUERIES", "200"))
 EXACT = int(os.environ.get("BENCH_EXACT", "60"))
 VECTORS = int(os.environ.get("BENCH_VECTORS", "1000000"))
 PARTS = os.environ.get("BENCH_PARTS", "local,global").split(",")
+FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 FOLDER = os.environ.get("BENCH_FOLDER")
 
 
@@ -72,6 +77,10 @@ def main() -> None:
             shutil.rmtree(Path(folder) / "local")
         if "global" in PARTS:
             answer["global"] = {**child("fill", folder, VECTORS), **child("recall", folder, VECTORS)}
+            write("stages", answer)
+            answer["global"]["faiss"] = [
+                child("faiss", folder, VECTORS, kind) for kind in FAISS if find_spec("faiss")
+            ]
     write("stages", answer)
 
 
@@ -88,10 +97,10 @@ def working_folder() -> Iterator[str]:
             yield folder
 
 
-def child(what: str, folder: str, size: int) -> dict[str, Any]:
+def child(what: str, folder: str, size: int, *more: str) -> dict[str, Any]:
     """A process of its own, so that memory is that of this task alone."""
     run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.stages", what, folder, str(size)],
+        [sys.executable, "-m", "benchmarks.stages", what, folder, str(size), *more],
         stdout=subprocess.PIPE,
         check=True,
         text=True,
@@ -395,18 +404,100 @@ def recall(folder: str, size: int) -> dict[str, Any]:
             some = best(block.ids, cosine(vector[0], block.features.vectors), 10)
             truth[number] = sorted(truth[number] + some, key=lambda pair: (-pair[1], pair[0]))[:10]
     exact = time.perf_counter() - start
-    shares = [len({name for name, _ in t} & set(f)) / 10 for t, f in zip(truth, found, strict=True)]
+    names = [[name for name, _ in one] for one in truth]
+    rows_of = np.array([[int(name.removeprefix("made/")) for name in one] for one in names])
+    np.savez(Path(folder) / "asked.npz", asked=np.concatenate(asked), truth=rows_of)
     return {
-        "queries": len(asked),
-        "recall_at_10": round(float(np.mean(shares)), 4),
-        "same_first": sum(t[0][0] == f[0] for t, f in zip(truth, found, strict=True)),
-        "fast_ms": {"p50": ms(seconds, 50), "p95": ms(seconds, 95)},
+        **quality(found, names, seconds),
         "exact_ms_each_of_all_at_once": round(1000 * exact / len(asked), 1),
         "resident_peak_bytes": peak,
         "load_while_asking": round(os.getloadavg()[0], 1),
     }
 
 
+def quality(found: list[list[Any]], truth: list[list[Any]], seconds: list[float]) -> dict[str, Any]:
+    shares = [len(set(t) & set(f)) / 10 for t, f in zip(truth, found, strict=True)]
+    return {
+        "queries": len(truth),
+        "recall_at_10": round(float(np.mean(shares)), 4),
+        "same_first": sum(t[0] == f[0] for t, f in zip(truth, found, strict=True)),
+        "fast_ms": {"p50": ms(seconds, 50), "p95": ms(seconds, 95)},
+    }
+
+
+def by_faiss(folder: str, size: int, kind: str) -> dict[str, Any]:
+    """The same vectors and queries with an index of faiss, at several efforts."""
+    import faiss
+
+    from imagefinder.evaluation.memory import forget_peak, peak_bytes
+
+    stored = stored_vectors(folder, size)
+    known = np.load(Path(folder) / "asked.npz")
+    cells = max(1, min(4096, size // 256))  # as many as ours
+    index = faiss.index_factory(2048, kind.format(cells=cells), faiss.METRIC_INNER_PRODUCT)
+    start = time.perf_counter()
+    chosen = np.sort(np.random.default_rng(1).permutation(size)[: cells * 64])
+    index.train(stored[chosen])
+    for begin in range(0, size, 20_000):
+        index.add(stored[begin : begin + 20_000])
+    built = time.perf_counter() - start
+    inner = faiss.downcast_index(index.index if kind.startswith("PCA") else index)
+    kept = Path(folder) / "faiss.index"
+    faiss.write_index(index, str(kept))
+    del index, inner
+    index = faiss.read_index(str(kept))
+    inner = faiss.downcast_index(index.index if kind.startswith("PCA") else index)
+    forget_peak()
+    rows = []
+    for effort in (16, 48, 128) if "IVF" in kind else (64, 200, 400):
+        if "IVF" in kind:
+            inner.nprobe = effort
+        else:
+            inner.hnsw.efSearch = effort
+        found, seconds = [], []
+        for number, vector in enumerate([known["asked"][0], *known["asked"]]):
+            begun = time.perf_counter()
+            unit = (vector / np.linalg.norm(vector))[None]
+            proposed = np.sort(index.search(unit, 200)[1][0])
+            scores = stored[proposed[proposed >= 0]] @ unit[0]
+            best = proposed[proposed >= 0][np.argsort(-scores, kind="stable")[:10]].tolist()
+            if number:  # the first is for warming up
+                seconds.append(time.perf_counter() - begun)
+                found.append(best)
+        rows.append({"effort": effort, **quality(found, known["truth"].tolist(), seconds)})
+    return {
+        "index": kind.format(cells=cells),
+        "seconds_to_index": round(built, 1),
+        "index_bytes_per_image": round(kept.stat().st_size / size),
+        "resident_peak_bytes": peak_bytes(),
+        "by_effort": rows,
+        "load_while_asking": round(os.getloadavg()[0], 1),
+    }
+
+
+def stored_vectors(folder: str, size: int) -> Any:
+    """All vectors at length 1, ``(size, 2048)`` float32, mapped from a file that is made once."""
+    from imagefinder.stores.embedded import EmbeddedStore
+
+    path = Path(folder) / "vectors.npy"
+    if not path.exists():
+        store = EmbeddedStore(Path(folder) / "global", create=False, cache_bytes=0)
+        made = np.lib.format.open_memmap(path, "w+", np.float32, (size, 2048))
+        for block in store.scan("made"):
+            rows = [int(name.removeprefix("made/")) for name in block.ids]
+            lengths = np.linalg.norm(block.features.vectors, axis=1, keepdims=True)
+            made[rows] = block.features.vectors / np.maximum(lengths, 1e-12)
+        made.flush()
+        store.close()
+    return np.load(path, mmap_mode="r")
+
+
 if __name__ == "__main__":
-    task = {"grow": grow, "ask": ask, "fill": fill, "recall": recall}[sys.argv[1]]
-    print(json.dumps(task(sys.argv[2], int(sys.argv[3]))))
+    tasks: dict[str, Callable[..., dict[str, Any]]] = {
+        "grow": grow,
+        "ask": ask,
+        "fill": fill,
+        "recall": recall,
+        "faiss": by_faiss,
+    }
+    print(json.dumps(tasks[sys.argv[1]](sys.argv[2], int(sys.argv[3]), *sys.argv[4:])))

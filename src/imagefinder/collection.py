@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
 import threading
 import time
@@ -19,6 +20,7 @@ import numpy as np
 from imagefinder.core import filters
 from imagefinder.core.contracts import Decoder, Shortlist, Store
 from imagefinder.core.errors import (
+    CollectionCorruptError,
     EmptyImageError,
     ImageError,
     InputError,
@@ -30,7 +32,7 @@ from imagefinder.core.errors import (
 )
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.method import Examiner, Method, MethodState
-from imagefinder.core.records import CheckReport, Entry, Failure, ImageRecord, StoreInfo
+from imagefinder.core.records import SHORTLIST, CheckReport, Damage, Entry, Failure, ImageRecord, StoreInfo
 from imagefinder.core.results import (
     AUTO,
     Box,
@@ -46,7 +48,7 @@ from imagefinder.core.settings import Settings
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
-from imagefinder.search import background, engine, evidence, pair, question
+from imagefinder.search import background, duplicate_report, engine, evidence, pair, question
 from imagefinder.search.background import Background
 from imagefinder.search.explain import explain
 from imagefinder.search.question import Asked
@@ -110,6 +112,7 @@ class Collection:
         self._learning = threading.Lock()
         self._names = tuple(sorted(names))
         self._loaded: dict[str, Method] = {}
+        self._begun: set[str] = set()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -236,6 +239,8 @@ class Collection:
             repair=repair, sound_thumbnail=self._is_thumbnail, sound_derived=self._is_derived, progress=progress
         )
         info = self.store.info() if repair or not any(damage.kind == "database" for damage in damages) else None
+        if info and self._load_shortlist:
+            damages += self._index_damages(repair=repair)
         return CheckReport(
             info.location if info else str(self.settings.collection),
             info.images if info else 0,
@@ -332,7 +337,9 @@ class Collection:
         allowed = self._allowed(where)
         if allowed is not None:
             watch.lap("filter")
-        self._methods_to_ask(method)  # a method that is not there is told before a picture is read
+        planned = self._methods_to_ask(method)  # a method that is not there is told before a picture is read
+        if query is not None:
+            self._load_ahead(planned)
         asked = self._asked(query, id, boxes)
         chosen = self._methods_to_ask(method, id)
         watch.lap("decode")
@@ -643,9 +650,26 @@ class Collection:
         self.decoder.start()
         chosen = self.method(method)
         chosen.extractor.extract([np.zeros((64, 64, 3), dtype=np.uint8)])
+        self._examine()
         if method in self.store.info().methods:
             for _ in self.store.scan(method):
                 pass
+
+    def _load_ahead(self, methods: Sequence[Method]) -> None:
+        """Begin to load, once, what these methods need, while the first picture is read and decoded."""
+        with self._lock:
+            new = [method for method in methods if method.name not in self._begun]
+            self._begun.update(method.name for method in new)
+        if new:
+            threading.Thread(target=self._load_all, args=(new,), name="imagefinder-load").start()
+
+    def _load_all(self, methods: Sequence[Method]) -> None:
+        # Whatever goes wrong here goes wrong again where it is needed, and is told there.
+        with contextlib.suppress(Exception):
+            for method in methods:
+                if method.load is not None:
+                    method.load()
+            self._examine()
 
     def _state(self, name: str) -> MethodState:
         try:
@@ -695,7 +719,25 @@ class Collection:
         return True
 
     def _is_derived(self, name: str, data: bytes) -> bool:
+        if name == duplicate_report.NAME:
+            return duplicate_report.from_bytes(data) is not None
         return name != background.NAME or background.is_readable(data, self._examine().calibrator)
+
+    def _index_damages(self, *, repair: bool) -> list[Damage]:
+        """What is wrong with the indexes that are there; with ``repair`` they are made anew."""
+        damages, folder = list[Damage](), self.store.derived_folder()
+        for name in self._indexed_methods() if folder else ():
+            index, mended = self._own_shortlist(name), ""
+            try:
+                problems = index.verify()
+                if problems and repair and folder:
+                    shutil.rmtree(folder / f"{SHORTLIST}{name}", ignore_errors=True)
+                    index.refresh(rebuild=True)
+                    mended = "the index was made anew" if index.state().kept else ""
+            except CollectionCorruptError:  # features are damaged, and that was told
+                continue
+            damages += [Damage("derived", problem, method=name, mended=mended) for problem in problems]
+        return damages
 
     def _allowed(self, where: Mapping[str, Any] | None) -> Set[str] | None:
         """The ids of all images that match a filter; ``None`` without one."""

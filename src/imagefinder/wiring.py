@@ -220,6 +220,7 @@ def _network(name: str, settings: Settings) -> Method:
         matcher=CosineMatcher() if is_global else MutualNNMatcher(),
         verifier=None if is_global else TokenVerifier(),
         mapper=extractor if is_global else None,
+        load=extractor.load,
     )
 
 

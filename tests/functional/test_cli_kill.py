@@ -74,7 +74,9 @@ class World:
     def next(self):
         """A command, and the state when it has ended."""
         gone, there = [n for n in NAMES if n not in self.state], sorted(self.state)
-        kinds = ["add"] * 3 * bool(gone) + ["replace", "remove", "prune", "check", "backup"] * (len(there) > 3)
+        kinds = ["add"] * 3 * bool(gone) + ["replace", "remove", "prune", "check", "backup", "index"] * (
+            len(there) > 3
+        )
         kind, after = self.choose.choice(kinds), dict(self.state)
         add = ("-c", self.place, "add", self.pictures, "-m", "sift")
         some = self.choose.sample(gone if kind == "add" else there, min(3, len(gone if kind == "add" else there)))
@@ -86,6 +88,8 @@ class World:
                 (self.pictures / name).unlink(missing_ok=True)
                 after.pop(name)
             return kind, ("-c", self.place, "remove", *some) if kind == "remove" else (*add, "--prune"), after
+        if kind == "index":
+            return kind, ("-c", self.place, "index", "--rebuild"), after
         self.version += 1
         backup = ("-c", self.place, "backup", self.backups / str(self.version))
         return kind, backup if kind == "backup" else ("-c", self.place, "check", "--repair"), after
@@ -111,6 +115,21 @@ class World:
                 best = collection.search(data, method="sift", ranking="matches", evalues=False, k=1).hits[0]
                 own = self.features(collection, data)  # two of its own descriptors may be alike
                 assert (best.id, best.score) == (name, collection.method("sift").matcher.score(own, own)[0])
+            if held and place is None and self.choose.random() < 0.5:
+                self.verify_index(collection, sorted(held))
+
+    def verify_index(self, collection, held):
+        """Fast searches answer as exact ones do, whatever a kill left of the index; it is brought up to date."""
+        name = self.choose.choice(held)
+        for mode in ("fast", "exact"):
+            answer = collection.search(id=name, method="sift", ranking="matches", evalues=False, k=100, mode=mode)
+            assert answer.mode == mode
+            assert {hit.id for hit in answer.hits} == {*held} - {name}
+        assert collection.rebuild_index(rebuild=False).problems == ()
+        assert collection.verify_index().problems == ()
+        (state,) = collection.verify_index().indexes
+        assert (state.images, state.waiting, state.kept) == (len(held), 0, True)
+        assert not list(self.place.glob("index/shortlist-sift/.new-*"))
 
     def features(self, collection, data):
         from imagefinder.images.decode import decode

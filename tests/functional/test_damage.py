@@ -25,6 +25,7 @@ from imagefinder.stores.embedded.schema import FILE_NAME
 
 ROUNDS = int(os.environ.get("DAMAGE_ROUNDS", "12"))
 SETTINGS = imagefinder.Settings(sift_max_keypoints=40, threads=1)
+QUICK = replace(SETTINGS, isolate=False)  # these pictures are our own
 COUNT = 6
 
 
@@ -64,7 +65,7 @@ def answers(folder):
 
 
 def check(folder, *, repair=False):
-    return wiring.check_collection(replace(SETTINGS, collection=folder), repair=repair)
+    return wiring.check_collection(replace(QUICK, collection=folder), repair=repair)
 
 
 def test_random_damage_gives_right_answers_or_errors_and_is_mended(sound, copy):
@@ -142,6 +143,61 @@ def test_derived_data_that_were_changed(sound, copy, change):
     kept.write_text(json.dumps(learned), encoding="utf-8")
     assert [damage.kind for damage in check(copy).damages] == ["derived"]
     assert answers(copy) == answers(sound)
+
+
+def fast(folder):
+    with imagefinder.open(folder, create=False, settings=QUICK) as collection:
+        answer = collection.search(picture(1), method="sift", k=COUNT, mode="fast")
+        assert answer.mode == "fast"
+        return [(hit.id, hit.score) for hit in answer.hits]
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+INDEX_DAMAGE = {
+    "no manifest to be read": lambda index: (index / "manifest.json").write_bytes(b"\xff"),
+    "a deep manifest": lambda index: (index / "manifest.json").write_bytes(b"[" * 100_000),
+    "a manifest of other shape": lambda index: (index / "manifest.json").write_bytes(b"[1]"),
+    "a changed segment": lambda index: flip(next(index.glob("segment-*"))),
+    "a lost segment": lambda index: next(index.glob("segment-*")).unlink(),
+    "a changed model": lambda index: flip(next(index.glob("model-*"))),
+    "a cut model": lambda index: os.truncate(next(index.glob("model-*")), 200),
+    "a file in its place": lambda index: (shutil.move(index, index.with_name("away")), index.write_bytes(b"x")),
+}
+
+
+@pytest.mark.parametrize("damage", INDEX_DAMAGE.values(), ids=INDEX_DAMAGE.keys())
+def test_a_damaged_index_changes_no_answer_is_found_and_made_anew(copy, damage):
+    right = fast(copy)
+    damage(copy / "index" / "shortlist-sift")
+    assert {damage.kind for damage in check(copy).damages} == {"derived"}
+    shutil.copytree(copy, copy.with_name("asked"))
+    assert fast(copy.with_name("asked")) == right
+    assert check(copy, repair=True).left == ()
+    assert check(copy).sound
+    assert fast(copy) == right
+
+
+def test_the_repair_of_an_index_keeps_one_that_is_sound(copy):
+    fast(copy)
+    before = {path.name: path.stat().st_ino for path in (copy / "index" / "shortlist-sift").iterdir()}
+    (copy / "index" / "shortlist-unknown").mkdir()
+    assert [damage.kind for damage in check(copy).damages] == ["derived"]
+    assert check(copy, repair=True).left == ()
+    assert before == {path.name: path.stat().st_ino for path in (copy / "index" / "shortlist-sift").iterdir()}
+    assert not (copy / "index" / "shortlist-unknown").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[" * 100_000, b'{"computed_at": "", "state": {}, "report": {}}'])
+def test_a_damaged_report_of_duplicates(copy, data):
+    (copy / "index" / "duplicates.json").write_bytes(data)
+    assert [damage.kind for damage in check(copy).damages] == ["derived"]
+    assert check(copy, repair=True).left == ()
+    assert not (copy / "index" / "duplicates.json").exists()
 
 
 def test_without_the_log_an_earlier_state_is_left(sound, copy):

@@ -15,20 +15,31 @@ import struct
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import httpx2
 import numpy as np
 import safetensors.numpy
 from starlette.requests import Request
 
 from imagefinder.calibration.evalue import TailCalibrator
+from imagefinder.client import answers
+from imagefinder.client import transport as client_transport
+from imagefinder.client.client import Client
+from imagefinder.client.errors import ClientError
+from imagefinder.client.jobs import Job as ClientJob
+from imagefinder.core import filters
 from imagefinder.core.errors import ImagefinderError, ModelError, SettingsError, SourceError, StoreError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, ImageRecord
+from imagefinder.core.results import DuplicateGroup, DuplicatePair, DuplicateReport
 from imagefinder.core.settings import Settings
 from imagefinder.evaluation.datasets import read_manifest
 from imagefinder.indexing.archives import check_archive, read_archive
@@ -39,10 +50,17 @@ from imagefinder.models.bundle import import_bundle
 from imagefinder.models.catalogue import MODELS, HubFile
 from imagefinder.models.hub import ModelCache
 from imagefinder.models.weights import read_legacy_pickle, read_safetensors
-from imagefinder.search import background
-from imagefinder.server.errors import Problem
+from imagefinder.search import background, duplicate_report
+from imagefinder.server.errors import Problem, problem_of
+from imagefinder.server.jobs import forms as job_forms
+from imagefinder.server.jobs.job import Job
+from imagefinder.server.jobs.store import JobStore, Saved
+from imagefinder.server.keys import KeyFile
 from imagefinder.server.upload import read_image
-from imagefinder.stores.embedded import EmbeddedStore, codec
+from imagefinder.server.v1 import compare, cursor, images, search
+from imagefinder.shortlists.index import InvertedShortlist
+from imagefinder.stores import checks
+from imagefinder.stores.embedded import EmbeddedStore, codec, condition
 from imagefinder.stores.memory import MemoryStore
 
 LOCAL = FeatureSpec("local", 4, "uint8")
@@ -440,3 +458,369 @@ def _multipart(data: bytes) -> None:
         assert held <= 1000
         return
     assert len(picture) <= min(held, 1000)
+
+
+# -- requests of /v1 -----------------------------------------------------------------------------------------
+
+
+async def _no_download(url: str) -> bytes:
+    raise Problem("url_queries_off", f"not {url[:10]!a}")
+
+
+_SERVICE: Any = SimpleNamespace(settings=Settings(max_image_bytes=1000), download=_no_download)
+
+
+def _told(error: Problem | ImagefinderError) -> None:
+    """A problem can be sent."""
+    problem = error if isinstance(error, Problem) else problem_of(error)
+    json.dumps(problem.to_dict(), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _asked(data: bytes, kind: str) -> None:
+    """The bytes as the body of each request of ``/v1`` that takes any."""
+
+    async def searched(request: Request) -> None:
+        options, asked, _ = await search._read(_SERVICE, request, lambda size: None)
+        assert 1 <= options.k <= 1000
+        assert 1 <= len(asked) <= 16
+        for one in asked:
+            assert all(len(box) == 4 for box in one.boxes)
+            given = await search._given(_SERVICE, one, lambda size: None)
+            assert len(given.data) <= 1000
+        if options.filter is not None:
+            filters.parse(options.filter)
+
+    async def put(request: Request) -> None:
+        given, metadata = await images._given(_SERVICE, request, "", lambda size: None)
+        assert len(given.data) <= 1000
+        checks.plain_image(ImageRecord("a", given.uri, "", 1, 1, 1, "PNG", metadata=metadata))
+
+    async def compared(request: Request) -> None:
+        sides, _ = await compare._read(_SERVICE, request, lambda size: None)
+        assert len(sides) == 2
+
+    asks: tuple[Callable[[Request], Awaitable[None]], ...] = (searched, put, compared)
+    for ask in asks:
+        try:
+            asyncio.run(ask(_request(data, {"content-type": kind})))
+        except (Problem, ImagefinderError) as error:
+            _told(error)
+
+
+@_target(
+    "v1-json",
+    lambda: [
+        b'{"base64": "data:image/png;base64,AAAA", "boxes": [[1, 2, 3.5, 4]], "k": 5, "filter": {"a": 1}}',
+        b'{"queries": [{"id": "a"}, {"url": "http://x/y"}], "method": "sift", "verify": false, "k": 1}',
+        b'{"base64": "AAAA", "metadata": {"a": {"b": [1, null, "\\u00e4"]}}}',
+        b'{"a": {"id": "x", "collection": "default"}, "b": {"base64": "AAAA"}, "method": "sift"}',
+    ],
+)
+def _v1_json(data: bytes) -> None:
+    _asked(data, "application/json")
+
+
+def _v1_forms() -> list[bytes]:
+    def form(*parts: tuple[str, str]) -> bytes:
+        told = (f"--x\r\nContent-Disposition: form-data; {head}\r\n\r\n{text}\r\n" for head, text in parts)
+        return "".join([*told, "--x--\r\n"]).encode()
+
+    picture = ('name="image"; filename="a.jpg"', "picture")
+    return [
+        form(picture, picture, ('name="k"', "7"), ('name="box"', "1,2,3,4"), ('name="verify"', "false")),
+        form(picture, ('name="filter"', '{"a": {"gte": 3}}'), ('name="box"', "[[1,2,3,4]]")),
+        form(picture, ('name="metadata"', '{"a": "b"}')),
+        form(('name="a"; filename="a"', "x"), ('name="b"; filename="b"', "y"), ('name="method"', "sift")),
+    ]
+
+
+@_target("v1-form", _v1_forms)
+def _v1_form(data: bytes) -> None:
+    _asked(data, "multipart/form-data; boundary=x")
+
+
+@_target(
+    "job-request",
+    lambda: [
+        b'{"kind": "index", "csv": "url,id\\na,b\\n", "methods": ["sift"], "prune": true}',
+        b'{"kind": "index", "urls": ["http://x/y"], "collection": "shop"}',
+        b'{"kind": "duplicates"}',
+    ],
+)
+def _job_request(data: bytes) -> None:
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    try:
+        asked = job_forms.REQUEST.validate_python(content)
+    except ValueError:  # pydantic's
+        return
+    assert asked.kind in {"index", "duplicates", "rebuild"}
+
+
+@_target(
+    "filter",
+    lambda: [
+        b'[{"shop": "north", "price": {"gte": 5, "lt": 10}}, {"shop": "north", "price": [7.5, "x"]}]',
+        b'[{"any": [{"a.b": {"in": [1, "x", null]}}, {"not": {"c": {"exists": true}}}]}, {"a": {"b": 1.0}}]',
+        b'[{"all": [{"t": {"contains": "x"}}, {"n": {"gt": 9007199254740993}}]}, {"t": "aXb", "n": 1e300}]',
+    ],
+)
+def _filter(data: bytes) -> None:
+    """What SQLite leaves out does not match."""
+    try:
+        asked, metadata = json.loads(data)
+        kept = checks.metadata_text(ImageRecord("a", "", "", 1, 1, 1, "", metadata=dict(metadata)))
+        where = filters.parse(asked)
+    except (ValueError, TypeError, RecursionError):
+        return
+    except ImagefinderError as error:
+        str(error).encode()
+        return
+    matches = where.matches(json.loads(kept))
+    likely = condition.likely(where)
+    query = f"SELECT count(*) FROM images WHERE CASE WHEN json_valid(metadata) THEN {likely.sql} ELSE 1 END"
+    database = _images()
+    database.execute("DELETE FROM images")
+    database.execute("INSERT INTO images VALUES (?)", (kept,))
+    assert not matches or database.execute(query, likely.values).fetchone() == (1,)
+
+
+@functools.cache
+def _images() -> sqlite3.Connection:
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE images (metadata TEXT)")
+    return database
+
+
+@_target("cursor", lambda: [b"", cursor.make("image 1").encode(), cursor.make("\u00e4" * 9).encode()])
+def _cursor(data: bytes) -> None:
+    try:
+        place = cursor.read(data.decode("utf-8", "replace"))
+    except Problem as error:
+        _told(error)
+        return
+    assert cursor.read(cursor.make(place)) == place
+
+
+# -- what the server keeps -------------------------------------------------------------------------------------
+
+
+def _job_records() -> list[bytes]:
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        store = JobStore(Path(name), Path(name, "c"))
+        store.acquire()
+        for state in ("queued", "succeeded"):
+            failures = ({"id": "a", "uri": "", "code": "x", "message": "y"},)
+            job = Job("job-1", "index", "default", state, "2026-01-01T00:00:00Z", failures=failures, result={})  # type: ignore[arg-type]
+            store.save(Saved(job, {"urls": ["http://x/y"]}))
+            found.append((store.folder / "job-1.json").read_bytes())
+        store.release()
+    return found
+
+
+@_target("job-record", _job_records)
+def _job_record(data: bytes) -> None:
+    store = JobStore(_scratch() / "jobs", _scratch() / "c")
+    with _file(str((store.folder / "job-1.json").relative_to(_scratch())), data):
+        for saved in store.load():
+            assert saved.job.id == "job-1"
+            assert saved.tries >= 0
+            json.dumps(saved.job.to_dict())
+            store.save(saved)
+            assert store.load() == [saved]
+
+
+@_target(
+    "keys",
+    lambda: [
+        json.dumps(
+            {
+                "format": 1,
+                "keys": [{"name": "shop", "access": "read", "sha256": "0" * 64, "created_at": 1.5}],
+            }
+        ).encode()
+    ],
+)
+def _keys(data: bytes) -> None:
+    """Whatever stands in the file: it lets nobody in that it does not name."""
+    with _file("state/keys.json", data) as path:
+        keys = KeyFile(path.parent)
+        try:
+            for key in keys.entries():
+                assert key.access in {"read", "write"}
+                key.name.encode()
+                assert key.created_at * 1.0 == key.created_at
+            assert keys.find(b"if_secret") is None
+        except StoreError:
+            return
+
+
+def _reports() -> list[bytes]:
+    pair = DuplicatePair("a", "\u00e4", "copy", agreement=0.5, evidence=None)
+    group = DuplicateGroup("identical", ("a", "\u00e4"), (pair,))
+    report = DuplicateReport((group,), 2, 1, 1, ("sift",), {"total": 0.1})
+    kept = duplicate_report.to_bytes(report, state={"images": 2}, computed_at="2026-01-01T00:00:00Z")
+    return [
+        kept,
+        json.dumps({key: value for key, value in json.loads(kept).items() if key != "checksum"}).encode(),
+    ]
+
+
+@_target("duplicates", _reports)
+def _duplicates(data: bytes) -> None:
+    signed = data
+    try:
+        content = json.loads(data)
+        if "checksum" not in content:  # as if it were ours
+            signed = json.dumps({**content, "checksum": duplicate_report._checksum(content)}).encode()
+    except (ValueError, TypeError, RecursionError):
+        pass
+    kept = duplicate_report.from_bytes(signed)
+    if kept is not None:
+        for group in kept["report"]["groups"]:
+            assert all(isinstance(image_id, str) for image_id in group["ids"])
+            dict(group)
+        dict(kept["report"])
+
+
+# -- the index of fast searches --------------------------------------------------------------------------------
+
+_INDEXED = 12
+
+
+@functools.cache
+def _index() -> tuple[EmbeddedStore, dict[str, bytes]]:
+    """A store with an index, and the files of that."""
+    folder = _scratch() / "indexed"
+    store = EmbeddedStore(folder, create=True, cache_bytes=1 << 20)
+    store.register(Fingerprint("tiny", version=1), LOCAL)
+    rng = np.random.default_rng(1)
+    for number in range(_INDEXED):
+        descriptors = rng.integers(0, 255, (8, 4), dtype=np.uint8)
+        features = LocalFeatures(descriptors, np.zeros((8, 4), np.float32), np.array([0, 8], np.int64))
+        store.put([Entry(ImageRecord(f"{number}", "", "", 1, 1, 1, "PNG"), {"tiny": features})])
+        if number == _INDEXED // 2:
+            InvertedShortlist(store, "tiny", LOCAL).refresh(rebuild=True)
+    InvertedShortlist(store, "tiny", LOCAL).refresh()
+    files = (folder / "index" / "shortlist-tiny").iterdir()
+    return store, {path.name: path.read_bytes() for path in sorted(files, key=lambda path: path.stat().st_size)}
+
+
+@_target(
+    "shortlist",
+    lambda: [
+        b"",
+        *(bytes([file, 0]) + struct.pack("<HB4s", 0, 4, b"\r\0\0\0") for file in range(4)),
+        *(bytes([file, 1]) + struct.pack("<HB4s", 4, 4, b"\1\0\0\0") for file in range(4)),
+    ],
+)
+def _shortlist_files(data: bytes) -> None:
+    """A damaged file is not used: all images are proposed as ever. One made with evil intent leads to no crash."""
+    store, files = _index()
+    folder = _scratch() / "indexed" / "index" / "shortlist-tiny"
+    file, evil = (data[0] % len(files), data[1] % 2 == 1) if len(data) >= 2 else (0, False)
+    name = list(files)[file]
+    damaged = _patched(files[name], data[2:])
+    if evil:
+        damaged = _signed(damaged)
+    for known, sound in files.items():
+        (folder / known).write_bytes(damaged if known == name else sound)
+    for path in folder.iterdir():
+        if path.name not in files:
+            path.unlink()
+    changes = store.changes("tiny", revision=-1, last=0, count=0)
+    assert changes
+    _, block = store.load("tiny", changes.new[:1])
+    shortlist = InvertedShortlist(store, "tiny", LOCAL)
+    proposed = shortlist.propose(block.features, 100).keys.tolist()
+    assert len(proposed) == len(set(proposed))
+    assert set(proposed) <= set(changes.new.tolist())
+    if not evil:
+        assert set(proposed) == set(changes.new.tolist())
+    shortlist.verify()
+    shortlist.refresh()
+    shortlist.propose(block.features, 2)
+    shortlist.refresh(rebuild=True)
+    assert shortlist.verify() == []
+    assert set(shortlist.propose(block.features, 100).keys.tolist()) == set(changes.new.tolist())
+
+
+def _signed(data: bytes) -> bytes:
+    """A file of arrays with the right checksums, whatever it holds."""
+    magic, _, rest = data.partition(b"\n")
+    _, _, rest = rest.partition(b"\n")
+    header, _, _ = rest.partition(b"\n")
+    try:
+        document = json.loads(header)
+        begin = -(-(len(magic) + len(header) + 11) // 64) * 64
+        for item in document["arrays"]:
+            size = int(np.prod(item["shape"])) * np.dtype(item["dtype"]).itemsize
+            item["crc"] = zlib.crc32(data[begin + item["at"] : begin + item["at"] + size])
+        document["bytes"] = max(0, len(data) - begin)
+        new = json.dumps(document).encode() + b"\n"
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, SyntaxError):
+        new = header + b"\n"
+    lead = magic + b"\n%08x\n" % zlib.crc32(new) + new
+    return lead + b"\n" * (-len(lead) % 64) + data[-(-(len(magic) + len(header) + 11) // 64) * 64 :]
+
+
+# -- what the client is told -----------------------------------------------------------------------------------
+
+
+class _Answering:
+    """A transport whose server answers with these bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @contextmanager
+    def stream(self, path: str, *, timeout: float) -> Iterator[Iterator[str]]:
+        del path, timeout
+        yield httpx2.Response(200, content=self._data).iter_lines()
+
+
+def _events() -> list[bytes]:
+    progress = {"stage": "", "done": 0, "total": None, "added": 0, "skipped": 0, "failed": 0}
+    job = {"id": "1", "kind": "index", "collection": "default", "state": "running", "progress": progress}
+    told = json.dumps({**job, "created_at": "", "started_at": None, "finished_at": None})
+    return [f": hello\n\nevent: progress\ndata: {told}\n\nevent: end\ndata: {{}}\n\n".encode()]
+
+
+@_target("client-events", _events)
+def _client_events(data: bytes) -> None:
+    client = object.__new__(Client)
+    client._transport = _Answering(data)  # type: ignore[assignment]
+    try:
+        for job in client.events("1"):
+            assert isinstance(job, ClientJob)
+            assert isinstance(job.id, str)
+    except ClientError as error:
+        str(error).encode()
+
+
+_ANSWERS = (answers.Info, answers.Limits, answers.Image, answers.Answer, answers.Comparison, ClientJob)
+
+
+@_target(
+    "client-answer",
+    lambda: [
+        b'{"hits": [{"rank": 1, "id": "a", "score": 1, "evalue": null, "evidence": null, "methods": {}}], "k": 1}',
+        b'{"code": "busy", "detail": "x", "retryable": true, "limit": 3}',
+    ],
+)
+def _client_answer(data: bytes) -> None:
+    request = httpx2.Request("GET", "http://server/v1")
+    for kind in _ANSWERS:
+        try:
+            client_transport.parse(kind, httpx2.Response(200, content=data, request=request))
+        except ClientError as error:
+            str(error).encode("utf-8", "surrogatepass")
+    later = "".join(letter for letter in data[:8].decode("ascii", "ignore") if letter.isprintable())
+    head = {"content-type": "application/problem+json", "retry-after": later.strip()}
+    try:
+        client_transport.check(httpx2.Response(429, content=data, headers=head, request=request))
+    except ClientError as error:
+        str(error).encode("utf-8", "surrogatepass")

@@ -21,12 +21,14 @@ class Service:
     """A running server over the folders below one place; ends with the block.
 
     Attributes:
+        folder: Where its collections lie.
         url: Where it answers.
         process: The process.
         lines: What it has logged so far.
     """
 
     def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
         self._settings = {
             "IMAGEFINDER_COLLECTION": str(folder / "default"),
             "IMAGEFINDER_COLLECTIONS": str(folder / "collections"),

@@ -1,5 +1,6 @@
 import io
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,6 +193,68 @@ def test_a_network_without_weights_never_answers(tmp_path, monkeypatch, collecti
             other.compare(textured_image(1), textured_image(1), method="beit")
         with pytest.raises(ModelMissingError, match="beit"):
             other.add(tmp_path, methods=["beit"])
+
+
+class Meeting:
+    """Two places that are passed only together."""
+
+    def __init__(self):
+        self.barrier = threading.Barrier(2)
+        self.met = 0
+
+    def arrive(self):
+        self.barrier.wait(timeout=60)
+        self.met += 1
+
+
+class MeetingDecoder(InProcessDecoder):
+    def __init__(self, meeting):
+        self.meeting = meeting
+
+    def decode(self, data, *, max_bytes, max_pixels):
+        if self.meeting:
+            self.meeting.arrive()
+            self.meeting = None
+        return super().decode(data, max_bytes=max_bytes, max_pixels=max_pixels)
+
+
+def loading(load, decoder):
+    settings = imagefinder.Settings()
+    return imagefinder.Collection(
+        MemoryStore(),
+        lambda name: replace(load_method(name, settings), load=load),
+        lambda: make_examiner(settings),
+        ["sift"],
+        settings,
+        decoder,
+    )
+
+
+def test_the_first_query_is_decoded_while_the_method_loads():
+    meeting = Meeting()
+    decoder = MeetingDecoder(None)
+    with loading(meeting.arrive, decoder) as collection:
+        collection.put("x", png(textured_image(1)))
+        decoder.meeting = meeting
+        assert collection.search(png(textured_image(1)), method="sift").ids == ["x"]
+        assert meeting.met == 2
+        # Once is enough: nobody would come to a second meeting.
+        assert collection.search(png(textured_image(1)), method="sift").ids == ["x"]
+
+
+def test_what_fails_ahead_is_told_where_it_is_needed():
+    failed = threading.Event()
+
+    def load():
+        failed.set()
+        raise ModelMissingError("beit")
+
+    with loading(load, InProcessDecoder()) as collection:
+        collection.put("x", png(textured_image(1)))
+        with pytest.raises(NotAnImageError):
+            collection.search(b"no picture", method="sift")
+        assert failed.wait(60)
+        assert collection.search(png(textured_image(1)), method="sift").ids == ["x"]
 
 
 def test_many_threads_get_the_answers_one_gets(collection):

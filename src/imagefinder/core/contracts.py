@@ -401,7 +401,8 @@ class Store(Protocol):
             repair: Mend it: damaged rows are dropped, so that the next ``add`` makes them again; counts, indexes
                 and what is derived are made anew.
             sound_thumbnail: Says whether a thumbnail is a picture.
-            sound_derived: Says whether what was kept under a name can be used.
+            sound_derived: Says whether what was kept under a name can be used; folders of indexes check
+                themselves.
             progress: Called with (done, total), of no fixed unit.
         """
         ...

@@ -26,6 +26,8 @@ class Method:
         mirror: Features of a picture and its width in pixels -> features of its mirror image (left for right);
             ``None`` where they cannot be had without the picture.
         mapper: Says which cells of a picture a global vector comes from; ``None`` where it is no mean of cells.
+        load: Gets ready for the first picture, which does so otherwise; ``None`` where that takes no time. Raises
+            what extracting raises.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Method:
     verifier: Verifier | None = None
     mirror: Callable[[Features, int], Features] | None = None
     mapper: Mapper | None = None
+    load: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

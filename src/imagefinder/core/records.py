@@ -240,6 +240,10 @@ class Proposals:
     scores: NDArray[np.float64]
 
 
+SHORTLIST = "shortlist-"
+"""So begin, before the name of the method, the folders of indexes among what is derived."""
+
+
 @dataclass(frozen=True, slots=True)
 class ShortlistState:
     """How far an index has come.

@@ -61,6 +61,7 @@ class NetworkExtractor:
         self._threads = threads
         self._how = run or Run()
         self._session: Network | None = None
+        self._digest = ""
         self._map_session: Network | None = None
         self._lock = threading.Lock()
 
@@ -89,7 +90,18 @@ class NetworkExtractor:
         }
         if self._how.precision != "f32":
             parameters["precision"] = self._how.precision
-        return Fingerprint(self._model.name, 1, parameters, self._sha256())
+        # A network that runs is made of what was read then, whatever has become of the file.
+        if self._session is None or not self._digest:
+            self._digest = self._sha256()
+        return Fingerprint(self._model.name, 1, parameters, self._digest)
+
+    def load(self) -> None:
+        """Load the network, if it is not loaded yet.
+
+        Raises:
+            ModelMissingError, ModelCorruptError, ProviderMissingError, ModelError: as ``extract``.
+        """
+        self._ready()
 
     def extract(self, images: Sequence[RgbImage]) -> Features:
         """See ``core.contracts.Extractor``.

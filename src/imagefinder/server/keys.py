@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import hmac
 import json
+import math
 import os
 import re
 import secrets
@@ -79,7 +80,7 @@ class KeyFile:
             self._keys, self._hashes, self._seen = (), (), None
         except OSError as error:
             raise StoreError(f"the keys in {self._file} cannot be read: {error.strerror}") from error
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise StoreError(
                 f"the keys in {self._file} are damaged: {error}",
                 hint="put a copy of the file back, or delete it and make new keys",
@@ -179,6 +180,11 @@ def _parse(data: bytes) -> tuple[Key, ...]:
         raise ValueError(f"format {document['format']!r} is of another version")
     keys = tuple(Key(**key) for key in document["keys"])
     for key in keys:
-        if key.access not in ("read", "write") or not re.fullmatch("[0-9a-f]{64}", key.sha256):
-            raise ValueError(f"key {key.name!r}")
+        if (
+            not _NAME.fullmatch(key.name)
+            or key.access not in ("read", "write")
+            or not re.fullmatch("[0-9a-f]{64}", key.sha256)
+            or not math.isfinite(key.created_at)
+        ):
+            raise ValueError(f"key {key.name!a}")
     return keys

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures, concatenate
-from imagefinder.core.records import Changes, GalleryBlock, Proposals, ShortlistState
+from imagefinder.core.records import SHORTLIST, Changes, GalleryBlock, Proposals, ShortlistState
 from imagefinder.shortlists import arrays as files
 from imagefinder.shortlists.arrays import Arrays
 from imagefinder.shortlists.global_ import GlobalScheme
@@ -55,6 +55,9 @@ _BATCH_BYTES = 64 << 20
 _VERIFIED = 64
 _NOTHING = -1e300
 """Score of what an index says nothing of."""
+
+_UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading a file raises that is damaged, or none of ours."""
 
 _log = logging.getLogger(__name__)
 
@@ -254,7 +257,7 @@ class InvertedShortlist:
 
     def _folder(self) -> Path | None:
         derived = self._store.derived_folder()
-        return derived and derived / f"shortlist-{self._method}"
+        return derived and derived / f"{SHORTLIST}{self._method}"
 
     def _load(self, folder: Path, problems: list[str]) -> None:
         """The files that the manifest names, as far as they are sound and of this store."""
@@ -264,7 +267,7 @@ class InvertedShortlist:
             model = self._model if name == self._model_name else None
             if model is None:
                 model, kept = self._read_model(folder / name), {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _UNUSABLE as error:
             problems.append(f"the index of {self._method} is not used: {error}")
             _log.info("the index of %s is not used: %s", self._method, error)
             self._forget()
@@ -273,7 +276,7 @@ class InvertedShortlist:
         for name_of in names:
             try:
                 segments.append(kept.get(name_of) or self._read_segment(folder / name_of, name, model))
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except _UNUSABLE as error:
                 problems.append(f"a part of the index of {self._method} is not used: {error}")
                 _log.info("%s is not used: %s", name_of, error)
         self._model, self._model_name, self._segments = model, name, _disjoint(segments)

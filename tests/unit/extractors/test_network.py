@@ -190,6 +190,26 @@ def test_nothing_else_answers_without_weights(tmp_path):
     assert len(extractor.extract(pictures(1))) == 1, "weights that came later are used"
 
 
+def test_a_network_that_runs_needs_its_file_no_more():
+    there = [True]
+
+    def sha256():
+        if not there:
+            raise ModelMissingError("efficientnet-lite0")
+        return "abc"
+
+    extractor = NetworkExtractor(MODELS["efficientnet-lite0"], lambda: LITE0, sha256, threads=1)
+    before = extractor.fingerprint()
+    there.clear()
+    with pytest.raises(ModelMissingError):
+        extractor.fingerprint()
+    there.append(True)
+    assert extractor.fingerprint() == before
+    extractor.extract(pictures(1))
+    there.clear()
+    assert extractor.fingerprint() == before
+
+
 def test_other_arithmetic_is_another_fingerprint(lite0):
     assert lite0_by(Run("cpu", "f32")).fingerprint() == lite0.fingerprint()
     difference = lite0_by(Run("cpu", "int8")).fingerprint().difference(lite0.fingerprint())

@@ -159,6 +159,14 @@ def test_a_thumbnail_looks_like_the_picture():
     assert np.abs(small[30, 70] - [10, 10, 250]).max() < 8
 
 
+def test_each_pixel_of_a_thumbnail_is_the_mean_of_its_area():
+    image = noise(400, 800) // 8 + 110  # without the contrasts that JPEG blurs
+    with Image.open(io.BytesIO(thumbnail(image, side=100, quality=95))) as picture:
+        small = np.asarray(picture.convert("L")).astype(float)
+    means = image.mean(axis=2).reshape(50, 8, 100, 8).mean(axis=(1, 3))
+    assert np.abs(small - means).mean() < 1.5
+
+
 def test_quality_makes_thumbnails_larger():
     image = noise(300, 300)
     assert len(thumbnail(image, quality=90)) > len(thumbnail(image, quality=40))

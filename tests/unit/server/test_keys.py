@@ -102,6 +102,11 @@ def test_mistakes_are_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert [key.name for key in file.entries()] == ["a"]
 
 
+def key_file(**changes: object) -> str:
+    key = {"name": "a", "access": "read", "sha256": "0" * 64, "created_at": 1.0, **changes}
+    return json.dumps({"format": 1, "keys": [key]})
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -112,6 +117,11 @@ def test_mistakes_are_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None
         '{"format": 1, "keys": [{"name": "a"}]}',
         '{"format": 1, "keys": [{"name": "a", "access": "all", "sha256": "%s", "created_at": 1}]}' % ("0" * 64),
         '{"format": 1, "keys": [{"name": "a", "access": "read", "sha256": "00", "created_at": 1}]}',
+        key_file(name="a\nb"),
+        key_file(created_at=float("inf")),
+        key_file(created_at=10**400),
+        key_file(created_at="1"),
+        "[" * 100_000,
     ],
 )
 def test_a_damaged_file_lets_nobody_in(state: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 Kind: TypeAlias = Literal["index", "put", "duplicates", "rebuild"]
 
@@ -108,7 +108,20 @@ class Job:
         Raises:
             KeyError, TypeError, ValueError: it is nothing of the kind.
         """
-        return cls(**{**data, "progress": JobProgress(**data["progress"]), "failures": tuple(data["failures"])})
+        progress = JobProgress(**data["progress"])
+        job = cls(**{**data, "progress": progress, "failures": tuple(map(dict, data["failures"]))})
+        counts = [progress.done, progress.added, progress.skipped, progress.failed]
+        texts = [job.id, job.collection, job.created_at, progress.stage]
+        texts += [text for text in (job.started_at, job.finished_at) if text is not None]
+        if (
+            job.kind not in get_args(Kind)
+            or job.state not in get_args(State)
+            or not all(type(text) is str for text in texts)
+            or not all(type(count) is int for count in [*counts, progress.total or 0])
+            or not all(isinstance(told, dict | None) for told in (job.result, job.problem))
+        ):
+            raise ValueError("it is no job")
+        return job
 
 
 def now() -> str:

@@ -147,7 +147,7 @@ class JobStore:
             if name.endswith(_RECORD):
                 try:
                     jobs.append(_read(path))
-                except (OSError, ValueError, KeyError, TypeError) as error:
+                except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                     log.error("the job in %s cannot be read and is passed over: %s", path, error)  # noqa: TRY400
             elif name.endswith(".new") or (name.endswith(_DATA) and name.replace(_DATA, _RECORD) not in names):
                 path.unlink(missing_ok=True)  # never acknowledged
@@ -170,9 +170,20 @@ class JobStore:
 
 def _read(path: Path) -> Saved:
     content = json.loads(path.read_bytes())
+    json.dumps(content, allow_nan=False, ensure_ascii=False).encode()  # what cannot be told again is damaged
     if content["format"] != FORMAT:
         raise ValueError(f"its format is {content['format']}, and this version knows {FORMAT}")
-    return Saved(Job.from_dict(content["job"]), content["spec"], content["tries"], content["cancel"])
+    job = Job.from_dict(content["job"])
+    if job.id + _RECORD != path.name:  # ids become names of files
+        raise ValueError(f"it is of another job, {job.id[:100]!a}")
+    spec, tries, cancel = content["spec"], content["tries"], content["cancel"]
+    if not (isinstance(spec, dict) and isinstance(cancel, bool) and _is_count(tries)):
+        raise ValueError("what it is to do is not told")
+    return Saved(job, spec, tries, cancel)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _sync_folder(folder: Path) -> None:

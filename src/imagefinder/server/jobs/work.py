@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -14,10 +13,8 @@ from imagefinder.collection import Collection
 from imagefinder.core.records import Failure
 from imagefinder.indexing.guard import Guard
 from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.search import duplicate_report
 from imagefinder.server.jobs.job import MAX_FAILURES, JobProgress, Kind, now
-
-DUPLICATES = "duplicates.json"
-"""Under this name of derived data the last report of duplicates is kept in the collection."""
 
 
 class Stopped(Exception):  # noqa: N818 - no error: what was asked for
@@ -166,8 +163,8 @@ def _duplicates(collection: Collection, order: Order) -> Done:
         order.tell(JobProgress(stage, done, total))
 
     report = collection.duplicates(progress=progress)
-    content = {"computed_at": now(), "state": state, "report": report.to_dict()}
-    collection.store.put_derived(DUPLICATES, json.dumps(content, ensure_ascii=False).encode("utf-8"))
+    content = duplicate_report.to_bytes(report, state=state, computed_at=now())
+    collection.store.put_derived(duplicate_report.NAME, content)
     summary = report.to_dict()
     summary["groups"] = len(report.groups)
     return Done(summary)

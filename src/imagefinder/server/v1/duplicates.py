@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +11,9 @@ from fastapi.responses import JSONResponse
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import UnknownImageError
+from imagefinder.search import duplicate_report
 from imagefinder.server.errors import Problem, responses
-from imagefinder.server.jobs.work import DUPLICATES, collection_state
+from imagefinder.server.jobs.work import collection_state
 from imagefinder.server.v1 import cursor, schemas
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.service import Job, Service, image_of
@@ -80,15 +80,12 @@ def _job(service: Service, collection: str) -> Job:
 
 
 def _read(collection: Collection) -> Mapping[str, Any] | None:
-    data = collection.store.derived(DUPLICATES)
+    data = collection.store.derived(duplicate_report.NAME)
     if data is None:
         return None
-    try:
-        kept: Mapping[str, Any] = json.loads(data)
-        kept["computed_at"], kept["state"], kept["report"]["groups"]
-    except (ValueError, KeyError, TypeError):
-        log.warning("the report of duplicates cannot be read; it is made again", exc_info=True)
-        return None
+    kept = duplicate_report.from_bytes(data)
+    if kept is None:
+        log.warning("the report of duplicates cannot be read; it is made again")
     return kept
 
 

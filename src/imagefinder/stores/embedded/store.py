@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.filters import Filter, says
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    SHORTLIST,
     Changes,
     Damage,
     Entry,
@@ -490,12 +491,15 @@ class EmbeddedStore:
             damaged = [folder]
         else:
             paths = sorted(folder.iterdir()) if folder.exists() else []
-            damaged = [path for path in paths if not path.is_file() or not _sound_file(path, sound)]
+            with self._connections.reading() as database, inspection.tolerant(database):
+                rows = database.execute("SELECT name FROM methods").fetchall()
+            indexes = {f"{SHORTLIST}{name}" for (name,) in rows}  # they check themselves
+            damaged = [path for path in paths if not _is_sound(path, sound, indexes)]
         found = []
         for path in damaged:
             mended = ""
             if repair:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
                 mended = "it was dropped and is made again when needed"
             found.append(Damage("derived", f"{path} cannot be used", mended=mended))
         return found
@@ -728,7 +732,11 @@ def _is_foreign(name: str) -> bool:
     return not (name.startswith((".", schema.FILE_NAME)) or name == "lost+found")
 
 
-def _sound_file(path: Path, sound: Callable[[str, bytes], bool]) -> bool:
+def _is_sound(path: Path, sound: Callable[[str, bytes], bool], indexes: Set[str]) -> bool:
+    if path.name in indexes and path.is_dir() and not path.is_symlink():
+        return True
+    if not path.is_file() or path.name in indexes:
+        return False
     try:
         return sound(path.name, path.read_bytes())
     except OSError:

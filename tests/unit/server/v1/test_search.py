@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -332,7 +331,8 @@ def test_no_addresses_at_all(collection: Any, settings: Any) -> None:
 
 
 def test_duplicates_by_a_job(client: TestClient, collection: Any, jobs: Any, pictures: Path) -> None:
-    from imagefinder.server.jobs.work import DUPLICATES, collection_state
+    from imagefinder.search import duplicate_report
+    from imagefinder.server.jobs.work import collection_state
 
     first = client.get(f"{BASE}/duplicates")
     assert (first.status_code, first.headers["retry-after"]) == (202, "2")
@@ -341,9 +341,10 @@ def test_duplicates_by_a_job(client: TestClient, collection: Any, jobs: Any, pic
     assert len(jobs.jobs) == 1
     for seed in (1, 2):
         collection.put(f"copy {seed}", encoded(seed))
-    report = {"computed_at": "2026-01-01T00:00:00Z", "state": collection_state(collection)}
-    report["report"] = collection.duplicates().to_dict()
-    collection.store.put_derived(DUPLICATES, json.dumps(report).encode())
+    kept = duplicate_report.to_bytes(
+        collection.duplicates(), state=collection_state(collection), computed_at="2026-01-01T00:00:00Z"
+    )
+    collection.store.put_derived(duplicate_report.NAME, kept)
     jobs.jobs.clear()
     page = client.get(f"{BASE}/duplicates", params={"limit": 1}).json()
     assert (page["state"], page["stale"], jobs.jobs) == ("ready", False, [])
@@ -359,7 +360,7 @@ def test_duplicates_by_a_job(client: TestClient, collection: Any, jobs: Any, pic
     assert [job.kind for job in jobs.jobs] == ["duplicates"]
     problem(client.get(f"{BASE}/duplicates?cursor=_w"), 422, "invalid_parameter", "cursor")
     problem(client.get(f"{BASE}/duplicates?cursor=eA"), 422, "invalid_parameter", "cursor")
-    collection.store.put_derived(DUPLICATES, b"{half")
+    collection.store.put_derived(duplicate_report.NAME, b"{half")
     assert client.get(f"{BASE}/duplicates").status_code == 202
 
 
