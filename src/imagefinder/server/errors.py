@@ -226,7 +226,7 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         name, limits = str(first["loc"][-1]), first.get("ctx", {})
         limit = {"limit": next(iter(limits.values()))} if first["type"].endswith("_equal") else {}
-        detail = f"{name}: {first['msg']}".replace("Input should be", "must be")
+        detail = f"{name}: {first['msg']}".replace("Input should be", "must be").replace("String should", "must")
         return Problem("invalid_parameter", detail, field=name, **limit).response()
 
     @app.exception_handler(HTTPException)
