@@ -113,6 +113,19 @@ def jobs(page: Any, crop: Any) -> None:
     page.get_by_text("Index pictures of the web").click()
 
 
+def empty(page: Any, crop: Any) -> None:
+    page.evaluate("fetch('v1/collections/nothing-yet', {method: 'PUT'})")
+    page.goto(page.url.split("#")[0] + "#/c/nothing-yet/search")
+    page.get_by_role("heading", name="There are no pictures here yet").wait_for()
+
+
+def deleting(page: Any, crop: Any) -> None:
+    empty(page, crop)
+    page.get_by_role("link", name="Add pictures").click()
+    page.get_by_role("button", name="Delete the collection").click()
+    page.get_by_role("dialog").get_by_label("Type its name").wait_for()
+
+
 def failed(page: Any, crop: Any) -> None:
     page.goto(page.url.split("#")[0] + "#/r/nothing")
     page.get_by_role("alert").wait_for()
@@ -121,7 +134,7 @@ def failed(page: Any, crop: Any) -> None:
 VIEWS = {
     **{
         view.__name__: view
-        for view in (start, result, nothing, columns, library, details, duplicates, jobs, failed)
+        for view in (start, empty, deleting, result, nothing, columns, library, details, duplicates, jobs, failed)
     },
     **{f"inspector, {tab}": inspector(tab) for tab in ("Matches", "Overlay", "Heat", "Drawing")},
 }

@@ -27,7 +27,7 @@ def test_a_folder_is_indexed_and_its_progress_is_live(jobs, server):
     job = jobs.locator("[data-job]").first
     expect(job).to_contain_text("Index pictures")
     expect(job).to_have_attribute("data-state", "succeeded", timeout=60_000)
-    expect(job).to_contain_text("6 added")
+    expect(job.locator(".small").first).to_have_text("6 added · 1 failed")
     job.get_by_text("1 failure").click()
     expect(job.locator(".failures li")).to_contain_text("cut.jpg")
 

@@ -31,7 +31,7 @@ from imagefinder.core.errors import SettingsError
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
 from imagefinder.images.addresses import only_public
-from imagefinder.server import access, compat, errors, health, logs, pages, v1
+from imagefinder.server import access, compat, errors, examples, health, logs, pages, v1
 from imagefinder.server import metrics as metrics_module
 from imagefinder.server.access import Doorman
 from imagefinder.server.collections import Collections
@@ -168,6 +168,7 @@ def create_app(
         **schemas.components(),
         **job_forms.PARTS,
     }
+    examples.add_to(app.openapi()["components"]["schemas"])
     return app
 
 

@@ -183,16 +183,31 @@ AT_THE_DOOR = (
 """What any request may be answered with, whatever it asks for."""
 
 
-def responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
-    """The problems an endpoint may answer with, for its OpenAPI description; those of the door are added."""
+def responses(codes: Sequence[str], *, door: bool = True) -> dict[int | str, dict[str, Any]]:
+    """The problems an endpoint may answer with, for its OpenAPI description.
+
+    Args:
+        codes: Of the endpoint itself.
+        door: Add those by which any request may be refused.
+    """
     by_status: dict[int | str, list[str]] = {}
-    for code in dict.fromkeys((*codes, *AT_THE_DOOR)):
-        by_status.setdefault(KINDS[code].status, []).append(f"`{code}`: {KINDS[code].title}")
-    schema = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
+    for code in dict.fromkeys((*codes, *(AT_THE_DOOR if door else ()))):
+        by_status.setdefault(KINDS[code].status, []).append(code)
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
     return {
-        status: {"description": "; ".join(lines), "content": {MEDIA_TYPE: schema}}
-        for status, lines in sorted(by_status.items())
+        status: {
+            "description": "; ".join(f"`{code}`: {KINDS[code].title}" for code in those),
+            "content": {
+                MEDIA_TYPE: {"schema": schema, "examples": {code: {"value": _example(code)} for code in those}}
+            },
+        }
+        for status, those in sorted(by_status.items())
     }
+
+
+def _example(code: str) -> dict[str, Any]:
+    told = Problem(code, "what happened this time", hint="what to do next").to_dict()
+    return told | {"request_id": "5b0c9b1c1b0f4a57"}
 
 
 def install(app: FastAPI) -> None:
@@ -211,7 +226,7 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         name, limits = str(first["loc"][-1]), first.get("ctx", {})
         limit = {"limit": next(iter(limits.values()))} if first["type"].endswith("_equal") else {}
-        detail = f"{name}: {first['msg']}".replace("Input should be", "must be")
+        detail = f"{name}: {first['msg']}".replace("Input should be", "must be").replace("String should", "must")
         return Problem("invalid_parameter", detail, field=name, **limit).response()
 
     @app.exception_handler(HTTPException)

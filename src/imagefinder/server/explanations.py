@@ -6,12 +6,15 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from imagefinder.core.results import Box
+from imagefinder.core.results import Box, Explanation
 from imagefinder.server.errors import Problem
+
+_REMEMBERED = 100
+"""Explanations, of some ten kilobytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Explanations:
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
+        self._explained: OrderedDict[Hashable, Explanation] = OrderedDict()
         self._lock = threading.Lock()
 
     def keep(
@@ -106,6 +110,24 @@ class Explanations:
             Problem: ``unknown_handle``.
         """
         return self._find(handle).result
+
+    def explained(self, key: Hashable, explain: Callable[[], Explanation]) -> Explanation:
+        """An explanation, remembered for who looks at it in another view a moment later.
+
+        Args:
+            key: Names what is explained, as it is now.
+            explain: Does it where it is not remembered; the lock is not held meanwhile.
+        """
+        with self._lock:
+            if (found := self._explained.get(key)) is not None:
+                self._explained.move_to_end(key)
+                return found
+        made = explain()
+        with self._lock:
+            self._explained[key] = made
+            if len(self._explained) > _REMEMBERED:
+                self._explained.popitem(last=False)
+        return made
 
     def __len__(self) -> int:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from imagefinder.server.errors import Problem
+from imagefinder.server.errors import Problem, responses
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import Health, Live, Ready
 
@@ -21,7 +21,11 @@ def router(readiness: Readiness) -> APIRouter:
     async def live() -> Live:
         return Live(live=True)
 
-    @routes.get("/ready", summary="Whether the service can be asked; 503 while it cannot")
+    @routes.get(
+        "/ready",
+        summary="Whether the service can be asked; 503 while it cannot",
+        responses=responses(["not_ready"], door=False),
+    )
     def ready() -> Ready:
         state = readiness.health()
         if not state.ready:

@@ -23,6 +23,7 @@ from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.results import SearchResult
 from imagefinder.models import loads
+from imagefinder.server.errors import responses
 from imagefinder.server.gate import Gate
 
 NO_ROUTE = "(none)"
@@ -226,7 +227,10 @@ def router(metrics: Metrics) -> APIRouter:
         "/metrics",
         summary="The numbers of the service, for Prometheus",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The numbers"}},
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The numbers"},
+            **responses([]),
+        },
     )
     def numbers(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))

@@ -7,7 +7,9 @@ without scripts. Neither loads anything from another host, and the browser is to
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -40,6 +42,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
+<link rel="icon" href="web/icon.svg">
 <link rel="stylesheet" href="docs.css">
 {body}
 </html>
@@ -150,9 +153,7 @@ def _operation(base: str, path: str, verb: str, operation: Mapping[str, Any]) ->
         f"<tr><td>{status}<td>{re.sub('`(.+?)`', _LINK, escape(answer['description']))}"
         for status, answer in operation["responses"].items()
     )
-    form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data", {}).get("schema", {})
-    files = "".join(f'-F "{name}=@picture.jpg" ' for name in form.get("required", ()))
-    call = f"curl {base}{path}" if verb == "get" else f"curl -X {verb.upper()} {files}{base}{path}"
+    call = f"curl {base}{path}" if verb == "get" else f"curl {_sent(verb, operation)}{base}{path}"
     return f"""<h2 id="{escape(operation["operationId"])}">{verb.upper()} {escape(path)}</h2>
 <p>{escape(operation["summary"])}. {escape(operation.get("description", ""))}</p>
 <pre>{escape(call)}</pre>
@@ -161,9 +162,30 @@ def _operation(base: str, path: str, verb: str, operation: Mapping[str, Any]) ->
 """
 
 
+def _sent(verb: str, operation: Mapping[str, Any]) -> str:
+    """What curl is told to send: the files of a form, or else the first example of a JSON body."""
+    content = operation.get("requestBody", {}).get("content", {})
+    files = content.get("multipart/form-data", {}).get("schema", {}).get("required", ())
+    if files:
+        return f"-X {verb.upper()} " + "".join(f'-F "{name}=@picture.jpg" ' for name in files)
+    for example in content.get("application/json", {}).get("examples", {}).values():
+        body = shlex.quote(json.dumps(example["value"]))
+        return f"-X {verb.upper()} --json {body} "
+    return f"-X {verb.upper()} "
+
+
 def _parameter(item: Mapping[str, Any]) -> str:
-    rules = ", ".join(
-        f"{key} {value}" for key, value in item["schema"].items() if key not in {"title", "description"}
+    name = f"{{{item['name']}}}" if item["in"] == "path" else f"?{item['name']}="
+    text = f"{escape(item.get('description', ''))} ({escape(_rules(item['schema']))})"
+    return f"<tr><th>{escape(name)}<td>{text}"
+
+
+def _rules(schema: Mapping[str, Any]) -> str:
+    """A schema in a line; ``null`` stands for leaving the parameter out, which needs no words."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
+    told = {**(kinds[0] if len(kinds) == 1 else {}), **schema}
+    if "items" in told:
+        told["items"] = told["items"].get("type", "")
+    return ", ".join(
+        f"{key} {value}" for key, value in told.items() if key not in {"title", "description", "anyOf"}
     )
-    text = f"{escape(item.get('description', ''))} ({escape(rules)})"
-    return f"<tr><th>?{escape(item['name'])}=<td>{text}"

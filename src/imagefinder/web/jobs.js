@@ -34,7 +34,10 @@ export function progressOf(job) {
   const { progress } = job;
   const numbers = ["added", "skipped", "failed"].map((name) => progress[name] && `${progress[name].toLocaleString("en")} ${name}`).filter(Boolean);
   const of = progress.total === null ? "" : ` of ${progress.total.toLocaleString("en")}`;
-  const words = [progress.stage, progress.total !== null || progress.done ? `${progress.done.toLocaleString("en")}${of}` : "", ...numbers].filter(Boolean).join(" · ");
+  const groups = job.result?.groups === undefined ? "" : `${count(job.result.groups, "group")} of pictures that belong together`;
+  const place = [progress.stage, progress.total !== null || progress.done ? `${progress.done.toLocaleString("en")}${of}` : ""];
+  // Once all is done, how far it is says nothing; what came of it does.
+  const words = [...(job.state === "succeeded" ? [groups] : place), ...numbers].filter(Boolean).join(" · ");
   const bar = isOver(job) ? null : h("progress", { "aria-label": KINDS[job.kind], max: progress.total ?? 1, value: progress.total ? progress.done : undefined });
   if (bar && !progress.total) bar.removeAttribute("value");
   return [bar, h("p", { class: "small" }, words)];
@@ -49,6 +52,7 @@ function jobCard(job) {
     job.failures.length
       ? h("details", {}, h("summary", {}, count(job.progress.failed || job.failures.length, "failure")), h("ul", { class: "failures", role: "list" }, job.failures.map((failure) => h("li", {}, h("p", { class: "id" }, failure.id ?? failure.uri), h("p", {}, failure.message)))))
       : null,
+    !isOver(job) && job.progress.failed ? h("p", { class: "small" }, h("a", { href: link("library", job.collection, { show: "failures" }) }, "What failed so far")) : null,
     !isOver(job) && mayWrite() ? button("close", "Cancel", () => cancel(job)) : null,
   ];
 }

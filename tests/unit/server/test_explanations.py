@@ -87,3 +87,18 @@ def test_bytes_are_counted_back(clock: Clock) -> None:
     clock.now += 11
     assert len(explanations) == 0
     assert explanations._bytes == 0
+
+
+def test_explanations_are_remembered_up_to_a_number() -> None:
+    explanations = Explanations(seconds=10, queries=3, max_bytes=100)
+    made: list[int] = []
+
+    def explain(number: int) -> Any:
+        return explanations.explained(number, lambda: (made.append(number), f"explanation {number}")[1])  # type: ignore[arg-type,return-value]
+
+    assert explain(0) == explain(0) == "explanation 0"
+    for number in range(1, 101):
+        explain(number)
+    explain(100)
+    explain(0)
+    assert made == [*range(101), 0]

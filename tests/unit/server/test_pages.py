@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import re
+import shlex
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -156,3 +159,13 @@ def test_a_method_name_cannot_break_the_page(fake: Any) -> None:
     fake.names = ('<b>"x"',)
     with TestClient(create_app(fake)) as client:
         assert "<b>" not in client.get("/docs").text
+
+
+def test_the_reference_says_what_to_send_in_a_form_that_a_shell_takes(client: TestClient) -> None:
+    text = unescape(client.get("/docs").text)
+    assert "{collection}<td>" in text
+    assert "?collection=" not in text
+    assert "anyOf" not in text
+    calls = [call for call in re.findall(r"<pre>(.+?)</pre>", text) if "--json" in call]
+    bodies = [json.loads(shlex.split(call)[4]) for call in calls]
+    assert any("folder" in body or "urls" in body for body in bodies), calls

@@ -34,7 +34,7 @@ _START = (
     *("folder_not_found", "upload_timeout", "request_too_large", "unsupported_media_type", "invalid_parameter"),
     *("invalid_input", "invalid_setting", "busy", "store_error", "not_ready", "internal_error"),
 )
-_ONE = ("unknown_job", "store_error", "not_ready", "internal_error")
+_ONE = ("unknown_job", "invalid_parameter", "store_error", "not_ready", "internal_error")
 _PATH = {"description": "the id of the job"}
 
 

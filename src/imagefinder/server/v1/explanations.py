@@ -84,7 +84,7 @@ def router(service: Service) -> APIRouter:
 
         def work() -> dict[str, Any]:
             collection = service.collections.get(asked.collection)
-            return told(_explained(collection, asked, _picture(collection, asked), image_id, method))
+            return told(_explained(service, (handle, asked), _picture(collection, asked), image_id, method))
 
         with service.gate.admit():
             return JSONResponse(await service.gate.run(work))
@@ -106,7 +106,7 @@ def router(service: Service) -> APIRouter:
         def work() -> bytes:
             collection = service.collections.get(asked.collection)
             picture = _picture(collection, asked)
-            return collection.draw(_explained(collection, asked, picture, image_id, method), picture)
+            return collection.draw(_explained(service, (handle, asked), picture, image_id, method), picture)
 
         with service.gate.admit():
             return cached(request, await service.gate.run(work), "image/png")
@@ -120,14 +120,20 @@ def _picture(collection: Collection, asked: Asked) -> bytes | np.ndarray[Any, np
 
 
 def _explained(
-    collection: Collection,
-    asked: Asked,
+    service: Service,
+    query: tuple[str, Asked],
     picture: bytes | np.ndarray[Any, np.dtype[np.uint8]],
     image_id: str,
     method: str,
 ) -> Explanation:
-    return collection.explain(
-        picture, image_id, method=method, mirror=asked.mirror, boxes=asked.boxes, where=asked.where
+    handle, asked = query
+    collection = service.collections.get(asked.collection)
+    record = collection.get(image_id)
+    return service.explanations.explained(
+        (handle, image_id, method, record.sha256, record.added_at),
+        lambda: collection.explain(
+            picture, image_id, method=method, mirror=asked.mirror, boxes=asked.boxes, where=asked.where
+        ),
     )
 
 

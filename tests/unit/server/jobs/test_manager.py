@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from imagefinder.core.errors import DamagedImageError, StoreError, UnknownMethodError
+from imagefinder.core.errors import DamagedImageError, StoreError
 from imagefinder.server.errors import Problem
 from imagefinder.server.jobs import manager as manager_module
 from imagefinder.server.jobs.job import Job
@@ -154,8 +154,9 @@ def test_unknown_things_are_told(server: Server) -> None:
         with pytest.raises(Problem) as caught:
             call()
         assert caught.value.code == code
-    with pytest.raises(UnknownMethodError):
+    with pytest.raises(Problem) as caught:
         server.manager.start("index", "a", urls=["http://x/a.jpg"], methods=["surf"])
+    assert (caught.value.code, caught.value.members["field"]) == ("unknown_method", "methods")
 
 
 def test_cancelling(server: Server) -> None:

@@ -241,6 +241,27 @@ def test_explanations_of_a_filtered_search_by_id(shared: TestClient) -> None:
     assert Image.open(io.BytesIO(query.content)).size == (160, 120)
 
 
+def test_what_was_explained_is_remembered_until_the_picture_is_another_one(
+    client: TestClient, collection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explained: list[str] = []
+    explain = collection.explain
+    monkeypatch.setattr(
+        collection, "explain", lambda query, name, **how: (explained.append(name), explain(query, name, **how))[1]
+    )
+    hit = ask(client, base64=base64.b64encode(encoded(1)).decode(), k=1)["hits"][0]
+    first = client.get(hit["explanation"]).json()
+    assert client.get(hit["explanation"]).json() == first
+    assert client.get(hit["picture"]).status_code == 200
+    assert explained == ["1.png"]
+    client.get(f"{hit['explanation']}?method=sift")
+    assert len(explained) == 2
+    client.put(f"{BASE}/images/1.png", content=encoded(2), headers={"content-type": "image/png"})
+    assert client.get(hit["explanation"]).json()["evidence"] != first["evidence"]
+    client.delete(f"{BASE}/images/1.png")
+    problem(client.get(hit["explanation"]), 404, "unknown_image", "id")
+
+
 def test_an_answer_ends(collection: Any, settings: Any) -> None:
     from dataclasses import replace
 
@@ -348,6 +369,7 @@ def test_collections_are_made_and_removed(client: TestClient, jobs: Any) -> None
     assert (made.status_code, made.headers["location"]) == (201, "/v1/collections/shop")
     assert made.json() == {"name": "shop", "images": 0, "failures": 0, "bytes": 0, "methods": []}
     assert client.put("/v1/collections/shop").status_code == 200
+    assert client.put("/v1/collections/Shop").json()["detail"].startswith("collection: must match pattern")
     url = "/v1/collections/shop/images/a"
     assert client.put(url, content=encoded(5), headers={"content-type": "image/png"}).status_code == 201
     listed = client.get("/v1/collections").json()["collections"]

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from imagefinder.server.examples import ANSWERS
+from imagefinder.server.jobs import forms
+from imagefinder.server.v1 import schemas
+
+
+@pytest.mark.parametrize("name", sorted(ANSWERS))
+def test_an_example_is_an_answer_of_its_form_and_leaves_nothing_out(name: str) -> None:
+    form = getattr(schemas, name, None) or getattr(forms, name)
+    kept = form.model_validate(ANSWERS[name]).model_dump()
+    assert {key for key in ANSWERS[name] if key not in kept} == set()
+
+
+def named(schema: Any) -> Iterator[str]:
+    """Forms that a schema refers to itself, not within."""
+    if "$ref" in schema:
+        yield schema["$ref"].rpartition("/")[2]
+    for choice in schema.get("anyOf", ()):
+        yield from named(choice)
+
+
+def test_every_endpoint_of_v1_has_an_example_of_its_answer_and_of_each_problem(client: TestClient) -> None:
+    description = client.get("/openapi.json").json()
+    forms_with = {name for name, schema in description["components"]["schemas"].items() if "examples" in schema}
+    without = []
+    for path, operations in description["paths"].items():
+        for verb, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                for kind, content in answer.get("content", {}).items():
+                    if kind == "application/problem+json":
+                        assert all(status == str(one["value"]["status"]) for one in content["examples"].values())
+                    elif (
+                        kind == "application/json"
+                        and path.startswith("/v1/")
+                        and not forms_with & set(named(content["schema"]))
+                    ):
+                        without.append((verb, path, status))
+    assert without == []
