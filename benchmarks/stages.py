@@ -59,29 +59,39 @@ FOLDER = os.environ.get("BENCH_FOLDER")
 
 
 def main() -> None:
-    from benchmarks.contract import RESULTS, write
-
-    before = RESULTS / "stages.json"
-    answer = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
-    answer = {name: answer[name] for name in ("local", "global") if name in answer}
     with working_folder() as folder:
         if "local" in PARTS and not (DATASETS / "copy" / "manifest.json").is_file():
             print(f"skipped: no {DATASETS}/copy/manifest.json (set BENCH_DATASETS)")
         elif "local" in PARTS:
-            rows = []
+            rows: list[dict[str, Any]] = []
             for size in SIZES:
                 rows.append({**child("grow", folder, size), **child("ask", folder, size)})
                 print(rows[-1], flush=True)
-                answer["local"] = rows
-                write("stages", answer)
+                keep("local", rows)
             shutil.rmtree(Path(folder) / "local")
         if "global" in PARTS:
-            answer["global"] = {**child("fill", folder, VECTORS), **child("recall", folder, VECTORS)}
-            write("stages", answer)
-            answer["global"]["faiss"] = [
-                child("faiss", folder, VECTORS, kind) for kind in FAISS if find_spec("faiss")
-            ]
-    write("stages", answer)
+            row: dict[str, Any] = {
+                **child("fill", folder, VECTORS),
+                **child("recall", folder, VECTORS),
+                "faiss": [],
+            }
+            keep("global", row)
+            for kind in FAISS if find_spec("faiss") else ():
+                row["faiss"].append(child("faiss", folder, VECTORS, kind))
+                print(row["faiss"][-1], flush=True)
+                keep("global", row)
+
+
+def keep(part: str, rows: Any) -> None:
+    """Write one part, with what it was measured on; the other one stays as it is."""
+    from benchmarks.contract import RESULTS, command, machine, write
+
+    before = RESULTS / "stages.json"
+    known = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
+    parts = {name: known[name] for name in ("local", "global") if name in known}
+    measured = known.get("parts_measured_on", {})
+    measured[part] = {**machine(), "command": command("stages")}
+    write("stages", {**parts, part: rows, "parts_measured_on": measured})
 
 
 @contextlib.contextmanager

@@ -387,8 +387,11 @@ def stages() -> str:
                     for one in peer["by_effort"]
                 ),
             ]
-    lines += ["", f"{measured_on('stages')}.", ""]
-    return "\n".join(lines)
+    for part, machine in answer.get("parts_measured_on", {}).items():
+        lines += ["", f"`{part}`: {conditions(machine)}."]
+    if "parts_measured_on" not in answer:
+        lines += ["", f"{measured_on('stages')}, shared with other work."]
+    return "\n".join([*lines, ""])
 
 
 def relations(rows: list[dict[str, Any]]) -> list[str]:
@@ -406,7 +409,11 @@ def relations(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def measured_on(name: str) -> str:
-    machine = read(name)["measured_on"]
+    return conditions(read(name)["measured_on"])
+
+
+def conditions(machine: dict[str, Any]) -> str:
+    """Where, during what, and by which command."""
     text = f"Measured on {machine['cores']} cores ({machine['processor']}), without a GPU"
     load, others = machine.get("load_average"), machine.get("cores_busy_for_others")
     if others is not None:
