@@ -75,10 +75,15 @@ def test_all_methods_take_part_and_say_so(collection):
 
 
 def test_nothing_shows_this(collection):
-    result = collection.search(wide(99))
-    assert result.decision == "none"
-    assert {hit.relation for hit in result.hits} == {"similar"}
-    assert all(hit.evalue > 1 for hit in result.hits)
+    results = [collection.search(wide(seed)) for seed in range(90, 98)]
+    decisions = [result.decision for result in results]
+    # By chance about one image reaches an E-value of 1, so some are possible; a match is none of them.
+    assert decisions.count("none") >= 5
+    assert "match" not in decisions
+    for result in results:
+        if result.decision == "none":
+            assert {hit.relation for hit in result.hits} == {"similar"}
+            assert all(hit.evalue > 1 for hit in result.hits)
 
 
 def test_identical_by_bytes_by_pixels_and_not_after_an_edit(collection):
