@@ -58,9 +58,6 @@ _PAGE = 1000
 _THUMBNAILS = 256
 """Decoded ones held in memory, at most 200 kB each."""
 
-_THUMBNAIL_BYTES, _THUMBNAIL_PIXELS = 4 << 20, 1 << 22
-"""Far more than any thumbnail of ours has."""
-
 _EVERY = 64
 
 
