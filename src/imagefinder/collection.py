@@ -374,8 +374,8 @@ class Collection:
         Args:
             progress: Called now and then with the name of a method, how many of its images are indexed, and how
                 many there are.
-            rebuild: Begin anew, with what is learned from the collection as it is now; otherwise only what is not
-                indexed yet is.
+            rebuild: Begin anew, with what is learned from the collection as it is now; otherwise that is done
+                only for what the collection has outgrown, and of the rest what is not indexed yet is.
 
         Raises:
             CollectionCorruptError: stored features are damaged.
@@ -384,7 +384,8 @@ class Collection:
         states = []
         for name in self._indexed_methods():
             index = self._own_shortlist(name)
-            index.refresh(rebuild=rebuild, progress=_named(progress, name))
+            anew = rebuild or index.state().outgrown
+            index.refresh(rebuild=anew, progress=_named(progress, name))
             states.append(index.state())
         problems = tuple(
             f"the index of {state.method} could not be written; it ends with this program"

@@ -21,6 +21,7 @@ from imagefinder.core.errors import (
 )
 from imagefinder.core.settings import Settings
 from imagefinder.images.decode import InProcessDecoder
+from imagefinder.shortlists import local
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
 from imagefinder.wiring import load_method, make_examiner
@@ -310,6 +311,18 @@ def test_auto_is_fast_where_the_collection_is_large_and_an_index_is_ready(tmp_pa
         assert collection.verify_index().problems == ()
         collection.remove("2.png")
         assert "2.png" not in collection.search(picture).ids
+
+
+def test_what_the_collection_has_outgrown_is_learned_anew_without_asking(tmp_path, pictures, monkeypatch):
+    with imagefinder.open(tmp_path / "c") as collection:
+        collection.add(pictures, methods=["sift"])
+        monkeypatch.setattr(local, "POSTINGS_PER_WORD", 10**6)
+        (before,) = collection.rebuild_index(rebuild=False).indexes
+        monkeypatch.setattr(local, "POSTINGS_PER_WORD", 1)
+        (told,) = collection.verify_index().indexes
+        (after,) = collection.rebuild_index(rebuild=False).indexes
+        assert (before.outgrown, told.outgrown, after.outgrown) == (False, True, False)
+        assert after.bytes > before.bytes
 
 
 def test_without_indexes_every_search_is_exact(pictures):

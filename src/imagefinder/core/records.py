@@ -256,6 +256,8 @@ class ShortlistState:
         segments: In how many parts.
         bytes: Of all of its arrays.
         kept: Whether all of it is in files, where the store has a folder for them.
+        outgrown: Whether the collection has grown so much since its words were learned that searches take longer
+            than they need to.
     """
 
     method: str
@@ -265,6 +267,7 @@ class ShortlistState:
     segments: int
     bytes: int
     kept: bool
+    outgrown: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

@@ -24,5 +24,6 @@ def vote(
     weights: NDArray[Any],
     rarities: NDArray[Any],
     votes: NDArray[Any],
+    plain: bool = False,
     /,
 ) -> None: ...

@@ -73,7 +73,7 @@ def count(
         raise ValueError(f"threads must be at least 1, not {threads}")
     counts = np.zeros(len(offsets) - 1, dtype=np.int64)
     if _is_native(query):
-        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or _cores())
+        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or cores())
     else:
         _count_numpy(query, gallery, offsets, counts)
     return counts
@@ -116,7 +116,8 @@ def _is_native(query: Descriptors) -> bool:
     return backend() != "numpy" and (query.dtype == np.float32 or query.shape[1] <= _native.LONGEST_BYTES)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

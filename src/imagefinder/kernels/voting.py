@@ -11,10 +11,12 @@ search", ECCV 2008; on repetition: "On the burstiness of visual elements", CVPR 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.kernels.mutual_nn import backend
+from imagefinder.kernels.mutual_nn import backend, cores
 
 try:
     from imagefinder.kernels import _native
@@ -24,6 +26,9 @@ else:
     _HAS_NATIVE = True
 
 BITS = 64
+
+_WORTH_A_THREAD = 1 << 20
+"""To compare fewer codes takes less time than to start a thread."""
 
 
 def votes(
@@ -36,6 +41,7 @@ def votes(
     weights: NDArray[np.int64],
     rarities: NDArray[np.int64],
     images: int,
+    threads: int | None = None,
 ) -> NDArray[np.int64]:
     """What each image of an inverted file gets.
 
@@ -50,16 +56,38 @@ def votes(
         weights: ``(65,)``, what a pair counts, by its distance.
         rarities: ``(W,)``, times what it counts, by its word.
         images: How many images there are.
+        threads: How many to use at most; by default as many as this process may use cores.
 
     Returns:
         ``(images,)`` int64.
     """
-    found = np.zeros(images, dtype=np.int64)
-    if backend() != "numpy" and _HAS_NATIVE:
-        _native.vote(starts, owners, codes, words, asked, weights, rarities, found)
-    else:
+    if backend() == "numpy" or not _HAS_NATIVE:
+        found = np.zeros(images, dtype=np.int64)
         _votes_numpy(starts, owners, codes, words, asked, weights, rarities, found)
-    return found
+        return found
+
+    def vote(share: slice) -> NDArray[np.int64]:
+        found = np.zeros(images, dtype=np.int64)
+        _native.vote(starts, owners, codes, words[share], asked[share], weights, rarities, found)
+        return found
+
+    shares = _shares(starts, words, cores() if threads is None else threads)
+    if len(shares) == 1:
+        return vote(shares[0])
+    with ThreadPoolExecutor(len(shares)) as pool:
+        return np.sum(list(pool.map(vote, shares)), axis=0)
+
+
+def _shares(starts: NDArray[np.int64], words: NDArray[np.int32], threads: int) -> list[slice]:
+    """The codes of a query divided among threads, about evenly by what there is to compare; words stay whole."""
+    inside = np.clip(words, 0, max(0, len(starts) - 2))
+    work = np.cumsum(starts[inside + 1] - starts[inside]) if len(starts) > 1 else np.zeros(len(words), np.int64)
+    total = int(work[-1]) if len(work) else 0
+    parts = max(1, min(threads, total // _WORTH_A_THREAD))
+    cuts = np.searchsorted(work, total * np.arange(1, parts) / parts)
+    cuts = np.searchsorted(words, words[cuts])  # back to where the word begins
+    bounds = [0, *cuts.tolist(), len(words)]
+    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
 
 
 def _votes_numpy(  # noqa: PLR0917 - the native kernel's arguments

@@ -40,21 +40,24 @@ class GlobalScheme:
         """Only stores."""
         self._spec = spec
 
+    def words(self, images: int, rows: int) -> int:
+        """See ``index.Scheme``."""
+        del rows
+        return max(1, min(MOST_WORDS, images // VECTORS_PER_WORD))
+
     def sample_rows(self, images: int, rows: int) -> int:
         """How many vectors directions and cells are learned from."""
-        del rows
-        return min(images, max(4096, _words(images) * 16))
+        return min(images, max(4096, self.words(images, rows) * 16))
 
     def train(self, sample: Features, images: int, rows: int) -> Arrays:
         """Directions, their scale, cells."""
-        del rows
         vectors = _unit(sample)
         # About the origin: cosines are kept, as far as the directions reach.
         _, axes = np.linalg.eigh((vectors.T @ vectors).astype(np.float64))
         rotation = np.ascontiguousarray(axes[:, ::-1][:, :DIRECTIONS], dtype=np.float32)
         short = vectors @ rotation
         reach = np.maximum(np.abs(short).max(axis=0, initial=0.0), 1e-6)
-        words = vocabulary.train(short, _words(images))
+        words = vocabulary.train(short, self.words(images, rows))
         return {
             "rotation": rotation,
             "steps": (reach / _LEVELS).astype(np.float32),
@@ -92,10 +95,6 @@ class GlobalScheme:
                     products.append(segment.codes[first:last].astype(np.float32) @ asked)
             scores.append(Found(np.concatenate(rows), np.concatenate(products).astype(np.float64)))
         return scores
-
-
-def _words(images: int) -> int:
-    return max(1, min(MOST_WORDS, images // VECTORS_PER_WORD))
 
 
 def _unit(features: Features) -> Vectors:

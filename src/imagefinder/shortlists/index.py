@@ -48,6 +48,9 @@ MOST_SMALL = 8
 GONE = 0.3
 """A segment of which a larger part is gone is written anew."""
 
+OUTGROWN = 8
+"""Words are learned anew when so many times as many would be learned now."""
+
 _FORMAT = 1
 _MANIFEST = "manifest.json"
 _WITNESSES = 16
@@ -67,6 +70,10 @@ class Scheme(Protocol):
 
     name: str
     version: int
+
+    def words(self, images: int, rows: int) -> int:
+        """How many words are good for a collection of so many images and rows."""
+        ...
 
     def sample_rows(self, images: int, rows: int) -> int:
         """How many vectors or descriptors to learn from, of a collection of so many images and rows."""
@@ -119,6 +126,9 @@ class InvertedShortlist:
             self._follow()
             indexed = sum(int(segment.alive.sum()) for segment in self._segments)
             model = sum(array.nbytes for array in (self._model or {}).values())
+            rows = sum(int(segment.sizes[segment.alive].sum()) for segment in self._segments)
+            rows += int(self._waiting_sizes.sum()) // self._row_bytes()
+            wanted = self._scheme.words(indexed + len(self._waiting), rows)
             return ShortlistState(
                 method=self._method,
                 images=indexed + len(self._waiting),
@@ -127,6 +137,7 @@ class InvertedShortlist:
                 segments=len(self._segments),
                 kept=self._folder() is None or all(segment.name for segment in self._segments),
                 bytes=model + sum(segment.nbytes for segment in self._segments),
+                outgrown=self._model is not None and wanted >= OUTGROWN * _words(self._model),
             )
 
     def propose(self, query: Features, n: int) -> Proposals:
@@ -337,9 +348,7 @@ class InvertedShortlist:
 
     def _learning_sample(self, keys: Keys, sizes: NDArray[np.int64]) -> tuple[Features, int]:
         rng = np.random.default_rng(0)
-        row_bytes = self._spec.dim * np.dtype(self._spec.dtype).itemsize
-        row_bytes += 16 if self._spec.kind == "local" else 0
-        rows = int(sizes.sum()) // row_bytes
+        rows = int(sizes.sum()) // self._row_bytes()
         wanted = self._scheme.sample_rows(len(keys), rows)
         if self._spec.kind == "local":  # a quarter of each image, so that more images are seen
             many = min(len(keys), max(64, 4 * wanted * len(keys) // max(1, rows)))
@@ -360,6 +369,11 @@ class InvertedShortlist:
                 features = LocalFeatures(features.descriptors[kept], features.keypoints[kept], one)
             parts.append(features)
         return concatenate(self._spec, parts), rows
+
+    def _row_bytes(self) -> int:
+        """Of a vector, or of a descriptor with its keypoint, as the store counts."""
+        keypoint = 16 if self._spec.kind == "local" else 0
+        return self._spec.dim * np.dtype(self._spec.dtype).itemsize + keypoint
 
     def _index_waiting(self, progress: Callable[[int, int], None] | None) -> None:
         model = self._model

@@ -58,6 +58,36 @@ def test_both_are_what_the_definition_says(case):
     found = np.zeros(images, dtype=np.int64)
     voting._votes_numpy(starts, owners, codes, words, asked, WEIGHTS, rarities, found)
     assert found.tolist() == expected
+    if mutual_nn.backend() != "numpy":
+        from imagefinder.kernels import _native
+
+        found[:] = 0
+        _native.vote(starts, owners, codes, words, asked, WEIGHTS, rarities, found, True)
+        assert found.tolist() == expected
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 64), st.integers(1, 3))
+@settings(deadline=None, max_examples=40)
+def test_many_postings_and_weights_that_end_anywhere(seed, reach, threads):
+    # More postings than are compared at once, images that have most of a word, threads that share the words.
+    rng = np.random.default_rng(seed)
+    words, images, postings, size = 3, int(rng.integers(1, 40)), 4000, 60
+    kinds = rng.integers(0, 2**64, 12, dtype=np.uint64)
+    near = np.uint64(1) << rng.integers(0, 64, (postings, 3), dtype=np.uint64)
+    codes = rng.choice(kinds, postings) ^ np.bitwise_xor.reduce(near, axis=1)
+    of_word, owners = rng.integers(0, words, postings), rng.integers(0, images, postings).astype(np.int32)
+    order = np.lexsort((owners, of_word))
+    starts = np.searchsorted(of_word[order], np.arange(words + 1)).astype(np.int64)
+    asked_words = np.sort(rng.integers(0, words, size)).astype(np.int32)
+    asked, rarities = rng.choice(kinds, size), rng.integers(1, 5, words)
+    weights = np.where(np.arange(65) <= reach, WEIGHTS, 0)
+    expected = np.zeros(images, dtype=np.int64)
+    voting._votes_numpy(starts, owners[order], codes, asked_words, asked, weights, rarities, expected)
+    given_ = {"weights": weights, "rarities": rarities, "images": images, "threads": threads}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(voting, "_WORTH_A_THREAD", 1000)
+        found = voting.votes(starts, owners[order], codes, asked_words, asked, **given_)
+    assert found.tolist() == expected.tolist()
 
 
 def test_what_points_outside_is_passed_over():

@@ -7,6 +7,7 @@ import pytest
 
 from imagefinder.core.features import FeatureSpec
 from imagefinder.shortlists import index as module
+from imagefinder.shortlists import local
 from imagefinder.shortlists.index import InvertedShortlist
 from imagefinder.stores.embedded import EmbeddedStore
 from imagefinder.testing.shortlists import METHOD, features, names, put
@@ -194,3 +195,21 @@ def test_a_changed_code_is_found_by_verification(store):
     module.files.write(path, meta, {**arrays, "codes": codes})
     assert any("is not as" in problem for problem in made(store).verify())
     assert np.array_equal(module.files.read(path)[1]["codes"], codes)
+
+
+def test_a_collection_that_has_outgrown_its_words_is_told_and_learned_anew(store, monkeypatch):
+    made(store).refresh()
+    index = made(store)
+    assert not index.state().outgrown
+    words = module._words(index._model)
+    rows = sum(int(segment.sizes.sum()) for segment in index._segments)
+    monkeypatch.setattr(local, "POSTINGS_PER_WORD", max(1, rows // (words * module.OUTGROWN)))
+    assert index.state().outgrown
+    # What waits counts, too.
+    monkeypatch.setattr(local, "POSTINGS_PER_WORD", rows // (words * module.OUTGROWN) + 2)
+    before = index.state().outgrown
+    put(store, SPEC, {str(seed): seed for seed in range(60, 120)})
+    assert (before, index.state().outgrown) == (False, True)
+    index.refresh(rebuild=True)
+    assert not index.state().outgrown
+    assert finds(store, index)

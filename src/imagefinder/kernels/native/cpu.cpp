@@ -63,6 +63,12 @@ bool cpu_has_avx512vnni() {
     return cpu_has_avx2() && all(saved(), 0xe6) && all(seven.b, bmi1 | bmi2 | f | dq | bw | vl) && all(seven.c, vnni);
 }
 
+bool cpu_has_avx512popcount() {
+    constexpr unsigned f = 1u << 16, vpopcntdq = 1u << 14;
+    const Registers seven = cpuid(7, 0);
+    return all(saved(), 0xe6) && all(seven.b, f) && all(seven.c, vpopcntdq);
+}
+
 }  // namespace imagefinder
 
 #elif defined(__aarch64__)

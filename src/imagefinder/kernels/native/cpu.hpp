@@ -19,6 +19,7 @@
 namespace imagefinder {
 
 bool cpu_has_avx512vnni();
+bool cpu_has_avx512popcount();
 bool cpu_has_avxvnni();
 bool cpu_has_avx2();
 bool cpu_has_neon_dot();

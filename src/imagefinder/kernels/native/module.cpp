@@ -174,8 +174,9 @@ PyObject* pairs(PyObject*, PyObject* arguments) {
 
 PyObject* vote(PyObject*, PyObject* arguments) {
     PyObject* given[8];
-    if (!PyArg_ParseTuple(arguments, "OOOOOOOO", &given[0], &given[1], &given[2], &given[3], &given[4], &given[5],
-                          &given[6], &given[7]))
+    int plain = 0;
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOO|p", &given[0], &given[1], &given[2], &given[3], &given[4], &given[5],
+                          &given[6], &given[7], &plain))
         return nullptr;
     static const char* const names[] = {"starts", "owners", "codes", "words", "asked", "weights", "rarities", "votes"};
     static const char* const formats[] = {"lq", "il", "LQ", "il", "LQ", "lq", "lq", "lq"};
@@ -198,7 +199,8 @@ PyObject* vote(PyObject*, PyObject* arguments) {
                                          codes.data<std::uint64_t>(), owners.shape(0),     arrays[7].shape(0)};
     const imagefinder::Ballot ballot{words.data<std::int32_t>(), asked.data<std::uint64_t>(), words.shape(0),
                                      arrays[5].data<std::int64_t>(), arrays[6].data<std::int64_t>()};
-    if (!unlocked([&] { imagefinder::vote(file, ballot, arrays[7].data<std::int64_t>()); })) return nullptr;
+    const auto count = plain ? imagefinder::vote_plain : imagefinder::vote;
+    if (!unlocked([&] { count(file, ballot, arrays[7].data<std::int64_t>()); })) return nullptr;
     Py_RETURN_NONE;
 }
 
@@ -221,7 +223,8 @@ PyMethodDef methods[] = {
     {"pairs", pairs, METH_VARARGS,
      "pairs(query, candidate, found, isa=None)\n\nThe mutual nearest neighbours of two images; returns how many."},
     {"vote", vote, METH_VARARGS,
-     "vote(starts, owners, codes, words, asked, weights, rarities, votes)\n\nVotes of binary codes for images."},
+     "vote(starts, owners, codes, words, asked, weights, rarities, votes, plain=False)\n\n"
+     "Votes of binary codes for images; plain: without the processor's own counting of bits."},
     {"supported", supported, METH_NOARGS,
      "supported()\n\nThe instruction sets this processor supports, the fastest, which is used, first."},
     {nullptr, nullptr, 0, nullptr}};

@@ -27,4 +27,8 @@ struct Ballot {
 // equals the first), weights[distance] * rarities[word]. What points outside of the file is passed over.
 void vote(const InvertedFile& file, const Ballot& ballot, std::int64_t* votes);
 
+// The same by one way of counting bits; the second one only where `cpu_has_avx512popcount` says so.
+void vote_plain(const InvertedFile& file, const Ballot& ballot, std::int64_t* votes);
+void vote_avx512(const InvertedFile& file, const Ballot& ballot, std::int64_t* votes);
+
 }  // namespace imagefinder
