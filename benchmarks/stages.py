@@ -21,7 +21,7 @@ plain order without E-values.
 part of a mixture of 64 of 4 096 random directions plus noise, about 50 to a topic; queries are noisy versions of
 stored ones. Recall of the exact ten best. Where faiss is installed (``make bench-peers`` makes such an
 environment), its indexes with one byte per number answer the same queries beside ours, on the same two cores, with
-as many candidates (200) scored exactly from a mapped file: cells (``IVF``) and a graph (``HNSW``), of all 2048
+as many candidates (100) scored exactly from a mapped file: cells (``IVF``) and a graph (``HNSW``), of all 2048
 numbers or of 256 after its ``PCA``. ``BENCH_FAISS`` names them, by faiss's names.
 
 Seconds are of ``match`` and ``index`` together: all but reading and extraction. The processor may be shared with
@@ -424,7 +424,7 @@ def recall(folder: str, size: int) -> dict[str, Any]:
     from imagefinder.evaluation.memory import forget_peak, peak_bytes
     from imagefinder.kernels.cosine import cosine
     from imagefinder.search.ranking import best
-    from imagefinder.search.shortlisting import GLOBAL
+    from imagefinder.search.shortlisting import PROPOSED
     from imagefinder.shortlists.index import InvertedShortlist
     from imagefinder.stores.embedded import EmbeddedStore
 
@@ -439,7 +439,7 @@ def recall(folder: str, size: int) -> dict[str, Any]:
     index = InvertedShortlist(store, "made", spec)
 
     def fast(vector: np.ndarray) -> list[str]:
-        proposed = index.propose(GlobalFeatures(vector), GLOBAL)
+        proposed = index.propose(GlobalFeatures(vector), PROPOSED)
         _, block = store.load("made", np.sort(proposed.keys))
         return [name for name, _ in best(block.ids, cosine(vector[0], block.features.vectors), 10)]
 
@@ -484,6 +484,7 @@ def by_faiss(folder: str, size: int, kind: str) -> dict[str, Any]:
     import faiss
 
     from imagefinder.evaluation.memory import forget_peak, peak_bytes
+    from imagefinder.search.shortlisting import PROPOSED
 
     stored = stored_vectors(folder, size)
     known = np.load(Path(folder) / "asked.npz")
@@ -512,7 +513,7 @@ def by_faiss(folder: str, size: int, kind: str) -> dict[str, Any]:
         for number, vector in enumerate([known["asked"][0], *known["asked"]]):
             begun = time.perf_counter()
             unit = (vector / np.linalg.norm(vector))[None]
-            proposed = np.sort(index.search(unit, 200)[1][0])
+            proposed = np.sort(index.search(unit, PROPOSED)[1][0])
             scores = stored[proposed[proposed >= 0]] @ unit[0]
             best = proposed[proposed >= 0][np.argsort(-scores, kind="stable")[:10]].tolist()
             if number:  # the first is for warming up

@@ -211,7 +211,14 @@ def _network(name: str, settings: Settings) -> Method:
         return cache.sha256(model)
 
     is_global = model.features.kind == "global"
-    extractor = NetworkExtractor(model, lambda: cache.locate(model), sha256, threads=settings.threads, run=run)
+    extractor = NetworkExtractor(
+        model,
+        lambda: cache.locate(model),
+        sha256,
+        threads=settings.threads,
+        run=run,
+        tokens="int8" if settings.tokens == "int8" else "float32",
+    )
     return Method(
         name=name,
         summary=model.summary,

@@ -26,6 +26,12 @@ class TestMutualNNIntegers(MatcherSuite):
         return FeatureSpec("local", 128, "uint8")
 
 
+class TestMutualNNSignedIntegers(TestMutualNNIntegers):
+    @pytest.fixture
+    def spec(self):
+        return FeatureSpec("local", 96, "int8")
+
+
 class TestMutualNNFloats(TestMutualNNIntegers):
     @pytest.fixture
     def spec(self):

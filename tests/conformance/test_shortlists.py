@@ -35,6 +35,12 @@ class TestTokens(OnDisk):
         return FeatureSpec("local", 96, "float32")
 
 
+class TestIntegerTokens(OnDisk):
+    @pytest.fixture
+    def spec(self):
+        return FeatureSpec("local", 96, "int8")
+
+
 class TestVectors(OnDisk):
     @pytest.fixture
     def spec(self):

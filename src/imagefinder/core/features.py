@@ -51,7 +51,7 @@ class FeatureSpec:
 
     kind: Literal["global", "local"]
     dim: int
-    dtype: Literal["float32", "uint8"]
+    dtype: Literal["float32", "uint8", "int8"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,21 +90,21 @@ class LocalFeatures:
     """Many descriptors per image; an image may have none.
 
     Attributes:
-        descriptors: ``(N, D)`` uint8 or float32, C-contiguous; image ``i`` owns the rows
+        descriptors: ``(N, D)`` uint8, int8 or float32, C-contiguous; image ``i`` owns the rows
             ``offsets[i]:offsets[i + 1]``.
         keypoints: ``(N, 4)`` float32: x, y, size in pixels of the upright picture, angle in degrees
             (-1 where the method knows none).
         offsets: ``(B + 1,)`` int64, starts with 0, never falls, ends with N.
     """
 
-    descriptors: NDArray[np.uint8] | NDArray[np.float32]
+    descriptors: NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float32]
     keypoints: NDArray[np.float32]
     offsets: NDArray[np.int64]
 
     def __post_init__(self) -> None:
         d, k, o = self.descriptors, self.keypoints, self.offsets
-        if d.ndim != 2 or d.dtype not in (np.uint8, np.float32):
-            raise ValueError(f"descriptors must be (N, D) uint8 or float32, not {d.shape} {d.dtype}")
+        if d.ndim != 2 or d.dtype not in (np.uint8, np.int8, np.float32):
+            raise ValueError(f"descriptors must be (N, D) uint8, int8 or float32, not {d.shape} {d.dtype}")
         if k.shape != (len(d), 4) or k.dtype != np.float32:
             raise ValueError(f"keypoints must be ({len(d)}, 4) float32, not {k.shape} {k.dtype}")
         if o.ndim != 1 or o.dtype != np.int64 or len(o) < 1 or o[0] != 0 or o[-1] != len(d):
@@ -127,8 +127,8 @@ class LocalFeatures:
 
     def spec(self) -> FeatureSpec:
         """The form of these features."""
-        dtype: Literal["uint8", "float32"] = "uint8" if self.descriptors.dtype == np.uint8 else "float32"
-        return FeatureSpec("local", self.descriptors.shape[1], dtype)
+        dtype = self.descriptors.dtype.name
+        return FeatureSpec("local", self.descriptors.shape[1], dtype)  # type: ignore[arg-type]  # checked above
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -57,6 +57,12 @@ class Settings:
         "arithmetic of networks: auto (f32), f32, bf16 or int8 (other than f32: part of the fingerprint)",
         choices=("auto", "f32", "bf16", "int8"),
     )
+    tokens: str = _setting(
+        "float32",
+        "numbers of BEiT's tokens: float32, or int8, a quarter of the size and faster to compare (part of the "
+        "fingerprint)",
+        choices=("float32", "int8"),
+    )
     provider: str = _setting(
         "auto",
         "what runs networks: auto (cpu), cpu, openvino, cuda or coreml",

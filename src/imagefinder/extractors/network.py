@@ -7,8 +7,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ from imagefinder.models.providers import Run, load, require
 if TYPE_CHECKING:
     from imagefinder.models.providers import Network
 
+TOKEN_LENGTH = 512
+"""Length of a token in whole numbers, as SIFT's descriptors have it: most elements are then some tens."""
+
 _AHEAD = 32  # inputs made before they are needed, 0.6 MB each
 
 
@@ -45,6 +49,7 @@ class NetworkExtractor:
         *,
         threads: int,
         run: Run | None = None,
+        tokens: Literal["float32", "int8"] = "float32",
     ) -> None:
         """Only stores; the network is loaded at the first picture.
 
@@ -54,12 +59,15 @@ class NetworkExtractor:
             sha256: Gives the hash of that file; raises the same.
             threads: Processor cores used.
             run: Who runs the network, in which arithmetic; by default the processor, in float32.
+            tokens: Type of the numbers of tokens; vectors are always float32.
         """
         self._model = model
         self._locate = locate
         self._sha256 = sha256
         self._threads = threads
         self._how = run or Run()
+        is_local = model.features.kind == "local"
+        self._spec = replace(model.features, dtype=tokens) if is_local else model.features
         self._session: Network | None = None
         self._digest = ""
         self._map_session: Network | None = None
@@ -68,7 +76,7 @@ class NetworkExtractor:
     @property
     def spec(self) -> FeatureSpec:
         """See ``core.contracts.Extractor``."""
-        return self._model.features
+        return self._spec
 
     def fingerprint(self) -> Fingerprint:
         """See ``core.contracts.Extractor``.
@@ -90,6 +98,8 @@ class NetworkExtractor:
         }
         if self._how.precision != "f32":
             parameters["precision"] = self._how.precision
+        if self._spec.dtype == "int8":
+            parameters["tokens"] = self._spec.dtype
         # A network that runs is made of what was read then, whatever has become of the file.
         if self._session is None or not self._digest:
             self._digest = self._sha256()
@@ -171,9 +181,9 @@ class NetworkExtractor:
         output = session.run(np.stack([next(inputs) for _ in images]))
         if self.spec.kind == "global":
             return GlobalFeatures(output)
-        tokens = output.shape[1]
+        tokens, descriptors = output.shape[1], output.reshape(-1, output.shape[2])
         return LocalFeatures(
-            output.reshape(-1, output.shape[2]),
+            as_int8(descriptors) if self.spec.dtype == "int8" else descriptors,
             np.concatenate([token_keypoints(image.shape[0], image.shape[1], tokens) for image in images]),
             np.arange(len(images) + 1, dtype=np.int64) * tokens,
         )
@@ -186,6 +196,24 @@ def preprocess(image: RgbImage, how: Preprocessing) -> NDArray[np.float32]:
     else:
         resized = resize_center_crop(image, how.resize_to, how.size, how.interpolation)
     return normalise(resized, how.mean, how.std)
+
+
+def as_int8(tokens: NDArray[np.float32]) -> NDArray[np.int8]:
+    """The directions of tokens in whole numbers.
+
+    Products of these are those of the cosine, not of the tokens themselves. The few elements that are far larger
+    than the others are cut at 127: they are much the same in all tokens.
+
+    Args:
+        tokens: ``(N, D)`` float32.
+
+    Returns:
+        ``(N, D)`` int8 from -127 to 127, of length ``TOKEN_LENGTH`` where nothing was cut; of zeros zeros.
+    """
+    lengths = np.linalg.norm(tokens, axis=1, keepdims=True)
+    scaled = tokens * (TOKEN_LENGTH / np.maximum(lengths, 1e-12))
+    whole: NDArray[np.int8] = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
+    return whole
 
 
 def seen(height: int, width: int, how: Preprocessing) -> tuple[float, float, float, float]:

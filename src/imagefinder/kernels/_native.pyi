@@ -14,6 +14,15 @@ def count(
     /,
 ) -> None: ...
 def pairs(query: NDArray[Any], candidate: NDArray[Any], found: NDArray[Any], isa: str | None = None, /) -> int: ...
+def dots(
+    rows: NDArray[Any],
+    begins: NDArray[Any],
+    ends: NDArray[Any],
+    vector: NDArray[Any],
+    products: NDArray[Any],
+    plain: bool = False,
+    /,
+) -> None: ...
 def supported() -> tuple[str, ...]: ...
 def vote(
     starts: NDArray[Any],

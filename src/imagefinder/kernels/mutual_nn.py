@@ -4,8 +4,8 @@ Descriptor i of the query and j of the candidate are *mutual nearest neighbours*
 dot products, j is the best column of row i and i is the best row of column j; among equals the lowest index
 is the best. The similarity of two images is the number of such pairs.
 
-``uint8`` products are exact integers. ``float32`` products are computed in float32 and must be finite numbers;
-candidates that differ by less than its rounding may be told apart differently on other processors.
+``uint8`` and ``int8`` products are exact integers. ``float32`` products are computed in float32 and must be finite
+numbers; candidates that differ by less than its rounding may be told apart differently on other processors.
 
 The work is done by the native kernel in ``native/``, or by NumPy where the package was built without a compiler.
 """
@@ -27,7 +27,7 @@ except ImportError:  # built without a compiler
 else:
     _HAS_NATIVE = True
 
-Descriptors: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
+Descriptors: TypeAlias = NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float32]
 
 
 @cache
@@ -51,7 +51,7 @@ def count(
     descriptor of the largest image for each thread. Other Python threads run meanwhile.
 
     Args:
-        query: ``(n, D)`` uint8 or float32, C-contiguous; ``n`` may be 0.
+        query: ``(n, D)`` uint8, int8 or float32, C-contiguous; ``n`` may be 0.
         gallery: ``(N, D)`` of the same type, C-contiguous: the descriptors of all images, one after the other.
         offsets: ``(B + 1,)`` int64, never falling: image ``b`` owns the rows ``offsets[b]:offsets[b + 1]``,
             possibly none.
@@ -83,7 +83,7 @@ def pairs(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
     """The mutual nearest neighbours of two images.
 
     Args:
-        query: ``(n, D)`` uint8 or float32, C-contiguous; ``n`` may be 0.
+        query: ``(n, D)`` uint8, int8 or float32, C-contiguous; ``n`` may be 0.
         candidate: ``(m, D)`` of the same type, C-contiguous; ``m`` may be 0.
 
     Returns:
@@ -104,15 +104,15 @@ def pairs(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
 def _check(query: Descriptors, gallery: Descriptors) -> None:
     if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
         raise ValueError(f"descriptors of one length are needed, not {query.shape} and {gallery.shape}")
-    if query.dtype != gallery.dtype or query.dtype not in (np.uint8, np.float32):
-        raise ValueError(f"descriptors must both be uint8 or float32, not {query.dtype}, {gallery.dtype}")
+    if query.dtype != gallery.dtype or query.dtype not in (np.uint8, np.int8, np.float32):
+        raise ValueError(f"descriptors must both be uint8, int8 or float32, not {query.dtype}, {gallery.dtype}")
     for side in (query, gallery):
         if not (side.flags.c_contiguous and side.flags.aligned):
             raise ValueError("descriptors must lie aligned, row after row, in memory: see np.ascontiguousarray")
 
 
 def _is_native(query: Descriptors) -> bool:
-    # Longer uint8 descriptors have products beyond int32; NumPy computes them in float64.
+    # Longer descriptors of bytes may have products beyond int32; NumPy computes them in float64.
     return backend() != "numpy" and (query.dtype == np.float32 or query.shape[1] <= _native.LONGEST_BYTES)
 
 
@@ -151,7 +151,7 @@ def _pairs_numpy(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64
 
 
 def _real(descriptors: Descriptors) -> NDArray[Any]:
-    """As a type whose matrix product is fast and, for uint8, still exact.
+    """As a type whose matrix product is fast and, for bytes, still exact.
 
     A product is at most D x 255^2. float32 holds every integer up to 2^24 exactly, float64 up to 2^53.
     """

@@ -12,6 +12,7 @@ search", ECCV 2008; on repetition: "On the burstiness of visual elements", CVPR 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,8 @@ def votes(
     if len(shares) == 1:
         return vote(shares[0])
     with ThreadPoolExecutor(len(shares)) as pool:
-        return np.sum(list(pool.map(vote, shares)), axis=0)
+        found = np.sum(list(pool.map(vote, shares)), axis=0, dtype=np.int64)
+    return np.asarray(found, dtype=np.int64)
 
 
 def _shares(starts: NDArray[np.int64], words: NDArray[np.int32], threads: int) -> list[slice]:
@@ -87,7 +89,7 @@ def _shares(starts: NDArray[np.int64], words: NDArray[np.int32], threads: int) -
     cuts = np.searchsorted(work, total * np.arange(1, parts) / parts)
     cuts = np.searchsorted(words, words[cuts])  # back to where the word begins
     bounds = [0, *cuts.tolist(), len(words)]
-    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [slice(a, b) for a, b in pairwise(bounds)]
 
 
 def _votes_numpy(  # noqa: PLR0917 - the native kernel's arguments

@@ -218,7 +218,7 @@ def _largest(
     return order[kept], owners[kept]
 
 
-def _vectors(features: Features) -> NDArray[np.float32] | NDArray[np.uint8]:
+def _vectors(features: Features) -> NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]:
     return features.descriptors if isinstance(features, LocalFeatures) else features.vectors
 
 

@@ -22,8 +22,8 @@ from imagefinder.search.background import Background
 from imagefinder.search.question import Question, views
 from imagefinder.search.scoring import Scores, likely_views
 
-LOCAL, GLOBAL = 100, 200
-"""So many images are proposed for each view of a query by local and by global features."""
+PROPOSED = 100
+"""So many images are proposed for each view of a query."""
 
 SAMPLE_LOCAL, SAMPLE_GLOBAL = 48, 1000
 """So many images stand for the collection where the scores of all are asked for."""
@@ -103,7 +103,7 @@ def _proposed(
 ) -> GalleryBlock:
     if allowed is not None and len(allowed) <= FEW:
         return store.select(method.name, sorted(allowed))
-    many = max(LOCAL if _is_local(method) else GLOBAL, 2 * k)
+    many = max(PROPOSED, 2 * k)
     if allowed is not None:
         many *= OVERFETCH
     keys = np.unique(np.concatenate([shortlist.propose(view.features, many).keys for view in seen]))

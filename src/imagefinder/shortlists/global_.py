@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures
+from imagefinder.kernels.dots import dots
 from imagefinder.shortlists import vocabulary
 from imagefinder.shortlists.arrays import Arrays
 from imagefinder.shortlists.segment import Coded, Found, Segment
@@ -27,6 +28,7 @@ VISITED = 48
 """Of the nearest words so many are looked at."""
 
 _LEVELS = 127
+_FINE_LEVELS = 32767
 _BLOCK = 1 << 14
 
 
@@ -34,7 +36,7 @@ class GlobalScheme:
     """How global vectors of one form are coded and compared."""
 
     name = "cells"
-    version = 1
+    version = 2
 
     def __init__(self, spec: FeatureSpec) -> None:
         """Only stores."""
@@ -57,7 +59,7 @@ class GlobalScheme:
         rotation = np.ascontiguousarray(axes[:, ::-1][:, :DIRECTIONS], dtype=np.float32)
         short = vectors @ rotation
         reach = np.maximum(np.abs(short).max(axis=0, initial=0.0), 1e-6)
-        words = vocabulary.train(short, self.words(images, rows))
+        words = vocabulary.train(short, self.words(images, rows), levels=1)
         return {
             "rotation": rotation,
             "steps": (reach / _LEVELS).astype(np.float32),
@@ -85,15 +87,14 @@ class GlobalScheme:
         far = np.einsum("wd,wd->w", centres, centres) / 2 - centres @ short[0]
         near = np.argsort(far, kind="stable")[:VISITED]
         asked = short[0] * model["steps"]
+        step = max(float(np.abs(asked).max(initial=0.0)), 1e-30) / _FINE_LEVELS
+        whole = np.rint(asked / step).astype(np.int16)
         scores = []
         for segment in segments:
-            rows, products = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
-            for word in near.tolist():
-                first, last = int(segment.starts[word]), int(segment.starts[word + 1])
-                if first < last:
-                    rows.append(segment.owners[first:last])
-                    products.append(segment.codes[first:last].astype(np.float32) @ asked)
-            scores.append(Found(np.concatenate(rows), np.concatenate(products).astype(np.float64)))
+            begins, ends = segment.starts[near], segment.starts[near + 1]
+            rows = np.concatenate([segment.owners[a:b] for a, b in zip(begins, ends, strict=True)])
+            products = dots(segment.codes, begins, ends, whole).astype(np.float64)
+            scores.append(Found(rows, products * step))
         return scores
 
 

@@ -150,9 +150,9 @@ class InvertedShortlist:
         if model is not None:
             found = self._scheme.score(model, query, [segment for segment, _ in segments])
             for some, (segment, alive) in zip(found, segments, strict=True):
-                there = alive[some.rows]
-                keys.append(segment.keys[some.rows[there]])
-                scores.append(some.scores[there])
+                rows = _best_rows(some, alive, n)  # before their keys are looked up, far apart in memory
+                keys.append(segment.keys[some.rows[rows]])
+                scores.append(some.scores[rows])
         best, its_scores = _best(np.concatenate(keys), np.concatenate(scores), n)
         for segment, alive in segments:  # the query has to do with few images: others make up the number
             if len(best) < n:
@@ -503,6 +503,15 @@ def _best(keys: Keys, scores: NDArray[np.float64], n: int) -> tuple[Keys, NDArra
         keys, scores = keys[kept], scores[kept]
     order = np.lexsort((keys, -scores))[:n]
     return keys[order], scores[order]
+
+
+def _best_rows(found: Found, alive: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
+    """Those of the images found that are there and among the ``n`` best, equal ones included."""
+    there = alive[found.rows]
+    if n < len(there):
+        scores = np.where(there, found.scores, -np.inf)
+        there &= scores >= np.partition(scores, -n)[-n]
+    return np.flatnonzero(there)
 
 
 def _among(ordered: Keys, keys: Keys) -> NDArray[np.bool_]:

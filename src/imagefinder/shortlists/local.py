@@ -133,9 +133,9 @@ def _vectors(features: Features) -> Vectors:
     return _real(features.descriptors)
 
 
-def _real(descriptors: NDArray[np.uint8] | NDArray[np.float32]) -> Vectors:
+def _real(descriptors: NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float32]) -> Vectors:
     """As float32; descriptors that are no integers (tokens) by their direction alone."""
-    if descriptors.dtype == np.uint8:
+    if descriptors.dtype != np.float32:
         return descriptors.astype(np.float32)
     lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
     directions: Vectors = (descriptors / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)

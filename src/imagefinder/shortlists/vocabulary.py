@@ -1,8 +1,9 @@
-"""Words for vectors: two levels of k-means, learned from a sample."""
+"""Words for vectors: k-means on one level or two, learned from a sample."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,12 +70,13 @@ class Vocabulary:
         return words
 
 
-def train(sample: Vectors, words: int, *, seed: int = 0) -> Vocabulary:
+def train(sample: Vectors, words: int, *, levels: Literal[1, 2] = 2, seed: int = 0) -> Vocabulary:
     """Learn about so many words, never more than there are vectors; the same sample gives the same words.
 
     Args:
         sample: ``(S, D)`` float32; of none, one word at the origin is made.
         words: How many are wanted.
+        levels: With two, words are found in a small part of the time, and are of less equal sizes.
         seed: Of the random choice of first centres.
     """
     generator = np.random.default_rng(seed)
@@ -83,6 +85,9 @@ def train(sample: Vectors, words: int, *, seed: int = 0) -> Vocabulary:
             np.zeros_like(sample, shape=(1, sample.shape[1])), np.zeros((1, 1, sample.shape[1]), np.float32)
         )
     words = max(1, min(words, len(sample) // 2 or 1))
+    if levels == 1:
+        centres = _kmeans(sample, words, generator)
+        return Vocabulary(centres, centres[:, None])
     first = max(1, round(words**0.5))
     second = max(1, words // first)
     chosen = generator.permutation(len(sample))[: words * _SAMPLES_PER_WORD]

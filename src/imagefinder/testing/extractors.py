@@ -103,5 +103,5 @@ class ExtractorSuite:
         assert Fingerprint.from_json(fingerprint.to_json()) == fingerprint
 
 
-def _values(features: Features) -> np.ndarray[tuple[int, ...], np.dtype[np.float32 | np.uint8]]:
+def _values(features: Features) -> np.ndarray[tuple[int, ...], np.dtype[np.float32 | np.uint8 | np.int8]]:
     return features.vectors if isinstance(features, GlobalFeatures) else features.descriptors

@@ -18,8 +18,8 @@ def random_features(spec: FeatureSpec, counts: Sequence[int], seed: int = 0) -> 
         return GlobalFeatures(generator.normal(size=(len(counts), spec.dim)).astype(np.float32))
     total = sum(counts)
     descriptors = (
-        generator.integers(0, 256, size=(total, spec.dim), dtype=np.uint8)
-        if spec.dtype == "uint8"
+        generator.integers(0, 256, size=(total, spec.dim), dtype=np.uint8).view(spec.dtype)
+        if spec.dtype != "float32"
         else generator.normal(size=(total, spec.dim)).astype(np.float32)
     )
     keypoints = generator.uniform(0, 640, size=(total, 4)).astype(np.float32)

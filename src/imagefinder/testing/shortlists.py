@@ -29,8 +29,8 @@ def features(spec: FeatureSpec, seed: int, rows: int = 24) -> Features:
     rng = np.random.default_rng((3, seed))
     if spec.kind == "global":
         return GlobalFeatures(rng.standard_normal((1, spec.dim), dtype=np.float32))
-    if spec.dtype == "uint8":
-        descriptors = rng.integers(0, 256, (rows, spec.dim), dtype=np.uint8)
+    if spec.dtype != "float32":
+        descriptors = rng.integers(0, 256, (rows, spec.dim), dtype=np.uint8).view(spec.dtype)
         return LocalFeatures(descriptors, np.zeros((rows, 4), np.float32), np.array([0, rows], dtype=np.int64))
     tokens = rng.standard_normal((rows, spec.dim), dtype=np.float32)
     return LocalFeatures(tokens, np.zeros((rows, 4), np.float32), np.array([0, rows], dtype=np.int64))

@@ -15,7 +15,7 @@ import safetensors.numpy
 from imagefinder.core.errors import ModelCorruptError, ModelMissingError, ProviderMissingError
 from imagefinder.core.features import GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
-from imagefinder.extractors.network import NetworkExtractor, preprocess, seen, token_keypoints
+from imagefinder.extractors.network import NetworkExtractor, as_int8, preprocess, seen, token_keypoints
 from imagefinder.models import providers
 from imagefinder.models.catalogue import MODELS
 from imagefinder.models.providers import Run
@@ -277,3 +277,36 @@ def test_threads_share_one_network():
     assert len(located) == 1
     for other in vectors[1:]:
         np.testing.assert_allclose(other, vectors[0], atol=1e-4)
+
+
+def test_tokens_in_whole_numbers_are_the_directions_of_the_others(beit, beit_weights):
+    whole = NetworkExtractor(MODELS["beit"], lambda: beit_weights, lambda: "abc", threads=2, tokens="int8")
+    images = pictures(2)
+    found, reals = whole.extract(images), beit.extract(images)
+    assert found.spec() == whole.spec
+    assert whole.spec.dtype == "int8"
+    np.testing.assert_array_equal(found.descriptors, as_int8(reals.descriptors))
+    np.testing.assert_array_equal(found.keypoints, reals.keypoints)
+    products = (found.descriptors.astype(np.float64) * reals.descriptors).sum(1)
+    lengths = np.linalg.norm(found.descriptors.astype(np.float64), axis=1) * np.linalg.norm(
+        reals.descriptors, axis=1
+    )
+    assert (products / lengths).min() > 0.999
+    assert whole.fingerprint().parameters["tokens"] == "int8"
+    assert whole.fingerprint() != beit.fingerprint()
+    assert "tokens" not in beit.fingerprint().parameters
+
+
+def test_vectors_stay_float32_whatever_tokens_are():
+    extractor = NetworkExtractor(
+        MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, tokens="int8"
+    )
+    assert extractor.spec == MODELS["efficientnet-lite0"].features
+    assert "tokens" not in extractor.fingerprint().parameters
+
+
+def test_whole_numbers_are_rounded_cut_and_never_from_nothing():
+    tokens = np.array([[3, 4, 0, 0], [0, 0, 0, 0], [1e-30, 0, 0, 0], [0.2, -0.2, 0.1, 0]], dtype=np.float32)
+    wide = np.repeat(tokens, 64, axis=1)
+    assert as_int8(wide)[:, ::64].tolist() == [[38, 51, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [43, -43, 21, 0]]
+    assert as_int8(tokens[:1]).tolist() == [[127, 127, 0, 0]]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -129,6 +129,13 @@ def test_few_against_many(case):
 # of elements (1, 2 or 4; rows are summed in blocks of 64).
 SIZES = st.one_of(st.integers(0, 130), st.sampled_from([1, 4, 6, 7, 16, 17, 63, 64, 65, 96, 97, 128, 129]))
 LENGTHS = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 63, 64, 65, 127, 128, 129, 130, 200])
+SIGNED = {
+    "all -128": lambda rng, shape: np.full(shape, -128),
+    "-128 or 127": lambda rng, shape: rng.choice([-128, 127], shape),
+    "-1 or 0": lambda rng, shape: rng.choice([-1, 0], shape),
+    "signed bytes": lambda rng, shape: rng.integers(-128, 128, shape),
+    "few different rows": lambda rng, shape: rng.integers(-128, 128, (3, shape[1]))[rng.integers(0, 3, shape[0])],
+}
 VALUES = {
     "all 255": lambda rng, shape: np.full(shape, 255),
     "all 0": lambda rng, shape: np.zeros(shape),
@@ -140,18 +147,20 @@ VALUES = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(0, 2**32 - 1),
     SIZES,
     st.lists(SIZES, min_size=1, max_size=3),
     LENGTHS,
-    st.sampled_from(list(VALUES)),
+    st.sampled_from(
+        [(np.uint8, make) for make in VALUES.values()] + [(np.int8, make) for make in SIGNED.values()]
+    ),
 )
-def test_every_path_on_adversarial_descriptors(seed, n, images, length, values):
+def test_every_path_on_adversarial_descriptors(seed, n, images, length, kind):
     rng = np.random.default_rng(seed)
-    query = VALUES[values](rng, (n, length)).astype(np.uint8)
-    gallery = VALUES[values](rng, (sum(images), length)).astype(np.uint8)
+    dtype, values = kind
+    query, gallery = values(rng, (n, length)).astype(dtype), values(rng, (sum(images), length)).astype(dtype)
     offsets = np.cumsum([0, *images])
     expected = [exact_pairs(query, gallery[a:b]) for a, b in pairwise(offsets)]
     for backend in BACKENDS:
@@ -218,6 +227,21 @@ def test_products_stay_exact_at_any_length(backend, dim):
     assert slow_pairs(query, candidates) == [(0, 1)]
     assert pairs_on(backend, query, candidates) == [(0, 1)]
     assert mutual_nn.pairs(query, candidates).tolist() == [[0, 1]]
+
+
+@everywhere
+@pytest.mark.parametrize("dim", [768, 1024, 1025, 33025])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_products_of_signed_bytes_stay_exact_at_any_length(backend, dim, sign):
+    # The largest products there are, of either sign, which differ by one unit in the last place.
+    best = np.full((1, dim), -128, dtype=np.int8)
+    nearly = best.copy()
+    nearly[0, 0] = -127
+    query = best.copy() if sign > 0 else np.full((1, dim), 127, dtype=np.int8)
+    query[0, 0] = sign
+    candidates = np.concatenate([best, nearly])
+    assert pairs_on(backend, query, candidates) == slow_pairs(query, candidates)
+    assert mutual_nn.pairs(query, candidates).tolist() == [list(pair) for pair in slow_pairs(query, candidates)]
 
 
 def test_beyond_int32_the_products_are_still_exact():
@@ -314,7 +338,8 @@ WRONG = [
     (np.ones((2, 3), np.uint8), np.ones((2, 4), np.uint8)),
     (np.ones((2, 3), np.uint8), np.ones((2, 3), np.float32)),
     (np.ones((2, 3), np.float64), np.ones((2, 3), np.float64)),
-    (np.ones((2, 3), np.int8), np.ones((2, 3), np.int8)),
+    (np.ones((2, 3), np.int8), np.ones((2, 3), np.uint8)),
+    (np.ones((2, 3), np.int16), np.ones((2, 3), np.int16)),
     (np.ones((2, 3), ">f4"), np.ones((2, 3), ">f4")),
     (np.ones(3, np.uint8), np.ones((2, 3), np.uint8)),
     (np.ones((2, 3), np.uint8), np.ones((2, 3, 1), np.uint8)),

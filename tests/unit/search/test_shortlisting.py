@@ -36,7 +36,7 @@ def picture(seed):
 
 @pytest.fixture
 def store(monkeypatch):
-    monkeypatch.setattr(shortlisting, "GLOBAL", 20)
+    monkeypatch.setattr(shortlisting, "PROPOSED", 20)
     store = MemoryStore()
     for name, images in (("colour", range(400)), ("other", range(200, 500))):
         made = method(name)

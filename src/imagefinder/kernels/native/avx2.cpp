@@ -1,7 +1,8 @@
 // AVX2 with fused multiply-add.
 //
 // The usual instruction for bytes (vpmaddubsw) saturates at 32767, which two products of 255 x 255 exceed. So both
-// sides are widened to int16, and vpmaddwd sums two products, at most 130050, into an int32: exact.
+// sides are widened to int16, and vpmaddwd sums two products, at most 130050, into an int32: exact. Signed bytes are
+// widened likewise.
 #include "kernel.hpp"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -21,7 +22,9 @@ namespace imagefinder {
 #include "lanes8.hpp"
 namespace {
 
-struct Bytes : Integers8 {
+template <class Number>
+struct Widened : Integers8 {
+    using Element = Number;
     using Packed = std::int16_t;
     using Row = std::int16_t;
     static constexpr std::size_t kGroup = 2;
@@ -33,7 +36,6 @@ struct Bytes : Integers8 {
         for (std::size_t r = 0; r < count; ++r) start[r] = 0;
         return rows_copied<kGroup>(rows, count, length, copy, stride);
     }
-    static Query query(const Packed* from) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(from)); }
     static Vector multiply_add(Vector sum, __m256i row, Query query) {
         return _mm256_add_epi32(sum, _mm256_madd_epi16(row, query));
     }
@@ -41,7 +43,8 @@ struct Bytes : Integers8 {
 
 }  // namespace
 
-constexpr InstructionSet kAvx2 = {"avx2", &cpu_has_avx2, Engine<Bytes>::kernel(), Engine<Floats8>::kernel()};
+constexpr InstructionSet kAvx2 = {"avx2", &cpu_has_avx2, Engine<Widened<std::uint8_t>>::kernel(),
+                                  Engine<Widened<std::int8_t>>::kernel(), Engine<Floats8>::kernel()};
 
 }  // namespace imagefinder
 

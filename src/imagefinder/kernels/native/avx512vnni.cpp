@@ -2,6 +2,9 @@
 //
 // The query is stored as q - 128, which is signed, and 128 * sum(row) is where the sum begins, so the result is
 // sum(row * q). No step can overflow: after any number of elements the sum lies between 0 and 255 * sum(row).
+//
+// Of signed bytes the query is stored as q + 128, which is unsigned, and the sum begins at -128 * sum(row). No sum
+// exceeds 128^2 times the number of elements.
 #include "kernel.hpp"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -33,47 +36,40 @@ struct Lanes16 {
     }
 };
 
-struct Bytes : Lanes16 {
-    using Element = std::uint8_t;
-    using Packed = std::int8_t;
-    using Row = std::uint8_t;
+struct Integers16 : Lanes16 {
     using Value = std::int32_t;
     using Vector = __m512i;
     using Query = __m512i;
     static constexpr std::size_t kGroup = 4;
     static constexpr Value kLeast = std::numeric_limits<Value>::min();
 
-    static Packed packed(Element element) { return static_cast<Packed>(element - 128); }
-    static const Row* prepare(const Element* rows, std::size_t count, std::size_t length, Row* copy, Value* start,
-                              std::size_t& stride) {
-        for (std::size_t r = 0; r < count; ++r) {
-            __m512i sum = _mm512_setzero_si512();
-            for (std::size_t k = 0; k < length; k += 64) {
-                const __mmask64 inside = length - k < 64 ? _bzhi_u64(~0ULL, static_cast<unsigned>(length - k)) : ~0ULL;
-                const __m512i part = _mm512_maskz_loadu_epi8(inside, rows + r * length + k);
-                sum = _mm512_add_epi64(sum, _mm512_sad_epu8(part, _mm512_setzero_si512()));
-            }
-            start[r] = static_cast<Value>(128 * _mm512_reduce_add_epi64(sum));
+    // The sum of bytes read as unsigned once `sign` is flipped: with -128, signed bytes have 128 more each.
+    static long long sum(const void* bytes, std::size_t length, char sign) {
+        __m512i sums = _mm512_setzero_si512();
+        for (std::size_t k = 0; k < length; k += 64) {
+            const __mmask64 inside = length - k < 64 ? _bzhi_u64(~0ULL, static_cast<unsigned>(length - k)) : ~0ULL;
+            const __m512i part = _mm512_maskz_loadu_epi8(inside, static_cast<const char*>(bytes) + k);
+            const __m512i turned = _mm512_mask_blend_epi8(inside, part, _mm512_xor_si512(part, _mm512_set1_epi8(sign)));
+            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(turned, _mm512_setzero_si512()));
         }
-        stride = length;
-        return length % kGroup ? rows_copied<kGroup>(rows, count, length, copy, stride) : rows;
+        return _mm512_reduce_add_epi64(sums);
     }
     static Vector splat(Value value) { return _mm512_set1_epi32(value); }
     static Vector load(const Value* from) { return _mm512_loadu_si512(from); }
     static void store(Value* to, Vector vector) { _mm512_storeu_si512(to, vector); }
-    static Query query(const Packed* from) { return _mm512_load_si512(from); }
-    static __m512i row(const Row* from) {
+    static Query query(const void* from) { return _mm512_load_si512(from); }
+    static __m512i row(const void* from) {
         std::int32_t group;
         std::memcpy(&group, from, sizeof group);
         return _mm512_set1_epi32(group);
     }
-    static Vector multiply_add(Vector sum, __m512i row, Query query) {
+    static Vector add_products(Vector sum, __m512i of_unsigned, __m512i of_signed) {
 #if defined(__GNUC__) && !defined(__clang__)
         // GCC 12 copies the sum before each intrinsic, which spills half of the tile and halves the speed.
-        __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(row), "v"(query));
+        __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(of_unsigned), "v"(of_signed));
         return sum;
 #else
-        return _mm512_dpbusd_epi32(sum, row, query);
+        return _mm512_dpbusd_epi32(sum, of_unsigned, of_signed);
 #endif
     }
     static void keep(Vector value, Index index, Vector& best, Index& at) {
@@ -86,6 +82,38 @@ struct Bytes : Lanes16 {
         const __mmask16 equal = _mm512_cmpeq_epi32_mask(values, splat(_mm512_reduce_max_epi32(values)));
         return _mm512_mask_reduce_min_epi32(equal, load_index(at));
     }
+};
+
+struct Bytes : Integers16 {
+    using Element = std::uint8_t;
+    using Packed = std::int8_t;
+    using Row = std::uint8_t;
+
+    static Packed packed(Element element) { return static_cast<Packed>(element - 128); }
+    static const Row* prepare(const Element* rows, std::size_t count, std::size_t length, Row* copy, Value* start,
+                              std::size_t& stride) {
+        for (std::size_t r = 0; r < count; ++r) start[r] = static_cast<Value>(128 * sum(rows + r * length, length, 0));
+        stride = length;
+        return length % kGroup ? rows_copied<kGroup>(rows, count, length, copy, stride) : rows;
+    }
+    static Vector multiply_add(Vector sum, __m512i row, Query query) { return add_products(sum, row, query); }
+};
+
+struct SignedBytes : Integers16 {
+    using Element = std::int8_t;
+    using Packed = std::uint8_t;
+    using Row = std::int8_t;
+
+    static Packed packed(Element element) { return static_cast<Packed>(element + 128); }
+    static const Row* prepare(const Element* rows, std::size_t count, std::size_t length, Row* copy, Value* start,
+                              std::size_t& stride) {
+        const long long bias = 128 * static_cast<long long>(length);
+        for (std::size_t r = 0; r < count; ++r)
+            start[r] = static_cast<Value>(-128 * (sum(rows + r * length, length, -128) - bias));
+        stride = length;
+        return length % kGroup ? rows_copied<kGroup>(rows, count, length, copy, stride) : rows;
+    }
+    static Vector multiply_add(Vector sum, __m512i row, Query query) { return add_products(sum, query, row); }
 };
 
 struct Floats : Lanes16 {
@@ -124,7 +152,7 @@ struct Floats : Lanes16 {
 }  // namespace
 
 constexpr InstructionSet kAvx512Vnni = {"avx512vnni", &cpu_has_avx512vnni, Engine<Bytes>::kernel(),
-                                        Engine<Floats>::kernel()};
+                                        Engine<SignedBytes>::kernel(), Engine<Floats>::kernel()};
 
 }  // namespace imagefinder
 

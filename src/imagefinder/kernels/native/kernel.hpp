@@ -1,7 +1,7 @@
 // The best partner of every descriptor of two images, for one query against many images.
 //
-// Two descriptors are compared by their dot product; among equal products the lowest index is the best. uint8
-// products are exact int32 numbers, float32 products are sums of fused multiply-adds (portable: of products) in the
+// Two descriptors are compared by their dot product; among equal products the lowest index is the best. uint8 and
+// int8 products are exact int32 numbers, float32 products are sums of fused multiply-adds (portable: of products) in the
 // order of the elements. Both directions read one and the same number for a pair (i, j).
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace imagefinder {
 
-// The longest uint8 descriptor whose product, at most length * 255^2, an int32 holds.
+// The longest uint8 (or int8) descriptor whose product, at most length * 255^2, an int32 holds.
 constexpr std::size_t kLongestBytes = 33025;
 static_assert(kLongestBytes * 255 * 255 <= INT32_MAX && (kLongestBytes + 1) * 255 * 255 > INT32_MAX);
 
@@ -37,8 +37,9 @@ struct Kernel {
 struct InstructionSet {
     const char* name;
     bool (*supported)();
-    Kernel bytes;   // uint8
-    Kernel floats;  // float32
+    Kernel bytes;         // uint8
+    Kernel signed_bytes;  // int8
+    Kernel floats;        // float32
 };
 
 // Constants, so that nothing compiled for one of them runs before it is known to be supported.

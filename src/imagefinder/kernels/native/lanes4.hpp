@@ -1,5 +1,5 @@
-// What NEON with and without the dot product of bytes share: vectors of four uint32 or float32. Included inside a
-// target region.
+// What NEON with and without the dot product of bytes share: vectors of four uint32, int32 or float32. Included inside
+// a target region.
 
 namespace {
 
@@ -16,7 +16,7 @@ struct Lanes4 {
     }
 };
 
-struct Integers4 : Lanes4 {
+struct Unsigned4 : Lanes4 {
     using Element = std::uint8_t;
     using Row = std::uint8_t;
     using Value = std::uint32_t;
@@ -29,6 +29,26 @@ struct Integers4 : Lanes4 {
     static void keep(Vector value, Index index, Vector& best, Index& at) {
         const uint32x4_t greater = vcgtq_u32(value, best);
         best = vmaxq_u32(value, best);
+        at = vbslq_s32(greater, index, at);
+    }
+    static std::int32_t best_lane(const Value* best, const std::int32_t* at) {
+        return best_of_lanes<kLanes>(best, at);
+    }
+};
+
+struct Signed4 : Lanes4 {
+    using Element = std::int8_t;
+    using Row = std::int8_t;
+    using Value = std::int32_t;
+    using Vector = int32x4_t;
+    static constexpr Value kLeast = std::numeric_limits<Value>::min();
+
+    static Vector splat(Value value) { return vdupq_n_s32(value); }
+    static Vector load(const Value* from) { return vld1q_s32(from); }
+    static void store(Value* to, Vector vector) { vst1q_s32(to, vector); }
+    static void keep(Vector value, Index index, Vector& best, Index& at) {
+        const uint32x4_t greater = vcgtq_s32(value, best);
+        best = vmaxq_s32(value, best);
         at = vbslq_s32(greater, index, at);
     }
     static std::int32_t best_lane(const Value* best, const std::int32_t* at) {

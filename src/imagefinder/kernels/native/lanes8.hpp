@@ -19,7 +19,6 @@ struct Lanes8 {
 };
 
 struct Integers8 : Lanes8 {
-    using Element = std::uint8_t;
     using Value = std::int32_t;
     using Vector = __m256i;
     using Query = __m256i;
@@ -36,6 +35,7 @@ struct Integers8 : Lanes8 {
     static std::int32_t best_lane(const Value* best, const std::int32_t* at) {
         return best_of_lanes<kLanes>(best, at);
     }
+    static Query query(const void* from) { return _mm256_load_si256(static_cast<const __m256i*>(from)); }
     // Four bytes, or two int16, of one row in every lane.
     static __m256i row(const void* from) {
         std::int32_t group;

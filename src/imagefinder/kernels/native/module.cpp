@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 
+#include "dots.hpp"
 #include "match.hpp"
 #include "votes.hpp"
 
@@ -61,14 +62,15 @@ const InstructionSet* named(const char* name) {
     return nullptr;
 }
 
-// Query and gallery: (n, D) and (N, D), both uint8 or both float32.
+// Query and gallery: (n, D) and (N, D), both uint8, both int8 or both float32.
 struct Sides {
     Array query, gallery;
 
     bool get(PyObject* first, PyObject* second) {
         if (!query.get(first, "query descriptors", 2) || !gallery.get(second, "gallery descriptors", 2)) return false;
-        const bool bytes = query.is("B", 1) && gallery.is("B", 1), floats = query.is("f", 4) && gallery.is("f", 4);
-        if (!bytes && !floats) return Array::refuse("descriptors", "must both be uint8 or float32");
+        const bool bytes = (query.is("B", 1) && gallery.is("B", 1)) || (query.is("b", 1) && gallery.is("b", 1));
+        const bool floats = query.is("f", 4) && gallery.is("f", 4);
+        if (!bytes && !floats) return Array::refuse("descriptors", "must both be uint8, int8 or float32");
         if (query.shape(1) != gallery.shape(1)) return Array::refuse("descriptors", "must be of one length");
         if (bytes && query.shape(1) > imagefinder::kLongestBytes)
             return Array::refuse("descriptors", "are longer than exact int32 products allow");
@@ -76,9 +78,9 @@ struct Sides {
         return true;
     }
     Problem problem(const InstructionSet& set) const {
-        const bool bytes = query.is("B", 1);
-        return {bytes ? set.bytes : set.floats, query.data<void>(), query.shape(0), query.shape(1),
-                gallery.data<void>(),           bytes ? 1u : 4u};
+        const bool floats = query.is("f", 4);
+        const Kernel& kernel = floats ? set.floats : query.is("b", 1) ? set.signed_bytes : set.bytes;
+        return {kernel, query.data<void>(), query.shape(0), query.shape(1), gallery.data<void>(), floats ? 4u : 1u};
     }
 };
 
@@ -204,6 +206,43 @@ PyObject* vote(PyObject*, PyObject* arguments) {
     Py_RETURN_NONE;
 }
 
+PyObject* dots(PyObject*, PyObject* arguments) {
+    PyObject* given[5];
+    int plain = 0;
+    if (!PyArg_ParseTuple(arguments, "OOOOO|p", &given[0], &given[1], &given[2], &given[3], &given[4], &plain))
+        return nullptr;
+    Array rows, begins, ends, vector, products;
+    if (!rows.get(given[0], "rows", 2) || !begins.get(given[1], "begins", 1) || !ends.get(given[2], "ends", 1) ||
+        !vector.get(given[3], "vector", 1) || !products.get(given[4], "products", 1, true))
+        return nullptr;
+    if (!rows.is("b", 1) || !begins.is("lq", 8) || !ends.is("lq", 8) || !vector.is("h", 2) || !products.is("il", 4)) {
+        Array::refuse("arrays", "must be of the right integer type");
+        return nullptr;
+    }
+    const std::size_t length = vector.shape(0), ranges = begins.shape(0);
+    bool fits = rows.shape(1) == length && ends.shape(0) == ranges;
+    std::size_t total = 0;
+    for (std::size_t i = 0; fits && i < ranges; ++i) {
+        const std::int64_t first = begins.data<std::int64_t>()[i], last = ends.data<std::int64_t>()[i];
+        fits = 0 <= first && first <= last && static_cast<std::size_t>(last) <= rows.shape(0);
+        if (fits) total += static_cast<std::size_t>(last - first);
+    }
+    if (!fits || products.shape(0) != total) {
+        Array::refuse("arrays", "must be of sizes that belong together");
+        return nullptr;
+    }
+    const imagefinder::Dot dot = plain ? imagefinder::plain_dot : imagefinder::fastest_dot();
+    if (!unlocked([&] {
+            std::int32_t* to = products.data<std::int32_t>();
+            for (std::size_t i = 0; i < ranges; ++i)
+                for (std::int64_t r = begins.data<std::int64_t>()[i]; r < ends.data<std::int64_t>()[i]; ++r)
+                    *to++ = dot(rows.data<std::int8_t>() + static_cast<std::size_t>(r) * length,
+                                vector.data<std::int16_t>(), length);
+        }))
+        return nullptr;
+    Py_RETURN_NONE;
+}
+
 PyObject* supported(PyObject*, PyObject*) {
     const auto& sets = imagefinder::supported();
     PyObject* names = PyTuple_New(static_cast<Py_ssize_t>(sets.size()));
@@ -225,6 +264,8 @@ PyMethodDef methods[] = {
     {"vote", vote, METH_VARARGS,
      "vote(starts, owners, codes, words, asked, weights, rarities, votes, plain=False)\n\n"
      "Votes of binary codes for images; plain: without the processor's own counting of bits."},
+    {"dots", dots, METH_VARARGS,
+     "dots(rows, begins, ends, vector, products, plain=False)\n\nProducts of some rows of bytes with one vector."},
     {"supported", supported, METH_NOARGS,
      "supported()\n\nThe instruction sets this processor supports, the fastest, which is used, first."},
     {nullptr, nullptr, 0, nullptr}};

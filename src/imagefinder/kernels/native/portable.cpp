@@ -81,6 +81,7 @@ bool always() { return true; }
 }  // namespace
 
 constexpr InstructionSet kPortable = {"portable", &always, Engine<Plain<std::uint8_t, std::int32_t>>::kernel(),
+                                      Engine<Plain<std::int8_t, std::int32_t>>::kernel(),
                                       Engine<Plain<float, float>>::kernel()};
 
 }  // namespace imagefinder

@@ -13,7 +13,7 @@ import numpy as np
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, empty
 
-_LITTLE_ENDIAN = {"float32": "<f4", "uint8": "u1"}
+_LITTLE_ENDIAN = {"float32": "<f4", "uint8": "u1", "int8": "i1"}
 _KEYPOINT_BYTES = 16
 
 REPAIR_HINT = "imagefinder check finds all of the damage, imagefinder check --repair mends what can be mended"

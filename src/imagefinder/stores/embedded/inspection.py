@@ -96,7 +96,7 @@ _FEATURES = (
     " JOIN images ON images.key = image WHERE features.key > ? AND features.key <= ? ORDER BY features.key LIMIT ?"
 )
 
-_FORMS = {("global", "float32"), ("local", "float32"), ("local", "uint8")}
+_FORMS = {("global", "float32"), ("local", "float32"), ("local", "uint8"), ("local", "int8")}
 
 _Found = tuple[int, Callable[[sqlite3.Connection, int], None], Damage]
 """Key of the row, what drops it, and what is wrong."""

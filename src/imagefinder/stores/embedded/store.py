@@ -652,7 +652,7 @@ def _methods(database: sqlite3.Connection) -> dict[str, _Method]:
 
 
 def _spec(kind: str, dim: int, dtype: str) -> FeatureSpec:
-    if kind not in ("global", "local") or dtype not in ("float32", "uint8") or dim < 1:
+    if kind not in ("global", "local") or dtype not in ("float32", "uint8", "int8") or dim < 1:
         raise ValueError(f"there are no {kind} features of {dim} {dtype}")
     return FeatureSpec(kind, dim, dtype)  # type: ignore[arg-type]  # checked just now
 
