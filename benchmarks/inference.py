@@ -11,6 +11,9 @@ EfficientNet-Lite0. Inputs are 16 pictures of the set ``copy``.
 * ``cosine_to_f32``: least and median over pictures (BEiT: over tokens). ``mutual_nn_agreement``: of the mutual
   nearest neighbours of two pictures that either precision finds, the part that both find; and by how much the
   count changes, as part of the count.
+* ``int8_tokens``: what the setting ``tokens=int8`` does to matches, likewise, and how often the picture with the
+  most matches stays the same: BEiT's tokens, and, as those have seeded weights, the cells of EfficientNet-Lite0's
+  last map in the place of tokens, with its real weights. All pairs of the pictures.
 * ``retrieval``: EfficientNet-Lite0 on sets with known answers (``BENCH_SETS``), every query, by cosine.
 
 ``BENCH_NETWORKS`` picks networks (``none``: only ``retrieval``), for trying things: what is not picked is missing
@@ -53,6 +56,7 @@ def main() -> None:
         for name in os.environ.get("BENCH_NETWORKS", ",".join(NETWORKS)).split(","):
             if name in NETWORKS:
                 answer["networks"][name] = network(name, pictures, Path(weights))
+        answer["int8_tokens"] = int8_tokens(pictures, Path(weights))
     for name in SETS:
         answer["retrieval"] += retrieval(name)
     write("inference", answer)
@@ -165,6 +169,32 @@ def network(name: str, pictures: list[np.ndarray], folder: Path) -> dict[str, An
             ),
         },
     }
+
+
+def int8_tokens(pictures: list[np.ndarray], folder: Path) -> dict[str, Any]:
+    from imagefinder.extractors.network import as_int8
+    from imagefinder.kernels import mutual_nn
+    from imagefinder.models.providers import Run
+
+    cores = len(os.sched_getaffinity(0))
+    beit = extractor("beit", weights_of("beit", folder), Run(), cores).extract(pictures)
+    lite0 = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", folder), Run(), cores)
+    tokens = {
+        "beit, seeded weights": beit.descriptors.reshape(len(pictures), -1, beit.descriptors.shape[1]),
+        "efficientnet-lite0's map, real weights": np.stack(
+            [lite0.map(picture).cells.reshape(49, -1) for picture in pictures]
+        ),
+    }
+    answer = {}
+    for name, real in tokens.items():
+        whole = np.stack([as_int8(one) for one in real])
+        most = []
+        for form in (real, whole):
+            counts = np.array([[len(mutual_nn.pairs(a, b)) for b in form] for a in form])
+            np.fill_diagonal(counts, -1)
+            most.append(counts.argmax(axis=1))
+        answer[name] = {**agreement(whole, real), "same_best_picture": int((most[0] == most[1]).sum())}
+    return answer
 
 
 def cosines(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:

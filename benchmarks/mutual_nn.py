@@ -9,7 +9,8 @@ noisy copies of the query's, so that there is something to find), a query of 423
   descriptors have nearly one length, so its counts are close to ours and not equal)
 * ``imagefinder``: ``kernels.mutual_nn.count`` over the ragged gallery, and the same on each instruction set
 
-**beit**: 100 images of 197 tokens x 768 float32, a query of 197, against the original in memory.
+**beit**: 100 images of 197 tokens x 768 float32, a query of 197, against the original in memory; and the same
+tokens in int8 (the setting ``tokens``), with how many of the matches that either form finds both find.
 
 **Rates** count two operations per multiplication, and are those of all cores. The yardsticks run in the same
 rounds: square products of 2 048 in the processor's cache, and the very products of the sift setting without any
@@ -30,6 +31,7 @@ import cv2
 import numpy as np
 
 from benchmarks.contract import alternate, ratios, spread, write
+from imagefinder.extractors.network import as_int8
 from imagefinder.kernels import mutual_nn
 
 IMAGES, ROWS, QUERY_ROWS, SHORT_ROWS = 300, 1290, 423, 57
@@ -125,6 +127,9 @@ def beit() -> dict[str, Any]:
         **forced(query, gallery, offsets),
     }
     operations = dict.fromkeys(runs, 2.0 * query.size * len(gallery))
+    whole, whole_gallery = as_int8(query), as_int8(gallery)
+    runs["imagefinder, int8 tokens"] = lambda: mutual_nn.count(whole, whole_gallery, offsets)
+    operations["imagefinder, int8 tokens"] = operations["imagefinder"]
     square = generator.standard_normal((SQUARE, SQUARE), dtype=np.float32)
     out = np.empty_like(square)
     runs["NumPy, square"] = lambda: np.matmul(square, square, out=out)
@@ -139,12 +144,27 @@ def beit() -> dict[str, Any]:
     return {
         "setting": {"images": TOKEN_IMAGES, "tokens": TOKENS, "length": TOKEN_LENGTH},
         "images_whose_count_differs_from_numpy": int(differing),
-        "seconds_per_query": {name: spread(seconds[name]) for name in ("original in memory", "imagefinder")},
+        "seconds_per_query": {
+            name: spread(seconds[name])
+            for name in ("original in memory", "imagefinder", "imagefinder, int8 tokens")
+        },
         "imagefinder_times_as_fast_as": {
             "original in memory": ratios(seconds, "original in memory")["imagefinder"]
         },
+        "int8_times_as_fast_as_float32": ratios(seconds, "imagefinder")["imagefinder, int8 tokens"],
+        "int8_matches_in_both": agreement(images, query, whole),
         **rates(seconds, operations),
     }
+
+
+def agreement(images: list[np.ndarray], query: np.ndarray, whole: np.ndarray) -> float:
+    """Of the matches that tokens in float32 or in int8 give, the part that both give."""
+    both = either = 0
+    for rows in images:
+        ours = set(map(tuple, mutual_nn.pairs(query, rows).tolist()))
+        theirs = set(map(tuple, mutual_nn.pairs(whole, as_int8(rows)).tolist()))
+        both, either = both + len(ours & theirs), either + len(ours | theirs)
+    return round(both / either, 4)
 
 
 def original(query: np.ndarray, images: Any) -> list[int]:

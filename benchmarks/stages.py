@@ -21,7 +21,7 @@ plain order without E-values.
 part of a mixture of 64 of 4 096 random directions plus noise, about 50 to a topic; queries are noisy versions of
 stored ones. Recall of the exact ten best. Where faiss is installed (``make bench-peers`` makes such an
 environment), its indexes with one byte per number answer the same queries beside ours, on the same two cores, with
-as many candidates (100) scored exactly from a mapped file: cells (``IVF``) and a graph (``HNSW``), of all 2048
+as many candidates (64) scored exactly from a mapped file: cells (``IVF``) and a graph (``HNSW``), of all 2048
 numbers or of 256 after its ``PCA``. ``BENCH_FAISS`` names them, by faiss's names.
 
 Seconds are of ``match`` and ``index`` together: all but reading and extraction. The processor may be shared with

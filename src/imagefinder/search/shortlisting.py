@@ -22,7 +22,7 @@ from imagefinder.search.background import Background
 from imagefinder.search.question import Question, views
 from imagefinder.search.scoring import Scores, likely_views
 
-PROPOSED = 100
+PROPOSED = 64
 """So many images are proposed for each view of a query."""
 
 SAMPLE_LOCAL, SAMPLE_GLOBAL = 48, 1000

@@ -65,12 +65,13 @@ class GlobalScheme:
             "steps": (reach / _LEVELS).astype(np.float32),
             "coarse": words.coarse,
             "fine": words.fine,
+            "halves": words.halves,
         }
 
     def encode(self, model: Arrays, features: Features) -> Coded:
         """Cell and code of each vector."""
         words, codes = [np.empty(0, np.int32)], [np.empty((0, model["rotation"].shape[1]), np.int8)]
-        known = Vocabulary(model["coarse"], model["fine"])
+        known = Vocabulary(model["coarse"], model["fine"], model["halves"])
         assert isinstance(features, GlobalFeatures)  # noqa: S101 - narrows the type
         for begin in range(0, len(features), _BLOCK):
             short = _unit(GlobalFeatures(features.vectors[begin : begin + _BLOCK])) @ model["rotation"]
@@ -83,8 +84,7 @@ class GlobalScheme:
     def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[Found]:
         """Cosines of the codes in the nearest cells."""
         short = _unit(query) @ model["rotation"]
-        centres = Vocabulary(model["coarse"], model["fine"]).centres
-        far = np.einsum("wd,wd->w", centres, centres) / 2 - centres @ short[0]
+        far = model["halves"][:, 0] - model["coarse"] @ short[0]
         near = np.argsort(far, kind="stable")[:VISITED]
         asked = short[0] * model["steps"]
         step = max(float(np.abs(asked).max(initial=0.0)), 1e-30) / _FINE_LEVELS

@@ -43,7 +43,7 @@ class LocalScheme:
     """How local features of one form are coded and compared."""
 
     name = "votes"
-    version = 1
+    version = 2
 
     def __init__(self, spec: FeatureSpec) -> None:
         """Only stores."""
@@ -66,7 +66,13 @@ class LocalScheme:
         directions, _ = np.linalg.qr(generator.standard_normal((max(self._spec.dim, voting.BITS),) * 2))
         rotation = np.ascontiguousarray(directions[: self._spec.dim, : voting.BITS], dtype=np.float32)
         turned = words.centres @ rotation
-        return {"coarse": words.coarse, "fine": words.fine, "rotation": rotation, "turned": turned}
+        return {
+            "coarse": words.coarse,
+            "fine": words.fine,
+            "halves": words.halves,
+            "rotation": rotation,
+            "turned": turned,
+        }
 
     def encode(self, model: Arrays, features: Features) -> Coded:
         """Words and signatures of all descriptors."""
@@ -119,7 +125,7 @@ class LocalScheme:
 
 class _Model:
     def __init__(self, arrays: Arrays) -> None:
-        self.words = Vocabulary(arrays["coarse"], arrays["fine"])
+        self.words = Vocabulary(arrays["coarse"], arrays["fine"], arrays["halves"])
         self._rotation, self._turned = arrays["rotation"], arrays["turned"]
 
     def signatures(self, vectors: Vectors, words: NDArray[np.int32]) -> NDArray[np.uint64]:

@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 
 _ROUNDS = 8
 _BLOCK = 1 << 18
-_ALONE = 1 << 18
-"""Products of so few multiplications run on the calling thread in OpenBLAS: to share them out takes longer."""
-
 _SAMPLES_PER_WORD = 12
 
 Vectors = NDArray[np.float32]
@@ -25,10 +22,17 @@ class Vocabulary:
     Attributes:
         coarse: ``(C, D)`` float32, the centres of the cells.
         fine: ``(C, F, D)`` float32, the centres of the words of each cell.
+        halves: ``(C, F)`` float32, half of the squared length of each of these.
     """
 
     coarse: Vectors
     fine: Vectors
+    halves: Vectors
+
+    @classmethod
+    def of(cls, coarse: Vectors, fine: Vectors) -> Vocabulary:
+        """With what follows from the centres."""
+        return cls(coarse, fine, np.einsum("cfd,cfd->cf", fine, fine) / 2)
 
     @property
     def words(self) -> int:
@@ -56,14 +60,12 @@ class Vocabulary:
         cells = min(cells, len(self.coarse))
         fine = self.fine.shape[1]
         many = min(many, cells * fine)
-        near = np.argsort(_distances(vectors, self.coarse), axis=1, kind="stable")[:, :cells]
+        near = _least(_distances(vectors, self.coarse), cells)
         far = np.empty((len(vectors) * cells, fine), dtype=np.float32)
         for cell, rows in _groups(near.reshape(-1), len(self.coarse)):
             # Without the length of the vector, which is the same for all words.
-            for some in np.array_split(rows, -(-len(rows) * self.fine[cell].size // _ALONE)):
-                far[some] = _distances(vectors[some // cells], self.fine[cell])
-        far = far.reshape(len(vectors), cells * fine)
-        best = np.argpartition(far, many - 1, axis=1)[:, :many]
+            far[rows] = self.halves[cell] - vectors[rows // cells] @ self.fine[cell].T
+        best = _least(far.reshape(len(vectors), cells * fine), many)
         words: NDArray[np.int32] = (np.take_along_axis(near, best // fine, axis=1) * fine + best % fine).astype(
             np.int32
         )
@@ -81,13 +83,13 @@ def train(sample: Vectors, words: int, *, levels: Literal[1, 2] = 2, seed: int =
     """
     generator = np.random.default_rng(seed)
     if len(sample) == 0:
-        return Vocabulary(
+        return Vocabulary.of(
             np.zeros_like(sample, shape=(1, sample.shape[1])), np.zeros((1, 1, sample.shape[1]), np.float32)
         )
     words = max(1, min(words, len(sample) // 2 or 1))
     if levels == 1:
         centres = _kmeans(sample, words, generator)
-        return Vocabulary(centres, centres[:, None])
+        return Vocabulary.of(centres, centres[:, None])
     first = max(1, round(words**0.5))
     second = max(1, words // first)
     chosen = generator.permutation(len(sample))[: words * _SAMPLES_PER_WORD]
@@ -99,7 +101,7 @@ def train(sample: Vectors, words: int, *, levels: Literal[1, 2] = 2, seed: int =
         found = _kmeans(sample[rows], min(second, len(rows)), generator)
         fine[cell] = found[np.arange(second) % len(found)]
         # Equal centres: the first one gets all, the others stay empty.
-    return Vocabulary(coarse, fine)
+    return Vocabulary.of(coarse, fine)
 
 
 def _kmeans(vectors: Vectors, many: int, generator: np.random.Generator) -> Vectors:
@@ -120,6 +122,16 @@ def _distances(vectors: Vectors, centres: Vectors) -> Vectors:
     half = np.einsum("cd,cd->c", centres, centres) / 2
     distances: Vectors = half - vectors @ centres.T
     return distances
+
+
+def _least(values: Vectors, many: int) -> NDArray[np.int64]:
+    """Columns of the ``many`` least values of each row, the least first. ``(N, many)``; overwrites the values."""
+    found = np.empty((len(values), many), dtype=np.int64)
+    rows = np.arange(len(values))
+    for place in range(many):  # for a few, a tenth of the time of NumPy's argpartition
+        found[:, place] = values.argmin(axis=1)
+        values[rows, found[:, place]] = np.inf
+    return found
 
 
 def _nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
