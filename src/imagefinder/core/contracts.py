@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,15 @@ class Matcher(Protocol):
 
         Both arguments are batches of one image.
         """
+        ...
+
+
+@runtime_checkable
+class NearMatcher(Matcher, Protocol):
+    """A matcher that also says how many of the matches are near ones, which chance hardly ever gives."""
+
+    def score_near(self, query: Features, gallery: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """``score``, and likewise ``(B,)`` how much a close look promises."""
         ...
 
 

@@ -11,6 +11,8 @@ def count(
     counts: NDArray[Any],
     threads: int,
     isa: str | None = None,
+    least: NDArray[Any] = ...,
+    near: NDArray[Any] = ...,
     /,
 ) -> None: ...
 def pairs(query: NDArray[Any], candidate: NDArray[Any], found: NDArray[Any], isa: str | None = None, /) -> int: ...

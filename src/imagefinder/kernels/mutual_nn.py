@@ -64,6 +64,44 @@ def count(
     Raises:
         ValueError: other types, shapes or layouts, offsets that fall or leave the gallery, no threads.
     """
+    return _counts(query, gallery, offsets, None, threads)[0]
+
+
+def count_near(
+    query: Descriptors,
+    gallery: Descriptors,
+    offsets: NDArray[np.int64],
+    *,
+    nearness: float,
+    threads: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The same, and how many of these are near: by chance two descriptors are each other's nearest, but not near.
+
+    Args:
+        query: As for ``count``.
+        gallery: Likewise.
+        offsets: Likewise.
+        nearness: A pair is near where its product is at least this part of the query descriptor's product with
+            itself: of descriptors of one length, the least cosine.
+        threads: Likewise.
+
+    Returns:
+        Two of ``(B,)`` int64; the second is never greater than the first.
+
+    Raises:
+        ValueError: as ``count``.
+    """
+    least = nearness * np.einsum("nd,nd->n", query, query, dtype=np.float64)
+    return _counts(query, gallery, offsets, least, threads)
+
+
+def _counts(
+    query: Descriptors,
+    gallery: Descriptors,
+    offsets: NDArray[np.int64],
+    least: NDArray[np.float64] | None,
+    threads: int | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     _check(query, gallery)
     if offsets.ndim != 1 or offsets.dtype != np.int64 or len(offsets) == 0:
         raise ValueError(f"offsets must be (B + 1,) int64, not {offsets.shape} {offsets.dtype}")
@@ -71,12 +109,14 @@ def count(
         raise ValueError(f"offsets must not fall and lie within the {len(gallery)} descriptors of the gallery")
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
-    counts = np.zeros(len(offsets) - 1, dtype=np.int64)
-    if _is_native(query):
+    counts, near = np.zeros((2, len(offsets) - 1), dtype=np.int64)
+    if not _is_native(query):
+        _count_numpy(query, gallery, offsets, counts, least, near)
+    elif least is None:
         _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or cores())
     else:
-        _count_numpy(query, gallery, offsets, counts)
-    return counts
+        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or cores(), None, least, near)
+    return counts, near
 
 
 def pairs(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
@@ -121,8 +161,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _count_numpy(
-    query: Descriptors, gallery: Descriptors, offsets: NDArray[np.int64], counts: NDArray[np.int64]
+def _count_numpy(  # noqa: PLR0917 - the native kernel's arguments
+    query: Descriptors,
+    gallery: Descriptors,
+    offsets: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    least: NDArray[np.float64] | None = None,
+    near: NDArray[np.int64] | None = None,
 ) -> None:
     if len(query) == 0:
         return
@@ -139,7 +184,11 @@ def _count_numpy(
             np.copyto(rows, gallery[offsets[b] : offsets[b + 1]])
             products = products_scratch[: len(query) * size].reshape(len(query), size)
             np.matmul(prepared, rows.T, out=products)
-            counts[b] = np.count_nonzero(products.argmax(axis=0)[products.argmax(axis=1)] == numbers)
+            best = products.argmax(axis=1)
+            mutual = products.argmax(axis=0)[best] == numbers
+            counts[b] = np.count_nonzero(mutual)
+            if least is not None and near is not None:
+                near[b] = np.count_nonzero(mutual & (products[numbers, best] >= least))
 
 
 def _pairs_numpy(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:

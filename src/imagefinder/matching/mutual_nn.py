@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.kernels import mutual_nn
 
+NEARNESS = 0.85
+"""Cosine of a match that is hardly ever chance, among SIFT's descriptors."""
+
 
 class MutualNNMatcher:
     """Score = number of mutual nearest neighbours, an integer."""
@@ -16,6 +19,12 @@ class MutualNNMatcher:
         """See ``core.contracts.Matcher``."""
         q, g = _local(query), _local(gallery)
         return mutual_nn.count(q.descriptors, g.descriptors, g.offsets).astype(np.float64)
+
+    def score_near(self, query: Features, gallery: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """See ``core.contracts.NearMatcher``."""
+        q, g = _local(query), _local(gallery)
+        counts, near = mutual_nn.count_near(q.descriptors, g.descriptors, g.offsets, nearness=NEARNESS)
+        return counts.astype(np.float64), near.astype(np.float64)
 
     def matches(self, query: Features, candidate: Features) -> NDArray[np.int64]:
         """See ``core.contracts.Matcher``."""

@@ -90,12 +90,17 @@ def search(
         raise ValueError("the plain order is that of one method")
     questions = [(method, ask(store, method, asked)) for method in methods]
     watch.lap("extract")
+    near = order == "evidence"
     if shortlists is None:
-        scored = [score(store, method, question, background, mirror=mirror) for method, question in questions]
+        scored = [
+            score(store, method, question, background, mirror=mirror, near=near) for method, question in questions
+        ]
         if allowed is not None:
             scored = [restricted(scores, allowed) for scores in scored]
     else:
-        scored = shortlisting.score(store, questions, shortlists, background, k=k, mirror=mirror, allowed=allowed)
+        scored = shortlisting.score(
+            store, questions, shortlists, background, k=k, mirror=mirror, allowed=allowed, near=near
+        )
     watch.lap("match")
     found: Mapping[str, Found] = {}
     if order == "matches":

@@ -32,12 +32,20 @@ class Found:
 
 
 def shortlist(scored: Sequence[Scores], asked: Asked) -> list[str]:
-    """The best of each method, without the query itself."""
+    """The best of each method, without the query itself; by near matches, too, where these are told.
+
+    In a large collection chance gives many images more matches than a small part of a picture has in all. Near
+    ones it hardly ever gives.
+    """
     chosen: dict[str, None] = {}
     for scores in scored:
         many = ranking.SHORTLIST if scores.method.verifier else ranking.SHORTLIST_WITHOUT_KEYPOINTS
         values = scores.values if scores.method.verifier else scores.standard
-        chosen.update((image_id, None) for image_id, _ in ranking.best(list(scores.rows), values, many))
+        ids = list(scores.rows)
+        chosen.update((image_id, None) for image_id, _ in ranking.best(ids, values, many))
+        if scores.near is not None:
+            best = ranking.best(ids, scores.near, many)
+            chosen.update((image_id, None) for image_id, promise in best if promise)
     chosen.pop(asked.id, None)
     return list(chosen)
 

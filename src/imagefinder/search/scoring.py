@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.contracts import Store
+from imagefinder.core.contracts import NearMatcher, Store
+from imagefinder.core.features import Features
 from imagefinder.core.method import Method
 from imagefinder.search import background as chance
 from imagefinder.search.background import Background
@@ -29,6 +30,8 @@ class Scores:
         values: ``(B,)``, what the matcher returned; of several views the highest.
         likely_views: ``(B,)`` int64, the view in which a geometry is looked for.
         standard: ``(B,)``, standardised; zeros where nothing is known about chance.
+        near: ``(B,)``, how much a close look promises, where the matcher says so and that was asked for; of
+            several views the highest.
         eligible: How many images could have been among them, where they are the candidates of a shortlist;
             ``None`` where they are all that the method knows.
     """
@@ -39,6 +42,7 @@ class Scores:
     values: NDArray[np.float64]
     likely_views: NDArray[np.int64]
     standard: NDArray[np.float64]
+    near: NDArray[np.float64] | None = None
     eligible: int | None = None
 
     def view_of(self, image_id: str) -> Question:
@@ -52,16 +56,33 @@ class Scores:
 
 
 def score(
-    store: Store, method: Method, question: Question, background: Background | None, *, mirror: bool
+    store: Store,
+    method: Method,
+    question: Question,
+    background: Background | None,
+    *,
+    mirror: bool,
+    near: bool = False,
 ) -> Scores:
-    """Compare with every image of the store; with its mirror image, too, where that is wanted and can be had."""
+    """Compare with every image of the store; with its mirror image, too, where that is wanted and can be had.
+
+    Args:
+        store: Holds the gallery.
+        method: Of which it has features.
+        question: The query.
+        background: What chance does in this store, if that is known.
+        mirror: Ask with the mirror image, too, where the method can.
+        near: Say what a close look promises, too, where the matcher can.
+    """
     asked = views(method, question, mirror=mirror)
     known = background.methods.get(method.name) if background else None
     ids: list[str] = []
-    values, hubs = [np.empty((len(asked), 0))], [np.empty(0)]
+    values, nears, hubs = [np.empty((len(asked), 0))], [np.empty((len(asked), 0))], [np.empty(0)]
     for block in store.scan(method.name) if question.indexed else ():
         ids += block.ids
-        values.append(np.array([method.matcher.score(view.features, block.features) for view in asked]))
+        said, promised = of_views_near(method, asked, block.features, near=near)
+        values.append(said)
+        nears.append(said[:, :0] if promised is None else promised)
         if known and known.centre:
             hubs.append(chance.hubness(method, known.centre, block.features))
     of_views = np.concatenate(values, axis=1)
@@ -70,7 +91,27 @@ def score(
     if known:
         standard = chance.standardised(scores, np.concatenate(hubs) if known.centre else None, known)
     rows = dict(zip(ids, range(len(ids)), strict=True))
-    return Scores(method, asked, rows, scores, likely_views(of_views, scores), standard)
+    promise = np.concatenate(nears, axis=1).max(axis=0)
+    return Scores(
+        method,
+        asked,
+        rows,
+        scores,
+        likely_views(of_views, scores),
+        standard,
+        near=promise if len(promise) == len(ids) else None,
+    )
+
+
+def of_views_near(
+    method: Method, seen: Sequence[Question], gallery: Features, *, near: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Scores of all views with some images, ``(views, B)``; and what a close look promises, if that is told."""
+    matcher = method.matcher
+    if near and isinstance(matcher, NearMatcher):
+        said = [matcher.score_near(view.features, gallery) for view in seen]
+        return np.array([scores for scores, _ in said]), np.array([promise for _, promise in said])
+    return np.array([matcher.score(view.features, gallery) for view in seen]), None
 
 
 def likely_views(of_views: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -95,6 +136,7 @@ def restricted(scores: Scores, allowed: Set[str]) -> Scores:
         rows=dict(zip(kept, range(len(kept)), strict=True)),
         values=scores.values[places],
         likely_views=scores.likely_views[places],
+        near=None if scores.near is None else scores.near[places],
         standard=scores.standard[places],
     )
 

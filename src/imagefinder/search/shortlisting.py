@@ -20,7 +20,7 @@ from imagefinder.search import background as chance
 from imagefinder.search import ranking
 from imagefinder.search.background import Background
 from imagefinder.search.question import Question, views
-from imagefinder.search.scoring import Scores, likely_views
+from imagefinder.search.scoring import Scores, likely_views, of_views_near
 
 PROPOSED = 64
 """So many images are proposed for each view of a query."""
@@ -45,6 +45,7 @@ def score(
     mirror: bool,
     allowed: Collection[str] | None = None,
     candidates: Sequence[str] | None = None,
+    near: bool = False,
 ) -> list[Scores]:
     """Compare with the images that the shortlists of the methods propose.
 
@@ -57,6 +58,7 @@ def score(
         mirror: Ask with the mirror image, too, where that can be had.
         allowed: Only these images count; ``None``: all.
         candidates: Score these instead of what the shortlists propose.
+        near: As for ``scoring.score``.
     """
     asked = [(method, views(method, question, mirror=mirror), question) for method, question in questions]
     indexed = [(method, seen) for method, seen, question in asked if question.indexed]
@@ -77,7 +79,7 @@ def score(
     found = []
     for method, seen, question in asked:
         block = held.get(method.name) or GalleryBlock((), concatenate(method.extractor.spec, []))
-        of_views = _score(method, seen, block.features)
+        of_views, promise = of_views_near(method, seen, block.features, near=near)
         scores = of_views.max(axis=0)
         standard = np.zeros(len(scores))
         known = background.methods.get(method.name) if background else None
@@ -88,7 +90,8 @@ def score(
             standard = chance.standardised(scores, hubs, known, among=among, total=eligible)
         rows = dict(zip(block.ids, range(len(block.ids)), strict=True))
         likely = likely_views(of_views, scores)
-        found.append(Scores(method, seen, rows, scores, likely, standard, eligible=eligible))
+        promised = None if promise is None else promise.max(axis=0)
+        found.append(Scores(method, seen, rows, scores, likely, standard, near=promised, eligible=eligible))
     return found
 
 

@@ -227,7 +227,13 @@ struct Engine {
         }
     }
 
-    static constexpr Kernel kernel() { return {&packed_bytes, &scratch_bytes, &pack, &best_partners}; }
+    static double best_product(const void* scratch, std::size_t i) {
+        return static_cast<double>(static_cast<const Value*>(scratch)[i]);  // the first part of the scratch
+    }
+
+    static constexpr Kernel kernel() {
+        return {&packed_bytes, &scratch_bytes, &pack, &best_partners, &best_product};
+    }
 };
 
 // The index of the greatest of some lanes; the lowest among equals.

@@ -32,6 +32,9 @@ struct Kernel {
     // (room for n rounded up to kMostLanes) and the best query descriptor of each row (m).
     void (*best_partners)(const void* packed, std::size_t n, std::size_t length, const void* rows, std::size_t m,
                           void* scratch, std::int32_t* row_of_query, std::int32_t* query_of_row);
+
+    // The product of query descriptor i with its best row, of the last call that had this scratch.
+    double (*best_product)(const void* scratch, std::size_t i);
 };
 
 struct InstructionSet {

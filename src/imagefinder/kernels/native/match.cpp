@@ -55,6 +55,7 @@ public:
     }
     std::size_t row_of(std::size_t i) const { return static_cast<std::size_t>(row_of_query_[i]); }
     bool mutual(std::size_t i) const { return static_cast<std::size_t>(query_of_row_[row_of(i)]) == i; }
+    double product(std::size_t i) const { return query_.problem().kernel.best_product(scratch_.get(), i); }
 
 private:
     const Query& query_;
@@ -81,8 +82,9 @@ const std::vector<const InstructionSet*>& supported() {
 }
 
 void count(const Problem& problem, const std::int64_t* offsets, std::size_t images, std::size_t threads,
-           std::int64_t* counts) {
+           std::int64_t* counts, const Near& near) {
     std::fill(counts, counts + images, 0);
+    if (near.counts) std::fill(near.counts, near.counts + images, 0);
     if (problem.n == 0 || images == 0) return;
     const Query query(problem);
     std::size_t most = 0;
@@ -95,7 +97,11 @@ void count(const Problem& problem, const std::int64_t* offsets, std::size_t imag
             const auto rows = static_cast<std::size_t>(offsets[b + 1] - offsets[b]);
             if (rows == 0) continue;
             worker.match(static_cast<std::size_t>(offsets[b]), rows);
-            for (std::size_t i = 0; i < problem.n; ++i) counts[b] += worker.mutual(i);
+            for (std::size_t i = 0; i < problem.n; ++i) {
+                if (!worker.mutual(i)) continue;
+                ++counts[b];
+                if (near.counts) near.counts[b] += worker.product(i) >= near.least[i];
+            }
         }
     };
     const double multiplications =

@@ -20,10 +20,17 @@ struct Problem {
     std::size_t element;  // bytes of one element
 };
 
+// Which mutual nearest neighbours are counted once more: those of query descriptor i whose product is at least
+// least[i]. Without counts none are.
+struct Near {
+    const double* least;
+    std::int64_t* counts;
+};
+
 // counts[b] becomes the number of mutual nearest neighbours with the rows offsets[b] to offsets[b + 1]. Beside the
 // packed query each thread holds a chunk of rows and one int32 per row of the largest image.
 void count(const Problem& problem, const std::int64_t* offsets, std::size_t images, std::size_t threads,
-           std::int64_t* counts);
+           std::int64_t* counts, const Near& near);
 
 // Writes (query descriptor, row) for every mutual pair with the first `rows` of the gallery, rising, and returns
 // how many. Room for min(n, rows) pairs.

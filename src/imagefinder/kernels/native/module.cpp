@@ -104,12 +104,13 @@ bool unlocked(Work work) {
 }
 
 PyObject* count(PyObject*, PyObject* arguments) {
-    PyObject *first, *second, *third, *fourth;
+    PyObject *first, *second, *third, *fourth, *fifth = nullptr, *sixth = nullptr;
     Py_ssize_t threads;
     const char* isa = nullptr;
-    if (!PyArg_ParseTuple(arguments, "OOOOn|z", &first, &second, &third, &fourth, &threads, &isa)) return nullptr;
+    if (!PyArg_ParseTuple(arguments, "OOOOn|zOO", &first, &second, &third, &fourth, &threads, &isa, &fifth, &sixth))
+        return nullptr;
     Sides sides;
-    Array offsets, counts;
+    Array offsets, counts, least, near;
     if (!sides.get(first, second) || !offsets.get(third, "offsets", 1) || !counts.get(fourth, "counts", 1, true))
         return nullptr;
     if (!offsets.is("lq", 8) || !counts.is("lq", 8)) {
@@ -140,11 +141,25 @@ PyObject* count(PyObject*, PyObject* arguments) {
         Array::refuse("threads", "must be at least 1");
         return nullptr;
     }
+    imagefinder::Near also{nullptr, nullptr};
+    if (fifth || sixth) {
+        if (!sixth || !least.get(fifth, "least", 1) || !near.get(sixth, "near counts", 1, true)) {
+            if (!PyErr_Occurred()) Array::refuse("near counts", "are missing");
+            return nullptr;
+        }
+        if (!least.is("d", 8) || !near.is("lq", 8) || least.shape(0) != sides.query.shape(0) ||
+            near.shape(0) != images) {
+            Array::refuse("least and near counts", "must be float64 per query descriptor and int64 per image");
+            return nullptr;
+        }
+        also = {least.data<double>(), near.data<std::int64_t>()};
+    }
     const InstructionSet* const set = named(isa);
     if (!set) return nullptr;
     const Problem problem = sides.problem(*set);
     if (!unlocked([&] {
-            imagefinder::count(problem, at, images, static_cast<std::size_t>(threads), counts.data<std::int64_t>());
+            imagefinder::count(problem, at, images, static_cast<std::size_t>(threads), counts.data<std::int64_t>(),
+                               also);
         }))
         return nullptr;
     Py_RETURN_NONE;
@@ -258,7 +273,8 @@ PyObject* supported(PyObject*, PyObject*) {
 
 PyMethodDef methods[] = {
     {"count", count, METH_VARARGS,
-     "count(query, gallery, offsets, counts, threads, isa=None)\n\nMutual nearest neighbours with every image."},
+     "count(query, gallery, offsets, counts, threads, isa=None, least, near)\n\n"
+     "Mutual nearest neighbours with every image; of these, those whose products reach a least one."},
     {"pairs", pairs, METH_VARARGS,
      "pairs(query, candidate, found, isa=None)\n\nThe mutual nearest neighbours of two images; returns how many."},
     {"vote", vote, METH_VARARGS,
