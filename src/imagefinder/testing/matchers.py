@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from imagefinder.core.contracts import Matcher
+from imagefinder.core.contracts import Matcher, NearMatcher
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate, empty
 
 
@@ -64,6 +64,18 @@ class MatcherSuite:
         query, gallery = random_features(spec, [9], seed=1), random_features(spec, [5, 0, 1, 30])
         alone = [matcher.score(query, gallery.image(index))[0] for index in range(4)]
         np.testing.assert_allclose(matcher.score(query, gallery), alone, rtol=1e-6, atol=1e-6)
+
+    def test_near_matches_are_some_of_all(self, matcher: Matcher, spec: FeatureSpec) -> None:
+        """Where near matches are told: scores are the same, and an image has the most near ones with itself."""
+        if not isinstance(matcher, NearMatcher):
+            pytest.skip("this matcher does not tell near matches")
+        gallery = random_features(spec, [20, 0, 25, 30])
+        for index in (0, 2, 3):
+            scores, near = matcher.score_near(gallery.image(index), gallery)
+            np.testing.assert_array_equal(scores, matcher.score(gallery.image(index), gallery))
+            assert near.shape == scores.shape
+            assert ((near >= 0) & (near <= scores)).all()
+            assert near.argmax() == index
 
     def test_order_of_the_gallery_does_not_matter(self, matcher: Matcher, spec: FeatureSpec) -> None:
         """Images may come in any order."""

@@ -169,6 +169,76 @@ def test_every_path_on_adversarial_descriptors(seed, n, images, length, kind):
             assert pairs_on(backend, query, gallery[offsets[b] : offsets[b + 1]]) == found, backend
 
 
+def near_on(backend, query, gallery, offsets, least):
+    counts, near = np.full((2, len(offsets) - 1), -1, dtype=np.int64)
+    if backend == "numpy":
+        counts[:] = near[:] = 0
+        mutual_nn._count_numpy(query, gallery, offsets, counts, least, near)
+    else:
+        _native.count(query, gallery, offsets, counts, 2, backend, least, near)
+    return counts.tolist(), near.tolist()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.integers(0, 2**32 - 1),
+    SIZES,
+    st.lists(SIZES, min_size=1, max_size=3),
+    LENGTHS,
+    st.sampled_from(
+        [(np.uint8, make) for make in VALUES.values()] + [(np.int8, make) for make in SIGNED.values()]
+    ),
+    st.sampled_from([0.0, 0.5, 0.85, 1.0, 1.1]),
+)
+def test_near_matches_are_those_whose_product_reaches_the_least(seed, n, images, length, kind, nearness):
+    rng = np.random.default_rng(seed)
+    dtype, values = kind
+    query, gallery = values(rng, (n, length)).astype(dtype), values(rng, (sum(images), length)).astype(dtype)
+    offsets = np.cumsum([0, *images])
+    products = query.astype(np.int64) @ gallery.astype(np.int64).T
+    least = nearness * (query.astype(np.int64) ** 2).sum(axis=1)
+    expected = [(i, j + a) for a, b in pairwise(offsets) for i, j in exact_pairs(query, gallery[a:b])]
+    counts, near = np.zeros((2, len(images)), dtype=np.int64)
+    for i, j in expected:
+        image = np.searchsorted(offsets, j, side="right") - 1
+        counts[image] += 1
+        near[image] += products[i, j] >= least[i]
+    found = mutual_nn.count_near(query, gallery, offsets, nearness=nearness)
+    assert [one.tolist() for one in found] == [counts.tolist(), near.tolist()]
+    for backend in BACKENDS:
+        assert near_on(backend, query, gallery, offsets, least) == (counts.tolist(), near.tolist()), backend
+
+
+@everywhere
+def test_near_matches_of_floats(backend):
+    rng = np.random.default_rng(8)
+    query = rng.standard_normal((60, 96), dtype=np.float32)
+    noise = rng.standard_normal(query.shape, dtype=np.float32)
+    gallery = np.concatenate([query + 0.1 * noise, query + 2 * noise, noise])
+    counts, near = near_on(
+        backend, query, gallery, np.array([0, 60, 120, 180]), 0.8 * (query**2).sum(1, dtype=float)
+    )
+    assert (counts[0], near[0]) == (60, 60)
+    assert near[1] < counts[1]
+    assert near[2] == 0
+
+
+@needs_native
+def test_near_counts_must_fit():
+    rows, offsets, counts = np.ones((4, 3), np.uint8), np.array([0, 4]), np.zeros(1, np.int64)
+    isa = ISAS[0]
+    for least, near in (
+        (np.zeros(3), counts),
+        (np.zeros(4, np.float32), counts),
+        (np.zeros(4), np.zeros(2, np.int64)),
+        (np.zeros(4), np.zeros(1, np.int32)),
+    ):
+        with pytest.raises(ValueError, match="near counts"):
+            _native.count(rows, rows, offsets, counts.copy(), 1, isa, least, near)
+    with pytest.raises(ValueError, match="near counts are missing"):
+        _native.count(rows, rows, offsets, counts, 1, isa, np.zeros(4))
+
+
 @everywhere
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), SIZES, SIZES, LENGTHS)

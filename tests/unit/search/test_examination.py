@@ -1,0 +1,51 @@
+import numpy as np
+
+from imagefinder.core.features import FeatureSpec
+from imagefinder.core.method import Method
+from imagefinder.matching.mutual_nn import MutualNNMatcher
+from imagefinder.search import ranking
+from imagefinder.search.examination import shortlist
+from imagefinder.search.question import Asked
+from imagefinder.search.scoring import Scores, restricted
+
+NAMES = [f"{number:03}" for number in range(200)]
+
+
+class Extractor:
+    spec = FeatureSpec("local", 4, "uint8")
+
+
+class Verifier:
+    pass
+
+
+def scores(values, near, *, verifier):
+    method = Method("m", "", "matches", Extractor(), MutualNNMatcher(), verifier=verifier)
+    rows = dict(zip(NAMES, range(len(NAMES)), strict=True))
+    return Scores(method, (), rows, values, np.zeros(len(NAMES), np.int64), values, near=near)
+
+
+def asked(name=""):
+    return Asked(np.zeros((1, 1, 3), np.uint8), (1, 1), (1, 1), id=name)
+
+
+def test_those_with_near_matches_are_looked_at_whatever_chance_gives_others():
+    values, near = np.arange(200, dtype=np.float64), np.zeros(200)
+    near[[3, 5]] = 9, 4
+    chosen = shortlist([scores(values, near, verifier=Verifier())], asked())
+    assert chosen[: ranking.SHORTLIST] == NAMES[: -ranking.SHORTLIST - 1 : -1]
+    # Nothing near promises nothing.
+    assert chosen[ranking.SHORTLIST :] == ["003", "005"]
+
+
+def test_without_being_told_what_is_near_the_best_are_looked_at():
+    values = np.arange(200, dtype=np.float64)
+    assert len(shortlist([scores(values, None, verifier=Verifier())], asked("199"))) == ranking.SHORTLIST - 1
+    many = ranking.SHORTLIST_WITHOUT_KEYPOINTS
+    assert shortlist([scores(values, None, verifier=None)], asked()) == NAMES[: -many - 1 : -1]
+
+
+def test_what_is_near_follows_its_images():
+    values, near = np.zeros(200), np.arange(200, dtype=np.float64)
+    some = restricted(scores(values, near, verifier=Verifier()), {"007", "120"})
+    assert dict(zip(some.rows, some.near.tolist(), strict=True)) == {"007": 7.0, "120": 120.0}
