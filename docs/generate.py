@@ -356,7 +356,7 @@ def stages() -> str:
                 ],
             ),
             (
-                "by evidence: wrong ones found, fast / exact",
+                "by evidence: other images found, fast / exact",
                 [
                     f"{a['found_by_fast'] - a['right_in_fast']} / {a['found_by_exact'] - a['right_in_exact']}"
                     for a in (row["answers"]["all"]["evidence"] for row in rows)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 _ROUNDS = 8
 _BLOCK = 1 << 18
+_DISTANCES = 1 << 24
+"""So many are held at once."""
 _SAMPLES_PER_WORD = 12
 
 Vectors = NDArray[np.float32]
@@ -119,8 +121,8 @@ def _kmeans(vectors: Vectors, many: int, generator: np.random.Generator) -> Vect
 
 def _distances(vectors: Vectors, centres: Vectors) -> Vectors:
     """Half of the squared distances, less what is the same for all centres."""
-    half = np.einsum("cd,cd->c", centres, centres) / 2
-    distances: Vectors = half - vectors @ centres.T
+    distances: Vectors = vectors @ centres.T
+    np.subtract(np.einsum("cd,cd->c", centres, centres) / 2, distances, out=distances)
     return distances
 
 
@@ -136,8 +138,9 @@ def _least(values: Vectors, many: int) -> NDArray[np.int64]:
 
 def _nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
     nearest = np.empty(len(vectors), dtype=np.int64)
-    for begin in range(0, len(vectors), _BLOCK):
-        nearest[begin : begin + _BLOCK] = _distances(vectors[begin : begin + _BLOCK], centres).argmin(axis=1)
+    step = max(1, _DISTANCES // len(centres))
+    for begin in range(0, len(vectors), step):
+        nearest[begin : begin + step] = _distances(vectors[begin : begin + step], centres).argmin(axis=1)
     return nearest
 
 

@@ -58,3 +58,11 @@ def test_few_cells_are_the_nearest_ones():
     )
     # What a vector is assigned to is what it is asked with first.
     np.testing.assert_array_equal(words.assign(some), words.nearest(some, 1, cells=1)[:, 0])
+
+
+def test_how_many_distances_are_held_at_once_changes_nothing(monkeypatch):
+    sample = vectors(700)
+    words = vocabulary.train(sample, 20, levels=1)
+    monkeypatch.setattr(vocabulary, "_DISTANCES", 100)
+    np.testing.assert_array_equal(vocabulary.train(sample, 20, levels=1).fine, words.fine)
+    np.testing.assert_array_equal(words.assign(sample), words.nearest(sample, 1)[:, 0])
