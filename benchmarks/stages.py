@@ -19,7 +19,9 @@ plain order without E-values.
 
 **Global vectors**: ``BENCH_VECTORS`` (1 000 000) vectors of 2048 like those of a pooled network: each the positive
 part of a mixture of 64 of 4 096 random directions plus noise, about 50 to a topic; queries are noisy versions of
-stored ones. Recall of the exact ten best. Where faiss is installed (``make bench-peers`` makes such an
+stored ones. Recall of the exact ten best.
+
+**faiss**: ``BENCH_BESIDE`` (200 000) of them. Where faiss is installed (``make bench-peers`` makes such an
 environment), its indexes with one byte per number answer the same queries beside ours, on the same two cores, with
 as many candidates (64) scored exactly from a mapped file: cells (``IVF``) and a graph (``HNSW``), of all 2048
 numbers or of 256 after its ``PCA``. ``BENCH_FAISS`` names them, by faiss's names.
@@ -57,7 +59,8 @@ SIZES = [int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000").spl
 QUERIES = int(os.environ.get("BENCH_QUERIES", "200"))
 EXACT = int(os.environ.get("BENCH_EXACT", "60"))
 VECTORS = int(os.environ.get("BENCH_VECTORS", "1000000"))
-PARTS = os.environ.get("BENCH_PARTS", "local,global").split(",")
+BESIDE = int(os.environ.get("BENCH_BESIDE", "200000"))
+PARTS = os.environ.get("BENCH_PARTS", "local,global,faiss").split(",")
 FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 FOLDER = os.environ.get("BENCH_FOLDER")
 
@@ -74,16 +77,20 @@ def main() -> None:
                 keep("local", rows)
             shutil.rmtree(Path(folder) / "local")
         if "global" in PARTS:
-            row: dict[str, Any] = {
-                **child("fill", folder, VECTORS),
-                **child("recall", folder, VECTORS),
-                "faiss": [],
-            }
-            keep("global", row)
-            for kind in FAISS if find_spec("faiss") else ():
-                row["faiss"].append(child("faiss", folder, VECTORS, kind))
+            keep("global", filled(folder, VECTORS))
+        if "faiss" in PARTS and find_spec("faiss"):
+            row = {**filled(folder, BESIDE), "faiss": []}
+            for kind in FAISS:
+                row["faiss"].append(child("faiss", str(Path(folder) / f"{BESIDE} vectors"), BESIDE, kind))
                 print(row["faiss"][-1], flush=True)
-                keep("global", row)
+                keep("faiss", row)
+
+
+def filled(folder: str, size: int) -> dict[str, Any]:
+    """So many vectors stored, indexed and asked."""
+    place = Path(folder) / f"{size} vectors"
+    place.mkdir(exist_ok=True)
+    return {**child("fill", str(place), size), **child("recall", str(place), size)}
 
 
 def keep(part: str, rows: Any) -> None:
@@ -92,7 +99,7 @@ def keep(part: str, rows: Any) -> None:
 
     before = RESULTS / "stages.json"
     known = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
-    parts = {name: known[name] for name in ("local", "global") if name in known}
+    parts = {name: known[name] for name in ("local", "global", "faiss") if name in known}
     measured = known.get("parts_measured_on", {})
     measured[part] = {**machine(), "command": command("stages")}
     write("stages", {**parts, part: rows, "parts_measured_on": measured})
@@ -375,12 +382,12 @@ def ms(values: list[float], percent: float) -> float:
 # -- global --------------------------------------------------------------------------------------------------
 
 
-def vectors(begin: int, end: int) -> np.ndarray:
+def vectors(begin: int, end: int, size: int) -> np.ndarray:
     rng = np.random.default_rng((5, begin))
     directions = np.random.default_rng(6).standard_normal((4096, 2048), dtype=np.float32)
     made = np.empty((end - begin, 2048), dtype=np.float32)
     for row in range(end - begin):
-        topic = np.random.default_rng((8, (begin + row) % max(1, VECTORS // 50)))  # about 50 vectors to a topic
+        topic = np.random.default_rng((8, (begin + row) % max(1, size // 50)))  # about 50 vectors to a topic
         chosen = topic.choice(4096, 64, replace=False)
         weights = topic.exponential(size=64) * rng.normal(1, 0.35, 64)
         made[row] = weights.astype(np.float32) @ directions[chosen]
@@ -399,7 +406,7 @@ def fill(folder: str, size: int) -> dict[str, Any]:
     spec = FeatureSpec("global", 2048, "float32")
     store.register(Fingerprint("made", 1), spec)
     for begin in range(store.info().images, size, 1000):
-        some = vectors(begin, min(size, begin + 1000))
+        some = vectors(begin, min(size, begin + 1000), size)
         store.put(
             [
                 Entry(
@@ -496,7 +503,7 @@ def by_faiss(folder: str, size: int, kind: str) -> dict[str, Any]:
     stored = stored_vectors(folder, size)
     known = np.load(Path(folder) / "asked.npz")
     cells = max(1, min(4096, size // 256))  # as many as ours
-    index = faiss.index_factory(2048, kind.format(cells=cells), faiss.METRIC_INNER_PRODUCT)
+    index = faiss.index_factory(2048, kind.format(cells=cells))  # by distance: its PCA moves the origin
     start = time.perf_counter()
     chosen = np.sort(np.random.default_rng(1).permutation(size)[: cells * 64])
     index.train(stored[chosen])
