@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contract import alternate, ratios, spread, write
+from benchmarks.contract import alternate, commit, ratios, spread, write
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
 SETS = os.environ.get("BENCH_SETS", "copy,places,fruits360,grocery,clothing,stamps").split(",")
@@ -185,9 +185,9 @@ def int8_tokens(pictures: list[np.ndarray], folder: Path) -> dict[str, Any]:
             [lite0.map(picture).cells.reshape(49, -1) for picture in pictures]
         ),
     }
-    answer = {}
+    answer: dict[str, Any] = {"commit": commit()}
     for name, real in tokens.items():
-        whole = np.stack([as_int8(one) for one in real])
+        whole = as_int8(real)
         most = []
         for form in (real, whole):
             counts = np.array([[len(mutual_nn.pairs(a, b)) for b in form] for a in form])

@@ -127,7 +127,8 @@ def beit() -> dict[str, Any]:
         **forced(query, gallery, offsets),
     }
     operations = dict.fromkeys(runs, 2.0 * query.size * len(gallery))
-    whole, whole_gallery = as_int8(query), as_int8(gallery)
+    whole = as_int8(query[None])[0]
+    whole_gallery = as_int8(np.stack(images)).reshape(-1, TOKEN_LENGTH)
     runs["imagefinder, int8 tokens"] = lambda: mutual_nn.count(whole, whole_gallery, offsets)
     operations["imagefinder, int8 tokens"] = operations["imagefinder"]
     square = generator.standard_normal((SQUARE, SQUARE), dtype=np.float32)
@@ -162,7 +163,7 @@ def agreement(images: list[np.ndarray], query: np.ndarray, whole: np.ndarray) ->
     both = either = 0
     for rows in images:
         ours = set(map(tuple, mutual_nn.pairs(query, rows).tolist()))
-        theirs = set(map(tuple, mutual_nn.pairs(whole, as_int8(rows)).tolist()))
+        theirs = set(map(tuple, mutual_nn.pairs(whole, as_int8(rows[None])[0]).tolist()))
         both, either = both + len(ours & theirs), either + len(ours | theirs)
     return round(both / either, 4)
 

@@ -623,6 +623,8 @@ def int8_tokens(document: dict[str, Any]) -> list[str]:
         "|---|---|---|---|",
     ]
     for name, row in document["int8_tokens"].items():
+        if name == "commit":
+            continue
         change = row["change_of_a_count"]
         lines.append(
             f"| {name} | {100 * row['matches_in_both']:.1f} % | {100 * change['median']:.1f} %, "

@@ -32,9 +32,6 @@ from imagefinder.models.providers import Run, load, require
 if TYPE_CHECKING:
     from imagefinder.models.providers import Network
 
-TOKEN_LENGTH = 512
-"""Length of a token in whole numbers, as SIFT's descriptors have it: most elements are then some tens."""
-
 _AHEAD = 32  # inputs made before they are needed, 0.6 MB each
 
 
@@ -181,9 +178,10 @@ class NetworkExtractor:
         output = session.run(np.stack([next(inputs) for _ in images]))
         if self.spec.kind == "global":
             return GlobalFeatures(output)
-        tokens, descriptors = output.shape[1], output.reshape(-1, output.shape[2])
+        tokens = output.shape[1]
+        described = as_int8(output) if self.spec.dtype == "int8" else output
         return LocalFeatures(
-            as_int8(descriptors) if self.spec.dtype == "int8" else descriptors,
+            described.reshape(-1, output.shape[2]),
             np.concatenate([token_keypoints(image.shape[0], image.shape[1], tokens) for image in images]),
             np.arange(len(images) + 1, dtype=np.int64) * tokens,
         )
@@ -199,20 +197,18 @@ def preprocess(image: RgbImage, how: Preprocessing) -> NDArray[np.float32]:
 
 
 def as_int8(tokens: NDArray[np.float32]) -> NDArray[np.int8]:
-    """The directions of tokens in whole numbers.
+    """Tokens in whole numbers, on a scale of each picture's own, on which its largest element is 127.
 
-    Products of these are those of the cosine, not of the tokens themselves. The few elements that are far larger
-    than the others are cut at 127: they are much the same in all tokens.
+    Which tokens of two pictures are each other's nearest does not depend on the scale of either.
 
     Args:
-        tokens: ``(N, D)`` float32.
+        tokens: ``(B, T, D)`` float32, of B pictures.
 
     Returns:
-        ``(N, D)`` int8 from -127 to 127, of length ``TOKEN_LENGTH`` where nothing was cut; of zeros zeros.
+        ``(B, T, D)`` int8 from -127 to 127.
     """
-    lengths = np.linalg.norm(tokens, axis=1, keepdims=True)
-    scaled = tokens * (TOKEN_LENGTH / np.maximum(lengths, 1e-12))
-    whole: NDArray[np.int8] = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
+    largest = np.abs(tokens).max(axis=(1, 2), keepdims=True, initial=1e-30)
+    whole: NDArray[np.int8] = np.rint(tokens * (127 / largest)).astype(np.int8)
     return whole
 
 

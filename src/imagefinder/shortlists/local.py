@@ -140,9 +140,9 @@ def _vectors(features: Features) -> Vectors:
 
 
 def _real(descriptors: NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float32]) -> Vectors:
-    """As float32; descriptors that are no integers (tokens) by their direction alone."""
-    if descriptors.dtype != np.float32:
+    """As float32; those that are no bytes from 0 to 255 (tokens) by their direction alone."""
+    if descriptors.dtype == np.uint8:
         return descriptors.astype(np.float32)
-    lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
-    directions: Vectors = (descriptors / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)
+    real = descriptors.astype(np.float32, copy=False)
+    directions: Vectors = real / np.maximum(np.linalg.norm(real, axis=1, keepdims=True), 1e-12)
     return directions

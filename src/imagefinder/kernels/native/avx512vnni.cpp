@@ -43,14 +43,15 @@ struct Integers16 : Lanes16 {
     static constexpr std::size_t kGroup = 4;
     static constexpr Value kLeast = std::numeric_limits<Value>::min();
 
-    // The sum of bytes read as unsigned once `sign` is flipped: with -128, signed bytes have 128 more each.
-    static long long sum(const void* bytes, std::size_t length, char sign) {
+    // The sum of bytes; of signed ones each counts 128 more, which makes them unsigned.
+    template <bool kSigned>
+    static long long sum(const void* bytes, std::size_t length) {
         __m512i sums = _mm512_setzero_si512();
         for (std::size_t k = 0; k < length; k += 64) {
             const __mmask64 inside = length - k < 64 ? _bzhi_u64(~0ULL, static_cast<unsigned>(length - k)) : ~0ULL;
-            const __m512i part = _mm512_maskz_loadu_epi8(inside, static_cast<const char*>(bytes) + k);
-            const __m512i turned = _mm512_mask_blend_epi8(inside, part, _mm512_xor_si512(part, _mm512_set1_epi8(sign)));
-            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(turned, _mm512_setzero_si512()));
+            __m512i part = _mm512_maskz_loadu_epi8(inside, static_cast<const char*>(bytes) + k);
+            if (kSigned) part = _mm512_mask_add_epi8(part, inside, part, _mm512_set1_epi8(-128));
+            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(part, _mm512_setzero_si512()));
         }
         return _mm512_reduce_add_epi64(sums);
     }
@@ -92,7 +93,7 @@ struct Bytes : Integers16 {
     static Packed packed(Element element) { return static_cast<Packed>(element - 128); }
     static const Row* prepare(const Element* rows, std::size_t count, std::size_t length, Row* copy, Value* start,
                               std::size_t& stride) {
-        for (std::size_t r = 0; r < count; ++r) start[r] = static_cast<Value>(128 * sum(rows + r * length, length, 0));
+        for (std::size_t r = 0; r < count; ++r) start[r] = static_cast<Value>(128 * sum<false>(rows + r * length, length));
         stride = length;
         return length % kGroup ? rows_copied<kGroup>(rows, count, length, copy, stride) : rows;
     }
@@ -109,7 +110,7 @@ struct SignedBytes : Integers16 {
                               std::size_t& stride) {
         const long long bias = 128 * static_cast<long long>(length);
         for (std::size_t r = 0; r < count; ++r)
-            start[r] = static_cast<Value>(-128 * (sum(rows + r * length, length, -128) - bias));
+            start[r] = static_cast<Value>(-128 * (sum<true>(rows + r * length, length) - bias));
         stride = length;
         return length % kGroup ? rows_copied<kGroup>(rows, count, length, copy, stride) : rows;
     }
