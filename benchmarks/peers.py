@@ -16,6 +16,7 @@ Each runs in a process of its own. Rankings hold every image; mAP and R@1 are th
 * ``imagededup``: ``PHash`` and ``DHash`` with its own brute-force search.
 
 Seconds per image and query include reading and decoding the file. What needs weights from a hub is named, not run.
+``BENCH_PEERS`` and ``BENCH_SETS`` pick some: the rows of others stay, each with the commit it was measured at.
 Times compare with one another only; a peer without durable storage is not charged for it.
 """
 
@@ -31,11 +32,12 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import fmean
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from benchmarks.contract import spread, write
+from benchmarks.contract import RESULTS, commit, spread, write
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
 SETS = os.environ.get("BENCH_SETS", "copy,places").split(",")
@@ -53,7 +55,9 @@ Ask = Callable[[Path], Iterable[str]]
 
 
 def main() -> None:
-    rows = []
+    before = RESULTS / "peers.json"
+    known = json.loads(before.read_text(encoding="utf-8"))["rows"] if before.exists() else []
+    rows = {(row["set"], row["peer"]): row for row in known}
     wanted = os.environ.get("BENCH_PEERS", ",".join(PEERS)).split(",")
     not_run = dict(NOT_RUN)
     for name in SETS:
@@ -72,13 +76,15 @@ def main() -> None:
                 text=True,
                 env={k: v for k, v in os.environ.items() if not k.startswith("IMAGEFINDER_")},
             )
-            rows.append(json.loads(run.stdout.splitlines()[-1]))
-            print(rows[-1], flush=True)
+            rows[name, peer] = {**json.loads(run.stdout.splitlines()[-1]), "commit": commit()}
+            print(rows[name, peer], flush=True)
             packages = sorted({kind[0] for kind in PEERS.values()} | {"imgsearch"})
             write(
                 "peers",
                 {
-                    "rows": rows,
+                    "rows": [
+                        rows[key] for key in sorted(rows, key=lambda key: (key[0], list(PEERS).index(key[1])))
+                    ],
                     "not_run": not_run,
                     "packages": {package: version(package) for package in packages if installed(package)},
                 },
@@ -266,6 +272,8 @@ def image_hash(kind: str) -> Callable[[Path], Callable[[Any], Ask]]:
 
 def dedup(kind: str) -> Callable[[Path], Callable[[Any], Ask]]:
     def peer(folder: Path) -> Callable[[Any], Ask]:
+        # What its networks need is compiled against CUDA, which torch does not have here: the import would fail.
+        sys.modules.setdefault("torchvision._meta_registrations", ModuleType("torchvision._meta_registrations"))
         from imagededup import methods
         from imagededup.handlers.search.brute_force_cython import BruteForceCython
 
