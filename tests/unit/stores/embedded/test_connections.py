@@ -76,7 +76,8 @@ def test_threads_that_are_gone_leave_nothing_behind(store):
         for thread in threads:
             thread.join()
         assert len(store._connections._idle) <= connections._IDLE_CONNECTIONS
-    assert open_files() <= 20  # SQLite reuses the files of closed connections
+    # SQLite keeps files of closed connections for the next ones: those of 20 threads and a few more, not of 60.
+    assert open_files() <= 25
     store.close()
     assert open_files() == 0
 
