@@ -10,13 +10,6 @@ from numpy.typing import NDArray
 
 from imagefinder.kernels.mutual_nn import backend
 
-try:
-    from imagefinder.kernels import _native
-except ImportError:  # built without a compiler
-    _HAS_NATIVE = False
-else:
-    _HAS_NATIVE = True
-
 LONGEST = 512
 """Of longer rows a product of 128 x 32768 in each place would not fit into an int32."""
 
@@ -44,8 +37,10 @@ def dots(
         raise ValueError(f"rows of at most {LONGEST} elements, as many as the vector has, are needed")
     if len(begins) != len(ends) or (begins < 0).any() or (begins > ends).any() or (ends > len(rows)).any():
         raise ValueError("ranges must lie within the rows")
-    if backend() == "numpy" or not _HAS_NATIVE:
+    if backend() == "numpy":
         return _dots_numpy(rows, begins, ends, vector)
+    from imagefinder.kernels import _native  # noqa: PLC0415 - not there without a compiler
+
     products = np.empty(int((ends - begins).sum()), dtype=np.int32)
     _native.dots(rows, begins, ends, vector, products)
     return products

@@ -19,13 +19,6 @@ from numpy.typing import NDArray
 
 from imagefinder.kernels.mutual_nn import backend, cores
 
-try:
-    from imagefinder.kernels import _native
-except ImportError:  # built without a compiler
-    _HAS_NATIVE = False
-else:
-    _HAS_NATIVE = True
-
 BITS = 64
 
 _WORTH_A_THREAD = 1 << 20
@@ -62,10 +55,11 @@ def votes(
     Returns:
         ``(images,)`` int64.
     """
-    if backend() == "numpy" or not _HAS_NATIVE:
+    if backend() == "numpy":
         found = np.zeros(images, dtype=np.int64)
         _votes_numpy(starts, owners, codes, words, asked, weights, rarities, found)
         return found
+    from imagefinder.kernels import _native  # noqa: PLC0415 - not there without a compiler
 
     def vote(share: slice) -> NDArray[np.int64]:
         found = np.zeros(images, dtype=np.int64)

@@ -142,7 +142,7 @@ def _completed(store: Store, method: str, block: GalleryBlock, candidates: Seque
 
 def _score(method: Method, seen: Sequence[Question], gallery: Features) -> NDArray[np.float64]:
     """``(views, B)``."""
-    return np.array([method.matcher.score(view.features, gallery) for view in seen])
+    return of_views_near(method, seen, gallery, near=False)[0]
 
 
 def _is_local(method: Method) -> bool:
