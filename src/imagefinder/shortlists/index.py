@@ -126,7 +126,7 @@ class InvertedShortlist:
             self._follow()
             indexed = sum(int(segment.alive.sum()) for segment in self._segments)
             model = sum(array.nbytes for array in (self._model or {}).values())
-            rows = sum(int(segment.sizes[segment.alive].sum()) for segment in self._segments)
+            rows = sum(len(segment.codes) for segment in self._segments)  # the gone ones, too: each search asks
             rows += int(self._waiting_sizes.sum()) // self._row_bytes()
             wanted = self._scheme.words(indexed + len(self._waiting), rows)
             return ShortlistState(
