@@ -134,6 +134,22 @@ def test_heat_and_the_drawing(opened):
     assert download.value.suggested_filename == "why-temple.png"
 
 
+def test_a_line_under_the_mouse_while_the_next_hit_is_loading(opened):
+    line = opened.locator(".line.inlier").nth(5).element_handle()
+    opened.evaluate(
+        """() => {
+            const [ask, arrived] = [fetch, new Promise((arrive) => { window.arrive = arrive; })];
+            window.fetch = async (...asked) => { await arrived; return ask(...asked); };
+        }"""
+    )
+    opened.keyboard.press("ArrowRight")
+    expect(opened.locator(".place")).to_have_text("2 of 10")
+    line.dispatch_event("pointerenter")  # nothing goes wrong: the tab's errors are looked at when it is closed
+    line.dispatch_event("pointerleave")
+    opened.evaluate("arrive()")
+    expect(opened.locator(".legend")).to_contain_text("chance")
+
+
 def test_arrows_lead_to_the_next_hit_and_esc_back(opened, visit, server):
     opened.keyboard.press("ArrowRight")
     expect(opened.locator(".place")).to_have_text("2 of 10")

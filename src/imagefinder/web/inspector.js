@@ -3,7 +3,7 @@
 import { announce, button, h, problemBox, put } from "./dom.js";
 import { heatView } from "./heat.js";
 import { best, source } from "./images.js";
-import { evenly, linesView } from "./lines.js";
+import { linesView } from "./lines.js";
 import { overlayView } from "./overlay.js";
 import { badge } from "./results.js";
 import { method as known } from "./session.js";
@@ -84,9 +84,9 @@ export function inspect(entries, start, { onmove = () => {}, onclose = () => {} 
   const outliersToo = h("input", { type: "checkbox", checked: true, onchange: () => lines.classes.toggle("no-outliers", !outliersToo.checked) });
 
   function told(each, aloud = true) {
-    const pair = each >= 0 ? evenly(explanation.inliers)[each] : null;
+    const pair = lines.pairs()[each];
     const at = ([x, y]) => `(${Math.round(x)}, ${Math.round(y)})`;
-    marked.textContent = pair ? `${each + 1} of ${evenly(explanation.inliers).length}: ${at(pair[0])} in the query, ${at(pair[1])} in the stored picture` : "";
+    marked.textContent = pair ? `${each + 1} of ${lines.pairs().length}: ${at(pair[0])} in the query, ${at(pair[1])} in the stored picture` : "";
     if (aloud && pair) slider.setAttribute("aria-valuetext", marked.textContent);
   }
 

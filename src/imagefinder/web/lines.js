@@ -9,7 +9,7 @@ const MARGIN = 8;
 const BESIDE = 1.4;
 
 /** At most so many, evenly chosen, so that all parts of the picture stay represented. */
-export const evenly = (list, most = MOST) =>
+const evenly = (list, most = MOST) =>
   list.length <= most ? list : Array.from({ length: most }, (_, index) => list[Math.floor((index * list.length) / most)]);
 
 /** Where the two pictures stand in a view of this size: `{k, x, y}` each, as large as they go. */
@@ -34,13 +34,14 @@ export function places([width, height], a, b) {
   ];
 }
 
-/** @returns {{element: Element, draw: (seen: object) => void, mark: (index: number) => void}} */
+/** @returns {{element: Element, draw: (seen: object) => void, mark: (index: number) => void, pairs: () => number[][][]}} */
 export function linesView({ onmark = () => {} } = {}) {
   const content = s("g");
   const drawing = s("svg", { class: "lines", role: "img", "aria-label": "Query and stored picture side by side" }, content);
   const viewport = h("div", { class: "viewport", tabindex: "0", role: "group", "aria-label": "Zoom with plus and minus, move with Shift and the arrows" }, drawing);
   let seen = null;
   let drawn = [];
+  let pairs = []; // what is drawn, whatever has been asked for since
   const zoom = zoomable(viewport, ({ k, x, y }) => content.setAttribute("transform", `translate(${x} ${y}) scale(${k})`));
   viewport.append(zoom.buttons());
   new ResizeObserver(() => seen && render()).observe(viewport);
@@ -79,9 +80,9 @@ export function linesView({ onmark = () => {} } = {}) {
           s("g", { "clip-path": "url(#frame-1)" }, outline(seen.evidence.candidate_outline, both[1])),
         ]
       : [];
-    const inliers = evenly(seen.inliers);
+    pairs = evenly(seen.inliers);
     const height = seen.query.size[1];
-    drawn = inliers.map((pair) => line(pair, both, "inlier", Math.round((pair[0][1] / height) * 300)));
+    drawn = pairs.map((pair) => line(pair, both, "inlier", Math.round((pair[0][1] / height) * 300)));
     const outliers = seen.outliers.length ? evenly(seen.outliers, 60).map((pair) => line(pair, both, "outlier")) : [];
     content.replaceChildren(...shown.flat(), s("g", { class: "outliers" }, outliers), ...outlines, s("g", {}, drawn));
     drawn.forEach((each, index) => {
@@ -100,6 +101,7 @@ export function linesView({ onmark = () => {} } = {}) {
       return drawn.length;
     },
     mark,
+    pairs: () => pairs,
     classes: drawing.classList,
   };
 }
