@@ -18,6 +18,7 @@ def opened(page, crop) -> Any:
     page.set_input_files("input[type=file]", crop)
     page.get_by_role("link", name="Compare with temple.jpg").click()
     page.locator(".line.inlier").first.wait_for()
+    page.mouse.move(0, 0)  # where the link was, there are lines now
     return page
 
 
@@ -50,6 +51,11 @@ def test_a_line_under_the_mouse_is_highlighted_and_so_by_keys(opened):
     line.dispatch_event("pointerenter")
     expect(line).to_have_class(re.compile("mark"))
     expect(opened.locator("output")).to_contain_text("in the query")
+    drawing = opened.locator("svg.lines")
+    before = drawing.get_attribute("viewBox")
+    opened.set_viewport_size({"width": 1100, "height": 760})
+    expect(drawing).not_to_have_attribute("viewBox", before)
+    expect(line).to_have_class(re.compile("mark"))  # drawn anew for the new size
     line.dispatch_event("pointerleave")
     expect(opened.locator(".line.mark")).to_have_count(0)
     opened.get_by_label("Highlight one match").focus()

@@ -41,12 +41,14 @@ export function linesView({ onmark = () => {} } = {}) {
   const viewport = h("div", { class: "viewport", tabindex: "0", role: "group", "aria-label": "Zoom with plus and minus, move with Shift and the arrows" }, drawing);
   let seen = null;
   let drawn = [];
+  let marked = -1;
   let pairs = []; // what is drawn, whatever has been asked for since
   const zoom = zoomable(viewport, ({ k, x, y }) => content.setAttribute("transform", `translate(${x} ${y}) scale(${k})`));
   viewport.append(zoom.buttons());
   new ResizeObserver(() => seen && render()).observe(viewport);
 
   function mark(index) {
+    marked = index;
     drawing.classList.toggle("marked", index >= 0);
     drawn.forEach((line, each) => line.classList.toggle("mark", each === index));
   }
@@ -89,6 +91,7 @@ export function linesView({ onmark = () => {} } = {}) {
       each.addEventListener("pointerenter", () => (mark(index), onmark(index)));
       each.addEventListener("pointerleave", () => (mark(-1), onmark(-1)));
     });
+    mark(marked);
     zoom.again();
   }
 
@@ -96,6 +99,7 @@ export function linesView({ onmark = () => {} } = {}) {
     element: viewport,
     draw(next) {
       seen = next;
+      marked = -1;
       zoom.reset();
       render();
       return drawn.length;
