@@ -56,12 +56,13 @@ def test_closing_leaves_one_file(store, tmp_path):
     assert [path.name for path in (tmp_path / "collection").iterdir()] == [FILE_NAME]
 
 
-def open_files():
+def open_files(file):
     links = [Path(f"/proc/self/fd/{number}") for number in range(1000)]
-    return sum(os.path.lexists(link) and link.readlink().name == FILE_NAME for link in links)
+    return sum(os.path.lexists(link) and link.readlink() == file for link in links)
 
 
-def test_threads_that_are_gone_leave_nothing_behind(store):
+def test_threads_that_are_gone_leave_nothing_behind(store, tmp_path):
+    file = tmp_path / "collection" / FILE_NAME
     meeting = threading.Barrier(20)
 
     def use():
@@ -77,9 +78,9 @@ def test_threads_that_are_gone_leave_nothing_behind(store):
             thread.join()
         assert len(store._connections._idle) <= connections._IDLE_CONNECTIONS
     # SQLite keeps files of closed connections for the next ones: those of 20 threads and a few more, not of 60.
-    assert open_files() <= 25
+    assert open_files(file) <= 25
     store.close()
-    assert open_files() == 0
+    assert open_files(file) == 0
 
 
 def test_the_log_is_emptied_although_a_reader_stands_in_the_way_for_a_while(store, log, monkeypatch):
