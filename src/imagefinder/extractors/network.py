@@ -32,7 +32,7 @@ from imagefinder.models.providers import Run, load, require
 if TYPE_CHECKING:
     from imagefinder.models.providers import Network
 
-_AHEAD = 32  # inputs made before they are needed, 0.6 MB each
+_AHEAD = 4  # batches of inputs made before they are needed, 0.6 MB a picture
 
 
 class NetworkExtractor:
@@ -121,10 +121,10 @@ class NetworkExtractor:
         """
         session = self._ready()
         with ThreadPoolExecutor(self._threads) as pool:
-            inputs = self._inputs(images, pool)
+            batches = [images[at : at + session.batch] for at in range(0, len(images), session.batch)]
             parts = [
-                self._run(session, images[start : start + session.batch], inputs)
-                for start in range(0, len(images), session.batch)
+                self._features(session.run(inputs), batch)
+                for batch, inputs in zip(batches, self._inputs(batches, pool), strict=True)
             ]
         return concatenate(self.spec, parts)
 
@@ -162,20 +162,22 @@ class NetworkExtractor:
             build = graphs.build if pooled else graphs.build_map
             return load(build(self._model.architecture, read(path)), self._how, threads=self._threads)
 
-    def _inputs(self, images: Sequence[RgbImage], pool: ThreadPoolExecutor) -> Iterator[NDArray[np.float32]]:
-        """What the network is given for each picture; the next ones are made while it runs."""
-        made: deque[Future[NDArray[np.float32]]] = deque()
-        for image in images:
-            made.append(pool.submit(preprocess, image, self._model.preprocessing))
-            if len(made) > _AHEAD:
-                yield made.popleft().result()
-        while made:
-            yield made.popleft().result()
+    def _inputs(
+        self, batches: Sequence[Sequence[RgbImage]], pool: ThreadPoolExecutor
+    ) -> Iterator[NDArray[np.float32]]:
+        """What the network is given for each batch; the next ones are made while it runs."""
+        how = self._model.preprocessing
+        begun: deque[tuple[NDArray[np.float32], list[Future[NDArray[np.float32]]]]] = deque()
+        for number, batch in enumerate(batches):
+            inputs = np.empty((len(batch), 3, how.size, how.size), dtype=np.float32)
+            parts = [pool.submit(preprocess, image, how, out) for image, out in zip(batch, inputs, strict=True)]
+            begun.append((inputs, parts))
+            if number >= _AHEAD:
+                yield _when_made(*begun.popleft())
+        while begun:
+            yield _when_made(*begun.popleft())
 
-    def _run(
-        self, session: Network, images: Sequence[RgbImage], inputs: Iterator[NDArray[np.float32]]
-    ) -> Features:
-        output = session.run(np.stack([next(inputs) for _ in images]))
+    def _features(self, output: NDArray[np.float32], images: Sequence[RgbImage]) -> Features:
         if self.spec.kind == "global":
             return GlobalFeatures(output)
         tokens = output.shape[1]
@@ -187,13 +189,19 @@ class NetworkExtractor:
         )
 
 
-def preprocess(image: RgbImage, how: Preprocessing) -> NDArray[np.float32]:
-    """A picture as input of a network: ``(3, size, size)`` float32."""
+def _when_made(inputs: NDArray[np.float32], parts: Sequence[Future[NDArray[np.float32]]]) -> NDArray[np.float32]:
+    for part in parts:
+        part.result()
+    return inputs
+
+
+def preprocess(image: RgbImage, how: Preprocessing, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """A picture as input of a network: ``(3, size, size)`` float32, written to ``out`` where that is given."""
     if how.resize == "exact":
         resized = resize_exact(image, how.size, how.interpolation)
     else:
         resized = resize_center_crop(image, how.resize_to, how.size, how.interpolation)
-    return normalise(resized, how.mean, how.std)
+    return normalise(resized, how.mean, how.std, out)
 
 
 def as_int8(tokens: NDArray[np.float32]) -> NDArray[np.int8]:

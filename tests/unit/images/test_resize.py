@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from imagefinder.images import resize
 from imagefinder.images.resize import center_crop_box, normalise, resize_center_crop, resize_exact, thumbnail
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -40,24 +39,16 @@ sizes = st.integers(1, 600)
 filters = st.sampled_from(["bilinear", "bicubic"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(height=sizes, width=sizes, interpolation=filters, seed=st.integers(0, 9))
 def test_resize_center_crop_against_its_slow_twin(height, width, interpolation, seed):
-    image = noise(height, width, seed)
-    expected = slow_resize_center_crop(image, 64, 56, interpolation)
-    np.testing.assert_array_equal(resize_center_crop(image, 64, 56, interpolation), expected)
-
-
-@settings(max_examples=60, deadline=None)
-@given(height=sizes, width=sizes, interpolation=filters, seed=st.integers(0, 9))
-def test_the_way_of_long_pictures_against_the_slow_twin(height, width, interpolation, seed):
-    image = noise(height, width, seed)
     # Away from black and white nothing is clipped, whatever order Pillow resamples rows and columns in.
-    image = image // 4 + 96
+    image = noise(height, width, seed) // 4 + 96
     expected = slow_resize_center_crop(image, 64, 56, interpolation)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resize, "_SMALL", 0)
-        assert grey_levels(resize_center_crop(image, 64, 56, interpolation), expected) <= 1
+    cut = resize_center_crop(image, 64, 56, interpolation)
+    assert grey_levels(cut, expected) <= 1
+    if 2 * width >= height >= 100 <= width:
+        assert np.mean(cut != expected) < 0.05
 
 
 @pytest.mark.parametrize("size", [(256, 256), (256, 700), (1, 1), (1, 2000), (2000, 1), (1500, 1000), (255, 257)])
@@ -117,6 +108,15 @@ def test_the_box_is_what_the_crop_keeps(shape):
     )
     part = Image.fromarray(image).resize((224, 224), Image.Resampling.BILINEAR, box=(x, y, x + width, y + height))
     assert grey_levels(np.asarray(part), resize_center_crop(image, 256, 224, "bilinear")) <= 3
+
+
+def test_normalise_is_its_formula_bit_for_bit():
+    image, mean, std = noise(30, 40), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    expected = (image.astype(np.float32) / np.float32(255) - np.float32(mean)) / np.float32(std)
+    np.testing.assert_array_equal(normalise(image, mean, std), expected.transpose(2, 0, 1))
+    out = np.empty((3, 30, 40), dtype=np.float32)
+    assert normalise(image, mean, std, out) is out
+    np.testing.assert_array_equal(out, expected.transpose(2, 0, 1))
 
 
 def test_normalise():
