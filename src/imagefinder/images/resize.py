@@ -34,9 +34,9 @@ def resize_center_crop(image: RgbImage, side: int, size: int, interpolation: Int
     """Reduce or enlarge so that the shorter side is ``side``, then cut ``size x size`` out of the middle.
 
     torchvision's ``Resize(side)`` and ``CenterCrop(size)`` on Pillow images within a grey level, but only what
-    stays is resampled: one value in a few hundred differs, as Pillow takes the place of a cut in 24 bits; of pictures
-    over twice as high as wide more do, as Pillow resamples those rows first (and bicubic overshoots are clipped in
-    between).
+    stays is resampled: one value in a few hundred differs, as Pillow takes the place of a cut in 24 bits; of
+    pictures over twice as high as wide more do, as Pillow resamples those the other way first (and overshoots of
+    bicubic are clipped in between).
 
     Args:
         image: ``(height, width, 3)`` uint8.
