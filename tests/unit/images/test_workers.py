@@ -3,6 +3,7 @@
 import gc
 import io
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -130,6 +131,20 @@ def test_many_threads_each_get_their_own_picture(pool):
     for rgb, data in zip(got, pictures * 4, strict=True):
         np.testing.assert_array_equal(rgb, decode(data, **LIMITS).rgb)
     assert len(pids(pool)) == 2
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have other settings")
+def test_memory_is_kept_for_the_next_picture(pool):
+    data = picture(width=800, height=600, kind="JPEG")
+
+    def faults(pictures):
+        for _ in range(pictures):
+            pool.decode(data, **LIMITS)
+        (pid,) = pids(pool)
+        return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[7])
+
+    before = faults(5)
+    assert faults(20) - before < 20 * 100, "pages; a picture takes about 1 500"
 
 
 def test_holds_no_files_open(pool):
