@@ -1,7 +1,8 @@
 """What does ``add`` cost beyond what any indexing must do, and does its memory stay bounded?
 
-For each method that is ready, the first 200 pictures of ``copy`` (``BENCH_PICTURES``), files in the system's
-cache, in turn:
+For each method, the first 200 pictures of ``copy`` (``BENCH_PICTURES``), as often under other names as the bare
+extractor needs to be busy for 20 seconds (``times``), files in the system's cache. ResNet-50 and BEiT have seeded
+weights: what indexing costs does not depend on their values. In turn:
 
 * ``extract``: the bare extractor over pictures already decoded, in batches, with all threads;
 * ``decode + extract``: the yardstick. Each batch is read and decoded by as many threads as there are cores, then
@@ -19,6 +20,7 @@ other names: bounded if they are the same.
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import shutil
@@ -28,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,11 +38,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contract import spread, write
+from benchmarks.inference import extractor as network
+from benchmarks.inference import weights_of
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
 PICTURES = int(os.environ.get("BENCH_PICTURES", "200"))
 ROUNDS = 2
 COPIES = 5
+SECONDS = 20
+SEEDED = ("resnet50", "beit")
 
 
 def main() -> None:
@@ -55,7 +62,8 @@ def main() -> None:
         for path in sorted((DATASETS / "copy" / "db").iterdir())[:PICTURES]:
             shutil.copyfile(path, once / path.name)
         with imagefinder.open(folder + "/names") as collection:
-            methods = [state.name for state in collection.methods() if state.ready]
+            ready = [state.name for state in collection.methods() if state.ready]
+        methods = [*ready, *(name for name in SEEDED if name not in ready)]
         for method in methods:
             answer["methods"][method] = measure(method, once, Path(folder))
             print(method, answer["methods"][method], flush=True)
@@ -63,17 +71,16 @@ def main() -> None:
         for number in range(COPIES):
             shutil.copytree(once, several / str(number))
         answer["memory"] = {
-            method: {"once": peak(method, once), f"{COPIES} times": peak(method, several)} for method in methods
+            method: {"once": peak(method, once), f"{COPIES} times": peak(method, several)} for method in ready
         }
     write("indexing", answer)
 
 
 def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
-    import imagefinder
     from imagefinder.images.decode import decode
     from imagefinder.images.resize import thumbnail
 
-    with imagefinder.open(folder / "bare") as collection:
+    with opened(folder / "bare", method, folder) as collection:
         settings, extractor = collection.settings, collection.method(method).extractor
     extractor.extract([np.zeros((64, 64, 3), np.uint8)])
     paths = sorted(once.iterdir())
@@ -83,6 +90,14 @@ def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
         return decode(data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels).rgb
 
     decoded = [picture(path) for path in paths]
+    few = list(zip(paths, decoded, strict=True))[:50]
+    start = time.perf_counter()
+    extractor.extract(decoded)
+    times = math.ceil(SECONDS / (time.perf_counter() - start))
+    several = folder / f"{method}-pictures"
+    for number in range(times):
+        shutil.copytree(once, several / str(number))
+    paths, decoded = sorted(several.rglob("*.*")), decoded * times
     batches = range(0, len(paths), settings.batch_size)
 
     def bare() -> None:
@@ -95,10 +110,10 @@ def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
                 extractor.extract(list(pool.map(picture, paths[at : at + settings.batch_size])))
 
     def add(number: int) -> None:
-        with imagefinder.open(folder / f"{method}-{number}") as collection:
+        with opened(folder / f"{method}-{number}", method, folder) as collection:
             # The extractor is loaded already, as it is for the other two.
             collection.method(method).extractor.extract(decoded[:1])
-            report = collection.add(once, methods=[method])
+            report = collection.add(several, methods=[method])
             assert report.added == len(paths), report
         shutil.rmtree(folder / f"{method}-{number}")
 
@@ -111,8 +126,9 @@ def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
             if number:  # the first is for warming up
                 clock.setdefault(name, []).append(time.perf_counter() - start)
                 processor.setdefault(name, []).append(processor_seconds() - start_processor)
-    few = list(zip(paths, decoded, strict=True))[:50]
+    shutil.rmtree(several)
     return {
+        "times": times,
         "seconds": {name: spread(values) for name, values in clock.items()},
         "processor_seconds": {name: spread(values) for name, values in processor.items()},
         "add_over": {
@@ -130,6 +146,20 @@ def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
             "extract": each(lambda: extractor.extract([image for _, image in few]), len(few)),
         },
     }
+
+
+def opened(place: Path, method: str, folder: Path) -> Any:
+    """A collection in which the method has weights, if only seeded ones."""
+    import imagefinder
+    from imagefinder.models.providers import Run
+
+    collection = imagefinder.open(place)
+    if method in SEEDED:
+        threads = collection.settings.threads
+        extractor = network(method, weights_of(method, folder), Run(), threads)
+        chosen = replace(collection.method(method), extractor=extractor, load=extractor.load)
+        collection._loaded[method] = chosen
+    return collection
 
 
 def processor_seconds() -> float:
