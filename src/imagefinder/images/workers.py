@@ -38,8 +38,8 @@ from imagefinder.images.worker import FAULT, READY, receive
 
 _START_SECONDS = 60.0
 _PICTURES = 1000  # then a worker is replaced: what a decoder leaks does not add up
-# A worker keeps what memory it had for one picture for the next: to have it from the system again, page by page, took
-# longer than decoding. (For glibc; other systems' allocators do not read this.)
+# A worker keeps the memory it had for one picture for the next: to have it from the system again, page by page,
+# took longer than decoding. (For glibc; other systems' allocators do not read this.)
 _KEPT_BYTES = 64 << 20
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
