@@ -17,6 +17,10 @@ place go to chance: the two of all images that happen to have the most matches. 
 as long) those of the three best that are found, that is, whose decision is not ``none``. Times are those of the
 plain order without E-values.
 
+**agreement**: among as many images as the first of the sizes, ``BENCH_AGREE`` (100) of the queries by evidence in
+both modes: are the answers the same, of those called a match, and of those called at least possible? Chance
+decides about the latter where an E-value is near 1.
+
 **Global vectors**: ``BENCH_VECTORS`` (1 000 000) vectors of 2048 like those of a pooled network: each the positive
 part of a mixture of 64 of 4 096 random directions plus noise, about 50 to a topic; queries are noisy versions of
 stored ones. Recall of the exact ten best.
@@ -58,24 +62,31 @@ DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "sh
 SIZES = [int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000").split(",")]
 QUERIES = int(os.environ.get("BENCH_QUERIES", "200"))
 EXACT = int(os.environ.get("BENCH_EXACT", "60"))
+AGREE = int(os.environ.get("BENCH_AGREE", "100"))
 VECTORS = int(os.environ.get("BENCH_VECTORS", "1000000"))
 BESIDE = int(os.environ.get("BENCH_BESIDE", "200000"))
-PARTS = os.environ.get("BENCH_PARTS", "local,global,faiss").split(",")
+PARTS = os.environ.get("BENCH_PARTS", "local,agreement,global,faiss").split(",")
 FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 FOLDER = os.environ.get("BENCH_FOLDER")
 
 
 def main() -> None:
     with working_folder() as folder:
-        if "local" in PARTS and not (DATASETS / "copy" / "manifest.json").is_file():
-            print(f"skipped: no {DATASETS}/copy/manifest.json (set BENCH_DATASETS)")
-        elif "local" in PARTS:
+        there = (DATASETS / "copy" / "manifest.json").is_file()
+        if not there:
+            print(f"skipped, what needs pictures: no {DATASETS}/copy/manifest.json (set BENCH_DATASETS)")
+        if there and "local" in PARTS:
             rows: list[dict[str, Any]] = []
             for size in SIZES:
                 rows.append({**child("grow", folder, size), **child("ask", folder, size)})
                 print(rows[-1], flush=True)
                 keep("local", rows)
             shutil.rmtree(Path(folder) / "local")
+        if there and "agreement" in PARTS:
+            place = Path(folder) / "agreement"
+            place.mkdir(exist_ok=True)
+            images = child("grow", str(place), SIZES[0])["images"]
+            keep("agreement", {"images": images, **child("agree", str(place), SIZES[0])})
         if "global" in PARTS:
             keep("global", filled(folder, VECTORS))
         if "faiss" in PARTS and find_spec("faiss"):
@@ -99,7 +110,7 @@ def keep(part: str, rows: Any) -> None:
 
     before = RESULTS / "stages.json"
     known = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
-    parts = {name: known[name] for name in ("local", "global", "faiss") if name in known}
+    parts = {name: known[name] for name in ("local", "agreement", "global", "faiss") if name in known}
     measured = known.get("parts_measured_on", {})
     measured[part] = {**machine(), "command": command("stages")}
     write("stages", {**parts, part: rows, "parts_measured_on": measured})
@@ -375,6 +386,38 @@ def ask(folder: str, size: int) -> dict[str, Any]:
     }
 
 
+def agree(folder: str, size: int) -> dict[str, Any]:
+    del size
+    import imagefinder
+
+    queries, _ = questions()
+    levels = {"match": {"match"}, "match or possible": {"match", "possible"}}
+    answers: dict[str, list[tuple[frozenset[str], list[str], list[str]]]] = {level: [] for level in levels}
+    with imagefinder.open(Path(folder) / "local" / "c") as collection:
+        collection.learn()
+        for path, right in queries[:AGREE]:
+            modes = ("fast", "exact")
+            hits = [collection.search(path, method="sift", mirror=False, mode=mode, k=3).hits for mode in modes]
+            for level, decisions in levels.items():
+                fast, exact = ([hit.id for hit in some if hit.decision in decisions] for some in hits)
+                answers[level].append((right, fast, exact))
+    return {
+        "queries": len(queries[:AGREE]),
+        "answers": {
+            level: {
+                "same": sum(fast == exact for _, fast, exact in rows),
+                "same_but_for_order": sum(set(fast) == set(exact) for _, fast, exact in rows),
+                "kept": sum(set(exact) <= set(fast) for _, fast, exact in rows),
+                "fast": sum(len(fast) for _, fast, _ in rows),
+                "exact": sum(len(exact) for _, _, exact in rows),
+                "right_in_fast": sum(len(right & set(fast)) for right, fast, _ in rows),
+                "right_in_exact": sum(len(right & set(exact)) for right, _, exact in rows),
+            }
+            for level, rows in answers.items()
+        },
+    }
+
+
 def ms(values: list[float], percent: float) -> float:
     return round(1000 * float(np.percentile(values, percent)), 1)
 
@@ -565,6 +608,7 @@ if __name__ == "__main__":
     tasks: dict[str, Callable[..., dict[str, Any]]] = {
         "grow": grow,
         "ask": ask,
+        "agree": agree,
         "fill": fill,
         "recall": recall,
         "faiss": by_faiss,
