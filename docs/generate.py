@@ -389,8 +389,8 @@ def stages() -> str:
     if row := answer.get("agreement"):
         lines += [
             "",
-            f"**Do both modes say the same?** {row['images']:,} images, ".replace(",", " ")
-            + f"{row['queries']} queries by evidence; of the three best those whose decision is:",
+            f"**Do both modes say the same?** {row['images']:,}".replace(",", " ")
+            + f" images, {row['queries']} queries by evidence; of the three best those whose decision is:",
             "",
             "| decision | the same, of queries | but for their order | all that exact has | right, fast / exact | others, fast / exact |",
             "|---|---|---|---|---|---|",
