@@ -65,31 +65,36 @@ EXACT = int(os.environ.get("BENCH_EXACT", "60"))
 AGREE = int(os.environ.get("BENCH_AGREE", "100"))
 VECTORS = int(os.environ.get("BENCH_VECTORS", "1000000"))
 BESIDE = int(os.environ.get("BENCH_BESIDE", "200000"))
-PARTS = os.environ.get("BENCH_PARTS", "local,agreement,global,faiss").split(",")
+ALL_PARTS = ("local", "agreement", "global", "faiss")
+OF_PICTURES = {"local", "agreement"}
+PARTS = os.environ.get("BENCH_PARTS", ",".join(ALL_PARTS)).split(",")
 FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 FOLDER = os.environ.get("BENCH_FOLDER")
 
 
 def main() -> None:
     with working_folder() as folder:
-        there = (DATASETS / "copy" / "manifest.json").is_file()
-        if not there:
-            print(f"skipped, what needs pictures: no {DATASETS}/copy/manifest.json (set BENCH_DATASETS)")
-        if there and "local" in PARTS:
+        parts = set(PARTS)
+        if parts & OF_PICTURES and not (DATASETS / "copy" / "manifest.json").is_file():
+            print(
+                f"skipped: {', '.join(parts & OF_PICTURES)}: no {DATASETS}/copy/manifest.json (set BENCH_DATASETS)"
+            )
+            parts -= OF_PICTURES
+        if "local" in parts:
             rows: list[dict[str, Any]] = []
             for size in SIZES:
                 rows.append({**child("grow", folder, size), **child("ask", folder, size)})
                 print(rows[-1], flush=True)
                 keep("local", rows)
             shutil.rmtree(Path(folder) / "local")
-        if there and "agreement" in PARTS:
+        if "agreement" in parts:
             place = Path(folder) / "agreement"
             place.mkdir(exist_ok=True)
             images = child("grow", str(place), SIZES[0])["images"]
             keep("agreement", {"images": images, **child("agree", str(place), SIZES[0])})
-        if "global" in PARTS:
+        if "global" in parts:
             keep("global", filled(folder, VECTORS))
-        if "faiss" in PARTS and find_spec("faiss"):
+        if "faiss" in parts and find_spec("faiss"):
             row = {**filled(folder, BESIDE), "faiss": []}
             for kind in FAISS:
                 row["faiss"].append(child("faiss", str(Path(folder) / f"{BESIDE} vectors"), BESIDE, kind))
@@ -110,7 +115,7 @@ def keep(part: str, rows: Any) -> None:
 
     before = RESULTS / "stages.json"
     known = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
-    parts = {name: known[name] for name in ("local", "agreement", "global", "faiss") if name in known}
+    parts = {name: known[name] for name in ALL_PARTS if name in known}
     measured = known.get("parts_measured_on", {})
     measured[part] = {**machine(), "command": command("stages")}
     write("stages", {**parts, part: rows, "parts_measured_on": measured})

@@ -293,7 +293,7 @@ def stages() -> str:
     if rows := answer.get("local"):
         lines += [
             "**sift**; times of the plain order, without reading and extraction.\n",
-            "| | " + " | ".join(f"{row['images']:,} images".replace(",", " ") for row in rows) + " |",
+            "| | " + " | ".join(f"{spaced(row['images'])} images" for row in rows) + " |",
             "|---|" + "---|" * len(rows),
         ]
         groups = ("all", "three right answers", "one right answer")
@@ -389,8 +389,7 @@ def stages() -> str:
     if row := answer.get("agreement"):
         lines += [
             "",
-            f"**Do both modes say the same?** {row['images']:,}".replace(",", " ")
-            + f" images, {row['queries']} queries by evidence; of the three best those whose decision is:",
+            f"**Do both modes say the same?** {spaced(row['images'])} images, {row['queries']} queries by evidence; of the three best those whose decision is:",
             "",
             "| decision | the same, of queries | but for their order | all that exact has | right, fast / exact | others, fast / exact |",
             "|---|---|---|---|---|---|",
@@ -404,8 +403,7 @@ def stages() -> str:
     if row := answer.get("global"):
         lines += [
             "",
-            f"**Global vectors**, {row['images']:,} x 2048: ".replace(",", " ")
-            + f"recall of the exact ten best {row['recall_at_10']:.3f}, the same first {row['same_first']} of "
+            f"**Global vectors**, {spaced(row['images'])} x 2048: recall of the exact ten best {row['recall_at_10']:.3f}, the same first {row['same_first']} of "
             f"{row['queries']}; p50 {row['fast_ms']['p50']:.1f} ms, p95 {row['fast_ms']['p95']:.1f} ms; resident at most "
             f"{(row['resident_peak_bytes'] or 0) / 1e6:.0f} MB; {row['index_bytes_per_image']} bytes per image; indexed in "
             f"{row['seconds_to_index']:.0f} s; load {row['load_while_asking']}.",
@@ -413,8 +411,7 @@ def stages() -> str:
     if (row := answer.get("faiss")) and row["faiss"]:
         lines += [
             "",
-            f"**faiss beside it**, {row['images']:,} x 2048, ".replace(",", " ")
-            + "the same vectors and queries, 64 candidates scored exactly by everybody (faiss holds its index in memory):",
+            f"**faiss beside it**, {spaced(row['images'])} x 2048, the same vectors and queries, 64 candidates scored exactly by everybody (faiss holds its index in memory):",
             "",
             "| index | effort | recall@10 | p50 / p95, ms | bytes per image | resident at most, MB | made in, s |",
             "|---|---|---|---|---|---|---|",
@@ -468,6 +465,11 @@ def conditions(machine: dict[str, Any]) -> str:
 def span(values: dict[str, float], digits: int = 0) -> str:
     """Median, and least to greatest."""
     return f"{values['median']:.{digits}f} ({values['min']:.{digits}f} to {values['max']:.{digits}f})"
+
+
+def spaced(count: int) -> str:
+    """A whole number, its thousands apart."""
+    return f"{count:,}".replace(",", " ")
 
 
 def size(count: float) -> str:
@@ -545,9 +547,7 @@ def sizing() -> str:
     for name, method in document["methods"].items():
         for count, row in method["published"].items():
             lines.append(
-                f"| `{name}` | {int(count):,} | {size(row['disk_bytes'])} | {size(row['memory_bytes'])} | {row['how']} |".replace(
-                    ",", " "
-                )
+                f"| `{name}` | {spaced(int(count))} | {size(row['disk_bytes'])} | {size(row['memory_bytes'])} | {row['how']} |"
             )
     lines += [
         "\n## Per image\n",
