@@ -386,17 +386,18 @@ def stages() -> str:
         if len(rows) > 1:
             growth = rows[-1]["fast_ms"]["p50"] / rows[0]["fast_ms"]["p50"]
             lines += ["", f"From the smallest to the largest the median grew {growth:.1f} times."]
-    if row := answer.get("agreement"):
+    if rows := answer.get("agreement"):
         lines += [
             "",
-            f"**Do both modes say the same?** {spaced(row['images'])} images, {row['queries']} queries by evidence; of the three best those whose decision is:",
+            f"**Do both modes say the same?** {rows[0]['queries']} queries by evidence; of the three best those whose decision is:",
             "",
-            "| decision | the same, of queries | but for their order | all that exact has | right, fast / exact | others, fast / exact |",
-            "|---|---|---|---|---|---|",
+            "| images | decision | the same, of queries | but for their order | all that exact has | right, fast / exact | others, fast / exact |",
+            "|---|---|---|---|---|---|---|",
             *(
-                f"| {level} | {a['same']} of {row['queries']} | {a['same_but_for_order']} | {a['kept']} | "
+                f"| {spaced(row['images'])} | {level} | {a['same']} of {row['queries']} | {a['same_but_for_order']} | {a['kept']} | "
                 f"{a['right_in_fast']} / {a['right_in_exact']} | "
                 f"{a['fast'] - a['right_in_fast']} / {a['exact'] - a['right_in_exact']} |"
+                for row in rows
                 for level, a in row["answers"].items()
             ),
         ]
