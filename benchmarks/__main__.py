@@ -6,7 +6,7 @@ import sys
 from benchmarks.contract import others
 
 QUESTIONS = (
-    *("mutual_nn", "retrieval", "evidence", "stages", "inference"),
+    *("mutual_nn", "retrieval", "evidence", "stages", "vectors", "inference"),
     *("indexing", "latency", "sizing", "service", "robust"),
 )
 

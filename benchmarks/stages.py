@@ -1,6 +1,6 @@
-"""Does the fast mode give the exact answer on large collections, and what does it cost?
+"""Does the fast mode give the exact answer on large collections (sift), and what does it cost?
 
-**The collection** (sift): the 500 pictures of the set ``copy``; of every fifth picture that a query shows, two
+**The collection**: the 500 pictures of the set ``copy``; of every fifth picture that a query shows, two
 edited versions more (three quarters of the size, or a crop of 81 %, JPEG quality 60); the rest, up to each of
 ``BENCH_SIZES`` images (by default 10 000 and 100 000), are distractors made of real descriptors: as many as a real
 picture of the pool has, taken from eight pictures of the pool, from each those around a random keypoint (so that
@@ -21,40 +21,27 @@ plain order without E-values.
 the answers the same, of those called a match, and of those called at least possible? Chance decides about the
 latter where an E-value is near 1. No times are taken.
 
-**Global vectors**: ``BENCH_VECTORS`` (1 000 000) vectors of 2048 like those of a pooled network: each the positive
-part of a mixture of 64 of 4 096 random directions plus noise, about 50 to a topic; queries are noisy versions of
-stored ones. Recall of the exact ten best.
-
-**faiss**: ``BENCH_BESIDE`` (200 000) of them. Where faiss is installed (``make bench-peers`` makes such an
-environment), its indexes with one byte per number answer the same queries beside ours, on the same two cores, with
-as many candidates (64) scored exactly from a mapped file: cells (``IVF``) and a graph (``HNSW``), of all 2048
-numbers or of 256 after its ``PCA``. ``BENCH_FAISS`` names them, by faiss's names.
-
 Seconds are of ``match`` and ``index`` together: all but reading and extraction. The processor may be shared with
 other work: the load is in the answer.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
-import json
 import os
 import resource
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from benchmarks import parts
+from benchmarks.parts import ms
 from imagefinder.core.features import LocalFeatures, concatenate
 from imagefinder.images.decode import decode
 
@@ -63,98 +50,27 @@ SIZES = [int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000").spl
 QUERIES = int(os.environ.get("BENCH_QUERIES", "200"))
 EXACT = int(os.environ.get("BENCH_EXACT", "60"))
 AGREE = int(os.environ.get("BENCH_AGREE", "100"))
-VECTORS = int(os.environ.get("BENCH_VECTORS", "1000000"))
-BESIDE = int(os.environ.get("BENCH_BESIDE", "200000"))
-ALL_PARTS = ("local", "agreement", "global", "faiss")
-OF_PICTURES = {"local", "agreement"}
-PARTS = os.environ.get("BENCH_PARTS", ",".join(ALL_PARTS)).split(",")
-FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
-FOLDER = os.environ.get("BENCH_FOLDER")
+PARTS = ("local", "agreement")
 
 
 def main() -> None:
-    with working_folder() as folder:
-        parts = set(PARTS)
-        if parts & OF_PICTURES and not (DATASETS / "copy" / "manifest.json").is_file():
-            print(
-                f"skipped: {', '.join(parts & OF_PICTURES)}: no {DATASETS}/copy/manifest.json (set BENCH_DATASETS)"
-            )
-            parts -= OF_PICTURES
-        if "local" in parts:
-            rows: list[dict[str, Any]] = []
-            for size in SIZES:
-                rows.append({**child("grow", folder, size), **child("ask", folder, size)})
-                print(rows[-1], flush=True)
-                keep("local", rows)
-            shutil.rmtree(Path(folder) / "local")
-        if "agreement" in parts:
-            place = Path(folder) / "agreement"
+    if not (DATASETS / "copy" / "manifest.json").is_file():
+        print(f"skipped: no {DATASETS}/copy/manifest.json (set BENCH_DATASETS)")
+        return
+    child, keep = partial(parts.child, "stages"), partial(parts.keep, "stages", PARTS)
+    with parts.working_folder("stages") as folder:
+        for part in sorted(parts.chosen(PARTS)):
+            place, rows = Path(folder) / part, []
             place.mkdir(exist_ok=True)
-            rows = []
             for size in SIZES:
-                images = child("grow", str(place), size)["images"]
-                rows.append({"images": images, **child("agree", str(place), size)})
-                keep("agreement", rows)
+                grown = child("grow", str(place), size)
+                if part == "local":
+                    rows.append({**grown, **child("ask", str(place), size)})
+                else:
+                    rows.append({"images": grown["images"], **child("agree", str(place), size)})
+                print(rows[-1], flush=True)
+                keep(part, rows)
             shutil.rmtree(place)
-        if "global" in parts:
-            keep("global", filled(folder, VECTORS))
-        if "faiss" in parts and find_spec("faiss"):
-            row = {**filled(folder, BESIDE), "faiss": []}
-            for kind in FAISS:
-                row["faiss"].append(child("faiss", str(Path(folder) / f"{BESIDE} vectors"), BESIDE, kind))
-                print(row["faiss"][-1], flush=True)
-                keep("faiss", row)
-
-
-def filled(folder: str, size: int) -> dict[str, Any]:
-    """So many vectors stored, indexed and asked."""
-    place = Path(folder) / f"{size} vectors"
-    place.mkdir(exist_ok=True)
-    return {**child("fill", str(place), size), **child("recall", str(place), size)}
-
-
-def keep(part: str, rows: Any) -> None:
-    """Write one part, with what it was measured on; the other one stays as it is."""
-    from benchmarks.contract import RESULTS, command, machine, write
-
-    before = RESULTS / "stages.json"
-    known = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
-    parts = {name: known[name] for name in ALL_PARTS if name in known}
-    measured = known.get("parts_measured_on", {})
-    measured[part] = {**machine(), "command": command("stages")}
-    write("stages", {**parts, part: rows, "parts_measured_on": measured})
-
-
-@contextlib.contextmanager
-def working_folder() -> Iterator[str]:
-    """``BENCH_FOLDER/stages``, in which a run that was interrupted goes on, or a folder of this run."""
-    if FOLDER:
-        kept = Path(FOLDER) / "stages"
-        kept.mkdir(exist_ok=True)
-        yield str(kept)
-        shutil.rmtree(kept)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            yield folder
-
-
-def child(what: str, folder: str, size: int, *more: str) -> dict[str, Any]:
-    """A process of its own, so that memory is that of this task alone; what it said before is not asked again."""
-    said = Path(folder) / f"{'-'.join([what, str(size), *more]).replace('/', '_')}.json"
-    if said.exists():
-        return json.loads(said.read_text(encoding="utf-8"))
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.stages", what, folder, str(size), *more],
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-        env={k: v for k, v in os.environ.items() if not k.startswith("IMAGEFINDER_")},
-    )
-    said.write_text(run.stdout.splitlines()[-1], encoding="utf-8")
-    return json.loads(said.read_text(encoding="utf-8"))
-
-
-# -- local ---------------------------------------------------------------------------------------------------
 
 
 def questions() -> tuple[list[tuple[Path, frozenset[str]]], dict[str, str]]:
@@ -427,199 +343,5 @@ def agree(folder: str, size: int) -> dict[str, Any]:
     }
 
 
-def ms(values: list[float], percent: float) -> float:
-    return round(1000 * float(np.percentile(values, percent)), 1)
-
-
-# -- global --------------------------------------------------------------------------------------------------
-
-
-def vectors(begin: int, end: int, size: int) -> np.ndarray:
-    rng = np.random.default_rng((5, begin))
-    directions = np.random.default_rng(6).standard_normal((4096, 2048), dtype=np.float32)
-    made = np.empty((end - begin, 2048), dtype=np.float32)
-    for row in range(end - begin):
-        topic = np.random.default_rng((8, (begin + row) % max(1, size // 50)))  # about 50 vectors to a topic
-        chosen = topic.choice(4096, 64, replace=False)
-        weights = topic.exponential(size=64) * rng.normal(1, 0.35, 64)
-        made[row] = weights.astype(np.float32) @ directions[chosen]
-    made += rng.standard_normal(made.shape, dtype=np.float32) * 2
-    return np.maximum(made, 0)
-
-
-def fill(folder: str, size: int) -> dict[str, Any]:
-    from imagefinder.core.features import FeatureSpec, GlobalFeatures
-    from imagefinder.core.fingerprint import Fingerprint
-    from imagefinder.core.records import Entry, ImageRecord
-    from imagefinder.shortlists.index import InvertedShortlist
-    from imagefinder.stores.embedded import EmbeddedStore
-
-    store = EmbeddedStore(Path(folder) / "global", create=True, cache_bytes=0)
-    spec = FeatureSpec("global", 2048, "float32")
-    store.register(Fingerprint("made", 1), spec)
-    for begin in range(store.info().images, size, 1000):
-        some = vectors(begin, min(size, begin + 1000), size)
-        store.put(
-            [
-                Entry(
-                    ImageRecord(f"made/{begin + row:07}", "", "", 0, 1, 1, "JPEG"),
-                    {"made": GlobalFeatures(some[row : row + 1])},
-                )
-                for row in range(len(some))
-            ]
-        )
-    index = InvertedShortlist(store, "made", spec)
-    start = time.perf_counter()
-    index.refresh()
-    state = index.state()
-    store.close()
-    return {
-        "images": state.images,
-        "seconds_to_index": round(time.perf_counter() - start, 1),
-        "index_bytes_per_image": round(state.bytes / state.images),
-        "segments": state.segments,
-        "indexing_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    }
-
-
-def recall(folder: str, size: int) -> dict[str, Any]:
-    from imagefinder.core.features import FeatureSpec, GlobalFeatures
-    from imagefinder.evaluation.memory import forget_peak, peak_bytes
-    from imagefinder.kernels.cosine import cosine
-    from imagefinder.search.ranking import best
-    from imagefinder.search.shortlisting import PROPOSED
-    from imagefinder.shortlists.index import InvertedShortlist
-    from imagefinder.stores.embedded import EmbeddedStore
-
-    spec, store = (
-        FeatureSpec("global", 2048, "float32"),
-        EmbeddedStore(Path(folder) / "global", create=False, cache_bytes=0),
-    )
-    rng = np.random.default_rng(9)
-    rows = rng.choice(size, 100, replace=False).tolist()
-    asked = [store.features(f"made/{row:07}", "made").vectors for row in rows]
-    asked = [np.maximum(v + rng.standard_normal(v.shape, dtype=np.float32) * 2, 0) for v in asked]
-    index = InvertedShortlist(store, "made", spec)
-
-    def fast(vector: np.ndarray) -> list[str]:
-        proposed = index.propose(GlobalFeatures(vector), PROPOSED)
-        _, block = store.load("made", np.sort(proposed.keys))
-        return [name for name, _ in best(block.ids, cosine(vector[0], block.features.vectors), 10)]
-
-    fast(asked[0])
-    forget_peak()
-    found, seconds = [], []
-    for vector in asked:
-        start = time.perf_counter()
-        found.append(fast(vector))
-        seconds.append(time.perf_counter() - start)
-    peak = peak_bytes()
-    kept = Path(folder) / "asked.npz"
-    if not kept.exists():
-        truth: list[list[tuple[str, float]]] = [[] for _ in asked]
-        start = time.perf_counter()
-        for block in store.scan("made"):
-            for number, vector in enumerate(asked):
-                some = best(block.ids, cosine(vector[0], block.features.vectors), 10)
-                truth[number] = sorted(truth[number] + some, key=lambda pair: (-pair[1], pair[0]))[:10]
-        exact = (time.perf_counter() - start) / len(asked)
-        rows_of = [[int(name.removeprefix("made/")) for name, _ in one] for one in truth]
-        np.savez(kept, asked=np.concatenate(asked), truth=np.array(rows_of), exact=exact)
-    known = np.load(kept)
-    names = [[f"made/{row:07}" for row in one] for one in known["truth"].tolist()]
-    return {
-        **quality(found, names, seconds),
-        "exact_ms_each_of_all_at_once": round(1000 * float(known["exact"]), 1),
-        "resident_peak_bytes": peak,
-        "load_while_asking": round(os.getloadavg()[0], 1),
-    }
-
-
-def quality(found: list[list[Any]], truth: list[list[Any]], seconds: list[float]) -> dict[str, Any]:
-    shares = [len(set(t) & set(f)) / 10 for t, f in zip(truth, found, strict=True)]
-    return {
-        "queries": len(truth),
-        "recall_at_10": round(float(np.mean(shares)), 4),
-        "same_first": sum(t[0] == f[0] for t, f in zip(truth, found, strict=True)),
-        "fast_ms": {"p50": ms(seconds, 50), "p95": ms(seconds, 95)},
-    }
-
-
-def by_faiss(folder: str, size: int, kind: str) -> dict[str, Any]:
-    """The same vectors and queries with an index of faiss, at several efforts."""
-    import faiss
-
-    from imagefinder.evaluation.memory import forget_peak, peak_bytes
-    from imagefinder.search.shortlisting import PROPOSED
-
-    stored = stored_vectors(folder, size)
-    known = np.load(Path(folder) / "asked.npz")
-    cells = max(1, min(4096, size // 256))  # as many as ours
-    index = faiss.index_factory(2048, kind.format(cells=cells))  # by distance: its PCA moves the origin
-    start = time.perf_counter()
-    chosen = np.sort(np.random.default_rng(1).permutation(size)[: cells * 64])
-    index.train(stored[chosen])
-    for begin in range(0, size, 20_000):
-        index.add(stored[begin : begin + 20_000])
-    built = time.perf_counter() - start
-    inner = faiss.downcast_index(index.index if kind.startswith("PCA") else index)
-    kept = Path(folder) / "faiss.index"
-    faiss.write_index(index, str(kept))
-    del index, inner
-    index = faiss.read_index(str(kept))
-    inner = faiss.downcast_index(index.index if kind.startswith("PCA") else index)
-    forget_peak()
-    rows = []
-    for effort in (16, 48, 128) if "IVF" in kind else (64, 200, 400):
-        if "IVF" in kind:
-            inner.nprobe = effort
-        else:
-            inner.hnsw.efSearch = effort
-        found, seconds = [], []
-        for number, vector in enumerate([known["asked"][0], *known["asked"]]):
-            begun = time.perf_counter()
-            unit = (vector / np.linalg.norm(vector))[None]
-            proposed = np.sort(index.search(unit, PROPOSED)[1][0])
-            scores = stored[proposed[proposed >= 0]] @ unit[0]
-            best = proposed[proposed >= 0][np.argsort(-scores, kind="stable")[:10]].tolist()
-            if number:  # the first is for warming up
-                seconds.append(time.perf_counter() - begun)
-                found.append(best)
-        rows.append({"effort": effort, **quality(found, known["truth"].tolist(), seconds)})
-    return {
-        "index": kind.format(cells=cells),
-        "seconds_to_index": round(built, 1),
-        "index_bytes_per_image": round(kept.stat().st_size / size),
-        "resident_peak_bytes": peak_bytes(),
-        "by_effort": rows,
-        "load_while_asking": round(os.getloadavg()[0], 1),
-    }
-
-
-def stored_vectors(folder: str, size: int) -> Any:
-    """All vectors at length 1, ``(size, 2048)`` float32, mapped from a file that is made once."""
-    from imagefinder.stores.embedded import EmbeddedStore
-
-    path = Path(folder) / "vectors.npy"
-    if not path.exists():
-        store = EmbeddedStore(Path(folder) / "global", create=False, cache_bytes=0)
-        made = np.lib.format.open_memmap(path, "w+", np.float32, (size, 2048))
-        for block in store.scan("made"):
-            rows = [int(name.removeprefix("made/")) for name in block.ids]
-            lengths = np.linalg.norm(block.features.vectors, axis=1, keepdims=True)
-            made[rows] = block.features.vectors / np.maximum(lengths, 1e-12)
-        made.flush()
-        store.close()
-    return np.load(path, mmap_mode="r")
-
-
 if __name__ == "__main__":
-    tasks: dict[str, Callable[..., dict[str, Any]]] = {
-        "grow": grow,
-        "ask": ask,
-        "agree": agree,
-        "fill": fill,
-        "recall": recall,
-        "faiss": by_faiss,
-    }
-    print(json.dumps(tasks[sys.argv[1]](sys.argv[2], int(sys.argv[3]), *sys.argv[4:])))
+    parts.run_task({"grow": grow, "ask": ask, "agree": agree})
