@@ -66,6 +66,7 @@ class Scrutiny:
         self._closer: list[Question] | None = None
         self._small: bytes | None = None
         self._thumbnails: dict[str, RgbImage | None] = {}
+        self._records: dict[str, ImageRecord | None] = {}
 
     def keypoints(self, method: Method, asked: Sequence[Question], image_id: str) -> Evidence | None:
         """Geometry by the method's own features; none, too, where those of either side have no places.
@@ -134,11 +135,13 @@ class Scrutiny:
         return self._thumbnails[image_id]
 
     def _record(self, image_id: str) -> ImageRecord | None:
-        """Of the candidate; ``None`` if it is gone meanwhile."""
-        try:
-            return self._store.get(image_id)
-        except UnknownImageError:
-            return None
+        """Of the candidate; ``None`` if it was gone when first looked at."""
+        if image_id not in self._records:
+            try:
+                self._records[image_id] = self._store.get(image_id)
+            except UnknownImageError:
+                self._records[image_id] = None
+        return self._records[image_id]
 
     def _with_agreement(self, found: Evidence, image_id: str) -> Evidence:
         record, thumbnail = self._record(image_id), self.thumbnail(image_id)

@@ -225,14 +225,16 @@ def _fit(pairs: _Pairs, query_size: Size, candidate_size: Size) -> _Fit | None:
 
 def _proposed(pairs: _Pairs) -> list[Mask]:
     """For each of the best proposals the matches that it explains."""
-    here, there = (places @ np.array([1, 1j]) for places in (pairs.here, pairs.there))
     octaves, turns = pairs.octaves[:PROPOSALS, None], pairs.turns[:PROPOSALS, None]
-    factors = np.exp2(octaves) * np.exp(1j * np.deg2rad(turns))  # (P, 1): similarities as complex factors
-    steps = here - here[:PROPOSALS, None]  # (P, M)
-    off = np.abs(there[:PROPOSALS, None] + factors * steps - there)
-    agree: Mask = off <= pairs.reach_there + SLACK * np.abs(factors * steps)
-    agree &= np.abs(pairs.octaves - octaves) <= MAX_OCTAVES
-    agree &= _angle(pairs.turns - turns) <= MAX_ANGLE
+    agree: Mask = np.abs(pairs.octaves - octaves) <= MAX_OCTAVES  # (P, M)
+    agree &= _near(pairs.turns % 360, turns % 360, MAX_ANGLE)
+    # Where the places fall is asked of those alone, a twentieth of all among matches by chance.
+    proposing, other = np.nonzero(agree)
+    here, there = (places @ np.array([1, 1j]) for places in (pairs.here, pairs.there))
+    factors = np.exp2(pairs.octaves) * np.exp(1j * np.deg2rad(pairs.turns))  # similarities as complex factors
+    steps = factors[proposing] * (here[other] - here[proposing])
+    off = np.abs(there[proposing] + steps - there[other])
+    agree[proposing, other] = off <= pairs.reach_there[other] + SLACK * np.abs(steps)
     counts = np.count_nonzero(agree, axis=1)
     chosen: list[Mask] = []
     for number in np.argsort(-counts, kind="stable").tolist():
@@ -309,6 +311,12 @@ def _log10_chance(inliers: int, pairs: _Pairs, candidate_size: Size) -> float:
     # Sizes of keypoints spread over about three octaves.
     likely = min(0.5, area / math.prod(candidate_size) * (2 * MAX_ANGLE / 360) * (2 * MAX_OCTAVES / 3))
     return math.log10(min(PROPOSALS, others + 1)) + log10_tail(others, agreeing, likely)
+
+
+def _near(a: Array, b: Array, degrees: float) -> Mask:
+    """Whether directions from 0 to 360 lie so near to each other."""
+    apart = np.abs(a - b)
+    return (apart <= degrees) | (apart >= 360 - degrees)
 
 
 def _angle(degrees: Array) -> Array:

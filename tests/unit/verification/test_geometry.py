@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from imagefinder.core.features import GlobalFeatures, LocalFeatures
 from imagefinder.extractors.sift import SiftExtractor, mirrored
 from imagefinder.matching.mutual_nn import MutualNNMatcher
+from imagefinder.verification import geometry
 from imagefinder.verification.geometry import GeometryVerifier
 
 VERIFIER, MATCHER = GeometryVerifier(), MutualNNMatcher()
@@ -120,6 +121,41 @@ def test_noise_is_no_evidence(count, seed):
 @pytest.mark.parametrize("count", range(5))
 def test_few_matches_are_no_evidence(count):
     assert verify(*scene(similarity(), count, 0)) is None
+
+
+def explained_by(proposing, other):
+    """Whether one match explains another, written out: each is (here, there, octaves, turn, reach in there)."""
+    scale, radians = 2 ** proposing[2], np.deg2rad(proposing[3])
+    x, y = other[0][0] - proposing[0][0], other[0][1] - proposing[0][1]
+    step = (
+        scale * (np.cos(radians) * x - np.sin(radians) * y),
+        scale * (np.sin(radians) * x + np.cos(radians) * y),
+    )
+    off = np.hypot(proposing[1][0] + step[0] - other[1][0], proposing[1][1] + step[1] - other[1][1])
+    turned = abs((other[3] - proposing[3] + 180) % 360 - 180)
+    return (
+        abs(other[2] - proposing[2]) <= geometry.MAX_OCTAVES
+        and turned <= geometry.MAX_ANGLE
+        and off <= other[4] + geometry.SLACK * np.hypot(*step)
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("count", [0, 1, 40, geometry.PROPOSALS + 30])
+def test_each_match_proposes_and_explains_what_it_should(seed, count):
+    query, candidate, matches = scene(similarity(1.3, 40, 20, -10), count // 4, count - count // 4, seed=seed)
+    pairs = geometry._pairs(query, candidate, matches, SIZE, SIZE)
+    rows = list(zip(pairs.here, pairs.there, pairs.octaves, pairs.turns, pairs.reach_there, strict=True))
+    all_of = np.array([[explained_by(a, b) for b in rows] for a in rows[: geometry.PROPOSALS]], dtype=bool)
+    best = []
+    for number in sorted(range(len(all_of)), key=lambda number: -all_of[number].sum()):
+        if all_of[number].sum() < geometry.NEEDED["similarity"] or len(best) == geometry.REFINED:
+            break
+        if not any(mask[number] for mask in best):
+            best.append(all_of[number])
+    found = geometry._proposed(pairs)
+    assert [mask.tolist() for mask in found] == [mask.tolist() for mask in best]
+    assert bool(found) == (count > 10)
 
 
 def test_the_order_of_the_matches_is_of_no_account():
