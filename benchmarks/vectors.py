@@ -8,7 +8,7 @@ ones.
 of random crops (15 to 100 % of the area, half of them mirrored) of all pictures in ``BENCH_DATASETS``; queries are
 100 further crops. So the ten best are crops of the same picture and of those like it.
 
-``by_cells``: what more cells looked at, or fewer, would find. The exact ten best are those of the float32 cosine.
+``by_rows``: what more vectors looked at, or fewer, would find. The exact ten best are those of the float32 cosine.
 
 **faiss**: ``BENCH_BESIDE`` (200 000) of the made vectors. Where faiss is installed (``make bench-peers`` makes
 such an environment), its indexes with one byte per number answer the same queries beside ours, on as many cores,
@@ -39,7 +39,7 @@ BESIDE = int(os.environ.get("BENCH_BESIDE", "200000"))
 PARTS = ("made", "pictures", "faiss")
 FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 ASKED = 100
-CELLS = (12, 24, 96, 192)
+LOOKED_AT = (4096, 8192, 16384, 65536, 131072)
 child, keep = partial(parts.child, "vectors"), partial(parts.keep, "vectors", PARTS)
 
 
@@ -236,17 +236,17 @@ def recall(folder: str, size: int, source: str) -> dict[str, Any]:
         np.savez(kept, asked=np.concatenate(asked), truth=np.array(rows_of), exact=exact)
     known = np.load(kept)
     names = [[f"made/{row:07}" for row in one] for one in known["truth"].tolist()]
-    usual, by_cells = global_.VISITED, []
-    for cells in CELLS:
-        global_.VISITED = cells
+    usual, by_rows = global_.LOOKED_AT, []
+    global_.VISITED = 1
+    for rows in LOOKED_AT:
+        global_.LOOKED_AT = rows
         again, their_seconds = all_asked()
-        by_cells.append({"cells": cells, **quality(again, names, their_seconds)})
-    global_.VISITED = usual
+        by_rows.append({"looked_at": rows, **quality(again, names, their_seconds)})
     return {
         "numbers": spec.dim,
-        "cells": usual,
+        "looked_at": usual,
         **quality(found, names, seconds),
-        "by_cells": by_cells,
+        "by_rows": by_rows,
         "exact_ms_each_of_all_at_once": round(1000 * float(known["exact"]), 1),
         "resident_peak_bytes": peak,
         "load_while_asking": round(os.getloadavg()[0], 1),

@@ -142,19 +142,19 @@ def vectors() -> list[str]:
         "",
         "**Global vectors**, the ten best:",
         "",
-        "| vectors | cells | recall of the exact ten | the same first, of queries | p50 / p95, ms | resident at most, MB | bytes per image | indexed in, s |",
+        "| vectors | looked at | recall of the exact ten | the same first, of queries | p50 / p95, ms | resident at most, MB | bytes per image | indexed in, s |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for part, what in (("made", "made"), ("pictures", "of crops of pictures")):
         if row := answer.get(part):
             lines += [
-                f"| {spaced(row['images'])} x {row['numbers']}, {what} | {one['cells']}{' (used)' if one is row else ''} | {found(one)} | "
+                f"| {spaced(row['images'])} x {row['numbers']}, {what} | {spaced(one['looked_at'])}{' (used)' if one is row else ''} | {found(one)} | "
                 + (
                     f"{(row['resident_peak_bytes'] or 0) / 1e6:.0f} | {row['index_bytes_per_image']} | {row['seconds_to_index']:.0f} |"
                     if one is row
                     else "| | |"
                 )
-                for one in sorted([row, *row.get("by_cells", [])], key=lambda one: one["cells"])
+                for one in sorted([row, *row["by_rows"]], key=lambda one: one["looked_at"])
             ]
     if (row := answer.get("faiss")) and row["faiss"]:
         lines += [
@@ -163,7 +163,7 @@ def vectors() -> list[str]:
             "",
             "| index | effort | recall@10 | p50 / p95, ms | bytes per image | resident at most, MB | made in, s |",
             "|---|---|---|---|---|---|---|",
-            f"| ours | {row['cells']} cells | {row['recall_at_10']:.3f} | {row['fast_ms']['p50']:.1f} / {row['fast_ms']['p95']:.1f} | "
+            f"| ours | {spaced(row['looked_at'])} vectors | {row['recall_at_10']:.3f} | {row['fast_ms']['p50']:.1f} / {row['fast_ms']['p95']:.1f} | "
             f"{row['index_bytes_per_image']} | {(row['resident_peak_bytes'] or 0) / 1e6:.0f} | "
             f"{row['seconds_to_index']:.0f} |",
             *(

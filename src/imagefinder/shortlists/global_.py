@@ -1,8 +1,8 @@
 """Global vectors: an inverted file of shortened, quantised vectors.
 
-A vector is turned onto the directions in which those of the collection are large, at most 256 of them, and kept as
-one byte each, in the cell of its word. A query looks at all vectors of its nearest cells; the cosine of the codes
-proposes, the stored vectors decide.
+What a vector of length 1 differs from the mean of the collection's is turned onto the directions in which these
+differ most, at most 256 of them, and kept as one byte each, in the cell of its word. A query looks at all vectors
+of its nearest cells; the cosine of the codes proposes, the stored vectors decide.
 
 Source: H. Jégou, M. Douze, C. Schmid, "Product quantization for nearest neighbor search", PAMI 2011 (inverted
 file); the scalar quantisation is FAISS's ``SQ8``.
@@ -25,7 +25,10 @@ DIRECTIONS = 256
 VECTORS_PER_WORD = 256
 MOST_WORDS = 4096
 VISITED = 48
-"""Of the nearest words so many are looked at."""
+"""Of the nearest cells at least so many are looked at ..."""
+
+LOOKED_AT = 32768
+"""... and as many as it takes to see so many vectors."""
 
 _LEVELS = 127
 _FINE_LEVELS = 32767
@@ -36,7 +39,7 @@ class GlobalScheme:
     """How global vectors of one form are coded and compared."""
 
     name = "cells"
-    version = 2
+    version = 3
 
     def __init__(self, spec: FeatureSpec) -> None:
         """Only stores."""
@@ -52,15 +55,18 @@ class GlobalScheme:
         return min(images, max(4096, self.words(images, rows) * 16))
 
     def train(self, sample: Features, images: int, rows: int) -> Arrays:
-        """Directions, their scale, cells."""
+        """The mean, directions, their scale, cells."""
         vectors = _unit(sample)
-        # About the origin: cosines are kept, as far as the directions reach.
-        _, axes = np.linalg.eigh((vectors.T @ vectors).astype(np.float64))
+        # About the mean: vectors of one network have most of their length in common, and its byte would be coarse.
+        mean = vectors.mean(axis=0) if len(vectors) else np.zeros(self._spec.dim, dtype=np.float32)
+        apart = vectors - mean
+        _, axes = np.linalg.eigh((apart.T @ apart).astype(np.float64))
         rotation = np.ascontiguousarray(axes[:, ::-1][:, :DIRECTIONS], dtype=np.float32)
-        short = vectors @ rotation
+        short = apart @ rotation
         reach = np.maximum(np.abs(short).max(axis=0, initial=0.0), 1e-6)
         words = vocabulary.train(short, self.words(images, rows), levels=1)
         return {
+            "mean": mean,
             "rotation": rotation,
             "steps": (reach / _LEVELS).astype(np.float32),
             "coarse": words.coarse,
@@ -74,7 +80,8 @@ class GlobalScheme:
         known = Vocabulary(model["coarse"], model["fine"], model["halves"])
         assert isinstance(features, GlobalFeatures)  # noqa: S101 - narrows the type
         for begin in range(0, len(features), _BLOCK):
-            short = _unit(GlobalFeatures(features.vectors[begin : begin + _BLOCK])) @ model["rotation"]
+            vectors = _unit(GlobalFeatures(features.vectors[begin : begin + _BLOCK]))
+            short = (vectors - model["mean"]) @ model["rotation"]
             words.append(known.assign(short))
             codes.append(np.clip(np.rint(short / model["steps"]), -_LEVELS, _LEVELS).astype(np.int8))
         count = len(features)
@@ -83,10 +90,12 @@ class GlobalScheme:
 
     def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[Found]:
         """Cosines of the codes in the nearest cells."""
-        short = _unit(query) @ model["rotation"]
-        far = model["halves"][:, 0] - model["coarse"] @ short[0]
-        near = np.argsort(far, kind="stable")[:VISITED]
-        asked = short[0] * model["steps"]
+        vector, mean, rotation = _unit(query)[0], model["mean"], model["rotation"]
+        far = model["halves"][:, 0] - model["coarse"] @ ((vector - mean) @ rotation)
+        near = np.argsort(far, kind="stable")
+        seen = np.cumsum(sum(np.diff(segment.starts)[near] for segment in segments))
+        near = near[: max(VISITED, int(np.searchsorted(seen, LOOKED_AT)) + 1)]
+        asked = (vector @ rotation) * model["steps"]
         step = max(float(np.abs(asked).max(initial=0.0)), 1e-30) / _FINE_LEVELS
         whole = np.rint(asked / step).astype(np.int16)
         scores = []
@@ -94,7 +103,7 @@ class GlobalScheme:
             begins, ends = segment.starts[near], segment.starts[near + 1]
             rows = np.concatenate([segment.owners[a:b] for a, b in zip(begins, ends, strict=True)])
             products = dots(segment.codes, begins, ends, whole).astype(np.float64)
-            scores.append(Found(rows, products * step))
+            scores.append(Found(rows, products * step + vector @ mean))
         return scores
 
 

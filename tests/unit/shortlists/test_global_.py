@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from imagefinder.core.features import FeatureSpec, GlobalFeatures
+from imagefinder.shortlists import global_
+from imagefinder.shortlists.global_ import GlobalScheme
+from imagefinder.shortlists.segment import build
+
+
+def vectors(seed, count, dim, common=0.0):
+    """Of length 1, with so much in common to each part of their own."""
+    rng = np.random.default_rng(seed)
+    made = rng.standard_normal((count, dim)) + common * np.random.default_rng(1).standard_normal(dim)
+    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+
+
+def indexed(stored, parts=1):
+    """A scheme, what it learned, and the stored vectors in so many segments."""
+    scheme = GlobalScheme(FeatureSpec("global", stored.shape[1], "float32"))
+    model = scheme.train(GlobalFeatures(stored), len(stored), len(stored))
+    words = model["fine"].shape[0] * model["fine"].shape[1]
+    segments = []
+    for rows in np.array_split(np.arange(len(stored)), parts):
+        coded = scheme.encode(model, GlobalFeatures(stored[rows]))
+        segments.append(build(rows.astype(np.int64), [coded], words))
+    return scheme, model, segments
+
+
+def scores(scheme, model, segments, query):
+    """Row -> score, of those that were looked at."""
+    found = scheme.score(model, GlobalFeatures(query[None]), segments)
+    return {
+        int(segment.keys[row]): score
+        for some, segment in zip(found, segments, strict=True)
+        for row, score in zip(some.rows.tolist(), some.scores.tolist(), strict=True)
+    }
+
+
+@pytest.mark.parametrize("common", [0, 1, 10, 100])
+def test_scores_are_cosines_whatever_vectors_have_in_common(common):
+    stored = vectors(0, 600, 64, common)
+    query = vectors(2, 1, 64, common)[0]
+    estimated = scores(*indexed(stored), query)
+    exact = stored @ query
+    assert sorted(estimated) == list(range(600))
+    # By what the cosines differ in, not by their size: all of them are near 1 where much is in common.
+    error = np.abs(np.array([estimated[row] for row in range(600)]) - exact)
+    assert error.max() < 0.1 * exact.std()
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_of_few_vectors_all_are_looked_at(monkeypatch, parts):
+    monkeypatch.setattr(global_, "VISITED", 1)
+    monkeypatch.setattr(global_, "LOOKED_AT", 2600)
+    stored = vectors(0, 2600, 16)
+    scheme, model, segments = indexed(stored, parts)
+    assert len(model["coarse"]) > 5
+    assert len(scores(scheme, model, segments, stored[7])) == 2600
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_nearest_cells_are_looked_at_until_they_hold_enough(monkeypatch, parts):
+    monkeypatch.setattr(global_, "VISITED", 1)
+    monkeypatch.setattr(global_, "LOOKED_AT", 900)
+    stored = vectors(0, 2600, 16)
+    scheme, model, segments = indexed(stored, parts)
+    seen = scores(scheme, model, segments, stored[7])
+    assert 7 in seen
+    largest = sum(np.diff(segment.starts) for segment in segments).max()
+    assert 900 <= len(seen) < 900 + largest
+    monkeypatch.setattr(global_, "VISITED", len(model["coarse"]))
+    assert len(scores(scheme, model, segments, stored[7])) == 2600
+
+
+def test_nothing_stored_is_no_error():
+    scheme, model, segments = indexed(np.empty((0, 8), dtype=np.float32))
+    assert scores(scheme, model, segments, vectors(0, 1, 8)[0]) == {}
+    assert [len(some.rows) for some in scheme.score(model, GlobalFeatures(vectors(0, 1, 8)), [])] == []
