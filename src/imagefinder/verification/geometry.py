@@ -42,6 +42,7 @@ from imagefinder.core.results import Evidence, Matrix, Outline, Size
 from imagefinder.verification.chance import log10_tail
 from imagefinder.verification.transforms import Array
 from imagefinder.verification.transforms import corners as _corners
+from imagefinder.verification.transforms import derivative as _derivative
 from imagefinder.verification.transforms import move as _move
 from imagefinder.verification.transforms import overlap as _overlap
 from imagefinder.verification.transforms import tuples as _tuples
@@ -267,40 +268,50 @@ def _settle(pairs: _Pairs, start: Mask, model: Model, query_size: Size) -> tuple
         fitted = _solve(model, pairs.here[chosen], pairs.there[chosen])
         if fitted is None or not _possible(fitted, query_size):
             return None
-        matrix = fitted
-        chosen = _explained(pairs, matrix, factor)
+        matrix, before, chosen = fitted, chosen, _explained(pairs, fitted, factor)
         if np.count_nonzero(chosen) < NEEDED[model] or not _spread(pairs, chosen):
             return None
         if round_ == 0:
             widest = chosen
+        elif factor == _SHRINKING[-1] and (before == chosen).all():
+            break  # the rounds that are left would do the same
     return _Fit(model, matrix, chosen), widest
 
 
 def _explained(pairs: _Pairs, matrix: Array, factor: float) -> Mask:
     """Matches that a transform explains, at places of their own."""
-    there, derivative = _move(matrix, pairs.here)
-    back, _ = _move(np.linalg.inv(matrix), pairs.there)
-    good: Mask = np.hypot(*(there - pairs.there).T) <= factor * pairs.reach_there
-    good &= np.hypot(*(back - pairs.here).T) <= factor * pairs.reach_here
-    scale = np.sqrt(np.maximum(np.linalg.det(derivative), 1e-12))
-    good &= np.abs(np.log2(scale) - pairs.octaves) <= MAX_OCTAVES
-    turn = np.arctan2(derivative[:, 1, 0] - derivative[:, 0, 1], derivative[:, 0, 0] + derivative[:, 1, 1])
-    good &= _angle(np.rad2deg(turn) - pairs.turns) <= MAX_ANGLE
-    rows = np.flatnonzero(good)
+    rows = np.flatnonzero(_apart(_move(matrix, pairs.here), pairs.there) <= factor * pairs.reach_there)
+    back = _move(np.linalg.inv(matrix), pairs.there[rows])
+    rows = rows[_apart(back, pairs.here[rows]) <= factor * pairs.reach_here[rows]]
+    derivative = _derivative(matrix, pairs.here[rows])
+    (a, b), (c, d) = derivative[:, 0].T, derivative[:, 1].T
+    octaves = np.log2(np.maximum(a * d - b * c, 1e-12)) / 2
+    good = np.abs(octaves - pairs.octaves[rows]) <= MAX_OCTAVES
+    good &= _angle(np.rad2deg(np.arctan2(c - b, a + d)) - pairs.turns[rows]) <= MAX_ANGLE
+    rows = rows[good]
     for places, spot in zip((pairs.here, pairs.there), pairs.spots, strict=True):
-        _, first = np.unique(np.round(places[rows] / spot), axis=0, return_index=True)
+        cells = np.round(places[rows] / spot)  # some hundreds in each direction
+        _, first = np.unique(cells[:, 0] * 65536 + cells[:, 1], return_index=True)
         rows = rows[np.sort(first)]
-    good[:] = False
-    good[rows] = True
-    return good
+    explained = np.zeros(len(pairs.rows), dtype=np.bool_)
+    explained[rows] = True
+    return explained
+
+
+def _apart(a: Array, b: Array) -> Array:
+    step = a - b
+    distances: Array = np.hypot(step[:, 0], step[:, 1])
+    return distances
 
 
 def _spread(pairs: _Pairs, chosen: Mask) -> bool:
     """Whether matches lie apart, in both pictures."""
-    return all(
-        float(np.sqrt(places[chosen].var(axis=0).sum())) >= 6 * spot
-        for places, spot in zip((pairs.here, pairs.there), pairs.spots, strict=True)
-    )
+    for places, spot in zip((pairs.here, pairs.there), pairs.spots, strict=True):
+        some = places[chosen]
+        steps = some - some.mean(axis=0)
+        if math.sqrt((steps * steps).sum() / len(some)) < 6 * spot:
+            return False
+    return True
 
 
 def _log10_chance(inliers: int, pairs: _Pairs, candidate_size: Size) -> float:
@@ -329,43 +340,48 @@ def _angle(degrees: Array) -> Array:
 
 
 def _possible(matrix: Array, size: Size) -> bool:
-    """Whether a camera could have made this of a picture of that size."""
-    corners = _corners(size)
+    """Whether a camera could have made this of a picture of that size: asked at its corners and in its middle."""
     if not np.isfinite(matrix).all():
         return False
+    corners = _corners(size)
     depth = corners @ matrix[2, :2] + matrix[2, 2]
     if depth.min() <= 0 or depth.max() > MAX_DEPTH * depth.min():
         return False
-    _, derivative = _move(matrix, np.vstack([corners, corners.mean(axis=0)]))
-    stretch = np.linalg.svd(derivative, compute_uv=False)
-    return bool(
-        (np.linalg.det(derivative) > 0).all()
-        and stretch.max() <= MAX_SCALE
-        and stretch.min() >= 1 / MAX_SCALE
-        and (stretch[:, 0] <= MAX_ANISOTROPY * stretch[:, 1]).all()
-    )
+    (a, b), (c, d) = np.moveaxis(_derivative(matrix, np.vstack([corners, corners.mean(axis=0)])), 0, 2).tolist()
+    for corner in zip(a, b, c, d, strict=True):
+        determinant = corner[0] * corner[3] - corner[1] * corner[2]
+        if determinant <= 0:
+            return False
+        half = math.hypot(*corner) ** 2 / 2
+        largest = math.sqrt(half + math.sqrt(max(0.0, half * half - determinant * determinant)))
+        least = determinant / largest
+        if largest > MAX_SCALE or least < 1 / MAX_SCALE or largest > MAX_ANISOTROPY * least:
+            return False
+    return True
 
 
 def _solve(model: Model, here: Array, there: Array) -> Array | None:
     """Least squares; ``None`` where the points do not determine the model."""
-    to_here, to_there = _normaliser(here), _normaliser(there)
-    if to_here is None or to_there is None:
+    from_, to = _frame(here), _frame(there)
+    if from_ is None or to is None:
         return None
-    a, b = _move(to_here, here)[0], _move(to_there, there)[0]
+    (x, y, unit), (u, v, unit_there) = from_, to
+    a, b = (here - (x, y)) / unit, (there - (u, v)) / unit_there
     solved = {"similarity": _similarity, "affine": _affine, "homography": _homography}[model](a, b)
     if solved is None:
         return None
-    matrix = np.linalg.inv(to_there) @ solved @ to_here
+    into = np.array([[1, 0, -x], [0, 1, -y], [0, 0, unit]]) / unit
+    back = np.array([[unit_there, 0, u], [0, unit_there, v], [0, 0, 1]])
+    matrix = back @ solved @ into
     return None if abs(matrix[2, 2]) < 1e-12 else matrix / matrix[2, 2]
 
 
-def _normaliser(points: Array) -> Array | None:
-    """Moves the mean to the origin and the mean square of a coordinate to 1."""
+def _frame(points: Array) -> tuple[float, float, float] | None:
+    """The mean of points, and the square root of the mean square of a coordinate's difference from it."""
     middle = points.mean(axis=0)
-    spread = float(np.sqrt(points.var(axis=0).mean()))
-    if spread < 1e-6:
-        return None
-    return np.array([[1, 0, -middle[0]], [0, 1, -middle[1]], [0, 0, spread]]) / spread
+    steps = points - middle
+    spread = math.sqrt((steps * steps).mean())
+    return None if spread < 1e-6 else (float(middle[0]), float(middle[1]), spread)
 
 
 def _similarity(a: Array, b: Array) -> Array | None:
@@ -392,10 +408,11 @@ def _homography(a: Array, b: Array) -> Array | None:
             np.column_stack([zero, zero, zero, x, y, one, -v * x, -v * y, -v]),
         ]
     )
-    least, next_ = np.linalg.eigh(rows.T @ rows)[0][:2]
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    least, next_ = values[:2]
     if next_ <= 1e-9 or least > next_ / 2:
         return None  # more than one solution, or none that stands out
-    solution: Array = np.linalg.eigh(rows.T @ rows)[1][:, 0].reshape(3, 3)
+    solution: Array = vectors[:, 0].reshape(3, 3)
     return solution
 
 
@@ -403,8 +420,8 @@ def _homography(a: Array, b: Array) -> Array | None:
 
 
 def _evidence(fit: _Fit, matches: int, chance: float, query_size: Size, candidate_size: Size) -> Evidence:
-    at_candidate = _move(fit.matrix, _corners(query_size))[0]
-    at_query = _move(np.linalg.inv(fit.matrix), _corners(candidate_size))[0]
+    at_candidate = _move(fit.matrix, _corners(query_size))
+    at_query = _move(np.linalg.inv(fit.matrix), _corners(candidate_size))
     return Evidence(
         inliers=fit.count,
         matches=matches,

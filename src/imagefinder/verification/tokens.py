@@ -225,8 +225,8 @@ def _log10_chance(pairs: _Pairs, scale: float, shift: Array, inliers: int) -> fl
 def _evidence(fit: _Fit, matches: int, query_size: Size, candidate_size: Size) -> Evidence:
     x, y = fit.shift.tolist()
     matrix = np.array([[fit.scale, 0.0, x], [0.0, fit.scale, y], [0.0, 0.0, 1.0]])
-    at_candidate = move(matrix, corners(query_size))[0]
-    at_query = move(np.linalg.inv(matrix), corners(candidate_size))[0]
+    at_candidate = move(matrix, corners(query_size))
+    at_query = move(np.linalg.inv(matrix), corners(candidate_size))
     return Evidence(
         inliers=fit.count,
         matches=matches,

@@ -13,13 +13,25 @@ from imagefinder.core.results import Size
 Array: TypeAlias = NDArray[np.floating[Any]]
 
 
-def move(matrix: Array, points: Array) -> tuple[Array, Array]:
-    """Where points go, ``(N, 2)``, and the derivative there, ``(N, 2, 2)``."""
+def move(matrix: Array, points: Array) -> Array:
+    """Where points go. ``(N, 2)`` each."""
     flat = points @ matrix[:, :2].T + matrix[:, 2]
-    depth = np.where(np.abs(flat[:, 2]) < 1e-9, 1e-9, flat[:, 2])[:, None]
+    moved: Array = flat[:, :2] / _depth(flat)
+    return moved
+
+
+def derivative(matrix: Array, points: Array) -> Array:
+    """The derivative at each of ``(N, 2)`` points: ``(N, 2, 2)``."""
+    flat = points @ matrix[:, :2].T + matrix[:, 2]
+    depth = _depth(flat)
     moved = flat[:, :2] / depth
-    derivative = (matrix[:2, :2] - moved[:, :, None] * matrix[2, :2]) / depth[:, :, None]
-    return moved, derivative
+    found: Array = (matrix[:2, :2] - moved[:, :, None] * matrix[2, :2]) / depth[:, :, None]
+    return found
+
+
+def _depth(flat: Array) -> Array:
+    depth: Array = flat[:, 2:]
+    return np.where(np.abs(depth) < 1e-9, 1e-9, depth)
 
 
 def corners(size: Size) -> Array:
