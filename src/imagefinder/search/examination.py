@@ -15,6 +15,10 @@ from imagefinder.search.evidence import Scrutiny
 from imagefinder.search.question import Asked
 from imagefinder.search.scoring import Scores
 
+NEAR_ONE_OF = 150
+"""Of so many scored images at least one is looked at for its near matches: in a large collection chance gives
+hundreds of images more of them than a small part of a picture has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -35,7 +39,7 @@ def shortlist(scored: Sequence[Scores], asked: Asked) -> list[str]:
     """The best of each method, without the query itself; by near matches, too, where these are told.
 
     In a large collection chance gives many images more matches than a small part of a picture has in all. Near
-    ones it hardly ever gives.
+    ones it gives far more rarely.
     """
     chosen: dict[str, None] = {}
     for scores in scored:
@@ -44,7 +48,7 @@ def shortlist(scored: Sequence[Scores], asked: Asked) -> list[str]:
         ids = list(scores.rows)
         chosen.update((image_id, None) for image_id, _ in ranking.best(ids, values, many))
         if scores.near is not None:
-            best = ranking.best(ids, scores.near, many)
+            best = ranking.best(ids, scores.near, max(many, len(ids) // NEAR_ONE_OF))
             chosen.update((image_id, None) for image_id, promise in best if promise)
     chosen.pop(asked.id, None)
     return list(chosen)

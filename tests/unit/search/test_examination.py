@@ -3,7 +3,7 @@ import numpy as np
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.method import Method
 from imagefinder.matching.mutual_nn import MutualNNMatcher
-from imagefinder.search import ranking
+from imagefinder.search import examination, ranking
 from imagefinder.search.examination import shortlist
 from imagefinder.search.question import Asked
 from imagefinder.search.scoring import Scores, restricted
@@ -36,6 +36,14 @@ def test_those_with_near_matches_are_looked_at_whatever_chance_gives_others():
     assert chosen[: ranking.SHORTLIST] == NAMES[: -ranking.SHORTLIST - 1 : -1]
     # Nothing near promises nothing.
     assert chosen[ranking.SHORTLIST :] == ["003", "005"]
+
+
+def test_of_a_large_collection_more_are_looked_at_for_what_is_near(monkeypatch):
+    values, near = np.arange(200, dtype=np.float64), np.arange(200, 0, -1, dtype=np.float64)
+    monkeypatch.setattr(examination, "NEAR_ONE_OF", 3)
+    chosen = shortlist([scores(values, near, verifier=Verifier())], asked())
+    assert len(chosen) == ranking.SHORTLIST + 200 // 3
+    assert chosen[ranking.SHORTLIST :] == NAMES[: 200 // 3]
 
 
 def test_without_being_told_what_is_near_the_best_are_looked_at():
