@@ -127,8 +127,8 @@ def crops(folder: str, size: int) -> dict[str, Any]:
     order = np.random.default_rng(13).permutation(len(paths))
     found: list[np.ndarray] = []
     with ThreadPoolExecutor(2) as pool:
-        for begin in range(0, len(order), 64):
-            pictures = list(pool.map(some, order[begin : begin + 64].tolist()))
+        for begin in range(0, len(order), 16):
+            pictures = list(pool.map(some, order[begin : begin + 16].tolist()))
             of_all = network.extract([one for group in pictures for one in group])
             found.append(of_all.vectors.reshape(len(pictures), per + 1, -1))
     whole = np.concatenate(found)
