@@ -1,8 +1,8 @@
 """Global vectors: an inverted file of shortened, quantised vectors.
 
-What a vector of length 1 differs from the mean of the collection's is turned onto the directions in which these
-differ most, at most 256 of them, and kept as one byte each, in the cell of its word. A query looks at all vectors
-of its nearest cells; the cosine of the codes proposes, the stored vectors decide.
+What a vector of length 1 differs from the mean of the collection's is turned onto the directions of that mean and
+in which these differ most, at most 256, and kept as one byte each, in the cell of its word. A query looks at all
+vectors of its nearest cells; the cosine of the codes proposes, the stored vectors decide.
 
 Source: H. Jégou, M. Douze, C. Schmid, "Product quantization for nearest neighbor search", PAMI 2011 (inverted
 file); the scalar quantisation is FAISS's ``SQ8``.
@@ -57,11 +57,11 @@ class GlobalScheme:
     def train(self, sample: Features, images: int, rows: int) -> Arrays:
         """The mean, directions, their scale, cells."""
         vectors = _unit(sample)
-        # About the mean: vectors of one network have most of their length in common, and its byte would be coarse.
+        # Vectors of one network have most of their length in common, along their mean. Coded with that, one byte
+        # would be spent on it in steps larger than what near vectors differ in.
         mean = vectors.mean(axis=0) if len(vectors) else np.zeros(self._spec.dim, dtype=np.float32)
         apart = vectors - mean
-        _, axes = np.linalg.eigh((apart.T @ apart).astype(np.float64))
-        rotation = np.ascontiguousarray(axes[:, ::-1][:, :DIRECTIONS], dtype=np.float32)
+        rotation = _directions(mean, apart)
         short = apart @ rotation
         reach = np.maximum(np.abs(short).max(axis=0, initial=0.0), 1e-6)
         words = vocabulary.train(short, self.words(images, rows), levels=1)
@@ -105,6 +105,15 @@ class GlobalScheme:
             products = dots(segment.codes, begins, ends, whole).astype(np.float64)
             scores.append(Found(rows, products * step + vector @ mean))
         return scores
+
+
+def _directions(mean: Vectors, apart: Vectors) -> Vectors:
+    """``(D, d)``: that of the mean, in which a query is longest, and those in which vectors differ most."""
+    first = mean / max(float(np.linalg.norm(mean)), 1e-12)
+    others = apart - np.outer(apart @ first, first)
+    _, axes = np.linalg.eigh((others.T @ others).astype(np.float64))
+    most = axes[:, ::-1][:, : min(DIRECTIONS, len(mean)) - 1]
+    return np.concatenate([first[:, None], most], axis=1).astype(np.float32)
 
 
 def _unit(features: Features) -> Vectors:

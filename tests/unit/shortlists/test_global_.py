@@ -48,6 +48,28 @@ def test_scores_are_cosines_whatever_vectors_have_in_common(common):
     assert error.max() < 0.1 * exact.std()
 
 
+def test_what_is_left_out_is_not_what_all_have_in_common(monkeypatch):
+    """Of fewer directions than numbers: how far a vector lies along the mean counts for every query."""
+    monkeypatch.setattr(global_, "DIRECTIONS", 16)
+    rng = np.random.default_rng(0)
+    common = np.zeros(64)
+    common[-1] = 1
+    made = rng.standard_normal((2000, 64)) * np.where(np.arange(64) < 15, 0.3, 0.001) + common
+    made[:, -1] += 0.2 * rng.standard_normal(2000)
+    stored = (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    estimated = scores(*indexed(stored), stored[3])
+    error = np.array([estimated[row] for row in range(2000)]) - stored @ stored[3]
+    assert np.abs(error).max() < 0.01
+
+
+@pytest.mark.parametrize("dim", [1, 2, 255, 256, 300])
+def test_there_are_no_more_directions_than_numbers(dim):
+    scheme, model, segments = indexed(vectors(0, 700, dim, 1))
+    assert model["rotation"].shape == (dim, min(dim, global_.DIRECTIONS))
+    assert np.allclose(model["rotation"].T @ model["rotation"], np.eye(min(dim, 256)), atol=1e-4)
+    assert len(scores(scheme, model, segments, vectors(2, 1, dim)[0])) == 700
+
+
 @pytest.mark.parametrize("parts", [1, 3])
 def test_of_few_vectors_all_are_looked_at(monkeypatch, parts):
     monkeypatch.setattr(global_, "VISITED", 1)
