@@ -39,7 +39,7 @@ BESIDE = int(os.environ.get("BENCH_BESIDE", "200000"))
 PARTS = ("made", "pictures", "faiss")
 FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 ASKED = 100
-LOOKED_AT = (4096, 8192, 16384, 65536, 131072)
+LOOKED_AT = (4096, 8192, 16384, 32768, 131072)
 child, keep = partial(parts.child, "vectors"), partial(parts.keep, "vectors", PARTS)
 
 

@@ -4,8 +4,9 @@ What a vector of length 1 differs from the mean of the collection's is turned on
 in which these differ most, at most 256, and kept as one byte each, in the cell of its word. A query looks at all
 vectors of its nearest cells; the cosine of the codes proposes, the stored vectors decide.
 
-Source: H. Jégou, M. Douze, C. Schmid, "Product quantization for nearest neighbor search", PAMI 2011 (inverted
-file); the scalar quantisation is FAISS's ``SQ8``.
+Sources. H. Jégou, M. Douze, C. Schmid, "Product quantization for nearest neighbor search", PAMI 2011 (inverted
+file); the scalar quantisation is FAISS's ``SQ8``. Cells by direction: I. Dhillon, D. Modha, "Concept
+decompositions for large sparse text data using clustering", Machine Learning 42, 2001.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MOST_WORDS = 4096
 VISITED = 48
 """Of the nearest cells at least so many are looked at ..."""
 
-LOOKED_AT = 32768
+LOOKED_AT = 65536
 """... and as many as it takes to see so many vectors."""
 
 _LEVELS = 127
@@ -39,7 +40,7 @@ class GlobalScheme:
     """How global vectors of one form are coded and compared."""
 
     name = "cells"
-    version = 3
+    version = 4
 
     def __init__(self, spec: FeatureSpec) -> None:
         """Only stores."""
@@ -64,7 +65,8 @@ class GlobalScheme:
         rotation = _directions(mean, apart)
         short = apart @ rotation
         reach = np.maximum(np.abs(short).max(axis=0, initial=0.0), 1e-6)
-        words = vocabulary.train(short, self.words(images, rows), levels=1)
+        directions = short / np.maximum(np.linalg.norm(short, axis=1, keepdims=True), 1e-12)
+        words = vocabulary.train(directions, self.words(images, rows), levels=1, spherical=True)
         return {
             "mean": mean,
             "rotation": rotation,

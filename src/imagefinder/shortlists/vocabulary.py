@@ -74,13 +74,17 @@ class Vocabulary:
         return words
 
 
-def train(sample: Vectors, words: int, *, levels: Literal[1, 2] = 2, seed: int = 0) -> Vocabulary:
+def train(
+    sample: Vectors, words: int, *, levels: Literal[1, 2] = 2, spherical: bool = False, seed: int = 0
+) -> Vocabulary:
     """Learn about so many words, never more than there are vectors; the same sample gives the same words.
 
     Args:
         sample: ``(S, D)`` float32; of none, one word at the origin is made.
         words: How many are wanted.
         levels: With two, words are found in a small part of the time, and are of less equal sizes.
+        spherical: Centres have length 1, so that a vector's word is that of its direction; give directions.
+            Otherwise the mean of many that have little in common is short, and near to all short ones. One level.
         seed: Of the random choice of first centres.
     """
     generator = np.random.default_rng(seed)
@@ -90,7 +94,7 @@ def train(sample: Vectors, words: int, *, levels: Literal[1, 2] = 2, seed: int =
         )
     words = max(1, min(words, len(sample) // 2 or 1))
     if levels == 1:
-        centres = _kmeans(sample, words, generator)
+        centres = _kmeans(sample, words, generator, spherical=spherical)
         return Vocabulary.of(centres, centres[:, None])
     first = max(1, round(words**0.5))
     second = max(1, words // first)
@@ -106,7 +110,7 @@ def train(sample: Vectors, words: int, *, levels: Literal[1, 2] = 2, seed: int =
     return Vocabulary.of(coarse, fine)
 
 
-def _kmeans(vectors: Vectors, many: int, generator: np.random.Generator) -> Vectors:
+def _kmeans(vectors: Vectors, many: int, generator: np.random.Generator, *, spherical: bool = False) -> Vectors:
     centres = vectors[generator.choice(len(vectors), many, replace=False)]
     for _ in range(_ROUNDS):
         owner = _nearest(vectors, centres)
@@ -116,6 +120,8 @@ def _kmeans(vectors: Vectors, many: int, generator: np.random.Generator) -> Vect
         starts = (np.cumsum(counts) - counts)[filled]
         centres = centres.copy()
         centres[filled] = np.add.reduceat(vectors[order], starts, axis=0) / counts[filled, None]
+        if spherical:
+            centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
     return centres.astype(np.float32)
 
 

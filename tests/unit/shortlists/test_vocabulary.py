@@ -41,6 +41,24 @@ def test_one_level_gives_words_of_more_equal_sizes():
     assert largest[0] < largest[1]
 
 
+def test_by_direction_no_word_is_near_to_everything():
+    # Many more topics than words, and vectors of unequal lengths: the mean of several is short, and near to short ones.
+    lengths = np.exp(0.5 * np.random.default_rng(3).standard_normal((6000, 1), dtype=np.float32))
+    sample = lengths * (vectors(1500, 128)[np.arange(6000) % 1500] + 0.7 * vectors(6000, 128, seed=1))
+    directions = sample / np.linalg.norm(sample, axis=1, keepdims=True)
+    by_direction = vocabulary.train(directions, 60, levels=1, spherical=True)
+    assert np.allclose(np.linalg.norm(by_direction.centres, axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(by_direction.assign(sample), by_direction.assign(directions))
+    words = by_direction, vocabulary.train(sample, 60, levels=1)
+    largest = [np.bincount(some.assign(sample), minlength=60).max() for some in words]
+    assert largest[0] < 200 < 1000 < largest[1], largest
+
+
+def test_a_vector_of_length_0_is_no_direction():
+    words = vocabulary.train(np.zeros((10, 8), dtype=np.float32), 3, levels=1, spherical=True)
+    assert np.isfinite(words.centres).all()
+
+
 def test_the_nearest_words_are_those_of_a_search_through_all():
     words = Vocabulary.of(vectors(9), vectors(9 * 7, seed=1).reshape(9, 7, 16))
     some = vectors(50, seed=2)
