@@ -42,7 +42,7 @@ def test_one_level_gives_words_of_more_equal_sizes():
 
 
 def test_by_direction_no_word_is_near_to_everything():
-    # Many more topics than words, and vectors of unequal lengths: the mean of several is short, and near to short ones.
+    # Many more topics than words, and vectors of unequal lengths: means are short, and near to short ones.
     lengths = np.exp(0.5 * np.random.default_rng(3).standard_normal((6000, 1), dtype=np.float32))
     sample = lengths * (vectors(1500, 128)[np.arange(6000) % 1500] + 0.7 * vectors(6000, 128, seed=1))
     directions = sample / np.linalg.norm(sample, axis=1, keepdims=True)
