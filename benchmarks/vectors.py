@@ -39,6 +39,7 @@ BESIDE = int(os.environ.get("BENCH_BESIDE", "200000"))
 PARTS = ("made", "pictures", "faiss")
 FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 ASKED = 100
+CORES = len(os.sched_getaffinity(0))
 LOOKED_AT = (4096, 8192, 16384, 32768, 131072)
 child, keep = partial(parts.child, "vectors"), partial(parts.keep, "vectors", PARTS)
 
@@ -116,7 +117,7 @@ def crops(folder: str, size: int) -> dict[str, Any]:
         except UnidentifiedImageError:
             continue
     per = -(-size // len(paths))
-    network = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", Path(folder)), Run(), 2)
+    network = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", Path(folder)), Run(), CORES)
 
     def some(number: int) -> list[np.ndarray]:
         """Crops of one picture; the last is a query's."""
@@ -126,7 +127,7 @@ def crops(folder: str, size: int) -> dict[str, Any]:
 
     order = np.random.default_rng(13).permutation(len(paths))
     found: list[np.ndarray] = []
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(CORES) as pool:
         for begin in range(0, len(order), 16):
             pictures = list(pool.map(some, order[begin : begin + 16].tolist()))
             of_all = network.extract([one for group in pictures for one in group])

@@ -228,7 +228,7 @@ def _proposed(pairs: _Pairs) -> list[Mask]:
     """For each of the best proposals the matches that it explains."""
     octaves, turns = pairs.octaves[:PROPOSALS, None], pairs.turns[:PROPOSALS, None]
     agree: Mask = np.abs(pairs.octaves - octaves) <= MAX_OCTAVES  # (P, M)
-    agree &= _near(pairs.turns % 360, turns % 360, MAX_ANGLE)
+    agree &= _near(pairs.turns, turns, MAX_ANGLE)
     # Where the places fall is asked of those alone, a twentieth of all among matches by chance.
     proposing, other = np.nonzero(agree)
     here, there = (places @ np.array([1, 1j]) for places in (pairs.here, pairs.there))
@@ -287,7 +287,7 @@ def _explained(pairs: _Pairs, matrix: Array, factor: float) -> Mask:
     (a, b), (c, d) = derivative[:, 0].T, derivative[:, 1].T
     octaves = np.log2(np.maximum(a * d - b * c, 1e-12)) / 2
     good = np.abs(octaves - pairs.octaves[rows]) <= MAX_OCTAVES
-    good &= _angle(np.rad2deg(np.arctan2(c - b, a + d)) - pairs.turns[rows]) <= MAX_ANGLE
+    good &= _near(np.rad2deg(np.arctan2(c - b, a + d)), pairs.turns[rows], MAX_ANGLE)
     rows = rows[good]
     for places, spot in zip((pairs.here, pairs.there), pairs.spots, strict=True):
         cells = np.round(places[rows] / spot)  # some hundreds in each direction
@@ -325,15 +325,9 @@ def _log10_chance(inliers: int, pairs: _Pairs, candidate_size: Size) -> float:
 
 
 def _near(a: Array, b: Array, degrees: float) -> Mask:
-    """Whether directions from 0 to 360 lie so near to each other."""
-    apart = np.abs(a - b)
+    """Whether directions lie so near to each other."""
+    apart = np.abs(a % 360 - b % 360)
     return (apart <= degrees) | (apart >= 360 - degrees)
-
-
-def _angle(degrees: Array) -> Array:
-    """Between two directions: 0 to 180."""
-    turned: Array = np.abs((degrees + 180) % 360 - 180)
-    return turned
 
 
 # -- transforms: (3, 3), applied to (x, y, 1) ----------------------------------------------------------------
