@@ -5,9 +5,9 @@ edited versions more (three quarters of the size, or a crop of 81 %, JPEG qualit
 ``BENCH_SIZES`` images (by default 10 000 and 100 000), are distractors made of real descriptors: as many as a real
 picture of the pool has, taken from eight pictures of the pool, from each those around a random keypoint (so that
 patches keep their textures and their neighbours), plus noise of deviation 10 per element that is not 0, brought to
-length 512 and rounded. The pool are 400 pictures of ``clothing``, ``grocery`` and ``places`` and those of ``copy``
-that no query asks for, so that nothing in a distractor is a true match. The collection grows from size to size by
-adding, the index with it.
+length 512 and rounded. Each has the thumbnail of a picture of the pool, for a closer look. The pool are 400
+pictures of ``clothing``, ``grocery``, ``places`` and those of ``copy`` that no query asks for, so that nothing in
+a distractor is a true match. The collection grows from size to size by adding, the index with it.
 
 **The queries**: ``BENCH_QUERIES`` edited pictures of ``copy`` (seeded; crops, screenshots, collages, turns) that
 have a right answer among the images. Half of them have one right answer, where the exact answer's second and third
@@ -42,8 +42,9 @@ import numpy as np
 
 from benchmarks import parts
 from benchmarks.parts import ms
-from imagefinder.core.features import LocalFeatures, concatenate
+from imagefinder.core.features import LocalFeatures, RgbImage, concatenate
 from imagefinder.images.decode import decode
+from imagefinder.images.resize import thumbnail
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
 SIZES = [int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000").split(",")]
@@ -131,7 +132,7 @@ def grow(folder: str, size: int) -> dict[str, Any]:
                 descriptors, keypoints = pool.distractor(number)
                 features = LocalFeatures(descriptors, keypoints, np.array([0, len(descriptors)], dtype=np.int64))
                 record = ImageRecord(f"made/{number:07}", "", "", 0, 1024, 768, "JPEG")
-                entries.append(Entry(record, {"sift": features}))
+                entries.append(Entry(record, {"sift": features}, pool.thumbnail(number)))
             collection.store.put(entries)
         made = time.perf_counter() - start
         before = collection.verify_index().indexes[0].indexed
@@ -153,12 +154,18 @@ def grow(folder: str, size: int) -> dict[str, Any]:
         }
 
 
+def pixels(path: Path) -> RgbImage:
+    return decode(path.read_bytes(), max_bytes=1 << 30, max_pixels=1 << 28).rgb
+
+
 class Pool:
     """Real descriptors in memory, and what is made of them."""
 
     def __init__(self, collection: Any, copy: Any, kept: Path) -> None:
+        paths = self.paths(copy)
+        self.thumbnails = [thumbnail(pixels(path)) for path in paths]
         if not kept.exists():
-            batch = self.extracted(collection, copy)
+            batch = self.extracted(collection, paths)
             np.savez(kept, descriptors=batch.descriptors, keypoints=batch.keypoints, offsets=batch.offsets)
         read = np.load(kept)
         batch = LocalFeatures(read["descriptors"], read["keypoints"], read["offsets"])
@@ -167,20 +174,22 @@ class Pool:
         self.noise = np.random.default_rng(7).normal(0, 10, 1 << 23).astype(np.float32)
 
     @staticmethod
-    def extracted(collection: Any, copy: Any) -> Any:
+    def paths(copy: Any) -> list[Path]:
         spoken_of = {image for query in copy.queries for image in query.positives | query.ignore}
         paths = [copy.root / image for image in copy.images if image not in spoken_of]
         for name in ("clothing", "grocery", "places"):
             paths += sorted((DATASETS / name).rglob("*.jpg"))
         order = np.random.default_rng(3).permutation(len(paths))[:400]
-        paths = [paths[place] for place in order.tolist()]
-        extractor, parts = collection.method("sift").extractor, []
-        for begin in range(0, len(paths), 16):
-            some = [path.read_bytes() for path in paths[begin : begin + 16]]
-            parts.append(
-                extractor.extract([decode(data, max_bytes=1 << 30, max_pixels=1 << 28).rgb for data in some])
-            )
+        return [paths[place] for place in order.tolist()]
+
+    @staticmethod
+    def extracted(collection: Any, paths: list[Path]) -> Any:
+        extractor = collection.method("sift").extractor
+        parts = [extractor.extract([pixels(path)]) for path in paths]
         return concatenate(extractor.spec, parts)
+
+    def thumbnail(self, number: int) -> bytes:
+        return self.thumbnails[np.random.default_rng((13, number)).integers(len(self.thumbnails))]
 
     def distractor(self, number: int) -> tuple[Any, Any]:
         rng = np.random.default_rng((11, number))

@@ -68,17 +68,20 @@ class Scrutiny:
         self._thumbnails: dict[str, RgbImage | None] = {}
         self._records: dict[str, ImageRecord | None] = {}
 
-    def keypoints(self, method: Method, asked: Sequence[Question], image_id: str) -> Evidence | None:
+    def keypoints(
+        self, method: Method, asked: Sequence[Question], image_id: str, candidate: Features | None = None
+    ) -> Evidence | None:
         """Geometry by the method's own features; none, too, where those of either side have no places.
 
         Args:
             method: Must have a verifier.
             asked: The query, and perhaps its mirror image.
             image_id: Of the candidate.
+            candidate: Its features; read from the store if they are not at hand.
         """
         record = self._record(image_id)
         try:
-            candidate = self._store.features(image_id, method.name)
+            candidate = self._store.features(image_id, method.name) if candidate is None else candidate
         except (UnknownImageError, MethodNotIndexedError):
             return None
         if record is None or not (has_places(asked[0].features) and has_places(candidate)):

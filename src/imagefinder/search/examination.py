@@ -80,7 +80,9 @@ def examine(
 
     def keypoints(image_id: str) -> Found:
         seen = {
-            scores.method.name: scrutiny.keypoints(scores.method, [scores.view_of(image_id)], image_id)
+            scores.method.name: scrutiny.keypoints(
+                scores.method, [scores.view_of(image_id)], image_id, scores.features_of(image_id)
+            )
             for scores in local
             if image_id in scores.rows
         }

@@ -34,6 +34,7 @@ class Scores:
             several views the highest.
         eligible: How many images could have been among them, where they are the candidates of a shortlist;
             ``None`` where they are all that the method knows.
+        features: Of all rows, where these are few enough to be kept.
     """
 
     method: Method
@@ -44,6 +45,11 @@ class Scores:
     standard: NDArray[np.float64]
     near: NDArray[np.float64] | None = None
     eligible: int | None = None
+    features: Features | None = None
+
+    def features_of(self, image_id: str) -> Features | None:
+        """What was compared of one image, a batch of one; ``None`` if it was not kept."""
+        return self.features.image(self.rows[image_id]) if self.features is not None else None
 
     def view_of(self, image_id: str) -> Question:
         """The view of the query in which a geometry is looked for in an image, which the method must know."""

@@ -8,6 +8,7 @@ sample of the collection. E-values count all images that could have been found.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,19 @@ def score(
         rows = dict(zip(block.ids, range(len(block.ids)), strict=True))
         likely = likely_views(of_views, scores)
         promised = None if promise is None else promise.max(axis=0)
-        found.append(Scores(method, seen, rows, scores, likely, standard, near=promised, eligible=eligible))
+        found.append(
+            Scores(
+                method,
+                seen,
+                rows,
+                scores,
+                likely,
+                standard,
+                near=promised,
+                eligible=eligible,
+                features=block.features,
+            )
+        )
     return found
 
 
@@ -109,7 +122,9 @@ def _proposed(
     many = max(PROPOSED, 2 * k)
     if allowed is not None:
         many *= OVERFETCH
-    keys = np.unique(np.concatenate([shortlist.propose(view.features, many).keys for view in seen]))
+    with ThreadPoolExecutor(len(seen)) as pool:  # what a view needs on one core leaves the others idle
+        proposals = list(pool.map(lambda view: shortlist.propose(view.features, many).keys, seen))
+    keys = np.unique(np.concatenate(proposals))
     _, block = store.load(method.name, keys)
     if allowed is None:
         return block

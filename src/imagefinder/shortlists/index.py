@@ -48,7 +48,7 @@ MOST_SMALL = 8
 GONE = 0.3
 """A segment of which a larger part is gone is written anew."""
 
-OUTGROWN = 8
+OUTGROWN = 4
 """Words are learned anew when so many times as many would be learned now."""
 
 _FORMAT = 1

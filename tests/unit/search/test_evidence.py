@@ -299,6 +299,16 @@ def test_an_image_that_is_removed_meanwhile_keeps_its_place_without_evidence(col
     assert next(hit for hit in result.hits if hit.id == "2").evidence is None
 
 
+def test_a_fast_search_reads_its_candidates_once(collection, monkeypatch):
+    collection.learn()
+    collection.rebuild_index()
+    expected = collection.search(wide(2)[:150], method="sift", mode="fast")
+    monkeypatch.setattr(collection.store, "features", lambda *_: pytest.fail("read again"))
+    again = collection.search(wide(2)[:150], method="sift", mode="fast")
+    assert again.hits[0].evidence.inliers >= 10
+    assert again.hits == expected.hits
+
+
 def test_a_stored_image_is_asked_with_by_the_features_it_has(collection):
     store = collection.store
     features = {"efficientnet-lite0": store.features("1", "efficientnet-lite0")}

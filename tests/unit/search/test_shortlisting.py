@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 
@@ -126,3 +128,26 @@ def test_an_empty_collection_answers_with_nothing():
         store, [method()], asked, k=3, watch=engine.Stopwatch(), shortlists=indexes(store, "colour")
     )
     assert (result.hits, result.searched, result.mode) == ((), 0, "fast")
+
+
+def test_what_was_compared_of_the_candidates_is_kept(store):
+    (few,), (everything,) = scored(store, 1001)
+    for image_id in few.rows:
+        kept = few.features_of(image_id)
+        assert np.array_equal(kept.vectors, store.features(image_id, "colour").vectors)
+    assert everything.features_of("1") is None
+
+
+def test_views_are_asked_side_by_side(store):
+    """Each would wait for the other."""
+    meeting = threading.Barrier(2, timeout=20)
+
+    class Meeting(InvertedShortlist):
+        def propose(self, query, n):
+            meeting.wait()
+            return super().propose(query, n)
+
+    made = method()
+    seen = question.views(made, question.ask(store, made, question.picture(picture(1))), mirror=False) * 2
+    block = shortlisting._proposed(store, made, seen, Meeting(store, "colour", SPEC), k=3, allowed=None)
+    assert len(block.ids) >= 20
