@@ -207,7 +207,7 @@ def recall(folder: str, size: int, source: str) -> dict[str, Any]:
     asked = queries(folder, source, store, size)
 
     def fast(vector: np.ndarray) -> list[str]:
-        proposed = index.propose(GlobalFeatures(vector), PROPOSED)
+        (proposed,) = index.propose(GlobalFeatures(vector), PROPOSED)
         _, block = store.load("made", np.sort(proposed.keys))
         return [name for name, _ in best(block.ids, cosine(vector[0], block.features.vectors), 10)]
 

@@ -735,14 +735,14 @@ def _shortlist_files(data: bytes) -> None:
     assert changes
     _, block = store.load("tiny", changes.new[:1])
     shortlist = InvertedShortlist(store, "tiny", LOCAL)
-    proposed = shortlist.propose(block.features, 100).keys.tolist()
+    proposed = shortlist.propose(block.features, 100)[0].keys.tolist()
     assert len(proposed) == len(set(proposed))
     assert set(proposed) <= set(changes.new.tolist())
     if not evil:
         assert set(proposed) == set(changes.new.tolist())
     shortlist.verify()
     shortlist.refresh()
-    proposed = shortlist.propose(block.features, 100).keys.tolist()
+    proposed = shortlist.propose(block.features, 100)[0].keys.tolist()
     if not evil:
         assert set(proposed) == set(changes.new.tolist())
         assert shortlist.verify() == []

@@ -466,11 +466,11 @@ class Shortlist(Protocol):
         """
         ...
 
-    def propose(self, query: Features, n: int) -> Proposals:
-        """The ``n`` most promising images, and all that are not indexed yet.
+    def propose(self, queries: Features, n: int) -> list[Proposals]:
+        """The ``n`` most promising images for each query, and all that are not indexed yet.
 
         Args:
-            query: A batch of one image.
+            queries: A batch; of several views of one picture, together in less time than one by one.
             n: How many.
         """
         ...

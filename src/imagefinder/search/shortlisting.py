@@ -8,7 +8,6 @@ sample of the collection. E-values count all images that could have been found.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,9 +121,8 @@ def _proposed(
     many = max(PROPOSED, 2 * k)
     if allowed is not None:
         many *= OVERFETCH
-    with ThreadPoolExecutor(len(seen)) as pool:  # what a view needs on one core leaves the others idle
-        proposals = list(pool.map(lambda view: shortlist.propose(view.features, many).keys, seen))
-    keys = np.unique(np.concatenate(proposals))
+    queries = concatenate(method.extractor.spec, [view.features for view in seen])
+    keys = np.unique(np.concatenate([proposals.keys for proposals in shortlist.propose(queries, many)]))
     _, block = store.load(method.name, keys)
     if allowed is None:
         return block

@@ -90,23 +90,27 @@ class GlobalScheme:
         owners = np.arange(count, dtype=np.int32)
         return Coded(np.concatenate(words), owners, np.concatenate(codes), np.ones(count, dtype=np.int64))
 
-    def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[Found]:
+    def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[Found]]:
         """Cosines of the codes in the nearest cells."""
-        vector, mean, rotation = _unit(query)[0], model["mean"], model["rotation"]
-        far = model["halves"][:, 0] - model["coarse"] @ ((vector - mean) @ rotation)
-        near = np.argsort(far, kind="stable")
-        seen = np.cumsum(sum(np.diff(segment.starts)[near] for segment in segments))
-        near = near[: max(VISITED, int(np.searchsorted(seen, LOOKED_AT)) + 1)]
-        asked = (vector @ rotation) * model["steps"]
-        step = max(float(np.abs(asked).max(initial=0.0)), 1e-30) / _FINE_LEVELS
-        whole = np.rint(asked / step).astype(np.int16)
-        scores = []
-        for segment in segments:
-            begins, ends = segment.starts[near], segment.starts[near + 1]
-            rows = np.concatenate([segment.owners[a:b] for a, b in zip(begins, ends, strict=True)])
-            products = dots(segment.codes, begins, ends, whole).astype(np.float64)
-            scores.append(Found(rows, products * step + vector @ mean))
-        return scores
+        return [_score(model, vector, segments) for vector in _unit(queries)]
+
+
+def _score(model: Arrays, vector: Vectors, segments: Sequence[Segment]) -> list[Found]:
+    mean, rotation = model["mean"], model["rotation"]
+    far = model["halves"][:, 0] - model["coarse"] @ ((vector - mean) @ rotation)
+    near = np.argsort(far, kind="stable")
+    seen = np.cumsum(sum(np.diff(segment.starts)[near] for segment in segments))
+    near = near[: max(VISITED, int(np.searchsorted(seen, LOOKED_AT)) + 1)]
+    asked = (vector @ rotation) * model["steps"]
+    step = max(float(np.abs(asked).max(initial=0.0)), 1e-30) / _FINE_LEVELS
+    whole = np.rint(asked / step).astype(np.int16)
+    scores = []
+    for segment in segments:
+        begins, ends = segment.starts[near], segment.starts[near + 1]
+        rows = np.concatenate([segment.owners[a:b] for a, b in zip(begins, ends, strict=True)])
+        products = dots(segment.codes, begins, ends, whole).astype(np.float64)
+        scores.append(Found(rows, products * step + vector @ mean))
+    return scores
 
 
 def _directions(mean: Vectors, apart: Vectors) -> Vectors:

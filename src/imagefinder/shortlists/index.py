@@ -87,8 +87,8 @@ class Scheme(Protocol):
         """Features as codes."""
         ...
 
-    def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[Found]:
-        """How promising the images of each segment are; those it says nothing of are not."""
+    def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[Found]]:
+        """For each query how promising the images of each segment are; those it says nothing of are not."""
         ...
 
 
@@ -140,29 +140,16 @@ class InvertedShortlist:
                 outgrown=self._model is not None and wanted >= OUTGROWN * _words(self._model),
             )
 
-    def propose(self, query: Features, n: int) -> Proposals:
+    def propose(self, queries: Features, n: int) -> list[Proposals]:
         """See ``Shortlist``."""
         with self._lock:
             self._follow()
             model, waiting = self._model, self._waiting
             segments = [(segment, segment.alive) for segment in self._segments]
-        keys, scores = [waiting[:0]], [np.empty(0)]
-        if model is not None:
-            found = self._scheme.score(model, query, [segment for segment, _ in segments])
-            for some, (segment, alive) in zip(found, segments, strict=True):
-                rows = _best_rows(some, alive, n)  # before their keys are looked up, far apart in memory
-                keys.append(segment.keys[some.rows[rows]])
-                scores.append(some.scores[rows])
-        best, its_scores = _best(np.concatenate(keys), np.concatenate(scores), n)
-        for segment, alive in segments:  # the query has to do with few images: others make up the number
-            if len(best) < n:
-                rest = segment.keys[alive][:n]
-                rest = rest[~_among(np.sort(best), rest)][: n - len(best)]
-                best = np.concatenate([best, rest])
-        its_scores = np.concatenate([its_scores, np.full(len(best) - len(its_scores), _NOTHING)])
-        return Proposals(
-            np.concatenate([waiting, best]), np.concatenate([np.full(len(waiting), np.inf), its_scores])
-        )
+        if model is None:
+            return [_proposals(waiting, [], [], n) for _ in range(len(queries))]
+        found = self._scheme.score(model, queries, [segment for segment, _ in segments])
+        return [_proposals(waiting, segments, of_query, n) for of_query in found]
 
     def sample(self, n: int) -> GalleryBlock:
         """See ``Shortlist``."""
@@ -494,6 +481,25 @@ class InvertedShortlist:
 
 def _words(model: Arrays) -> int:
     return int(model["fine"].shape[0] * model["fine"].shape[1])
+
+
+def _proposals(
+    waiting: Keys, segments: Sequence[tuple[Segment, NDArray[np.bool_]]], found: Sequence[Found], n: int
+) -> Proposals:
+    """What waits, and the best of all segments, each with the images of it that are there."""
+    keys, scores = [waiting[:0]], [np.empty(0)]
+    for some, (segment, alive) in zip(found, segments, strict=True):
+        rows = _best_rows(some, alive, n)  # before their keys are looked up, far apart in memory
+        keys.append(segment.keys[some.rows[rows]])
+        scores.append(some.scores[rows])
+    best, its_scores = _best(np.concatenate(keys), np.concatenate(scores), n)
+    for segment, alive in segments:  # the query has to do with few images: others make up the number
+        if len(best) < n:
+            rest = segment.keys[alive][:n]
+            rest = rest[~_among(np.sort(best), rest)][: n - len(best)]
+            best = np.concatenate([best, rest])
+    its_scores = np.concatenate([its_scores, np.full(len(best) - len(its_scores), _NOTHING)])
+    return Proposals(np.concatenate([waiting, best]), np.concatenate([np.full(len(waiting), np.inf), its_scores]))
 
 
 def _best(keys: Keys, scores: NDArray[np.float64], n: int) -> tuple[Keys, NDArray[np.float64]]:

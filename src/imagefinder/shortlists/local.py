@@ -11,12 +11,16 @@ search", ICCV 2013 (signs of residuals, selectivity).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
 from imagefinder.kernels import voting
+from imagefinder.kernels.mutual_nn import cores
 from imagefinder.shortlists import vocabulary
 from imagefinder.shortlists.arrays import Arrays
 from imagefinder.shortlists.segment import Coded, Found, Segment
@@ -88,39 +92,46 @@ class LocalScheme:
         counts = np.diff(features.offsets)
         return Coded(words, np.repeat(np.arange(len(counts), dtype=np.int32), counts), codes, counts)
 
-    def score(self, model: Arrays, query: Features, segments: Sequence[Segment]) -> list[Found]:
+    def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[Found]]:
         """Votes, per square root of the number of an image's descriptors."""
-        assert isinstance(query, LocalFeatures)  # noqa: S101 - narrows the type
+        assert isinstance(queries, LocalFeatures)  # noqa: S101 - narrows the type
         known = _Model(model)
-        vectors = _real(query.descriptors)
-        if not len(vectors):
-            return [Found(np.empty(0, np.int64), np.empty(0)) for _ in segments]
-        near = known.words.nearest(vectors, NEAREST_WORDS)
-        words = near.T.reshape(-1)
-        codes = known.signatures(np.tile(vectors, (near.shape[1], 1)), words)
-        order = np.argsort(words, kind="stable")
-        words, codes = np.ascontiguousarray(words[order]), np.ascontiguousarray(codes[order])
+        vectors = _real(queries.descriptors)
+        near = known.words.nearest(vectors, NEAREST_WORDS)  # of all queries at once: words are read once
+        codes = known.signatures(np.repeat(vectors, near.shape[1], axis=0), near.reshape(-1)).reshape(near.shape)
         held = np.zeros(known.words.words, dtype=np.int64)
         for segment in segments:
             held += np.diff(segment.starts)
         # Rare words say more; squared, as for both sides of a cosine.
         total = max(1, int(held.sum()))
         rarities = np.rint(100 * np.log2(1 + total / (1 + held)) ** 2).astype(np.int64)
-        scores = []
-        for segment in segments:
+
+        def found(ballot: tuple[NDArray[np.int32], NDArray[np.uint64]], segment: Segment) -> Found:
             votes = voting.votes(
                 segment.starts,
                 segment.owners,
                 segment.codes,
-                words,
-                codes,
+                *ballot,
                 weights=_WEIGHTS,
                 rarities=rarities,
                 images=len(segment.keys),
             )
             rows = np.flatnonzero(votes)
-            scores.append(Found(rows, votes[rows] / np.sqrt(segment.sizes[rows] + 30.0)))
-        return scores
+            return Found(rows, votes[rows] / np.sqrt(segment.sizes[rows] + 30.0))
+
+        scores = []
+        with ThreadPoolExecutor(cores()) as pool:
+            for begin, end in pairwise(queries.offsets.tolist()):
+                ballot = _ballot(near[begin:end], codes[begin:end])
+                scores.append(pool.map(partial(found, ballot), segments))
+            return [list(of_query) for of_query in scores]
+
+
+def _ballot(words: NDArray[np.int32], codes: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+    """Words and codes of a query, in order of words; of one word first those to which it is nearest."""
+    words, codes = words.T.reshape(-1), codes.T.reshape(-1)
+    order = np.argsort(words, kind="stable")
+    return np.ascontiguousarray(words[order]), np.ascontiguousarray(codes[order])
 
 
 class _Model:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imagefinder.core.contracts import Shortlist, Store
-from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures
+from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, ImageRecord
 
@@ -49,7 +49,7 @@ def put(store: Store, spec: FeatureSpec, images: dict[str, int]) -> None:
 
 def names(store: Store, shortlist: Shortlist, query: Features, n: int) -> list[str]:
     """Ids of what is proposed, the most promising first."""
-    keys = shortlist.propose(query, n).keys
+    keys = shortlist.propose(query, n)[0].keys
     there, block = store.load(METHOD, np.sort(keys))
     by_key = dict(zip(there.tolist(), block.ids, strict=True))
     assert set(by_key) == set(keys.tolist()), "what is gone was proposed"
@@ -80,10 +80,10 @@ class ShortlistSuite:
         """Neither of an unknown method nor of an empty one."""
         store = make_store()
         shortlist = make_shortlist(store, METHOD, spec)
-        assert len(shortlist.propose(features(spec, 0), 5).keys) == 0
+        assert len(shortlist.propose(features(spec, 0), 5)[0].keys) == 0
         put(store, spec, {})
         assert not shortlist.refresh()
-        assert len(shortlist.propose(features(spec, 0), 5).keys) == 0
+        assert len(shortlist.propose(features(spec, 0), 5)[0].keys) == 0
         assert shortlist.state().images == 0
         assert shortlist.verify() == []
 
@@ -99,7 +99,7 @@ class ShortlistSuite:
         assert (state.method, state.images, state.indexed, state.waiting) == (METHOD, 120, 120, 0)
         assert state.bytes > 0
         for seed in (0, 17, 119):
-            proposed = shortlist.propose(features(spec, seed), 3)
+            (proposed,) = shortlist.propose(features(spec, seed), 3)
             assert names(store, shortlist, features(spec, seed), 3)[0] == str(seed)
             assert len(proposed.keys) <= 3
             assert (np.diff(proposed.scores) <= 0).all()
@@ -107,6 +107,21 @@ class ShortlistSuite:
         assert shortlist.verify() == []
         assert shortlist.refresh(rebuild=True)
         assert names(store, shortlist, features(spec, 17), 3)[0] == "17"
+
+    def test_of_a_batch_each_query_gets_its_own(
+        self, make_store: MakeStore, make_shortlist: MakeShortlist, spec: FeatureSpec
+    ) -> None:
+        """Those that the same query gets alone; of none nothing."""
+        store = make_store()
+        put(store, spec, {str(seed): seed for seed in range(60)})
+        shortlist = make_shortlist(store, METHOD, spec)
+        shortlist.refresh()
+        batch = concatenate(spec, [features(spec, seed) for seed in (3, 40, 3)])
+        together = [proposals.keys.tolist() for proposals in shortlist.propose(batch, 5)]
+        alone = [shortlist.propose(features(spec, seed), 5)[0].keys.tolist() for seed in (3, 40)]
+        assert together == [alone[0], alone[1], alone[0]]
+        assert alone[0][0] != alone[1][0]
+        assert shortlist.propose(concatenate(spec, []), 5) == []
 
     def test_what_is_new_is_proposed_at_once(
         self, make_store: MakeStore, make_shortlist: MakeShortlist, spec: FeatureSpec
@@ -138,7 +153,7 @@ class ShortlistSuite:
         shortlist.refresh()
         assert names(store, shortlist, features(spec, 33), 1) == ["33"]
         store.unregister(METHOD)
-        assert len(shortlist.propose(features(spec, 33), 40).keys) == 0
+        assert len(shortlist.propose(features(spec, 33), 40)[0].keys) == 0
 
     def test_a_sample_is_of_what_is_there(
         self, make_store: MakeStore, make_shortlist: MakeShortlist, spec: FeatureSpec

@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pytest
 
@@ -136,18 +134,3 @@ def test_what_was_compared_of_the_candidates_is_kept(store):
         kept = few.features_of(image_id)
         assert np.array_equal(kept.vectors, store.features(image_id, "colour").vectors)
     assert everything.features_of("1") is None
-
-
-def test_views_are_asked_side_by_side(store):
-    """Each would wait for the other."""
-    meeting = threading.Barrier(2, timeout=20)
-
-    class Meeting(InvertedShortlist):
-        def propose(self, query, n):
-            meeting.wait()
-            return super().propose(query, n)
-
-    made = method()
-    seen = question.views(made, question.ask(store, made, question.picture(picture(1))), mirror=False) * 2
-    block = shortlisting._proposed(store, made, seen, Meeting(store, "colour", SPEC), k=3, allowed=None)
-    assert len(block.ids) >= 20

@@ -28,7 +28,7 @@ def indexed(stored, parts=1):
 
 def scores(scheme, model, segments, query):
     """Row -> score, of those that were looked at."""
-    found = scheme.score(model, GlobalFeatures(query[None]), segments)
+    (found,) = scheme.score(model, GlobalFeatures(query[None]), segments)
     return {
         int(segment.keys[row]): score
         for some, segment in zip(found, segments, strict=True)
@@ -96,4 +96,4 @@ def test_the_nearest_cells_are_looked_at_until_they_hold_enough(monkeypatch, par
 def test_nothing_stored_is_no_error():
     scheme, model, segments = indexed(np.empty((0, 8), dtype=np.float32))
     assert scores(scheme, model, segments, vectors(0, 1, 8)[0]) == {}
-    assert [len(some.rows) for some in scheme.score(model, GlobalFeatures(vectors(0, 1, 8)), [])] == []
+    assert scheme.score(model, GlobalFeatures(vectors(0, 1, 8)), []) == [[]]
