@@ -144,6 +144,7 @@ def restricted(scores: Scores, allowed: Set[str]) -> Scores:
         likely_views=scores.likely_views[places],
         near=None if scores.near is None else scores.near[places],
         standard=scores.standard[places],
+        features=None,
     )
 
 
