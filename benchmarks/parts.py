@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 
 FOLDER = os.environ.get("BENCH_FOLDER")
+_taken_over: list[Path] = []
+"""Answers of an earlier run: how busy the machine was then is not known to this one."""
 
 
 def chosen(known: Sequence[str]) -> set[str]:
@@ -43,6 +45,7 @@ def child(name: str, what: str, folder: str, size: int, *more: str) -> dict[str,
     """What a task of ``benchmarks.NAME`` says; what it said before is not asked again."""
     said = Path(folder) / f"{'-'.join([what, str(size), *more]).replace('/', '_')}.json"
     if said.exists():
+        _taken_over.append(said)
         return json.loads(said.read_text(encoding="utf-8"))
     run = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", what, folder, str(size), *more],
@@ -68,6 +71,8 @@ def keep(name: str, known: Sequence[str], part: str, rows: Any) -> None:
     answer = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
     measured = answer.get("parts_measured_on", {})
     measured[part] = {**machine(), "command": command(name)}
+    if _taken_over:
+        measured[part]["cores_busy_for_others"] = None
     parts = {one: answer[one] for one in known if one in answer}
     write(name, {**parts, part: rows, "parts_measured_on": measured})
 
