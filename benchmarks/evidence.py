@@ -55,7 +55,7 @@ def measure(name: str) -> dict[str, object]:
         report = add_gallery(collection, dataset, methods)
         assert report.added == len(dataset.images), report
         start = time.perf_counter()
-        collection.learn()
+        collection.calibrate()
         learned = time.perf_counter() - start
         asked = [(method, ranking) for method in methods for ranking in ("matches", "evidence")]
         answers = []

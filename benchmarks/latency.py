@@ -44,7 +44,7 @@ def main() -> None:
             with imagefinder.open(folder + "/c") as collection:
                 methods = [state.name for state in collection.methods() if state.ready]
                 add_gallery(collection, dataset, methods)
-                collection.learn()
+                collection.calibrate()
             asked = [(method, ranking) for method in methods for ranking in ("matches", "evidence")]
             for method, ranking in [*asked, ("auto", "evidence")]:
                 runs = [process(folder, method, ranking, name) for _ in range(ROUNDS)]

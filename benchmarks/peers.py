@@ -163,7 +163,7 @@ def imagefinder_by(method: str) -> Callable[[Path], Callable[[Any], Ask]]:
             add_gallery(collection, dataset, methods)
             k = len(dataset.images)
             if method == "auto":
-                collection.learn()
+                collection.calibrate()
                 return lambda path: collection.search(path, k=k).ids
             return lambda path: collection.search(path, method=method, k=k, ranking="matches", evalues=False).ids
 

@@ -268,7 +268,7 @@ def ask(folder: str, size: int) -> dict[str, Any]:
         forget_peak()
         fast = [answer(path) for path, _ in queries]
         peak = peak_bytes()
-        collection.learn()
+        collection.calibrate()
         usual = [usual_seconds(path) for path, _ in queries]
         exact, again, by_evidence = [], [], []
         for path, _ in queries[:EXACT]:
@@ -334,7 +334,7 @@ def agree(folder: str, size: int) -> dict[str, Any]:
     levels = {"match": {"match"}, "match or possible": {"match", "possible"}}
     answers: dict[str, list[tuple[frozenset[str], list[str], list[str]]]] = {level: [] for level in levels}
     with imagefinder.open(Path(folder) / "local" / "c") as collection:
-        collection.learn()
+        collection.calibrate()
         for path, right in queries[:AGREE]:
             modes = ("fast", "exact")
             hits = [collection.search(path, method="sift", mirror=False, mode=mode, k=3).hits for mode in modes]

@@ -200,7 +200,7 @@ def recall(folder: str, size: int, source: str) -> dict[str, Any]:
     from imagefinder.evaluation.memory import forget_peak, peak_bytes
     from imagefinder.kernels.cosine import cosine
     from imagefinder.search.ranking import best
-    from imagefinder.search.shortlisting import PROPOSED
+    from imagefinder.search.retrieval import PROPOSED
     from imagefinder.shortlists import global_
 
     store, spec, index = opened(folder)
@@ -270,7 +270,7 @@ def by_faiss(folder: str, size: int, kind: str) -> dict[str, Any]:
     import faiss
 
     from imagefinder.evaluation.memory import forget_peak, peak_bytes
-    from imagefinder.search.shortlisting import PROPOSED
+    from imagefinder.search.retrieval import PROPOSED
 
     stored = stored_vectors(folder, size)
     known = np.load(Path(folder) / "asked.npz")

@@ -28,8 +28,10 @@ from imagefinder.core.settings import Settings
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
+    from imagefinder.core.query import Query, SearchOptions
     from imagefinder.core.records import CheckReport, Damage, Failure, ImageRecord, StoreInfo
     from imagefinder.indexing.progress import AddReport, Progress
+    from imagefinder.search.trace import Trace
 
 __all__ = [
     "AddReport",
@@ -47,9 +49,12 @@ __all__ = [
     "ImageRecord",
     "ImagefinderError",
     "Progress",
+    "Query",
+    "SearchOptions",
     "SearchResult",
     "Settings",
     "StoreInfo",
+    "Trace",
     "open",
 ]
 
@@ -62,6 +67,9 @@ _LAZY = {
     "StoreInfo": "imagefinder.core.records",
     "AddReport": "imagefinder.indexing.progress",
     "Progress": "imagefinder.indexing.progress",
+    "Query": "imagefinder.core.query",
+    "SearchOptions": "imagefinder.core.query",
+    "Trace": "imagefinder.search.trace",
 }
 
 

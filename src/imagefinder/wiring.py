@@ -8,18 +8,21 @@ its own by the same door. Heavy libraries load when their part is made, not befo
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
 from imagefinder.core import registry
-from imagefinder.core.contracts import Decoder, Shortlist, Store
+from imagefinder.core.contracts import Calibrator, Decoder, Fetcher, PhotometricCheck, Shortlist, Store
 from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
-from imagefinder.core.method import Examiner, Method
+from imagefinder.core.method import Method
 from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.settings import Settings
+from imagefinder.runtime import Factories, Runtime
 
 if TYPE_CHECKING:
     from imagefinder.models.hub import ModelCache
@@ -41,14 +44,38 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
             f"there is no store {settings.store!r}", hint=f"stores: {', '.join(registry.names(registry.STORES))}"
         ) from None
     store = cast(Store, make_store(settings.collection, settings, create))
-    return Collection(
-        store,
-        lambda name: load_method(name, settings),
-        lambda: make_examiner(settings),
-        registry.names(registry.METHODS),
+    return Collection(store, runtime_of(settings), settings)
+
+
+_runtimes: WeakValueDictionary[Settings, Runtime] = WeakValueDictionary()
+_runtimes_lock = threading.Lock()
+
+
+def runtime_of(settings: Settings) -> Runtime:
+    """The runtime of these settings: one per process, whatever the number of collections that are open."""
+    # Where a collection lies changes nothing that collections share.
+    shared = replace(settings, collection=Path(), collections=Path(), store="embedded")
+    with _runtimes_lock:
+        runtime = _runtimes.get(shared)
+        if runtime is None:
+            runtime = _runtimes[shared] = make_runtime(shared)
+        return runtime
+
+
+def make_runtime(settings: Settings) -> Runtime:
+    """A runtime of its own; nothing is loaded yet."""
+    return Runtime(
         settings,
-        make_decoder(settings),
-        load_shortlist=make_shortlist,
+        Factories(
+            methods=registry.names(registry.METHODS),
+            method=lambda name: load_method(name, settings),
+            thumbnail_method=lambda: thumbnail_method(settings),
+            photometric_check=photometric_check,
+            calibrator=calibrator,
+            decoder=lambda: make_decoder(settings),
+            fetcher=lambda: make_fetcher(settings),
+            ann_index=make_shortlist,
+        ),
     )
 
 
@@ -123,28 +150,46 @@ def make_shortlist(store: Store, method: Method) -> Shortlist:
     return InvertedShortlist(store, method.name, method.extractor.spec)
 
 
-def make_examiner(settings: Settings) -> Examiner:
-    """What looks closely at the best candidates, whichever method found them."""
-    from imagefinder.calibration.evalue import TailCalibrator
+def thumbnail_method(settings: Settings) -> Method:
+    """Compares what thumbnails show: few, coarse keypoints, also in smooth images."""
     from imagefinder.extractors.sift import SiftExtractor, mirrored
     from imagefinder.matching.mutual_nn import MutualNNMatcher
     from imagefinder.verification.geometry import GeometryVerifier
-    from imagefinder.verification.photometry import WindowPhotometer
-    from imagefinder.verification.relation import relation
 
-    return Examiner(
-        closer=Method(
-            name="closer look",
-            summary="local details of both pictures as a thumbnail shows them",
-            score="matches",
-            extractor=SiftExtractor(max_side=256, max_keypoints=600, contrast=0.01, threads=settings.threads),
-            matcher=MutualNNMatcher(),
-            verifier=GeometryVerifier(),
-            mirror=mirrored,
-        ),
-        photometer=WindowPhotometer(),
-        calibrator=TailCalibrator(),
-        relate=relation,
+    return Method(
+        name="thumbnails",
+        summary="local details of both images as a thumbnail shows them",
+        score="matches",
+        extractor=SiftExtractor(max_side=256, max_keypoints=600, contrast=0.01, threads=settings.threads),
+        matcher=MutualNNMatcher(),
+        verifier=GeometryVerifier(),
+        mirror=mirrored,
+    )
+
+
+def photometric_check() -> PhotometricCheck:
+    """Compares registered images window by window."""
+    from imagefinder.verification.photometry import WindowedPhotometricCheck
+
+    return WindowedPhotometricCheck()
+
+
+def calibrator() -> Calibrator:
+    """Fits exponential tails."""
+    from imagefinder.calibration.evalue import TailCalibrator
+
+    return TailCalibrator()
+
+
+def make_fetcher(settings: Settings) -> Fetcher:
+    """Downloads query images from anywhere; what a stranger names is downloaded by the server's own."""
+    from imagefinder.images.fetch import Fetcher as HttpFetcher
+
+    return HttpFetcher(
+        timeout=settings.fetch_timeout,
+        max_bytes=settings.max_image_bytes,
+        retries=settings.fetch_retries,
+        connections=settings.fetch_connections,
     )
 
 

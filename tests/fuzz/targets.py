@@ -41,6 +41,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.results import DuplicateGroup, DuplicatePair, DuplicateReport
 from imagefinder.core.settings import Settings
+from imagefinder.dedup import report as duplicate_report
 from imagefinder.evaluation.datasets import read_manifest
 from imagefinder.indexing.archives import check_archive, read_archive
 from imagefinder.indexing.candidate import Candidate
@@ -50,7 +51,7 @@ from imagefinder.models.bundle import import_bundle
 from imagefinder.models.catalogue import MODELS, HubFile
 from imagefinder.models.hub import ModelCache
 from imagefinder.models.weights import read_legacy_pickle, read_safetensors
-from imagefinder.search import background, duplicate_report
+from imagefinder.search import null_model
 from imagefinder.server.errors import Problem, problem_of
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs.job import Job
@@ -381,24 +382,24 @@ def _learned() -> list[bytes]:
     calibrator = TailCalibrator()
     tail = calibrator.fit(np.arange(5.0), total=9, floor=0.0, scale=1.0)
     made = {
-        "local": background.MethodBackground("f", 0.5, 1.5, None, tail, tail),
-        "global": background.MethodBackground("g", 0, 1, GlobalFeatures(np.ones((1, 2), np.float32)), tail, None),
+        "local": null_model.MethodNullModel("f", 0.5, 1.5, None, tail, tail),
+        "global": null_model.MethodNullModel("g", 0, 1, GlobalFeatures(np.ones((1, 2), np.float32)), tail, None),
     }
     store = MemoryStore()
     found = []
     for methods in ({}, made):
-        background.write(store, background.Background(2, 2, methods, tail, tail))
-        found.append(store.derived(background.NAME) or b"")
+        null_model.write(store, null_model.NullModel(2, 2, methods, tail, tail))
+        found.append(store.derived(null_model.NAME) or b"")
     return found
 
 
 @_target("background", _learned)
 def _background(data: bytes) -> None:
     store = MemoryStore()
-    store.put_derived(background.NAME, data)
-    known = background.read(store, TailCalibrator())
+    store.put_derived(null_model.NAME, data)
+    known = null_model.read(store, TailCalibrator())
     if known is not None:
-        background.fits(known, store)
+        known.fits(store)
         for method in known.methods.values():
             assert np.isfinite([method.mean, method.spread, *method.score.log10_p(np.array([0.0, 9.9]))]).all()
 

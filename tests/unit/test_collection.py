@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from runtimes import runtime
 
 import imagefinder
 from imagefinder.core.errors import (
@@ -24,7 +25,7 @@ from imagefinder.images.decode import InProcessDecoder
 from imagefinder.shortlists import local
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
-from imagefinder.wiring import load_method, make_examiner
+from imagefinder.wiring import load_method
 
 
 def png(image):
@@ -161,15 +162,12 @@ def test_unknown_method_lists_the_known(collection):
 
 
 def test_a_broken_plugin_stops_itself_and_nothing_else(tmp_path):
-    def load(name):
-        if name == "broken":
-            raise SettingsError("broken cannot be loaded", hint="reinstall it")
-        return load_method(name, settings)
+    def load():
+        raise SettingsError("broken cannot be loaded", hint="reinstall it")
 
     settings = imagefinder.Settings()
-    with imagefinder.Collection(
-        MemoryStore(), load, lambda: make_examiner(settings), ["sift", "broken"], settings, InProcessDecoder()
-    ) as collection:
+    methods = {"sift": lambda: load_method("sift", settings), "broken": load}
+    with imagefinder.Collection(MemoryStore(), runtime(settings, methods)) as collection:
         broken, sift = collection.methods()
         assert (broken.name, broken.ready, broken.reason) == ("broken", False, "broken cannot be loaded")
         assert broken.to_dict()["features"] is None
@@ -221,14 +219,8 @@ class MeetingDecoder(InProcessDecoder):
 
 def loading(load, decoder):
     settings = imagefinder.Settings()
-    return imagefinder.Collection(
-        MemoryStore(),
-        lambda name: replace(load_method(name, settings), load=load),
-        lambda: make_examiner(settings),
-        ["sift"],
-        settings,
-        decoder,
-    )
+    methods = {"sift": lambda: replace(load_method("sift", settings), load=load)}
+    return imagefinder.Collection(MemoryStore(), runtime(settings, methods, decoder=decoder))
 
 
 def test_the_first_query_is_decoded_while_the_method_loads():
@@ -327,17 +319,11 @@ def test_what_the_collection_has_outgrown_is_learned_anew_without_asking(tmp_pat
 
 def test_without_indexes_every_search_is_exact(pictures):
     settings = Settings(exact_bytes=0)
-    collection = imagefinder.Collection(
-        MemoryStore(),
-        lambda name: load_method(name, settings),
-        lambda: make_examiner(settings),
-        ["sift"],
-        settings,
-        InProcessDecoder(),
-    )
+    methods = {"sift": lambda: load_method("sift", settings)}
+    collection = imagefinder.Collection(MemoryStore(), runtime(settings, methods, ann_indexes=False))
     collection.put("a", (pictures / "1.png").read_bytes())
     assert collection.search(pictures / "1.png").mode == "exact"
-    with pytest.raises(SettingsError, match="without indexes"):
+    with pytest.raises(SettingsError, match="every search is exact"):
         collection.search(pictures / "1.png", mode="fast")
 
 

@@ -56,7 +56,7 @@ def add(
             report = opened.add(*sources, methods=methods, prune=prune, progress=progress, stop=stop)
         if not report.interrupted and (report.added or report.replaced or report.removed):
             with output.counter("learning what chance does here", of_bytes=False) as learning:
-                opened.learn(learning)
+                opened.calibrate(learning)
             if opened.is_large():
                 verbs = {name: f"indexing {name}" for name in opened.info().methods}
                 with output.stage_bar(verbs) as indexing:

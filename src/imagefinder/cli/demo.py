@@ -85,7 +85,7 @@ def demo(
             raise
         queries = _own_queries(opened, place) if examples is None else _example_queries(opened, place, examples)
         with output.counter("learning what chance does here", of_bytes=False) as learning:
-            opened.learn(learning)
+            opened.calibrate(learning)
         questions = _ask(opened, queries, asked_by, judged=examples is not None)
         page = place / "contact-sheet.html"
         subtitle = f"{output.plural(opened.info().images, 'picture')}, {output.plural(len(questions), 'question')}"

@@ -227,7 +227,7 @@ def _evaluate(opened: Collection, dataset: Dataset, method: str, ranking: Rankin
     from imagefinder.evaluation import protocol  # noqa: PLC0415 - as above
 
     with output.counter("learning this collection", of_bytes=False) as progress:
-        opened.learn(progress)
+        opened.calibrate(progress)
     with output.counter(f"asking {method}", of_bytes=False) as progress:
         return protocol.evaluate(opened, dataset, method, progress, ranking=ranking)
 

@@ -26,7 +26,7 @@ def remove(
 ) -> int:
     """Remove, and name the ids that were not there."""
     with open_collection(context, collection) as opened:
-        there = opened.store.status(ids)
+        there = opened.status(ids)
         unknown = [image_id for image_id in dict.fromkeys(ids) if image_id not in there]
         removed = opened.remove(ids)
     if as_json:

@@ -6,6 +6,7 @@ Every implementation is safe to call from several threads at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -52,6 +53,23 @@ class Decoder(Protocol):
 
     def close(self) -> None:
         """Let go of what is held; calling it again does nothing."""
+        ...
+
+
+class Fetcher(Protocol):
+    """A URL in, encoded bytes out."""
+
+    def fetch(self, url: str) -> bytes:
+        """Download what an ``http(s)`` URL names.
+
+        Raises:
+            FetchError: the URL gave no image, or may not be used.
+            ImageTooLargeError: the answer is over the limit.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close all connections; calling it again does nothing."""
         ...
 
 
@@ -115,8 +133,21 @@ class NearMatcher(Matcher, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Verification:
+    """One geometry that explains matches.
+
+    Attributes:
+        evidence: The transform and how strong it is.
+        inliers: ``(I, 2)`` int64, the matches that it explains, sorted; I is ``evidence.inliers``.
+    """
+
+    evidence: Evidence
+    inliers: NDArray[np.int64]
+
+
 class Verifier(Protocol):
-    """Matches in, evidence out: whether they agree on one geometry. The order of the matches is of no account.
+    """Matches in, evidence out: whether they agree on one geometry. The order of the matches does not matter.
 
     All features are batches of one image; ``matches`` is what the matcher gives for them.
     """
@@ -129,20 +160,16 @@ class Verifier(Protocol):
         *,
         query_size: Size,
         candidate_size: Size,
-    ) -> Evidence | None:
-        """The transform that explains most, or ``None`` where chance would explain as much."""
-        ...
+    ) -> Verification | None:
+        """The transform that explains most matches; ``None`` where chance would explain as many.
 
-    def inliers(
-        self,
-        query: Features,
-        candidate: Features,
-        matches: NDArray[np.int64],
-        *,
-        query_size: Size,
-        candidate_size: Size,
-    ) -> NDArray[np.int64]:
-        """The matches behind that evidence: ``(I, 2)`` rows of ``matches``, sorted; ``(0, 2)`` without any."""
+        Args:
+            query: Features of the query image, a batch of one.
+            candidate: Features of the candidate, a batch of one.
+            matches: ``(M, 2)`` int64 rows (query, candidate).
+            query_size: Width and height in pixels that the query's keypoints refer to.
+            candidate_size: Width and height in pixels that the candidate's keypoints refer to.
+        """
         ...
 
 
@@ -158,22 +185,22 @@ class Mapper(Protocol):
         ...
 
 
-class Photometer(Protocol):
-    """Two pictures laid on one another in, how much of them looks alike out."""
+class PhotometricCheck(Protocol):
+    """Two registered images in, how much of them looks alike out."""
 
     def agreement(
         self, query: RgbImage, query_size: Size, candidate: RgbImage, candidate_size: Size, evidence: Evidence
     ) -> float | None:
-        """Part of what both pictures show that looks alike once the transform lays one on the other, 0 to 1.
+        """Share of the common area that looks alike once the transform has registered both images, 0 to 1.
 
-        ``None`` where too little is comparable.
+        ``None`` where too little can be compared.
 
         Args:
-            query: May be a reduced version.
-            query_size: Pixels that the transform speaks of.
-            candidate: May be a reduced version, such as a thumbnail.
-            candidate_size: Likewise.
-            evidence: Says how one lies on the other.
+            query: The query image; may be reduced.
+            query_size: Width and height in pixels that the transform refers to.
+            candidate: The candidate; may be reduced, such as a thumbnail.
+            candidate_size: Width and height in pixels that the transform refers to.
+            evidence: Holds the transform.
         """
         ...
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imagefinder.core.contracts import Calibrator, Extractor, Mapper, Matcher, Photometer, Verifier
+from imagefinder.core.contracts import Extractor, Mapper, Matcher, Verifier
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
-from imagefinder.core.results import Decision, Evidence, Relation
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +38,6 @@ class Method:
     mirror: Callable[[Features, int], Features] | None = None
     mapper: Mapper | None = None
     load: Callable[[], None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Examiner:
-    """What looks at the best candidates more closely than a method can, whichever method found them.
-
-    Attributes:
-        closer: Keypoints of both pictures, reduced to what a thumbnail keeps; has a verifier and can mirror.
-        photometer: Says how much of two pictures looks alike.
-        calibrator: Says how often chance does as well.
-        relate: Names the kind of hit: evidence, decision and whether the pictures are the same -> relation.
-    """
-
-    closer: Method
-    photometer: Photometer
-    calibrator: Calibrator
-    relate: Callable[[Evidence | None, Decision, bool], Relation]
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class Evidence:
         candidate_overlap: Part of the candidate's area that the query covers.
         found_by: ``keypoints`` or ``tokens`` of the method, ``closer look`` (keypoints of both pictures reduced,
             whatever the method), or ``frame`` (one picture laid on the other as it is; there are no inliers).
+        method: Name of the method whose features it was found with; empty for a ``frame``.
         log10_chance: Logarithm to base 10 of how many transforms would explain as many matches if these lay
             anywhere; an upper bound.
         agreement: Part of what both pictures show that looks alike, once one is laid on the other: between 0 and
@@ -79,6 +80,7 @@ class Evidence:
     query_overlap: float
     candidate_overlap: float
     found_by: Literal["keypoints", "tokens", "closer look", "frame"] = "keypoints"
+    method: str = ""
     log10_chance: float = 0.0
     agreement: float | None = None
 
@@ -103,6 +105,7 @@ class Evidence:
             "query_overlap": self.query_overlap,
             "candidate_overlap": self.candidate_overlap,
             "found_by": self.found_by,
+            "method": self.method,
             "log10_chance": self.log10_chance,
             "agreement": self.agreement,
         }

@@ -31,9 +31,8 @@ from imagefinder.evaluation.metrics import (
     revisited_oxford_average_precision,
 )
 from imagefinder.indexing.candidate import file_candidate
-from imagefinder.indexing.pipeline import index
 from imagefinder.indexing.progress import AddReport, Progress
-from imagefinder.search.judgement import MATCH
+from imagefinder.search.decision import MATCH
 
 CHECKED = (1.0, 0.1, 0.01)
 """E-values that are checked: so many wrong hits per query are promised."""
@@ -207,16 +206,8 @@ def add_gallery(
     """
     root = os.path.abspath(dataset.root)  # noqa: PTH100 - as indexing does
     paths = ((image_id, os.path.join(root, image_id)) for image_id in dataset.images)  # noqa: PTH118 - likewise
-    candidates = (file_candidate(path, os.stat(path), image_id, "") for image_id, path in paths)  # noqa: PTH116
-    chosen = [collection.method(name) for name in methods]
-    return index(
-        collection.store,
-        chosen,
-        candidates,
-        settings=collection.settings,
-        progress=progress,
-        decode=collection.decoder.decode,
-    )
+    items = (file_candidate(path, os.stat(path), image_id, "") for image_id, path in paths)  # noqa: PTH116
+    return collection.add_items(items, methods, progress)
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""What each part of two pictures contributes to the cosine of their pooled vectors.
+"""What each part of two images contributes to the cosine of their pooled vectors.
 
 A pooled vector is the mean of the cells of a map: ``v = (f_1 + ... + f_P) / P``. So its cosine with another vector
 ``g`` is a sum over the cells, ``f_p . g / (P |v| |g|)``, and nothing is left over.
@@ -10,48 +10,49 @@ networks", WACV 2019 (the same for the similarity of two pictures).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.features import Features, GlobalFeatures, RgbImage
+from imagefinder.core.features import GlobalFeatures, RgbImage
 from imagefinder.core.method import Method
 from imagefinder.core.results import Box, Explanation, Point, Size
-from imagefinder.search.question import Question
+from imagefinder.search.encoding import QueryImage
 
 Heat: TypeAlias = tuple[tuple[float, ...], ...]
 
-Stored: TypeAlias = Callable[[str], tuple[RgbImage, Literal["file", "thumbnail", ""]]]
-"""Pixels of a stored image, and what they were read from; any pixels where there is nothing to read."""
+Source: TypeAlias = Literal["file", "thumbnail", ""]
+"""What the pixels of a stored image were read from; empty where there is nothing to read."""
 
 
 def with_heat(
-    explanation: Explanation, method: Method, question: Question, theirs: Features, stored: Stored
+    explanation: Explanation,
+    method: Method,
+    image: QueryImage,
+    vectors: tuple[GlobalFeatures, GlobalFeatures],
+    stored: tuple[RgbImage, Source],
 ) -> Explanation:
-    """The explanation with what the cells of both pictures contribute; without, if several boxes are asked with.
+    """The explanation with what the cells of both images contribute to the cosine of their pooled vectors.
 
     Args:
-        explanation: Of the same pictures.
+        explanation: Of the same images.
         method: Must have a mapper.
-        question: The query.
-        theirs: The candidate's features of that method.
-        stored: Reads the candidate.
+        image: The query image, of which at most one box counts.
+        vectors: Features of the query and of the hit by this method.
+        stored: Pixels of the hit, and what they were read from.
     """
-    asked = question.asked
-    if len(asked.boxes) > 1:
-        return explanation  # their sum is the mean of no grid
-    query_heat, seen = _heat(method, asked.pixels, theirs)
-    query_seen = _whole(seen, asked.pixels, asked.size, asked.corner)
-    told = replace(explanation, heat_of=method.name, query_heat=query_heat, query_seen=query_seen)
-    pixels, source = stored(explanation.id)
+    ours, theirs = vectors
+    query_heat, seen = _heat(method, image.pixels, theirs)
+    query_seen = _in_whole(seen, image.pixels, image.size, image.corner)
+    explained = replace(explanation, heat_of=method.name, query_heat=query_heat, query_seen=query_seen)
+    pixels, source = stored
     if not source:
-        return told
-    candidate_heat, seen = _heat(method, pixels, question.features)
-    candidate_seen = _whole(seen, pixels, explanation.candidate_size, (0.0, 0.0))
-    return replace(told, candidate_heat=candidate_heat, candidate_seen=candidate_seen, candidate_from=source)
+        return explained
+    candidate_heat, seen = _heat(method, pixels, ours)
+    candidate_seen = _in_whole(seen, pixels, explanation.candidate_size, (0.0, 0.0))
+    return replace(explained, candidate_heat=candidate_heat, candidate_seen=candidate_seen, candidate_from=source)
 
 
 def contributions(cells: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -70,16 +71,15 @@ def contributions(cells: NDArray[np.float32], other: NDArray[np.float32]) -> NDA
     return products / (products.size * norms) if norms else np.zeros_like(products)
 
 
-def _heat(method: Method, image: RgbImage, other: Features) -> tuple[Heat, Box]:
-    assert method.mapper is not None  # noqa: S101 - narrows the type; so the caller promised
-    assert isinstance(other, GlobalFeatures)  # noqa: S101 - likewise; what has a mapper has vectors
+def _heat(method: Method, image: RgbImage, other: GlobalFeatures) -> tuple[Heat, Box]:
+    assert method.mapper is not None  # noqa: S101 - narrows the type; the caller promises it
     found = method.mapper.map(image)
     rows = contributions(found.cells, other.vectors[0])
     return tuple(map(tuple, rows.tolist())), found.seen
 
 
-def _whole(seen: Box, pixels: RgbImage, size: Size, corner: Point) -> Box:
-    """A part of some pixels as a part of the picture that they show, reduced, from a corner on."""
+def _in_whole(seen: Box, pixels: RgbImage, size: Size, corner: Point) -> Box:
+    """A region of reduced pixels as a region of the whole image, of which these begin at a corner."""
     across, down = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
     x, y, width, height = seen
     return corner[0] + x * across, corner[1] + y * down, width * across, height * down

@@ -1,24 +1,20 @@
-"""From scores to the best few."""
+"""Best first, ties by id."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-SHORTLIST = 50
-"""So many of the best by the score of a method with keypoints are looked at closely."""
-
-SHORTLIST_WITHOUT_KEYPOINTS = 20
-"""And so many of the best by any other method's."""
-
-Ranked = list[tuple[str, float]]
+Ranked: TypeAlias = list[tuple[str, float]]
 """(id, score), best first; equal scores in order of id."""
 
 
 def best(ids: Sequence[str], scores: NDArray[np.float64], k: int) -> Ranked:
-    """The ``k`` best images, all of them where there are fewer.
+    """The ``k`` images with the highest scores, all of them where there are fewer.
 
     Args:
         ids: One per image.
@@ -27,12 +23,23 @@ def best(ids: Sequence[str], scores: NDArray[np.float64], k: int) -> Ranked:
     """
     if k < len(scores):
         threshold = np.partition(scores, -k)[-k]
-        candidates = np.flatnonzero(scores >= threshold)
+        chosen = np.flatnonzero(scores >= threshold)
     else:
-        candidates = np.arange(len(scores))
-    return merge([[(ids[i], float(scores[i])) for i in candidates.tolist()]], k)
+        chosen = np.arange(len(scores))
+    return sorted(((ids[i], float(scores[i])) for i in chosen.tolist()), key=lambda pair: (-pair[1], pair[0]))[:k]
 
 
-def merge(parts: Sequence[Ranked], k: int) -> Ranked:
-    """The ``k`` best of several rankings of different images."""
-    return sorted((pair for part in parts for pair in part), key=lambda pair: (-pair[1], pair[0]))[:k]
+def by_evalue(log10_evalues: Mapping[str, float], strength: Mapping[str, float], k: int | None) -> list[str]:
+    """The ids of the ``k`` images with the smallest E-values, or of all; ties by strength, then by id.
+
+    Args:
+        log10_evalues: Image id -> logarithm of its E-value.
+        strength: Image id -> sum of its standardised scores.
+        k: ``None``: all.
+    """
+    # Of many images few become hits: only these are sorted.
+    return heapq.nsmallest(
+        len(log10_evalues) if k is None else k,
+        log10_evalues,
+        key=lambda image_id: (log10_evalues[image_id], -strength[image_id], image_id),
+    )

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query, Request
 from imagefinder.collection import Collection
 from imagefinder.core.errors import InputError, UnknownMethodError
 from imagefinder.core.method import MethodState
+from imagefinder.core.query import MAX_BOXES
 from imagefinder.core.results import Box, Mode
-from imagefinder.search.question import MAX_BOXES
 from imagefinder.server.errors import responses
 from imagefinder.server.gate import Gate
 from imagefinder.server.metrics import Metrics

@@ -37,6 +37,7 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.core.contracts import Verification
 from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.core.results import Evidence, Matrix, Outline, Size
 from imagefinder.verification.chance import log10_tail
@@ -142,31 +143,18 @@ class GeometryVerifier:
         *,
         query_size: Size,
         candidate_size: Size,
-    ) -> Evidence | None:
+    ) -> Verification | None:
         """See ``core.contracts.Verifier``."""
         pairs = _pairs(_local(query), _local(candidate), matches, query_size, candidate_size)
         fit = _fit(pairs, query_size, candidate_size)
         if fit is None:
             return None
         chance = _log10_chance(fit.count, pairs, candidate_size)
-        return _evidence(fit, len(matches), chance, query_size, candidate_size)
-
-    def inliers(
-        self,
-        query: Features,
-        candidate: Features,
-        matches: NDArray[np.int64],
-        *,
-        query_size: Size,
-        candidate_size: Size,
-    ) -> NDArray[np.int64]:
-        """See ``core.contracts.Verifier``."""
-        pairs = _pairs(_local(query), _local(candidate), matches, query_size, candidate_size)
-        fit = _fit(pairs, query_size, candidate_size)
-        if fit is None:
-            return np.empty((0, 2), dtype=np.int64)
         rows = pairs.rows[fit.inliers]
-        return rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+        return Verification(
+            _evidence(fit, len(matches), chance, query_size, candidate_size),
+            rows[np.lexsort((rows[:, 1], rows[:, 0]))],
+        )
 
 
 def _local(features: Features) -> LocalFeatures:

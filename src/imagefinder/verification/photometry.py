@@ -43,13 +43,13 @@ FEWEST = 4
 """So many windows must lie side by side in what is compared."""
 
 
-class WindowPhotometer:
+class WindowedPhotometricCheck:
     """Compares window by window."""
 
     def agreement(
         self, query: RgbImage, query_size: Size, candidate: RgbImage, candidate_size: Size, evidence: Evidence
     ) -> float | None:
-        """See ``core.contracts.Photometer``; a cautious figure, lower where few windows can be compared."""
+        """See ``core.contracts.PhotometricCheck``; a cautious figure, lower where few windows can be compared."""
         there = _grey(candidate, min(1.0, SIDE / max(candidate.shape[:2])))
         matrix = _scaling(candidate_size, there) @ np.array(evidence.transform)
         # Reduced first to the size it will have: warping alone would pick single pixels.

@@ -32,6 +32,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.core.contracts import Verification
 from imagefinder.core.features import Features, LocalFeatures, is_patch, patch_cell
 from imagefinder.core.results import Evidence, Matrix, Outline, Size
 from imagefinder.verification.chance import log10_tail
@@ -104,24 +105,13 @@ class TokenVerifier:
         *,
         query_size: Size,
         candidate_size: Size,
-    ) -> Evidence | None:
-        """See ``core.contracts.Verifier``."""
-        fit = _fit(_pairs(query, candidate, matches, query_size, candidate_size))
-        return None if fit is None else _evidence(fit, len(matches), query_size, candidate_size)
-
-    def inliers(
-        self,
-        query: Features,
-        candidate: Features,
-        matches: NDArray[np.int64],
-        *,
-        query_size: Size,
-        candidate_size: Size,
-    ) -> NDArray[np.int64]:
+    ) -> Verification | None:
         """See ``core.contracts.Verifier``."""
         pairs = _pairs(query, candidate, matches, query_size, candidate_size)
         fit = _fit(pairs)
-        return np.empty((0, 2), dtype=np.int64) if fit is None else pairs.rows[fit.inliers]
+        if fit is None:
+            return None
+        return Verification(_evidence(fit, len(matches), query_size, candidate_size), pairs.rows[fit.inliers])
 
 
 def _pairs(

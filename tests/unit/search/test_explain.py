@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from runtimes import runtime
 
 from imagefinder.collection import Collection
 from imagefinder.core.features import FeatureSpec, LocalFeatures, concatenate
@@ -10,12 +11,11 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.settings import Settings
 from imagefinder.extractors.network import token_keypoints
-from imagefinder.images.decode import InProcessDecoder
 from imagefinder.matching.mutual_nn import MutualNNMatcher
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
 from imagefinder.verification.tokens import TokenVerifier
-from imagefinder.wiring import load_method, make_examiner
+from imagefinder.wiring import load_method
 
 
 class Squares:
@@ -48,13 +48,8 @@ def wide(seed):
 def collection():
     settings = Settings(store="memory")
 
-    def method(name):
-        return SQUARES if name == "squares" else load_method(name, settings)
-
-    names = ["efficientnet-lite0", "sift", "squares"]
-    with Collection(
-        MemoryStore(), method, lambda: make_examiner(settings), names, settings, InProcessDecoder()
-    ) as collection:
+    methods = {name: lambda name=name: load_method(name, settings) for name in ("efficientnet-lite0", "sift")}
+    with Collection(MemoryStore(), runtime(settings, {**methods, "squares": lambda: SQUARES})) as collection:
         for seed in range(4):
             buffer = io.BytesIO()
             Image.fromarray(wide(seed)).save(buffer, "PNG")

@@ -15,11 +15,11 @@ def test_equals_sorting_everything(gallery, k):
     assert ranking.best(ids, scores, k) == expected
 
 
-@given(galleries, st.integers(1, 10), st.integers(1, 7))
-def test_parts_merge_to_the_whole_however_they_are_cut(gallery, k, size):
-    ids, scores = list(gallery), np.array(list(gallery.values()), np.float64)
-    parts = [ranking.best(ids[i : i + size], scores[i : i + size], k) for i in range(0, len(ids), size)]
-    assert ranking.merge(parts, k) == ranking.best(ids, scores, k)
+@given(galleries, st.one_of(st.none(), st.integers(1, 40)))
+def test_by_evalue_equals_sorting_everything(gallery, k):
+    strength = {image_id: float(len(image_id)) for image_id in gallery}
+    expected = sorted(gallery, key=lambda image_id: (gallery[image_id], -strength[image_id], image_id))
+    assert ranking.by_evalue(gallery, strength, k) == expected[:k]
 
 
 def test_first_hits_do_not_change_with_k():

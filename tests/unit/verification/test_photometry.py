@@ -6,7 +6,7 @@ from PIL import Image, ImageFilter
 
 from imagefinder.core.results import Evidence
 from imagefinder.testing.extractors import textured_image
-from imagefinder.verification.photometry import WindowPhotometer, _lower_bound
+from imagefinder.verification.photometry import WindowedPhotometricCheck, _lower_bound
 
 FRAME = ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
 
@@ -28,7 +28,7 @@ def size(image):
 
 
 def agreement(query, candidate, how=IDENTITY, query_size=None, candidate_size=None):
-    return WindowPhotometer().agreement(
+    return WindowedPhotometricCheck().agreement(
         query, query_size or size(query), candidate, candidate_size or size(candidate), how
     )
 

@@ -34,12 +34,14 @@ def verify(query, candidate, matches=None, query_size=SIZE, candidate_size=SIZE)
         matches = MATCHER.matches(query, candidate)
     sizes = {"query_size": query_size, "candidate_size": candidate_size}
     found = VERIFIER.verify(query, candidate, matches, **sizes)
-    inliers = VERIFIER.inliers(query, candidate, matches, **sizes)
-    assert len(inliers) == (found.inliers if found else 0)
+    if found is None:
+        return None
+    inliers = found.inliers
+    assert len(inliers) == found.evidence.inliers
     assert inliers.dtype == np.int64
     assert set(map(tuple, inliers.tolist())) <= set(map(tuple, matches.tolist()))
     assert inliers.tolist() == sorted(inliers.tolist())
-    return found
+    return found.evidence
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (3, -2), (-4.5, 5.5)])
@@ -110,7 +112,7 @@ def test_the_class_token_says_nothing_about_places():
     assert found.transform == without.transform
     assert (found.matches, without.matches) == (len(matches), len(matches) - 1)
     sizes = {"query_size": SIZE, "candidate_size": SIZE}
-    assert [0, 0] not in VERIFIER.inliers(query, candidate, matches, **sizes).tolist()
+    assert [0, 0] not in VERIFIER.verify(query, candidate, matches, **sizes).inliers.tolist()
 
 
 def test_the_order_of_the_matches_is_of_no_account():
@@ -152,7 +154,7 @@ def test_nothing_breaks_it(count, size, grid, random):
     pairs = [(random.randrange(tokens), random.randrange(tokens)) for _ in range(count)]
     matches = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     found = VERIFIER.verify(features, features, matches, query_size=size, candidate_size=size)
-    assert found is None or np.isfinite(found.transform).all()
+    assert found is None or np.isfinite(found.evidence.transform).all()
 
 
 def test_keypoints_with_angles_and_without_places_are_left_out():

@@ -11,9 +11,9 @@ from typing import Any, Protocol, cast
 
 from imagefinder.collection import Collection
 from imagefinder.core.records import Failure
+from imagefinder.dedup import report as duplicate_report
 from imagefinder.indexing.guard import Guard
 from imagefinder.indexing.progress import AddReport, Progress
-from imagefinder.search import duplicate_report
 from imagefinder.server.jobs.job import MAX_FAILURES, JobProgress, Kind, now
 
 
@@ -107,7 +107,7 @@ def _index(collection: Collection, order: Order) -> Done:
                 raise Stopped(done)
             order.tell(JobProgress("learn", steps, of, at_end.added, at_end.skipped, failed))
 
-        collection.learn(learning)
+        collection.calibrate(learning)
     return done
 
 

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import UnknownImageError
-from imagefinder.search import duplicate_report
+from imagefinder.dedup import report as duplicate_report
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.jobs.work import collection_state
 from imagefinder.server.v1 import cursor, schemas

@@ -284,7 +284,7 @@ def _pieces(file: BinaryIO, sha256: str) -> Iterator[bytes]:
 
 def _image(name: str, collection: Collection, image_id: str) -> dict[str, Any]:
     record = collection.get(image_id)
-    status = collection.store.status([image_id]).get(image_id)
+    status = collection.status([image_id]).get(image_id)
     return image_of(name, record, status.methods if status else frozenset())
 
 
@@ -341,7 +341,7 @@ def _metadata(value: object) -> Mapping[str, Any]:
 
 def _put(service: Service, name: str, image_id: str, given: Given, metadata: Mapping[str, Any]) -> JSONResponse:
     collection = service.collections.get(name)
-    new = image_id not in collection.store.status([image_id])
+    new = image_id not in collection.status([image_id])
     collection.put(image_id, given.data, metadata=metadata, uri=given.uri)
     headers = {"Location": f"/v1/collections/{name}/images/{quoted(image_id)}"} if new else None
     return JSONResponse(_image(name, collection, image_id), 201 if new else 200, headers)

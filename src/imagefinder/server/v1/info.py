@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse
 from imagefinder.collection import Collection
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.method import MethodState
+from imagefinder.core.query import MAX_BOXES
 from imagefinder.images.fetch import MAX_REDIRECTS
-from imagefinder.search.question import MAX_BOXES
 from imagefinder.server.collections import DEFAULT
 from imagefinder.server.errors import responses
 from imagefinder.server.exchange import current

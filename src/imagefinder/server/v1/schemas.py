@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from imagefinder.core.query import MAX_BOXES
 from imagefinder.core.results import Mode
-from imagefinder.search.question import MAX_BOXES
 from imagefinder.server.errors import Problem
 
 MAX_K = 1000

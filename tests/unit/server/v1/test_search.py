@@ -331,7 +331,7 @@ def test_no_addresses_at_all(collection: Any, settings: Any) -> None:
 
 
 def test_duplicates_by_a_job(client: TestClient, collection: Any, jobs: Any, pictures: Path) -> None:
-    from imagefinder.search import duplicate_report
+    from imagefinder.dedup import report as duplicate_report
     from imagefinder.server.jobs.work import collection_state
 
     first = client.get(f"{BASE}/duplicates")

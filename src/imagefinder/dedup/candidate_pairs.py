@@ -29,7 +29,7 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.core.method import Method
 
-PARTNERS = 10
+PAIRS_KEPT = 10
 """So many are kept of each picture; a pair stays if either has the other among its own."""
 
 DESCRIPTORS = 150
@@ -61,23 +61,23 @@ class Plan:
         words: Of 64 bits in a code.
         orders: So often the codes are sorted.
         window: Each code is compared with so many that follow it.
-        near: Codes that differ in at most so many bits speak for a pair.
+        max_distance: Codes that differ in at most this many bits vote for a pair.
     """
 
     words: int
     orders: int
     window: int
-    near: int
+    max_distance: int
 
 
-LOCAL = Plan(words=2, orders=8, window=8, near=32)
+LOCAL = Plan(words=2, orders=8, window=8, max_distance=32)
 """32 of 128 bits are an angle of 45 degrees as seen from the mean: matches of edited copies are mostly closer."""
 
-GLOBAL = Plan(words=8, orders=64, window=8, near=192)
+GLOBAL = Plan(words=8, orders=64, window=8, max_distance=192)
 """A picture has one vector only and can afford more orders. 192 of 512 bits are 67 degrees."""
 
 
-def partners(
+def candidate_pairs(
     store: Store, method: Method, rows: dict[str, int], *, progress: Callable[[int], None] | None = None
 ) -> NDArray[np.int64]:
     """The pairs of pictures that one method proposes.
@@ -89,7 +89,7 @@ def partners(
         progress: Called with the number of pictures read so far.
 
     Returns:
-        ``(P, 2)`` int64: numbers of pictures, the smaller first, sorted; P is at most ``PARTNERS`` times N.
+        ``(P, 2)`` int64: numbers of pictures, the smaller first, sorted; P is at most ``PAIRS_KEPT`` times N.
     """
     coder = _coder(store, method, rows)
     if coder is None:
@@ -272,7 +272,7 @@ def _neighbours(
     for step in range(1, min(plan.window, len(order) - 1) + 1):
         a, b = sorted_owners[:-step], sorted_owners[step:]
         differ = np.bitwise_count(sorted_codes[:-step] ^ sorted_codes[step:]).sum(axis=1, dtype=np.int64)
-        close = np.flatnonzero((differ <= plan.near) & (a != b))
+        close = np.flatnonzero((differ <= plan.max_distance) & (a != b))
         keys.append(np.minimum(a[close], b[close]) * images + np.maximum(a[close], b[close]))
         bits.append(64 * plan.words - differ[close])
     none = np.empty(0, dtype=np.int64)
@@ -297,10 +297,10 @@ def _bounded(
 
 
 def _best(keys: NDArray[np.int64], weights: NDArray[np.int64], images: int) -> NDArray[np.int64]:
-    """The pairs in which either picture has the other among its ``PARTNERS`` best."""
+    """The pairs in which either picture has the other among its ``PAIRS_KEPT`` best."""
     pairs = np.stack([keys // images, keys % images], axis=1)
     ours, theirs = np.concatenate([pairs[:, 0], pairs[:, 1]]), np.concatenate([pairs[:, 1], pairs[:, 0]])
     order = np.lexsort((theirs, -np.concatenate([weights, weights]), ours))
     rank = np.arange(len(order)) - np.searchsorted(ours[order], ours[order])
-    kept = np.unique(order[rank < PARTNERS] % max(1, len(keys)))
+    kept = np.unique(order[rank < PAIRS_KEPT] % max(1, len(keys)))
     return pairs[kept]

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from imagefinder.core.results import DuplicateGroup, DuplicatePair, DuplicateReport
-from imagefinder.search.duplicate_report import from_bytes, to_bytes
+from imagefinder.dedup.report import from_bytes, to_bytes
 
 PAIR = DuplicatePair("a", "ä", "copy", agreement=0.5, evidence=None)
 REPORT = DuplicateReport((DuplicateGroup("identical", ("a", "ä"), (PAIR,)),), 2, 1, 1, ("sift",), {"total": 0.1})

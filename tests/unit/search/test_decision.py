@@ -7,38 +7,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagefinder.calibration.evalue import TailCalibrator
+from imagefinder.core.contracts import Verification
 from imagefinder.core.method import Method
 from imagefinder.core.results import Evidence
-from imagefinder.search import judgement
-from imagefinder.search.background import Background, MethodBackground
-from imagefinder.search.examination import Found
-from imagefinder.search.judgement import Judge, by_evidence, by_score, judge_of
-from imagefinder.search.question import Asked
-from imagefinder.search.scoring import Scores
-from imagefinder.verification.relation import relation
+from imagefinder.search import decision, ranking
+from imagefinder.search.calibration import Calibration, calibrate
+from imagefinder.search.decision import decide, hits_by_evidence, hits_by_score
+from imagefinder.search.encoding import NO_PIXELS, QueryImage
+from imagefinder.search.null_model import MethodNullModel, NullModel
+from imagefinder.search.retrieval import Scores, searched
+from imagefinder.search.verification import Finding, Verified
 
 FRAME = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 MATRIX = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-EVIDENCE = Evidence(40, 90, "similarity", MATRIX, False, FRAME, FRAME, 1.0, 1.0, "keypoints", -60.0, 0.95)
-NOTHING = np.zeros((1, 1, 3), np.uint8)
-ASKED = Asked(NOTHING, (1, 1), (1, 1))
+EVIDENCE = Evidence(
+    40, 90, "similarity", MATRIX, False, FRAME, FRAME, 1.0, 1.0, log10_chance=-60.0, agreement=0.95
+)
+QUERY = QueryImage(NO_PIXELS, (1, 1), (1, 1))
 
 fit = TailCalibrator().fit
 normal = np.random.default_rng(0).normal(size=20_000)
 
 
 def known(geometry=None):
-    return MethodBackground("f", 0.0, 1.0, None, fit(normal, total=len(normal), floor=0, scale=0.6), geometry)
+    return MethodNullModel("f", 0.0, 1.0, None, fit(normal, total=len(normal), floor=0, scale=0.6), geometry)
 
 
-BACKGROUND = Background(
+NULL_MODEL = NullModel(
     images=500,
     cohort=128,
     methods={
         "net": known(),
         "sift": known(fit(np.array([2.5, 3.0, 4.0]), total=60_000, floor=2.0, scale=3.0)),
     },
-    closer=fit(np.array([2.5]), total=700, floor=2.0, scale=3.0),
+    thumbnails=fit(np.array([2.5]), total=700, floor=2.0, scale=3.0),
     agreement=fit(np.random.default_rng(1).normal(-2, 0.5, 64), total=64, floor=0, scale=0.3),
 )
 
@@ -50,42 +52,63 @@ def scores(name, standard, verifier=None):
     return Scores(method, (), rows, values * 10, np.zeros(len(values), np.int64), values)
 
 
-def judge(searched=500, tests=2):
-    return Judge(BACKGROUND, searched, tests)
+def calibration(searched=500, tests=2):
+    return Calibration(NULL_MODEL, searched, tests)
+
+
+def finding(evidence, name="sift"):
+    method = Method(name, "", "matches", None, None)
+    return Finding(method, None, None, np.empty((0, 2)), Verification(evidence, np.empty((0, 2))))
+
+
+def verified(evidence=None, thumbnails=None, is_same=False):
+    keypoints = {"sift": finding(evidence)} if evidence else {}
+    return Verified(None, keypoints, finding(thumbnails, "thumbnails") if thumbnails else None, is_same)
 
 
 def test_the_evalue_grows_with_the_collection():
     value = np.array([3.0])
-    small, large = (judge(searched=n).of_scores("net", value)[0] for n in (100, 10_000))
+    small, large = (calibration(searched=n).of_scores("net", value)[0] for n in (100, 10_000))
     assert large - small == pytest.approx(2)
 
 
 def test_an_agreement_counts_beyond_one_half_only():
     for agreement in (None, 0.0, 0.3, 0.5):
-        assert judge().of_agreement(agreement) == 0
-    assert 0 > judge().of_agreement(0.6) > judge().of_agreement(0.9)
+        assert calibration().of_agreement(agreement) == 0
+    assert 0 > calibration().of_agreement(0.6) > calibration().of_agreement(0.9)
+
+    def of_finding(evidence):
+        return calibration().of_finding(finding(evidence), evidence, thumbnails=False)
+
     alike, unlike = replace(EVIDENCE, agreement=0.95), replace(EVIDENCE, agreement=0.2)
-    assert judge().of_geometry("sift", alike) < judge().of_geometry("sift", unlike)
+    assert of_finding(alike) < of_finding(unlike)
 
 
 @given(st.floats(-400, 10))
 def test_evalues_stay_numbers_and_never_exceed_the_collection(best):
-    together = judge().together(best)
+    together = calibration().combine(best)
     assert 0 < 10.0**together <= 500 * (1 + 1e-9)
 
 
 def test_decisions():
-    assert judge().decide(-2.0, None) == "match"
-    assert judge().decide(-1.9, None) == "possible"
-    assert judge().decide(0.0, None) == "possible"
-    assert judge().decide(0.1, None) == "none"
+    assert decide(calibration(), -2.0, None) == "match"
+    assert decide(calibration(), -1.9, None) == "possible"
+    assert decide(calibration(), 0.0, None) == "possible"
+    assert decide(calibration(), 0.1, None) == "none"
     # A geometry that is no chance is never nothing, even where it is common.
-    assert judge().decide(1.0, EVIDENCE) == "possible"
-    assert judge().decide(1.0, replace(EVIDENCE, log10_chance=-3.0)) == "none"
+    assert decide(calibration(), 1.0, EVIDENCE) == "possible"
+    assert decide(calibration(), 1.0, replace(EVIDENCE, log10_chance=-3.0)) == "none"
 
 
-def hits(scored, found=None, background=BACKGROUND, asked=ASKED):
-    return by_evidence(scored, asked, found or {}, judge_of(background, scored), relation)
+def hits(scored, found=None, query=QUERY, k=None):
+    calibrated = calibrate(Calibration.of_search(NULL_MODEL, scored), scored, found or {}, query.id)
+    ranked = ranking.by_evalue(calibrated.log10_evalues, calibrated.strength, k)
+    return hits_by_evidence(ranked, calibrated, query)
+
+
+def plain(scores, model, k=5):
+    tests = Calibration(model, searched([scores]), tests=1) if model else None
+    return hits_by_score(ranking.best(list(scores.rows), scores.values, k), scores, tests)
 
 
 def test_without_evidence_the_scores_order_and_nothing_is_found():
@@ -99,7 +122,7 @@ def test_without_evidence_the_scores_order_and_nothing_is_found():
 def test_evidence_brings_an_image_to_the_top_and_says_what_it_is():
     standard = {"a": 2.0, "b": 1.0, "c": 0.3}
     answer = hits(
-        [scores("net", standard), scores("sift", standard, verifier=object())], {"c": Found({"sift": EVIDENCE})}
+        [scores("net", standard), scores("sift", standard, verifier=object())], {"c": verified(EVIDENCE)}
     )
     first = answer[0]
     assert (first.id, first.decision, first.relation, first.evidence) == ("c", "match", "edited copy", EVIDENCE)
@@ -125,28 +148,27 @@ def test_the_count_of_keypoints_is_no_test_beside_a_network():
 
 
 def test_the_same_picture_is_identical_without_any_score():
-    answer = hits([scores("net", {"a": 3.0, "b": -3.0})], {"b": Found({}, same=True)})
+    answer = hits([scores("net", {"a": 3.0, "b": -3.0})], {"b": verified(is_same=True)})
     assert (answer[0].id, answer[0].relation, answer[0].decision) == ("b", "identical", "match")
     assert 0 < answer[0].evalue < 1e-200
 
 
 def test_a_closer_look_counts_too():
-    found = {"b": Found({}, replace(EVIDENCE, found_by="closer look"))}
+    found = {"b": verified(thumbnails=replace(EVIDENCE, found_by="closer look"))}
     first = hits([scores("net", {"a": 2.0, "b": 1.0})], found)[0]
     assert (first.id, first.decision, first.evidence.found_by) == ("b", "match", "closer look")
 
 
 def test_the_query_itself_is_left_out():
-    asked = Asked(NOTHING, (1, 1), (1, 1), id="a")
-    assert [hit.id for hit in hits([scores("net", {"a": 9.0, "b": 0.0})], asked=asked)] == ["b"]
-    assert [hit.id for hit in by_score(scores("net", {"a": 9.0, "b": 0.0}), asked, BACKGROUND, 5)] == ["b"]
+    query = QueryImage(NO_PIXELS, (1, 1), (1, 1), id="a")
+    assert [hit.id for hit in hits([scores("net", {"a": 9.0, "b": 0.0})], query=query)] == ["b"]
 
 
 def test_the_plain_order_has_evalues_where_the_background_is_known():
-    answer = by_score(scores("net", {"a": -3.0, "b": 9.0}), ASKED, BACKGROUND, 2)
+    answer = plain(scores("net", {"a": -3.0, "b": 9.0}), NULL_MODEL)
     assert [(hit.id, hit.decision) for hit in answer] == [("b", "match"), ("a", "none")]
     assert [hit.relation for hit in answer] == [None, None]
-    assert by_score(scores("net", {"a": 0.0}), ASKED, None, 2)[0].evalue is None
+    assert plain(scores("net", {"a": 0.0}), None)[0].evalue is None
 
 
 standards = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(-5, 5), min_size=1)
@@ -155,7 +177,7 @@ standards = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(-5, 5), min_s
 @given(standards, standards, st.sets(st.sampled_from("abcdefgh")), st.floats(-80, -2), st.floats(0, 1))
 def test_every_image_once_by_rising_evalue(net, local, seen, chance, agreement):
     evidence = replace(EVIDENCE, log10_chance=chance, agreement=agreement)
-    found = {image_id: Found({"sift": evidence}) for image_id in seen & local.keys()}
+    found = {image_id: verified(evidence) for image_id in seen & local.keys()}
     answer = hits([scores("net", net), scores("sift", local, verifier=object())], found)
     # What only a method with keypoints knows, and has no geometry, nothing speaks for or against.
     assert {hit.id for hit in answer} >= net.keys() | found.keys()
@@ -165,14 +187,11 @@ def test_every_image_once_by_rising_evalue(net, local, seen, chance, agreement):
 
 
 def test_the_limits_are_those_of_the_documentation():
-    assert (judgement.MATCH, judgement.POSSIBLE) == (0.01, 1.0)
+    assert (decision.MATCH, decision.POSSIBLE) == (0.01, 1.0)
 
 
 def test_the_best_few_are_the_first_of_all():
     scored = [scores("net", {name: (ord(name) % 5) / 10 for name in "abcdefghijkl"})]
-    everything = hits(scored, {"c": Found({"sift": EVIDENCE})})
+    everything = hits(scored, {"c": verified(EVIDENCE)})
     for k in (1, 3, 12, 99):
-        few = by_evidence(
-            scored, ASKED, {"c": Found({"sift": EVIDENCE})}, judge_of(BACKGROUND, scored), relation, k=k
-        )
-        assert few == everything[:k]
+        assert hits(scored, {"c": verified(EVIDENCE)}, k=k) == everything[:k]

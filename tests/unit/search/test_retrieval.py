@@ -1,12 +1,18 @@
 import numpy as np
 import pytest
+from runtimes import runtime
 
 from imagefinder.core.features import FeatureSpec, GlobalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
+from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.records import Entry, ImageRecord
+from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.matching.cosine import CosineMatcher
-from imagefinder.search import engine, question, scoring, shortlisting
+from imagefinder.search import retrieval
+from imagefinder.search.encoding import encode, query_image
+from imagefinder.search.retrieval import Gallery, Wanted, retrieve, searched
+from imagefinder.search.searcher import Searcher
 from imagefinder.shortlists.index import InvertedShortlist
 from imagefinder.stores.memory import MemoryStore
 
@@ -36,7 +42,7 @@ def picture(seed):
 
 @pytest.fixture
 def store(monkeypatch):
-    monkeypatch.setattr(shortlisting, "PROPOSED", 20)
+    monkeypatch.setattr(retrieval, "PROPOSED", 20)
     store = MemoryStore()
     for name, images in (("colour", range(400)), ("other", range(200, 500))):
         made = method(name)
@@ -54,15 +60,21 @@ def indexes(store, *names):
     return {name: InvertedShortlist(store, name, SPEC) for name in names}
 
 
-def scored(store, seed, names=("colour",), **options):
-    asked = question.picture(picture(seed))
-    questions = [(method(name), question.ask(store, method(name), asked)) for name in names]
+def scored(store, seed, names=("colour",), allowed=None):
+    methods = [method(name) for name in names]
+    encoded = list(zip(methods, encode(store, methods, query_image(picture(seed))), strict=True))
     made = indexes(store, *names)
     for index in made.values():
         index.refresh()
-    found = shortlisting.score(store, questions, made, None, k=3, mirror=True, **options)
-    exact = [scoring.score(store, m, q, None, mirror=True) for m, q in questions]
-    return found, exact
+    wanted = Wanted(k=3, mirror=True)
+    found = retrieve(Gallery(store, allowed=allowed, ann_indexes=made), encoded, wanted)
+    return found, retrieve(Gallery(store), encoded, wanted)
+
+
+def answer(store, image, k, made):
+    options = SearchOptions("colour", k, "matches", evalues=False)
+    searcher = Searcher(runtime(), Gallery(store, ann_indexes=made), [method()])
+    return searcher.search(Query(b""), query_image(image), options, Stopwatch()).result
 
 
 def test_scores_are_those_of_an_exact_search_to_the_last_bit(store):
@@ -76,9 +88,9 @@ def test_scores_are_those_of_an_exact_search_to_the_last_bit(store):
 
 def test_what_could_have_been_found_counts(store):
     (few,), _ = scored(store, 1001)
-    assert scoring.searched([few]) == 400
+    assert searched([few]) == 400
     found, exact = scored(store, 1001, ("colour", "other"))
-    assert scoring.searched(found) == scoring.searched(exact) == 500
+    assert searched(found) == searched(exact) == 500
 
 
 def test_of_several_methods_each_scores_what_the_others_propose(store):
@@ -91,13 +103,13 @@ def test_of_several_methods_each_scores_what_the_others_propose(store):
 
 @pytest.mark.parametrize("few", [1, 10_000])
 def test_only_allowed_images_are_scored(store, monkeypatch, few):
-    monkeypatch.setattr(shortlisting, "FEW", few)
+    monkeypatch.setattr(retrieval, "FEW", few)
     allowed = {str(seed) for seed in range(0, 400, 2)} | {"gone"}
     (found,), (everything,) = scored(store, 1002, allowed=allowed)
     assert set(found.rows) <= allowed
     best = max(allowed - {"gone"}, key=lambda i: everything.values[everything.rows[i]])
     assert best in found.rows
-    assert scoring.searched([found]) == 201
+    assert searched([found]) == 201
 
 
 def test_a_fast_search_says_so_and_finds_what_was_just_added(store):
@@ -109,9 +121,8 @@ def test_a_fast_search_says_so_and_finds_what_was_just_added(store):
     store.put([new])
     store.delete(["5"])
 
-    def search(seed, shortlists):
-        asked = question.picture(picture(seed))
-        return engine.search(store, [method()], asked, k=5, watch=engine.Stopwatch(), shortlists=shortlists)
+    def search(seed, made):
+        return answer(store, picture(seed), 5, made)
 
     result = search(7777, made)
     assert (result.mode, result.ids[0], result.searched) == ("fast", "new", 400)
@@ -121,10 +132,7 @@ def test_a_fast_search_says_so_and_finds_what_was_just_added(store):
 
 def test_an_empty_collection_answers_with_nothing():
     store = MemoryStore()
-    asked = question.picture(picture(1))
-    result = engine.search(
-        store, [method()], asked, k=3, watch=engine.Stopwatch(), shortlists=indexes(store, "colour")
-    )
+    result = answer(store, picture(1), 3, indexes(store, "colour"))
     assert (result.hits, result.searched, result.mode) == ((), 0, "fast")
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from runtimes import runtime
 
 from imagefinder.core.errors import (
     FingerprintMismatchError,
@@ -11,10 +12,13 @@ from imagefinder.core.errors import (
 from imagefinder.core.features import FeatureSpec, GlobalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
+from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.records import Entry, ImageRecord
+from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.matching.cosine import CosineMatcher
-from imagefinder.search import engine, question
-from imagefinder.search.question import Asked
+from imagefinder.search.encoding import QueryImage, query_image
+from imagefinder.search.retrieval import Gallery
+from imagefinder.search.searcher import Searcher
 from imagefinder.stores.memory import MemoryStore
 
 SPEC = FeatureSpec("global", 3, "float32")
@@ -62,13 +66,18 @@ def store():
     return store
 
 
+def search(gallery, used, image, k=3):
+    options = SearchOptions("mean-colour", k, "matches", evalues=False)
+    return Searcher(runtime(), gallery, [used]).search(Query(b""), image, options, Stopwatch()).result
+
+
 def ask(store, query, k=3, **changes):
     if isinstance(query, str):
         store.get(query)
-        asked = Asked(picture(0, 0, 0), (5, 4), (5, 4), id=query)
+        image = QueryImage(picture(0, 0, 0), (5, 4), (5, 4), id=query)
     else:
-        asked = question.picture(query)
-    return engine.search(store, [method(**changes)], asked, k=k, watch=engine.Stopwatch())
+        image = query_image(query)
+    return search(Gallery(store), method(**changes), image, k)
 
 
 def test_every_image_is_scored_and_the_best_come_first(store):
@@ -137,8 +146,7 @@ def test_k_must_be_positive(store, k):
 
 def test_only_what_is_allowed_is_asked(store):
     def among(*ids):
-        asked = question.picture(picture(250, 10, 10))
-        return engine.search(store, [method()], asked, k=3, watch=engine.Stopwatch(), allowed=set(ids))
+        return search(Gallery(store, allowed=set(ids)), method(), query_image(picture(250, 10, 10)))
 
     result = among("green", "rose", "not there")
     assert result.ids == ["rose", "green"]

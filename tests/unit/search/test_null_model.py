@@ -8,7 +8,7 @@ from PIL import Image
 import imagefinder
 from imagefinder.calibration.evalue import TailCalibrator
 from imagefinder.core.settings import Settings
-from imagefinder.search import background
+from imagefinder.search import fit, null_model
 from imagefinder.testing.extractors import textured_image
 
 CALIBRATOR = TailCalibrator()
@@ -34,8 +34,8 @@ def collection():
 
 def test_what_is_learned_describes_each_method(collection):
     steps = []
-    assert collection.learn(lambda done, total: steps.append((done, total)))
-    known = background.read(collection.store, CALIBRATOR)
+    assert collection.calibrate(lambda done, total: steps.append((done, total)))
+    known = null_model.read(collection.store, CALIBRATOR)
     assert (known.images, known.cohort, set(known.methods)) == (12, 12, {"sift", "efficientnet-lite0"})
     assert steps == [(n, 36) for n in range(1, 37)]
     network, sift = known.methods["efficientnet-lite0"], known.methods["sift"]
@@ -48,47 +48,47 @@ def test_what_is_learned_describes_each_method(collection):
 
 
 def test_it_is_kept_and_learned_once(collection):
-    assert collection.learn()
-    assert not collection.learn()
-    written = collection.store.derived(background.NAME)
+    assert collection.calibrate()
+    assert not collection.calibrate()
+    written = collection.store.derived(null_model.NAME)
     collection.search(textured_image(3))
-    assert collection.store.derived(background.NAME) == written
+    assert collection.store.derived(null_model.NAME) == written
 
 
 def test_it_is_learned_anew_when_the_collection_has_changed_a_lot(collection):
-    collection.learn()
+    collection.calibrate()
     filled(collection, range(12, 16))
-    assert not collection.learn()
+    assert not collection.calibrate()
     filled(collection, range(16, 24))
-    assert collection.learn()
+    assert collection.calibrate()
     collection.remove([str(seed) for seed in range(12)])
-    assert collection.learn()
+    assert collection.calibrate()
 
 
 def test_other_methods_need_other_knowledge(collection):
-    collection.learn()
-    known = background.read(collection.store, CALIBRATOR)
-    assert background.fits(known, collection.store)
+    collection.calibrate()
+    known = null_model.read(collection.store, CALIBRATOR)
+    assert known.fits(collection.store)
     collection.store.unregister("sift")
-    assert not background.fits(known, collection.store)
+    assert not known.fits(collection.store)
 
 
 @pytest.mark.parametrize(
     "damage", [b"", b"{", b"[]", b"null", b"{}", b'{"format": 1}', b'{"format": 99}', b"\xff"]
 )
 def test_what_cannot_be_read_is_learned_again(collection, damage):
-    collection.store.put_derived(background.NAME, damage)
-    assert background.read(collection.store, CALIBRATOR) is None
+    collection.store.put_derived(null_model.NAME, damage)
+    assert null_model.read(collection.store, CALIBRATOR) is None
     assert collection.search(textured_image(3)).ids[0] == "3"
-    assert background.read(collection.store, CALIBRATOR) is not None
+    assert null_model.read(collection.store, CALIBRATOR) is not None
 
 
 def test_parts_of_it_that_are_damaged(collection):
-    collection.learn()
-    written = json.loads(collection.store.derived(background.NAME))
+    collection.calibrate()
+    written = json.loads(collection.store.derived(null_model.NAME))
     written["methods"]["sift"]["score"]["scale"] = -1
-    collection.store.put_derived(background.NAME, json.dumps(written).encode())
-    assert background.read(collection.store, CALIBRATOR) is None
+    collection.store.put_derived(null_model.NAME, json.dumps(written).encode())
+    assert null_model.read(collection.store, CALIBRATOR) is None
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 5])
@@ -104,8 +104,8 @@ def test_of_a_few_pictures_no_score_stands_out(number):
 
 def test_standardised_scores_have_no_mean_and_unit_spread():
     scores = np.random.default_rng(0).normal(7, 3, 5000)
-    known = background.MethodBackground("", 7.0, 3.0, None, None, None)
-    standard = background.standardised(scores, None, known)
+    model = null_model.MethodNullModel("", 7.0, 3.0, None, None, None)
+    standard = model.standardise(scores, None)
     assert (standard.mean(), standard.std()) == pytest.approx((0, 1), abs=0.01)
     assert (np.argsort(standard) == np.argsort(scores)).all()
 
@@ -113,23 +113,23 @@ def test_standardised_scores_have_no_mean_and_unit_spread():
 def test_an_image_that_is_like_everything_counts_less():
     scores = np.array([0.8, 0.8, *np.linspace(0, 0.5, 98)])
     hubs = np.array([0.6, 0.2, *np.full(98, 0.3)])
-    known = background.MethodBackground("", 0.25, 0.15, None, None, None)
-    hub, other = background.standardised(scores, hubs, known)[:2]
+    model = null_model.MethodNullModel("", 0.25, 0.15, None, None, None)
+    hub, other = model.standardise(scores, hubs)[:2]
     assert hub < other
 
 
 def test_the_sample_stays_when_the_collection_grows(collection, monkeypatch):
-    monkeypatch.setattr(background, "SAMPLE", 8)
-    before = background._sample(collection.store)
+    monkeypatch.setattr(fit, "SAMPLE", 8)
+    before = fit._sample(collection.store)
     filled(collection, range(12, 16))
-    after = background._sample(collection.store)
+    after = fit._sample(collection.store)
     assert len(before) == len(after) == 8
     assert len(set(before) & set(after)) >= 4
 
 
 def test_agreement_on_a_scale_without_ends():
-    assert background.logit(np.array([0.5]))[0] == pytest.approx(0)
-    low, high = background.logit(np.array([0.0, 1.0]))
+    assert null_model.logit(np.array([0.5]))[0] == pytest.approx(0)
+    low, high = null_model.logit(np.array([0.0, 1.0]))
     assert np.isfinite([low, high]).all()
     assert low == pytest.approx(-high)
 
@@ -151,6 +151,6 @@ def test_images_that_are_removed_while_it_is_learned_are_passed_over(monkeypatch
             return real(image_id, *rest)
 
         monkeypatch.setattr(collection.store, call, removed_before)
-        collection.learn()
+        collection.calibrate()
         assert len(asked) > after
         assert collection.info().images < 6

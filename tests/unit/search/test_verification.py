@@ -5,15 +5,21 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from runtimes import runtime
 
 import imagefinder
 from imagefinder.core.errors import InputError, UnknownImageError
+from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.records import Entry
 from imagefinder.core.settings import Settings
-from imagefinder.search import engine, question
+from imagefinder.core.stopwatch import Stopwatch
+from imagefinder.search import null_model
+from imagefinder.search.encoding import query_image
+from imagefinder.search.retrieval import Gallery
+from imagefinder.search.searcher import Searcher
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
-from imagefinder.wiring import load_method, make_examiner
+from imagefinder.wiring import load_method
 
 SEEDS = 8
 
@@ -277,30 +283,24 @@ def test_an_image_that_is_removed_meanwhile_keeps_its_place_without_evidence(col
                 raise UnknownImageError(image_id)
             return super().get(image_id)
 
-    collection.learn()
+    collection.calibrate()
     store, settings = Vanishing(), Settings()
     method = load_method("sift", settings)
     store.register(method.extractor.fingerprint(), method.extractor.spec)
     for seed in range(SEEDS):
         record = collection.get(str(seed))
         store.put([Entry(record, {"sift": collection.store.features(str(seed), "sift")})])
-    result = engine.search(
-        store,
-        [method],
-        question.picture(wide(2)),
-        k=99,
-        watch=engine.Stopwatch(),
-        order="evidence",
-        examiner=make_examiner(settings),
-        background=collection._background,
-    )
+    parts = runtime(settings)
+    gallery = Gallery(store, null_model.read(collection.store, parts.calibrator))
+    searcher = Searcher(parts, gallery, [method])
+    result = searcher.search(Query(b""), query_image(wide(2)), SearchOptions(k=99), Stopwatch()).result
     assert gone
     assert len(result.hits) == SEEDS
     assert next(hit for hit in result.hits if hit.id == "2").evidence is None
 
 
 def test_a_fast_search_reads_its_candidates_once(collection, monkeypatch):
-    collection.learn()
+    collection.calibrate()
     collection.rebuild_index()
     expected = collection.search(wide(2)[:150], method="sift", mode="fast")
     monkeypatch.setattr(collection.store, "features", lambda *_: pytest.fail("read again"))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 import imagefinder
 from imagefinder.core.errors import InputError
 from imagefinder.core.settings import Settings
-from imagefinder.search import question
+from imagefinder.search import encoding
 from imagefinder.testing.extractors import textured_image
 from imagefinder.wiring import load_method
 
@@ -18,7 +18,7 @@ def method(name="sift"):
 
 
 def test_the_whole_picture():
-    asked = question.picture(PICTURE, sha256="x")
+    asked = encoding.query_image(PICTURE, sha256="x")
     assert (asked.size, asked.whole, asked.corner, asked.boxes, asked.sha256) == (
         (320, 240),
         (320, 240),
@@ -30,7 +30,7 @@ def test_the_whole_picture():
 
 
 def test_a_box_is_cut_out_and_what_it_touches_counts():
-    asked = question.picture(PICTURE, [(10.5, 20, 100.2, 50)], sha256="x")
+    asked = encoding.query_image(PICTURE, [(10.5, 20, 100.2, 50)], sha256="x")
     assert (asked.size, asked.corner, asked.whole) == ((101, 50), (10, 20), (320, 240))
     assert np.array_equal(asked.pixels, PICTURE[20:70, 10:111])
     assert asked.boxes == ((0, 0, 101, 50),)
@@ -38,7 +38,7 @@ def test_a_box_is_cut_out_and_what_it_touches_counts():
 
 
 def test_a_box_over_the_edge_ends_there():
-    assert question.picture(PICTURE, [(-50, -50, 1000, 100)]).size == (320, 50)
+    assert encoding.query_image(PICTURE, [(-50, -50, 1000, 100)]).size == (320, 50)
 
 
 @pytest.mark.parametrize(
@@ -55,18 +55,13 @@ def test_a_box_over_the_edge_ends_there():
 )
 def test_what_is_no_box_in_the_picture(box):
     with pytest.raises(InputError, match="box"):
-        question.picture(PICTURE, [box])
-
-
-def test_too_many_boxes():
-    with pytest.raises(InputError, match="at most 16"):
-        question.picture(PICTURE, [(0, 0, 9, 9)] * 17)
+        encoding.query_image(PICTURE, [box])
 
 
 @given(st.lists(st.tuples(*[st.floats(-400, 400)] * 2, *[st.floats(0.1, 500)] * 2), min_size=1, max_size=4))
 def test_boxes_lie_within_the_part_that_is_cut_out(boxes):
     try:
-        asked = question.picture(PICTURE, boxes)
+        asked = encoding.query_image(PICTURE, boxes)
     except InputError:
         return
     width, height = asked.size
@@ -78,8 +73,8 @@ def test_boxes_lie_within_the_part_that_is_cut_out(boxes):
 
 def test_keypoints_of_several_boxes_lie_in_them():
     boxes = [(0, 0, 120, 120), (180, 100, 140, 140)]
-    asked = question.picture(PICTURE, boxes)
-    features = question.extract(method(), asked)
+    asked = encoding.query_image(PICTURE, boxes)
+    features = encoding.extract(method(), asked)
     assert len(features) == 1
     x, y = features.keypoints[:, 0], features.keypoints[:, 1]
     inside = [(x >= a - 1) & (x <= a + w) & (y >= b - 1) & (y <= b + h) for a, b, w, h in boxes]
@@ -90,8 +85,8 @@ def test_keypoints_of_several_boxes_lie_in_them():
 def test_one_vector_for_several_boxes():
     network = method("efficientnet-lite0")
     first, second = (0, 0, 120, 120), (180, 100, 140, 140)
-    both = question.extract(network, question.picture(PICTURE, [first, second])).vectors
-    alone = [question.extract(network, question.picture(PICTURE, [box])).vectors[0] for box in (first, second)]
+    both = encoding.extract(network, encoding.query_image(PICTURE, [first, second])).vectors
+    alone = [encoding.extract(network, encoding.query_image(PICTURE, [box])).vectors[0] for box in (first, second)]
     expected = sum(vector / np.linalg.norm(vector) for vector in alone)
     assert np.allclose(both, [expected], rtol=1e-4, atol=1e-5)
 

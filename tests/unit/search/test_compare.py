@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from runtimes import runtime
 
 from imagefinder.core.settings import Settings
-from imagefinder.search import question
-from imagefinder.search.engine import Stopwatch
-from imagefinder.search.pair import compare
+from imagefinder.core.stopwatch import Stopwatch
+from imagefinder.search.compare import compare
+from imagefinder.search.encoding import query_image
 from imagefinder.testing.extractors import textured_image
-from imagefinder.wiring import load_method, make_examiner
+from imagefinder.wiring import load_method
 
 SETTINGS = Settings(threads=1)
 
@@ -22,7 +23,7 @@ def sift() -> Any:
 
 
 def compared(method: Any, a: Any, b: Any) -> Any:
-    return compare(method, make_examiner(SETTINGS), question.picture(a), question.picture(b), watch=Stopwatch())
+    return compare(runtime(SETTINGS), method, query_image(a), query_image(b), watch=Stopwatch())
 
 
 def scene(seed: int) -> Any:

@@ -10,10 +10,13 @@ from PIL import Image
 
 import imagefinder
 from imagefinder.core.records import Entry
-from imagefinder.core.results import Evidence
+from imagefinder.core.results import LOOKS_ALIKE, Evidence
 from imagefinder.core.settings import Settings
-from imagefinder.search import duplicates
+from imagefinder.dedup.groups import _joined, copies
+from imagefinder.dedup.identical import Item, best_first
+from imagefinder.dedup.pairs import Pair
 from imagefinder.testing.extractors import textured_image
+from imagefinder.verification.relation import STRONG, relation_of_pair
 
 PICTURES = Path(__file__).parents[3] / "examples" / "pictures"
 
@@ -101,10 +104,10 @@ def test_edited_copies_the_best_first(collection):
     (group,) = report.groups
     to_the_best = {pair.a: pair for pair in group.pairs if pair.b == "original"}
     assert set(to_the_best) == set(group.ids[1:])
-    assert all(pair.agreement >= duplicates.LOOKS_ALIKE for pair in to_the_best.values())
+    assert all(pair.agreement >= LOOKS_ALIKE for pair in to_the_best.values())
     assert to_the_best["mirrored"].evidence.mirrored
     assert not to_the_best["small"].evidence.mirrored
-    assert report.to_dict()["groups"][0]["pairs"][0]["evidence"]["inliers"] > duplicates.STRONG
+    assert report.to_dict()["groups"][0]["pairs"][0]["evidence"]["inliers"] > STRONG
 
 
 def test_without_mirror_no_mirrored_copy(collection):
@@ -230,20 +233,19 @@ def test_progress_names_each_stage_and_ends_complete(collection):
         assert done == sorted(done)
 
 
-class Judge:
-    """Stands for the eye: pairs of numbers that are copies, and how often it was asked."""
+class Verifier:
+    """Stands for the verifier: pairs of numbers that are copies, and those that were compared."""
 
     def __init__(self, copies):
-        self.copies, self.asked = copies, []
+        self.copies, self.compared = copies, []
 
-    def question(self, picture):
-        return picture
+    def query(self, item):
+        return item
 
-    def compare(self, asked, other):
-        self.asked.append((int(asked.id), int(other.id)))
-        if (int(asked.id), int(other.id)) in self.copies:
-            return "edited copy", EVIDENCE
-        return None
+    def compare(self, query, worse, other, better):
+        assert (worse, better) == (int(query.id), int(other.id))
+        self.compared.append((worse, better))
+        return Pair(worse, better, "edited copy", EVIDENCE) if (worse, better) in self.copies else None
 
 
 EVIDENCE = Evidence(
@@ -264,10 +266,10 @@ PAIRS = st.sets(st.tuples(st.integers(0, 11), st.integers(0, 11)).filter(lambda 
 @given(truth=PAIRS, data=st.data())
 def test_what_is_proposed_to_go_was_compared_with_what_stays(truth, data):
     seen = {pair for pair in sorted(truth) if data.draw(st.booleans())}
-    pictures = [duplicates.Picture(str(n), (9, 9), 1, 0.0, "") for n in range(12)]
-    judge = Judge(truth)
-    pairs = [duplicates._Pair(*pair, "edited copy", EVIDENCE) for pair in sorted(seen)]
-    groups, others = duplicates._copies(judge, pictures, pairs)
+    pictures = [Item(str(n), (9, 9), 1, 0.0, "") for n in range(12)]
+    verifier = Verifier(truth)
+    pairs = [Pair(*pair, "edited copy", EVIDENCE) for pair in sorted(seen)]
+    groups, others = copies(verifier, pictures, pairs)
     in_groups = [int(image_id) for group in groups for image_id in group.ids]
     assert len(in_groups) == len(set(in_groups))
     for group in groups:
@@ -275,7 +277,7 @@ def test_what_is_proposed_to_go_was_compared_with_what_stays(truth, data):
         assert best < min(rest)
         assert {(number, best) for number in rest} <= truth
         assert {(int(pair.a), int(pair.b)) for pair in group.pairs} >= {(number, best) for number in rest}
-    assert len(judge.asked) <= 12
+    assert len(verifier.compared) <= 12
     # No pair is lost: it joins a group, or it is told as overlapping.
     told = {(int(pair.a), int(pair.b)) for group in groups for pair in group.pairs}
     told |= {(pair.worse, pair.better) for pair in others}
@@ -284,7 +286,7 @@ def test_what_is_proposed_to_go_was_compared_with_what_stays(truth, data):
 
 @given(PAIRS)
 def test_what_pairs_join(pairs):
-    groups = duplicates._joined(pairs)
+    groups = _joined(pairs)
     slow = {number: {number} for pair in pairs for number in pair}
     for a, b in pairs:
         union = slow[a] | slow[b]
@@ -311,11 +313,11 @@ def test_what_pairs_join(pairs):
     ],
 )
 def test_relations(changes, relation):
-    assert duplicates.relation_of(replace(EVIDENCE, **changes)) == relation
+    assert relation_of_pair(replace(EVIDENCE, **changes)) == relation
 
 
 def test_the_order_of_what_is_kept():
-    kept = duplicates.Picture("kept", (10, 10), 500, 5.0, "")
+    kept = Item("kept", (10, 10), 500, 5.0, "")
     for other in (
         replace(kept, size=(9, 11)),
         replace(kept, size_bytes=499),
@@ -323,4 +325,4 @@ def test_the_order_of_what_is_kept():
         replace(kept, added_at=6.0),
         replace(kept, id="tepk"),
     ):
-        assert duplicates.best_first(kept) < duplicates.best_first(other)
+        assert best_first(kept) < best_first(other)

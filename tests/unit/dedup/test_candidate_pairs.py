@@ -7,10 +7,10 @@ from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, ImageRecord
+from imagefinder.dedup import candidate_pairs
 from imagefinder.extractors.sift import mirrored
 from imagefinder.matching.cosine import CosineMatcher
 from imagefinder.matching.mutual_nn import MutualNNMatcher
-from imagefinder.search import partners
 from imagefinder.stores.memory import MemoryStore
 
 
@@ -57,7 +57,7 @@ def stored(method, features):
 
 
 def propose(method, features, **options):
-    return set(map(tuple, partners.partners(*stored_args(method, features), **options).tolist()))
+    return set(map(tuple, candidate_pairs.candidate_pairs(*stored_args(method, features), **options).tolist()))
 
 
 def stored_args(method, features):
@@ -97,7 +97,7 @@ def test_work_grows_with_the_pictures_not_with_their_pairs(monkeypatch, kind):
         compared.append(len(codes))
         return count(codes)
 
-    monkeypatch.setattr(partners.np, "bitwise_count", counting)
+    monkeypatch.setattr(candidate_pairs.np, "bitwise_count", counting)
     counts, pairs = [], []
     for images in (200, 400, 800):
         compared.clear()
@@ -108,7 +108,7 @@ def test_work_grows_with_the_pictures_not_with_their_pairs(monkeypatch, kind):
             found = propose(GLOBAL, [GlobalFeatures(vector) for vector in vectors])
         counts.append(sum(compared))
         pairs.append(len(found))
-        assert len(found) <= partners.PARTNERS * images
+        assert len(found) <= candidate_pairs.PAIRS_KEPT * images
     assert counts[1] <= 2.1 * counts[0]
     assert counts[2] <= 2.1 * counts[1]
     if kind == "local":
@@ -128,7 +128,7 @@ def test_a_detail_that_all_share_costs_no_more_and_hides_no_copy():
     copies = [local(noisy(generator, f.descriptors)) for f in features[:20]]
     found = propose(LOCAL, features + copies)
     assert {(number, 150 + number) for number in range(20)} <= found
-    assert len(found) <= partners.PARTNERS * 170
+    assert len(found) <= candidate_pairs.PAIRS_KEPT * 170
 
 
 def test_many_copies_of_one_picture_hang_together():
@@ -150,7 +150,7 @@ def test_only_the_largest_keypoints_take_part():
     rows = descriptors(generator, 400)
     sizes = generator.permutation(400) + 1.0
     features = local(rows, sizes)
-    chosen, owners = partners._largest(features, np.array([0]), 150)
+    chosen, owners = candidate_pairs._largest(features, np.array([0]), 150)
     assert sorted(sizes[chosen]) == sorted(sizes)[-150:]
     assert set(owners) == {0}
 
@@ -159,13 +159,13 @@ def test_the_same_store_gives_the_same_pairs_whatever_the_step(monkeypatch):
     features = crowd(60)
     found = propose(LOCAL, features)
     assert propose(LOCAL, features) == found
-    monkeypatch.setattr(partners, "_AT_ONCE", 17)
+    monkeypatch.setattr(candidate_pairs, "_AT_ONCE", 17)
     assert len(propose(LOCAL, features) ^ found) <= 0.1 * len(found)
     assert {(number, number + 30) for number in range(30)} <= propose(LOCAL, features)
 
 
 def test_memory_for_pairs_is_bounded(monkeypatch):
-    monkeypatch.setattr(partners, "_PAIRS_PER_IMAGE", 2)
+    monkeypatch.setattr(candidate_pairs, "_PAIRS_PER_IMAGE", 2)
     assert {(number, number + 60) for number in range(60)} <= propose(LOCAL, crowd(120))
 
 
@@ -182,7 +182,7 @@ def test_pictures_that_do_not_take_part():
     store, rows = stored(LOCAL, crowd(20))
     left = {name: number for number, name in enumerate(sorted(rows)[:12])}
     told = []
-    pairs = partners.partners(store, LOCAL, left, progress=told.append)
+    pairs = candidate_pairs.candidate_pairs(store, LOCAL, left, progress=told.append)
     assert {(0, 10), (1, 11)} <= set(map(tuple, pairs.tolist()))
     assert pairs.max() < 12
     assert told[-1] == 12
@@ -195,12 +195,12 @@ def test_pictures_that_do_not_take_part():
     st.integers(1, 4),
 )
 @settings(deadline=None)
-def test_the_best_partners_as_an_obvious_twin_finds_them(weights, keep):
+def test_the_best_candidate_pairs_as_an_obvious_twin_finds_them(weights, keep):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(partners, "PARTNERS", keep)
+        patch.setattr(candidate_pairs, "PAIRS_KEPT", keep)
         pairs = sorted(weights)
         keys = np.array([a * 15 + b for a, b in pairs], dtype=np.int64)
-        found = partners._best(keys, np.array([weights[pair] for pair in pairs], dtype=np.int64), 15)
+        found = candidate_pairs._best(keys, np.array([weights[pair] for pair in pairs], dtype=np.int64), 15)
     expected = set()
     for image in range(15):
         mine = [pair for pair in pairs if image in pair]
@@ -213,4 +213,4 @@ def test_the_best_partners_as_an_obvious_twin_finds_them(weights, keep):
 def test_codes_from_a_bit_on(code, bit):
     words = np.array([[code >> 64, code & (2**64 - 1)]], dtype=np.uint64)
     text = f"{code:0128b}"
-    assert f"{int(partners._from_bit(words, bit)[0]):064b}" == (text + text)[bit : bit + 64]
+    assert f"{int(candidate_pairs._from_bit(words, bit)[0]):064b}" == (text + text)[bit : bit + 64]

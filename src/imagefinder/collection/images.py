@@ -1,0 +1,157 @@
+"""Pixels of query images and of stored ones."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from imagefinder.core.contracts import Store
+from imagefinder.core.errors import EmptyImageError, ImageError, InputError, NotAnImageError, SourceError
+from imagefinder.core.features import Decoded, RgbImage
+from imagefinder.core.query import ImageInput, Query
+from imagefinder.core.settings import Settings
+from imagefinder.indexing.candidate import local_path, read_file
+from imagefinder.runtime import Runtime
+from imagefinder.search.candidates import THUMBNAIL_BYTES, THUMBNAIL_PIXELS, decode_thumbnail, read_thumbnail
+from imagefinder.search.encoding import QueryImage, query_image
+from imagefinder.search.heat import Source
+
+
+class ImageReader:
+    """Reads images for one store, within the limits of the settings."""
+
+    def __init__(self, store: Store, runtime: Runtime, settings: Settings) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._settings = settings
+
+    def decode(self, data: bytes) -> Decoded:
+        """The upright pixels of an encoded image.
+
+        Raises:
+            ImageError: the image cannot be used.
+        """
+        limits = self._settings
+        return self._runtime.decoder.decode(
+            data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels
+        )
+
+    def is_thumbnail(self, data: bytes) -> bool:
+        """Whether this is an encoded thumbnail that can be read."""
+        try:
+            self._runtime.decoder.decode(data, max_bytes=THUMBNAIL_BYTES, max_pixels=THUMBNAIL_PIXELS)
+        except ImageError:
+            return False
+        return True
+
+    def read(self, image: str | os.PathLike[str]) -> bytes:
+        """The encoded bytes behind a path or URL.
+
+        Raises:
+            SourceError: the file cannot be read.
+            FetchError: the URL cannot be downloaded.
+        """
+        if isinstance(image, str) and image.lower().startswith(("http://", "https://")):
+            return self._runtime.fetcher.fetch(image)
+        if not isinstance(image, str | os.PathLike):
+            raise NotAnImageError(f"an image is a path, a URL, bytes or an array, not {type(image).__name__}")
+        try:
+            with Path(image).open("rb") as file:
+                # One byte over the limit is enough for the decoder to refuse it by name.
+                return file.read(self._settings.max_image_bytes + 1)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise SourceError(f"cannot read the image {os.fspath(image)!r}: {reason}") from error
+
+    def pixels(self, image: ImageInput) -> RgbImage:
+        """An image as it is compared: upright ``(H, W, 3)`` uint8 RGB.
+
+        Raises:
+            InputError: the image cannot be used.
+        """
+        if isinstance(image, np.ndarray):
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+                raise NotAnImageError(
+                    f"an array must be (height, width, 3) uint8 RGB, not {image.shape} {image.dtype}"
+                )
+            if image.size == 0:
+                raise EmptyImageError(f"the image has no pixels ({image.shape[1]} x {image.shape[0]})")
+            return np.ascontiguousarray(image)
+        return self.decode(image if isinstance(image, bytes) else self.read(image)).rgb
+
+    def query(self, query: Query) -> tuple[Query, QueryImage]:
+        """The image of a query, and the query with the bytes of that image instead of its path or URL.
+
+        Raises:
+            InputError: the image cannot be used; a box lies outside of it, or its file is needed and gone.
+            UnknownImageError: no image of that id.
+        """
+        if query.image is not None:
+            data = self.read(query.image) if isinstance(query.image, str | os.PathLike) else query.image
+            sha256 = hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else ""
+            return Query(data, boxes=query.boxes), query_image(self.pixels(data), query.boxes, sha256=sha256)
+        image_id = query.id or ""
+        record = self._store.get(image_id)
+        size = record.width, record.height
+        if not query.boxes:
+            thumbnail = read_thumbnail(self._store, image_id)
+            pixels = decode_thumbnail(thumbnail)
+            return query, QueryImage(pixels, size, size, id=image_id, sha256=record.sha256, thumbnail=thumbnail)
+        pixels, _ = self.stored(image_id)
+        if (pixels.shape[1], pixels.shape[0]) != size:
+            raise InputError(
+                f"a region of {image_id!r} can be searched with only while its file is there, unchanged",
+                hint="search with the image itself",
+            )
+        region = query_image(pixels, query.boxes)
+        return query, QueryImage(
+            region.pixels, region.size, region.whole, id=image_id, boxes=region.boxes, corner=region.corner
+        )
+
+    def stored(self, image_id: str) -> tuple[RgbImage, Source]:
+        """A stored image from its unchanged file, else its thumbnail, else one grey pixel; and which it is.
+
+        Raises:
+            UnknownImageError: no image of that id.
+        """
+        record = self._store.get(image_id)
+        path = local_path(record.uri) if record.uri.startswith("file:") else None
+        data = b""
+        if path is not None:
+            with contextlib.suppress(InputError):
+                data = read_file(path, self._settings.max_image_bytes)
+        source: Source = "file"
+        if hashlib.sha256(data).hexdigest() != record.sha256:
+            data, source = self._store.thumbnail(image_id), "thumbnail"
+        if not data:
+            return np.full((1, 1, 3), 128, dtype=np.uint8), ""
+        return self.decode(data).rgb, source
+
+    def original(self, image_id: str) -> BinaryIO | None:
+        """The file behind an image, open at its beginning; ``None`` if it has none, or that has changed.
+
+        Raises:
+            UnknownImageError: no image of that id.
+        """
+        record = self._store.get(image_id)
+        path = local_path(record.uri) if record.uri.startswith("file:") else None
+        if path is None:
+            return None
+        try:
+            # Not blocking: opening a pipe that took the place of the file would wait forever.
+            file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+        except OSError:
+            return None
+        status = os.fstat(file.fileno())
+        is_same_size = stat.S_ISREG(status.st_mode) and status.st_size == record.size_bytes
+        if is_same_size and hashlib.file_digest(file, "sha256").hexdigest() == record.sha256:
+            file.seek(0)
+            return file
+        file.close()
+        return None

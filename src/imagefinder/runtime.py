@@ -1,0 +1,185 @@
+"""What all collections of a process share: networks, decoder pool, downloads; each made once, when needed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from weakref import WeakSet
+
+from imagefinder.core.contracts import Calibrator, Decoder, Fetcher, PhotometricCheck, Shortlist, Store
+from imagefinder.core.errors import ModelError, SettingsError, UnknownMethodError
+from imagefinder.core.method import Method, MethodState
+from imagefinder.core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Factories:
+    """What makes the parts of a ``Runtime``.
+
+    Attributes:
+        methods: Names of the installed methods.
+        method: Makes the method of an installed name.
+        thumbnail_method: Makes the method that compares thumbnails: keypoints that a reduced image still has.
+        photometric_check: Makes what compares registered images window by window.
+        calibrator: Makes what fits and reads null distributions.
+        decoder: Makes what turns encoded images into pixels.
+        fetcher: Makes what downloads query images.
+        ann_index: Makes the ANN index of a method over a store; ``None``: every search is exact.
+    """
+
+    methods: Sequence[str]
+    method: Callable[[str], Method]
+    thumbnail_method: Callable[[], Method]
+    photometric_check: Callable[[], PhotometricCheck]
+    calibrator: Callable[[], Calibrator]
+    decoder: Callable[[], Decoder]
+    fetcher: Callable[[], Fetcher]
+    ann_index: Callable[[Store, Method], Shortlist] | None = None
+
+
+class Runtime:
+    """The parts that collections share; safe to use from several threads.
+
+    ``wiring.make_runtime`` makes one per process and settings. Collections attach themselves while they are open;
+    with the last one the decoder processes and connections end. A later one starts them again.
+
+    Attributes:
+        settings: Limits and sizes; which collection is open does not matter here.
+        method_names: Names of the installed methods, sorted.
+    """
+
+    def __init__(self, settings: Settings, factories: Factories) -> None:
+        self.settings = settings
+        self.method_names = tuple(sorted(factories.methods))
+        self._factories = factories
+        self._methods: dict[str, Method] = {}
+        self._preloaded: set[str] = set()
+        self._decoder: Decoder | None = None
+        self._fetcher: Fetcher | None = None
+        self._users: WeakSet[object] = WeakSet()
+        self._lock = threading.RLock()
+
+    # -- methods -------------------------------------------------------------------------------------------
+
+    def method(self, name: str) -> Method:
+        """The method of a name, made once per process.
+
+        Raises:
+            UnknownMethodError: no such method is installed.
+        """
+        if name not in self.method_names:
+            raise UnknownMethodError(name, self.method_names)
+        with self._lock:
+            if name not in self._methods:
+                self._methods[name] = self._factories.method(name)
+            return self._methods[name]
+
+    def method_states(self) -> list[MethodState]:
+        """Every installed method and whether it can run on this machine, in order of name."""
+        return [self._state(name) for name in self.method_names]
+
+    def preload(self, methods: Sequence[Method]) -> None:
+        """Start loading, once, what these methods need, in a thread of its own."""
+        with self._lock:
+            new = [method for method in methods if method.name not in self._preloaded]
+            self._preloaded.update(method.name for method in new)
+        if new:
+            threading.Thread(target=self._load, args=(new,), name="imagefinder-load").start()
+
+    def _load(self, methods: Sequence[Method]) -> None:
+        # Whatever fails here fails again where it is needed, and is reported there.
+        with contextlib.suppress(Exception):
+            for method in methods:
+                if method.load is not None:
+                    method.load()
+            _ = self.thumbnail_method, self.photometric_check, self.calibrator
+
+    def _state(self, name: str) -> MethodState:
+        try:
+            method = self.method(name)
+        except SettingsError as error:  # a plug-in that cannot be loaded affects only itself
+            return MethodState(name, "", "", None, False, error.message, error.hint, None)
+        fingerprint, reason, hint = None, "", ""
+        try:
+            fingerprint = method.extractor.fingerprint()
+        except ModelError as error:
+            reason, hint = error.message, error.hint
+        return MethodState(
+            name=name,
+            summary=method.summary,
+            score=method.score,
+            spec=method.extractor.spec,
+            ready=fingerprint is not None,
+            reason=reason,
+            hint=hint,
+            fingerprint=fingerprint,
+        )
+
+    # -- verification --------------------------------------------------------------------------------------
+
+    @cached_property
+    def thumbnail_method(self) -> Method:
+        """Compares what thumbnails show, whichever method found the candidate; has a verifier."""
+        return self._factories.thumbnail_method()
+
+    @cached_property
+    def photometric_check(self) -> PhotometricCheck:
+        """Compares registered images window by window."""
+        return self._factories.photometric_check()
+
+    @cached_property
+    def calibrator(self) -> Calibrator:
+        """Fits and reads null distributions."""
+        return self._factories.calibrator()
+
+    def ann_index(self, store: Store, method: Method) -> Shortlist:
+        """A new ANN index of a method over a store.
+
+        Raises:
+            SettingsError: this runtime has none; see ``has_ann_indexes``.
+        """
+        if self._factories.ann_index is None:
+            raise SettingsError("ANN indexes are not available here, so every search is exact")
+        return self._factories.ann_index(store, method)
+
+    @property
+    def has_ann_indexes(self) -> bool:
+        """Whether ``ann_index`` makes indexes."""
+        return self._factories.ann_index is not None
+
+    # -- processes and connections -------------------------------------------------------------------------
+
+    @property
+    def decoder(self) -> Decoder:
+        """Turns encoded images into pixels."""
+        with self._lock:
+            if self._decoder is None:
+                self._decoder = self._factories.decoder()
+            return self._decoder
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """Downloads query images."""
+        with self._lock:
+            if self._fetcher is None:
+                self._fetcher = self._factories.fetcher()
+            return self._fetcher
+
+    def attach(self, user: object) -> None:
+        """Note that an object uses decoder and fetcher, until it is detached or garbage-collected."""
+        with self._lock:
+            self._users.add(user)
+
+    def detach(self, user: object) -> None:
+        """Undo ``attach``; with the last user decoder and fetcher are closed. Repeating it does nothing."""
+        with self._lock:
+            self._users.discard(user)
+            if self._users:
+                return
+            closing = [part for part in (self._decoder, self._fetcher) if part is not None]
+            self._decoder = self._fetcher = None
+        for part in closing:
+            part.close()

@@ -1,0 +1,90 @@
+"""Stored images as spatial verification sees them: record and thumbnail, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+from imagefinder.core.contracts import Store
+from imagefinder.core.errors import ImageError, UnknownImageError
+from imagefinder.core.features import RgbImage
+from imagefinder.core.records import ImageRecord
+from imagefinder.core.results import Size
+from imagefinder.images.decode import decode
+from imagefinder.search.encoding import NO_PIXELS
+
+THUMBNAIL_BYTES, THUMBNAIL_PIXELS = 4 << 20, 1 << 22
+"""Far more than any thumbnail of ours has."""
+
+
+class Candidate:
+    """An image that is compared with a query; its thumbnail is read and decoded when it is needed.
+
+    Attributes:
+        id: Of the image.
+        size: Width and height in pixels.
+        sha256: Of the encoded image; may be empty.
+    """
+
+    def __init__(self, image_id: str, size: Size, sha256: str, load_thumbnail: Callable[[], bytes]) -> None:
+        self.id = image_id
+        self.size = size
+        self.sha256 = sha256
+        self._load_thumbnail = load_thumbnail
+
+    @cached_property
+    def thumbnail(self) -> bytes:
+        """Encoded; empty if there is none."""
+        return self._load_thumbnail()
+
+    @cached_property
+    def pixels(self) -> RgbImage:
+        """The decoded thumbnail; ``NO_PIXELS`` if there is none that can be read."""
+        return decode_thumbnail(self.thumbnail)
+
+
+class Candidates:
+    """The candidates of a store."""
+
+    def __init__(self, store: Store, *, kept: int | None = None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            store: Holds them.
+            kept: Number of candidates, with their thumbnails, that stay in memory; ``None``: all.
+        """
+        self._store = store
+        self._kept = kept
+        self._read: dict[str, Candidate | None] = {}
+
+    def get(self, image_id: str) -> Candidate | None:
+        """The candidate of an id; ``None`` if it was deleted before it was first read."""
+        if image_id not in self._read:
+            if self._kept is not None and len(self._read) >= self._kept:
+                del self._read[next(iter(self._read))]
+            try:
+                self._read[image_id] = self.of(self._store.get(image_id))
+            except UnknownImageError:
+                self._read[image_id] = None
+        return self._read[image_id]
+
+    def of(self, record: ImageRecord) -> Candidate:
+        """The candidate of a record."""
+        size = record.width, record.height
+        return Candidate(record.id, size, record.sha256, lambda: read_thumbnail(self._store, record.id))
+
+
+def read_thumbnail(store: Store, image_id: str) -> bytes:
+    """The encoded thumbnail of an image; empty if there is none, or the image is gone."""
+    try:
+        return store.thumbnail(image_id)
+    except UnknownImageError:
+        return b""
+
+
+def decode_thumbnail(data: bytes) -> RgbImage:
+    """The pixels of an encoded thumbnail; ``NO_PIXELS`` if they cannot be read."""
+    try:
+        return decode(data, max_bytes=THUMBNAIL_BYTES, max_pixels=THUMBNAIL_PIXELS).rgb
+    except ImageError:
+        return NO_PIXELS

@@ -1,0 +1,61 @@
+"""Two images against each other, without a collection: a score, and what supports it."""
+
+from __future__ import annotations
+
+from imagefinder.core.features import Features, LocalFeatures
+from imagefinder.core.method import Method
+from imagefinder.core.results import Comparison
+from imagefinder.core.stopwatch import Stopwatch
+from imagefinder.images.resize import thumbnail
+from imagefinder.runtime import Runtime
+from imagefinder.search.candidates import Candidate
+from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
+from imagefinder.search.verification import PairVerifier
+from imagefinder.verification.relation import relation_of_pair
+
+
+def compare(runtime: Runtime, method: Method, a: QueryImage, b: QueryImage, *, watch: Stopwatch) -> Comparison:
+    """Score one image against another, verify geometry as a search does, name the relation as for duplicates.
+
+    There is no E-value: a null model belongs to a collection.
+
+    Args:
+        runtime: Holds what verifies.
+        method: Scores. The geometry of its keypoints is verified or, where there is none, that of thumbnails.
+        a: One image; the evidence speaks of it as the query.
+        b: The other.
+        watch: Gets the stages ``extract``, ``match`` and ``verify``.
+
+    Raises:
+        ModelMissingError: the weights of the method are not on this machine.
+    """
+    features_a, features_b = method.extractor.extract([a.pixels]), method.extractor.extract([b.pixels])
+    watch.lap("extract")
+    score = float(method.matcher.score(features_a, features_b)[0])
+    fingerprint = method.extractor.fingerprint()
+    watch.lap("match")
+    candidate = Candidate("", b.size, b.sha256, lambda: thumbnail(b.pixels))
+    verifier = PairVerifier(runtime.thumbnail_method, runtime.photometric_check, a, mirror=True)
+    finding = None
+    if method.verifier is not None:
+        query = EncodedQuery(a, features_a, fingerprint, indexed=True)
+        finding = verifier.keypoints(method, augment(method, query, mirror=True), candidate, features_b)
+    if finding is None or finding.evidence is None:
+        finding = verifier.thumbnails(candidate)
+    evidence = finding.evidence if finding else None
+    is_same = verifier.is_same(candidate)
+    watch.lap("verify")
+    return Comparison(
+        method=method.name,
+        fingerprint=fingerprint.digest,
+        score=score,
+        features_a=_rows(features_a),
+        features_b=_rows(features_b),
+        evidence=evidence,
+        relation="identical" if is_same else relation_of_pair(evidence),
+        timings=watch.total(),
+    )
+
+
+def _rows(features: Features) -> int:
+    return len(features.descriptors) if isinstance(features, LocalFeatures) else len(features)

@@ -1,0 +1,98 @@
+"""What an E-value and a geometry say about a hit: match, possible or none, and how both images are related."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from imagefinder.core.results import Decision, Evidence, Hit, MethodScore, Point
+from imagefinder.search.calibration import Calibrated, Calibration
+from imagefinder.search.encoding import QueryImage
+from imagefinder.search.ranking import Ranked
+from imagefinder.search.retrieval import Scores
+from imagefinder.verification.relation import relation
+
+MATCH = 0.01
+"""E-values up to this are matches: of queries that nothing in the collection matches, about 1 in 100 gets one."""
+
+POSSIBLE = 1.0
+"""E-values up to this are possible: such a query gets about one."""
+
+
+def decide(calibration: Calibration, log10_evalue: float, evidence: Evidence | None) -> Decision:
+    """The decision on an image.
+
+    A geometry that matches placed at random would hardly ever give, in any image of the collection, is always
+    possible: in a collection with many images of one scene it is no rarity, and still worth looking at.
+    """
+    everything = calibration.log10_searched
+    if log10_evalue <= math.log10(MATCH):
+        return "match"
+    is_no_chance = evidence is not None and everything + evidence.log10_chance <= math.log10(MATCH)
+    # Of a single image everything is expected once.
+    is_rare = log10_evalue <= math.log10(POSSIBLE) and log10_evalue < everything
+    return "possible" if is_rare or is_no_chance else "none"
+
+
+def hits_by_score(ranked: Ranked, scores: Scores, calibration: Calibration | None) -> tuple[Hit, ...]:
+    """Hits in the order of one method's scores, with E-values where a calibration is given."""
+    if calibration is None:
+        return tuple(Hit(rank, image_id, score) for rank, (image_id, score) in enumerate(ranked, 1))
+    standard = np.array([scores.standard_of(image_id) for image_id, _ in ranked])
+    alone = calibration.of_scores(scores.method.name, standard).tolist()
+    expected = [calibration.combine(value) for value in alone]
+    return tuple(
+        Hit(rank, image_id, score, evalue=10.0**value, decision=decide(calibration, value, None))
+        for rank, ((image_id, score), value) in enumerate(zip(ranked, expected, strict=True), 1)
+    )
+
+
+def hits_by_evidence(ranked: Sequence[str], calibrated: Calibrated, image: QueryImage) -> tuple[Hit, ...]:
+    """Hits in the order of their E-values, with decision, relation and evidence.
+
+    Args:
+        ranked: Ids of the hits, best first.
+        calibrated: E-values of all images.
+        image: The query image.
+    """
+    scores, verified = calibrated.scores, calibrated.verified
+    hits = []
+    for rank, image_id in enumerate(ranked, 1):
+        finding, expected = calibrated.best.get(image_id), calibrated.log10_evalues[image_id]
+        evidence = finding.evidence if finding else None
+        decision = decide(calibrated.calibration, expected, evidence)
+        methods = {
+            one.method.name: MethodScore(
+                float(one.values[row]), 10.0 ** float(calibrated.alone[one.method.name][row])
+            )
+            for one in scores
+            if (row := one.rows.get(image_id)) is not None
+        }
+        hits.append(
+            Hit(
+                rank=rank,
+                id=image_id,
+                score=methods[scores[0].method.name].score if len(scores) == 1 else -expected,
+                evidence=evidence and uncrop(evidence, image.corner),
+                evalue=10.0**expected,
+                decision=decision,
+                relation=relation(evidence, decision, image_id in verified and verified[image_id].is_same),
+                methods=methods,
+            )
+        )
+    return tuple(hits)
+
+
+def uncrop(evidence: Evidence, corner: Point) -> Evidence:
+    """Evidence about a region of an image, in pixels of the whole."""
+    if corner == (0.0, 0.0):
+        return evidence
+    back = np.array([[1.0, 0.0, -corner[0]], [0.0, 1.0, -corner[1]], [0.0, 0.0, 1.0]])
+    rows = (np.array(evidence.transform) @ back).tolist()
+    a, b, c, d = ((x + corner[0], y + corner[1]) for x, y in evidence.query_outline)
+    return replace(
+        evidence, transform=(tuple(rows[0]), tuple(rows[1]), tuple(rows[2])), query_outline=(a, b, c, d)
+    )

@@ -1,0 +1,216 @@
+"""The null model of a collection: what scores and geometry wrong pairs reach in it. E-values follow from it.
+
+Some images of a collection (the cohort) are compared with others, without labels. Nearly all of these pairs are
+wrong, so their scores are what chance gives in this collection: among shoes a cosine of 0.8 is ordinary, among
+holiday photographs it is not. ``fit`` learns it; a search reads from its tails how often a wrong image does as
+well.
+
+Source. Scores standardised by those of a cohort: R. Auckenthaler, M. Carey, H. Lloyd-Thomas, "Score normalization
+for text-independent speaker verification systems", Digital Signal Processing 10, 2000; for copies of images:
+M. Douze et al., "The 2021 image similarity dataset and challenge", arXiv:2106.09672.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.core.contracts import Calibrator, Store, Tail
+from imagefinder.core.features import Features, GlobalFeatures
+from imagefinder.core.method import Method
+
+GROWTH = 1.5
+"""A collection that has grown, or shrunk, by this factor is calibrated again."""
+
+NAME = "background.json"
+"""Of the derived data of a store."""
+
+_FORMAT = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MethodNullModel:
+    """The null model of one method.
+
+    Attributes:
+        fingerprint: Digest of what made the features.
+        mean: Mean of the scores of one query, averaged over the cohort.
+        spread: Standard deviation of the scores of one query, averaged over the cohort; above 0.
+        centre: For global features: mean of the cohort's vectors, each of length 1; otherwise ``None``.
+        score: Tail of standardised scores. Pairs that are right in truth make it cautious.
+        geometry: Tail of ``-log10_chance`` of geometries; ``None`` without a verifier.
+    """
+
+    fingerprint: str
+    mean: float
+    spread: float
+    centre: GlobalFeatures | None
+    score: Tail
+    geometry: Tail | None
+
+    def hubness(self, method: Method, gallery: Features) -> NDArray[np.float64] | None:
+        """``(B,)``, the mean score of each image with the cohort; ``None`` where there is no centre.
+
+        It is the score with the centre, because cosines are linear.
+        """
+        if self.centre is None:
+            return None
+        return method.matcher.score(self.centre, gallery) * float(np.linalg.norm(self.centre.vectors))
+
+    def standardise(
+        self,
+        scores: NDArray[np.float64],
+        hubness: NDArray[np.float64] | None,
+        *,
+        among: NDArray[np.float64] | None = None,
+        total: int | None = None,
+    ) -> NDArray[np.float64]:
+        """Scores of one query in units of their spread among wrong images.
+
+        Args:
+            scores: ``(B,)``, of all images, or of some of them.
+            hubness: ``(B,)``, see ``hubness``: an image that is similar to everything is no evidence of anything.
+            among: Scores of the query with a sample of all images, where ``scores`` are not those of all.
+            total: Number of images; by default the number of scores.
+        """
+        if len(scores) == 0:
+            return scores
+        everything = scores if among is None or len(among) == 0 else among
+        # With few images the query's own mean and spread are shrunk towards those of the cohort.
+        images = len(scores) if total is None else total
+        weight = images / (images + 10)
+        mean = weight * float(everything.mean()) + (1 - weight) * self.mean
+        spread = weight * float(everything.std()) + (1 - weight) * self.spread
+        own = (scores - mean) / max(spread, 1e-9)
+        if hubness is None:
+            return own
+        standard: NDArray[np.float64] = (own + (scores - hubness) / self.spread) / 2
+        return standard
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NullModel:
+    """The null model of a collection.
+
+    Attributes:
+        images: Number of images it had.
+        cohort: Number of images that were compared with others.
+        methods: Name -> null model of the method.
+        thumbnails: Tail of ``-log10_chance`` of geometries between thumbnails.
+        agreement: Tail of the agreement of wrong pairs with a common geometry, as ``logit`` gives it.
+    """
+
+    images: int
+    cohort: int
+    methods: Mapping[str, MethodNullModel]
+    thumbnails: Tail
+    agreement: Tail
+
+    def fits(self, store: Store) -> bool:
+        """Whether it still describes the collection."""
+        info = store.info()
+        present = {name: method.fingerprint.digest for name, method in info.methods.items() if method.images}
+        known = {name: method.fingerprint for name, method in self.methods.items()}
+        # In a small collection each image counts; later only a change of the whole does.
+        return present == known and self.images / GROWTH <= info.images <= self.images * GROWTH
+
+
+def logit(agreement: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares on an unbounded scale: 0 for a half; rarer values lie farther out on either side."""
+    inner = 0.005 + 0.99 * agreement
+    scaled: NDArray[np.float64] = np.log(inner / (1 - inner))
+    return scaled
+
+
+# -- in the store ----------------------------------------------------------------------------------------------
+
+
+def read(store: Store, calibrator: Calibrator) -> NullModel | None:
+    """The stored null model; ``None`` if there is none that can be read."""
+    data = store.derived(NAME)
+    return None if data is None else from_bytes(data, calibrator)
+
+
+def write(store: Store, model: NullModel) -> None:
+    """Store a null model."""
+    content = _to_json(model)
+    store.put_derived(NAME, json.dumps({"checksum": _checksum(content), **content}).encode())
+
+
+def from_bytes(data: bytes, calibrator: Calibrator) -> NullModel | None:
+    """What ``write`` stored; ``None`` if this is something else, or damaged."""
+    try:
+        content = json.loads(data)
+        # A digit that changed would change E-values, and nothing else would show it.
+        if content.pop("checksum") != _checksum(content) or content["format"] != _FORMAT:
+            return None
+        return _from_json(content, calibrator)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None  # derived: it is computed again
+
+
+def _checksum(content: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content).encode())
+
+
+def _to_json(model: NullModel) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "images": model.images,
+        "cohort": model.cohort,
+        "closer": model.thumbnails.to_dict(),
+        "agreement": model.agreement.to_dict(),
+        "methods": {
+            name: {
+                "fingerprint": method.fingerprint,
+                "mean": method.mean,
+                "spread": method.spread,
+                "centre": None if method.centre is None else method.centre.vectors[0].tolist(),
+                "score": method.score.to_dict(),
+                "geometry": method.geometry.to_dict() if method.geometry else None,
+            }
+            for name, method in model.methods.items()
+        },
+    }
+
+
+def _from_json(content: Mapping[str, Any], calibrator: Calibrator) -> NullModel:
+    methods = {
+        str(name): MethodNullModel(
+            fingerprint=str(method["fingerprint"]),
+            mean=_finite(method["mean"]),
+            spread=_finite(method["spread"], above=0.0),
+            centre=None if method["centre"] is None else _vector(method["centre"]),
+            score=calibrator.read(method["score"]),
+            geometry=calibrator.read(method["geometry"]) if method["geometry"] else None,
+        )
+        for name, method in content["methods"].items()
+    }
+    return NullModel(
+        images=int(content["images"]),
+        cohort=int(content["cohort"]),
+        methods=methods,
+        thumbnails=calibrator.read(content["closer"]),
+        agreement=calibrator.read(content["agreement"]),
+    )
+
+
+def _finite(value: Any, *, above: float = -math.inf) -> float:
+    number = float(value)
+    if not math.isfinite(number) or number <= above:
+        raise ValueError(f"{number} is not possible")
+    return number
+
+
+def _vector(values: Any) -> GlobalFeatures:
+    vector = np.array(values, dtype=np.float32).reshape(1, -1)
+    if not np.isfinite(vector).all():
+        raise ValueError("a vector holds values that are not finite")
+    return GlobalFeatures(vector)

@@ -1,0 +1,352 @@
+"""Scores of the images of a store, all of them or those that an ANN index proposes, and the candidates among them.
+
+``exact`` mode scores every image. ``fast`` mode has two stages: ANN indexes propose, the exact score decides. Its
+scores are those of exact mode to the last bit; only which images get one differs. How a score stands out (see
+``null_model.standardise``) is measured against all images in exact mode, and against a sample in fast mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.core.contracts import NearMatcher, Shortlist, Store
+from imagefinder.core.features import Features, concatenate
+from imagefinder.core.method import Method
+from imagefinder.core.records import GalleryBlock
+from imagefinder.search import ranking
+from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
+from imagefinder.search.null_model import NullModel
+
+RERANK_DEPTH = 50
+"""Number of images with the highest scores by a method with keypoints that are verified."""
+
+RERANK_DEPTH_GLOBAL = 20
+"""The same for any other method."""
+
+NEAR_ONE_OF = 150
+"""At least one image of this many is verified for its near matches: in a large collection chance gives hundreds of
+images more of them than a small part of an image has."""
+
+FLIPPED_RATIO = 1.25
+"""Factor by which the matches of the mirror image must exceed those of the query for it to be verified instead."""
+
+PROPOSED = 64
+"""Images that an ANN index proposes for each augmentation of a query."""
+
+SAMPLE_LOCAL, SAMPLE_GLOBAL = 48, 1000
+"""Images of the sample that stands for all scores in fast mode."""
+
+FEW = 1000
+"""A search that is restricted to at most this many images scores all of them."""
+
+OVERFETCH = 8
+"""Factor by which more images are proposed where a filter drops some."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gallery:
+    """What a query is compared with.
+
+    Attributes:
+        store: Holds the images.
+        null_model: Of the collection; ``None`` where no E-values are wanted.
+        allowed: Ids of the only images that are searched; E-values refer to these. ``None``: all.
+        ann_indexes: Method -> what proposes candidates; ``None``: every image is scored.
+    """
+
+    store: Store
+    null_model: NullModel | None = None
+    allowed: Set[str] | None = None
+    ann_indexes: Mapping[str, Shortlist] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which scores are wanted.
+
+    Attributes:
+        k: Number of hits; ANN indexes propose at least as many images.
+        mirror: Compare the mirror image of the query too, where a method can flip features.
+        near: Count near matches too, where a matcher can.
+        only: Id of the one image whose scores are wanted; E-values still refer to all. ``None``: of all images.
+    """
+
+    k: int = 1
+    mirror: bool = False
+    near: bool = False
+    only: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Scores of images by one method.
+
+    Attributes:
+        method: The method.
+        queries: The query as it was compared: itself, and perhaps its mirror image.
+        rows: Image id -> row of the arrays.
+        values: ``(B,)``, what the matcher returned; the highest of all augmentations.
+        likely: ``(B,)`` int64, number of the augmentation that is verified.
+        standard: ``(B,)``, standardised; zeros without a null model.
+        near: ``(B,)``, number of near matches, where the matcher counts them and that was wanted.
+        eligible: Number of images that could have been proposed, in fast mode; ``None`` in exact mode.
+        features: Of all rows, where these are few enough to be kept.
+    """
+
+    method: Method
+    queries: Sequence[EncodedQuery]
+    rows: Mapping[str, int]
+    values: NDArray[np.float64]
+    likely: NDArray[np.int64]
+    standard: NDArray[np.float64]
+    near: NDArray[np.float64] | None = None
+    eligible: int | None = None
+    features: Features | None = None
+
+    def features_of(self, image_id: str) -> Features | None:
+        """Features of one image, a batch of one; ``None`` if they were not kept."""
+        return self.features.image(self.rows[image_id]) if self.features is not None else None
+
+    def query_for(self, image_id: str) -> EncodedQuery:
+        """The augmentation of the query that is verified against an image, which must have a row."""
+        return self.queries[int(self.likely[self.rows[image_id]])]
+
+    def standard_of(self, image_id: str) -> float:
+        """The standardised score of one image; minus infinity if it has no row."""
+        row = self.rows.get(image_id)
+        return -np.inf if row is None else float(self.standard[row])
+
+
+def retrieve(gallery: Gallery, encoded: Sequence[tuple[Method, EncodedQuery]], wanted: Wanted) -> list[Scores]:
+    """Scores of the images by each method.
+
+    Args:
+        gallery: What is searched, and how.
+        encoded: The query by each method.
+        wanted: Which scores.
+    """
+    queries = [augment(method, query, mirror=wanted.mirror) for method, query in encoded]
+    compared = [(method, each) for (method, _), each in zip(encoded, queries, strict=True)]
+    if gallery.ann_indexes is not None:
+        return _two_stage(gallery, compared, gallery.ann_indexes, wanted)
+    scores = [_exact(gallery, method, each, near=wanted.near) for method, each in compared]
+    allowed = _allowed(gallery, wanted)
+    return scores if allowed is None else [restrict(one, allowed) for one in scores]
+
+
+def candidates(scores: Sequence[Scores], image: QueryImage) -> list[str]:
+    """Ids of the images worth verifying: the best of each method, by near matches too; without the query itself.
+
+    In a large collection chance gives many images more matches than a small part of an image has in all. Near
+    matches it gives far more rarely.
+    """
+    chosen: dict[str, None] = {}
+    for one in scores:
+        depth = RERANK_DEPTH if one.method.verifier else RERANK_DEPTH_GLOBAL
+        ids = list(one.rows)
+        best = ranking.best(ids, one.values if one.method.verifier else one.standard, depth)
+        chosen.update((image_id, None) for image_id, _ in best)
+        if one.near is not None:
+            nearest = ranking.best(ids, one.near, max(depth, len(ids) // NEAR_ONE_OF))
+            chosen.update((image_id, None) for image_id, near in nearest if near)
+    chosen.pop(image.id, None)
+    return list(chosen)
+
+
+def searched(scores: Sequence[Scores]) -> int:
+    """Number of images that were scored by any method, or could have been proposed."""
+    eligible = [one.eligible for one in scores if one.eligible is not None]
+    if eligible:
+        return max(eligible)
+    return len({image_id for one in scores for image_id in one.rows})
+
+
+def _allowed(gallery: Gallery, wanted: Wanted) -> Set[str] | None:
+    if gallery.allowed is None or wanted.only is None:
+        return gallery.allowed
+    return {*gallery.allowed, wanted.only}
+
+
+# -- exact -----------------------------------------------------------------------------------------------------
+
+
+def _exact(gallery: Gallery, method: Method, queries: Sequence[EncodedQuery], *, near: bool) -> Scores:
+    """Score every image of the store."""
+    model = gallery.null_model.methods.get(method.name) if gallery.null_model else None
+    ids: list[str] = []
+    values, nears, hubs = [np.empty((len(queries), 0))], [np.empty((len(queries), 0))], [np.empty(0)]
+    for block in gallery.store.scan(method.name) if queries[0].indexed else ():
+        ids += block.ids
+        scores, near_matches = _score(method, queries, block.features, near=near)
+        values.append(scores)
+        nears.append(scores[:, :0] if near_matches is None else near_matches)
+        if model and (hubness := model.hubness(method, block.features)) is not None:
+            hubs.append(hubness)
+    each = np.concatenate(values, axis=1)
+    best = each.max(axis=0)
+    standard = np.zeros(len(best))
+    if model:
+        standard = model.standardise(best, np.concatenate(hubs) if model.centre else None)
+    most_near = np.concatenate(nears, axis=1).max(axis=0)
+    return Scores(
+        method,
+        queries,
+        dict(zip(ids, range(len(ids)), strict=True)),
+        best,
+        _likely(each, best),
+        standard,
+        near=most_near if len(most_near) == len(ids) else None,
+    )
+
+
+def restrict(scores: Scores, allowed: Set[str]) -> Scores:
+    """The scores of some images only."""
+    kept = [image_id for image_id in scores.rows if image_id in allowed]
+    rows = np.array([scores.rows[image_id] for image_id in kept], dtype=np.int64)
+    return replace(
+        scores,
+        rows=dict(zip(kept, range(len(kept)), strict=True)),
+        values=scores.values[rows],
+        likely=scores.likely[rows],
+        near=None if scores.near is None else scores.near[rows],
+        standard=scores.standard[rows],
+        features=None,
+    )
+
+
+# -- two stages ------------------------------------------------------------------------------------------------
+
+
+def _two_stage(
+    gallery: Gallery,
+    compared: Sequence[tuple[Method, Sequence[EncodedQuery]]],
+    ann_indexes: Mapping[str, Shortlist],
+    wanted: Wanted,
+) -> list[Scores]:
+    """Score the images that the ANN indexes of all methods propose."""
+    store, allowed = gallery.store, _allowed(gallery, wanted)
+    indexed = [(method, queries) for method, queries in compared if queries[0].indexed]
+    blocks: dict[str, GalleryBlock]
+    if wanted.only is not None:
+        blocks = {method.name: store.select(method.name, [wanted.only]) for method, _ in indexed}
+    else:
+        many = max(PROPOSED, 2 * wanted.k)
+        blocks = {one[0].name: _propose(store, one, ann_indexes[one[0].name], many, allowed) for one in indexed}
+        if len(blocks) > 1:
+            best = _best_of_all(indexed, blocks)
+            blocks = {name: _complete(store, name, block, best) for name, block in blocks.items()}
+    info = store.info()
+    eligible = min(info.images, sum(info.methods[method.name].images for method, _ in indexed))
+    if allowed is not None:
+        eligible = min(eligible, len(allowed))
+    found = []
+    for method, queries in compared:
+        block = blocks.get(method.name) or GalleryBlock((), concatenate(method.extractor.spec, []))
+        scores = _of_block(method, queries, block, eligible, near=wanted.near)
+        model = gallery.null_model.methods.get(method.name) if gallery.null_model else None
+        if model and queries[0].indexed:
+            sample = ann_indexes[method.name].sample(SAMPLE_LOCAL if _is_local(method) else SAMPLE_GLOBAL)
+            among = _score(method, queries, sample.features, near=False)[0].max(axis=0)
+            hubs = model.hubness(method, block.features)
+            standard = model.standardise(scores.values, hubs, among=among, total=eligible)
+            scores = replace(scores, standard=standard)
+        found.append(scores)
+    return found
+
+
+def _of_block(
+    method: Method, queries: Sequence[EncodedQuery], block: GalleryBlock, eligible: int, *, near: bool
+) -> Scores:
+    """Scores of the images of a block, not standardised."""
+    each, near_matches = _score(method, queries, block.features, near=near)
+    best = each.max(axis=0)
+    return Scores(
+        method,
+        queries,
+        dict(zip(block.ids, range(len(block.ids)), strict=True)),
+        best,
+        _likely(each, best),
+        np.zeros(len(best)),
+        near=None if near_matches is None else near_matches.max(axis=0),
+        eligible=eligible,
+        features=block.features,
+    )
+
+
+def _propose(
+    store: Store,
+    compared: tuple[Method, Sequence[EncodedQuery]],
+    ann_index: Shortlist,
+    many: int,
+    allowed: Collection[str] | None,
+) -> GalleryBlock:
+    """What the ANN index of one method proposes for all augmentations of the query."""
+    method, queries = compared
+    if allowed is not None and len(allowed) <= FEW:
+        return store.select(method.name, sorted(allowed))
+    if allowed is not None:
+        many *= OVERFETCH
+    features = concatenate(method.extractor.spec, [query.features for query in queries])
+    keys = np.unique(np.concatenate([proposals.keys for proposals in ann_index.propose(features, many)]))
+    _, block = store.load(method.name, keys)
+    if allowed is None:
+        return block
+    kept = set(allowed)
+    return store.select(method.name, [image_id for image_id in block.ids if image_id in kept])
+
+
+def _best_of_all(
+    compared: Sequence[tuple[Method, Sequence[EncodedQuery]]], blocks: Mapping[str, GalleryBlock]
+) -> list[str]:
+    """The best of each method by its exact score: no more are verified, and every method scores each of them."""
+    chosen: dict[str, None] = {}
+    for method, queries in compared:
+        block = blocks[method.name]
+        scores = _score(method, queries, block.features, near=False)[0].max(axis=0)
+        chosen.update((image_id, None) for image_id, _ in ranking.best(block.ids, scores, RERANK_DEPTH))
+    return list(chosen)
+
+
+def _complete(store: Store, method: str, block: GalleryBlock, ids: Sequence[str]) -> GalleryBlock:
+    """A block with what it lacks of some images."""
+    present = set(block.ids)
+    missing = store.select(method, [image_id for image_id in ids if image_id not in present])
+    if not missing.ids:
+        return block
+    features = concatenate(block.features.spec(), [block.features, missing.features])
+    return GalleryBlock(block.ids + missing.ids, features)
+
+
+# -- scores of a block -----------------------------------------------------------------------------------------
+
+
+def _score(
+    method: Method, queries: Sequence[EncodedQuery], gallery: Features, *, near: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Scores of some images, ``(queries, B)``; and their near matches, if these are wanted and counted."""
+    matcher = method.matcher
+    if near and isinstance(matcher, NearMatcher):
+        both = [matcher.score_near(query.features, gallery) for query in queries]
+        return np.array([scores for scores, _ in both]), np.array([near_matches for _, near_matches in both])
+    return np.array([matcher.score(query.features, gallery) for query in queries]), None
+
+
+def _likely(each: NDArray[np.float64], best: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The augmentation that is verified: the query itself, unless its mirror image has clearly more matches.
+
+    By chance both have about as many.
+
+    Args:
+        each: ``(queries, B)``, scores of all augmentations.
+        best: ``(B,)``, the highest of each image.
+    """
+    likely: NDArray[np.int64] = np.where(best > FLIPPED_RATIO * each[0], each.argmax(axis=0), 0)
+    return likely
+
+
+def _is_local(method: Method) -> bool:
+    return method.extractor.spec.kind == "local"

@@ -1,0 +1,157 @@
+"""One query, answered: encode, retrieve, verify, calibrate, rank, decide. Read it from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from imagefinder.core.errors import MethodNotIndexedError
+from imagefinder.core.features import GlobalFeatures
+from imagefinder.core.method import Method
+from imagefinder.core.query import Query, SearchOptions
+from imagefinder.core.results import AUTO, Hit, SearchResult
+from imagefinder.core.stopwatch import Stopwatch
+from imagefinder.runtime import Runtime
+from imagefinder.search import ranking
+from imagefinder.search.calibration import Calibration, calibrate
+from imagefinder.search.decision import hits_by_evidence, hits_by_score
+from imagefinder.search.encoding import NO_PIXELS, QueryImage, encode
+from imagefinder.search.null_model import NullModel
+from imagefinder.search.retrieval import Gallery, Scores, Wanted, candidates, retrieve, searched
+from imagefinder.search.trace import HitTrace, Trace, trace_hits
+from imagefinder.search.verification import verify
+
+
+class Searcher:
+    """Answers queries about one gallery."""
+
+    def __init__(self, runtime: Runtime, gallery: Gallery, methods: Sequence[Method]) -> None:
+        """Nothing is read yet.
+
+        Args:
+            runtime: Holds what verifies and calibrates.
+            gallery: The images that are searched.
+            methods: Those that answer together; exactly one for a ranking by matches.
+        """
+        self._runtime = runtime
+        self._gallery = gallery
+        self._methods = methods
+
+    def search(self, query: Query, image: QueryImage, options: SearchOptions, watch: Stopwatch) -> Trace:
+        """The images that resemble the query most.
+
+        Args:
+            query: What is searched with; kept in the trace.
+            image: Its image; a stored one is excluded from the hits.
+            options: How.
+            watch: Gets the stages ``extract``, ``match`` and, for a ranking by evidence, ``verify`` and ``judge``.
+
+        Raises:
+            ValueError: the gallery has no null model, or several methods shall rank by matches.
+            UnknownImageError: no image of that id.
+            MethodNotIndexedError: there are images, but none has features of a method.
+            FingerprintMismatchError: stored features were made with other parameters or weights.
+            ModelMissingError: the weights of a method are not on this machine.
+        """
+        encoded = encode(self._gallery.store, self._methods, image)
+        watch.lap("extract")
+        by_evidence = options.ranking == "evidence"
+        wanted = Wanted(k=options.k, mirror=options.mirror and by_evidence, near=by_evidence)
+        scores = retrieve(self._gallery, list(zip(self._methods, encoded, strict=True)), wanted)
+        watch.lap("match")
+        if not by_evidence:
+            hits = self._by_matches(scores, image, options)
+            return self._trace(query, options, scores, self._result(hits, scores, options, watch), {})
+        ids = candidates(scores, image)
+        verified = verify(self._gallery.store, self._runtime, scores, image, ids, mirror=wanted.mirror)
+        watch.lap("verify")
+        calibration = Calibration.of_search(self._null_model(), scores)
+        calibrated = calibrate(calibration, scores, verified, image.id)
+        ranked = ranking.by_evalue(calibrated.log10_evalues, calibrated.strength, options.k)
+        hits = hits_by_evidence(ranked, calibrated, image)
+        found = trace_hits(ranked, calibrated, image)
+        watch.lap("judge")
+        result = replace(self._result(hits, scores, options, watch), verified=len(verified))
+        return self._trace(query, options, scores, result, found)
+
+    def assess(self, query: Query, image: QueryImage, options: SearchOptions, image_id: str) -> Trace:
+        """What a search would say about one image if it were among the candidates; its trace has this one hit.
+
+        Images outside of the filter are not searched, except for this one.
+
+        Raises:
+            MethodNotIndexedError: the image has no features of these methods.
+            UnknownImageError, FingerprintMismatchError, ModelMissingError: as ``search``.
+        """
+        watch = Stopwatch()
+        encoded = encode(self._gallery.store, self._methods, image)
+        wanted = Wanted(mirror=options.mirror, only=image_id)
+        scores = retrieve(self._gallery, list(zip(self._methods, encoded, strict=True)), wanted)
+        if not any(image_id in one.rows for one in scores):
+            stored = self._gallery.store.status([image_id])[image_id].methods
+            raise MethodNotIndexedError(self._methods[0].name, stored, image_id)
+        verified = verify(self._gallery.store, self._runtime, scores, image, [image_id], mirror=options.mirror)
+        calibration = Calibration.of_search(self._null_model(), scores)
+        calibrated = calibrate(calibration, scores, verified, exclude="")
+        hits = hits_by_evidence([image_id], calibrated, image)
+        found = trace_hits([image_id], calibrated, image)
+        unfiltered = replace(options, min_score=None, max_evalue=None, ranking="evidence")
+        return self._trace(query, unfiltered, scores, self._result(hits, scores, unfiltered, watch), found)
+
+    def _by_matches(self, scores: Sequence[Scores], image: QueryImage, options: SearchOptions) -> tuple[Hit, ...]:
+        """The order of one method's scores, as the method defines it."""
+        if len(scores) != 1:
+            raise ValueError("only the scores of one method have an order")
+        # One more than wanted: a query by id finds itself and is left out.
+        ranked = ranking.best(list(scores[0].rows), scores[0].values, options.k + 1)
+        ranked = [pair for pair in ranked if pair[0] != image.id][: options.k]
+        model = self._gallery.null_model
+        calibration = Calibration(model, searched(scores), tests=1) if model else None
+        return hits_by_score(ranked, scores[0], calibration)
+
+    def _null_model(self) -> NullModel:
+        if self._gallery.null_model is None:
+            raise ValueError("a ranking by evidence needs a null model")
+        return self._gallery.null_model
+
+    def _result(
+        self, hits: Sequence[Hit], scores: Sequence[Scores], options: SearchOptions, watch: Stopwatch
+    ) -> SearchResult:
+        image = scores[0].queries[0].image
+        return SearchResult(
+            hits=tuple(hit for hit in hits if _is_wanted(hit, options)),
+            method=self._methods[0].name if len(self._methods) == 1 else AUTO,
+            mode="exact" if self._gallery.ann_indexes is None else "fast",
+            fingerprints={one.method.name: one.queries[0].fingerprint.digest for one in scores},
+            searched=searched(scores),
+            timings=watch.total(),
+            ranking=options.ranking,
+            query_size=image.whole,
+            boxes=tuple((x + image.corner[0], y + image.corner[1], w, h) for x, y, w, h in image.boxes),
+        )
+
+    def _trace(
+        self,
+        query: Query,
+        options: SearchOptions,
+        scores: Sequence[Scores],
+        result: SearchResult,
+        hits: dict[str, HitTrace],
+    ) -> Trace:
+        encoded = {one.method.name: one.queries[0].features for one in scores if one.method.mapper}
+        return Trace(
+            query=query,
+            options=options,
+            result=result,
+            image=replace(scores[0].queries[0].image, pixels=NO_PIXELS, thumbnail=b""),
+            hits={hit.id: hits[hit.id] for hit in result.hits if hit.id in hits},
+            local_only=all(method.verifier for method in self._methods),
+            vectors={name: one for name, one in encoded.items() if isinstance(one, GlobalFeatures)},
+        )
+
+
+def _is_wanted(hit: Hit, options: SearchOptions) -> bool:
+    """Whether a hit passes the thresholds of the options."""
+    if options.min_score is not None and hit.score < options.min_score:
+        return False
+    return options.max_evalue is None or (hit.evalue is not None and hit.evalue <= options.max_evalue)

@@ -1,0 +1,168 @@
+"""What a search did, kept so that its hits can be explained without searching again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.core.features import Features, GlobalFeatures, LocalFeatures, patch_cell
+from imagefinder.core.query import Query, SearchOptions
+from imagefinder.core.results import SearchResult, Size
+from imagefinder.search.calibration import Calibrated
+from imagefinder.search.encoding import QueryImage
+from imagefinder.search.verification import Finding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """The matches between the query and one hit, as positions.
+
+    Attributes:
+        query: ``(M, 2)`` float64, in pixels of the whole query image.
+        hit: ``(M, 2)`` float64, in pixels of the hit.
+        inliers: Number of rows, the first ones, that the geometry explains.
+        query_cell: Width and height in pixels of what one token of the query stands for; zeros for keypoints.
+        hit_cell: The same of the hit.
+    """
+
+    query: NDArray[np.float64]
+    hit: NDArray[np.float64]
+    inliers: int
+    query_cell: tuple[float, float]
+    hit_cell: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HitTrace:
+    """What was found out about one verified hit.
+
+    Attributes:
+        sha256: Of the encoded image when it was verified.
+        size: Width and height in pixels.
+        matches: Of the method that its evidence comes from or, without evidence, of the first method with
+            keypoints; ``None`` where features have no positions.
+        numbers: What the E-value was computed from: name -> number.
+        pooled: Name of the first method that can show what its global vector comes from; empty if there is none.
+    """
+
+    sha256: str
+    size: Size
+    matches: Matches | None
+    numbers: Mapping[str, float]
+    pooled: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """A search that was answered.
+
+    Attributes:
+        query: What was searched with.
+        options: How.
+        result: The answer.
+        image: The query image; without its pixels.
+        hits: Image id -> what was found out about it, of the hits that were verified.
+        local_only: Whether all methods have keypoints.
+        vectors: Method -> global features of the query, of the methods that can show what these come from.
+    """
+
+    query: Query
+    options: SearchOptions
+    result: SearchResult
+    image: QueryImage
+    hits: Mapping[str, HitTrace]
+    local_only: bool
+    vectors: Mapping[str, GlobalFeatures]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays and of the encoded query image, about: what keeping it takes."""
+        data = self.query.image
+        arrays = [hit.matches for hit in self.hits.values() if hit.matches]
+        return (
+            (len(data) if isinstance(data, bytes) else data.nbytes if isinstance(data, np.ndarray) else 0)
+            + sum(matches.query.nbytes + matches.hit.nbytes for matches in arrays)
+            + sum(features.vectors.nbytes for features in self.vectors.values())
+            + 2000 * len(self.hits)
+        )
+
+
+def trace_hits(ids: Sequence[str], calibrated: Calibrated, image: QueryImage) -> dict[str, HitTrace]:
+    """The traces of those hits that were verified.
+
+    Args:
+        ids: Of the hits.
+        calibrated: E-values of all images.
+        image: The query image.
+    """
+    traces = {}
+    for image_id in ids:
+        found = calibrated.verified.get(image_id)
+        if found is None or found.candidate is None:
+            continue
+        shown = calibrated.best.get(image_id) or next(iter(found.keypoints.values()), None)
+        pooled = [one.method.name for one in calibrated.scores if one.method.mapper and image_id in one.rows]
+        traces[image_id] = HitTrace(
+            sha256=found.candidate.sha256,
+            size=found.candidate.size,
+            matches=_matches(shown, image, found.candidate.size) if shown else None,
+            numbers=_numbers(image_id, calibrated),
+            pooled=pooled[0] if pooled else "",
+        )
+    return traces
+
+
+def _matches(finding: Finding, image: QueryImage, size: Size) -> Matches:
+    rows = finding.matches
+    inliers = finding.verification.inliers if finding.verification else rows[:0]
+    explained = set(map(tuple, inliers.tolist()))
+    others = [row for row in rows.tolist() if tuple(row) not in explained]
+    ordered = np.concatenate([inliers, np.array(others, dtype=np.int64).reshape(-1, 2)])
+    here = _positions(finding.query.features, ordered[:, 0])
+    if finding.query.flipped:
+        here[:, 0] = image.size[0] - 1 - here[:, 0]
+    return Matches(
+        query=here + np.array(image.corner),
+        hit=_positions(finding.candidate, ordered[:, 1]),
+        inliers=len(inliers),
+        query_cell=_cell(finding.query.features, image.size),
+        hit_cell=_cell(finding.candidate, size),
+    )
+
+
+def _positions(features: Features, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    assert isinstance(features, LocalFeatures)  # noqa: S101 - narrows the type; findings are of local features
+    return features.keypoints[rows, :2].astype(np.float64)
+
+
+def _cell(features: Features, size: Size) -> tuple[float, float]:
+    assert isinstance(features, LocalFeatures)  # noqa: S101 - as above
+    return patch_cell(features.keypoints, size)
+
+
+def _numbers(image_id: str, calibrated: Calibrated) -> dict[str, float]:
+    calibration = calibrated.calibration
+    numbers: dict[str, float] = {
+        "images compared": calibration.searched,
+        "images learned from": calibration.null_model.cohort,
+        "tests": calibration.tests,
+    }
+    for one in calibrated.scores:
+        row = one.rows.get(image_id)
+        if row is not None:
+            name = one.method.name
+            numbers[f"{name} score"] = float(one.values[row])
+            numbers[f"{name} score in standard deviations above chance"] = float(one.standard[row])
+            numbers[f"{name} score alone, log10 of its E-value"] = float(calibrated.alone[name][row])
+    finding = calibrated.best.get(image_id)
+    if finding and finding.evidence:
+        evidence = finding.evidence
+        numbers["inliers"] = evidence.inliers
+        numbers["log10 of the chance of such a geometry, matches placed at random"] = evidence.log10_chance
+        if evidence.agreement is not None:
+            numbers["agreement"] = evidence.agreement
+            numbers["log10 of the chance of such an agreement"] = calibration.of_agreement(evidence.agreement)
+    return numbers
