@@ -1,0 +1,170 @@
+"""Explanations are a view of what a search did."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+from runtimes import runtime
+
+from imagefinder.collection import Collection
+from imagefinder.core.errors import UnknownImageError
+from imagefinder.core.query import Query, SearchOptions
+from imagefinder.core.settings import Settings
+from imagefinder.stores.memory import MemoryStore
+from imagefinder.testing.extractors import textured_image
+from imagefinder.wiring import load_method
+
+SETTINGS = Settings(store="memory")
+
+
+def wide(seed):
+    return textured_image(seed, 240, 320)
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Confident:
+    """Verifies as another verifier does, and finds its geometries less likely by chance."""
+
+    def __init__(self, verifier):
+        self.verifier = verifier
+
+    def verify(self, *features, **sizes):
+        found = self.verifier.verify(*features, **sizes)
+        return found and replace(
+            found, evidence=replace(found.evidence, log10_chance=5 * found.evidence.log10_chance)
+        )
+
+
+def small_sift():
+    """A second local method, with fewer keypoints and smaller E-values."""
+    method = load_method("sift", replace(SETTINGS, sift_max_keypoints=120, sift_max_side=200))
+    extractor = method.extractor
+
+    class Renamed:
+        spec = extractor.spec
+        extract = staticmethod(extractor.extract)
+
+        @staticmethod
+        def fingerprint():
+            return replace(extractor.fingerprint(), method="small")
+
+    return replace(method, name="small", extractor=Renamed(), verifier=Confident(method.verifier))
+
+
+class CountingStore(MemoryStore):
+    """Counts what a search reads."""
+
+    scans = features_read = 0
+
+    def scan(self, method):
+        self.scans += 1
+        return super().scan(method)
+
+    def features(self, image_id, method):
+        self.features_read += 1
+        return super().features(image_id, method)
+
+
+@pytest.fixture(scope="module")
+def collection():
+    methods = {"sift": lambda: load_method("sift", SETTINGS), "small": small_sift}
+    with Collection(CountingStore(), runtime(SETTINGS, methods)) as collection:
+        for seed in range(8):
+            collection.put(str(seed), png(wide(seed)))
+        yield collection
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_two_local_methods_the_lines_drawn_are_those_that_the_evidence_counts(collection, seed):
+    rotated = np.asarray(Image.fromarray(wide(seed)[30:220, 40:300]).rotate(seed * 5, expand=True))
+    trace = collection.trace(Query(png(rotated)), SearchOptions())
+    hit = trace.result.hits[0]
+    assert hit.id == str(seed)
+    for explanation in (collection.explain(trace, hit.id), collection.explain(png(rotated), hit.id)):
+        assert explanation.evidence == hit.evidence
+        assert explanation.evidence.method in {"sift", "small"}
+        assert len(explanation.inliers) == explanation.evidence.inliers
+        assert explanation.matches == explanation.evidence.matches
+        # The number of matches is that of the method that the evidence names.
+        method = collection.method(explanation.evidence.method)
+        features = collection.store.features(hit.id, method.name)
+        assert explanation.matches == len(method.matcher.matches(method.extractor.extract([rotated]), features))
+
+
+def test_the_method_with_most_inliers_need_not_be_that_of_the_evidence(collection):
+    """So the test above shows something."""
+    evidence = collection.search(wide(3)[:150]).hits[0].evidence
+    other = collection.search(wide(3)[:150], method="sift").hits[0].evidence
+    assert evidence.method == "small"
+    assert evidence.inliers < other.inliers
+
+
+def test_a_hit_is_explained_without_searching_again(collection):
+    trace = collection.trace(Query(png(wide(3)[:150])), SearchOptions())
+    store = collection.store
+    before = store.scans, store.features_read
+    first = trace.result.hits[0]
+    explanation = collection.explain(trace, first.id)
+    assert (store.scans, store.features_read) == before
+    assert (explanation.score, explanation.evalue, explanation.decision, explanation.relation) == (
+        first.score,
+        first.evalue,
+        first.decision,
+        first.relation,
+    )
+    assert explanation == collection.explain(png(wide(3)[:150]), first.id)
+
+
+def test_what_was_no_hit_is_assessed_alone(collection):
+    trace = collection.trace(Query(png(wide(3))), SearchOptions(k=1))
+    other = next(image_id for image_id in "01245" if image_id not in trace.hits)
+    explanation = collection.explain(trace, other)
+    assert (explanation.id, explanation.decision) == (other, "none")
+    with pytest.raises(UnknownImageError):
+        collection.explain(trace, "not there")
+
+
+def test_another_method_than_the_search_had_is_assessed_alone(collection):
+    trace = collection.trace(Query(png(wide(3)[:150])), SearchOptions())
+    explanation = collection.explain(trace, "3", method="small")
+    assert (explanation.method, explanation.evidence.method) == ("small", "small")
+
+
+def test_an_image_that_was_replaced_since_is_compared_again():
+    with Collection(
+        MemoryStore(), runtime(SETTINGS, {"sift": lambda: load_method("sift", SETTINGS)})
+    ) as collection:
+        for seed in range(4):
+            collection.put(str(seed), png(wide(seed)))
+        trace = collection.trace(Query(png(wide(1)[:150])), SearchOptions())
+        assert collection.explain(trace, "1").relation == "part of"
+        collection.put("1", png(wide(50)))
+        assert collection.explain(trace, "1").evidence is None
+        collection.remove("1")
+        with pytest.raises(UnknownImageError):
+            collection.explain(trace, "1")
+
+
+def test_thresholds_drop_hits(collection):
+    query = Query(png(wide(2)))
+    every = collection.trace(query, SearchOptions(k=9)).result
+    assert len(every.hits) == 8
+    few = collection.trace(query, SearchOptions(k=9, max_evalue=0.01)).result
+    assert few.hits == every.hits[:1]
+    assert collection.trace(query, SearchOptions(k=9, min_score=every.hits[1].score)).result.hits == every.hits[:2]
+    nothing = collection.trace(query, SearchOptions(k=9, min_score=1e9)).result
+    assert (nothing.hits, nothing.decision) == ((), "none")
+
+
+def test_it_knows_what_keeping_it_takes(collection):
+    data = png(wide(2))
+    trace = collection.trace(Query(data), SearchOptions())
+    assert len(data) < trace.nbytes < len(data) + 200_000
+    assert trace.image.pixels.size == 0
