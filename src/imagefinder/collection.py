@@ -162,16 +162,13 @@ class Collection:
         """
         from imagefinder.indexing import discover, pipeline  # noqa: PLC0415 - searching needs neither
 
-        return pipeline.index(
-            self.store,
-            self._methods_to_index(methods),
+        chosen = self._methods_to_index(methods)
+        adding = pipeline.Pipeline(self.store, chosen, self.settings, self.decoder.decode, guard.check_address)
+        return adding.run(
             discover.discover(sources, guard=guard),
-            settings=self.settings,
             prune_sources=discover.source_uris(sources) if prune else (),
             progress=progress,
             stop=stop,
-            check_address=guard.check_address,
-            decode=self.decoder.decode,
         )
 
     def put(
@@ -578,7 +575,7 @@ class Collection:
         Raises:
             UnknownImageError: no image of that id.
         """
-        from imagefinder.indexing.candidate import local_path  # noqa: PLC0415 - searching needs it not
+        from imagefinder.indexing.source_item import local_path  # noqa: PLC0415 - searching needs it not
 
         record = self.store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None
@@ -858,7 +855,7 @@ class Collection:
 
     def _read_stored(self, image_id: str) -> tuple[RgbImage, Literal["file", "thumbnail", ""]]:
         """The same, and which it is."""
-        from imagefinder.indexing.candidate import local_path, read_file  # noqa: PLC0415 - searching needs neither
+        from imagefinder.indexing.source_item import local_path, read_file  # noqa: PLC0415 - searching needs neither
 
         record = self.store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None

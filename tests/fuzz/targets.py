@@ -43,9 +43,9 @@ from imagefinder.core.results import DuplicateGroup, DuplicatePair, DuplicateRep
 from imagefinder.core.settings import Settings
 from imagefinder.evaluation.datasets import read_manifest
 from imagefinder.indexing.archives import check_archive, read_archive
-from imagefinder.indexing.candidate import Candidate
 from imagefinder.indexing.lists import check_list, read_list
 from imagefinder.indexing.npy_layout import read_npy_layout
+from imagefinder.indexing.source_item import SourceItem
 from imagefinder.models.bundle import import_bundle
 from imagefinder.models.catalogue import MODELS, HubFile
 from imagefinder.models.hub import ModelCache
@@ -192,7 +192,7 @@ def _read_list(suffix: str, data: bytes) -> None:
         try:
             check_list(str(path))
             for item in read_list(str(path)):
-                if isinstance(item, Candidate):
+                if isinstance(item, SourceItem):
                     assert item.id.strip()
                     item.id.encode()
         except SourceError:
@@ -234,7 +234,7 @@ def _archive(data: bytes) -> None:
         try:
             check_archive(str(path))
             for item in read_archive(str(path)):
-                if isinstance(item, Candidate):
+                if isinstance(item, SourceItem):
                     assert not item.id.startswith("/")
                     assert ".." not in item.id.split("/")
                     try:

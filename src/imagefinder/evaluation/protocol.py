@@ -30,9 +30,9 @@ from imagefinder.evaluation.metrics import (
     recall_at,
     revisited_oxford_average_precision,
 )
-from imagefinder.indexing.candidate import file_candidate
-from imagefinder.indexing.pipeline import index
+from imagefinder.indexing.pipeline import Pipeline
 from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.indexing.source_item import file_item
 from imagefinder.search.judgement import MATCH
 
 CHECKED = (1.0, 0.1, 0.01)
@@ -207,15 +207,10 @@ def add_gallery(
     """
     root = os.path.abspath(dataset.root)  # noqa: PTH100 - as indexing does
     paths = ((image_id, os.path.join(root, image_id)) for image_id in dataset.images)  # noqa: PTH118 - likewise
-    candidates = (file_candidate(path, os.stat(path), image_id, "") for image_id, path in paths)  # noqa: PTH116
+    items = (file_item(path, os.stat(path), image_id, "") for image_id, path in paths)  # noqa: PTH116
     chosen = [collection.method(name) for name in methods]
-    return index(
-        collection.store,
-        chosen,
-        candidates,
-        settings=collection.settings,
-        progress=progress,
-        decode=collection.decoder.decode,
+    return Pipeline(collection.store, chosen, collection.settings, collection.decoder.decode).run(
+        items, progress=progress
     )
 
 

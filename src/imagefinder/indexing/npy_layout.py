@@ -42,8 +42,8 @@ from imagefinder.core.errors import SourceError, UnknownImageError
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, Failure, ImageRecord
-from imagefinder.indexing.candidate import readable
 from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.indexing.source_item import readable
 
 LIST_NAME = "dataset.csv"
 FEATURES_NAME = "features"

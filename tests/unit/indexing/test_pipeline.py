@@ -30,10 +30,11 @@ from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, Failure
 from imagefinder.core.settings import Settings
 from imagefinder.images.decode import Decoded, decode
-from imagefinder.indexing import pipeline, room
-from imagefinder.indexing.candidate import Candidate
+from imagefinder.indexing import byte_budget, pipeline, pruning, reader
+from imagefinder.indexing import progress as progress_module
 from imagefinder.indexing.discover import Source, discover, source_uris
 from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.indexing.source_item import SourceItem
 from imagefinder.matching.cosine import CosineMatcher
 from imagefinder.stores.memory import MemoryStore
 
@@ -133,13 +134,14 @@ class World:
         self.decoded.clear()
         self.mean.batches.clear()
         self.rows.batches.clear()
-        return pipeline.index(
+        adding = pipeline.Pipeline(
             self.store,
             [method(extractor) for extractor in extractors or (self.mean, self.rows)],
-            more.pop("candidates", None) or discover(sources),
-            prune_sources=source_uris(sources) if prune else (),
-            **{"settings": self.settings, "decode": self.decode, **more},
+            more.pop("settings", self.settings),
+            more.pop("decode", self.decode),
         )
+        items = more.pop("items", None) or discover(sources)
+        return adding.run(items, prune_sources=source_uris(sources) if prune else (), **more)
 
     def ids(self) -> list[str]:
         return [record.id for record in self.store.images(limit=10_000)]
@@ -191,8 +193,8 @@ def test_the_same_again_reads_nothing(world: World, pics: Path) -> None:
     def refuse(_: int) -> bytes:
         raise AssertionError("this file must not be read")
 
-    unread = (replace(item, read=refuse) if isinstance(item, Candidate) else item for item in discover([pics]))
-    report = world.add(candidates=unread)
+    unread = (replace(item, read=refuse) if isinstance(item, SourceItem) else item for item in discover([pics]))
+    report = world.add(items=unread)
     assert outcome(report) == (0, 0, 10, 0, 0)
     assert world.store.images() == before
     assert (world.decoded, world.mean.batches) == ([], [])
@@ -328,9 +330,9 @@ def test_an_image_whose_file_breaks_stays_until_it_is_mended(world: World, pics:
 
 
 def test_a_file_that_vanishes_before_it_is_read(world: World, pics: Path) -> None:
-    candidates = list(discover([pics]))
+    items = list(discover([pics]))
     (pics / "3.png").unlink()
-    report = world.add(candidates=iter(candidates))
+    report = world.add(items=iter(items))
     assert outcome(report) == (9, 0, 0, 1, 0)
     assert report.failures[0].code == "invalid_source"
 
@@ -388,13 +390,13 @@ def test_nothing_is_read_when_a_method_cannot_run(world: World, pics: Path) -> N
         yield
 
     with pytest.raises(ModelMissingError):
-        world.add(candidates=untouched(), extractors=[world.mean, Missing()])
+        world.add(items=untouched(), extractors=[world.mean, Missing()])
     assert world.store.info().methods == {}
     with pytest.raises(ValueError, match="no methods"):
-        pipeline.index(world.store, [], untouched(), settings=world.settings, decode=decode)
+        pipeline.Pipeline(world.store, [], world.settings, decode).run(untouched())
     world.add(pics)
     with pytest.raises(FingerprintMismatchError):
-        world.add(candidates=untouched(), extractors=[Mean(version=2)])
+        world.add(items=untouched(), extractors=[Mean(version=2)])
 
 
 def test_a_model_that_is_lost_on_the_way_ends_the_run(world: World, pics: Path) -> None:
@@ -415,7 +417,7 @@ def test_a_source_that_breaks_down_ends_the_run_but_keeps_what_came_before(world
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        world.add(candidates=broken())
+        world.add(items=broken())
     assert len(world.ids()) == 10
 
 
@@ -516,7 +518,7 @@ def test_prune_removes_what_the_source_no_longer_has(world: World, pics: Path, t
 
 
 def test_prune_works_through_many_pages(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_CHUNK", 5)
+    monkeypatch.setattr(pruning, "_PAGE_IMAGES", 5)
     for n in range(33):
         write(tmp_path / "p" / f"{n}.png", png(n))
     world.add(tmp_path / "p")
@@ -611,7 +613,7 @@ def test_a_million_unchanged_can_be_stopped(world: World, pics: Path) -> None:
             yield from discover([pics])
 
     threading.Timer(0.3, stop.set).start()
-    report = world.add(candidates=endless(), stop=stop)
+    report = world.add(items=endless(), stop=stop)
     assert report.interrupted
     assert report.unchanged > 100
 
@@ -621,8 +623,8 @@ def test_a_million_unchanged_can_be_stopped(world: World, pics: Path) -> None:
 
 def test_pixels_in_flight_are_bounded(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = 100 * 100 * 3
-    monkeypatch.setattr(pipeline, "_ROOM", 6 * one)
-    monkeypatch.setattr(pipeline, "_ROOM_PER_THREAD", 0)
+    monkeypatch.setattr(reader, "_BUDGET", 6 * one)
+    monkeypatch.setattr(reader, "_BUDGET_PER_THREAD", 0)
     for n in range(60):
         write(tmp_path / "p" / f"{n:02}.png", png(n))
     alive: list[int] = []
@@ -646,25 +648,25 @@ def test_pixels_in_flight_are_bounded(world: World, tmp_path: Path, monkeypatch:
     report = world.add(tmp_path / "p", decode=large)
     gc.enable()
     assert report.added == 60
-    assert max(world.rows.batches) == 3  # half the room, although a batch may hold 50
-    assert most <= 6 + 3 + 3  # the room, those next in line that passed, one in each thread's hands
+    assert max(world.rows.batches) == 3  # half the budget, although a batch may hold 50
+    assert most <= 6 + 3 + 3  # the budget, those next in line that passed, one in each thread's hands
     assert len(alive) == 0
 
 
-def test_a_picture_larger_than_the_room_gets_through(
+def test_a_picture_larger_than_the_budget_gets_through(
     world: World, pics: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "_ROOM", 1)
-    monkeypatch.setattr(pipeline, "_ROOM_PER_THREAD", 0)
+    monkeypatch.setattr(reader, "_BUDGET", 1)
+    monkeypatch.setattr(reader, "_BUDGET_PER_THREAD", 0)
     assert outcome(world.add(pics)) == (10, 0, 0, 0, 0)
     assert set(world.mean.batches) == {1}
 
 
 def test_discovery_runs_ahead_only_so_far(world: World, pics: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_DISCOVER_AHEAD", 20)
-    monkeypatch.setattr(pipeline, "_TELL", 0.0)
-    monkeypatch.setattr(pipeline, "_CHUNK", 5)
-    monkeypatch.setattr(pipeline, "_READ_AHEAD", 5)
+    monkeypatch.setattr(pipeline, "_PREFETCH_ITEMS", 20)
+    monkeypatch.setattr(progress_module, "_REPORT_INTERVAL", 0.0)
+    monkeypatch.setattr(pipeline, "_LOOKUP_ITEMS", 5)
+    monkeypatch.setattr(reader, "_READ_AHEAD", 5)
     given = []
 
     def many() -> Iterator[Any]:
@@ -675,40 +677,40 @@ def test_discovery_runs_ahead_only_so_far(world: World, pics: Path, monkeypatch:
 
     def check(progress: Progress) -> None:
         time.sleep(0.001)
-        told.append(progress.done)
+        reported.append(progress.done)
         assert len(given) <= progress.done + 20 + 1
 
-    told: list[int] = []
-    report = world.add(candidates=many(), progress=check)
-    assert len(told) > 50
+    reported: list[int] = []
+    report = world.add(items=many(), progress=check)
+    assert len(reported) > 50
     assert outcome(report) == (10, 0, 0, 500, 0)
 
 
 # -- progress -----------------------------------------------------------------------------------------------
 
 
-def test_progress_is_told_now_and_then_and_at_the_end(
+def test_progress_is_reported_now_and_then_and_at_the_end(
     world: World, pics: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(pics / "3.png", b"broken")
     world.add(pics / "4.png")
-    told: list[Progress] = []
+    reported: list[Progress] = []
     world.settings = Settings(batch_size=2, threads=1)
     world.rows.before = lambda _: time.sleep(0.08)
-    report = world.add(pics, progress=told.append)
-    assert 2 <= len(told) <= 1 + report.seconds / 0.1
-    assert [p.done for p in told] == sorted(p.done for p in told)
-    assert {p.total for p in told} <= {None, 10}
-    last = told[-1]
+    report = world.add(pics, progress=reported.append)
+    assert 2 <= len(reported) <= 1 + report.seconds / 0.1
+    assert [p.done for p in reported] == sorted(p.done for p in reported)
+    assert {p.total for p in reported} <= {None, 10}
+    last = reported[-1]
     assert (last.added, last.replaced, last.unchanged, last.failed) == (8, 0, 1, 1)
     assert last.done == last.total
     assert last.current == "9.png"
 
 
 def test_an_empty_source(world: World, tmp_path: Path) -> None:
-    told: list[Progress] = []
-    assert outcome(world.add(tmp_path, progress=told.append)) == (0, 0, 0, 0, 0)
-    assert [(p.total, p.done) for p in told] == [(0, 0)]
+    reported: list[Progress] = []
+    assert outcome(world.add(tmp_path, progress=reported.append)) == (0, 0, 0, 0, 0)
+    assert [(p.total, p.done) for p in reported] == [(0, 0)]
 
 
 # -- downloads ----------------------------------------------------------------------------------------------
@@ -876,15 +878,17 @@ def test_stop_does_not_wait_for_a_server(world: World, web: Web, tmp_path: Path)
     assert report.seconds < 10.0
 
 
-def test_everybody_leaves_the_room(world: World, web: Web, pics: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rooms: list[Any] = []
+def test_the_budget_is_free_after_every_run(
+    world: World, web: Web, pics: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets: list[Any] = []
 
-    class Room(room.Room):
+    class ByteBudget(byte_budget.ByteBudget):
         def __init__(self, limit: int) -> None:
             super().__init__(limit)
-            rooms.append(self)
+            budgets.append(self)
 
-    monkeypatch.setattr(pipeline, "Room", Room)
+    monkeypatch.setattr(reader, "ByteBudget", ByteBudget)
     write(pics / "3.png", b"broken")
     web.answers = {"a": png(50), "b": b"broken", "c": 404}
     report = world.add(pics, web.list(pics / "l.csv", ["a", "b", "c"]))
@@ -896,7 +900,7 @@ def test_everybody_leaves_the_room(world: World, web: Web, pics: Path, monkeypat
 
     world.mean.before = fail
     assert outcome(world.add(pics, pics / "l.csv")) == (0, 0, 10, 3, 0)
-    assert [room._held for room in rooms] == [0, 0]
+    assert [budget._used for budget in budgets] == [0, 0]
 
 
 # -- everything together ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What sources consist of: pictures that may be indexed, each with its id and the way to its bytes."""
+"""What sources consist of: images that may be indexed, each with its id and the way to its bytes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 from imagefinder.core.errors import ImageTooLargeError, SourceError
+from imagefinder.core.records import Failure
 from imagefinder.indexing.guard import TRUSTED, Guard
 
 # fmt: off
@@ -29,8 +30,8 @@ _DEBRIS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume inform
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A picture found in a source; nothing of it has been read yet.
+class SourceItem:
+    """An image found in a source; nothing of it has been read yet.
 
     Attributes:
         id: What it will be called in the collection.
@@ -38,9 +39,9 @@ class Candidate:
         source: URI of the folder, archive or list it was found in; empty if it was named by itself.
         stamp: Changes when its bytes may have changed; empty where nothing of the kind is known.
         metadata: What the source says about it.
-        read: Gives its bytes, at most so many; raises ``SourceError`` or ``ImageTooLargeError``. ``None``: they
-            are to be downloaded from ``uri``.
-        in_order: Reading is quick only in the order in which candidates came (compressed archives).
+        read: Returns its bytes, given the most it may return; raises ``SourceError`` or ``ImageTooLargeError``.
+            ``None``: they are to be downloaded from ``uri``.
+        in_order: Reading is quick only in the order of discovery (compressed archives).
     """
 
     id: str
@@ -58,15 +59,19 @@ class SourceEnd:
 
     Attributes:
         source: Its URI.
-        complete: Whether all of it could be read; only then may be concluded what it no longer has.
-        pictures: How many candidates it gave.
-        skipped: How many files in it were passed over because they are no pictures by their name.
+        complete: Whether all of it could be read; only then does a missing image mean that it was removed.
+        pictures: How many items it gave.
+        skipped: How many files in it were skipped because their names are not those of images.
     """
 
     source: str
     complete: bool
     pictures: int
     skipped: int
+
+
+Discovered: TypeAlias = SourceItem | Failure | SourceEnd
+"""What ``discover`` yields."""
 
 
 def is_picture(name: str) -> bool:
@@ -98,7 +103,7 @@ def local_path(uri: str) -> str | None:
     return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
 
 
-def file_candidate(
+def file_item(
     path: str,
     status: os.stat_result,
     image_id: str,
@@ -106,9 +111,9 @@ def file_candidate(
     metadata: Mapping[str, Any] | None = None,
     *,
     guard: Guard = TRUSTED,
-) -> Candidate:
-    """A candidate for a regular file."""
-    return Candidate(
+) -> SourceItem:
+    """The item of a regular file."""
+    return SourceItem(
         id=image_id,
         uri=file_uri(path),
         source=source,

@@ -1,27 +1,30 @@
-"""Reading through the sources ahead of the work."""
+"""Discovering images ahead of the work, in a thread of its own."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
 
-from imagefinder.core.records import Failure
-from imagefinder.indexing.candidate import Candidate, SourceEnd
-
-Item: TypeAlias = Candidate | Failure | SourceEnd
-"""What ``discover`` gives."""
+from imagefinder.indexing.source_item import Discovered, SourceEnd
 
 
-class Ahead:
-    """Runs through the sources in a thread of its own, some way ahead, so that the total is known early."""
+class Prefetcher:
+    """Runs through the sources ahead of the work, so that the total is known early.
 
-    def __init__(self, items: Iterator[Item], limit: int) -> None:
+    Args:
+        items: What ``discover`` yields.
+        limit: How many items may wait.
+
+    Attributes:
+        total: Images and failures found; ``None`` until all sources have been read through.
+    """
+
+    def __init__(self, items: Iterator[Discovered], limit: int) -> None:
         self.total: int | None = None
         self._items = items
         self._limit = limit
-        self._ready: deque[Item] = deque()
+        self._ready: deque[Discovered] = deque()
         self._ended = False
         self._closed = False
         self._error: BaseException | None = None
@@ -29,9 +32,9 @@ class Ahead:
         self._thread = threading.Thread(target=self._run, name="imagefinder-discover", daemon=True)
         self._thread.start()
 
-    def take(self, limit: int, begin: Callable[[Item], bool]) -> list[Item]:
-        """What is ready, at most so many, up to the first item that may not begin yet."""
-        taken: list[Item] = []
+    def take(self, limit: int, begin: Callable[[Discovered], bool]) -> list[Discovered]:
+        """Up to ``limit`` items that are ready, ending before the first for which ``begin`` is false."""
+        taken: list[Discovered] = []
         with self._changed:
             while self._ready and len(taken) < limit and begin(self._ready[0]):
                 taken.append(self._ready.popleft())
@@ -45,12 +48,12 @@ class Ahead:
             return self._ended and not self._ready
 
     def check(self) -> None:
-        """Raise what ended the reading of the sources before its time, if anything did."""
+        """Raise the error that ended discovery early, if any."""
         if self._error:
             raise self._error
 
     def close(self) -> None:
-        """End the thread; a source that stands still may keep it a while longer."""
+        """Stop the thread; a source that does not respond may keep it a while longer."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
