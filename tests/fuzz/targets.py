@@ -60,7 +60,7 @@ from imagefinder.server.upload import read_image
 from imagefinder.server.v1 import compare, cursor, images, search
 from imagefinder.shortlists.index import InvertedShortlist
 from imagefinder.stores import checks
-from imagefinder.stores.embedded import EmbeddedStore, codec, condition
+from imagefinder.stores.embedded import EmbeddedStore, codec, sql_filter
 from imagefinder.stores.memory import MemoryStore
 
 LOCAL = FeatureSpec("local", 4, "uint8")
@@ -579,7 +579,7 @@ def _filter(data: bytes) -> None:
         str(error).encode()
         return
     matches = where.matches(json.loads(kept))
-    likely = condition.likely(where)
+    likely = sql_filter.likely(where)
     query = f"SELECT count(*) FROM images WHERE CASE WHEN json_valid(metadata) THEN {likely.sql} ELSE 1 END"
     database = _images()
     database.execute("DELETE FROM images")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imagefinder.core.filters import parse
-from imagefinder.stores.embedded.condition import likely
+from imagefinder.stores.embedded.sql_filter import likely
 
 ROWS = [{"n": value} for value in (0, 1, 1.5, "a", "b", True, None, [1, "a"], {"n": 1})] + [{}, {"m": 1}]
 
