@@ -118,9 +118,9 @@ def make_decoder(settings: Settings) -> Decoder:
 
 def make_shortlist(store: Store, method: Method) -> Shortlist:
     """The index of a method's features."""
-    from imagefinder.shortlists.index import InvertedShortlist
+    from imagefinder.ann.index import InvertedFileIndex
 
-    return InvertedShortlist(store, method.name, method.extractor.spec)
+    return InvertedFileIndex(store, method.name, method.extractor.spec)
 
 
 def make_examiner(settings: Settings) -> Examiner:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.core.features import FeatureSpec
-from imagefinder.shortlists.index import InvertedShortlist
 from imagefinder.stores.embedded import EmbeddedStore
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.shortlists import ShortlistSuite
@@ -20,7 +20,7 @@ class OnDisk(ShortlistSuite):
 
     @pytest.fixture
     def make_shortlist(self):
-        return InvertedShortlist
+        return InvertedFileIndex
 
 
 class TestPoints(OnDisk):

@@ -28,6 +28,7 @@ import numpy as np
 import safetensors.numpy
 from starlette.requests import Request
 
+from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.calibration.evalue import TailCalibrator
 from imagefinder.client import answers
 from imagefinder.client import transport as client_transport
@@ -58,7 +59,6 @@ from imagefinder.server.jobs.store import JobStore, Saved
 from imagefinder.server.keys import KeyFile
 from imagefinder.server.upload import read_image
 from imagefinder.server.v1 import compare, cursor, images, search
-from imagefinder.shortlists.index import InvertedShortlist
 from imagefinder.stores import checks
 from imagefinder.stores.embedded import EmbeddedStore, codec, sql_filter
 from imagefinder.stores.memory import MemoryStore
@@ -703,8 +703,8 @@ def _index() -> tuple[EmbeddedStore, dict[str, bytes]]:
         features = LocalFeatures(descriptors, np.zeros((8, 4), np.float32), np.array([0, 8], np.int64))
         store.put([Entry(ImageRecord(f"{number}", "", "", 1, 1, 1, "PNG"), {"tiny": features})])
         if number == _INDEXED // 2:
-            InvertedShortlist(store, "tiny", LOCAL).refresh(rebuild=True)
-    InvertedShortlist(store, "tiny", LOCAL).refresh()
+            InvertedFileIndex(store, "tiny", LOCAL).refresh(rebuild=True)
+    InvertedFileIndex(store, "tiny", LOCAL).refresh()
     files = (folder / "index" / "shortlist-tiny").iterdir()
     return store, {path.name: path.read_bytes() for path in sorted(files, key=lambda path: path.stat().st_size)}
 
@@ -734,7 +734,7 @@ def _shortlist_files(data: bytes) -> None:
     changes = store.changes("tiny", revision=-1, last=0, count=0)
     assert changes
     _, block = store.load("tiny", changes.new[:1])
-    shortlist = InvertedShortlist(store, "tiny", LOCAL)
+    shortlist = InvertedFileIndex(store, "tiny", LOCAL)
     proposed = shortlist.propose(block.features, 100)[0].keys.tolist()
     assert len(proposed) == len(set(proposed))
     assert set(proposed) <= set(changes.new.tolist())

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
+from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.core.features import FeatureSpec, GlobalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.matching.cosine import CosineMatcher
 from imagefinder.search import engine, question, scoring, shortlisting
-from imagefinder.shortlists.index import InvertedShortlist
 from imagefinder.stores.memory import MemoryStore
 
 SPEC = FeatureSpec("global", 3, "float32")
@@ -51,7 +51,7 @@ def store(monkeypatch):
 
 
 def indexes(store, *names):
-    return {name: InvertedShortlist(store, name, SPEC) for name in names}
+    return {name: InvertedFileIndex(store, name, SPEC) for name in names}
 
 
 def scored(store, seed, names=("colour",), **options):

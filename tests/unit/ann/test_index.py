@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
+from imagefinder.ann import arrays as array_files
+from imagefinder.ann import compaction, hamming_embedding
+from imagefinder.ann.index import OUTGROWN, InvertedFileIndex
 from imagefinder.core.features import FeatureSpec
-from imagefinder.shortlists import index as module
-from imagefinder.shortlists import local
-from imagefinder.shortlists.index import InvertedShortlist
 from imagefinder.stores.embedded import EmbeddedStore
 from imagefinder.testing.shortlists import METHOD, features, names, put
 
@@ -24,7 +24,7 @@ def store(tmp_path):
 
 
 def made(store):
-    return InvertedShortlist(store, METHOD, SPEC)
+    return InvertedFileIndex(store, METHOD, SPEC)
 
 
 def files(store):
@@ -46,7 +46,7 @@ def test_another_object_uses_the_files(store):
 def test_arrays_are_mapped_not_loaded(store):
     index = made(store)
     index.refresh()
-    assert all(not array.flags.owndata for array in index._segments[0].arrays().values())
+    assert all(not array.flags.owndata for array in index._coverage.segments[0].arrays().values())
 
 
 @pytest.mark.parametrize("kind", ["manifest", "model", "segment"])
@@ -69,7 +69,7 @@ def test_damaged_files_are_ignored_and_made_again(store, kind, damage):
     assert made(store).verify() == []
 
 
-def test_damage_is_told(store):
+def test_damage_is_reported(store):
     made(store).refresh()
     (path,) = [path for path in files(store) if path.name.startswith("segment")]
     path.write_bytes(path.read_bytes()[:-1])
@@ -77,7 +77,7 @@ def test_damage_is_told(store):
     assert "cut off" in problem
 
 
-def test_files_of_another_collection_are_found_out(store, tmp_path):
+def test_files_of_another_collection_are_detected(store, tmp_path):
     other = EmbeddedStore(tmp_path / "other", create=True, cache_bytes=0)
     put(other, SPEC, {str(seed): seed + 5000 for seed in range(60)})
     made(other).refresh()
@@ -105,10 +105,10 @@ def test_features_made_otherwise_need_another_index(store):
 def test_small_parts_are_joined_and_leftovers_removed(store):
     index = made(store)
     index.refresh()
-    for number in range(module.MOST_SMALL + 2):
+    for number in range(compaction.MOST_SMALL + 2):
         put(store, SPEC, {f"more {number}": 200 + number})
         index.refresh()
-    assert index.state().segments <= module.MOST_SMALL
+    assert index.state().segments <= compaction.MOST_SMALL
     assert len(files(store)) == index.state().segments + 2
     assert names(store, index, features(SPEC, 203), 1) == ["more 3"]
     assert made(store).verify() == []
@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_time(store, monkeypat
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.files, "write", full)
+    monkeypatch.setattr(array_files, "write", full)
     index = made(store)
     assert index.refresh()
     assert finds(store, index)
@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_time(store, monkeypat
     assert made(store).state().waiting == 60
 
 
-def test_others_make_up_the_number(store):
+def test_other_images_fill_up_the_number(store):
     index = made(store)
     index.refresh()
     assert sorted(names(store, index, features(SPEC, 17, rows=0), 60)) == sorted(map(str, range(60)))
@@ -157,12 +157,12 @@ ANOTHER = """
 import sys
 from pathlib import Path
 from imagefinder.stores.embedded import EmbeddedStore
-from imagefinder.shortlists.index import InvertedShortlist
+from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.testing.shortlists import METHOD, features, put, names
 from imagefinder.core.features import FeatureSpec
 spec = FeatureSpec("local", 128, "uint8")
 store = EmbeddedStore(Path(sys.argv[1]), create=False, cache_bytes=0)
-index = InvertedShortlist(store, METHOD, spec)
+index = InvertedFileIndex(store, METHOD, spec)
 for number in range(6):
     put(store, spec, {f"theirs {number}": 300 + number})
     index.refresh(rebuild=number == 3)
@@ -170,7 +170,7 @@ for number in range(6):
 """
 
 
-def test_two_processes_index_and_ask_at_the_same_time(store):
+def test_two_processes_index_and_query_at_the_same_time(store):
     other = subprocess.Popen([sys.executable, "-c", ANOTHER, str(store.derived_folder().parent)])
     index = made(store)
     for number in range(6):
@@ -189,24 +189,24 @@ def test_a_changed_code_is_found_by_verification(store):
     index = made(store)
     index.refresh()
     (path,) = [path for path in files(store) if path.name.startswith("segment")]
-    meta, arrays = module.files.read(path)
+    meta, arrays = array_files.read(path)
     codes = arrays["codes"].copy()
     codes[:] = ~codes
-    module.files.write(path, meta, {**arrays, "codes": codes})
+    array_files.write(path, meta, {**arrays, "codes": codes})
     assert any("is not as" in problem for problem in made(store).verify())
-    assert np.array_equal(module.files.read(path)[1]["codes"], codes)
+    assert np.array_equal(array_files.read(path)[1]["codes"], codes)
 
 
-def test_a_collection_that_has_outgrown_its_words_is_told_and_learned_anew(store, monkeypatch):
+def test_a_collection_that_has_outgrown_its_words_is_reported_and_learned_again(store, monkeypatch):
     made(store).refresh()
     index = made(store)
     assert not index.state().outgrown
-    words = module._words(index._model)
-    rows = sum(int(segment.sizes.sum()) for segment in index._segments)
-    monkeypatch.setattr(local, "POSTINGS_PER_WORD", max(1, rows // (words * module.OUTGROWN)))
+    words = index._model.words
+    rows = sum(int(segment.sizes.sum()) for segment in index._coverage.segments)
+    monkeypatch.setattr(hamming_embedding, "POSTINGS_PER_WORD", max(1, rows // (words * OUTGROWN)))
     assert index.state().outgrown
     # What waits counts, too.
-    monkeypatch.setattr(local, "POSTINGS_PER_WORD", rows // (words * module.OUTGROWN) + 2)
+    monkeypatch.setattr(hamming_embedding, "POSTINGS_PER_WORD", rows // (words * OUTGROWN) + 2)
     before = index.state().outgrown
     put(store, SPEC, {str(seed): seed for seed in range(60, 120)})
     assert (before, index.state().outgrown) == (False, True)

@@ -1,4 +1,4 @@
-"""Global vectors: an inverted file of shortened, quantised vectors.
+"""IVF-SQ8 for global vectors: an inverted file of shortened, scalar-quantised vectors.
 
 What a vector of length 1 differs from the mean of the collection's is turned onto the directions of that mean and
 in which these differ most, at most 256, and kept as one byte each, in the cell of its word. A query looks at all
@@ -15,12 +15,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from imagefinder.ann import vocabulary
+from imagefinder.ann.arrays import Arrays
+from imagefinder.ann.segment import Postings, Segment, SegmentScores
+from imagefinder.ann.vocabulary import Vectors, Vocabulary
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures
 from imagefinder.kernels.dots import dots
-from imagefinder.shortlists import vocabulary
-from imagefinder.shortlists.arrays import Arrays
-from imagefinder.shortlists.segment import Coded, Found, Segment
-from imagefinder.shortlists.vocabulary import Vectors, Vocabulary
 
 DIRECTIONS = 256
 VECTORS_PER_WORD = 256
@@ -36,8 +36,8 @@ _FINE_LEVELS = 32767
 _BLOCK = 1 << 14
 
 
-class GlobalScheme:
-    """How global vectors of one form are coded and compared."""
+class IvfSq8:
+    """The ``Codec`` of global vectors."""
 
     name = "cells"
     version = 4
@@ -47,7 +47,7 @@ class GlobalScheme:
         self._spec = spec
 
     def words(self, images: int, rows: int) -> int:
-        """See ``index.Scheme``."""
+        """See ``Codec``."""
         del rows
         return max(1, min(MOST_WORDS, images // VECTORS_PER_WORD))
 
@@ -76,7 +76,7 @@ class GlobalScheme:
             "halves": words.halves,
         }
 
-    def encode(self, model: Arrays, features: Features) -> Coded:
+    def encode(self, model: Arrays, features: Features) -> Postings:
         """Cell and code of each vector."""
         words, codes = [np.empty(0, np.int32)], [np.empty((0, model["rotation"].shape[1]), np.int8)]
         known = Vocabulary(model["coarse"], model["fine"], model["halves"])
@@ -88,28 +88,28 @@ class GlobalScheme:
             codes.append(np.clip(np.rint(short / model["steps"]), -_LEVELS, _LEVELS).astype(np.int8))
         count = len(features)
         owners = np.arange(count, dtype=np.int32)
-        return Coded(np.concatenate(words), owners, np.concatenate(codes), np.ones(count, dtype=np.int64))
+        return Postings(np.concatenate(words), owners, np.concatenate(codes), np.ones(count, dtype=np.int64))
 
-    def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[Found]]:
+    def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[SegmentScores]]:
         """Cosines of the codes in the nearest cells."""
         return [_score(model, vector, segments) for vector in _unit(queries)]
 
 
-def _score(model: Arrays, vector: Vectors, segments: Sequence[Segment]) -> list[Found]:
+def _score(model: Arrays, vector: Vectors, segments: Sequence[Segment]) -> list[SegmentScores]:
     mean, rotation = model["mean"], model["rotation"]
     far = model["halves"][:, 0] - model["coarse"] @ ((vector - mean) @ rotation)
     near = np.argsort(far, kind="stable")
     seen = np.cumsum(sum(np.diff(segment.starts)[near] for segment in segments))
     near = near[: max(VISITED, int(np.searchsorted(seen, LOOKED_AT)) + 1)]
-    asked = (vector @ rotation) * model["steps"]
-    step = max(float(np.abs(asked).max(initial=0.0)), 1e-30) / _FINE_LEVELS
-    whole = np.rint(asked / step).astype(np.int16)
+    scaled = (vector @ rotation) * model["steps"]
+    step = max(float(np.abs(scaled).max(initial=0.0)), 1e-30) / _FINE_LEVELS
+    whole = np.rint(scaled / step).astype(np.int16)
     scores = []
     for segment in segments:
         begins, ends = segment.starts[near], segment.starts[near + 1]
         rows = np.concatenate([segment.owners[a:b] for a, b in zip(begins, ends, strict=True)])
         products = dots(segment.codes, begins, ends, whole).astype(np.float64)
-        scores.append(Found(rows, products * step + vector @ mean))
+        scores.append(SegmentScores(rows, products * step + vector @ mean))
     return scores
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from imagefinder.shortlists import vocabulary
-from imagefinder.shortlists.vocabulary import Vocabulary
+from imagefinder.ann import vocabulary
+from imagefinder.ann.vocabulary import Vocabulary
 
 
 def vectors(many, dim=16, seed=0):

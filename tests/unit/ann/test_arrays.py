@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from imagefinder.shortlists import arrays
+from imagefinder.ann import arrays
 
 SOME = {
     "a": np.arange(12, dtype=np.int64).reshape(3, 4),

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imagefinder.core.files import write_atomically
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -40,18 +41,7 @@ def write(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]
     lead = _MAGIC + checked + header
     lead += b"\n" * (-len(lead) % _ALIGNMENT)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
-        try:
-            file.write(lead)
-            for array in plain.values():
-                file.write(_bytes(array))
-                file.write(b"\0" * (-array.nbytes % _ALIGNMENT))
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    write_atomically(path, _chunks(lead, plain.values()))
 
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays]:
@@ -81,6 +71,13 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays]:
             raise ValueError(f"{item['name']} in {path.name} is damaged")
         arrays[item["name"]] = array
     return document["meta"], arrays
+
+
+def _chunks(lead: bytes, arrays: Iterable[NDArray[Any]]) -> Iterator[bytes | memoryview]:
+    yield lead
+    for array in arrays:
+        yield _bytes(array)
+        yield b"\0" * (-array.nbytes % _ALIGNMENT)
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:

@@ -1,4 +1,4 @@
-"""Local features: visual words and binary signatures, voting for images.
+"""Hamming embedding for local features: visual words and binary signatures that vote for images.
 
 Each descriptor is kept as the word it belongs to and 64 bits: on which side of the word's centre it lies along 64
 random directions. A query's descriptors look into their nearest words for signatures that are near.
@@ -18,13 +18,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.ann import vocabulary
+from imagefinder.ann.arrays import Arrays
+from imagefinder.ann.segment import Postings, Segment, SegmentScores
+from imagefinder.ann.vocabulary import Vectors, Vocabulary
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
 from imagefinder.kernels import voting
 from imagefinder.kernels.mutual_nn import cores
-from imagefinder.shortlists import vocabulary
-from imagefinder.shortlists.arrays import Arrays
-from imagefinder.shortlists.segment import Coded, Found, Segment
-from imagefinder.shortlists.vocabulary import Vectors, Vocabulary
 
 POSTINGS_PER_WORD = 600
 """So many descriptors of the collection share a word, about."""
@@ -43,8 +43,8 @@ _WEIGHTS = np.array(
 _BLOCK = 1 << 18
 
 
-class LocalScheme:
-    """How local features of one form are coded and compared."""
+class HammingEmbedding:
+    """The ``Codec`` of local features."""
 
     name = "votes"
     version = 2
@@ -54,7 +54,7 @@ class LocalScheme:
         self._spec = spec
 
     def words(self, images: int, rows: int) -> int:
-        """See ``index.Scheme``."""
+        """See ``Codec``."""
         del images
         return max(1, min(MOST_WORDS, rows // POSTINGS_PER_WORD, rows // 4))
 
@@ -78,7 +78,7 @@ class LocalScheme:
             "turned": turned,
         }
 
-    def encode(self, model: Arrays, features: Features) -> Coded:
+    def encode(self, model: Arrays, features: Features) -> Postings:
         """Words and signatures of all descriptors."""
         assert isinstance(features, LocalFeatures)  # noqa: S101 - narrows the type
         known = _Model(model)
@@ -90,44 +90,46 @@ class LocalScheme:
             words[begin : begin + _BLOCK] = some
             codes[begin : begin + _BLOCK] = known.signatures(vectors, some)
         counts = np.diff(features.offsets)
-        return Coded(words, np.repeat(np.arange(len(counts), dtype=np.int32), counts), codes, counts)
+        return Postings(words, np.repeat(np.arange(len(counts), dtype=np.int32), counts), codes, counts)
 
-    def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[Found]]:
+    def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[SegmentScores]]:
         """Votes, per square root of the number of an image's descriptors."""
         assert isinstance(queries, LocalFeatures)  # noqa: S101 - narrows the type
         known = _Model(model)
         vectors = _real(queries.descriptors)
         near = known.words.nearest(vectors, NEAREST_WORDS)  # of all queries at once: words are read once
         codes = known.signatures(np.repeat(vectors, near.shape[1], axis=0), near.reshape(-1)).reshape(near.shape)
-        held = np.zeros(known.words.words, dtype=np.int64)
+        per_word = np.zeros(known.words.words, dtype=np.int64)
         for segment in segments:
-            held += np.diff(segment.starts)
+            per_word += np.diff(segment.starts)
         # Rare words say more; squared, as for both sides of a cosine.
-        total = max(1, int(held.sum()))
-        rarities = np.rint(100 * np.log2(1 + total / (1 + held)) ** 2).astype(np.int64)
+        total = max(1, int(per_word.sum()))
+        rarities = np.rint(100 * np.log2(1 + total / (1 + per_word)) ** 2).astype(np.int64)
 
-        def found(ballot: tuple[NDArray[np.int32], NDArray[np.uint64]], segment: Segment) -> Found:
+        def found(query_postings: tuple[NDArray[np.int32], NDArray[np.uint64]], segment: Segment) -> SegmentScores:
             votes = voting.votes(
                 segment.starts,
                 segment.owners,
                 segment.codes,
-                *ballot,
+                *query_postings,
                 weights=_WEIGHTS,
                 rarities=rarities,
                 images=len(segment.keys),
             )
             rows = np.flatnonzero(votes)
-            return Found(rows, votes[rows] / np.sqrt(segment.sizes[rows] + 30.0))
+            return SegmentScores(rows, votes[rows] / np.sqrt(segment.sizes[rows] + 30.0))
 
         scores = []
         with ThreadPoolExecutor(cores()) as pool:
             for begin, end in pairwise(queries.offsets.tolist()):
-                ballot = _ballot(near[begin:end], codes[begin:end])
-                scores.append(pool.map(partial(found, ballot), segments))
+                query_postings = _in_word_order(near[begin:end], codes[begin:end])
+                scores.append(pool.map(partial(found, query_postings), segments))
             return [list(of_query) for of_query in scores]
 
 
-def _ballot(words: NDArray[np.int32], codes: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+def _in_word_order(
+    words: NDArray[np.int32], codes: NDArray[np.uint64]
+) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
     """Words and codes of a query, in order of words; of one word first those to which it is nearest."""
     words, codes = words.T.reshape(-1), codes.T.reshape(-1)
     order = np.argsort(words, kind="stable")

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.shortlists.arrays import Arrays
+from imagefinder.ann.arrays import Arrays
 
 Keys = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Coded:
-    """Features as codes, in order of images.
+class Postings:
+    """Features as words and codes, in order of images.
 
     Attributes:
         words: ``(P,)`` int32.
@@ -32,8 +32,8 @@ class Coded:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """The images of one segment that a query has to do with.
+class SegmentScores:
+    """How images of one segment score for a query; those left out have nothing in common with it.
 
     Attributes:
         rows: ``(F,)``, of its keys, each once.
@@ -97,7 +97,7 @@ class Segment:
         )
 
 
-def build(keys: Keys, parts: Sequence[Coded], words: int) -> Segment:
+def build(keys: Keys, parts: Sequence[Postings], words: int) -> Segment:
     """A segment of images that were coded in several parts, in order of keys."""
     firsts = np.cumsum([0, *(len(part.sizes) for part in parts)])
     owners = np.concatenate([part.owners + np.int32(first) for part, first in zip(parts, firsts, strict=False)])
@@ -150,3 +150,23 @@ def _sorted(
     starts = np.zeros(words + 1, dtype=np.int64)
     np.cumsum(np.bincount(all_words, minlength=words), out=starts[1:])
     return Segment(keys, sizes, starts, owners[order], codes[order])
+
+
+def disjoint(segments: Sequence[Segment]) -> list[Segment]:
+    """Without segments that repeat keys of those before."""
+    kept: list[Segment] = []
+    seen: Keys = np.empty(0, dtype=np.int64)
+    for segment in segments:
+        if not contains(seen, segment.keys).any():
+            kept.append(segment)
+            seen = np.sort(np.concatenate([seen, segment.keys]))
+    return kept
+
+
+def contains(ordered: Keys, keys: Keys) -> NDArray[np.bool_]:
+    """Which of ``keys`` are among the ascending ``ordered``."""
+    if not len(ordered):
+        return np.zeros(len(keys), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
+    there: NDArray[np.bool_] = ordered[places] == keys
+    return there
