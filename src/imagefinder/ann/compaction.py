@@ -1,4 +1,4 @@
-"""When segments are written anew, and which together."""
+"""When segments are rewritten, and which of them together."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MOST_SMALL = 8
 """This many segments of less than a quarter of that stay side by side before they are merged."""
 
 GONE = 0.3
-"""A segment of which a larger part is gone is written anew."""
+"""A segment of which a larger part is gone is rewritten."""
 
 
 def worn(segments: Sequence[Segment]) -> list[Segment]:
-    """Segments to be written anew, alone or with others."""
+    """Segments to be rewritten, alone or with others."""
     sparse = [s for s in segments if (~s.alive).sum() > GONE * len(s.keys)]
     small = [s for s in segments if s.nbytes < SEGMENT_BYTES // 4 and s not in sparse]
     return sparse + (small if len(small) > MOST_SMALL else [])

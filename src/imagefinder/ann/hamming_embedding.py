@@ -27,11 +27,11 @@ from imagefinder.kernels import voting
 from imagefinder.kernels.mutual_nn import cores
 
 POSTINGS_PER_WORD = 600
-"""So many descriptors of the collection share a word, about."""
+"""How many descriptors of the collection share a word, about."""
 
 MOST_WORDS = 1 << 16
 NEAREST_WORDS = 4
-"""Into so many words each descriptor of a query looks."""
+"""How many words each descriptor of a query is looked up in."""
 
 SELECTIVITY = 20
 """Signatures that differ in more of their 64 bits do not count. With 24 the right images are proposed as often, in

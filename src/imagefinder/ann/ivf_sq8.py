@@ -26,10 +26,10 @@ DIRECTIONS = 256
 VECTORS_PER_WORD = 256
 MOST_WORDS = 4096
 VISITED = 48
-"""Of the nearest cells at least so many are looked at ..."""
+"""At least this many of the nearest cells are scored ..."""
 
 LOOKED_AT = 65536
-"""... and as many as it takes to see so many vectors."""
+"""... and as many as it takes to score this many vectors."""
 
 _LEVELS = 127
 _FINE_LEVELS = 32767

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 _ROUNDS = 8
 _BLOCK = 1 << 18
 _DISTANCES = 1 << 24
-"""So many are held at once."""
+"""How many are in memory at once."""
 _SAMPLES_PER_WORD = 12
 
 Vectors = NDArray[np.float32]
@@ -77,7 +77,7 @@ class Vocabulary:
 def train(
     sample: Vectors, words: int, *, levels: Literal[1, 2] = 2, spherical: bool = False, seed: int = 0
 ) -> Vocabulary:
-    """Learn about so many words, never more than there are vectors; the same sample gives the same words.
+    """Learn about ``words`` words, never more than there are vectors; the same sample gives the same words.
 
     Args:
         sample: ``(S, D)`` float32; of none, one word at the origin is made.

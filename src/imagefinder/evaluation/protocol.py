@@ -37,7 +37,7 @@ from imagefinder.indexing.source_item import file_item
 from imagefinder.search.judgement import MATCH
 
 CHECKED = (1.0, 0.1, 0.01)
-"""E-values that are checked: so many wrong hits per query are promised."""
+"""E-values that are checked; each is the number of wrong hits per query that it promises."""
 
 Unit: TypeAlias = Literal["E-value", "score"]
 """What thresholds are: the highest E-value, or the lowest score, that is still taken for right."""
@@ -134,13 +134,13 @@ class Evaluation:
         at_90: The same for 0.9.
         as_matches: Precision and recall of E-values that are called a match; ``None`` without E-values.
         false_alarms: Queries without a right answer that got a hit called a match; ``None`` without E-values.
-        wrong_per_query: E-value -> wrong hits per query up to it: if E-values tell the truth, about so many.
+        wrong_per_query: E-value -> wrong hits per query up to it; where E-values are right, about as many.
             Counted on the queries without a right answer, or on all where there are none; empty without E-values.
         kinds: By edit; queries without one stand together.
         curve: (recall, precision) of falling thresholds, at most 200 points.
         median_seconds: Stage -> median over all queries.
         seconds: What all queries took together.
-        peak_bytes: The most memory the process held meanwhile, all that it had loaded before included.
+        peak_bytes: The most memory the process used meanwhile, all that it had loaded before included.
         mistakes: The worst ones, those that looked surest first.
     """
 
@@ -298,7 +298,7 @@ class _Answer:
         strengths: ``(N,)`` how strongly each was reported: minus the logarithm of the E-value, or the score.
         right: ``(N,)`` bool.
         has_match: Whether any was called a match.
-        best: The best hits and the best wrong one, ranks counted anew.
+        best: The best hits and the best wrong one, ranks counted without the ignored ones.
         wrong: The best wrong one; ``None`` if there is none.
         expected: The best right ones.
         fingerprint: Digest of what made the features.
@@ -443,7 +443,7 @@ def _worst(answers: Sequence[_Answer]) -> tuple[Mistake, ...]:
 
 
 def _how_bad(answer: _Answer) -> tuple[int, float] | None:
-    """For sorting; ``None`` if the answer misleads nobody: right, or wrong and said to be nothing."""
+    """For sorting; ``None`` if the answer does not mislead: right, or wrong and said to be nothing."""
     wrong = answer.wrong
     if wrong and wrong.decision == "match":
         return 4, _strength(wrong)

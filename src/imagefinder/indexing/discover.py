@@ -30,7 +30,7 @@ Source = str | os.PathLike[str]
 
 
 def discover(sources: Sequence[Source], *, guard: Guard = TRUSTED) -> Iterator[Discovered]:
-    """Everything in the sources, in their order; nothing is read before it is asked for.
+    """Everything in the sources, in their order; nothing is read in advance.
 
     A source is a file, a folder (read recursively, in order of names), an archive (``.zip``, ``.tar`` and
     compressed ``.tar``), a list (``.csv`` or ``.jsonl`` with ``url`` and ``id``) or an ``http(s)`` URL. Ids are:

@@ -77,7 +77,7 @@ def read_list(path: str, *, guard: Guard = TRUSTED) -> Iterator[Discovered]:
                     found += 1
                     yield item
                 except _RowError as error:
-                    # Without its id nobody can say that the list no longer has that picture.
+                    # Without its id it is unknown whether the list still has that image.
                     complete = complete and not error.nameless
                     where = f"{name} line {line}"
                     yield Failure(

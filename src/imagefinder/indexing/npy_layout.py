@@ -15,8 +15,8 @@ places in the picture cannot be done with them. Nor has it pictures: records hav
 And it does not say how features were made. The original program's are not ours: it took OpenCV's default
 parameters for SIFT, and gave pictures with red and blue exchanged to the networks. Imported features are therefore
 registered under a fingerprint of their own, and nothing mixes them with ours: a search by the id of an imported
-image works, a search by a picture is refused as a ``FingerprintMismatchError``. Whoever knows better passes the
-fingerprints to register them under.
+image works, a search by a picture is refused as a ``FingerprintMismatchError``. A caller who
+knows better passes the fingerprints to register them under.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class LayoutMethod:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Under which features are imported of which nobody says how they were made."""
+        """Of imported features whose making is unknown."""
         return Fingerprint(self.method, version=0, parameters={"origin": "imported .npy"})
 
 

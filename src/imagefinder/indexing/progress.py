@@ -1,4 +1,4 @@
-"""Progress and outcome of indexing, as data; whoever shows them decides how."""
+"""Progress and outcome of indexing, as data; how they are shown is decided elsewhere."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class AddReport:
         removed: Images removed because their source no longer has them.
         failures: What could not be indexed in this run, and why.
         seconds: Time it took.
-        interrupted: Whether it was asked to stop before the end; the next run continues.
+        interrupted: Whether it was stopped before the end; the next run continues.
         skipped: Files in folders and archives passed over because they are no pictures by their name.
         notes: What else the person who started it should know, for example why nothing was pruned.
     """

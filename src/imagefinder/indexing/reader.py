@@ -85,7 +85,7 @@ class Reader:
 
     @property
     def batch_bytes(self) -> int:
-        """How many bytes of pixels may be held back for a batch."""
+        """How many bytes of pixels a batch may keep."""
         return self._budget.limit // 2
 
     @property
@@ -134,7 +134,7 @@ class Reader:
         return reading.task, future.result() if error is None else error
 
     def release(self, nbytes: int) -> None:
-        """Pixels that were taken are no longer held."""
+        """Pixels that were taken have been freed."""
         self._budget.adjust(-nbytes)
 
     def close(self) -> None:

@@ -22,9 +22,9 @@ PICTURE_SUFFIXES = frozenset({
     "rw2", "sgi", "tga", "tif", "tiff", "webp",
 })
 # fmt: on
-"""Endings of the files in folders and archives that are taken for pictures, in any case of letters.
+"""Extensions of the files in folders and archives that are taken for images, in any case of letters.
 
-Some of them are refused (``docs/concepts/formats.md``): who has such pictures wants to be told."""
+Some of them are refused (``docs/concepts/formats.md``): a user with such images should get an error."""
 
 _DEBRIS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
 

@@ -39,7 +39,7 @@ class Writer:
         self._batch.append((task, picture))
 
     def write(self) -> list[tuple[Task, BaseException | None]]:
-        """Extract and put the batch; interrupted and called again, it begins anew.
+        """Extract and put the batch; interrupted and called again, it starts over.
 
         Returns:
             Each task, durable or with its error. Nothing holds the pixels any more.

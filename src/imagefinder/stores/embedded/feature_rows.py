@@ -106,7 +106,7 @@ class StoredFeatures:
     def _state(self, database: sqlite3.Connection) -> tuple[int, int]:
         """Revision and number of images; (-1, 0) when the method is gone, and its features with it."""
         row = database.execute("SELECT revision, images FROM methods WHERE key = ?", (self.key,)).fetchone()
-        # With the key: a method that is announced anew counts from the beginning.
+        # With the key: a method that is registered again counts from the beginning.
         return (row[0] + (self.key << 40), row[1]) if row else (-1, 0)
 
     def load(self, listed: Keys, revision: int) -> tuple[Keys, GalleryBlock]:

@@ -1,6 +1,6 @@
 """Filters on metadata as far as SQLite can say them.
 
-It leaves out most of what does not match and nothing that does; whoever asks looks at the rest again. So no rule
+It leaves out most of what does not match and nothing that does; the caller tests the rest again. So no rule
 of SQLite about numbers, texts or JSON can change an answer.
 """
 

@@ -274,7 +274,7 @@ class EmbeddedStore:
         found = inspection.structure(self._connections, repair=repair)
         if any(not damage.mended for damage in found):
             if not repair:
-                return found  # what the rows hold cannot be told
+                return found  # rows cannot be read while tables are damaged
             self._connections.close()
             found = [salvage(self._folder)]
             self._connections = Connections(self._folder / schema.FILE_NAME)
