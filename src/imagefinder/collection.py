@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal, Self, TypeAlias, get_args
 import numpy as np
 
 from imagefinder.core import filters
-from imagefinder.core.contracts import Decoder, Shortlist, Store
+from imagefinder.core.contracts import AnnIndex, Decoder, Store
 from imagefinder.core.errors import (
     CollectionCorruptError,
     EmptyImageError,
@@ -87,7 +87,7 @@ class Collection:
         settings: Settings,
         decoder: Decoder,
         *,
-        load_shortlist: Callable[[Store, Method], Shortlist] | None = None,
+        load_shortlist: Callable[[Store, Method], AnnIndex] | None = None,
     ) -> None:
         """Join ready parts.
 
@@ -106,7 +106,7 @@ class Collection:
         self._load_method = load_method
         self._load_examiner = load_examiner
         self._load_shortlist = load_shortlist
-        self._shortlists: dict[str, Shortlist] = {}
+        self._shortlists: dict[str, AnnIndex] = {}
         self._examiner: Examiner | None = None
         self._background: Background | None = None
         self._learning = threading.Lock()
@@ -756,7 +756,7 @@ class Collection:
         held = self.store.info().methods
         return sum(held[name].bytes for name in names if name in held)
 
-    def _shortlist(self, name: str) -> Shortlist:
+    def _shortlist(self, name: str) -> AnnIndex:
         """The index that searches use."""
         method = self.method(name)
         with self._lock:
@@ -764,18 +764,18 @@ class Collection:
                 self._shortlists[name] = self._made_shortlist(method)
             return self._shortlists[name]
 
-    def _own_shortlist(self, name: str) -> Shortlist:
+    def _own_shortlist(self, name: str) -> AnnIndex:
         """An index beside the one that searches use, so that they need not wait; that one sees its files."""
         if self.store.derived_folder() is None:
             return self._shortlist(name)
         return self._made_shortlist(self.method(name))
 
-    def _made_shortlist(self, method: Method) -> Shortlist:
+    def _made_shortlist(self, method: Method) -> AnnIndex:
         if self._load_shortlist is None:
             raise SettingsError("this collection was opened without indexes")
         return self._load_shortlist(self.store, method)
 
-    def _shortlists_for(self, methods: Sequence[Method], mode: Mode) -> dict[str, Shortlist] | None:
+    def _shortlists_for(self, methods: Sequence[Method], mode: Mode) -> dict[str, AnnIndex] | None:
         """What proposes candidates in this mode; ``None`` where every image is to be scored."""
         if mode not in get_args(Mode):
             raise InputError(f"there is no mode {mode!r}", hint=f"modes: {', '.join(get_args(Mode))}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from imagefinder.collection import Collection
 from imagefinder.core import registry
-from imagefinder.core.contracts import Decoder, Shortlist, Store
+from imagefinder.core.contracts import AnnIndex, Decoder, Store
 from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
 from imagefinder.core.method import Examiner, Method
 from imagefinder.core.records import CheckReport, Damage
@@ -116,7 +116,7 @@ def make_decoder(settings: Settings) -> Decoder:
     return DecoderPool(workers=settings.threads, seconds=settings.decode_seconds, memory=settings.decode_memory)
 
 
-def make_shortlist(store: Store, method: Method) -> Shortlist:
+def make_shortlist(store: Store, method: Method) -> AnnIndex:
     """The index of a method's features."""
     from imagefinder.ann.index import InvertedFileIndex
 

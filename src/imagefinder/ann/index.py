@@ -18,7 +18,7 @@ from imagefinder.ann.segment import Keys, Postings, Segment, build, merge
 from imagefinder.ann.training import BATCH_BYTES, row_bytes, training_sample
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec
-from imagefinder.core.records import GalleryBlock, Proposals, ShortlistState
+from imagefinder.core.records import AnnIndexState, GalleryBlock, Proposals
 
 OUTGROWN = 4
 """Words should be learned again when this many times as many would be learned now."""
@@ -53,8 +53,8 @@ class InvertedFileIndex:
 
     # -- querying ------------------------------------------------------------------------------------------
 
-    def state(self) -> ShortlistState:
-        """See ``Shortlist``."""
+    def state(self) -> AnnIndexState:
+        """See ``AnnIndex``."""
         with self._lock:
             self._follow()
             model, coverage = self._model, self._coverage
@@ -63,7 +63,7 @@ class InvertedFileIndex:
             rows = sum(len(segment.codes) for segment in segments)  # the gone ones, too: each search scores them
             rows += int(coverage.waiting_sizes.sum()) // row_bytes(self._spec)
             wanted = self._codec.words(indexed + waiting, rows)
-            return ShortlistState(
+            return AnnIndexState(
                 method=self._method,
                 images=indexed + waiting,
                 indexed=indexed,
@@ -75,7 +75,7 @@ class InvertedFileIndex:
             )
 
     def propose(self, queries: Features, n: int) -> list[Proposals]:
-        """See ``Shortlist``."""
+        """See ``AnnIndex``."""
         with self._lock:
             self._follow()
             model, waiting = self._model, self._coverage.waiting
@@ -86,7 +86,7 @@ class InvertedFileIndex:
         return [best_proposals(waiting, segments, of_query, n) for of_query in scores]
 
     def sample(self, n: int) -> GalleryBlock:
-        """See ``Shortlist``."""
+        """See ``AnnIndex``."""
         with self._lock:
             self._follow()
             coverage = self._coverage
@@ -102,7 +102,7 @@ class InvertedFileIndex:
     # -- growing -------------------------------------------------------------------------------------------
 
     def refresh(self, *, rebuild: bool = False, progress: Callable[[int, int], None] | None = None) -> bool:
-        """See ``Shortlist``."""
+        """See ``AnnIndex``."""
         with self._lock:
             self._follow()
             waiting = len(self._coverage.waiting)
@@ -116,7 +116,7 @@ class InvertedFileIndex:
             return True
 
     def verify(self) -> list[str]:
-        """See ``Shortlist``."""
+        """See ``AnnIndex``."""
         with self._lock:
             self._loaded = None
             self._forget()

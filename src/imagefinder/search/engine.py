@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import get_args
 
-from imagefinder.core.contracts import Shortlist, Store
+from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.errors import InputError, MethodNotIndexedError
 from imagefinder.core.method import Examiner, Method
 from imagefinder.core.results import AUTO, Hit, Ranking, SearchResult
@@ -55,7 +55,7 @@ def search(
     background: Background | None = None,
     threads: int = 1,
     allowed: Set[str] | None = None,
-    shortlists: Mapping[str, Shortlist] | None = None,
+    shortlists: Mapping[str, AnnIndex] | None = None,
 ) -> SearchResult:
     """The ``k`` images of a store that agree best with the query; every image is scored, or every candidate.
 
@@ -138,7 +138,7 @@ def assess(
     examiner: Examiner,
     background: Background,
     allowed: Set[str] | None = None,
-    shortlists: Mapping[str, Shortlist] | None = None,
+    shortlists: Mapping[str, AnnIndex] | None = None,
 ) -> tuple[Hit, Sequence[Scores], Judge]:
     """What a search, exact or by shortlists, would say of one image, looked at as closely as the best are.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.contracts import Shortlist, Store
+from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.errors import MethodNotIndexedError
 from imagefinder.core.features import Features, LocalFeatures, patch_cell
 from imagefinder.core.method import Examiner, Method
@@ -47,7 +47,7 @@ def explain(
     background: Background,
     stored: Stored,
     allowed: Set[str] | None = None,
-    shortlists: Mapping[str, Shortlist] | None = None,
+    shortlists: Mapping[str, AnnIndex] | None = None,
 ) -> Explanation:
     """What speaks for a stored image, found or not.
 

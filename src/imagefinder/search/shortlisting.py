@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.contracts import Shortlist, Store
+from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.features import Features, concatenate
 from imagefinder.core.method import Method
 from imagefinder.core.records import GalleryBlock
@@ -38,7 +38,7 @@ OVERFETCH = 8
 def score(
     store: Store,
     questions: Sequence[tuple[Method, Question]],
-    shortlists: Mapping[str, Shortlist],
+    shortlists: Mapping[str, AnnIndex],
     background: Background | None,
     *,
     k: int,
@@ -111,7 +111,7 @@ def _proposed(
     store: Store,
     method: Method,
     seen: Sequence[Question],
-    shortlist: Shortlist,
+    shortlist: AnnIndex,
     *,
     k: int,
     allowed: Collection[str] | None,

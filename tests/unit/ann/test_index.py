@@ -10,7 +10,7 @@ from imagefinder.ann import compaction, hamming_embedding
 from imagefinder.ann.index import OUTGROWN, InvertedFileIndex
 from imagefinder.core.features import FeatureSpec
 from imagefinder.stores.embedded import EmbeddedStore
-from imagefinder.testing.shortlists import METHOD, features, names, put
+from imagefinder.testing.ann_indexes import METHOD, features, names, put
 
 SPEC = FeatureSpec("local", 128, "uint8")
 
@@ -158,7 +158,7 @@ import sys
 from pathlib import Path
 from imagefinder.stores.embedded import EmbeddedStore
 from imagefinder.ann.index import InvertedFileIndex
-from imagefinder.testing.shortlists import METHOD, features, put, names
+from imagefinder.testing.ann_indexes import METHOD, features, put, names
 from imagefinder.core.features import FeatureSpec
 spec = FeatureSpec("local", 128, "uint8")
 store = EmbeddedStore(Path(sys.argv[1]), create=False, cache_bytes=0)

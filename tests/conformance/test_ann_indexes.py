@@ -7,10 +7,10 @@ from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.core.features import FeatureSpec
 from imagefinder.stores.embedded import EmbeddedStore
 from imagefinder.stores.memory import MemoryStore
-from imagefinder.testing.shortlists import ShortlistSuite
+from imagefinder.testing.ann_indexes import AnnIndexSuite
 
 
-class OnDisk(ShortlistSuite):
+class OnDisk(AnnIndexSuite):
     @pytest.fixture
     def make_store(self, tmp_path):
         def make():
@@ -19,7 +19,7 @@ class OnDisk(ShortlistSuite):
         return make
 
     @pytest.fixture
-    def make_shortlist(self):
+    def make_index(self):
         return InvertedFileIndex
 
 

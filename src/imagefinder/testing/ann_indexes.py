@@ -1,4 +1,4 @@
-"""What every shortlist must do; subclass ``ShortlistSuite`` in your own tests."""
+"""What every ANN index must do; subclass ``AnnIndexSuite`` in your own tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from imagefinder.core.contracts import Shortlist, Store
+from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, ImageRecord
@@ -16,12 +16,12 @@ try:
     from hypothesis import HealthCheck, given, settings
     from hypothesis import strategies as st
 except ImportError as error:
-    raise ImportError("imagefinder.testing.shortlists needs hypothesis: pip install hypothesis") from error
+    raise ImportError("imagefinder.testing.ann_indexes needs hypothesis: pip install hypothesis") from error
 
 METHOD = "made"
 
 MakeStore = Callable[[], Store]
-MakeShortlist = Callable[[Store, str, FeatureSpec], Shortlist]
+MakeIndex = Callable[[Store, str, FeatureSpec], AnnIndex]
 
 
 def features(spec: FeatureSpec, seed: int, rows: int = 24) -> Features:
@@ -47,17 +47,17 @@ def put(store: Store, spec: FeatureSpec, images: dict[str, int]) -> None:
     )
 
 
-def names(store: Store, shortlist: Shortlist, query: Features, n: int) -> list[str]:
+def names(store: Store, index: AnnIndex, query: Features, n: int) -> list[str]:
     """Ids of what is proposed, the most promising first."""
-    keys = shortlist.propose(query, n)[0].keys
+    keys = index.propose(query, n)[0].keys
     there, block = store.load(METHOD, np.sort(keys))
     by_key = dict(zip(there.tolist(), block.ids, strict=True))
     assert set(by_key) == set(keys.tolist()), "what is gone was proposed"
     return [by_key[key] for key in keys.tolist()]
 
 
-class ShortlistSuite:
-    """Give ``make_store``, ``make_shortlist`` and ``spec`` as fixtures; every test runs on your shortlist."""
+class AnnIndexSuite:
+    """Give ``make_store``, ``make_index`` and ``spec`` as fixtures; every test runs on your index."""
 
     @pytest.fixture
     def make_store(self) -> MakeStore:
@@ -65,9 +65,9 @@ class ShortlistSuite:
         raise NotImplementedError("give a fixture named make_store")
 
     @pytest.fixture
-    def make_shortlist(self) -> MakeShortlist:
-        """Makes the shortlist of a method of a store."""
-        raise NotImplementedError("give a fixture named make_shortlist")
+    def make_index(self) -> MakeIndex:
+        """Makes the index of a method of a store."""
+        raise NotImplementedError("give a fixture named make_index")
 
     @pytest.fixture
     def spec(self) -> FeatureSpec:
@@ -75,105 +75,103 @@ class ShortlistSuite:
         raise NotImplementedError("give a fixture named spec")
 
     def test_nothing_is_proposed_from_nothing(
-        self, make_store: MakeStore, make_shortlist: MakeShortlist, spec: FeatureSpec
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
         """Neither of an unknown method nor of an empty one."""
         store = make_store()
-        shortlist = make_shortlist(store, METHOD, spec)
-        assert len(shortlist.propose(features(spec, 0), 5)[0].keys) == 0
+        index = make_index(store, METHOD, spec)
+        assert len(index.propose(features(spec, 0), 5)[0].keys) == 0
         put(store, spec, {})
-        assert not shortlist.refresh()
-        assert len(shortlist.propose(features(spec, 0), 5)[0].keys) == 0
-        assert shortlist.state().images == 0
-        assert shortlist.verify() == []
+        assert not index.refresh()
+        assert len(index.propose(features(spec, 0), 5)[0].keys) == 0
+        assert index.state().images == 0
+        assert index.verify() == []
 
     def test_the_same_features_come_first(
-        self, make_store: MakeStore, make_shortlist: MakeShortlist, spec: FeatureSpec
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
         """Of many images."""
         store = make_store()
         put(store, spec, {str(seed): seed for seed in range(120)})
-        shortlist = make_shortlist(store, METHOD, spec)
-        assert shortlist.refresh()
-        state = shortlist.state()
+        index = make_index(store, METHOD, spec)
+        assert index.refresh()
+        state = index.state()
         assert (state.method, state.images, state.indexed, state.waiting) == (METHOD, 120, 120, 0)
         assert state.bytes > 0
         for seed in (0, 17, 119):
-            (proposed,) = shortlist.propose(features(spec, seed), 3)
-            assert names(store, shortlist, features(spec, seed), 3)[0] == str(seed)
+            (proposed,) = index.propose(features(spec, seed), 3)
+            assert names(store, index, features(spec, seed), 3)[0] == str(seed)
             assert len(proposed.keys) <= 3
             assert (np.diff(proposed.scores) <= 0).all()
-        assert not shortlist.refresh()
-        assert shortlist.verify() == []
-        assert shortlist.refresh(rebuild=True)
-        assert names(store, shortlist, features(spec, 17), 3)[0] == "17"
+        assert not index.refresh()
+        assert index.verify() == []
+        assert index.refresh(rebuild=True)
+        assert names(store, index, features(spec, 17), 3)[0] == "17"
 
     def test_of_a_batch_each_query_gets_its_own(
-        self, make_store: MakeStore, make_shortlist: MakeShortlist, spec: FeatureSpec
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
         """Those that the same query gets alone; of none nothing."""
         store = make_store()
         put(store, spec, {str(seed): seed for seed in range(60)})
-        shortlist = make_shortlist(store, METHOD, spec)
-        shortlist.refresh()
+        index = make_index(store, METHOD, spec)
+        index.refresh()
         batch = concatenate(spec, [features(spec, seed) for seed in (3, 40, 3)])
-        together = [proposals.keys.tolist() for proposals in shortlist.propose(batch, 5)]
-        alone = [shortlist.propose(features(spec, seed), 5)[0].keys.tolist() for seed in (3, 40)]
+        together = [proposals.keys.tolist() for proposals in index.propose(batch, 5)]
+        alone = [index.propose(features(spec, seed), 5)[0].keys.tolist() for seed in (3, 40)]
         assert together == [alone[0], alone[1], alone[0]]
         assert alone[0][0] != alone[1][0]
-        assert shortlist.propose(concatenate(spec, []), 5) == []
+        assert index.propose(concatenate(spec, []), 5) == []
 
     def test_what_is_new_is_proposed_at_once(
-        self, make_store: MakeStore, make_shortlist: MakeShortlist, spec: FeatureSpec
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
         """Also before it is indexed, and what replaced something is not taken for that."""
         store = make_store()
         put(store, spec, {str(seed): seed for seed in range(40)})
-        shortlist = make_shortlist(store, METHOD, spec)
-        shortlist.refresh()
+        index = make_index(store, METHOD, spec)
+        index.refresh()
         put(store, spec, {"new": 1000, "7": 1007})
-        assert shortlist.state().waiting == 2
-        assert {"new", "7"} <= set(names(store, shortlist, features(spec, 3), 1))
-        assert shortlist.refresh()
-        assert names(store, shortlist, features(spec, 1000), 1) == ["new"]
-        assert names(store, shortlist, features(spec, 1007), 1) == ["7"]
+        assert index.state().waiting == 2
+        assert {"new", "7"} <= set(names(store, index, features(spec, 3), 1))
+        assert index.refresh()
+        assert names(store, index, features(spec, 1000), 1) == ["new"]
+        assert names(store, index, features(spec, 1007), 1) == ["7"]
 
     def test_what_is_gone_is_not_proposed(
-        self, make_store: MakeStore, make_shortlist: MakeShortlist, spec: FeatureSpec
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
         """Whether one image, most, or the method itself."""
         store = make_store()
         put(store, spec, {str(seed): seed for seed in range(40)})
-        shortlist = make_shortlist(store, METHOD, spec)
-        shortlist.refresh()
+        index = make_index(store, METHOD, spec)
+        index.refresh()
         store.delete(["5"])
-        assert "5" not in names(store, shortlist, features(spec, 5), 40)
+        assert "5" not in names(store, index, features(spec, 5), 40)
         store.delete([str(seed) for seed in range(30)])
-        assert set(names(store, shortlist, features(spec, 5), 40)) <= {str(seed) for seed in range(30, 40)}
-        shortlist.refresh()
-        assert names(store, shortlist, features(spec, 33), 1) == ["33"]
+        assert set(names(store, index, features(spec, 5), 40)) <= {str(seed) for seed in range(30, 40)}
+        index.refresh()
+        assert names(store, index, features(spec, 33), 1) == ["33"]
         store.unregister(METHOD)
-        assert len(shortlist.propose(features(spec, 33), 40)[0].keys) == 0
+        assert len(index.propose(features(spec, 33), 40)[0].keys) == 0
 
     def test_a_sample_is_of_what_is_there(
-        self, make_store: MakeStore, make_shortlist: MakeShortlist, spec: FeatureSpec
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
         """And mostly stays the same."""
         store = make_store()
         put(store, spec, {str(seed): seed for seed in range(40)})
-        shortlist = make_shortlist(store, METHOD, spec)
-        before = set(shortlist.sample(10).ids)
-        shortlist.refresh()
-        assert set(shortlist.sample(10).ids) == before
+        index = make_index(store, METHOD, spec)
+        before = set(index.sample(10).ids)
+        index.refresh()
+        assert set(index.sample(10).ids) == before
         gone = sorted(before)[0]
         store.delete([gone])
-        after = set(shortlist.sample(10).ids)
+        after = set(index.sample(10).ids)
         assert before - after == {gone}
         assert len(after) == 10
 
-    def test_any_history_of_changes(
-        self, make_store: MakeStore, make_shortlist: MakeShortlist, spec: FeatureSpec
-    ) -> None:
+    def test_any_history_of_changes(self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec) -> None:
         """Nothing that is gone is proposed, and what is there is found by itself."""
         steps = st.lists(
             st.tuples(st.sampled_from(["put", "delete", "refresh", "again"]), st.integers(0, 11)), max_size=14
@@ -184,8 +182,8 @@ class ShortlistSuite:
         def run(history: list[tuple[str, int]]) -> None:
             store, there, seed = make_store(), {f"first {n}": n for n in range(30)}, 100
             put(store, spec, there)
-            shortlist = make_shortlist(store, METHOD, spec)
-            shortlist.refresh()
+            index = make_index(store, METHOD, spec)
+            index.refresh()
             for step, number in history:
                 name = f"image {number}"
                 if step == "put":
@@ -197,13 +195,13 @@ class ShortlistSuite:
                     there.pop(name, None)
                     there.pop(f"first {number}", None)
                 elif step == "refresh":
-                    shortlist.refresh(rebuild=number == 0)
+                    index.refresh(rebuild=number == 0)
                 else:
-                    shortlist = make_shortlist(store, METHOD, spec)
-                assert set(names(store, shortlist, features(spec, 0), 100)) <= set(there)
+                    index = make_index(store, METHOD, spec)
+                assert set(names(store, index, features(spec, 0), 100)) <= set(there)
                 if name in there:
-                    assert name in names(store, shortlist, features(spec, there[name]), 1)
-            assert shortlist.state().images == len(there)
+                    assert name in names(store, index, features(spec, there[name]), 1)
+            assert index.state().images == len(there)
             store.close()
 
         run()
