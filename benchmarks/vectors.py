@@ -153,9 +153,9 @@ def crop(picture: Any, rng: np.random.Generator) -> np.ndarray:
 
 def opened(folder: str, *, create: bool = False) -> tuple[Any, Any, Any]:
     """A store, the form of its vectors and their index."""
+    from imagefinder.ann.index import InvertedFileIndex
     from imagefinder.core.features import FeatureSpec
     from imagefinder.core.fingerprint import Fingerprint
-    from imagefinder.shortlists.index import InvertedShortlist
     from imagefinder.stores.embedded import EmbeddedStore
 
     of_pictures = Path(folder) / "crops.npy"
@@ -163,7 +163,7 @@ def opened(folder: str, *, create: bool = False) -> tuple[Any, Any, Any]:
     spec = FeatureSpec("global", numbers, "float32")
     store = EmbeddedStore(Path(folder) / "global", create=create, cache_bytes=0)
     store.register(Fingerprint("made", 1), spec)
-    return store, spec, InvertedShortlist(store, "made", spec)
+    return store, spec, InvertedFileIndex(store, "made", spec)
 
 
 def fill(folder: str, size: int, source: str) -> dict[str, Any]:
@@ -196,12 +196,12 @@ def fill(folder: str, size: int, source: str) -> dict[str, Any]:
 
 
 def recall(folder: str, size: int, source: str) -> dict[str, Any]:
+    from imagefinder.ann import ivf_sq8
     from imagefinder.core.features import GlobalFeatures
     from imagefinder.evaluation.memory import forget_peak, peak_bytes
     from imagefinder.kernels.cosine import cosine
     from imagefinder.search.ranking import best
     from imagefinder.search.retrieval import PROPOSED
-    from imagefinder.shortlists import global_
 
     store, spec, index = opened(folder)
     asked = queries(folder, source, store, size)
@@ -237,11 +237,11 @@ def recall(folder: str, size: int, source: str) -> dict[str, Any]:
         np.savez(kept, asked=np.concatenate(asked), truth=np.array(rows_of), exact=exact)
     known = np.load(kept)
     names = [[f"made/{row:07}" for row in one] for one in known["truth"].tolist()]
-    usual, by_rows = global_.LOOKED_AT, []
-    global_.VISITED = 1
+    usual, by_rows = ivf_sq8.LOOKED_AT, []
+    ivf_sq8.VISITED = 1
     all_asked()  # reading everything for the exact answers has emptied the system's cache
     for rows in LOOKED_AT:
-        global_.LOOKED_AT = rows
+        ivf_sq8.LOOKED_AT = rows
         again, their_seconds = all_asked()
         by_rows.append({"looked_at": rows, **quality(again, names, their_seconds)})
     return {

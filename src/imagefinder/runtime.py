@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakSet
 
-from imagefinder.core.contracts import Calibrator, Decoder, Fetcher, PhotometricCheck, Shortlist, Store
+from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
 from imagefinder.core.errors import ModelError, SettingsError, UnknownMethodError
 from imagefinder.core.method import Method, MethodState
 from imagefinder.core.settings import Settings
@@ -37,7 +37,7 @@ class Factories:
     calibrator: Callable[[], Calibrator]
     decoder: Callable[[], Decoder]
     fetcher: Callable[[], Fetcher]
-    ann_index: Callable[[Store, Method], Shortlist] | None = None
+    ann_index: Callable[[Store, Method], AnnIndex] | None = None
 
 
 class Runtime:
@@ -135,7 +135,7 @@ class Runtime:
         """Fits and reads null distributions."""
         return self._factories.calibrator()
 
-    def ann_index(self, store: Store, method: Method) -> Shortlist:
+    def ann_index(self, store: Store, method: Method) -> AnnIndex:
         """A new ANN index of a method over a store.
 
         Raises:

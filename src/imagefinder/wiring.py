@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
 from imagefinder.core import registry
-from imagefinder.core.contracts import Calibrator, Decoder, Fetcher, PhotometricCheck, Shortlist, Store
+from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
 from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
 from imagefinder.core.method import Method
 from imagefinder.core.records import CheckReport, Damage
@@ -74,7 +74,7 @@ def make_runtime(settings: Settings) -> Runtime:
             calibrator=calibrator,
             decoder=lambda: make_decoder(settings),
             fetcher=lambda: make_fetcher(settings),
-            ann_index=make_shortlist,
+            ann_index=make_ann_index,
         ),
     )
 
@@ -143,11 +143,11 @@ def make_decoder(settings: Settings) -> Decoder:
     return DecoderPool(workers=settings.threads, seconds=settings.decode_seconds, memory=settings.decode_memory)
 
 
-def make_shortlist(store: Store, method: Method) -> Shortlist:
+def make_ann_index(store: Store, method: Method) -> AnnIndex:
     """The index of a method's features."""
-    from imagefinder.shortlists.index import InvertedShortlist
+    from imagefinder.ann.index import InvertedFileIndex
 
-    return InvertedShortlist(store, method.name, method.extractor.spec)
+    return InvertedFileIndex(store, method.name, method.extractor.spec)
 
 
 def thumbnail_method(settings: Settings) -> Method:

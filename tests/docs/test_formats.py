@@ -14,7 +14,7 @@ from PIL import Image
 
 from imagefinder.core.errors import ImageError, NotAnImageError
 from imagefinder.images.decode import decode
-from imagefinder.indexing.candidate import is_picture
+from imagefinder.indexing.source_item import is_picture
 from imagefinder.testing.extractors import textured_image
 
 PAGE = (Path(__file__).parents[2] / "docs" / "concepts" / "formats.md").read_text(encoding="utf-8")

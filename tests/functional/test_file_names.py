@@ -15,8 +15,8 @@ from PIL import Image
 
 from imagefinder.core.errors import SourceError
 from imagefinder.core.records import Failure
-from imagefinder.indexing.candidate import Candidate, local_path, read_file
 from imagefinder.indexing.discover import discover
+from imagefinder.indexing.source_item import SourceItem, local_path, read_file
 
 NAMES = (
     b"with space.jpg",
@@ -149,7 +149,7 @@ def no_permission(place):
     try:
         reasons = {}
         for item in discover([os.fsdecode(folder)]):
-            if isinstance(item, Candidate):
+            if isinstance(item, SourceItem):
                 try:
                     assert item.read(1 << 20)
                     reasons[item.id] = ""

@@ -21,7 +21,7 @@ import imagefinder
 from imagefinder.core.errors import ImageError
 from imagefinder.core.settings import Settings
 from imagefinder.images import workers
-from imagefinder.indexing.candidate import is_picture
+from imagefinder.indexing.source_item import is_picture
 from imagefinder.server.app import create_app
 from imagefinder.wiring import make_decoder
 

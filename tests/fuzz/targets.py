@@ -28,6 +28,7 @@ import numpy as np
 import safetensors.numpy
 from starlette.requests import Request
 
+from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.calibration.evalue import TailCalibrator
 from imagefinder.client import answers
 from imagefinder.client import transport as client_transport
@@ -44,9 +45,9 @@ from imagefinder.core.settings import Settings
 from imagefinder.dedup import report as duplicate_report
 from imagefinder.evaluation.datasets import read_manifest
 from imagefinder.indexing.archives import check_archive, read_archive
-from imagefinder.indexing.candidate import Candidate
 from imagefinder.indexing.lists import check_list, read_list
 from imagefinder.indexing.npy_layout import read_npy_layout
+from imagefinder.indexing.source_item import SourceItem
 from imagefinder.models.bundle import import_bundle
 from imagefinder.models.catalogue import MODELS, HubFile
 from imagefinder.models.hub import ModelCache
@@ -59,9 +60,8 @@ from imagefinder.server.jobs.store import JobStore, Saved
 from imagefinder.server.keys import KeyFile
 from imagefinder.server.upload import read_image
 from imagefinder.server.v1 import compare, cursor, images, search
-from imagefinder.shortlists.index import InvertedShortlist
 from imagefinder.stores import checks
-from imagefinder.stores.embedded import EmbeddedStore, codec, condition
+from imagefinder.stores.embedded import EmbeddedStore, codec, sql_filter
 from imagefinder.stores.memory import MemoryStore
 
 LOCAL = FeatureSpec("local", 4, "uint8")
@@ -193,7 +193,7 @@ def _read_list(suffix: str, data: bytes) -> None:
         try:
             check_list(str(path))
             for item in read_list(str(path)):
-                if isinstance(item, Candidate):
+                if isinstance(item, SourceItem):
                     assert item.id.strip()
                     item.id.encode()
         except SourceError:
@@ -235,7 +235,7 @@ def _archive(data: bytes) -> None:
         try:
             check_archive(str(path))
             for item in read_archive(str(path)):
-                if isinstance(item, Candidate):
+                if isinstance(item, SourceItem):
                     assert not item.id.startswith("/")
                     assert ".." not in item.id.split("/")
                     try:
@@ -580,7 +580,7 @@ def _filter(data: bytes) -> None:
         str(error).encode()
         return
     matches = where.matches(json.loads(kept))
-    likely = condition.likely(where)
+    likely = sql_filter.likely(where)
     query = f"SELECT count(*) FROM images WHERE CASE WHEN json_valid(metadata) THEN {likely.sql} ELSE 1 END"
     database = _images()
     database.execute("DELETE FROM images")
@@ -704,8 +704,8 @@ def _index() -> tuple[EmbeddedStore, dict[str, bytes]]:
         features = LocalFeatures(descriptors, np.zeros((8, 4), np.float32), np.array([0, 8], np.int64))
         store.put([Entry(ImageRecord(f"{number}", "", "", 1, 1, 1, "PNG"), {"tiny": features})])
         if number == _INDEXED // 2:
-            InvertedShortlist(store, "tiny", LOCAL).refresh(rebuild=True)
-    InvertedShortlist(store, "tiny", LOCAL).refresh()
+            InvertedFileIndex(store, "tiny", LOCAL).refresh(rebuild=True)
+    InvertedFileIndex(store, "tiny", LOCAL).refresh()
     files = (folder / "index" / "shortlist-tiny").iterdir()
     return store, {path.name: path.read_bytes() for path in sorted(files, key=lambda path: path.stat().st_size)}
 
@@ -735,7 +735,7 @@ def _shortlist_files(data: bytes) -> None:
     changes = store.changes("tiny", revision=-1, last=0, count=0)
     assert changes
     _, block = store.load("tiny", changes.new[:1])
-    shortlist = InvertedShortlist(store, "tiny", LOCAL)
+    shortlist = InvertedFileIndex(store, "tiny", LOCAL)
     proposed = shortlist.propose(block.features, 100)[0].keys.tolist()
     assert len(proposed) == len(set(proposed))
     assert set(proposed) <= set(changes.new.tolist())

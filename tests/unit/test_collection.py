@@ -8,6 +8,7 @@ from PIL import Image
 from runtimes import runtime
 
 import imagefinder
+from imagefinder.ann import hamming_embedding
 from imagefinder.core.errors import (
     CollectionNotFoundError,
     EmptyImageError,
@@ -22,7 +23,6 @@ from imagefinder.core.errors import (
 )
 from imagefinder.core.settings import Settings
 from imagefinder.images.decode import InProcessDecoder
-from imagefinder.shortlists import local
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
 from imagefinder.wiring import load_method
@@ -308,9 +308,9 @@ def test_auto_is_fast_where_the_collection_is_large_and_an_index_is_ready(tmp_pa
 def test_what_the_collection_has_outgrown_is_learned_anew_without_asking(tmp_path, pictures, monkeypatch):
     with imagefinder.open(tmp_path / "c") as collection:
         collection.add(pictures, methods=["sift"])
-        monkeypatch.setattr(local, "POSTINGS_PER_WORD", 10**6)
+        monkeypatch.setattr(hamming_embedding, "POSTINGS_PER_WORD", 10**6)
         (before,) = collection.rebuild_index(rebuild=False).indexes
-        monkeypatch.setattr(local, "POSTINGS_PER_WORD", 1)
+        monkeypatch.setattr(hamming_embedding, "POSTINGS_PER_WORD", 1)
         (told,) = collection.verify_index().indexes
         (after,) = collection.rebuild_index(rebuild=False).indexes
         assert (before.outgrown, told.outgrown, after.outgrown) == (False, True, False)

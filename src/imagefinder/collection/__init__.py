@@ -9,17 +9,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from imagefinder.collection.searching import Count, SearchableCollection
 from imagefinder.core.contracts import Store
 from imagefinder.core.records import CheckReport, Entry, ImageRecord
 from imagefinder.core.settings import Settings
 from imagefinder.images.resize import thumbnail
-from imagefinder.indexing.candidate import Candidate as SourceItem
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.indexing.source_item import SourceItem
 from imagefinder.runtime import Runtime
+
+if TYPE_CHECKING:
+    from imagefinder.indexing.pipeline import Pipeline
 
 
 class Collection(SearchableCollection):
@@ -84,18 +87,13 @@ class Collection(SearchableCollection):
             ModelMissingError: the weights of a method that was asked for are not here.
             FingerprintMismatchError: the collection's features were made differently.
         """
-        from imagefinder.indexing import discover, pipeline  # noqa: PLC0415 - searching needs neither
+        from imagefinder.indexing import discover  # noqa: PLC0415 - searching does not need it
 
-        return pipeline.index(
-            self.store,
-            self._methods.to_index(methods),
+        return self._pipeline(methods, guard).run(
             discover.discover(sources, guard=guard),
-            settings=self.settings,
             prune_sources=discover.source_uris(sources) if prune else (),
             progress=progress,
             stop=stop,
-            check_address=guard.check_address,
-            decode=self.runtime.decoder.decode,
         )
 
     def add_items(
@@ -105,12 +103,13 @@ class Collection(SearchableCollection):
         progress: Callable[[Progress], None] | None = None,
     ) -> AddReport:
         """Index images that were found already; see ``add``."""
-        from imagefinder.indexing import pipeline  # noqa: PLC0415 - searching does not need it
+        return self._pipeline(methods, TRUSTED).run(iter(items), progress=progress)
 
-        chosen, decode = self._methods.to_index(methods), self.runtime.decoder.decode
-        return pipeline.index(
-            self.store, chosen, iter(items), settings=self.settings, progress=progress, decode=decode
-        )
+    def _pipeline(self, methods: Sequence[str] | None, guard: Guard) -> Pipeline:
+        from imagefinder.indexing.pipeline import Pipeline  # noqa: PLC0415 - searching does not need it
+
+        chosen = self._methods.to_index(methods)
+        return Pipeline(self.store, chosen, self.settings, self.runtime.decoder.decode, guard.check_address)
 
     def put(
         self, image_id: str, data: bytes, *, metadata: Mapping[str, Any] | None = None, uri: str = ""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from imagefinder.collection.methods import CollectionMethods
-from imagefinder.core.contracts import Shortlist, Store
+from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.method import Method
 from imagefinder.core.records import SHORTLIST, Damage
@@ -34,7 +34,7 @@ class Derived:
         self._runtime = runtime
         self._methods = methods
         self._null_model: NullModel | None = None
-        self._indexes: dict[str, Shortlist] = {}
+        self._indexes: dict[str, AnnIndex] = {}
         self._fitting = threading.Lock()
         self._lock = threading.Lock()
 
@@ -69,7 +69,7 @@ class Derived:
 
     # -- ANN indexes ---------------------------------------------------------------------------------------
 
-    def ann_indexes(self, methods: Sequence[Method], mode: Mode) -> dict[str, Shortlist] | None:
+    def ann_indexes(self, methods: Sequence[Method], mode: Mode) -> dict[str, AnnIndex] | None:
         """The indexes that propose candidates in a mode; ``None`` where every image is scored."""
         if mode == "exact":
             return None
@@ -142,14 +142,14 @@ class Derived:
             damages += [Damage("derived", problem, method=name, mended=repaired) for problem in problems]
         return damages
 
-    def _index(self, method: Method) -> Shortlist:
+    def _index(self, method: Method) -> AnnIndex:
         """The index that searches use."""
         with self._lock:
             if method.name not in self._indexes:
                 self._indexes[method.name] = self._runtime.ann_index(self._store, method)
             return self._indexes[method.name]
 
-    def _own_index(self, name: str) -> Shortlist:
+    def _own_index(self, name: str) -> AnnIndex:
         """An index beside the one that searches use, so that they need not wait; that one sees its files."""
         method = self._runtime.method(name)
         return (

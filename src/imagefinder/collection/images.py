@@ -16,7 +16,7 @@ from imagefinder.core.errors import EmptyImageError, ImageError, InputError, Not
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.query import ImageInput, Query
 from imagefinder.core.settings import Settings
-from imagefinder.indexing.candidate import local_path, read_file
+from imagefinder.indexing.source_item import local_path, read_file
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import THUMBNAIL_BYTES, THUMBNAIL_PIXELS, decode_thumbnail, read_thumbnail
 from imagefinder.search.encoding import QueryImage, query_image

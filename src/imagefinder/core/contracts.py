@@ -17,6 +17,7 @@ from imagefinder.core.features import Decoded, FeatureMap, Features, FeatureSpec
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    AnnIndexState,
     Changes,
     Damage,
     Entry,
@@ -25,7 +26,6 @@ from imagefinder.core.records import (
     ImageRecord,
     ImageStatus,
     Proposals,
-    ShortlistState,
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
@@ -468,13 +468,13 @@ class Store(Protocol):
         ...
 
 
-class Shortlist(Protocol):
+class AnnIndex(Protocol):
     """Proposes candidates of one method, so that not every image need be scored; derived from a store.
 
     It never proposes what is gone, and always proposes what it has not indexed yet. Several processes may use it.
     """
 
-    def state(self) -> ShortlistState:
+    def state(self) -> AnnIndexState:
         """How far it has come, against the store as it is now."""
         ...
 

@@ -245,7 +245,7 @@ SHORTLIST = "shortlist-"
 
 
 @dataclass(frozen=True, slots=True)
-class ShortlistState:
+class AnnIndexState:
     """How far an index has come.
 
     Attributes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from imagefinder.core.records import ShortlistState
+    from imagefinder.core.records import AnnIndexState
 
 Matrix: TypeAlias = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 """Row by row; takes ``(x, y, 1)`` to ``(x', y', 1)`` times a factor."""
@@ -239,7 +239,7 @@ class IndexReport:
         seconds: How long it took.
     """
 
-    indexes: tuple[ShortlistState, ...]
+    indexes: tuple[AnnIndexState, ...]
     problems: tuple[str, ...]
     seconds: float
 

@@ -14,8 +14,8 @@ from random import Random
 from imagefinder.core.errors import InputError, SourceError
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.evaluation.edits import EDITS, edited
-from imagefinder.indexing.candidate import Candidate, local_path
 from imagefinder.indexing.discover import discover
+from imagefinder.indexing.source_item import SourceItem, local_path
 
 HELD_OUT_EVERY = 5
 """Of pictures without labels every fifth is held out of the gallery: nothing there is what its edits show."""
@@ -204,7 +204,7 @@ def _pictures(root: Path) -> tuple[str, ...]:
     """Ids of the pictures below a folder, as indexing gives them; names that are no text are passed over."""
     if not root.is_dir():
         raise SourceError(f"there is no folder {root}")
-    found = [item for item in discover([root]) if isinstance(item, Candidate)]
+    found = [item for item in discover([root]) if isinstance(item, SourceItem)]
     prefix = os.path.abspath(root)  # noqa: PTH100 - as indexing does
     return tuple(c.id for c in found if local_path(c.uri) == os.path.join(prefix, c.id))  # noqa: PTH118 - likewise
 

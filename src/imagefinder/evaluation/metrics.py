@@ -151,12 +151,6 @@ def operating_point(
     )
 
 
-def recall_at_precision(scores: ArrayLike, right: ArrayLike, total_positives: int, precision: float) -> float:
-    """The highest recall that a threshold of at least this precision gives; 0 where there is none."""
-    point = operating_point(scores, right, total_positives, precision)
-    return point.recall if point else 0.0
-
-
 def at_threshold(scores: ArrayLike, right: ArrayLike, total_positives: int, threshold: float) -> OperatingPoint:
     """Precision and recall where hits at least as strong as ``threshold`` are declared right."""
     strong = np.asarray(scores, dtype=np.float64) >= threshold

@@ -1,4 +1,4 @@
-"""Asks every query of a dataset and judges the answers."""
+"""Searches with every query of a dataset and judges the answers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean, median
 from typing import Any, Literal, TypeAlias
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import ImageError, SourceError
-from imagefinder.core.results import Hit, Ranking
+from imagefinder.core.results import Hit, Ranking, SearchResult
 from imagefinder.evaluation.datasets import Dataset, Query
 from imagefinder.evaluation.memory import forget_peak, peak_bytes
 from imagefinder.evaluation.metrics import (
@@ -30,12 +31,12 @@ from imagefinder.evaluation.metrics import (
     recall_at,
     revisited_oxford_average_precision,
 )
-from imagefinder.indexing.candidate import file_candidate
 from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.indexing.source_item import file_item
 from imagefinder.search.decision import MATCH
 
 CHECKED = (1.0, 0.1, 0.01)
-"""E-values that are checked: so many wrong hits per query are promised."""
+"""E-values that are checked; each is the number of wrong hits per query that it promises."""
 
 Unit: TypeAlias = Literal["E-value", "score"]
 """What thresholds are: the highest E-value, or the lowest score, that is still taken for right."""
@@ -80,7 +81,7 @@ class Mistake:
     """A query whose answer misleads: the first hit is wrong, a wrong one a match, or a right one nothing.
 
     Attributes:
-        query: What was asked.
+        query: The query.
         hits: The best and the best wrong one; those to ignore are taken out, and ranks counted without them.
         expected: The right answers, the best ones first, with their ranks; empty where there is none.
     """
@@ -122,23 +123,23 @@ class Evaluation:
         queries: How many were judged (those with a right answer).
         unanswerable: How many queries have no right answer.
         mean_average_precision: Mean over those with one.
-        oxford_mean_average_precision: Likewise, as the revisited Oxford and Paris sets define it.
+        oxford_mean_average_precision: The same, as the revisited Oxford and Paris sets define it.
         recall_at_1: Part of them with a right answer as the first hit.
         recall_at_5: ... among the first 5.
         recall_at_10: ... among the first 10.
         micro_average_precision: Of one ranking of all hits of all queries, also of those without a right answer.
         unit: What thresholds are.
         at_99: The threshold of the highest recall with a precision of at least 0.99; ``None`` if there is none.
-        at_90: Likewise for 0.9.
+        at_90: The same for 0.9.
         as_matches: Precision and recall of E-values that are called a match; ``None`` without E-values.
         false_alarms: Queries without a right answer that got a hit called a match; ``None`` without E-values.
-        wrong_per_query: E-value -> wrong hits per query up to it: if E-values tell the truth, about so many.
+        wrong_per_query: E-value -> wrong hits per query up to it; where E-values are right, about as many.
             Counted on the queries without a right answer, or on all where there are none; empty without E-values.
         kinds: By edit; queries without one stand together.
         curve: (recall, precision) of falling thresholds, at most 200 points.
         median_seconds: Stage -> median over all queries.
         seconds: What all queries took together.
-        peak_bytes: The most memory the process held meanwhile, all that it had loaded before included.
+        peak_bytes: The most memory the process used meanwhile, all that it had loaded before included.
         mistakes: The worst ones, those that looked surest first.
     """
 
@@ -206,10 +207,11 @@ def add_gallery(
     """
     root = os.path.abspath(dataset.root)  # noqa: PTH100 - as indexing does
     paths = ((image_id, os.path.join(root, image_id)) for image_id in dataset.images)  # noqa: PTH118 - likewise
-    items = (file_candidate(path, os.stat(path), image_id, "") for image_id, path in paths)  # noqa: PTH116
+    items = (file_item(path, os.stat(path), image_id, "") for image_id, path in paths)  # noqa: PTH116
     return collection.add_items(items, methods, progress)
 
 
+# wide: gallery, dataset and method; the others are options of a search, named as in Collection.search.
 def evaluate(
     collection: Collection,
     dataset: Dataset,
@@ -220,7 +222,7 @@ def evaluate(
     mirror: bool = True,
     evalues: bool = True,
 ) -> Evaluation:
-    """Ask all queries of a dataset whose images the collection holds under the dataset's ids, and no others.
+    """Search with every query of a dataset in a collection of its images, under its ids, and of no others.
 
     Args:
         collection: The gallery.
@@ -228,8 +230,8 @@ def evaluate(
         method: Name of a method, or ``auto``: all that the collection has, together.
         progress: Called with (done, total) after each query.
         ranking: See ``Collection.search``.
-        mirror: Likewise.
-        evalues: Likewise; without them scores are the measure of how sure a hit is.
+        mirror: See ``Collection.search``.
+        evalues: See ``Collection.search``; without E-values scores are the measure of how sure a hit is.
 
     Raises:
         InputError: ``auto`` with the ranking ``matches``.
@@ -237,55 +239,46 @@ def evaluate(
     """
     if not any(query.positives for query in dataset.queries):
         raise SourceError(f"{dataset.name} has no query with a right answer")
+
+    def search(query: Query) -> SearchResult:
+        return collection.search(
+            query.path, method=method, k=len(dataset.images), ranking=ranking, mirror=mirror, evalues=evalues
+        )
+
     forget_peak()
     started, answers = time.perf_counter(), []
-    for number, query in enumerate(dataset.queries, 1):
-        try:
-            result = collection.search(
-                query.path, method=method, k=len(dataset.images), ranking=ranking, mirror=mirror, evalues=evalues
-            )
-        except ImageError as error:
-            raise SourceError(f"the query {query.path} cannot be used: {error.message}") from error
-        answers.append(_answer(query, result.hits, result.timings))
+    for answer in _answers(dataset.queries, search):
+        answers.append(answer)
         if progress:
-            progress(number, len(dataset.queries))
+            progress(len(answers), len(dataset.queries))
+    seconds = time.perf_counter() - started
     judged = [answer for answer in answers if answer.query.positives]
     lacking = [answer for answer in answers if not answer.query.positives]
-    has_evalues = evalues or ranking == "evidence"
-    strengths = np.concatenate([answer.strengths for answer in answers])
-    right = np.concatenate([answer.right for answer in answers])
-    total = sum(len(answer.query.positives) for answer in judged)
-    unit: Unit = "E-value" if has_evalues else "score"
-    points = {least: operating_point(strengths, right, total, least) for least in (0.99, 0.9)}
-    curve = precision_recall_curve(strengths, right, total)
+    pool = _Pool.of(answers, has_evalues=evalues or ranking == "evidence")
     return Evaluation(
         dataset=dataset.name,
         method=method,
         ranking=ranking,
-        fingerprint=result.fingerprint,
+        fingerprint=answers[-1].fingerprint,
         images=len(dataset.images),
         queries=len(judged),
         unanswerable=len(lacking),
-        mean_average_precision=fmean(average_precision(a.ids, a.query.positives) for a in judged),
-        oxford_mean_average_precision=fmean(
-            revisited_oxford_average_precision(a.ids, a.query.positives) for a in judged
-        ),
-        recall_at_1=fmean(recall_at(1, a.ids, a.query.positives) for a in judged),
-        recall_at_5=fmean(recall_at(5, a.ids, a.query.positives) for a in judged),
-        recall_at_10=fmean(recall_at(10, a.ids, a.query.positives) for a in judged),
-        micro_average_precision=micro_average_precision(strengths, right, total),
-        unit=unit,
-        at_99=_in_unit(points[0.99], unit),
-        at_90=_in_unit(points[0.9], unit),
-        as_matches=_in_unit(at_threshold(strengths, right, total, -math.log10(MATCH)), unit)
-        if has_evalues
-        else None,
-        false_alarms=sum(a.has_match for a in lacking) if has_evalues else None,
-        wrong_per_query=_wrong_per_query(lacking or answers) if has_evalues else {},
+        mean_average_precision=_mean(average_precision, judged),
+        oxford_mean_average_precision=_mean(revisited_oxford_average_precision, judged),
+        recall_at_1=_mean(partial(recall_at, 1), judged),
+        recall_at_5=_mean(partial(recall_at, 5), judged),
+        recall_at_10=_mean(partial(recall_at, 10), judged),
+        micro_average_precision=micro_average_precision(pool.strengths, pool.right, pool.total),
+        unit=pool.unit,
+        at_99=pool.with_precision(0.99),
+        at_90=pool.with_precision(0.9),
+        as_matches=pool.as_matches(),
+        false_alarms=sum(a.has_match for a in lacking) if pool.has_evalues else None,
+        wrong_per_query=_wrong_per_query(lacking or answers) if pool.has_evalues else {},
         kinds=_kinds(judged),
-        curve=_thinned(curve),
+        curve=_thinned(precision_recall_curve(pool.strengths, pool.right, pool.total)),
         median_seconds=_medians([answer.timings for answer in answers]),
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         peak_bytes=peak_bytes(),
         mistakes=_worst(answers),
     )
@@ -296,14 +289,15 @@ class _Answer:
     """What is kept of the answer to one query, those to ignore taken out.
 
     Attributes:
-        query: What was asked.
+        query: The query.
         ids: Best first.
         strengths: ``(N,)`` how strongly each was reported: minus the logarithm of the E-value, or the score.
         right: ``(N,)`` bool.
         has_match: Whether any was called a match.
-        best: The best hits and the best wrong one, ranks counted anew.
+        best: The best hits and the best wrong one, ranks counted without the ignored ones.
         wrong: The best wrong one; ``None`` if there is none.
         expected: The best right ones.
+        fingerprint: Digest of what made the features.
         timings: Stage -> seconds.
     """
 
@@ -315,11 +309,22 @@ class _Answer:
     best: tuple[Hit, ...]
     wrong: Hit | None
     expected: tuple[Hit, ...]
+    fingerprint: str
     timings: Mapping[str, float]
 
 
-def _answer(query: Query, hits: Sequence[Hit], timings: Mapping[str, float]) -> _Answer:
-    kept = [hit for hit in hits if hit.id not in query.ignore]
+def _answers(queries: Iterable[Query], search: Callable[[Query], SearchResult]) -> Iterator[_Answer]:
+    """What is kept of the answer to each query, one after the other."""
+    for query in queries:
+        try:
+            result = search(query)
+        except ImageError as error:
+            raise SourceError(f"the query {query.path} cannot be used: {error.message}") from error
+        yield _answer(query, result)
+
+
+def _answer(query: Query, result: SearchResult) -> _Answer:
+    kept = [hit for hit in result.hits if hit.id not in query.ignore]
     right = [hit.id in query.positives for hit in kept]
     ranked = [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]
     wrong = next((hit for hit, is_right in zip(ranked, right, strict=True) if not is_right), None)
@@ -332,17 +337,60 @@ def _answer(query: Query, hits: Sequence[Hit], timings: Mapping[str, float]) -> 
         best=tuple([*ranked[: _SHOWN - 1], wrong] if wrong and wrong.rank > _SHOWN else ranked[:_SHOWN]),
         wrong=wrong,
         expected=tuple(hit for hit, is_right in zip(ranked, right, strict=True) if is_right)[:_SHOWN],
-        timings=dict(timings),
+        fingerprint=result.fingerprint,
+        timings=dict(result.timings),
     )
+
+
+def _mean(measure: Callable[[Sequence[str], frozenset[str]], float], judged: Sequence[_Answer]) -> float:
+    """Mean over queries of a measure of (ids, right ids)."""
+    return fmean(measure(answer.ids, answer.query.positives) for answer in judged)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pool:
+    """The hits of all queries together.
+
+    Attributes:
+        strengths: ``(N,)`` how strongly each was reported.
+        right: ``(N,)`` bool.
+        total: How many right answers there are.
+        has_evalues: Whether strengths are those of E-values; otherwise scores.
+    """
+
+    strengths: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    total: int
+    has_evalues: bool
+
+    @classmethod
+    def of(cls, answers: Sequence[_Answer], *, has_evalues: bool) -> _Pool:
+        return cls(
+            np.concatenate([answer.strengths for answer in answers]),
+            np.concatenate([answer.right for answer in answers]),
+            sum(len(answer.query.positives) for answer in answers),
+            has_evalues,
+        )
+
+    @property
+    def unit(self) -> Unit:
+        return "E-value" if self.has_evalues else "score"
+
+    def with_precision(self, least: float) -> OperatingPoint | None:
+        return self._in_unit(operating_point(self.strengths, self.right, self.total, least))
+
+    def as_matches(self) -> OperatingPoint | None:
+        if not self.has_evalues:
+            return None
+        return self._in_unit(at_threshold(self.strengths, self.right, self.total, -math.log10(MATCH)))
+
+    def _in_unit(self, point: OperatingPoint | None) -> OperatingPoint | None:
+        """With the threshold as it is shown to people."""
+        return point and replace(point, threshold=10.0**-point.threshold if self.has_evalues else point.threshold)
 
 
 def _strength(hit: Hit) -> float:
     return hit.score if hit.evalue is None else -math.log10(max(hit.evalue, _SMALLEST))
-
-
-def _in_unit(point: OperatingPoint | None, unit: Unit) -> OperatingPoint | None:
-    """With the threshold as people are told it."""
-    return point and replace(point, threshold=10.0**-point.threshold if unit == "E-value" else point.threshold)
 
 
 def _wrong_per_query(answers: Sequence[_Answer]) -> dict[float, float]:
@@ -391,7 +439,7 @@ def _worst(answers: Sequence[_Answer]) -> tuple[Mistake, ...]:
 
 
 def _how_bad(answer: _Answer) -> tuple[int, float] | None:
-    """For sorting; ``None`` if the answer misleads nobody: right, or wrong and said to be nothing."""
+    """For sorting; ``None`` if the answer does not mislead: right, or wrong and said to be nothing."""
     wrong = answer.wrong
     if wrong and wrong.decision == "match":
         return 4, _strength(wrong)

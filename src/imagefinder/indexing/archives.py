@@ -19,9 +19,10 @@ from urllib.parse import quote
 
 from imagefinder.core.errors import SourceError
 from imagefinder.core.records import Failure
-from imagefinder.indexing.candidate import (
-    Candidate,
+from imagefinder.indexing.source_item import (
+    Discovered,
     SourceEnd,
+    SourceItem,
     check_size,
     file_uri,
     is_hidden,
@@ -70,7 +71,7 @@ def check_archive(path: str) -> None:
         ) from error
 
 
-def read_archive(path: str) -> Iterator[Candidate | Failure | SourceEnd]:
+def read_archive(path: str) -> Iterator[Discovered]:
     """The pictures of an archive in its order, then one ``SourceEnd``.
 
     Ids are the members' names without a leading ``/`` or ``..``. Folders, links, devices and what is hidden are
@@ -80,23 +81,23 @@ def read_archive(path: str) -> Iterator[Candidate | Failure | SourceEnd]:
     seen: set[str] = set()
     complete, skipped, found = True, 0, 0
     try:
-        for member, candidate in _zip(path, source) if _is_zip(path) else _tar(path, source):
-            if any(map(is_hidden, candidate.id.split("/"))):
+        for member, item in _zip(path, source) if _is_zip(path) else _tar(path, source):
+            if any(map(is_hidden, item.id.split("/"))):
                 continue
-            if not member or not is_picture(candidate.id):
+            if not member or not is_picture(item.id):
                 skipped += 1
-            elif candidate.id in seen:
+            elif item.id in seen:
                 yield Failure(
-                    candidate.uri,
-                    candidate.uri,
+                    item.uri,
+                    item.uri,
                     SourceError.code,
-                    f"{name} holds {candidate.id!r} more than once; only the first is used",
+                    f"{name} holds {item.id!r} more than once; only the first is used",
                     source=source,
                 )
             else:
-                seen.add(candidate.id)
+                seen.add(item.id)
                 found += 1
-                yield candidate
+                yield item
     except _ARCHIVE_ERRORS as error:
         complete = False
         yield Failure(
@@ -105,15 +106,15 @@ def read_archive(path: str) -> Iterator[Candidate | Failure | SourceEnd]:
     yield SourceEnd(source, complete, found, skipped)
 
 
-def _zip(path: str, source: str) -> Iterator[tuple[bool, Candidate]]:
-    """Every member that is no folder: whether it is a regular file, and the candidate."""
+def _zip(path: str, source: str) -> Iterator[tuple[bool, SourceItem]]:
+    """Every member that is no folder: whether it is a regular file, and the item."""
     archive = _Zip(path)
     for info in archive.members():
         if not info.filename.endswith("/"):  # its own is_dir() fails on an empty name
             regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
             yield (
                 regular,
-                Candidate(
+                SourceItem(
                     id=_member_id(info.filename),
                     uri=_member_uri(source, info.filename),
                     source=source,
@@ -123,7 +124,7 @@ def _zip(path: str, source: str) -> Iterator[tuple[bool, Candidate]]:
             )
 
 
-def _tar(path: str, source: str) -> Iterator[tuple[bool, Candidate]]:
+def _tar(path: str, source: str) -> Iterator[tuple[bool, SourceItem]]:
     """As ``_zip``. The archive is read through once for the names; pictures come from a second reading."""
     archive = _Tar(path)
     with _open_tar(path) as tar:
@@ -132,7 +133,7 @@ def _tar(path: str, source: str) -> Iterator[tuple[bool, Candidate]]:
             if not member.isdir():
                 yield (
                     member.isreg(),
-                    Candidate(
+                    SourceItem(
                         id=_member_id(member.name),
                         uri=_member_uri(source, member.name),
                         source=source,
@@ -144,7 +145,7 @@ def _tar(path: str, source: str) -> Iterator[tuple[bool, Candidate]]:
 
 
 class _Zip:
-    """An open zip archive; closed with the last candidate that can still read from it."""
+    """An open zip archive; closed with the last item that can still read from it."""
 
     def __init__(self, path: str) -> None:
         self._name = readable(Path(path).name)

@@ -1,4 +1,4 @@
-"""What is in the sources that a user names, one candidate after the other."""
+"""What is in the sources that a user names, one item after the other."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from imagefinder.core.addresses import is_web_address
 from imagefinder.core.errors import SourceError
 from imagefinder.core.records import Failure
 from imagefinder.indexing.archives import ARCHIVE_SUFFIXES, check_archive, read_archive
-from imagefinder.indexing.candidate import (
-    Candidate,
+from imagefinder.indexing.guard import TRUSTED, Guard
+from imagefinder.indexing.lists import LIST_SUFFIXES, check_list, read_list
+from imagefinder.indexing.source_item import (
+    Discovered,
     SourceEnd,
-    file_candidate,
+    SourceItem,
+    file_item,
     file_uri,
     is_hidden,
     is_picture,
     readable,
 )
-from imagefinder.indexing.guard import TRUSTED, Guard
-from imagefinder.indexing.lists import LIST_SUFFIXES, check_list, read_list
 
 # ruff: noqa: PTH100, PTH111, PTH116, PTH119, PTH123 - names may be any bytes, and a million should not take long
 
 Source = str | os.PathLike[str]
 
 
-def discover(sources: Sequence[Source], *, guard: Guard = TRUSTED) -> Iterator[Candidate | Failure | SourceEnd]:
-    """Everything in the sources, in their order; nothing is read before it is asked for.
+def discover(sources: Sequence[Source], *, guard: Guard = TRUSTED) -> Iterator[Discovered]:
+    """Everything in the sources, in their order; nothing is read in advance.
 
     A source is a file, a folder (read recursively, in order of names), an archive (``.zip``, ``.tar`` and
     compressed ``.tar``), a list (``.csv`` or ``.jsonl`` with ``url`` and ``id``) or an ``http(s)`` URL. Ids are:
@@ -41,7 +43,7 @@ def discover(sources: Sequence[Source], *, guard: Guard = TRUSTED) -> Iterator[C
         guard: What may be reached; links that lead beyond it are passed over.
 
     Returns:
-        Candidates; for what cannot be read, failures; after each folder, archive and list its ``SourceEnd``.
+        Items; for what cannot be read, failures; after each folder, archive and list its ``SourceEnd``.
 
     Raises:
         SourceError: a source does not exist, or its beginning cannot be read; nothing was looked through.
@@ -67,7 +69,7 @@ class _Plan(NamedTuple):
 
 def _look_at(source: Source, guard: Guard) -> _Plan:
     text = os.fspath(source)
-    if text.lower().startswith(("http://", "https://")):
+    if is_web_address(text):
         if text.lower().endswith((*ARCHIVE_SUFFIXES, *LIST_SUFFIXES)):
             raise SourceError(
                 f"{text} is an archive or a list on a server, and only pictures are downloaded",
@@ -105,10 +107,10 @@ def _look_at(source: Source, guard: Guard) -> _Plan:
     return _Plan("file", path)
 
 
-def _read(plan: _Plan, guard: Guard) -> Iterator[Candidate | Failure | SourceEnd]:
+def _read(plan: _Plan, guard: Guard) -> Iterator[Discovered]:
     match plan.kind:
         case "url":
-            yield Candidate(id=plan.place, uri=plan.place)
+            yield SourceItem(id=plan.place, uri=plan.place)
         case "folder":
             yield from _walk(plan.place, guard)
         case "archive":
@@ -121,7 +123,7 @@ def _read(plan: _Plan, guard: Guard) -> Iterator[Candidate | Failure | SourceEnd
                 yield item
 
 
-def _walk(root: str, guard: Guard) -> Iterator[Candidate | Failure | SourceEnd]:
+def _walk(root: str, guard: Guard) -> Iterator[Discovered]:
     """The pictures in and below a folder.
 
     Every folder is entered once, whatever links lead to it. Links to folders inside the root are not followed,
@@ -163,14 +165,14 @@ def _walk(root: str, guard: Guard) -> Iterator[Candidate | Failure | SourceEnd]:
             item = _file(name.path, readable(name.path[len(prefix) :]), source, guard)
             if item is None:
                 skipped += 1
-            elif isinstance(item, Candidate) and "\\" in item.id and item.id in escaped:
+            elif isinstance(item, SourceItem) and "\\" in item.id and item.id in escaped:
                 # A name with bytes \xff and one with the letters "\\xff".
                 message = f"the id {item.id!r} already stands for another file of this folder; rename one"
                 yield Failure(item.uri, item.uri, SourceError.code, message, source=source)
             else:
                 if "\\" in item.id:
                     escaped.add(item.id)
-                found += isinstance(item, Candidate)
+                found += isinstance(item, SourceItem)
                 yield item
     yield SourceEnd(source, complete, found, skipped)
 
@@ -195,11 +197,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _file(path: str, image_id: str, source: str, guard: Guard) -> Candidate | Failure | None:
-    """The candidate for a file; ``None`` for what is no regular one."""
+def _file(path: str, image_id: str, source: str, guard: Guard) -> SourceItem | Failure | None:
+    """The item for a file; ``None`` for what is no regular one."""
     try:
         status = os.stat(path)
     except OSError as error:
         message = f"{readable(path)} cannot be read: {error.strerror}"
         return Failure(image_id, file_uri(path), SourceError.code, message, source=source)
-    return file_candidate(path, status, image_id, source, guard=guard) if stat.S_ISREG(status.st_mode) else None
+    return file_item(path, status, image_id, source, guard=guard) if stat.S_ISREG(status.st_mode) else None

@@ -10,10 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from imagefinder.core.addresses import is_web_address
 from imagefinder.core.errors import SourceError
 from imagefinder.core.records import Failure
-from imagefinder.indexing.candidate import Candidate, SourceEnd, file_candidate, file_uri, local_path, readable
 from imagefinder.indexing.guard import TRUSTED, Guard
+from imagefinder.indexing.source_item import (
+    Discovered,
+    SourceEnd,
+    SourceItem,
+    file_item,
+    file_uri,
+    local_path,
+    readable,
+)
 
 LIST_SUFFIXES = (".csv", ".jsonl")
 
@@ -44,7 +53,7 @@ def check_list(path: str) -> None:
         raise SourceError(f"{readable(path)} is not UTF-8 text: {error}") from error
 
 
-def read_list(path: str, *, guard: Guard = TRUSTED) -> Iterator[Candidate | Failure | SourceEnd]:
+def read_list(path: str, *, guard: Guard = TRUSTED) -> Iterator[Discovered]:
     """The pictures of a list in its order, then one ``SourceEnd``.
 
     A row that cannot be used becomes a ``Failure`` that names file and line, and so does what ends the reading
@@ -64,11 +73,11 @@ def read_list(path: str, *, guard: Guard = TRUSTED) -> Iterator[Candidate | Fail
                 try:
                     image_id = _image_id(row, lines)
                     lines[image_id] = line
-                    candidate = _candidate(path, source, image_id, row, guard)
+                    item = _item(path, source, image_id, row, guard)
                     found += 1
-                    yield candidate
+                    yield item
                 except _RowError as error:
-                    # Without its id nobody can say that the list no longer has that picture.
+                    # Without its id it is unknown whether the list still has that image.
                     complete = complete and not error.nameless
                     where = f"{name} line {line}"
                     yield Failure(
@@ -145,7 +154,7 @@ def _image_id(row: Any, lines: dict[str, int]) -> str:
     return image_id
 
 
-def _candidate(path: str, source: str, image_id: str, row: dict[Any, Any], guard: Guard) -> Candidate:
+def _item(path: str, source: str, image_id: str, row: dict[Any, Any], guard: Guard) -> SourceItem:
     if None in row:
         raise _RowError("more fields than the first line has columns", image_id)
     url = row.get("url")
@@ -153,8 +162,8 @@ def _candidate(path: str, source: str, image_id: str, row: dict[Any, Any], guard
         raise _RowError("the url is empty", image_id)
     url = url.strip()
     metadata = {key: value for key, value in row.items() if key not in ("url", "id") and value is not None}
-    if url.lower().startswith(("http://", "https://")):
-        return Candidate(image_id, url, source, metadata=metadata)
+    if is_web_address(url):
+        return SourceItem(image_id, url, source, metadata=metadata)
     target = local_path(url)
     if target is None and "://" in url:
         raise _RowError(f"{url[:200]!r} is neither an http(s) address nor a path", image_id)
@@ -174,4 +183,4 @@ def _candidate(path: str, source: str, image_id: str, row: dict[Any, Any], guard
         raise _RowError(f"{url[:200]!r} cannot be read: {reason}", image_id) from None
     if not stat.S_ISREG(status.st_mode):
         raise _RowError(f"{url[:200]!r} is no file", image_id)
-    return file_candidate(target, status, image_id, source, metadata, guard=guard)
+    return file_item(target, status, image_id, source, metadata, guard=guard)

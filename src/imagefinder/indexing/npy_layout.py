@@ -15,23 +15,20 @@ places in the picture cannot be done with them. Nor has it pictures: records hav
 And it does not say how features were made. The original program's are not ours: it took OpenCV's default
 parameters for SIFT, and gave pictures with red and blue exchanged to the networks. Imported features are therefore
 registered under a fingerprint of their own, and nothing mixes them with ours: a search by the id of an imported
-image works, a search by a picture is refused as a ``FingerprintMismatchError``. Whoever knows better passes the
-fingerprints to register them under.
+image works, a search by a picture is refused as a ``FingerprintMismatchError``. A caller who
+knows better passes the fingerprints to register them under.
 """
 
 from __future__ import annotations
 
 import csv
-import math
-import pickle
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -41,17 +38,17 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.errors import SourceError, UnknownImageError
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.paging import iter_images
 from imagefinder.core.records import Entry, Failure, ImageRecord
-from imagefinder.indexing.candidate import readable
-from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.indexing.npy_file import read_array, write_array
+from imagefinder.indexing.progress import AddReport, Progress, Tally
+from imagefinder.indexing.source_item import readable
 
 LIST_NAME = "dataset.csv"
 FEATURES_NAME = "features"
 
-_MAX_FILE_BYTES = 1 << 30  # two million SIFT descriptors; what is larger is no picture's
 _BATCH_IMAGES = 16
 _BATCH_BYTES = 32 << 20
-_PAGE_IMAGES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ class LayoutMethod:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Under which features are imported of which nobody says how they were made."""
+        """Of imported features whose making is unknown."""
         return Fingerprint(self.method, version=0, parameters={"origin": "imported .npy"})
 
 
@@ -152,57 +149,29 @@ def import_npy_layout(
         SourceError: see ``read_npy_layout``.
         FingerprintMismatchError: the store holds features of the method that were made otherwise.
     """
-    begin = time.monotonic()
+    tally = Tally(progress)
     layout = _open(folder)
     methods = [made for made in METHODS if layout.files[made.folder]]
     for made in methods:
         store.register((fingerprints or {}).get(made.method, made.fingerprint), made.spec)
-    added = replaced = 0
-    failures: list[Failure] = []
+    total, interrupted = len(layout.ids), False
     batch: list[Entry] = []
-    interrupted = False
-
-    def put() -> None:
-        nonlocal added, replaced
-        known = store.status([entry.image.id for entry in batch])
-        new = [entry for entry in batch if entry.image.id not in known]
-        store.put(new)
-        for entry in batch:
-            if entry.image.id in known:
-                store.put_features(entry.image.id, entry.features)
-        added += len(new)
-        replaced += len(batch) - len(new)
-        if progress:
-            seconds = time.monotonic() - begin
-            current = batch[-1].image.id
-            progress(Progress(len(layout.ids), added, replaced, 0, len(failures), seconds, current))
-        batch.clear()
-
     nbytes = 0
     for item in _entries(layout):
         if stop and stop.is_set():
             interrupted = True
             break
         if isinstance(item, Failure):
-            failures.append(item)
+            tally.failures.append(item)
             continue
         batch.append(item)
         nbytes += sum(features.nbytes for features in item.features.values())
         if len(batch) >= _BATCH_IMAGES or nbytes >= _BATCH_BYTES:
-            put()
-            nbytes = 0
+            _put(store, batch, tally, total)
+            batch, nbytes = [], 0
     if batch:
-        put()
-    return AddReport(
-        methods=tuple(made.method for made in methods),
-        added=added,
-        replaced=replaced,
-        unchanged=0,
-        removed=0,
-        failures=tuple(failures),
-        seconds=time.monotonic() - begin,
-        interrupted=interrupted,
-    )
+        _put(store, batch, tally, total)
+    return tally.report([made.method for made in methods], interrupted=interrupted)
 
 
 def write_npy_layout(
@@ -238,7 +207,7 @@ def write_npy_layout(
                 )
             (folder / FEATURES_NAME / made.folder).mkdir(parents=True)
         rows: list[tuple[str, str]] = []
-        for record in _all_images(store):
+        for record in iter_images(store.images):
             if progress and len(rows) % _BATCH_IMAGES == 0:
                 progress(len(rows), info.images)
             name = f"{quote(record.id, safe='')}.npy"
@@ -250,7 +219,8 @@ def write_npy_layout(
                 there = store.status([record.id]).get(record.id)
                 for made in present:
                     if there and made.method in there.methods:
-                        _write(folder / FEATURES_NAME / made.folder / name, store.features(record.id, made.method))
+                        array = _array(store.features(record.id, made.method))
+                        write_array(folder / FEATURES_NAME / made.folder / name, array)
                         files[made.method] += 1
                 rows.append((record.uri, record.id))
         with (folder / LIST_NAME).open("w", encoding="utf-8", newline="") as file:
@@ -293,6 +263,19 @@ class _Layout:
         """All of them: those of the list, then the others in order."""
         others = {image_id for files in self.files.values() for image_id in files} - self.rows.keys()
         return [*self.rows, *sorted(others)]
+
+
+def _put(store: Store, batch: list[Entry], tally: Tally, total: int) -> None:
+    known = store.status([entry.image.id for entry in batch])
+    new = [entry for entry in batch if entry.image.id not in known]
+    store.put(new)
+    for entry in batch:
+        if entry.image.id in known:
+            store.put_features(entry.image.id, entry.features)
+    tally.added += len(new)
+    tally.replaced += len(batch) - len(new)
+    tally.current = batch[-1].image.id
+    tally.report_progress(total, now=True)
 
 
 def _open(folder: Path) -> _Layout:
@@ -389,7 +372,7 @@ def _entries(layout: _Layout) -> Iterator[Entry | Failure]:
             if path is not None:
                 found = True
                 try:
-                    features[made.method] = _features(made, _read_array(path))
+                    features[made.method] = _features(made, read_array(path))
                 except SourceError as error:
                     yield _failure(image_id, url, path, error.message)
                 except OSError as error:
@@ -428,6 +411,10 @@ def _features(made: LayoutMethod, array: NDArray[Any] | None) -> Features:
     return LocalFeatures(numbers, keypoints, np.array([0, len(numbers)], dtype=np.int64))
 
 
+def _array(features: Features) -> NDArray[Any]:
+    return features.vectors[0] if isinstance(features, GlobalFeatures) else features.descriptors
+
+
 def _numbers(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     """The same numbers in another type; refused where they would not be the same."""
     if not np.isfinite(array).all():
@@ -439,70 +426,3 @@ def _numbers(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     if not np.array_equal(numbers, array):
         raise SourceError(f"its numbers ({array.dtype}) are no {'whole numbers' if dtype == 'uint8' else dtype}")
     return numbers
-
-
-# -- files -------------------------------------------------------------------------------------------------
-
-
-def _read_array(path: Path) -> NDArray[Any] | None:
-    """The array of a ``.npy`` file; ``None`` if what was saved is Python's ``None``.
-
-    Raises:
-        SourceError: it is no such file, holds other than numbers, or not as many as its header says.
-        OSError: it cannot be read.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise SourceError("it is no file")  # a pipe would be waited for
-    with path.open("rb") as file:
-        shape, fortran_order, dtype = _read_header(file)
-        if dtype.hasobject:
-            # Nothing is unpickled. A saved None is recognised by its bytes.
-            if shape == () and file.read(1000) in _saved_none():
-                return None
-            raise SourceError("it holds Python objects, which are not read")
-        if dtype.kind not in "fiu" or min(shape, default=0) < 0:
-            raise SourceError(f"it holds {dtype}, no numbers")
-        declared, there = math.prod(shape) * dtype.itemsize, status.st_size - file.tell()
-        if declared != there:
-            raise SourceError(f"its header promises {declared:,} bytes of numbers, and there are {there:,}")
-        if declared > _MAX_FILE_BYTES:
-            raise SourceError(f"it has {declared:,} bytes; at most {_MAX_FILE_BYTES:,} are read")
-        data = file.read(declared)
-    if len(data) != declared:
-        raise SourceError("it was cut short while it was read")
-    try:
-        return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
-    except ValueError as error:
-        raise SourceError(f"its shape is impossible: {error}") from error
-
-
-def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            return np.lib.format.read_array_header_1_0(file)
-        if version == (2, 0):
-            return np.lib.format.read_array_header_2_0(file)
-    except Exception as error:  # what NumPy raises over a hostile header is not foreseeable
-        raise SourceError(f"it is no .npy file: {str(error)[:200]}") from error
-    raise SourceError(f"it is of .npy version {version}; versions 1.0 and 2.0 are read")
-
-
-def _saved_none() -> set[bytes]:
-    """What ``numpy.save(path, None)`` of any version writes behind the header."""
-    three, four = (pickle.dumps(np.array(None, dtype=object), protocol) for protocol in (3, 4))
-    return {three, four, three.replace(b"numpy._core", b"numpy.core")}
-
-
-def _write(path: Path, features: Features) -> None:
-    array = features.vectors[0] if isinstance(features, GlobalFeatures) else features.descriptors
-    with path.open("wb") as file:
-        np.save(file, array.astype(np.float32), allow_pickle=False)
-
-
-def _all_images(store: Store) -> Iterator[ImageRecord]:
-    after = ""
-    while page := store.images(after=after, limit=_PAGE_IMAGES):
-        yield from page
-        after = page[-1].id

@@ -1,11 +1,15 @@
-"""Progress and outcome of indexing, as data; whoever shows them decides how."""
+"""Progress and outcome of indexing, as data; how they are shown is decided elsewhere."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from imagefinder.core.records import Failure
+
+_REPORT_INTERVAL = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class AddReport:
         removed: Images removed because their source no longer has them.
         failures: What could not be indexed in this run, and why.
         seconds: Time it took.
-        interrupted: Whether it was asked to stop before the end; the next run continues.
+        interrupted: Whether it was stopped before the end; the next run continues.
         skipped: Files in folders and archives passed over because they are no pictures by their name.
         notes: What else the person who started it should know, for example why nothing was pruned.
     """
@@ -79,3 +83,60 @@ class AddReport:
             "skipped": self.skipped,
             "notes": list(self.notes),
         }
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts the outcomes of a run and reports them now and then.
+
+    Attributes:
+        progress: Called at most ten times a second and at the end.
+    """
+
+    progress: Callable[[Progress], None] | None = None
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    skipped: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    current: str = ""
+    _started: float = field(init=False, default_factory=time.monotonic)
+    _reported: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._reported = self._started
+
+    def report_progress(self, total: int | None, *, now: bool = False) -> None:
+        """Call ``progress`` if the last call is long enough ago, or ``now``; ``total`` as in ``Progress``."""
+        time_now = time.monotonic()
+        if self.progress is None or (time_now - self._reported < _REPORT_INTERVAL and not now):
+            return
+        self._reported = time_now
+        self.progress(
+            Progress(
+                total=total,
+                added=self.added,
+                replaced=self.replaced,
+                unchanged=self.unchanged,
+                failed=len(self.failures),
+                seconds=time_now - self._started,
+                current=self.current,
+            )
+        )
+
+    def report(self, methods: Sequence[str], *, interrupted: bool) -> AddReport:
+        """The outcome of the run so far."""
+        return AddReport(
+            methods=tuple(methods),
+            added=self.added,
+            replaced=self.replaced,
+            unchanged=self.unchanged,
+            removed=self.removed,
+            failures=tuple(self.failures),
+            seconds=time.monotonic() - self._started,
+            interrupted=interrupted,
+            skipped=self.skipped,
+            notes=tuple(self.notes),
+        )

@@ -25,6 +25,7 @@ _WORTH_A_THREAD = 1 << 20
 """To compare fewer codes takes less time than to start a thread."""
 
 
+# wide: the arrays of an inverted file and of a query, as the native kernel takes them.
 def votes(
     starts: NDArray[np.int64],
     owners: NDArray[np.int32],
@@ -86,6 +87,7 @@ def _shares(starts: NDArray[np.int64], words: NDArray[np.int32], threads: int) -
     return [slice(a, b) for a, b in pairwise(bounds)]
 
 
+# wide: the twin of the native kernel takes the same arguments.
 def _votes_numpy(  # noqa: PLR0917 - the native kernel's arguments
     starts: NDArray[np.int64],
     owners: NDArray[np.int32],

@@ -61,6 +61,7 @@ def ask(name: str, source: HubFile) -> Offer:
     return Offer(metadata.etag if is_sha256(metadata.etag) else "", metadata.size)
 
 
+# wide: what to fetch, what it must be and where it goes; one caller has each as a value of its own.
 def download(
     name: str,
     source: HubFile,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from imagefinder.core.errors import ModelCorruptError, ModelError, ModelMissingError
+from imagefinder.core.files import write_atomically
 from imagefinder.models.catalogue import HubFile, Model, PackageFile
 from imagefinder.models.files import Progress, file_sha256, is_sha256, remembered_sha256
 
@@ -209,10 +209,7 @@ class ModelCache:
         text = json.dumps({"source": asdict(model.source), "sha256": sha256}, indent=2)
         try:
             record.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=record.parent) as folder:
-                draft = Path(folder, record.name)
-                draft.write_text(text, encoding="utf-8")
-                draft.replace(record)
+            write_atomically(record, [text.encode()], mode=0o666)
         except OSError as error:
             raise ModelError(
                 f"the SHA-256 of {model.name} cannot be kept in {record}: {error.strerror}",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.contracts import NearMatcher, Shortlist, Store
+from imagefinder.core.contracts import AnnIndex, NearMatcher, Store
 from imagefinder.core.features import Features, concatenate
 from imagefinder.core.method import Method
 from imagefinder.core.records import GalleryBlock
@@ -61,7 +61,7 @@ class Gallery:
     store: Store
     null_model: NullModel | None = None
     allowed: Set[str] | None = None
-    ann_indexes: Mapping[str, Shortlist] | None = None
+    ann_indexes: Mapping[str, AnnIndex] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ def restrict(scores: Scores, allowed: Set[str]) -> Scores:
 def _two_stage(
     gallery: Gallery,
     compared: Sequence[tuple[Method, Sequence[EncodedQuery]]],
-    ann_indexes: Mapping[str, Shortlist],
+    ann_indexes: Mapping[str, AnnIndex],
     wanted: Wanted,
 ) -> list[Scores]:
     """Score the images that the ANN indexes of all methods propose."""
@@ -280,7 +280,7 @@ def _of_block(
 def _propose(
     store: Store,
     compared: tuple[Method, Sequence[EncodedQuery]],
-    ann_index: Shortlist,
+    ann_index: AnnIndex,
     many: int,
     allowed: Collection[str] | None,
 ) -> GalleryBlock:

@@ -1,6 +1,6 @@
-"""The suites that every extractor, matcher, verifier, shortlist and store must pass, for the tests of plug-ins.
+"""The suites that every extractor, matcher, verifier, ANN index and store must pass, for the tests of plug-ins.
 
-They need ``pytest``; those of stores and shortlists need ``hypothesis``, too.
+They need ``pytest``; those of stores and ANN indexes need ``hypothesis``, too.
 """
 
 try:
@@ -10,5 +10,5 @@ except ImportError as error:
 
 # So that a failing assertion of a suite shows its values, as one in a test file does.
 pytest.register_assert_rewrite(
-    *(f"imagefinder.testing.{name}" for name in ("extractors", "matchers", "shortlists", "stores", "verifiers"))
+    *(f"imagefinder.testing.{name}" for name in ("extractors", "matchers", "ann_indexes", "stores", "verifiers"))
 )

@@ -12,7 +12,6 @@ from imagefinder.evaluation.metrics import (
     operating_point,
     precision_recall_curve,
     recall_at,
-    recall_at_precision,
     revisited_oxford_average_precision,
 )
 
@@ -143,7 +142,7 @@ def test_micro_average_precision_by_its_definition(pairs, missing):
 
 
 @given(hits, st.integers(0, 3), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
-def test_recall_at_precision_by_its_definition(pairs, missing, least):
+def test_operating_point_by_its_definition(pairs, missing, least):
     total = sum(right for _, right in pairs) + missing
     best, at = 0.0, None
     for threshold in sorted({score for score, _ in pairs if score > -math.inf}, reverse=True):
@@ -151,18 +150,17 @@ def test_recall_at_precision_by_its_definition(pairs, missing, least):
         if sum(declared) / len(declared) >= least and sum(declared) / max(1, total) > best:
             best, at = sum(declared) / max(1, total), threshold
     scores, right = [s for s, _ in pairs], [r for _, r in pairs]
-    assert recall_at_precision(scores, right, total, least) == pytest.approx(best)
     point = operating_point(scores, right, total, least)
+    assert (point.recall if point else 0.0) == pytest.approx(best)
     assert (point.threshold if point else None) == at
     if point:
         assert at_threshold(scores, right, total, point.threshold) == point
 
 
-def test_recall_at_precision_by_hand():
+def test_operating_point_by_hand():
     scores, right = [9, 8, 7, 6, 5], [True, True, False, True, False]
-    assert recall_at_precision(scores, right, 4, 1.0) == 2 / 4
-    assert recall_at_precision(scores, right, 4, 0.75) == 3 / 4
-    assert recall_at_precision([2, 1], [False, True], 1, 0.9) == 0
+    assert operating_point(scores, right, 4, 1.0).recall == 2 / 4
+    assert operating_point(scores, right, 4, 0.75).recall == 3 / 4
     assert operating_point([2, 1], [False, True], 1, 0.9) is None
 
 

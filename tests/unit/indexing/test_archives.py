@@ -17,8 +17,8 @@ import pytest
 
 from imagefinder.core.errors import ImageTooLargeError, SourceError
 from imagefinder.core.records import Failure
-from imagefinder.indexing.candidate import Candidate, SourceEnd, file_uri, local_path
 from imagefinder.indexing.discover import discover
+from imagefinder.indexing.source_item import SourceEnd, SourceItem, file_uri, local_path
 
 MEMBERS = {"a.jpg": b"first", "sub/b.PNG": b"second" * 1000, "readme.txt": b"text", "sub/deep/c.webp": b""}
 
@@ -57,8 +57,8 @@ def make(folder: Path, ending: str, members: dict[str, bytes]) -> Path:
     return path
 
 
-def found(path: Path) -> list[Candidate]:
-    return [item for item in discover([path]) if isinstance(item, Candidate)]
+def found(path: Path) -> list[SourceItem]:
+    return [item for item in discover([path]) if isinstance(item, SourceItem)]
 
 
 def failed(path: Path) -> list[Failure]:
@@ -70,7 +70,7 @@ def end(path: Path) -> SourceEnd:
     return only
 
 
-def read(candidate: Candidate, limit: int = 10**6) -> bytes:
+def read(candidate: SourceItem, limit: int = 10**6) -> bytes:
     assert candidate.read is not None
     return candidate.read(limit)
 
@@ -173,7 +173,7 @@ def test_a_tar_cut_short_says_so(tmp_path: Path, ending: str, part: float) -> No
     assert isinstance(items[-2], Failure)
     assert "damaged or cut short" in items[-2].message
     for item in items[:-2]:
-        assert isinstance(item, Candidate)
+        assert isinstance(item, SourceItem)
         try:
             assert read(item) == members[item.id]
         except SourceError as error:

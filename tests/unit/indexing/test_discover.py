@@ -11,16 +11,16 @@ from PIL import Image
 
 from imagefinder.core.errors import ImageTooLargeError, SourceError
 from imagefinder.core.records import Failure
-from imagefinder.indexing.candidate import (
+from imagefinder.indexing.discover import Source, discover, source_uris
+from imagefinder.indexing.source_item import (
     PICTURE_SUFFIXES,
-    Candidate,
     SourceEnd,
+    SourceItem,
     file_uri,
     is_picture,
     local_path,
     read_file,
 )
-from imagefinder.indexing.discover import Source, discover, source_uris
 
 
 def make(root: Path, *names: str) -> None:
@@ -30,8 +30,8 @@ def make(root: Path, *names: str) -> None:
         path.write_bytes(name.encode())
 
 
-def found(*sources: Source) -> list[Candidate]:
-    return [item for item in discover(sources) if isinstance(item, Candidate)]
+def found(*sources: Source) -> list[SourceItem]:
+    return [item for item in discover(sources) if isinstance(item, SourceItem)]
 
 
 def failed(*sources: Source) -> list[Failure]:
@@ -91,7 +91,7 @@ def test_a_file_named_by_itself_is_always_tried(tmp_path: Path) -> None:
 
 def test_a_url_is_its_own_id() -> None:
     url = "HTTPS://example.org/a b.jpg?size=2"
-    assert list(discover([url])) == [Candidate(url, url)]
+    assert list(discover([url])) == [SourceItem(url, url)]
     assert found(url)[0].read is None
 
 
@@ -226,7 +226,7 @@ def test_nothing_is_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", note)
-    assert isinstance(next(items), Candidate)
+    assert isinstance(next(items), SourceItem)
     assert opened == [tmp_path.name, "1"]
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from imagefinder.core.errors import SourceError
 from imagefinder.core.records import Failure
-from imagefinder.indexing.candidate import Candidate, read_file
 from imagefinder.indexing.discover import discover
 from imagefinder.indexing.guard import TRUSTED, Guard
+from imagefinder.indexing.source_item import SourceItem, read_file
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def guarded(root: Path) -> Guard:
 
 
 def test_links_that_lead_out_are_passed_over(root: Path) -> None:
-    found = [item.id for item in discover([root], guard=guarded(root)) if isinstance(item, Candidate)]
+    found = [item.id for item in discover([root], guard=guarded(root)) if isinstance(item, SourceItem)]
     assert found == ["a.jpg", "deep/b.jpg", "inside.jpg"]
-    everything = [item.id for item in discover([root]) if isinstance(item, Candidate)]
+    everything = [item.id for item in discover([root]) if isinstance(item, SourceItem)]
     assert everything == ["a.jpg", "deep/b.jpg", "file.jpg", "folder/secret.jpg", "inside.jpg"]
 
 
@@ -51,7 +51,7 @@ def test_sources_outside_are_refused(root: Path, source: str) -> None:
 
 def test_a_link_put_in_the_way_after_the_look_is_not_followed(root: Path) -> None:
     guard = guarded(root)
-    found = {item.id: item for item in discover([root], guard=guard) if isinstance(item, Candidate)}
+    found = {item.id: item for item in discover([root], guard=guard) if isinstance(item, SourceItem)}
     (root / "a.jpg").unlink()
     (root / "a.jpg").symlink_to(root.parent / "outside" / "secret.jpg")
     (root / "deep" / "b.jpg").rename(root / "deep" / "secret.jpg")
@@ -78,7 +78,7 @@ def test_a_pipe_is_not_waited_for(root: Path) -> None:
 def test_a_list_names_only_what_is_allowed(root: Path) -> None:
     (root / "list.csv").write_text("url,id\na.jpg,1\nfolder/secret.jpg,2\n../outside/secret.jpg,3\n")
     items = list(discover([root / "list.csv"], guard=guarded(root)))
-    assert [item.id for item in items if isinstance(item, Candidate)] == ["1"]
+    assert [item.id for item in items if isinstance(item, SourceItem)] == ["1"]
     assert [item.id for item in items if isinstance(item, Failure)] == ["2", "3"]
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from imagefinder.core.errors import SourceError
 from imagefinder.core.records import Failure
-from imagefinder.indexing.candidate import Candidate, SourceEnd
 from imagefinder.indexing.discover import discover
 from imagefinder.indexing.guard import Guard
+from imagefinder.indexing.source_item import SourceEnd, SourceItem
 
-Item = Candidate | Failure | SourceEnd
+Item = SourceItem | Failure | SourceEnd
 
 
 def items(path: Path, *, local_files: bool = True) -> list[Item]:
@@ -32,11 +32,11 @@ def test_the_original_list(tmp_path: Path) -> None:
     path = write(tmp_path, "dataset.csv", "url,id\nhttps://example.org/a.jpg,1\nhttps://example.org/b.jpg,2\n")
     source = path.as_uri()
     assert items(path) == [
-        Candidate("1", "https://example.org/a.jpg", source),
-        Candidate("2", "https://example.org/b.jpg", source),
+        SourceItem("1", "https://example.org/a.jpg", source),
+        SourceItem("2", "https://example.org/b.jpg", source),
         SourceEnd(source, complete=True, pictures=2, skipped=0),
     ]
-    assert all(item.read is None for item in items(path) if isinstance(item, Candidate))
+    assert all(item.read is None for item in items(path) if isinstance(item, SourceItem))
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
@@ -44,8 +44,8 @@ def test_the_original_list(tmp_path: Path) -> None:
 def test_csv_as_spreadsheets_write_it(tmp_path: Path, start: bytes, newline: str) -> None:
     rows = ["id, url ,title,rank", '7," http://h/x.jpg ","Katze, ""grau""",', "", "8,http://h/y.jpg,caf\u00e9"]
     first, second, end = items(write(tmp_path, "LIST.CSV", start + newline.join(rows).encode()))
-    assert isinstance(first, Candidate)
-    assert isinstance(second, Candidate)
+    assert isinstance(first, SourceItem)
+    assert isinstance(second, SourceItem)
     assert (first.id, first.uri) == ("7", "http://h/x.jpg")
     assert first.metadata == {"title": 'Katze, "grau"', "rank": ""}
     assert second.metadata == {"title": "caf\u00e9"}
@@ -60,8 +60,8 @@ def test_jsonl(tmp_path: Path) -> None:
     ]
     path = write(tmp_path, "l.jsonl", "\n\n".join(map(json.dumps, rows)) + "\n")
     assert items(path)[:2] == [
-        Candidate("1", "http://h/1", path.as_uri(), metadata={"tags": ["a"], "size": 2.5}),
-        Candidate("\u00fc", "HTTP://h/2", path.as_uri()),
+        SourceItem("1", "http://h/1", path.as_uri(), metadata={"tags": ["a"], "size": 2.5}),
+        SourceItem("\u00fc", "HTTP://h/2", path.as_uri()),
     ]
     assert items(write(tmp_path, "empty.jsonl", ""))[0] == SourceEnd(
         (tmp_path / "empty.jsonl").as_uri(), complete=True, pictures=0, skipped=0
@@ -99,7 +99,7 @@ def test_bad_rows_name_file_and_line_and_do_not_end_the_list(tmp_path: Path) -> 
         "http://h/6,6,a,b\n"
         "http://h/7,7\n",
     )
-    assert [item.id for item in items(path) if isinstance(item, Candidate)] == ["1", "7"]
+    assert [item.id for item in items(path) if isinstance(item, SourceItem)] == ["1", "7"]
     assert failures(path) == {
         "2": "list.csv line 3: the url is empty",
         "list.csv line 4": "list.csv line 4: the id is empty",
@@ -140,7 +140,7 @@ def test_bad_rows_of_jsonl(tmp_path: Path, row: str, said: str) -> None:
     path = write(tmp_path, "l.jsonl", f"\n{row}\n" + '{"url": "http://h/good", "id": "good"}')
     (message,) = failures(path).values()
     assert message == f"l.jsonl line 2: {said}"
-    assert [item.id for item in items(path) if isinstance(item, Candidate)] == ["good"]
+    assert [item.id for item in items(path) if isinstance(item, SourceItem)] == ["good"]
 
 
 @pytest.mark.parametrize("tail", [b"\xff\xfe", b'"never closed', b"x" * 2_000_000])
@@ -163,7 +163,7 @@ def test_local_files_beside_the_list(tmp_path: Path) -> None:
     path = write(
         folder, "l.csv", f"url,id,t\npics/a b.jpg,1,x\n{picture.as_uri()},2,\n./pics/../pics/a b.jpg,3,\n"
     )
-    candidates = [item for item in items(path) if isinstance(item, Candidate)]
+    candidates = [item for item in items(path) if isinstance(item, SourceItem)]
     assert [c.id for c in candidates] == ["1", "2", "3"]
     assert {c.uri for c in candidates} == {picture.as_uri()}
     assert candidates[0].stamp == f"7:{picture.stat().st_mtime_ns}"
@@ -177,7 +177,7 @@ def test_no_local_file_where_that_is_not_allowed(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", b"")
     path = write(tmp_path, "l.csv", f"url,id\na.jpg,1\n{(tmp_path / 'a.jpg').as_uri()},2\nhttp://h/x,3\n")
     given = items(path, local_files=False)
-    assert [item.id for item in given if isinstance(item, Candidate)] == ["3"]
+    assert [item.id for item in given if isinstance(item, SourceItem)] == ["3"]
     assert ["not allowed here" in item.message for item in given if isinstance(item, Failure)] == [True, True]
 
 

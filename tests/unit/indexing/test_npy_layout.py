@@ -13,7 +13,7 @@ from imagefinder.core.errors import FingerprintMismatchError, SourceError
 from imagefinder.core.features import GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, Failure, ImageRecord
-from imagefinder.indexing import npy_layout
+from imagefinder.indexing import npy_file
 from imagefinder.indexing.npy_layout import METHODS, import_npy_layout, read_npy_layout, write_npy_layout
 from imagefinder.stores.embedded import EmbeddedStore
 from imagefinder.stores.memory import MemoryStore
@@ -192,7 +192,7 @@ def test_a_bad_file_beside_good_ones_of_the_same_image(tmp_path):
 
 
 def test_large_files_are_not_taken_into_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(npy_layout, "_MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr(npy_file, "MAX_FILE_BYTES", 1 << 20)
     path = save(tmp_path, "sift", "large", header(shape="(1000000000, 128)"))
     os.truncate(path, path.stat().st_size + 1_000_000_000 * 128 * 4)  # takes no room on disk
     _, (failure,) = read(tmp_path)

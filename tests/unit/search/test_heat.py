@@ -7,7 +7,7 @@ from PIL import Image
 import imagefinder
 from imagefinder.core.records import Entry
 from imagefinder.core.settings import Settings
-from imagefinder.indexing.candidate import local_path
+from imagefinder.indexing.source_item import local_path
 from imagefinder.search.heat import contributions
 from imagefinder.testing.extractors import textured_image
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from runtimes import runtime
 
+from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.core.features import FeatureSpec, GlobalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
@@ -13,7 +14,6 @@ from imagefinder.search import retrieval
 from imagefinder.search.encoding import encode, query_image
 from imagefinder.search.retrieval import Gallery, Wanted, retrieve, searched
 from imagefinder.search.searcher import Searcher
-from imagefinder.shortlists.index import InvertedShortlist
 from imagefinder.stores.memory import MemoryStore
 
 SPEC = FeatureSpec("global", 3, "float32")
@@ -57,7 +57,7 @@ def store(monkeypatch):
 
 
 def indexes(store, *names):
-    return {name: InvertedShortlist(store, name, SPEC) for name in names}
+    return {name: InvertedFileIndex(store, name, SPEC) for name in names}
 
 
 def scored(store, seed, names=("colour",), allowed=None):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image
 from runtimes import runtime
 
 from imagefinder.collection import Collection

@@ -68,6 +68,7 @@ def build(weights: Mapping[str, NDArray[Any]], *, pooled: bool = True) -> bytes:
     return g.to_bytes(g.node("Flatten", g.node("GlobalAveragePool", x)), _HEAD)
 
 
+# wide: a layer of a network is described by this many numbers, as in torch.nn.Conv2d.
 def _conv(
     g: Graph,
     x: str,

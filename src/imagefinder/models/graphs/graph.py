@@ -69,6 +69,7 @@ class Graph:
         """``x @ weight.T + bias`` over the last axis, as PyTorch keeps such weights."""
         return self.node("Add", self.node("MatMul", x, self.constant(weight.T)), self.constant(bias))
 
+    # wide: a layer of a network is described by this many numbers, as in torch.nn.Conv2d.
     def conv_bn(
         self,
         x: str,

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from imagefinder.collection import Collection
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.records import Failure
-from imagefinder.indexing.candidate import local_path, readable
+from imagefinder.indexing.source_item import local_path, readable
 from imagefinder.server.collections import DEFAULT, NAME
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.v1 import cursor, schemas

@@ -1,0 +1,1 @@
+"""Approximate nearest-neighbour indexes that propose candidates; all of it is derived from a store."""

@@ -1,0 +1,214 @@
+"""The ANN index of one method: learned once, grown by segments, masked where images are gone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from imagefinder.ann import compaction
+from imagefinder.ann.codec import Codec
+from imagefinder.ann.coverage import Coverage
+from imagefinder.ann.files import IndexFiles, Model
+from imagefinder.ann.hamming_embedding import HammingEmbedding
+from imagefinder.ann.ivf_sq8 import IvfSq8
+from imagefinder.ann.proposals import best_proposals
+from imagefinder.ann.segment import Keys, Postings, Segment, build, merge
+from imagefinder.ann.training import BATCH_BYTES, row_bytes, training_sample
+from imagefinder.core.contracts import Store
+from imagefinder.core.features import Features, FeatureSpec
+from imagefinder.core.records import AnnIndexState, GalleryBlock, Proposals
+
+OUTGROWN = 4
+"""Words should be learned again when this many times as many would be learned now."""
+
+_VERIFIED_IMAGES = 64  # of each segment
+
+
+class InvertedFileIndex:
+    """Proposes candidates from inverted files, whatever the form of the features.
+
+    Thread-safe; several processes may use the same files.
+    """
+
+    def __init__(self, store: Store, method: str, spec: FeatureSpec) -> None:
+        """Only stores; files are read at the first use.
+
+        Args:
+            store: What it is derived from.
+            method: Name of the method.
+            spec: Form of its features.
+        """
+        self._store = store
+        self._method = method
+        self._spec = spec
+        self._codec: Codec = HammingEmbedding(spec) if spec.kind == "local" else IvfSq8(spec)
+        self._files = IndexFiles(store, method, spec, self._codec)
+        self._lock = threading.RLock()
+        self._model: Model | None = None
+        self._coverage = Coverage()
+        self._loaded: tuple[int, int] | None = None  # stamp of the manifest that was read or written last
+        self._sample: tuple[int, int, GalleryBlock] | None = None
+
+    # -- querying ------------------------------------------------------------------------------------------
+
+    def state(self) -> AnnIndexState:
+        """See ``AnnIndex``."""
+        with self._lock:
+            self._follow()
+            model, coverage = self._model, self._coverage
+            segments, waiting = coverage.segments, len(coverage.waiting)
+            indexed = coverage.indexed
+            rows = sum(len(segment.codes) for segment in segments)  # the gone ones, too: each search scores them
+            rows += int(coverage.waiting_sizes.sum()) // row_bytes(self._spec)
+            wanted = self._codec.words(indexed + waiting, rows)
+            return AnnIndexState(
+                method=self._method,
+                images=indexed + waiting,
+                indexed=indexed,
+                waiting=waiting,
+                segments=len(segments),
+                kept=self._files.folder is None or all(segment.name for segment in segments),
+                bytes=(model.nbytes if model else 0) + sum(segment.nbytes for segment in segments),
+                outgrown=model is not None and wanted >= OUTGROWN * model.words,
+            )
+
+    def propose(self, queries: Features, n: int) -> list[Proposals]:
+        """See ``AnnIndex``."""
+        with self._lock:
+            self._follow()
+            model, waiting = self._model, self._coverage.waiting
+            segments = [(segment, segment.alive) for segment in self._coverage.segments]
+        if model is None:
+            return [best_proposals(waiting, [], [], n) for _ in range(len(queries))]
+        scores = self._codec.score(model.arrays, queries, [segment for segment, _ in segments])
+        return [best_proposals(waiting, segments, of_query, n) for of_query in scores]
+
+    def sample(self, n: int) -> GalleryBlock:
+        """See ``AnnIndex``."""
+        with self._lock:
+            self._follow()
+            coverage = self._coverage
+            if self._sample is None or self._sample[:2] != (coverage.revision, n):
+                keys = np.concatenate([s.keys[s.alive] for s in coverage.segments] + [coverage.waiting])
+                # Those of the least hashes: what is added or removed elsewhere leaves the choice as it is.
+                hashes = keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+                chosen = np.sort(keys[np.argsort(hashes, kind="stable")[:n]])
+                block = self._store.load(self._method, chosen)[1]
+                self._sample = (coverage.revision, n, block)
+            return self._sample[2]
+
+    # -- growing -------------------------------------------------------------------------------------------
+
+    def refresh(self, *, rebuild: bool = False, progress: Callable[[int, int], None] | None = None) -> bool:
+        """See ``AnnIndex``."""
+        with self._lock:
+            self._follow()
+            waiting = len(self._coverage.waiting)
+            if rebuild or (self._model is None and waiting):
+                self._model = self._learn()
+            elif self._model is None or not (waiting or compaction.worn(self._coverage.segments)):
+                return False
+            self._index_waiting(self._model, progress)
+            self._compact(self._model)
+            self._loaded = self._files.publish(self._model, self._coverage.segments) or self._loaded
+            return True
+
+    def verify(self) -> list[str]:
+        """See ``AnnIndex``."""
+        with self._lock:
+            self._loaded = None
+            self._forget()
+            problems: list[str] = []
+            self._follow(problems)
+            if self._model is not None:
+                for segment in self._coverage.segments:
+                    problems += self._differences(self._model, segment)
+            return problems
+
+    # -- parts ---------------------------------------------------------------------------------------------
+
+    def _follow(self, problems: list[str] | None = None) -> None:
+        """Catch up with the store, and with the files if another process has written them."""
+        stamp = self._files.stamp()
+        changes = self._coverage.changes(self._store, self._method)
+        if changes is None and stamp == self._loaded:
+            return
+        registered = self._store.info().methods.get(self._method)
+        fingerprint = registered.fingerprint.digest if registered else ""
+        if fingerprint != self._files.fingerprint:
+            self._files.fingerprint = fingerprint
+            self._forget()
+            self._loaded = None
+        if stamp is not None and stamp != self._loaded:
+            loaded = self._files.load(self._model, self._coverage.segments, [] if problems is None else problems)
+            self._forget()
+            if loaded:
+                self._model, self._coverage = loaded[0], Coverage(loaded[1])
+            self._loaded = stamp
+        if self._coverage.revision == -1:  # the changes were those of a coverage that is no more
+            changes = self._coverage.changes(self._store, self._method)
+        if changes is not None:
+            self._coverage.apply(changes)
+
+    def _forget(self) -> None:
+        self._model, self._coverage = None, Coverage()
+
+    def _learn(self) -> Model:
+        """A new model, with nothing indexed yet."""
+        coverage = self._coverage = Coverage()
+        changes = coverage.changes(self._store, self._method)
+        if changes is not None:
+            coverage.apply(changes)
+        sample, rows = training_sample(
+            self._store, self._method, self._spec, self._codec, keys=coverage.waiting, sizes=coverage.waiting_sizes
+        )
+        return Model(self._codec.train(sample, len(coverage.waiting), rows))
+
+    def _index_waiting(self, model: Model, progress: Callable[[int, int], None] | None) -> None:
+        waiting, sizes = self._coverage.waiting, self._coverage.waiting_sizes
+        begin, total = 0, len(waiting)
+        segments: list[Segment] = []
+        parts: list[Postings] = []
+        keys: list[Keys] = []
+        while begin < total:
+            end = begin + max(1, int(np.searchsorted(np.cumsum(sizes[begin:]), BATCH_BYTES)))
+            there, block = self._store.load(self._method, waiting[begin:end])
+            if len(there):
+                parts.append(self._codec.encode(model.arrays, block.features))
+                keys.append(there)
+            begin = end
+            nbytes = sum(part.codes.nbytes + part.owners.nbytes for part in parts)
+            if parts and (nbytes >= compaction.SEGMENT_BYTES or begin >= total):
+                segments.append(self._files.write(model, build(np.concatenate(keys), parts, model.words)))
+                parts, keys = [], []
+            if progress:
+                progress(min(end, total), total)
+        self._coverage.absorb(segments)
+
+    def _compact(self, model: Model) -> None:
+        worn = compaction.worn(self._coverage.segments)
+        if worn:
+            merged = [merge(group, model.words) for group in compaction.groups(worn)]
+            self._coverage.replace(worn, [self._files.write(model, one) for one in merged if len(one.keys)])
+
+    def _differences(self, model: Model, segment: Segment) -> list[str]:
+        """Some images encoded again and compared with what the segment has of them."""
+        alive = segment.keys[segment.alive]
+        chosen = alive[:: max(1, len(alive) // _VERIFIED_IMAGES)]
+        keys, block = self._store.load(self._method, chosen)
+        fresh = self._codec.encode(model.arrays, block.features)
+        rows = np.searchsorted(segment.keys, keys)
+        problems = []
+        word_of = np.repeat(np.arange(model.words, dtype=np.int32), np.diff(segment.starts))
+        for number, row in enumerate(rows.tolist()):
+            mine, theirs = fresh.owners == number, segment.owners == row
+            words = fresh.words[mine]
+            order = np.argsort(words, kind="stable")
+            same = np.array_equal(words[order], word_of[theirs]) and np.array_equal(
+                fresh.codes[mine][order], segment.codes[theirs]
+            )
+            if not same:
+                problems.append(f"{segment.name}: image {block.ids[number]!r} is not as {self._method} has it")
+        return problems

@@ -1,0 +1,129 @@
+"""IVF-SQ8 for global vectors: an inverted file of shortened, scalar-quantised vectors.
+
+What a vector of length 1 differs from the mean of the collection's is turned onto the directions of that mean and
+in which these differ most, at most 256, and kept as one byte each, in the cell of its word. A query looks at all
+vectors of its nearest cells; the cosine of the codes proposes, the stored vectors decide.
+
+Sources. H. Jégou, M. Douze, C. Schmid, "Product quantization for nearest neighbor search", PAMI 2011 (inverted
+file); the scalar quantisation is FAISS's ``SQ8``. Cells by direction: I. Dhillon, D. Modha, "Concept
+decompositions for large sparse text data using clustering", Machine Learning 42, 2001.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from imagefinder.ann import vocabulary
+from imagefinder.ann.arrays import Arrays
+from imagefinder.ann.segment import Postings, Segment, SegmentScores
+from imagefinder.ann.vocabulary import Vectors, Vocabulary
+from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures
+from imagefinder.kernels.dots import dots
+
+DIRECTIONS = 256
+VECTORS_PER_WORD = 256
+MOST_WORDS = 4096
+VISITED = 48
+"""At least this many of the nearest cells are scored ..."""
+
+LOOKED_AT = 65536
+"""... and as many as it takes to score this many vectors."""
+
+_LEVELS = 127
+_FINE_LEVELS = 32767
+_BLOCK = 1 << 14
+
+
+class IvfSq8:
+    """The ``Codec`` of global vectors."""
+
+    name = "cells"
+    version = 4
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Only stores."""
+        self._spec = spec
+
+    def words(self, images: int, rows: int) -> int:
+        """See ``Codec``."""
+        del rows
+        return max(1, min(MOST_WORDS, images // VECTORS_PER_WORD))
+
+    def sample_rows(self, images: int, rows: int) -> int:
+        """How many vectors directions and cells are learned from."""
+        return min(images, max(4096, self.words(images, rows) * 16))
+
+    def train(self, sample: Features, images: int, rows: int) -> Arrays:
+        """The mean, directions, their scale, cells."""
+        vectors = _unit(sample)
+        # Vectors of one network have most of their length in common, along their mean. Coded with that, one byte
+        # would be spent on it in steps larger than what near vectors differ in.
+        mean = vectors.mean(axis=0) if len(vectors) else np.zeros(self._spec.dim, dtype=np.float32)
+        apart = vectors - mean
+        rotation = _directions(mean, apart)
+        short = apart @ rotation
+        reach = np.maximum(np.abs(short).max(axis=0, initial=0.0), 1e-6)
+        directions = short / np.maximum(np.linalg.norm(short, axis=1, keepdims=True), 1e-12)
+        words = vocabulary.train(directions, self.words(images, rows), levels=1, spherical=True)
+        return {
+            "mean": mean,
+            "rotation": rotation,
+            "steps": (reach / _LEVELS).astype(np.float32),
+            "coarse": words.coarse,
+            "fine": words.fine,
+            "halves": words.halves,
+        }
+
+    def encode(self, model: Arrays, features: Features) -> Postings:
+        """Cell and code of each vector."""
+        words, codes = [np.empty(0, np.int32)], [np.empty((0, model["rotation"].shape[1]), np.int8)]
+        known = Vocabulary(model["coarse"], model["fine"], model["halves"])
+        assert isinstance(features, GlobalFeatures)  # noqa: S101 - narrows the type
+        for begin in range(0, len(features), _BLOCK):
+            vectors = _unit(GlobalFeatures(features.vectors[begin : begin + _BLOCK]))
+            short = (vectors - model["mean"]) @ model["rotation"]
+            words.append(known.assign(short))
+            codes.append(np.clip(np.rint(short / model["steps"]), -_LEVELS, _LEVELS).astype(np.int8))
+        count = len(features)
+        owners = np.arange(count, dtype=np.int32)
+        return Postings(np.concatenate(words), owners, np.concatenate(codes), np.ones(count, dtype=np.int64))
+
+    def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[SegmentScores]]:
+        """Cosines of the codes in the nearest cells."""
+        return [_score(model, vector, segments) for vector in _unit(queries)]
+
+
+def _score(model: Arrays, vector: Vectors, segments: Sequence[Segment]) -> list[SegmentScores]:
+    mean, rotation = model["mean"], model["rotation"]
+    far = model["halves"][:, 0] - model["coarse"] @ ((vector - mean) @ rotation)
+    near = np.argsort(far, kind="stable")
+    seen = np.cumsum(sum(np.diff(segment.starts)[near] for segment in segments))
+    near = near[: max(VISITED, int(np.searchsorted(seen, LOOKED_AT)) + 1)]
+    scaled = (vector @ rotation) * model["steps"]
+    step = max(float(np.abs(scaled).max(initial=0.0)), 1e-30) / _FINE_LEVELS
+    whole = np.rint(scaled / step).astype(np.int16)
+    scores = []
+    for segment in segments:
+        begins, ends = segment.starts[near], segment.starts[near + 1]
+        rows = np.concatenate([segment.owners[a:b] for a, b in zip(begins, ends, strict=True)])
+        products = dots(segment.codes, begins, ends, whole).astype(np.float64)
+        scores.append(SegmentScores(rows, products * step + vector @ mean))
+    return scores
+
+
+def _directions(mean: Vectors, apart: Vectors) -> Vectors:
+    """``(D, d)``: that of the mean, in which a query is longest, and those in which vectors differ most."""
+    first = mean / max(float(np.linalg.norm(mean)), 1e-12)
+    others = apart - np.outer(apart @ first, first)
+    _, axes = np.linalg.eigh((others.T @ others).astype(np.float64))
+    most = axes[:, ::-1][:, : min(DIRECTIONS, len(mean)) - 1]
+    return np.concatenate([first[:, None], most], axis=1).astype(np.float32)
+
+
+def _unit(features: Features) -> Vectors:
+    assert isinstance(features, GlobalFeatures)  # noqa: S101 - narrows the type
+    lengths = np.linalg.norm(features.vectors, axis=1, keepdims=True)
+    directions: Vectors = (features.vectors / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)
+    return directions

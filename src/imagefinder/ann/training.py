@@ -1,0 +1,59 @@
+"""The sample of a collection that words and directions are learned from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.ann.codec import Codec
+from imagefinder.ann.segment import Keys
+from imagefinder.core.contracts import Store
+from imagefinder.core.features import Features, FeatureSpec, LocalFeatures, concatenate
+
+BATCH_BYTES = 64 << 20
+"""How many bytes of features are loaded at once."""
+
+
+def row_bytes(spec: FeatureSpec) -> int:
+    """Bytes of a vector, or of a descriptor with its keypoint, as the store counts."""
+    keypoint = 16 if spec.kind == "local" else 0
+    return spec.dim * np.dtype(spec.dtype).itemsize + keypoint
+
+
+def training_sample(
+    store: Store, method: str, spec: FeatureSpec, codec: Codec, *, keys: Keys, sizes: NDArray[np.int64]
+) -> tuple[Features, int]:
+    """Features to train the codec on; the same images give the same sample.
+
+    Args:
+        store: Where they are loaded from.
+        method: Name of the method.
+        spec: Form of its features.
+        codec: Says how many rows it needs.
+        keys: ``(B,)``, of all images.
+        sizes: ``(B,)``, bytes of each.
+
+    Returns:
+        The sample; and the number of rows of the whole collection.
+    """
+    rng = np.random.default_rng(0)
+    rows = int(sizes.sum()) // row_bytes(spec)
+    wanted = codec.sample_rows(len(keys), rows)
+    many = wanted
+    if spec.kind == "local":  # a quarter of each image, so that more images are seen
+        many = min(len(keys), max(64, 4 * wanted * len(keys) // max(1, rows)))
+    chosen = np.sort(rng.choice(keys, min(many, len(keys)), replace=False)) if len(keys) else keys
+    share = min(1.0, wanted / max(1, rows) * len(keys) / max(1, len(chosen)))
+    parts = []
+    mean = max(1, int(sizes.sum()) // max(1, len(keys)))
+    step = max(1, BATCH_BYTES // mean)
+    for begin in range(0, len(chosen), step):
+        features = store.load(method, chosen[begin : begin + step])[1].features
+        if isinstance(features, LocalFeatures):
+            kept = np.sort(
+                rng.choice(len(features.descriptors), round(share * len(features.descriptors)), replace=False)
+            )
+            one = np.array([0, len(kept)], dtype=np.int64)
+            features = LocalFeatures(features.descriptors[kept], features.keypoints[kept], one)
+        parts.append(features)
+    return concatenate(spec, parts), rows

@@ -1,0 +1,198 @@
+"""The tables of images and thumbnails."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
+from imagefinder.core.filters import Filter, says
+from imagefinder.core.records import Entry, ImageRecord, ImageStatus
+from imagefinder.stores import checks
+from imagefinder.stores.embedded import codec, schema, sql_filter
+from imagefinder.stores.embedded.connections import DamagedTextError
+from imagefinder.stores.embedded.feature_rows import portions
+from imagefinder.stores.embedded.method_rows import read_methods
+
+_RECORD = f"{schema.RECORD}, checksum"
+
+
+def key_of(database: sqlite3.Connection, image_id: str) -> int:
+    """The key of an image.
+
+    Raises:
+        UnknownImageError: there is none of that id.
+    """
+    row = database.execute("SELECT key FROM images WHERE id = ?", (image_id,)).fetchone()
+    if row is None:
+        raise UnknownImageError(image_id)
+    return int(row[0])
+
+
+def insert_image(database: sqlite3.Connection, entry: Entry) -> int:
+    """Insert an image with its thumbnail, in place of any earlier one and of its failure; its key."""
+    image = entry.image
+    database.execute("DELETE FROM images WHERE id = ?", (image.id,))
+    database.execute("DELETE FROM failures WHERE id = ?", (image.id,))
+    values = (
+        image.id,
+        image.uri,
+        image.sha256,
+        image.size_bytes,
+        image.width,
+        image.height,
+        image.format,
+        image.source,
+        image.stamp,
+        checks.metadata_text(image),
+        time.time(),
+        codec.thumbnail_checksum(image.id, entry.thumbnail) if entry.thumbnail else None,
+    )
+    key = database.execute(
+        f"INSERT INTO images ({_RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - names
+        (*values, codec.record_checksum(values)),
+    ).lastrowid
+    assert key is not None  # noqa: S101 - a row was inserted
+    if entry.thumbnail:
+        database.execute("INSERT INTO thumbnails (image, jpeg) VALUES (?, ?)", (key, entry.thumbnail))
+    return key
+
+
+def read_record(database: sqlite3.Connection, image_id: str) -> ImageRecord:
+    """The record of an image.
+
+    Raises:
+        UnknownImageError: there is none of that id.
+        CollectionCorruptError: it does not have its checksum.
+    """
+    query = f"SELECT {_RECORD} FROM images WHERE id = ?"  # noqa: S608 - column names
+    row = database.execute(query, (image_id,)).fetchone()
+    if row is None:
+        raise UnknownImageError(image_id)
+    return _record(row)
+
+
+def read_thumbnail(database: sqlite3.Connection, image_id: str) -> bytes:
+    """The thumbnail of an image; empty if it has none.
+
+    Raises:
+        UnknownImageError: there is no such image.
+        CollectionCorruptError: it does not have its checksum.
+    """
+    row = database.execute(
+        "SELECT thumbnail, jpeg FROM images LEFT JOIN thumbnails ON thumbnails.image = images.key WHERE id = ?",
+        (image_id,),
+    ).fetchone()
+    if row is None:
+        raise UnknownImageError(image_id)
+    checksum, jpeg = row
+    if not codec.is_thumbnail(image_id, checksum, jpeg):
+        raise CollectionCorruptError(f"the thumbnail of image {image_id!r} is damaged", hint=codec.REPAIR_HINT)
+    return jpeg or b""
+
+
+def update_place(database: sqlite3.Connection, image_id: str, uri: str, stamp: str) -> None:
+    """Change address and stamp of an image, if it is there.
+
+    Raises:
+        CollectionCorruptError: its record does not have its checksum.
+    """
+    query = f"SELECT {_RECORD} FROM images WHERE id = ?"  # noqa: S608 - column names
+    row = database.execute(query, (image_id,)).fetchone()
+    if row:
+        values = _checked(row)
+        values[1], values[8] = uri, stamp
+        database.execute(
+            "UPDATE images SET uri = ?, stamp = ?, checksum = ? WHERE id = ?",
+            (uri, stamp, codec.record_checksum(values), image_id),
+        )
+
+
+def read_status(database: sqlite3.Connection, ids: Sequence[str]) -> dict[str, ImageStatus]:
+    """The status of those images that are there."""
+    found: dict[str, tuple[str, str, str, set[str]]] = {}
+    names = {method.key: name for name, method in read_methods(database).items()}
+    for some in portions(ids):
+        query = (
+            "SELECT id, sha256, stamp, uri, method FROM images"  # noqa: S608 - question marks
+            " LEFT JOIN features ON features.image = images.key"
+            f" WHERE id IN ({', '.join('?' * len(some))})"
+        )
+        for image_id, sha256, stamp, uri, method in database.execute(query, some):
+            there = found.setdefault(image_id, (sha256, stamp, uri, set()))
+            if method is not None:
+                there[3].add(names[method])
+    return {
+        image_id: ImageStatus(sha256, stamp, uri, frozenset(methods))
+        for image_id, (sha256, stamp, uri, methods) in found.items()
+    }
+
+
+def read_page(database: sqlite3.Connection, after: str, limit: int, source: str | None) -> list[ImageRecord]:
+    """At most ``limit`` records behind the id ``after``, in order of ids."""
+    of_source, values = ("", [after]) if source is None else (" AND source = ?", [after, source])
+    rows = database.execute(
+        # UTF-8 keeps the order of code points.
+        f"SELECT {_RECORD} FROM images WHERE id > ?{of_source} ORDER BY id LIMIT ?",  # noqa: S608 - names
+        [*values, min(max(limit, 0), 2**31)],
+    )
+    return [_record(row) for row in rows]
+
+
+def read_matching(
+    database: sqlite3.Connection, after: str, source: str | None, where: Filter | None, contains: str
+) -> Iterator[ImageRecord]:
+    """All records behind the id ``after`` that match, in order of ids.
+
+    SQLite leaves out what surely does not match; the rest is tested one by one.
+    """
+    likely = sql_filter.likely(where)
+    # What SQLite takes for no JSON, because it is damaged or goes very deep, is left for Python to read.
+    tests = ["id > ?", f"CASE WHEN json_valid(metadata) THEN {likely.sql} ELSE 1 END"]
+    values = [after, *likely.values]
+    if source is not None:
+        tests.append("source = ?")
+        values.append(source)
+    query = f"SELECT {_RECORD} FROM images WHERE {' AND '.join(tests)} ORDER BY id"  # noqa: S608 - question marks
+    for row in database.execute(query, values):
+        record = _record(row)
+        if (where is None or where.matches(record.metadata)) and (
+            not contains or says(contains, record.id, record.metadata)
+        ):
+            yield record
+
+
+def count_images(database: sqlite3.Connection) -> int:
+    """How many images there are, by the counter that the tables keep.
+
+    Raises:
+        CollectionCorruptError: it does not agree with its copy.
+    """
+    images, mirror = database.execute("SELECT images, mirror FROM totals").fetchone() or (0, 1)
+    if images != -mirror:
+        raise CollectionCorruptError("the number of images is damaged", hint=codec.REPAIR_HINT)
+    return int(images)
+
+
+def _checked(row: Sequence[Any]) -> list[Any]:
+    """The columns of a record, without their checksum.
+
+    Raises:
+        CollectionCorruptError: they do not have it.
+    """
+    *values, checksum = row
+    if not codec.is_record(values, checksum):
+        raise CollectionCorruptError(f"the record of image {values[0]!r} is damaged", hint=codec.REPAIR_HINT)
+    return values
+
+
+def _record(row: Sequence[Any]) -> ImageRecord:
+    *values, metadata, added_at, _ = _checked(row)
+    kept = json.loads(metadata)
+    if not isinstance(kept, dict):
+        raise DamagedTextError(f"the metadata of image {values[0]!r} are no object")
+    return replace(ImageRecord(*values), metadata=kept, added_at=added_at)

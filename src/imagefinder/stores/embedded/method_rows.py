@@ -1,0 +1,55 @@
+"""The table of methods: fingerprints, forms of features and counts."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from imagefinder.core.features import FeatureSpec
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.stores.embedded.connections import DamagedTextError
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRow:
+    """A row of the table; ``images`` and ``bytes`` count the features."""
+
+    key: int
+    fingerprint: Fingerprint
+    spec: FeatureSpec
+    images: int
+    bytes: int
+
+
+def read_methods(database: sqlite3.Connection) -> dict[str, MethodRow]:
+    """All methods by name, in order of names.
+
+    Raises:
+        DamagedTextError: a row does not hold a fingerprint and a form of features.
+    """
+    rows = database.execute(
+        "SELECT name, key, fingerprint, kind, dim, dtype, images, bytes FROM methods ORDER BY name"
+    )
+    try:
+        return {
+            name: MethodRow(key, Fingerprint.from_json(fingerprint), _spec(kind, dim, dtype), images, size)
+            for name, key, fingerprint, kind, dim, dtype, images, size in rows
+        }
+    except ValueError as error:
+        raise DamagedTextError(str(error)) from error
+
+
+def write_method(database: sqlite3.Connection, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
+    """Insert a method, or replace the fingerprint and form of the one of that name."""
+    database.execute(
+        "INSERT INTO methods (name, fingerprint, kind, dim, dtype) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint, kind = excluded.kind,"
+        " dim = excluded.dim, dtype = excluded.dtype",
+        (fingerprint.method, fingerprint.to_json(), spec.kind, spec.dim, spec.dtype),
+    )
+
+
+def _spec(kind: str, dim: int, dtype: str) -> FeatureSpec:
+    if kind not in ("global", "local") or dtype not in ("float32", "uint8", "int8") or dim < 1:
+        raise ValueError(f"there are no {kind} features of {dim} {dtype}")
+    return FeatureSpec(kind, dim, dtype)  # type: ignore[arg-type]  # checked just now

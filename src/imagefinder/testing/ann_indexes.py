@@ -1,0 +1,207 @@
+"""What every ANN index must do; subclass ``AnnIndexSuite`` in your own tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from imagefinder.core.contracts import AnnIndex, Store
+from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.records import Entry, ImageRecord
+
+try:
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+except ImportError as error:
+    raise ImportError("imagefinder.testing.ann_indexes needs hypothesis: pip install hypothesis") from error
+
+METHOD = "made"
+
+MakeStore = Callable[[], Store]
+MakeIndex = Callable[[Store, str, FeatureSpec], AnnIndex]
+
+
+def features(spec: FeatureSpec, seed: int, rows: int = 24) -> Features:
+    """Of one image; other seeds give images that have nothing in common."""
+    rng = np.random.default_rng((3, seed))
+    if spec.kind == "global":
+        return GlobalFeatures(rng.standard_normal((1, spec.dim), dtype=np.float32))
+    if spec.dtype != "float32":
+        descriptors = rng.integers(0, 256, (rows, spec.dim), dtype=np.uint8).view(spec.dtype)
+        return LocalFeatures(descriptors, np.zeros((rows, 4), np.float32), np.array([0, rows], dtype=np.int64))
+    tokens = rng.standard_normal((rows, spec.dim), dtype=np.float32)
+    return LocalFeatures(tokens, np.zeros((rows, 4), np.float32), np.array([0, rows], dtype=np.int64))
+
+
+def put(store: Store, spec: FeatureSpec, images: dict[str, int]) -> None:
+    """Images with the features of a seed each."""
+    store.register(Fingerprint(METHOD, 1), spec)
+    store.put(
+        [
+            Entry(ImageRecord(name, "", "", 0, 1, 1, "PNG"), {METHOD: features(spec, seed)})
+            for name, seed in images.items()
+        ]
+    )
+
+
+def names(store: Store, index: AnnIndex, query: Features, n: int) -> list[str]:
+    """Ids of what is proposed, the most promising first."""
+    keys = index.propose(query, n)[0].keys
+    there, block = store.load(METHOD, np.sort(keys))
+    by_key = dict(zip(there.tolist(), block.ids, strict=True))
+    assert set(by_key) == set(keys.tolist()), "what is gone was proposed"
+    return [by_key[key] for key in keys.tolist()]
+
+
+class AnnIndexSuite:
+    """Give ``make_store``, ``make_index`` and ``spec`` as fixtures; every test runs on your index."""
+
+    @pytest.fixture
+    def make_store(self) -> MakeStore:
+        """Makes an empty store."""
+        raise NotImplementedError("give a fixture named make_store")
+
+    @pytest.fixture
+    def make_index(self) -> MakeIndex:
+        """Makes the index of a method of a store."""
+        raise NotImplementedError("give a fixture named make_index")
+
+    @pytest.fixture
+    def spec(self) -> FeatureSpec:
+        """Form of the features."""
+        raise NotImplementedError("give a fixture named spec")
+
+    def test_nothing_is_proposed_from_nothing(
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
+    ) -> None:
+        """Neither of an unknown method nor of an empty one."""
+        store = make_store()
+        index = make_index(store, METHOD, spec)
+        assert len(index.propose(features(spec, 0), 5)[0].keys) == 0
+        put(store, spec, {})
+        assert not index.refresh()
+        assert len(index.propose(features(spec, 0), 5)[0].keys) == 0
+        assert index.state().images == 0
+        assert index.verify() == []
+
+    def test_the_same_features_come_first(
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
+    ) -> None:
+        """Of many images."""
+        store = make_store()
+        put(store, spec, {str(seed): seed for seed in range(120)})
+        index = make_index(store, METHOD, spec)
+        assert index.refresh()
+        state = index.state()
+        assert (state.method, state.images, state.indexed, state.waiting) == (METHOD, 120, 120, 0)
+        assert state.bytes > 0
+        for seed in (0, 17, 119):
+            (proposed,) = index.propose(features(spec, seed), 3)
+            assert names(store, index, features(spec, seed), 3)[0] == str(seed)
+            assert len(proposed.keys) <= 3
+            assert (np.diff(proposed.scores) <= 0).all()
+        assert not index.refresh()
+        assert index.verify() == []
+        assert index.refresh(rebuild=True)
+        assert names(store, index, features(spec, 17), 3)[0] == "17"
+
+    def test_of_a_batch_each_query_gets_its_own(
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
+    ) -> None:
+        """Those that the same query gets alone; of none nothing."""
+        store = make_store()
+        put(store, spec, {str(seed): seed for seed in range(60)})
+        index = make_index(store, METHOD, spec)
+        index.refresh()
+        batch = concatenate(spec, [features(spec, seed) for seed in (3, 40, 3)])
+        together = [proposals.keys.tolist() for proposals in index.propose(batch, 5)]
+        alone = [index.propose(features(spec, seed), 5)[0].keys.tolist() for seed in (3, 40)]
+        assert together == [alone[0], alone[1], alone[0]]
+        assert alone[0][0] != alone[1][0]
+        assert index.propose(concatenate(spec, []), 5) == []
+
+    def test_what_is_new_is_proposed_at_once(
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
+    ) -> None:
+        """Also before it is indexed, and what replaced something is not taken for that."""
+        store = make_store()
+        put(store, spec, {str(seed): seed for seed in range(40)})
+        index = make_index(store, METHOD, spec)
+        index.refresh()
+        put(store, spec, {"new": 1000, "7": 1007})
+        assert index.state().waiting == 2
+        assert {"new", "7"} <= set(names(store, index, features(spec, 3), 1))
+        assert index.refresh()
+        assert names(store, index, features(spec, 1000), 1) == ["new"]
+        assert names(store, index, features(spec, 1007), 1) == ["7"]
+
+    def test_what_is_gone_is_not_proposed(
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
+    ) -> None:
+        """Whether one image, most, or the method itself."""
+        store = make_store()
+        put(store, spec, {str(seed): seed for seed in range(40)})
+        index = make_index(store, METHOD, spec)
+        index.refresh()
+        store.delete(["5"])
+        assert "5" not in names(store, index, features(spec, 5), 40)
+        store.delete([str(seed) for seed in range(30)])
+        assert set(names(store, index, features(spec, 5), 40)) <= {str(seed) for seed in range(30, 40)}
+        index.refresh()
+        assert names(store, index, features(spec, 33), 1) == ["33"]
+        store.unregister(METHOD)
+        assert len(index.propose(features(spec, 33), 40)[0].keys) == 0
+
+    def test_a_sample_is_of_what_is_there(
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
+    ) -> None:
+        """And mostly stays the same."""
+        store = make_store()
+        put(store, spec, {str(seed): seed for seed in range(40)})
+        index = make_index(store, METHOD, spec)
+        before = set(index.sample(10).ids)
+        index.refresh()
+        assert set(index.sample(10).ids) == before
+        gone = sorted(before)[0]
+        store.delete([gone])
+        after = set(index.sample(10).ids)
+        assert before - after == {gone}
+        assert len(after) == 10
+
+    def test_any_history_of_changes(self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec) -> None:
+        """Nothing that is gone is proposed, and what is there is found by itself."""
+        steps = st.lists(
+            st.tuples(st.sampled_from(["put", "delete", "refresh", "again"]), st.integers(0, 11)), max_size=14
+        )
+
+        @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(steps)
+        def run(history: list[tuple[str, int]]) -> None:
+            store, there, seed = make_store(), {f"first {n}": n for n in range(30)}, 100
+            put(store, spec, there)
+            index = make_index(store, METHOD, spec)
+            index.refresh()
+            for step, number in history:
+                name = f"image {number}"
+                if step == "put":
+                    seed += 1
+                    there[name] = seed
+                    put(store, spec, {name: seed})
+                elif step == "delete":
+                    store.delete([name, f"first {number}"])
+                    there.pop(name, None)
+                    there.pop(f"first {number}", None)
+                elif step == "refresh":
+                    index.refresh(rebuild=number == 0)
+                else:
+                    index = make_index(store, METHOD, spec)
+                assert set(names(store, index, features(spec, 0), 100)) <= set(there)
+                if name in there:
+                    assert name in names(store, index, features(spec, there[name]), 1)
+            assert index.state().images == len(there)
+            store.close()
+
+        run()

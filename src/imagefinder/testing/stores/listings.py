@@ -1,0 +1,107 @@
+"""Lists of images: what is there, and page by page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imagefinder.core import filters
+from imagefinder.core.contracts import Store
+from imagefinder.testing.stores.fixtures import StoreFixtures
+from imagefinder.testing.stores.samples import (
+    METHODS,
+    ODD_IDS,
+    entry,
+)
+
+
+class ListingSuite(StoreFixtures):
+    """``status`` and ``images``."""
+
+    def test_status(self, store: Store) -> None:
+        """Of what is there; also of more ids than a database takes at once."""
+        store.put([entry("a", 1, methods=["points"]), entry("b", 2)])
+        many = [f"nobody {number}" for number in range(40_000)]
+        found = store.status(["b", *many, "a", "b"])
+        assert set(found) == {"a", "b"}
+        assert found["a"].methods == {"points"}
+        assert found["b"].methods == set(METHODS)
+        assert (found["a"].sha256, found["a"].stamp) == (f"{1:064x}", "1000:1")
+        assert found["a"].uri == "file:///pictures/1.jpg"
+        assert store.status([]) == {}
+
+    def test_pages(self, store: Store) -> None:
+        """Follow one another in order of code points without gap or overlap."""
+        ids = [*ODD_IDS, *(f"image {number}" for number in range(30))]
+        store.put([entry(image_id, seed, methods=[]) for seed, image_id in enumerate(ids)])
+        for size in (1, 7, 100):
+            pages: list[str] = []
+            while page := store.images(after=pages[-1] if pages else "", limit=size):
+                assert len(page) <= size
+                pages += [record.id for record in page]
+            assert pages == sorted(ids)
+        assert store.images(limit=0) == []
+        assert [record.id for record in store.images(after="image 5", limit=2)] == ["image 6", "image 7"]
+        assert store.images(after="\U0010ffff") == []
+
+    def test_pages_of_what_matches(self, store: Store) -> None:
+        """Hold exactly what the filter says, page by page, whatever the store itself knows of JSON."""
+        values: list[Any] = [
+            *(0, 1, 1.0, -1.5, 2**53 + 1, 2**63, 2**70, 1e300, True, False, None, "", "1", "a", "A", "b\0c", "ä"),
+            *([], ["a", 1], [[1]], {}, {"n": 1}, {"n": {"n": "a"}}, {"a": 1, "n": "b"}),
+        ]
+        for seed, value in enumerate(values):
+            store.put([entry(f"{seed:02}", seed, methods=[], metadata={"n": value, 'k"\\.[0]': value})])
+        store.put([entry("99", 99, methods=[], metadata={})])
+        deep: dict[str, Any] = {}
+        for _ in range(400):
+            deep = {"n": [deep]}
+        store.put([entry("98", 98, methods=[], metadata=deep)])
+        all_records = store.images(limit=1000)
+        operands: list[Any] = [*values, 2**53, -(2**63), 1e-300]
+        conditions: list[Any] = [{"n": {"eq": operand}} for operand in operands]
+        for sign in ("gt", "gte", "lt", "lte"):
+            numbers = [v for v in operands if isinstance(v, int | float | str) and not isinstance(v, bool)]
+            conditions += [{"n": {sign: operand}} for operand in numbers]
+        conditions += [{"n": {"in": operands[first : first + 3]}} for first in range(len(operands))]
+        conditions += [{"n": {"in": []}}, {"n": {"contains": "A"}}, {"n.n": 1}, {"n.n.n": "a"}]
+        conditions += [{key: {"exists": there}} for key in ("n", "n.n", "m") for there in (True, False)]
+        conditions += [{r'k"\\\.[0]': 1}, {"not": {"n": 1}}, {"any": [{"n": 1}, {"n": "a"}]}, {}]
+        conditions += [{"all": [{"n": {"gte": 0}}, {"not": {"n": {"gt": 1}}}]}, {"n": "a", "not": {"n": "a"}}]
+        for condition in conditions:
+            where = filters.parse(condition)
+            expected = [record.id for record in all_records if where.matches(record.metadata)]
+            found: list[str] = []
+            while page := store.images(after=found[-1] if found else "", limit=5, where=where):
+                found += [record.id for record in page]
+            assert found == expected, condition
+        assert store.images(where=filters.parse({}), limit=0) == []
+
+    def test_pages_of_what_contains_a_text(self, store: Store) -> None:
+        """In the id or in a text of the metadata, capital letters or not; together with other conditions."""
+        store.put(
+            [
+                entry("Cat.jpg", 1, methods=[], source="s"),
+                entry("dog.jpg", 2, methods=[], metadata={"tags": ["near a CAT"]}),
+                entry("Größe", 3, methods=[], metadata={"n": {"text": "100 %"}}, source="s"),
+                entry("cat", 4, methods=[], metadata={"cat": "key only"}),
+            ]
+        )
+
+        def found(contains: str, **rest: Any) -> list[str]:
+            return [record.id for record in store.images(contains=contains, **rest)]
+
+        assert found("cat") == ["Cat.jpg", "cat", "dog.jpg"]
+        assert found("GRÖSSE") == ["Größe"]
+        assert found("%") == ["Größe"]
+        assert found("_") == []
+        assert found("cat", source="s") == ["Cat.jpg"]
+        assert found("cat", after="Cat.jpg", limit=1) == ["cat"]
+        assert found("cat", where=filters.parse({"tags": {"exists": True}})) == ["dog.jpg"]
+
+    def test_pages_of_a_source(self, store: Store) -> None:
+        """Hold only what came through it."""
+        store.put([entry(f"{number}", number, source=f"s{number % 2}") for number in range(10)])
+        assert [record.id for record in store.images(source="s1", limit=3)] == ["1", "3", "5"]
+        assert [record.id for record in store.images(source="s1", after="5")] == ["7", "9"]
+        assert store.images(source="s") == []
+        assert store.images(source="") == []

@@ -1,0 +1,146 @@
+"""Features of many images: scans, selections and changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imagefinder.core.contracts import Store
+from imagefinder.core.errors import (
+    MethodNotIndexedError,
+)
+from imagefinder.core.features import FeatureSpec, GlobalFeatures
+from imagefinder.core.records import Entry
+from imagefinder.testing.stores.fixtures import StoreFixtures
+from imagefinder.testing.stores.samples import (
+    METHODS,
+    content,
+    entry,
+    features,
+    fingerprint,
+    register,
+    scanned,
+)
+
+
+class ScanSuite(StoreFixtures):
+    """``scan``, ``select``, ``changes``, ``load`` and ``checksums``."""
+
+    def test_scan_of_an_unknown_method(self, store: Store) -> None:
+        """Names it and those that are there."""
+        with pytest.raises(MethodNotIndexedError, match="unheard of") as caught:
+            list(store.scan("unheard of"))
+        assert caught.value.indexed == tuple(sorted(METHODS))
+
+    def test_scan_of_nothing(self, store: Store) -> None:
+        """A method without images gives no images."""
+        assert scanned(store, "points") == {}
+
+    def test_scan_in_blocks(self, store: Store) -> None:
+        """Many images come in whole, each once, before and after changes all over them."""
+        store.put([entry(f"{number}", number, methods=["points"]) for number in range(300)])
+        expected = {f"{number}": content(features("points", number)) for number in range(300)}
+        assert scanned(store, "points") == expected
+        for number in range(0, 300, 7):
+            del expected[f"{number}"]
+        store.delete([f"{number}" for number in range(0, 300, 7)])
+        assert scanned(store, "points") == expected
+        for number in range(1, 100, 3):
+            store.put([entry(f"{number}", number + 1000, methods=["points"])])
+            expected[f"{number}"] = content(features("points", number + 1000))
+        assert scanned(store, "points") == expected
+
+    def test_select(self, store: Store) -> None:
+        """Features of the given images in their order, each once; unknown ones are left out."""
+        store.put([entry(f"{number}", number, methods=["points"]) for number in range(1200)])
+        store.put([entry("other", 1, methods=["tokens"])])
+        wanted = [f"{number}" for number in range(1199, -1, -1)]
+        block = store.select("points", ["gone", "7", *wanted, "other", "7", ""])
+        assert block.ids == ("7", *(image_id for image_id in wanted if image_id != "7"))
+        for number in (0, 1, 600, 1199):
+            image_id = block.ids[number]
+            assert content(block.features.image(number)) == content(features("points", int(image_id)))
+        assert store.select("vector", ["7"]).ids == ()
+        assert store.select("points", []).features.spec() == METHODS["points"]
+        with pytest.raises(MethodNotIndexedError):
+            store.select("unheard of", ["7"])
+
+    def test_changes_since_a_state(self, store: Store) -> None:
+        """Keys come in order and are never reused; without a change there is nothing to report."""
+        assert store.changes("unheard of", revision=-1, last=0, count=0) is None
+        store.put([entry(f"{number}", number) for number in range(5)])
+        first = store.changes("points", revision=-1, last=0, count=0)
+        assert first is not None
+        assert (np.diff(first.new) > 0).all()
+        assert first.alive is None
+        assert first.sizes.tolist() == [5 * (8 + 16)] * 5
+        last = int(first.new[-1])
+        assert store.changes("points", revision=first.revision, last=last, count=5) is None
+        store.put([entry("new", 9), entry("2", 77)])
+        second = store.changes("points", revision=first.revision, last=last, count=5)
+        assert second is not None
+        assert len(second.new) == 2
+        assert (second.new > last).all()
+        assert second.alive is not None
+        assert set(second.alive.tolist()) == set(first.new.tolist()) - {int(first.new[2])} | set(
+            second.new.tolist()
+        )
+        keys, block = store.load("points", np.sort(np.concatenate([first.new, second.new])))
+        assert keys.tolist() == second.alive.tolist()
+        assert dict(zip(block.ids, (content(block.features.image(n)) for n in range(6)), strict=True)) == scanned(
+            store, "points"
+        )
+        store.unregister("points")
+        third = store.changes("points", revision=second.revision, last=int(keys[-1]), count=6)
+        assert third is not None
+        assert third.alive is not None
+        assert len(third.alive) == len(third.new) == 0
+        register(store)
+        store.put([entry(f"{number}", number + 50) for number in range(6)])
+        again = store.changes("points", revision=-1, last=0, count=0)
+        assert again is not None
+        assert not set(again.new.tolist()) & set(keys.tolist())
+
+    def test_checksums_tell_features_and_owners_apart(self, store: Store) -> None:
+        """The same features of the same image have the same one, in another store, too."""
+        store.put([entry("a", 1), entry("b", 1), entry("c", 2)])
+        changes = store.changes("points", revision=-1, last=0, count=0)
+        assert changes is not None
+        found = store.checksums("points", changes.new)
+        assert sorted(found) == changes.new.tolist()
+        assert len(set(found.values())) == 3
+        store.put([entry("a", 1)])
+        later = store.changes("points", revision=-1, last=0, count=0)
+        assert later is not None
+        again = store.checksums("points", np.sort(np.concatenate([changes.new, later.new])))
+        assert sorted(again) == later.new.tolist()
+        assert again[int(later.new[-1])] == found[int(changes.new[0])]
+
+    def test_blocks_are_of_bounded_size(self, store: Store) -> None:
+        """A hundred megabytes do not come in one piece."""
+        store.register(fingerprint("wide"), FeatureSpec("global", 1 << 20, "float32"))
+        vectors = np.zeros((1, 1 << 20), dtype=np.float32)
+        for number in range(25):
+            vectors[0, 0] = number
+            store.put([Entry(entry(f"{number}").image, {"wide": GlobalFeatures(vectors)})])
+        sizes = []
+        for block in store.scan("wide"):
+            assert isinstance(block.features, GlobalFeatures)
+            assert [f"{value:.0f}" for value in block.features.vectors[:, 0]] == list(block.ids)
+            sizes.append(block.features.nbytes)
+        assert sum(sizes) == 25 * vectors.nbytes
+        assert max(sizes) <= 64 << 20
+
+    def test_changes_during_a_scan(self, store: Store) -> None:
+        """Do not disturb it: what is seen is whole."""
+        store.put([entry(f"{number}", number) for number in range(50)])
+        scan = store.scan("points")
+        first = next(scan)
+        store.put([entry(f"{number}", number + 100) for number in range(20)])
+        store.delete([f"{number}" for number in range(30, 40)])
+        seen = {i: content(first.features.image(n)) for n, i in enumerate(first.ids)}
+        for block in scan:
+            seen |= {i: content(block.features.image(n)) for n, i in enumerate(block.ids)}
+        for image_id, found in seen.items():
+            assert found in [content(features("points", int(image_id) + more)) for more in (0, 100)]
+        assert len(scanned(store, "points")) == 40

@@ -1,0 +1,20 @@
+"""All parts of the store suite as one class."""
+
+from __future__ import annotations
+
+from imagefinder.testing.stores.images import ImageSuite
+from imagefinder.testing.stores.listings import ListingSuite
+from imagefinder.testing.stores.machine import compare_with_a_dictionary
+from imagefinder.testing.stores.methods import MethodSuite
+from imagefinder.testing.stores.samples import MakeStore
+from imagefinder.testing.stores.scans import ScanSuite
+from imagefinder.testing.stores.sharing import SharingSuite
+from imagefinder.testing.stores.upkeep import UpkeepSuite
+
+
+class StoreSuite(ImageSuite, MethodSuite, ListingSuite, ScanSuite, UpkeepSuite, SharingSuite):
+    """Give ``make_store`` as a fixture and every test of the parts, and the one below, runs on your store."""
+
+    def test_behaves_like_a_dictionary(self, make_store: MakeStore) -> None:
+        """Random sequences of calls leave the same behind as in a plain dictionary."""
+        compare_with_a_dictionary(make_store, persistent=self.persistent)

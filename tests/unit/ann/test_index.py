@@ -1,0 +1,215 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from imagefinder.ann import arrays as array_files
+from imagefinder.ann import compaction, hamming_embedding
+from imagefinder.ann.index import OUTGROWN, InvertedFileIndex
+from imagefinder.core.features import FeatureSpec
+from imagefinder.stores.embedded import EmbeddedStore
+from imagefinder.testing.ann_indexes import METHOD, features, names, put
+
+SPEC = FeatureSpec("local", 128, "uint8")
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = EmbeddedStore(tmp_path / "c", create=True, cache_bytes=0)
+    put(store, SPEC, {str(seed): seed for seed in range(60)})
+    yield store
+    store.close()
+
+
+def made(store):
+    return InvertedFileIndex(store, METHOD, SPEC)
+
+
+def files(store):
+    return sorted((store.derived_folder() / f"shortlist-{METHOD}").iterdir())
+
+
+def finds(store, shortlist, seed=17):
+    return names(store, shortlist, features(SPEC, seed), 1) == [str(seed)]
+
+
+def test_another_object_uses_the_files(store):
+    made(store).refresh()
+    other = made(store)
+    assert other.state().waiting == 0
+    assert finds(store, other)
+    assert not other.refresh()
+
+
+def test_arrays_are_mapped_not_loaded(store):
+    index = made(store)
+    index.refresh()
+    assert all(not array.flags.owndata for array in index._coverage.segments[0].arrays().values())
+
+
+@pytest.mark.parametrize("kind", ["manifest", "model", "segment"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone"])
+def test_damaged_files_are_ignored_and_made_again(store, kind, damage):
+    made(store).refresh()
+    (path,) = [path for path in files(store) if path.name.startswith(kind)]
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 0x55
+    path.write_bytes(data[:-70] if damage == "cut" else b"" if damage == "empty" else bytes(data))
+    if damage == "gone":
+        path.unlink()
+    index = made(store)
+    assert index.state().waiting == 60
+    assert "17" in names(store, index, features(SPEC, 17), 1)
+    assert index.refresh()
+    assert finds(store, index)
+    assert finds(store, made(store))
+    assert made(store).verify() == []
+
+
+def test_damage_is_reported(store):
+    made(store).refresh()
+    (path,) = [path for path in files(store) if path.name.startswith("segment")]
+    path.write_bytes(path.read_bytes()[:-1])
+    (problem,) = made(store).verify()
+    assert "cut off" in problem
+
+
+def test_files_of_another_collection_are_detected(store, tmp_path):
+    other = EmbeddedStore(tmp_path / "other", create=True, cache_bytes=0)
+    put(other, SPEC, {str(seed): seed + 5000 for seed in range(60)})
+    made(other).refresh()
+    folder = store.derived_folder() / f"shortlist-{METHOD}"
+    folder.parent.mkdir(exist_ok=True)
+    (other.derived_folder() / f"shortlist-{METHOD}").rename(folder)
+    other.close()
+    index = made(store)
+    assert index.state().waiting == 60
+    index.refresh()
+    assert finds(store, index)
+
+
+def test_features_made_otherwise_need_another_index(store):
+    made(store).refresh()
+    index = made(store)
+    assert finds(store, index)
+    store.unregister(METHOD)
+    put(store, SPEC, {str(seed): seed + 100 for seed in range(60)})
+    assert index.state().waiting == 60
+    index.refresh()
+    assert names(store, index, features(SPEC, 117), 1) == ["17"]
+
+
+def test_small_parts_are_joined_and_leftovers_removed(store):
+    index = made(store)
+    index.refresh()
+    for number in range(compaction.MOST_SMALL + 2):
+        put(store, SPEC, {f"more {number}": 200 + number})
+        index.refresh()
+    assert index.state().segments <= compaction.MOST_SMALL
+    assert len(files(store)) == index.state().segments + 2
+    assert names(store, index, features(SPEC, 203), 1) == ["more 3"]
+    assert made(store).verify() == []
+
+
+def test_a_part_of_which_much_is_gone_is_written_anew(store):
+    index = made(store)
+    index.refresh()
+    before = index.state().bytes
+    store.delete([str(seed) for seed in range(40)])
+    assert index.refresh()
+    assert index.state().bytes < before
+    assert finds(store, index, 47)
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing_but_time(store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(array_files, "write", full)
+    index = made(store)
+    assert index.refresh()
+    assert finds(store, index)
+    assert not index.state().kept
+    assert made(store).state().waiting == 60
+
+
+def test_other_images_fill_up_the_number(store):
+    index = made(store)
+    index.refresh()
+    assert sorted(names(store, index, features(SPEC, 17, rows=0), 60)) == sorted(map(str, range(60)))
+    assert len(names(store, index, features(SPEC, 17, rows=1), 40)) == 40
+    assert index.state().kept
+
+
+def test_a_manifest_that_names_what_lies_elsewhere_is_no_way_out(store, tmp_path):
+    made(store).refresh()
+    (path,) = [path for path in files(store) if path.name == "manifest.json"]
+    manifest = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**manifest, "segments": ["../../collection.sqlite", 7, "/etc/passwd"]}))
+    index = made(store)
+    assert index.state().waiting == 60
+
+
+ANOTHER = """
+import sys
+from pathlib import Path
+from imagefinder.stores.embedded import EmbeddedStore
+from imagefinder.ann.index import InvertedFileIndex
+from imagefinder.testing.ann_indexes import METHOD, features, put, names
+from imagefinder.core.features import FeatureSpec
+spec = FeatureSpec("local", 128, "uint8")
+store = EmbeddedStore(Path(sys.argv[1]), create=False, cache_bytes=0)
+index = InvertedFileIndex(store, METHOD, spec)
+for number in range(6):
+    put(store, spec, {f"theirs {number}": 300 + number})
+    index.refresh(rebuild=number == 3)
+    assert f"theirs {number}" in names(store, index, features(spec, 300 + number), 1)
+"""
+
+
+def test_two_processes_index_and_query_at_the_same_time(store):
+    other = subprocess.Popen([sys.executable, "-c", ANOTHER, str(store.derived_folder().parent)])
+    index = made(store)
+    for number in range(6):
+        put(store, SPEC, {f"ours {number}": 400 + number})
+        index.refresh(rebuild=number == 2)
+        assert f"ours {number}" in names(store, index, features(SPEC, 400 + number), 1)
+    assert other.wait(120) == 0
+    for one in (index, made(store)):
+        for seed, name in [(305, "theirs 5"), (405, "ours 5"), (17, "17")]:
+            assert name in names(store, one, features(SPEC, seed), 1)
+    made(store).refresh()
+    assert made(store).verify() == []
+
+
+def test_a_changed_code_is_found_by_verification(store):
+    index = made(store)
+    index.refresh()
+    (path,) = [path for path in files(store) if path.name.startswith("segment")]
+    meta, arrays = array_files.read(path)
+    codes = arrays["codes"].copy()
+    codes[:] = ~codes
+    array_files.write(path, meta, {**arrays, "codes": codes})
+    assert any("is not as" in problem for problem in made(store).verify())
+    assert np.array_equal(array_files.read(path)[1]["codes"], codes)
+
+
+def test_a_collection_that_has_outgrown_its_words_is_reported_and_learned_again(store, monkeypatch):
+    made(store).refresh()
+    index = made(store)
+    assert not index.state().outgrown
+    words = index._model.words
+    rows = sum(int(segment.sizes.sum()) for segment in index._coverage.segments)
+    monkeypatch.setattr(hamming_embedding, "POSTINGS_PER_WORD", max(1, rows // (words * OUTGROWN)))
+    assert index.state().outgrown
+    # What waits counts, too.
+    monkeypatch.setattr(hamming_embedding, "POSTINGS_PER_WORD", rows // (words * OUTGROWN) + 2)
+    before = index.state().outgrown
+    put(store, SPEC, {str(seed): seed for seed in range(60, 120)})
+    assert (before, index.state().outgrown) == (False, True)
+    index.refresh(rebuild=True)
+    assert not index.state().outgrown
+    assert finds(store, index)

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from imagefinder.ann import ivf_sq8
+from imagefinder.ann.ivf_sq8 import IvfSq8
+from imagefinder.ann.segment import build
+from imagefinder.core.features import FeatureSpec, GlobalFeatures
+
+
+def vectors(seed, count, dim, common=0.0):
+    """Of length 1, with so much in common to each part of their own."""
+    rng = np.random.default_rng(seed)
+    made = rng.standard_normal((count, dim)) + common * np.random.default_rng(1).standard_normal(dim)
+    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+
+
+def indexed(stored, parts=1):
+    """The codec, what it learned, and the stored vectors in so many segments."""
+    codec = IvfSq8(FeatureSpec("global", stored.shape[1], "float32"))
+    model = codec.train(GlobalFeatures(stored), len(stored), len(stored))
+    words = model["fine"].shape[0] * model["fine"].shape[1]
+    segments = []
+    for rows in np.array_split(np.arange(len(stored)), parts):
+        coded = codec.encode(model, GlobalFeatures(stored[rows]))
+        segments.append(build(rows.astype(np.int64), [coded], words))
+    return codec, model, segments
+
+
+def scores(codec, model, segments, query):
+    """Row -> score, of those that were looked at."""
+    (found,) = codec.score(model, GlobalFeatures(query[None]), segments)
+    return {
+        int(segment.keys[row]): score
+        for some, segment in zip(found, segments, strict=True)
+        for row, score in zip(some.rows.tolist(), some.scores.tolist(), strict=True)
+    }
+
+
+@pytest.mark.parametrize("common", [0, 1, 10, 100])
+def test_scores_are_cosines_whatever_vectors_have_in_common(common):
+    stored = vectors(0, 600, 64, common)
+    query = vectors(2, 1, 64, common)[0]
+    estimated = scores(*indexed(stored), query)
+    exact = stored @ query
+    assert sorted(estimated) == list(range(600))
+    # By what the cosines differ in, not by their size: all of them are near 1 where much is in common.
+    error = np.abs(np.array([estimated[row] for row in range(600)]) - exact)
+    assert error.max() < 0.1 * exact.std()
+
+
+def test_what_is_left_out_is_not_what_all_have_in_common(monkeypatch):
+    """Of fewer directions than numbers: how far a vector lies along the mean counts for every query."""
+    monkeypatch.setattr(ivf_sq8, "DIRECTIONS", 16)
+    # Fifteen directions in which vectors differ much, a sixteenth in which they differ more than along the mean.
+    spread = np.where(np.arange(64) < 15, 0.12, np.where(np.arange(64) == 15, 0.06, 0.001))
+    made = np.random.default_rng(0).standard_normal((2000, 64)) * spread
+    made[:, -1] += 1 + 0.1 * np.random.default_rng(1).standard_normal(2000)
+    stored = (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    estimated = scores(*indexed(stored), stored[3])
+    error = np.array([estimated[row] for row in range(2000)]) - stored @ stored[3]
+    assert error.std() < 0.01
+
+
+@pytest.mark.parametrize("dim", [1, 2, 255, 256, 300])
+def test_there_are_no_more_directions_than_numbers(dim):
+    codec, model, segments = indexed(vectors(0, 700, dim, 1))
+    assert model["rotation"].shape == (dim, min(dim, ivf_sq8.DIRECTIONS))
+    assert np.allclose(model["rotation"].T @ model["rotation"], np.eye(min(dim, 256)), atol=1e-4)
+    assert len(scores(codec, model, segments, vectors(2, 1, dim)[0])) == 700
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_of_few_vectors_all_are_looked_at(monkeypatch, parts):
+    monkeypatch.setattr(ivf_sq8, "VISITED", 1)
+    monkeypatch.setattr(ivf_sq8, "LOOKED_AT", 2600)
+    stored = vectors(0, 2600, 16)
+    codec, model, segments = indexed(stored, parts)
+    assert len(model["coarse"]) > 5
+    assert len(scores(codec, model, segments, stored[7])) == 2600
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_nearest_cells_are_looked_at_until_they_hold_enough(monkeypatch, parts):
+    monkeypatch.setattr(ivf_sq8, "VISITED", 1)
+    monkeypatch.setattr(ivf_sq8, "LOOKED_AT", 900)
+    stored = vectors(0, 2600, 16)
+    codec, model, segments = indexed(stored, parts)
+    seen = scores(codec, model, segments, stored[7])
+    assert 7 in seen
+    largest = sum(np.diff(segment.starts) for segment in segments).max()
+    assert 900 <= len(seen) < 900 + largest
+    monkeypatch.setattr(ivf_sq8, "VISITED", len(model["coarse"]))
+    assert len(scores(codec, model, segments, stored[7])) == 2600
+
+
+def test_nothing_stored_is_no_error():
+    codec, model, segments = indexed(np.empty((0, 8), dtype=np.float32))
+    assert scores(codec, model, segments, vectors(0, 1, 8)[0]) == {}
+    assert codec.score(model, GlobalFeatures(vectors(0, 1, 8)), []) == [[]]

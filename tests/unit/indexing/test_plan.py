@@ -1,0 +1,75 @@
+"""What to do with an item, decided without a store or a file."""
+
+import pytest
+
+from imagefinder.core.errors import DamagedImageError
+from imagefinder.core.records import Failure, ImageRecord, ImageStatus
+from imagefinder.indexing.plan import ID_TAKEN, Task, comes_from_elsewhere, failed, plan
+from imagefinder.indexing.source_item import SourceItem
+
+FILE = SourceItem("a", "file:///s/a.png", "file:///s", stamp="10:1", read=lambda _: b"")
+URL = SourceItem("a", "https://h/a.png", "file:///l.csv")
+METHODS = ("sift", "beit")
+
+
+def status(item=FILE, *, methods=METHODS, sha256="1", stamp=None):
+    return ImageStatus(sha256, item.stamp if stamp is None else stamp, item.uri, frozenset(methods))
+
+
+def owner(uri="file:///other/a.png", source="file:///other"):
+    return ImageRecord("a", uri, "1", 1, 1, 1, "PNG", source)
+
+
+def test_a_new_item_needs_every_method():
+    task = plan(FILE, None, None, METHODS)
+    assert isinstance(task, Task)
+    assert task.missing == METHODS
+    assert task.needs_pixels("1")
+    assert task.extracts("sift", "1")
+
+
+@pytest.mark.parametrize("item", [FILE, URL])
+def test_an_item_as_it_was_needs_nothing(item):
+    assert plan(item, status(item), None, METHODS) is None
+
+
+@pytest.mark.parametrize("stamp", ["10:2", ""])
+def test_a_file_of_another_time_is_read_and_extracted_only_if_its_bytes_differ(stamp):
+    task = plan(FILE, status(stamp=stamp), None, METHODS)
+    assert isinstance(task, Task)
+    assert not task.needs_pixels("1")
+    assert task.needs_pixels("2")
+    assert task.extracts("sift", "2")
+    assert not task.extracts("sift", "1")
+
+
+def test_a_further_method_alone_is_extracted_from_the_same_bytes():
+    task = plan(FILE, status(methods=["sift"]), None, METHODS)
+    assert isinstance(task, Task)
+    assert task.missing == ("beit",)
+    assert task.needs_pixels("1")
+    assert (task.extracts("sift", "1"), task.extracts("beit", "1")) == (False, True)
+    assert task.extracts("sift", "2")
+
+
+def test_the_id_of_another_source_is_read_but_never_extracted_from_other_bytes():
+    known = status(SourceItem("a", "file:///other/a.png", "file:///other", stamp="10:1"))
+    assert comes_from_elsewhere(FILE, known)
+    task = plan(FILE, known, owner(), METHODS)
+    assert isinstance(task, Task)
+    assert not task.needs_pixels("1")
+    assert not task.needs_pixels("2")
+
+
+def test_a_url_whose_id_another_source_has_is_not_downloaded():
+    failure = plan(URL, status(FILE), owner(), METHODS)
+    assert isinstance(failure, Failure)
+    assert (failure.code, failure.id, failure.uri, failure.source) == (ID_TAKEN, "a", URL.uri, URL.source)
+    assert "file:///other/a.png" in failure.message
+    assert isinstance(plan(URL, status(FILE), owner(uri=""), METHODS), Task)  # put by hand, from nowhere
+
+
+def test_failures_carry_the_code_of_their_error():
+    assert failed(FILE, DamagedImageError("broken")).code == DamagedImageError.code
+    failure = failed(FILE, ZeroDivisionError("by zero"))
+    assert (failure.code, failure.message, failure.source) == ("error", "ZeroDivisionError: by zero", FILE.source)

@@ -1,0 +1,84 @@
+"""Images that their sources no longer have."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from indexing_world import World, outcome, png, write
+
+from imagefinder.indexing import pruning
+
+
+def test_prune_removes_what_the_source_no_longer_has(world: World, pics: Path, tmp_path: Path) -> None:
+    write(tmp_path / "other/o.png", png(99))
+    single = write(tmp_path / "single.png", png(98))
+    world.add(pics, tmp_path / "other", single)
+    (pics / "3.png").unlink()
+    (pics / "4.png").rename(pics / "44.png")
+    (tmp_path / "other/o.png").unlink()
+    single.unlink()
+    assert outcome(world.add(pics)) == (1, 0, 8, 0, 0)
+    report = world.add(pics, prune=True)
+    assert outcome(report) == (0, 0, 9, 0, 2)
+    assert report.notes == ()
+    assert set(world.ids()) == {*(f"{n}.png" for n in (0, 1, 2, 5, 6, 7, 8, 9, 44)), "o.png", "single.png"}
+
+
+def test_prune_works_through_many_pages(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "_PAGE_IMAGES", 5)
+    for n in range(33):
+        write(tmp_path / "p" / f"{n}.png", png(n))
+    world.add(tmp_path / "p")
+    kept = {"0.png", "17.png", "9.png"}
+    for file in (tmp_path / "p").iterdir():
+        if file.name not in kept:
+            file.unlink()
+    assert world.add(tmp_path / "p", prune=True).removed == 30
+    assert set(world.ids()) == kept
+
+
+def test_prune_spares_a_source_that_was_not_read_completely(
+    world: World, pics: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(pics / "locked/x.png", png(50))
+    world.add(pics)
+    (pics / "3.png").unlink()
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if os.fspath(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    report = world.add(pics, prune=True)
+    assert outcome(report) == (0, 0, 9, 1, 0)
+    assert report.notes == (f"nothing of {pics.as_uri()} was removed: not all of it could be read",)
+    assert len(world.ids()) == 11
+    monkeypatch.undo()
+    assert outcome(world.add(pics, prune=True)) == (0, 0, 10, 0, 1)
+    assert world.store.failures() == []
+
+
+def test_prune_spares_a_source_that_holds_nothing_any_more(world: World, pics: Path) -> None:
+    world.add(pics)
+    shutil.rmtree(pics)
+    pics.mkdir()
+    report = world.add(pics, prune=True)
+    assert outcome(report) == (0, 0, 0, 0, 0)
+    assert "as if a disk were not mounted" in report.notes[0]
+    assert len(world.ids()) == 10
+
+
+def test_prune_frees_an_id_for_another_source(world: World, tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    write(a / "x.png", png(1))
+    write(a / "z.png", png(2))
+    world.add(a)
+    (a / "x.png").unlink()
+    write(b / "x.png", png(3))
+    assert outcome(world.add(a, b, prune=True)) == (0, 0, 1, 1, 1)
+    assert outcome(world.add(a, b, prune=True)) == (1, 0, 1, 0, 0)
+    assert world.colours() == {"x.png": 3, "z.png": 2}

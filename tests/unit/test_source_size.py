@@ -1,0 +1,113 @@
+"""Files, functions and signatures stay small, or a comment in place says why not.
+
+``# long: reason`` or ``# wide: reason``, on the line of ``def`` or on the line above it (above its
+decorators), argues for a long function or for a signature with many parameters.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import imagefinder
+
+SOURCE = Path(imagefinder.__file__).parent
+MOST_LINES = 500
+MOST_FUNCTION_LINES = 60  # without the docstring
+MOST_PARAMETERS = 6  # without self and cls
+
+PENDING = (
+    "cli/duplicates.py",
+    "cli/evaluate.py",
+    "cli/explain.py",
+    "cli/search.py",
+    "cli/serve.py",
+    "client/client.py",
+    "collection.py",
+    "models/weights.py",
+    "search/background.py",
+    "search/duplicates.py",
+    "search/engine.py",
+    "search/examination.py",
+    "search/explain.py",
+    "search/judgement.py",
+    "search/shortlisting.py",
+    "server/app.py",
+    "server/jobs/manager.py",
+    "server/jobs/routes.py",
+    "server/upload.py",
+    "server/v1/collections.py",
+    "server/v1/explanations.py",
+    "server/v1/images.py",
+    "server/v1/info.py",
+    "server/v1/schemas.py",
+)
+"""Files that are still too large in one of these ways."""
+
+
+def sources(*endings):
+    return sorted(
+        path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*") if path.suffix.lstrip(".") in endings
+    )
+
+
+def too_long_file(text):
+    return [f"{count} lines"] if (count := len(text.splitlines())) > MOST_LINES else []
+
+
+def too_large_functions(text):
+    lines = text.splitlines()
+    return [problem for node in ast.walk(ast.parse(text)) for problem in _problems(node, lines)]
+
+
+def _problems(node, lines):
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return
+    count = node.end_lineno - node.lineno + 1
+    if ast.get_docstring(node) is not None:
+        count -= node.body[0].end_lineno - node.body[0].lineno + 1
+    if count > MOST_FUNCTION_LINES and not _argued("long", node, lines):
+        yield f"line {node.lineno}: {node.name} has {count} lines"
+    arguments = node.args
+    names = [one.arg for one in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]]
+    names += [one.arg for one in (arguments.vararg, arguments.kwarg) if one]
+    count = len(names) - (names[:1] in (["self"], ["cls"]))
+    if count > MOST_PARAMETERS and not _argued("wide", node, lines):
+        yield f"line {node.lineno}: {node.name} has {count} parameters"
+
+
+def _argued(kind, node, lines):
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    places = (lines[node.lineno - 1], lines[first - 2] if first > 1 else "")
+    return any(re.search(rf"# {kind}: [^ ]+( [^ ]+){{3,}}", place) for place in places)
+
+
+@pytest.mark.parametrize("name", [name for name in sources("py", "hpp", "cpp", "js") if name not in PENDING])
+def test_source_is_small(name):
+    text = (SOURCE / name).read_text(encoding="utf-8")
+    problems = too_long_file(text) + (too_large_functions(text) if name.endswith(".py") else [])
+    assert problems == []
+
+
+@pytest.mark.parametrize("name", PENDING)
+def test_pending_is_still_too_large(name):
+    text = (SOURCE / name).read_text(encoding="utf-8")
+    assert too_long_file(text) + too_large_functions(text) != [], "remove it from PENDING"
+
+
+def test_the_limits_are_applied():
+    body = "    x = 1\n" * MOST_FUNCTION_LINES
+    docstring = '    """One.\n' + "    two\n" * 100 + '    """\n'
+    names = ", ".join("abcdef")
+    assert too_long_file("\n" * MOST_LINES) == []
+    assert too_long_file("\n" * (MOST_LINES + 1)) == ["501 lines"]
+    assert too_large_functions("def f():\n" + docstring + body[10:]) == []
+    assert too_large_functions("def f():\n" + body) == ["line 1: f has 61 lines"]
+    assert too_large_functions(f"class A:\n  def f(self, {names}): ...\n") == []
+    assert too_large_functions(f"class A:\n  def f(self, {names}, *, g): ...\n") == ["line 2: f has 7 parameters"]
+    assert too_large_functions(f"async def f({names}, **more): ...\n") == ["line 1: f has 7 parameters"]
+    assert too_large_functions("# long: four words of reason\n@decorated\ndef f():\n" + body) == []
+    assert too_large_functions(f"def f({names}, g):  # wide: four words of reason\n    ...\n") == []
+    for excuse in ("# wide: four words of reason", "# long:", "# long: because"):
+        assert too_large_functions(f"{excuse}\ndef f():\n" + body) != []
