@@ -47,7 +47,9 @@ def _environment() -> Environment:
 
 
 def _spelled_out(value: object) -> object:
-    return printable(value) if type(value) is str else value  # markup of a macro is a subclass, and done already
+    if hasattr(value, "__html__"):
+        return value  # the output of a macro, in which everything is spelled out already
+    return printable(str(value))
 
 
 def _data_uri(jpeg: bytes) -> str:
