@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PARITY := .venv-parity
 PEERS := .venv-peers
+# Identifiers of vulnerabilities that do not concern imagefinder; say here why, and until when that was checked.
+ACCEPTED :=
 
 help:  ## Show these words
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -86,11 +88,11 @@ lock: setup  ## Pin all requirements again
 	echo torch | $(LOCK) requirements/parity.in pyproject.toml --excludes /dev/stdin -o requirements/parity.txt
 	echo torch | $(LOCK) requirements/peers.in pyproject.toml --excludes /dev/stdin -o requirements/peers.txt
 
-audit: setup  ## Ask the package index whether the locked releases are known to be vulnerable or withdrawn
-	$(BIN)/python tools/audit.py requirements/*.txt
+audit: setup  ## Check the locked releases for known vulnerabilities (pip-audit)
+	$(BIN)/python tools/audit.py requirements/*.txt $(if $(ACCEPTED),-- $(addprefix --ignore-vuln=,$(ACCEPTED)))
 
 sbom: setup  ## Write sbom.json: what an installation consists of (CycloneDX)
-	$(BIN)/python tools/sbom.py requirements/runtime.txt > sbom.json
+	$(BIN)/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --output-reproducible -o sbom.json
 
 clean:  ## Remove what the other words made
 	rm -rf $(VENV) $(PARITY) $(PEERS) sbom.json build dist demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -51,7 +51,7 @@ from imagefinder.indexing.source_item import SourceItem
 from imagefinder.models.bundle import import_bundle
 from imagefinder.models.catalogue import MODELS, HubFile
 from imagefinder.models.hub import ModelCache
-from imagefinder.models.weights import read_legacy_pickle, read_safetensors
+from imagefinder.models.weights import read_safetensors
 from imagefinder.search import null_model
 from imagefinder.server.errors import Problem, problem_of
 from imagefinder.server.jobs import forms as job_forms
@@ -112,34 +112,6 @@ def _file(name: str, data: bytes) -> Iterator[Path]:
 
 
 # -- weights -----------------------------------------------------------------------------------------------
-
-
-def _state_dict() -> list[bytes]:
-    def text(value: str) -> bytes:
-        return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-    def number(value: int) -> bytes:
-        return b"J" + struct.pack("<i", value)
-
-    magic = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-    system = b"\x80\x02}(" + text("little_endian") + b"\x88u."
-    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + number(2) + b"NtQ"
-    empty = b"ccollections\nOrderedDict\n)R"
-    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + number(0) + b"(" + number(2) + b"t(" + number(1)
-    tensor += b"t\x89" + empty + b"tR"
-    state = b"\x80\x02" + empty + b"(" + text("w") + tensor + b"u."
-    keys = b"\x80\x02](" + text("0") + b"e."
-    return [magic + b"\x80\x02M\xe9\x03." + system + state + keys + struct.pack("<qff", 2, 1.0, 2.0)]
-
-
-@_target("legacy-weights", _state_dict)
-def _legacy_weights(data: bytes) -> None:
-    with _file("weights.pth", data) as path:
-        try:
-            tensors = read_legacy_pickle(path)
-        except ModelError:
-            return
-    assert sum(array.nbytes for array in tensors.values()) <= len(data)
 
 
 @_target("safetensors", lambda: [safetensors.numpy.save({"a": np.arange(4, dtype=np.float32)})])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagefinder.cli import add, output
-from imagefinder.cli.contact_sheet import Answer, Question, render
+from imagefinder.cli.contact_sheet import SheetEntry, SheetResult, render
 from imagefinder.cli.session import OK, UNFINISHED, JsonOption, open_collection, program
 from imagefinder.core.errors import SourceError, StoreError
 from imagefinder.core.results import AUTO
@@ -86,15 +86,12 @@ def demo(
         queries = _own_queries(opened, place) if examples is None else _example_queries(opened, place, examples)
         with output.counter("learning what chance does here", of_bytes=False) as learning:
             opened.calibrate(learning)
-        questions = _ask(opened, queries, asked_by, judged=examples is not None)
+        entries = _ask(opened, queries, asked_by, judged=examples is not None)
         page = place / "contact-sheet.html"
-        subtitle = f"{output.plural(opened.info().images, 'picture')}, {output.plural(len(questions), 'question')}"
-        page.write_text(render(questions, opened.thumbnail, title="imagefinder demo", subtitle=subtitle), "utf-8")
+        subtitle = f"{output.plural(opened.info().images, 'picture')}, {output.plural(len(entries), 'question')}"
+        page.write_text(render(entries, opened.thumbnail, title="imagefinder demo", subtitle=subtitle), "utf-8")
     right = all(
-        answer.verdict != "wrong"
-        for question in questions
-        for answer in question.answers
-        if answer.name in _CHECKED
+        answer.verdict != "wrong" for entry in entries for answer in entry.results if answer.name in _CHECKED
     )
     if as_json:
         output.document(
@@ -102,13 +99,13 @@ def demo(
                 "collection": str(place / "collection"),
                 "page": str(page),
                 "indexed": report.to_dict(),
-                "questions": [_document(*pair) for pair in zip(queries, questions, strict=True)],
+                "questions": [_document(*pair) for pair in zip(queries, entries, strict=True)],
                 "right": right,
             }
         )
     else:
         add.tell(report, str(place / "collection"))
-        _tell(questions)
+        _tell(entries)
         _tell_next(place, page, queries)
         if not right:
             output.note("error: an answer is wrong", style="bold red")
@@ -188,7 +185,9 @@ _ROTATED = ("a rotated copy of", _rotated)
 _SCREENSHOT = ("a screenshot of", _screenshot)
 
 
-def _ask(opened: Collection, queries: Sequence[_Query], methods: Sequence[str], *, judged: bool) -> list[Question]:
+def _ask(
+    opened: Collection, queries: Sequence[_Query], methods: Sequence[str], *, judged: bool
+) -> list[SheetEntry]:
     from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - as above
 
     for method in methods:
@@ -196,7 +195,7 @@ def _ask(opened: Collection, queries: Sequence[_Query], methods: Sequence[str], 
         if method != AUTO:
             opened.warm(method)
     results = [[opened.search(query.path, method=method, k=_HITS) for method in methods] for query in queries]
-    questions = []
+    entries = []
     for query, row in zip(queries, results, strict=True):
         answers = []
         for method, result in zip(methods, row, strict=True):
@@ -204,11 +203,11 @@ def _ask(opened: Collection, queries: Sequence[_Query], methods: Sequence[str], 
             if judged:
                 verdict = "right" if _found(result) == query.expected else "wrong"
             unit = "evidence" if method == AUTO else opened.method(method).score
-            answers.append(Answer(result, unit, verdict, name=method))
+            answers.append(SheetResult(result, unit, verdict, name=method))
         shown = opened.decode(query.path.read_bytes())
         detail = "" if query.expected else "nothing in this collection shows it; these are the nearest"
-        questions.append(Question(query.name, thumbnail(shown.rgb), tuple(answers), detail, query.expected or ""))
-    return questions
+        entries.append(SheetEntry(query.name, thumbnail(shown.rgb), tuple(answers), detail, query.expected or ""))
+    return entries
 
 
 def _found(result: SearchResult) -> str | None:
@@ -216,24 +215,24 @@ def _found(result: SearchResult) -> str | None:
     return None if result.decision == "none" else result.ids[0]
 
 
-def _document(query: _Query, question: Question) -> dict[str, Any]:
+def _document(query: _Query, entry: SheetEntry) -> dict[str, Any]:
     return {
         "query": query.name,
         "path": str(query.path),
         "expected": query.expected,
         "answers": [
             {**answer.result.to_dict(), "method": answer.name, "verdict": answer.verdict}
-            for answer in question.answers
+            for answer in entry.results
         ],
     }
 
 
-def _tell(questions: Sequence[Question]) -> None:
+def _tell(entries: Sequence[SheetEntry]) -> None:
     rows: list[tuple[str, ...]] = []
-    for question in questions:
-        answers = [row for answer in question.answers for row in _rows(answer)]
+    for entry in entries:
+        answers = [row for answer in entry.results for row in _rows(answer)]
         # Narrow columns, so that eighty characters hold a line.
-        names = textwrap.wrap(question.name, 20)
+        names = textwrap.wrap(entry.name, 20)
         rows += [(name or "", *(row or ("", "", ""))) for name, row in zip_longest(names, answers)]
     output.line()
     output.table(("query", "method", "best hit", ">E-value"), rows)
@@ -242,7 +241,7 @@ def _tell(questions: Sequence[Question]) -> None:
         output.line(text, style="dim")
 
 
-def _rows(answer: Answer) -> list[tuple[str, str, str]]:
+def _rows(answer: SheetResult) -> list[tuple[str, str, str]]:
     seconds = output.duration(answer.result.timings["total"])
     facts = (answer.name, ", ".join(filter(None, (answer.verdict, seconds))))
     if not answer.result.hits:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from imagefinder.cli import output, session
+from imagefinder.cli.evaluation_table import COLUMNS, row
 from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, Start, open_collection
 from imagefinder.core import registry
 from imagefinder.core.errors import InputError, ModelError, SourceError
@@ -236,32 +237,6 @@ def _advise(evaluations: list[Evaluation]) -> Advice:
     from imagefinder.evaluation.advice import advise  # noqa: PLC0415 - as above
 
     return advise(evaluations)
-
-
-def row(one: Evaluation) -> tuple[str, ...]:
-    """The cells of the table for one method, under ``COLUMNS``."""
-    return (
-        one.method,
-        f"{one.mean_average_precision:.3f}",
-        f"{one.recall_at_1:.3f}",
-        f"{one.micro_average_precision:.3f}",
-        f"{one.recall_at_99:.3f}",
-        "-" if one.false_alarms is None or not one.unanswerable else f"{one.false_alarms} of {one.unanswerable}",
-        f"{one.median_seconds['total'] * 1000:.0f}",
-        "-" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:.0f}",
-    )
-
-
-COLUMNS = (
-    "method",
-    ">mAP",
-    ">R@1",
-    ">micro-AP",
-    ">recall at 99%",
-    ">false alarms",
-    ">ms per query",
-    ">peak MB",
-)
 
 
 def _tell(measured: _Measured) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import unquote, urlsplit
 
 from imagefinder.core.errors import ImagefinderError
+from imagefinder.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
     from imagefinder.indexing.progress import Progress
 
 _PLAIN_PROGRESS_SECONDS = 10.0
-
-
-def printable(text: str) -> str:
-    r"""The text with everything that is not a visible character or a space written as ``\x1b``-like escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def duration(seconds: float) -> str:

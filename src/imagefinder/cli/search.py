@@ -217,14 +217,12 @@ def _write_page(
     else:
         data = asked if isinstance(asked, bytes) else Path(asked).read_bytes()
         shown = thumbnail(opened.decode(data).rgb)
-    question = contact_sheet.Question(
+    entry = contact_sheet.SheetEntry(
         name="standard input" if name == "-" else name,
         picture=shown,
-        answers=(contact_sheet.Answer(result, _unit(opened, result)),),
+        results=(contact_sheet.SheetResult(result, _unit(opened, result)),),
     )
-    page.write_text(
-        contact_sheet.render([question], opened.thumbnail, title="imagefinder search"), encoding="utf-8"
-    )
+    page.write_text(contact_sheet.render([entry], opened.thumbnail, title="imagefinder search"), encoding="utf-8")
 
 
 def _unit(opened: Collection, result: SearchResult) -> str:

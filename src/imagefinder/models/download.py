@@ -7,13 +7,13 @@ loses up to 10 MB at each cut before that.
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import filelock
 import httpx2
 from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -92,7 +92,7 @@ def download(
         ModelError: the hub refuses, or the folders cannot be written.
     """
     partial = scratch / f"{sha256}.imagefinder.incomplete"
-    with _explained(name, source), _locked(scratch / f"{sha256}.imagefinder.lock"):
+    with _explained(name, source), filelock.FileLock(scratch / f"{sha256}.imagefinder.lock"):
         if target.is_file():
             return  # another process brought it while this one waited
         _fill(partial, _url(source), size_bytes, progress)
@@ -148,15 +148,6 @@ def _stream(partial: Path, url: str, have: int, size: int, progress: Progress | 
                     break  # not the file that was promised; its hash will say so
     if done < size:
         raise httpx2.RemoteProtocolError("the hub ended its answer early")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the file ``path`` against every other thread and process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

@@ -1,99 +1,73 @@
-"""Weight files to arrays: safetensors, and the PyTorch pickle of the time before it.
-
-A pickle is a program, and the usual way to read one runs it. Here nothing is run: ``pickletools`` splits the
-file into its instructions, and a machine that knows only those a state dict needs builds strings, numbers,
-tuples, dictionaries and descriptions of tensors. Any other instruction ends the reading.
-"""
+"""Weight files to arrays: safetensors, and the pickled state dict of PyTorch before 1.6."""
 
 from __future__ import annotations
 
 import io
 import math
-import pickletools
+import pickle
 import struct
-from dataclasses import dataclass
+from collections import OrderedDict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from imagefinder.core.errors import ModelCorruptError, ModelError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_MOST_AXES = 8
 
-_ORDERED_DICT = "collections OrderedDict"
-_REBUILD_TENSOR = "torch._utils _rebuild_tensor_v2"
-_STORAGE_TYPES: dict[str, np.dtype[Any]] = {
-    "torch FloatStorage": np.dtype("<f4"),
-    "torch DoubleStorage": np.dtype("<f8"),
-    "torch HalfStorage": np.dtype("<f2"),
-    "torch LongStorage": np.dtype("<i8"),
-    "torch IntStorage": np.dtype("<i4"),
+_STORAGES: dict[str, np.dtype[Any]] = {
+    "FloatStorage": np.dtype("<f4"),
+    "DoubleStorage": np.dtype("<f8"),
+    "HalfStorage": np.dtype("<f2"),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
 }
 
-# What reading a file that lies about itself can raise below; ``struct.error`` comes from ``pickletools``.
-_NONSENSE = (ValueError, TypeError, IndexError, KeyError, OverflowError, EOFError, struct.error)
-
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Global:
-    """A name that the pickle mentions; nothing is imported for it."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Storage:
-    """A run of numbers that follows the pickles."""
-
-    key: str
-    dtype: np.dtype[Any]
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    """A view into a storage; offset and strides count elements."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
+# What reading a malformed file can raise below.
+_MALFORMED = (ValueError, TypeError, LookupError, OverflowError, EOFError)
+_MALFORMED_PICKLE = (
+    *_MALFORMED,
+    AttributeError,
+    MemoryError,  # its own tensors are no larger than the file, which is in memory already
+    RecursionError,
+    pickle.UnpicklingError,
+    struct.error,
+)
 
 
 def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     """Every tensor of a safetensors file.
 
     Raises:
-        ModelCorruptError: the file is not sound.
+        ModelCorruptError: the file is malformed.
         ModelError: the file cannot be read.
     """
     try:
         return dict(safetensors.numpy.load_file(path))
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (safetensors.SafetensorError, *_NONSENSE) as error:
+    except (safetensors.SafetensorError, *_MALFORMED) as error:
         raise _corrupt(path, "safetensors file", error) from error
 
 
 def read_legacy_pickle(path: Path) -> dict[str, NDArray[Any]]:
-    """Every tensor of a state dict that PyTorch before 1.6 saved; executes nothing.
+    """Every tensor of a state dict that PyTorch before 1.6 saved.
 
-    The file holds five pickles (magic number, protocol, sizes of the writer's types, state dict, order of the
-    storages), then for each storage its length and numbers. Source: ``torch.serialization._legacy_save``.
+    The file consists of five pickles (magic number, protocol, byte order and sizes of the writer's types, state
+    dict, order of the storages), then of each storage its length and numbers. Source:
+    ``torch.serialization._legacy_save``.
 
-    Memory stays in proportion to the size of the file, whatever the file says.
+    Nothing that the file names is imported or run. Check its hash first all the same: a hostile pickle can make
+    the unpickler of the standard library use up memory or stack.
 
     Raises:
-        ModelCorruptError: the file is not such a state dict, or holds anything beside tensors.
+        ModelCorruptError: the file is malformed, or holds anything but tensors.
         ModelError: the file cannot be read.
     """
     try:
@@ -102,7 +76,7 @@ def read_legacy_pickle(path: Path) -> dict[str, NDArray[Any]]:
         raise _unreadable(path, error) from error
     try:
         return _read_state_dict(data)
-    except _NONSENSE as error:
+    except _MALFORMED_PICKLE as error:
         raise _corrupt(path, "PyTorch state dict", error) from error
 
 
@@ -115,159 +89,80 @@ def _unreadable(path: Path, error: OSError) -> ModelError:
 
 def _corrupt(path: Path, kind: str, error: Exception) -> ModelCorruptError:
     return ModelCorruptError(
-        f"{path} is not a sound {kind}: {error}",
+        f"{path} is not a valid {kind}: {error}",
         hint="check it with: imagefinder models verify, and fetch or install these weights again",
     )
 
 
+class _Unpickler(pickle.Unpickler):
+    """Resolves only the names that a state dict needs.
+
+    A tensor is a view into its storage; the numbers are filled in later, because they follow the pickles.
+    """
+
+    def __init__(self, file: io.BytesIO, max_bytes: int) -> None:
+        super().__init__(file)
+        self.storages: dict[str, NDArray[Any]] = {}
+        self._bytes_left = {"storages": max_bytes, "tensors": max_bytes}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return self._tensor
+        if module == "torch" and name in _STORAGES:
+            return name
+        raise pickle.UnpicklingError(f"it names {module[:100]}.{name[:100]}, which no state dict needs")
+
+    def persistent_load(self, pid: Any) -> NDArray[Any]:
+        kind, storage_type, key, _location, size, _view = pid
+        if kind != "storage" or storage_type not in _STORAGES or not isinstance(key, str):
+            raise ValueError("it refers to something other than a storage of numbers")
+        dtype = _STORAGES[storage_type]
+        if key not in self.storages:
+            self._reserve("storages", size * dtype.itemsize)
+            self.storages[key] = np.zeros(size, dtype)
+        if (self.storages[key].dtype, len(self.storages[key])) != (dtype, size):
+            raise ValueError("it describes one storage in two ways")
+        return self.storages[key]
+
+    def _tensor(
+        self, storage: NDArray[Any], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
+    ) -> NDArray[Any]:
+        # With Python's integers: what NumPy checks can overflow.
+        last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+        if min(offset, *shape, *strides, 0) < 0 or (0 not in shape and last >= len(storage)):
+            raise ValueError("a tensor reaches beyond its storage")
+        self._reserve("tensors", math.prod(shape) * storage.itemsize)
+        return as_strided(storage[offset:], shape, [step * storage.itemsize for step in strides])
+
+    def _reserve(self, what: str, count: int) -> None:
+        """Count bytes against the size of the file: storages are no larger, and tensors may share them."""
+        self._bytes_left[what] -= count
+        if self._bytes_left[what] < 0:
+            raise ValueError(f"its {what} are larger than the file")
+
+
 def _read_state_dict(data: bytes) -> dict[str, NDArray[Any]]:
     stream = io.BytesIO(data)
-    if (_load(stream), _load(stream)) != (_MAGIC, _PROTOCOL):
+    unpickler = _Unpickler(stream, len(data))
+    if (unpickler.load(), unpickler.load()) != (_MAGIC, _PROTOCOL):
         raise ValueError("it does not begin as one")
-    if _expect(_load(stream), dict).get("little_endian") is not True:
+    if unpickler.load()["little_endian"] is not True:
         raise ValueError("it was not written by a little-endian machine")
-    tensors = {name: _expect(value, _Tensor) for name, value in _expect(_load(stream), dict).items()}
-    keys = _expect(_load(stream), list)
-    storages = _read_storages(data, stream.tell(), keys, {t.storage.key: t.storage for t in tensors.values()})
-    # Tensors may share a storage: without this sum a small file could ask for any amount of memory.
-    if sum(math.prod(t.shape) * t.storage.dtype.itemsize for t in tensors.values()) > len(data):
-        raise ValueError("its tensors are larger than the file")
-    return {name: _copy(name, tensor, storages[tensor.storage.key]) for name, tensor in tensors.items()}
-
-
-def _read_storages(
-    data: bytes, position: int, keys: list[Any], storages: dict[str, _Storage]
-) -> dict[str, NDArray[Any]]:
+    state, keys, storages = dict(unpickler.load()), unpickler.load(), unpickler.storages
     if sorted(keys) != sorted(storages):
-        raise ValueError("its storages are not those its tensors use")
-    arrays = {}
+        raise ValueError("its storages are not those that its tensors use")
+    position = stream.tell()
     for key in keys:
         storage = storages[key]
         (size,) = struct.unpack_from("<q", data, position)
-        if size != storage.size:
-            raise ValueError(f"a storage of {storage.size} numbers is announced, one of {size} is there")
-        arrays[key] = np.frombuffer(data, storage.dtype, size, position + 8)
-        position += 8 + size * storage.dtype.itemsize
+        if size != len(storage):
+            raise ValueError(f"a storage of {len(storage)} numbers is announced, one of {size} is there")
+        storage[:] = np.frombuffer(data, storage.dtype, size, position + 8)
+        position += 8 + storage.nbytes
     if position != len(data):
         raise ValueError(f"{len(data) - position} bytes follow its end")
-    return arrays
-
-
-def _copy(name: str, tensor: _Tensor, values: NDArray[Any]) -> NDArray[Any]:
-    """The numbers of a tensor; the checks are what makes ``as_strided`` safe."""
-    count = math.prod(tensor.shape)
-    last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True))
-    if values.dtype != tensor.storage.dtype or count > len(values) or (count > 0 and last >= len(values)):
-        raise ValueError(f"tensor {name[:100]} reaches beyond its storage")
-    strides = [step * values.itemsize for step in tensor.strides]
-    return np.lib.stride_tricks.as_strided(values[tensor.offset :], tensor.shape, strides).copy()
-
-
-def _load(stream: io.BytesIO) -> Any:
-    """The value of the next pickle in the stream: the few instructions of a state dict, nothing else."""
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[int, Any] = {}
-
-    def since_mark() -> list[Any]:
-        start = marks.pop()
-        items = stack[start:]
-        del stack[start:]
-        return items
-
-    argument: Any
-    for instruction, argument, _ in pickletools.genops(stream):
-        match instruction.name:
-            case "STOP":
-                return stack.pop()
-            case "PROTO":
-                pass
-            case "MARK":
-                marks.append(len(stack))
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINUNICODE":
-                stack.append(argument)
-            case "NONE":
-                stack.append(None)
-            case "NEWTRUE" | "NEWFALSE":
-                stack.append(instruction.name == "NEWTRUE")
-            case "GLOBAL":
-                stack.append(_global(argument))
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                start = len(stack) - int(instruction.name[-1])
-                stack[start:] = [tuple(stack[start:])]
-            case "TUPLE":
-                stack.append(tuple(since_mark()))
-            case "APPENDS":
-                items = since_mark()
-                _expect(stack[-1], list).extend(_expect(item, str) for item in items)
-            case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                _expect(stack[-1], dict)[_expect(key, str)] = value
-            case "SETITEMS":
-                items = since_mark()
-                keys = (_expect(key, str) for key in items[::2])
-                _expect(stack[-1], dict).update(zip(keys, items[1::2], strict=True))
-            case "BINPUT" | "LONG_BINPUT":
-                memo[argument] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                stack.append(memo[argument])
-            case "BINPERSID":
-                stack.append(_storage(stack.pop()))
-            case "REDUCE":
-                arguments, function = stack.pop(), stack.pop()
-                stack.append(_reduce(function, arguments))
-            case "BUILD":
-                # PyTorch hangs version numbers of its modules on the dictionary: not needed, not kept.
-                stack.pop()
-            case name:
-                raise ValueError(f"it holds the instruction {name}, which no state dict needs")
-    raise EOFError("it ends too early")
-
-
-def _global(name: str) -> _Global:
-    if name not in (_ORDERED_DICT, _REBUILD_TENSOR, *_STORAGE_TYPES):
-        raise ValueError(f"it names {name[:100]!r}, which no state dict needs")
-    return _Global(name)
-
-
-def _storage(description: Any) -> _Storage:
-    kind, storage_type, key, _location, size, _view = _expect(description, tuple)
-    if kind != "storage":
-        raise ValueError("it refers to something that is no storage")
-    return _Storage(_expect(key, str), _STORAGE_TYPES[_expect(storage_type, _Global).name], _count(size))
-
-
-def _reduce(function: Any, arguments: Any) -> Any:
-    name = _expect(function, _Global).name
-    if name == _ORDERED_DICT and arguments == ():
-        return {}
-    if name != _REBUILD_TENSOR:
-        raise ValueError(f"it calls {name}")
-    storage, offset, shape, strides, _requires_grad, _hooks = _expect(arguments, tuple)
-    if not len(_expect(shape, tuple)) == len(_expect(strides, tuple)) <= _MOST_AXES:
-        raise ValueError("it describes a tensor of an impossible shape")
-    return _Tensor(
-        _expect(storage, _Storage), _count(offset), tuple(map(_count, shape)), tuple(map(_count, strides))
-    )
-
-
-def _expect(value: Any, kind: type[_T]) -> _T:
-    """The value, if it is of that type.
-
-    Keys must be strings because the hash of a tuple that nests deep enough overflows the interpreter's stack.
-    """
-    if not isinstance(value, kind):
-        raise TypeError(f"it holds a {type(value).__name__} where a {kind.__name__} belongs")
-    return value
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError("it holds a size that is none")
-    return value
+    if not all(isinstance(name, str) and isinstance(value, np.ndarray) for name, value in state.items()):
+        raise TypeError("it holds something other than tensors")
+    return {name: tensor.copy() for name, tensor in state.items()}

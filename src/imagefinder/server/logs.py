@@ -12,6 +12,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from imagefinder.core.text import printable
 from imagefinder.server import exchange
 
 ACCESS = logging.getLogger("imagefinder.access")
@@ -74,6 +75,4 @@ def configuration(log_format: str) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text.strip("\n"))
+    return printable(text.strip("\n"))

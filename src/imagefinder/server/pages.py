@@ -12,7 +12,6 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 
 import imagefinder
+from imagefinder import templates
 from imagefinder.server.errors import KINDS, Problem
-from imagefinder.server.upload import FIELD
 
 WEB = Path(imagefinder.__file__).parent / "web"
 """The files of the web page."""
@@ -34,27 +33,6 @@ _TYPES = {
 }
 
 _CACHE = {"Cache-Control": "no-cache"}  # asked for again each time, and answered 304 until the release changes
-
-_LINK = r'<a href="#\1"><code>\1</code></a>'
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<link rel="icon" href="web/icon.svg">
-<link rel="stylesheet" href="docs.css">
-{body}
-</html>
-"""
-
-_STYLE = """:root { color-scheme: light dark }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-pre { padding: .6rem; border: 1px solid #8888; overflow-x: auto }
-table { border-collapse: collapse }
-td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top }
-:target { outline: 2px solid }
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +76,13 @@ def router(app: FastAPI) -> APIRouter:
 
     @routes.get("/docs")
     async def docs(request: Request) -> HTMLResponse:
-        return _html("imagefinder: REST reference", _docs(_base(request), app.openapi()))
+        return HTMLResponse(_reference(_base(request), app.openapi()))
 
     @routes.get("/docs.css")
-    async def style() -> Response:
-        return Response(_STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+    async def style(request: Request) -> Response:
+        return files["docs.css"].answer(request)
 
     return routes
-
-
-def _html(title: str, body: str) -> HTMLResponse:
-    return HTMLResponse(_PAGE.format(title=escape(title), body=body))
 
 
 def _base(request: Request) -> str:
@@ -119,47 +93,32 @@ def _base(request: Request) -> str:
     return f"{request.scope['scheme']}://{host}{request.scope.get('root_path', '')}"
 
 
-def _curl(url: str) -> str:
-    return f'curl -X POST -F "{FIELD}=@picture.jpg" {url}'
-
-
-def _docs(base: str, schema: Mapping[str, Any]) -> str:
-    sections = [
+def _reference(base: str, schema: Mapping[str, Any]) -> str:
+    operations = [
         _operation(base, path, verb, operation)
         for path, operations in schema["paths"].items()
         for verb, operation in operations.items()
     ]
-    problems = "\n".join(
-        f'<tr id="{code}"><td><code>{code}</code><td>{kind.status}<td>{"yes" if kind.retryable else "no"}'
-        f"<td>{escape(kind.title)}"
-        for code, kind in KINDS.items()
+    return templates.render(
+        "reference.html", version=schema["info"]["version"], operations=operations, problems=KINDS
     )
-    return f"""<h1>imagefinder {escape(schema["info"]["version"])}: REST reference</h1>
-<p>For programs: <a href="openapi.json">openapi.json</a>. Back to the <a href="./">page</a>.</p>
-{"".join(sections)}
-<h2>Problems</h2>
-<p>Every error is an <code>application/problem+json</code> object (RFC 9457) with <code>type</code>,
-<code>title</code>, <code>status</code>, <code>detail</code>, <code>code</code>, <code>retryable</code> and
-<code>hint</code>; where it applies also <code>field</code>, <code>limit</code>, <code>unit</code> and
-<code>known_methods</code>.</p>
-<table><tr><th>code<th>status<th>retryable<th>meaning
-{problems}
-</table>"""
 
 
-def _operation(base: str, path: str, verb: str, operation: Mapping[str, Any]) -> str:
-    parameters = "".join(_parameter(item) for item in operation.get("parameters", ()))
-    answers = "".join(
-        f"<tr><td>{status}<td>{re.sub('`(.+?)`', _LINK, escape(answer['description']))}"
-        for status, answer in operation["responses"].items()
-    )
-    call = f"curl {base}{path}" if verb == "get" else f"curl {_sent(verb, operation)}{base}{path}"
-    return f"""<h2 id="{escape(operation["operationId"])}">{verb.upper()} {escape(path)}</h2>
-<p>{escape(operation["summary"])}. {escape(operation.get("description", ""))}</p>
-<pre>{escape(call)}</pre>
-<table>{parameters}</table>
-<table><tr><th>status<th>answer{answers}</table>
-"""
+def _operation(base: str, path: str, verb: str, operation: Mapping[str, Any]) -> dict[str, Any]:
+    """An operation as the template shows it."""
+    sent = "" if verb == "get" else _sent(verb, operation)
+    return {
+        "id": operation["operationId"],
+        "verb": verb.upper(),
+        "path": path,
+        "summary": operation["summary"],
+        "description": _one_line(operation.get("description", "")),
+        "call": f"curl {sent}{base}{path}",
+        "parameters": [_parameter(item) for item in operation.get("parameters", ())],
+        "responses": [
+            (status, _one_line(response["description"])) for status, response in operation["responses"].items()
+        ],
+    }
 
 
 def _sent(verb: str, operation: Mapping[str, Any]) -> str:
@@ -174,10 +133,14 @@ def _sent(verb: str, operation: Mapping[str, Any]) -> str:
     return f"-X {verb.upper()} "
 
 
-def _parameter(item: Mapping[str, Any]) -> str:
+def _parameter(item: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Name, description and rules."""
     name = f"{{{item['name']}}}" if item["in"] == "path" else f"?{item['name']}="
-    text = f"{escape(item.get('description', ''))} ({escape(_rules(item['schema']))})"
-    return f"<tr><th>{escape(name)}<td>{text}"
+    return name, _one_line(item.get("description", "")), _rules(item["schema"])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _rules(schema: Mapping[str, Any]) -> str:

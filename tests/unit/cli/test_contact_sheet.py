@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from imagefinder.cli.contact_sheet import Answer, Question, render
+from imagefinder.cli.contact_sheet import SheetEntry, SheetResult, render
 from imagefinder.core.results import Hit, SearchResult
 
 EVIL = "<script>alert(1)</script>\"'&\x1b[31m\u202e\udcff.jpg"
@@ -37,8 +37,8 @@ def result(*hits, method="sift"):
     return SearchResult(ranked, method, "exact", {method: "0123456789ab"}, 24, {"total": 0.14})
 
 
-def page(questions, thumbnail=lambda image_id: b"JPEG " + image_id.encode("utf-8", "replace")):
-    text = render(questions, thumbnail, title="a title", subtitle="a subtitle")
+def page(entries, thumbnail=lambda image_id: b"JPEG " + image_id.encode("utf-8", "replace")):
+    text = render(entries, thumbnail, title="a title", subtitle="a subtitle")
     text.encode("utf-8")
     parsed = Page(text)
     assert parsed.open == []
@@ -46,7 +46,9 @@ def page(questions, thumbnail=lambda image_id: b"JPEG " + image_id.encode("utf-8
 
 
 def test_query_and_hits_are_there_with_rank_id_score_and_method():
-    shown = page([Question("q.jpg", b"QUERY", (Answer(result(("a.jpg", 212.0), ("b.jpg", 7.0)), "matches"),))])
+    shown = page(
+        [SheetEntry("q.jpg", b"QUERY", (SheetResult(result(("a.jpg", 212.0), ("b.jpg", 7.0)), "matches"),))]
+    )
     for part in (
         "q.jpg",
         "a.jpg",
@@ -68,7 +70,7 @@ def test_query_and_hits_are_there_with_rank_id_score_and_method():
 
 
 def test_is_one_file_that_loads_and_runs_nothing():
-    shown = page([Question("q.jpg", b"QUERY", (Answer(result(("a.jpg", 1.0)), "matches"),))])
+    shown = page([SheetEntry("q.jpg", b"QUERY", (SheetResult(result(("a.jpg", 1.0)), "matches"),))])
     assert not {"script", "link", "iframe", "object"} & set(shown.tags)
     assert all(
         value.startswith("data:image/jpeg;base64,")
@@ -79,8 +81,8 @@ def test_is_one_file_that_loads_and_runs_nothing():
 
 
 def test_every_name_is_escaped():
-    answer = Answer(result((EVIL, 3.0), method=EVIL), "matches")
-    shown = page([Question(EVIL, b"QUERY", (answer,), detail=EVIL, expected=EVIL)])
+    found = SheetResult(result((EVIL, 3.0), method=EVIL), "matches")
+    shown = page([SheetEntry(EVIL, b"QUERY", (found,), detail=EVIL, expected=EVIL)])
     assert "script" not in shown.tags
     spelled = EVIL.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e").replace("\udcff", "\\udcff")
     assert shown.text.count(spelled) == 4
@@ -88,18 +90,18 @@ def test_every_name_is_escaped():
 
 
 def test_a_picture_without_a_thumbnail_has_a_place():
-    shown = page([Question("q", b"", (Answer(result(("a", 1.0)), "matches"),))], lambda image_id: b"")
+    shown = page([SheetEntry("q", b"", (SheetResult(result(("a", 1.0)), "matches"),))], lambda image_id: b"")
     assert "img" not in shown.tags
     assert shown.text.count("no thumbnail") == 2
 
 
 def test_no_hits_are_said():
-    assert "no hits" in page([Question("q", b"x", (Answer(result(), "cosine"),))]).text
+    assert "no hits" in page([SheetEntry("q", b"x", (SheetResult(result(), "cosine"),))]).text
 
 
 def test_the_meant_image_and_the_verdict_are_marked():
-    answer = Answer(result(("a", 0.9), ("b", 0.5)), "cosine", "wrong")
-    shown = page([Question("q", b"x", (answer,), expected="b")])
+    found = SheetResult(result(("a", 0.9), ("b", 0.5)), "cosine", "wrong")
+    shown = page([SheetEntry("q", b"x", (found,), expected="b")])
     classes = [value for tag, name, value in shown.attributes if (tag, name) == ("li", "class")]
     assert classes == ["hit", "hit meant"]
     assert ("span", "class", "verdict wrong") in shown.attributes
@@ -111,6 +113,6 @@ def test_the_meant_image_and_the_verdict_are_marked():
 )
 def test_bars_are_relative_to_the_best_hit(scores, widths):
     hits = [(f"{i}", score) for i, score in enumerate(scores)]
-    shown = page([Question("q", b"x", (Answer(result(*hits), "cosine"),))])
+    shown = page([SheetEntry("q", b"x", (SheetResult(result(*hits), "cosine"),))])
     styles = " ".join(value for _, name, value in shown.attributes if name == "style")
     assert re.findall(r"width:([\d.]+%)", styles) == widths

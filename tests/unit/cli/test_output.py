@@ -37,31 +37,6 @@ def terminal(monkeypatch):
     return attach
 
 
-class TestPrintable:
-    @pytest.mark.parametrize("text", ["a.jpg", "Été à la plage.jpg", "[red]x[/red].jpg", "写真 1.png", ""])
-    def test_what_can_be_seen_stays(self, text):
-        assert output.printable(text) == text
-
-    @pytest.mark.parametrize(
-        ("text", "shown"),
-        [
-            ("\x1b[31mred", "\\x1b[31mred"),
-            ("a\nb\rc\td", "a\\nb\\rc\\td"),
-            ("gpj.\u202eexe", "gpj.\\u202eexe"),
-            ("caf\udce9", "caf\\udce9"),
-            ("\x9b31m", "\\x9b31m"),
-        ],
-    )
-    def test_what_cannot_is_spelled_out(self, text, shown):
-        assert output.printable(text) == shown
-
-    @given(st.text(st.characters(exclude_categories=())))
-    def test_never_leaves_anything_a_terminal_acts_on(self, text):
-        shown = output.printable(text)
-        assert shown.isprintable()
-        shown.encode("utf-8")
-
-
 class TestNumbers:
     @pytest.mark.parametrize(
         ("seconds", "text"),
