@@ -32,14 +32,22 @@ from imagefinder.core.errors import (
 )
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.method import Examiner, Method, MethodState
-from imagefinder.core.records import SHORTLIST, CheckReport, Damage, Entry, Failure, ImageRecord, StoreInfo
+from imagefinder.core.records import (
+    SHORTLIST,
+    CheckReport,
+    Damage,
+    Entry,
+    Failure,
+    ImageRecord,
+    IndexReport,
+    StoreInfo,
+)
 from imagefinder.core.results import (
     AUTO,
     Box,
     Comparison,
     DuplicateReport,
     Explanation,
-    IndexReport,
     Mode,
     Ranking,
     SearchResult,

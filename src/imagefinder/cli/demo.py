@@ -16,6 +16,7 @@ from imagefinder.cli.contact_sheet import Answer, Question, render
 from imagefinder.cli.session import OK, UNFINISHED, JsonOption, open_collection, program
 from imagefinder.core.errors import SourceError, StoreError
 from imagefinder.core.results import AUTO
+from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -101,7 +102,7 @@ def demo(
             {
                 "collection": str(place / "collection"),
                 "page": str(page),
-                "indexed": report.to_dict(),
+                "indexed": to_json(report),
                 "questions": [_document(*pair) for pair in zip(queries, questions, strict=True)],
                 "right": right,
             }
@@ -222,7 +223,7 @@ def _document(query: _Query, question: Question) -> dict[str, Any]:
         "path": str(query.path),
         "expected": query.expected,
         "answers": [
-            {**answer.result.to_dict(), "method": answer.name, "verdict": answer.verdict}
+            {**to_json(answer.result), "method": answer.name, "verdict": answer.verdict}
             for answer in question.answers
         ],
     }

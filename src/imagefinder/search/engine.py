@@ -10,7 +10,7 @@ from typing import get_args
 from imagefinder.core.contracts import Shortlist, Store
 from imagefinder.core.errors import InputError, MethodNotIndexedError
 from imagefinder.core.method import Examiner, Method
-from imagefinder.core.results import AUTO, Hit, Ranking, SearchResult
+from imagefinder.core.results import AUTO, Hit, Ranking, SearchResult, decision_of
 from imagefinder.search import shortlisting
 from imagefinder.search.background import Background
 from imagefinder.search.examination import Found, examine, shortlist
@@ -116,6 +116,7 @@ def search(
         watch.lap("judge")
     return SearchResult(
         hits=hits,
+        decision=decision_of(hits, order),
         method=methods[0].name if len(methods) == 1 else AUTO,
         mode="exact" if shortlists is None else "fast",
         fingerprints={method.name: question.fingerprint.digest for method, question in questions},

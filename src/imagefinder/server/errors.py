@@ -153,6 +153,11 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         return JSONResponse(self.to_dict(), KINDS[self.code].status, self.headers, media_type=MEDIA_TYPE)
 
 
+def internal_error() -> Problem:
+    """A bug in the server."""
+    return Problem("internal_error", "the server failed", hint="the server's log says why")
+
+
 def problem_of(error: ImagefinderError) -> Problem:
     """How an error of the library is told; a kind the table lacks is told as the nearest one above it."""
     codes = (str(ancestor.__dict__.get("code")) for ancestor in type(error).__mro__)
@@ -245,8 +250,3 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
         return Response(status_code=400)  # nobody is there to read it
-
-    @app.exception_handler(Exception)
-    async def bug(_: Request, __: Exception) -> Response:
-        # The web server logs the traceback; the client gets none of it.
-        return Problem("internal_error", "the server failed", hint="the server's log says why").response()

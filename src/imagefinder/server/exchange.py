@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Literal
 
 _CLEAN = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
@@ -25,7 +26,7 @@ class Exchange:
 
     request_id: str = ""
     key: str = ""
-    access: str = "none"
+    access: Literal["none", "read", "write"] = "none"
     code: str = ""
     gone: Callable[[], bool] = lambda: False
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.server import exchange
 from imagefinder.server.access import Caller, Doorman, need
-from imagefinder.server.errors import Problem, problem_of
+from imagefinder.server.errors import Problem, internal_error, problem_of
 from imagefinder.server.exchange import Exchange
 from imagefinder.server.logs import ACCESS
 from imagefinder.server.metrics import NO_ROUTE, Metrics
@@ -40,6 +40,9 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 """Added to every answer that does not have its own."""
 
+_GRACE_SECONDS = 0.5
+"""For the last event of a stream to be sent, as the server is about to stop."""
+
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Asked every few seconds for ever; logged only when something is wrong."""
 
@@ -57,14 +60,16 @@ class Frame:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
+        started = False
         sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
         this = Exchange(exchange.request_id(sent), gone=lambda: scope.get(exchange.GONE, False))
         token = exchange.current.set(this)
         status = 0
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
+                started = True
                 status = 0 if this.gone() else message["status"]
                 own = list(message.get("headers", ()))
                 there = {name.lower() for name, _ in own}
@@ -76,6 +81,11 @@ class Frame:
         self._metrics.request_begins()
         try:
             await self._app(scope, receive, answer)
+        except Exception:
+            # The web server logs the traceback; the client gets none of it.
+            if not started:
+                await internal_error().response()(scope, receive, answer)
+            raise
         except BaseException:
             status = status or 500
             raise
@@ -102,10 +112,51 @@ class Frame:
         ACCESS.info("request", extra={"fields": fields})
 
 
+class EventStreams:
+    """The open streams of events, which have no end of their own; belongs to one event loop.
+
+    Attributes:
+        ending: Whether the server is about to stop.
+    """
+
+    def __init__(self) -> None:
+        self.ending = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, task: asyncio.Task[Any]) -> bool:
+        return task in self._tasks
+
+    def add(self, task: asyncio.Task[Any]) -> None:
+        """The response of this task is a stream of events."""
+        self._tasks.add(task)
+        if self.ending:
+            task.cancel()
+
+    def discard(self, task: asyncio.Task[Any]) -> None:
+        """This task has ended."""
+        self._tasks.discard(task)
+
+    async def end(self) -> None:
+        """End all streams, as the server is about to stop: those that end by themselves at once are not cut off.
+
+        Other requests may go on until the server cancels them; they are answered with a problem.
+        """
+        self.ending = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_GRACE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+
+
 class Door:
     """Lets a request on to the routes, or refuses it."""
 
-    def __init__(self, app: ASGIApp, *, origins: Origins, doorman: Doorman, rates: RateLimit) -> None:
+    def __init__(
+        self, app: ASGIApp, *, origins: Origins, doorman: Doorman, rates: RateLimit, streams: EventStreams
+    ) -> None:
         """Join the rules.
 
         Args:
@@ -113,22 +164,13 @@ class Door:
             origins: Which names and pages may ask.
             doorman: Who may do what.
             rates: How often.
+            streams: Told which requests are streams of events.
         """
         self._app = app
         self._origins = origins
         self._doorman = doorman
         self._rates = rates
-        self._streams: set[asyncio.Task[Any]] = set()
-        self._ending = False
-
-    def end_streams(self) -> None:
-        """End the streams of events, which have no end of their own, as the server is about to stop.
-
-        Other requests may go on until the server cancels them, which they are told.
-        """
-        self._ending = True
-        for task in self._streams:
-            task.cancel()
+        self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -153,15 +195,13 @@ class Door:
             started = True
             if message["type"] == "http.response.start" and _is_stream(message):
                 self._streams.add(task)
-                if self._ending:
-                    task.cancel()
             complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
             await self._app(scope, _Patience(receive).receive, answer)
         except asyncio.CancelledError:
-            if not self._ending or (started and task not in self._streams):
+            if not self._streams.ending or (started and task not in self._streams):
                 raise
             task.uncancel()
             if complete:  # the stream came to its own end at this moment

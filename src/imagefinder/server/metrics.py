@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -23,7 +21,6 @@ from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.results import SearchResult
 from imagefinder.models import loads
-from imagefinder.server.errors import responses
 from imagefinder.server.gate import Gate
 
 NO_ROUTE = "(none)"
@@ -161,6 +158,18 @@ class Metrics:
         """The service is ready."""
         self._ready_seconds.set(seconds)
 
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All numbers in the format that a scraper prefers.
+
+        Args:
+            accept: Its ``Accept`` header.
+
+        Returns:
+            The text, and its content type.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
 
 class _Sizes(Collector):
     """How large the collections are."""
@@ -217,23 +226,3 @@ class _Loads(Collector):
             times.add_metric((network, outcome), load.times)
             seconds.add_metric((network, outcome), load.seconds)
         yield from (times, seconds)
-
-
-def router(metrics: Metrics) -> APIRouter:
-    """The endpoint Prometheus asks."""
-    routes = APIRouter(tags=["health"])
-
-    @routes.get(
-        "/metrics",
-        summary="The numbers of the service, for Prometheus",
-        response_class=Response,
-        responses={
-            200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The numbers"},
-            **responses([]),
-        },
-    )
-    def numbers(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(metrics.registry), media_type=content_type)
-
-    return routes

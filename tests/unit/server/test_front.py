@@ -157,7 +157,7 @@ def test_streams_of_events_end_with_the_server_and_are_whole(app: Any) -> None:
         early, late = Talk(app, "/events"), None
         await asyncio.wait_for(early.started.wait(), 10)
         assert not early.task.done()
-        app.state.door.end_streams()
+        await app.state.service.streams.end()
         late = Talk(app, "/events")
         for stream in (early, late):
             await asyncio.wait_for(stream.task, 10)
@@ -175,7 +175,7 @@ def test_a_stream_that_has_ended_by_itself_is_not_ended_again(app: Any) -> None:
         stream = Talk(app, "/ended")
         while not stream.messages or stream.messages[-1].get("more_body", True):
             await asyncio.sleep(0.001)
-        app.state.door.end_streams()
+        await app.state.service.streams.end()
         await asyncio.wait_for(stream.task, 10)
         assert [message.get("more_body") for message in stream.messages] == [None, True, False]
 
@@ -213,7 +213,7 @@ def test_a_stream_is_passed_on_piece_by_piece(app: Any) -> None:
         stream = Talk(app, "/events")
         await asyncio.wait_for(stream.started.wait(), 10)
         assert [message["type"] for message in stream.messages] == ["http.response.start", "http.response.body"]
-        app.state.door.end_streams()
+        await app.state.service.streams.end()
         await stream.task
 
     asyncio.run(talk())

@@ -215,5 +215,5 @@ def test_an_app_that_is_too_slow_says_so(fake: Any) -> None:
         assert response.headers["retry-after"]
         assert client.get("/health/live").status_code == 200
         fake.gate.set()
-        wait_until(lambda: app.state.gate.inside == 0)
+        wait_until(lambda: app.state.service.gate.inside == 0)
         assert client.post("/sift-similar-images", files={"image": b"x"}).status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from imagefinder.server import errors
+from imagefinder.server.front import EventStreams
 from imagefinder.server.gate import Gate
 from imagefinder.server.jobs import routes
 
@@ -22,7 +24,8 @@ Server = Any  # of conftest.py
 def client(server: Server) -> Iterator[TestClient]:
     app, gate = FastAPI(), Gate(running=1, requests=10, max_bytes=1 << 30)
     errors.install(app)
-    app.include_router(routes.router(server.manager, gate))
+    app.state.service = SimpleNamespace(jobs=server.manager, gate=gate, streams=EventStreams())
+    app.include_router(routes.router)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -160,4 +163,4 @@ def test_the_description_names_every_reference(client: TestClient) -> None:
     refs = {item["$ref"].rsplit("/", 1)[1] for item in body["schema"]["oneOf"]}
     assert refs == set(PARTS)
     for example in body["examples"].values():
-        routes._asked(example["value"])
+        routes._spec(example["value"])
