@@ -128,7 +128,6 @@ _DOCS = _OptionDocs.model_json_schema()["$defs"][SearchOptions.__name__]["proper
 
 def _option(name: str, kind: Any, default: Any) -> tuple[str, tuple[Any, Any]]:
     """Public name, type and default of a field of ``SearchOptions``."""
-    described = {"description": " ".join(_DOCS[name]["description"].split()), **_LIMITS.get(name, {})}
     if name == "ranking":
         text = "rank by E-value and verify the best candidates; false: rank by the score of one method"
         return "verify", (Annotated[Truth, Field(description=text)], True)
@@ -136,10 +135,13 @@ def _option(name: str, kind: Any, default: Any) -> tuple[str, tuple[Any, Any]]:
     plain = next(choice for choice in choices if choice is not type(None))
     if get_origin(plain) is not None and get_origin(plain) is not Literal:
         plain = dict[str, JsonValue]  # a mapping: the only kind of option that is no single value
-    member: Any = Annotated[plain, Field(**described)]
+    member: Any = Annotated[plain, Field(**_LIMITS.get(name, {}))]
     if plain in _CHECKS:
         member = Annotated[member, _CHECKS[plain]]
-    return OPTION_NAMES.get(name, name), (member | None if len(choices) > 1 else member, default)
+    if len(choices) > 1:
+        member |= None
+    description = " ".join(_DOCS[name]["description"].split())
+    return OPTION_NAMES.get(name, name), (Annotated[member, Field(description=description)], default)
 
 
 def _options() -> dict[str, tuple[Any, Any]]:
