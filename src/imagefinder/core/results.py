@@ -296,7 +296,7 @@ class Explanation(Described):
     relation: Relation | None = None
     """See ``Hit``."""
 
-    numbers: Mapping[str, float | None] = field(default_factory=dict)
+    numbers: Mapping[str, int | float | None] = field(default_factory=dict)
     """What the E-value was computed from: name -> number; in JSON ``null`` for infinity."""
 
 
