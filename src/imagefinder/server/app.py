@@ -32,19 +32,19 @@ from imagefinder.core.method import MethodState
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
 from imagefinder.images.addresses import only_public
-from imagefinder.server import access, compat, errors, examples, health, logs, pages, v1
-from imagefinder.server.access import Doorman
+from imagefinder.server import access, errors, examples, health, logs, pages, v0, v1
+from imagefinder.server.access import Authenticator
+from imagefinder.server.admission import Admission
 from imagefinder.server.collections import Collections
 from imagefinder.server.connections import PatientProtocol
 from imagefinder.server.explanations import Explanations
-from imagefinder.server.front import Door, Frame
-from imagefinder.server.gate import Gate
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.keys import KeyFile
 from imagefinder.server.metrics import Metrics
+from imagefinder.server.middleware import AccessMiddleware, RequestContextMiddleware
 from imagefinder.server.origins import Origins
 from imagefinder.server.ratelimit import RateLimit
 from imagefinder.server.readiness import Readiness
@@ -80,7 +80,7 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
     )
     app.state.service = service
     errors.install(app)
-    for router in (compat.router(methods), v1.router, job_routes.router, health.router, pages.router):
+    for router in (v0.router(methods), v1.router, job_routes.router, health.router, pages.router):
         app.include_router(router)
     schemas = app.openapi()["components"]["schemas"]
     schemas |= {
@@ -97,7 +97,7 @@ def _service(
     collection: Collection, methods: Sequence[MethodState], *, warm: Sequence[str], began: float
 ) -> Service:
     settings, release = collection.settings, version("imagefinder")
-    gate = Gate(
+    admission = Admission(
         running=settings.concurrent,
         requests=settings.concurrent + settings.queue,
         max_bytes=max(settings.max_upload_bytes, settings.max_image_bytes),
@@ -105,7 +105,7 @@ def _service(
     )
     collections = Collections(collection, settings, lambda named, create: open_collection(named, create=create))
     names = [state.name for state in methods]
-    metrics = Metrics(version=release, gate=gate, methods=names, collections=collections.opened)
+    metrics = Metrics(version=release, admission=admission, methods=names, collections=collections.opened)
 
     def ready() -> None:
         seconds = time.monotonic() - began
@@ -122,7 +122,7 @@ def _service(
     return Service(
         settings=settings,
         collections=collections,
-        gate=gate,
+        admission=admission,
         readiness=Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready),
         explanations=Explanations(
             seconds=settings.explanation_seconds,
@@ -147,9 +147,9 @@ async def _lifespan(service: Service, _: FastAPI) -> AsyncIterator[None]:
         await to_thread.run_sync(service.readiness.stop)
         await to_thread.run_sync(service.jobs.close)
         service.fetcher.close()
-        service.gate.close()
-        if service.gate.computing:
-            log.warning("work left unfinished: %d", service.gate.computing)
+        service.admission.close()
+        if service.admission.computing:
+            log.warning("work left unfinished: %d", service.admission.computing)
         else:
             await to_thread.run_sync(service.collections.close)
 
@@ -170,12 +170,12 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
         expose_headers=("X-Request-Id", "Retry-After", "Location", "ETag"),
     )
     return [
-        Middleware(Frame, metrics=service.metrics),
+        Middleware(RequestContextMiddleware, metrics=service.metrics),
         *([cors] if settings.cors_origins else []),
         Middleware(
-            Door,
+            AccessMiddleware,
             origins=origins,
-            doorman=Doorman(KeyFile(settings.state), demands=demands),
+            authenticator=Authenticator(KeyFile(settings.state), demands=demands),
             rates=RateLimit(settings.requests_per_minute),
             streams=service.streams,
         ),
@@ -237,7 +237,7 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         with contextlib.suppress(KeyboardInterrupt):
             _Server(config, service).run(sockets=[listener])
     finally:
-        if service.gate.computing:
+        if service.admission.computing:
             # A thread cannot be stopped, and Python would wait for it for as long as it likes.
             logging.shutdown()
             os._exit(0)

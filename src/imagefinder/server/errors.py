@@ -22,7 +22,7 @@ from imagefinder.core.errors import (
     UnknownImageError,
     UnknownMethodError,
 )
-from imagefinder.server import exchange
+from imagefinder.server import request_context
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         kind = KINDS[self.code]
-        request = exchange.current.get()
+        request = request_context.current.get()
         if request is not None:
             request.code = self.code
         return {
@@ -181,22 +181,22 @@ def problem_of(error: ImagefinderError) -> Problem:
     return Problem(code, error.message, hint=error.hint, **members)
 
 
-AT_THE_DOOR = (
+REFUSALS = (
     *("missing_key", "wrong_key", "read_only_key", "cross_site", "unknown_host", "rate_limited", "store_error"),
     *("upload_timeout", "timed_out", "not_ready"),
 )
 """What any request may be answered with, whatever it asks for."""
 
 
-def responses(codes: Sequence[str], *, door: bool = True) -> dict[int | str, dict[str, Any]]:
+def responses(codes: Sequence[str], *, refusals: bool = True) -> dict[int | str, dict[str, Any]]:
     """The problems an endpoint may answer with, for its OpenAPI description.
 
     Args:
         codes: Of the endpoint itself.
-        door: Add those by which any request may be refused.
+        refusals: Add those by which any request may be refused.
     """
     by_status: dict[int | str, list[str]] = {}
-    for code in dict.fromkeys((*codes, *(AT_THE_DOOR if door else ()))):
+    for code in dict.fromkeys((*codes, *(REFUSALS if refusals else ()))):
         by_status.setdefault(KINDS[code].status, []).append(code)
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     return {

@@ -25,7 +25,7 @@ async def live() -> Live:
 @router.get(
     "/health/ready",
     summary="Whether the service is ready; 503 while it is not",
-    responses=responses(["not_ready"], door=False),
+    responses=responses(["not_ready"], refusals=False),
 )
 def ready(service: ServiceDep) -> Ready:
     state = service.readiness.health()

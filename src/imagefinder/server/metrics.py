@@ -21,7 +21,7 @@ from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.results import SearchResult
 from imagefinder.models import loads
-from imagefinder.server.gate import Gate
+from imagefinder.server.admission import Admission
 
 NO_ROUTE = "(none)"
 """The route of requests that were refused before one was found, or for which there is none."""
@@ -44,12 +44,14 @@ Collections = Callable[[], Iterable[tuple[str, StoreInfo]]]
 class Metrics:
     """The numbers of one app."""
 
-    def __init__(self, *, version: str, gate: Gate, methods: Iterable[str], collections: Collections) -> None:
+    def __init__(
+        self, *, version: str, admission: Admission, methods: Iterable[str], collections: Collections
+    ) -> None:
         """Set all to zero.
 
         Args:
             version: Of the service.
-            gate: Tells what is inside now.
+            admission: Counts what is being worked on now.
             methods: Installed ones.
             collections: Gives name and state of each open collection; asked at most every ten seconds.
         """
@@ -94,10 +96,10 @@ class Metrics:
             "imagefinder_ready_seconds", "From the start until all was loaded; 0 before", registry=self.registry
         )
         for name, text, value in (
-            ("queue_waiting", "Pieces of work for which no thread is free", lambda: gate.waiting),
-            ("computing", "Threads at work", lambda: gate.computing),
-            ("queue_inside", "Requests that upload, wait or compute", lambda: gate.inside),
-            ("upload_bytes", "Uploaded bytes held in memory", lambda: gate.upload_bytes),
+            ("queue_waiting", "Pieces of work for which no thread is free", lambda: admission.waiting),
+            ("computing", "Threads at work", lambda: admission.computing),
+            ("queue_inside", "Requests that upload, wait or compute", lambda: admission.inside),
+            ("upload_bytes", "Uploaded bytes held in memory", lambda: admission.upload_bytes),
         ):
             Gauge(f"imagefinder_{name}", text, registry=self.registry).set_function(value)
         self.registry.register(_Sizes(collections, self._methods))

@@ -12,13 +12,13 @@ from fastapi import Depends, Request
 from imagefinder.core.settings import Settings
 from imagefinder.images.addresses import only_public
 from imagefinder.images.fetch import Fetcher
+from imagefinder.server.admission import Admission
 from imagefinder.server.collections import Collections
 from imagefinder.server.errors import Problem
 from imagefinder.server.explanations import Explanations
-from imagefinder.server.front import EventStreams
-from imagefinder.server.gate import Gate
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.metrics import Metrics
+from imagefinder.server.middleware import EventStreams
 from imagefinder.server.readiness import Readiness
 
 
@@ -29,7 +29,7 @@ class Service:
     Attributes:
         settings: Of the server.
         collections: By name.
-        gate: Limits concurrent work.
+        admission: Limits concurrent work.
         readiness: Which methods work.
         explanations: Recent queries, by handle.
         jobs: Long work.
@@ -43,7 +43,7 @@ class Service:
 
     settings: Settings
     collections: Collections
-    gate: Gate
+    admission: Admission
     readiness: Readiness
     explanations: Explanations
     jobs: JobManager
@@ -79,7 +79,7 @@ class Service:
             raise Problem(
                 "url_queries_off", "this server downloads nothing", hint="send the picture itself", field="url"
             )
-        # Not through the gate: who waits for another server computes nothing.
+        # Not admitted as work: who waits for another server computes nothing.
         return await to_thread.run_sync(self.fetcher.fetch, url, limiter=self._downloads, abandon_on_cancel=True)
 
     async def end_streams(self) -> None:

@@ -62,7 +62,7 @@ router = APIRouter(tags=["jobs"], prefix=PREFIX)
     },
 )
 async def start_job(service: ServiceDep, request: Request) -> JSONResponse:
-    with service.gate.admit() as hold:
+    with service.admission.admit() as hold:
         spec = _spec(await _json(request, hold))
         kind, collection = spec.pop("kind"), spec.pop("collection")
         job = await run_in_threadpool(service.jobs.start, kind, collection, **spec)

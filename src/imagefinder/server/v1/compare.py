@@ -63,7 +63,7 @@ router = APIRouter(tags=["search"])
     openapi_extra=_BODY,
 )
 async def compare(service: ServiceDep, request: Request) -> JSONResponse:
-    with service.gate.admit() as hold:
+    with service.admission.admit() as hold:
         sides, method = await _read(service, request, hold)
 
         def work() -> Comparison:
@@ -77,7 +77,7 @@ async def compare(service: ServiceDep, request: Request) -> JSONResponse:
             )
             return default.compare(a, b, method=method)
 
-        return respond(await service.gate.run(work))
+        return respond(await service.admission.run(work))
 
 
 async def _read(service: Service, request: Request, hold: Hold) -> tuple[list[Given], str]:

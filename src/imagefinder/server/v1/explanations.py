@@ -69,8 +69,8 @@ async def get_query(
         collection = service.collections.get(asked.collection)
         return thumbnail(collection.pixels(_picture(collection, asked)), side=width, quality=90)
 
-    with service.gate.admit():
-        return cached(request, await service.gate.run(work), "image/jpeg")
+    with service.admission.admit():
+        return cached(request, await service.admission.run(work), "image/jpeg")
 
 
 @router.get(
@@ -91,8 +91,8 @@ async def explain(
         collection = service.collections.get(asked.collection)
         return respond(_explained(service, (handle, asked), _picture(collection, asked), image_id, method))
 
-    with service.gate.admit():
-        return await service.gate.run(work)
+    with service.admission.admit():
+        return await service.admission.run(work)
 
 
 @router.get(
@@ -116,8 +116,8 @@ async def draw(
         picture = _picture(collection, asked)
         return collection.draw(_explained(service, (handle, asked), picture, image_id, method), picture)
 
-    with service.gate.admit():
-        return cached(request, await service.gate.run(work), "image/png")
+    with service.admission.admit():
+        return cached(request, await service.admission.run(work), "image/png")
 
 
 def _picture(collection: Collection, asked: Asked) -> bytes | np.ndarray[Any, np.dtype[np.uint8]]:

@@ -172,13 +172,13 @@ async def put_image(
     ] = "",
 ) -> JSONResponse:
     _check_id(request, image_id)
-    with service.gate.admit() as hold:
+    with service.admission.admit() as hold:
         given, kept = await _given(service, request, metadata, hold)
         if not wait:
             start = partial(service.jobs.start_put, collection, image_id, given.data, kept, uri=given.uri)
-            job = await service.gate.run(start)
+            job = await service.admission.run(start)
             return respond(job, 202, {"Location": f"/v1/jobs/{job.id}"})
-        return await service.gate.run(lambda: _put(service, collection, image_id, given, kept))
+        return await service.admission.run(lambda: _put(service, collection, image_id, given, kept))
 
 
 @router.delete(

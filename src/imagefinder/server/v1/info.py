@@ -15,7 +15,7 @@ from imagefinder.core.query import MAX_BOXES
 from imagefinder.images.fetch import MAX_REDIRECTS
 from imagefinder.server.collections import DEFAULT
 from imagefinder.server.errors import responses
-from imagefinder.server.exchange import current
+from imagefinder.server.request_context import current
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.times import iso
 from imagefinder.server.v1 import pictures, requests
@@ -32,14 +32,14 @@ router = APIRouter(tags=["server"])
     responses=responses(["internal_error"]),
 )
 def info(service: ServiceDep) -> JSONResponse:
-    exchange, settings = current.get(), service.settings
+    context, settings = current.get(), service.settings
     return respond(
         ServerInfo(
             version=service.version,
             started_at=iso(service.started_at.timestamp()),
             collections=tuple(service.collections.names()),
             default_collection=DEFAULT,
-            auth=AuthInfo(service.keys_required, exchange.access if exchange else "none"),
+            auth=AuthInfo(service.keys_required, context.access if context else "none"),
             url_queries=settings.url_queries,
             job_roots=tuple(map(str, settings.job_roots)),
             read_only=False,
@@ -65,7 +65,7 @@ async def limits(service: ServiceDep) -> JSONResponse:
             max_images_per_request=requests.MAX_IMAGES,
             max_json_bytes=pictures.max_json_bytes(service),
             request_seconds=settings.request_seconds,
-            concurrent=service.gate.running,
+            concurrent=service.admission.running,
             queue=settings.queue,
             requests_per_minute=settings.requests_per_minute or None,
             explanation_seconds=settings.explanation_seconds,

@@ -123,7 +123,7 @@ router = APIRouter(tags=["search"], prefix="/v1/collections/{collection}")
     openapi_extra=_BODY,
 )
 async def search(service: ServiceDep, request: Request, collection: Name) -> JSONResponse:
-    with service.gate.admit() as hold:
+    with service.admission.admit() as hold:
         options, forms, several = await _read(service, request, hold)
         if options.ranking == "matches" and options.method == AUTO:
             raise Problem(
@@ -131,7 +131,7 @@ async def search(service: ServiceDep, request: Request, collection: Name) -> JSO
                 "method: without verify the order is that of one method, so it must be named",
                 field="method",
             )
-        opened = await service.gate.run(lambda: service.collections.get(collection))
+        opened = await service.admission.run(lambda: service.collections.get(collection))
         shared = _Search(service, collection, opened, options)
         if not several:
             given = await _given(service, forms[0], hold)
@@ -200,7 +200,7 @@ async def _answer(search: _Search, given: Given, form: QueryForm) -> Any:
         )
         return _kept(service, search.collection, asked, result)
 
-    answer = await service.gate.run(work)
+    answer = await service.admission.run(work)
     service.readiness.worked(options.method)
     return answer
 

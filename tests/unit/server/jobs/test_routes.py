@@ -13,18 +13,18 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from imagefinder.server import errors
-from imagefinder.server.front import EventStreams
-from imagefinder.server.gate import Gate
+from imagefinder.server.admission import Admission
 from imagefinder.server.jobs import routes
+from imagefinder.server.middleware import EventStreams
 
 Server = Any  # of conftest.py
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[TestClient]:
-    app, gate = FastAPI(), Gate(running=1, requests=10, max_bytes=1 << 30)
+    app, admission = FastAPI(), Admission(running=1, requests=10, max_bytes=1 << 30)
     errors.install(app)
-    app.state.service = SimpleNamespace(jobs=server.manager, gate=gate, streams=EventStreams())
+    app.state.service = SimpleNamespace(jobs=server.manager, admission=admission, streams=EventStreams())
     app.include_router(routes.router)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

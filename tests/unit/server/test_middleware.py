@@ -13,7 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.testclient import TestClient
 
 from imagefinder.core.settings import Settings
-from imagefinder.server import front
+from imagefinder.server import middleware
 from imagefinder.server.app import create_app
 
 
@@ -194,7 +194,7 @@ def test_a_stream_whose_task_is_cancelled_otherwise_is_cancelled(app: Any) -> No
 
 
 def test_a_client_that_stops_sending_is_told_and_left(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(middleware, "IDLE_SECONDS", 0.05)
 
     async def talk() -> None:
         slow = Talk(app, "/body", "POST", body=False)

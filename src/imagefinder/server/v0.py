@@ -88,9 +88,9 @@ async def similar_images(
     method = request.scope["path"].rpartition("/")[2].removesuffix("-similar-images")
     boxes = [_box(text) for text in box or ()]
     collection = service.collections.get(DEFAULT)
-    with service.gate.admit() as hold:
+    with service.admission.admit() as hold:
         picture = await read_image(request, max_bytes=service.settings.max_image_bytes, hold=hold)
-        result = await service.gate.run(
+        result = await service.admission.run(
             lambda: collection.search(
                 picture,
                 method=method,
