@@ -95,6 +95,12 @@ class Metrics:
         self._ready_seconds = Gauge(
             "imagefinder_ready_seconds", "From the start until all was loaded; 0 before", registry=self.registry
         )
+        self._watch(admission)
+        self.registry.register(_Sizes(collections, self._methods))
+        self.registry.register(_Loads())
+        ProcessCollector(registry=self.registry)
+
+    def _watch(self, admission: Admission) -> None:
         for name, text, value in (
             ("queue_waiting", "Pieces of work for which no thread is free", lambda: admission.waiting),
             ("computing", "Threads at work", lambda: admission.computing),
@@ -102,9 +108,6 @@ class Metrics:
             ("upload_bytes", "Uploaded bytes held in memory", lambda: admission.upload_bytes),
         ):
             Gauge(f"imagefinder_{name}", text, registry=self.registry).set_function(value)
-        self.registry.register(_Sizes(collections, self._methods))
-        self.registry.register(_Loads())
-        ProcessCollector(registry=self.registry)
 
     def watch_jobs(self, count: Callable[[str], int]) -> None:
         """Tell the jobs from now on.

@@ -64,13 +64,13 @@ BoxForm = Annotated[list[Number], Field(min_length=4, max_length=4)]
 Truth = Annotated[bool, Field(strict=True)]
 
 
-class Form(BaseModel):
+class RequestModel(BaseModel):
     """What a client sends; members of other names are refused."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=1 << 31)
 
 
-class ImageReference(Form):
+class ImageReference(RequestModel):
     """An image: exactly one of ``url``, ``base64`` and ``id``."""
 
     url: (
@@ -109,6 +109,12 @@ _LIMITS: Mapping[str, Mapping[str, Any]] = {
 }
 """What a request may not exceed, beyond the type of the field."""
 
+_DESCRIPTIONS: Mapping[str, str] = {
+    "ranking": "rank by E-value and verify the best candidates; false: rank by the score of one method",
+    "where": "only images whose metadata match; see the guide on filters",
+}
+"""Descriptions of the fields that have another name here."""
+
 _CHECKS: Mapping[Any, Any] = {
     int: BeforeValidator(_whole),
     float: BeforeValidator(_number),
@@ -128,9 +134,9 @@ _DOCS = _OptionDocs.model_json_schema()["$defs"][SearchOptions.__name__]["proper
 
 def _option(name: str, kind: Any, default: Any) -> tuple[str, tuple[Any, Any]]:
     """Public name, type and default of a field of ``SearchOptions``."""
+    description = _DESCRIPTIONS.get(name) or " ".join(_DOCS[name]["description"].split())
     if name == "ranking":
-        text = "rank by E-value and verify the best candidates; false: rank by the score of one method"
-        return "verify", (Annotated[Truth, Field(description=text)], True)
+        return "verify", (Annotated[Truth, Field(description=description)], True)
     choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     plain = next(choice for choice in choices if choice is not type(None))
     if get_origin(plain) is not None and get_origin(plain) is not Literal:
@@ -140,7 +146,6 @@ def _option(name: str, kind: Any, default: Any) -> tuple[str, tuple[Any, Any]]:
         member = Annotated[member, _CHECKS[plain]]
     if len(choices) > 1:
         member |= None
-    description = " ".join(_DOCS[name]["description"].split())
     return OPTION_NAMES.get(name, name), (Annotated[member, Field(description=description)], default)
 
 
@@ -152,13 +157,13 @@ def _options() -> dict[str, tuple[Any, Any]]:
 
 _OPTIONS = cast(dict[str, Any], _options())
 
-Options: type[Form] = create_model("Options", __base__=Form, __doc__="Search options.", **_OPTIONS)
+Options: type[RequestModel] = create_model("Options", __base__=RequestModel, __doc__="Search options.", **_OPTIONS)
 SearchOne: type[QueryForm] = create_model(
     "SearchOne", __base__=QueryForm, __doc__="A search with one image.", **_OPTIONS
 )
 
 
-class _Queries(Form):
+class _Queries(RequestModel):
     queries: Annotated[list[QueryForm], Field(min_length=1, max_length=MAX_IMAGES)]
 
 
@@ -170,7 +175,7 @@ SearchMany: type[_Queries] = create_model(
 )
 
 
-def search_options(form: Form) -> SearchOptions:
+def search_options(form: RequestModel) -> SearchOptions:
     """The options of a request.
 
     Args:
@@ -181,7 +186,7 @@ def search_options(form: Form) -> SearchOptions:
     return SearchOptions(**values)
 
 
-def form_fields(model: type[Form]) -> dict[str, Any]:
+def form_fields(model: type[RequestModel]) -> dict[str, Any]:
     """The members of a model as text fields of a form: name -> JSON schema."""
     found = {}
     for name, member in model.model_json_schema()["properties"].items():
@@ -198,7 +203,7 @@ def form_fields(model: type[Form]) -> dict[str, Any]:
     return found
 
 
-def text_kinds(model: type[Form]) -> dict[str, type]:
+def text_kinds(model: type[RequestModel]) -> dict[str, type]:
     """The members of a model as text fields of a form: name -> what the text holds, for ``uploads.from_texts``."""
     kinds = {"integer": int, "number": float, "boolean": bool, "string": str}
     return {
@@ -210,19 +215,19 @@ def text_kinds(model: type[Form]) -> dict[str, type]:
 # -- other requests --------------------------------------------------------------------------------------------
 
 
-class MethodOnly(Form):
+class MethodOnly(RequestModel):
     """The text fields of a comparison."""
 
     method: Annotated[str, Field(min_length=1, max_length=100)] = "sift"
 
 
-class Boxes(Form):
+class Boxes(RequestModel):
     """The boxes of a form."""
 
     boxes: Annotated[list[BoxForm], Field(max_length=MAX_BOXES)]
 
 
-class Side(Form):
+class Side(RequestModel):
     """An image to compare: exactly one of ``url``, ``base64`` and ``id`` with its ``collection``."""
 
     url: Annotated[str, Field(max_length=MAX_URL)] | None = None
@@ -238,7 +243,7 @@ class Side(Form):
         return self
 
 
-class CompareForm(Form):
+class CompareForm(RequestModel):
     """Two images."""
 
     a: Side
@@ -246,7 +251,7 @@ class CompareForm(Form):
     method: Annotated[str, Field(min_length=1, max_length=100)] = "sift"
 
 
-class PutForm(Form):
+class PutForm(RequestModel):
     """An image to store: exactly one of ``url`` and ``base64``."""
 
     url: Annotated[str, Field(max_length=MAX_URL)] | None = None
