@@ -18,13 +18,13 @@ from service import Service
 
 import imagefinder
 from imagefinder.client import (
-    Answer,
     ById,
     Client,
     ConnectionFailedError,
     JobFailedError,
     NotFoundError,
     RequestError,
+    SearchAnswer,
     Stored,
 )
 
@@ -175,9 +175,9 @@ def test_searching_and_explaining(client: Client, pictures: Path, web: str) -> N
     assert (by_url.ids, by_url.ranking) == (["dogs.jpg"], "matches")
     assert client.search(ById("cat.jpg"), k=1, boxes=[(20, 20, 200, 200)]).ids == ["cat copy.jpg"]
     many = client.search([pictures / "fig.jpg", ById("drum.jpg"), b"no picture"], method="sift", k=1, verify=False)
-    assert isinstance(many[0], Answer)
+    assert isinstance(many[0], SearchAnswer)
     assert many[0].ids == ["fig.jpg"]
-    assert isinstance(many[1], Answer)
+    assert isinstance(many[1], SearchAnswer)
     assert isinstance(many[2], RequestError)
     assert many[2].code == "not_an_image"
 

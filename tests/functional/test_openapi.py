@@ -21,8 +21,10 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error, positive_data_acceptance
 from schemathesis.core.failures import FailureGroup
 
+from imagefinder.core.jobs import Job
 from imagefinder.core.settings import Settings
 from imagefinder.server.app import create_app
+from imagefinder.server.jobs.manager import JobManager
 from imagefinder.wiring import open_collection
 
 PICTURES = Path(__file__).parents[2] / "examples" / "pictures"
@@ -52,22 +54,22 @@ IN_WORDS = {"cursor", "id", "filter", "box", "method", "metadata", "base64", "a.
 """Fields of which a schema says only a part."""
 
 
-class NoJobs:
-    """Says that the job is being done."""
+class NoNewJobs:
+    """Reports that the job is running already, instead of starting one; otherwise the jobs of the service."""
 
-    id = "1"
+    running = Job("1", "duplicates", "default", "running", "2026-01-01T00:00:00.000Z")
 
-    def start(self, kind: str, collection: str, **_: Any) -> NoJobs:
-        return self
+    def __init__(self, jobs: JobManager) -> None:
+        self.jobs = jobs
 
-    def start_put(self, *_: Any, **__: Any) -> NoJobs:
-        return self
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.jobs, name)
 
-    def find(self, kind: str, collection: str) -> NoJobs | None:
-        return self if kind == "duplicates" else None
+    def start_put(self, *_: Any, **__: Any) -> Job:
+        return self.running
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"id": "1", "kind": "duplicates", "collection": "default", "state": "running"}
+    def find(self, kind: str, collection: str) -> Job | None:
+        return self.running if kind == "duplicates" else None
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     collection.add(*folder.glob("*.jpg"), methods=["sift"])
     collection.learn()
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(collection, jobs=NoJobs()), log_level="error"))
+    app = create_app(collection)
+    app.state.service.jobs = NoNewJobs(app.state.service.jobs)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     end = time.monotonic() + 60

@@ -26,8 +26,8 @@ import pytest
 from PIL import Image
 
 import imagefinder
-from imagefinder.server.compat import MAX_K
 from imagefinder.server.errors import KINDS
+from imagefinder.server.v0 import MAX_K
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "examples" / "pictures"

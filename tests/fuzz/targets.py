@@ -30,17 +30,19 @@ from starlette.requests import Request
 
 from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.calibration.evalue import TailCalibrator
-from imagefinder.client import answers
 from imagefinder.client import transport as client_transport
 from imagefinder.client.client import Client
 from imagefinder.client.errors import ClientError
-from imagefinder.client.jobs import Job as ClientJob
-from imagefinder.core import filters
+from imagefinder.client.jobs import RemoteJob
+from imagefinder.core import answers, filters
+from imagefinder.core.answers import SearchAnswer, ServerInfo, ServerLimits
 from imagefinder.core.errors import ImagefinderError, ModelError, SettingsError, SourceError, StoreError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.jobs import Job, JobFailure
 from imagefinder.core.records import Entry, ImageRecord
-from imagefinder.core.results import DuplicateGroup, DuplicatePair, DuplicateReport
+from imagefinder.core.results import Comparison, DuplicateGroup, DuplicatePair, DuplicateReport
+from imagefinder.core.serialization import to_json
 from imagefinder.core.settings import Settings
 from imagefinder.dedup import report as duplicate_report
 from imagefinder.evaluation.datasets import read_manifest
@@ -55,7 +57,6 @@ from imagefinder.models.weights import read_safetensors
 from imagefinder.search import null_model
 from imagefinder.server.errors import Problem, problem_of
 from imagefinder.server.jobs import forms as job_forms
-from imagefinder.server.jobs.job import Job
 from imagefinder.server.jobs.store import JobStore, Saved
 from imagefinder.server.keys import KeyFile
 from imagefinder.server.upload import read_image
@@ -586,7 +587,7 @@ def _job_records() -> list[bytes]:
         store = JobStore(Path(name), Path(name, "c"))
         store.acquire()
         for state in ("queued", "succeeded"):
-            failures = ({"id": "a", "uri": "", "code": "x", "message": "y"},)
+            failures = (JobFailure("a", "", "x", "y"),)
             job = Job("job-1", "index", "default", state, "2026-01-01T00:00:00Z", failures=failures, result={})  # type: ignore[arg-type]
             store.save(Saved(job, {"urls": ["http://x/y"]}))
             found.append((store.folder / "job-1.json").read_bytes())
@@ -601,7 +602,7 @@ def _job_record(data: bytes) -> None:
         for saved in store.load():
             assert saved.job.id == "job-1"
             assert saved.tries >= 0
-            json.dumps(saved.job.to_dict())
+            json.dumps(to_json(saved.job))
             store.save(saved)
             assert store.load() == [saved]
 
@@ -768,13 +769,13 @@ def _client_events(data: bytes) -> None:
     client._transport = _Answering(data)  # type: ignore[assignment]
     try:
         for job in client.events("1"):
-            assert isinstance(job, ClientJob)
+            assert isinstance(job, RemoteJob)
             assert isinstance(job.id, str)
     except ClientError as error:
         str(error).encode()
 
 
-_ANSWERS = (answers.Info, answers.Limits, answers.Image, answers.Answer, answers.Comparison, ClientJob)
+_ANSWERS = (ServerInfo, ServerLimits, answers.Image, SearchAnswer, Comparison, Job)
 
 
 @_target(

@@ -21,6 +21,7 @@ from imagefinder.core.errors import (
     UnknownImageError,
     UnknownMethodError,
 )
+from imagefinder.core.serialization import to_json
 from imagefinder.core.settings import Settings
 from imagefinder.images.decode import InProcessDecoder
 from imagefinder.stores.memory import MemoryStore
@@ -170,7 +171,7 @@ def test_a_broken_plugin_stops_itself_and_nothing_else(tmp_path):
     with imagefinder.Collection(MemoryStore(), runtime(settings, methods)) as collection:
         broken, sift = collection.methods()
         assert (broken.name, broken.ready, broken.reason) == ("broken", False, "broken cannot be loaded")
-        assert broken.to_dict()["features"] is None
+        assert to_json(broken)["spec"] is None
         assert sift.ready
         collection.put("x", png(textured_image(1)))
         assert list(collection.info().methods) == ["sift"]
@@ -292,7 +293,7 @@ def test_auto_is_fast_where_the_collection_is_large_and_an_index_is_ready(tmp_pa
         told = []
         report = collection.rebuild_index(lambda *step: told.append(step))
         assert told[-1] == ("sift", 5, 5)
-        assert report.to_dict()["indexes"][0]["indexed"] == 5
+        assert to_json(report)["indexes"][0]["indexed"] == 5
         assert collection.search(picture).mode == "fast"
         exact = collection.search(picture, mode="exact", k=5)
         assert exact.mode == "exact"

@@ -17,6 +17,7 @@ from imagefinder.cli.session import (
     open_collection,
     stop_on_signal,
 )
+from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.indexing.progress import AddReport
@@ -63,7 +64,7 @@ def add(
                     opened.rebuild_index(indexing, rebuild=False)
         place = str(opened.settings.collection)
     if as_json:
-        output.document({"collection": place, **report.to_dict()})
+        output.document({"collection": place, **to_json(report)})
     else:
         tell(report, place)
     if report.interrupted:

@@ -8,6 +8,7 @@ import typer
 
 from imagefinder.cli import output
 from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, settings
+from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.core.records import CheckReport
@@ -43,7 +44,7 @@ def check(
             settings(context, collection=collection), repair=repair, progress=progress
         )
     if as_json:
-        output.document(report.to_dict())
+        output.document(to_json(report))
     else:
         _tell(report, repair=repair)
     return UNFINISHED if report.left else OK

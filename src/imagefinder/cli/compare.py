@@ -8,6 +8,7 @@ import typer
 
 from imagefinder.cli import output
 from imagefinder.cli.session import STDIN, JsonOption, MethodOption, memory_collection, picture
+from imagefinder.core.serialization import to_json
 
 HELP = """Score two pictures against each other; nothing is stored, no collection is needed.
 
@@ -33,7 +34,7 @@ def compare(
         result = opened.compare(*pictures, method=method)
         unit = opened.method(method).score
     if as_json:
-        output.document(result.to_dict())
+        output.document(to_json(result))
         return
     details = f" of {result.features_a} and {result.features_b} descriptors" if unit == "matches" else " (cosine)"
     output.line(f"{output.score(result.score, unit)}{details}")

@@ -16,6 +16,7 @@ from imagefinder.cli.contact_sheet import SheetEntry, SheetResult, render
 from imagefinder.cli.session import OK, UNFINISHED, JsonOption, open_collection, program
 from imagefinder.core.errors import SourceError, StoreError
 from imagefinder.core.results import AUTO
+from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -98,7 +99,7 @@ def demo(
             {
                 "collection": str(place / "collection"),
                 "page": str(page),
-                "indexed": report.to_dict(),
+                "indexed": to_json(report),
                 "questions": [_document(*pair) for pair in zip(queries, entries, strict=True)],
                 "right": right,
             }
@@ -221,7 +222,7 @@ def _document(query: _Query, entry: SheetEntry) -> dict[str, Any]:
         "path": str(query.path),
         "expected": query.expected,
         "answers": [
-            {**answer.result.to_dict(), "method": answer.name, "verdict": answer.verdict}
+            {**to_json(answer.result), "method": answer.name, "verdict": answer.verdict}
             for answer in entry.results
         ],
     }

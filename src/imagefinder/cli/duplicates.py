@@ -10,6 +10,7 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection, open_page
 from imagefinder.core.results import DuplicateKind
+from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -144,11 +145,11 @@ def _rows(opened: Collection, number: int, group: DuplicateGroup) -> list[tuple[
 def _document(
     opened: Collection, report: DuplicateReport, groups: list[DuplicateGroup], found: int, page: Path | None
 ) -> None:
-    answer: dict[str, Any] = report.to_dict() | {"found": found, "groups": []}
+    answer: dict[str, Any] = to_json(report) | {"found": found, "groups": []}
     for group in groups:
         records = [opened.get(image_id) for image_id in group.ids]
         answer["groups"].append(
-            group.to_dict()
+            to_json(group)
             | {
                 "spare": list(spare(group)),
                 "images": [

@@ -17,6 +17,7 @@ from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption
 from imagefinder.core import registry
 from imagefinder.core.errors import InputError, ModelError, SourceError
 from imagefinder.core.results import Ranking
+from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -259,7 +260,7 @@ def _document(measured: _Measured, indexed: AddReport, report: Path | None) -> N
                 "queries": len(dataset.queries),
                 "unanswerable": sum(not query.positives for query in dataset.queries),
             },
-            "indexed": indexed.to_dict(),
+            "indexed": to_json(indexed),
             "methods": [one.to_dict() for one in measured.evaluations],
             "suggested": measured.advice.to_dict(),
             "report": None if report is None else str(report),

@@ -20,6 +20,7 @@ from imagefinder.cli.session import (
     open_collection,
     picture,
 )
+from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.core.results import Explanation
@@ -66,7 +67,7 @@ def explain(
             target.write_bytes(opened.draw(result, data))
     found = result.evidence
     if as_json:
-        output.document(result.to_dict() | ({"picture": str(target)} if target else {}))
+        output.document(to_json(result) | ({"picture": str(target)} if target else {}))
     else:
         _tell(result)
         if target is not None:

@@ -10,6 +10,7 @@ import typer
 
 from imagefinder.cli import output
 from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection
+from imagefinder.core.serialization import to_json
 
 HELP = """Write the features of the collection as a folder of .npy files, as the original program kept them.
 
@@ -46,7 +47,7 @@ def export_features(
     with open_collection(context, collection) as opened, output.counter("exporting", of_bytes=False) as progress:
         report = write_npy_layout(opened.store, folder, progress=progress)
     if as_json:
-        output.document({"folder": str(folder), **report.to_dict()})
+        output.document({"folder": str(folder), **to_json(report)})
     else:
         files = ", ".join(f"{count} of {method}" for method, count in report.files.items() if count) or "none"
         output.line(

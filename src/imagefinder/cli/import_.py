@@ -17,6 +17,7 @@ from imagefinder.cli.session import (
     open_collection,
     stop_on_signal,
 )
+from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -58,7 +59,7 @@ def import_features(
             )
         place = str(opened.settings.collection)
     if as_json:
-        output.document({"collection": place, **report.to_dict()})
+        output.document({"collection": place, **to_json(report)})
     else:
         add.tell(report, place, all_failures="the same command with --json")
     if report.interrupted:

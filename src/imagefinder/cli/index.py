@@ -8,9 +8,10 @@ import typer
 
 from imagefinder.cli import output
 from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection
+from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
-    from imagefinder.core.results import IndexReport
+    from imagefinder.core.records import IndexReport
 
 HELP = """Bring the indexes of the collection up to date, which fast searches take their candidates from.
 
@@ -48,7 +49,7 @@ def index(
             with output.stage_bar(verbs) as progress:
                 report = opened.rebuild_index(progress, rebuild=rebuild)
     if as_json:
-        output.document(report.to_dict())
+        output.document(to_json(report))
     else:
         _tell(report, verified=verify)
     return UNFINISHED if report.problems else OK

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import typer
 
 from imagefinder.cli import output
 from imagefinder.cli.session import JsonOption, memory_collection
+from imagefinder.core.serialization import to_json
+
+if TYPE_CHECKING:
+    from imagefinder.core.method import MethodState
 
 HELP = """List the methods, and whether each can run on this machine.
 
@@ -18,7 +24,7 @@ def methods(context: typer.Context, as_json: JsonOption = False) -> None:
     with memory_collection(context) as opened:
         states = opened.methods()
     if as_json:
-        output.document([state.to_dict() for state in states])
+        output.document([_document(state) for state in states])
         return
     output.table(
         ("method", "ready", "score", "what it is"),
@@ -29,3 +35,10 @@ def methods(context: typer.Context, as_json: JsonOption = False) -> None:
             output.line()
             output.line(f"{state.name}: {state.reason}")
             output.line(f"  {state.hint}")
+
+
+def _document(state: MethodState) -> dict[str, Any]:
+    answer = to_json(state)
+    answer["features"] = answer.pop("spec")
+    answer["fingerprint"] = state.fingerprint.digest if state.fingerprint else None
+    return answer  # type: ignore[no-any-return] # JSON of a dataclass is a dict

@@ -22,6 +22,7 @@ from imagefinder.cli.session import (
     picture,
 )
 from imagefinder.core.results import Mode, Ranking
+from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -198,7 +199,7 @@ def _tell_scores(opened: Collection, result: SearchResult) -> None:
 
 
 def _document(opened: Collection, result: SearchResult, page: Path | None) -> None:
-    answer = result.to_dict()
+    answer = to_json(result)
     for hit in answer["hits"]:
         hit["uri"] = opened.get(hit["id"]).uri
     if page is not None:

@@ -1,18 +1,5 @@
 """A typed client of the REST service: ``from imagefinder.client import Client``."""
 
-from imagefinder.client.answers import (
-    Answer,
-    CollectionInfo,
-    Comparison,
-    Duplicates,
-    DuplicateSet,
-    FailedImage,
-    Found,
-    Image,
-    Info,
-    Limits,
-    MethodState,
-)
 from imagefinder.client.client import Client
 from imagefinder.client.errors import (
     AccessError,
@@ -27,12 +14,26 @@ from imagefinder.client.errors import (
     ServerProblem,
     UnavailableError,
 )
-from imagefinder.client.jobs import Job, JobProgress
+from imagefinder.client.jobs import RemoteJob
 from imagefinder.client.pictures import ById, Stored
+from imagefinder.core.answers import (
+    CollectionInfo,
+    Duplicates,
+    DuplicateSet,
+    FailedImage,
+    Image,
+    MethodStatus,
+    SearchAnswer,
+    SearchHit,
+    ServerInfo,
+    ServerLimits,
+)
+from imagefinder.core.jobs import JobProgress
+from imagefinder.core.query import SearchOptions
+from imagefinder.core.results import Comparison
 
 __all__ = [
     "AccessError",
-    "Answer",
     "BusyError",
     "ById",
     "Client",
@@ -44,17 +45,19 @@ __all__ = [
     "DuplicateSet",
     "Duplicates",
     "FailedImage",
-    "Found",
     "Image",
-    "Info",
     "InvalidAnswerError",
-    "Job",
     "JobFailedError",
     "JobProgress",
-    "Limits",
-    "MethodState",
+    "MethodStatus",
     "NotFoundError",
+    "RemoteJob",
     "RequestError",
+    "SearchAnswer",
+    "SearchHit",
+    "SearchOptions",
+    "ServerInfo",
+    "ServerLimits",
     "ServerProblem",
     "Stored",
     "UnavailableError",

@@ -5,47 +5,70 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Protocol, Self, TypeVar, overload
 from urllib.parse import quote
 
 import httpx2
 
 from imagefinder.client import pictures
-from imagefinder.client.answers import (
-    Answer,
+from imagefinder.client.errors import InvalidAnswerError, ServerProblem, problem
+from imagefinder.client.jobs import RemoteJob
+from imagefinder.client.options import form_fields, request_members
+from imagefinder.client.pictures import ById, ImageSource, QuerySource, Stored
+from imagefinder.client.transport import (
+    Transport,
+    collection_path,
+    explanations_path,
+    job_path,
+    parse,
+    parse_json,
+    quoted,
+    without_nothing,
+)
+from imagefinder.core.answers import (
     CollectionInfo,
-    Comparison,
-    DuplicateCounts,
+    CollectionList,
     Duplicates,
     DuplicateSet,
+    DuplicatesRunning,
     FailedImage,
+    FailurePage,
     Image,
-    Info,
-    Limits,
-    MethodState,
+    ImagePage,
+    JobPage,
+    MethodList,
+    MethodStatus,
+    QueryProblem,
+    SearchAnswer,
+    SearchAnswers,
+    ServerInfo,
+    ServerLimits,
+    extend,
 )
-from imagefinder.client.errors import InvalidAnswerError, ServerProblem, problem
-from imagefinder.client.jobs import Job, State
-from imagefinder.client.pictures import ById, Picture, Query, Stored
-from imagefinder.client.reading import read
-from imagefinder.client.transport import Transport, parse, parse_json, quoted, without_nothing
-from imagefinder.core.results import Box, Explanation
+from imagefinder.core.jobs import Job, JobState
+from imagefinder.core.query import SearchOptions
+from imagefinder.core.results import Box, Comparison, Explanation
+from imagefinder.core.serialization import from_json
 
 DEFAULT = "default"
-_T = TypeVar("_T")
 _PageT = TypeVar("_PageT", bound="_Page")
 
 KEEP_ALIVE_SECONDS = 60.0
 """A stream of events that says nothing for so long is broken; the service says something every 15 seconds."""
 
 
+class _Page(Protocol):
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
 class Client:
-    """Asks one service; safe to use from several threads. Close it when done, or use it as a context manager.
+    """A client of one service, for any number of threads. Close it when done, or use it as a context manager.
 
     Every method raises ``ClientError`` (see ``imagefinder.client.errors``): ``ConnectionFailedError`` where no
-    server answers, ``ServerProblem`` where it says no, ``InvalidAnswerError`` where it is another kind of server.
+    server answers, ``ServerProblem`` where it refuses, ``InvalidAnswerError`` where it is another kind of server.
     """
 
     def __init__(
@@ -57,11 +80,11 @@ class Client:
         retries: int = 3,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        """Nothing is asked yet.
+        """No request is sent yet.
 
         Args:
             base_url: Where ``imagefinder serve`` answers.
-            api_key: A key of the service, where it demands one.
+            api_key: A key of the service, where it requires one.
             timeout: Seconds the service may stand still.
             retries: How often a request is made again that the service says may succeed later, at the time it
                 says. Nothing else is repeated.
@@ -80,40 +103,40 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._transport.close()
 
     # -- the service ---------------------------------------------------------------------------------------
 
-    def info(self) -> Info:
-        """What the service is, and what we may do."""
-        return self._transport.json(Info, "GET", "/v1/info")
+    def info(self) -> ServerInfo:
+        """What the service is, and what this client may do."""
+        return self._transport.json(ServerInfo, "GET", "/v1/info")
 
-    def limits(self) -> Limits:
+    def limits(self) -> ServerLimits:
         """What it accepts."""
-        return self._transport.json(Limits, "GET", "/v1/limits")
+        return self._transport.json(ServerLimits, "GET", "/v1/limits")
 
-    def methods(self) -> tuple[MethodState, ...]:
-        """Its methods, and whether they can be asked."""
-        return self._transport.json(_Methods, "GET", "/v1/methods").methods
+    def methods(self) -> tuple[MethodStatus, ...]:
+        """Its methods, and whether they can be used."""
+        return self._transport.json(MethodList, "GET", "/v1/methods").methods
 
     # -- collections ---------------------------------------------------------------------------------------
 
     def collections(self) -> tuple[CollectionInfo, ...]:
         """All collections."""
-        return self._transport.json(_Collections, "GET", "/v1/collections").collections
+        return self._transport.json(CollectionList, "GET", "/v1/collections").collections
 
     def collection(self, name: str = DEFAULT) -> CollectionInfo:
         """One collection."""
-        return self._transport.json(CollectionInfo, "GET", _collection(name))
+        return self._transport.json(CollectionInfo, "GET", collection_path(name))
 
     def create_collection(self, name: str) -> CollectionInfo:
-        """Make a collection; one that is there already stays as it is."""
-        return self._transport.json(CollectionInfo, "PUT", _collection(name))
+        """Create a collection; an existing one stays as it is."""
+        return self._transport.json(CollectionInfo, "PUT", collection_path(name))
 
     def delete_collection(self, name: str) -> None:
         """Remove a collection with everything in it, for good."""
-        self._transport.send("DELETE", _collection(name), params={"confirm": name})
+        self._transport.send("DELETE", collection_path(name), params={"confirm": name})
 
     # -- images --------------------------------------------------------------------------------------------
 
@@ -129,27 +152,27 @@ class Client:
 
         Args:
             collection: Its name.
-            filter: Only those whose metadata are so.
+            filter: Only those whose metadata match.
             contains: Only those whose id contains this.
             page_size: How many are fetched at once.
         """
         options = {"filter": json.dumps(filter) if filter else None, "contains": contains, "limit": page_size}
-        for page in self._pages(_ImagePage, f"{_collection(collection)}/images", options):
+        for page in self._pages(ImagePage, f"{collection_path(collection)}/images", options):
             yield from page.images
 
     def failures(self, collection: str = DEFAULT, *, page_size: int = 100) -> Iterator[FailedImage]:
         """The pictures that could not be indexed, and why."""
-        for page in self._pages(_FailurePage, f"{_collection(collection)}/failures", {"limit": page_size}):
+        for page in self._pages(FailurePage, f"{collection_path(collection)}/failures", {"limit": page_size}):
             yield from page.failures
 
     def image(self, image_id: str, collection: str = DEFAULT) -> Image:
         """One image."""
-        return self._transport.json(Image, "GET", f"{_collection(collection)}/images/{quoted(image_id)}")
+        return self._transport.json(Image, "GET", f"{collection_path(collection)}/images/{quoted(image_id)}")
 
     def put(
         self,
         image_id: str,
-        picture: Picture,
+        picture: ImageSource,
         *,
         metadata: Mapping[str, Any] | None = None,
         collection: str = DEFAULT,
@@ -170,159 +193,130 @@ class Client:
     def start_put(
         self,
         image_id: str,
-        picture: Picture,
+        picture: ImageSource,
         *,
         metadata: Mapping[str, Any] | None = None,
         collection: str = DEFAULT,
-    ) -> Job:
+    ) -> RemoteJob:
         """The same without waiting for the indexing; the service has the picture safely on return."""
         return self._job(self._put(image_id, picture, metadata, collection, wait=False))
 
     def delete(self, image_id: str, collection: str = DEFAULT) -> None:
         """Remove an image."""
-        self._transport.send("DELETE", f"{_collection(collection)}/images/{quoted(image_id)}")
+        self._transport.send("DELETE", f"{collection_path(collection)}/images/{quoted(image_id)}")
 
     def thumbnail(self, image_id: str, collection: str = DEFAULT) -> bytes:
         """JPEG of at most 256 pixels a side."""
-        return self._transport.send("GET", f"{_collection(collection)}/thumbnails/{quoted(image_id)}").content
+        return self._transport.send("GET", f"{collection_path(collection)}/thumbnails/{quoted(image_id)}").content
 
     def content(self, image_id: str, collection: str = DEFAULT) -> bytes:
         """The original bytes, where the service still has them, unchanged."""
-        return self._transport.send("GET", f"{_collection(collection)}/contents/{quoted(image_id)}").content
+        return self._transport.send("GET", f"{collection_path(collection)}/contents/{quoted(image_id)}").content
 
-    # -- asking --------------------------------------------------------------------------------------------
+    # -- searching --------------------------------------------------------------------------------------------
 
     @overload
-    def search(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
+    def search(
         self,
-        query: Query,
+        query: QuerySource,
+        options: SearchOptions | None = ...,
         *,
         collection: str = ...,
         boxes: Sequence[Box] = ...,
-        method: str | None = ...,
-        k: int | None = ...,
-        mode: Literal["auto", "exact", "fast"] | None = ...,
-        verify: bool | None = ...,
-        mirror: bool | None = ...,
-        filter: Mapping[str, Any] | None = ...,
-        min_score: float | None = ...,
-        max_evalue: float | None = ...,
-    ) -> Answer: ...
+        **changes: Any,
+    ) -> SearchAnswer: ...
 
     @overload
     def search(
         self,
-        query: Sequence[Query],
+        query: Sequence[QuerySource],
+        options: SearchOptions | None = ...,
         *,
         collection: str = ...,
-        method: str | None = ...,
-        k: int | None = ...,
-        mode: Literal["auto", "exact", "fast"] | None = ...,
-        verify: bool | None = ...,
-        mirror: bool | None = ...,
-        filter: Mapping[str, Any] | None = ...,
-        min_score: float | None = ...,
-        max_evalue: float | None = ...,
-    ) -> list[Answer | ServerProblem]: ...
+        **changes: Any,
+    ) -> list[SearchAnswer | ServerProblem]: ...
 
     def search(
         self,
-        query: Query | Sequence[Query],
+        query: QuerySource | Sequence[QuerySource],
+        options: SearchOptions | None = None,
         *,
         collection: str = DEFAULT,
         boxes: Sequence[Box] = (),
-        method: str | None = None,
-        k: int | None = None,
-        mode: Literal["auto", "exact", "fast"] | None = None,
-        verify: bool | None = None,
-        mirror: bool | None = None,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002 - the word users know
-        min_score: float | None = None,
-        max_evalue: float | None = None,
-    ) -> Answer | list[Answer | ServerProblem]:
-        """The images that most speaks for. What is not given is as the service has it by default.
+        **changes: Any,
+    ) -> SearchAnswer | list[SearchAnswer | ServerProblem]:
+        """Search a collection with one image or several.
 
         Args:
             query: A path, a URL that the service fetches, encoded bytes, or ``ById`` of an image of the
                 collection; or a list of them.
+            options: How the search is answered; only what differs from the defaults is sent.
             collection: Name of the collection.
-            boxes: Parts of the picture (x, y, width, height in pixels); only what is inside them counts.
-            method: Name of a method, or ``auto``: all together.
-            k: How many hits at most.
-            mode: ``exact``: every image is scored; ``fast``: the best candidates of an index.
-            verify: Look closely at the best; otherwise the plain order of one method.
-            mirror: Find mirror images too.
-            filter: Only images whose metadata are so.
-            min_score: Only hits of at least this score.
-            max_evalue: Only hits of at most this E-value.
+            boxes: Regions of the query image (x, y, width, height in pixels); only what is inside them counts.
+            changes: Fields of ``SearchOptions`` (``k=5``) that replace those of ``options``, or the names they
+                have in requests: ``verify`` and ``filter``. ``None`` changes nothing.
 
         Returns:
-            The answer; to a list of queries, in their order, each one's answer or its problem.
+            The answer; for a list of queries one answer or problem each, in order.
 
         Raises:
+            InputError: an option has an impossible value.
             OSError: a file cannot be read.
+            TypeError: there is no such option.
         """
-        options = without_nothing(
-            {
-                "boxes": [list(box) for box in boxes] or None,
-                "method": method,
-                "k": k,
-                "mode": mode,
-                "verify": verify,
-                "mirror": mirror,
-                "filter": filter,
-                "min_score": min_score,
-                "max_evalue": max_evalue,
-            }
-        )
-        path = f"{_collection(collection)}/search"
+        members = request_members(options or SearchOptions(), changes)
+        path = f"{collection_path(collection)}/search"
         if isinstance(query, Sequence) and not isinstance(query, str | bytes):
             if boxes:
                 raise ValueError("boxes belong to one query")
-            body = {"queries": [pictures.reference(one) for one in query], **options}
-            answers = self._transport.json(_Answers, "POST", path, json=body).results
-            return [_answer(answer) for answer in answers]
+            body = {"queries": [pictures.reference(one) for one in query], **members}
+            results = self._transport.json(SearchAnswers, "POST", path, json=body).results
+            return [one if isinstance(one, SearchAnswer) else _problem(one) for one in results]
+        if boxes:
+            members["boxes"] = [list(box) for box in boxes]
         if isinstance(query, ById) or pictures.is_url(query):
-            return self._transport.json(Answer, "POST", path, json={**pictures.reference(query), **options})
-        form = pictures.form(options)
-        return self._transport.json(Answer, "POST", path, files={"image": pictures.content(query)}, data=form)
+            return self._transport.json(SearchAnswer, "POST", path, json={**pictures.reference(query), **members})
+        files = {"image": pictures.content(query)}
+        return self._transport.json(SearchAnswer, "POST", path, files=files, data=form_fields(members))
 
-    def answer(self, handle: str) -> Answer:
-        """An answer again, by its handle, while the service keeps it."""
-        return self._transport.json(Answer, "GET", f"/v1/explanations/{quote(handle, safe='')}")
+    def answer(self, handle: str) -> SearchAnswer:
+        """An earlier answer, by its handle, while the service keeps it."""
+        return self._transport.json(SearchAnswer, "GET", f"/v1/explanations/{quote(handle, safe='')}")
 
-    def query_picture(self, answer: Answer | str, *, width: int | None = None) -> bytes:
-        """The picture that was asked with, as JPEG.
+    def query_picture(self, answer: SearchAnswer | str, *, width: int | None = None) -> bytes:
+        """The query image, as JPEG.
 
         Args:
             answer: Or its handle.
             width: Pixels it is at most wide.
         """
         params = without_nothing({"width": width})
-        return self._transport.send("GET", f"{_explanations(answer)}/query", params=params).content
+        return self._transport.send("GET", f"{explanations_path(answer)}/query", params=params).content
 
-    def explain(self, answer: Answer | str, image_id: str, *, method: str | None = None) -> Explanation:
-        """What speaks for an image: matches, inliers, outlines, heat, numbers.
+    def explain(self, answer: SearchAnswer | str, image_id: str, *, method: str | None = None) -> Explanation:
+        """Explain an image of the collection: matches, inliers, outlines, heat, numbers.
 
         Args:
             answer: Or its handle.
             image_id: Of the image to look at.
-            method: Name of a method, or ``auto``: that which has the most to say.
+            method: Name of a method, or ``auto``: the one with the strongest evidence.
         """
-        path = f"{_explanations(answer)}/images/{quoted(image_id)}"
+        path = f"{explanations_path(answer)}/images/{quoted(image_id)}"
         return self._transport.json(Explanation, "GET", path, params=without_nothing({"method": method}))
 
-    def picture(self, answer: Answer | str, image_id: str, *, method: str | None = None) -> bytes:
-        """The same as a picture, PNG; the arguments are those of ``explain``."""
-        path = f"{_explanations(answer)}/pictures/{quoted(image_id)}"
+    def picture(self, answer: SearchAnswer | str, image_id: str, *, method: str | None = None) -> bytes:
+        """The explanation drawn as PNG; the arguments are those of ``explain``."""
+        path = f"{explanations_path(answer)}/pictures/{quoted(image_id)}"
         return self._transport.send("GET", path, params=without_nothing({"method": method})).content
 
-    def compare(self, a: Picture | Stored, b: Picture | Stored, *, method: str | None = None) -> Comparison:
-        """Two pictures side by side; nothing is stored.
+    def compare(
+        self, a: ImageSource | Stored, b: ImageSource | Stored, *, method: str | None = None
+    ) -> Comparison:
+        """Compare two images; nothing is stored.
 
         Args:
             a: A path, a URL that the service fetches, encoded bytes, or ``Stored``.
-            b: Likewise.
+            b: The other image, in the same forms.
             method: Name of the method.
 
         Raises:
@@ -339,7 +333,7 @@ class Client:
         self,
         collection: str = DEFAULT,
         *,
-        progress: Callable[[Job], None] | None = None,
+        progress: Callable[[RemoteJob], None] | None = None,
         timeout: float | None = None,
         page_size: int = 100,
     ) -> Duplicates:
@@ -359,7 +353,7 @@ class Client:
             JobFailedError: they could not be looked for.
         """
         path, end = (
-            f"{_collection(collection)}/duplicates",
+            f"{collection_path(collection)}/duplicates",
             None if timeout is None else time.monotonic() + timeout,
         )
         groups: list[DuplicateSet] = []
@@ -367,14 +361,14 @@ class Client:
         while True:
             response = self._transport.send("GET", path, params=params)
             if response.status_code == 202:
-                job = parse(_Running, response).job.of(self)
+                job = self._remote(parse(DuplicatesRunning, response).job)
                 job.wait(progress, timeout=None if end is None else max(0.0, end - time.monotonic()))
                 groups, params = [], {"limit": page_size}
                 continue
-            page = parse(_DuplicatePage, response)
+            page = parse(Duplicates, response)
             groups += page.groups
             if page.next_cursor is None:
-                return Duplicates(page.computed_at, page.stale, page.report, tuple(groups))
+                return replace(page, groups=tuple(groups))
             params["cursor"] = page.next_cursor
 
     # -- jobs ----------------------------------------------------------------------------------------------
@@ -388,7 +382,7 @@ class Client:
         urls: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
         prune: bool | None = None,
-    ) -> Job:
+    ) -> RemoteJob:
         """Index a folder of the service, a list, or what is behind URLs: exactly one of them.
 
         Args:
@@ -408,29 +402,29 @@ class Client:
         }
         return self._start("index", collection, options)
 
-    def start_duplicates(self, collection: str = DEFAULT) -> Job:
+    def start_duplicates(self, collection: str = DEFAULT) -> RemoteJob:
         """Look for duplicates, even where a report is there already; ``duplicates`` gives it."""
         return self._start("duplicates", collection, {})
 
-    def start_rebuild(self, collection: str = DEFAULT) -> Job:
-        """Make what is derived from the features of a collection anew."""
+    def start_rebuild(self, collection: str = DEFAULT) -> RemoteJob:
+        """Rebuild the ANN indexes of a collection."""
         return self._start("rebuild", collection, {})
 
-    def jobs(self, *, state: State | None = None, page_size: int = 100) -> Iterator[Job]:
+    def jobs(self, *, state: JobState | None = None, page_size: int = 100) -> Iterator[RemoteJob]:
         """All jobs, the newest first."""
-        for page in self._pages(_JobPage, "/v1/jobs", {"state": state, "limit": page_size}):
+        for page in self._pages(JobPage, "/v1/jobs", {"state": state, "limit": page_size}):
             for job in page.jobs:
-                yield job.of(self)
+                yield self._remote(job)
 
-    def job(self, job_id: str) -> Job:
+    def job(self, job_id: str) -> RemoteJob:
         """One job."""
-        return self._job(self._transport.send("GET", _job(job_id)))
+        return self._job(self._transport.send("GET", job_path(job_id)))
 
-    def cancel(self, job_id: str) -> Job:
+    def cancel(self, job_id: str) -> RemoteJob:
         """End a job as soon as it can; what it did so far stays."""
-        return self._job(self._transport.send("POST", f"{_job(job_id)}/cancel"))
+        return self._job(self._transport.send("POST", f"{job_path(job_id)}/cancel"))
 
-    def events(self, job_id: str, *, seconds: float | None = None) -> Iterator[Job]:
+    def events(self, job_id: str, *, seconds: float | None = None) -> Iterator[RemoteJob]:
         """A job now, and again with every change, until it has ended or the service stops.
 
         Args:
@@ -439,7 +433,7 @@ class Client:
         """
         end = None if seconds is None else time.monotonic() + seconds
         timeout = KEEP_ALIVE_SECONDS if seconds is None else max(1.0, min(KEEP_ALIVE_SECONDS, seconds))
-        with self._transport.stream(f"{_job(job_id)}/events", timeout=timeout) as lines:
+        with self._transport.stream(f"{job_path(job_id)}/events", timeout=timeout) as lines:
             event = ""
             for line in lines:
                 if end is not None and time.monotonic() >= end:
@@ -450,14 +444,20 @@ class Client:
                     if event == "end":  # its job is the one told last
                         return
                 elif name == "data" and event == "progress":
-                    yield _job_of(parse_json(value)).of(self)
+                    yield self._remote(_job_of(value))
 
     # -- parts ---------------------------------------------------------------------------------------------
 
     def _put(
-        self, image_id: str, picture: Picture, metadata: Mapping[str, Any] | None, collection: str, *, wait: bool
+        self,
+        image_id: str,
+        picture: ImageSource,
+        metadata: Mapping[str, Any] | None,
+        collection: str,
+        *,
+        wait: bool,
     ) -> httpx2.Response:
-        path = f"{_collection(collection)}/images/{quoted(image_id)}"
+        path = f"{collection_path(collection)}/images/{quoted(image_id)}"
         params = {"wait": "true" if wait else "false"}
         if pictures.is_url(picture):
             body = {**pictures.reference(picture), **without_nothing({"metadata": metadata})}
@@ -467,12 +467,15 @@ class Client:
             "PUT", path, params=params, files={"image": pictures.content(picture)}, data=form
         )
 
-    def _start(self, kind: str, collection: str, options: Mapping[str, Any]) -> Job:
+    def _start(self, kind: str, collection: str, options: Mapping[str, Any]) -> RemoteJob:
         body = {"kind": kind, "collection": collection, **without_nothing(options)}
         return self._job(self._transport.send("POST", "/v1/jobs", json=body))
 
-    def _job(self, response: httpx2.Response) -> Job:
-        return parse(Job, response).of(self)
+    def _job(self, response: httpx2.Response) -> RemoteJob:
+        return self._remote(parse(Job, response))
+
+    def _remote(self, job: Job) -> RemoteJob:
+        return extend(RemoteJob, job, service=self)
 
     def _pages(self, kind: type[_PageT], path: str, options: Mapping[str, Any]) -> Iterator[_PageT]:
         params = without_nothing(options)
@@ -484,86 +487,12 @@ class Client:
             params["cursor"] = page.next_cursor
 
 
-def _collection(name: str) -> str:
-    return f"/v1/collections/{quote(name, safe='')}"
-
-
-def _job(job_id: str) -> str:
-    return f"/v1/jobs/{quote(job_id, safe='')}"
-
-
-def _explanations(answer: Answer | str) -> str:
-    if isinstance(answer, str):
-        return f"/v1/explanations/{quote(answer, safe='')}"
-    if answer.explanations is None:
-        raise ValueError("the service did not keep this query, so it cannot be explained")
-    return f"/v1/explanations/{quote(answer.explanations.handle, safe='')}"
-
-
-def _answer(members: Mapping[str, Any]) -> Answer | ServerProblem:
-    told = members.get("problem")
-    if isinstance(told, Mapping):
-        return problem(told, status=int(told.get("status", 0)))
-    return _known(Answer, members)
-
-
-def _job_of(members: Any) -> Job:
-    return _known(Job, members)
-
-
-def _known(kind: type[_T], members: Any) -> _T:
+def _job_of(event: str) -> Job:
     try:
-        return read(kind, members)
+        return from_json(Job, parse_json(event), newer=True)
     except ValueError as error:
-        raise InvalidAnswerError("invalid_answer", f"no answer of this API: {error}") from error
+        raise InvalidAnswerError("invalid_answer", f"an event is not a job: {error}") from error
 
 
-# What lists and pages look like
-
-
-@dataclass(frozen=True, slots=True)
-class _Methods:
-    methods: tuple[MethodState, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Collections:
-    collections: tuple[CollectionInfo, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    results: tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    job: Job
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Page:
-    next_cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ImagePage(_Page):
-    images: tuple[Image, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _FailurePage(_Page):
-    failures: tuple[FailedImage, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _JobPage(_Page):
-    jobs: tuple[Job, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _DuplicatePage(_Page):
-    computed_at: str
-    stale: bool
-    report: DuplicateCounts
-    groups: tuple[DuplicateSet, ...]
+def _problem(answer: QueryProblem) -> ServerProblem:
+    return problem(answer.problem, status=int(answer.problem.get("status", 0)))

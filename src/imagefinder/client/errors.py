@@ -18,10 +18,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from imagefinder.client.jobs import Job
+from imagefinder.core.jobs import Job, JobProblem
 
 
 class ClientError(Exception):
@@ -71,10 +70,8 @@ class JobFailedError(ClientError):
     """
 
     def __init__(self, job: Job) -> None:
-        problem = job.problem or {}
-        detail = problem.get("detail") or f"it was {job.state}"
-        code = problem.get("code") or f"job_{job.state}"
-        super().__init__(code, f"job {job.id} ({job.kind}): {detail}", hint=problem.get("hint", ""))
+        problem = job.problem or JobProblem(f"job_{job.state}", f"it was {job.state}", "")
+        super().__init__(problem.code, f"job {job.id} ({job.kind}): {problem.detail}", hint=problem.hint)
         self.job = job
 
 

@@ -14,7 +14,8 @@ from urllib.parse import quote
 import httpx2
 
 from imagefinder.client.errors import ConnectionFailedError, InvalidAnswerError, ServerProblem, problem
-from imagefinder.client.reading import read
+from imagefinder.core.answers import SearchAnswer
+from imagefinder.core.serialization import from_json
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ def parse(kind: type[T], response: httpx2.Response) -> T:
         InvalidAnswerError: it is of another form.
     """
     try:
-        return read(kind, response.json())
+        return from_json(kind, response.json(), newer=True)
     except (ValueError, RecursionError) as error:
         raise _invalid(response, str(error)) from error
 
@@ -146,6 +147,29 @@ def quoted(image_id: str) -> str:
         raise ValueError("an id must not be empty")
     parts = quote(image_id, safe="/").split("/")
     return "/".join(part.replace(".", "%2E") if part in (".", "..") else part for part in parts)
+
+
+def collection_path(name: str) -> str:
+    """Path of a collection."""
+    return f"/v1/collections/{quote(name, safe='')}"
+
+
+def job_path(job_id: str) -> str:
+    """Path of a job."""
+    return f"/v1/jobs/{quote(job_id, safe='')}"
+
+
+def explanations_path(answer: SearchAnswer | str) -> str:
+    """Path of an answer and its explanations, by the answer or its handle.
+
+    Raises:
+        ValueError: the service did not keep the answer.
+    """
+    if isinstance(answer, str):
+        return f"/v1/explanations/{quote(answer, safe='')}"
+    if answer.explanations is None:
+        raise ValueError("the service did not keep this query, so it cannot be explained")
+    return f"/v1/explanations/{quote(answer.explanations.handle, safe='')}"
 
 
 def without_nothing(options: Mapping[str, Any]) -> dict[str, Any]:

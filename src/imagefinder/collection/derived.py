@@ -11,8 +11,8 @@ from imagefinder.collection.methods import CollectionMethods
 from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.method import Method
-from imagefinder.core.records import SHORTLIST, Damage
-from imagefinder.core.results import IndexReport, Mode
+from imagefinder.core.records import SHORTLIST, Damage, IndexReport
+from imagefinder.core.results import Mode
 from imagefinder.dedup import report
 from imagefinder.runtime import Runtime
 from imagefinder.search import null_model

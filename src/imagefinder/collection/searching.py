@@ -14,13 +14,13 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError
 from imagefinder.core.features import GlobalFeatures
 from imagefinder.core.query import ImageInput, Query, SearchOptions
+from imagefinder.core.records import IndexReport
 from imagefinder.core.results import (
     AUTO,
     Box,
     Comparison,
     DuplicateReport,
     Explanation,
-    IndexReport,
     Mode,
     Ranking,
     SearchResult,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from imagefinder.core.contracts import Extractor, Mapper, Matcher, Verifier
 from imagefinder.core.features import Features, FeatureSpec
@@ -63,16 +62,3 @@ class MethodState:
     reason: str
     hint: str
     fingerprint: Fingerprint | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {
-            "name": self.name,
-            "summary": self.summary,
-            "score": self.score,
-            "features": asdict(self.spec) if self.spec else None,
-            "ready": self.ready,
-            "reason": self.reason,
-            "hint": self.hint,
-            "fingerprint": self.fingerprint.digest if self.fingerprint else None,
-        }

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from imagefinder.core.errors import InputError
-from imagefinder.core.features import RgbImage
 from imagefinder.core.results import AUTO, Box, Mode, Ranking
 
-ImageInput: TypeAlias = str | os.PathLike[str] | bytes | RgbImage
+if TYPE_CHECKING:
+    from imagefinder.core.features import RgbImage  # the client imports this module, without numpy
+
+ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | RgbImage"
 """A query image: a path, an ``http(s)`` URL, encoded bytes, or ``(H, W, 3)`` uint8 RGB pixels."""
 
 MAX_BOXES = 16

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -205,26 +205,22 @@ class CheckReport:
         images: How many images it holds, after what was mended.
         damages: What was found, in the order of the check.
         seconds: How long it took.
+        sound: Whether nothing was found.
     """
 
     location: str
     images: int
     damages: tuple[Damage, ...]
     seconds: float
+    sound: bool = field(init=False, default=True)
 
-    @property
-    def sound(self) -> bool:
-        """Whether nothing was found."""
-        return not self.damages
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sound", not self.damages)
 
     @property
     def left(self) -> tuple[Damage, ...]:
         """What was found and not mended."""
         return tuple(damage for damage in self.damages if not damage.mended)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {**asdict(self), "damages": [asdict(damage) for damage in self.damages], "sound": self.sound}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -269,6 +265,17 @@ class AnnIndexState:
     kept: bool
     outgrown: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self)
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """The state of the ANN indexes of a collection.
+
+    Attributes:
+        indexes: One per method.
+        problems: What was found wrong, one sentence each; empty where nothing was checked.
+        seconds: How long it took.
+    """
+
+    indexes: tuple[AnnIndexState, ...]
+    problems: tuple[str, ...]
+    seconds: float

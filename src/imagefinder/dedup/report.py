@@ -5,12 +5,29 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from imagefinder.core.results import DuplicateReport
+from imagefinder.core.serialization import from_json, to_json
 
 NAME = "duplicates.json"
 """Of the derived data."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReport:
+    """A report with what says whether it still holds.
+
+    Attributes:
+        computed_at: ISO 8601, UTC.
+        state: Of the collection when the report was begun; JSON.
+        report: The report.
+    """
+
+    computed_at: str
+    state: Mapping[str, Any]
+    report: DuplicateReport
 
 
 def to_bytes(report: DuplicateReport, *, state: Mapping[str, Any], computed_at: str) -> bytes:
@@ -21,27 +38,21 @@ def to_bytes(report: DuplicateReport, *, state: Mapping[str, Any], computed_at: 
         state: Of the collection when the report was begun; JSON.
         computed_at: ISO 8601, UTC.
     """
-    content = {"computed_at": computed_at, "state": dict(state), "report": report.to_dict()}
+    content = {"computed_at": computed_at, "state": dict(state), "report": to_json(report)}
     written = json.dumps({"checksum": _checksum(content), **content}, ensure_ascii=False)
     return written.encode("utf-8", "surrogatepass")
 
 
-def from_bytes(data: bytes) -> Mapping[str, Any] | None:
-    """``computed_at``, ``state`` and ``report`` in their JSON forms; ``None`` if this is not what was written."""
+def from_bytes(data: bytes) -> KeptReport | None:
+    """What ``to_bytes`` was given; ``None`` if this is not what it wrote."""
     try:
         content = json.loads(data.decode("utf-8", "surrogatepass"))
         # Groups are what people delete pictures by: one letter that changed must not name another picture.
         if content.pop("checksum") != _checksum(content):
             return None
-        if not isinstance(content["computed_at"], str) or not isinstance(content["state"], dict):
-            return None
-        return content if all(_is_group(group) for group in content["report"]["groups"]) else None
+        return from_json(KeptReport, content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-
-
-def _is_group(group: Any) -> bool:
-    return isinstance(group["ids"], list) and all(isinstance(image_id, str) for image_id in group["ids"])
 
 
 def _checksum(content: Mapping[str, Any]) -> int:

@@ -89,22 +89,17 @@ class ExportReport:
         files: Files of features, by method.
         failures: Images that could not be written, and why.
         seconds: Time it took.
+        failed: Number of failures.
     """
 
     images: int
     files: Mapping[str, int]
     failures: tuple[Failure, ...]
     seconds: float
+    failed: int = field(init=False, default=0)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {
-            "images": self.images,
-            "files": dict(self.files),
-            "failed": len(self.failures),
-            "failures": [{"id": f.id, "uri": f.uri, "code": f.code, "message": f.message} for f in self.failures],
-            "seconds": self.seconds,
-        }
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "failed", len(self.failures))
 
 
 def read_npy_layout(folder: Path) -> Iterator[Entry | Failure]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from imagefinder.core.records import Failure
 
@@ -55,6 +54,7 @@ class AddReport:
         interrupted: Whether it was stopped before the end; the next run continues.
         skipped: Files in folders and archives passed over because they are no pictures by their name.
         notes: What else the person who started it should know, for example why nothing was pruned.
+        failed: Number of failures.
     """
 
     methods: tuple[str, ...]
@@ -67,22 +67,10 @@ class AddReport:
     interrupted: bool
     skipped: int = 0
     notes: tuple[str, ...] = ()
+    failed: int = field(init=False, default=0)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {
-            "methods": list(self.methods),
-            "added": self.added,
-            "replaced": self.replaced,
-            "unchanged": self.unchanged,
-            "removed": self.removed,
-            "failed": len(self.failures),
-            "failures": [{"id": f.id, "uri": f.uri, "code": f.code, "message": f.message} for f in self.failures],
-            "seconds": self.seconds,
-            "interrupted": self.interrupted,
-            "skipped": self.skipped,
-            "notes": list(self.notes),
-        }
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "failed", len(self.failures))
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from imagefinder.core.errors import MethodNotIndexedError
 from imagefinder.core.features import GlobalFeatures
 from imagefinder.core.method import Method
 from imagefinder.core.query import Query, SearchOptions
-from imagefinder.core.results import AUTO, Hit, SearchResult
+from imagefinder.core.results import AUTO, Hit, SearchResult, decision_of
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.runtime import Runtime
 from imagefinder.search import ranking
@@ -118,14 +118,16 @@ class Searcher:
         self, hits: Sequence[Hit], scores: Sequence[Scores], options: SearchOptions, watch: Stopwatch
     ) -> SearchResult:
         image = scores[0].queries[0].image
+        wanted = tuple(hit for hit in hits if _is_wanted(hit, options))
         return SearchResult(
-            hits=tuple(hit for hit in hits if _is_wanted(hit, options)),
+            hits=wanted,
             method=self._methods[0].name if len(self._methods) == 1 else AUTO,
             mode="exact" if self._gallery.ann_indexes is None else "fast",
             fingerprints={one.method.name: one.queries[0].fingerprint.digest for one in scores},
             searched=searched(scores),
             timings=watch.total(),
             ranking=options.ranking,
+            decision=decision_of(wanted, options.ranking),
             query_size=image.whole,
             boxes=tuple((x + image.corner[0], y + image.corner[1], w, h) for x, y, w, h in image.boxes),
         )

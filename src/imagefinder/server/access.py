@@ -72,7 +72,7 @@ def demanded(settings: Settings) -> bool:
     return settings.auth == "on"
 
 
-class Doorman:
+class Authenticator:
     """Looks at the key of each request."""
 
     def __init__(self, keys: KeyFile, *, demands: bool) -> None:

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,194 +23,174 @@ from typing import cast
 import uvicorn
 from anyio import to_thread
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import SettingsError
+from imagefinder.core.method import MethodState
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
 from imagefinder.images.addresses import only_public
-from imagefinder.server import access, compat, errors, examples, health, logs, pages, v1
-from imagefinder.server import metrics as metrics_module
-from imagefinder.server.access import Doorman
+from imagefinder.server import access, errors, examples, health, logs, pages, v0, v1
+from imagefinder.server.access import Authenticator
+from imagefinder.server.admission import Admission
 from imagefinder.server.collections import Collections
 from imagefinder.server.connections import PatientProtocol
 from imagefinder.server.explanations import Explanations
-from imagefinder.server.front import Door, Frame
-from imagefinder.server.gate import Gate
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.keys import KeyFile
 from imagefinder.server.metrics import Metrics
+from imagefinder.server.middleware import AccessMiddleware, RequestContextMiddleware
 from imagefinder.server.origins import Origins
 from imagefinder.server.ratelimit import RateLimit
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
-from imagefinder.server.v1 import schemas
-from imagefinder.server.v1.service import Jobs, Service
+from imagefinder.server.service import Service
+from imagefinder.server.v1 import answers, requests
 from imagefinder.wiring import open_collection
 
 log = logging.getLogger(__name__)
 
 
-class Application(FastAPI):
-    """The application with its door in front of everything, its handler of last resort included."""
-
-    frame: Callable[[ASGIApp], ASGIApp]
-
-    def build_middleware_stack(self) -> ASGIApp:
-        """What the server calls for each request."""
-        return self.frame(super().build_middleware_stack())
-
-
-def create_app(
-    collection: Collection,
-    *,
-    warm: Sequence[str] = (),
-    started: float | None = None,
-    jobs: Jobs | None = None,
-) -> FastAPI:
+def create_app(collection: Collection, *, warm: Sequence[str] = (), started: float | None = None) -> FastAPI:
     """The REST service of a collection, and of those in the folder ``collections``; it closes them at its end.
 
     Args:
         collection: What is searched. Other processes may change it meanwhile.
         warm: Methods to load in the background after the start; the others load at their first use.
-        started: When the start began (``time.monotonic()``); now, if nothing is said.
-        jobs: What does work that takes longer than a request; by default jobs that survive a restart.
+        started: When the start began (``time.monotonic()``); default: now.
     """
     settings = collection.settings
-    began = time.monotonic() if started is None else started
-    release = version("imagefinder")
-    gate = Gate(
+    methods = collection.methods()
+    service = _service(collection, methods, warm=warm, began=time.monotonic() if started is None else started)
+    app = FastAPI(
+        title="imagefinder",
+        summary="Finds images by image.",
+        version=service.version,
+        lifespan=partial(_lifespan, service),
+        middleware=_middleware(settings, service),
+        # FastAPI's own pages load scripts from a third party; ours is in pages.py.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    errors.install(app)
+    for router in (v0.router(methods), v1.router, job_routes.router, health.router, pages.router):
+        app.include_router(router)
+    schemas = app.openapi()["components"]["schemas"]
+    schemas |= {
+        "ProblemDetails": ProblemDetails.model_json_schema(),
+        **requests.components(),
+        **job_forms.PARTS,
+    }
+    answers.inherit_descriptions(schemas)
+    examples.add_to(schemas)
+    return app
+
+
+def _service(
+    collection: Collection, methods: Sequence[MethodState], *, warm: Sequence[str], began: float
+) -> Service:
+    settings, release = collection.settings, version("imagefinder")
+    admission = Admission(
         running=settings.concurrent,
         requests=settings.concurrent + settings.queue,
         max_bytes=max(settings.max_upload_bytes, settings.max_image_bytes),
         seconds=settings.request_seconds,
     )
-    methods = collection.methods()
-    names = [state.name for state in methods]
     collections = Collections(collection, settings, lambda named, create: open_collection(named, create=create))
-    metrics = Metrics(version=release, gate=gate, methods=names, collections=collections.opened)
+    names = [state.name for state in methods]
+    metrics = Metrics(version=release, admission=admission, methods=names, collections=collections.opened)
 
     def ready() -> None:
         seconds = time.monotonic() - began
         metrics.ready(seconds)
         log.info("ready after %.2f s", seconds)
 
-    readiness = Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready)
-    explanations = Explanations(
-        seconds=settings.explanation_seconds,
-        queries=settings.explanation_queries,
-        max_bytes=settings.explanation_bytes,
-    )
-    manager = JobManager(
+    jobs = JobManager(
         JobStore(settings.state, settings.collection),
         collections.get,
         settings,
         check_address=None if settings.fetch_private else only_public,
     )
-    metrics.watch_jobs(manager.count)
-    service = Service(
-        settings,
-        collections,
-        gate,
-        readiness,
-        explanations,
-        release,
-        jobs or manager,
-        keys_demanded=access.demanded(settings),
+    metrics.watch_jobs(jobs.count)
+    return Service(
+        settings=settings,
+        collections=collections,
+        admission=admission,
+        readiness=Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready),
+        explanations=Explanations(
+            seconds=settings.explanation_seconds,
+            queries=settings.explanation_queries,
+            max_bytes=settings.explanation_bytes,
+        ),
+        jobs=jobs,
         metrics=metrics,
-    )
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        readiness.start()
-        await to_thread.run_sync(collections.tidy)
-        await to_thread.run_sync(manager.open)
-        try:
-            yield
-        finally:
-            await to_thread.run_sync(readiness.stop)
-            await to_thread.run_sync(manager.close)
-            service.close()
-            gate.close()
-            if gate.computing:
-                log.warning("work left unfinished: %d", gate.computing)
-            else:
-                await to_thread.run_sync(collections.close)
-
-    app = Application(
-        title="imagefinder",
-        summary="Finds images by image.",
         version=release,
-        lifespan=lifespan,
-        # FastAPI's own pages load scripts from a third party; ours is in pages.py.
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
+        keys_required=access.demanded(settings),
     )
-    app.frame = _frame(app, settings, metrics)
-    app.state.gate = gate
-    app.state.metrics = metrics
-    errors.install(app)
-    app.include_router(compat.router(collection, methods, gate, readiness, metrics))
-    app.include_router(v1.router(service))
-    app.include_router(job_routes.router(manager, gate))
-    app.include_router(health.router(readiness))
-    app.include_router(metrics_module.router(metrics))
-    app.include_router(pages.router(app))
-    app.state.jobs = manager
-    app.openapi()["components"]["schemas"] |= {
-        "ProblemDetails": ProblemDetails.model_json_schema(),
-        **schemas.components(),
-        **job_forms.PARTS,
-    }
-    examples.add_to(app.openapi()["components"]["schemas"])
-    return app
 
 
-def _frame(app: FastAPI, settings: Settings, metrics: Metrics) -> Callable[[ASGIApp], ASGIApp]:
-    """What goes around the routes, outermost last."""
+@contextlib.asynccontextmanager
+async def _lifespan(service: Service, _: FastAPI) -> AsyncIterator[None]:
+    service.readiness.start()
+    await to_thread.run_sync(service.collections.tidy)
+    await to_thread.run_sync(service.jobs.open)
+    try:
+        yield
+    finally:
+        await to_thread.run_sync(service.readiness.stop)
+        await to_thread.run_sync(service.jobs.close)
+        service.fetcher.close()
+        service.admission.close()
+        if service.admission.computing:
+            log.warning("work left unfinished: %d", service.admission.computing)
+        else:
+            await to_thread.run_sync(service.collections.close)
+
+
+def _middleware(settings: Settings, service: Service) -> list[Middleware]:
+    """What goes around the routes, outermost first."""
     demands = access.demanded(settings)
-    doorman = Doorman(KeyFile(settings.state), demands=demands)
     origins = Origins(
         (settings.host, *settings.allowed_hosts),
         settings.cors_origins,
         any_name=demands and not settings.allowed_hosts,
     )
-
-    def around(routes: ASGIApp) -> ASGIApp:
-        door = Door(routes, origins=origins, doorman=doorman, rates=RateLimit(settings.requests_per_minute))
-        app.state.door = door
-        inside: ASGIApp = door
-        if settings.cors_origins:
-            inside = CORSMiddleware(
-                inside,
-                allow_origins=settings.cors_origins,
-                allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
-                allow_headers=("Authorization", "X-Api-Key", "X-Request-Id", "Content-Type", "Last-Event-ID"),
-                expose_headers=("X-Request-Id", "Retry-After", "Location", "ETag"),
-            )
-        return Frame(inside, metrics)
-
-    return around
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
+        allow_headers=("Authorization", "X-Api-Key", "X-Request-Id", "Content-Type", "Last-Event-ID"),
+        expose_headers=("X-Request-Id", "Retry-After", "Location", "ETag"),
+    )
+    return [
+        Middleware(RequestContextMiddleware, metrics=service.metrics),
+        *([cors] if settings.cors_origins else []),
+        Middleware(
+            AccessMiddleware,
+            origins=origins,
+            authenticator=Authenticator(KeyFile(settings.state), demands=demands),
+            rates=RateLimit(settings.requests_per_minute),
+            streams=service.streams,
+        ),
+    ]
 
 
 class _Server(uvicorn.Server):
     """The web server, which ends streams of events before it waits for the requests in flight."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
-        self._app = app
+        self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.jobs.end_watching()
-        await asyncio.sleep(0.1)  # who watches a job is told once more how it stands
-        if door := getattr(self._app.state, "door", None):
-            door.end_streams()
+        await self._service.end_streams()
         await super().shutdown(sockets)
 
 
@@ -236,6 +216,7 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
     held = collection.info()
     warm = sorted(held.methods) if methods_to_warm is None else methods_to_warm
     app = create_app(collection, warm=warm, started=started)
+    service: Service = app.state.service
     config = uvicorn.Config(
         app,
         http=cast(type[asyncio.Protocol], partial(PatientProtocol, max_connections=settings.max_connections)),
@@ -254,9 +235,9 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         log.warning("no key is demanded: whoever reaches port %s may ask and change", port)
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            _Server(config, app).run(sockets=[listener])
+            _Server(config, service).run(sockets=[listener])
     finally:
-        if app.state.gate.computing:
+        if service.admission.computing:
             # A thread cannot be stopped, and Python would wait for it for as long as it likes.
             logging.shutdown()
             os._exit(0)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from imagefinder.server.exchange import GONE
+from imagefinder.server.request_context import GONE
 from imagefinder.server.upload import IDLE_SECONDS
 
 

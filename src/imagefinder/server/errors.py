@@ -22,7 +22,7 @@ from imagefinder.core.errors import (
     UnknownImageError,
     UnknownMethodError,
 )
-from imagefinder.server import exchange
+from imagefinder.server import request_context
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemKind:
     """One kind of problem.
 
     Attributes:
@@ -46,65 +46,65 @@ class Kind:
     private: bool = False
 
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, ProblemKind] = {
     # the request
-    "missing_image": Kind(400, "No picture in the request"),
-    "not_a_file": Kind(400, "The picture was sent as text"),
-    "several_images": Kind(400, "More than one picture"),
-    "malformed_form": Kind(400, "Broken form"),
-    "malformed_json": Kind(400, "Broken JSON"),
-    "url_queries_off": Kind(403, "Addresses are not accepted here"),
-    "folder_not_allowed": Kind(403, "Folder not allowed"),
-    "folder_not_found": Kind(404, "No such folder"),
-    "not_found": Kind(404, "No such page"),
-    "unknown_method": Kind(404, "Unknown method"),
-    "unknown_collection": Kind(404, "Unknown collection"),
-    "unknown_image": Kind(404, "Unknown image"),
-    "unknown_handle": Kind(404, "Unknown or expired handle"),
-    "unknown_job": Kind(404, "Unknown job"),
-    "content_gone": Kind(404, "The original is not there"),
-    "no_thumbnail": Kind(404, "No thumbnail"),
-    "method_not_allowed": Kind(405, "HTTP method not allowed"),
-    "upload_timeout": Kind(408, "The upload took too long", retryable=True),
-    "image_too_large": Kind(413, "Picture too large"),
-    "request_too_large": Kind(413, "Request too large"),
-    "unsupported_media_type": Kind(415, "Body of another type than is read here"),
-    "invalid_parameter": Kind(422, "Parameter out of range"),
+    "missing_image": ProblemKind(400, "No picture in the request"),
+    "not_a_file": ProblemKind(400, "The picture was sent as text"),
+    "several_images": ProblemKind(400, "More than one picture"),
+    "malformed_form": ProblemKind(400, "Broken form"),
+    "malformed_json": ProblemKind(400, "Broken JSON"),
+    "url_queries_off": ProblemKind(403, "Addresses are not accepted here"),
+    "folder_not_allowed": ProblemKind(403, "Folder not allowed"),
+    "folder_not_found": ProblemKind(404, "No such folder"),
+    "not_found": ProblemKind(404, "No such page"),
+    "unknown_method": ProblemKind(404, "Unknown method"),
+    "unknown_collection": ProblemKind(404, "Unknown collection"),
+    "unknown_image": ProblemKind(404, "Unknown image"),
+    "unknown_handle": ProblemKind(404, "Unknown or expired handle"),
+    "unknown_job": ProblemKind(404, "Unknown job"),
+    "content_gone": ProblemKind(404, "The original is not there"),
+    "no_thumbnail": ProblemKind(404, "No thumbnail"),
+    "method_not_allowed": ProblemKind(405, "HTTP method not allowed"),
+    "upload_timeout": ProblemKind(408, "The upload took too long", retryable=True),
+    "image_too_large": ProblemKind(413, "Picture too large"),
+    "request_too_large": ProblemKind(413, "Request too large"),
+    "unsupported_media_type": ProblemKind(415, "Body of another type than is read here"),
+    "invalid_parameter": ProblemKind(422, "Parameter out of range"),
     # the picture
-    "not_an_image": Kind(415, "Not a picture"),
-    "empty_image": Kind(422, "Empty picture"),
-    "damaged_image": Kind(422, "Damaged picture"),
-    "decode_timeout": Kind(422, "Picture takes too long to decode"),
-    "decoder_crashed": Kind(422, "Picture that breaks a decoder"),
-    "invalid_image": Kind(422, "Unusable picture"),
-    "invalid_input": Kind(422, "Unusable input"),
-    "invalid_filter": Kind(422, "No filter"),
-    "address_not_allowed": Kind(422, "Address not allowed"),
-    "fetch_failed": Kind(422, "The address gave no picture"),
-    "fetch_failed_for_now": Kind(424, "The address gave no picture now", retryable=True),
+    "not_an_image": ProblemKind(415, "Not a picture"),
+    "empty_image": ProblemKind(422, "Empty picture"),
+    "damaged_image": ProblemKind(422, "Damaged picture"),
+    "decode_timeout": ProblemKind(422, "Picture takes too long to decode"),
+    "decoder_crashed": ProblemKind(422, "Picture that breaks a decoder"),
+    "invalid_image": ProblemKind(422, "Unusable picture"),
+    "invalid_input": ProblemKind(422, "Unusable input"),
+    "invalid_filter": ProblemKind(422, "No filter"),
+    "address_not_allowed": ProblemKind(422, "Address not allowed"),
+    "fetch_failed": ProblemKind(422, "The address gave no picture"),
+    "fetch_failed_for_now": ProblemKind(424, "The address gave no picture now", retryable=True),
     # the collection and its methods
-    "confirmation_needed": Kind(409, "Not confirmed"),
-    "collection_protected": Kind(409, "This collection cannot be deleted"),
-    "collection_in_use": Kind(409, "A job works on the collection", retryable=True),
-    "too_many_collections": Kind(409, "No room for another collection"),
-    "method_not_indexed": Kind(409, "The collection has no features of this method"),
-    "fingerprint_mismatch": Kind(409, "The stored features were made differently"),
-    "model_missing": Kind(503, "Weights missing", retryable=True),
-    "model_error": Kind(503, "Model unusable"),
-    "invalid_setting": Kind(503, "Method unusable"),
-    "store_error": Kind(503, "Collection unusable", private=True),
+    "confirmation_needed": ProblemKind(409, "Not confirmed"),
+    "collection_protected": ProblemKind(409, "This collection cannot be deleted"),
+    "collection_in_use": ProblemKind(409, "A job works on the collection", retryable=True),
+    "too_many_collections": ProblemKind(409, "No room for another collection"),
+    "method_not_indexed": ProblemKind(409, "The collection has no features of this method"),
+    "fingerprint_mismatch": ProblemKind(409, "The stored features were made differently"),
+    "model_missing": ProblemKind(503, "Weights missing", retryable=True),
+    "model_error": ProblemKind(503, "Model unusable"),
+    "invalid_setting": ProblemKind(503, "Method unusable"),
+    "store_error": ProblemKind(503, "Collection unusable", private=True),
     # who asks, and how often
-    "missing_key": Kind(401, "Key missing"),
-    "wrong_key": Kind(401, "No such key"),
-    "read_only_key": Kind(403, "The key does not allow this"),
-    "cross_site": Kind(403, "Asked by a page of another site"),
-    "unknown_host": Kind(421, "Asked by an unknown name"),
-    "rate_limited": Kind(429, "Too many requests a minute", retryable=True),
-    "busy": Kind(429, "Too many requests at once", retryable=True),
+    "missing_key": ProblemKind(401, "Key missing"),
+    "wrong_key": ProblemKind(401, "No such key"),
+    "read_only_key": ProblemKind(403, "The key does not allow this"),
+    "cross_site": ProblemKind(403, "Asked by a page of another site"),
+    "unknown_host": ProblemKind(421, "Asked by an unknown name"),
+    "rate_limited": ProblemKind(429, "Too many requests a minute", retryable=True),
+    "busy": ProblemKind(429, "Too many requests at once", retryable=True),
     # the service
-    "timed_out": Kind(503, "It took too long", retryable=True),
-    "not_ready": Kind(503, "Not ready", retryable=True),
-    "internal_error": Kind(500, "Internal error", private=True),
+    "timed_out": ProblemKind(503, "It took too long", retryable=True),
+    "not_ready": ProblemKind(503, "Not ready", retryable=True),
+    "internal_error": ProblemKind(500, "Internal error", private=True),
 }
 """Every ``code`` the server can send."""
 
@@ -133,7 +133,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         kind = KINDS[self.code]
-        request = exchange.current.get()
+        request = request_context.current.get()
         if request is not None:
             request.code = self.code
         return {
@@ -151,6 +151,11 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     def response(self) -> JSONResponse:
         """The answer to send."""
         return JSONResponse(self.to_dict(), KINDS[self.code].status, self.headers, media_type=MEDIA_TYPE)
+
+
+def internal_error() -> Problem:
+    """A bug in the server."""
+    return Problem("internal_error", "the server failed", hint="the server's log says why")
 
 
 def problem_of(error: ImagefinderError) -> Problem:
@@ -176,22 +181,22 @@ def problem_of(error: ImagefinderError) -> Problem:
     return Problem(code, error.message, hint=error.hint, **members)
 
 
-AT_THE_DOOR = (
+REFUSALS = (
     *("missing_key", "wrong_key", "read_only_key", "cross_site", "unknown_host", "rate_limited", "store_error"),
     *("upload_timeout", "timed_out", "not_ready"),
 )
 """What any request may be answered with, whatever it asks for."""
 
 
-def responses(codes: Sequence[str], *, door: bool = True) -> dict[int | str, dict[str, Any]]:
+def responses(codes: Sequence[str], *, refusals: bool = True) -> dict[int | str, dict[str, Any]]:
     """The problems an endpoint may answer with, for its OpenAPI description.
 
     Args:
         codes: Of the endpoint itself.
-        door: Add those by which any request may be refused.
+        refusals: Add those by which any request may be refused.
     """
     by_status: dict[int | str, list[str]] = {}
-    for code in dict.fromkeys((*codes, *(AT_THE_DOOR if door else ()))):
+    for code in dict.fromkeys((*codes, *(REFUSALS if refusals else ()))):
         by_status.setdefault(KINDS[code].status, []).append(code)
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     return {
@@ -245,8 +250,3 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
         return Response(status_code=400)  # nobody is there to read it
-
-    @app.exception_handler(Exception)
-    async def bug(_: Request, __: Exception) -> Response:
-        # The web server logs the traceback; the client gets none of it.
-        return Problem("internal_error", "the server failed", hint="the server's log says why").response()

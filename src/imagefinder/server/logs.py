@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imagefinder.core.text import printable
-from imagefinder.server import exchange
+from imagefinder.server import request_context
 
 ACCESS = logging.getLogger("imagefinder.access")
 """One record for each request that was answered; its attribute ``fields`` holds the particulars."""
@@ -30,7 +30,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if request := exchange.current.get():
+        if request := request_context.current.get():
             document["request_id"] = request.request_id
         document |= getattr(record, "fields", {})
         if record.exc_info:
@@ -47,7 +47,7 @@ class TextLines(logging.Formatter):
         text = f"{time} {record.levelname:<7} {_printable(record.getMessage())}"
         fields = getattr(record, "fields", {})
         text += "".join(f" {name}={_printable(str(value))}" for name, value in fields.items() if value != "")
-        request = exchange.current.get()
+        request = request_context.current.get()
         if request and "request_id" not in fields:
             text += f" request_id={request.request_id}"
         if record.exc_info:

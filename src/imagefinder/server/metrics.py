@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -23,8 +21,7 @@ from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.results import SearchResult
 from imagefinder.models import loads
-from imagefinder.server.errors import responses
-from imagefinder.server.gate import Gate
+from imagefinder.server.admission import Admission
 
 NO_ROUTE = "(none)"
 """The route of requests that were refused before one was found, or for which there is none."""
@@ -47,12 +44,14 @@ Collections = Callable[[], Iterable[tuple[str, StoreInfo]]]
 class Metrics:
     """The numbers of one app."""
 
-    def __init__(self, *, version: str, gate: Gate, methods: Iterable[str], collections: Collections) -> None:
+    def __init__(
+        self, *, version: str, admission: Admission, methods: Iterable[str], collections: Collections
+    ) -> None:
         """Set all to zero.
 
         Args:
             version: Of the service.
-            gate: Tells what is inside now.
+            admission: Counts what is being worked on now.
             methods: Installed ones.
             collections: Gives name and state of each open collection; asked at most every ten seconds.
         """
@@ -96,16 +95,19 @@ class Metrics:
         self._ready_seconds = Gauge(
             "imagefinder_ready_seconds", "From the start until all was loaded; 0 before", registry=self.registry
         )
-        for name, text, value in (
-            ("queue_waiting", "Pieces of work for which no thread is free", lambda: gate.waiting),
-            ("computing", "Threads at work", lambda: gate.computing),
-            ("queue_inside", "Requests that upload, wait or compute", lambda: gate.inside),
-            ("upload_bytes", "Uploaded bytes held in memory", lambda: gate.upload_bytes),
-        ):
-            Gauge(f"imagefinder_{name}", text, registry=self.registry).set_function(value)
+        self._watch(admission)
         self.registry.register(_Sizes(collections, self._methods))
         self.registry.register(_Loads())
         ProcessCollector(registry=self.registry)
+
+    def _watch(self, admission: Admission) -> None:
+        for name, text, value in (
+            ("queue_waiting", "Pieces of work for which no thread is free", lambda: admission.waiting),
+            ("computing", "Threads at work", lambda: admission.computing),
+            ("queue_inside", "Requests that upload, wait or compute", lambda: admission.inside),
+            ("upload_bytes", "Uploaded bytes held in memory", lambda: admission.upload_bytes),
+        ):
+            Gauge(f"imagefinder_{name}", text, registry=self.registry).set_function(value)
 
     def watch_jobs(self, count: Callable[[str], int]) -> None:
         """Tell the jobs from now on.
@@ -160,6 +162,18 @@ class Metrics:
     def ready(self, seconds: float) -> None:
         """The service is ready."""
         self._ready_seconds.set(seconds)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All numbers in the format that a scraper prefers.
+
+        Args:
+            accept: Its ``Accept`` header.
+
+        Returns:
+            The text, and its content type.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
 
 
 class _Sizes(Collector):
@@ -217,23 +231,3 @@ class _Loads(Collector):
             times.add_metric((network, outcome), load.times)
             seconds.add_metric((network, outcome), load.seconds)
         yield from (times, seconds)
-
-
-def router(metrics: Metrics) -> APIRouter:
-    """The endpoint Prometheus asks."""
-    routes = APIRouter(tags=["health"])
-
-    @routes.get(
-        "/metrics",
-        summary="The numbers of the service, for Prometheus",
-        response_class=Response,
-        responses={
-            200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The numbers"},
-            **responses([]),
-        },
-    )
-    def numbers(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(metrics.registry), media_type=content_type)
-
-    return routes

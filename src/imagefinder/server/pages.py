@@ -12,10 +12,11 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 import imagefinder
@@ -56,33 +57,36 @@ class _File:
         return Response(self.content, media_type=self.media_type, headers=headers)
 
 
-def router(app: FastAPI) -> APIRouter:
-    """The pages ``/`` and ``/docs`` of an app, and ``/web/{name}``, the files of the first."""
-    routes = APIRouter(include_in_schema=False)
-    # Only what was there at the start is served: no name in a request ever becomes a path.
-    files = {path.name: _File.read(path) for path in WEB.iterdir() if path.suffix in _TYPES}
+@cache
+def _files() -> Mapping[str, _File]:
+    """The files of the web page; only these are served: no name in a request ever becomes a path."""
+    return {path.name: _File.read(path) for path in WEB.iterdir() if path.suffix in _TYPES}
 
-    @routes.api_route("/", methods=["GET", "HEAD"])
-    async def index(request: Request) -> Response:
-        return files["index.html"].answer(request)
 
-    @routes.api_route("/web/{name}", methods=["GET", "HEAD"])
-    async def web(request: Request, name: str) -> Response:
-        if name not in files:
-            raise Problem(
-                "not_found", f"there is nothing at {request.scope['path']}", hint="/docs lists what there is"
-            )
-        return files[name].answer(request)
+router = APIRouter(include_in_schema=False)
 
-    @routes.get("/docs")
-    async def docs(request: Request) -> HTMLResponse:
-        return HTMLResponse(_reference(_base(request), app.openapi()))
 
-    @routes.get("/docs.css")
-    async def style(request: Request) -> Response:
-        return files["docs.css"].answer(request)
+@router.api_route("/", methods=["GET", "HEAD"])
+async def index(request: Request) -> Response:
+    return _files()["index.html"].answer(request)
 
-    return routes
+
+@router.api_route("/web/{name}", methods=["GET", "HEAD"])
+async def web(request: Request, name: str) -> Response:
+    if name not in _files():
+        path = request.scope["path"]
+        raise Problem("not_found", f"there is nothing at {path}", hint="/docs lists what there is")
+    return _files()[name].answer(request)
+
+
+@router.get("/docs")
+async def docs(request: Request) -> HTMLResponse:
+    return HTMLResponse(_reference(_base(request), request.app.openapi()))
+
+
+@router.get("/docs.css")
+async def style(request: Request) -> Response:
+    return _files()["docs.css"].answer(request)
 
 
 def _base(request: Request) -> str:

@@ -34,6 +34,7 @@ EVIDENCE = {
     "query_overlap": 1,
     "candidate_overlap": 0.5,
     "found_by": "keypoints",
+    "method": "sift",
     "log10_chance": -20.5,
     "agreement": None,
 }

@@ -28,6 +28,7 @@ from imagefinder.client import (
     UnavailableError,
 )
 from imagefinder.core.results import Evidence, Explanation, Hit, MethodScore, SearchResult
+from imagefinder.core.serialization import to_json
 
 from .conftest import ANSWER, EVIDENCE, IMAGE, JOB, FakeService
 
@@ -134,7 +135,7 @@ def test_searching_with_a_file(client: Client, service: FakeService) -> None:
     assert isinstance(hit, Hit)
     assert hit.methods == {"sift": MethodScore(9.0, 0.001)}
     assert hit.evidence is not None
-    assert hit.evidence.to_dict() == EVIDENCE
+    assert to_json(hit.evidence) == EVIDENCE
     assert hit.evidence.placement == "part of"
     assert hit.image is not None
     assert hit.image.id == "a/b.jpg"
@@ -161,7 +162,7 @@ def test_several_queries_have_each_its_answer_or_its_problem(client: Client, ser
 
 def test_explaining(client: Client, service: FakeService) -> None:
     explanation = Explanation("a", "sift", "f", 1.0, None, 2, (((0.0, 1.0), (2.0, 3.0)),), (5, 6), (7, 8))
-    service.says(json.loads(json.dumps(explanation.to_dict())))
+    service.says(json.loads(json.dumps(to_json(explanation))))
     assert client.explain("h1", "a/b", method="sift") == explanation
     assert service.asked == ("GET", "/v1/explanations/h1/images/a/b?method=sift")
     service.says(b"png")

@@ -13,6 +13,7 @@ from imagefinder.core.errors import FingerprintMismatchError, SourceError
 from imagefinder.core.features import GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, Failure, ImageRecord
+from imagefinder.core.serialization import to_json
 from imagefinder.indexing import npy_file
 from imagefinder.indexing.npy_layout import METHODS, import_npy_layout, read_npy_layout, write_npy_layout
 from imagefinder.stores.embedded import EmbeddedStore
@@ -451,7 +452,7 @@ def test_export_writes_what_the_original_program_reads(tmp_path):
         seen = []
         report = write_npy_layout(store, tmp_path / "out", progress=lambda done, total: seen.append((done, total)))
     assert report.files == {"sift": 4, "resnet50": 5, "beit": 0}
-    assert report.to_dict()["failed"] == 0
+    assert to_json(report)["failed"] == 0
     assert seen[0] == (0, 5)
     assert sorted(path.name for path in (tmp_path / "out" / "features").iterdir()) == ["resnet_50", "sift"]
     sift = np.load(tmp_path / "out" / "features" / "sift" / "sub%2F3.npy")

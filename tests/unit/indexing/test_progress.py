@@ -1,6 +1,7 @@
 import json
 
 from imagefinder.core.records import Failure
+from imagefinder.core.serialization import to_json
 from imagefinder.indexing.progress import AddReport, Progress
 
 
@@ -11,14 +12,14 @@ def test_done_is_every_outcome() -> None:
 def test_a_report_as_json() -> None:
     failure = Failure("x", "file:///x", "not_an_image", "no picture", attempts=2, at=1.0, source="file:///")
     report = AddReport(("sift",), 1, 2, 3, 4, (failure,), 0.5, interrupted=False, skipped=6, notes=("note",))
-    assert json.loads(json.dumps(report.to_dict())) == {
+    assert json.loads(json.dumps(to_json(report))) == {
         "methods": ["sift"],
         "added": 1,
         "replaced": 2,
         "unchanged": 3,
         "removed": 4,
         "failed": 1,
-        "failures": [{"id": "x", "uri": "file:///x", "code": "not_an_image", "message": "no picture"}],
+        "failures": [to_json(failure)],
         "seconds": 0.5,
         "interrupted": False,
         "skipped": 6,

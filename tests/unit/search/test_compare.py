@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from runtimes import runtime
 
+from imagefinder.core.serialization import to_json
 from imagefinder.core.settings import Settings
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.search.compare import compare
@@ -36,7 +37,7 @@ def test_the_same_picture(sift: Any) -> None:
     assert 0.9 * result.features_a < result.score <= result.features_a == result.features_b
     assert result.evidence.agreement > 0.9
     assert {"extract", "match", "verify", "total"} <= set(result.timings)
-    assert result.to_dict()["evidence"]["inliers"] == result.evidence.inliers
+    assert to_json(result)["evidence"]["inliers"] == result.evidence.inliers
 
 
 def test_a_part_and_the_other_way_round(sift: Any) -> None:

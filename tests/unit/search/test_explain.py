@@ -9,6 +9,7 @@ from imagefinder.collection import Collection
 from imagefinder.core.features import FeatureSpec, LocalFeatures, concatenate
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
+from imagefinder.core.serialization import to_json
 from imagefinder.core.settings import Settings
 from imagefinder.extractors.network import token_keypoints
 from imagefinder.matching.mutual_nn import MutualNNMatcher
@@ -72,7 +73,7 @@ def test_tokens_are_explained_with_their_cells(collection):
     told = collection.explain(wide(1), "1", method="squares")
     assert told.matches == len(told.inliers) + len(told.outliers) > 10
     assert told.query_cell == told.candidate_cell == (40, 30)
-    assert told.to_dict()["query_cell"] == [40, 30]
+    assert to_json(told)["query_cell"] == [40, 30]
     assert collection.draw(told, wide(1)).startswith(b"\x89PNG")
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 import imagefinder
 from imagefinder.core.records import Entry
+from imagefinder.core.serialization import to_json
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.source_item import local_path
 from imagefinder.search.heat import contributions
@@ -52,7 +53,7 @@ def test_both_heats_add_up_to_the_score(collection, query):
     assert told.candidate_from == "file"
     assert told.candidate_seen == pytest.approx((69, 19, 262, 262), abs=1)
     assert told.heat_of == METHOD
-    assert told.to_dict()["query_heat"] == [list(row) for row in told.query_heat]
+    assert to_json(told)["query_heat"] == [list(row) for row in told.query_heat]
 
 
 def test_what_is_shared_contributes_more_than_what_is_not(collection):

@@ -11,6 +11,7 @@ import imagefinder
 from imagefinder.core.errors import InputError, UnknownImageError
 from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.records import Entry
+from imagefinder.core.serialization import to_json
 from imagefinder.core.settings import Settings
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.search import null_model
@@ -69,7 +70,7 @@ def test_a_crop_is_found_by_any_method_and_says_where_it_lies(collection, method
     assert first.evidence.candidate_overlap == pytest.approx(160 * 240 / (240 * 320), abs=0.03)
     assert first.evidence.agreement > 0.7
     assert first.evidence.log10_chance < -8
-    told = result.to_dict()["hits"][0]
+    told = to_json(result)["hits"][0]
     assert told["evidence"]["inliers"] == first.evidence.inliers
     assert (told["decision"], told["relation"], told["evalue"]) == ("match", "part of", first.evalue)
 
@@ -202,14 +203,14 @@ def test_explanation(collection, mirrored):
     assert np.allclose(there - here, (60, 40), atol=6)
     assert told.numbers["inliers"] == told.evidence.inliers
     assert told.numbers["images compared"] == SEEDS
-    assert told.to_dict()["inliers"][0] == [list(told.inliers[0][0]), list(told.inliers[0][1])]
+    assert to_json(told)["inliers"][0] == [list(told.inliers[0][0]), list(told.inliers[0][1])]
 
 
 def test_explanation_where_nothing_speaks_for_it(collection):
     other = collection.explain(wide(2)[40:200, 60:300], "1")
     assert (other.evidence, other.inliers, other.relation) == (None, (), "similar")
     assert len(other.outliers) == other.matches > 0
-    assert other.to_dict()["evidence"] is None
+    assert to_json(other)["evidence"] is None
 
 
 def test_explanation_of_a_part(collection):

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from imagefinder.server.connections import PatientProtocol
-from imagefinder.server.exchange import GONE
+from imagefinder.server.request_context import GONE
 
 IDLE = 0.3
 LARGE = 64 << 20

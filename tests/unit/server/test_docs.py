@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagefinder.core.settings import Settings
-from imagefinder.server import compat, upload
+from imagefinder.server import upload, v0
 from imagefinder.server.errors import KINDS
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "guides" / "rest-api.md").read_text()
@@ -25,8 +25,8 @@ def test_the_guide_lists_exactly_the_codes_that_can_be_sent() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        f"1 to {compat.MAX_K} are accepted",
-        f"no whole number from 1 to {compat.MAX_K}",
+        f"1 to {v0.MAX_K} are accepted",
+        f"no whole number from 1 to {v0.MAX_K}",
         f"{upload.MAX_PARTS} parts and {upload.FORM_OVERHEAD >> 20} MiB",
         f"for {upload.IDLE_SECONDS:.0f} seconds, or the upload took longer than {upload.UPLOAD_SECONDS:.0f}",
         f"more than {Settings().queue} requests wait",

@@ -52,7 +52,7 @@ def test_every_code_is_raised_somewhere_or_comes_from_the_library() -> None:
     from pathlib import Path
 
     source = "".join(file.read_text() for file in Path(package).rglob("*.py"))
-    sent = set(re.findall(r'Problem\(\s*"(\w+)"', source))
+    sent = set(re.findall(r'\bProblem\(\s*"(\w+)"', source))
     library = {c.code for _, c in inspect.getmembers(core, inspect.isclass) if hasattr(c, "code")}
     assert sent <= set(KINDS)
     assert set(KINDS) - sent <= library

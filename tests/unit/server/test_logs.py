@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from imagefinder.server import exchange
-from imagefinder.server.exchange import Exchange
+from imagefinder.server import request_context
 from imagefinder.server.logs import JsonLines, TextLines
+from imagefinder.server.request_context import RequestContext
 
 NASTY = "a\nINFO forged\r\x1b[31m\u202e\x00\u2028\x85b"
 
@@ -63,26 +63,26 @@ def test_nothing_a_client_sends_makes_a_line_of_its_own(form: logging.Formatter)
 
 
 def test_a_record_within_a_request_has_its_id() -> None:
-    token = exchange.current.set(Exchange("abc"))
+    token = request_context.current.set(RequestContext("abc"))
     try:
         assert json.loads(JsonLines().format(record("x")))["request_id"] == "abc"
         assert TextLines().format(record("x")).endswith("request_id=abc")
         assert TextLines().format(record("x", request_id="abc")).count("request_id") == 1
     finally:
-        exchange.current.reset(token)
+        request_context.current.reset(token)
 
 
 @pytest.mark.parametrize("sent", [b"a", b"A-z.0:9_", b"x" * 64])
 def test_a_clean_id_is_kept(sent: bytes) -> None:
-    assert exchange.request_id(sent) == sent.decode()
+    assert request_context.request_id(sent) == sent.decode()
 
 
 @pytest.mark.parametrize("sent", [None, b"", b"x" * 65, b"a b", b"a\nb", b"a\n", b"\xff", b"<x>", b'"'])
 def test_any_other_is_replaced(sent: bytes | None) -> None:
-    made = exchange.request_id(sent)
+    made = request_context.request_id(sent)
     assert len(made) == 16
-    assert exchange.request_id(made.encode()) == made
-    assert exchange.request_id(sent) != made
+    assert request_context.request_id(made.encode()) == made
+    assert request_context.request_id(sent) != made
 
 
 def test_the_configuration_writes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,10 +68,10 @@ def test_searches_tell_their_stages(client: TestClient, fake: Any) -> None:
 def test_no_label_grows_without_bound(fake: Any) -> None:
     app = create_app(fake)
     for number in range(100):
-        app.state.metrics.observe_search(
+        app.state.service.metrics.observe_search(
             SearchResult((), f"method {number}", "exact", {}, 0, {f"stage {number}": 1.0, "match": 1.0})
         )
-        app.state.metrics.method_loaded(f"method {number}", 1.0, failed=False)
+        app.state.service.metrics.method_loaded(f"method {number}", 1.0, failed=False)
     with TestClient(app) as client:
         found = numbers(client)
     assert found['imagefinder_search_stage_seconds_count{method="other",stage="other"}'] == 100

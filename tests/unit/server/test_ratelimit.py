@@ -10,8 +10,8 @@ from imagefinder.core.settings import Settings
 from imagefinder.server import ratelimit
 from imagefinder.server.app import create_app
 from imagefinder.server.errors import Problem
-from imagefinder.server.front import _network
 from imagefinder.server.keys import KeyFile
+from imagefinder.server.middleware import _network
 from imagefinder.server.ratelimit import RateLimit
 
 

@@ -1,12 +1,10 @@
-"""The JSON forms of jobs, for validation and for the OpenAPI description."""
+"""What clients send to start a job, for validation and for the OpenAPI description."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
-
-from imagefinder.server.jobs.job import MAX_FAILURES, Kind, State
 
 Name = Annotated[str, Field(min_length=1, max_length=200, description="name of the collection")]
 
@@ -58,7 +56,7 @@ class DuplicatesRequest(_Request):
 
 
 class RebuildRequest(_Request):
-    """Make what is derived from the features of a collection anew."""
+    """Rebuild the ANN indexes of a collection."""
 
     kind: Literal["rebuild"]
     collection: Name = "default"
@@ -86,54 +84,3 @@ EXAMPLES: dict[str, Any] = {
     "urls": {"summary": "Some URLs", "value": {"kind": "index", "urls": ["https://example.org/cat.jpg"]}},
     "duplicates": {"summary": "Find duplicates", "value": {"kind": "duplicates", "collection": "default"}},
 }
-
-
-class ProgressForm(BaseModel):
-    """How far a job is."""
-
-    stage: str = Field(description="what it does now; empty before the start")
-    done: int = Field(description="steps of this stage that are done: pictures, mostly")
-    total: int | None = Field(description="of how many; null while that is not known")
-    added: int = Field(description="pictures added or replaced so far")
-    skipped: int = Field(description="pictures that were there already")
-    failed: int = Field(description="pictures that could not be used")
-
-
-class FailureForm(BaseModel):
-    """A picture that could not be used."""
-
-    id: str
-    uri: str = Field(description="where it would have come from, if that is a URL; otherwise empty")
-    code: str = Field(description="stable name of the kind of error")
-    message: str
-
-
-class JobProblemForm(BaseModel):
-    """Why a job failed."""
-
-    code: str = Field(description="stable name of the kind of problem")
-    detail: str
-    hint: str = Field(description="what to do next; may be empty")
-
-
-class JobForm(BaseModel):
-    """A job."""
-
-    id: str
-    kind: Kind
-    collection: str
-    state: State
-    created_at: str = Field(description="ISO 8601, UTC")
-    started_at: str | None
-    finished_at: str | None
-    progress: ProgressForm
-    failures: list[FailureForm] = Field(description=f"the first {MAX_FAILURES} pictures that could not be used")
-    result: dict[str, Any] | None = Field(description="what it did or found, in the end")
-    problem: JobProblemForm | None = Field(description="why it failed")
-
-
-class JobsForm(BaseModel):
-    """A page of jobs, the newest first."""
-
-    jobs: list[JobForm]
-    next_cursor: str | None = Field(description="for the next page; null on the last one")

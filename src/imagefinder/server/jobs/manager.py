@@ -16,15 +16,16 @@ from typing import Any, Self
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import ImagefinderError, InputError, UnknownMethodError
+from imagefinder.core.jobs import Job, JobKind, JobProblem, JobProgress, JobState
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.discover import discover
 from imagefinder.indexing.guard import Guard
-from imagefinder.server.errors import Problem, problem_of
+from imagefinder.server.errors import Problem, internal_error, problem_of
 from imagefinder.server.jobs import work
-from imagefinder.server.jobs.job import Job, JobProgress, Kind, State, now
 from imagefinder.server.jobs.roots import allowed, real_roots
 from imagefinder.server.jobs.store import JobStore, Saved
 from imagefinder.server.jobs.work import Done, Order, Stopped
+from imagefinder.server.times import now
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ class JobManager:
 
     # -- what a client can do --------------------------------------------------------------------------------
 
-    def start(self, kind: Kind, collection: str, **spec: Any) -> Job:
+    def start(self, kind: JobKind, collection: str, **spec: Any) -> Job:
         """Queue a job.
 
         Args:
@@ -208,7 +209,7 @@ class JobManager:
         self._collections(collection)
         return self._queue("put", collection, {"id": image_id, "metadata": metadata, "uri": uri}, data)
 
-    def find(self, kind: Kind, collection: str) -> Job | None:
+    def find(self, kind: JobKind, collection: str) -> Job | None:
         """A job of this kind that is queued or running, if there is one; the oldest."""
         return next(
             (
@@ -232,7 +233,7 @@ class JobManager:
         *,
         limit: int = 100,
         before: str | None = None,
-        state: State | None = None,
+        state: JobState | None = None,
         collection: str | None = None,
     ) -> list[Job]:
         """Jobs, the newest first.
@@ -348,7 +349,7 @@ class JobManager:
 
     # -- the queue -----------------------------------------------------------------------------------------------
 
-    def _queue(self, kind: Kind, collection: str, spec: Mapping[str, Any], data: bytes | None) -> Job:
+    def _queue(self, kind: JobKind, collection: str, spec: Mapping[str, Any], data: bytes | None) -> Job:
         self._need_open()
         with self._changed:
             queued = sum(entry.job.state == "queued" for entry in self._entries.values())
@@ -446,7 +447,7 @@ class JobManager:
 
     def _run(self, entry: _Entry) -> None:
         job, done, problem = entry.job, Done({}), None
-        state: State = "succeeded"
+        state: JobState = "succeeded"
         try:
             with entry.disk:
                 self._save(entry)
@@ -458,13 +459,13 @@ class JobManager:
             state, problem = "failed", error if isinstance(error, Problem) else problem_of(error)
         except Exception:
             log.exception("job %s (%s of %s) failed", job.id, job.kind, job.collection)
-            state, problem = "failed", Problem("internal_error", "the server failed", hint="its log says why")
+            state, problem = "failed", internal_error()
         if self._left_behind(entry):
             return
         if state == "queued":  # the server stops; it goes on after the next start
             self._change(entry, state=state, tries=0, started_at=None)
             return
-        told = None if problem is None else {"code": problem.code, "detail": problem.detail, "hint": problem.hint}
+        told = None if problem is None else JobProblem(problem.code, problem.detail, problem.hint)
         self._change(
             entry,
             state=state,
@@ -587,11 +588,11 @@ def _after_restart(saved: Saved) -> Saved:
     if saved.cancel:
         return replace(saved, job=replace(job, state="cancelled", finished_at=now()))
     if saved.tries >= MAX_TRIES:
-        problem = {
-            "code": "job_crashed",
-            "detail": f"the server ended {saved.tries} times while this job ran, without it getting any further",
-            "hint": "see the server's log; is there enough memory?",
-        }
+        problem = JobProblem(
+            "job_crashed",
+            f"the server ended {saved.tries} times while this job ran, without it getting any further",
+            "see the server's log; is there enough memory?",
+        )
         return replace(saved, job=replace(job, state="failed", finished_at=now(), problem=problem))
     return replace(saved, job=replace(job, state="queued", started_at=None))
 

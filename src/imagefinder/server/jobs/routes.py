@@ -12,12 +12,15 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from imagefinder.core.answers import JobPage
+from imagefinder.core.jobs import Job, JobState
+from imagefinder.core.serialization import to_json
 from imagefinder.server.errors import Problem, responses
-from imagefinder.server.gate import Gate
-from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA, JobForm, JobsForm
-from imagefinder.server.jobs.job import Job, State
-from imagefinder.server.jobs.manager import JobManager, Watch
+from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
+from imagefinder.server.jobs.manager import Watch
+from imagefinder.server.service import ServiceDep
 from imagefinder.server.upload import JSON, Hold, content_type, read_json, wrong_type
+from imagefinder.server.v1.answers import respond
 
 PREFIX = "/v1/jobs"
 PAGE = 100
@@ -38,128 +41,110 @@ _ONE = ("unknown_job", "invalid_parameter", "store_error", "not_ready", "interna
 _PATH = {"description": "the id of the job"}
 
 
-def router(manager: JobManager, gate: Gate) -> APIRouter:
-    """The endpoints for jobs."""
-    routes = APIRouter(tags=["jobs"], prefix=PREFIX)
-    watchers = 0
+router = APIRouter(tags=["jobs"], prefix=PREFIX)
 
-    @routes.post(
-        "",
-        operation_id="start_job",
-        summary="Start a job",
-        description="Queues the work and answers at once. The job is on disk before the answer and goes on after "
-        "a restart of the server.",
-        status_code=202,
-        response_model=JobForm,
-        response_description="The job; Location leads to it",
-        responses=responses(_START),
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "application/json": {
-                        "schema": SCHEMA,
-                        "examples": EXAMPLES,
-                    }
-                },
-            }
-        },
-    )
-    async def start(request: Request) -> JSONResponse:
-        with gate.admit() as hold:
-            asked = _asked(await _json(request, hold))
-            kind, collection = asked.pop("kind"), asked.pop("collection")
-            job = await run_in_threadpool(manager.start, kind, collection, **asked)
-        return JSONResponse(job.to_dict(), 202, {"Location": f"{PREFIX}/{job.id}"})
 
-    @routes.get(
-        "",
-        operation_id="list_jobs",
-        summary="The jobs, the newest first",
-        response_model=JobsForm,
-        responses=responses(("invalid_parameter", "store_error", "not_ready", "internal_error")),
-    )
-    def jobs(
-        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="how many at most")] = PAGE,
-        cursor: Annotated[str | None, Query(max_length=100, description="next_cursor of the page before")] = None,
-        state: Annotated[State | None, Query(description="only jobs in this state")] = None,
-    ) -> JSONResponse:
-        page = manager.list(limit=limit + 1, before=cursor or None, state=state)
-        more = len(page) > limit
-        page = page[:limit]
-        return JSONResponse(
-            {"jobs": [job.to_dict() for job in page], "next_cursor": page[-1].id if more else None}
-        )
+@router.post(
+    "",
+    operation_id="start_job",
+    summary="Start a job",
+    description="Queues the work and responds at once. The job is on disk before the response and goes on after a "
+    "restart of the server.",
+    status_code=202,
+    response_model=Job,
+    response_description="The job; Location leads to it",
+    responses=responses(_START),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": SCHEMA, "examples": EXAMPLES}},
+        }
+    },
+)
+async def start_job(service: ServiceDep, request: Request) -> JSONResponse:
+    with service.admission.admit() as hold:
+        spec = _spec(await _json(request, hold))
+        kind, collection = spec.pop("kind"), spec.pop("collection")
+        job = await run_in_threadpool(service.jobs.start, kind, collection, **spec)
+    return respond(job, 202, {"Location": f"{PREFIX}/{job.id}"})
 
-    @routes.get(
-        "/{job}", operation_id="get_job", summary="A job", response_model=JobForm, responses=responses(_ONE)
-    )
-    def one(job: str) -> JSONResponse:
-        return JSONResponse(manager.get(job).to_dict())
 
-    @routes.post(
-        "/{job}/cancel",
-        operation_id="cancel_job",
-        summary="Cancel a job",
-        description="A queued job ends at once, a running one as soon as it can; one that has ended stays as it "
-        "is. Pictures that were indexed stay.",
-        response_model=JobForm,
-        responses=responses(_ONE),
-    )
-    def cancel(job: str) -> JSONResponse:
-        return JSONResponse(manager.cancel(job).to_dict())
+@router.get(
+    "",
+    operation_id="list_jobs",
+    summary="The jobs, the newest first",
+    response_model=JobPage,
+    responses=responses(("invalid_parameter", "store_error", "not_ready", "internal_error")),
+)
+def list_jobs(
+    service: ServiceDep,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="how many at most")] = PAGE,
+    cursor: Annotated[str | None, Query(max_length=100, description="next_cursor of the page before")] = None,
+    state: Annotated[JobState | None, Query(description="only jobs in this state")] = None,
+) -> JSONResponse:
+    found = service.jobs.list(limit=limit + 1, before=cursor or None, state=state)
+    page, more = tuple(found[:limit]), len(found) > limit
+    return respond(JobPage(page, page[-1].id if more else None))
 
-    @routes.get(
-        "/{job}/events",
-        operation_id="job_events",
-        summary="The progress of a job as server-sent events",
-        description="Each event `progress` has the job as data: now, at every change of its state, and at most 4 "
-        "times a second between. After the last one comes an event `end`. A comment every "
-        f"{KEEP_ALIVE_SECONDS:.0f} s keeps the connection open.",
-        response_class=StreamingResponse,
-        responses={
-            200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            **responses((*_ONE, "busy")),
-        },
-    )
-    async def events(job: str) -> StreamingResponse:
-        if watchers >= MAX_WATCHERS:
-            raise Problem("busy", "too many watch jobs already", headers={"Retry-After": "5"})
-        watch = await run_in_threadpool(manager.watch, job)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(stream(watch), media_type="text/event-stream", headers=headers)
 
-    async def stream(watch: Watch) -> AsyncIterator[str]:
-        nonlocal watchers
-        watchers += 1
-        try:
-            with watch:
-                async for text in _stream(watch):
-                    yield text
-        finally:
-            watchers -= 1
+@router.get("/{job}", operation_id="get_job", summary="A job", response_model=Job, responses=responses(_ONE))
+def get_job(service: ServiceDep, job: str) -> JSONResponse:
+    return respond(service.jobs.get(job))
 
-    return routes
+
+@router.post(
+    "/{job}/cancel",
+    operation_id="cancel_job",
+    summary="Cancel a job",
+    description="A queued job ends at once, a running one as soon as it can; one that has ended stays as it is. "
+    "Images that were indexed stay.",
+    response_model=Job,
+    responses=responses(_ONE),
+)
+def cancel_job(service: ServiceDep, job: str) -> JSONResponse:
+    return respond(service.jobs.cancel(job))
+
+
+@router.get(
+    "/{job}/events",
+    operation_id="job_events",
+    summary="The progress of a job as server-sent events",
+    description="Each event `progress` has the job as data: now, at every change of its state, and at most 4 "
+    "times a second between. After the last one comes an event `end`. A comment every "
+    f"{KEEP_ALIVE_SECONDS:.0f} s keeps the connection open.",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **responses((*_ONE, "busy")),
+    },
+)
+async def job_events(service: ServiceDep, job: str) -> StreamingResponse:
+    if len(service.streams) >= MAX_WATCHERS:
+        raise Problem("busy", "too many clients watch jobs already", headers={"Retry-After": "5"})
+    watch = await run_in_threadpool(service.jobs.watch, job)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(watch), media_type="text/event-stream", headers=headers)
 
 
 async def _stream(watch: Watch) -> AsyncIterator[str]:
-    while True:
-        try:
-            async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-                job = await watch.news()
-        except TimeoutError:
-            yield ": nothing new\n\n"
-            continue
-        if job is None:  # the server stops; the client comes back to the next one
-            return
-        yield _event("progress", job)
-        if job.ended:
-            yield _event("end", job)
-            return
+    with watch:
+        while True:
+            try:
+                async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                    job = await watch.news()
+            except TimeoutError:
+                yield ": nothing new\n\n"
+                continue
+            if job is None:  # the server stops; the client comes back to the next one
+                return
+            yield _event("progress", job)
+            if job.ended:
+                yield _event("end", job)
+                return
 
 
 def _event(name: str, job: Job) -> str:
-    return f"event: {name}\ndata: {json.dumps(job.to_dict())}\n\n"
+    return f"event: {name}\ndata: {json.dumps(to_json(job))}\n\n"
 
 
 async def _json(request: Request, hold: Hold) -> Any:
@@ -168,7 +153,7 @@ async def _json(request: Request, hold: Hold) -> Any:
     return await read_json(request, max_bytes=MAX_BODY, hold=hold)
 
 
-def _asked(content: Any) -> dict[str, Any]:
+def _spec(content: Any) -> dict[str, Any]:
     try:
         return REQUEST.validate_python(content).model_dump(exclude_none=True)
     except ValidationError as error:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from imagefinder.core.errors import StoreError
-from imagefinder.server.jobs.job import Job
+from imagefinder.core.jobs import Job
+from imagefinder.core.serialization import from_json, to_json
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class JobStore:
         """
         content = {
             "format": FORMAT,
-            "job": saved.job.to_dict(),
+            "job": to_json(saved.job),
             "spec": dict(saved.spec),
             "tries": saved.tries,
             "cancel": saved.cancel,
@@ -173,7 +174,7 @@ def _read(path: Path) -> Saved:
     json.dumps(content, allow_nan=False, ensure_ascii=False).encode()  # what cannot be told again is damaged
     if content["format"] != FORMAT:
         raise ValueError(f"its format is {content['format']}, and this version knows {FORMAT}")
-    job = Job.from_dict(content["job"])
+    job = from_json(Job, content["job"])
     if job.id + _RECORD != path.name:  # ids become names of files
         raise ValueError(f"it is of another job, {job.id[:100]!a}")
     spec, tries, cancel = content["spec"], content["tries"], content["cancel"]

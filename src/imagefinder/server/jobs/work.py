@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 from imagefinder.collection import Collection
+from imagefinder.core.jobs import MAX_FAILURES, JobFailure, JobKind, JobProgress
 from imagefinder.core.records import Failure
+from imagefinder.core.serialization import to_json
 from imagefinder.dedup import report as duplicate_report
 from imagefinder.indexing.guard import Guard
 from imagefinder.indexing.progress import AddReport, Progress
-from imagefinder.server.jobs.job import MAX_FAILURES, JobProgress, Kind, now
+from imagefinder.server.redaction import public_uri, redacted
+from imagefinder.server.times import now
 
 
 class Stopped(Exception):  # noqa: N818 - no error: what was asked for
@@ -30,7 +32,7 @@ class Done:
     """What a job did."""
 
     result: Mapping[str, Any]
-    failures: tuple[Mapping[str, str], ...] = ()
+    failures: tuple[JobFailure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +57,7 @@ class Order:
     stop: threading.Event
 
 
-class _Rebuilds(Protocol):
-    def rebuild_index(self, progress: Callable[[str, int, int], None]) -> _Report: ...
-
-
-class _Report(Protocol):
-    def to_dict(self) -> dict[str, Any]: ...
-
-
-def do(kind: Kind, collection: Collection, order: Order) -> Done:
+def do(kind: JobKind, collection: Collection, order: Order) -> Done:
     """Do the work of a kind of job.
 
     Raises:
@@ -123,28 +117,16 @@ def _indexing(progress: Progress) -> JobProgress:
 
 
 def _report(report: AddReport, folder: str | None) -> Done:
-    result = report.to_dict()
+    folders = [folder] if folder else []
+    result = to_json(report)
     del result["failures"]
-    result["notes"] = [_without(note, folder) for note in report.notes]
-    return Done(result, tuple(_failure(failure, folder) for failure in report.failures[:MAX_FAILURES]))
+    result["notes"] = [redacted(note, folders) for note in report.notes]
+    return Done(result, tuple(_failure(failure, folders) for failure in report.failures[:MAX_FAILURES]))
 
 
-def _failure(failure: Failure, folder: str | None) -> dict[str, str]:
-    """As it may be told: where files lie on the server is nobody's business."""
-    web = failure.uri.startswith(("http://", "https://"))
-    return {
-        "id": failure.id,
-        "uri": failure.uri if web else "",
-        "code": failure.code,
-        "message": _without(failure.message, folder),
-    }
-
-
-def _without(text: str, folder: str | None) -> str:
-    if not folder:
-        return text
-    base = folder.rstrip(os.sep)
-    return text.replace(base + os.sep, "").replace(base, Path(base).name)
+def _failure(failure: Failure, folders: Sequence[str]) -> JobFailure:
+    message = redacted(failure.message, folders)
+    return JobFailure(failure.id, public_uri(failure.uri), failure.code, message)
 
 
 def _put(collection: Collection, order: Order) -> Done:
@@ -165,7 +147,7 @@ def _duplicates(collection: Collection, order: Order) -> Done:
     report = collection.duplicates(progress=progress)
     content = duplicate_report.to_bytes(report, state=state, computed_at=now())
     collection.store.put_derived(duplicate_report.NAME, content)
-    summary = report.to_dict()
+    summary = to_json(report)
     summary["groups"] = len(report.groups)
     return Done(summary)
 
@@ -175,7 +157,7 @@ def _rebuild(collection: Collection, order: Order) -> Done:
         _stop_here(order)
         order.tell(JobProgress(method, done, total))
 
-    return Done(cast(_Rebuilds, collection).rebuild_index(progress).to_dict())
+    return Done(to_json(collection.rebuild_index(progress)))
 
 
 def _stop_here(order: Order) -> None:

@@ -3,172 +3,133 @@
 from __future__ import annotations
 
 import logging
-import os
-from typing import Annotated, Any
+from typing import Annotated, get_args
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse, Response
 
-from imagefinder.collection import Collection
+from imagefinder.core.answers import CollectionInfo, CollectionList, FailurePage
 from imagefinder.core.errors import ImagefinderError
-from imagefinder.core.records import Failure
-from imagefinder.indexing.source_item import local_path, readable
+from imagefinder.core.jobs import JobKind
 from imagefinder.server.collections import DEFAULT, NAME
 from imagefinder.server.errors import Problem, responses
-from imagefinder.server.v1 import cursor, schemas
-from imagefinder.server.v1.service import JOB_KINDS, Service, iso
+from imagefinder.server.service import Service, ServiceDep
+from imagefinder.server.v1 import cursor
+from imagefinder.server.v1.answers import collection_answer, failed_image, respond
 
 log = logging.getLogger(__name__)
 
 Name = Annotated[str, Path(description="name of a collection", examples=[DEFAULT])]
 
-
-def router(service: Service) -> APIRouter:
-    """The endpoints for whole collections."""
-    routes = APIRouter(tags=["collections"], prefix="/v1/collections")
-
-    @routes.get(
-        "",
-        operation_id="list_collections",
-        summary="All collections",
-        response_model=schemas.CollectionList,
-        responses=responses(["store_error", "internal_error"]),
-    )
-    def collections() -> JSONResponse:
-        found = []
-        for name in service.collections.names():
-            try:
-                found.append(_told(name, service.collections.get(name)))
-            except (Problem, ImagefinderError):
-                # One that is damaged, or gone meanwhile, must not hide the others; asked for itself, it tells why.
-                if name == DEFAULT:
-                    raise
-                log.warning("the collection %s is left out of the list", name, exc_info=True)
-        return JSONResponse({"collections": found})
-
-    @routes.get(
-        "/{collection}",
-        operation_id="get_collection",
-        summary="One collection",
-        response_model=schemas.CollectionInfo,
-        responses=responses(["unknown_collection", "invalid_parameter", "store_error", "internal_error"]),
-    )
-    def collection(collection: Name) -> JSONResponse:
-        return JSONResponse(_told(collection, service.collections.get(collection)))
-
-    @routes.put(
-        "/{collection}",
-        operation_id="put_collection",
-        summary="Make a collection, or leave it as it is if it is there",
-        response_model=schemas.CollectionInfo,
-        responses={
-            201: {"model": schemas.CollectionInfo, "description": "It was made"},
-            **responses(["too_many_collections", "invalid_parameter", "store_error", "internal_error"]),
-        },
-    )
-    def create(
-        collection: Annotated[
-            str, Path(pattern=f"^{NAME}$", description="name of a collection", examples=["shop"])
-        ],
-    ) -> JSONResponse:
-        if collection == DEFAULT:
-            made, new = service.collections.get(DEFAULT), False
-        else:
-            made, new = service.collections.create(collection)
-        headers = {"Location": f"/v1/collections/{collection}"} if new else None
-        return JSONResponse(_told(collection, made), 201 if new else 200, headers)
-
-    @routes.delete(
-        "/{collection}",
-        operation_id="delete_collection",
-        summary="Remove a collection with all its images, for good",
-        status_code=204,
-        response_class=Response,
-        responses=responses(
-            [
-                *("confirmation_needed", "unknown_collection", "collection_protected", "collection_in_use"),
-                *("invalid_parameter", "store_error", "internal_error"),
-            ]
-        ),
-    )
-    def delete(
-        collection: Name,
-        confirm: Annotated[str, Query(description="the name again, so that nothing is removed by accident")] = "",
-    ) -> Response:
-        if collection != DEFAULT:
-            service.collections.get(collection)
-            if confirm != collection:
-                raise Problem(
-                    "confirmation_needed",
-                    "a collection is removed for good, so its name is asked for again",
-                    hint=f"?confirm={collection}",
-                    field="confirm",
-                )
-            _refuse_while_in_use(service, collection)
-        service.collections.delete(collection)
-        return Response(status_code=204)
-
-    @routes.get(
-        "/{collection}/failures",
-        operation_id="list_failures",
-        summary="The pictures that could not be indexed, and why",
-        response_model=schemas.Failures,
-        responses=responses(["unknown_collection", "invalid_parameter", "store_error", "internal_error"]),
-    )
-    def failures(
-        collection: Name, limit: cursor.Limit = cursor.DEFAULT_LIMIT, after: cursor.Cursor = ""
-    ) -> JSONResponse:
-        found = service.collections.get(collection).failures(after=cursor.read(after), limit=limit + 1)
-        page, more = found[:limit], len(found) > limit
-        return JSONResponse(
-            {
-                "failures": [_failure(one) for one in page],
-                "next_cursor": cursor.make(page[-1].id) if more else None,
-            }
-        )
-
-    return routes
+router = APIRouter(tags=["collections"], prefix="/v1/collections")
 
 
-def _told(name: str, collection: Collection) -> dict[str, Any]:
-    info = collection.info()
-    return {
-        "name": name,
-        "images": info.images,
-        "failures": info.failures,
-        "bytes": info.bytes_on_disk,
-        "methods": [
-            {"name": method, "images": held.images, "bytes": held.bytes, "fingerprint": held.fingerprint.digest}
-            for method, held in info.methods.items()
-        ],
-    }
+@router.get(
+    "",
+    operation_id="list_collections",
+    summary="All collections",
+    response_model=CollectionList,
+    responses=responses(["store_error", "internal_error"]),
+)
+def list_collections(service: ServiceDep) -> JSONResponse:
+    found = []
+    for name in service.collections.names():
+        try:
+            found.append(collection_answer(name, service.collections.get(name)))
+        except (Problem, ImagefinderError):
+            # One that is damaged, or deleted meanwhile, must not hide the others; its own path reports why.
+            if name == DEFAULT:
+                raise
+            log.warning("the collection %s is left out of the list", name, exc_info=True)
+    return respond(CollectionList(tuple(found)))
 
 
-def _failure(failure: Failure) -> dict[str, Any]:
-    web = failure.uri.startswith(("http://", "https://"))
-    return {
-        "id": failure.id,
-        "uri": failure.uri if web else "",
-        "code": failure.code,
-        "message": _without_folders(failure),
-        "attempts": failure.attempts,
-        "at": iso(failure.at),
-    }
+@router.get(
+    "/{collection}",
+    operation_id="get_collection",
+    summary="One collection",
+    response_model=CollectionInfo,
+    responses=responses(["unknown_collection", "invalid_parameter", "store_error", "internal_error"]),
+)
+def get_collection(service: ServiceDep, collection: Name) -> JSONResponse:
+    return respond(collection_answer(collection, service.collections.get(collection)))
 
 
-def _without_folders(failure: Failure) -> str:
-    """The message; where files lie on the server is nobody's business."""
-    text = failure.message
-    for uri in (failure.uri, failure.source):
-        path = local_path(uri)
-        if path is not None:
-            text = text.replace(readable(os.path.dirname(path)).rstrip("/") + "/", "")  # noqa: PTH120 - any bytes
-    return text
+@router.put(
+    "/{collection}",
+    operation_id="put_collection",
+    summary="Create a collection, or leave it as it is if it exists",
+    response_model=CollectionInfo,
+    responses={
+        201: {"model": CollectionInfo, "description": "It was created"},
+        **responses(["too_many_collections", "invalid_parameter", "store_error", "internal_error"]),
+    },
+)
+def put_collection(
+    service: ServiceDep,
+    collection: Annotated[str, Path(pattern=f"^{NAME}$", description="name of a collection", examples=["shop"])],
+) -> JSONResponse:
+    if collection == DEFAULT:
+        made, new = service.collections.get(DEFAULT), False
+    else:
+        made, new = service.collections.create(collection)
+    headers = {"Location": f"/v1/collections/{collection}"} if new else None
+    return respond(collection_answer(collection, made), 201 if new else 200, headers)
+
+
+@router.delete(
+    "/{collection}",
+    operation_id="delete_collection",
+    summary="Delete a collection with all its images, for good",
+    status_code=204,
+    response_class=Response,
+    responses=responses(
+        [
+            *("confirmation_needed", "unknown_collection", "collection_protected", "collection_in_use"),
+            *("invalid_parameter", "store_error", "internal_error"),
+        ]
+    ),
+)
+def delete_collection(
+    service: ServiceDep,
+    collection: Name,
+    confirm: Annotated[str, Query(description="the name again, so that nothing is deleted by accident")] = "",
+) -> Response:
+    if collection != DEFAULT:
+        service.collections.get(collection)
+        if confirm != collection:
+            raise Problem(
+                "confirmation_needed",
+                "a collection is removed for good, so its name is asked for again",
+                hint=f"?confirm={collection}",
+                field="confirm",
+            )
+        _refuse_while_in_use(service, collection)
+    service.collections.delete(collection)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{collection}/failures",
+    operation_id="list_failures",
+    summary="The images that could not be indexed, and why",
+    response_model=FailurePage,
+    responses=responses(["unknown_collection", "invalid_parameter", "store_error", "internal_error"]),
+)
+def list_failures(
+    service: ServiceDep,
+    collection: Name,
+    limit: cursor.Limit = cursor.DEFAULT_LIMIT,
+    after: cursor.Cursor = "",
+) -> JSONResponse:
+    found = service.collections.get(collection).failures(after=cursor.read(after), limit=limit + 1)
+    page, more = found[:limit], len(found) > limit
+    return respond(FailurePage(tuple(map(failed_image, page)), cursor.make(page[-1].id) if more else None))
 
 
 def _refuse_while_in_use(service: Service, collection: str) -> None:
-    for kind in JOB_KINDS:
-        job = service.jobs.find(kind, collection) if service.jobs else None
+    for kind in get_args(JobKind):
+        job = service.jobs.find(kind, collection)
         if job is not None:
             raise Problem(
                 "collection_in_use",

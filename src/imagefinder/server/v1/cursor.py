@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Query
 
 from imagefinder.server.errors import Problem
-from imagefinder.server.v1.schemas import MAX_PAGE, PAGE
+from imagefinder.server.v1.requests import MAX_PAGE, PAGE
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="how many at most")]
 Cursor = Annotated[

@@ -13,15 +13,18 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from imagefinder.collection import Collection
+from imagefinder.core.answers import Image, ImagePage
 from imagefinder.core.errors import UnknownImageError
 from imagefinder.core.filters import goes_deeper
+from imagefinder.core.jobs import Job
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FIELD, FORM, JSON
-from imagefinder.server.v1 import cursor, pictures, schemas
+from imagefinder.server.v1 import cursor, pictures, requests
+from imagefinder.server.v1.answers import image_answer, quoted, respond
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.pictures import Given
-from imagefinder.server.v1.service import Service, image_of, quoted
 
 ImageId = Annotated[
     str,
@@ -87,168 +90,169 @@ _PUT_BODY: dict[str, Any] = {
 }
 
 
-def router(service: Service) -> APIRouter:
-    """The endpoints for single images."""
-    routes = APIRouter(tags=["images"], prefix="/v1/collections/{collection}")
+router = APIRouter(tags=["images"], prefix="/v1/collections/{collection}")
 
-    @routes.get(
-        "/images",
-        operation_id="list_images",
-        summary="The images of a collection, page by page, ordered by id",
-        response_model=schemas.Images,
-        responses=responses(
-            [
-                *("unknown_collection", "malformed_json", "invalid_parameter", "invalid_filter"),
-                *("store_error", "internal_error"),
-            ]
+
+@router.get(
+    "/images",
+    operation_id="list_images",
+    summary="The images of a collection, page by page, ordered by id",
+    response_model=ImagePage,
+    responses=responses(
+        [
+            *("unknown_collection", "malformed_json", "invalid_parameter", "invalid_filter"),
+            *("store_error", "internal_error"),
+        ]
+    ),
+)
+def list_images(
+    *,
+    service: ServiceDep,
+    collection: Name,
+    limit: cursor.Limit = cursor.DEFAULT_LIMIT,
+    after: cursor.Cursor = "",
+    filter: Annotated[  # noqa: A002 - the name in the address
+        str,
+        Query(
+            max_length=4000,
+            description="JSON: only images whose metadata match; see the guide on filters",
+            examples=['{"shop": "north"}'],
         ),
+    ] = "",
+    contains: Annotated[
+        str, Query(max_length=1000, description="only images with this text in id or metadata")
+    ] = "",
+) -> JSONResponse:
+    found = service.collections.get(collection).images(
+        after=cursor.read(after),
+        limit=limit + 1,
+        where=upload.parse_json(filter, "filter") if filter else None,
+        contains=contains,
     )
-    def images(
-        collection: Name,
-        limit: cursor.Limit = cursor.DEFAULT_LIMIT,
-        after: cursor.Cursor = "",
-        filter: Annotated[  # noqa: A002 - the name in the address
-            str,
-            Query(
-                max_length=4000,
-                description="JSON: only images whose metadata match; see the guide on filters",
-                examples=['{"shop": "north"}'],
-            ),
-        ] = "",
-        contains: Annotated[
-            str, Query(max_length=1000, description="only images with this text in id or metadata")
-        ] = "",
-    ) -> JSONResponse:
-        found = service.collections.get(collection).images(
-            after=cursor.read(after),
-            limit=limit + 1,
-            where=upload.parse_json(filter, "filter") if filter else None,
-            contains=contains,
-        )
-        page, more = found[:limit], len(found) > limit
-        return JSONResponse(
-            {
-                "images": [image_of(collection, record) for record in page],
-                "next_cursor": cursor.make(page[-1].id) if more else None,
+    page, more = found[:limit], len(found) > limit
+    images = tuple(image_answer(collection, record) for record in page)
+    return respond(ImagePage(images, cursor.make(page[-1].id) if more else None))
+
+
+@router.get(
+    "/images/{image_id:path}",
+    operation_id="get_image",
+    summary="One image",
+    response_model=Image,
+    responses=responses(_ONE),
+)
+def get_image(service: ServiceDep, collection: Name, image_id: ImageId) -> JSONResponse:
+    return respond(_image(collection, service.collections.get(collection), image_id))
+
+
+@router.put(
+    "/images/{image_id:path}",
+    operation_id="put_image",
+    summary="Add an image under an id, or replace the one of that id",
+    description="The image comes as a form, as the body itself, or in JSON. With `wait=true` it is durable and "
+    "searchable when the response arrives; with `wait=false` a job indexes it, and the image is on disk.",
+    response_model=Image,
+    response_description="It was replaced",
+    responses={
+        201: {"model": Image, "description": "It is new; Location leads to it"},
+        202: {"model": Job, "description": "A job will index it; Location leads to the job"},
+        **responses(("unknown_collection", "not_ready", *PICTURE_CODES, *METHOD_CODES)),
+    },
+    openapi_extra=_PUT_BODY,
+)
+async def put_image(
+    *,
+    service: ServiceDep,
+    request: Request,
+    collection: Name,
+    image_id: ImageId,
+    wait: Annotated[bool, Query(description="whether to respond only when it is searchable")] = True,
+    metadata: Annotated[
+        str, Query(max_length=4000, description="JSON object, where the body is the image itself")
+    ] = "",
+) -> JSONResponse:
+    _check_id(request, image_id)
+    with service.admission.admit() as hold:
+        given, kept = await _given(service, request, metadata, hold)
+        if not wait:
+            start = partial(service.jobs.start_put, collection, image_id, given.data, kept, uri=given.uri)
+            job = await service.admission.run(start)
+            return respond(job, 202, {"Location": f"/v1/jobs/{job.id}"})
+        return await service.admission.run(lambda: _put(service, collection, image_id, given, kept))
+
+
+@router.delete(
+    "/images/{image_id:path}",
+    operation_id="delete_image",
+    summary="Remove an image",
+    status_code=204,
+    response_class=Response,
+    responses=responses(_ONE),
+)
+def delete_image(service: ServiceDep, collection: Name, image_id: ImageId) -> Response:
+    if not service.collections.get(collection).remove(image_id):
+        raise UnknownImageError(image_id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/thumbnails/{image_id:path}",
+    operation_id="get_thumbnail",
+    summary="A JPEG of at most 256 pixels a side",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+        304: {"description": "It is the one of If-None-Match"},
+        **responses((*_ONE, "no_thumbnail")),
+    },
+)
+def get_thumbnail(service: ServiceDep, request: Request, collection: Name, image_id: ImageId) -> Response:
+    data = service.collections.get(collection).thumbnail(image_id)
+    if not data:
+        raise Problem("no_thumbnail", f"the image {image_id[:200]!a} has no thumbnail", hint="add it again")
+    return cached(request, data, "image/jpeg")
+
+
+@router.get(
+    "/contents/{image_id:path}",
+    operation_id="get_content",
+    summary="The original image, while its file exists, unchanged",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "content": {
+                name: {"schema": {"type": "string", "format": "binary"}}
+                for name in (*sorted(set(_SHOWN.values())), "application/octet-stream")
             }
+        },
+        304: {"description": "It is the one of If-None-Match"},
+        **responses((*_ONE, "content_gone")),
+    },
+)
+def get_content(service: ServiceDep, request: Request, collection: Name, image_id: ImageId) -> Response:
+    opened = service.collections.get(collection)
+    record = opened.get(image_id)
+    file = opened.original(image_id)
+    if file is None:
+        raise Problem(
+            "content_gone",
+            f"the original of {image_id[:200]!a} is not there, or no longer the same",
+            hint="the thumbnail is kept with the collection",
         )
-
-    @routes.get(
-        "/images/{image_id:path}",
-        operation_id="get_image",
-        summary="One image",
-        response_model=schemas.Image,
-        responses=responses(_ONE),
+    kind = _SHOWN.get(record.format)
+    headers = {
+        **_SAFE,
+        "Cache-Control": "private, no-cache",
+        "ETag": f'"{record.sha256}"',
+        "Content-Length": str(record.size_bytes),
+        "Content-Disposition": "inline" if kind else "attachment",
+    }
+    if _is_known(request, headers["ETag"]):
+        file.close()
+        return Response(status_code=304, headers={key: headers[key] for key in ("Cache-Control", "ETag")})
+    return StreamingResponse(
+        _pieces(file, record.sha256), headers=headers, media_type=kind or "application/octet-stream"
     )
-    def image(collection: Name, image_id: ImageId) -> JSONResponse:
-        return JSONResponse(_image(collection, service.collections.get(collection), image_id))
-
-    @routes.put(
-        "/images/{image_id:path}",
-        operation_id="put_image",
-        summary="Keep a picture under an id, or replace the one of that id",
-        description="The picture comes as a form, as the body itself, or in JSON. With `wait=true` it is durable "
-        "and can be found when the answer comes; with `wait=false` a job does that, and the picture is on disk.",
-        response_model=schemas.Image,
-        response_description="It was replaced",
-        responses={
-            201: {"model": schemas.Image, "description": "It is new; Location leads to it"},
-            202: {"model": schemas.JobTold, "description": "A job will keep it; Location leads to the job"},
-            **responses(("unknown_collection", "not_ready", *PICTURE_CODES, *METHOD_CODES)),
-        },
-        openapi_extra=_PUT_BODY,
-    )
-    async def put(
-        request: Request,
-        collection: Name,
-        image_id: ImageId,
-        wait: Annotated[bool, Query(description="whether to answer only when it can be found")] = True,
-        metadata: Annotated[
-            str, Query(max_length=4000, description="JSON object, where the body is the picture itself")
-        ] = "",
-    ) -> JSONResponse:
-        _check_id(request, image_id)
-        with service.gate.admit() as hold:
-            given, kept = await _given(service, request, metadata, hold)
-            if not wait:
-                jobs = service.need_jobs()
-                start = partial(jobs.start_put, collection, image_id, given.data, kept, uri=given.uri)
-                job = await service.gate.run(start)
-                return JSONResponse(job.to_dict(), 202, {"Location": f"/v1/jobs/{job.id}"})
-            return await service.gate.run(lambda: _put(service, collection, image_id, given, kept))
-
-    @routes.delete(
-        "/images/{image_id:path}",
-        operation_id="delete_image",
-        summary="Remove an image",
-        status_code=204,
-        response_class=Response,
-        responses=responses(_ONE),
-    )
-    def delete(collection: Name, image_id: ImageId) -> Response:
-        if not service.collections.get(collection).remove(image_id):
-            raise UnknownImageError(image_id)
-        return Response(status_code=204)
-
-    @routes.get(
-        "/thumbnails/{image_id:path}",
-        operation_id="get_thumbnail",
-        summary="A JPEG of at most 256 pixels a side",
-        response_class=Response,
-        responses={
-            200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
-            304: {"description": "It is the one of If-None-Match"},
-            **responses((*_ONE, "no_thumbnail")),
-        },
-    )
-    def thumbnail(request: Request, collection: Name, image_id: ImageId) -> Response:
-        data = service.collections.get(collection).thumbnail(image_id)
-        if not data:
-            raise Problem("no_thumbnail", f"the image {image_id[:200]!a} has no thumbnail", hint="put it anew")
-        return cached(request, data, "image/jpeg")
-
-    @routes.get(
-        "/contents/{image_id:path}",
-        operation_id="get_content",
-        summary="The original picture, while its file is there, unchanged",
-        response_class=StreamingResponse,
-        responses={
-            200: {
-                "content": {
-                    name: {"schema": {"type": "string", "format": "binary"}}
-                    for name in (*sorted(set(_SHOWN.values())), "application/octet-stream")
-                }
-            },
-            304: {"description": "It is the one of If-None-Match"},
-            **responses((*_ONE, "content_gone")),
-        },
-    )
-    def content(request: Request, collection: Name, image_id: ImageId) -> Response:
-        opened = service.collections.get(collection)
-        record = opened.get(image_id)
-        file = opened.original(image_id)
-        if file is None:
-            raise Problem(
-                "content_gone",
-                f"the original of {image_id[:200]!a} is not there, or no longer the same",
-                hint="the thumbnail is kept with the collection",
-            )
-        kind = _SHOWN.get(record.format)
-        headers = {
-            **_SAFE,
-            "Cache-Control": "private, no-cache",
-            "ETag": f'"{record.sha256}"',
-            "Content-Length": str(record.size_bytes),
-            "Content-Disposition": "inline" if kind else "attachment",
-        }
-        if _is_known(request, headers["ETag"]):
-            file.close()
-            return Response(status_code=304, headers={key: headers[key] for key in ("Cache-Control", "ETag")})
-        return StreamingResponse(
-            _pieces(file, record.sha256), headers=headers, media_type=kind or "application/octet-stream"
-        )
-
-    return routes
 
 
 def cached(request: Request, data: bytes, media_type: str) -> Response:
@@ -282,10 +286,10 @@ def _pieces(file: BinaryIO, sha256: str) -> Iterator[bytes]:
     yield last
 
 
-def _image(name: str, collection: Collection, image_id: str) -> dict[str, Any]:
+def _image(name: str, collection: Collection, image_id: str) -> Image:
     record = collection.get(image_id)
     status = collection.status([image_id]).get(image_id)
-    return image_of(name, record, status.methods if status else frozenset())
+    return image_answer(name, record, status.methods if status else ())
 
 
 def _check_id(request: Request, image_id: str) -> None:
@@ -299,8 +303,8 @@ def _check_id(request: Request, image_id: str) -> None:
         what = "it has control characters" if sound else "it is no UTF-8"
     elif not image_id:
         what = "it is empty"
-    elif len(image_id) > schemas.MAX_ID:
-        what = f"it has {len(image_id)} characters; {schemas.MAX_ID} are accepted"
+    elif len(image_id) > requests.MAX_ID:
+        what = f"it has {len(image_id)} characters; {requests.MAX_ID} are accepted"
     else:
         return
     raise Problem("invalid_parameter", f"the id cannot be used: {what}", hint="choose another", field="id")
@@ -312,7 +316,7 @@ async def _given(
     """The picture of a request, and its metadata."""
     kind = upload.content_type(request)
     if kind == JSON:
-        form = schemas.read(schemas.PutForm, await pictures.read_json(service, request, hold))
+        form = requests.read(requests.PutForm, await pictures.read_json(service, request, hold))
         kept = _metadata(form.metadata)
         return await pictures.given(service, form, hold), kept
     if kind == FORM:
@@ -344,4 +348,4 @@ def _put(service: Service, name: str, image_id: str, given: Given, metadata: Map
     new = image_id not in collection.status([image_id])
     collection.put(image_id, given.data, metadata=metadata, uri=given.uri)
     headers = {"Location": f"/v1/collections/{name}/images/{quoted(image_id)}"} if new else None
-    return JSONResponse(_image(name, collection, image_id), 201 if new else 200, headers)
+    return respond(_image(name, collection, image_id), 201 if new else 200, headers)

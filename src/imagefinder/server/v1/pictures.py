@@ -15,8 +15,8 @@ from fastapi import Request
 from imagefinder.core.errors import ImageTooLargeError
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, problem_of
+from imagefinder.server.service import Service
 from imagefinder.server.upload import Form, Hold
-from imagefinder.server.v1.service import Service
 
 TOTAL_IMAGES = 2
 """Pictures of the largest size accepted that all files of one request may have together."""

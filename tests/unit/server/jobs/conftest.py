@@ -13,12 +13,12 @@ import pytest
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import UnknownMethodError
+from imagefinder.core.jobs import Job
 from imagefinder.core.records import Failure, StoreInfo
 from imagefinder.core.results import DuplicateReport
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.server.errors import Problem
-from imagefinder.server.jobs.job import Job
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.jobs.store import JobStore
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from imagefinder.core.errors import DamagedImageError, StoreError
+from imagefinder.core.jobs import Job, JobFailure, JobProblem
 from imagefinder.server.errors import Problem
 from imagefinder.server.jobs import manager as manager_module
-from imagefinder.server.jobs.job import Job
 from imagefinder.server.jobs.manager import MAX_TRIES
 
 Server = Any  # of conftest.py
@@ -34,7 +34,7 @@ def test_a_list_is_indexed(server: Server) -> None:
     assert done.state == "succeeded"
     assert done.result is not None
     assert (done.result["added"], done.result["failed"]) == (9, 120)
-    assert done.failures[0] == {"id": "0", "uri": "", "code": "damaged_image", "message": "bad"}
+    assert done.failures[0] == JobFailure("0", "", "damaged_image", "bad")
     assert len(done.failures) == 100
     (verb, (path,), methods, prune), learned = server.a.calls
     assert (verb, methods, prune, learned) == ("add", ["sift"], True, ("learn",))
@@ -89,11 +89,11 @@ def test_a_failed_job_says_why(server: Server) -> None:
     server.a.go.set()
     server.a.error = DamagedImageError("cut short", hint="send it again")
     problem = server.wait(server.manager.start_put("a", "cat", b"x")).problem
-    assert problem == {"code": "damaged_image", "detail": "cut short", "hint": "send it again"}
+    assert problem == JobProblem("damaged_image", "cut short", "send it again")
     server.a.error = ZeroDivisionError("secret")
     failed = server.wait(server.manager.start_put("a", "cat", b"x"))
     assert failed.problem is not None
-    assert failed.problem["code"] == "internal_error"
+    assert failed.problem.code == "internal_error"
     assert "secret" not in str(failed)
     server.a.error = StoreError("/secret/place")
     assert "secret" not in str(server.wait(server.manager.start_put("a", "cat", b"x")))
@@ -236,7 +236,7 @@ def test_a_job_that_kills_the_server_is_given_up(server: Server) -> None:
     ended = server.manager.get(job.id)
     assert ended.state == "failed"
     assert ended.problem is not None
-    assert ended.problem["code"] == "job_crashed"
+    assert ended.problem.code == "job_crashed"
     assert server.a.calls == []
     server.manager.close()
     server.begin()

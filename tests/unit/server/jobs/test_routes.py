@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,17 +13,19 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from imagefinder.server import errors
-from imagefinder.server.gate import Gate
+from imagefinder.server.admission import Admission
 from imagefinder.server.jobs import routes
+from imagefinder.server.middleware import EventStreams
 
 Server = Any  # of conftest.py
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[TestClient]:
-    app, gate = FastAPI(), Gate(running=1, requests=10, max_bytes=1 << 30)
+    app, admission = FastAPI(), Admission(running=1, requests=10, max_bytes=1 << 30)
     errors.install(app)
-    app.include_router(routes.router(server.manager, gate))
+    app.state.service = SimpleNamespace(jobs=server.manager, admission=admission, streams=EventStreams())
+    app.include_router(routes.router)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -160,4 +163,4 @@ def test_the_description_names_every_reference(client: TestClient) -> None:
     refs = {item["$ref"].rsplit("/", 1)[1] for item in body["schema"]["oneOf"]}
     assert refs == set(PARTS)
     for example in body["examples"].values():
-        routes._asked(example["value"])
+        routes._spec(example["value"])

@@ -14,6 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from imagefinder.collection import Collection
+from imagefinder.core.jobs import Job, JobKind
 from imagefinder.core.settings import Settings
 from imagefinder.server.app import create_app
 from imagefinder.testing.extractors import textured_image
@@ -33,25 +34,15 @@ def jpeg(pixels: np.ndarray[Any, Any]) -> bytes:
 
 
 @dataclass
-class FakeJob:
-    id: str
-    kind: str
-    collection: str
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"id": self.id, "kind": self.kind, "collection": self.collection, "state": "queued"}
-
-
-@dataclass
 class FakeJobs:
     """Notes what it is told to do, and does nothing."""
 
-    jobs: list[FakeJob] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
     put: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def start(self, kind: str, collection: str, **spec: Any) -> FakeJob:
+    def start(self, kind: JobKind, collection: str, **spec: Any) -> Job:
         assert not spec
-        self.jobs.append(FakeJob(f"job{len(self.jobs)}", kind, collection))
+        self.jobs.append(Job(f"job{len(self.jobs)}", kind, collection, "queued", "2026-01-01T00:00:00.000Z"))
         return self.jobs[-1]
 
     def start_put(
@@ -62,11 +53,11 @@ class FakeJobs:
         metadata: Mapping[str, Any] | None = None,
         *,
         uri: str = "",
-    ) -> FakeJob:
+    ) -> Job:
         self.put.append((collection, image_id, data, metadata, uri))
         return self.start("put", collection)
 
-    def find(self, kind: str, collection: str) -> FakeJob | None:
+    def find(self, kind: str, collection: str) -> Job | None:
         return next((job for job in self.jobs if (job.kind, job.collection) == (kind, collection)), None)
 
 
@@ -119,9 +110,12 @@ def jobs() -> FakeJobs:
 
 @pytest.fixture
 def client(collection: Collection, jobs: FakeJobs) -> Iterator[TestClient]:
-    app = create_app(collection, jobs=jobs)  # type: ignore[arg-type]
+    app = create_app(collection)
+    service = app.state.service
     with TestClient(app, raise_server_exceptions=False) as client:
+        real, service.jobs = service.jobs, jobs
         yield client
+        service.jobs = real
 
 
 @pytest.fixture(scope="module")

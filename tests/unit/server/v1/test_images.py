@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from imagefinder.server.v1.service import quoted
+from imagefinder.server.v1.answers import quoted
 from imagefinder.testing.extractors import textured_image
 
 BASE = "/v1/collections/default"

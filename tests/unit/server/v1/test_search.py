@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from imagefinder.core.serialization import to_json
 from imagefinder.server.app import create_app
 from imagefinder.testing.extractors import textured_image
 
@@ -336,7 +337,7 @@ def test_duplicates_by_a_job(client: TestClient, collection: Any, jobs: Any, pic
 
     first = client.get(f"{BASE}/duplicates")
     assert (first.status_code, first.headers["retry-after"]) == (202, "2")
-    assert first.json() == {"state": "running", "job": jobs.jobs[0].to_dict()}
+    assert first.json() == {"state": "running", "job": to_json(jobs.jobs[0])}
     assert client.get(f"{BASE}/duplicates").json() == first.json()
     assert len(jobs.jobs) == 1
     for seed in (1, 2):

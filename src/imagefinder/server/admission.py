@@ -1,4 +1,4 @@
-"""Keeps the machine from being swamped: few requests compute, some more wait, the rest are turned away."""
+"""Admission control: few requests compute, some more wait, the rest are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from starlette.requests import ClientDisconnect
 
-from imagefinder.server import exchange
+from imagefinder.server import request_context
 from imagefinder.server.errors import Problem
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class _Place:
 _place: ContextVar[_Place | None] = ContextVar("place", default=None)
 
 
-class Gate:
+class Admission:
     """Counts requests and the bytes they hold; belongs to one event loop.
 
     Attributes:
@@ -126,7 +126,7 @@ class Gate:
         self._waiting += 1
         started = 0.0
         context = copy_context()
-        this = exchange.current.get()
+        this = request_context.current.get()
 
         def begins() -> None:
             self._waiting -= 1

@@ -11,41 +11,41 @@ from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
 from imagefinder.core.settings import Settings
-from imagefinder.server import exchange
+from imagefinder.server import request_context
+from imagefinder.server.admission import Admission
 from imagefinder.server.app import create_app
 from imagefinder.server.errors import Problem
-from imagefinder.server.exchange import Exchange
-from imagefinder.server.gate import Gate
+from imagefinder.server.request_context import RequestContext
 
 
 def test_places_are_counted_and_given_back() -> None:
-    gate = Gate(running=1, requests=2, max_bytes=10)
-    with gate.admit(), gate.admit():
-        with pytest.raises(Problem) as caught, gate.admit():
+    admission = Admission(running=1, requests=2, max_bytes=10)
+    with admission.admit(), admission.admit():
+        with pytest.raises(Problem) as caught, admission.admit():
             pass
         assert caught.value.code == "busy"
         assert caught.value.headers == {"Retry-After": "1"}
-    with gate.admit(), gate.admit():
+    with admission.admit(), admission.admit():
         pass
 
 
 def test_bytes_are_counted_and_given_back() -> None:
-    gate = Gate(running=1, requests=5, max_bytes=10)
-    with gate.admit() as first:
+    admission = Admission(running=1, requests=5, max_bytes=10)
+    with admission.admit() as first:
         first(4)
         first(4)
-        with gate.admit() as second:
+        with admission.admit() as second:
             second(2)
             with pytest.raises(Problem, match="uploads"):
                 second(1)
-        with gate.admit() as third:
+        with admission.admit() as third:
             third(2)
-    with gate.admit() as fourth:
+    with admission.admit() as fourth:
         fourth(10)
 
 
 def test_so_many_run_at_once_and_no_more() -> None:
-    gate = Gate(running=2, requests=9, max_bytes=1)
+    admission = Admission(running=2, requests=9, max_bytes=1)
     lock, now, most = threading.Lock(), 0, 0
     pair = threading.Barrier(2, timeout=10)
 
@@ -59,7 +59,7 @@ def test_so_many_run_at_once_and_no_more() -> None:
             now -= 1
 
     async def all_of_them() -> None:
-        await asyncio.gather(*(gate.run(work) for _ in range(8)))
+        await asyncio.gather(*(admission.run(work) for _ in range(8)))
 
     asyncio.run(all_of_them())
     assert most == 2
@@ -100,14 +100,14 @@ def wait_until(true: Callable[[], bool]) -> None:
 def test_what_takes_too_long_is_given_up_and_keeps_its_place_until_it_ends() -> None:
     release = threading.Event()
 
-    async def ask(gate: Gate) -> None:
-        with gate.admit() as hold:
+    async def ask(admission: Admission) -> None:
+        with admission.admit() as hold:
             hold(7)
-            await gate.run(release.wait)
+            await admission.run(release.wait)
 
     async def all_of_it() -> None:
-        gate = Gate(running=1, requests=3, max_bytes=10, seconds=1)
-        running, waiting = await asyncio.gather(ask(gate), ask_small(gate), return_exceptions=True)
+        admission = Admission(running=1, requests=3, max_bytes=10, seconds=1)
+        running, waiting = await asyncio.gather(ask(admission), ask_small(admission), return_exceptions=True)
         assert isinstance(running, Problem)
         assert isinstance(waiting, Problem)
         assert (running.code, waiting.code) == ("timed_out", "timed_out")
@@ -116,46 +116,46 @@ def test_what_takes_too_long_is_given_up_and_keeps_its_place_until_it_ends() -> 
         assert int(running.headers["Retry-After"]) >= 1
         await asyncio.sleep(0)
         # The thread is still at work, so its place and bytes are in use; what had not begun is gone.
-        assert (gate.computing, gate.waiting, gate.inside, gate.upload_bytes) == (1, 0, 1, 7)
+        assert (admission.computing, admission.waiting, admission.inside, admission.upload_bytes) == (1, 0, 1, 7)
         release.set()
-        while gate.inside:
+        while admission.inside:
             await asyncio.sleep(0.005)
-        assert (gate.computing, gate.waiting, gate.inside, gate.upload_bytes) == (0, 0, 0, 0)
-        assert await gate.run(lambda: "works on") == "works on"
+        assert (admission.computing, admission.waiting, admission.inside, admission.upload_bytes) == (0, 0, 0, 0)
+        assert await admission.run(lambda: "works on") == "works on"
 
-    async def ask_small(gate: Gate) -> None:
-        with gate.admit() as hold:
+    async def ask_small(admission: Admission) -> None:
+        with admission.admit() as hold:
             hold(3)
-            await gate.run(lambda: None)
+            await admission.run(lambda: None)
 
     asyncio.run(asyncio.wait_for(all_of_it(), 20))
 
 
 def test_the_pieces_of_one_request_share_its_time() -> None:
     async def all_of_it() -> None:
-        gate = Gate(running=1, requests=1, max_bytes=1, seconds=0.4)
+        admission = Admission(running=1, requests=1, max_bytes=1, seconds=0.4)
 
         async def in_pieces() -> None:
-            with gate.admit():
+            with admission.admit():
                 for _ in range(100):
-                    await gate.run(lambda: time.sleep(0.02))
+                    await admission.run(lambda: time.sleep(0.02))
 
         with pytest.raises(Problem, match=r"longer than 0\.4 s"):
             await in_pieces()
-        while gate.inside:
+        while admission.inside:
             await asyncio.sleep(0.005)
 
     asyncio.run(asyncio.wait_for(all_of_it(), 20))
 
 
 def test_work_for_a_client_that_has_left_is_not_begun() -> None:
-    gate = Gate(running=1, requests=2, max_bytes=10)
+    admission = Admission(running=1, requests=2, max_bytes=10)
     done: list[str] = []
 
     async def ask(gone: bool) -> None:
-        exchange.current.set(Exchange(gone=lambda: gone))
-        with gate.admit():
-            await gate.run(lambda: done.append("left" if gone else "waits"))
+        request_context.current.set(RequestContext(gone=lambda: gone))
+        with admission.admit():
+            await admission.run(lambda: done.append("left" if gone else "waits"))
 
     async def both() -> None:
         with pytest.raises(ClientDisconnect):
@@ -164,22 +164,22 @@ def test_work_for_a_client_that_has_left_is_not_begun() -> None:
         await asyncio.sleep(0)
 
     asyncio.run(both())
-    assert (done, gate.inside, gate.computing, gate.waiting) == (["waits"], 0, 0, 0)
+    assert (done, admission.inside, admission.computing, admission.waiting) == (["waits"], 0, 0, 0)
 
 
 def test_what_fails_frees_its_place() -> None:
     async def all_of_it() -> None:
-        gate = Gate(running=1, requests=1, max_bytes=5, seconds=5)
+        admission = Admission(running=1, requests=1, max_bytes=5, seconds=5)
 
         async def fails() -> None:
-            with gate.admit() as hold:
+            with admission.admit() as hold:
                 hold(5)
-                await gate.run(lambda: 1 / 0)
+                await admission.run(lambda: 1 / 0)
 
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 await fails()
-        assert (gate.computing, gate.waiting, gate.inside, gate.upload_bytes) == (0, 0, 0, 0)
+        assert (admission.computing, admission.waiting, admission.inside, admission.upload_bytes) == (0, 0, 0, 0)
 
     asyncio.run(all_of_it())
 
@@ -187,16 +187,16 @@ def test_what_fails_frees_its_place() -> None:
 def test_busy_estimates_when_there_will_be_room() -> None:
     release = threading.Event()
 
-    async def waits(gate: Gate) -> None:
-        with gate.admit():
-            await gate.run(release.wait)
+    async def waits(admission: Admission) -> None:
+        with admission.admit():
+            await admission.run(release.wait)
 
     async def all_of_it() -> None:
-        gate = Gate(running=2, requests=20, max_bytes=1)
-        tasks = [asyncio.ensure_future(waits(gate)) for _ in range(20)]
-        while gate.waiting < 18:
+        admission = Admission(running=2, requests=20, max_bytes=1)
+        tasks = [asyncio.ensure_future(waits(admission)) for _ in range(20)]
+        while admission.waiting < 18:
             await asyncio.sleep(0.005)
-        with pytest.raises(Problem) as caught, gate.admit():
+        with pytest.raises(Problem) as caught, admission.admit():
             pass
         assert caught.value.headers == {"Retry-After": "5"}  # 19 pieces of half a second, two at once
         release.set()
@@ -215,5 +215,5 @@ def test_an_app_that_is_too_slow_says_so(fake: Any) -> None:
         assert response.headers["retry-after"]
         assert client.get("/health/live").status_code == 200
         fake.gate.set()
-        wait_until(lambda: app.state.gate.inside == 0)
+        wait_until(lambda: app.state.service.admission.inside == 0)
         assert client.post("/sift-similar-images", files={"image": b"x"}).status_code == 200

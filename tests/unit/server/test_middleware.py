@@ -13,7 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.testclient import TestClient
 
 from imagefinder.core.settings import Settings
-from imagefinder.server import front
+from imagefinder.server import middleware
 from imagefinder.server.app import create_app
 
 
@@ -157,7 +157,7 @@ def test_streams_of_events_end_with_the_server_and_are_whole(app: Any) -> None:
         early, late = Talk(app, "/events"), None
         await asyncio.wait_for(early.started.wait(), 10)
         assert not early.task.done()
-        app.state.door.end_streams()
+        await app.state.service.streams.end()
         late = Talk(app, "/events")
         for stream in (early, late):
             await asyncio.wait_for(stream.task, 10)
@@ -175,7 +175,7 @@ def test_a_stream_that_has_ended_by_itself_is_not_ended_again(app: Any) -> None:
         stream = Talk(app, "/ended")
         while not stream.messages or stream.messages[-1].get("more_body", True):
             await asyncio.sleep(0.001)
-        app.state.door.end_streams()
+        await app.state.service.streams.end()
         await asyncio.wait_for(stream.task, 10)
         assert [message.get("more_body") for message in stream.messages] == [None, True, False]
 
@@ -194,7 +194,7 @@ def test_a_stream_whose_task_is_cancelled_otherwise_is_cancelled(app: Any) -> No
 
 
 def test_a_client_that_stops_sending_is_told_and_left(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(middleware, "IDLE_SECONDS", 0.05)
 
     async def talk() -> None:
         slow = Talk(app, "/body", "POST", body=False)
@@ -213,7 +213,7 @@ def test_a_stream_is_passed_on_piece_by_piece(app: Any) -> None:
         stream = Talk(app, "/events")
         await asyncio.wait_for(stream.started.wait(), 10)
         assert [message["type"] for message in stream.messages] == ["http.response.start", "http.response.body"]
-        app.state.door.end_streams()
+        await app.state.service.streams.end()
         await stream.task
 
     asyncio.run(talk())

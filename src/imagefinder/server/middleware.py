@@ -1,8 +1,8 @@
-"""What stands before every route: two thin layers of plain ASGI, safe for answers that go on for long.
+"""The middleware in front of every route: two thin layers of plain ASGI, safe for streams.
 
-``Frame`` is outermost and sees every request and every answer: it gives the request its id, adds the headers that
-every answer has, counts, and logs. ``Door`` decides whether a request may go on: by the name and the page it came
-from, by its key, and by how often its sender asks.
+``RequestContextMiddleware`` is outermost and sees every request and every answer: it gives the request its id,
+adds the headers of every answer, counts, and logs. ``AccessMiddleware`` decides whether a request may go on: by
+host name and origin, by its key, and by the rate of requests of its sender.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imagefinder.core.errors import ImagefinderError
-from imagefinder.server import exchange
-from imagefinder.server.access import Caller, Doorman, need
-from imagefinder.server.errors import Problem, problem_of
-from imagefinder.server.exchange import Exchange
+from imagefinder.server import request_context
+from imagefinder.server.access import Authenticator, Caller, need
+from imagefinder.server.errors import Problem, internal_error, problem_of
 from imagefinder.server.logs import ACCESS
 from imagefinder.server.metrics import NO_ROUTE, Metrics
 from imagefinder.server.origins import Origins
 from imagefinder.server.ratelimit import RateLimit
+from imagefinder.server.request_context import RequestContext
 from imagefinder.server.upload import IDLE_SECONDS
 
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -40,12 +40,15 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 """Added to every answer that does not have its own."""
 
+_GRACE_SECONDS = 0.5
+"""For the last event of a stream to be sent, as the server is about to stop."""
+
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Asked every few seconds for ever; logged only when something is wrong."""
 
 
-class Frame:
-    """Every request's id, every answer's headers, the numbers and the access log."""
+class RequestContextMiddleware:
+    """Request ids, headers of every answer, metrics, the access log, and the answer to unexpected errors."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -57,14 +60,18 @@ class Frame:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
+        started = False
         sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        this = Exchange(exchange.request_id(sent), gone=lambda: scope.get(exchange.GONE, False))
-        token = exchange.current.set(this)
+        this = RequestContext(
+            request_context.request_id(sent), gone=lambda: scope.get(request_context.GONE, False)
+        )
+        token = request_context.current.set(this)
         status = 0
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
+                started = True
                 status = 0 if this.gone() else message["status"]
                 own = list(message.get("headers", ()))
                 there = {name.lower() for name, _ in own}
@@ -76,6 +83,11 @@ class Frame:
         self._metrics.request_begins()
         try:
             await self._app(scope, receive, answer)
+        except Exception:
+            # The web server logs the traceback; the client gets none of it.
+            if not started:
+                await internal_error().response()(scope, receive, answer)
+            raise
         except BaseException:
             status = status or 500
             raise
@@ -85,10 +97,10 @@ class Frame:
             self._metrics.request_ends(scope["method"], route, status, this.code, seconds)
             if route not in _QUIET or status >= 400:
                 self._log(scope, this, route, status, seconds)
-            exchange.current.reset(token)
+            request_context.current.reset(token)
 
     @staticmethod
-    def _log(scope: Scope, this: Exchange, route: str, status: int, seconds: float) -> None:
+    def _log(scope: Scope, this: RequestContext, route: str, status: int, seconds: float) -> None:
         fields = {
             "request_id": this.request_id,
             "method": scope["method"],
@@ -102,33 +114,71 @@ class Frame:
         ACCESS.info("request", extra={"fields": fields})
 
 
-class Door:
-    """Lets a request on to the routes, or refuses it."""
+class EventStreams:
+    """The open streams of events, which have no end of their own; belongs to one event loop.
 
-    def __init__(self, app: ASGIApp, *, origins: Origins, doorman: Doorman, rates: RateLimit) -> None:
+    Attributes:
+        ending: Whether the server is about to stop.
+    """
+
+    def __init__(self) -> None:
+        self.ending = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, task: asyncio.Task[Any]) -> bool:
+        return task in self._tasks
+
+    def add(self, task: asyncio.Task[Any]) -> None:
+        """The response of this task is a stream of events."""
+        self._tasks.add(task)
+        if self.ending:
+            task.cancel()
+
+    def discard(self, task: asyncio.Task[Any]) -> None:
+        """This task has ended."""
+        self._tasks.discard(task)
+
+    async def end(self) -> None:
+        """End all streams, as the server is about to stop: those that end by themselves at once are not cut off.
+
+        Other requests may go on until the server cancels them; they are answered with a problem.
+        """
+        self.ending = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_GRACE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+
+
+class AccessMiddleware:
+    """Passes a request on to the routes, or refuses it."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        origins: Origins,
+        authenticator: Authenticator,
+        rates: RateLimit,
+        streams: EventStreams,
+    ) -> None:
         """Join the rules.
 
         Args:
             app: The routes.
-            origins: Which names and pages may ask.
-            doorman: Who may do what.
-            rates: How often.
+            origins: Which host names and origins are allowed.
+            authenticator: Checks keys.
+            rates: Limits the rate of requests.
+            streams: Told which requests are streams of events.
         """
         self._app = app
         self._origins = origins
-        self._doorman = doorman
+        self._doorman = authenticator
         self._rates = rates
-        self._streams: set[asyncio.Task[Any]] = set()
-        self._ending = False
-
-    def end_streams(self) -> None:
-        """End the streams of events, which have no end of their own, as the server is about to stop.
-
-        Other requests may go on until the server cancels them, which they are told.
-        """
-        self._ending = True
-        for task in self._streams:
-            task.cancel()
+        self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -153,15 +203,13 @@ class Door:
             started = True
             if message["type"] == "http.response.start" and _is_stream(message):
                 self._streams.add(task)
-                if self._ending:
-                    task.cancel()
             complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
-            await self._app(scope, _Patience(receive).receive, answer)
+            await self._app(scope, _ReadTimeout(receive).receive, answer)
         except asyncio.CancelledError:
-            if not self._ending or (started and task not in self._streams):
+            if not self._streams.ending or (started and task not in self._streams):
                 raise
             task.uncancel()
             if complete:  # the stream came to its own end at this moment
@@ -177,7 +225,7 @@ class Door:
         method, path, headers = scope["method"], scope["path"], scope["headers"]
         self._origins.check(method, path, dict(headers))
         caller = self._doorman.check(method, path, headers)
-        this = exchange.current.get()
+        this = request_context.current.get()
         if this is not None:
             this.key, this.access = caller.key, caller.access
         if need(method, path) != "none":
@@ -185,8 +233,8 @@ class Door:
         return caller
 
 
-class _Patience:
-    """Waits for a client as long as is decent, and not for ever."""
+class _ReadTimeout:
+    """Limits the time that a client may send nothing."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
 
-from imagefinder.collection import Collection
 from imagefinder.core.errors import InputError, UnknownMethodError
 from imagefinder.core.method import MethodState
 from imagefinder.core.query import MAX_BOXES
 from imagefinder.core.results import Box, Mode
+from imagefinder.server.collections import DEFAULT
 from imagefinder.server.errors import responses
-from imagefinder.server.gate import Gate
-from imagefinder.server.metrics import Metrics
-from imagefinder.server.readiness import Readiness
+from imagefinder.server.service import ServiceDep
 from imagefinder.server.upload import FIELD, read_image
 
 MAX_K = 1000
@@ -32,7 +30,7 @@ _FORM: dict[str, Any] = {
                     "type": "object",
                     "required": [FIELD],
                     "properties": {
-                        FIELD: {"type": "string", "format": "binary", "description": "the picture to ask with"}
+                        FIELD: {"type": "string", "format": "binary", "description": "the query image"}
                     },
                 }
             }
@@ -49,64 +47,63 @@ _CODES = (
 )
 
 
-def router(
-    collection: Collection, methods: Sequence[MethodState], gate: Gate, readiness: Readiness, metrics: Metrics
-) -> APIRouter:
-    """The endpoints of these methods, and the answer for any other."""
+_PATH = "/{method}-similar-images"
+
+
+def router(methods: Sequence[MethodState]) -> APIRouter:
+    """The endpoints of these methods, and the answer for any other; which are installed is known at the start."""
     routes = APIRouter(tags=["search"])
     for state in methods:
         routes.add_api_route(
-            f"/{state.name}-similar-images",
-            _endpoint(collection, state.name, gate, readiness, metrics),
+            _PATH.format(method=state.name),
+            similar_images,
             methods=["POST"],
             operation_id=f"{state.name}_similar_images",
             summary=f"Most similar images by {state.name}",
-            description=f"{state.summary}. Gives the ids of the most similar images, best first.",
+            description=f"{state.summary}. Returns the ids of the most similar images, best first.",
             response_description="The ids, best first; whole numbers as numbers",
             responses=responses(_CODES),
             openapi_extra=_FORM,
         )
-
-    @routes.post("/{method}-similar-images", include_in_schema=False)
-    async def unknown(method: str) -> None:
-        raise UnknownMethodError(method, [state.name for state in methods])
-
+    routes.add_api_route(_PATH, unknown_method, methods=["POST"], include_in_schema=False)
     return routes
 
 
-def _endpoint(
-    collection: Collection, method: str, gate: Gate, readiness: Readiness, metrics: Metrics
-) -> Callable[..., Any]:
-    async def similar_images(
-        request: Request,
-        k: Annotated[int, Query(ge=1, le=MAX_K, description="how many ids at most")] = 3,
-        box: Annotated[
-            list[str] | None,
-            Query(
-                max_length=MAX_BOXES,
-                description="x,y,width,height in pixels: only this part of the picture counts; may be repeated",
-            ),
-        ] = None,
-    ) -> list[int | str]:
-        boxes = [_box(text) for text in box or ()]
-        with gate.admit() as hold:
-            picture = await read_image(request, max_bytes=collection.settings.max_image_bytes, hold=hold)
-            result = await gate.run(
-                lambda: collection.search(
-                    picture,
-                    method=method,
-                    k=k,
-                    ranking="matches",
-                    evalues=False,
-                    boxes=boxes,
-                    mode=cast(Mode, collection.settings.original_mode),
-                )
-            )
-        readiness.worked(method)
-        metrics.observe_search(result)
-        return [plain_id(image_id) for image_id in result.ids]
+def unknown_method(service: ServiceDep, method: str) -> None:
+    raise UnknownMethodError(method, [state.name for state in service.collections.get(DEFAULT).methods()])
 
-    return similar_images
+
+async def similar_images(
+    service: ServiceDep,
+    request: Request,
+    k: Annotated[int, Query(ge=1, le=MAX_K, description="how many ids at most")] = 3,
+    box: Annotated[
+        list[str] | None,
+        Query(
+            max_length=MAX_BOXES,
+            description="x,y,width,height in pixels: only this region of the image counts; repeatable",
+        ),
+    ] = None,
+) -> list[int | str]:
+    method = request.scope["path"].rpartition("/")[2].removesuffix("-similar-images")
+    boxes = [_box(text) for text in box or ()]
+    collection = service.collections.get(DEFAULT)
+    with service.admission.admit() as hold:
+        picture = await read_image(request, max_bytes=service.settings.max_image_bytes, hold=hold)
+        result = await service.admission.run(
+            lambda: collection.search(
+                picture,
+                method=method,
+                k=k,
+                ranking="matches",
+                evalues=False,
+                boxes=boxes,
+                mode=cast(Mode, service.settings.original_mode),
+            )
+        )
+    service.readiness.worked(method)
+    service.metrics.observe_search(result)
+    return [plain_id(image_id) for image_id in result.ids]
 
 
 def _box(text: str) -> Box:

@@ -1,4 +1,4 @@
-"""What is known of the request at hand, wherever in its handling one is."""
+"""What is known of the current request, from anywhere in its handling."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Literal
 
 _CLEAN = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
 @dataclass(slots=True)
-class Exchange:
-    """One request and its answer.
+class RequestContext:
+    """The current request and its answer.
 
     Attributes:
         request_id: The client's, if it sent a clean one; otherwise made here.
@@ -25,7 +26,7 @@ class Exchange:
 
     request_id: str = ""
     key: str = ""
-    access: str = "none"
+    access: Literal["none", "read", "write"] = "none"
     code: str = ""
     gone: Callable[[], bool] = lambda: False
 
@@ -33,7 +34,7 @@ class Exchange:
 GONE = "imagefinder.gone"
 """Set in the scope of a request by the connection it came by, when that is lost."""
 
-current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 """The request that is handled in this task, or in a thread that works for it."""
 
 

@@ -25,7 +25,7 @@ from imagefinder.core.errors import (
     SettingsError,
 )
 from imagefinder.server.app import create_app
-from imagefinder.server.compat import plain_id
+from imagefinder.server.v0 import plain_id
 
 Ask = Callable[..., Any]
 

@@ -1,0 +1,58 @@
+"""Search options as members of a request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from imagefinder.core.answers import OPTION_NAMES
+from imagefinder.core.query import SearchOptions
+
+
+def request_members(options: SearchOptions, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as members of a request, without those that have their default.
+
+    Args:
+        options: The options.
+        changes: Fields that replace those of ``options``, or the names they have in requests; ``None`` changes
+            nothing.
+
+    Raises:
+        InputError: an option has an impossible value.
+        TypeError: there is no such option.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    if "verify" in given:
+        given["ranking"] = "evidence" if given.pop("verify") else "matches"
+    if "filter" in given:
+        given["where"] = given.pop("filter")
+    options = replace(options, **given)
+    found = {
+        OPTION_NAMES.get(one.name, one.name): getattr(options, one.name)
+        for one in fields(options)
+        if getattr(options, one.name) != one.default
+    }
+    if "verify" in found:
+        found["verify"] = options.ranking == "evidence"
+    return found
+
+
+def form_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a JSON request as fields of a form; boxes are repeated."""
+    fields: dict[str, Any] = {}
+    for name, value in options.items():
+        if name == "boxes":
+            fields["box"] = [",".join(str(number) for number in box) for box in value]
+        else:
+            fields[name] = _text(value)
+    return fields
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    return str(value)

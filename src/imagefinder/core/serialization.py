@@ -1,0 +1,79 @@
+"""The JSON form of the project's dataclasses: one serialiser for files, command line, REST service and client."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic_core import SchemaValidator
+
+T = TypeVar("T")
+
+
+class Described:
+    """Base of dataclasses whose attribute docstrings become the descriptions of their members in JSON schemas."""
+
+    __slots__ = ()
+    __pydantic_config__ = {"use_attribute_docstrings": True, "json_schema_serialization_defaults_required": True}  # noqa: RUF012 - the name pydantic reads
+
+
+def to_json(value: object) -> Any:
+    """A dataclass as JSON data (dicts, lists, ...); infinity and NaN, which JSON lacks, become ``None``."""
+    kind: Any = type(value)
+    return _finite(_adapter(kind).dump_python(value, mode="json"))
+
+
+def from_json(kind: type[T], data: object, *, newer: bool = False) -> T:
+    """The dataclass behind JSON data; members that ``kind`` does not have are ignored.
+
+    Args:
+        kind: A dataclass.
+        data: What ``to_json`` returned, or parsed JSON of that form.
+        newer: Accept any value where ``kind`` lists words (``Literal``): a newer version may know more of them.
+
+    Raises:
+        ValueError: the data do not have this form.
+    """
+    from pydantic import ValidationError  # noqa: PLC0415 - see _adapter
+
+    form: Any = kind
+    validate = _lenient(form).validate_python if newer else _adapter(form).validate_python
+    try:
+        return validate(data)  # type: ignore[no-any-return] # the validator of a schema is not generic
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"not a {kind.__name__}: {place + ': ' if place else ''}{first['msg']}") from error
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter  # noqa: PLC0415 - most commands need no JSON, and it costs 0.1 s
+
+    return TypeAdapter(kind)
+
+
+@cache
+def _lenient(kind: Any) -> SchemaValidator:
+    from pydantic_core import SchemaValidator  # noqa: PLC0415 - see _adapter
+
+    return SchemaValidator(_any_word(_adapter(kind).core_schema))
+
+
+def _any_word(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        if schema.get("type") == "literal":
+            return {"type": "any"}
+        return {key: _any_word(value) for key, value in schema.items()}
+    return [_any_word(value) for value in schema] if isinstance(schema, list) else schema
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_finite(member) for member in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

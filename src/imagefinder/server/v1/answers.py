@@ -1,0 +1,97 @@
+"""The records of a collection as ``/v1`` answers with them; where files are on the server stays private."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter
+
+from imagefinder.collection import Collection
+from imagefinder.core.answers import (
+    CollectionInfo,
+    CollectionMethod,
+    DuplicateSet,
+    FailedImage,
+    Image,
+    SearchAnswer,
+    SearchHit,
+)
+from imagefinder.core.records import Failure, ImageRecord
+from imagefinder.core.results import DuplicateGroup, Hit, SearchResult
+from imagefinder.core.serialization import to_json
+from imagefinder.indexing.source_item import local_path, readable
+from imagefinder.server.redaction import public_uri, redacted
+from imagefinder.server.times import iso
+
+
+def respond(answer: object, status: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The response with an answer, a dataclass, as its JSON body."""
+    return JSONResponse(to_json(answer), status, headers)
+
+
+def inherit_descriptions(schemas: dict[str, Any]) -> None:
+    """Describe the inherited members of subclasses as their base class does; pydantic reads one class only.
+
+    Args:
+        schemas: The components of the OpenAPI description; changed in place.
+    """
+    for kind, base in ((SearchHit, Hit), (SearchAnswer, SearchResult), (DuplicateSet, DuplicateGroup)):
+        described = TypeAdapter(base).json_schema(mode="serialization")["properties"]
+        for name, schema in schemas[kind.__name__]["properties"].items():
+            if "description" not in schema and "description" in described.get(name, {}):
+                schema["description"] = described[name]["description"]
+
+
+def quoted(image_id: str) -> str:
+    """An id as the end of a path; what a client would take for steps in the path is escaped."""
+    return "/".join(
+        part.replace(".", "%2E") if part in {".", ".."} else part for part in quote(image_id, safe="/").split("/")
+    )
+
+
+def image_answer(collection: str, record: ImageRecord, methods: Iterable[str] = ()) -> Image:
+    """An image of a collection.
+
+    Args:
+        collection: Name of the collection.
+        record: Its record.
+        methods: Methods whose features it has; none in lists.
+    """
+    base, name = f"/v1/collections/{collection}", quoted(record.id)
+    return Image(
+        id=record.id,
+        sha256=record.sha256,
+        size_bytes=record.size_bytes,
+        width=record.width,
+        height=record.height,
+        format=record.format,
+        metadata=dict(record.metadata),
+        added_at=iso(record.added_at),
+        thumbnail=f"{base}/thumbnails/{name}",
+        content=f"{base}/contents/{name}" if record.uri.startswith("file:") else None,
+        uri=public_uri(record.uri),
+        methods=tuple(sorted(methods)),
+    )
+
+
+def collection_answer(name: str, collection: Collection) -> CollectionInfo:
+    """A collection, by its name."""
+    info = collection.info()
+    methods = tuple(
+        CollectionMethod(method, stored.images, stored.bytes, stored.fingerprint.digest)
+        for method, stored in info.methods.items()
+    )
+    return CollectionInfo(name, info.images, info.failures, info.bytes_on_disk, methods)
+
+
+def failed_image(failure: Failure) -> FailedImage:
+    """An image that could not be indexed, without the folders of the server in its message."""
+    paths = filter(None, map(local_path, (failure.uri, failure.source)))
+    message = redacted(failure.message, (readable(os.path.dirname(path)) for path in paths))  # noqa: PTH120 - any bytes
+    return FailedImage(
+        failure.id, public_uri(failure.uri), failure.code, message, failure.attempts, iso(failure.at)
+    )

@@ -1,0 +1,181 @@
+"""The JSON form of every dataclass that leaves the process."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import pytest
+
+from imagefinder.core import answers, jobs, records, results
+from imagefinder.core.answers import SearchAnswer, SearchHit, extend
+from imagefinder.core.method import MethodState
+from imagefinder.core.serialization import Described, from_json, to_json
+from imagefinder.indexing.npy_layout import ExportReport
+from imagefinder.indexing.progress import AddReport
+from imagefinder.server.examples import ANSWERS
+
+FRAME = ((0.0, 0.0), (9.0, 0.0), (9.0, 7.0), (0.0, 7.0))
+MATRIX = ((1.0, 0.0, 0.5), (0.0, 1.0, 0.25), (0.0, 0.0, 1.0))
+EVIDENCE = results.Evidence(
+    *(9, 12, "affine", MATRIX, True, FRAME, FRAME, 1.0, 0.5), found_by="tokens", method="beit", agreement=0.75
+)
+HIT = results.Hit(1, "a/b", 20.5, EVIDENCE, 1e-9, "match", "part of", {"sift": results.MethodScore(9.0, 1e-3)})
+PAIR = results.DuplicatePair("b", "a", "identical", EVIDENCE, 0.9)
+GROUP = results.DuplicateGroup("identical", ("a", "b"), (PAIR,))
+FAILURE = records.Failure("x", "file:///x", "not_an_image", "no image", attempts=2, at=1.5, source="file:///")
+JOB = jobs.Job(
+    *("j1", "index", "default", "failed", "2026-01-01T00:00:00.000Z", None, "2026-01-01T00:00:01.000Z"),
+    progress=jobs.JobProgress("index", 1, None, 1, 0, 1),
+    failures=(jobs.JobFailure("x", "http://x", "fetch_failed", "gone"),),
+    result={"added": 1, "notes": ["a", {"b": None}]},
+    problem=jobs.JobProblem("store_error", "disk full", "make room"),
+)
+
+VALUES: dict[str, Any] = {
+    type(value).__name__: value
+    for value in (
+        EVIDENCE,
+        HIT,
+        HIT.methods["sift"],
+        PAIR,
+        GROUP,
+        FAILURE,
+        JOB,
+        JOB.progress,
+        JOB.failures[0],
+        JOB.problem,
+        results.SearchResult(
+            *((HIT,), "auto", "exact", {"sift": "f"}, 7, {"total": 0.5}, "evidence", 1, ((0.0, 1.0, 2.0, 3.0),)),
+            query_size=(9, 7),
+            decision="match",
+        ),
+        results.Comparison("sift", "f", 3.0, 10, 12, {"total": 0.1}, EVIDENCE, "contains"),
+        results.Explanation(
+            *("a", "sift", "f", 1.0, EVIDENCE, 2, (((0.0, 1.0), (2.0, 3.0)),), (5, 6), (7, 8)),
+            query_heat=((0.5, -0.5),),
+            candidate_from="thumbnail",
+            numbers={"geometry": -3.5},
+        ),
+        results.DuplicateReport((GROUP,), 2, 1, 1, ("sift",), {"total": 0.1}),
+        records.IndexReport((records.ShortlistState("sift", 9, 8, 1, 2, 100, kept=True),), ("bad",), 0.5),
+        records.CheckReport("here", 9, (records.Damage("features", "cut short", "a", "sift"),), 0.5),
+        records.ShortlistState("sift", 9, 8, 1, 2, 100, kept=True, outgrown=True),
+        records.Damage("counts", "wrong", mended="counted again"),
+        AddReport(("sift",), 1, 2, 3, 4, (FAILURE,), 0.5, interrupted=True, notes=("note",)),
+        ExportReport(9, {"sift": 9}, (FAILURE,), 0.5),
+        MethodState("sift", "finds copies", "matches", None, ready=False, reason="r", hint="h", fingerprint=None),
+    )
+}
+
+
+def public(module: Any) -> dict[str, Any]:
+    found = vars(module).values()
+    return {kind.__name__: kind for kind in found if is_dataclass(kind) and kind.__module__ == module.__name__}
+
+
+ANSWER_KINDS = {**public(answers), **public(jobs), **public(results)}
+
+
+def inside(value: Any) -> dict[str, Any]:
+    """A dataclass and all that are in it, one of each kind."""
+    if is_dataclass(value):
+        members = [getattr(value, field.name) for field in fields(value)]
+        return {type(value).__name__: value, **inside(members)}
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return {name: one for member in value for name, one in inside(member).items()}
+    return {}
+
+
+SENT = inside([from_json(ANSWER_KINDS[name], example) for name, example in ANSWERS.items()])
+ANSWERED = {
+    **SENT,
+    "QueryProblem": answers.QueryProblem({"code": "busy", "status": 429}),
+    "SearchAnswers": answers.SearchAnswers(
+        (SENT["SearchAnswer"], answers.QueryProblem({"code": "busy", "status": 429}))
+    ),
+    **VALUES,
+}
+
+
+def test_no_answer_is_forgotten_here() -> None:
+    assert set(ANSWER_KINDS) <= set(ANSWERED)
+
+
+@pytest.mark.parametrize("name", sorted(ANSWERED))
+@pytest.mark.parametrize("newer", [False, True])
+def test_what_is_written_is_read_again(name: str, newer: bool) -> None:
+    value = ANSWERED[name]
+    data = json.loads(json.dumps(to_json(value), allow_nan=False))
+    assert set(data) == {field.name for field in fields(value)}
+    assert from_json(type(value), data, newer=newer) == value
+
+
+def test_members_of_a_newer_version_are_ignored_and_its_words_are_taken_where_that_is_wanted() -> None:
+    data = {**to_json(JOB), "state": "paused", "eta": 3}
+    assert from_json(jobs.Job, data, newer=True).state == "paused"
+    with pytest.raises(ValueError, match="not a Job: state: "):
+        from_json(jobs.Job, data)
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {}, {**to_json(JOB), "id": None}, {**to_json(JOB), "progress": {"done": "many"}}]
+)
+@pytest.mark.parametrize("newer", [False, True])
+def test_what_has_another_form_is_a_value_error(data: Any, newer: bool) -> None:
+    with pytest.raises(ValueError, match="not a Job"):
+        from_json(jobs.Job, data, newer=newer)
+
+
+def test_what_json_has_no_number_for_is_null() -> None:
+    explanation = replace(VALUES["Explanation"], numbers={"a": math.inf, "b": math.nan, "c": 1.0})
+    assert to_json(explanation)["numbers"] == {"a": None, "b": None, "c": 1.0}
+    assert from_json(results.Explanation, to_json(explanation)).numbers == {"a": None, "b": None, "c": 1.0}
+
+
+def test_names_that_are_no_text_pass() -> None:
+    failure = replace(FAILURE, id="caf\udce9.jpg")
+    assert from_json(records.Failure, to_json(failure)) == failure
+
+
+def test_an_extended_object_has_all_members_of_its_base() -> None:
+    image = SENT["Image"]
+    hit = extend(SearchHit, HIT, image=image, thumbnail="t", explanation=None, picture=None)
+    assert {name: getattr(hit, name) for name in HIT.__dataclass_fields__} == {
+        name: getattr(HIT, name) for name in HIT.__dataclass_fields__
+    }
+    assert hit.image is image
+
+
+@pytest.mark.parametrize(
+    ("hits", "ranking", "decision"),
+    [((), "evidence", "none"), ((), "matches", None), ((HIT,), "matches", "match")],
+)
+def test_the_decision_of_a_result_is_that_of_its_best_hit(hits: Any, ranking: Any, decision: Any) -> None:
+    assert results.decision_of(hits, ranking) == decision
+
+
+def test_every_answer_describes_its_own_members() -> None:
+    from pydantic import TypeAdapter
+
+    for name, kind in ANSWER_KINDS.items():
+        if issubclass(kind, Described):
+            properties = TypeAdapter(kind).json_schema(mode="serialization")["properties"]
+            own = {field for field in kind.__annotations__ if "$ref" not in properties[field]}
+            assert {field for field in own if "description" not in properties[field]} == set(), name
+    assert issubclass(SearchAnswer, Described)
+
+
+def test_the_client_and_the_version_need_no_heavy_library() -> None:
+    code = (
+        "import sys, imagefinder, imagefinder.client; imagefinder.__version__;"
+        "print([name for name in ('numpy', 'cv2', 'onnxruntime', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
