@@ -41,11 +41,9 @@ def export_features(
     as_json: JsonOption = False,
 ) -> int:
     """Export, and tell how much was written."""
-    from imagefinder.indexing.npy_layout import write_npy_layout  # noqa: PLC0415 - a quick start
-
     del form  # there is one so far
     with open_collection(context, collection) as opened, output.counter("exporting", of_bytes=False) as progress:
-        report = write_npy_layout(opened.store, folder, progress=progress)
+        report = opened.export_features(folder, progress=progress)
     if as_json:
         output.document({"folder": str(folder), **to_json(report)})
     else:

@@ -49,14 +49,10 @@ def import_features(
     as_json: JsonOption = False,
 ) -> int:
     """Import, and tell what was done."""
-    from imagefinder.indexing.npy_layout import import_npy_layout  # noqa: PLC0415 - a quick start
-
     with open_collection(context, collection, create=True) as opened:
         fingerprints = _fingerprints(opened, folder) if ours else None
         with stop_on_signal() as stop, output.progress_bar("importing") as progress:
-            report = import_npy_layout(
-                opened.store, folder, fingerprints=fingerprints, progress=progress, stop=stop
-            )
+            report = opened.import_features(folder, fingerprints=fingerprints, progress=progress, stop=stop)
         place = str(opened.settings.collection)
     if as_json:
         output.document({"collection": place, **to_json(report)})

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from imagefinder.collection.searching import Count, SearchableCollection
 from imagefinder.core.contracts import Store
+from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import CheckReport, Entry, ImageRecord
+from imagefinder.core.results import DuplicateReport
 from imagefinder.core.settings import Settings
+from imagefinder.dedup import report as reports
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
@@ -22,6 +25,7 @@ from imagefinder.indexing.source_item import SourceItem
 from imagefinder.runtime import Runtime
 
 if TYPE_CHECKING:
+    from imagefinder.indexing.npy_layout import ExportReport
     from imagefinder.indexing.pipeline import Pipeline
 
 
@@ -209,3 +213,54 @@ class Collection(SearchableCollection):
         folder = Path(destination).expanduser().absolute()
         self.store.backup(folder, progress)
         return folder
+
+    def keep_duplicates(self, report: DuplicateReport, *, state: Mapping[str, Any], computed_at: str) -> None:
+        """Keep a report of duplicates with the collection, in place of the last one.
+
+        Args:
+            report: What ``duplicates`` returned.
+            state: Of the collection when the report was begun; JSON.
+            computed_at: ISO 8601, UTC.
+        """
+        self.store.put_derived(reports.NAME, reports.to_bytes(report, state=state, computed_at=computed_at))
+
+    def kept_duplicates(self) -> reports.KeptReport | None:
+        """The last report that was kept; ``None`` if there is none that can be read."""
+        data = self.store.derived(reports.NAME)
+        return None if data is None else reports.from_bytes(data)
+
+    # -- other layouts -------------------------------------------------------------------------------------
+
+    def export_features(self, folder: Path, *, progress: Count | None = None) -> ExportReport:
+        """Write all images with their features as ``.npy`` files; see ``indexing.npy_layout``.
+
+        Raises:
+            SourceError: the folder is not empty or cannot be written.
+        """
+        from imagefinder.indexing.npy_layout import write_npy_layout  # noqa: PLC0415 - searching does not need it
+
+        return write_npy_layout(self.store, folder, progress=progress)
+
+    def import_features(
+        self,
+        folder: Path,
+        *,
+        fingerprints: Mapping[str, Fingerprint] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        stop: Event | None = None,
+    ) -> AddReport:
+        """Read features from ``.npy`` files; see ``indexing.npy_layout``.
+
+        Args:
+            folder: What ``export_features`` wrote, or the original program did.
+            fingerprints: Method -> fingerprint of its features, if the caller asserts that they are compatible.
+            progress: Called after every batch.
+            stop: Set it to end after the batch in progress.
+
+        Raises:
+            SourceError: this is not such a layout.
+            FingerprintMismatchError: the collection's features were made differently.
+        """
+        from imagefinder.indexing.npy_layout import import_npy_layout  # noqa: PLC0415 - as above
+
+        return import_npy_layout(self.store, folder, fingerprints=fingerprints, progress=progress, stop=stop)

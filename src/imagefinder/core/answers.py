@@ -297,7 +297,7 @@ class FailurePage(Described):
 
 
 @dataclass(frozen=True, slots=True)
-class QueryImage(Described):
+class QueryInfo(Described):
     """The query image."""
 
     width: int
@@ -351,7 +351,7 @@ class SearchAnswer(SearchResult):
     collection: str
     """Name of the collection that was searched."""
 
-    query: QueryImage
+    query: QueryInfo
     """The query image."""
 
     explanations: AnswerHandle | None

@@ -1,4 +1,4 @@
-"""Queries kept for a while, so that their answers can be explained and shared; in memory only."""
+"""Searches kept for a while, so that their answers can be explained and shared; in memory only."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 
-from imagefinder.core.results import Box, Explanation
+from imagefinder.core.results import Explanation
+from imagefinder.search.trace import Trace
 from imagefinder.server.errors import Problem
 
 _REMEMBERED = 100
@@ -18,38 +19,28 @@ _REMEMBERED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A query that was answered.
+class KeptSearch:
+    """A search that was answered.
 
     Attributes:
-        collection: Name of the collection that was asked.
-        data: The encoded picture; empty where a stored image was asked with.
-        image_id: Of that image; ``None`` for any other picture.
-        boxes: Parts of it that counted.
-        mirror: Whether mirror images were looked for.
-        where: The filter on metadata; ``None`` without one.
-        method: Name of the method, or ``auto``.
+        collection: Name of the collection.
+        trace: What the search did.
     """
 
     collection: str
-    data: bytes
-    image_id: str | None
-    boxes: tuple[Box, ...] = ()
-    mirror: bool = True
-    where: Mapping[str, Any] | None = None
-    method: str = "auto"
+    trace: Trace
 
 
 @dataclass(slots=True)
 class _Kept:
-    asked: Asked
+    search: KeptSearch
     ends: float
     size: int
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Any
 
 
 class Explanations:
-    """Handles to queries, bounded in number, bytes and age; safe to use from several threads."""
+    """Handles to searches, bounded in number, bytes and age; safe to use from several threads."""
 
     def __init__(
         self, *, seconds: float, queries: int, max_bytes: int, clock: Callable[[], float] = time.monotonic
@@ -71,13 +62,11 @@ class Explanations:
         self._explained: OrderedDict[Hashable, Explanation] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keep(
-        self, asked: Asked, make_result: Callable[[str | None, float], Mapping[str, Any]], size: int
-    ) -> Mapping[str, Any]:
-        """Keep a query with its answer.
+    def keep(self, search: KeptSearch, make_result: Callable[[str | None, float], Any], size: int) -> Any:
+        """Keep a search with its answer.
 
         Args:
-            asked: The query.
+            search: The search.
             make_result: Makes the answer, given the handle (``None`` if it is too large to be kept) and when it
                 ends (seconds since 1970).
             size: Bytes that the answer takes, about.
@@ -85,25 +74,25 @@ class Explanations:
         Returns:
             The answer.
         """
-        size += len(asked.data)
+        size += search.trace.nbytes
         handle = secrets.token_urlsafe(16) if size <= self._max_bytes else None
         result = make_result(handle, time.time() + self._seconds)
         if handle is not None:
             with self._lock:
-                self._kept[handle] = _Kept(asked, self._clock() + self._seconds, size, result)
+                self._kept[handle] = _Kept(search, self._clock() + self._seconds, size, result)
                 self._bytes += size
                 self._forget()
         return result
 
-    def asked(self, handle: str) -> Asked:
-        """The query behind a handle.
+    def search(self, handle: str) -> KeptSearch:
+        """The search behind a handle.
 
         Raises:
             Problem: ``unknown_handle``.
         """
-        return self._find(handle).asked
+        return self._find(handle).search
 
-    def result(self, handle: str) -> Mapping[str, Any]:
+    def result(self, handle: str) -> Any:
         """The answer behind a handle.
 
         Raises:

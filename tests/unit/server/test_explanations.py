@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 
+from imagefinder.core.query import Query, SearchOptions
+from imagefinder.core.results import SearchResult
+from imagefinder.search.encoding import NO_PIXELS, QueryImage
+from imagefinder.search.trace import Trace
 from imagefinder.server.errors import Problem
-from imagefinder.server.explanations import Asked, Explanations
+from imagefinder.server.explanations import Explanations, KeptSearch
 
 
 class Clock:
@@ -21,8 +25,22 @@ def clock() -> Clock:
     return Clock()
 
 
+def trace(data: bytes) -> Trace:
+    """Of a search that found nothing."""
+    size = (1, 1)
+    return Trace(
+        query=Query(data),
+        options=SearchOptions(),
+        result=SearchResult((), "auto", "exact", {}, 0, {}),
+        image=QueryImage(NO_PIXELS, size, size),
+        hits={},
+        local_only=False,
+        vectors={},
+    )
+
+
 def kept(explanations: Explanations, data: bytes = b"picture", size: int = 10) -> str | None:
-    result = explanations.keep(Asked("default", data, None), lambda handle, _: {"handle": handle}, size)
+    result = explanations.keep(KeptSearch("default", trace(data)), lambda handle, _: {"handle": handle}, size)
     handle: str | None = result["handle"]
     return handle
 
@@ -30,7 +48,7 @@ def kept(explanations: Explanations, data: bytes = b"picture", size: int = 10) -
 def is_known(explanations: Explanations, handle: str | None) -> bool:
     assert handle is not None
     try:
-        explanations.asked(handle)
+        explanations.search(handle)
     except Problem as problem:
         return problem.code != "unknown_handle"
     return True
@@ -40,7 +58,7 @@ def test_a_handle_leads_to_query_and_answer(clock: Clock) -> None:
     explanations = Explanations(seconds=10, queries=5, max_bytes=1000, clock=clock)
     handle = kept(explanations)
     assert handle
-    assert explanations.asked(handle).data == b"picture"
+    assert explanations.search(handle).trace.query.image == b"picture"
     assert explanations.result(handle) == {"handle": handle}
 
 

@@ -144,5 +144,5 @@ def test_every_open_collection_is_told(fake: Any, tmp_path: Path) -> None:
 
 def test_the_stages_are_those_of_a_search() -> None:
     package = Path(imagefinder.__file__).parent
-    text = "".join((package / name).read_text() for name in ("collection.py", "search/engine.py"))
+    text = "".join((package / name).read_text() for name in ("collection/searching.py", "search/searcher.py"))
     assert {*re.findall(r'watch\.lap\("(\w+)"\)', text), "total"} == metrics_module.STAGES

@@ -12,7 +12,6 @@ from imagefinder.collection import Collection
 from imagefinder.core.jobs import MAX_FAILURES, JobFailure, JobKind, JobProgress
 from imagefinder.core.records import Failure
 from imagefinder.core.serialization import to_json
-from imagefinder.dedup import report as duplicate_report
 from imagefinder.indexing.guard import Guard
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.server.redaction import public_uri, redacted
@@ -145,8 +144,7 @@ def _duplicates(collection: Collection, order: Order) -> Done:
         order.tell(JobProgress(stage, done, total))
 
     report = collection.duplicates(progress=progress)
-    content = duplicate_report.to_bytes(report, state=state, computed_at=now())
-    collection.store.put_derived(duplicate_report.NAME, content)
+    collection.keep_duplicates(report, state=state, computed_at=now())
     summary = to_json(report)
     summary["groups"] = len(report.groups)
     return Done(summary)

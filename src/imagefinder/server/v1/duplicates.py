@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from fastapi import APIRouter
@@ -12,15 +11,12 @@ from imagefinder.collection import Collection
 from imagefinder.core.answers import Duplicates, DuplicateSet, DuplicatesRunning, DuplicateSummary, Image, extend
 from imagefinder.core.errors import UnknownImageError
 from imagefinder.core.jobs import Job
-from imagefinder.dedup import report as duplicate_report
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.jobs.work import collection_state
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1 import cursor
 from imagefinder.server.v1.answers import image_answer, respond
 from imagefinder.server.v1.collections import Name
-
-log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
 
@@ -51,7 +47,7 @@ def duplicates(
 ) -> JSONResponse:
     opened = service.collections.get(collection)
     begin = _number(cursor.read(after))
-    kept = _read(opened)
+    kept = opened.kept_duplicates()
     if kept is None:
         job = _job(service, collection)
         headers = {"Retry-After": "2", "Location": f"/v1/jobs/{job.id}"}
@@ -80,16 +76,6 @@ def duplicates(
 
 def _job(service: Service, collection: str) -> Job:
     return service.jobs.find("duplicates", collection) or service.jobs.start("duplicates", collection)
-
-
-def _read(collection: Collection) -> duplicate_report.KeptReport | None:
-    data = collection.store.derived(duplicate_report.NAME)
-    if data is None:
-        return None
-    kept = duplicate_report.from_bytes(data)
-    if kept is None:
-        log.warning("the report of duplicates cannot be read; it is made again")
-    return kept
 
 
 def _images(name: str, collection: Collection, ids: Sequence[str]) -> tuple[Image, ...]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from imagefinder.collection import Collection
 from imagefinder.core.answers import SearchAnswer
 from imagefinder.core.results import AUTO, Explanation
 from imagefinder.images.resize import thumbnail
 from imagefinder.server.errors import responses
-from imagefinder.server.explanations import Asked
+from imagefinder.server.explanations import KeptSearch
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1.answers import respond
 from imagefinder.server.v1.images import METHOD_CODES, ImageId, cached
@@ -63,11 +61,15 @@ async def get_query(
     handle: Handle,
     width: Annotated[int, Query(ge=16, le=MAX_SIDE, description="pixels of the longer side, at most")] = MAX_SIDE,
 ) -> Response:
-    asked = service.explanations.asked(handle)
+    search = service.explanations.search(handle)
 
     def work() -> bytes:
-        collection = service.collections.get(asked.collection)
-        return thumbnail(collection.pixels(_picture(collection, asked)), side=width, quality=90)
+        collection, query = service.collections.get(search.collection), search.trace.query
+        if query.image is None:  # its unchanged original or else its thumbnail
+            pixels = collection.stored_pixels(query.id or "")
+        else:
+            pixels = collection.pixels(query.image)
+        return thumbnail(pixels, side=width, quality=90)
 
     with service.admission.admit():
         return cached(request, await service.admission.run(work), "image/jpeg")
@@ -85,11 +87,10 @@ async def get_query(
 async def explain(
     service: ServiceDep, handle: Handle, image_id: ImageId, method: MethodName = AUTO
 ) -> JSONResponse:
-    asked = service.explanations.asked(handle)
+    search = service.explanations.search(handle)
 
     def work() -> JSONResponse:
-        collection = service.collections.get(asked.collection)
-        return respond(_explained(service, (handle, asked), _picture(collection, asked), image_id, method))
+        return respond(_explained(service, handle, search, image_id, method))
 
     with service.admission.admit():
         return await service.admission.run(work)
@@ -109,35 +110,20 @@ async def explain(
 async def draw(
     service: ServiceDep, request: Request, handle: Handle, image_id: ImageId, method: MethodName = AUTO
 ) -> Response:
-    asked = service.explanations.asked(handle)
+    search = service.explanations.search(handle)
 
     def work() -> bytes:
-        collection = service.collections.get(asked.collection)
-        picture = _picture(collection, asked)
-        return collection.draw(_explained(service, (handle, asked), picture, image_id, method), picture)
+        explanation = _explained(service, handle, search, image_id, method)
+        return service.collections.get(search.collection).draw(explanation, search.trace.query)
 
     with service.admission.admit():
         return cached(request, await service.admission.run(work), "image/png")
 
 
-def _picture(collection: Collection, asked: Asked) -> bytes | np.ndarray[Any, np.dtype[np.uint8]]:
-    """What was asked with; of a stored image the unchanged original or else the thumbnail."""
-    return asked.data if asked.image_id is None else collection.stored_pixels(asked.image_id)
-
-
-def _explained(
-    service: Service,
-    query: tuple[str, Asked],
-    picture: bytes | np.ndarray[Any, np.dtype[np.uint8]],
-    image_id: str,
-    method: str,
-) -> Explanation:
-    handle, asked = query
-    collection = service.collections.get(asked.collection)
+def _explained(service: Service, handle: str, search: KeptSearch, image_id: str, method: str) -> Explanation:
+    collection = service.collections.get(search.collection)
     record = collection.get(image_id)
     return service.explanations.explained(
         (handle, image_id, method, record.sha256, record.added_at),
-        lambda: collection.explain(
-            picture, image_id, method=method, mirror=asked.mirror, boxes=asked.boxes, where=asked.where
-        ),
+        lambda: collection.explain(search.trace, image_id, method=method),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,7 +14,7 @@ from imagefinder.collection import Collection
 from imagefinder.core.answers import (
     AnswerHandle,
     Image,
-    QueryImage,
+    QueryInfo,
     QueryProblem,
     SearchAnswer,
     SearchAnswers,
@@ -23,11 +23,11 @@ from imagefinder.core.answers import (
 )
 from imagefinder.core.errors import ImagefinderError, UnknownImageError
 from imagefinder.core.query import Query, SearchOptions
-from imagefinder.core.results import AUTO, Hit, SearchResult, decision_of
+from imagefinder.core.results import AUTO
 from imagefinder.core.serialization import to_json
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
-from imagefinder.server.explanations import Asked
+from imagefinder.server.explanations import KeptSearch
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.times import iso
 from imagefinder.server.upload import FIELD, FORM, JSON, Hold
@@ -192,54 +192,22 @@ async def _answer(search: _Search, given: Given, form: QueryForm) -> Any:
     query = Query(given.data if given.image_id is None else None, given.image_id, boxes)
 
     def work() -> Any:
-        result = _run(search.collection, query, options)
-        service.metrics.observe_search(result)
-        result = _only_wanted(result, options)
-        asked = Asked(
-            search.name, given.data, given.image_id, boxes, options.mirror, options.where, options.method
-        )
-        return _kept(service, search.collection, asked, result)
+        trace = search.collection.trace(query, options)
+        service.metrics.observe_search(trace.result)
+        return _kept(service, search.collection, KeptSearch(search.name, trace))
 
     answer = await service.admission.run(work)
     service.readiness.worked(options.method)
     return answer
 
 
-def _run(collection: Collection, query: Query, options: SearchOptions) -> SearchResult:
-    assert query.image is None or isinstance(query.image, bytes)  # noqa: S101 - the server reads no paths
-    return collection.search(
-        query.image,
-        id=query.id,
-        boxes=query.boxes,
-        method=options.method,
-        k=options.k,
-        ranking=options.ranking,
-        mode=options.mode,
-        mirror=options.mirror,
-        where=options.where,
-        evalues=options.evalues,
-    )
-
-
-def _only_wanted(result: SearchResult, options: SearchOptions) -> SearchResult:
-    """The result without the hits that ``min_score`` and ``max_evalue`` exclude."""
-
-    def wanted(hit: Hit) -> bool:
-        if options.min_score is not None and hit.score < options.min_score:
-            return False
-        return options.max_evalue is None or (hit.evalue is not None and hit.evalue <= options.max_evalue)
-
-    hits = tuple(filter(wanted, result.hits))
-    return replace(result, hits=hits, decision=decision_of(hits, result.ranking))
-
-
-def _kept(service: Service, collection: Collection, asked: Asked, result: SearchResult) -> Any:
+def _kept(service: Service, collection: Collection, search: KeptSearch) -> Any:
     """The answer as JSON data, kept under a handle."""
-    name = asked.collection
-    if asked.image_id is None:
-        sha256, size = hashlib.sha256(asked.data).hexdigest(), result.query_size
+    name, query, result = search.collection, search.trace.query, search.trace.result
+    if isinstance(query.image, bytes):
+        sha256, size = hashlib.sha256(query.image).hexdigest(), result.query_size
     else:
-        record = collection.get(asked.image_id)
+        record = collection.get(query.id or "")
         sha256, size = record.sha256, (record.width, record.height)
     images: dict[str, Image] = {}
     for hit in result.hits:
@@ -266,11 +234,11 @@ def _kept(service: Service, collection: Collection, asked: Asked, result: Search
                 if hit.id in images
             ),
             collection=name,
-            query=QueryImage(*size, sha256, asked.image_id),
+            query=QueryInfo(*size, sha256, query.id),
             explanations=AnswerHandle(handle, iso(ends)) if handle else None,
         )
         return to_json(answer)
 
     # About what the answer takes: metadata are the only part of it without a bound of its own.
     size_of_answer = sum(len(str(hit)) + len(str(images.get(hit.id))) for hit in result.hits)
-    return service.explanations.keep(asked, make, size_of_answer)
+    return service.explanations.keep(search, make, size_of_answer)

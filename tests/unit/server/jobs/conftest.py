@@ -17,6 +17,7 @@ from imagefinder.core.jobs import Job
 from imagefinder.core.records import Failure, StoreInfo
 from imagefinder.core.results import DuplicateReport
 from imagefinder.core.settings import Settings
+from imagefinder.dedup import report as reports
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.server.errors import Problem
 from imagefinder.server.jobs.manager import JobManager
@@ -36,12 +37,8 @@ class FakeCollection:
     progress_calls: int = 1
     guards: list[Any] = field(default_factory=list)
 
-    @property
-    def store(self) -> Any:
-        return self
-
-    def put_derived(self, name: str, data: bytes) -> None:
-        self.derived[name] = data
+    def keep_duplicates(self, report: Any, *, state: Any, computed_at: str) -> None:
+        self.derived[reports.NAME] = reports.to_bytes(report, state=state, computed_at=computed_at)
 
     def info(self) -> StoreInfo:
         return StoreInfo("here", 1, 7, 0, {}, 0)
@@ -68,7 +65,7 @@ class FakeCollection:
         failed = tuple(Failure(f"{n}", f"file:///{n}", "damaged_image", "bad") for n in range(self.failures))
         return AddReport(("sift",), 9, 0, 0, 0, failed, 0.1, stop.is_set())
 
-    def learn(self, progress: Callable[[int, int], None]) -> bool:
+    def calibrate(self, progress: Callable[[int, int], None]) -> bool:
         progress(1, 2)
         self.calls.append(("learn",))
         return True
