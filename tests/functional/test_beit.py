@@ -1,6 +1,6 @@
 """BEiT answering over HTTP: the answers are those of its definition, computed here once more and slowly.
 
-The weights are seeded and not trained: they show that the parts fit, not that the network finds what people expect.
+The weights are seeded, not trained: they show that the parts fit, not that the network finds what people expect.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 Edit = Callable[[Image.Image], Image.Image]
 
@@ -62,6 +62,41 @@ def small(image: Image.Image) -> Image.Image:
     return image
 
 
+def scrap(image: Image.Image) -> Image.Image:
+    """A fifth of each side, from the middle."""
+    width, height = image.size
+    return image.crop((2 * width // 5, 2 * height // 5, 3 * width // 5, 3 * height // 5))
+
+
+def stamp(image: Image.Image) -> Image.Image:
+    """At most 64 pixels a side."""
+    image = image.copy()
+    image.thumbnail((64, 64))
+    return image
+
+
+def blurred(image: Image.Image) -> Image.Image:
+    """So that only shapes are left."""
+    return image.filter(ImageFilter.GaussianBlur(max(image.size) / 80))
+
+
+def mirrored_part(image: Image.Image) -> Image.Image:
+    """The upper left quarter, mirrored, turned by 30 degrees, twice as dark."""
+    return darker(ImageOps.mirror(corner(image)).rotate(30, Image.Resampling.BICUBIC, expand=True))
+
+
+def on_a_page(image: Image.Image) -> Image.Image:
+    """A small picture on a large page of text."""
+    page = Image.new("RGB", (900, 1200), "white")
+    pen = ImageDraw.Draw(page)
+    for y in range(60, 1140, 24):
+        pen.rectangle((60, y, 840 - y * 7 % 200, y + 8), fill="#282c34")
+    picture = small(image)
+    pen.rectangle((300, 400, 620, 720), fill="white")
+    page.paste(picture, (330, 430))
+    return page
+
+
 EDITS: Mapping[str, Edit] = {
     "crop": crop,
     "corner": corner,
@@ -73,6 +108,16 @@ EDITS: Mapping[str, Edit] = {
     "brighter": brighter,
     "small": small,
 }
+"""What nearly every search gets over."""
+
+HARD_EDITS: Mapping[str, Edit] = {
+    "scrap": scrap,
+    "stamp": stamp,
+    "blurred": blurred,
+    "mirrored part": mirrored_part,
+    "on a page": on_a_page,
+}
+"""What searches get wrong now and then."""
 
 
 def edited(path: Path, edit: Edit, *, quality: int = 85) -> bytes:

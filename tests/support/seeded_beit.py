@@ -1,4 +1,4 @@
-"""BEiT with seeded weights, brought to a machine as people without internet do it: as a bundle that is imported."""
+"""BEiT with seeded weights, brought to a machine as people without internet do it: as a bundle."""
 
 from __future__ import annotations
 
