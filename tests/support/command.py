@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
 def run(
-    *arguments: str | Path, environment: Mapping[str, str] | None = None, command: tuple[str | Path, ...] = ()
+    *arguments: str | Path, environment: Mapping[str, str] | None = None, command: Sequence[str | Path] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run ``imagefinder`` to its end.
 
