@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command.answer(*collection, "export", folder / "exported")
     write_distractors(folder / "exported", folder / "distractors", SIZE - len(PRESENT) - len(COPIES))
     command.answer(*collection, "import", folder / "distractors", "--ours")
+    shutil.rmtree(folder / "distractors")  # 160 MB, and pytest keeps folders
     return folder
 
 

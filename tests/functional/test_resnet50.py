@@ -27,12 +27,13 @@ NAMES = [path.name for path in sorted(PICTURES.glob("*.jpg"))]
 
 
 @pytest.fixture(scope="module")
-def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What an installed plug-in adds to the import path; ``models`` beside it has its weights."""
     folder = tmp_path_factory.mktemp("augnet") / "plugins"
     folder.mkdir()
     augnet.install(folder, folder.with_name("models"))
-    return folder
+    yield folder
+    shutil.rmtree(folder.with_name("models"))  # 100 MB, and pytest keeps folders
 
 
 @pytest.fixture(scope="module")
@@ -110,5 +111,6 @@ def test_other_weights_than_the_published_are_refused(
         *("-c", tmp_path / "c", "add", PICTURES / "cat.jpg", "--method", augnet.NAME, "--json"),
         environment={**environment, "IMAGEFINDER_MODELS": str(tmp_path)},
     )
+    weights.unlink()
     assert done.returncode == 4
     assert json.loads(done.stdout)["error"]["code"] == "model_corrupt"
