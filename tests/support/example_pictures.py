@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 PICTURES = Path(__file__).parents[2] / "examples" / "pictures"
+QUERIES = PICTURES.with_name("queries")
 
 
 def jpeg(seed: int, size: tuple[int, int] = (200, 150)) -> bytes:

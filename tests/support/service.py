@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 START = """
@@ -27,8 +28,25 @@ class Service:
         lines: What it has logged so far.
     """
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str | Path] = (sys.executable, "-W", "error", "-c", START),
+        **settings: str,
+    ) -> None:
+        """Only stores.
+
+        Args:
+            folder: Where its collections lie.
+            environment: Variables to set beside those of this process.
+            command: What starts it.
+            settings: By name.
+        """
         self.folder = folder
+        self._environment = environment or {}
+        self._command = command
         self._settings = {
             "IMAGEFINDER_COLLECTION": str(folder / "default"),
             "IMAGEFINDER_COLLECTIONS": str(folder / "collections"),
@@ -42,8 +60,8 @@ class Service:
 
     def __enter__(self) -> Service:
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", START],
-            env={**os.environ, **self._settings},
+            self._command,
+            env={**os.environ, **self._environment, **self._settings},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,0 +1,87 @@
+"""imagefinder built and installed as users get it, apart from the source tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BUILT_FROM = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "src")
+BUILD_OUTPUTS = ("*.so", "*.pyd", "*.egg-info", "__pycache__")
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """What is published."""
+
+    sdist: Path
+    wheel: Path
+
+
+def build(folder: Path) -> Distributions:
+    """Build a source distribution from a copy of the tree, and from that alone a wheel."""
+    tree, output = folder / "tree", folder / "dist"
+    tree.mkdir()
+    for name in BUILT_FROM:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns(*BUILD_OUTPUTS))
+        else:
+            shutil.copy(ROOT / name, tree)
+    _uv("build", "--no-build-isolation", "--python", sys.executable, "--out-dir", output, tree)
+    (sdist,), (wheel,) = output.glob("*.tar.gz"), output.glob("*.whl")
+    return Distributions(sdist, wheel)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A virtual environment with the wheel in it.
+
+    Attributes:
+        python: Its interpreter.
+        command: Its ``imagefinder``.
+        package: The folder of the installed package.
+    """
+
+    python: Path
+    command: Path
+    package: Path
+
+    def output(self, *arguments: str | Path) -> str:
+        """What its Python prints."""
+        done = subprocess.run([self.python, *arguments], capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout.strip()
+
+
+def install(wheel: Path, folder: Path) -> Installation:
+    """Install a wheel into a new virtual environment, which borrows the dependencies of this one."""
+    venv.create(folder, with_pip=False)
+    paths = sysconfig.get_paths("venv", vars={"base": str(folder), "platbase": str(folder)})
+    scripts, packages = Path(paths["scripts"]), Path(paths["purelib"])
+    python = scripts / "python"
+    _uv("pip", "install", "--no-deps", "--python", python, wheel)
+    borrowed = [place for place in sys.path if Path(place).name == "site-packages"]
+    # Lines of a .pth file are searched after what is installed here; nothing in them is executed.
+    (packages / "borrowed.pth").write_text("\n".join(borrowed))
+    installation = Installation(python, scripts / "imagefinder", packages / "imagefinder")
+    where = "import imagefinder; print(imagefinder.__file__)"
+    assert installation.output("-c", where) == str(installation.package / "__init__.py")
+    return installation
+
+
+def _uv(*arguments: str | Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-m", "uv", *arguments, "--offline", "--no-cache"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
