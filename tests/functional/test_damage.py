@@ -37,7 +37,7 @@ def sound(tmp_path_factory):
         collection.store.register(sift.fingerprint(), sift.spec)
         for number in range(COUNT):
             collection.put(f"picture {number}", picture(number), metadata={"n": number})
-        collection.learn()
+        collection.calibrate()
     return folder
 
 

@@ -34,7 +34,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     first = folder / "collections" / NAMES[0]
     with imagefinder.open(first) as collection:
         collection.add(PICTURES / "cat.jpg", PICTURES / "coins.jpg", methods=["sift", "efficientnet-lite0"])
-        collection.learn()
+        collection.calibrate()
         for name in NAMES[1:]:
             collection.backup(first.with_name(name))
     with Service(folder, threads="2") as service:

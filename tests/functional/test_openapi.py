@@ -90,7 +90,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             image.thumbnail((160, 160))
             image.save(folder / name)
     collection.add(*folder.glob("*.jpg"), methods=["sift"])
-    collection.learn()
+    collection.calibrate()
     listener = socket.create_server(("127.0.0.1", 0))
     app = create_app(collection)
     app.state.service.jobs = NoNewJobs(app.state.service.jobs)

@@ -24,9 +24,12 @@ def test_public_names():
         "ImageRecord",
         "ImagefinderError",
         "Progress",
+        "Query",
+        "SearchOptions",
         "SearchResult",
         "Settings",
         "StoreInfo",
+        "Trace",
         "open",
     ]
     for name in imagefinder.__all__:

@@ -17,34 +17,6 @@ MOST_LINES = 500
 MOST_FUNCTION_LINES = 60  # without the docstring
 MOST_PARAMETERS = 6  # without self and cls
 
-PENDING = (
-    "cli/duplicates.py",
-    "cli/evaluate.py",
-    "cli/explain.py",
-    "cli/search.py",
-    "cli/serve.py",
-    "client/client.py",
-    "collection.py",
-    "models/weights.py",
-    "search/background.py",
-    "search/duplicates.py",
-    "search/engine.py",
-    "search/examination.py",
-    "search/explain.py",
-    "search/judgement.py",
-    "search/shortlisting.py",
-    "server/app.py",
-    "server/jobs/manager.py",
-    "server/jobs/routes.py",
-    "server/upload.py",
-    "server/v1/collections.py",
-    "server/v1/explanations.py",
-    "server/v1/images.py",
-    "server/v1/info.py",
-    "server/v1/schemas.py",
-)
-"""Files that are still too large in one of these ways."""
-
 
 def sources(*endings):
     return sorted(
@@ -83,17 +55,11 @@ def _argued(kind, node, lines):
     return any(re.search(rf"# {kind}: [^ ]+( [^ ]+){{3,}}", place) for place in places)
 
 
-@pytest.mark.parametrize("name", [name for name in sources("py", "hpp", "cpp", "js") if name not in PENDING])
+@pytest.mark.parametrize("name", sources("py", "hpp", "cpp", "js"))
 def test_source_is_small(name):
     text = (SOURCE / name).read_text(encoding="utf-8")
     problems = too_long_file(text) + (too_large_functions(text) if name.endswith(".py") else [])
     assert problems == []
-
-
-@pytest.mark.parametrize("name", PENDING)
-def test_pending_is_still_too_large(name):
-    text = (SOURCE / name).read_text(encoding="utf-8")
-    assert too_long_file(text) + too_large_functions(text) != [], "remove it from PENDING"
 
 
 def test_the_limits_are_applied():

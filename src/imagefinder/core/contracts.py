@@ -163,12 +163,8 @@ class Verifier(Protocol):
     ) -> Verification | None:
         """The transform that explains most matches; ``None`` where chance would explain as many.
 
-        Args:
-            query: Features of the query image, a batch of one.
-            candidate: Features of the candidate, a batch of one.
-            matches: ``(M, 2)`` int64 rows (query, candidate).
-            query_size: Width and height in pixels that the query's keypoints refer to.
-            candidate_size: Width and height in pixels that the candidate's keypoints refer to.
+        ``matches`` are ``(M, 2)`` int64 rows (query, candidate); the sizes are those in pixels that keypoints
+        refer to.
         """
         ...
 
@@ -193,14 +189,8 @@ class PhotometricCheck(Protocol):
     ) -> float | None:
         """Share of the common area that looks alike once the transform has registered both images, 0 to 1.
 
-        ``None`` where too little can be compared.
-
-        Args:
-            query: The query image; may be reduced.
-            query_size: Width and height in pixels that the transform refers to.
-            candidate: The candidate; may be reduced, such as a thumbnail.
-            candidate_size: Width and height in pixels that the transform refers to.
-            evidence: Holds the transform.
+        ``None`` where too little can be compared. Both images may be reduced, such as thumbnails; the sizes are
+        those in pixels that the transform of the evidence refers to.
         """
         ...
 
