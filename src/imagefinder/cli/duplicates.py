@@ -32,6 +32,7 @@ Exit codes: 0 there are duplicates; 1 there are none."""
 _STAGES = {"read": "looking for identical ones", "propose": "proposing pairs", "verify": "verifying pairs"}
 
 
+# wide: a parameter for each option of the command, as typer declares them.
 def duplicates(
     context: typer.Context,
     *,

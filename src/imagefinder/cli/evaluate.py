@@ -64,7 +64,8 @@ class _Measured:
     advice: Advice
 
 
-def evaluate(
+# wide: a parameter for each option of the command, as typer declares them.
+def evaluate(  # long: mostly the declarations of its options, as typer reads them.
     context: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of pictures.", show_default=False)],
     *,

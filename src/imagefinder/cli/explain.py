@@ -38,6 +38,7 @@ other. For a method that gives a cosine it shows which parts of both pictures co
 Exit codes: 0 something speaks for it (a geometry, or a heat map and an E-value of at most 1); 1 nothing does."""
 
 
+# wide: a parameter for each option of the command, as typer declares them.
 def explain(
     context: typer.Context,
     query: Annotated[

@@ -21,13 +21,13 @@ from imagefinder.cli.session import (
     open_page,
     picture,
 )
+from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.results import Mode, Ranking
 from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.results import SearchResult
-    from imagefinder.core.settings import Settings
 
 HELP = """Find the pictures that show what a given one shows, or learn that there is none.
 
@@ -49,7 +49,8 @@ chance does in it, which takes some seconds.
 Exit codes: 0 there is a match, a possible one, or, by matches, any hit; 1 there is none."""
 
 
-def search(
+# wide: a parameter for each option of the command, as typer declares them.
+def search(  # long: mostly the declarations of its options, as typer reads them.
     context: typer.Context,
     query: Annotated[
         str | None,
@@ -81,6 +82,14 @@ def search(
         ),
     ] = "auto",
     mirror: MirrorOption = True,
+    min_score: Annotated[
+        float | None,
+        typer.Option("--min-score", metavar="X", help="Drop hits with a lower score.", show_default=False),
+    ] = None,
+    max_evalue: Annotated[
+        float | None,
+        typer.Option("--max-evalue", metavar="X", min=0, help="Drop hits above this E-value.", show_default=False),
+    ] = None,
     box: BoxOption = None,
     show: Annotated[
         bool,
@@ -98,25 +107,16 @@ def search(
     if (query is None) == (image_id is None):
         raise typer.BadParameter("give a PICTURE or --id ID, and not both")
     with open_collection(context, collection) as opened:
-        asked = None if query is None else _asked(query, opened.settings, shown=show)
-        with output.counter("learning this collection", of_bytes=False) as progress:
-            result = opened.search(
-                asked,
-                id=image_id,
-                method=method,
-                k=k,
-                ranking=ranking,
-                mode=mode,
-                mirror=mirror,
-                boxes=boxes(box),
-                progress=progress,
-            )
+        image = None if query is None else _image(opened, query, shown=show)
+        options = SearchOptions(method, k, ranking, mode, mirror, min_score=min_score, max_evalue=max_evalue)
+        with output.counter("calibrating this collection", of_bytes=False) as progress:
+            result = opened.search(Query(image, image_id, tuple(boxes(box))), options, progress=progress)
         if as_json:
             _document(opened, result, page if show else None)
         else:
             _tell(opened, result)
         if show:
-            _write_page(opened, query or image_id or "", asked, result, page)
+            _write_page(opened, query or image_id or "", image, result, page)
             if not as_json:
                 output.line(f"shown in: {page}")
     if show and not as_json:
@@ -125,16 +125,10 @@ def search(
     return UNFINISHED if nothing or not result.hits else OK
 
 
-def _asked(query: str, limits: Settings, *, shown: bool) -> str | bytes:
-    asked = picture(query, limits)
-    if shown and isinstance(asked, str) and asked.lower().startswith(("http://", "https://")):
-        from imagefinder.images.fetch import fetch  # noqa: PLC0415 - only for --show
-
-        # The page shows the query too: download it once, for both.
-        return fetch(
-            asked, timeout=limits.fetch_timeout, max_bytes=limits.max_image_bytes, retries=limits.fetch_retries
-        )
-    return asked
+def _image(opened: Collection, query: str, *, shown: bool) -> str | bytes:
+    """The query image; where the page shows it too, it is read, or downloaded, once for both."""
+    image = picture(query, opened.settings)
+    return opened.read(image) if shown and isinstance(image, str) else image
 
 
 def _tell(opened: Collection, result: SearchResult) -> None:
@@ -208,16 +202,12 @@ def _document(opened: Collection, result: SearchResult, page: Path | None) -> No
 
 
 def _write_page(
-    opened: Collection, name: str, asked: str | bytes | None, result: SearchResult, page: Path
+    opened: Collection, name: str, image: str | bytes | None, result: SearchResult, page: Path
 ) -> None:
     from imagefinder.cli import contact_sheet  # noqa: PLC0415 - only for --show
     from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - likewise
 
-    if asked is None:
-        shown = opened.thumbnail(name)
-    else:
-        data = asked if isinstance(asked, bytes) else Path(asked).read_bytes()
-        shown = thumbnail(opened.decode(data).rgb)
+    shown = opened.thumbnail(name) if image is None else thumbnail(opened.pixels(image))
     entry = contact_sheet.SheetEntry(
         name="standard input" if name == "-" else name,
         picture=shown,

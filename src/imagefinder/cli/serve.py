@@ -24,6 +24,7 @@ collection without a restart. Where others than this machine can reach it, it de
 them, --auth decides otherwise."""
 
 
+# wide: a parameter for each option of the command, as typer declares them.
 def serve(
     context: typer.Context,
     *,

@@ -163,8 +163,7 @@ class Verifier(Protocol):
     ) -> Verification | None:
         """The transform that explains most matches; ``None`` where chance would explain as many.
 
-        ``matches`` are ``(M, 2)`` int64 rows (query, candidate); the sizes are those in pixels that keypoints
-        refer to.
+        ``matches`` are ``(M, 2)`` int64 rows; the sizes are those in pixels that keypoints refer to.
         """
         ...
 
@@ -189,8 +188,8 @@ class PhotometricCheck(Protocol):
     ) -> float | None:
         """Share of the common area that looks alike once the transform has registered both images, 0 to 1.
 
-        ``None`` where too little can be compared. Both images may be reduced, such as thumbnails; the sizes are
-        those in pixels that the transform of the evidence refers to.
+        ``None`` where too little can be compared. Both images may be thumbnails; the sizes are those in pixels
+        that the transform refers to.
         """
         ...
 

@@ -75,6 +75,7 @@ async def read_image(request: Request, *, max_bytes: int, hold: Hold) -> bytes:
     return form.files[0][1]
 
 
+# wide: the limits of a form; each endpoint names those that differ for it.
 async def read_form(
     request: Request,
     *,
