@@ -55,7 +55,7 @@ from imagefinder.server.errors import Problem, problem_of
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs.job import Job
 from imagefinder.server.jobs.store import JobStore, Saved
-from imagefinder.server.keys import KeyFile
+from imagefinder.server.keys import Keys
 from imagefinder.server.upload import read_image
 from imagefinder.server.v1 import compare, cursor, images, search
 from imagefinder.shortlists.index import InvertedShortlist
@@ -647,7 +647,7 @@ def _job_record(data: bytes) -> None:
 def _keys(data: bytes) -> None:
     """Whatever stands in the file: it lets nobody in that it does not name."""
     with _file("state/keys.json", data) as path:
-        keys = KeyFile(path.parent)
+        keys = Keys(path.parent)
         try:
             for key in keys.entries():
                 assert key.access in {"read", "write"}

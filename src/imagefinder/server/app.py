@@ -43,7 +43,7 @@ from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.jobs.store import JobStore
-from imagefinder.server.keys import KeyFile
+from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
 from imagefinder.server.origins import Origins
 from imagefinder.server.ratelimit import RateLimit
@@ -112,6 +112,7 @@ def create_app(
         settings,
         check_address=None if settings.fetch_private else only_public,
     )
+    keys = Keys(settings.state)
     metrics.watch_jobs(manager.count)
     service = Service(
         settings,
@@ -135,6 +136,7 @@ def create_app(
         finally:
             await to_thread.run_sync(readiness.stop)
             await to_thread.run_sync(manager.close)
+            keys.close()
             service.close()
             gate.close()
             if gate.computing:
@@ -152,7 +154,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.frame = _frame(app, settings, metrics)
+    app.frame = _frame(app, settings, keys, metrics)
     app.state.gate = gate
     app.state.metrics = metrics
     errors.install(app)
@@ -172,10 +174,10 @@ def create_app(
     return app
 
 
-def _frame(app: FastAPI, settings: Settings, metrics: Metrics) -> Callable[[ASGIApp], ASGIApp]:
+def _frame(app: FastAPI, settings: Settings, keys: Keys, metrics: Metrics) -> Callable[[ASGIApp], ASGIApp]:
     """What goes around the routes, outermost last."""
     demands = access.demanded(settings)
-    doorman = Doorman(KeyFile(settings.state), demands=demands)
+    doorman = Doorman(keys, demands=demands)
     origins = Origins(
         (settings.host, *settings.allowed_hosts),
         settings.cors_origins,
@@ -226,7 +228,8 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         StoreError: the collection or the keys cannot be read.
     """
     started = time.monotonic()
-    access.check_before_start(settings, KeyFile(settings.state))
+    with Keys(settings.state) as keys:
+        access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)
     # The end that was asked for is no failure: the exit code is 0, before the server has begun and after.
     if threading.current_thread() is threading.main_thread():

@@ -16,7 +16,8 @@ from imagefinder.server.errors import Problem, responses
 from imagefinder.server.gate import Gate
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA, JobForm, JobsForm
 from imagefinder.server.jobs.job import Job, State
-from imagefinder.server.jobs.manager import JobManager, Watch
+from imagefinder.server.jobs.manager import JobManager
+from imagefinder.server.jobs.watch import Watch
 from imagefinder.server.upload import JSON, Hold, content_type, read_json, wrong_type
 
 PREFIX = "/v1/jobs"

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 from imagefinder.collection import Collection
 from imagefinder.core.records import Failure
@@ -38,8 +38,8 @@ class Order:
     """What a job has to do, and with what.
 
     Attributes:
-        spec: As ``manager`` wrote it down.
-        data: Reads the picture or list that was kept for it.
+        spec: As ``manager`` stored it.
+        data: Reads the picture or list that was uploaded for it.
         list_path: Where a list that was sent is put for reading; the same for each job of a collection, so that a
             later list can change and prune what an earlier one brought.
         guard: What the job may reach.
@@ -53,14 +53,6 @@ class Order:
     guard: Guard
     tell: Callable[[JobProgress], None]
     stop: threading.Event
-
-
-class _Rebuilds(Protocol):
-    def rebuild_index(self, progress: Callable[[str, int, int], None]) -> _Report: ...
-
-
-class _Report(Protocol):
-    def to_dict(self) -> dict[str, Any]: ...
 
 
 def do(kind: Kind, collection: Collection, order: Order) -> Done:
@@ -175,7 +167,7 @@ def _rebuild(collection: Collection, order: Order) -> Done:
         _stop_here(order)
         order.tell(JobProgress(method, done, total))
 
-    return Done(cast(_Rebuilds, collection).rebuild_index(progress).to_dict())
+    return Done(collection.rebuild_index(progress).to_dict())
 
 
 def _stop_here(order: Order) -> None:
