@@ -10,6 +10,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 import sqlite3
 import struct
 import tarfile
@@ -53,9 +54,9 @@ from imagefinder.models.weights import read_legacy_pickle, read_safetensors
 from imagefinder.search import background, duplicate_report
 from imagefinder.server.errors import Problem, problem_of
 from imagefinder.server.jobs import forms as job_forms
-from imagefinder.server.jobs.job import Job
-from imagefinder.server.jobs.store import JobStore, Saved
-from imagefinder.server.keys import Keys
+from imagefinder.server.jobs.legacy import read_file
+from imagefinder.server.jobs.record import UNREADABLE, from_content
+from imagefinder.server.keys import _parse as parse_keys
 from imagefinder.server.upload import read_image
 from imagefinder.server.v1 import compare, cursor, images, search
 from imagefinder.shortlists.index import InvertedShortlist
@@ -608,29 +609,30 @@ def _cursor(data: bytes) -> None:
 
 
 def _job_records() -> list[bytes]:
-    found = []
-    with tempfile.TemporaryDirectory() as name:
-        store = JobStore(Path(name), Path(name, "c"))
-        store.acquire()
-        for state in ("queued", "succeeded"):
-            failures = ({"id": "a", "uri": "", "code": "x", "message": "y"},)
-            job = Job("job-1", "index", "default", state, "2026-01-01T00:00:00Z", failures=failures, result={})  # type: ignore[arg-type]
-            store.save(Saved(job, {"urls": ["http://x/y"]}))
-            found.append((store.folder / "job-1.json").read_bytes())
-        store.release()
-    return found
+    job = {
+        "id": "job-1",
+        "kind": "index",
+        "collection": "default",
+        "created_at": "2026-01-01T00:00:00Z",
+        "progress": {"stage": "learn"},
+        "failures": [{"id": "a", "uri": "", "code": "x", "message": "y"}],
+        "result": {},
+    }
+    record = {"format": 1, "spec": {"urls": ["http://x/y"]}, "tries": 0, "cancel": False}
+    return [json.dumps({**record, "job": {**job, "state": state}}).encode() for state in ("queued", "succeeded")]
 
 
 @_target("job-record", _job_records)
 def _job_record(data: bytes) -> None:
-    store = JobStore(_scratch() / "jobs", _scratch() / "c")
-    with _file(str((store.folder / "job-1.json").relative_to(_scratch())), data):
-        for saved in store.load():
-            assert saved.job.id == "job-1"
-            assert saved.tries >= 0
-            json.dumps(saved.job.to_dict())
-            store.save(saved)
-            assert store.load() == [saved]
+    with _file("job-1.json", data) as path:
+        try:
+            record = read_file(path)
+        except UNREADABLE:
+            return
+    assert record.job.id == "job-1"
+    assert 0 <= record.tries < 1 << 63
+    content = {"job": record.job.to_dict(), "spec": record.spec, "tries": record.tries, "cancel": record.cancel}
+    assert from_content("job-1", json.loads(json.dumps(content))) == record
 
 
 @_target(
@@ -645,17 +647,16 @@ def _job_record(data: bytes) -> None:
     ],
 )
 def _keys(data: bytes) -> None:
-    """Whatever stands in the file: it lets nobody in that it does not name."""
-    with _file("state/keys.json", data) as path:
-        keys = Keys(path.parent)
-        try:
-            for key in keys.entries():
-                assert key.access in {"read", "write"}
-                key.name.encode()
-                assert key.created_at * 1.0 == key.created_at
-            assert keys.find(b"if_secret") is None
-        except StoreError:
-            return
+    """The file of version 0.1.0: what is imported from it is a valid key."""
+    try:
+        keys = parse_keys(data, set())
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return
+    for key in keys:
+        assert key.access in {"read", "write"}
+        key.name.encode()
+        assert len(bytes.fromhex(key.sha256)) == 32
+        assert math.isfinite(key.created_at)
 
 
 def _reports() -> list[bytes]:

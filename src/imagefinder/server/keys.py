@@ -10,7 +10,7 @@ import math
 import re
 import secrets
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -192,7 +192,8 @@ class Keys:
 
 
 def _insert(database: sqlite3.Connection, key: Key) -> None:
-    database.execute("INSERT INTO keys (name, access, sha256, created_at) VALUES (?, ?, ?, ?)", astuple(key))
+    row = (key.name, key.access, key.sha256, float(key.created_at))
+    database.execute("INSERT INTO keys (name, access, sha256, created_at) VALUES (?, ?, ?, ?)", row)
 
 
 def _parse(data: bytes, taken: set[str]) -> list[Key]:

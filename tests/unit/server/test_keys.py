@@ -198,6 +198,12 @@ def key_file(**changes: object) -> str:
     return json.dumps({"format": 1, "keys": [key]})
 
 
+def test_a_strange_time_in_the_old_file_is_no_damage(state: Path) -> None:
+    state.mkdir(parents=True)
+    (state / "keys.json").write_text(key_file(created_at=10**30))
+    assert [key.created_at for key in Keys(state).entries()] == [1e30]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -12,6 +12,8 @@ from imagefinder.server.jobs.job import Job, now
 MAX_TRIES = 3
 """A job that was running so many times in a row when the server died, without making progress, is given up."""
 
+_MANY = 1 << 31
+
 UNREADABLE = (ValueError, TypeError, KeyError, RecursionError)
 """What ``from_content`` raises for damaged data."""
 
@@ -61,6 +63,6 @@ def from_content(job_id: str, content: Mapping[str, Any]) -> JobRecord:
     if job.id != job_id:
         raise ValueError(f"it is of another job, {job.id[:100]!a}")
     spec, tries, cancel = content["spec"], content["tries"], content["cancel"]
-    if not (isinstance(spec, dict) and isinstance(cancel, bool) and type(tries) is int and tries >= 0):
+    if not (isinstance(spec, dict) and isinstance(cancel, bool) and type(tries) is int and 0 <= tries < _MANY):
         raise ValueError("it is not the record of a job")
     return JobRecord(job, spec, tries, cancel)

@@ -49,6 +49,7 @@ def test_content_is_read_back() -> None:
         content(job={**JOB.to_dict(), "id": "2"}),
         content(spec=[]),
         content(tries=-1),
+        content(tries=10**30),
         content(tries=True),
         content(tries="1"),
         content(cancel=0),
