@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -165,8 +166,10 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 def _open(file: Path) -> sqlite3.Connection:
     make_folder(file.parent)
-    # Private from the first moment; SQLite gives its log the same permissions.
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    # Private from the first moment; SQLite gives its log the same permissions. Only a new file is opened here:
+    # closing a file drops the locks that other connections of this process have on it.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     database = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA synchronous = FULL")

@@ -105,6 +105,22 @@ def test_processes_may_create_it_at_the_same_time(folder: Path) -> None:
     assert names(State(folder)) == list("012345")
 
 
+def test_a_second_connection_keeps_the_locks_of_the_first(folder: Path) -> None:
+    first, second = State(folder), State(folder)
+    add(first, "a")
+    assert names(second) == ["a"]
+    code = (
+        "import sys; from pathlib import Path; from imagefinder.server.state import State\n"
+        "state = State(Path(sys.argv[1]))\n"
+        "with state.writing() as database: database.execute('DELETE FROM keys')\n"
+        "state.close()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+    assert (folder / f"{FILE_NAME}-wal").exists()  # the last one to close removes it, and that is not the process
+    add(first, "b")
+    assert names(first) == names(second) == ["b"]
+
+
 def test_the_file_shrinks_when_uploads_are_done_with(folder: Path) -> None:
     state = State(folder)
     with state.writing() as database:
