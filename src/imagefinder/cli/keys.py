@@ -1,4 +1,4 @@
-"""``imagefinder keys``: who may ask the server."""
+"""``imagefinder keys``: who may use the server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from imagefinder.cli.session import JsonOption, settings, unwrapped
 if TYPE_CHECKING:
     from imagefinder.server.keys import Keys
 
-HELP = """Make and revoke the keys by which programs and people may ask the server.
+HELP = """Create and revoke the keys with which programs and people may use the server.
 
-A running server sees every change at once. Keys lie in the folder that the setting state names, as hashes only.
+A running server sees every change at once. Only hashes of keys are stored, in the folder of the setting state.
 
   imagefinder keys create shop
   imagefinder keys create editor --write
