@@ -10,6 +10,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 import sqlite3
 import struct
 import tarfile
@@ -39,7 +40,7 @@ from imagefinder.core.answers import SearchAnswer, ServerInfo, ServerLimits
 from imagefinder.core.errors import ImagefinderError, ModelError, SettingsError, SourceError, StoreError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
-from imagefinder.core.jobs import Job, JobFailure
+from imagefinder.core.jobs import Job
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.results import Comparison, DuplicateGroup, DuplicatePair, DuplicateReport
 from imagefinder.core.serialization import to_json
@@ -57,8 +58,9 @@ from imagefinder.models.weights import read_safetensors
 from imagefinder.search import null_model
 from imagefinder.server.errors import Problem, problem_of
 from imagefinder.server.jobs import forms as job_forms
-from imagefinder.server.jobs.store import JobStore, Saved
-from imagefinder.server.keys import KeyFile
+from imagefinder.server.jobs.legacy import read_file
+from imagefinder.server.jobs.record import UNREADABLE, from_content
+from imagefinder.server.keys import _parse as parse_keys
 from imagefinder.server.upload import read_image
 from imagefinder.server.v1 import compare, cursor, images, search
 from imagefinder.stores import checks
@@ -461,8 +463,8 @@ def _asked(data: bytes, kind: str) -> None:
             assert all(len(box) == 4 for box in one.boxes)
             given = await search._given(_SERVICE, one, lambda size: None)
             assert len(given.data) <= 1000
-        if options.filter is not None:
-            filters.parse(options.filter)
+        if options.where is not None:
+            filters.parse(options.where)
 
     async def put(request: Request) -> None:
         given, metadata = await images._given(_SERVICE, request, "", lambda size: None)
@@ -582,29 +584,30 @@ def _cursor(data: bytes) -> None:
 
 
 def _job_records() -> list[bytes]:
-    found = []
-    with tempfile.TemporaryDirectory() as name:
-        store = JobStore(Path(name), Path(name, "c"))
-        store.acquire()
-        for state in ("queued", "succeeded"):
-            failures = (JobFailure("a", "", "x", "y"),)
-            job = Job("job-1", "index", "default", state, "2026-01-01T00:00:00Z", failures=failures, result={})  # type: ignore[arg-type]
-            store.save(Saved(job, {"urls": ["http://x/y"]}))
-            found.append((store.folder / "job-1.json").read_bytes())
-        store.release()
-    return found
+    job = {
+        "id": "job-1",
+        "kind": "index",
+        "collection": "default",
+        "created_at": "2026-01-01T00:00:00Z",
+        "progress": {"stage": "learn"},
+        "failures": [{"id": "a", "uri": "", "code": "x", "message": "y"}],
+        "result": {},
+    }
+    record = {"format": 1, "spec": {"urls": ["http://x/y"]}, "tries": 0, "cancel": False}
+    return [json.dumps({**record, "job": {**job, "state": state}}).encode() for state in ("queued", "succeeded")]
 
 
 @_target("job-record", _job_records)
 def _job_record(data: bytes) -> None:
-    store = JobStore(_scratch() / "jobs", _scratch() / "c")
-    with _file(str((store.folder / "job-1.json").relative_to(_scratch())), data):
-        for saved in store.load():
-            assert saved.job.id == "job-1"
-            assert saved.tries >= 0
-            json.dumps(to_json(saved.job))
-            store.save(saved)
-            assert store.load() == [saved]
+    with _file("job-1.json", data) as path:
+        try:
+            record = read_file(path)
+        except UNREADABLE:
+            return
+    assert record.job.id == "job-1"
+    assert 0 <= record.tries < 1 << 63
+    content = {"job": to_json(record.job), "spec": record.spec, "tries": record.tries, "cancel": record.cancel}
+    assert from_content("job-1", json.loads(json.dumps(content))) == record
 
 
 @_target(
@@ -619,17 +622,16 @@ def _job_record(data: bytes) -> None:
     ],
 )
 def _keys(data: bytes) -> None:
-    """Whatever stands in the file: it lets nobody in that it does not name."""
-    with _file("state/keys.json", data) as path:
-        keys = KeyFile(path.parent)
-        try:
-            for key in keys.entries():
-                assert key.access in {"read", "write"}
-                key.name.encode()
-                assert key.created_at * 1.0 == key.created_at
-            assert keys.find(b"if_secret") is None
-        except StoreError:
-            return
+    """The file of version 0.1.0: what is imported from it is a valid key."""
+    try:
+        keys = parse_keys(data, set())
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return
+    for key in keys:
+        assert key.access in {"read", "write"}
+        key.name.encode()
+        assert len(bytes.fromhex(key.sha256)) == 32
+        assert math.isfinite(key.created_at)
 
 
 def _reports() -> list[bytes]:

@@ -1,4 +1,4 @@
-"""``imagefinder keys``: who may ask the server."""
+"""``imagefinder keys``: who may use the server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from imagefinder.cli import output
 from imagefinder.cli.session import JsonOption, settings, unwrapped
 
 if TYPE_CHECKING:
-    from imagefinder.server.keys import KeyFile
+    from imagefinder.server.keys import Keys
 
-HELP = """Make and revoke the keys by which programs and people may ask the server.
+HELP = """Create and revoke the keys with which programs and people may use the server.
 
-A running server sees every change at once. Keys lie in the folder that the setting state names, as hashes only.
+A running server sees every change at once. Only hashes of keys are stored, in the folder of the setting state.
 
   imagefinder keys create shop
   imagefinder keys create editor --write
@@ -51,7 +51,8 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make a key, and print it."""
-    secret = _file(context).create(name, "write" if write else "read")
+    with _keys(context) as keys:
+        secret = keys.create(name, "write" if write else "read")
     if as_json:
         output.document({"name": name, "access": "write" if write else "read", "key": secret})
         return
@@ -62,7 +63,8 @@ def create(
 @app.command("list", help=unwrapped(LIST_HELP))
 def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
     """Print all keys but their secrets."""
-    keys = _file(context).entries()
+    with _keys(context) as opened:
+        keys = opened.entries()
     if as_json:
         output.document(
             [{"name": key.name, "access": key.access, "created_at": _iso(key.created_at)} for key in keys]
@@ -79,17 +81,18 @@ def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command("revoke", help=unwrapped(REVOKE_HELP))
 def revoke(context: typer.Context, name: NameArgument, as_json: JsonOption = False) -> None:
     """Take a key away."""
-    _file(context).revoke(name)
+    with _keys(context) as keys:
+        keys.revoke(name)
     if as_json:
         output.document({"revoked": name})
     else:
         output.line(f"the key {name} opens nothing any more")
 
 
-def _file(context: typer.Context) -> KeyFile:
-    from imagefinder.server.keys import KeyFile  # noqa: PLC0415 - a quick start
+def _keys(context: typer.Context) -> Keys:
+    from imagefinder.server.keys import Keys  # noqa: PLC0415 - a quick start
 
-    return KeyFile(settings(context).state)
+    return Keys(settings(context).state)
 
 
 def _may(*, write: bool) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 from imagefinder.core.errors import SettingsError
 from imagefinder.core.settings import Settings
 from imagefinder.server.errors import Problem
-from imagefinder.server.keys import KeyFile
+from imagefinder.server.keys import Keys
 
 Need = Literal["none", "read", "write"]
 
@@ -75,7 +75,7 @@ def demanded(settings: Settings) -> bool:
 class Authenticator:
     """Looks at the key of each request."""
 
-    def __init__(self, keys: KeyFile, *, demands: bool) -> None:
+    def __init__(self, keys: Keys, *, demands: bool) -> None:
         self.demands = demands
         self._keys = keys
 
@@ -116,7 +116,7 @@ class Authenticator:
         return Caller(key.name, key.access)
 
 
-def check_before_start(settings: Settings, keys: KeyFile) -> None:
+def check_before_start(settings: Settings, keys: Keys) -> None:
     """See that a server with these settings can be used, and is no trap.
 
     Raises:

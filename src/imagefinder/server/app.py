@@ -42,7 +42,7 @@ from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.jobs.store import JobStore
-from imagefinder.server.keys import KeyFile
+from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
 from imagefinder.server.middleware import AccessMiddleware, RequestContextMiddleware
 from imagefinder.server.origins import Origins
@@ -130,6 +130,7 @@ def _service(
             max_bytes=settings.explanation_bytes,
         ),
         jobs=jobs,
+        keys=Keys(settings.state),
         metrics=metrics,
         version=release,
         keys_required=access.demanded(settings),
@@ -146,6 +147,7 @@ async def _lifespan(service: Service, _: FastAPI) -> AsyncIterator[None]:
     finally:
         await to_thread.run_sync(service.readiness.stop)
         await to_thread.run_sync(service.jobs.close)
+        service.keys.close()
         service.fetcher.close()
         service.admission.close()
         if service.admission.computing:
@@ -175,7 +177,7 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
         Middleware(
             AccessMiddleware,
             origins=origins,
-            authenticator=Authenticator(KeyFile(settings.state), demands=demands),
+            authenticator=Authenticator(service.keys, demands=demands),
             rates=RateLimit(settings.requests_per_minute),
             streams=service.streams,
         ),
@@ -206,7 +208,8 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         StoreError: the collection or the keys cannot be read.
     """
     started = time.monotonic()
-    access.check_before_start(settings, KeyFile(settings.state))
+    with Keys(settings.state) as keys:
+        access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)
     # The end that was asked for is no failure: the exit code is 0, before the server has begun and after.
     if threading.current_thread() is threading.main_thread():

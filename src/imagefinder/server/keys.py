@@ -1,29 +1,29 @@
-"""API keys: who may ask, kept as hashes in one small file."""
+"""API keys: who may use the server, kept as hashes."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import json
 import math
-import os
 import re
 import secrets
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from imagefinder.core.errors import InputError, StoreError
+from imagefinder.server.state import State, damaged, translated_errors
+
+if TYPE_CHECKING:
+    import sqlite3
 
 Access = Literal["read", "write"]
 
 PREFIX = "if_"
-"""How every key begins, so that people and secret scanners know one when they see it."""
+"""How every key begins, so that people and secret scanners recognise one."""
 
 MAX_KEYS = 1000
 """Every request is compared with all of them."""
@@ -33,13 +33,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known of a key.
+    """What is stored of a key.
 
     Attributes:
         name: Whose it is, for people and the log.
         access: ``read``: look and search. ``write``: also change.
         sha256: Of the key, in hexadecimal.
         created_at: Seconds since 1970.
+
+    Raises:
+        ValueError, TypeError: it is not a valid key.
     """
 
     name: str
@@ -47,45 +50,55 @@ class Key:
     sha256: str
     created_at: float
 
+    def __post_init__(self) -> None:
+        if (
+            not _NAME.fullmatch(self.name)
+            or self.access not in ("read", "write")
+            or not re.fullmatch("[0-9a-f]{64}", self.sha256)
+            or not math.isfinite(self.created_at)
+        ):
+            raise ValueError(f"key {self.name!a}")
 
-class KeyFile:
+
+class Keys:
     """The keys of a server; other processes may change them at any time."""
 
     def __init__(self, state: Path) -> None:
         """Name the place; nothing is read or written yet.
 
         Args:
-            state: Folder of what the server keeps (setting ``state``).
+            state: Folder of the server's state (setting ``state``).
         """
-        self._folder = state
-        self._file = state / "keys.json"
-        self._seen: tuple[int, int, int] | None = None
+        self._state = State(state)
+        self._old_file = state / "keys.json"
         self._keys: tuple[Key, ...] = ()
-        self._hashes: tuple[bytes, ...] = ()
+        self._revision: tuple[int, int] | None = None  # of the state from which the keys were read
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        self._state.close()
 
     def entries(self) -> tuple[Key, ...]:
         """All keys, in order of name.
 
         Raises:
-            StoreError: the file is there and cannot be read.
+            StoreError: they cannot be read.
         """
-        try:
-            status = self._file.stat()
-            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-            if seen != self._seen:
-                self._keys = _parse(self._file.read_bytes())
-                self._hashes = tuple(bytes.fromhex(key.sha256) for key in self._keys)
-                self._seen = seen
-        except FileNotFoundError:
-            self._keys, self._hashes, self._seen = (), (), None
-        except OSError as error:
-            raise StoreError(f"the keys in {self._file} cannot be read: {error.strerror}") from error
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            raise StoreError(
-                f"the keys in {self._file} are damaged: {error}",
-                hint="put a copy of the file back, or delete it and make new keys",
-            ) from error
-        return self._keys
+        self._import_old_file()
+        if not self._state.exists():
+            return ()
+        with self._state.reading() as database:
+            revision = self._state.revision(database)
+            if revision != self._revision:
+                self._keys = self._all(database)
+                self._revision = revision
+            return self._keys
 
     def find(self, secret: bytes) -> Key | None:
         """The key with this secret; takes as long for one that is nearly right as for any other.
@@ -96,95 +109,107 @@ class KeyFile:
         keys = self.entries()
         # A plain SHA-256 suffices: a key is 256 random bits, so nobody can try them all, however fast the hash.
         # Slow hashes are for passwords, which people choose; here they would cost each request 100 ms.
-        digest = hashlib.sha256(secret).digest()
+        digest = hashlib.sha256(secret).hexdigest()
         found = None
-        for key, known in zip(keys, self._hashes, strict=True):
-            if hmac.compare_digest(digest, known):
+        for key in keys:
+            if hmac.compare_digest(digest, key.sha256):
                 found = key
         return found
 
     def create(self, name: str, access: Access) -> str:
-        """Make a key; this is the only time its secret is known.
+        """Create a key; this is the only time its secret is known.
 
         Raises:
-            InputError: an impossible name, or one that is taken; too many keys.
-            StoreError: the file cannot be read or written.
+            InputError: an invalid name, or one that is taken; too many keys.
+            StoreError: the keys cannot be read or written.
         """
         if not _NAME.fullmatch(name):
             raise InputError(
                 f"{name!r} is no name for a key",
                 hint="1 to 64 letters, digits, and . _ @ -, beginning with a letter or a digit",
             )
-        with self._changing() as keys:
+        self._import_old_file()
+        secret = PREFIX + secrets.token_urlsafe(32)
+        with self._state.writing() as database:
+            keys = self._all(database)
             if any(key.name == name for key in keys):
                 raise InputError(
                     f"there is a key {name!r} already", hint=f"revoke it first: imagefinder keys revoke {name}"
                 )
             if len(keys) >= MAX_KEYS:
                 raise InputError(f"there are {len(keys)} keys already, the most there can be")
-            secret = PREFIX + secrets.token_urlsafe(32)
-            digest = hashlib.sha256(secret.encode()).hexdigest()
-            keys.append(Key(name, access, digest, time.time()))
+            _insert(database, Key(name, access, hashlib.sha256(secret.encode()).hexdigest(), time.time()))
         return secret
 
     def revoke(self, name: str) -> None:
-        """Let a key open nothing any more.
+        """Make a key invalid.
 
         Raises:
             InputError: there is none of that name.
-            StoreError: the file cannot be read or written.
+            StoreError: the keys cannot be read or written.
         """
-        with self._changing() as keys:
-            kept = [key for key in keys if key.name != name]
-            if len(kept) == len(keys):
-                names = ", ".join(key.name for key in keys)
+        self._import_old_file()
+        with self._state.writing() as database:
+            if not database.execute("DELETE FROM keys WHERE name = ?", (name,)).rowcount:
+                names = ", ".join(key.name for key in self._all(database))
                 raise InputError(f"there is no key {name!r}", hint=f"keys: {names}" if names else "there are none")
-            keys[:] = kept
 
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[list[Key]]:
-        """The keys as a list to be changed, which is written at the end; one process at a time."""
+    def _all(self, database: sqlite3.Connection) -> tuple[Key, ...]:
+        rows = database.execute("SELECT name, access, sha256, created_at FROM keys ORDER BY name")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = os.open(self._folder / "keys.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            return tuple(Key(*row) for row in rows)
+        except (ValueError, TypeError) as error:
+            raise damaged(self._state.file, error) from error
+
+    def _import_old_file(self) -> None:
+        """Take in ``keys.json``, which held the keys before; the same content once, or revoked keys would return.
+
+        Raises:
+            StoreError: it is damaged, or has a key of a name that exists.
+        """
+        with translated_errors(self._old_file):
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                keys = list(self.entries())
-                yield keys
-                self._write(sorted(keys, key=lambda key: key.name))
-            finally:
-                os.close(lock)
-        except OSError as error:
-            raise StoreError(
-                f"the keys in {self._file} cannot be written: {error.strerror}",
-                hint="the setting state names another folder",
-            ) from error
+                data = self._old_file.read_bytes()
+            except FileNotFoundError:
+                return
+            with self._state.writing() as database:
+                self._import_once(database, data)
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                self._old_file.replace(self._old_file.with_name("keys.json.imported"))
 
-    def _write(self, keys: list[Key]) -> None:
-        text = json.dumps({"format": 1, "keys": [asdict(key) for key in keys]}, indent=1)
-        # Readable by its owner only from the first moment, and put in place whole or not at all.
-        with tempfile.NamedTemporaryFile("w", dir=self._folder, prefix="keys.", delete=False) as file:
-            try:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).replace(self._file)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+    def _import_once(self, database: sqlite3.Connection, data: bytes) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        if database.execute("SELECT 1 FROM imports WHERE sha256 = ?", (digest,)).fetchone():
+            return
+        taken = {key.name for key in self._all(database)}
+        try:
+            keys = _parse(data, taken)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            raise _damaged(self._old_file, error) from error
+        for key in keys:
+            _insert(database, key)
+        database.execute("INSERT INTO imports VALUES (?, ?)", (digest, self._old_file.name))
 
 
-def _parse(data: bytes) -> tuple[Key, ...]:
+def _insert(database: sqlite3.Connection, key: Key) -> None:
+    row = (key.name, key.access, key.sha256, float(key.created_at))
+    database.execute("INSERT INTO keys (name, access, sha256, created_at) VALUES (?, ?, ?, ?)", row)
+
+
+def _parse(data: bytes, taken: set[str]) -> list[Key]:
     document = json.loads(data)
     if document["format"] != 1:
         raise ValueError(f"format {document['format']!r} is of another version")
-    keys = tuple(Key(**key) for key in document["keys"])
+    keys = [Key(**key) for key in document["keys"]]
     for key in keys:
-        if (
-            not _NAME.fullmatch(key.name)
-            or key.access not in ("read", "write")
-            or not re.fullmatch("[0-9a-f]{64}", key.sha256)
-            or not math.isfinite(key.created_at)
-        ):
-            raise ValueError(f"key {key.name!a}")
+        if key.name in taken:
+            raise ValueError(f"there is a key {key.name!r} already")
+        taken.add(key.name)
     return keys
+
+
+def _damaged(file: Path, reason: object) -> StoreError:
+    return StoreError(
+        f"the keys in {file} are damaged: {reason}",
+        hint="put a copy of the file back, or delete it and create new keys",
+    )

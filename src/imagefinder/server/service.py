@@ -17,6 +17,7 @@ from imagefinder.server.collections import Collections
 from imagefinder.server.errors import Problem
 from imagefinder.server.explanations import Explanations
 from imagefinder.server.jobs.manager import JobManager
+from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
 from imagefinder.server.middleware import EventStreams
 from imagefinder.server.readiness import Readiness
@@ -33,6 +34,7 @@ class Service:
         readiness: Which methods work.
         explanations: Recent queries, by handle.
         jobs: Long work.
+        keys: The keys of clients.
         metrics: Counts searches.
         version: Of imagefinder.
         keys_required: Whether requests need a key.
@@ -47,6 +49,7 @@ class Service:
     readiness: Readiness
     explanations: Explanations
     jobs: JobManager
+    keys: Keys
     metrics: Metrics
     version: str
     keys_required: bool = False

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from imagefinder.server.keys import KeyFile
+from imagefinder.server.keys import Keys
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def test_a_key_is_shown_once_alone_on_standard_output(call, state):
     answer = call("keys", "create", "shop")
     assert answer.code == 0
     (secret,) = answer.out.splitlines()
-    found = KeyFile(state).find(secret.encode())
+    found = Keys(state).find(secret.encode())
     assert (found.name, found.access) == ("shop", "read")
     assert "not shown again" in answer.err
     assert secret not in answer.err + call("keys", "list").out + call("keys", "list", "--json").out
@@ -24,7 +24,7 @@ def test_a_key_is_shown_once_alone_on_standard_output(call, state):
 def test_with_write_it_may_change_things(call, state):
     made = call("keys", "create", "editor", "--write", "--json").json
     assert (made["name"], made["access"]) == ("editor", "write")
-    assert KeyFile(state).find(made["key"].encode()).access == "write"
+    assert Keys(state).find(made["key"].encode()).access == "write"
 
 
 def test_the_list_and_the_end_of_a_key(call, state):
@@ -34,7 +34,7 @@ def test_the_list_and_the_end_of_a_key(call, state):
     assert "shop" in call("keys", "list").out
     assert [(key["name"], key["access"]) for key in call("keys", "list", "--json").json] == [("shop", "read")]
     assert call("keys", "revoke", "shop").code == 0
-    assert KeyFile(state).find(secret.encode()) is None
+    assert Keys(state).find(secret.encode()) is None
     answer = call("keys", "revoke", "shop", "--json")
     assert (answer.code, json.loads(answer.out)["error"]["code"]) == (3, "invalid_input")
 

@@ -11,7 +11,8 @@ from imagefinder.core.errors import SettingsError
 from imagefinder.core.settings import Settings
 from imagefinder.server.access import check_before_start, demanded, is_local, need
 from imagefinder.server.app import create_app
-from imagefinder.server.keys import KeyFile
+from imagefinder.server.keys import Keys
+from imagefinder.server.state import FILE_NAME
 
 PUBLIC = {"/", "/docs", "/docs.css", "/openapi.json", "/health", "/health/live", "/health/ready"}
 ASKING = {"/v1/collections/{c}/search", "/v1/compare", "/{method}-similar-images"}
@@ -34,8 +35,8 @@ def guarded(fake: Any, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def keys(guarded: Any, fake: Any) -> dict[str, str]:
-    file = KeyFile(fake.settings.state)
-    return {access: file.create(access, access) for access in ("read", "write")}
+    with Keys(fake.settings.state) as keys:
+        return {access: keys.create(access, access) for access in ("read", "write")}
 
 
 def test_every_route_demands_what_it_should(guarded: Any, keys: dict[str, str]) -> None:
@@ -114,7 +115,7 @@ def test_keys_open_what_they_should(guarded: Any, keys: dict[str, str], fake: An
     refused = client.post("/v1/jobs", headers={"x-api-key": keys["read"]})
     assert (refused.status_code, refused.json()["code"]) == (403, "read_only_key")
     assert client.post("/v1/jobs", headers={"x-api-key": keys["write"]}).json()["code"] == "unsupported_media_type"
-    KeyFile(fake.settings.state).revoke("read")
+    Keys(fake.settings.state).revoke("read")
     assert ask(**{"x-api-key": keys["read"]}).json()["code"] == "wrong_key"
 
 
@@ -124,7 +125,7 @@ def test_a_key_in_the_address_opens_nothing(guarded: Any, keys: dict[str, str]) 
 
 
 def test_damaged_keys_let_nobody_in_and_tell_nobody_why(guarded: Any, keys: dict[str, str], fake: Any) -> None:
-    (fake.settings.state / "keys.json").write_text("{")
+    (fake.settings.state / FILE_NAME).write_bytes(b"{" * 10_000)
     response = TestClient(guarded).get("/metrics", headers={"x-api-key": keys["write"]})
     assert (response.status_code, response.json()["code"]) == (503, "store_error")
     assert str(fake.settings.state) not in response.text
@@ -171,16 +172,16 @@ def test_when_keys_are_demanded(settings: dict[str, Any], expected: bool) -> Non
 
 
 def test_a_server_that_nobody_could_use_does_not_start(tmp_path: Path) -> None:
-    settings, file = Settings(host="0.0.0.0"), KeyFile(tmp_path)
+    settings, file = Settings(host="0.0.0.0"), Keys(tmp_path)
     with pytest.raises(SettingsError, match="demands keys") as caught:
         check_before_start(settings, file)
     assert "imagefinder keys create NAME --write" in caught.value.hint
     assert "--auth off" in caught.value.hint
     file.create("a", "read")
     check_before_start(settings, file)
-    check_before_start(Settings(), KeyFile(tmp_path / "none"))
+    check_before_start(Settings(), Keys(tmp_path / "none"))
 
 
 def test_any_origin_without_keys_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="every web page"):
-        check_before_start(Settings(cors_origins=("*",)), KeyFile(tmp_path))
+        check_before_start(Settings(cors_origins=("*",)), Keys(tmp_path))

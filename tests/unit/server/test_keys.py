@@ -2,16 +2,23 @@ from __future__ import annotations
 
 import hmac
 import json
+import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from imagefinder.core.errors import InputError, StoreError
 from imagefinder.server import keys as keys_module
-from imagefinder.server.keys import PREFIX, KeyFile
+from imagefinder.server.keys import PREFIX, Keys
+from imagefinder.server.state import FILE_NAME
+
+OLD_STATE = Path(__file__).parents[2] / "fixtures" / "server-state"
+"""Written by version 0.1.0: the keys if_reader and if_writer, and five jobs."""
 
 
 @pytest.fixture
@@ -20,50 +27,51 @@ def state(tmp_path: Path) -> Path:
 
 
 def test_a_key_is_known_by_its_secret_only(state: Path) -> None:
-    file = KeyFile(state)
-    assert file.entries() == ()
-    reader, writer = file.create("shop", "read"), file.create("editor", "write")
+    keys = Keys(state)
+    assert keys.entries() == ()
+    reader, writer = keys.create("shop", "read"), keys.create("editor", "write")
     assert reader.startswith(PREFIX)
     assert len(reader) >= len(PREFIX) + 43  # 256 bits
-    assert [(key.name, key.access) for key in file.entries()] == [("editor", "write"), ("shop", "read")]
+    assert [(key.name, key.access) for key in keys.entries()] == [("editor", "write"), ("shop", "read")]
     for secret, name in ((reader, "shop"), (writer, "editor")):
-        found = file.find(secret.encode())
+        found = keys.find(secret.encode())
         assert found
         assert found.name == name
         for wrong in (secret[:-1], secret + "A", secret.upper(), secret[len(PREFIX) :], "", name):
-            assert file.find(wrong.encode()) is None
-        assert file.find(b"\xff\x00") is None
+            assert keys.find(wrong.encode()) is None
+        assert keys.find(b"\xff\x00") is None
 
 
 def test_every_key_is_compared_whichever_it_is(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, compared = KeyFile(state), []
-    secrets = [file.create(name, "read") for name in "abc"]
+    keys, compared = Keys(state), []
+    secrets = [keys.create(name, "read") for name in "abc"]
     compare = hmac.compare_digest
 
-    def counting(one: bytes, other: bytes) -> bool:
+    def counting(one: str, other: str) -> bool:
         compared.append(len(one))
         return compare(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", counting)
     for secret in (*secrets, "if_wrong", ""):
         compared.clear()
-        file.find(secret.encode())
-        assert compared == [32, 32, 32]
+        keys.find(secret.encode())
+        assert compared == [64, 64, 64]
 
 
 def test_nothing_on_disk_opens_anything_and_nobody_else_can_read_it(state: Path) -> None:
-    secret = KeyFile(state).create("shop", "read")
-    for file in state.iterdir():
-        assert secret.removeprefix(PREFIX) not in file.read_text()
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    keys = Keys(state)
+    secret = keys.create("shop", "read")
+    (kept,) = keys.entries()
+    assert keys.find(kept.sha256.encode()) is None
+    keys.close()
+    (file,) = state.iterdir()
+    assert secret.removeprefix(PREFIX).encode() not in file.read_bytes()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
-    assert {file.name for file in state.iterdir()} == {"keys.json", "keys.lock"}
-    (kept,) = json.loads((state / "keys.json").read_text())["keys"]
-    assert KeyFile(state).find(kept["sha256"].encode()) is None
 
 
 def test_what_another_process_changes_is_seen_at_once(state: Path) -> None:
-    here, there = KeyFile(state), KeyFile(state)
+    here, there = Keys(state), Keys(state)
     for number in range(20):
         secret = there.create("a", "read").encode()
         assert here.find(secret), number
@@ -71,40 +79,129 @@ def test_what_another_process_changes_is_seen_at_once(state: Path) -> None:
         assert here.find(secret) is None, number
 
 
+def test_deleting_the_file_makes_all_keys_invalid_at_once(state: Path) -> None:
+    keys = Keys(state)
+    secret = keys.create("a", "read").encode()
+    assert keys.find(secret)
+    (state / FILE_NAME).unlink()
+    assert keys.find(secret) is None
+
+
 def test_two_processes_lose_no_key_of_one_another(state: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from imagefinder.server.keys import KeyFile\n"
-        "for n in range(25): KeyFile(Path(sys.argv[1])).create(f'{sys.argv[2]}{n}', 'read')"
+        "import sys; from pathlib import Path; from imagefinder.server.keys import Keys\n"
+        "for n in range(25): Keys(Path(sys.argv[1])).create(f'{sys.argv[2]}{n}', 'read')"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(state), name]) for name in "ab"]
     assert [process.wait(60) for process in running] == [0, 0]
-    assert len(KeyFile(state).entries()) == 50
+    assert len(Keys(state).entries()) == 50
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a\n", "a" * 65, "é", "../x", "\x1b[31m"])
 def test_names_are_harmless(state: Path, name: str) -> None:
     with pytest.raises(InputError, match="no name for a key"):
-        KeyFile(state).create(name, "read")
+        Keys(state).create(name, "read")
 
 
 def test_mistakes_are_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = KeyFile(state)
-    file.create("a", "read")
+    keys = Keys(state)
+    keys.create("a", "read")
     with pytest.raises(InputError, match="already") as taken:
-        file.create("a", "write")
+        keys.create("a", "write")
     assert "imagefinder keys revoke a" in taken.value.hint
     with pytest.raises(InputError, match="no key 'b'") as unknown:
-        file.revoke("b")
+        keys.revoke("b")
     assert unknown.value.hint == "keys: a"
     monkeypatch.setattr(keys_module, "MAX_KEYS", 1)
     with pytest.raises(InputError, match="the most"):
-        file.create("b", "read")
-    assert [key.name for key in file.entries()] == ["a"]
+        keys.create("b", "read")
+    assert [key.name for key in keys.entries()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "access = 'all'",
+        "sha256 = '00'",
+        "name = 'a' || char(10)",
+        "name = CAST(x'ff' AS TEXT)",
+        "created_at = 9e999",
+    ],
+)
+def test_a_damaged_key_lets_nobody_in(state: Path, change: str) -> None:
+    keys = Keys(state)
+    secrets = [keys.create(name, "read").encode() for name in "ab"]
+    with closing(sqlite3.connect(state / FILE_NAME)) as database, database:
+        database.execute(f"UPDATE keys SET {change} WHERE name = 'a'")
+    for secret in secrets:
+        with pytest.raises(StoreError, match="damaged"):
+            keys.find(secret)
+    with pytest.raises(StoreError, match="damaged"):
+        keys.create("c", "read")
+
+
+# the file of version 0.1.0
+
+
+def test_the_keys_of_the_old_file_are_imported_once(state: Path) -> None:
+    shutil.copytree(OLD_STATE, state)
+    keys = Keys(state)
+    old = (state / "keys.json").read_bytes()
+    assert [(key.name, key.access) for key in keys.entries()] == [("editor", "write"), ("shop", "read")]
+    assert keys.entries()[1].created_at == 1796012310.7129138
+    assert keys.find(b"if_reader") == keys.entries()[1]
+    assert not (state / "keys.json").exists()
+    assert (state / "keys.json.imported").read_bytes() == old
+    keys.revoke("shop")
+    (state / "keys.json").write_bytes(old)  # as if the server had died before the file was renamed
+    assert Keys(state).find(b"if_reader") is None
+    assert Keys(state).find(b"if_writer")
+    assert not (state / "keys.json").exists()
+
+
+def test_a_crash_before_the_end_of_the_import_imports_nothing(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(OLD_STATE, state)
+    with monkeypatch.context() as crash:
+        crash.setattr(keys_module, "_insert", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Keys(state).entries()
+    assert (state / "keys.json").exists()
+    assert len(Keys(state).entries()) == 2
+
+
+def test_processes_import_the_old_file_together(state: Path) -> None:
+    shutil.copytree(OLD_STATE, state)
+    code = (
+        "import sys; from pathlib import Path; from imagefinder.server.keys import Keys\n"
+        "sys.stdin.read(); assert len(Keys(Path(sys.argv[1])).entries()) == 2"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, str(state)], stdin=subprocess.PIPE) for _ in range(4)]
+    for process in running:
+        assert process.stdin
+        process.stdin.close()
+    assert [process.wait(60) for process in running] == [0] * 4
+
+
+def test_an_old_file_with_a_key_that_exists_is_not_imported(state: Path) -> None:
+    secret = Keys(state).create("shop", "write").encode()
+    shutil.copy(OLD_STATE / "keys.json", state)
+    with pytest.raises(StoreError, match="there is a key 'shop' already"):
+        Keys(state).find(secret)
+    (state / "keys.json").unlink()
+    assert [key.name for key in Keys(state).entries()] == ["shop"]
 
 
 def key_file(**changes: object) -> str:
     key = {"name": "a", "access": "read", "sha256": "0" * 64, "created_at": 1.0, **changes}
     return json.dumps({"format": 1, "keys": [key]})
+
+
+def test_a_strange_time_in_the_old_file_is_no_damage(state: Path) -> None:
+    state.mkdir(parents=True)
+    (state / "keys.json").write_text(key_file(created_at=10**30))
+    assert [key.created_at for key in Keys(state).entries()] == [1e30]
 
 
 @pytest.mark.parametrize(
@@ -124,21 +221,20 @@ def key_file(**changes: object) -> str:
         "[" * 100_000,
     ],
 )
-def test_a_damaged_file_lets_nobody_in(state: Path, text: str) -> None:
-    file = KeyFile(state)
-    secret = file.create("a", "read").encode()
-    assert file.find(secret)
+def test_a_damaged_old_file_lets_nobody_in(state: Path, text: str) -> None:
+    keys = Keys(state)
+    secret = keys.create("b", "read").encode()
     (state / "keys.json").write_text(text)
     for _ in range(2):
+        with pytest.raises(StoreError, match=r"keys\.json are damaged"):
+            keys.find(secret)
         with pytest.raises(StoreError, match="damaged"):
-            file.find(secret)
-        with pytest.raises(StoreError, match="damaged"):
-            file.create("b", "read")
+            keys.create("c", "read")
     assert (state / "keys.json").read_text() == text
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be") as caught:
-        KeyFile(tmp_path / "file" / "state").create("a", "read")
+        Keys(tmp_path / "file" / "state").create("a", "read")
     assert "state" in str(caught.value) + caught.value.hint

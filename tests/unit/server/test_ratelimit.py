@@ -10,7 +10,7 @@ from imagefinder.core.settings import Settings
 from imagefinder.server import ratelimit
 from imagefinder.server.app import create_app
 from imagefinder.server.errors import Problem
-from imagefinder.server.keys import KeyFile
+from imagefinder.server.keys import Keys
 from imagefinder.server.middleware import _network
 from imagefinder.server.ratelimit import RateLimit
 
@@ -97,7 +97,7 @@ def test_whom_a_rate_is_counted_for(address: str, counted: str) -> None:
 
 def test_each_key_has_its_own_rate_and_health_is_free(fake: Any, tmp_path: Path) -> None:
     fake.settings = Settings(auth="on", state=tmp_path, requests_per_minute=2)
-    file = KeyFile(tmp_path)
+    file = Keys(tmp_path)
     first, second = ({"x-api-key": file.create(name, "read")} for name in "ab")
     client = TestClient(create_app(fake))
     assert [client.get("/metrics", headers=first).status_code for _ in range(3)] == [200, 200, 429]

@@ -17,7 +17,7 @@ from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.serialization import to_json
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
-from imagefinder.server.jobs.manager import Watch
+from imagefinder.server.jobs.watch import Watch
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.upload import JSON, Hold, content_type, read_json, wrong_type
 from imagefinder.server.v1.answers import respond

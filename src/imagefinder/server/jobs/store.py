@@ -1,209 +1,172 @@
-"""Jobs on disk: one JSON file each and what it needs beside it; no crash, at whatever moment, loses any."""
+"""The jobs of one server in its state; no crash, at any moment, loses one."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from imagefinder.core.errors import StoreError
-from imagefinder.core.jobs import Job
-from imagefinder.core.serialization import from_json, to_json
+from imagefinder.core.serialization import to_json
+from imagefinder.server.jobs import legacy
+from imagefinder.server.jobs.record import UNREADABLE, JobRecord, from_content
+from imagefinder.server.state import State, make_folder, translated_errors
+
+if TYPE_CHECKING:
+    import sqlite3
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-_RECORD, _DATA = ".json", ".data"
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A job with what is not told about it.
-
-    Attributes:
-        job: What is told.
-        spec: What it is to do, as JSON.
-        tries: How often it began to run, since it last got any further, without coming to an end.
-        cancel: Whether it was told to stop.
-    """
-
-    job: Job
-    spec: Mapping[str, Any] = field(default_factory=dict)
-    tries: int = 0
-    cancel: bool = False
+_SAVE = """
+INSERT INTO jobs (id, queue, job, spec, tries, cancel) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET job = excluded.job, tries = excluded.tries, cancel = excluded.cancel
+"""
 
 
 class JobStore:
-    """The jobs of one server; only the process that holds its lock may change them."""
+    """The jobs of the servers of one default collection; only the process that has the lock may use them."""
 
     def __init__(self, state: Path, collection: Path) -> None:
-        """Nothing is opened or made.
+        """Nothing is opened or created.
 
         Args:
-            state: What the server keeps.
+            state: Folder of the server's state.
             collection: Folder of the default collection: servers of different ones may share ``state``.
         """
         place = os.path.realpath(collection)
         digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
-        self.folder = state / "jobs" / f"{Path(place).name}-{digest}"
-        self._lock: IO[bytes] | None = None
+        self._queue = f"{Path(place).name}-{digest}"
+        self._folder = state / "jobs" / self._queue
+        self._state = State(state)
+        # A soft lock would outlive a killed server.
+        self._lock = FileLock(self._folder / "lock", mode=0o600, thread_local=False, fallback_to_soft=False)
 
     def exists(self) -> bool:
         """Whether there ever was a job."""
-        return self.folder.is_dir()
+        return self._folder.is_dir()
 
     def acquire(self) -> bool:
-        """Become the one process that changes these jobs, if no other is.
+        """Become the one process that uses these jobs, unless another one is.
 
         Raises:
-            StoreError: the folder cannot be made or written.
+            StoreError: the state cannot be used.
         """
-        if self._lock is not None:
+        if self._lock.is_locked:
             return True
-        with _told(self.folder):
-            if not self.exists():
-                self.folder.mkdir(parents=True, mode=0o700)
-                for parent in (self.folder, *self.folder.parents[:3]):
-                    _sync_folder(parent)
-            lock = (self.folder / "lock").open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            return False
-        self._lock = lock
+        with translated_errors(self._folder):
+            make_folder(self._folder)
+            try:
+                self._lock.acquire(blocking=False)
+            except Timeout:
+                return False
+            try:
+                self._import_files()
+            except BaseException:
+                self._lock.release()
+                raise
         return True
 
     def release(self) -> None:
-        """Let another process have them."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Let another process have the jobs."""
+        self._state.close()
+        self._lock.release()
 
-    def save(self, saved: Saved) -> None:
-        """Write a job down; durable on return.
-
-        Raises:
-            StoreError: it cannot be written.
-        """
-        content = {
-            "format": FORMAT,
-            "job": to_json(saved.job),
-            "spec": dict(saved.spec),
-            "tries": saved.tries,
-            "cancel": saved.cancel,
-        }
-        self._write(saved.job.id + _RECORD, json.dumps(content).encode("ascii"))
-
-    def put_data(self, job_id: str, data: bytes) -> None:
-        """Keep the picture or list of a job, before the job itself is saved; durable on return.
+    def add(self, record: JobRecord, upload: bytes | None = None) -> None:
+        """Store a new job with the picture or list that came with it; durable on return.
 
         Raises:
             StoreError: it cannot be written.
         """
-        self._write(job_id + _DATA, data)
+        with self._state.writing() as database:
+            self._write(database, record)
+            if upload is not None:
+                database.execute("INSERT INTO uploads (job, data) VALUES (?, ?)", (record.job.id, upload))
 
-    def data(self, job_id: str) -> bytes:
-        """What was kept.
+    def save(self, record: JobRecord) -> None:
+        """Store the new state of a job; what was uploaded for it goes when it has ended. Durable on return.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        with self._state.writing() as database:
+            self._write(database, record)
+            if record.job.ended:
+                database.execute("DELETE FROM uploads WHERE job = ?", (record.job.id,))
+
+    def upload(self, job_id: str) -> bytes:
+        """What was uploaded for a job.
 
         Raises:
             StoreError: it is gone or cannot be read.
         """
-        with _told(self.data_path(job_id)):
-            return self.data_path(job_id).read_bytes()
+        with self._state.reading() as database:
+            row = database.execute("SELECT data FROM uploads WHERE job = ?", (job_id,)).fetchone()
+        if row is None:
+            raise StoreError(f"nothing was uploaded for the job {job_id}, or it is gone")
+        return bytes(row[0])
 
-    def data_path(self, job_id: str) -> Path:
-        """Where it is kept."""
-        return self.folder / (job_id + _DATA)
-
-    def drop_data(self, job_id: str) -> None:
-        """Forget what was kept for a job."""
-        self.data_path(job_id).unlink(missing_ok=True)
-
-    def delete(self, job_id: str) -> None:
-        """Forget a job and what was kept for it."""
-        (self.folder / (job_id + _RECORD)).unlink(missing_ok=True)
-        self.drop_data(job_id)
-
-    def load(self) -> list[Saved]:
-        """All jobs in order of id; what a crash left half is cleared away.
-
-        A record that cannot be read (a damaged disk, a newer format) is left where it is, and the log tells.
+    def delete(self, job_ids: Iterable[str]) -> None:
+        """Remove jobs and what was uploaded for them.
 
         Raises:
-            StoreError: the folder cannot be read.
+            StoreError: they cannot be removed.
         """
-        with _told(self.folder):
-            names = sorted(path.name for path in self.folder.iterdir())
-        jobs: list[Saved] = []
-        for name in names:
-            path = self.folder / name
-            if name.endswith(_RECORD):
-                try:
-                    jobs.append(_read(path))
-                except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-                    log.error("the job in %s cannot be read and is passed over: %s", path, error)  # noqa: TRY400
-            elif name.endswith(".new") or (name.endswith(_DATA) and name.replace(_DATA, _RECORD) not in names):
-                path.unlink(missing_ok=True)  # never acknowledged
-        for saved in jobs:
-            if saved.job.ended:
-                self.drop_data(saved.job.id)
-        return jobs
+        with self._state.writing() as database:
+            database.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
 
-    def _write(self, name: str, data: bytes) -> None:
-        target = self.folder / name
-        new = self.folder / (name + ".new")
-        with _told(target):
-            with new.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(target)
-            _sync_folder(self.folder)
+    def load(self) -> list[JobRecord]:
+        """All jobs in order of id; one that is damaged is logged and stays where it is.
 
+        Raises:
+            StoreError: the state cannot be read.
+        """
+        with self._state.reading() as database:
+            rows = database.execute(
+                "SELECT id, job, spec, tries, cancel FROM jobs WHERE queue = ? ORDER BY id", (self._queue,)
+            ).fetchall()
+        records: list[JobRecord] = []
+        for job_id, job, spec, tries, cancel in rows:
+            try:
+                content = {
+                    "job": json.loads(job),
+                    "spec": json.loads(spec),
+                    "tries": tries,
+                    "cancel": bool(cancel),
+                }
+                records.append(from_content(job_id, content))
+            except UNREADABLE as error:
+                log.error("the job %s in %s is damaged and passed over: %s", job_id, self._state.file, error)  # noqa: TRY400
+        return records
 
-def _read(path: Path) -> Saved:
-    content = json.loads(path.read_bytes())
-    json.dumps(content, allow_nan=False, ensure_ascii=False).encode()  # what cannot be told again is damaged
-    if content["format"] != FORMAT:
-        raise ValueError(f"its format is {content['format']}, and this version knows {FORMAT}")
-    job = from_json(Job, content["job"])
-    if job.id + _RECORD != path.name:  # ids become names of files
-        raise ValueError(f"it is of another job, {job.id[:100]!a}")
-    spec, tries, cancel = content["spec"], content["tries"], content["cancel"]
-    if not (isinstance(spec, dict) and isinstance(cancel, bool) and _is_count(tries)):
-        raise ValueError("what it is to do is not told")
-    return Saved(job, spec, tries, cancel)
+    def list_path(self, collection: str) -> Path:
+        """Where a list is put to be read: the same file for each job of a collection.
 
+        A list is a source of the collection, so a later one can change and prune what an earlier one brought.
+        """
+        return self._folder / "lists" / hashlib.sha256(collection.encode("utf-8")).hexdigest()[:12] / "list.csv"
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    def _write(self, database: sqlite3.Connection, record: JobRecord) -> None:
+        job, spec = json.dumps(to_json(record.job)), json.dumps(dict(record.spec))
+        database.execute(_SAVE, (record.job.id, self._queue, job, spec, record.tries, record.cancel))
 
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-class _told(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads as a word
-    """Turns what the file system refuses into an error of the library."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise StoreError(
-                f"{self._path} cannot be used: {error.strerror}",
-                hint="the setting state names the folder; is the disk full, or read-only?",
-            ) from error
+    def _import_files(self) -> None:
+        """Take in the files that held jobs before; nothing else uses them, the lock is theirs."""
+        imported: list[str] = []
+        if not any(self._folder.glob("*.json")):
+            return
+        with self._state.writing() as database:
+            for record, upload in legacy.read_files(self._folder):
+                imported.append(record.job.id)
+                # A crash before the files were moved leaves a job in both places; the state has it already.
+                if database.execute("SELECT 1 FROM jobs WHERE id = ?", (record.job.id,)).fetchone():
+                    continue
+                self._write(database, record)
+                if upload is not None:
+                    database.execute("INSERT INTO uploads (job, data) VALUES (?, ?)", (record.job.id, upload))
+        legacy.set_aside(self._folder, imported)

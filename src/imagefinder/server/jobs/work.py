@@ -39,8 +39,8 @@ class Order:
     """What a job has to do, and with what.
 
     Attributes:
-        spec: As ``manager`` wrote it down.
-        data: Reads the picture or list that was kept for it.
+        spec: As ``manager`` stored it.
+        data: Reads the picture or list that was uploaded for it.
         list_path: Where a list that was sent is put for reading; the same for each job of a collection, so that a
             later list can change and prune what an earlier one brought.
         guard: What the job may reach.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +23,9 @@ from imagefinder.dedup import report as reports
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.server.errors import Problem
 from imagefinder.server.jobs.manager import JobManager
+from imagefinder.server.jobs.record import JobRecord
 from imagefinder.server.jobs.store import JobStore
+from imagefinder.server.state import FILE_NAME
 
 
 @dataclass
@@ -103,23 +107,43 @@ class Server:
                 raise Problem("unknown_collection", "no such collection")
             return {"a": self.a, "b": self.b}[name].as_collection()
 
-        manager = JobManager(JobStore(self.state, Path("/c")), named, self.settings)
+        manager = JobManager(self.store(), named, self.settings)
         manager.open()
         return manager
 
-    def files(self, suffix: str) -> list[Path]:
-        return sorted(self.state.glob(f"jobs/*/*{suffix}"))
+    def store(self) -> JobStore:
+        return JobStore(self.state, Path("/c"))
+
+    def stored(self) -> list[JobRecord]:
+        return self.store().load()
+
+    def uploads(self) -> list[bytes]:
+        with closing(sqlite3.connect(self.state / FILE_NAME)) as database:
+            return [data for (data,) in database.execute("SELECT data FROM uploads ORDER BY job")]
 
     def kill(self) -> None:
-        """As a crash leaves things: what is on disk now stays as it is, whatever the threads still do."""
-        before = {path: path.read_bytes() for path in self.state.glob("jobs/*/*") if path.is_file()}
+        """As a crash leaves things: what is stored now stays as it is, whatever the threads still do."""
+        file, before = self.state / FILE_NAME, self.state / "before.sqlite"
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("VACUUM INTO ?", (str(before),))
         self.a.go.set(), self.b.go.set()
         self.manager.close(5)
-        for path in self.state.glob("jobs/*/*"):
-            if path.is_file() and path not in before:
-                path.unlink()
-        for path, content in before.items():
-            path.write_bytes(content)
+        assert not file.with_name(FILE_NAME + "-wal").exists()
+        before.replace(file)
+
+    async def events(self, job: Job) -> AsyncIterator[Job]:
+        """The job now, then with every change, until it has ended or the server stops."""
+        with self.manager.watch(job.id) as watch:
+            while (news := await watch.news()) is not None:
+                yield news
+                if news.ended:
+                    return
+
+    def crash(self, job: Job) -> None:
+        """Kill it while this job of ``a`` runs."""
+        assert self.manager.get(job.id).id == job.id
+        assert self.a.at_work.wait(30)
+        self.kill()
 
     def begin(self) -> None:
         self.a, self.b = FakeCollection(), FakeCollection()

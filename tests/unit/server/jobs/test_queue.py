@@ -1,0 +1,114 @@
+"""Which job is next, and which are refused, cancelled and forgotten."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from imagefinder.core.errors import StoreError
+from imagefinder.server.errors import Problem
+from imagefinder.server.jobs import queue as queue_module
+from imagefinder.server.jobs.store import JobStore
+
+Server = Any  # of conftest.py
+
+
+def test_one_job_at_a_time_in_a_collection_and_collections_beside_each_other(server: Server) -> None:
+    first, second = server.manager.start_put("a", "1", b"x"), server.manager.start_put("a", "2", b"x")
+    other = server.manager.start_put("b", "1", b"x")
+    assert server.a.at_work.wait(10)
+    assert server.b.at_work.wait(10)
+    assert server.manager.get(second.id).state == "queued"
+    server.b.go.set()
+    server.wait(other)
+    assert server.manager.get(second.id).state == "queued"
+    server.a.go.set()
+    server.wait(first), server.wait(second)
+    assert [call[1] for call in server.a.calls] == ["1", "2"]
+
+
+def test_more_than_the_queue_holds_is_turned_away(server: Server) -> None:
+    first = server.manager.start_put("a", "1", b"x")
+    server.wait(first, "running")
+    for n in range(5):
+        server.manager.start_put("a", str(n), b"x")
+    with pytest.raises(Problem) as caught:
+        server.manager.start_put("a", "no", b"x")
+    assert caught.value.code == "busy"
+    assert "Retry-After" in caught.value.headers
+    assert len(server.stored()) == 6
+    assert (server.manager.count("running"), server.manager.count("queued")) == (1, 5)
+
+
+def test_cancelling(server: Server) -> None:
+    running, queued = server.manager.start("index", "a", csv="url,id\n"), server.manager.start("duplicates", "a")
+    server.wait(running, "running")
+    assert server.manager.cancel(queued.id).state == "cancelled"
+    server.manager.cancel(running.id)
+    ended = server.wait(running)
+    assert ended.state == "cancelled"
+    assert ended.result is not None
+    assert ended.result["interrupted"] is True
+    assert server.manager.cancel(running.id) == ended
+    duplicates = server.manager.start("duplicates", "a")
+    server.wait(duplicates, "running")
+    server.manager.cancel(duplicates.id)
+    assert server.wait(duplicates).state == "cancelled"
+    assert server.a.derived == {}
+
+
+def test_a_job_that_may_have_killed_the_server_runs_alone(server: Server) -> None:
+    suspect = server.manager.start_put("a", "1", b"x")
+    server.crash(suspect)
+    server.begin()
+    server.wait(suspect, "running")
+    other = server.manager.start_put("b", "1", b"x")
+    time.sleep(0.1)
+    assert server.manager.get(other.id).state == "queued"
+    server.a.go.set(), server.b.go.set()
+    server.wait(suspect), server.wait(other)
+
+
+def test_old_jobs_are_forgotten(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "KEEP_JOBS", 2)
+    server.a.go.set()
+    jobs = [server.manager.start("rebuild", "a") for _ in range(4)]
+    for job in jobs[2:]:
+        server.wait(job)
+    server.close()
+    assert [record.job.id for record in server.stored()] == [job.id for job in jobs[2:]]
+    monkeypatch.setattr(queue_module, "KEEP_DAYS", 0)
+    server.begin()
+    assert server.manager.list() == []
+
+
+def test_a_job_that_cannot_be_stored_is_not_queued(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("No space left")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(JobStore, "add", full)
+        for _ in range(6):  # it takes no place in the queue of 5 either
+            with pytest.raises(StoreError, match="No space left"):
+                server.manager.start_put("a", "1", b"x")
+    assert server.manager.list() == []
+    server.a.go.set()
+    assert server.wait(server.manager.start_put("a", "1", b"x")).state == "succeeded"
+
+
+def test_what_an_abandoned_job_does_later_is_not_stored(server: Server) -> None:
+    job = server.manager.start_put("a", "1", b"x")  # does not look whether it should stop
+    server.wait(job, "running")
+    server.manager.close(0.05)
+    next_server = server.store()
+    assert next_server.acquire()
+    before = next_server.load()
+    assert (before[0].job.state, before[0].tries) == ("queued", 0)
+    server.a.go.set()
+    server.manager.close(5)
+    assert server.a.calls
+    assert next_server.load() == before
+    assert next_server.upload(job.id) == b"x"
+    next_server.release()
