@@ -21,7 +21,7 @@ from imagefinder.cli.session import (
     open_page,
     picture,
 )
-from imagefinder.core.query import Query, SearchOptions
+from imagefinder.core.query import MAX_RERANK_DEPTH, Query, SearchOptions
 from imagefinder.core.results import Mode, Ranking
 from imagefinder.core.serialization import to_json
 
@@ -90,6 +90,18 @@ def search(  # long: mostly the declarations of its options, as typer reads them
         float | None,
         typer.Option("--max-evalue", metavar="X", min=0, help="Drop hits above this E-value.", show_default=False),
     ] = None,
+    rerank_depth: Annotated[
+        int | None,
+        typer.Option(
+            "--rerank-depth",
+            metavar="N",
+            min=1,
+            max=MAX_RERANK_DEPTH,
+            help="Verify this many of the best images by each method: more finds weaker matches and takes longer. "
+            "Default: 50 by a method with keypoints, 20 by any other.",
+            show_default=False,
+        ),
+    ] = None,
     box: BoxOption = None,
     show: Annotated[
         bool,
@@ -108,7 +120,9 @@ def search(  # long: mostly the declarations of its options, as typer reads them
         raise typer.BadParameter("give a PICTURE or --id ID, and not both")
     with open_collection(context, collection) as opened:
         image = None if query is None else _image(opened, query, shown=show)
-        options = SearchOptions(method, k, ranking, mode, mirror, min_score=min_score, max_evalue=max_evalue)
+        options = SearchOptions(
+            method, k, ranking, mode, mirror, min_score=min_score, max_evalue=max_evalue, rerank_depth=rerank_depth
+        )
         with output.counter("calibrating this collection", of_bytes=False) as progress:
             result = opened.search(Query(image, image_id, tuple(boxes(box))), options, progress=progress)
         if as_json:

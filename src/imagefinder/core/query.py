@@ -23,6 +23,9 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | RgbImage"
 MAX_BOXES = 16
 """Boxes of one query, at most."""
 
+MAX_RERANK_DEPTH = 1000
+"""Images that a search verifies by each method, at most."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
@@ -83,7 +86,13 @@ class SearchOptions:
     max_evalue: float | None = None
     """Drop hits with a higher E-value, and hits without one."""
 
+    rerank_depth: int | None = None
+    """Number of the best images by each method that are verified, at most 1000; more finds weaker matches and
+    takes longer. ``None``: 50 by a method with keypoints, 20 by any other."""
+
     def __post_init__(self) -> None:
+        if self.rerank_depth is not None and not 1 <= self.rerank_depth <= MAX_RERANK_DEPTH:
+            raise InputError(f"rerank_depth must be 1 to {MAX_RERANK_DEPTH}, not {self.rerank_depth}")
         if self.k < 1:
             raise InputError(f"k must be at least 1, not {self.k}")
         for name, value, choices in (

@@ -72,12 +72,14 @@ class Wanted:
         k: Number of hits; ANN indexes propose at least as many images.
         mirror: Compare the mirror image of the query too, where a method can flip features.
         near: Count near matches too, where a matcher can.
+        rerank_depth: Number of the best by each method that will be verified.
         only: Id of the one image whose scores are wanted; E-values still refer to all. ``None``: of all images.
     """
 
     k: int = 1
     mirror: bool = False
     near: bool = False
+    rerank_depth: int = RERANK_DEPTH
     only: str | None = None
 
 
@@ -138,15 +140,20 @@ def retrieve(gallery: Gallery, encoded: Sequence[tuple[Method, EncodedQuery]], w
     return scores if allowed is None else [restrict(one, allowed) for one in scores]
 
 
-def candidates(scores: Sequence[Scores], image: QueryImage) -> list[str]:
+def candidates(scores: Sequence[Scores], image: QueryImage, rerank_depth: int | None = None) -> list[str]:
     """Ids of the images worth verifying: the best of each method, by near matches too; without the query itself.
 
     In a large collection chance gives many images more matches than a small part of an image has in all. Near
     matches it gives far more rarely.
+
+    Args:
+        scores: Of each method.
+        image: The query image.
+        rerank_depth: Number of the best by each method; ``None``: the default of its kind.
     """
     chosen: dict[str, None] = {}
     for one in scores:
-        depth = RERANK_DEPTH if one.method.verifier else RERANK_DEPTH_GLOBAL
+        depth = rerank_depth or (RERANK_DEPTH if one.method.verifier else RERANK_DEPTH_GLOBAL)
         ids = list(one.rows)
         best = ranking.best(ids, one.values if one.method.verifier else one.standard, depth)
         chosen.update((image_id, None) for image_id, _ in best)
@@ -234,10 +241,10 @@ def _two_stage(
     if wanted.only is not None:
         blocks = {method.name: store.select(method.name, [wanted.only]) for method, _ in indexed}
     else:
-        many = max(PROPOSED, 2 * wanted.k)
+        many = max(PROPOSED, 2 * wanted.k, wanted.rerank_depth)
         blocks = {one[0].name: _propose(store, one, ann_indexes[one[0].name], many, allowed) for one in indexed}
         if len(blocks) > 1:
-            best = _best_of_all(indexed, blocks)
+            best = _best_of_all(indexed, blocks, wanted.rerank_depth)
             blocks = {name: _complete(store, name, block, best) for name, block in blocks.items()}
     info = store.info()
     eligible = min(info.images, sum(info.methods[method.name].images for method, _ in indexed))
@@ -300,14 +307,16 @@ def _propose(
 
 
 def _best_of_all(
-    compared: Sequence[tuple[Method, Sequence[EncodedQuery]]], blocks: Mapping[str, GalleryBlock]
+    compared: Sequence[tuple[Method, Sequence[EncodedQuery]]],
+    blocks: Mapping[str, GalleryBlock],
+    rerank_depth: int,
 ) -> list[str]:
     """The best of each method by its exact score: no more are verified, and every method scores each of them."""
     chosen: dict[str, None] = {}
     for method, queries in compared:
         block = blocks[method.name]
         scores = _score(method, queries, block.features, near=False)[0].max(axis=0)
-        chosen.update((image_id, None) for image_id, _ in ranking.best(block.ids, scores, RERANK_DEPTH))
+        chosen.update((image_id, None) for image_id, _ in ranking.best(block.ids, scores, rerank_depth))
     return list(chosen)
 
 

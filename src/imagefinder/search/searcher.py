@@ -17,7 +17,7 @@ from imagefinder.search.calibration import Calibration, calibrate
 from imagefinder.search.decision import hits_by_evidence, hits_by_score
 from imagefinder.search.encoding import NO_PIXELS, QueryImage, encode
 from imagefinder.search.null_model import NullModel
-from imagefinder.search.retrieval import Gallery, Scores, Wanted, candidates, retrieve, searched
+from imagefinder.search.retrieval import RERANK_DEPTH, Gallery, Scores, Wanted, candidates, retrieve, searched
 from imagefinder.search.trace import HitTrace, Trace, trace_hits
 from imagefinder.search.verification import verify
 
@@ -56,13 +56,18 @@ class Searcher:
         encoded = encode(self._gallery.store, self._methods, image)
         watch.lap("extract")
         by_evidence = options.ranking == "evidence"
-        wanted = Wanted(k=options.k, mirror=options.mirror and by_evidence, near=by_evidence)
+        wanted = Wanted(
+            k=options.k,
+            mirror=options.mirror and by_evidence,
+            near=by_evidence,
+            rerank_depth=options.rerank_depth or RERANK_DEPTH,
+        )
         scores = retrieve(self._gallery, list(zip(self._methods, encoded, strict=True)), wanted)
         watch.lap("match")
         if not by_evidence:
             hits = self._by_matches(scores, image, options)
             return self._trace(query, options, scores, self._result(hits, scores, options, watch), {})
-        ids = candidates(scores, image)
+        ids = candidates(scores, image, options.rerank_depth)
         verified = verify(self._gallery.store, self._runtime, scores, image, ids, mirror=wanted.mirror)
         watch.lap("verify")
         calibration = Calibration.of_search(self._null_model(), scores)

@@ -17,7 +17,10 @@ def test_a_query_has_so_many_boxes_at_most():
         Query(b"x", boxes=((0, 0, 9, 9),) * (MAX_BOXES + 1))
 
 
-@pytest.mark.parametrize("fields", [{"k": 0}, {"k": -1}, {"ranking": "best"}, {"mode": "slow"}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"k": 0}, {"k": -1}, {"ranking": "best"}, {"mode": "slow"}, {"rerank_depth": 0}, {"rerank_depth": 1001}],
+)
 def test_impossible_options_are_refused_and_named(fields):
     (name,) = fields
     with pytest.raises(InputError, match=name):

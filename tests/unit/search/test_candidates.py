@@ -52,6 +52,12 @@ def test_without_being_told_what_is_near_the_best_are_looked_at():
     assert candidates([scores(values, None, verifier=None)], query()) == NAMES[: -many - 1 : -1]
 
 
+def test_the_rerank_depth_can_be_chosen_for_every_method():
+    values = np.arange(200, dtype=np.float64)
+    for verifier in (Verifier(), None):
+        assert candidates([scores(values, None, verifier=verifier)], query(), 3) == ["199", "198", "197"]
+
+
 def test_what_is_near_follows_its_images():
     values, near = np.zeros(200), np.arange(200, dtype=np.float64)
     some = restrict(scores(values, near, verifier=Verifier()), {"007", "120"})

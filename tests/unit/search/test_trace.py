@@ -168,3 +168,13 @@ def test_it_knows_what_keeping_it_takes(collection):
     trace = collection.trace(Query(data), SearchOptions())
     assert len(data) < trace.nbytes < len(data) + 200_000
     assert trace.image.pixels.size == 0
+
+
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_so_many_are_verified_as_the_options_say(collection, mode):
+    query = Query(png(wide(2)))
+    verified = [
+        collection.trace(query, SearchOptions(mode=mode, rerank_depth=n)).result.verified for n in (1, 2, 8)
+    ]
+    assert verified[0] <= 2 < verified[2] == 8
+    assert verified == sorted(verified)

@@ -26,6 +26,7 @@ CHANGED: dict[str, Any] = {
     "evalues": False,
     "min_score": 2.5,
     "max_evalue": 0.01,
+    "rerank_depth": 7,
 }
 """Field -> a value that is not its default."""
 
