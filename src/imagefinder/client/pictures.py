@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from imagefinder.core.addresses import is_web_address
+
 
 @dataclass(frozen=True, slots=True)
 class ById:
@@ -33,7 +35,7 @@ QuerySource: TypeAlias = ImageSource | ById
 
 def is_url(picture: object) -> bool:
     """Whether the server is to fetch it."""
-    return isinstance(picture, str) and picture.lower().startswith(("http://", "https://"))
+    return isinstance(picture, str) and is_web_address(picture)
 
 
 def content(picture: ImageSource) -> tuple[str, bytes]:

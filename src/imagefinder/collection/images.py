@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from imagefinder.core.addresses import is_web_address
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import EmptyImageError, ImageError, InputError, NotAnImageError, SourceError
 from imagefinder.core.features import Decoded, RgbImage
@@ -57,7 +58,7 @@ class ImageReader:
             SourceError: the file cannot be read.
             FetchError: the URL cannot be downloaded.
         """
-        if isinstance(image, str) and image.lower().startswith(("http://", "https://")):
+        if isinstance(image, str) and is_web_address(image):
             return self._runtime.fetcher.fetch(image)
         if not isinstance(image, str | os.PathLike):
             raise NotAnImageError(f"an image is a path, a URL, bytes or an array, not {type(image).__name__}")

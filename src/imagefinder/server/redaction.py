@@ -18,4 +18,4 @@ def redacted(text: str, folders: Iterable[str]) -> str:
 
 def public_uri(uri: str) -> str:
     """A URI where it is an http(s) URL; otherwise empty."""
-    return uri if uri.startswith(("http://", "https://")) else ""
+    return uri if is_web_address(uri) else ""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from imagefinder.collection import Collection
+from imagefinder.core.addresses import is_web_address
 from imagefinder.core.errors import ImagefinderError, InputError, UnknownMethodError
 from imagefinder.core.jobs import Job, JobKind, JobState
 from imagefinder.core.settings import Settings
@@ -269,6 +270,6 @@ def _check_urls(urls: Sequence[str], *, allowed: bool) -> None:
     if not allowed:
         raise Problem("url_queries_off", "this server downloads nothing", hint="send the pictures themselves")
     for url in urls:
-        if not url.lower().startswith(("http://", "https://")):
+        if not is_web_address(url):
             raise InputError(f"{url[:200]!a} is no http(s) address")
     discover(urls)  # names those that are no pictures; nothing is downloaded
