@@ -77,3 +77,14 @@ def test_the_limits_are_applied():
     assert too_large_functions(f"def f({names}, g):  # wide: four words of reason\n    ...\n") == []
     for excuse in ("# wide: four words of reason", "# long:", "# long: because"):
         assert too_large_functions(f"{excuse}\ndef f():\n" + body) != []
+
+
+@pytest.mark.parametrize("name", [name for name in sources("py") if name.startswith("collection/")])
+def test_the_facade_is_small(name):
+    assert len((SOURCE / name).read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_nothing_reaches_through_a_collection_to_its_store():
+    reaching = re.compile(r"\b(collection|opened|default|named)\.store\b[^d]")
+    outside = [name for name in sources("py") if not name.startswith("collection/")]
+    assert [name for name in outside if reaching.search((SOURCE / name).read_text(encoding="utf-8"))] == []

@@ -16,6 +16,7 @@ from imagefinder.cli.evaluation_table import COLUMNS, row
 from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, Start, open_collection
 from imagefinder.core import registry
 from imagefinder.core.errors import InputError, ModelError, SourceError
+from imagefinder.core.paging import iter_images
 from imagefinder.core.results import Ranking
 from imagefinder.core.serialization import to_json
 
@@ -184,15 +185,13 @@ def _only_gallery(opened: Collection, dataset: Dataset) -> None:
     Raises:
         InputError: it does.
     """
-    gallery, page = frozenset(dataset.images), opened.images(limit=1000)
-    while page:
-        for record in page:
-            if record.id not in gallery:
-                raise InputError(
-                    f"{opened.settings.collection} holds {record.id!r}, which is not in the gallery to measure",
-                    hint="name a folder of its own for this index, or none: then it is made for this run only",
-                )
-        page = opened.images(after=page[-1].id, limit=1000)
+    gallery = frozenset(dataset.images)
+    for record in iter_images(opened.images):
+        if record.id not in gallery:
+            raise InputError(
+                f"{opened.settings.collection} holds {record.id!r}, which is not in the gallery to measure",
+                hint="name a folder of its own for this index, or none: then it is made for this run only",
+            )
 
 
 def _methods(opened: Collection, asked: list[str] | None, ranking: Ranking) -> tuple[list[str], list[str]]:

@@ -9,6 +9,7 @@ import typer
 
 from imagefinder.cli import output
 from imagefinder.cli.session import CollectionOption, JsonOption, open_collection
+from imagefinder.core.paging import iter_images
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -59,7 +60,4 @@ def list_images(context: typer.Context, collection: CollectionOption = None, as_
 
 
 def _all(opened: Collection) -> Iterator[ImageRecord]:
-    after = ""
-    while page := opened.images(after=after, limit=_PAGE):
-        yield from page
-        after = page[-1].id
+    return iter_images(opened.images, page_size=_PAGE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
@@ -45,6 +46,7 @@ class Collection(SearchableCollection):
         """Join a store with the runtime; ``settings`` are those of the runtime by default."""
         super().__init__(store, runtime, settings)
         runtime.attach(self)
+        weakref.finalize(self, store.close)  # of a collection that is dropped without being closed
 
     def __enter__(self) -> Self:
         return self

@@ -14,12 +14,11 @@ from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.method import Method, MethodState
+from imagefinder.core.paging import iter_images
 from imagefinder.core.query import ImageInput
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus, StoreInfo
 from imagefinder.core.settings import Settings
 from imagefinder.runtime import Runtime
-
-_PAGE = 1000
 
 
 class CollectionReader:
@@ -151,8 +150,4 @@ class CollectionReader:
         """The ids of all images that match a filter; ``None`` without one."""
         if where is None:
             return None
-        chosen, found, after = filters.parse(where), set[str](), ""
-        while page := self.store.images(after=after, limit=_PAGE, where=chosen):
-            found.update(record.id for record in page)
-            after = page[-1].id
-        return found
+        return {record.id for record in iter_images(self.store.images, where=filters.parse(where))}

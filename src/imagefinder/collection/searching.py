@@ -35,8 +35,7 @@ from imagefinder.search.retrieval import Gallery
 from imagefinder.search.searcher import Searcher
 from imagefinder.search.trace import Trace
 
-Count: TypeAlias = Callable[[int, int], None]
-"""Called with (done, total)."""
+Count: TypeAlias = Callable[[int, int], None]  # called with (done, total)
 
 
 class SearchableCollection(CollectionReader):

@@ -12,6 +12,7 @@ import numpy as np
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, GlobalFeatures, LocalFeatures
+from imagefinder.core.paging import iter_images
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import Size
 from imagefinder.search.candidates import read_thumbnail
@@ -20,7 +21,6 @@ from imagefinder.search.verification import stored_features
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with the stage (``read``, ``propose``, ``verify``), how much of it is done, and how much there is."""
 
-_PAGE = 1000
 _EVERY = 64
 
 
@@ -56,12 +56,7 @@ def best_first(item: Item) -> tuple[int, int, int, float, str]:
 
 def items(store: Store) -> list[Item]:
     """All images of a store, best first."""
-    found: list[Item] = []
-    after = ""
-    while page := store.images(after=after, limit=_PAGE):
-        found += map(_item, page)
-        after = page[-1].id
-    return sorted(found, key=best_first)
+    return sorted(map(_item, iter_images(store.images)), key=best_first)
 
 
 def identical(

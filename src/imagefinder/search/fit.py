@@ -14,6 +14,7 @@ Source of the decoys: J. Elias, S. Gygi, "Target-decoy search strategy", Nature 
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,6 +25,7 @@ from imagefinder.core.contracts import Calibrator, Store, Tail
 from imagefinder.core.features import Features, GlobalFeatures, concatenate
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
+from imagefinder.core.paging import iter_images
 from imagefinder.core.results import LOOKS_ALIKE, Evidence
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate, Candidates
@@ -133,12 +135,7 @@ def fit(
 
 def _sample(store: Store) -> list[str]:
     """Ids that mostly stay the same while the collection grows: those with the least hashes."""
-    ids: list[str] = []
-    after = ""
-    while page := store.images(after=after, limit=1000):
-        after = page[-1].id
-        ids = sorted([*ids, *(image.id for image in page)], key=_hash)[:SAMPLE]
-    return ids
+    return heapq.nsmallest(SAMPLE, (image.id for image in iter_images(store.images)), key=_hash)
 
 
 def _hash(image_id: str) -> bytes:

@@ -7,7 +7,6 @@ import re
 import secrets
 import shutil
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -187,7 +186,6 @@ class Collections:
             raise StoreError("the server is stopping")
         settings = replace(self._settings, collection=Path(self._folder / name))
         opened = self._open(settings, create)
-        weakref.finalize(opened, opened.store.close)
         self._alive[name] = opened
         return opened
 

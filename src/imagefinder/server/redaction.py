@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from imagefinder.core.addresses import is_web_address
+
 
 def redacted(text: str, folders: Iterable[str]) -> str:
     """A text without these folders: paths below one become relative, and the folder itself its bare name."""
