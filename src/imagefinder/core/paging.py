@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from imagefinder.core.records import ImageRecord
+if TYPE_CHECKING:
+    from imagefinder.core.records import ImageRecord
 
 
 def iter_image_pages(

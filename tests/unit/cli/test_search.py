@@ -156,16 +156,15 @@ def test_show_writes_a_page_with_query_and_hits(call, collection, pictures, tmp_
 def test_show_downloads_a_url_once(call, collection, pictures, tmp_path, monkeypatch):
     calls = []
 
-    def fetch(url, **limits):
-        calls.append((url, limits))
+    def fetch(fetcher, url):
+        calls.append((url, fetcher._max_bytes))
         return (pictures / "clock.jpg").read_bytes()
 
-    monkeypatch.setattr("imagefinder.images.fetch.fetch", fetch)
+    monkeypatch.setattr("imagefinder.images.fetch.Fetcher.fetch", fetch)
     url = "https://example.org/a.jpg"
     answer = call("search", url, "-c", collection, "--show", "--page", tmp_path / "page.html", "--json")
     assert answer.json["hits"][0]["id"] == "clock.jpg"
-    assert [asked for asked, _ in calls] == [url]
-    assert calls[0][1]["max_bytes"] == Settings().max_image_bytes
+    assert calls == [(url, Settings().max_image_bytes)]
     assert url in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
