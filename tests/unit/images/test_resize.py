@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -41,12 +41,14 @@ filters = st.sampled_from(["bilinear", "bicubic"])
 
 @settings(max_examples=120, deadline=None)
 @given(height=sizes, width=sizes, interpolation=filters, seed=st.integers(0, 9))
+@example(height=259, width=71, interpolation="bicubic", seed=0)
 def test_resize_center_crop_against_its_slow_twin(height, width, interpolation, seed):
     # Away from black and white nothing is clipped, whatever order Pillow resamples rows and columns in.
     image = noise(height, width, seed) // 4 + 96
     expected = slow_resize_center_crop(image, 64, 56, interpolation)
     cut = resize_center_crop(image, 64, 56, interpolation)
-    assert grey_levels(cut, expected) <= 1
+    # Pillow rounds between its two passes; the negative weights of the bicubic filter enlarge that by a quarter.
+    assert grey_levels(cut, expected) <= (2 if interpolation == "bicubic" else 1)
     if 2 * width >= height >= 100 <= width:
         assert np.mean(cut != expected) < 0.05
 
