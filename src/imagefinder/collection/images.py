@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,14 @@ import numpy as np
 
 from imagefinder.core.addresses import is_web_address
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import EmptyImageError, ImageError, InputError, NotAnImageError, SourceError
+from imagefinder.core.errors import (
+    EmptyImageError,
+    ImageError,
+    InputError,
+    NotAnImageError,
+    SourceError,
+    UnknownImageError,
+)
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.query import ImageInput, Query
 from imagefinder.core.settings import Settings
@@ -22,6 +30,7 @@ from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import THUMBNAIL_BYTES, THUMBNAIL_PIXELS, decode_thumbnail, read_thumbnail
 from imagefinder.search.encoding import QueryImage, query_image
 from imagefinder.search.heat import Source
+from imagefinder.search.trace import Trace
 
 
 class ImageReader:
@@ -114,6 +123,20 @@ class ImageReader:
         return query, QueryImage(
             region.pixels, region.size, region.whole, id=image_id, boxes=region.boxes, corner=region.corner
         )
+
+    def is_replaced(self, image: QueryImage) -> bool:
+        """Whether a stored image that was searched with has been replaced or removed since."""
+        status = self._store.status([image.id]).get(image.id) if image.id and image.sha256 else None
+        return bool(image.id and image.sha256) and (status is None or status.sha256 != image.sha256)
+
+    def for_heat(self, trace: Trace) -> QueryImage:
+        """The query image, a stored one from its unchanged file; without pixels where it is gone."""
+        try:
+            _, image = self.query(trace.query)
+            whole = bool(image.id) and not image.boxes
+            return replace(image, pixels=self.stored(image.id)[0]) if whole and image.pixels.size else image
+        except (InputError, UnknownImageError):
+            return trace.image
 
     def stored(self, image_id: str) -> tuple[RgbImage, Source]:
         """A stored image from its unchanged file, else its thumbnail, else one grey pixel; and which it is.

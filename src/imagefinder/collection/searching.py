@@ -165,7 +165,8 @@ class SearchableCollection(CollectionReader):
             trace = query
             options = trace.options if method == AUTO else replace(trace.options, method=method)
             seen = trace.hits.get(id)
-            if options != trace.options or seen is None or seen.sha256 != sha256:
+            changed = seen is None or seen.sha256 != sha256 or self._images.is_replaced(trace.image)
+            if options != trace.options or changed:
                 trace = self._assess(trace.query, options, id)
         else:
             options = SearchOptions(method=method, mirror=mirror, where=where)
@@ -175,8 +176,7 @@ class SearchableCollection(CollectionReader):
         return self._with_heat(explanation, trace, pooled) if pooled else explanation
 
     def _with_heat(self, explanation: Explanation, trace: Trace, pooled: str) -> Explanation:
-        _, image = self._images.query(trace.query)
-        theirs = self.store.features(explanation.id, pooled)
+        image, theirs = self._images.for_heat(trace), self.store.features(explanation.id, pooled)
         if image.pixels.size == 0 or not isinstance(theirs, GlobalFeatures):
             return explanation
         vectors, stored = (trace.vectors[pooled], theirs), self._images.stored(explanation.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from imagefinder.core.errors import MethodNotIndexedError
+from imagefinder.core.errors import MethodNotIndexedError, UnknownImageError
 from imagefinder.core.features import GlobalFeatures
 from imagefinder.core.method import Method
 from imagefinder.core.query import Query, SearchOptions
@@ -100,6 +100,8 @@ class Searcher:
         calibrated = calibrate(calibration, scores, verified, exclude="")
         hits = hits_by_evidence([image_id], calibrated, image)
         found = trace_hits([image_id], calibrated, image)
+        if image_id not in found:
+            raise UnknownImageError(image_id)  # it was deleted meanwhile
         unfiltered = replace(options, min_score=None, max_evalue=None, ranking="evidence")
         return self._trace(query, unfiltered, scores, self._result(hits, scores, unfiltered, watch), found)
 

@@ -178,3 +178,15 @@ def test_so_many_are_verified_as_the_options_say(collection, mode):
     ]
     assert verified[0] <= 2 < verified[2] == 8
     assert verified == sorted(verified)
+
+
+def test_a_stored_query_that_was_replaced_since_is_compared_again():
+    methods = {"sift": lambda: load_method("sift", SETTINGS)}
+    with Collection(MemoryStore(), runtime(SETTINGS, methods)) as collection:
+        for seed in range(4):
+            collection.put(str(seed), png(wide(seed)))
+        collection.put("query", png(wide(1)[:150]))
+        trace = collection.trace(Query(id="query"), SearchOptions())
+        assert collection.explain(trace, "1").relation == "part of"
+        collection.put("query", png(wide(60)))
+        assert collection.explain(trace, "1").evidence is None

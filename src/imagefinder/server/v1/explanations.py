@@ -123,7 +123,9 @@ async def draw(
 def _explained(service: Service, handle: str, search: KeptSearch, image_id: str, method: str) -> Explanation:
     collection = service.collections.get(search.collection)
     record = collection.get(image_id)
+    query_id = search.trace.query.id
+    stored_query = collection.status([query_id]).get(query_id) if query_id is not None else None
     return service.explanations.explained(
-        (handle, image_id, method, record.sha256, record.added_at),
+        (handle, image_id, method, record.sha256, record.added_at, stored_query),
         lambda: collection.explain(search.trace, image_id, method=method),
     )
