@@ -635,10 +635,11 @@ def _keys(data: bytes) -> None:
 
 
 def _reports() -> list[bytes]:
-    pair = DuplicatePair("a", "\u00e4", "copy", agreement=0.5, evidence=None)
+    pair = DuplicatePair("a", "\u00e4", "identical", agreement=0.5, evidence=None)
     group = DuplicateGroup("identical", ("a", "\u00e4"), (pair,))
     report = DuplicateReport((group,), 2, 1, 1, ("sift",), {"total": 0.1})
     kept = duplicate_report.to_bytes(report, state={"images": 2}, computed_at="2026-01-01T00:00:00Z")
+    assert duplicate_report.from_bytes(kept) is not None, "what was written can be read"
     return [
         kept,
         json.dumps({key: value for key, value in json.loads(kept).items() if key != "checksum"}).encode(),
@@ -656,10 +657,8 @@ def _duplicates(data: bytes) -> None:
         pass
     kept = duplicate_report.from_bytes(signed)
     if kept is not None:
-        for group in kept["report"]["groups"]:
-            assert all(isinstance(image_id, str) for image_id in group["ids"])
-            dict(group)
-        dict(kept["report"])
+        assert all(isinstance(image_id, str) for group in kept.report.groups for image_id in group.ids)
+        dict(kept.state)
 
 
 # -- the index of fast searches --------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def test_guided_by_coverage(name: str) -> None:
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         check=False,
     )
-    assert process.returncode == 0, process.stderr[-4000:]
+    assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]  # the traceback is in stdout
     executed = re.search(r"number_of_executed_units: (\d+)", process.stderr)
     assert executed, process.stderr[-4000:]
     assert int(executed[1]) > 1
