@@ -266,9 +266,9 @@ def test_a_full_disk(copy, tmp_path):
 
 
 def heed_permissions():
-    """Run between fork and exec: the new program may read everything that root may, but write only where modes allow.
+    """Runs between fork and exec: the new program may read everything, but write only where modes allow it.
 
-    So it needs no other user, who might not be able to read this checkout.
+    So it need not become another user, who might not be able to read this checkout.
     """
     drop_from_bounding_set, dac_override = 24, 1
     if os.geteuid() == 0 and ctypes.CDLL(None).prctl(drop_from_bounding_set, dac_override, 0, 0, 0):

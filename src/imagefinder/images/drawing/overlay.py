@@ -105,8 +105,8 @@ def _mixed(below: Image.Image, above: Image.Image, mask: Image.Image) -> Image.I
 
 def _difference(below: Image.Image, above: Image.Image, covered: NDArray[np.bool_]) -> Image.Image:
     """Where both lie, how much they differ once brightness and contrast of each colour are the same."""
-    theirs, ours = (np.asarray(side, dtype=np.float64)[covered] for side in (below, above))
-    off = np.zeros(len(ours))
+    theirs, ours = (np.asarray(side, dtype=np.float32)[covered] for side in (below, above))
+    off = np.zeros(len(ours), dtype=np.float32)
     for _ in range(3):
         # Only what differs least: text laid over a copy must not make all of the rest look different.
         alike = off <= np.median(off)
