@@ -141,7 +141,9 @@ def test_a_running_server_sees_a_key_as_soon_as_the_command_line_has_created_it(
     with Service(tmp_path, auth="on", **SMALL) as service:
 
         def answer(key: str) -> int:
-            return httpx2.get(f"{service.url}/v1/info", headers={"Authorization": f"Bearer {key}"}).status_code
+            return httpx2.get(
+                f"{service.url}/v1/info", headers={"Authorization": f"Bearer {key}"}, timeout=60
+            ).status_code
 
         assert answer(first) == 200
         second = run("create", "second")
