@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from imagefinder.core.errors import ImageError, NotAnImageError
-from imagefinder.images.decode import decode
+from imagefinder.images.decoding.decode import decode
 from imagefinder.indexing.source_item import is_picture
 from imagefinder.testing.extractors import textured_image
 

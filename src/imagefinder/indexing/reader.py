@@ -17,7 +17,7 @@ from imagefinder.indexing.byte_budget import ByteBudget
 from imagefinder.indexing.plan import Task
 
 if TYPE_CHECKING:
-    from imagefinder.images.fetch import Fetcher
+    from imagefinder.images.fetching.fetcher import Fetcher
 
 _READ_AHEAD = 256  # images downloaded ahead: one server that does not respond must not delay the others
 _BUDGET = 256 << 20  # bytes of images between reading and storing ...
@@ -182,7 +182,7 @@ class Reader:
         return self._pools[name]
 
     def _new_fetcher(self) -> Fetcher:
-        from imagefinder.images.fetch import Fetcher  # noqa: PLC0415 - only URLs need an HTTP client
+        from imagefinder.images.fetching.fetcher import Fetcher  # noqa: PLC0415 - only URLs need an HTTP client
 
         return Fetcher(
             timeout=self._settings.fetch_timeout,

@@ -31,7 +31,7 @@ from imagefinder.core.errors import SettingsError
 from imagefinder.core.method import MethodState
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
-from imagefinder.images.addresses import only_public
+from imagefinder.images.fetching.public_addresses import only_public
 from imagefinder.server import access, errors, examples, health, logs, pages, v0, v1
 from imagefinder.server.access import Authenticator
 from imagefinder.server.admission import Admission

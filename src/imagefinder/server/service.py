@@ -10,8 +10,8 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from imagefinder.core.settings import Settings
-from imagefinder.images.addresses import only_public
-from imagefinder.images.fetch import Fetcher
+from imagefinder.images.fetching.fetcher import Fetcher
+from imagefinder.images.fetching.public_addresses import only_public
 from imagefinder.server.admission import Admission
 from imagefinder.server.collections import Collections
 from imagefinder.server.errors import Problem

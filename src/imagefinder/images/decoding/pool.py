@@ -34,7 +34,7 @@ from imagefinder.core.errors import (
     SettingsError,
 )
 from imagefinder.core.features import Decoded, RgbImage
-from imagefinder.images.worker import FAULT, READY, receive
+from imagefinder.images.decoding.worker import FAULT, READY, receive
 
 _START_SECONDS = 60.0
 _PICTURES = 1000  # then a worker is replaced: what a decoder leaks does not add up
@@ -50,7 +50,7 @@ _ENVIRONMENT = {
 _CODE = """
 import sys
 sys.path[:] = sys.argv[3:]
-from imagefinder.images.worker import main
+from imagefinder.images.decoding.worker import main
 main(int(sys.argv[1]), int(sys.argv[2]))
 """
 
@@ -88,7 +88,7 @@ class DecoderPool:
         _pools.add(self)
 
     def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-        """Decode the first frame of an encoded picture; ``images.decode.decode`` says how.
+        """Decode the first frame of an encoded picture; ``images.decoding.decode.decode`` says how.
 
         Args:
             data: The encoded picture.
@@ -99,7 +99,7 @@ class DecoderPool:
             The picture; its pixels are read-only.
 
         Raises:
-            ImageError: as ``images.decode.decode``.
+            ImageError: as ``images.decoding.decode.decode``.
             DecodeTimeoutError: it took too long.
             DecoderCrashedError: the worker ended.
         """
@@ -322,7 +322,7 @@ class _Worker:
 
 def _path() -> list[str]:
     """Where the worker finds what this process found; it does not look for itself."""
-    package = str(Path(__file__).parents[2])
+    package = str(Path(__file__).parents[3])
     return [package, *(os.path.abspath(place) for place in sys.path)]  # noqa: PTH100 - "" stands for the folder
 
 

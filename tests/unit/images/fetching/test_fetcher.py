@@ -15,9 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from imagefinder.core.errors import FetchError, ForbiddenAddressError, ImageTooLargeError, TemporaryFetchError
-from imagefinder.images import fetch as fetch_module
-from imagefinder.images.addresses import only_public
-from imagefinder.images.fetch import MAX_REDIRECTS, Fetcher, fetch
+from imagefinder.images.fetching import fetcher as fetch_module
+from imagefinder.images.fetching.fetcher import MAX_REDIRECTS, Fetcher, fetch
+from imagefinder.images.fetching.public_addresses import only_public
 
 PICTURE = bytes(range(256)) * 40
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from imagefinder.core.errors import ImageError, ImageTooLargeError
-from imagefinder.images import rows
+from imagefinder.images.decoding import pillow_decoder
 
 READY = "ready"
 FAULT = "decoder_fault"
@@ -63,7 +63,7 @@ def _answer(source: int, target: int, request: dict[str, Any], memory: int) -> d
     signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _GRACE)
     try:
         data = os.pread(source, request["size"], 0)
-        picture = rows.read(data, max_bytes=request["max_bytes"], max_pixels=request["max_pixels"])
+        picture = pillow_decoder.read(data, max_bytes=request["max_bytes"], max_pixels=request["max_pixels"])
         for part in picture.rows():
             _write(target, part)
     except ImageTooLargeError as error:

@@ -15,7 +15,7 @@ from imagefinder.core.errors import (
     ImageTooLargeError,
     NotAnImageError,
 )
-from imagefinder.images.decode import decode as decode_limited
+from imagefinder.images.decoding.decode import decode as decode_limited
 
 
 def decode(data, max_bytes=10_000_000, max_pixels=5_000_000):

@@ -20,8 +20,8 @@ from typing import Any
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from imagefinder.core.errors import DamagedImageError, EmptyImageError, ImageTooLargeError, NotAnImageError
-from imagefinder.images.raw import Preview, preview
-from imagefinder.images.refusals import refusal
+from imagefinder.images.decoding.raw import Preview, preview
+from imagefinder.images.decoding.unsupported_formats import refusal
 
 # Readers that start another program, or that render a page description rather than decode a picture.
 _REFUSED = frozenset({"EPS", "WMF", "FITS", "MPEG", "PDF", "HDF5", "GRIB", "BUFR"})
@@ -85,7 +85,7 @@ class Picture:
 
 
 def read(data: bytes, *, max_bytes: int, max_pixels: int) -> Picture:
-    """Read and load the first frame of an encoded picture; ``images.decode.decode`` says how.
+    """Read and load the first frame of an encoded picture; ``images.decoding.decode.decode`` says how.
 
     Raises:
         EmptyImageError: no bytes, or no pixels.

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from imagefinder.core.errors import DamagedImageError, ImageError, ImageTooLargeError
-from imagefinder.images.workers import DecoderPool
+from imagefinder.images.decoding.pool import DecoderPool
 from imagefinder.testing.extractors import textured_image
 
 LIMITS = {"max_bytes": 8_000_000, "max_pixels": 20_000_000}

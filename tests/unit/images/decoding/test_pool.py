@@ -27,9 +27,9 @@ from imagefinder.core.errors import (
     NotAnImageError,
     SettingsError,
 )
-from imagefinder.images import workers
-from imagefinder.images.decode import decode
-from imagefinder.images.workers import DecoderPool
+from imagefinder.images.decoding import pool as pool_module
+from imagefinder.images.decoding.decode import decode
+from imagefinder.images.decoding.pool import DecoderPool
 from imagefinder.testing.extractors import textured_image
 
 LIMITS = {"max_bytes": 10_000_000, "max_pixels": 5_000_000}
@@ -51,7 +51,7 @@ def pool():
 @pytest.fixture
 def evil(monkeypatch):
     """A function that runs Python in a worker, as a decoder that has gone wrong."""
-    monkeypatch.setattr(workers, "_CODE", program(workers._CODE))
+    monkeypatch.setattr(pool_module, "_CODE", program(pool_module._CODE))
     pools = []
 
     def run(code, *, seconds=60.0, memory=1 << 30):
@@ -230,11 +230,11 @@ def test_ctrl_c_is_not_for_workers(evil):
 
 def test_a_worker_that_answers_other_pixels(evil):
     with pytest.raises(DecoderCrashedError, match="another number of pixels"):
-        evil("from imagefinder.images import worker; worker._write = lambda target, part: None")
+        evil("from imagefinder.images.decoding import worker; worker._write = lambda target, part: None")
 
 
 def test_a_worker_is_replaced_in_time(evil, monkeypatch):
-    monkeypatch.setattr(workers, "_PICTURES", 3)
+    monkeypatch.setattr(pool_module, "_PICTURES", 3)
     seen = []
     for _ in range(7):
         evil("pass")
@@ -294,7 +294,7 @@ def test_a_forgotten_pool_ends_its_workers():
 
 CHILD = """
 import os, sys, time
-from imagefinder.images.workers import DecoderPool
+from imagefinder.images.decoding.pool import DecoderPool
 pool = DecoderPool(workers=1, seconds=5, memory=1 << 30)
 pool.decode(sys.stdin.buffer.read(), max_bytes=1 << 20, max_pixels=1 << 20)
 print(*[w._process.pid for w in pool._all], flush=True)
@@ -316,9 +316,9 @@ def test_workers_end_with_their_process(end):
 def test_a_worker_without_its_process_ends_in_the_middle_of_a_picture():
     end = """
 import threading
-from imagefinder.images import workers
+from imagefinder.images.decoding import pool as pool_module
 from evil_decoder import LOOP, program
-workers._CODE = program(workers._CODE)
+pool_module._CODE = program(pool_module._CODE)
 pool = DecoderPool(workers=1, seconds=1, memory=1 << 30)
 threading.Thread(target=pool.decode, args=(LOOP,), kwargs={"max_bytes": 100, "max_pixels": 100}).start()
 while not any(w.pictures for w in pool._all): time.sleep(0.01)
@@ -375,7 +375,7 @@ def test_after_a_fork_both_go_on(pool):
 
 
 def test_a_worker_that_cannot_start(pool, monkeypatch):
-    monkeypatch.setattr(workers, "_CODE", "raise SystemExit(3)")
+    monkeypatch.setattr(pool_module, "_CODE", "raise SystemExit(3)")
     with pytest.raises(SettingsError, match="cannot be started: it ended with status 3") as caught:
         pool.decode(picture(), **LIMITS)
     assert "isolate" in caught.value.hint

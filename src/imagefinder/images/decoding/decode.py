@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from imagefinder.core.features import Decoded
-from imagefinder.images import rows
+from imagefinder.images.decoding import pillow_decoder
 
 __all__ = ["Decoded", "InProcessDecoder", "decode"]
 
@@ -29,7 +29,7 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
         DamagedImageError: cut short or corrupt.
         ImageTooLargeError: over a limit.
     """
-    picture = rows.read(data, max_bytes=max_bytes, max_pixels=max_pixels)
+    picture = pillow_decoder.read(data, max_bytes=max_bytes, max_pixels=max_pixels)
     pixels = b"".join(picture.rows())
     rgb = np.frombuffer(pixels, dtype=np.uint8).reshape(picture.height, picture.width, 3)
     return Decoded(rgb, picture.format)

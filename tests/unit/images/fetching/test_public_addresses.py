@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from imagefinder.core.errors import ForbiddenAddressError
-from imagefinder.images.addresses import is_public, only_public
+from imagefinder.images.fetching.public_addresses import is_public, only_public
 
 
 @pytest.mark.parametrize(
