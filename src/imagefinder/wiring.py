@@ -183,7 +183,7 @@ def calibrator() -> Calibrator:
 
 def make_fetcher(settings: Settings) -> Fetcher:
     """Downloads query images from anywhere; what a stranger names is downloaded by the server's own."""
-    from imagefinder.images.fetching.fetcher import Fetcher as HttpFetcher
+    from imagefinder.images.fetching.fetcher import HttpFetcher
 
     return HttpFetcher(
         timeout=settings.fetch_timeout,

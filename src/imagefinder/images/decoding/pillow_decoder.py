@@ -1,6 +1,6 @@
-"""Encoded bytes to rows of upright 8-bit RGB: what decoding is, wherever it happens.
+"""Decode image bytes to rows of upright 8-bit RGB with Pillow.
 
-A decoding process starts with this module, so it imports neither NumPy nor a decoder before one is needed.
+Worker processes import this module first, so it imports NumPy and optional decoders only when it needs them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from typing import Any
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from imagefinder.core.errors import DamagedImageError, EmptyImageError, ImageTooLargeError, NotAnImageError
-from imagefinder.images.decoding.raw import Preview, preview
-from imagefinder.images.decoding.unsupported_formats import refusal
+from imagefinder.images.decoding.limits import check_encoded_size
+from imagefinder.images.decoding.raw import CameraPreview, extract_preview
+from imagefinder.images.decoding.unsupported_formats import identify_unsupported
 
-# Readers that start another program, or that render a page description rather than decode a picture.
-_REFUSED = frozenset({"EPS", "WMF", "FITS", "MPEG", "PDF", "HDF5", "GRIB", "BUFR"})
+# Pillow plug-ins that start another program, or that render a page description instead of decoding an image.
+_BLOCKED_FORMATS = frozenset({"EPS", "WMF", "FITS", "MPEG", "PDF", "HDF5", "GRIB", "BUFR"})
 
-# What Pillow and its plug-ins raise on bytes that are no sound picture.
+# Exceptions that Pillow and its plug-ins raise on damaged data.
 _DECODER_ERRORS = (
     OSError,
     ValueError,
@@ -47,17 +48,17 @@ _prepare_lock = threading.Lock()
 _formats: list[str] = []
 
 
-_STRIP = 1 << 20  # pixels converted at once: a large picture is held once, not once for each step
+_STRIP = 1 << 20  # pixels converted at once, so that conversion does not need a second copy of a large image
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture whose pixels are loaded but not yet converted.
+class LoadedImage:
+    """An image with decoded pixels, not yet converted to RGB.
 
     Attributes:
-        width: Pixels, upright.
-        height: Pixels, upright.
-        format: Encoded format as Pillow names it, for example ``JPEG``.
+        width: Pixels, after EXIF orientation.
+        height: Pixels, after EXIF orientation.
+        format: Encoded format by Pillow's name, for example ``JPEG``.
     """
 
     width: int
@@ -67,88 +68,81 @@ class Picture:
     _max_pixels: int
 
     def rows(self) -> Iterator[bytes]:
-        """The pixels from top to bottom, R, G, B, a few rows at a time; all together ``3 * width * height`` bytes.
+        """Yield the RGB bytes from top to bottom, several rows at a time; ``3 * width * height`` bytes in total.
 
         Raises:
-            DamagedImageError: they cannot be converted.
-            ImageTooLargeError: that takes more memory than there is.
+            DamagedImageError: the pixels cannot be converted.
+            ImageTooLargeError: out of memory.
         """
-        with _named(f"the {self.format} picture is cut short or corrupt", self._max_pixels):
-            image = _eight_bits(self._image)
+        with _translated_errors(f"the {self.format} image is truncated or corrupt", self._max_pixels):
+            image = _to_8_bit(self._image)
             step = max(1, _STRIP // self.width)
             if step >= self.height:
-                yield _rgb(image).tobytes()
+                yield _to_rgb(image).tobytes()
                 return
             for top in range(0, self.height, step):
                 bottom = min(self.height, top + step)
-                yield _rgb(image.crop((0, top, self.width, bottom))).tobytes()
+                yield _to_rgb(image.crop((0, top, self.width, bottom))).tobytes()
 
 
-def read(data: bytes, *, max_bytes: int, max_pixels: int) -> Picture:
-    """Read and load the first frame of an encoded picture; ``images.decoding.decode.decode`` says how.
+def load(data: bytes, *, max_bytes: int, max_pixels: int) -> LoadedImage:
+    """Decode the first frame of an encoded image; ``images.decoding.decode.decode`` documents the conversions.
 
     Raises:
         EmptyImageError: no bytes, or no pixels.
-        NotAnImageError: no known format.
-        DamagedImageError: cut short or corrupt.
+        NotAnImageError: unrecognised or unsupported format.
+        DamagedImageError: truncated or corrupt.
         ImageTooLargeError: over a limit.
     """
-    if not data:
-        raise EmptyImageError("the picture is empty (0 bytes)")
-    if len(data) > max_bytes:
-        raise ImageTooLargeError(
-            f"the picture has {len(data):,} bytes; at most {max_bytes:,} are accepted",
-            limit=max_bytes,
-            unit="bytes",
-        )
-    camera = preview(data)
-    if camera is not None:
-        return _of_camera(camera, max_bytes, max_pixels)
+    check_encoded_size(data, max_bytes)
+    preview = extract_preview(data)
+    if preview is not None:
+        return _load_preview(preview, max_bytes, max_pixels)
     if data.startswith(_JPEG_XL):
         _register_jpeg_xl()
-    with _named("the picture cannot be read", max_pixels):
+    with _translated_errors("the image cannot be read", max_pixels):
         try:
-            image: Image.Image = Image.open(io.BytesIO(data), formats=_readable_formats(max_pixels))
+            image: Image.Image = Image.open(io.BytesIO(data), formats=_allowed_formats(max_pixels))
         except UnidentifiedImageError as error:
             if _HEADER_WITHOUT_PIXELS.match(data):
-                raise EmptyImageError("the picture has no pixels: its width or height is 0") from error
-            known = refusal(data)
-            if known is not None:
-                raise NotAnImageError(f"this is {known.what}, which is not read", hint=known.hint) from error
-            if _begins_like_a_picture(data):
-                raise DamagedImageError(
-                    "the picture is cut short or corrupt: its header cannot be read"
+                raise EmptyImageError("the image has no pixels: its width or height is 0") from error
+            unsupported = identify_unsupported(data)
+            if unsupported is not None:
+                raise NotAnImageError(
+                    f"unsupported file format: {unsupported.name}", hint=unsupported.hint
                 ) from error
+            if _has_image_signature(data):
+                raise DamagedImageError("the image is truncated or corrupt: its header cannot be read") from error
             raise NotAnImageError(
-                "the bytes are no picture of a known format",
-                hint="JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF are read",
+                "unrecognised image format",
+                hint="supported formats: JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF",
             ) from error
     width, height = image.size
     if width < 1 or height < 1:
-        raise EmptyImageError(f"the picture has no pixels ({width} x {height})")
+        raise EmptyImageError(f"the image has no pixels ({width} x {height})")
     if width * height > max_pixels:
-        raise _too_many_pixels(f"the picture has {width:,} x {height:,} pixels", max_pixels)
+        raise _too_many_pixels(f"the image has {width:,} x {height:,} pixels", max_pixels)
     kind = image.format or "?"
-    with _named(f"the {kind} picture is cut short or corrupt", max_pixels):
+    with _translated_errors(f"the {kind} image is truncated or corrupt", max_pixels):
         image = _upright(image)
-    return Picture(*image.size, kind, image, max_pixels)
+    return LoadedImage(*image.size, kind, image, max_pixels)
 
 
-def _of_camera(camera: Preview, max_bytes: int, max_pixels: int) -> Picture:
-    if not camera.jpeg:
+def _load_preview(preview: CameraPreview, max_bytes: int, max_pixels: int) -> LoadedImage:
+    if not preview.jpeg:
         raise NotAnImageError(
-            f"this is a camera file ({camera.format}) without a preview, and sensor data is not developed",
-            hint="export a JPEG with the camera's program",
+            f"the {preview.format} camera file contains no preview, and raw sensor data is not supported",
+            hint="export a JPEG with the camera software",
         )
-    picture = read(camera.jpeg, max_bytes=max_bytes, max_pixels=max_pixels)
-    image = picture._image
-    if "exif" not in image.info and camera.orientation in _TURNS:  # a preview with its own EXIF is upright already
-        with _named(f"the {camera.format} picture is cut short or corrupt", max_pixels):
-            image = image.transpose(_TURNS[camera.orientation])
-    return Picture(*image.size, camera.format, image, max_pixels)
+    image = load(preview.jpeg, max_bytes=max_bytes, max_pixels=max_pixels)._image
+    # A preview with its own EXIF data is upright already.
+    if "exif" not in image.info and preview.orientation in _TRANSPOSE:
+        with _translated_errors(f"the {preview.format} image is truncated or corrupt", max_pixels):
+            image = image.transpose(_TRANSPOSE[preview.orientation])
+    return LoadedImage(*image.size, preview.format, image, max_pixels)
 
 
-_TURNS = {
+_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -157,33 +151,33 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What each EXIF orientation but the first asks for."""
+"""The transformation for each EXIF orientation except 1, which needs none."""
 
 
 @contextmanager
-def _named(what: str, max_pixels: int) -> Iterator[None]:
-    """What Pillow raises, as an error of ours."""
+def _translated_errors(message: str, max_pixels: int) -> Iterator[None]:
+    """Raise Pillow's exceptions as ``ImageError`` with this message."""
     try:
         yield
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(str(error), max_pixels) from error
     except MemoryError as error:
-        raise _too_many_pixels("the picture does not fit into memory", max_pixels) from error
+        raise _too_many_pixels("the image does not fit into memory", max_pixels) from error
     except _DECODER_ERRORS as error:
-        raise DamagedImageError(f"{what}: {_reason(error)}") from error
+        raise DamagedImageError(f"{message}: {_reason(error)}") from error
 
 
-def _readable_formats(max_pixels: int) -> list[str]:
-    """Register HEIC once; let Pillow's own bomb guard stand no lower than our limit."""
+def _allowed_formats(max_pixels: int) -> list[str]:
+    """Register HEIC once, and raise Pillow's decompression-bomb limit to ours if it is lower."""
     with _prepare_lock:
         if not _formats:
-            from pillow_heif import register_heif_opener  # noqa: PLC0415 - registers a global plug-in, so only on use
+            from pillow_heif import register_heif_opener  # noqa: PLC0415 - registers a global plug-in
 
             register_heif_opener()
             Image.init()
-            # Pillow's remarks on odd metadata would go to the terminal of whoever runs us, file by file.
+            # Otherwise Pillow prints a warning to the user's terminal for each file with odd metadata.
             warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
-            _formats.extend(name for name in Image.ID if name not in _REFUSED)
+            _formats.extend(name for name in Image.ID if name not in _BLOCKED_FORMATS)
         if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
             Image.MAX_IMAGE_PIXELS = max_pixels
         return _formats
@@ -193,14 +187,14 @@ _JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 
 
 def _register_jpeg_xl() -> None:
-    """Its plug-in is not among our dependencies (GPL); whoever has installed it has the format."""
+    """Enable JPEG XL if the user has installed its plug-in, which is GPL and therefore not a dependency."""
     with _prepare_lock, suppress(ImportError):
         import_module("pillow_jxl")
         if "JXL" in Image.ID and "JXL" not in _formats:
             _formats.append("JXL")
 
 
-def _begins_like_a_picture(data: bytes) -> bool:
+def _has_image_signature(data: bytes) -> bool:
     return (
         data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"))
         or (data[:4], data[8:12]) == (b"RIFF", b"WEBP")
@@ -208,7 +202,7 @@ def _begins_like_a_picture(data: bytes) -> bool:
     )
 
 
-# Pillow refuses such headers without saying why: PNG, GIF, BMP, PPM and JPEG of zero width or height.
+# PNG, GIF, BMP, PPM and JPEG headers with zero width or height: Pillow rejects them without a reason.
 _HEADER_WITHOUT_PIXELS = re.compile(
     rb"\x89PNG\r\n.{10}(?:\0{4}.{4}|.{4}\0{4})"
     rb"|GIF8[79]a(?:\0\0..|..\0\0)"
@@ -219,9 +213,9 @@ _HEADER_WITHOUT_PIXELS = re.compile(
 )
 
 
-def _too_many_pixels(what: str, max_pixels: int) -> ImageTooLargeError:
+def _too_many_pixels(message: str, max_pixels: int) -> ImageTooLargeError:
     return ImageTooLargeError(
-        f"{what}; at most {max_pixels:,} pixels are accepted", limit=max_pixels, unit="pixels"
+        f"{message}; the limit is {max_pixels:,} pixels (max_image_pixels)", limit=max_pixels, unit="pixels"
     )
 
 
@@ -234,14 +228,14 @@ def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except _DECODER_ERRORS:
-        # Broken EXIF says nothing about the pixels; viewers show such a picture as it lies.
+        # The pixels may be fine although the EXIF data is corrupt; viewers show such images without rotation.
         return image
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """A picture of more than 8 bits a channel with 8; any other as it is."""
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Reduce an image with more than 8 bits per channel to 8; return any other image unchanged."""
     if image.mode.startswith("I;16"):
-        import numpy as np  # noqa: PLC0415 - only such pictures need it
+        import numpy as np  # noqa: PLC0415 - only images with 16 bits need it
 
         values = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((values + 128) // 257).astype(np.uint8))
@@ -250,9 +244,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "LAB":
-        from PIL import ImageCms  # noqa: PLC0415 - as above
+        from PIL import ImageCms  # noqa: PLC0415 - only LAB images need it
 
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         image = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB") or image
@@ -264,12 +258,12 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _stretch(image: Image.Image) -> Image.Image:
-    import numpy as np  # noqa: PLC0415 - as above
+    import numpy as np  # noqa: PLC0415 - only 32-bit images need it
 
     values: np.ndarray[Any, Any] = np.asarray(image).astype(np.float64)
     finite = values[np.isfinite(values)]
     if image.mode == "I" and finite.size and 255 < finite.max() <= 65535 and finite.min() >= 0:
-        # 16-bit grey (PNG) that Pillow holds as 32-bit: the same fixed scale as other 16-bit pictures.
+        # 16-bit grey PNG, which Pillow decodes to 32 bits: use the same fixed scale as for other 16-bit images.
         return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     scale = 255.0 / (high - low) if high > low else 0.0

@@ -1,4 +1,4 @@
-"""Formats people have that are not read, and what to do with each instead."""
+"""Signatures of common file formats that are not supported, each with a hint how to convert the file."""
 
 from __future__ import annotations
 
@@ -6,75 +6,77 @@ import re
 from typing import NamedTuple
 
 
-class Refusal(NamedTuple):
-    """What the bytes are, and what to do.
+class UnsupportedFormat(NamedTuple):
+    """A file format that is recognised but not supported.
 
     Attributes:
-        what: With its article: ``a PDF document``.
-        hint: The next step.
+        name: For messages: ``PDF document``.
+        hint: How to convert such a file.
     """
 
-    what: str
+    name: str
     hint: str
 
 
 _JPEG = "convert it to JPEG or PNG first"
-_FRAME = "take a frame of it first, for example: ffmpeg -i FILE -frames:v 1 frame.png"
-_EXPORT = "export it as JPEG or PNG with the program that made it"
-_CAMERA = "export a JPEG with the camera's program, or convert it to DNG, whose preview is read"
-_VIDEO = Refusal("a video", _FRAME)
+_FRAME = "extract a frame first, for example: ffmpeg -i FILE -frames:v 1 frame.png"
+_EXPORT = "export it as JPEG or PNG from the program that created it"
+_CAMERA = "export a JPEG with the camera software, or convert the file to DNG, whose preview is used"
+_VIDEO = UnsupportedFormat("video", _FRAME)
 
-_KINDS: tuple[tuple[bytes, Refusal], ...] = (
-    (rb".{0,1019}?%PDF-", Refusal("a PDF document", "convert the page first: pdftoppm -r 150 -png FILE page")),
+_SIGNATURES: tuple[tuple[bytes, UnsupportedFormat], ...] = (
+    (rb".{0,1019}?%PDF-", UnsupportedFormat("PDF", "convert the page first: pdftoppm -r 150 -png FILE page")),
     (
         rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.{0,2000}?|<!--.{0,2000}?|<!DOCTYPE svg.{0,2000}?)?<svg[\s>:]",
-        Refusal("an SVG drawing", "convert it first: rsvg-convert FILE -o drawing.png"),
+        UnsupportedFormat("SVG", "convert it first: rsvg-convert FILE -o drawing.png"),
     ),
     (
         rb"%!PS|\xc5\xd0\xd3\xc6",
-        Refusal("a PostScript document", "convert it first: gs -sDEVICE=png16m -o page.png FILE"),
+        UnsupportedFormat("PostScript", "convert it first: gs -sDEVICE=png16m -o page.png FILE"),
     ),
     (
         rb"\xff\x0a|\0{3}\x0cJXL \r\n\x87\n",
-        Refusal(
-            "a JPEG XL picture",
-            "install the reader: pip install pillow-jxl-plugin; or convert it: djxl FILE picture.png",
+        UnsupportedFormat(
+            "JPEG XL",
+            "install the decoder: pip install pillow-jxl-plugin; or convert the file: djxl FILE image.png",
         ),
     ),
-    (rb".{4}ftypcrx ", Refusal("a Canon CR3 file", _CAMERA)),
-    (rb"FUJIFILMCCD-RAW", Refusal("a Fujifilm RAF file", _CAMERA)),
-    (rb"IIRO|IIRS|MMOR", Refusal("an Olympus ORF file", _CAMERA)),
-    (rb"IIU\0", Refusal("a Panasonic RW2 file", _CAMERA)),
-    (rb"FOVb", Refusal("a Sigma X3F file", _CAMERA)),
-    (rb"\0MRM", Refusal("a Minolta MRW file", _CAMERA)),
+    (rb".{4}ftypcrx ", UnsupportedFormat("Canon CR3", _CAMERA)),
+    (rb"FUJIFILMCCD-RAW", UnsupportedFormat("Fujifilm RAF", _CAMERA)),
+    (rb"IIRO|IIRS|MMOR", UnsupportedFormat("Olympus ORF", _CAMERA)),
+    (rb"IIU\0", UnsupportedFormat("Panasonic RW2", _CAMERA)),
+    (rb"FOVb", UnsupportedFormat("Sigma X3F", _CAMERA)),
+    (rb"\0MRM", UnsupportedFormat("Minolta MRW", _CAMERA)),
     (rb".{4}(?:ftyp(?!avif|avis|hei|hev|mif1|msf1)|moov|mdat|wide)", _VIDEO),
     (rb"\x1aE\xdf\xa3|RIFF.{4}AVI |\0\0\x01[\xb3\xba]|FLV\x01|0&\xb2u\x8ef\xcf\x11|OggS", _VIDEO),
-    (rb"8BPS\0\x02", Refusal("a large Photoshop document (PSB)", _EXPORT)),
-    (rb"gimp xcf", Refusal("a GIMP document (XCF)", _EXPORT)),
-    (rb"AT&TFORM", Refusal("a DjVu document", "convert the page first: ddjvu -format=tiff -page=1 FILE page.tif")),
-    (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", Refusal("a Windows metafile", _EXPORT)),
-    (rb"SIMPLE  =", Refusal("a FITS file", _EXPORT)),
-    (rb".{128}DICM", Refusal("a DICOM file", "convert it first: dcm2img FILE picture.png")),
-    (rb"v/1\x01", Refusal("an OpenEXR picture", _JPEG)),
-    (rb"#\?(?:RADIANCE|RGBE)", Refusal("a Radiance HDR picture", _JPEG)),
-    (rb"II\xbc", Refusal("a JPEG XR picture", _JPEG)),
-    (rb"BPG\xfb", Refusal("a BPG picture", _JPEG)),
-    (rb"FLIF", Refusal("a FLIF picture", _JPEG)),
-    (rb"\x89HDF|GRIB|BUFR", Refusal("a file of measurements (HDF5, GRIB or BUFR)", _EXPORT)),
-    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Refusal("an Office document", _EXPORT)),
+    (rb"8BPS\0\x02", UnsupportedFormat("Photoshop large document (PSB)", _EXPORT)),
+    (rb"gimp xcf", UnsupportedFormat("GIMP image (XCF)", _EXPORT)),
+    (rb"AT&TFORM", UnsupportedFormat("DjVu", "convert the page first: ddjvu -format=tiff -page=1 FILE page.tif")),
+    (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", UnsupportedFormat("Windows metafile (WMF or EMF)", _EXPORT)),
+    (rb"SIMPLE  =", UnsupportedFormat("FITS", _EXPORT)),
+    (rb".{128}DICM", UnsupportedFormat("DICOM", "convert it first: dcm2img FILE image.png")),
+    (rb"v/1\x01", UnsupportedFormat("OpenEXR", _JPEG)),
+    (rb"#\?(?:RADIANCE|RGBE)", UnsupportedFormat("Radiance HDR", _JPEG)),
+    (rb"II\xbc", UnsupportedFormat("JPEG XR", _JPEG)),
+    (rb"BPG\xfb", UnsupportedFormat("BPG", _JPEG)),
+    (rb"FLIF", UnsupportedFormat("FLIF", _JPEG)),
+    (rb"\x89HDF|GRIB|BUFR", UnsupportedFormat("scientific data (HDF5, GRIB or BUFR)", _EXPORT)),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", UnsupportedFormat("Office document", _EXPORT)),
     (
         rb"PK\x03\x04|7z\xbc\xaf|Rar!",
-        Refusal("an archive", "unpack it and add the folder; .zip and .tar archives are read"),
+        UnsupportedFormat(
+            "archive", "unpack it and add the folder; only .zip and .tar archives are read directly"
+        ),
     ),
-    (rb"\x1f\x8b|BZh|\xfd7zXZ", Refusal("a compressed file", "unpack it first")),
+    (rb"\x1f\x8b|BZh|\xfd7zXZ", UnsupportedFormat("compressed file", "unpack it first")),
     (
         rb"(?i:(?:\xef\xbb\xbf)?\s*<(?:!doctype )?html)",
-        Refusal("a web page", "save the picture that it shows, not the page around it"),
+        UnsupportedFormat("web page", "save the image itself instead of the page that shows it"),
     ),
 )
 
 
-def refusal(data: bytes) -> Refusal | None:
-    """What the bytes are, if they are of a known format that is not read."""
+def identify_unsupported(data: bytes) -> UnsupportedFormat | None:
+    """Identify a known but unsupported format by its first bytes; ``None`` if no signature matches."""
     start = data[:8192]
-    return next((known for pattern, known in _KINDS if re.match(pattern, start, re.DOTALL)), None)
+    return next((found for pattern, found in _SIGNATURES if re.match(pattern, start, re.DOTALL)), None)
