@@ -25,7 +25,7 @@ def build(architecture: str, weights: Mapping[str, NDArray[Any]]) -> bytes:
     """The serialised ONNX graph of an architecture with these weights.
 
     Args:
-        architecture: As in ``catalogue.Model``.
+        architecture: As in ``catalogue.ModelSpec``.
         weights: Tensor name in the published file -> values.
 
     Raises:
