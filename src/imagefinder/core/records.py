@@ -43,6 +43,11 @@ class ImageRecord:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     added_at: float = 0.0
 
+    @property
+    def version(self) -> str:
+        """Changes when the image is replaced by another: the hash or, where none is stored, the time."""
+        return self.sha256 or repr(self.added_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
