@@ -10,7 +10,7 @@ from imagefinder.core.errors import ImageError, UnknownImageError
 from imagefinder.core.features import RgbImage
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import Size
-from imagefinder.images.decode import decode
+from imagefinder.images.decoding.decode import decode
 from imagefinder.search.encoding import NO_PIXELS
 
 THUMBNAIL_BYTES, THUMBNAIL_PIXELS = 4 << 20, 1 << 22
