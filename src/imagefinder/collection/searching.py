@@ -125,7 +125,7 @@ class SearchableCollection(CollectionReader):
         watch.lap("decode")
         needs_model = options.ranking == "evidence" or options.evalues
         null_model = self._derived.null_model(progress) if needs_model else None
-        watch.lap("learn")
+        watch.lap("calibrate")
         ann_indexes = self._derived.ann_indexes(methods, options.mode)
         if ann_indexes is not None:
             watch.lap("index")

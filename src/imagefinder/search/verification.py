@@ -139,7 +139,7 @@ class PairVerifier:
             self._features[candidate.id] = rescale(extracted, candidate.pixels, candidate.size)
         found = find_geometry(method, self._queries, self._features[candidate.id], candidate.size)
         if found.verification:
-            evidence = replace(found.verification.evidence, found_by="closer look")
+            evidence = replace(found.verification.evidence, found_by="thumbnails")
             found = replace(found, verification=replace(found.verification, evidence=evidence))
         return self._checked(found, candidate)
 
@@ -307,7 +307,7 @@ def frame(size: Size, other: Size, *, mirrored: bool) -> Evidence:
         candidate_outline=_corners(other, mirrored=mirrored),
         query_overlap=1.0,
         candidate_overlap=1.0,
-        found_by="frame",
+        found_by="whole image",
     )
 
 

@@ -380,7 +380,7 @@ def test_collections_are_made_and_removed(client: TestClient, jobs: Any) -> None
     assert client.get("/v1/info").json()["collections"] == ["default", "shop"]
     problem(client.delete("/v1/collections/shop"), 409, "confirmation_needed", "confirm")
     problem(client.delete("/v1/collections/shop?confirm=default"), 409, "confirmation_needed", "confirm")
-    jobs.start("index", "shop")
+    jobs.start("add", "shop")
     problem(client.delete("/v1/collections/shop?confirm=shop"), 409, "collection_in_use", None)
     jobs.jobs.clear()
     assert client.delete("/v1/collections/shop?confirm=shop").status_code == 204
