@@ -14,7 +14,7 @@ from PIL import Image
 
 from imagefinder.core.errors import ImageError, NotAnImageError
 from imagefinder.images.decoding.decode import decode
-from imagefinder.indexing.source_item import is_picture
+from imagefinder.indexing.source_item import is_image_name
 from imagefinder.testing.extractors import textured_image
 
 PAGE = (Path(__file__).parents[2] / "docs" / "concepts" / "formats.md").read_text(encoding="utf-8")
@@ -236,7 +236,7 @@ def test_is_refused_by_name_with_what_to_do(name):
 def test_what_folders_take(row):
     assert row[2] in ("taken", "passed over")
     for ending in row[1].split():
-        assert is_picture(f"x{ending}") == (row[2] == "taken"), ending
+        assert is_image_name(f"x{ending}") == (row[2] == "taken"), ending
 
 
 def test_a_tiff_that_is_no_camera_file_is_read_as_it_is():

@@ -64,7 +64,7 @@ def test_import_tells_what_it_could_not_use(call, exported, tmp_path):
     answer = call("import", folder, "-c", tmp_path / "c")
     assert answer.code == 1
     assert "1 added" in answer.out
-    assert "bad.npy: its shape is (5, 64)" in answer.out
+    assert "bad.npy: expected shape (n, 128), found (5, 64)" in answer.out
     assert "all of them: the same command with --json" in answer.out
     assert json.dumps("bad") in call("import", folder, "-c", tmp_path / "d", "--json").out
 
