@@ -1,6 +1,6 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser test parity fuzz lint format bench bench-peers docs lock audit sbom clean
+.PHONY: help setup demo serve browser node test parity fuzz lint lint-web format format-web bench bench-peers docs lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -36,6 +36,9 @@ serve: setup  ## Start the REST service on port 5000 (COLLECTION=folder)
 browser:  ## Install Debian's Chromium (as root), in which the web page is tested
 	@command -v chromium >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium; }
 
+node:  ## Install Debian's Node.js and npm (as root), which check the web page's JavaScript
+	@command -v npm >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends nodejs npm; }
+
 test: setup  ## Run all tests
 	$(BIN)/python -m pytest -n auto --ignore tests/browser
 	$(BIN)/python -m pytest -n auto --dist loadfile tests/browser  # apart: Playwright keeps an event loop running
@@ -53,16 +56,32 @@ parity: $(PARITY)/.ready  ## Compare the networks with torch, torchvision and tr
 fuzz: setup  ## Fuzz every parser for SECONDS (60) each
 	FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -n auto tests/fuzz -k guided
 
-lint: setup  ## Style, types, import rule, container file
+lint: setup lint-web  ## Style, types, import rule, container file, web page
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
-format: setup  ## Let ruff format and mend what it can
+WEB := tools/web
+WEB_FILES := "src/imagefinder/web/*.{js,css,html}"
+
+$(WEB)/node_modules/.ready: $(WEB)/package-lock.json
+	@command -v npm >/dev/null || { echo "The checks of the web page need Node.js 18 or newer and npm; on Debian: make node (as root)"; exit 1; }
+	npm ci --prefix $(WEB) --no-audit --no-fund --loglevel=error
+	@touch $@
+
+lint-web: setup $(WEB)/node_modules/.ready  ## Types and formatting of the web page's JavaScript, CSS and HTML
+	$(BIN)/python $(WEB)/rest_types.py > $(WEB)/rest.d.ts
+	$(WEB)/node_modules/.bin/tsc --project $(WEB)
+	$(WEB)/node_modules/.bin/prettier --config $(WEB)/prettier.json --check $(WEB_FILES)
+
+format: setup  ## Format the Python code and apply automatic fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+format-web: $(WEB)/node_modules/.ready  ## Format the web page's JavaScript, CSS and HTML
+	$(WEB)/node_modules/.bin/prettier --config $(WEB)/prettier.json --write $(WEB_FILES)
 
 bench: setup  ## Measure; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
@@ -97,4 +116,4 @@ sbom: setup  ## Write sbom.json: what an installation consists of (CycloneDX)
 	$(BIN)/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --output-reproducible -o sbom.json
 
 clean:  ## Remove what the other words made
-	rm -rf $(VENV) $(PARITY) $(PEERS) sbom.json build dist demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(PEERS) $(WEB)/node_modules $(WEB)/rest.d.ts sbom.json build dist demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
