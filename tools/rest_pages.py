@@ -36,7 +36,8 @@ def pages(document: Json) -> dict[str, str]:
             rows.append(f"| [`{verb.upper()} {path}`]({tag}.md#{slug(summary)}) | {_cell(summary)} |")
     index = [
         f"# REST reference, version {document['info']['version']}\n",
-        "Generated from the [OpenAPI document](../../openapi.json). The [REST guide](../../guides/rest-api.md) explains how to use it.\n",
+        "Generated from the [OpenAPI document](openapi.json). "
+        "The [REST guide](../../guides/rest-api.md) explains how to use it.\n",
         "| request | what it does |\n|---|---|",
         *rows,
         f"\n```{{toctree}}\n:hidden:\n\n{chr(10).join((*tags, 'schemas'))}\n```",

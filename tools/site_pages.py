@@ -1,6 +1,6 @@
 """Collect the pages of the documentation site: ``python tools/site_pages.py`` (a part of ``make site``).
 
-Copies ``docs`` and the Markdown files around it into ``build/site-pages``, adds the Python and REST references, and
+Copies ``docs`` and the Markdown files around it into ``build/site-pages``, adds the Python and REST references and
 adapts links. Links to files that are not part of the site become plain text, or links below ``--source URL``.
 ``--check FOLDER`` looks through the built site for anything loaded from another host.
 """
@@ -66,7 +66,7 @@ def collect(source_url: str = "") -> dict[str, str | bytes]:
     files |= {f"reference/python/{name}": text for name, text in _python_pages().items()}
     document = rest_pages.openapi()
     files |= {f"reference/rest/{name}": text for name, text in rest_pages.pages(document).items()}
-    files["extra/openapi.json"] = json.dumps(document, indent=1, ensure_ascii=False)
+    files["reference/rest/openapi.json"] = json.dumps(document, indent=1, ensure_ascii=False)
     return files
 
 
@@ -92,13 +92,16 @@ def _python_pages() -> dict[str, str]:
         + "```\n"
         for name, (title, modules) in PYTHON.items()
     }
-    rows = "\n".join(
-        f"| [{title}]({name}.md) | `{'`, `'.join(modules)}` |" for name, (title, modules) in PYTHON.items()
-    )
-    pages["index.md"] = (
-        "# Python reference\n\nGenerated from the docstrings. [The guide](../../guides/python-library.md) shows how to use the"
-        f" library.\n\n```{{eval-rst}}\n.. autofunction:: imagefinder.open\n```\n\n| page | modules |\n|---|---|\n{rows}\n\n"
-        f"{_toctree('', PYTHON)}"
+    rows = [f"| [{title}]({name}.md) | `{'`, `'.join(modules)}` |" for name, (title, modules) in PYTHON.items()]
+    pages["index.md"] = "\n".join(
+        [
+            "# Python reference\n",
+            "Generated from the docstrings. The [guide](../../guides/python-library.md) shows how to use it.\n",
+            "```{eval-rst}\n.. autofunction:: imagefinder.open\n```\n",
+            "| page | modules |\n|---|---|",
+            *rows,
+            f"\n{_toctree('', PYTHON)}",
+        ]
     )
     return pages
 

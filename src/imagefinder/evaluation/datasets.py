@@ -84,7 +84,9 @@ def read_manifest(folder: Path) -> Dataset:
     except OSError as error:
         raise SourceError(f"cannot read {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{file} is no manifest: {error!r}", hint="see docs/guides/measuring-accuracy.md") from error
+        raise SourceError(
+            f"{file} is no manifest: {error!r}", hint="see docs/guides/measuring-accuracy.md"
+        ) from error
     known = set(dataset.images)
     for query in dataset.queries:
         if missing := query.positives - known:
