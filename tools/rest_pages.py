@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 Json = Mapping[str, Any]
+PROBLEM = "application/problem+json"
+"""The content type of every error."""
 
 
 def openapi() -> dict[str, Any]:
@@ -28,7 +30,7 @@ def pages(document: Json) -> dict[str, str]:
     """File name to Markdown: ``index.md``, ``TAG.md`` for each tag, and ``schemas.md``."""
     tags: dict[str, list[str]] = {}
     rows = []
-    for path, operations in document["paths"].items():
+    for path, operations in sorted(document["paths"].items(), key=lambda item: not item[0].startswith("/v1/")):
         for verb, operation in operations.items():
             (tag,) = operation["tags"]
             tags.setdefault(tag, []).append("\n".join(_operation(verb, path, operation)))
@@ -66,12 +68,24 @@ def _operation(verb: str, path: str, operation: Json) -> Iterator[str]:
         yield "| request body | schema |\n|---|---|"
         yield from (f"| `{kind}` | {_kind(one.get('schema', {}))} |" for kind, one in content.items())
         yield ""
+        for kind, one in content.items():
+            if "properties" in one.get("schema", {}):
+                yield f"Fields of `{kind}`:\n"
+                yield from _members(one["schema"])
         yield from _examples(content)
     yield "| response | content | meaning |\n|---|---|---|"
     for status, response in operation["responses"].items():
         kinds = {kind: one.get("schema", {}) for kind, one in response.get("content", {}).items()}
-        told = ", ".join(f"`{kind}`: {_kind(schema)}" for kind, schema in kinds.items())
-        yield f"| {status} | {told} | {_cell(response['description'])} |"
+        content = ", ".join(f"`{kind}`: {_kind(schema)}" for kind, schema in kinds.items() if kind != PROBLEM)
+        yield f"| {status} | {content} | {_cell(response['description'])} |"
+    yield f"\nErrors are `{PROBLEM}`: [ProblemDetails](schemas.md#problemdetails).\n"
+
+
+def _members(schema: Json) -> Iterator[str]:
+    yield "| member | type | meaning |\n|---|---|---|"
+    for member, one in schema["properties"].items():
+        required = " (required)" if member in schema.get("required", ()) else ""
+        yield f"| `{member}`{required} | {_kind(one)} | {_meaning(one)} |"
     yield ""
 
 
@@ -92,11 +106,7 @@ def _schemas(document: Json) -> str:
         if "properties" not in schema:
             lines += [f"Type: {_kind(schema)}\n"]
             continue
-        lines += ["| member | type | meaning |", "|---|---|---|"]
-        for member, one in schema["properties"].items():
-            required = " (required)" if member in schema.get("required", ()) else ""
-            lines += [f"| `{member}`{required} | {_kind(one)} | {_meaning(one)} |"]
-        lines += [""]
+        lines += _members(schema)
     return "\n".join(lines)
 
 
@@ -106,7 +116,7 @@ def _meaning(one: Json) -> str:
     if one.get("deprecated"):
         text = f"**Deprecated.** {text}"
     if "default" in schema:
-        text += f" Default: `{json.dumps(schema['default'])}`."
+        text = f"{text.rstrip('.')}. Default: `{json.dumps(schema['default'])}`.".removeprefix(". ")
     return _cell(text)
 
 

@@ -88,7 +88,10 @@ def _decisions(files: Iterable[str]) -> Iterator[str]:
 def _python_pages() -> dict[str, str]:
     pages = {
         f"{name}.md": f"# {title}\n\n```{{eval-rst}}\n"
-        + "\n".join(f".. automodule:: {module}\n" for module in modules)
+        + "\n".join(
+            f".. automodule:: {module}\n{'   :show-inheritance:' if 'errors' in module else ''}\n"
+            for module in modules
+        )
         + "```\n"
         for name, (title, modules) in PYTHON.items()
     }
