@@ -21,7 +21,8 @@ def test_a_decision_is_short_and_has_context_decision_and_consequences(path: Pat
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 80
     assert text.startswith(f"# {int(path.name[:4])}. ")
-    assert re.findall(r"^## (.+)$", text, re.M) == ["Context", "Decision", "Consequences"]
+    parts = ["Context", "Decision", "Consequences"]
+    assert [heading for heading in re.findall(r"^## (.+)$", text, re.M) if heading in parts] == parts
 
 
 def test_contributing_shows_each_extension_in_at_most_ten_lines() -> None:
