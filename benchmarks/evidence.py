@@ -56,7 +56,7 @@ def measure(name: str) -> dict[str, object]:
         assert report.added == len(dataset.images), report
         start = time.perf_counter()
         collection.calibrate()
-        learned = time.perf_counter() - start
+        calibrated = time.perf_counter() - start
         asked = [(method, ranking) for method in methods for ranking in ("matches", "evidence")]
         answers = []
         for method, ranking in [*asked, ("auto", "evidence")]:
@@ -83,7 +83,7 @@ def measure(name: str) -> dict[str, object]:
             "queries": found.queries,
             "unanswerable": found.unanswerable,
             "seconds_to_index": round(report.seconds, 2),
-            "seconds_to_learn": round(learned, 2),
+            "seconds_to_calibrate": round(calibrated, 2),
             "answers": answers,
         }
 

@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
-    from imagefinder.images.decode import decode
+    from imagefinder.images.decoding.decode import decode
     from imagefinder.images.resize import thumbnail
 
     with opened(folder / "bare", method, folder) as collection:

@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def decoded(path: Path) -> np.ndarray:
-    from imagefinder.images.decode import decode
+    from imagefinder.images.decoding.decode import decode
 
     return decode(path.read_bytes(), max_bytes=1 << 30, max_pixels=1 << 30).rgb
 

@@ -44,7 +44,8 @@ class Runtime:
     """The parts that collections share; safe to use from several threads.
 
     ``wiring.make_runtime`` makes one per process and settings. Collections attach themselves while they are open;
-    with the last one the decoder processes and connections end. A later one starts them again.
+    with the last one that is closed the decoder processes and connections end, and a later one starts them again.
+    A collection that is dropped without being closed leaves them running.
 
     Attributes:
         settings: Limits and sizes; which collection is open does not matter here.

@@ -135,10 +135,10 @@ def load_method(name: str, settings: Settings) -> Method:
 def make_decoder(settings: Settings) -> Decoder:
     """What turns encoded pictures into pixels; where the settings say so, in processes of its own."""
     if not settings.isolate:
-        from imagefinder.images.decode import InProcessDecoder
+        from imagefinder.images.decoding.decode import InProcessDecoder
 
         return InProcessDecoder()
-    from imagefinder.images.workers import DecoderPool
+    from imagefinder.images.decoding.pool import DecoderPool
 
     return DecoderPool(workers=settings.threads, seconds=settings.decode_seconds, memory=settings.decode_memory)
 
@@ -183,7 +183,7 @@ def calibrator() -> Calibrator:
 
 def make_fetcher(settings: Settings) -> Fetcher:
     """Downloads query images from anywhere; what a stranger names is downloaded by the server's own."""
-    from imagefinder.images.fetch import Fetcher as HttpFetcher
+    from imagefinder.images.fetching.fetcher import HttpFetcher
 
     return HttpFetcher(
         timeout=settings.fetch_timeout,

@@ -25,7 +25,7 @@ def test_a_folder_is_indexed_and_its_progress_is_live(jobs, server):
     with jobs.expect_request(re.compile("/events$")):
         jobs.get_by_role("button", name="Index the folder").click()
     job = jobs.locator("[data-job]").first
-    expect(job).to_contain_text("Index pictures")
+    expect(job).to_contain_text("Add pictures")
     expect(job).to_have_attribute("data-state", "succeeded", timeout=60_000)
     expect(job.locator(".small").first).to_have_text("6 added · 1 failed")
     job.get_by_text("1 failure").click()

@@ -132,7 +132,7 @@ class World:
         assert not list(self.place.glob("index/shortlist-sift/.new-*"))
 
     def features(self, collection, data):
-        from imagefinder.images.decode import decode
+        from imagefinder.images.decoding.decode import decode
 
         if data not in self.made:
             rgb = decode(data, max_bytes=1 << 20, max_pixels=1 << 20).rgb

@@ -18,7 +18,7 @@ from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, Loc
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import Decoded, decode
+from imagefinder.images.decoding.decode import Decoded, decode
 from imagefinder.indexing import pipeline
 from imagefinder.indexing.discover import Source, discover, source_uris
 from imagefinder.indexing.progress import AddReport

@@ -185,6 +185,7 @@ class IndexFiles:
         meta, learned = arrays.read(self._file(name))
         if meta["made"] != self._made():
             raise ValueError("the model was made otherwise")
+        self._codec.check(learned)
         return Model(learned, name)
 
     def _read_segment(self, name: str, model: Model) -> Segment:

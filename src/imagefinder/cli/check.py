@@ -57,7 +57,7 @@ def _tell(report: CheckReport, *, repair: bool) -> None:
         return
     output.table(
         ("damaged", "what", "done about it"),
-        [(damage.kind, damage.message, damage.mended or "nothing") for damage in report.damages[:_SHOWN]],
+        [(damage.kind, damage.message, damage.repaired or "nothing") for damage in report.damages[:_SHOWN]],
     )
     rest = len(report.damages) - _SHOWN
     if rest > 0:

@@ -373,7 +373,7 @@ class Client:
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
-    def start_index(
+    def start_add(
         self,
         collection: str = DEFAULT,
         *,
@@ -400,15 +400,15 @@ class Client:
             "methods": None if methods is None else list(methods),
             "prune": prune,
         }
-        return self._start("index", collection, options)
+        return self._start("add", collection, options)
 
     def start_duplicates(self, collection: str = DEFAULT) -> RemoteJob:
         """Look for duplicates, even where a report is there already; ``duplicates`` gives it."""
         return self._start("duplicates", collection, {})
 
-    def start_rebuild(self, collection: str = DEFAULT) -> RemoteJob:
+    def start_build_index(self, collection: str = DEFAULT) -> RemoteJob:
         """Rebuild the ANN indexes of a collection."""
-        return self._start("rebuild", collection, {})
+        return self._start("build-index", collection, {})
 
     def jobs(self, *, state: JobState | None = None, page_size: int = 100) -> Iterator[RemoteJob]:
         """All jobs, the newest first."""

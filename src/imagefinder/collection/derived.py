@@ -139,7 +139,7 @@ class Derived:
                     repaired = "the index was made anew" if index.state().kept else ""
             except CollectionCorruptError:  # features are damaged, and that was reported
                 continue
-            damages += [Damage("derived", problem, method=name, mended=repaired) for problem in problems]
+            damages += [Damage("derived", problem, method=name, repaired=repaired) for problem in problems]
         return damages
 
     def _index(self, method: Method) -> AnnIndex:

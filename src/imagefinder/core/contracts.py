@@ -35,7 +35,7 @@ class Decoder(Protocol):
     """Encoded bytes in, pixels out, whatever the bytes are."""
 
     def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-        """Decode the first frame of an encoded picture; ``images.decode.decode`` says how.
+        """Decode the first frame of an encoded picture; ``images.decoding.decode.decode`` says how.
 
         Args:
             data: The encoded picture.

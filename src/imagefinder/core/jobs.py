@@ -8,7 +8,10 @@ from typing import Any, Literal, TypeAlias
 
 from imagefinder.core.serialization import Described
 
-JobKind: TypeAlias = Literal["index", "put", "duplicates", "rebuild"]
+JobKind: TypeAlias = Literal["add", "put", "duplicates", "build-index"]
+
+FORMER_KINDS: Mapping[str, JobKind] = {"index": "add", "rebuild": "build-index"}
+"""Words of version 0.1 -> today's; accepted in requests and in stored jobs."""
 
 JobState: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 

@@ -43,6 +43,11 @@ class ImageRecord:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     added_at: float = 0.0
 
+    @property
+    def version(self) -> str:
+        """Changes when the image is replaced by another: the hash or, where none is stored, the time."""
+        return self.sha256 or repr(self.added_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -186,14 +191,14 @@ class Damage:
         message: One sentence for people.
         image_id: Of the image concerned; empty if it is no single one, or cannot be read.
         method: Name of the method concerned, likewise.
-        mended: What was done about it; empty if nothing was.
+        repaired: What was done to repair it; empty if nothing was.
     """
 
     kind: DamageKind
     message: str
     image_id: str = ""
     method: str = ""
-    mended: str = ""
+    repaired: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +207,7 @@ class CheckReport:
 
     Attributes:
         location: Where it lies, for people.
-        images: How many images it holds, after what was mended.
+        images: How many images it holds, after repairs.
         damages: What was found, in the order of the check.
         seconds: How long it took.
         sound: Whether nothing was found.
@@ -219,8 +224,8 @@ class CheckReport:
 
     @property
     def left(self) -> tuple[Damage, ...]:
-        """What was found and not mended."""
-        return tuple(damage for damage in self.damages if not damage.mended)
+        """Damage that was found and not repaired."""
+        return tuple(damage for damage in self.damages if not damage.repaired)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

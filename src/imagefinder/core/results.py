@@ -77,9 +77,9 @@ class Evidence:
     candidate_overlap: float
     """Part of the candidate's area that the query covers, between 0 and 1."""
 
-    found_by: Literal["keypoints", "tokens", "closer look", "frame"] = "keypoints"
-    """``keypoints`` or ``tokens`` of the method, ``closer look`` (keypoints of both pictures reduced, whatever the
-    method), or ``frame`` (one picture laid on the other as it is; there are no inliers)."""
+    found_by: Literal["keypoints", "tokens", "thumbnails", "whole image"] = "keypoints"
+    """What was compared: the ``keypoints`` or ``tokens`` of the method, keypoints of both ``thumbnails`` (with any
+    method), or the ``whole image``: both images at the same size, without matches, so there are no inliers."""
 
     method: str = ""
     """Name of the method whose features matched; empty where no method's features were used."""

@@ -17,7 +17,7 @@ from imagefinder.indexing.byte_budget import ByteBudget
 from imagefinder.indexing.plan import Task
 
 if TYPE_CHECKING:
-    from imagefinder.images.fetch import Fetcher
+    from imagefinder.images.fetching.fetcher import HttpFetcher
 
 _READ_AHEAD = 256  # images downloaded ahead: one server that does not respond must not delay the others
 _BUDGET = 256 << 20  # bytes of images between reading and storing ...
@@ -77,7 +77,7 @@ class Reader:
         self._check_address = check_address
         self._budget = ByteBudget(_BUDGET + _BUDGET_PER_THREAD * settings.threads)
         self._pools: dict[str, ThreadPoolExecutor] = {}
-        self._fetcher: Fetcher | None = None
+        self._fetcher: HttpFetcher | None = None
         self._tickets = 0
         # A task is in one of these, in order.
         self._reading: deque[_Reading] = deque()
@@ -181,10 +181,10 @@ class Reader:
             self._pools[name] = ThreadPoolExecutor(threads, thread_name_prefix=f"imagefinder-{name}")
         return self._pools[name]
 
-    def _new_fetcher(self) -> Fetcher:
-        from imagefinder.images.fetch import Fetcher  # noqa: PLC0415 - only URLs need an HTTP client
+    def _new_fetcher(self) -> HttpFetcher:
+        from imagefinder.images.fetching.fetcher import HttpFetcher  # noqa: PLC0415 - only URLs need an HTTP client
 
-        return Fetcher(
+        return HttpFetcher(
             timeout=self._settings.fetch_timeout,
             max_bytes=self._settings.max_image_bytes,
             retries=self._settings.fetch_retries,

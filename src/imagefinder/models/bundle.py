@@ -229,12 +229,23 @@ def _meter(entries: Iterable[_Entry], progress: Progress | None) -> Callable[[in
     return add
 
 
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OverflowError, struct.error)
+
+
 @contextmanager
 def _undamaged(path: Path) -> Iterator[None]:
     """Name what ``zipfile`` and ``json`` raise on bytes that nobody's export wrote."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OverflowError, struct.error) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        OverflowError,
+        struct.error,
+    ) as error:
         raise _damaged(path, str(error) or "it ends early") from error
     except OSError as error:
         raise ModelError(f"the bundle {path} cannot be read: {error.strerror}") from error

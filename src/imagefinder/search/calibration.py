@@ -107,6 +107,10 @@ class Calibrated:
     alone: Mapping[str, NDArray[np.float64]]
     best: Mapping[str, Finding]
 
+    def log10_evalue(self, image_id: str) -> float:
+        """Of one image; of an image that no test supports, that of every image."""
+        return self.log10_evalues.get(image_id, self.calibration.log10_searched)
+
 
 def calibrate(
     calibration: Calibration, scores: Sequence[Scores], verified: Mapping[str, Verified], exclude: str

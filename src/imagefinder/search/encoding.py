@@ -30,6 +30,7 @@ class QueryImage:
         whole: Width and height of the image before it was cropped to its boxes.
         id: Of the stored image that is searched with; empty for any other image.
         sha256: Of the encoded image; empty where it is not known, or the query is a region.
+        version: ``ImageRecord.version`` of the stored image that is searched with; empty for any other image.
         boxes: Within this image; empty: the whole of it counts.
         corner: Where this image lies in the uncropped one.
         thumbnail: The encoded thumbnail of a stored image; empty for any other.
@@ -40,6 +41,7 @@ class QueryImage:
     whole: Size
     id: str = ""
     sha256: str = ""
+    version: str = ""
     boxes: tuple[Box, ...] = ()
     corner: Point = (0.0, 0.0)
     thumbnail: bytes = b""

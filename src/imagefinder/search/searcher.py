@@ -44,7 +44,7 @@ class Searcher:
             query: What is searched with; kept in the trace.
             image: Its image; a stored one is excluded from the hits.
             options: How.
-            watch: Gets the stages ``extract``, ``match`` and, for a ranking by evidence, ``verify`` and ``judge``.
+            watch: Gets the stages ``extract`` and ``match``, by evidence also ``verify`` and ``decide``.
 
         Raises:
             ValueError: the gallery has no null model, or several methods shall rank by matches.
@@ -75,7 +75,7 @@ class Searcher:
         ranked = ranking.by_evalue(calibrated.log10_evalues, calibrated.strength, options.k)
         hits = hits_by_evidence(ranked, calibrated, image)
         found = trace_hits(ranked, calibrated, image)
-        watch.lap("judge")
+        watch.lap("decide")
         result = replace(self._result(hits, scores, options, watch), verified=len(verified))
         return self._trace(query, options, scores, result, found)
 

@@ -40,7 +40,7 @@ class HitTrace:
     """What was found out about one verified hit.
 
     Attributes:
-        sha256: Of the encoded image when it was verified.
+        version: ``ImageRecord.version`` of the image that was verified.
         size: Width and height in pixels.
         matches: Of the method that its evidence comes from or, without evidence, of the first method with
             keypoints; ``None`` where features have no positions.
@@ -48,7 +48,7 @@ class HitTrace:
         pooled: Name of the first method that can show what its global vector comes from; empty if there is none.
     """
 
-    sha256: str
+    version: str
     size: Size
     matches: Matches | None
     numbers: Mapping[str, float]
@@ -106,7 +106,7 @@ def trace_hits(ids: Sequence[str], calibrated: Calibrated, image: QueryImage) ->
         shown = calibrated.best.get(image_id) or next(iter(found.keypoints.values()), None)
         pooled = [one.method.name for one in calibrated.scores if one.method.mapper and image_id in one.rows]
         traces[image_id] = HitTrace(
-            sha256=found.candidate.sha256,
+            version=found.candidate.version,
             size=found.candidate.size,
             matches=_matches(shown, image, found.candidate.size) if shown else None,
             numbers=_numbers(image_id, calibrated),

@@ -31,7 +31,7 @@ from imagefinder.core.errors import SettingsError
 from imagefinder.core.method import MethodState
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
-from imagefinder.images.addresses import only_public
+from imagefinder.images.fetching.public_addresses import require_public
 from imagefinder.server import access, errors, examples, health, logs, pages, v0, v1
 from imagefinder.server.access import Authenticator
 from imagefinder.server.admission import Admission
@@ -116,7 +116,7 @@ def _service(
         JobStore(settings.state, settings.collection),
         collections.get,
         settings,
-        check_address=None if settings.fetch_private else only_public,
+        check_address=None if settings.fetch_private else require_public,
     )
     metrics.watch_jobs(jobs.count)
     return Service(

@@ -287,7 +287,7 @@ class MemoryStore:
                         del self._kept[name]
                     found.append(Damage("derived", f"{name} cannot be used"))
             progress(len(self._images), len(self._images))
-        return [replace(damage, mended="it was dropped" if repair else "") for damage in found]
+        return [replace(damage, repaired="it was dropped" if repair else "") for damage in found]
 
     def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """See ``Store``.

@@ -6,7 +6,7 @@ import { link } from "./route.js";
 import { mayWrite, session } from "./session.js";
 import { count, when } from "./words.js";
 
-const KINDS = { index: "Index pictures", put: "Add a picture", duplicates: "Find duplicates", rebuild: "Rebuild the index" };
+const KINDS = { add: "Add pictures", put: "Add a picture", duplicates: "Find duplicates", "build-index": "Rebuild the index" };
 const STATES = { queued: "waiting", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled" };
 const STREAMS = 2; // a browser opens six connections to a server; pictures need some of them
 const POLL = 3000;
@@ -94,7 +94,7 @@ function starter(onstart) {
               class: "stack",
               onsubmit: (event) => {
                 event.preventDefault();
-                start({ kind: "index", folder: folder.value.trim() });
+                start({ kind: "add", folder: folder.value.trim() });
               },
             },
             h("label", {}, "Folder", folder),
@@ -117,7 +117,7 @@ function starter(onstart) {
                 event.preventDefault();
                 const text = list.value.trim();
                 const lines = text.split(/\s*\n\s*/).filter(Boolean);
-                start({ kind: "index", ...(lines.every((line) => /^https?:\/\/[^\s,]+$/.test(line)) ? { urls: lines } : { csv: `${text}\n` }) });
+                start({ kind: "add", ...(lines.every((line) => /^https?:\/\/[^\s,]+$/.test(line)) ? { urls: lines } : { csv: `${text}\n` }) });
               },
             },
             h("label", {}, "Addresses, one a line; or CSV with the columns url and id", list),
@@ -126,7 +126,7 @@ function starter(onstart) {
           )
         : h("p", { class: "small" }, "This server fetches no pictures from the web."),
     ),
-    h("div", { class: "row" }, button(null, "Find duplicates", () => start({ kind: "duplicates" })), button(null, "Rebuild the index", () => start({ kind: "rebuild" }))),
+    h("div", { class: "row" }, button(null, "Find duplicates", () => start({ kind: "duplicates" })), button(null, "Rebuild the index", () => start({ kind: "build-index" }))),
     said,
   );
 }

@@ -28,17 +28,19 @@ export const DECISIONS = {
 export const FOUND_BY = {
   keypoints: "keypoints",
   tokens: "tokens of the network",
-  "closer look": "a closer look at both pictures, reduced",
-  frame: "laying one on the other as it is",
+  thumbnails: "keypoints of the thumbnails",
+  "whole image": "comparing the whole pictures",
 };
 
 export const STAGES = {
-  decode: "read the picture",
-  extract: "compute features",
-  shortlist: "choose candidates",
-  match: "compare",
-  verify: "look closely",
-  calibrate: "weigh the evidence",
+  filter: "apply the filter",
+  decode: "decode the picture",
+  calibrate: "calibrate scores",
+  index: "search the index",
+  extract: "extract features",
+  match: "match features",
+  verify: "verify candidates",
+  decide: "decide",
   total: "in all",
 };
 

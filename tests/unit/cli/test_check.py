@@ -35,7 +35,7 @@ def test_damage_is_told_and_mended(call, copy, pictures):
     answer = call("search", pictures / "cat.jpg", "-c", copy)
     assert (answer.code, answer.out) == (5, "")
     (found,) = call("check", "-c", copy, "--json").json["damages"]
-    assert (found["kind"], found["image_id"], found["method"], found["mended"]) == (
+    assert (found["kind"], found["image_id"], found["method"], found["repaired"]) == (
         "features",
         "cat.jpg",
         "sift",

@@ -71,7 +71,7 @@ ANSWER = {
 }
 JOB = {
     "id": "j1",
-    "kind": "index",
+    "kind": "add",
     "collection": "default",
     "state": "queued",
     "created_at": "2026-01-01T00:00:00.000Z",

@@ -217,17 +217,17 @@ def test_duplicates_are_waited_for(client: Client, service: FakeService) -> None
 
 def test_starting_jobs(client: Client, service: FakeService) -> None:
     for start, body in (
-        (lambda: client.start_index(urls=["http://x/a"]), {"kind": "index", "urls": ["http://x/a"]}),
+        (lambda: client.start_add(urls=["http://x/a"]), {"kind": "add", "urls": ["http://x/a"]}),
         (
-            lambda: client.start_index(csv="url,id\n", prune=True),
-            {"kind": "index", "csv": "url,id\n", "prune": True},
+            lambda: client.start_add(csv="url,id\n", prune=True),
+            {"kind": "add", "csv": "url,id\n", "prune": True},
         ),
         (
-            lambda: client.start_index(folder="/f", methods=("sift",)),
-            {"kind": "index", "folder": "/f", "methods": ["sift"]},
+            lambda: client.start_add(folder="/f", methods=("sift",)),
+            {"kind": "add", "folder": "/f", "methods": ["sift"]},
         ),
         (client.start_duplicates, {"kind": "duplicates"}),
-        (client.start_rebuild, {"kind": "rebuild"}),
+        (client.start_build_index, {"kind": "build-index"}),
     ):
         service.says(JOB, 202)
         assert start().state == "queued"

@@ -49,7 +49,7 @@ def test_gallery_and_figures(tmp_path, dataset):
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert (figures.images, figures.queries, figures.unanswerable) == (4, 2, 1)
     assert (figures.mean_average_precision, figures.recall_at_1) == (1, 1)
-    assert set(figures.median_seconds) == {"decode", "learn", "extract", "match", "total"}
+    assert set(figures.median_seconds) == {"decode", "calibrate", "extract", "match", "total"}
     assert figures.to_dict()["method"] == "sift"
     assert (figures.unit, figures.as_matches, figures.false_alarms) == ("score", None, None)
     assert figures.wrong_per_query == {}

@@ -24,7 +24,7 @@ from imagefinder.core.errors import DamagedImageError, FingerprintMismatchError,
 from imagefinder.core.features import GlobalFeatures, RgbImage
 from imagefinder.core.records import Entry
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import Decoded, decode
+from imagefinder.images.decoding.decode import Decoded, decode
 from imagefinder.indexing import pipeline
 from imagefinder.indexing.discover import discover
 from imagefinder.indexing.progress import Progress

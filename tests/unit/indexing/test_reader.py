@@ -12,7 +12,7 @@ import pytest
 from indexing_world import Web, World, outcome, png, write
 
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import Decoded, decode
+from imagefinder.images.decoding.decode import Decoded, decode
 from imagefinder.indexing import byte_budget, reader
 
 

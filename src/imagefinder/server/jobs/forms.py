@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+
+from imagefinder.core.jobs import FORMER_KINDS
 
 Name = Annotated[str, Field(min_length=1, max_length=200, description="name of the collection")]
 
@@ -13,10 +15,10 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class IndexRequest(_Request):
+class AddRequest(_Request):
     """Index what is in a folder of the server, in a list, or behind URLs: exactly one of them."""
 
-    kind: Literal["index"]
+    kind: Literal["add"]
     collection: Name = "default"
     folder: Annotated[
         str | None,
@@ -55,32 +57,43 @@ class DuplicatesRequest(_Request):
     collection: Name = "default"
 
 
-class RebuildRequest(_Request):
+class BuildIndexRequest(_Request):
     """Rebuild the ANN indexes of a collection."""
 
-    kind: Literal["rebuild"]
+    kind: Literal["build-index"]
     collection: Name = "default"
 
 
-JobRequest = Annotated[IndexRequest | DuplicatesRequest | RebuildRequest, Field(discriminator="kind")]
+def _current_kind(content: Any) -> Any:
+    """Accept the kinds of version 0.1, which the schema no longer lists."""
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if isinstance(kind, str) and kind in FORMER_KINDS:
+        return {**content, "kind": FORMER_KINDS[kind]}
+    return content
 
-REQUEST: TypeAdapter[IndexRequest | DuplicatesRequest | RebuildRequest] = TypeAdapter(JobRequest)
+
+JobRequest = Annotated[
+    Annotated[AddRequest | DuplicatesRequest | BuildIndexRequest, Field(discriminator="kind")],
+    BeforeValidator(_current_kind),
+]
+
+REQUEST: TypeAdapter[AddRequest | DuplicatesRequest | BuildIndexRequest] = TypeAdapter(JobRequest)
 
 SCHEMA = REQUEST.json_schema(ref_template="#/components/schemas/{model}")
 """Its JSON schema; what ``PARTS`` has goes to the components of the OpenAPI description."""
 
 PARTS: dict[str, Any] = SCHEMA.pop("$defs")
-PARTS[IndexRequest.__name__]["oneOf"] = [
+PARTS[AddRequest.__name__]["oneOf"] = [
     {"required": [source], "properties": {source: {"type": kind}}}
     for source, kind in (("folder", "string"), ("csv", "string"), ("urls", "array"))
 ]
 
 EXAMPLES: dict[str, Any] = {
-    "folder": {"summary": "A folder of the server", "value": {"kind": "index", "folder": "/srv/pictures"}},
+    "folder": {"summary": "A folder of the server", "value": {"kind": "add", "folder": "/srv/pictures"}},
     "list": {
         "summary": "A list",
-        "value": {"kind": "index", "collection": "default", "csv": "url,id\nhttps://example.org/cat.jpg,17\n"},
+        "value": {"kind": "add", "collection": "default", "csv": "url,id\nhttps://example.org/cat.jpg,17\n"},
     },
-    "urls": {"summary": "Some URLs", "value": {"kind": "index", "urls": ["https://example.org/cat.jpg"]}},
+    "urls": {"summary": "Some URLs", "value": {"kind": "add", "urls": ["https://example.org/cat.jpg"]}},
     "duplicates": {"summary": "Find duplicates", "value": {"kind": "duplicates", "collection": "default"}},
 }

@@ -63,7 +63,9 @@ def do(kind: JobKind, collection: Collection, order: Order) -> Done:
         Stopped: it was told to.
         ImagefinderError: it cannot be done.
     """
-    return {"index": _index, "put": _put, "duplicates": _duplicates, "rebuild": _rebuild}[kind](collection, order)
+    return {"add": _add, "put": _put, "duplicates": _duplicates, "build-index": _build_index}[kind](
+        collection, order
+    )
 
 
 def collection_state(collection: Collection) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def collection_state(collection: Collection) -> dict[str, Any]:
     return {"images": info.images, "methods": methods}
 
 
-def _index(collection: Collection, order: Order) -> Done:
+def _add(collection: Collection, order: Order) -> Done:
     spec = order.spec
     sources: list[str] = spec.get("urls") or ([spec["folder"]] if spec.get("folder") else [str(order.list_path)])
     if not (spec.get("urls") or spec.get("folder")):
@@ -98,7 +100,7 @@ def _index(collection: Collection, order: Order) -> Done:
             # What was indexed stays; only the first search will have to learn what chance does here.
             if order.stop.is_set():
                 raise Stopped(done)
-            order.tell(JobProgress("learn", steps, of, at_end.added, at_end.skipped, failed))
+            order.tell(JobProgress("calibrate", steps, of, at_end.added, at_end.skipped, failed))
 
         collection.calibrate(learning)
     return done
@@ -106,7 +108,7 @@ def _index(collection: Collection, order: Order) -> Done:
 
 def _indexing(progress: Progress) -> JobProgress:
     return JobProgress(
-        stage="index",
+        stage="add",
         done=progress.done,
         total=progress.total,
         added=progress.added + progress.replaced,
@@ -129,10 +131,10 @@ def _failure(failure: Failure, folders: Sequence[str]) -> JobFailure:
 
 
 def _put(collection: Collection, order: Order) -> Done:
-    order.tell(JobProgress("index", 0, 1))
+    order.tell(JobProgress("add", 0, 1))
     image_id = order.spec["id"]
     collection.put(image_id, order.data(), metadata=order.spec.get("metadata"), uri=order.spec.get("uri", ""))
-    order.tell(JobProgress("index", 1, 1, added=1))
+    order.tell(JobProgress("add", 1, 1, added=1))
     return Done({"id": image_id})
 
 
@@ -150,7 +152,7 @@ def _duplicates(collection: Collection, order: Order) -> Done:
     return Done(summary)
 
 
-def _rebuild(collection: Collection, order: Order) -> Done:
+def _build_index(collection: Collection, order: Order) -> Done:
     def progress(method: str, done: int, total: int) -> None:
         _stop_here(order)
         order.tell(JobProgress(method, done, total))

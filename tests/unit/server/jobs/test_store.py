@@ -44,7 +44,7 @@ def test_jobs_come_back_as_they_were_stored(store: JobStore) -> None:
     full = replace(
         record(
             "2",
-            progress=JobProgress("index", 1, 2, 3, 4, 5),
+            progress=JobProgress("add", 1, 2, 3, 4, 5),
             failures=(JobFailure("x", "", "bad", "cut short"),),
             result={"n": [1]},
         ),

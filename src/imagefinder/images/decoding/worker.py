@@ -1,7 +1,6 @@
-"""A process that decodes pictures and nothing else: the other end of ``workers.DecoderPool``.
+"""The worker process of ``pool.DecoderPool``: it decodes images until its socket is closed.
 
-It is begun by the pool, lives as long as the socket to it, and is ended with the picture that takes it down.
-Requests and answers are lines of JSON; the encoded bytes and the pixels travel in files without a name.
+Requests and responses are lines of JSON; encoded bytes and pixels are passed in anonymous files.
 """
 
 from __future__ import annotations
@@ -15,25 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from imagefinder.core.errors import ImageError, ImageTooLargeError
-from imagefinder.images import rows
+from imagefinder.images.decoding import pillow_decoder
 
 READY = "ready"
 FAULT = "decoder_fault"
-"""Code of an error that is no ``ImageError``: a decoder did what it should not."""
+"""Response code for an exception other than ``ImageError``: a bug in a decoder."""
 
-_GRACE = 2.0  # seconds after which it ends itself where the pool has not: because that process is gone
+_GRACE = 2.0  # seconds past the timeout; then the worker ends itself, because the pool's process has died
 
-_BLOCK = 1 << 26  # bytes written at once
+_BLOCK = 1 << 26  # bytes per write
 
 
-def main(number: int, memory: int) -> None:
-    """Decode until the socket is closed.
+def main(descriptor: int, memory: int) -> None:
+    """Decode images until the socket is closed.
 
     Args:
-        number: File descriptor of the socket.
-        memory: Most bytes this process may allocate.
+        descriptor: File descriptor of the socket.
+        memory: Memory limit of this process, bytes.
     """
-    with socket.socket(fileno=number) as pool:
+    with socket.socket(fileno=descriptor) as pool:
         _restrict(memory)
         pool.sendall(json.dumps({"status": READY}).encode() + b"\n")
         while request := receive(pool):
@@ -47,7 +46,7 @@ def main(number: int, memory: int) -> None:
 
 
 def receive(end: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """The next message and the files that came with it; ``None`` when the other end is gone."""
+    """Receive a message and its file descriptors; ``None`` when the peer has closed the socket."""
     line, files = b"", []
     while not line.endswith(b"\n"):
         part, more, _, _ = socket.recv_fds(end, 1 << 16, 2)
@@ -59,25 +58,25 @@ def receive(end: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 
 
 def _answer(source: int, target: int, request: dict[str, Any], memory: int) -> dict[str, Any]:
-    # The default action of the signal ends the process, wherever it is; a handler would wait for Python's turn.
+    # The signal's default action ends the process even inside C code; a Python handler would not run there.
     signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _GRACE)
     try:
         data = os.pread(source, request["size"], 0)
-        picture = rows.read(data, max_bytes=request["max_bytes"], max_pixels=request["max_pixels"])
-        for part in picture.rows():
+        image = pillow_decoder.load(data, max_bytes=request["max_bytes"], max_pixels=request["max_pixels"])
+        for part in image.rows():
             _write(target, part)
     except ImageTooLargeError as error:
         if isinstance(error.__cause__, MemoryError):
-            message = f"decoding the picture takes more than {memory:,} bytes of memory"
+            message = f"decoding the image needs more than {memory:,} bytes of memory (decode_memory)"
             return _error(error, message=message, limit=memory, unit="bytes of memory")
         return _error(error, limit=error.limit, unit=error.unit)
     except ImageError as error:
         return _error(error)
-    except Exception as error:  # a plug-in of Pillow may be anybody's code
+    except Exception as error:  # a third-party Pillow plug-in may raise anything
         return {"status": "error", "code": FAULT, "message": f"{type(error).__name__}: {error}"[:300], "hint": ""}
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return {"status": "ok", "width": picture.width, "height": picture.height, "format": picture.format}
+    return {"status": "ok", "width": image.width, "height": image.height, "format": image.format}
 
 
 def _error(error: ImageError, **more: Any) -> dict[str, Any]:
@@ -91,23 +90,23 @@ def _write(target: int, part: bytes) -> None:
 
 
 def _restrict(memory: int) -> None:
-    """Give up what decoding does not need."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was started by hand
+    """Limit memory and open files, and ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    import resource  # noqa: PLC0415 - POSIX only, as this whole module is in use
+    import resource  # noqa: PLC0415 - POSIX only, as is this module
 
     _limit(resource.RLIMIT_CORE, 0)
-    # Allocated memory where the system counts it (Linux); elsewhere all address space is the nearest.
+    # Linux counts all private writable memory here.
     _limit(resource.RLIMIT_DATA, memory)
     _limit(resource.RLIMIT_NOFILE, 64)
-    with contextlib.suppress(OSError):  # where memory runs out nevertheless, let Linux end this process first
+    with contextlib.suppress(OSError):  # if the machine runs out of memory, Linux should kill a worker first
         Path("/proc/self/oom_score_adj").write_text("900", encoding="ascii")
 
 
-def _limit(what: int, value: int) -> None:
-    import resource  # noqa: PLC0415 - as above
+def _limit(kind: int, value: int) -> None:
+    import resource  # noqa: PLC0415 - POSIX only
 
     with contextlib.suppress(OSError, ValueError):
-        _, hard = resource.getrlimit(what)
+        _, hard = resource.getrlimit(kind)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(what, (value, value))
+        resource.setrlimit(kind, (value, value))

@@ -1,4 +1,4 @@
-"""A URL to the bytes behind it, with a limit on everything a server could drag out."""
+"""Download images over HTTP, with limits on time, size, redirects and retries."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ from imagefinder.core.errors import FetchError, ForbiddenAddressError, ImageTooL
 
 MAX_REDIRECTS = 5
 DEADLINE_FACTOR = 10
-"""A whole download, tries and waits included, may take so many times the timeout."""
+"""Time limit of a download with all its retries, in multiples of the timeout."""
 
-_FIRST_WAIT = 0.5  # seconds before the second try; each further wait is twice as long
-_LONGEST_CONNECT = 10.0  # seconds; a host that is there accepts a connection sooner
+_FIRST_DELAY = 0.5  # seconds before the first retry; each further delay is twice as long
+_CONNECT_TIMEOUT = 10.0  # seconds; a reachable host accepts a connection sooner
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PASSING = frozenset({408, 425, 429})
+_TRANSIENT = frozenset({408, 425, 429})
 _HINTS = {
-    401: "the picture needs a login; download it yourself and add the file",
-    403: "the server refuses programs or strangers; download the picture yourself and add the file",
-    404: "correct the address, or drop it",
-    410: "the picture was removed for good; drop the address",
-    429: "the server asks for fewer requests: lower fetch_connections, or try again later",
+    401: "the image requires a login; download it in a browser and add the file",
+    403: "the server refuses automated downloads; download the image in a browser and add the file",
+    404: "correct or remove the URL",
+    410: "the image was removed permanently; remove the URL",
+    429: "the server limits the request rate: decrease fetch_connections, or try again later",
 }
 
 
 def fetch(url: str, *, timeout: float, max_bytes: int, retries: int) -> bytes:
-    """Download one picture; see ``Fetcher.fetch``.
+    """Download one image; the same errors as ``HttpFetcher.fetch``.
 
     Args:
-        url: ``http`` or ``https``.
-        timeout: Seconds the server may stand still.
-        max_bytes: Largest answer accepted.
-        retries: Further tries after a failure that may pass.
+        url: An ``http`` or ``https`` URL.
+        timeout: Idle timeout, seconds.
+        max_bytes: Largest response accepted.
+        retries: Number of retries after a transient failure.
     """
-    with Fetcher(timeout=timeout, max_bytes=max_bytes, retries=retries) as fetcher:
+    with HttpFetcher(timeout=timeout, max_bytes=max_bytes, retries=retries) as fetcher:
         return fetcher.fetch(url)
 
 
-class Fetcher:
-    """Downloads pictures over kept connections; safe to call from several threads at once.
+class HttpFetcher:
+    """Downloads images over persistent connections; safe to call from several threads at once.
 
-    Proxies of the environment (``HTTPS_PROXY``, ``NO_PROXY``, ...) are used, but not together with ``check``:
-    through a proxy the address of the server is not ours to see. Nor are logins in addresses, then.
+    It uses the proxies of the environment (``HTTPS_PROXY``, ``NO_PROXY``, ...), except together with ``check``:
+    behind a proxy the server's IP address is unknown. With ``check``, URLs with a login are rejected as well.
     """
 
     def __init__(
@@ -73,16 +73,17 @@ class Fetcher:
         check: Callable[[str], None] | None = None,
         deadline: float | None = None,
     ) -> None:
-        """Nothing is opened before the first download.
+        """Set the limits; no connection is opened before the first download.
 
         Args:
-            timeout: Seconds a server may stand still. A whole download may take ten times as long.
-            max_bytes: Largest answer accepted.
-            retries: Further tries after a failure that may pass.
-            connections: Downloads at once; more threads than that wait for each other.
-            check: Called with every IP address before it is connected to, after every redirect too; raises
-                ``FetchError`` to refuse. The name is resolved once, so it cannot change between check and use.
-            deadline: Seconds a whole download may take instead.
+            timeout: Idle timeout, seconds. A whole download may take ``DEADLINE_FACTOR`` times as long.
+            max_bytes: Largest response accepted.
+            retries: Number of retries after a transient failure.
+            connections: Largest number of concurrent downloads; further threads wait.
+            check: Called with every IP address before connecting to it, also after redirects; it raises
+                ``FetchError`` to reject one. The host name is resolved once, so the address cannot change after the
+                check.
+            deadline: Time limit of a whole download in seconds, instead of the multiple of ``timeout``.
         """
         self._timeout = timeout
         self._deadline = timeout * DEADLINE_FACTOR if deadline is None else deadline
@@ -103,11 +104,11 @@ class Fetcher:
         self.close()
 
     def abort(self) -> None:
-        """End all downloads that are under way, and refuse new ones."""
+        """Cancel all running downloads, and reject new ones."""
         self._network.abort()
 
     def close(self) -> None:
-        """Abort, and let go of the connections."""
+        """Cancel all downloads and close the connections."""
         self.abort()
         with self._lock:
             for pool in self._pools.values():
@@ -115,48 +116,48 @@ class Fetcher:
             self._pools.clear()
 
     def fetch(self, url: str) -> bytes:
-        """Download what is behind a URL; at most ``MAX_REDIRECTS`` redirects are followed.
+        """Download a URL, following at most ``MAX_REDIRECTS`` redirects.
 
         Raises:
-            TemporaryFetchError: no connection, a standstill, 408, 425, 429 or a server error, after all tries.
-            FetchError: any other answer that is no picture, or an address that cannot be used.
-            ImageTooLargeError: more than ``max_bytes``; no more than that is read.
+            TemporaryFetchError: no connection, a timeout, 408, 425, 429 or a server error, after all retries.
+            FetchError: any other HTTP error, a web page instead of an image, or an unusable URL.
+            ImageTooLargeError: the response exceeds ``max_bytes``; the rest is not downloaded.
         """
         deadline = self._network.begin(self._deadline)
-        wait = _FIRST_WAIT
+        delay = _FIRST_DELAY
         for left in range(self._retries, -1, -1):
             try:
                 return self._follow(_parse(url))
             except TemporaryFetchError as error:
-                # Downloads that failed together must not come back together.
-                pause = max(error.retry_after, wait * random.uniform(0.5, 1.0))
+                # Random jitter: downloads that failed together must not be retried together.
+                pause = max(error.retry_after, delay * random.uniform(0.5, 1.0))
                 if left == 0 or time.monotonic() + pause >= deadline or self._network.aborted.wait(pause):
                     raise
-            wait *= 2
-        raise AssertionError("the last try returns or raises")
+            delay *= 2
+        raise AssertionError("the last attempt returns or raises")
 
     def _follow(self, url: httpx2.URL) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
             try:
-                answer = self._get(url)
+                result = self._get(url)
             except httpcore2.TimeoutException as error:
                 raise TemporaryFetchError(
-                    f"{url.host} stood still too long, or the download took too long ({_show(url)})",
-                    hint=f"try again later, or raise fetch_timeout (now {self._timeout:g} s)",
+                    f"the download from {url.host} timed out ({_show(url)})",
+                    hint=f"try again later, or increase fetch_timeout (now {self._timeout:g} s)",
                 ) from error
             except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError) as error:
-                raise _broken(url, error) from error
-            if isinstance(answer, bytes):
-                return answer
-            url = answer
+                raise _connection_error(url, error) from error
+            if isinstance(result, bytes):
+                return result
+            url = result
         raise FetchError(f"more than {MAX_REDIRECTS} redirects, the last to {_show(url)}")
 
     def _get(self, url: httpx2.URL) -> bytes | httpx2.URL:
-        """One request: the body, or where it redirects to."""
+        """Send one request; return the body, or the URL of a redirect."""
         if url.userinfo and self._direct:
             raise ForbiddenAddressError(
-                f"{_show(url)} comes with a login, which is not used here",
-                hint="download the picture yourself and send it",
+                f"{_show(url)} contains a login, which this server does not send",
+                hint="download the image and upload the file",
             )
         headers = [
             ("User-Agent", f"imagefinder/{version('imagefinder')}"),
@@ -168,7 +169,7 @@ class Fetcher:
             headers.append(("Authorization", f"Basic {login}"))
         target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         limits = {
-            "connect": min(self._timeout, _LONGEST_CONNECT),
+            "connect": min(self._timeout, _CONNECT_TIMEOUT),
             "read": self._timeout,
             "write": self._timeout,
             "pool": self._deadline,
@@ -179,7 +180,7 @@ class Fetcher:
             if response.status in _REDIRECTS and b"location" in fields:
                 return _parse(fields[b"location"], url)
             if not 200 <= response.status < 300:
-                raise _refused(url, response.status, fields.get(b"retry-after", ""))
+                raise _http_error(url, response.status, fields.get(b"retry-after", ""))
             return self._body(url, fields, response.iter_stream())
 
     def _body(self, url: httpx2.URL, fields: dict[bytes, str], chunks: Iterable[bytes]) -> bytes:
@@ -188,28 +189,26 @@ class Fetcher:
             raise self._too_large(url, f"{int(length):,}")
         encoding = fields.get(b"content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
-            raise FetchError(
-                f"{url.host} sends {_show(url)} in the encoding {encoding!r}, which was not asked for"
-            )
+            raise FetchError(f"{url.host} sent {_show(url)} with the unsupported content encoding {encoding!r}")
         unpack = None if encoding == "identity" else zlib.decompressobj(wbits=47)
         data = bytearray()
         for chunk in chunks:
             try:
                 data += unpack.decompress(chunk, self._max_bytes + 1 - len(data)) if unpack else chunk
             except zlib.error as error:
-                raise FetchError(f"{url.host} sends {_show(url)} badly packed: {error}") from error
+                raise FetchError(f"{url.host} sent {_show(url)} with damaged compression: {error}") from error
             if len(data) > self._max_bytes:
                 raise self._too_large(url, f"more than {self._max_bytes:,}")
         if fields.get(b"content-type", "").startswith("text/html") and data.lstrip()[:1] == b"<":
             raise FetchError(
-                f"{_show(url)} is a web page, not a picture",
-                hint="open it in a browser and copy the address of the picture itself",
+                f"{_show(url)} is a web page, not an image",
+                hint="open it in a browser and copy the address of the image itself",
             )
         return bytes(data)
 
     def _too_large(self, url: httpx2.URL, size: str) -> ImageTooLargeError:
         return ImageTooLargeError(
-            f"{_show(url)} has {size} bytes; at most {self._max_bytes:,} are accepted",
+            f"{_show(url)} has {size} bytes; the limit is {self._max_bytes:,} (max_image_bytes)",
             limit=self._max_bytes,
             unit="bytes",
         )
@@ -236,9 +235,12 @@ class Fetcher:
         try:
             url = httpx2.URL(proxy if "://" in proxy else f"http://{proxy}")
         except httpx2.InvalidURL as error:
-            raise FetchError(f"the proxy of the environment is no address: {error}") from error
+            raise FetchError(f"the proxy in the environment is not a valid URL: {error}") from error
         if url.scheme not in ("http", "https"):
-            raise FetchError(f"the proxy of the environment is of a kind not supported: {url.scheme}")
+            raise FetchError(
+                f"the proxy in the environment has the unsupported scheme {url.scheme!r}",
+                hint="set an http:// or https:// proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY",
+            )
         return httpcore2.HTTPProxy(
             httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/"),
             proxy_auth=(url.username, url.password) if url.userinfo else None,
@@ -247,44 +249,45 @@ class Fetcher:
 
 
 class _Network(httpcore2.SyncBackend):
-    """Sockets that keep the deadline of the download they serve, and that can all be cut at once.
+    """A network backend with a deadline for each download, which can cancel all downloads at once.
 
-    The pool's own timeouts begin anew with every byte: a server that drips bytes would hold a thread for days.
+    The timeouts of the connection pool restart with every byte: a server that sends one byte at a time could
+    block a thread for days.
     """
 
     def __init__(self, check: Callable[[str], None] | None) -> None:
         self.aborted = threading.Event()
         self._check = check
-        # A download runs in one thread from beginning to end, whichever kept connection it uses.
+        # A download runs in one thread from start to finish, whichever connection it reuses.
         self._thread = threading.local()
         self._streams: WeakSet[_Stream] = WeakSet()
         self._lock = threading.Lock()
 
     def begin(self, seconds: float) -> float:
-        """Start the clock of this thread's download; returns its end."""
+        """Set the deadline of this thread's download and return it (``time.monotonic``)."""
         self._thread.deadline = deadline = time.monotonic() + seconds
         return deadline
 
     def left(self, timeout: float | None) -> float:
-        """Seconds that the next operation of this thread may take."""
+        """Timeout of the next operation in this thread, seconds."""
         if self.aborted.is_set():
-            raise FetchError("the download was aborted")
+            raise FetchError("the download was cancelled")
         left: float = self._thread.deadline - time.monotonic()
         if left <= 0:
             raise httpcore2.ReadTimeout("the deadline has passed")
         return left if timeout is None else min(timeout, left)
 
     def add(self, stream: _Stream) -> None:
-        """Remember a stream for ``abort``."""
+        """Register a stream, for ``abort``."""
         with self._lock:
             self._streams.add(stream)
 
     def abort(self) -> None:
-        """Wake up whoever waits for a byte, with an error."""
+        """Shut down all streams, so that blocked reads and writes fail."""
         self.aborted.set()
         with self._lock:
             for stream in self._streams:
-                stream.cut()
+                stream.shut_down()
 
     def connect_tcp(
         self,
@@ -294,8 +297,8 @@ class _Network(httpcore2.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        """Resolve, check, connect; the next address is tried when one does not answer."""
-        failure: Exception = httpcore2.ConnectError(f"{host} has no address")
+        """Resolve the host, check each address and connect to the first that accepts."""
+        failure: Exception = httpcore2.ConnectError(f"{host} has no IP address")
         for address in _resolve(host, port):
             if self._check is not None:
                 self._check(address)
@@ -331,9 +334,9 @@ class _Stream(httpcore2.NetworkStream):
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
-    def cut(self) -> None:
+    def shut_down(self) -> None:
         with contextlib.suppress(OSError):  # closed already
-            # Not SSLSocket.shutdown: it takes the TLS state away under the reading thread.
+            # Not SSLSocket.shutdown, which would remove the TLS state while another thread reads.
             socket.socket.shutdown(self._inner.get_extra_info("socket"), socket.SHUT_RDWR)
 
 
@@ -343,26 +346,26 @@ def _resolve(host: str, port: int) -> list[str]:
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
             raise TemporaryFetchError(
-                f"the name {host} cannot be looked up now", hint="check the network connection"
+                f"the host name {host} cannot be resolved at the moment", hint="check the network connection"
             ) from error
-        raise FetchError(f"there is no server named {host}", hint="correct the address, or drop it") from error
+        raise FetchError(f"unknown host {host}", hint="correct or remove the URL") from error
     except UnicodeError as error:
-        raise FetchError(f"{host!r} cannot be the name of a server") from error
+        raise FetchError(f"{host!r} is not a valid host name") from error
 
 
 def _parse(text: str, base: httpx2.URL | None = None) -> httpx2.URL:
     try:
         url = base.join(text) if base else httpx2.URL(text)
     except httpx2.InvalidURL as error:
-        raise FetchError(f"{text[:200]!r} is no usable address: {error}") from error
+        raise FetchError(f"{text[:200]!r} is not a valid URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
         origin = f"{base.host} redirects to {text[:200]!r}, which" if base else f"{text[:200]!r}"
-        raise FetchError(f"{origin} is no http or https address")
+        raise FetchError(f"{origin} is not an http or https URL")
     return url
 
 
 def _text(value: bytes) -> str:
-    """A header's value: ASCII by the standard, UTF-8 in many a redirect, Latin-1 by tradition."""
+    """Decode a header value: ASCII by the standard, but UTF-8 or Latin-1 in practice."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -370,21 +373,21 @@ def _text(value: bytes) -> str:
 
 
 def _show(url: httpx2.URL) -> str:
-    """For messages: without a password, and not without end."""
+    """Format a URL for messages: without login, at most 200 characters."""
     text = str(url.copy_with(username=None, password=None))
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def _refused(url: httpx2.URL, status: int, retry_after: str) -> FetchError:
-    message = f"{url.host} answered {status} ({responses.get(status, 'unknown')}) for {_show(url)}"
-    if status in _PASSING or status >= 500:
-        hint = _HINTS.get(status, "the server has trouble; try again later")
+def _http_error(url: httpx2.URL, status: int, retry_after: str) -> FetchError:
+    message = f"{url.host} returned {status} ({responses.get(status, 'unknown')}) for {_show(url)}"
+    if status in _TRANSIENT or status >= 500:
+        hint = _HINTS.get(status, "the server has a problem; try again later")
         return TemporaryFetchError(message, retry_after=_seconds(retry_after), hint=hint)
-    return FetchError(message, hint=_HINTS.get(status, "open the address in a browser to see why"))
+    return FetchError(message, hint=_HINTS.get(status, "open the URL in a browser to find the cause"))
 
 
 def _seconds(retry_after: str) -> float:
-    """The header's seconds or date as seconds from now; 0 where it says nothing sensible."""
+    """Convert ``Retry-After`` (seconds or a date) to seconds from now; 0 if missing or invalid."""
     if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
@@ -396,18 +399,19 @@ def _seconds(retry_after: str) -> float:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _broken(url: httpx2.URL, error: Exception) -> FetchError:
+def _connection_error(url: httpx2.URL, error: Exception) -> FetchError:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return FetchError(
                 f"the certificate of {url.host} is not trusted: {cause.verify_message}",
-                hint="if it is your own server, name its authority in SSL_CERT_FILE",
+                hint="for your own server, set SSL_CERT_FILE to its certificate authority",
             )
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpcore2.LocalProtocolError):
-        return FetchError(f"{_show(url)} cannot be asked for: {error}")
-    what = "cannot be reached" if isinstance(error, httpcore2.ConnectError) else "broke off"
-    return TemporaryFetchError(
-        f"{url.host} {what} ({_show(url)}): {error}", hint="check the address and the network, or try again later"
-    )
+        return FetchError(f"{_show(url)} cannot be requested: {error}")
+    if isinstance(error, httpcore2.ConnectError):
+        message = f"cannot connect to {url.host} ({_show(url)}): {error}"
+    else:
+        message = f"the connection to {url.host} was lost ({_show(url)}): {error}"
+    return TemporaryFetchError(message, hint="check the URL and the network, or try again later")

@@ -1,4 +1,4 @@
-"""Small files that promise, or become, far more than they are: refused in little time and memory."""
+"""Small files that claim, or unpack to, huge images: rejected in little time and memory."""
 
 import io
 import struct
@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from imagefinder.core.errors import DamagedImageError, ImageError, ImageTooLargeError
-from imagefinder.images.workers import DecoderPool
+from imagefinder.images.decoding.pool import DecoderPool
 from imagefinder.testing.extractors import textured_image
 
 LIMITS = {"max_bytes": 8_000_000, "max_pixels": 20_000_000}
-MEMORY = 256 << 20  # the least that the settings allow; none of these pictures needs a fraction of it
+MEMORY = 256 << 20  # the minimum of the setting; these images need only a fraction of it
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def encoded(kind, **options):
 
 
 def with_ispe(kind, width, height):
-    """An AVIF or HEIC picture whose item claims other extents."""
+    """An AVIF or HEIC image whose item claims another size."""
     if kind == "HEIF":
         import pillow_heif
 
@@ -86,7 +86,7 @@ def jpeg(width, height):
     return bytes(data)
 
 
-PROMISES = {
+CLAIMS = {
     "PNG": png(60_000, 60_000),
     "PNG of one row": png(2_000_000_000, 1),
     "JPEG": jpeg(65_500, 65_500),
@@ -104,18 +104,18 @@ PROMISES = {
 }
 
 
-@pytest.mark.parametrize("name", PROMISES)
-def test_a_header_that_promises_too_much(pool, name):
+@pytest.mark.parametrize("name", CLAIMS)
+def test_header_claims_too_many_pixels(pool, name):
     with pytest.raises(ImageError) as caught:
-        pool.decode(PROMISES[name], **LIMITS)
+        pool.decode(CLAIMS[name], **LIMITS)
     assert isinstance(caught.value, ImageTooLargeError | DamagedImageError), caught.value
     assert peak(pool) < 200 << 20
 
 
 @pytest.mark.parametrize("name", ["PNG", "JPEG", "GIF screen", "WebP", "TIFF", "BMP", "PPM", "PSD", "QOI"])
-def test_says_that_there_are_too_many_pixels(pool, name):
-    with pytest.raises(ImageTooLargeError, match="at most 20,000,000 pixels") as caught:
-        pool.decode(PROMISES[name], **LIMITS)
+def test_error_names_the_pixel_limit(pool, name):
+    with pytest.raises(ImageTooLargeError, match="20,000,000 pixels") as caught:
+        pool.decode(CLAIMS[name], **LIMITS)
     assert caught.value.unit == "pixels"
 
 
@@ -125,7 +125,7 @@ HUGE_TILES = tiff(
 
 
 def zeros():
-    """What unpacks to 400 MB: blocks that do not depend on one another, repeated."""
+    """Compressed data that unpacks to 400 MB: one independent block, repeated."""
     packer = zlib.compressobj()
     block = bytes(10_000_000)
     first, again = (packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
@@ -139,7 +139,7 @@ ROWS_OF_400_MB = png(64, 64, data=MB400)
 
 
 @pytest.mark.parametrize("data", [HUGE_TILES, TEXT_OF_400_MB, PROFILE_OF_400_MB, ROWS_OF_400_MB])
-def test_what_would_unpack_to_more_than_the_picture(pool, data):
+def test_data_that_unpacks_to_more_than_the_image(pool, data):
     try:
         picture = pool.decode(data, **LIMITS)
     except ImageError:
@@ -166,14 +166,14 @@ def test_a_gif_of_thousands_of_frames_is_its_first(pool):
     assert (picture.rgb == 7).all()
 
 
-def test_the_worker_lived_through_all_of_it(pool):
+def test_the_worker_survived_all_of_it(pool):
     assert pool.decode(png(64, 64, data=zlib.compress(bytes(65 * 64))), **LIMITS).width == 64
     (worker,) = pool._all
-    assert worker.pictures > 20
+    assert worker.images > 20
 
 
 def peak(pool):
-    """Most memory that the worker has held, bytes; 0 where the system does not tell."""
+    """Peak memory of the worker, bytes; 0 if the system does not report it."""
     (worker,) = pool._all
     try:
         with open(f"/proc/{worker._process.pid}/status", encoding="ascii") as file:  # noqa: PTH123

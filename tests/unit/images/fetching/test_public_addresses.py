@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from imagefinder.core.errors import ForbiddenAddressError
-from imagefinder.images.addresses import is_public, only_public
+from imagefinder.images.fetching.public_addresses import is_public, require_public
 
 
 @pytest.mark.parametrize(
@@ -19,10 +19,10 @@ from imagefinder.images.addresses import is_public, only_public
         *("ff02::1", "100::1", "4000::1", "2606:4700::1%lo", "no address", "", "127.1", "2130706433"),
     ],
 )
-def test_what_a_stranger_must_not_reach(address: str) -> None:
+def test_not_public(address: str) -> None:
     assert not is_public(address)
     with pytest.raises(ForbiddenAddressError) as caught:
-        only_public(address)
+        require_public(address)
     assert not address or address not in caught.value.message
 
 
@@ -34,6 +34,6 @@ def test_what_a_stranger_must_not_reach(address: str) -> None:
         "2002:808:808::1",
     ],
 )
-def test_what_is_public(address: str) -> None:
+def test_public(address: str) -> None:
     assert is_public(address)
-    only_public(address)
+    require_public(address)

@@ -1,9 +1,9 @@
-"""Camera files built like TIFF (DNG, CR2, NEF, ARW, PEF): the picture that the camera has put into them.
+"""Extract the preview JPEG from TIFF-based camera raw files (DNG, CR2, NEF, ARW, PEF).
 
-Developing sensor data is another program's business. Nearly every camera file holds a JPEG of the whole picture as
-the camera would have saved it; that is what people see in viewers, and what is read here.
+Raw sensor data is not developed. Nearly every camera file embeds a full-frame JPEG as the camera would have saved
+it, which is also what image viewers show.
 
-Source of the layout: TIFF 6.0 and the DNG specification 1.7 (tags of image file directories).
+Source: TIFF 6.0 and the DNG specification 1.7 (image file directory tags).
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _JPEG_OFFSET, _JPEG_LENGTH = 513, 514
 
 _SENSOR = (32803, 34892)  # photometric interpretations: colour filter array, linear raw
 _PACKED = (32767, 34713, 65535)  # compressions that only Sony, Nikon and Pentax use for sensor data
-_OF_JPEG = (6, 7)
+_JPEG_COMPRESSIONS = (6, 7)
 _MAX_DIRECTORIES = 64
-_MAX_VALUES = 64  # of a tag that are looked at
-_FORMS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I"}
+_MAX_VALUES = 64  # values read per tag
+_STRUCT_CODES = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I"}  # by TIFF field type
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
-    """What a camera file holds.
+class CameraPreview:
+    """The preview of a camera raw file.
 
     Attributes:
         format: ``DNG``, ``CR2``, ``NEF``, ``ARW``, ``PEF`` or ``RAW``.
-        jpeg: The largest JPEG in it; empty if there is none.
-        orientation: The EXIF orientation of the file, 1 to 8.
+        jpeg: The largest embedded JPEG; empty if the file contains none.
+        orientation: EXIF orientation of the file, 1 to 8.
     """
 
     format: str
@@ -39,8 +39,8 @@ class Preview:
     orientation: int
 
 
-def preview(data: bytes) -> Preview | None:
-    """The picture inside a camera file; ``None`` for anything else, plain TIFF included."""
+def extract_preview(data: bytes) -> CameraPreview | None:
+    """Extract the preview of a camera raw file; ``None`` for any other file, including plain TIFF."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None:
         return None
@@ -59,7 +59,7 @@ def preview(data: bytes) -> Preview | None:
     names = {b"NIKON": "NEF", b"SONY": "ARW", b"PENTAX": "PEF", b"RICOH": "PEF"}
     name = next((name for start, name in names.items() if maker.startswith(start)), "RAW")
     orientation = directories[0].get(_ORIENTATION, [1])[0]
-    return Preview(
+    return CameraPreview(
         format="DNG" if dng else "CR2" if canon else name,
         jpeg=max((jpeg for directory in directories for jpeg in _jpegs(data, directory)), key=len, default=b""),
         orientation=orientation if 1 <= orientation <= 8 else 1,
@@ -67,58 +67,59 @@ def preview(data: bytes) -> Preview | None:
 
 
 def _directories(data: bytes, order: str) -> Iterator[dict[int, list[int]]]:
-    """Every directory once, sub-directories included: tag -> its first whole numbers."""
+    """Yield each image file directory and sub-directory once, as tag -> its first integer values."""
     seen: set[int] = set()
-    waiting = [struct.unpack_from(order + "I", data, 4)[0]] if len(data) >= 8 else []
-    while waiting and len(seen) < _MAX_DIRECTORIES:
-        place = waiting.pop(0)
-        if place in seen or not 8 <= place <= len(data) - 2:
+    pending = [struct.unpack_from(order + "I", data, 4)[0]] if len(data) >= 8 else []
+    while pending and len(seen) < _MAX_DIRECTORIES:
+        offset = pending.pop(0)
+        if offset in seen or not 8 <= offset <= len(data) - 2:
             continue
-        seen.add(place)
-        (count,) = struct.unpack_from(order + "H", data, place)
-        end = place + 2 + 12 * count
+        seen.add(offset)
+        (count,) = struct.unpack_from(order + "H", data, offset)
+        end = offset + 2 + 12 * count
         if end > len(data):
             continue
         directory = {}
-        for entry in range(place + 2, end, 12):
+        for entry in range(offset + 2, end, 12):
             tag, kind, number = struct.unpack_from(order + "HHI", data, entry)
             values = _values(data, order, entry + 8, 1 if kind == 2 else kind, min(number, _MAX_VALUES))
             if values:
                 directory[tag] = values
         yield directory
-        waiting += directory.get(_SUB_IFDS, [])
+        pending += directory.get(_SUB_IFDS, [])
         if end + 4 <= len(data):
-            waiting.append(struct.unpack_from(order + "I", data, end)[0])
+            pending.append(struct.unpack_from(order + "I", data, end)[0])
 
 
 def _values(data: bytes, order: str, field: int, kind: int, number: int) -> list[int]:
-    form = _FORMS.get(kind)
-    if form is None:
+    code = _STRUCT_CODES.get(kind)
+    if code is None:
         return []
-    layout = f"{order}{number}{form}"
+    layout = f"{order}{number}{code}"
     size = struct.calcsize(layout)
-    place = field if size <= 4 else struct.unpack_from(order + "I", data, field)[0]
-    return list(struct.unpack_from(layout, data, place)) if place + size <= len(data) else []
+    offset = field if size <= 4 else struct.unpack_from(order + "I", data, field)[0]
+    return list(struct.unpack_from(layout, data, offset)) if offset + size <= len(data) else []
 
 
 def _jpegs(data: bytes, directory: dict[int, list[int]]) -> Iterator[bytes]:
-    places = [(directory.get(_JPEG_OFFSET, []), directory.get(_JPEG_LENGTH, []))]
-    of_pixels = directory.get(_PHOTOMETRIC, [0])[0] not in _SENSOR
-    if of_pixels and directory.get(_COMPRESSION, [0])[0] in _OF_JPEG and len(directory.get(_OFFSETS, [])) == 1:
-        places.append((directory[_OFFSETS], directory.get(_LENGTHS, [])))
-    for starts, lengths in places:
-        if starts and lengths:
-            jpeg = data[starts[0] : starts[0] + lengths[0]]
+    ranges = [(directory.get(_JPEG_OFFSET, []), directory.get(_JPEG_LENGTH, []))]
+    is_jpeg = directory.get(_COMPRESSION, [0])[0] in _JPEG_COMPRESSIONS
+    is_sensor = directory.get(_PHOTOMETRIC, [0])[0] in _SENSOR
+    if is_jpeg and not is_sensor and len(directory.get(_OFFSETS, [])) == 1:
+        ranges.append((directory[_OFFSETS], directory.get(_LENGTHS, [])))
+    for offsets, lengths in ranges:
+        if offsets and lengths:
+            jpeg = data[offsets[0] : offsets[0] + lengths[0]]
             if jpeg.startswith(b"\xff\xd8") and not _is_lossless(jpeg):
                 yield jpeg
 
 
 def _is_lossless(jpeg: bytes) -> bool:
-    """Whether a JPEG is of the lossless process, which cameras use for sensor data."""
-    place = 2
-    while place + 4 <= len(jpeg) and jpeg[place] == 0xFF:
-        marker, length = jpeg[place + 1], int.from_bytes(jpeg[place + 2 : place + 4])
+    """Whether a JPEG uses the lossless process, which cameras use for sensor data."""
+    offset = 2
+    while offset + 4 <= len(jpeg) and jpeg[offset] == 0xFF:
+        marker, length = jpeg[offset + 1], int.from_bytes(jpeg[offset + 2 : offset + 4])
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             return marker in (0xC3, 0xC7, 0xCB, 0xCF)
-        place += 2 + length
+        offset += 2 + length
     return True
