@@ -49,7 +49,9 @@ PHRASES = (
     "taken over",
 )
 GENERATED = re.compile(r"<!-- (results|measured|packages): written.*?<!-- end of \1 -->", re.S)
-EXAMPLES = re.compile(r"^```console\n.*?^```$", re.S | re.M)  # what the program prints is not a matter of documents
+EXAMPLES = re.compile(
+    r"^```console\n.*?^```$", re.S | re.M
+)  # what the program prints is not a matter of documents
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
