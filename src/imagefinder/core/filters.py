@@ -1,6 +1,6 @@
 r"""Filters on metadata: which images a question is about.
 
-A filter is a JSON object; all that it says must hold. ``docs/guides/filters.md`` explains it to users::
+A filter is a JSON object; all that it says must hold. ``docs/guides/filtering.md`` explains it to users::
 
     {"shop": "north"}                        the value under the key is this one
     {"price": {"gte": 5, "lt": 10}}          conditions: eq, in, gt, gte, lt, lte, contains, exists
@@ -290,4 +290,4 @@ def _shown(value: object) -> str:
 
 
 def _wrong(message: str, hint: str = "") -> FilterError:
-    return FilterError(message, hint=hint or "see docs/guides/filters.md")
+    return FilterError(message, hint=hint or "see docs/guides/filtering.md")
