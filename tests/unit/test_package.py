@@ -51,7 +51,6 @@ HEAVY = {
     "httpx2",
     "huggingface_hub",
     "jinja2",
-    "onnx",
     "onnxruntime",
     "rich",
     "starlette",
