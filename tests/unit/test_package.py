@@ -49,7 +49,6 @@ HEAVY = {
     "cv2",
     "fastapi",
     "httpx2",
-    "huggingface_hub",
     "jinja2",
     "onnxruntime",
     "rich",
