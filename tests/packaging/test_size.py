@@ -7,13 +7,11 @@ distribution lists, with their compiled bytecode, in millions of bytes.
 from __future__ import annotations
 
 import importlib.util
-import re
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
-from installation import ROOT
-from packaging.markers import Marker
+from installation import ROOT, pinned
 
 LIMIT_MB = 430
 """Limit for everything together; 423 were measured on Linux x86-64 with Python 3.11, 475 for version 0.1."""
@@ -35,14 +33,6 @@ LARGE = {
 """Distributions over 2 MB that an installation may contain, and why. A new one becomes an extra instead."""
 
 
-def pinned() -> list[str]:
-    """Distributions that pip installs here from requirements/runtime.txt."""
-    lines = re.findall(
-        r"^([a-z0-9-]+)==[^ ;]+ *(?:; *([^\\\n]*))?", (ROOT / "requirements/runtime.txt").read_text(), re.M
-    )
-    return sorted({name for name, marker in lines if not marker.strip() or Marker(marker.strip()).evaluate()})
-
-
 def size_mb(name: str) -> float:
     """Megabytes of the files of an installed distribution."""
     paths = [Path(str(file.locate())) for file in distribution(name).files or ()]
@@ -54,7 +44,7 @@ def size_mb(name: str) -> float:
 @pytest.fixture(scope="module")
 def sizes() -> dict[str, float]:
     try:
-        return {name: size_mb(name) for name in pinned()}
+        return {name: size_mb(name) for name in pinned("runtime.txt")}
     except PackageNotFoundError as error:
         pytest.fail(f"this environment lacks a pinned requirement: {error}; run make test")
 
