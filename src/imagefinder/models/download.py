@@ -1,8 +1,7 @@
-"""A file of the model hub brought to this machine, going on where a cut connection stopped.
+"""Resumable download of a file from the Hugging Face model hub.
 
-``huggingface_hub`` knows the address, the token, the mirror, the offline switch and the place in the cache.
-The bytes are streamed here, because its own download forgets what has arrived as soon as a call ends, and
-loses up to 10 MB at each cut before that.
+Files lie in the cache that the package ``huggingface_hub`` uses. Its own download is not used: it starts again
+with each call, and loses up to 10 MB at each broken connection.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 import filelock
 import httpx2
-from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]  # exported lazily
 
 from imagefinder.core.errors import HubUnreachableError, ModelCorruptError, ModelError
+from imagefinder.models import hub_environment
 from imagefinder.models.catalogue import HubFile
 from imagefinder.models.files import Progress, file_sha256, is_sha256
 
@@ -27,6 +26,8 @@ TRIES = 4
 """A download gives up after so many tries in a row that brought not one byte."""
 
 _FIRST_WAIT = 0.5  # seconds before another try; twice as long after each that brought nothing
+_TIMEOUT = 10.0  # seconds without a byte
+_MAX_REDIRECTS = 5
 _PASSING = frozenset({408, 416, 429, 500, 502, 503, 504})  # 416: what is here is dropped, so the next try differs
 
 
@@ -50,15 +51,18 @@ def ask(name: str, source: HubFile) -> Offer:
         HubUnreachableError: no connection, offline mode, or a hub in trouble.
         ModelError: the hub refuses, does not have the file, or is no hub.
     """
-    with _explained(name, source):
-        metadata = get_hf_file_metadata(_url(source), timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    if metadata.commit_hash != source.revision or metadata.size is None:
+    with _explained(name, source), _client() as client:
+        headers = _head(client, _url(source)).headers
+    size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
+    if headers.get("X-Repo-Commit") != source.revision or not (size.isascii() and size.isdigit()):
         raise ModelError(
-            f"{constants.ENDPOINT} does not answer as a model hub does, so it cannot give the weights of {name}",
+            f"{hub_environment.endpoint()} does not answer as a model hub does, so it cannot give the weights of "
+            f"{name}",
             hint="check HF_ENDPOINT, and that no proxy or login page stands in between",
         )
     # Large files have their SHA-256 as ETag, small ones that of git.
-    return Offer(metadata.etag if is_sha256(metadata.etag) else "", metadata.size)
+    etag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
+    return Offer(etag if is_sha256(etag) else "", int(size))
 
 
 # wide: what to fetch, what it must be and where it goes; one caller has each as a value of its own.
@@ -92,35 +96,58 @@ def download(
         ModelError: the hub refuses, or the folders cannot be written.
     """
     partial = scratch / f"{sha256}.imagefinder.incomplete"
-    with _explained(name, source), filelock.FileLock(scratch / f"{sha256}.imagefinder.lock"):
+    lock = filelock.FileLock(scratch / f"{sha256}.imagefinder.lock")
+    with _explained(name, source), lock, _client() as client:
         if target.is_file():
             return  # another process brought it while this one waited
-        _fill(partial, _url(source), size_bytes, progress)
+        _fill(client, partial, _url(source), size_bytes, progress)
         actual = file_sha256(partial)
         if actual != sha256:
             partial.unlink()
             raise ModelCorruptError(
                 f"{source.filename} of {source.repository}, downloaded for {name}, is not the published file: its "
                 f"SHA-256 is {actual}, not {sha256}; it was deleted",
-                hint=f"try again: imagefinder models pull {name}  (if it stays so, {constants.ENDPOINT} hands out "
-                "something else: check HF_ENDPOINT)",
+                hint=f"try again: imagefinder models pull {name}  (if it stays so, {hub_environment.endpoint()} "
+                "hands out something else: check HF_ENDPOINT)",
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(target)
 
 
 def _url(source: HubFile) -> str:
-    return hf_hub_url(source.repository, source.filename, revision=source.revision)
+    path = f"{source.repository}/resolve/{quote(source.revision, safe='')}/{quote(source.filename)}"
+    return f"{hub_environment.endpoint()}/{path}"
 
 
-def _fill(partial: Path, url: str, size: int, progress: Progress | None) -> None:
+def _client() -> httpx2.Client:
+    """An HTTP client with the hub's token, which httpx2 drops where a redirect leads to another origin."""
+    headers = {"User-Agent": f"imagefinder/{version('imagefinder')}", "Accept-Encoding": "identity"}
+    if token := hub_environment.token():
+        headers["Authorization"] = f"Bearer {token}"
+    return httpx2.Client(headers=headers, timeout=_TIMEOUT)
+
+
+def _head(client: httpx2.Client, url: str) -> httpx2.Response:
+    """The hub's own answer about a file: redirects within the hub are followed, the one to its storage is not."""
+    for _ in range(_MAX_REDIRECTS):
+        response = client.head(url)
+        following = response.next_request
+        if following is None or following.url.netloc != response.url.netloc:
+            break
+        url = str(following.url)
+    if not response.has_redirect_location:
+        response.raise_for_status()
+    return response
+
+
+def _fill(client: httpx2.Client, partial: Path, url: str, size: int, progress: Progress | None) -> None:
     """Stream the rest of ``url`` into ``partial`` until it has ``size`` bytes."""
     fruitless = 0
     while (have := partial.stat().st_size if partial.exists() else 0) < size:
         try:
-            _stream(partial, url, have, size, progress)
-        except (httpx2.TransportError, HfHubHTTPError) as error:
-            if isinstance(error, HfHubHTTPError) and error.response.status_code not in _PASSING:
+            _stream(client, partial, url, have, size=size, progress=progress)
+        except (httpx2.TransportError, httpx2.HTTPStatusError) as error:
+            if isinstance(error, httpx2.HTTPStatusError) and error.response.status_code not in _PASSING:
                 raise
             fruitless = 0 if partial.exists() and partial.stat().st_size > have else fruitless + 1
             if fruitless == TRIES:
@@ -128,14 +155,15 @@ def _fill(partial: Path, url: str, size: int, progress: Progress | None) -> None
             time.sleep(_FIRST_WAIT * 2 ** max(0, fruitless - 1))
 
 
-def _stream(partial: Path, url: str, have: int, size: int, progress: Progress | None) -> None:
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+# wide: one partial file and what is already in it.
+def _stream(
+    client: httpx2.Client, partial: Path, url: str, have: int, *, size: int, progress: Progress | None
+) -> None:
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
         if response.status_code == 416:
             partial.unlink(missing_ok=True)
-        hf_raise_for_status(response)
+        response.raise_for_status()
         resumed = response.status_code == 206
         done = have if resumed else 0
         with partial.open("ab" if resumed else "wb") as file:
@@ -153,21 +181,21 @@ def _stream(partial: Path, url: str, have: int, size: int, progress: Progress | 
 @contextmanager
 def _explained(name: str, source: HubFile) -> Iterator[None]:
     """Turn what the transfer raises into what a person can act on."""
-    endpoint = constants.ENDPOINT
+    endpoint = hub_environment.endpoint()
     again = (
         f"try again: imagefinder models pull {name}  (it goes on where it stopped; a mirror can be named in "
         "HF_ENDPOINT; without internet: imagefinder models export on a machine that has the weights, "
         "imagefinder models import here)"
     )
-    try:
-        yield
-    except OfflineModeIsEnabled as error:
+    if hub_environment.is_offline():
         raise HubUnreachableError(
             f"the weights of {name} are not on this machine, and HF_HUB_OFFLINE forbids to download them",
             hint=f"unset HF_HUB_OFFLINE and type: imagefinder models pull {name}  (without internet: imagefinder "
             "models export on a machine that has the weights, imagefinder models import here)",
-        ) from error
-    except HfHubHTTPError as error:
+        )
+    try:
+        yield
+    except httpx2.HTTPStatusError as error:
         status = error.response.status_code
         if status in _PASSING:
             raise HubUnreachableError(
@@ -193,6 +221,7 @@ def _explained(name: str, source: HubFile) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise ModelError(
-            f"the weights of {name} cannot be written to {constants.HF_HUB_CACHE}: {error.strerror or error}",
+            f"the weights of {name} cannot be written to {hub_environment.cache_folder()}: "
+            f"{error.strerror or error}",
             hint="make room there, or set HF_HOME to another folder",
         ) from error

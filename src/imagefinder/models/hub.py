@@ -16,6 +16,7 @@ from typing import Literal
 
 from imagefinder.core.errors import ModelCorruptError, ModelError, ModelMissingError
 from imagefinder.core.files import write_atomically
+from imagefinder.models import hub_environment
 from imagefinder.models.catalogue import HubFile, Model, PackageFile
 from imagefinder.models.files import Progress, file_sha256, is_sha256, remembered_sha256
 
@@ -253,9 +254,7 @@ class ModelCache:
 
 def _repository(source: HubFile) -> Path:
     """Where ``huggingface_hub`` (HF_HOME) keeps a repository."""
-    from huggingface_hub import constants  # noqa: PLC0415 - reads the environment at import
-
-    return Path(constants.HF_HUB_CACHE) / f"models--{source.repository.replace('/', '--')}"
+    return hub_environment.cache_folder() / f"models--{source.repository.replace('/', '--')}"
 
 
 def _snapshot(source: HubFile) -> Path:

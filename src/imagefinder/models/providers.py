@@ -107,8 +107,8 @@ def load(graph: bytes, run: Run, *, threads: int) -> Network:
     """A network ready to run.
 
     Args:
-        graph: Serialised ONNX, float32, with one input and one output.
-        run: Of ``resolve``.
+        graph: Serialised ONNX with one input and one output, built for ``run.precision``.
+        run: Result of ``resolve``.
         threads: Processor cores one run uses.
 
     Raises:
@@ -122,10 +122,8 @@ def load(graph: bytes, run: Run, *, threads: int) -> Network:
         return OpenVinoSession(graph, threads=threads, precision=run.precision)
     from imagefinder.models.session import Session  # noqa: PLC0415 - half a second of imports, on use
 
-    if run.precision == "int8":
-        from imagefinder.models.graphs import int8  # noqa: PLC0415 - likewise
-
-        return Session(int8.dynamic(graph), threads=threads, batch=1)
+    if run.precision == "int8":  # its scales are those of a whole batch
+        return Session(graph, threads=threads, batch=1)
     session = Session(graph, threads=threads, provider=run.provider)
     if run.provider in _UNTESTED:
         compare(session, Session(graph, threads=threads), run.provider)

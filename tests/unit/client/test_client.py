@@ -238,7 +238,8 @@ def test_starting_jobs(client: Client, service: FakeService) -> None:
 def test_waiting_goes_on_after_a_broken_stream(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagefinder.client.jobs._AGAIN", 0.0)
+    for module in ("jobs", "async_jobs"):
+        monkeypatch.setattr(f"imagefinder.client.{module}._AGAIN", 0.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))
@@ -267,7 +268,8 @@ def test_waiting_ends_at_its_time_and_with_failures(client: Client, service: Fak
 def test_a_server_that_stays_away_is_given_up(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagefinder.client.jobs._PATIENCE", -1.0)
+    for module in ("jobs", "async_jobs"):
+        monkeypatch.setattr(f"imagefinder.client.{module}._PATIENCE", -1.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))
