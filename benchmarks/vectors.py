@@ -40,7 +40,7 @@ PARTS = ("made", "pictures", "faiss")
 FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 ASKED = 100
 CORES = len(os.sched_getaffinity(0))
-LOOKED_AT = (4096, 8192, 16384, 32768, 131072)
+SCORED = (4096, 8192, 16384, 32768, 131072)
 child, keep = partial(parts.child, "vectors"), partial(parts.keep, "vectors", PARTS)
 
 
@@ -237,11 +237,11 @@ def recall(folder: str, size: int, source: str) -> dict[str, Any]:
         np.savez(kept, asked=np.concatenate(asked), truth=np.array(rows_of), exact=exact)
     known = np.load(kept)
     names = [[f"made/{row:07}" for row in one] for one in known["truth"].tolist()]
-    usual, by_rows = ivf_sq8.LOOKED_AT, []
+    usual, by_rows = ivf_sq8.SCORED, []
     ivf_sq8.VISITED = 1
     all_asked()  # reading everything for the exact answers has emptied the system's cache
-    for rows in LOOKED_AT:
-        ivf_sq8.LOOKED_AT = rows
+    for rows in SCORED:
+        ivf_sq8.SCORED = rows
         again, their_seconds = all_asked()
         by_rows.append({"looked_at": rows, **quality(again, names, their_seconds)})
     return {

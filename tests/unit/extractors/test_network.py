@@ -213,7 +213,7 @@ def test_a_network_that_runs_needs_its_file_no_more():
 def test_other_arithmetic_is_another_fingerprint(lite0):
     assert lite0_by(Run("cpu", "f32")).fingerprint() == lite0.fingerprint()
     difference = lite0_by(Run("cpu", "int8")).fingerprint().difference(lite0.fingerprint())
-    assert difference == "precision 'int8' against None"
+    assert difference == "precision 'int8' vs. None"
 
 
 def test_float32_is_the_same_by_openvino(lite0):
