@@ -234,7 +234,15 @@ def _undamaged(path: Path) -> Iterator[None]:
     """Name what ``zipfile`` and ``json`` raise on bytes that nobody's export wrote."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OverflowError, struct.error) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        OverflowError,
+        struct.error,
+    ) as error:
         raise _damaged(path, str(error) or "it ends early") from error
     except OSError as error:
         raise ModelError(f"the bundle {path} cannot be read: {error.strerror}") from error

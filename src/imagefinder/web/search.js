@@ -412,7 +412,7 @@ function entriesOf(result) {
     query: { path: now.query.kind === "file" && !now.query.unseen ? now.query.preview : `v1/explanations/${handle}/query`, size: [result.query.width, result.query.height] },
     methods: Object.keys(result.fingerprints),
     explain: (name, signal) => get(`v1/explanations/${handle}/images/${quote(hit.id)}?method=${encodeURIComponent(name)}`, { signal }),
-    drawing: (name) => `v1/explanations/${handle}/pictures/${quote(hit.id)}?method=${encodeURIComponent(name)}`,
+    drawing: (name) => `v1/explanations/${handle}/drawings/${quote(hit.id)}?method=${encodeURIComponent(name)}`,
   }));
 }
 

@@ -42,4 +42,4 @@ def test_the_list_and_the_end_of_a_key(call, state):
 def test_a_strange_name_is_refused(call, state):
     answer = call("keys", "create", "a b")
     assert (answer.code, answer.out) == (3, "")
-    assert "no name for a key" in answer.err
+    assert "not a valid key name" in answer.err

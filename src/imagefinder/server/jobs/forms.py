@@ -1,4 +1,4 @@
-"""What clients send to start a job, for validation and for the OpenAPI description."""
+"""Request models that start jobs, for validation and the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-Name = Annotated[str, Field(min_length=1, max_length=200, description="name of the collection")]
+Name = Annotated[str, Field(min_length=1, max_length=200, description="Name of the collection.")]
 
 
 class _Request(BaseModel):
@@ -14,7 +14,7 @@ class _Request(BaseModel):
 
 
 class IndexRequest(_Request):
-    """Index what is in a folder of the server, in a list, or behind URLs: exactly one of them."""
+    """Add images from exactly one source: a folder of the server, a CSV list or a list of URLs."""
 
     kind: Literal["index"]
     collection: Name = "default"
@@ -23,33 +23,37 @@ class IndexRequest(_Request):
         Field(
             min_length=1,
             max_length=4096,
-            description="a folder, archive or list on the server, in one of the folders its operator allowed",
+            description="Path of a folder, archive or CSV list on the server; must be inside one of `job_roots` "
+            "(see `GET /v1/info`).",
         ),
     ] = None
     csv: Annotated[
         str | None,
-        Field(min_length=1, description="a list as text; its first line names the columns, among them url and id"),
+        Field(min_length=1, description="CSV text with a header line; the columns `url` and `id` are required."),
     ] = None
     urls: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=8000)]] | None,
-        Field(min_length=1, max_length=100_000, description="addresses of pictures, which are their ids too"),
+        Field(
+            min_length=1, max_length=100_000, description="URLs of images; each URL is also the id of its image."
+        ),
     ] = None
     methods: Annotated[
-        list[str] | None, Field(description="methods to extract features for; by default those the collection has")
+        list[str] | None,
+        Field(description="Methods whose features are extracted; default: those that the collection has."),
     ] = None
     prune: Annotated[
-        bool, Field(description="remove images that came from the same folder or list and are no longer in it")
+        bool, Field(description="Remove images that came from the same source and are no longer in it.")
     ] = False
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if sum(source is not None for source in (self.folder, self.csv, self.urls)) != 1:
-            raise ValueError("give exactly one of folder, csv and urls")
+            raise ValueError("exactly one of folder, csv and urls is required")
         return self
 
 
 class DuplicatesRequest(_Request):
-    """Find the duplicates of a collection; its report is at ``/v1/collections/{collection}/duplicates``."""
+    """Find the duplicates in a collection. The report is at ``/v1/collections/{collection}/duplicates``."""
 
     kind: Literal["duplicates"]
     collection: Name = "default"
@@ -67,20 +71,22 @@ JobRequest = Annotated[IndexRequest | DuplicatesRequest | RebuildRequest, Field(
 REQUEST: TypeAdapter[IndexRequest | DuplicatesRequest | RebuildRequest] = TypeAdapter(JobRequest)
 
 SCHEMA = REQUEST.json_schema(ref_template="#/components/schemas/{model}")
-"""Its JSON schema; what ``PARTS`` has goes to the components of the OpenAPI description."""
+"""JSON schema of a job request; refers to the components in ``PARTS``."""
 
 PARTS: dict[str, Any] = SCHEMA.pop("$defs")
+"""Component name -> JSON schema, for the components of the OpenAPI description."""
+
 PARTS[IndexRequest.__name__]["oneOf"] = [
     {"required": [source], "properties": {source: {"type": kind}}}
     for source, kind in (("folder", "string"), ("csv", "string"), ("urls", "array"))
 ]
 
 EXAMPLES: dict[str, Any] = {
-    "folder": {"summary": "A folder of the server", "value": {"kind": "index", "folder": "/srv/pictures"}},
+    "folder": {"summary": "Add a folder of the server", "value": {"kind": "index", "folder": "/srv/pictures"}},
     "list": {
-        "summary": "A list",
+        "summary": "Add a CSV list",
         "value": {"kind": "index", "collection": "default", "csv": "url,id\nhttps://example.org/cat.jpg,17\n"},
     },
-    "urls": {"summary": "Some URLs", "value": {"kind": "index", "urls": ["https://example.org/cat.jpg"]}},
+    "urls": {"summary": "Add images by URL", "value": {"kind": "index", "urls": ["https://example.org/cat.jpg"]}},
     "duplicates": {"summary": "Find duplicates", "value": {"kind": "duplicates", "collection": "default"}},
 }
