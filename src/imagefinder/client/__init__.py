@@ -16,8 +16,8 @@ from imagefinder.client.errors import (
     ServerProblem,
     UnavailableError,
 )
+from imagefinder.client.images import ById, Stored
 from imagefinder.client.jobs import RemoteJob
-from imagefinder.client.pictures import ById, Stored
 from imagefinder.core.answers import (
     CollectionInfo,
     Duplicates,

@@ -62,6 +62,7 @@ ANSWER = {
             "image": IMAGE,
             "thumbnail": "/v1/t",
             "explanation": "/v1/e",
+            "drawing": "/v1/p",
             "picture": "/v1/p",
         }
     ],

@@ -166,11 +166,11 @@ def test_explaining(client: Client, service: FakeService) -> None:
     assert client.explain("h1", "a/b", method="sift") == explanation
     assert service.asked == ("GET", "/v1/explanations/h1/images/a/b?method=sift")
     service.says(b"png")
-    assert client.picture("h1", "a") == b"png"
+    assert client.drawing("h1", "a") == b"png"
     service.says(ANSWER)
     answer = client.answer("h1")
     service.says(b"jpeg")
-    assert client.query_picture(answer, width=100) == b"jpeg"
+    assert client.query_image(answer, width=100) == b"jpeg"
     assert service.asked == ("GET", "/v1/explanations/h1/query?width=100")
     with pytest.raises(ValueError, match="did not keep"):
         client.explain(dataclasses.replace(answer, explanations=None), "a")

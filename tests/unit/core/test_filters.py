@@ -10,9 +10,9 @@ from imagefinder.core.filters import (
     MAX_DEPTH,
     MAX_LEVELS,
     MAX_VALUES,
+    contains_text,
     is_deeper,
     parse,
-    contains_text,
 )
 
 METADATA = {
