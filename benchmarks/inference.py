@@ -70,13 +70,13 @@ def decoded(path: Path) -> np.ndarray:
 
 def runs(name: str) -> list[Any]:
     from imagefinder.models.catalogue import MODELS
-    from imagefinder.models.providers import INT8, Run
+    from imagefinder.models.providers import INT8, Backend
 
-    found = [Run("cpu", "f32")]
+    found = [Backend("cpu", "f32")]
     if MODELS[name].architecture in INT8:
-        found.append(Run("cpu", "int8"))
+        found.append(Backend("cpu", "int8"))
     if importlib.util.find_spec("openvino"):
-        found += [Run("openvino", "f32"), Run("openvino", "bf16")]
+        found += [Backend("openvino", "f32"), Backend("openvino", "bf16")]
     return found
 
 
@@ -180,11 +180,11 @@ def network(name: str, pictures: list[np.ndarray], folder: Path) -> dict[str, An
 def int8_tokens(pictures: list[np.ndarray], folder: Path) -> dict[str, Any]:
     from imagefinder.extractors.network import as_int8
     from imagefinder.kernels import mutual_nn
-    from imagefinder.models.providers import Run
+    from imagefinder.models.providers import Backend
 
     cores = len(os.sched_getaffinity(0))
-    beit = extractor("beit", weights_of("beit", folder), Run(), cores).extract(pictures)
-    lite0 = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", folder), Run(), cores)
+    beit = extractor("beit", weights_of("beit", folder), Backend(), cores).extract(pictures)
+    lite0 = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", folder), Backend(), cores)
     tokens = {
         "beit, seeded weights": beit.descriptors.reshape(len(pictures), -1, beit.descriptors.shape[1]),
         "efficientnet-lite0's map, real weights": np.stack(

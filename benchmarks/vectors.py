@@ -106,7 +106,7 @@ def crops(folder: str, size: int) -> dict[str, Any]:
     from PIL import Image, UnidentifiedImageError
 
     from benchmarks.inference import extractor, weights_of
-    from imagefinder.models.providers import Run
+    from imagefinder.models.providers import Backend
 
     paths = []
     for path in sorted(DATASETS.rglob("*")):
@@ -117,7 +117,7 @@ def crops(folder: str, size: int) -> dict[str, Any]:
         except UnidentifiedImageError:
             continue
     per = -(-size // len(paths))
-    network = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", Path(folder)), Run(), CORES)
+    network = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", Path(folder)), Backend(), CORES)
 
     def some(number: int) -> list[np.ndarray]:
         """Crops of one picture; the last is a query's."""

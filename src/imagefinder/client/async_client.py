@@ -15,12 +15,12 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from imagefinder.client import pictures
+from imagefinder.client import images
 from imagefinder.client.async_jobs import AsyncRemoteJob
 from imagefinder.client.async_transport import AsyncTransport
 from imagefinder.client.errors import InvalidAnswerError, ServerProblem, problem
+from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.options import form_fields, request_members
-from imagefinder.client.pictures import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.transport import (
     collection_path,
     explanations_path,
@@ -280,29 +280,26 @@ class AsyncClient:
         if isinstance(query, Sequence) and not isinstance(query, str | bytes):
             if boxes:
                 raise ValueError("boxes belong to one query")
-            body = {
-                "queries": [await anyio.to_thread.run_sync(pictures.reference, one) for one in query],
-                **members,
-            }
+            body = {"queries": [await anyio.to_thread.run_sync(images.reference, one) for one in query], **members}
             results = (await self._transport.json(SearchAnswers, "POST", path, json=body)).results
             return [one if isinstance(one, SearchAnswer) else _problem(one) for one in results]
         if boxes:
             members["boxes"] = [list(box) for box in boxes]
-        if isinstance(query, ById) or pictures.is_url(query):
+        if isinstance(query, ById) or images.is_url(query):
             return await self._transport.json(
                 SearchAnswer,
                 "POST",
                 path,
-                json={**await anyio.to_thread.run_sync(pictures.reference, query), **members},
+                json={**await anyio.to_thread.run_sync(images.reference, query), **members},
             )
-        files = {"image": await anyio.to_thread.run_sync(pictures.content, query)}
+        files = {"image": await anyio.to_thread.run_sync(images.content, query)}
         return await self._transport.json(SearchAnswer, "POST", path, files=files, data=form_fields(members))
 
     async def answer(self, handle: str) -> SearchAnswer:
         """An earlier answer, by its handle, while the service keeps it."""
         return await self._transport.json(SearchAnswer, "GET", f"/v1/explanations/{quote(handle, safe='')}")
 
-    async def query_picture(self, answer: SearchAnswer | str, *, width: int | None = None) -> bytes:
+    async def query_image(self, answer: SearchAnswer | str, *, width: int | None = None) -> bytes:
         """The query image, as JPEG.
 
         Args:
@@ -325,9 +322,9 @@ class AsyncClient:
         path = f"{explanations_path(answer)}/images/{quoted(image_id)}"
         return await self._transport.json(Explanation, "GET", path, params=without_nothing({"method": method}))
 
-    async def picture(self, answer: SearchAnswer | str, image_id: str, *, method: str | None = None) -> bytes:
+    async def drawing(self, answer: SearchAnswer | str, image_id: str, *, method: str | None = None) -> bytes:
         """The explanation drawn as PNG; the arguments are those of ``explain``."""
-        path = f"{explanations_path(answer)}/pictures/{quoted(image_id)}"
+        path = f"{explanations_path(answer)}/drawings/{quoted(image_id)}"
         return (await self._transport.send("GET", path, params=without_nothing({"method": method}))).content
 
     async def compare(
@@ -344,16 +341,16 @@ class AsyncClient:
             OSError: a file cannot be read.
         """
         options = without_nothing({"method": method})
-        if isinstance(a, Stored) or isinstance(b, Stored) or pictures.is_url(a) or pictures.is_url(b):
+        if isinstance(a, Stored) or isinstance(b, Stored) or images.is_url(a) or images.is_url(b):
             body = {
-                "a": await anyio.to_thread.run_sync(pictures.reference, a),
-                "b": await anyio.to_thread.run_sync(pictures.reference, b),
+                "a": await anyio.to_thread.run_sync(images.reference, a),
+                "b": await anyio.to_thread.run_sync(images.reference, b),
                 **options,
             }
             return await self._transport.json(Comparison, "POST", "/v1/compare", json=body)
         files = {
-            "a": await anyio.to_thread.run_sync(pictures.content, a),
-            "b": await anyio.to_thread.run_sync(pictures.content, b),
+            "a": await anyio.to_thread.run_sync(images.content, a),
+            "b": await anyio.to_thread.run_sync(images.content, b),
         }
         return await self._transport.json(Comparison, "POST", "/v1/compare", files=files, data=options)
 
@@ -401,7 +398,7 @@ class AsyncClient:
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
-    async def start_index(
+    async def start_add(
         self,
         collection: str = DEFAULT,
         *,
@@ -428,15 +425,15 @@ class AsyncClient:
             "methods": None if methods is None else list(methods),
             "prune": prune,
         }
-        return await self._start("index", collection, options)
+        return await self._start("add", collection, options)
 
     async def start_duplicates(self, collection: str = DEFAULT) -> AsyncRemoteJob:
         """Look for duplicates, even where a report is there already; ``duplicates`` gives it."""
         return await self._start("duplicates", collection, {})
 
-    async def start_rebuild(self, collection: str = DEFAULT) -> AsyncRemoteJob:
+    async def start_build_index(self, collection: str = DEFAULT) -> AsyncRemoteJob:
         """Rebuild the ANN indexes of a collection."""
-        return await self._start("rebuild", collection, {})
+        return await self._start("build-index", collection, {})
 
     async def jobs(self, *, state: JobState | None = None, page_size: int = 100) -> AsyncIterator[AsyncRemoteJob]:
         """All jobs, the newest first."""
@@ -487,9 +484,9 @@ class AsyncClient:
     ) -> httpx2.Response:
         path = f"{collection_path(collection)}/images/{quoted(image_id)}"
         params = {"wait": "true" if wait else "false"}
-        if pictures.is_url(picture):
+        if images.is_url(picture):
             body = {
-                **await anyio.to_thread.run_sync(pictures.reference, picture),
+                **await anyio.to_thread.run_sync(images.reference, picture),
                 **without_nothing({"metadata": metadata}),
             }
             return await self._transport.send("PUT", path, params=params, json=body)
@@ -498,7 +495,7 @@ class AsyncClient:
             "PUT",
             path,
             params=params,
-            files={"image": await anyio.to_thread.run_sync(pictures.content, picture)},
+            files={"image": await anyio.to_thread.run_sync(images.content, picture)},
             data=form,
         )
 

@@ -20,7 +20,7 @@ def build(architecture: str, weights: Mapping[str, NDArray[Any]], *, precision: 
     """The serialised ONNX graph of an architecture with these weights.
 
     Args:
-        architecture: ``catalogue.Model.architecture``.
+        architecture: As in ``catalogue.ModelSpec``.
         weights: Tensor name in the published file -> values.
         precision: ``int8`` computes the products of a transformer in integers; every other value gives a float32
             graph, which the provider may run in bfloat16.
