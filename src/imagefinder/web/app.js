@@ -110,7 +110,7 @@ async function createCollection() {
     /** @param {(name: string) => void} close */
     (close) => {
       const pattern = "[a-z0-9][a-z0-9_\\-]*";
-      const input = textInput({ name: "name", required: true, pattern, maxlength: 63 });
+      const input = textInput({ name: "name", required: true, pattern, maxlength: 63, autofocus: true });
       const problem = h("div", {});
       const form = h(
         "form",

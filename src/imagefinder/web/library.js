@@ -73,7 +73,7 @@ async function deleteCollection({ name, images }) {
     `Delete collection ${name}?`,
     /** @param {(deleted: boolean) => void} close */
     (close) => {
-      const input = textInput({ required: true, spellcheck: "false" });
+      const input = textInput({ required: true, spellcheck: "false", autofocus: true });
       const problem = h("div", {});
       const consequences =
         `This permanently deletes the features, thumbnails and metadata of ${count(images, "image")}. ` +

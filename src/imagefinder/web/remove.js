@@ -10,13 +10,17 @@ const UNDO_SECONDS = 8;
  * @type {Map<string, (leaving?: boolean) => void>} */
 const pending = new Map();
 
-/** What removing does, and does not do.
+/** Says that removing images deletes no files, if the collection was made from files.
  * @param {Rest.Image[]} images */
-export function removalNote(images) {
+function filesNote(images) {
   const files = images.filter((image) => image.content).length;
-  if (!files) return "Remove from collection";
-  return `Remove from collection; the ${files === 1 ? "file stays" : "files stay"} on disk`;
+  if (!files) return "";
+  return files === 1 ? "; the file stays on disk" : "; the files stay on disk";
 }
+
+/** The tooltip of a button that removes images.
+ * @param {Rest.Image[]} images */
+export const removalNote = (images) => `Remove from collection${filesNote(images)}`;
 
 /** @param {string} collection @param {string} id */
 const keyOf = (collection, id) => JSON.stringify([collection, id]);
@@ -70,7 +74,8 @@ export function remove(collection, images, onrestore) {
     for (const id of ids) pending.delete(keyOf(collection, id));
     onrestore(ids);
   };
-  toast(`Removed ${ids.length === 1 ? fileName(ids[0]) : count(ids.length, "image")} from the collection`, {
+  const what = ids.length === 1 ? fileName(ids[0]) : count(ids.length, "image");
+  toast(`Removed ${what} from the collection${filesNote(images)}`, {
     seconds: UNDO_SECONDS,
     action: { label: "Undo", run: undo },
     onend: (reason) => {
