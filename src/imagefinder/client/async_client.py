@@ -401,7 +401,7 @@ class AsyncClient:
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
-    async def start_index(
+    async def start_add(
         self,
         collection: str = DEFAULT,
         *,
@@ -428,15 +428,15 @@ class AsyncClient:
             "methods": None if methods is None else list(methods),
             "prune": prune,
         }
-        return await self._start("index", collection, options)
+        return await self._start("add", collection, options)
 
     async def start_duplicates(self, collection: str = DEFAULT) -> AsyncRemoteJob:
         """Look for duplicates, even where a report is there already; ``duplicates`` gives it."""
         return await self._start("duplicates", collection, {})
 
-    async def start_rebuild(self, collection: str = DEFAULT) -> AsyncRemoteJob:
+    async def start_build_index(self, collection: str = DEFAULT) -> AsyncRemoteJob:
         """Rebuild the ANN indexes of a collection."""
-        return await self._start("rebuild", collection, {})
+        return await self._start("build-index", collection, {})
 
     async def jobs(self, *, state: JobState | None = None, page_size: int = 100) -> AsyncIterator[AsyncRemoteJob]:
         """All jobs, the newest first."""
