@@ -111,10 +111,15 @@ def network(name: str, pictures: list[np.ndarray], folder: Path) -> dict[str, An
 
     model, path = MODELS[name], weights_of(name, folder)
     read = weights.read_safetensors if path.suffix == ".safetensors" else weights.read_legacy_pickle
-    graph = graphs.build(model.architecture, read(path))
+    values = read(path)
     cores = len(os.sched_getaffinity(0))
     inputs = np.stack([preprocess(picture, model.preprocessing) for picture in pictures])
-    sessions = {f"{run.provider} {run.precision}": load(graph, run, threads=cores) for run in runs(name)}
+    sessions = {
+        f"{run.provider} {run.precision}": load(
+            graphs.build(model.architecture, values, precision=run.precision), run, threads=cores
+        )
+        for run in runs(name)
+    }
     rounds = 5 if name == "efficientnet-lite0" else 3
 
     def many(session: Any, batch: np.ndarray) -> None:
@@ -143,7 +148,8 @@ def network(name: str, pictures: list[np.ndarray], folder: Path) -> dict[str, An
 
     # Who is best at float32 with how many threads, and does the extractor keep up with the bare session?
     by_threads = {
-        str(threads): partial(many, Session(graph, threads=threads), inputs) for threads in range(1, cores + 1)
+        str(threads): partial(many, Session(graphs.build(model.architecture, values), threads=threads), inputs)
+        for threads in range(1, cores + 1)
     }
     ours = extractor(name, path, runs(name)[0], cores)
     pairs = alternate(

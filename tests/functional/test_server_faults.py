@@ -165,7 +165,7 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r
         (b"POST /sift-similar-images HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x", FORM + b"abc"),
         (b"PUT /v1/collections/default/images/half HTTP/1.1\r\nContent-Type: image/jpeg", COINS[:5000]),
         (b"POST " + SEARCH.encode() + b" HTTP/1.1\r\nContent-Type: application/json", b'{"base64": "AAAA'),
-        (b"POST /v1/jobs HTTP/1.1\r\nContent-Type: application/json", b'{"kind": "index", "csv": "url,id'),
+        (b"POST /v1/jobs HTTP/1.1\r\nContent-Type: application/json", b'{"kind": "add", "csv": "url,id'),
     ],
     ids=["form", "raw", "json", "job"],
 )

@@ -159,8 +159,12 @@ class NetworkExtractor:
             path = self._locate()
             is_safetensors = self._model.source.filename.endswith(".safetensors")
             read = weights.read_safetensors if is_safetensors else weights.read_legacy_pickle
-            build = graphs.build if pooled else graphs.build_map
-            return load(build(self._model.architecture, read(path)), self._how, threads=self._threads)
+            architecture, run = self._model.architecture, self._how
+            if pooled:
+                graph = graphs.build(architecture, read(path), precision=run.precision)
+            else:
+                graph = graphs.build_map(architecture, read(path))
+            return load(graph, run, threads=self._threads)
 
     def _inputs(
         self, batches: Sequence[Sequence[RgbImage]], pool: ThreadPoolExecutor

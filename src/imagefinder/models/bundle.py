@@ -237,6 +237,9 @@ def _meter(entries: Iterable[_BundledModel], progress: Progress | None) -> Calla
     return add
 
 
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OverflowError, struct.error)
+
+
 @contextmanager
 def _translated_errors(path: Path) -> Iterator[None]:
     """Raise errors of ``zipfile`` and ``json`` on invalid data as ``ModelError``."""

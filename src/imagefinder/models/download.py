@@ -1,7 +1,7 @@
-"""Download files from the model hub, resuming interrupted downloads.
+"""Download files from the Hugging Face model hub, resuming interrupted downloads.
 
-``huggingface_hub`` provides the URL, token, mirror, offline mode and cache location. The transfer is done here,
-because its own download does not resume after the call has ended, and loses up to 10 MB when a connection breaks.
+Files are stored in the cache that the package ``huggingface_hub`` uses. Its own download is not used: it does not
+resume after the call has ended, and loses up to 10 MB when a connection breaks.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 import filelock
 import httpx2
-from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]  # exported lazily
 
 from imagefinder.core.errors import HubUnreachableError, ModelCorruptError, ModelError
+from imagefinder.models import hub_environment
 from imagefinder.models.catalogue import HubFile
 from imagefinder.models.files import Progress, file_sha256, is_sha256
 
@@ -26,6 +26,8 @@ TRIES = 4
 """Number of consecutive attempts without a received byte before a download fails."""
 
 _FIRST_DELAY = 0.5  # seconds before a retry; doubled after each attempt without a received byte
+_TIMEOUT = 10.0  # seconds without a byte
+_MAX_REDIRECTS = 5
 _TRANSIENT = frozenset({408, 416, 429, 500, 502, 503, 504})  # after 416 the partial file is deleted
 
 
@@ -49,15 +51,18 @@ def fetch_metadata(name: str, source: HubFile) -> RemoteFile:
         HubUnreachableError: no connection, offline mode, or a temporary hub error.
         ModelError: the hub denies access, does not have the file, or is not a model hub.
     """
-    with _translated_errors(name, source):
-        metadata = get_hf_file_metadata(_url(source), timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    if metadata.commit_hash != source.revision or metadata.size is None:
+    with _translated_errors(name, source), _client() as client:
+        headers = _head(client, _url(source)).headers
+    size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
+    if headers.get("X-Repo-Commit") != source.revision or not (size.isascii() and size.isdigit()):
         raise ModelError(
-            f"cannot download the weights of {name}: {constants.ENDPOINT} does not respond like a model hub",
+            f"cannot download the weights of {name}: {hub_environment.endpoint()} does not respond like a model "
+            "hub",
             hint="check HF_ENDPOINT, and that no proxy or login page intercepts the connection",
         )
     # The ETag of a large file is its SHA-256, that of a small one a git hash.
-    return RemoteFile(metadata.etag if is_sha256(metadata.etag) else "", metadata.size)
+    etag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
+    return RemoteFile(etag if is_sha256(etag) else "", int(size))
 
 
 # wide: source, expected hash and destination are separate values of its only caller.
@@ -91,35 +96,58 @@ def download(
         ModelError: the hub denies access, or the folders cannot be written.
     """
     partial = scratch / f"{sha256}.imagefinder.incomplete"
-    with _translated_errors(name, source), filelock.FileLock(scratch / f"{sha256}.imagefinder.lock"):
+    lock = filelock.FileLock(scratch / f"{sha256}.imagefinder.lock")
+    with _translated_errors(name, source), lock, _client() as client:
         if target.is_file():
             return  # another process has downloaded it
-        _fill(partial, _url(source), size_bytes, progress)
+        _fill(client, partial, _url(source), size_bytes, progress)
         actual = file_sha256(partial)
         if actual != sha256:
             partial.unlink()
             raise ModelCorruptError(
                 f"{source.filename} of {source.repository}, downloaded for {name}, is not the published file: "
                 f"SHA-256 {actual} instead of {sha256}; the download was deleted",
-                hint=f"try again: imagefinder models pull {name}  (if it fails again, {constants.ENDPOINT} serves "
-                "a different file: check HF_ENDPOINT)",
+                hint=f"try again: imagefinder models pull {name}  (if it fails again, "
+                f"{hub_environment.endpoint()} serves a different file: check HF_ENDPOINT)",
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(target)
 
 
 def _url(source: HubFile) -> str:
-    return hf_hub_url(source.repository, source.filename, revision=source.revision)
+    path = f"{source.repository}/resolve/{quote(source.revision, safe='')}/{quote(source.filename)}"
+    return f"{hub_environment.endpoint()}/{path}"
 
 
-def _fill(partial: Path, url: str, size: int, progress: Progress | None) -> None:
+def _client() -> httpx2.Client:
+    """An HTTP client with the hub's token, which httpx2 drops when a redirect leads to another origin."""
+    headers = {"User-Agent": f"imagefinder/{version('imagefinder')}", "Accept-Encoding": "identity"}
+    if token := hub_environment.token():
+        headers["Authorization"] = f"Bearer {token}"
+    return httpx2.Client(headers=headers, timeout=_TIMEOUT)
+
+
+def _head(client: httpx2.Client, url: str) -> httpx2.Response:
+    """The hub's own response about a file: redirects within the hub are followed, not the one to its storage."""
+    for _ in range(_MAX_REDIRECTS):
+        response = client.head(url)
+        following = response.next_request
+        if following is None or following.url.netloc != response.url.netloc:
+            break
+        url = str(following.url)
+    if not response.has_redirect_location:
+        response.raise_for_status()
+    return response
+
+
+def _fill(client: httpx2.Client, partial: Path, url: str, size: int, progress: Progress | None) -> None:
     """Download the rest of ``url`` into ``partial`` until it has ``size`` bytes."""
     failures = 0
     while (have := partial.stat().st_size if partial.exists() else 0) < size:
         try:
-            _stream(partial, url, have, size, progress)
-        except (httpx2.TransportError, HfHubHTTPError) as error:
-            if isinstance(error, HfHubHTTPError) and error.response.status_code not in _TRANSIENT:
+            _stream(client, partial, url, have, size=size, progress=progress)
+        except (httpx2.TransportError, httpx2.HTTPStatusError) as error:
+            if isinstance(error, httpx2.HTTPStatusError) and error.response.status_code not in _TRANSIENT:
                 raise
             failures = 0 if partial.exists() and partial.stat().st_size > have else failures + 1
             if failures == TRIES:
@@ -127,14 +155,15 @@ def _fill(partial: Path, url: str, size: int, progress: Progress | None) -> None
             time.sleep(_FIRST_DELAY * 2 ** max(0, failures - 1))
 
 
-def _stream(partial: Path, url: str, have: int, size: int, progress: Progress | None) -> None:
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+# wide: one partial file and what is already in it.
+def _stream(
+    client: httpx2.Client, partial: Path, url: str, have: int, *, size: int, progress: Progress | None
+) -> None:
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
         if response.status_code == 416:
             partial.unlink(missing_ok=True)
-        hf_raise_for_status(response)
+        response.raise_for_status()
         resumed = response.status_code == 206
         done = have if resumed else 0
         with partial.open("ab" if resumed else "wb") as file:
@@ -152,20 +181,20 @@ def _stream(partial: Path, url: str, have: int, size: int, progress: Progress | 
 @contextmanager
 def _translated_errors(name: str, source: HubFile) -> Iterator[None]:
     """Raise errors of the transfer as ``ModelError``, with a hint."""
-    endpoint = constants.ENDPOINT
+    endpoint = hub_environment.endpoint()
     offline = "imagefinder models export on a machine that has the weights, then imagefinder models import here"
     retry = (
         f"try again, the download resumes: imagefinder models pull {name}  (to use a mirror, set HF_ENDPOINT; "
         f"without internet: {offline})"
     )
-    try:
-        yield
-    except OfflineModeIsEnabled as error:
+    if hub_environment.is_offline():
         raise HubUnreachableError(
             f"the weights of {name} are not installed, and HF_HUB_OFFLINE disables downloads",
             hint=f"unset HF_HUB_OFFLINE, then: imagefinder models pull {name}  (without internet: {offline})",
-        ) from error
-    except HfHubHTTPError as error:
+        )
+    try:
+        yield
+    except httpx2.HTTPStatusError as error:
         status = error.response.status_code
         if status in _TRANSIENT:
             raise HubUnreachableError(
@@ -192,6 +221,7 @@ def _translated_errors(name: str, source: HubFile) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise ModelError(
-            f"the weights of {name} cannot be written to {constants.HF_HUB_CACHE}: {error.strerror or error}",
+            f"the weights of {name} cannot be written to {hub_environment.cache_folder()}: "
+            f"{error.strerror or error}",
             hint="free some disk space, or set HF_HOME to another folder",
         ) from error

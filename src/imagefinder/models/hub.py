@@ -16,6 +16,7 @@ from typing import Literal
 
 from imagefinder.core.errors import ModelCorruptError, ModelError, ModelMissingError
 from imagefinder.core.files import write_atomically
+from imagefinder.models import hub_environment
 from imagefinder.models.catalogue import HubFile, ModelSpec, PackageFile
 from imagefinder.models.files import Progress, cached_sha256, file_sha256, is_sha256
 
@@ -256,9 +257,7 @@ class ModelCache:
 
 def _repository(source: HubFile) -> Path:
     """The folder of a repository in the ``huggingface_hub`` cache (HF_HOME)."""
-    from huggingface_hub import constants  # noqa: PLC0415 - reads the environment at import
-
-    return Path(constants.HF_HUB_CACHE) / f"models--{source.repository.replace('/', '--')}"
+    return hub_environment.cache_folder() / f"models--{source.repository.replace('/', '--')}"
 
 
 def _snapshot(source: HubFile) -> Path:

@@ -113,7 +113,7 @@ def load(graph: bytes, backend: Backend, *, threads: int) -> Network:
     """Load a network.
 
     Args:
-        graph: Serialised ONNX graph, float32, with one input and one output.
+        graph: Serialised ONNX graph with one input and one output, built for ``backend.precision``.
         backend: The result of ``resolve``.
         threads: Number of CPU threads per inference.
 
@@ -128,10 +128,8 @@ def load(graph: bytes, backend: Backend, *, threads: int) -> Network:
         return OpenVinoSession(graph, threads=threads, precision=backend.precision)
     from imagefinder.models.session import Session  # noqa: PLC0415 - a slow import
 
-    if backend.precision == "int8":
-        from imagefinder.models.graphs import int8  # noqa: PLC0415 - a slow import
-
-        return Session(int8.dynamic(graph), threads=threads, batch=1)
+    if backend.precision == "int8":  # its scales are those of a whole batch
+        return Session(graph, threads=threads, batch=1)
     session = Session(graph, threads=threads, provider=backend.provider)
     if backend.provider in _UNTESTED:
         compare(session, Session(graph, threads=threads), backend.provider)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from imagefinder.core.errors import MethodNotIndexedError, StoreError, UnknownImageError
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
-from imagefinder.core.filters import Filter, says
+from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     Changes,
@@ -164,7 +164,7 @@ class MemoryStore:
                 if image_id > after
                 and source in (None, image.record.source)
                 and (where is None or where.matches(image.record.metadata))
-                and (not contains or says(contains, image_id, image.record.metadata))
+                and (not contains or contains_text(contains, image_id, image.record.metadata))
             )
             return [
                 validation.normalise_image(self._images[image_id].record) for image_id in page[: max(limit, 0)]
@@ -291,7 +291,7 @@ class MemoryStore:
                         del self._derived_data[name]
                     found.append(Damage("derived", f"the derived data {name!r} are damaged"))
             progress(len(self._images), len(self._images))
-        return [replace(damage, mended="dropped" if repair else "") for damage in found]
+        return [replace(damage, repaired="dropped" if repair else "") for damage in found]
 
     def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Raise an error: there is no durable state to copy.

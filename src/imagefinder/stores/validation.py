@@ -143,9 +143,9 @@ def fingerprint_mismatch(
     # Compared as text, because a tuple becomes a list in JSON.
     if stored.to_json() == current.to_json() and stored_spec == current_spec:
         return None
-    difference = stored.difference(current) or f"{stored_spec} against {current_spec}"
+    difference = stored.difference(current) or f"{stored_spec} vs. {current_spec}"
     return FingerprintMismatchError(
-        f"the stored {stored.method} features were made differently: {difference} (stored against current)",
+        f"the stored {stored.method} features were made differently: {difference} (stored vs. current)",
         hint="use the settings or weights they were made with, or add the images to a new collection",
     )
 

@@ -7,7 +7,6 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 
 from imagefinder.core.errors import HubUnreachableError, ModelCorruptError, ModelError, ModelMissingError
@@ -30,8 +29,8 @@ def cache(tmp_path: Path) -> ModelCache:
 @pytest.fixture(autouse=True)
 def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the hub's cache keeps the tiny model; the hub itself is out of reach."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return tmp_path / "hub/models--owner--tiny/snapshots" / SOURCE.revision / SOURCE.filename
 
 

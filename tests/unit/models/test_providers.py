@@ -6,7 +6,6 @@ import pytest
 
 from imagefinder.core.errors import ModelError, ProviderMissingError, SettingsError
 from imagefinder.models import providers, session
-from imagefinder.models.graphs import int8
 from imagefinder.models.graphs.graph import Graph
 from imagefinder.models.providers import PRECISIONS, Backend, compare, load, require, resolve
 
@@ -96,28 +95,34 @@ def test_products_of_integers():
     generator = np.random.default_rng(3)
     weight, bias = generator.normal(size=(5, 3 * 4)).astype(np.float32), np.arange(5, dtype=np.float32)
     weight[2] = 0
-    g = Graph({})
-    x = g.node("AveragePool", "images", kernel_shape=[112, 112], strides=[112, 112])
-    x = g.node("Reshape", x, g.constant(np.array([0, 3 * 4])))
-    whole = g.to_bytes(g.linear(x, weight, bias), 5)
+
+    def linear(*, integers: bool) -> bytes:
+        g = Graph({}, integers=integers)
+        x = g.node("AveragePool", "images", kernel_shape=[112, 112], strides=[112, 112])
+        x = g.node("Reshape", x, g.constant(np.array([0, 3 * 4])))
+        return g.to_bytes(g.linear(x, weight, bias), 5)
+
+    whole = linear(integers=False)
     batch = np.concatenate([generator.normal(size=(6, 1, 1, 1)).astype(np.float32) + images(6)])
     exact, network = session.Session(whole, threads=1).run(batch), load(whole, Backend("cpu", "f32"), threads=1)
     np.testing.assert_array_equal(network.run(batch), exact)
-    quick = session.Session(int8.dynamic(whole), threads=1)
+    quick = load(linear(integers=True), Backend("cpu", "int8"), threads=1)
+    assert quick.batch == 1
     for one, expected in zip(batch, exact, strict=True):
         found = quick.run(one[None])[0]
         assert np.linalg.norm(found - expected) <= 0.05 * np.linalg.norm(expected)
         assert not np.array_equal(found, expected), "still float32"
         assert found[2] == bias[2]
-    assert load(whole, Backend("cpu", "int8"), threads=1).batch == 1
 
 
 def test_integers_of_the_constant_side_have_seven_bits():
     import onnx
 
-    g = Graph({})
+    g = Graph({}, integers=True)
     x = g.node("Flatten", g.node("GlobalAveragePool", "images"))
-    model = onnx.load_from_string(int8.dynamic(g.to_bytes(g.node("MatMul", x, g.constant(np.eye(3))), 3)))
-    (matrix,) = [c for c in model.graph.initializer if c.name.endswith("_matrix")]
-    np.testing.assert_array_equal(onnx.numpy_helper.to_array(matrix), 63 * np.eye(3))
-    assert len(model.graph.initializer) == 3, "the float32 matrix is gone"
+    linear = g.linear(x, np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
+    model = onnx.load_from_string(g.to_bytes(linear, 3))
+    matrix, *others = (onnx.numpy_helper.to_array(constant) for constant in model.graph.initializer)
+    np.testing.assert_array_equal(matrix, 63 * np.eye(3))
+    assert matrix.dtype == np.int8
+    assert [other.shape for other in others] == [(3,)] * 3, "the float32 matrix is not stored"

@@ -37,7 +37,7 @@ def check_structure(connections: Connections, *, repair: bool) -> list[Damage]:
         except StoreError:
             return found  # the tables themselves are damaged
         if not _integrity(connections):
-            return [replace(damage, mended="the indexes were rebuilt") for damage in found]
+            return [replace(damage, repaired="the indexes were rebuilt") for damage in found]
     return found
 
 
@@ -130,7 +130,7 @@ def _methods(connections: Connections, *, repair: bool) -> tuple[dict[int, _Meth
             if repair:
                 with connections.writing() as database:
                     database.execute("DELETE FROM methods WHERE key = ?", (key,))
-                damage = replace(damage, mended=f"dropped with its features; {_RECOMPUTED}")
+                damage = replace(damage, repaired=f"dropped with its features; {_RECOMPUTED}")
             found.append(damage)
         else:
             methods[key] = (name, FeatureSpec(kind, dim, dtype))
@@ -159,7 +159,7 @@ def _image_damages(rows: Sequence[Sequence[Any]], sound_thumbnail: Callable[[byt
                     "record",
                     f"the record of image {image_id!r} is damaged",
                     image_id,
-                    mended="the image was dropped; add it again",
+                    repaired="the image was dropped; add it again",
                 ),
             )
         elif not codec.is_intact_thumbnail(image_id, values[-1], jpeg) or (
@@ -172,7 +172,7 @@ def _image_damages(rows: Sequence[Sequence[Any]], sound_thumbnail: Callable[[byt
                     "thumbnail",
                     f"the thumbnail of image {image_id!r} is damaged",
                     image_id,
-                    mended="dropped; to get a new one, remove the image and add it again",
+                    repaired="dropped; to get a new one, remove the image and add it again",
                 ),
             )
 
@@ -192,7 +192,7 @@ def _feature_damages(rows: Sequence[Sequence[Any]], methods: dict[int, _Method])
                     f"the {name} features of image {image_id!r} are damaged",
                     str(image_id),
                     name,
-                    mended=f"dropped; {_RECOMPUTED}",
+                    repaired=f"dropped; {_RECOMPUTED}",
                 ),
             )
 
@@ -203,7 +203,7 @@ def _repair(connections: Connections, repair: bool, found: Iterator[_Found]) -> 
         if repair:
             with connections.writing() as database:
                 drop(database, key)
-        damages.append(damage if repair else replace(damage, mended=""))
+        damages.append(damage if repair else replace(damage, repaired=""))
     return damages
 
 
@@ -245,7 +245,7 @@ def _orphans(connections: Connections, *, repair: bool) -> list[Damage]:
         Damage(
             "orphan",
             f"{count} rows of {' and '.join(tables)} refer to missing images or methods",
-            mended="dropped" if repair else "",
+            repaired="dropped" if repair else "",
         )
     ]
 
@@ -280,7 +280,7 @@ def _counts(connections: Connections, *, repair: bool) -> list[Damage]:
                         "UPDATE methods SET images = ?, bytes = ?, revision = revision + 1 WHERE key = ?",
                         (true_images, true_size, key),
                     )
-    return [replace(damage, mended="corrected" if repair else "") for damage in found]
+    return [replace(damage, repaired="corrected" if repair else "") for damage in found]
 
 
 def _is_object(metadata: str) -> bool:

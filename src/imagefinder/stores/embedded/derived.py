@@ -57,7 +57,7 @@ class DerivedFiles:
             if repair:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
                 repaired = "deleted; it is recomputed when needed"
-            found.append(Damage("derived", f"{path} is damaged", mended=repaired))
+            found.append(Damage("derived", f"{path} is damaged", repaired=repaired))
         return found
 
     def _path(self, name: str) -> Path:

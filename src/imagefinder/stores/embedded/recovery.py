@@ -79,7 +79,7 @@ def recover(folder: Path) -> Damage:
     return Damage(
         "database",
         "the tables are damaged",
-        mended=f"recovered {recovered}; the damaged database was moved to {kept}",
+        repaired=f"recovered {recovered}; the damaged database was moved to {kept}",
     )
 
 

@@ -274,7 +274,7 @@ class EmbeddedStore:
             CollectionBusyError: the recovery needs exclusive access, and another program has the collection open.
         """
         found = check.check_structure(self._connections, repair=repair)
-        if any(not damage.mended for damage in found):
+        if any(not damage.repaired for damage in found):
             if not repair:
                 return found  # the rows of damaged tables cannot be read
             self._connections.close()
