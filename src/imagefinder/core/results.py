@@ -79,8 +79,9 @@ class Evidence:
     """Fraction of the candidate's area that the query covers, 0 to 1."""
 
     found_by: Literal["keypoints", "tokens", "thumbnails", "whole image"] = "keypoints"
-    """What was compared. ``keypoints`` or ``tokens``: those of the method. ``thumbnails``: the keypoints of both
-    thumbnails, whatever the method. ``whole image``: the images scaled to the same size, without any matches."""
+    """Source of the evidence. ``keypoints`` or ``tokens``: those of the method. ``thumbnails``: the keypoints of
+    both thumbnails, whatever the method. ``whole image``: the images scaled to the same size, without any
+    matches."""
 
     method: str = ""
     """Name of the method whose features were matched; empty if none were."""

@@ -241,7 +241,7 @@ class _Verifiers:
             others = list(near[image_id])[:THUMBNAILS]
             present = [candidate for other in others if (candidate := candidates.get(other))]
             findings = [verifier.thumbnails(candidate) for candidate in present]
-            decoys = [verifier.frame(candidate, mirrored=True).agreement for candidate in present[:2]]
+            decoys = [verifier.whole_image(candidate, mirrored=True).agreement for candidate in present[:2]]
             return (
                 len(others),
                 [finding.evidence for finding in findings if finding and finding.evidence],
