@@ -1,6 +1,6 @@
 """Photometric consistency: how much of two registered images looks alike.
 
-A common geometry does not mean the same picture: two packages of one brand share a logo, two views of a house
+A common geometry does not make two images copies: two packages of one brand share a logo, two views of a house
 share its facade. An edited copy agrees nearly everywhere. So one image is warped onto the other, and small windows
 are compared by normalised cross-correlation, which ignores changes of brightness and contrast. Windows without
 texture are ignored. The result is the fraction of the other windows that agree: text or a border added to a copy

@@ -42,7 +42,7 @@ def relation_of_pair(evidence: Evidence | None) -> Relation | None:
 
 
 def looks_alike(evidence: Evidence | None) -> bool:
-    """Whether evidence shows that two images are versions of the same picture, without a null model."""
+    """Whether evidence shows that two images are versions of the same image, without a null model."""
     if evidence is None or evidence.agreement is None:
         return False
     return evidence.agreement >= (LOOKS_ALIKE if evidence.inliers >= STRONG else CLEARLY)

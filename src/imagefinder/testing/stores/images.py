@@ -34,7 +34,7 @@ class ImageSuite(StoreFixtures):
     def test_put_and_get(self, store: Store) -> None:
         """Record, thumbnail and features are returned bit for bit."""
         given = entry(
-            "a", 3, source="file:///pictures", metadata={"title": "Ä 😀", "n": [1, 2.5, None, {"x": True}]}
+            "a", 3, source="file:///images", metadata={"title": "Ä 😀", "n": [1, 2.5, None, {"x": True}]}
         )
         before = time.time()
         store.put([given])
