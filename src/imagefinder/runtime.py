@@ -45,6 +45,7 @@ class Runtime:
 
     ``wiring.runtime_of`` returns one per process and settings. Collections attach themselves while they are open.
     When the last one detaches, decoder processes and connections are closed; they are created again on demand.
+    A collection that is dropped without being closed leaves them running.
 
     Attributes:
         settings: The settings; the location of the collection does not matter here.

@@ -135,10 +135,10 @@ def load_method(name: str, settings: Settings) -> Method:
 def make_decoder(settings: Settings) -> Decoder:
     """The image decoder; with the setting ``isolate``, images are decoded in separate processes."""
     if not settings.isolate:
-        from imagefinder.images.decode import InProcessDecoder
+        from imagefinder.images.decoding.decode import InProcessDecoder
 
         return InProcessDecoder()
-    from imagefinder.images.workers import DecoderPool
+    from imagefinder.images.decoding.pool import DecoderPool
 
     return DecoderPool(workers=settings.threads, seconds=settings.decode_seconds, memory=settings.decode_memory)
 
@@ -183,7 +183,7 @@ def calibrator() -> Calibrator:
 
 def make_fetcher(settings: Settings) -> Fetcher:
     """The downloader for query images of trusted users, without address checks; the server has its own."""
-    from imagefinder.images.fetch import Fetcher as HttpFetcher
+    from imagefinder.images.fetching.fetcher import HttpFetcher
 
     return HttpFetcher(
         timeout=settings.fetch_timeout,

@@ -115,7 +115,7 @@ def workers(pid: int) -> list[int]:
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = int(status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
-            if parent == pid and b"imagefinder.images.worker" in (status.parent / "cmdline").read_bytes():
+            if parent == pid and b"imagefinder.images.decoding.worker" in (status.parent / "cmdline").read_bytes():
                 children.append(int(status.parent.name))
         except OSError:
             continue

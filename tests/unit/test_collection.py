@@ -23,7 +23,7 @@ from imagefinder.core.errors import (
 )
 from imagefinder.core.serialization import to_json
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import InProcessDecoder
+from imagefinder.images.decoding.decode import InProcessDecoder
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
 from imagefinder.wiring import load_method

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+import numpy as np
 
 from imagefinder.ann.arrays import Arrays
 from imagefinder.ann.segment import Postings, Segment, SegmentScores
@@ -31,6 +33,14 @@ class Codec(Protocol):
         """Train a model on a sample; ``coarse`` and ``fine`` are its words."""
         ...
 
+    def check(self, model: Arrays) -> None:
+        """Check that arrays read from a file have the names, dtype and shapes of what ``train`` returns.
+
+        Raises:
+            ValueError: they do not.
+        """
+        ...
+
     def encode(self, model: Arrays, features: Features) -> Postings:
         """Encode features to words and codes."""
         ...
@@ -38,3 +48,26 @@ class Codec(Protocol):
     def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[SegmentScores]]:
         """Score the images of each segment against each query: one list of segment scores per query."""
         ...
+
+
+def check_shapes(arrays: Arrays, shapes: Mapping[str, str], sizes: Mapping[str, int]) -> None:
+    """Check float32 arrays against shapes written as letters, one per axis; equal letters stand for equal sizes.
+
+    Args:
+        arrays: The arrays.
+        shapes: Name -> letters, such as ``"CFD"``; exactly the names that ``arrays`` must have.
+        sizes: Letter -> size, of the letters that are fixed.
+
+    Raises:
+        ValueError: an array is missing, superfluous, empty, or of another dtype or shape.
+    """
+    if arrays.keys() != shapes.keys():
+        raise ValueError(f"the model has the arrays {sorted(arrays)} instead of {sorted(shapes)}")
+    bound = dict(sizes)
+    for name, letters in shapes.items():
+        shape = arrays[name].shape
+        fits = len(shape) == len(letters) and arrays[name].dtype == np.float32 and min(shape, default=1) > 0
+        if not fits or any(
+            bound.setdefault(letter, size) != size for letter, size in zip(letters, shape, strict=True)
+        ):
+            raise ValueError(f"the array {name} of the model has the shape {shape}")

@@ -185,6 +185,7 @@ class IndexFiles:
         meta, trained = arrays.read(self._file(name))
         if meta["made"] != self._made():
             raise ValueError("its model was made with other parameters")
+        self._codec.check(trained)
         return IndexModel(trained, name)
 
     def _read_segment(self, name: str, model: IndexModel) -> Segment:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from imagefinder.ann import vocabulary
 from imagefinder.ann.arrays import Arrays
+from imagefinder.ann.codec import check_shapes
 from imagefinder.ann.segment import Postings, Segment, SegmentScores
 from imagefinder.ann.vocabulary import Vectors, Vocabulary
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
@@ -77,6 +78,13 @@ class HammingEmbedding:
             "rotation": rotation,
             "turned": turned,
         }
+
+    def check(self, model: Arrays) -> None:
+        """Check what was read from a file; see ``Codec``."""
+        shapes = {"coarse": "CD", "fine": "CFD", "halves": "CF", "rotation": "DB", "turned": "WB"}
+        check_shapes(model, shapes, {"D": self._spec.dim, "B": voting.BITS})
+        if len(model["turned"]) != model["halves"].size:
+            raise ValueError("the model has thresholds for another number of words")
 
     def encode(self, model: Arrays, features: Features) -> Postings:
         """Words and signatures of all descriptors."""

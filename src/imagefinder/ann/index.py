@@ -61,8 +61,9 @@ class InvertedFileIndex:
             segments, waiting = coverage.segments, len(coverage.waiting)
             indexed = coverage.indexed
             rows = sum(
-                len(segment.codes) for segment in segments
-            # Removed images are included, because each search scores them too.
+                len(segment.codes)
+                for segment in segments
+                # Removed images are included, because each search scores them too.
             )
             rows += int(coverage.waiting_sizes.sum()) // row_bytes(self._spec)
             wanted = self._codec.words(indexed + waiting, rows)

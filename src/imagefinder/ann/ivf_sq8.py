@@ -18,6 +18,7 @@ import numpy as np
 
 from imagefinder.ann import vocabulary
 from imagefinder.ann.arrays import Arrays
+from imagefinder.ann.codec import check_shapes
 from imagefinder.ann.segment import Postings, Segment, SegmentScores
 from imagefinder.ann.vocabulary import Vectors, Vocabulary
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures
@@ -76,6 +77,11 @@ class IvfSq8:
             "fine": words.fine,
             "halves": words.halves,
         }
+
+    def check(self, model: Arrays) -> None:
+        """Check what was read from a file; see ``Codec``."""
+        shapes = {"mean": "D", "rotation": "DR", "steps": "R", "coarse": "CR", "fine": "CFR", "halves": "CF"}
+        check_shapes(model, shapes, {"D": self._spec.dim})
 
     def encode(self, model: Arrays, features: Features) -> Postings:
         """Cell and code of each vector."""

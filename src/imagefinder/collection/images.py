@@ -24,6 +24,7 @@ from imagefinder.core.errors import (
 )
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.query import ImageInput, Query
+from imagefinder.core.results import Size
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.source_item import local_path, read_file
 from imagefinder.runtime import Runtime
@@ -104,15 +105,27 @@ class ImageReader:
         """
         if query.image is not None:
             data = self.read(query.image) if isinstance(query.image, str | os.PathLike) else query.image
-            sha256 = hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else ""
-            return Query(data, boxes=query.boxes), query_image(self.pixels(data), query.boxes, sha256=sha256)
+            if isinstance(data, bytes):
+                sha256, pixels = hashlib.sha256(data).hexdigest(), self.pixels(data)
+            else:  # a copy: the caller may change the array while the query is kept for explanations
+                sha256, data = "", self.pixels(data).copy()
+                pixels = data
+            return Query(data, boxes=query.boxes), query_image(pixels, query.boxes, sha256=sha256)
         image_id = query.id or ""
         record = self._store.get(image_id)
         size = record.width, record.height
         if not query.boxes:
             thumbnail = read_thumbnail(self._store, image_id)
             pixels = decode_thumbnail(thumbnail)
-            return query, QueryImage(pixels, size, size, id=image_id, sha256=record.sha256, thumbnail=thumbnail)
+            return query, QueryImage(
+                pixels,
+                size,
+                size,
+                id=image_id,
+                sha256=record.sha256,
+                version=record.version,
+                thumbnail=thumbnail,
+            )
         pixels, _ = self.stored(image_id)
         if (pixels.shape[1], pixels.shape[0]) != size:
             raise InputError(
@@ -120,14 +133,29 @@ class ImageReader:
                 hint="search with the image itself",
             )
         region = query_image(pixels, query.boxes)
-        return query, QueryImage(
-            region.pixels, region.size, region.whole, id=image_id, boxes=region.boxes, corner=region.corner
-        )
+        return query, replace(region, id=image_id, version=record.version)
+
+    def whole(self, query: Query) -> tuple[RgbImage, Size]:
+        """The pixels of a query image, and its size; for a stored image, these may be the pixels of its thumbnail.
+
+        Raises:
+            InputError: the image cannot be used.
+            UnknownImageError: no image has this id.
+        """
+        if query.image is None:
+            record = self._store.get(query.id or "")
+            return self.stored(record.id)[0], (record.width, record.height)
+        pixels = self.pixels(query.image)
+        return pixels, (pixels.shape[1], pixels.shape[0])
 
     def is_replaced(self, image: QueryImage) -> bool:
         """Whether a stored query image has been replaced or removed since the search."""
-        status = self._store.status([image.id]).get(image.id) if image.id and image.sha256 else None
-        return bool(image.id and image.sha256) and (status is None or status.sha256 != image.sha256)
+        if not image.id:
+            return False
+        try:
+            return self._store.get(image.id).version != image.version
+        except UnknownImageError:
+            return True
 
     def for_heat(self, trace: Trace) -> QueryImage:
         """The query image for heat maps, a stored one from its unchanged file; without pixels if it is missing."""

@@ -160,12 +160,12 @@ class SearchableCollection(CollectionReader):
             MethodNotIndexedError: the image has no features of this method.
             FingerprintMismatchError: the stored features were made with other parameters or weights.
         """
-        sha256 = self.store.get(id).sha256
+        version = self.store.get(id).version
         if isinstance(query, Trace):
             trace = query
             options = trace.options if method == AUTO else replace(trace.options, method=method)
             seen = trace.hits.get(id)
-            changed = seen is None or seen.sha256 != sha256 or self._images.is_replaced(trace.image)
+            changed = seen is None or seen.version != version or self._images.is_replaced(trace.image)
             if options != trace.options or changed:
                 trace = self._assess(trace.query, options, id)
         else:
@@ -186,7 +186,7 @@ class SearchableCollection(CollectionReader):
         """The trace of a search with a single candidate."""
         methods = self._methods.to_search(options.method, query.id)
         query, image = self._images.query(query)
-        allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, "auto")
+        allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, options.mode)
         gallery = Gallery(self.store, self._derived.null_model(), allowed, indexes)
         return Searcher(self.runtime, gallery, methods).assess(query, image, options, image_id)
 
@@ -209,12 +209,9 @@ class SearchableCollection(CollectionReader):
         from imagefinder.images import drawing  # noqa: PLC0415 - only those who draw need fonts
 
         query = _query(query, None, ())
-        if query.image is None:
-            pixels = self.stored_pixels(query.id or "")
-        else:
-            pixels = self.pixels(query.image)
-            if (pixels.shape[1], pixels.shape[0]) != explanation.query_size:
-                raise InputError("this is not the query image of the explanation: its size is different")
+        pixels, size = self._images.whole(query)
+        if size != explanation.query_size:
+            raise InputError("this is not the query image of the explanation: its size is different")
         return drawing.draw(pixels, self.stored_pixels(explanation.id), explanation)
 
     def compare(self, a: ImageInput, b: ImageInput, *, method: str = "sift") -> Comparison:

@@ -337,8 +337,11 @@ class SearchHit(Hit):
     explanation: str | None
     """Path of the explanation on this server; null if the result has no handle."""
 
-    picture: str | None
+    drawing: str | None = None
     """Path of the drawn explanation on this server; null if the result has no handle."""
+
+    picture: str | None = None
+    """The same as ``drawing``. Deprecated: the next version drops it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

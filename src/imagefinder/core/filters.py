@@ -1,6 +1,6 @@
 r"""Filters on metadata, which restrict a search or a listing to some of the images.
 
-A filter is a JSON object, and all of its members must match. ``docs/guides/filters.md`` is the guide for users::
+A filter is a JSON object, and all of its members must match. ``docs/guides/filtering.md`` is the guide for users::
 
     {"shop": "north"}                        the key has this value
     {"price": {"gte": 5, "lt": 10}}          conditions: eq, in, gt, gte, lt, lte, contains, exists
@@ -290,4 +290,4 @@ def _shown(value: object) -> str:
 
 
 def _wrong(message: str, hint: str = "") -> FilterError:
-    return FilterError(message, hint=hint or "see docs/guides/filters.md")
+    return FilterError(message, hint=hint or "see docs/guides/filtering.md")

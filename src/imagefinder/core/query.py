@@ -6,6 +6,7 @@ option, add a field to ``SearchOptions``, declare it on the command line, and us
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,6 +94,10 @@ class SearchOptions:
     def __post_init__(self) -> None:
         if self.rerank_depth is not None and not 1 <= self.rerank_depth <= MAX_RERANK_DEPTH:
             raise InputError(f"rerank_depth must be 1 to {MAX_RERANK_DEPTH}, not {self.rerank_depth}")
+        for name in ("min_score", "max_evalue"):
+            value = getattr(self, name)
+            if value is not None and math.isnan(value):
+                raise InputError(f"{name} must be a number, not NaN")
         if self.k < 1:
             raise InputError(f"k must be at least 1, not {self.k}")
         for name, value, choices in (

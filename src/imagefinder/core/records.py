@@ -43,6 +43,11 @@ class ImageRecord:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     added_at: float = 0.0
 
+    @property
+    def version(self) -> str:
+        """Identifies the stored content: the hash or, if there is none, the time; changes with each replacement."""
+        return self.sha256 or repr(self.added_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

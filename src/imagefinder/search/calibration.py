@@ -108,6 +108,10 @@ class Calibrated:
     alone: Mapping[str, NDArray[np.float64]]
     best: Mapping[str, Finding]
 
+    def log10_evalue(self, image_id: str) -> float:
+        """Log10 E-value of an image; the largest possible one if no test supports the image."""
+        return self.log10_evalues.get(image_id, self.calibration.log10_searched)
+
 
 def calibrate(
     calibration: Calibration, scores: Sequence[Scores], verified: Mapping[str, Verified], exclude: str

@@ -10,7 +10,7 @@ from imagefinder.core.errors import ImageError, UnknownImageError
 from imagefinder.core.features import RgbImage
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import Size
-from imagefinder.images.decode import decode
+from imagefinder.images.decoding.decode import decode
 from imagefinder.search.encoding import NO_PIXELS
 
 THUMBNAIL_BYTES, THUMBNAIL_PIXELS = 4 << 20, 1 << 22
@@ -24,12 +24,16 @@ class Candidate:
         id: Id of the image.
         size: Width and height in pixels.
         sha256: SHA-256 of the encoded image; may be empty.
+        version: ``ImageRecord.version``; empty if the image is not stored.
     """
 
-    def __init__(self, image_id: str, size: Size, sha256: str, load_thumbnail: Callable[[], bytes]) -> None:
+    def __init__(
+        self, image_id: str, size: Size, sha256: str, load_thumbnail: Callable[[], bytes], *, version: str = ""
+    ) -> None:
         self.id = image_id
         self.size = size
         self.sha256 = sha256
+        self.version = version
         self._load_thumbnail = load_thumbnail
 
     @cached_property
@@ -71,7 +75,9 @@ class Candidates:
     def of(self, record: ImageRecord) -> Candidate:
         """The candidate with this record."""
         size = record.width, record.height
-        return Candidate(record.id, size, record.sha256, lambda: read_thumbnail(self._store, record.id))
+        return Candidate(
+            record.id, size, record.sha256, lambda: read_thumbnail(self._store, record.id), version=record.version
+        )
 
 
 def read_thumbnail(store: Store, image_id: str) -> bytes:

@@ -61,7 +61,7 @@ def hits_by_evidence(ranked: Sequence[str], calibrated: Calibrated, image: Query
     scores, verified = calibrated.scores, calibrated.verified
     hits = []
     for rank, image_id in enumerate(ranked, 1):
-        finding, expected = calibrated.best.get(image_id), calibrated.log10_evalues[image_id]
+        finding, expected = calibrated.best.get(image_id), calibrated.log10_evalue(image_id)
         evidence = finding.evidence if finding else None
         decision = decide(calibrated.calibration, expected, evidence)
         methods = {

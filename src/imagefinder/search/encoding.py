@@ -30,6 +30,7 @@ class QueryImage:
         whole: Width and height of the image before cropping.
         id: Id of a stored image; empty for any other image.
         sha256: SHA-256 of the encoded image; empty if unknown, or if the image is cropped.
+        version: ``ImageRecord.version`` of a stored image; empty for any other image.
         boxes: Regions of this image to search with; empty: the whole image.
         corner: Position of this image in the uncropped image.
         thumbnail: Encoded thumbnail of a stored image; empty for any other image.
@@ -40,6 +41,7 @@ class QueryImage:
     whole: Size
     id: str = ""
     sha256: str = ""
+    version: str = ""
     boxes: tuple[Box, ...] = ()
     corner: Point = (0.0, 0.0)
     thumbnail: bytes = b""

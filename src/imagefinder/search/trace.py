@@ -40,7 +40,7 @@ class HitTrace:
     """The trace of one verified hit.
 
     Attributes:
-        sha256: SHA-256 of the encoded image at the time of verification.
+        version: ``ImageRecord.version`` at the time of verification.
         size: Width and height in pixels.
         matches: Matches of the method that the evidence comes from or, without evidence, of the first method with
             keypoints; ``None`` if the features have no positions.
@@ -48,7 +48,7 @@ class HitTrace:
         pooled: Name of the first method with heat maps; empty if there is none.
     """
 
-    sha256: str
+    version: str
     size: Size
     matches: Matches | None
     numbers: Mapping[str, float]
@@ -106,7 +106,7 @@ def trace_hits(ids: Sequence[str], calibrated: Calibrated, image: QueryImage) ->
         shown = calibrated.best.get(image_id) or next(iter(found.keypoints.values()), None)
         pooled = [one.method.name for one in calibrated.scores if one.method.mapper and image_id in one.rows]
         traces[image_id] = HitTrace(
-            sha256=found.candidate.sha256,
+            version=found.candidate.version,
             size=found.candidate.size,
             matches=_matches(shown, image, found.candidate.size) if shown else None,
             numbers=_numbers(image_id, calibrated),

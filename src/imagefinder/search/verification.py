@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -101,6 +102,7 @@ class PairVerifier:
         self._mirror = mirror
         self._features = {} if features is None else features
         self._queries: list[EncodedQuery] | None = None
+        self._lock = threading.Lock()
         self._thumbnail: bytes | None = None
 
     def keypoints(
@@ -127,10 +129,11 @@ class PairVerifier:
         if candidate.pixels.size == 0 or self._image.pixels.size == 0:
             return None
         method = self._thumbnail_method
-        if self._queries is None:
-            features = rescale(extract(method, self._image), self._image.pixels, self._image.size)
-            query = EncodedQuery(self._image, features, method.extractor.fingerprint(), indexed=True)
-            self._queries = augment(method, query, mirror=self._mirror)
+        with self._lock:  # several threads compare candidates
+            if self._queries is None:
+                features = rescale(extract(method, self._image), self._image.pixels, self._image.size)
+                query = EncodedQuery(self._image, features, method.extractor.fingerprint(), indexed=True)
+                self._queries = augment(method, query, mirror=self._mirror)
         if candidate.id not in self._features:
             extracted = method.extractor.extract([candidate.pixels])
             self._features[candidate.id] = rescale(extracted, candidate.pixels, candidate.size)

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,16 @@ def test_the_number_of_boxes_is_limited():
 
 @pytest.mark.parametrize(
     "fields",
-    [{"k": 0}, {"k": -1}, {"ranking": "best"}, {"mode": "slow"}, {"rerank_depth": 0}, {"rerank_depth": 1001}],
+    [
+        {"k": 0},
+        {"k": -1},
+        {"ranking": "best"},
+        {"mode": "slow"},
+        {"rerank_depth": 0},
+        {"rerank_depth": 1001},
+        {"min_score": math.nan},
+        {"max_evalue": math.nan},
+    ],
 )
 def test_invalid_options_are_rejected_by_name(fields):
     (name,) = fields

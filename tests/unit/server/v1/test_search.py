@@ -184,6 +184,8 @@ def test_an_unknown_collection(shared: TestClient) -> None:
         ({"box": "1,2,3,nan"}, "invalid_parameter", "boxes.0.3"),
         ({"box": "[" * 5000}, "malformed_json", "box"),
         ({"max_evalue": "nan"}, "invalid_parameter", "max_evalue"),
+        ({"rerank_depth": "0"}, "invalid_parameter", "rerank_depth"),
+        ({"rerank_depth": "1001"}, "invalid_parameter", "rerank_depth"),
         ({"filter": "x"}, "malformed_json", "filter"),
         ({"colour": "red"}, "invalid_parameter", "colour"),
     ],
