@@ -45,7 +45,7 @@ class ImageRecord:
 
     @property
     def version(self) -> str:
-        """Identifies the stored content: the hash or, if there is none, the time; changes with each replacement."""
+        """Identifies the stored content, for detecting replacements: the hash or, if there is none, the time."""
         return self.sha256 or repr(self.added_at)
 
 
