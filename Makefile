@@ -1,6 +1,6 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser node test parity fuzz lint lint-web format format-web bench bench-peers docs lock audit sbom clean
+.PHONY: help setup demo serve browser node test parity fuzz lint lint-web screenshots format format-web bench bench-peers docs lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -75,6 +75,9 @@ lint-web: setup $(WEB)/node_modules/.ready  ## Types and formatting of the web p
 	$(BIN)/python $(WEB)/rest_types.py > $(WEB)/rest.d.ts
 	$(WEB)/node_modules/.bin/tsc --project $(WEB)
 	$(WEB)/node_modules/.bin/prettier --config $(WEB)/prettier.json --check $(WEB_FILES)
+
+screenshots: setup  ## Take the screenshots of the web page in docs/images (needs Chromium)
+	$(BIN)/python $(WEB)/screenshots.py
 
 format: setup  ## Format the Python code and apply automatic fixes
 	$(BIN)/ruff format .
