@@ -27,7 +27,7 @@ $(READY): pyproject.toml setup.py requirements/dev.txt requirements/weights.txt 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-demo: setup  ## Index the example pictures, ask for some, show the answers
+demo: setup  ## Add the example images, search, show the results
 	$(BIN)/imagefinder demo
 
 serve: setup  ## Start the REST service on port 5000 (COLLECTION=folder)
@@ -96,7 +96,7 @@ $(PEERS)/.ready: pyproject.toml requirements/peers.txt
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-bench-peers: $(PEERS)/.ready  ## Measure other packages on the same pictures
+bench-peers: $(PEERS)/.ready  ## Measure other packages on the same images
 	$(PEERS)/bin/python -m benchmarks peers
 
 docs: setup  ## Write docs/reference from the code
@@ -112,7 +112,7 @@ lock: setup  ## Pin all requirements again
 	echo torch | $(LOCK) requirements/parity.in pyproject.toml --excludes /dev/stdin -o requirements/parity.txt
 	echo torch | $(LOCK) requirements/peers.in pyproject.toml --excludes /dev/stdin -o requirements/peers.txt
 
-audit: setup  ## Check the locked releases for known vulnerabilities (pip-audit)
+audit: setup  ## Check the locked releases for published vulnerabilities (pip-audit)
 	$(BIN)/python tools/audit.py requirements/*.txt $(if $(ACCEPTED),-- $(addprefix --ignore-vuln=,$(ACCEPTED)))
 
 sbom: setup  ## Write sbom.json: what an installation consists of (CycloneDX)
