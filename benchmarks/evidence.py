@@ -56,7 +56,7 @@ def measure(name: str) -> dict[str, object]:
         assert report.added == len(dataset.images), report
         start = time.perf_counter()
         collection.calibrate()
-        learned = time.perf_counter() - start
+        calibrated = time.perf_counter() - start
         asked = [(method, ranking) for method in methods for ranking in ("matches", "evidence")]
         answers = []
         for method, ranking in [*asked, ("auto", "evidence")]:
@@ -74,7 +74,7 @@ def measure(name: str) -> dict[str, object]:
                     "false_alarms": found.false_alarms,
                     "wrong_per_query": {f"{e:g}": round(n, 4) for e, n in found.wrong_per_query.items()},
                     "query_ms_median": {k: round(v * 1000, 2) for k, v in found.median_seconds.items()},
-                    "kinds": [kind.to_dict() for kind in found.kinds],
+                    "kinds": [one.to_dict() for one in found.by_edit],
                 }
             )
         return {
@@ -83,7 +83,7 @@ def measure(name: str) -> dict[str, object]:
             "queries": found.queries,
             "unanswerable": found.unanswerable,
             "seconds_to_index": round(report.seconds, 2),
-            "seconds_to_learn": round(learned, 2),
+            "seconds_to_calibrate": round(calibrated, 2),
             "answers": answers,
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tables import quality, reference, scale, speed
+from tables import architecture, quality, reference, scale, speed
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code, then run: make docs -->\n\n"
@@ -15,6 +15,10 @@ RESULTS = (
 MEASURED = (
     "<!-- measured: written by docs/generate.py from benchmarks/results -->\n",
     "<!-- end of measured -->",
+)
+PACKAGES = (
+    "<!-- packages: written by docs/generate.py from .importlinter and docstrings -->\n",
+    "<!-- end of packages -->",
 )
 PAGES = {
     "reference/settings.md": reference.settings,
@@ -29,15 +33,20 @@ PAGES = {
 """Written as a whole."""
 
 PARTS = {
+    "concepts/architecture.md": (architecture.packages, PACKAGES),
     "../README.md": (quality.readme_results, RESULTS),
     "concepts/scale.md": (scale.stages, MEASURED),
     "concepts/service.md": (scale.under_load, MEASURED),
 }
 """Pages with a table between two marks."""
 
+DRAWINGS = {"images/architecture.svg": architecture.drawing}
+
 
 def page(name: str) -> str:
     """What a page should say."""
+    if name in DRAWINGS:
+        return DRAWINGS[name]()
     if name in PAGES:
         return NOTE + PAGES[name]()
     table, (begin, end) = PARTS[name]
@@ -46,6 +55,6 @@ def page(name: str) -> str:
 
 
 if __name__ == "__main__":
-    for name in (*PAGES, *PARTS):
+    for name in (*PAGES, *PARTS, *DRAWINGS):
         (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).write_text(page(name), encoding="utf-8")

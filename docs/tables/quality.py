@@ -110,17 +110,17 @@ def results() -> str:
     ]
     lines += [
         "\n## Time by stage\n",
-        "Medians in milliseconds for all methods together; learning is done once per collection.\n",
-        "| set | images | decode | extract | match | verify | judge | total | indexing, s | learning, s |",
+        "Medians in milliseconds for all methods together; calibrating is done once per collection.\n",
+        "| set | images | decode | extract | match | verify | decide | total | indexing, s | calibrating, s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in by_set():
         ms = row["answers"][-1]["query_ms_median"]
         stages = " | ".join(
-            f"{ms[stage]:.0f}" for stage in ("decode", "extract", "match", "verify", "judge", "total")
+            f"{ms[stage]:.0f}" for stage in ("decode", "extract", "match", "verify", "decide", "total")
         )
         lines.append(
-            f"| `{row['set']}` | {row['images']} | {stages} | {row['seconds_to_index']:.1f} | {row['seconds_to_learn']:.1f} |"
+            f"| `{row['set']}` | {row['images']} | {stages} | {row['seconds_to_index']:.1f} | {row['seconds_to_calibrate']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 

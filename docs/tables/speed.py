@@ -151,7 +151,7 @@ def latency() -> list[str]:
         lines.append(
             f"| `{row['set']}` ({row['images']}) | {name} | {span(cold['total'])} | {parts} | {span(row['warm_ms'])} |"
         )
-    stages = ("decode", "extract", "match", "verify", "judge", "total")
+    stages = ("decode", "extract", "match", "verify", "decide", "total")
     lines += [
         "\nBy stage, medians, cold and warm:\n",
         f"| set | method, order | | {' | '.join(stages)} |",

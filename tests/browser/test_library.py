@@ -207,7 +207,7 @@ def test_a_collection_is_deleted_after_its_name_is_typed(library, server):
 def test_failures_are_listed_with_their_reasons(visit, serve: Callable[..., Any]):
     server = serve()
     (server.roots / "cut.jpg").write_bytes(jpeg(61)[:600])
-    body = {"kind": "index", "folder": str(server.roots)}
+    body = {"kind": "add", "folder": str(server.roots)}
     job = httpx2.post(f"{server.url}/v1/jobs", json=body, timeout=60).json()["id"]
     with httpx2.stream("GET", f"{server.url}/v1/jobs/{job}/events", timeout=60) as events:
         events.read()

@@ -20,8 +20,8 @@ from starlette.testclient import TestClient
 import imagefinder
 from imagefinder.core.errors import ImageError
 from imagefinder.core.settings import Settings
-from imagefinder.images import workers
-from imagefinder.indexing.source_item import is_picture
+from imagefinder.images.decoding import pool as pool_module
+from imagefinder.indexing.source_item import is_image_name
 from imagefinder.server.app import create_app
 from imagefinder.wiring import make_decoder
 
@@ -140,10 +140,10 @@ def test_add_search_and_the_server_agree(sample, tmp_path):
 
 
 def test_pictures_that_break_decoders_cost_themselves_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "_CODE", program(workers._CODE))
+    monkeypatch.setattr(pool_module, "_CODE", program(pool_module._CODE))
     folder = tmp_path / "files"
     shutil.copytree(ROOT / "examples" / "pictures", folder)
-    good = sum(is_picture(path.name) for path in folder.iterdir())
+    good = sum(is_image_name(path.name) for path in folder.iterdir())
     for name, data in {"crash": CRASH, "loop": LOOP, "greed": GREED}.items():
         (folder / f"{name}.png").write_bytes(data)
     codes = {"crash.png": "decoder_crashed", "loop.png": "decode_timeout", "greed.png": "image_too_large"}

@@ -429,7 +429,7 @@ def _multipart(data: bytes) -> None:
 
     request = _request(data, {"content-type": "multipart/form-data; boundary=x"})
     try:
-        picture = asyncio.run(read_image(request, max_bytes=1000, hold=hold))
+        picture = asyncio.run(read_image(request, max_bytes=1000, reserve=hold))
     except Problem:
         assert held <= 1000
         return
@@ -519,7 +519,7 @@ def _v1_form(data: bytes) -> None:
     "job-request",
     lambda: [
         b'{"kind": "index", "csv": "url,id\\na,b\\n", "methods": ["sift"], "prune": true}',
-        b'{"kind": "index", "urls": ["http://x/y"], "collection": "shop"}',
+        b'{"kind": "add", "urls": ["http://x/y"], "collection": "shop"}',
         b'{"kind": "duplicates"}',
     ],
 )
@@ -532,7 +532,7 @@ def _job_request(data: bytes) -> None:
         asked = job_forms.REQUEST.validate_python(content)
     except ValueError:  # pydantic's
         return
-    assert asked.kind in {"index", "duplicates", "rebuild"}
+    assert asked.kind in {"add", "duplicates", "build-index"}
 
 
 @_target(

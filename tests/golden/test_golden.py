@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imagefinder.extractors.network import NetworkExtractor, preprocess
-from imagefinder.images.decode import decode
+from imagefinder.images.decoding.decode import decode
 from imagefinder.models import graphs
 from imagefinder.models.catalogue import MODELS
 from imagefinder.models.session import Session

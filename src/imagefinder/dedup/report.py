@@ -12,7 +12,10 @@ from imagefinder.core.results import DuplicateReport
 from imagefinder.core.serialization import from_json, to_json
 
 NAME = "duplicates.json"
-"""Of the derived data."""
+"""Name of the report among the derived data of a store."""
+
+_FORMER_WORDS = {"closer look": "thumbnails", "frame": "whole image"}
+"""``Evidence.found_by`` as version 0.1 wrote it -> today's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,18 @@ def from_bytes(data: bytes) -> KeptReport | None:
         # Groups are what people delete pictures by: one letter that changed must not name another picture.
         if content.pop("checksum") != _checksum(content):
             return None
-        return from_json(KeptReport, content)
+        return from_json(KeptReport, _current_words(content))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _current_words(content: Any) -> Any:
+    for group in content["report"]["groups"]:
+        for pair in group["pairs"]:
+            if pair["evidence"]:
+                word = pair["evidence"]["found_by"]
+                pair["evidence"]["found_by"] = _FORMER_WORDS.get(word, word)
+    return content
 
 
 def _checksum(content: Mapping[str, Any]) -> int:

@@ -136,7 +136,7 @@ function folderForm(start) {
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    start({ kind: "index", folder: folder.value.trim() });
+    start({ kind: "add", folder: folder.value.trim() });
   });
   return form;
 }
@@ -167,7 +167,7 @@ function urlForm(start) {
     const text = list.value.trim();
     const lines = text.split(/\s*\n\s*/).filter(Boolean);
     const onlyUrls = lines.every((line) => /^https?:\/\/[^\s,]+$/.test(line));
-    start({ kind: "index", ...(onlyUrls ? { urls: lines } : { csv: `${text}\n` }) });
+    start({ kind: "add", ...(onlyUrls ? { urls: lines } : { csv: `${text}\n` }) });
   });
   return form;
 }
@@ -202,7 +202,7 @@ function newJob(onstart) {
       "div",
       { class: "row" },
       button(null, "Find duplicates", () => start({ kind: "duplicates" })),
-      button(null, "Build ANN index", () => start({ kind: "rebuild" })),
+      button(null, "Build ANN index", () => start({ kind: "build-index" })),
     ),
     problem,
   );

@@ -58,10 +58,10 @@ export const STAGES = {
 
 /** @type {Record<string, string>} */
 export const JOB_KINDS = {
-  index: "Add images",
+  add: "Add images",
   put: "Add image",
   duplicates: "Find duplicates",
-  rebuild: "Build ANN index",
+  "build-index": "Build ANN index",
 };
 
 /** @type {Record<Rest.Job["state"], string>} */

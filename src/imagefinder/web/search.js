@@ -94,7 +94,7 @@ function entriesOf(result, preview) {
     methods: Object.keys(result.fingerprints),
     explain: (method, signal) =>
       get(`${base}/images/${quote(hit.id)}?method=${encodeURIComponent(method)}`, { signal }),
-    drawing: (method) => `${base}/pictures/${quote(hit.id)}?method=${encodeURIComponent(method)}`,
+    drawing: (method) => `${base}/drawings/${quote(hit.id)}?method=${encodeURIComponent(method)}`,
   }));
 }
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,16 @@ def test_a_query_has_so_many_boxes_at_most():
 
 @pytest.mark.parametrize(
     "fields",
-    [{"k": 0}, {"k": -1}, {"ranking": "best"}, {"mode": "slow"}, {"rerank_depth": 0}, {"rerank_depth": 1001}],
+    [
+        {"k": 0},
+        {"k": -1},
+        {"ranking": "best"},
+        {"mode": "slow"},
+        {"rerank_depth": 0},
+        {"rerank_depth": 1001},
+        {"min_score": math.nan},
+        {"max_evalue": math.nan},
+    ],
 )
 def test_impossible_options_are_refused_and_named(fields):
     (name,) = fields

@@ -29,8 +29,8 @@ PAIR = results.DuplicatePair("b", "a", "identical", EVIDENCE, 0.9)
 GROUP = results.DuplicateGroup("identical", ("a", "b"), (PAIR,))
 FAILURE = records.Failure("x", "file:///x", "not_an_image", "no image", attempts=2, at=1.5, source="file:///")
 JOB = jobs.Job(
-    *("j1", "index", "default", "failed", "2026-01-01T00:00:00.000Z", None, "2026-01-01T00:00:01.000Z"),
-    progress=jobs.JobProgress("index", 1, None, 1, 0, 1),
+    *("j1", "add", "default", "failed", "2026-01-01T00:00:00.000Z", None, "2026-01-01T00:00:01.000Z"),
+    progress=jobs.JobProgress("add", 1, None, 1, 0, 1),
     failures=(jobs.JobFailure("x", "http://x", "fetch_failed", "gone"),),
     result={"added": 1, "notes": ["a", {"b": None}]},
     problem=jobs.JobProblem("store_error", "disk full", "make room"),
@@ -65,7 +65,7 @@ VALUES: dict[str, Any] = {
         records.IndexReport((records.AnnIndexState("sift", 9, 8, 1, 2, 100, kept=True),), ("bad",), 0.5),
         records.CheckReport("here", 9, (records.Damage("features", "cut short", "a", "sift"),), 0.5),
         records.AnnIndexState("sift", 9, 8, 1, 2, 100, kept=True, outgrown=True),
-        records.Damage("counts", "wrong", mended="counted again"),
+        records.Damage("counts", "wrong", repaired="counted again"),
         AddReport(("sift",), 1, 2, 3, 4, (FAILURE,), 0.5, interrupted=True, notes=("note",)),
         ExportReport(9, {"sift": 9}, (FAILURE,), 0.5),
         MethodState("sift", "finds copies", "matches", None, ready=False, reason="r", hint="h", fingerprint=None),

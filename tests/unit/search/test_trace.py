@@ -9,8 +9,9 @@ from PIL import Image
 from runtimes import runtime
 
 from imagefinder.collection import Collection
-from imagefinder.core.errors import UnknownImageError
+from imagefinder.core.errors import InputError, UnknownImageError
 from imagefinder.core.query import Query, SearchOptions
+from imagefinder.core.records import Entry
 from imagefinder.core.settings import Settings
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
@@ -190,3 +191,57 @@ def test_a_stored_query_that_was_replaced_since_is_compared_again():
         assert collection.explain(trace, "1").relation == "part of"
         collection.put("query", png(wide(60)))
         assert collection.explain(trace, "1").evidence is None
+
+
+def test_an_image_stored_without_its_hash_that_was_replaced_since_is_compared_again():
+    methods = {"sift": lambda: load_method("sift", SETTINGS)}
+    with Collection(MemoryStore(), runtime(SETTINGS, methods)) as collection:
+        for seed in range(4):
+            collection.put(str(seed), png(wide(seed)))
+
+        def put_without_hash(seed):
+            collection.put("1", png(wide(seed)))
+            record, features = collection.store.get("1"), collection.store.features("1", "sift")
+            collection.store.put([Entry(replace(record, sha256=""), {"sift": features})])
+
+        put_without_hash(1)
+        trace = collection.trace(Query(png(wide(1)[:150])), SearchOptions())
+        assert collection.explain(trace, "1").evidence
+        put_without_hash(50)
+        assert collection.explain(trace, "1").evidence is None
+
+
+def test_an_array_may_change_after_the_search(collection):
+    pixels = wide(3)[:150].copy()
+    trace = collection.trace(Query(pixels), SearchOptions())
+    before = collection.explain(trace, "5", method="sift")
+    pixels[:] = 0
+    assert collection.explain(trace, "5", method="sift") == before
+
+
+def test_an_image_without_features_of_the_only_method_whose_score_is_a_test_is_explained():
+    """Matches of keypoints alone are no test where a method without keypoints answers too."""
+    names = ("sift", "efficientnet-lite0")
+    methods = {name: lambda name=name: load_method(name, SETTINGS) for name in names}
+    with Collection(MemoryStore(), runtime(SETTINGS, methods)) as collection:
+        for seed in range(5):
+            collection.put(str(seed), png(wide(seed)))
+        features = collection.store.features("4", "sift")
+        record = collection.store.get("4")
+        collection.store.delete(["4"])
+        collection.store.put([Entry(record, {"sift": features})])
+        explanation = collection.explain(png(textured_image(77, 60, 60)), "4")
+        assert explanation.decision == "none"
+        assert explanation.evalue == pytest.approx(5)  # as many as were searched
+
+
+def test_a_drawing_by_id_needs_the_image_that_was_explained():
+    methods = {"sift": lambda: load_method("sift", SETTINGS)}
+    with Collection(MemoryStore(), runtime(SETTINGS, methods)) as collection:
+        for seed in range(4):
+            collection.put(str(seed), png(wide(seed)))
+        explanation = collection.explain(Query(id="0"), "1")
+        assert collection.draw(explanation, Query(id="0"))
+        collection.put("0", png(wide(0)[:100]))
+        with pytest.raises(InputError):
+            collection.draw(explanation, Query(id="0"))

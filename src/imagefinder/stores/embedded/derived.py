@@ -57,7 +57,7 @@ class DerivedFiles:
             if repair:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
                 repaired = "it was dropped and is made again when needed"
-            found.append(Damage("derived", f"{path} cannot be used", mended=repaired))
+            found.append(Damage("derived", f"{path} cannot be used", repaired=repaired))
         return found
 
     def _path(self, name: str) -> Path:

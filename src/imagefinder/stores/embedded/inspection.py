@@ -37,7 +37,7 @@ def structure(connections: Connections, *, repair: bool) -> list[Damage]:
         except StoreError:
             return found  # the tables themselves are damaged
         if not _integrity(connections):
-            return [replace(damage, mended="the indexes were made anew") for damage in found]
+            return [replace(damage, repaired="the indexes were made anew") for damage in found]
     return found
 
 
@@ -130,7 +130,7 @@ def _methods(connections: Connections, *, repair: bool) -> tuple[dict[int, Metho
             if repair:
                 with connections.writing() as database:
                     database.execute("DELETE FROM methods WHERE key = ?", (key,))
-                damage = replace(damage, mended=f"it was dropped with its features; {_AGAIN}")
+                damage = replace(damage, repaired=f"it was dropped with its features; {_AGAIN}")
             found.append(damage)
         else:
             methods[key] = (name, FeatureSpec(kind, dim, dtype))
@@ -159,7 +159,7 @@ def _image_damages(rows: Sequence[Sequence[Any]], sound_thumbnail: Callable[[byt
                     "record",
                     f"what is said of image {image_id!r} is damaged",
                     image_id,
-                    mended="the image was dropped; add it again",
+                    repaired="the image was dropped; add it again",
                 ),
             )
         elif not codec.is_thumbnail(image_id, values[-1], jpeg) or (
@@ -172,7 +172,7 @@ def _image_damages(rows: Sequence[Sequence[Any]], sound_thumbnail: Callable[[byt
                     "thumbnail",
                     f"the thumbnail of image {image_id!r} is damaged",
                     image_id,
-                    mended="it was dropped; remove the image and add it again to have one",
+                    repaired="it was dropped; remove the image and add it again to have one",
                 ),
             )
 
@@ -192,7 +192,7 @@ def _feature_damages(rows: Sequence[Sequence[Any]], methods: dict[int, Method]) 
                     f"the {name} features of image {image_id!r} are damaged",
                     str(image_id),
                     name,
-                    mended=f"they were dropped; {_AGAIN}",
+                    repaired=f"they were dropped; {_AGAIN}",
                 ),
             )
 
@@ -203,7 +203,7 @@ def _mend(connections: Connections, repair: bool, found: Iterator[_Found]) -> li
         if repair:
             with connections.writing() as database:
                 drop(database, key)
-        damages.append(damage if repair else replace(damage, mended=""))
+        damages.append(damage if repair else replace(damage, repaired=""))
     return damages
 
 
@@ -245,7 +245,7 @@ def _orphans(connections: Connections, *, repair: bool) -> list[Damage]:
         Damage(
             "orphan",
             f"{count} rows of {' and '.join(tables)} belong to nothing",
-            mended="they were dropped" if repair else "",
+            repaired="they were dropped" if repair else "",
         )
     ]
 
@@ -278,7 +278,7 @@ def _counts(connections: Connections, *, repair: bool) -> list[Damage]:
                         "UPDATE methods SET images = ?, bytes = ?, revision = revision + 1 WHERE key = ?",
                         (true_images, true_size, key),
                     )
-    return [replace(damage, mended="counted again" if repair else "") for damage in found]
+    return [replace(damage, repaired="counted again" if repair else "") for damage in found]
 
 
 def _is_object(metadata: str) -> bool:

@@ -76,7 +76,7 @@ def salvage(folder: Path) -> Damage:
             _remove(new)
             _remove(source)
     saved = ", ".join(f"{count} {table}" for table, count in counts.items() if table != "failures")
-    return Damage("database", "the tables are damaged", mended=f"saved {saved}; the damaged database is {kept}")
+    return Damage("database", "the tables are damaged", repaired=f"saved {saved}; the damaged database is {kept}")
 
 
 def _alone(database: sqlite3.Connection, folder: Path) -> None:

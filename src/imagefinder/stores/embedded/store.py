@@ -272,7 +272,7 @@ class EmbeddedStore:
             CollectionBusyError: ... which needs the collection for itself, and another program has it open.
         """
         found = inspection.structure(self._connections, repair=repair)
-        if any(not damage.mended for damage in found):
+        if any(not damage.repaired for damage in found):
             if not repair:
                 return found  # rows cannot be read while tables are damaged
             self._connections.close()

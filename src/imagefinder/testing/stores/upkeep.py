@@ -117,7 +117,7 @@ class UpkeepSuite(StoreFixtures):
                 sound_thumbnail=lambda data: data != entry("b", 2).thumbnail,
                 sound_derived=lambda name, data: name != "other.json" and data == b"good",
             )
-            return sorted((damage.kind, damage.image_id, bool(damage.mended)) for damage in found)
+            return sorted((damage.kind, damage.image_id, bool(damage.repaired)) for damage in found)
 
         assert check(repair=False) == [("derived", "", False), ("thumbnail", "b", False)]
         assert check(repair=True) == [("derived", "", True), ("thumbnail", "b", True)]

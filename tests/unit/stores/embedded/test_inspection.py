@@ -63,9 +63,9 @@ def test_damage_is_found_named_and_mended(store, database, statement, kind, imag
     assert store.check() == []
     database.execute(statement)
     found, *_ = store.check()
-    assert (found.kind, found.image_id, found.method, found.mended) == (kind, image, method, "")
+    assert (found.kind, found.image_id, found.method, found.repaired) == (kind, image, method, "")
     again, *rest = store.check(repair=True)
-    assert all(damage.mended for damage in (again, *rest))
+    assert all(damage.repaired for damage in (again, *rest))
     assert again.message == found.message
     assert store.check() == []
     assert store.info().images == len(store.images(limit=1000)) == images
@@ -85,7 +85,7 @@ def test_features_of_an_image_that_is_gone(store, database):
     database.execute("UPDATE features SET image = 5000 WHERE key = 2")
     found = {damage.kind for damage in store.check()}
     assert found >= {"record", "orphan", "features"}
-    assert all(damage.mended for damage in store.check(repair=True))
+    assert all(damage.repaired for damage in store.check(repair=True))
     assert store.check() == []
 
 
@@ -127,7 +127,7 @@ def test_an_index_is_made_anew(store, database, tmp_path, index):
     store.close()
     with closing(EmbeddedStore(tmp_path, create=False, cache_bytes=0)) as store:
         assert {damage.kind for damage in store.check()} == {"database"}
-        assert {damage.mended for damage in store.check(repair=True)} == {"the indexes were made anew"}
+        assert {damage.repaired for damage in store.check(repair=True)} == {"the indexes were made anew"}
         assert store.check() == []
         assert sum(len(block.ids) for block in store.scan("points")) == 100
         assert len(store.images(limit=1000, source="")) == 100
@@ -141,10 +141,10 @@ def test_an_index_is_made_anew(store, database, tmp_path, index):
 def test_other_tables_than_ours(store, database, tmp_path, statement):
     database.execute(statement)
     (found,) = store.check()
-    assert (found.kind, found.mended) == ("database", "")
+    assert (found.kind, found.repaired) == ("database", "")
     database.close()
     (found,) = store.check(repair=True)
-    assert "100 images" in found.mended
+    assert "100 images" in found.repaired
     assert store.check() == []
     assert len(store.images(limit=1000)) == 100
 

@@ -51,7 +51,7 @@ ALL = [number for number in range(60) if number != 7]
 
 def test_a_sound_database_loses_nothing(folder):
     found = salvage(folder)
-    assert "saved 59 images, 59 thumbnails, 1 methods, 59 features" in found.mended
+    assert "saved 59 images, 59 thumbnails, 1 methods, 59 features" in found.repaired
     assert kept(folder) == ALL
     with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as store:
         assert store.failures()[0].attempts == 2
@@ -77,7 +77,7 @@ def test_a_page_of_features_is_gone(folder):
     (folder / FILE_NAME).write_bytes(data)
     with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as store:
         assert store.check()
-        assert all(damage.mended for damage in store.check(repair=True))
+        assert all(damage.repaired for damage in store.check(repair=True))
         assert [int(record.id) for record in store.images(limit=1000)] == ALL
         left = sum(len(block.ids) for block in store.scan("m"))
     assert 50 < left < 59
@@ -88,7 +88,7 @@ def test_half_of_the_file_is_gone(folder):
     data = (folder / FILE_NAME).read_bytes()
     (folder / FILE_NAME).write_bytes(data[: len(data) // 2])
     found = salvage(folder)
-    assert found.mended
+    assert found.repaired
     with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as store:
         store.check(repair=True)
     kept(folder)
