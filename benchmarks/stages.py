@@ -226,7 +226,7 @@ def seconds_of(result: Any) -> float:
 def ask(folder: str, size: int) -> dict[str, Any]:
     del size
     import imagefinder
-    from imagefinder.evaluation.memory import forget_peak, peak_bytes
+    from imagefinder.evaluation.memory import peak_bytes, reset_peak
 
     queries, _ = questions()
     with imagefinder.open(Path(folder) / "local" / "c") as collection:
@@ -265,7 +265,7 @@ def ask(folder: str, size: int) -> dict[str, Any]:
         start = time.perf_counter()
         answer(queries[0][0])
         first = time.perf_counter() - start
-        forget_peak()
+        reset_peak()
         fast = [answer(path) for path, _ in queries]
         peak = peak_bytes()
         collection.calibrate()

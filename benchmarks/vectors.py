@@ -40,7 +40,7 @@ PARTS = ("made", "pictures", "faiss")
 FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 ASKED = 100
 CORES = len(os.sched_getaffinity(0))
-LOOKED_AT = (4096, 8192, 16384, 32768, 131072)
+SCORED = (4096, 8192, 16384, 32768, 131072)
 child, keep = partial(parts.child, "vectors"), partial(parts.keep, "vectors", PARTS)
 
 
@@ -106,7 +106,7 @@ def crops(folder: str, size: int) -> dict[str, Any]:
     from PIL import Image, UnidentifiedImageError
 
     from benchmarks.inference import extractor, weights_of
-    from imagefinder.models.providers import Run
+    from imagefinder.models.providers import Backend
 
     paths = []
     for path in sorted(DATASETS.rglob("*")):
@@ -117,7 +117,7 @@ def crops(folder: str, size: int) -> dict[str, Any]:
         except UnidentifiedImageError:
             continue
     per = -(-size // len(paths))
-    network = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", Path(folder)), Run(), CORES)
+    network = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", Path(folder)), Backend(), CORES)
 
     def some(number: int) -> list[np.ndarray]:
         """Crops of one picture; the last is a query's."""
@@ -198,7 +198,7 @@ def fill(folder: str, size: int, source: str) -> dict[str, Any]:
 def recall(folder: str, size: int, source: str) -> dict[str, Any]:
     from imagefinder.ann import ivf_sq8
     from imagefinder.core.features import GlobalFeatures
-    from imagefinder.evaluation.memory import forget_peak, peak_bytes
+    from imagefinder.evaluation.memory import peak_bytes, reset_peak
     from imagefinder.kernels.cosine import cosine
     from imagefinder.search.ranking import best
     from imagefinder.search.retrieval import PROPOSED
@@ -221,7 +221,7 @@ def recall(folder: str, size: int, source: str) -> dict[str, Any]:
                 found.append(names)
         return found, seconds
 
-    forget_peak()
+    reset_peak()
     found, seconds = all_asked()
     peak = peak_bytes()
     kept = Path(folder) / "asked.npz"
@@ -237,11 +237,11 @@ def recall(folder: str, size: int, source: str) -> dict[str, Any]:
         np.savez(kept, asked=np.concatenate(asked), truth=np.array(rows_of), exact=exact)
     known = np.load(kept)
     names = [[f"made/{row:07}" for row in one] for one in known["truth"].tolist()]
-    usual, by_rows = ivf_sq8.LOOKED_AT, []
+    usual, by_rows = ivf_sq8.SCORED, []
     ivf_sq8.VISITED = 1
     all_asked()  # reading everything for the exact answers has emptied the system's cache
-    for rows in LOOKED_AT:
-        ivf_sq8.LOOKED_AT = rows
+    for rows in SCORED:
+        ivf_sq8.SCORED = rows
         again, their_seconds = all_asked()
         by_rows.append({"looked_at": rows, **quality(again, names, their_seconds)})
     return {
@@ -269,7 +269,7 @@ def by_faiss(folder: str, size: int, kind: str) -> dict[str, Any]:
     """The same vectors and queries with an index of faiss, at several efforts."""
     import faiss
 
-    from imagefinder.evaluation.memory import forget_peak, peak_bytes
+    from imagefinder.evaluation.memory import peak_bytes, reset_peak
     from imagefinder.search.retrieval import PROPOSED
 
     stored = stored_vectors(folder, size)
@@ -288,7 +288,7 @@ def by_faiss(folder: str, size: int, kind: str) -> dict[str, Any]:
     del index, inner
     index = faiss.read_index(str(kept))
     inner = faiss.downcast_index(index.index if kind.startswith("PCA") else index)
-    forget_peak()
+    reset_peak()
     rows = []
     for effort in (16, 48, 128) if "IVF" in kind else (64, 200, 400):
         if "IVF" in kind:

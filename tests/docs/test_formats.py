@@ -14,7 +14,7 @@ from PIL import Image
 
 from imagefinder.core.errors import ImageError, NotAnImageError
 from imagefinder.images.decoding.decode import decode
-from imagefinder.indexing.source_item import is_picture
+from imagefinder.indexing.source_item import is_image_name
 from imagefinder.testing.extractors import textured_image
 
 PAGE = (Path(__file__).parents[2] / "docs" / "concepts" / "formats.md").read_text(encoding="utf-8")
@@ -236,7 +236,7 @@ def test_is_rejected_by_name_with_advice(name):
 def test_which_extensions_are_indexed(row):
     assert row[2] in ("indexed", "skipped")
     for ending in row[1].split():
-        assert is_picture(f"x{ending}") == (row[2] == "indexed"), ending
+        assert is_image_name(f"x{ending}") == (row[2] == "indexed"), ending
 
 
 def test_an_ordinary_tiff_is_read_completely():

@@ -74,7 +74,7 @@ class World:
     def next(self):
         """A command, and the state when it has ended."""
         gone, there = [n for n in NAMES if n not in self.state], sorted(self.state)
-        kinds = ["add"] * 3 * bool(gone) + ["replace", "remove", "prune", "check", "backup", "index"] * (
+        kinds = ["add"] * 3 * bool(gone) + ["replace", "remove", "prune", "check", "backup", "build-index"] * (
             len(there) > 3
         )
         kind, after = self.choose.choice(kinds), dict(self.state)
@@ -88,8 +88,8 @@ class World:
                 (self.pictures / name).unlink(missing_ok=True)
                 after.pop(name)
             return kind, ("-c", self.place, "remove", *some) if kind == "remove" else (*add, "--prune"), after
-        if kind == "index":
-            return kind, ("-c", self.place, "index", "--rebuild"), after
+        if kind == "build-index":
+            return kind, ("-c", self.place, "build-index", "--rebuild"), after
         self.version += 1
         backup = ("-c", self.place, "backup", self.backups / str(self.version))
         return kind, backup if kind == "backup" else ("-c", self.place, "check", "--repair"), after

@@ -48,9 +48,9 @@ METHODS = {
     "get_content": "content",
     "search": "search",
     "get_result": "answer",
-    "get_query": "query_picture",
+    "get_query": "query_image",
     "explain": "explain",
-    "draw": "picture",
+    "draw": "drawing",
     "compare": "compare",
     "duplicates": "duplicates",
     "start_job": "start_add",
@@ -168,8 +168,8 @@ def test_searching_and_explaining(client: Client, pictures: Path, web: str) -> N
     explanation = client.explain(answer, "cat.jpg", method="sift")
     assert explanation.evidence is not None
     assert len(explanation.inliers) > 10
-    assert client.picture(answer, "cat.jpg").startswith(b"\x89PNG")
-    assert client.query_picture(answer, width=64).startswith(b"\xff\xd8")
+    assert client.drawing(answer, "cat.jpg").startswith(b"\x89PNG")
+    assert client.query_image(answer, width=64).startswith(b"\xff\xd8")
     assert client.content("cat.jpg") == (pictures / "cat.jpg").read_bytes()
     by_url = client.search(f"{web}/dogs.jpg", method="sift", k=1, verify=False)
     assert (by_url.ids, by_url.ranking) == (["dogs.jpg"], "matches")

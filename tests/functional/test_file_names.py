@@ -127,11 +127,11 @@ def test_what_is_no_picture_file_does_not_hold_it_up(folder, tmp_path):
 
 def test_a_file_that_became_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "x.jpg")
-    with pytest.raises(SourceError, match="is no file"):
+    with pytest.raises(SourceError, match="not a regular file"):
         read_file(str(tmp_path / "x.jpg"), 1000)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become somebody else")
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become another user")
 def test_no_permission():
     with tempfile.TemporaryDirectory() as name:  # not pytest's, whose folders nobody else may enter
         no_permission(Path(name))
@@ -166,7 +166,7 @@ def no_permission(place):
 
 
 def test_files_that_vanish_and_change_while_they_are_read(folder, tmp_path):
-    """Whatever is met half-way is indexed whole, or refused with a reason; the next run finds what is there."""
+    """A file changed during the run is indexed completely or reported; the next run adds the new state."""
     paths = [write(folder, b"%03d.jpg" % number, number) for number in range(60)]
     stop = threading.Event()
 

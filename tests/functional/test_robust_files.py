@@ -21,7 +21,7 @@ import imagefinder
 from imagefinder.core.errors import ImageError
 from imagefinder.core.settings import Settings
 from imagefinder.images.decoding import pool as pool_module
-from imagefinder.indexing.source_item import is_picture
+from imagefinder.indexing.source_item import is_image_name
 from imagefinder.server.app import create_app
 from imagefinder.wiring import make_decoder
 
@@ -143,7 +143,7 @@ def test_pictures_that_break_decoders_cost_themselves_only(tmp_path, monkeypatch
     monkeypatch.setattr(pool_module, "_CODE", program(pool_module._CODE))
     folder = tmp_path / "files"
     shutil.copytree(ROOT / "examples" / "pictures", folder)
-    good = sum(is_picture(path.name) for path in folder.iterdir())
+    good = sum(is_image_name(path.name) for path in folder.iterdir())
     for name, data in {"crash": CRASH, "loop": LOOP, "greed": GREED}.items():
         (folder / f"{name}.png").write_bytes(data)
     codes = {"crash.png": "decoder_crashed", "loop.png": "decode_timeout", "greed.png": "image_too_large"}

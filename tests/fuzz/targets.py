@@ -429,7 +429,7 @@ def _multipart(data: bytes) -> None:
 
     request = _request(data, {"content-type": "multipart/form-data; boundary=x"})
     try:
-        picture = asyncio.run(read_image(request, max_bytes=1000, hold=hold))
+        picture = asyncio.run(read_image(request, max_bytes=1000, reserve=hold))
     except Problem:
         assert held <= 1000
         return

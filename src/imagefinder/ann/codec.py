@@ -1,4 +1,4 @@
-"""How features become codes that an index can compare."""
+"""The contract of codecs, which encode features for an index."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from imagefinder.core.features import Features
 
 
 class Codec(Protocol):
-    """How features of one form are encoded and compared.
+    """Encodes and compares features of one spec.
 
-    ``name`` and ``version`` are written into the files; a change of what is encoded raises ``version``.
+    ``name`` and ``version`` are stored with an index; any change of the encoding raises ``version``.
     """
 
     name: str
     version: int
 
     def words(self, images: int, rows: int) -> int:
-        """How many words suit a collection of this many images and rows (vectors or descriptors)."""
+        """Number of words for a collection with this many images and rows (vectors or descriptors)."""
         ...
 
     def sample_rows(self, images: int, rows: int) -> int:
-        """How many rows to learn from."""
+        """Number of rows to train on."""
         ...
 
     def train(self, sample: Features, images: int, rows: int) -> Arrays:
-        """What is learned from a sample; ``coarse`` and ``fine`` are its words."""
+        """Train a model on a sample; ``coarse`` and ``fine`` are its words."""
         ...
 
     def check(self, model: Arrays) -> None:
@@ -42,11 +42,11 @@ class Codec(Protocol):
         ...
 
     def encode(self, model: Arrays, features: Features) -> Postings:
-        """Words and codes of features."""
+        """Encode features to words and codes."""
         ...
 
     def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[SegmentScores]]:
-        """For each query the scores of each segment; higher is better."""
+        """Score the images of each segment against each query: one list of segment scores per query."""
         ...
 
 

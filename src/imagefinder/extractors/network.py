@@ -26,8 +26,8 @@ from imagefinder.core.features import (
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.images.resize import center_crop_box, normalise, resize_center_crop, resize_exact
 from imagefinder.models import loads
-from imagefinder.models.catalogue import Model, Preprocessing
-from imagefinder.models.providers import Run, load, require
+from imagefinder.models.catalogue import ModelSpec, Preprocessing
+from imagefinder.models.providers import Backend, load, require
 
 if TYPE_CHECKING:
     from imagefinder.models.providers import Network
@@ -40,12 +40,12 @@ class NetworkExtractor:
 
     def __init__(
         self,
-        model: Model,
+        model: ModelSpec,
         locate: Callable[[], Path],
         sha256: Callable[[], str],
         *,
         threads: int,
-        run: Run | None = None,
+        run: Backend | None = None,
         tokens: Literal["float32", "int8"] = "float32",
     ) -> None:
         """Only stores; the network is loaded at the first picture.
@@ -62,7 +62,7 @@ class NetworkExtractor:
         self._locate = locate
         self._sha256 = sha256
         self._threads = threads
-        self._how = run or Run()
+        self._how = run or Backend()
         is_local = model.features.kind == "local"
         self._spec = replace(model.features, dtype=tokens) if is_local else model.features
         self._session: Network | None = None
@@ -159,8 +159,12 @@ class NetworkExtractor:
             path = self._locate()
             is_safetensors = self._model.source.filename.endswith(".safetensors")
             read = weights.read_safetensors if is_safetensors else weights.read_legacy_pickle
-            build = graphs.build if pooled else graphs.build_map
-            return load(build(self._model.architecture, read(path)), self._how, threads=self._threads)
+            architecture, run = self._model.architecture, self._how
+            if pooled:
+                graph = graphs.build(architecture, read(path), precision=run.precision)
+            else:
+                graph = graphs.build_map(architecture, read(path))
+            return load(graph, run, threads=self._threads)
 
     def _inputs(
         self, batches: Sequence[Sequence[RgbImage]], pool: ThreadPoolExecutor

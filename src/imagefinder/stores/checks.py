@@ -143,9 +143,9 @@ def mismatch(
     # Compared as text: a tuple that went through JSON is a list, and still the same value.
     if stored.to_json() == present.to_json() and stored_spec == present_spec:
         return None
-    difference = stored.difference(present) or f"{stored_spec} against {present_spec}"
+    difference = stored.difference(present) or f"{stored_spec} vs. {present_spec}"
     return FingerprintMismatchError(
-        f"the stored {stored.method} features were made differently: {difference} (stored against present)",
+        f"the stored {stored.method} features were made differently: {difference} (stored vs. current)",
         hint="use the settings or weights they were made with, or index into a new collection",
     )
 

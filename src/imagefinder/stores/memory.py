@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from imagefinder.core.errors import MethodNotIndexedError, StoreError, UnknownImageError
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
-from imagefinder.core.filters import Filter, says
+from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     Changes,
@@ -164,7 +164,7 @@ class MemoryStore:
                 if image_id > after
                 and source in (None, image.record.source)
                 and (where is None or where.matches(image.record.metadata))
-                and (not contains or says(contains, image_id, image.record.metadata))
+                and (not contains or contains_text(contains, image_id, image.record.metadata))
             )
             return [checks.plain_image(self._images[image_id].record) for image_id in page[: max(limit, 0)]]
 

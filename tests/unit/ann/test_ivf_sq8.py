@@ -72,7 +72,7 @@ def test_there_are_no_more_directions_than_numbers(dim):
 @pytest.mark.parametrize("parts", [1, 3])
 def test_of_few_vectors_all_are_looked_at(monkeypatch, parts):
     monkeypatch.setattr(ivf_sq8, "VISITED", 1)
-    monkeypatch.setattr(ivf_sq8, "LOOKED_AT", 2600)
+    monkeypatch.setattr(ivf_sq8, "SCORED", 2600)
     stored = vectors(0, 2600, 16)
     codec, model, segments = indexed(stored, parts)
     assert len(model["coarse"]) > 5
@@ -82,7 +82,7 @@ def test_of_few_vectors_all_are_looked_at(monkeypatch, parts):
 @pytest.mark.parametrize("parts", [1, 3])
 def test_the_nearest_cells_are_looked_at_until_they_hold_enough(monkeypatch, parts):
     monkeypatch.setattr(ivf_sq8, "VISITED", 1)
-    monkeypatch.setattr(ivf_sq8, "LOOKED_AT", 900)
+    monkeypatch.setattr(ivf_sq8, "SCORED", 900)
     stored = vectors(0, 2600, 16)
     codec, model, segments = indexed(stored, parts)
     seen = scores(codec, model, segments, stored[7])

@@ -166,11 +166,11 @@ def test_explaining(client: Client, service: FakeService) -> None:
     assert client.explain("h1", "a/b", method="sift") == explanation
     assert service.asked == ("GET", "/v1/explanations/h1/images/a/b?method=sift")
     service.says(b"png")
-    assert client.picture("h1", "a") == b"png"
+    assert client.drawing("h1", "a") == b"png"
     service.says(ANSWER)
     answer = client.answer("h1")
     service.says(b"jpeg")
-    assert client.query_picture(answer, width=100) == b"jpeg"
+    assert client.query_image(answer, width=100) == b"jpeg"
     assert service.asked == ("GET", "/v1/explanations/h1/query?width=100")
     with pytest.raises(ValueError, match="did not keep"):
         client.explain(dataclasses.replace(answer, explanations=None), "a")
@@ -238,7 +238,8 @@ def test_starting_jobs(client: Client, service: FakeService) -> None:
 def test_waiting_goes_on_after_a_broken_stream(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagefinder.client.jobs._AGAIN", 0.0)
+    for module in ("jobs", "async_jobs"):
+        monkeypatch.setattr(f"imagefinder.client.{module}._AGAIN", 0.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))
@@ -267,7 +268,8 @@ def test_waiting_ends_at_its_time_and_with_failures(client: Client, service: Fak
 def test_a_server_that_stays_away_is_given_up(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagefinder.client.jobs._PATIENCE", -1.0)
+    for module in ("jobs", "async_jobs"):
+        monkeypatch.setattr(f"imagefinder.client.{module}._PATIENCE", -1.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))

@@ -40,7 +40,7 @@ def test_empty_has_the_form_and_no_images(spec):
 
 
 def test_other_forms_do_not_join():
-    with pytest.raises(ValueError, match="cannot join"):
+    with pytest.raises(ValueError, match="cannot concatenate"):
         concatenate(SPECS[1], [random_features(SPECS[2], [1])])
 
 

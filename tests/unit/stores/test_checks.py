@@ -77,7 +77,7 @@ def test_a_mismatch_says_what_differs():
     stored = Fingerprint("m", 1, {"side": 5, "sizes": [1, 2]})
     assert checks.mismatch(stored, spec, Fingerprint("m", 1, {"sizes": (1, 2), "side": 5}), spec) is None
     error = checks.mismatch(stored, spec, Fingerprint("m", 1, {"side": 6, "sizes": [1, 2]}), spec)
-    assert "side 5 against 6" in error.message
+    assert "side 5 vs. 6" in error.message
     error = checks.mismatch(stored, spec, stored, FeatureSpec("global", 4, "float32"))
     assert "dim=3" in error.message
     assert "dim=4" in error.message

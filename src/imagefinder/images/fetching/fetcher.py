@@ -80,8 +80,8 @@ class HttpFetcher:
             max_bytes: Largest response accepted.
             retries: Number of retries after a transient failure.
             connections: Largest number of concurrent downloads; further threads wait.
-            check: Called with every IP address before connecting to it, also after redirects; it raises
-                ``FetchError`` to reject one. The host name is resolved once, so the address cannot change after the
+            check: Called with every IP address before connecting to it, also after redirects; raises
+                ``FetchError`` to reject it. The host name is resolved once; its address cannot change after the
                 check.
             deadline: Time limit of a whole download in seconds, instead of the multiple of ``timeout``.
         """

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
-from imagefinder.core.filters import Filter, says
+from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.records import Entry, ImageRecord, ImageStatus
 from imagefinder.stores import checks
 from imagefinder.stores.embedded import codec, schema, sql_filter
@@ -161,7 +161,7 @@ def read_matching(
     for row in database.execute(query, values):
         record = _record(row)
         if (where is None or where.matches(record.metadata)) and (
-            not contains or says(contains, record.id, record.metadata)
+            not contains or contains_text(contains, record.id, record.metadata)
         ):
             yield record
 

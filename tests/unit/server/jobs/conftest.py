@@ -134,9 +134,9 @@ class Server:
     async def events(self, job: Job) -> AsyncIterator[Job]:
         """The job now, then with every change, until it has ended or the server stops."""
         with self.manager.watch(job.id) as watch:
-            while (news := await watch.news()) is not None:
-                yield news
-                if news.ended:
+            while (change := await watch.next_change()) is not None:
+                yield change
+                if change.ended:
                     return
 
     def crash(self, job: Job) -> None:

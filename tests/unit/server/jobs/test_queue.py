@@ -72,14 +72,14 @@ def test_a_job_that_may_have_killed_the_server_runs_alone(server: Server) -> Non
 
 
 def test_old_jobs_are_forgotten(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_module, "KEEP_JOBS", 2)
+    monkeypatch.setattr(queue_module, "MAX_ENDED_JOBS", 2)
     server.a.go.set()
     jobs = [server.manager.start("build-index", "a") for _ in range(4)]
     for job in jobs[2:]:
         server.wait(job)
     server.close()
     assert [record.job.id for record in server.stored()] == [job.id for job in jobs[2:]]
-    monkeypatch.setattr(queue_module, "KEEP_DAYS", 0)
+    monkeypatch.setattr(queue_module, "MAX_ENDED_DAYS", 0)
     server.begin()
     assert server.manager.list() == []
 

@@ -239,7 +239,7 @@ def test_explanations_of_a_search(shared: TestClient) -> None:
 def test_explanations_of_a_filtered_search_by_id(shared: TestClient) -> None:
     result = ask(shared, id="put/0", filter={"price": {"gte": 2}}, k=1)
     told = shared.get(result["hits"][0]["explanation"]).json()
-    assert told["numbers"]["images compared"] == 1
+    assert told["numbers"]["images searched"] == 1
     query = shared.get(f"/v1/explanations/{result['explanations']['handle']}/query")
     assert Image.open(io.BytesIO(query.content)).size == (160, 120)
 

@@ -9,7 +9,7 @@ from imagefinder.core.results import SearchResult
 from imagefinder.search.encoding import NO_PIXELS, QueryImage
 from imagefinder.search.trace import Trace
 from imagefinder.server.errors import Problem
-from imagefinder.server.explanations import Explanations, KeptSearch
+from imagefinder.server.search_cache import CachedSearch, SearchCache
 
 
 class Clock:
@@ -39,13 +39,13 @@ def trace(data: bytes) -> Trace:
     )
 
 
-def kept(explanations: Explanations, data: bytes = b"picture", size: int = 10) -> str | None:
-    result = explanations.keep(KeptSearch("default", trace(data)), lambda handle, _: {"handle": handle}, size)
+def kept(explanations: SearchCache, data: bytes = b"picture", size: int = 10) -> str | None:
+    result = explanations.add(CachedSearch("default", trace(data)), lambda handle, _: {"handle": handle}, size)
     handle: str | None = result["handle"]
     return handle
 
 
-def is_known(explanations: Explanations, handle: str | None) -> bool:
+def is_known(explanations: SearchCache, handle: str | None) -> bool:
     assert handle is not None
     try:
         explanations.search(handle)
@@ -55,7 +55,7 @@ def is_known(explanations: Explanations, handle: str | None) -> bool:
 
 
 def test_a_handle_leads_to_query_and_answer(clock: Clock) -> None:
-    explanations = Explanations(seconds=10, queries=5, max_bytes=1000, clock=clock)
+    explanations = SearchCache(seconds=10, queries=5, max_bytes=1000, clock=clock)
     handle = kept(explanations)
     assert handle
     assert explanations.search(handle).trace.query.image == b"picture"
@@ -63,7 +63,7 @@ def test_a_handle_leads_to_query_and_answer(clock: Clock) -> None:
 
 
 def test_handles_cannot_be_guessed(clock: Clock) -> None:
-    explanations = Explanations(seconds=10, queries=500, max_bytes=10**6, clock=clock)
+    explanations = SearchCache(seconds=10, queries=500, max_bytes=10**6, clock=clock)
     handles = {kept(explanations) for _ in range(200)}
     assert len(handles) == 200
     assert all(len(str(handle)) >= 22 for handle in handles)  # 128 bits in base64
@@ -71,7 +71,7 @@ def test_handles_cannot_be_guessed(clock: Clock) -> None:
 
 
 def test_they_end(clock: Clock) -> None:
-    explanations = Explanations(seconds=10, queries=5, max_bytes=1000, clock=clock)
+    explanations = SearchCache(seconds=10, queries=5, max_bytes=1000, clock=clock)
     handle = kept(explanations)
     clock.now += 9.9
     assert is_known(explanations, handle)
@@ -81,7 +81,7 @@ def test_they_end(clock: Clock) -> None:
 
 
 def test_the_oldest_goes_first_by_number_and_by_bytes(clock: Clock) -> None:
-    explanations = Explanations(seconds=10, queries=3, max_bytes=100, clock=clock)
+    explanations = SearchCache(seconds=10, queries=3, max_bytes=100, clock=clock)
     handles = [kept(explanations, b"x", 1) for _ in range(4)]
     assert [is_known(explanations, handle) for handle in handles] == [False, True, True, True]
     large = kept(explanations, b"x" * 90, 9)
@@ -92,14 +92,14 @@ def test_the_oldest_goes_first_by_number_and_by_bytes(clock: Clock) -> None:
 
 
 def test_what_is_too_large_is_answered_without_a_handle(clock: Clock) -> None:
-    explanations = Explanations(seconds=10, queries=3, max_bytes=100, clock=clock)
+    explanations = SearchCache(seconds=10, queries=3, max_bytes=100, clock=clock)
     before = kept(explanations)
     assert kept(explanations, b"x" * 101, 0) is None
     assert is_known(explanations, before)
 
 
 def test_bytes_are_counted_back(clock: Clock) -> None:
-    explanations: Any = Explanations(seconds=10, queries=2, max_bytes=10**6, clock=clock)
+    explanations: Any = SearchCache(seconds=10, queries=2, max_bytes=10**6, clock=clock)
     for size in range(50):
         kept(explanations, b"x" * size, size)
     clock.now += 11
@@ -108,11 +108,11 @@ def test_bytes_are_counted_back(clock: Clock) -> None:
 
 
 def test_explanations_are_remembered_up_to_a_number() -> None:
-    explanations = Explanations(seconds=10, queries=3, max_bytes=100)
+    explanations = SearchCache(seconds=10, queries=3, max_bytes=100)
     made: list[int] = []
 
     def explain(number: int) -> Any:
-        return explanations.explained(number, lambda: (made.append(number), f"explanation {number}")[1])  # type: ignore[arg-type,return-value]
+        return explanations.explanation(number, lambda: (made.append(number), f"explanation {number}")[1])  # type: ignore[arg-type,return-value]
 
     assert explain(0) == explain(0) == "explanation 0"
     for number in range(1, 101):

@@ -8,7 +8,7 @@ import pytest
 
 from imagefinder.core.errors import StoreError
 from imagefinder.core.settings import Settings
-from imagefinder.server.collections import DEFAULT, Collections
+from imagefinder.server.collection_pool import DEFAULT, CollectionPool
 from imagefinder.server.errors import Problem
 from imagefinder.wiring import open_collection
 
@@ -30,7 +30,7 @@ def opener() -> Opener:
 @pytest.fixture
 def collections(tmp_path: Path, opener: Opener) -> Any:
     settings = Settings(collection=tmp_path / "mine", collections=tmp_path / "others")
-    collections = Collections(open_collection(settings, create=True), settings, opener)
+    collections = CollectionPool(open_collection(settings, create=True), settings, opener)
     yield collections
     collections.close()
 
@@ -93,7 +93,7 @@ def test_what_is_no_collection_is_not_one(collections: Any, tmp_path: Path) -> N
 def test_only_some_stay_open_and_those_in_use_are_the_same(
     collections: Any, opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collections, "_keep", 2)
+    monkeypatch.setattr(collections, "_max_open", 2)
     held = collections.create("a")[0]
     for name in "bcd":
         collections.create(name)
@@ -107,7 +107,7 @@ def test_only_some_stay_open_and_those_in_use_are_the_same(
 
 def test_one_in_memory_is_kept(tmp_path: Path, opener: Opener) -> None:
     settings = Settings(store="memory", collections=tmp_path / "others")
-    collections = Collections(open_collection(settings, create=True), settings, opener)
+    collections = CollectionPool(open_collection(settings, create=True), settings, opener)
     made, _ = collections.create("a")
     del made
     gc.collect()
@@ -120,7 +120,7 @@ def test_one_in_memory_is_kept(tmp_path: Path, opener: Opener) -> None:
 
 
 def test_there_is_a_limit(collections: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imagefinder.server.collections.MAX_COLLECTIONS", 1)
+    monkeypatch.setattr("imagefinder.server.collection_pool.MAX_COLLECTIONS", 1)
     collections.create("a")
     assert code_of(lambda: collections.create("b")) == "too_many_collections"
     assert not collections.create("a")[1]
@@ -131,7 +131,7 @@ def test_what_a_deletion_left_is_tidied_up(collections: Any, tmp_path: Path) -> 
     (tmp_path / "others" / ".deleted-1234").mkdir()
     (tmp_path / "others" / ".deleted-1234" / "collection.sqlite").write_text("x")
     assert collections.names() == ["a", DEFAULT]
-    collections.tidy()
+    collections.remove_leftovers()
     assert [path.name for path in (tmp_path / "others").iterdir()] == ["a"]
 
 
