@@ -1,4 +1,7 @@
-"""Write pages from the code and from measurements: ``python docs/generate.py`` (``make docs``); a test compares."""
+"""Generates pages from the code and from measurements: ``python docs/generate.py`` (``make docs``).
+
+A test compares the pages with the output.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +29,18 @@ PAGES = {
     "concepts/sizing.md": speed.sizing,
     "concepts/speed.md": speed.speed,
 }
-"""Written as a whole."""
+"""Pages that are generated completely."""
 
 PARTS = {
     "../README.md": (quality.readme_results, RESULTS),
     "concepts/scale.md": (scale.stages, MEASURED),
     "concepts/service.md": (scale.under_load, MEASURED),
 }
-"""Pages with a table between two marks."""
+"""Pages with a generated part between two marks."""
 
 
 def page(name: str) -> str:
-    """What a page should say."""
+    """Generate the text of a page."""
     if name in PAGES:
         return NOTE + PAGES[name]()
     table, (begin, end) = PARTS[name]
