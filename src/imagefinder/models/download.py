@@ -26,17 +26,16 @@ TRIES = 4
 """A download gives up after so many tries in a row that brought not one byte."""
 
 _FIRST_WAIT = 0.5  # seconds before another try; twice as long after each that brought nothing
-_TIMEOUT = 10.0  # seconds without a byte
 _MAX_REDIRECTS = 5
 _PASSING = frozenset({408, 416, 429, 500, 502, 503, 504})  # 416: what is here is dropped, so the next try differs
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the hub says about one of its files.
+    """Hash and size that the hub states for one of its files.
 
     Attributes:
-        sha256: Hexadecimal; empty where the hub does not give it.
+        sha256: Hexadecimal; empty if the hub does not state it.
         size_bytes: Of the whole file.
     """
 
@@ -44,14 +43,14 @@ class Offer:
     size_bytes: int
 
 
-def ask(name: str, source: HubFile) -> Offer:
-    """What the hub says about the file of the model ``name``.
+def fetch_offer(name: str, source: HubFile) -> Offer:
+    """Hash and size that the hub states for the file of the model ``name``.
 
     Raises:
         HubUnreachableError: no connection, offline mode, or a hub in trouble.
         ModelError: the hub refuses, does not have the file, or is no hub.
     """
-    with _explained(name, source), _client() as client:
+    with _explained(name, source), _client(hub_environment.metadata_timeout()) as client:
         headers = _head(client, _url(source)).headers
     size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
     if headers.get("X-Repo-Commit") != source.revision or not (size.isascii() and size.isdigit()):
@@ -97,7 +96,7 @@ def download(
     """
     partial = scratch / f"{sha256}.imagefinder.incomplete"
     lock = filelock.FileLock(scratch / f"{sha256}.imagefinder.lock")
-    with _explained(name, source), lock, _client() as client:
+    with _explained(name, source), lock, _client(hub_environment.download_timeout()) as client:
         if target.is_file():
             return  # another process brought it while this one waited
         _fill(client, partial, _url(source), size_bytes, progress)
@@ -119,12 +118,12 @@ def _url(source: HubFile) -> str:
     return f"{hub_environment.endpoint()}/{path}"
 
 
-def _client() -> httpx2.Client:
+def _client(timeout: float) -> httpx2.Client:
     """An HTTP client with the hub's token, which httpx2 drops where a redirect leads to another origin."""
     headers = {"User-Agent": f"imagefinder/{version('imagefinder')}", "Accept-Encoding": "identity"}
     if token := hub_environment.token():
         headers["Authorization"] = f"Bearer {token}"
-    return httpx2.Client(headers=headers, timeout=_TIMEOUT)
+    return httpx2.Client(headers=headers, timeout=timeout)
 
 
 def _head(client: httpx2.Client, url: str) -> httpx2.Response:

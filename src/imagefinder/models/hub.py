@@ -144,11 +144,11 @@ class ModelCache:
         if isinstance(source, PackageFile):
             return self.locate(model)
         # Here, because it brings an HTTP client, which nothing else needs.
-        from imagefinder.models.download import ask, download  # noqa: PLC0415
+        from imagefinder.models.download import fetch_offer, download  # noqa: PLC0415
 
         sha256, offer = self.known_sha256(model) or _blob_name(source), None
         if not sha256:
-            offer = ask(model.name, source)
+            offer = fetch_offer(model.name, source)
             sha256 = offer.sha256
         if not sha256:
             raise ModelError(
@@ -160,7 +160,7 @@ class ModelCache:
                 self.learn(model, sha256)
                 return path
             _discard(path, follow=path != self._own(model))
-        offer = offer or ask(model.name, source)
+        offer = offer or fetch_offer(model.name, source)
         if offer.sha256 not in {"", sha256}:
             known_from = "" if model.sha256 else f"; what is known here stands in {self._record(model)}"
             raise ModelCorruptError(
