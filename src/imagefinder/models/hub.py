@@ -144,7 +144,7 @@ class ModelCache:
         if isinstance(source, PackageFile):
             return self.locate(model)
         # Here, because it brings an HTTP client, which nothing else needs.
-        from imagefinder.models.download import fetch_offer, download  # noqa: PLC0415
+        from imagefinder.models.download import download, fetch_offer  # noqa: PLC0415
 
         sha256, offer = self.known_sha256(model) or _blob_name(source), None
         if not sha256:
