@@ -1,6 +1,6 @@
 # Everything is one word; continuous integration calls the same words.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser node check fast test test-all tests smoke browser-tests fuzz-tests parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site lock audit sbom clean
+.PHONY: help setup demo serve browser node check fast test test-all tests smoke browser-tests fuzz-tests parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site dist client async-client verify-online lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -159,11 +159,26 @@ site: $(SITE)/.ready  ## Build the documentation site into site/ (SOURCE=address
 	$(SITE)/bin/sphinx-build -W --keep-going -q -b html -c docs/site -d build/site-doctrees build/site-pages site
 	$(SITE)/bin/python tools/site_pages.py --check site
 
+dist: setup  ## Build imagefinder for this machine into dist/: source distribution and wheel
+	$(BIN)/python -m uv build --no-build-isolation --python $(BIN)/python --out-dir dist
+
+client: setup  ## Build imagefinder-client into dist/: source distribution and wheel
+	rm -rf build/client
+	$(BIN)/python tools/client_distribution.py build/client
+	$(BIN)/python -m uv build --no-build-isolation --python $(BIN)/python --out-dir dist build/client
+
+async-client: setup  ## Regenerate the asynchronous client from the synchronous one
+	$(BIN)/python tools/make_async_client.py
+
+verify-online: setup  ## Check with published weights and Docker (CHECKS="weights classes retrieval container")
+	$(BIN)/python tools/verify_online.py $(CHECKS)
+
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --no-header
 lock: setup  ## Pin all requirements again
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt
+	$(LOCK) clients/python/pyproject.toml -c requirements/runtime.txt -o requirements/client.txt
 	$(LOCK) pyproject.toml --group site -o requirements/site.txt
 	$(LOCK) --group weights --no-deps -o requirements/weights.txt
 	echo uv | $(LOCK) - --constraints requirements/dev.txt -o requirements/uv.txt
