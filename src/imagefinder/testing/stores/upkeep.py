@@ -141,7 +141,7 @@ class UpkeepSuite(StoreFixtures):
                 method: {"a": content(features(method, 1)), "b": content(features(method, 2))}
                 for method in METHODS
             }
-            with pytest.raises(SourceError, match="there already"):
+            with pytest.raises(SourceError):
                 store.backup(tmp_path / "deep" / "copy")
             assert len(copy.images()) == 2
         finally:
