@@ -72,7 +72,7 @@ class Server:
         lines: list[str] = []
         for line in self.process.stdout:
             lines.append(line)
-            if found := re.search(r"answers at (http://\S+)", line):
+            if found := re.search(r"listening on (http://\S+)", line):
                 self.url = found[1]
                 break
         else:

@@ -70,7 +70,7 @@ class Server:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.url = self._find(r"answers at (http://\S+)")
+        self.url = self._find(r"listening on (http://\S+)")
         self.port = int(self.url.rsplit(":", 1)[1])
 
     def _read(self) -> None:

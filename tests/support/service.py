@@ -69,7 +69,7 @@ class Service:
         self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout or ()), daemon=True)
         self._reader.start()
         end = time.monotonic() + 90
-        while not (found := re.search(r"answers at (http://\S+)", "".join(self.lines))):
+        while not (found := re.search(r"listening on (http://\S+)", "".join(self.lines))):
             assert self.process.poll() is None, "".join(self.lines)
             assert time.monotonic() < end, "".join(self.lines)
             time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What only the REST service knows: the server writes these objects as JSON, and its client reads them."""
+"""Response objects of the REST service: the server writes them as JSON, and the client reads them."""
 
 from __future__ import annotations
 
@@ -17,169 +17,168 @@ if TYPE_CHECKING:
 
 
 OPTION_NAMES: Mapping[str, str] = {"ranking": "verify", "where": "filter"}
-"""Field of ``SearchOptions`` -> its name in requests, where that is another one; ``verify`` is whether ``ranking``
-is ``evidence``."""
+"""Field of ``SearchOptions`` -> its name in requests, if different. ``verify`` means ``ranking`` ``evidence``."""
 
 
 def extend(kind: type[T], value: DataclassInstance, **added: Any) -> T:
-    """An object of a subclass, with the members of an object of its base class.
+    """Create an object of a subclass from an object of its base class.
 
     Args:
         kind: A dataclass.
-        value: An object of the base class of ``kind``.
-        added: What only ``kind`` has, or has in another form.
+        value: An object of a base class of ``kind``.
+        added: Members that only ``kind`` has, or that replace those of ``value``.
     """
     return kind(**{one.name: getattr(value, one.name) for one in fields(value)} | added)
 
 
 @dataclass(frozen=True, slots=True)
 class AuthInfo(Described):
-    """Whether keys are required, and what this request may do."""
+    """Authentication: whether API keys are required, and the access level of this request."""
 
     required: bool
-    """Whether requests need a key."""
+    """Whether requests require an API key."""
 
     access: Literal["none", "read", "write"]
-    """What this request may do."""
+    """Access level of this request."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo(Described):
-    """What this server is."""
+    """Information about the server."""
 
     version: str
     """Version of imagefinder."""
 
     started_at: str
-    """ISO 8601, UTC."""
+    """Time of the start; ISO 8601, UTC."""
 
     collections: tuple[str, ...]
     """Names of the collections."""
 
     default_collection: str
-    """The collection of requests that name none."""
+    """Name of the default collection."""
 
     auth: AuthInfo
-    """Whether keys are required, and what this request may do."""
+    """Authentication: whether API keys are required, and the access level of this request."""
 
     url_queries: bool
-    """Whether images may be given by URL."""
+    """Whether the server accepts image URLs and downloads them."""
 
     job_roots: tuple[str, ...]
-    """Folders of the server that jobs may index."""
+    """Folders of the server from which jobs may add images."""
 
     read_only: bool
-    """Whether nothing can be changed."""
+    """Whether the server refuses all changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits(Described):
-    """How much the server accepts."""
+    """Limits of the server."""
 
     max_image_bytes: int
-    """Bytes of one encoded image."""
+    """Largest encoded image, bytes."""
 
     max_image_pixels: int
-    """Pixels of one image."""
+    """Largest decoded image, pixels."""
 
     max_k: int
-    """Hits of one search."""
+    """Largest number of hits of a search."""
 
     max_boxes: int
-    """Boxes of one query."""
+    """Largest number of boxes of a query."""
 
     max_images_per_request: int
-    """Queries of one search request."""
+    """Largest number of queries in a search request."""
 
     max_json_bytes: int
-    """Bytes of a JSON body."""
+    """Largest JSON body, bytes."""
 
     request_seconds: float
-    """Time to wait and compute for one request; 0: no limit."""
+    """Time limit for waiting and computing, seconds; 0: no limit."""
 
     concurrent: int
-    """Requests computed at once."""
+    """Number of requests computed at the same time."""
 
     queue: int
-    """Requests that may wait."""
+    """Number of further requests that may wait."""
 
     requests_per_minute: int | None
-    """Requests of one key or network; null: no limit."""
+    """Rate limit per API key or client network; null: no limit."""
 
     explanation_seconds: float
-    """How long a handle is valid."""
+    """Lifetime of a search handle, seconds."""
 
     page_size: int
-    """Largest limit of a page."""
+    """Largest number of items on a page."""
 
     url_seconds: float
-    """Time for one download."""
+    """Time limit of a download, seconds."""
 
     url_redirects: int
-    """Redirects followed by one download."""
+    """Largest number of redirects that a download follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodStatus(Described):
-    """A method, and whether it can be used."""
+    """An installed method and its state."""
 
     name: str
     """Name of the method."""
 
     summary: str
-    """What it finds, in one line."""
+    """One-line description."""
 
     score: str
-    """``matches`` (a count) or ``cosine``."""
+    """Kind of score: ``matches`` (a count) or ``cosine``."""
 
     kind: Literal["local", "global"] | None
-    """One vector per image (``global``) or many descriptors (``local``); null if the method cannot be loaded."""
+    """``global``: one vector per image. ``local``: many descriptors. Null if the method cannot be loaded."""
 
     dim: int | None
     """Length of a vector or descriptor."""
 
     dtype: str | None
-    """Type of its numbers."""
+    """Data type of vectors or descriptors."""
 
     ready: bool
-    """Whether it can be used now."""
+    """Whether the method can be used now."""
 
     reason: str
-    """Why not; empty when ready."""
+    """Why the method is not ready; empty if it is."""
 
     hint: str
-    """What to do about it; empty when ready."""
+    """What to do about it; empty if the method is ready."""
 
     fingerprint: str | None
-    """Digest of what makes its features; null while that is not known."""
+    """Digest of parameters, weights and version; null if not determined yet."""
 
     explains: tuple[Literal["matches", "heat"], ...]
-    """What its explanations show."""
+    """Kinds of explanation that the method supports."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodList(Described):
-    """All installed methods."""
+    """The installed methods."""
 
     methods: tuple[MethodStatus, ...]
-    """Sorted by name."""
+    """The methods, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionMethod(Described):
-    """The features that a collection has of one method."""
+    """The features of one method in a collection."""
 
     name: str
     """Name of the method."""
 
     images: int
-    """Number of images with features of it."""
+    """Number of images with features of this method."""
 
     bytes: int
-    """Bytes of these features."""
+    """Size of the features, bytes."""
 
     fingerprint: str
-    """Digest of what made them."""
+    """Digest of the parameters, weights and version that produced the features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,19 +186,19 @@ class CollectionInfo(Described):
     """A collection."""
 
     name: str
-    """Its name."""
+    """Name of the collection."""
 
     images: int
     """Number of images."""
 
     failures: int
-    """Number of images that could not be indexed."""
+    """Number of images that could not be added."""
 
     bytes: int
-    """Bytes on disk."""
+    """Size on disk, bytes."""
 
     methods: tuple[CollectionMethod, ...]
-    """The features it has."""
+    """Features of the collection, by method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +206,7 @@ class CollectionList(Described):
     """All collections."""
 
     collections: tuple[CollectionInfo, ...]
-    """The default collection first, then by name."""
+    """The collections: the default one first, then by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,40 +214,40 @@ class Image(Described):
     """An image of a collection."""
 
     id: str
-    """Its id."""
+    """Id of the image."""
 
     sha256: str
-    """Of the encoded bytes, hexadecimal."""
+    """SHA-256 of the encoded image, hexadecimal."""
 
     size_bytes: int
-    """Length of the encoded bytes."""
+    """Size of the encoded image, bytes."""
 
     width: int
-    """Pixels, upright."""
+    """Width of the upright image, pixels."""
 
     height: int
-    """Pixels, upright."""
+    """Height of the upright image, pixels."""
 
     format: str
-    """Encoded format, for example ``JPEG``."""
+    """File format, for example ``JPEG``."""
 
     metadata: Mapping[str, Any]
-    """The user's own JSON object."""
+    """JSON object that was stored with the image."""
 
     added_at: str
-    """ISO 8601, UTC."""
+    """Time at which the image was added; ISO 8601, UTC."""
 
     thumbnail: str
-    """Path of its thumbnail on this server."""
+    """URL path of the thumbnail."""
 
     content: str | None
-    """Path of the original on this server; null where the server does not have it."""
+    """URL path of the original file; null if the server has no original file."""
 
     uri: str = ""
-    """Where it came from, if that is an http(s) URL; empty otherwise."""
+    """Source of the image if it is an http(s) URL; otherwise empty."""
 
     methods: tuple[str, ...] = ()
-    """Methods whose features it has; empty in lists, which do not look them up."""
+    """Methods whose features the image has; always empty in lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,21 +258,21 @@ class ImagePage(Described):
     """The images."""
 
     next_cursor: str | None
-    """For the next page; null on the last one."""
+    """Cursor of the next page; null on the last page."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedImage(Described):
-    """An image that could not be indexed."""
+    """An image that could not be added."""
 
     id: str
-    """The id it would have had."""
+    """Id that the image would have had."""
 
     uri: str
-    """Where it would have come from, if that is an http(s) URL; otherwise empty."""
+    """Source of the image if it is an http(s) URL; otherwise empty."""
 
     code: str
-    """Stable name of the kind of error."""
+    """Stable, machine-readable name of the kind of error."""
 
     message: str
     """What happened."""
@@ -287,13 +286,13 @@ class FailedImage(Described):
 
 @dataclass(frozen=True, slots=True)
 class FailurePage(Described):
-    """A page of failures, ordered by id."""
+    """A page of images that could not be added, ordered by id."""
 
     failures: tuple[FailedImage, ...]
     """The failures."""
 
     next_cursor: str | None
-    """For the next page; null on the last one."""
+    """Cursor of the next page; null on the last page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,55 +300,55 @@ class QueryInfo(Described):
     """The query image."""
 
     width: int
-    """Pixels."""
+    """Width, pixels."""
 
     height: int
-    """Pixels."""
+    """Height, pixels."""
 
     sha256: str
-    """Of the encoded bytes, hexadecimal."""
+    """SHA-256 of the encoded image, hexadecimal."""
 
     id: str | None
-    """Its id, if it is an image of the collection."""
+    """Id of the image if it is in the collection; otherwise null."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerHandle(Described):
-    """Gives access to an answer and its explanations until it expires."""
+    """A handle that gives access to an answer and its explanations until it expires."""
 
     handle: str
-    """Part of the path below ``/v1/explanations``."""
+    """The handle: the path of the answer is ``/v1/explanations/{handle}``."""
 
     expires_at: str
-    """ISO 8601, UTC; the server may drop it earlier under load."""
+    """Time of expiry; ISO 8601, UTC. Under load, the server may drop the handle earlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchHit(Hit):
-    """A hit with its image."""
+    """A hit of a search, with its image."""
 
     image: Image
     """The image."""
 
     thumbnail: str
-    """Path of its thumbnail on this server."""
+    """URL path of the thumbnail."""
 
     explanation: str | None
-    """Path of its explanation on this server; null where the answer has no handle."""
+    """URL path of the explanation; null if the answer has no handle."""
 
     drawing: str | None = None
-    """Path of its drawn explanation on this server; null if the answer has no handle."""
+    """URL path of the drawn explanation; null if the answer has no handle."""
 
     picture: str | None = None
-    """The same as ``drawing``. Deprecated: the next version drops it."""
+    """Deprecated, removed in the next version: use ``drawing``, which has the same value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchAnswer(SearchResult):
-    """The results of one query, with the images of the hits."""
+    """The answer to one query, with the images of the hits."""
 
     hits: tuple[SearchHit, ...]
-    """Best first; ties in order of id."""
+    """The hits, best first; ties are ordered by id."""
 
     collection: str
     """Name of the collection that was searched."""
@@ -358,12 +357,12 @@ class SearchAnswer(SearchResult):
     """The query image."""
 
     explanations: AnswerHandle | None
-    """Gives access to explanations; null where the server does not keep this answer."""
+    """Handle for explanations; null if the answer is too large for the server's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryProblem(Described):
-    """Why one of several queries has no answer."""
+    """The error of a query in a request with several queries."""
 
     problem: Mapping[str, Any]
     """Problem details (RFC 9457)."""
@@ -371,80 +370,80 @@ class QueryProblem(Described):
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswers(Described):
-    """The answers to several queries, in order."""
+    """The answers to the queries of a request, in the same order."""
 
     results: tuple[SearchAnswer | QueryProblem, ...]
-    """One per query."""
+    """One answer or problem per query."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateSet(DuplicateGroup):
-    """Images that show the same, with their records."""
+    """A group of duplicate images, with their records."""
 
     images: tuple[Image, ...]
-    """Those that still exist."""
+    """Records of the images that still exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateSummary(Described):
-    """How the report was made."""
+    """Summary of a duplicate report."""
 
     images: int
     """Number of images in the collection."""
 
     candidates: int
-    """Number of pairs that the methods proposed."""
+    """Number of candidate pairs."""
 
     verified: int
-    """Number of pairs that were compared closely."""
+    """Number of spatially verified pairs."""
 
     methods: tuple[str, ...]
-    """Names of the methods that took part."""
+    """Names of the methods that were used."""
 
     timings: Mapping[str, float]
-    """stage -> seconds"""
+    """Stage -> duration, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates(Described):
-    """A page of the last report of duplicates."""
+    """A page of the latest duplicate report."""
 
     state: Literal["ready"]
-    """The report exists."""
+    """Always ``ready``: the report exists."""
 
     computed_at: str
-    """ISO 8601, UTC."""
+    """Time at which the report was computed; ISO 8601, UTC."""
 
     stale: bool
-    """Whether the collection has changed since; a new report is being made."""
+    """Whether the collection has changed since then; if so, a new report is being computed."""
 
     report: DuplicateSummary
-    """How the report was made."""
+    """Summary of the report."""
 
     groups: tuple[DuplicateSet, ...]
-    """Identical images first, then edited copies, then overlapping ones."""
+    """Groups of this page: first identical images, then edited copies, then overlapping images."""
 
     next_cursor: str | None
-    """For the next page; null on the last one."""
+    """Cursor of the next page; null on the last page."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicatesRunning(Described):
-    """The report is being made."""
+    """The duplicate report is being computed."""
 
     state: Literal["running"]
-    """There is no report yet."""
+    """Always ``running``: there is no report yet."""
 
     job: Job
-    """The job that makes it."""
+    """The job that computes the report."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobPage(Described):
-    """A page of jobs, the newest first."""
+    """A page of jobs, newest first."""
 
     jobs: tuple[Job, ...]
     """The jobs."""
 
     next_cursor: str | None
-    """For the next page; null on the last one."""
+    """Cursor of the next page; null on the last page."""

@@ -1,4 +1,4 @@
-"""A job of the server, as data."""
+"""Data model of the server's jobs."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ JobKind: TypeAlias = Literal["index", "put", "duplicates", "rebuild"]
 JobState: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 ENDED: frozenset[JobState] = frozenset({"succeeded", "failed", "cancelled"})
-"""The states that a job does not leave any more."""
+"""The final states of a job."""
 
 MAX_FAILURES = 100
-"""Failures that a job lists, at most; the collection has all of them."""
+"""Largest number of failures that a job lists; the collection has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobProgress(Described):
-    """How far a job is."""
+    """Progress of a job."""
 
     stage: str = ""
-    """What it does now; empty before the start."""
+    """Current stage; empty before the start."""
 
     done: int = 0
-    """Steps of this stage that are done, mostly images."""
+    """Number of completed steps of this stage; a step is usually an image."""
 
     total: int | None = None
-    """Number of steps of this stage; ``None`` while that is not known."""
+    """Number of steps of this stage; ``None`` until it is determined."""
 
     added: int = 0
-    """Images added or replaced so far."""
+    """Number of images added or replaced so far."""
 
     skipped: int = 0
-    """Images that were there already."""
+    """Number of images that were already up to date."""
 
     failed: int = 0
-    """Images that could not be used."""
+    """Number of images that could not be added."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFailure(Described):
-    """An image that a job could not use."""
+    """An image that a job could not add."""
 
     id: str
-    """The id it would have had."""
+    """Id that the image would have had."""
 
     uri: str
-    """Where it would have come from, if that is a URL; otherwise empty."""
+    """Source of the image if it is a URL; otherwise empty."""
 
     code: str
-    """Stable name of the kind of error."""
+    """Stable, machine-readable name of the kind of error."""
 
     message: str
     """What happened."""
@@ -61,10 +61,10 @@ class JobFailure(Described):
 
 @dataclass(frozen=True, slots=True)
 class JobProblem(Described):
-    """Why a job failed."""
+    """The error of a failed job."""
 
     code: str
-    """Stable name of the kind of problem."""
+    """Stable, machine-readable name of the kind of problem."""
 
     detail: str
     """What happened."""
@@ -78,37 +78,37 @@ class Job(Described):
     """A job of the server."""
 
     id: str
-    """Its name; later jobs have greater ids."""
+    """Id of the job; later jobs have greater ids."""
 
     kind: JobKind
-    """What it does."""
+    """Kind of work."""
 
     collection: str
-    """Name of the collection it works on."""
+    """Name of the collection."""
 
     state: JobState
-    """What became of it so far."""
+    """Current state."""
 
     created_at: str
-    """ISO 8601, UTC."""
+    """Time of creation; ISO 8601, UTC."""
 
     started_at: str | None = None
-    """When it last began to run; ISO 8601, UTC."""
+    """Time of the latest start; ISO 8601, UTC."""
 
     finished_at: str | None = None
-    """When it ended; ISO 8601, UTC."""
+    """Time of the end; ISO 8601, UTC."""
 
     progress: JobProgress = field(default_factory=JobProgress)
-    """How far it is."""
+    """Progress of the job."""
 
     failures: tuple[JobFailure, ...] = ()
-    """The first images that could not be used, at most 100."""
+    """The first images that could not be added, at most 100."""
 
     result: Mapping[str, Any] | None = None
-    """What it did or found, at the end."""
+    """Result of an ended job, depending on its kind."""
 
     problem: JobProblem | None = None
-    """Why it failed."""
+    """Error of a failed job; null otherwise."""
 
     @property
     def ended(self) -> bool:

@@ -370,7 +370,7 @@ def test_collections_are_made_and_removed(client: TestClient, jobs: Any) -> None
     assert (made.status_code, made.headers["location"]) == (201, "/v1/collections/shop")
     assert made.json() == {"name": "shop", "images": 0, "failures": 0, "bytes": 0, "methods": []}
     assert client.put("/v1/collections/shop").status_code == 200
-    assert client.put("/v1/collections/Shop").json()["detail"].startswith("collection: must match pattern")
+    assert client.put("/v1/collections/Shop").json()["detail"].startswith("collection: must match the pattern")
     url = "/v1/collections/shop/images/a"
     assert client.put(url, content=encoded(5), headers={"content-type": "image/png"}).status_code == 201
     listed = client.get("/v1/collections").json()["collections"]
