@@ -1,4 +1,4 @@
-"""A typed client of the REST service: ``from imagefinder.client import Client``."""
+"""A typed client for the REST API: ``from imagefinder.client import Client``."""
 
 from imagefinder.client.client import Client
 from imagefinder.client.errors import (

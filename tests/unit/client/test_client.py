@@ -172,7 +172,7 @@ def test_explaining(client: Client, service: FakeService) -> None:
     service.says(b"jpeg")
     assert client.query_image(answer, width=100) == b"jpeg"
     assert service.asked == ("GET", "/v1/explanations/h1/query?width=100")
-    with pytest.raises(ValueError, match="did not keep"):
+    with pytest.raises(ValueError, match="has no handle"):
         client.explain(dataclasses.replace(answer, explanations=None), "a")
 
 
@@ -238,7 +238,7 @@ def test_starting_jobs(client: Client, service: FakeService) -> None:
 def test_waiting_goes_on_after_a_broken_stream(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagefinder.client.jobs._AGAIN", 0.0)
+    monkeypatch.setattr("imagefinder.client.jobs._RECONNECT_SECONDS", 0.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))
@@ -267,7 +267,7 @@ def test_waiting_ends_at_its_time_and_with_failures(client: Client, service: Fak
 def test_a_server_that_stays_away_is_given_up(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagefinder.client.jobs._PATIENCE", -1.0)
+    monkeypatch.setattr("imagefinder.client.jobs._UNREACHABLE_SECONDS", -1.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))
@@ -349,7 +349,7 @@ def test_only_what_may_go_later_is_tried_again_and_when_it_was_said(
 )
 def test_another_kind_of_server_is_told(client: Client, service: FakeService, content: bytes, status: int) -> None:
     service.says(content, status)
-    with pytest.raises(InvalidAnswerError, match="gave no answer of this API"):
+    with pytest.raises(InvalidAnswerError, match="does not belong to this API"):
         client.info()
 
 
