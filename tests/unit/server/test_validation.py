@@ -39,7 +39,7 @@ class Model(BaseModel):
         ({"colour": 1}, "unknown field"),
     ],
 )
-def test_no_message_of_the_validator_is_passed_on(data: dict[str, object], expected: str) -> None:
+def test_messages_replace_those_of_the_validator(data: dict[str, object], expected: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Model(**data)  # type: ignore[arg-type]
     assert message(caught.value.errors()[0]) == expected
