@@ -201,10 +201,7 @@ class Client:
         metadata: Mapping[str, Any] | None = None,
         collection: str = DEFAULT,
     ) -> RemoteJob:
-        """Start a job that adds or replaces an image; the image is stored durably on return.
-
-        Arguments and errors are those of ``put``.
-        """
+        """Start a job that adds or replaces an image, which is durable on return; arguments as for ``put``."""
         return self._job(self._put(image_id, image, metadata, collection, wait=False))
 
     def delete(self, image_id: str, collection: str = DEFAULT) -> None:

@@ -82,7 +82,7 @@ PARTS[IndexRequest.__name__]["oneOf"] = [
 ]
 
 EXAMPLES: dict[str, Any] = {
-    "folder": {"summary": "Add a folder of the server", "value": {"kind": "index", "folder": "/srv/pictures"}},
+    "folder": {"summary": "Add a folder of the server", "value": {"kind": "index", "folder": "/srv/images"}},
     "list": {
         "summary": "Add a CSV list",
         "value": {"kind": "index", "collection": "default", "csv": "url,id\nhttps://example.org/cat.jpg,17\n"},
