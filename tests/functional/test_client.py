@@ -53,7 +53,7 @@ METHODS = {
     "draw": "drawing",
     "compare": "compare",
     "duplicates": "duplicates",
-    "start_job": "start_index",
+    "start_job": "start_add",
     "list_jobs": "jobs",
     "get_job": "job",
     "cancel_job": "cancel",
@@ -204,7 +204,7 @@ def test_duplicates(client: Client) -> None:
 
 def test_jobs(client: Client, pictures: Path, web: str) -> None:
     client.create_collection("jobs")
-    listed = client.start_index(
+    listed = client.start_add(
         "jobs", csv=f"url,id\n{web}/cat.jpg,1\n{web}/none.jpg,2\nfile:///etc/passwd,3\n", methods=["sift"]
     )
     told = list(client.events(listed.id))
@@ -212,15 +212,15 @@ def test_jobs(client: Client, pictures: Path, web: str) -> None:
     assert client.job(listed.id) == told[-1] == listed.refresh()
     assert {failure.id for failure in told[-1].failures} == {"2", "3"}
     assert [failure.id for failure in client.failures("jobs")] == ["2", "3"]
-    assert client.start_index("jobs", urls=[f"{web}/fig.jpg"]).wait(timeout=120).progress.added == 1
-    folder = client.start_index("jobs", folder=str(pictures)).wait(timeout=120)
+    assert client.start_add("jobs", urls=[f"{web}/fig.jpg"]).wait(timeout=120).progress.added == 1
+    folder = client.start_add("jobs", folder=str(pictures)).wait(timeout=120)
     assert folder.result is not None
     assert folder.result["added"] == len(NAMES) + 1
-    again = client.start_index("jobs", csv=f"url,id\n{web}/dogs.jpg,1\n", prune=True).wait(timeout=120)
+    again = client.start_add("jobs", csv=f"url,id\n{web}/dogs.jpg,1\n", prune=True).wait(timeout=120)
     assert again.result is not None
     assert (again.result["replaced"], again.result["removed"]) == (1, 0)
     assert listed.cancel().state == "succeeded"
-    rebuilt = client.start_rebuild("jobs").wait(timeout=120)
+    rebuilt = client.start_build_index("jobs").wait(timeout=120)
     assert rebuilt.result is not None
     assert rebuilt.result["indexes"]
     assert {job.id for job in client.jobs(state="succeeded", page_size=2)} >= {listed.id, folder.id, again.id}

@@ -376,7 +376,7 @@ class Client:
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
-    def start_index(
+    def start_add(
         self,
         collection: str = DEFAULT,
         *,
@@ -403,15 +403,15 @@ class Client:
             "methods": None if methods is None else list(methods),
             "prune": prune,
         }
-        return self._start("index", collection, options)
+        return self._start("add", collection, options)
 
     def start_duplicates(self, collection: str = DEFAULT) -> RemoteJob:
         """Start a job that computes a new duplicate report; ``duplicates`` returns the report."""
         return self._start("duplicates", collection, {})
 
-    def start_rebuild(self, collection: str = DEFAULT) -> RemoteJob:
+    def start_build_index(self, collection: str = DEFAULT) -> RemoteJob:
         """Start a job that rebuilds the ANN indexes of a collection."""
-        return self._start("rebuild", collection, {})
+        return self._start("build-index", collection, {})
 
     def jobs(self, *, state: JobState | None = None, page_size: int = 100) -> Iterator[RemoteJob]:
         """All jobs, newest first."""

@@ -35,12 +35,11 @@ class Transport:
         retries: int,
         transport: httpx2.BaseTransport | None,
     ) -> None:
-        headers = {"User-Agent": f"imagefinder-client/{version('imagefinder')}", "Accept": "application/json, */*"}
-        if api_key:
-            headers["Authorization"] = f"Bearer {api_key}"
         self._retries = retries
         self._closed = threading.Event()
-        self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=timeout, transport=transport)
+        self._http = httpx2.Client(
+            base_url=base_url, headers=headers(api_key), timeout=timeout, transport=transport
+        )
 
     def close(self) -> None:
         """Close the connections; requests that wait for a retry fail."""
@@ -62,7 +61,7 @@ class Transport:
         """
         for left in range(self._retries, -1, -1):
             try:
-                with _translate_errors(self._http):
+                with translate_errors(self._http):
                     response = self._http.request(verb, path, **options)
                 check(response)
             except ServerProblem as error:
@@ -87,7 +86,7 @@ class Transport:
         Raises:
             ClientError: as ``send``; there are no retries.
         """
-        with _translate_errors(self._http), self._http.stream("GET", path, timeout=timeout) as response:
+        with translate_errors(self._http), self._http.stream("GET", path, timeout=timeout) as response:
             if response.status_code >= 400:
                 response.read()
             check(response)
@@ -95,10 +94,25 @@ class Transport:
 
     def _wait(self, error: ServerProblem) -> bool:
         """Wait for the delay that the server states; false if the request should not be retried."""
-        seconds = error.retry_after
-        if not error.retryable or seconds is None or seconds > MAX_RETRY_AFTER:
-            return False
-        return not self._closed.wait(seconds)
+        seconds = seconds_until_retry(error)
+        return seconds is not None and not self._closed.wait(seconds)
+
+
+def headers(api_key: str | None) -> dict[str, str]:
+    """The headers of all requests."""
+    distribution = __name__.partition(".")[0]  # imagefinder, or imagefinder_client where it is installed alone
+    found = {"User-Agent": f"imagefinder-client/{version(distribution)}", "Accept": "application/json, */*"}
+    if api_key:
+        found["Authorization"] = f"Bearer {api_key}"
+    return found
+
+
+def seconds_until_retry(error: ServerProblem) -> float | None:
+    """Seconds to wait before a retry, as stated by the server; ``None`` if the request should not be retried."""
+    seconds = error.retry_after
+    if not error.retryable or seconds is None or seconds > MAX_RETRY_AFTER:
+        return None
+    return seconds
 
 
 def parse(kind: type[T], response: httpx2.Response) -> T:
@@ -210,10 +224,10 @@ def _seconds(retry_after: str | None) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-class _translate_errors:  # noqa: N801 - reads like a function
+class translate_errors:  # noqa: N801 - reads like a function
     """A context manager that converts errors of the HTTP library to ``ConnectionFailedError``."""
 
-    def __init__(self, http: httpx2.Client) -> None:
+    def __init__(self, http: httpx2.Client | httpx2.AsyncClient) -> None:
         self._url = http.base_url
 
     def __enter__(self) -> None:

@@ -1,4 +1,4 @@
-"""Response objects of the REST service: the server writes them as JSON, and the client reads them."""
+"""The response objects of the REST service: the server writes them as JSON, and the client reads them."""
 
 from __future__ import annotations
 
@@ -17,58 +17,59 @@ if TYPE_CHECKING:
 
 
 OPTION_NAMES: Mapping[str, str] = {"ranking": "verify", "where": "filter"}
-"""Field of ``SearchOptions`` -> its name in requests, if different. ``verify`` means ``ranking`` ``evidence``."""
+"""Field of ``SearchOptions`` -> its name in requests, where the two differ; ``verify`` is true for the ranking
+``evidence``."""
 
 
 def extend(kind: type[T], value: DataclassInstance, **added: Any) -> T:
-    """Create an object of a subclass from an object of its base class.
+    """Convert an object to a subclass of its class.
 
     Args:
-        kind: A dataclass.
-        value: An object of a base class of ``kind``.
-        added: Members that only ``kind`` has, or that replace those of ``value``.
+        kind: The subclass; a dataclass.
+        value: An instance of the base class.
+        added: Fields that only ``kind`` has, or that replace those of ``value``.
     """
     return kind(**{one.name: getattr(value, one.name) for one in fields(value)} | added)
 
 
 @dataclass(frozen=True, slots=True)
 class AuthInfo(Described):
-    """Authentication: whether API keys are required, and the access level of this request."""
+    """Authentication of the server, and the access of this request."""
 
     required: bool
-    """Whether requests require an API key."""
+    """Whether requests need an API key."""
 
     access: Literal["none", "read", "write"]
-    """Access level of this request."""
+    """Access of this request."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo(Described):
-    """Information about the server."""
+    """Version and configuration of the server."""
 
     version: str
     """Version of imagefinder."""
 
     started_at: str
-    """Time of the start; ISO 8601, UTC."""
+    """Time of the last start; ISO 8601, UTC."""
 
     collections: tuple[str, ...]
     """Names of the collections."""
 
     default_collection: str
-    """Name of the default collection."""
+    """Name of the collection used by requests that do not name one."""
 
     auth: AuthInfo
-    """Authentication: whether API keys are required, and the access level of this request."""
+    """Authentication of the server, and the access of this request."""
 
     url_queries: bool
-    """Whether the server accepts image URLs and downloads them."""
+    """Whether requests may give images by URL."""
 
     job_roots: tuple[str, ...]
-    """Folders of the server from which jobs may add images."""
+    """Folders on the server that jobs may add images from."""
 
     read_only: bool
-    """Whether the server refuses all changes."""
+    """Whether the server rejects all changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,89 +77,89 @@ class ServerLimits(Described):
     """Limits of the server."""
 
     max_image_bytes: int
-    """Largest encoded image, bytes."""
+    """Maximum bytes of an encoded image."""
 
     max_image_pixels: int
-    """Largest decoded image, pixels."""
+    """Maximum pixels of an image."""
 
     max_k: int
-    """Largest number of hits of a search."""
+    """Maximum hits of a search."""
 
     max_boxes: int
-    """Largest number of boxes of a query."""
+    """Maximum boxes of a query."""
 
     max_images_per_request: int
-    """Largest number of queries in a search request."""
+    """Maximum queries in one search request."""
 
     max_json_bytes: int
-    """Largest JSON body, bytes."""
+    """Maximum bytes of a JSON body."""
 
     request_seconds: float
-    """Time limit for waiting and computing, seconds; 0: no limit."""
+    """Maximum seconds of waiting and computing for a request; 0: no limit."""
 
     concurrent: int
-    """Number of requests computed at the same time."""
+    """Number of requests computed concurrently."""
 
     queue: int
-    """Number of further requests that may wait."""
+    """Maximum number of waiting requests."""
 
     requests_per_minute: int | None
-    """Rate limit per API key or client network; null: no limit."""
+    """Maximum requests per minute for a key or network; null: no limit."""
 
     explanation_seconds: float
-    """Lifetime of a search handle, seconds."""
+    """Lifetime of an explanation handle in seconds."""
 
     page_size: int
-    """Largest number of items on a page."""
+    """Maximum items of a page."""
 
     url_seconds: float
-    """Time limit of a download, seconds."""
+    """Maximum seconds of a download."""
 
     url_redirects: int
-    """Largest number of redirects that a download follows."""
+    """Maximum redirects of a download."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodStatus(Described):
-    """An installed method and its state."""
+    """A method, and whether it is ready to use."""
 
     name: str
     """Name of the method."""
 
     summary: str
-    """One-line description."""
+    """One-line description of what the method finds."""
 
     score: str
     """Kind of score: ``matches`` (a count) or ``cosine``."""
 
     kind: Literal["local", "global"] | None
-    """``global``: one vector per image. ``local``: many descriptors. Null if the method cannot be loaded."""
+    """One vector per image (``global``) or many descriptors (``local``); null if the method cannot be loaded."""
 
     dim: int | None
-    """Length of a vector or descriptor."""
+    """Dimension of a vector or descriptor; null if the method cannot be loaded."""
 
     dtype: str | None
-    """Data type of vectors or descriptors."""
+    """Element type of a vector or descriptor; null if the method cannot be loaded."""
 
     ready: bool
-    """Whether the method can be used now."""
+    """Whether the method is ready to use."""
 
     reason: str
     """Why the method is not ready; empty if it is."""
 
     hint: str
-    """What to do about it; empty if the method is ready."""
+    """How to make the method ready; empty if it is."""
 
     fingerprint: str | None
-    """Digest of parameters, weights and version; null if not determined yet."""
+    """Digest of the fingerprint of its features; null if it is not available."""
 
     explains: tuple[Literal["matches", "heat"], ...]
-    """Kinds of explanation that the method supports."""
+    """What its explanations can show: matches, or heat maps."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodList(Described):
-    """The installed methods."""
+    """All installed methods."""
 
     methods: tuple[MethodStatus, ...]
     """The methods, sorted by name."""
@@ -166,7 +167,7 @@ class MethodList(Described):
 
 @dataclass(frozen=True, slots=True)
 class CollectionMethod(Described):
-    """The features of one method in a collection."""
+    """The features that a collection has of one method."""
 
     name: str
     """Name of the method."""
@@ -175,10 +176,10 @@ class CollectionMethod(Described):
     """Number of images with features of this method."""
 
     bytes: int
-    """Size of the features, bytes."""
+    """Size of these features in bytes."""
 
     fingerprint: str
-    """Digest of the parameters, weights and version that produced the features."""
+    """Digest of the fingerprint of these features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +193,13 @@ class CollectionInfo(Described):
     """Number of images."""
 
     failures: int
-    """Number of images that could not be added."""
+    """Number of images that could not be indexed."""
 
     bytes: int
-    """Size on disk, bytes."""
+    """Size on disk in bytes."""
 
     methods: tuple[CollectionMethod, ...]
-    """Features of the collection, by method."""
+    """The features that the collection has, by method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,7 @@ class CollectionList(Described):
     """All collections."""
 
     collections: tuple[CollectionInfo, ...]
-    """The collections: the default one first, then by name."""
+    """The default collection first, the others sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,34 +221,34 @@ class Image(Described):
     """SHA-256 of the encoded image, hexadecimal."""
 
     size_bytes: int
-    """Size of the encoded image, bytes."""
+    """Size of the encoded image in bytes."""
 
     width: int
-    """Width of the upright image, pixels."""
+    """Width in pixels, after EXIF rotation."""
 
     height: int
-    """Height of the upright image, pixels."""
+    """Height in pixels, after EXIF rotation."""
 
     format: str
-    """File format, for example ``JPEG``."""
+    """Encoded format, for example ``JPEG``."""
 
     metadata: Mapping[str, Any]
-    """JSON object that was stored with the image."""
+    """User-defined JSON object."""
 
     added_at: str
     """Time at which the image was added; ISO 8601, UTC."""
 
     thumbnail: str
-    """URL path of the thumbnail."""
+    """Path of the thumbnail on this server."""
 
     content: str | None
-    """URL path of the original file; null if the server has no original file."""
+    """Path of the original on this server; null if the server cannot provide it."""
 
     uri: str = ""
-    """Source of the image if it is an http(s) URL; otherwise empty."""
+    """URL that the image came from; empty if it did not come from the web."""
 
     methods: tuple[str, ...] = ()
-    """Methods whose features the image has; always empty in lists."""
+    """Names of the methods that the image has features of; always empty in listings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,7 @@ class ImagePage(Described):
     """A page of images, ordered by id."""
 
     images: tuple[Image, ...]
-    """The images."""
+    """The images of this page."""
 
     next_cursor: str | None
     """Cursor of the next page; null on the last page."""
@@ -263,22 +264,22 @@ class ImagePage(Described):
 
 @dataclass(frozen=True, slots=True)
 class FailedImage(Described):
-    """An image that could not be added."""
+    """An image that could not be indexed."""
 
     id: str
     """Id that the image would have had."""
 
     uri: str
-    """Source of the image if it is an http(s) URL; otherwise empty."""
+    """URL of the image; empty if it was not on the web."""
 
     code: str
-    """Stable, machine-readable name of the kind of error."""
+    """Stable error code."""
 
     message: str
-    """What happened."""
+    """Description of the error."""
 
     attempts: int
-    """Number of attempts."""
+    """Number of attempts to index the image."""
 
     at: str
     """Time of the last attempt; ISO 8601, UTC."""
@@ -286,10 +287,10 @@ class FailedImage(Described):
 
 @dataclass(frozen=True, slots=True)
 class FailurePage(Described):
-    """A page of images that could not be added, ordered by id."""
+    """A page of failures, ordered by id."""
 
     failures: tuple[FailedImage, ...]
-    """The failures."""
+    """The failures of this page."""
 
     next_cursor: str | None
     """Cursor of the next page; null on the last page."""
@@ -300,55 +301,55 @@ class QueryInfo(Described):
     """The query image."""
 
     width: int
-    """Width, pixels."""
+    """Width in pixels."""
 
     height: int
-    """Height, pixels."""
+    """Height in pixels."""
 
     sha256: str
     """SHA-256 of the encoded image, hexadecimal."""
 
     id: str | None
-    """Id of the image if it is in the collection; otherwise null."""
+    """Id of the image, if the query is an image of the collection; otherwise null."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerHandle(Described):
-    """A handle that gives access to an answer and its explanations until it expires."""
+    """A handle to a search result and its explanations, valid until it expires."""
 
     handle: str
-    """The handle: the path of the answer is ``/v1/explanations/{handle}``."""
+    """The handle: a path segment below ``/v1/explanations``."""
 
     expires_at: str
-    """Time of expiry; ISO 8601, UTC. Under load, the server may drop the handle earlier."""
+    """Time of expiry, ISO 8601, UTC; under load, the server may drop the result earlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchHit(Hit):
-    """A hit of a search, with its image."""
+    """A hit with the record of its image."""
 
     image: Image
     """The image."""
 
     thumbnail: str
-    """URL path of the thumbnail."""
+    """Path of the thumbnail on this server."""
 
     explanation: str | None
-    """URL path of the explanation; null if the answer has no handle."""
+    """Path of the explanation on this server; null if the result has no handle."""
 
     drawing: str | None = None
-    """URL path of the drawn explanation; null if the answer has no handle."""
+    """Path of the drawn explanation on this server; null if the result has no handle."""
 
     picture: str | None = None
-    """Deprecated, removed in the next version: use ``drawing``, which has the same value."""
+    """The same as ``drawing``. Deprecated: the next version drops it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchAnswer(SearchResult):
-    """The answer to one query, with the images of the hits."""
+    """The results of one query, with the records of the images."""
 
     hits: tuple[SearchHit, ...]
-    """The hits, best first; ties are ordered by id."""
+    """Best first; ties are ordered by id."""
 
     collection: str
     """Name of the collection that was searched."""
@@ -357,51 +358,51 @@ class SearchAnswer(SearchResult):
     """The query image."""
 
     explanations: AnswerHandle | None
-    """Handle for explanations; null if the answer is too large for the server's cache."""
+    """Handle to the explanations; null if the server does not store this result."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryProblem(Described):
-    """The error of a query in a request with several queries."""
+    """The problem with one of several queries."""
 
     problem: Mapping[str, Any]
-    """Problem details (RFC 9457)."""
+    """Problem details as defined by RFC 9457."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswers(Described):
-    """The answers to the queries of a request, in the same order."""
+    """The results of several queries."""
 
     results: tuple[SearchAnswer | QueryProblem, ...]
-    """One answer or problem per query."""
+    """One result or problem per query, in the order of the queries."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateSet(DuplicateGroup):
-    """A group of duplicate images, with their records."""
+    """A group of duplicates, with the records of its images."""
 
     images: tuple[Image, ...]
-    """Records of the images that still exist."""
+    """The images of the group that still exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateSummary(Described):
-    """Summary of a duplicate report."""
+    """Statistics of a duplicate report."""
 
     images: int
     """Number of images in the collection."""
 
     candidates: int
-    """Number of candidate pairs."""
+    """Number of candidate pairs proposed by the methods."""
 
     verified: int
-    """Number of spatially verified pairs."""
+    """Number of pairs that were spatially verified."""
 
     methods: tuple[str, ...]
-    """Names of the methods that were used."""
+    """Names of the methods used."""
 
     timings: Mapping[str, float]
-    """Stage -> duration, seconds."""
+    """Stage -> seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,13 +416,13 @@ class Duplicates(Described):
     """Time at which the report was computed; ISO 8601, UTC."""
 
     stale: bool
-    """Whether the collection has changed since then; if so, a new report is being computed."""
+    """Whether the collection has changed since; if so, a new report is being computed."""
 
     report: DuplicateSummary
-    """Summary of the report."""
+    """Statistics of the report."""
 
     groups: tuple[DuplicateSet, ...]
-    """Groups of this page: first identical images, then edited copies, then overlapping images."""
+    """Groups of identical images first, then of edited copies, then of overlapping images."""
 
     next_cursor: str | None
     """Cursor of the next page; null on the last page."""
@@ -443,7 +444,7 @@ class JobPage(Described):
     """A page of jobs, newest first."""
 
     jobs: tuple[Job, ...]
-    """The jobs."""
+    """The jobs of this page."""
 
     next_cursor: str | None
     """Cursor of the next page; null on the last page."""

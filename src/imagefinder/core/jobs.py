@@ -1,4 +1,4 @@
-"""Data model of the server's jobs."""
+"""The jobs of the server, as data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any, Literal, TypeAlias
 
 from imagefinder.core.serialization import Described
 
-JobKind: TypeAlias = Literal["index", "put", "duplicates", "rebuild"]
+JobKind: TypeAlias = Literal["add", "put", "duplicates", "build-index"]
+
+FORMER_KINDS: Mapping[str, JobKind] = {"index": "add", "rebuild": "build-index"}
+"""Kind as named by version 0.1 -> its current name; accepted in requests and in stored jobs."""
 
 JobState: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -16,7 +19,7 @@ ENDED: frozenset[JobState] = frozenset({"succeeded", "failed", "cancelled"})
 """The final states of a job."""
 
 MAX_FAILURES = 100
-"""Largest number of failures that a job lists; the collection has all of them."""
+"""Maximum number of failures listed by a job; the collection records all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,50 +27,50 @@ class JobProgress(Described):
     """Progress of a job."""
 
     stage: str = ""
-    """Current stage; empty before the start."""
+    """Name of the current stage; empty before the start."""
 
     done: int = 0
-    """Number of completed steps of this stage; a step is usually an image."""
+    """Number of completed steps of this stage, usually images."""
 
     total: int | None = None
-    """Number of steps of this stage; ``None`` until it is determined."""
+    """Number of steps of this stage; ``None`` (JSON ``null``) if it is not known yet."""
 
     added: int = 0
     """Number of images added or replaced so far."""
 
     skipped: int = 0
-    """Number of images that were already up to date."""
+    """Number of images skipped because they were already in the collection."""
 
     failed: int = 0
-    """Number of images that could not be added."""
+    """Number of images that could not be indexed."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFailure(Described):
-    """An image that a job could not add."""
+    """An image that a job could not index."""
 
     id: str
     """Id that the image would have had."""
 
     uri: str
-    """Source of the image if it is a URL; otherwise empty."""
+    """URL of the image; empty if it was not on the web."""
 
     code: str
-    """Stable, machine-readable name of the kind of error."""
+    """Stable error code."""
 
     message: str
-    """What happened."""
+    """Description of the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobProblem(Described):
-    """The error of a failed job."""
+    """The reason why a job failed."""
 
     code: str
-    """Stable, machine-readable name of the kind of problem."""
+    """Stable problem code."""
 
     detail: str
-    """What happened."""
+    """Description of the problem."""
 
     hint: str
     """What to do next; may be empty."""
@@ -78,22 +81,23 @@ class Job(Described):
     """A job of the server."""
 
     id: str
-    """Id of the job; later jobs have greater ids."""
+    """Id of the job; ids increase in order of creation."""
 
     kind: JobKind
-    """Kind of work."""
+    """``add``: add images from a folder, list or URLs. ``put``: add one uploaded image. ``duplicates``: find
+    duplicates. ``build-index``: rebuild the ANN indexes."""
 
     collection: str
     """Name of the collection."""
 
     state: JobState
-    """Current state."""
+    """State of the job."""
 
     created_at: str
     """Time of creation; ISO 8601, UTC."""
 
     started_at: str | None = None
-    """Time of the latest start; ISO 8601, UTC."""
+    """Time of the last start; ISO 8601, UTC."""
 
     finished_at: str | None = None
     """Time of the end; ISO 8601, UTC."""
@@ -102,15 +106,15 @@ class Job(Described):
     """Progress of the job."""
 
     failures: tuple[JobFailure, ...] = ()
-    """The first images that could not be added, at most 100."""
+    """The first images that could not be indexed, at most 100."""
 
     result: Mapping[str, Any] | None = None
-    """Result of an ended job, depending on its kind."""
+    """Result of the job, once it has ended; its members depend on the kind."""
 
     problem: JobProblem | None = None
-    """Error of a failed job; null otherwise."""
+    """Why the job failed; ``None`` (JSON ``null``) if it did not."""
 
     @property
     def ended(self) -> bool:
-        """Whether its state is final."""
+        """Whether the state is final."""
         return self.state in ENDED

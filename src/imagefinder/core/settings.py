@@ -176,6 +176,8 @@ class Settings:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             value, minimum, choices = (getattr(self, item.name), *map(item.metadata.get, ("minimum", "choices")))
+            if isinstance(value, list):  # settings must be hashable, because runtimes are shared by them
+                object.__setattr__(self, item.name, tuple(value))
             if minimum is not None and not value >= minimum:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")
             if choices and value not in choices:
@@ -197,7 +199,8 @@ class Settings:
             overrides: Setting name -> value; ``None`` values are ignored.
 
         Raises:
-            SettingsError: an unknown name, a value of the wrong type or out of range, an unreadable file.
+            SettingsError: a name is unknown, a value has the wrong type or is out of range, or the file is
+                unreadable.
         """
         return cls.load_with_origins(environment=environment, file=file, overrides=overrides)[0]
 

@@ -193,7 +193,7 @@ def problem_of(error: ImagefinderError) -> Problem:
     if isinstance(error, ImageTooLargeError):
         members |= {"limit": error.limit, "unit": error.unit}
     if isinstance(error, UnknownMethodError):
-        members |= {"field": "method", "known_methods": error.known}
+        members |= {"field": "method", "known_methods": error.installed}
     return Problem(code, error.message, hint=error.hint, **members)
 
 

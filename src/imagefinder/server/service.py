@@ -10,8 +10,8 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from imagefinder.core.settings import Settings
-from imagefinder.images.addresses import only_public
-from imagefinder.images.fetch import Fetcher
+from imagefinder.images.fetching.fetcher import HttpFetcher
+from imagefinder.images.fetching.public_addresses import require_public
 from imagefinder.server.admission import Admission
 from imagefinder.server.collection_pool import CollectionPool
 from imagefinder.server.errors import Problem
@@ -55,18 +55,18 @@ class Service:
     keys_required: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     streams: EventStreams = field(default_factory=EventStreams)
-    fetcher: Fetcher = field(init=False)
+    fetcher: HttpFetcher = field(init=False)
     _downloads: CapacityLimiter = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.fetcher = Fetcher(
+        self.fetcher = HttpFetcher(
             timeout=settings.url_seconds,
             deadline=settings.url_seconds,
             max_bytes=settings.max_image_bytes,
             retries=0,
             connections=settings.fetch_connections,
-            check=None if settings.fetch_private else only_public,
+            check=None if settings.fetch_private else require_public,
         )
         self._downloads = CapacityLimiter(settings.fetch_connections)
 

@@ -224,17 +224,17 @@ def test_duplicates_are_waited_for(client: Client, service: FakeService) -> None
 
 def test_starting_jobs(client: Client, service: FakeService) -> None:
     for start, body in (
-        (lambda: client.start_index(urls=["http://x/a"]), {"kind": "index", "urls": ["http://x/a"]}),
+        (lambda: client.start_add(urls=["http://x/a"]), {"kind": "add", "urls": ["http://x/a"]}),
         (
-            lambda: client.start_index(csv="url,id\n", prune=True),
-            {"kind": "index", "csv": "url,id\n", "prune": True},
+            lambda: client.start_add(csv="url,id\n", prune=True),
+            {"kind": "add", "csv": "url,id\n", "prune": True},
         ),
         (
-            lambda: client.start_index(folder="/f", methods=("sift",)),
-            {"kind": "index", "folder": "/f", "methods": ["sift"]},
+            lambda: client.start_add(folder="/f", methods=("sift",)),
+            {"kind": "add", "folder": "/f", "methods": ["sift"]},
         ),
         (client.start_duplicates, {"kind": "duplicates"}),
-        (client.start_rebuild, {"kind": "rebuild"}),
+        (client.start_build_index, {"kind": "build-index"}),
     ):
         service.says(JOB, 202)
         assert start().state == "queued"
@@ -245,7 +245,8 @@ def test_starting_jobs(client: Client, service: FakeService) -> None:
 def test_waiting_continues_after_a_broken_stream(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagefinder.client.jobs._RECONNECT_SECONDS", 0.0)
+    for module in ("jobs", "async_jobs"):
+        monkeypatch.setattr(f"imagefinder.client.{module}._RECONNECT_SECONDS", 0.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))
@@ -274,7 +275,8 @@ def test_waiting_ends_with_a_timeout_or_a_failure(client: Client, service: FakeS
 def test_waiting_fails_if_the_server_stays_unreachable(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagefinder.client.jobs._UNREACHABLE_SECONDS", -1.0)
+    for module in ("jobs", "async_jobs"):
+        monkeypatch.setattr(f"imagefinder.client.{module}._UNREACHABLE_SECONDS", -1.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))

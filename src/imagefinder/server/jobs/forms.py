@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+
+from imagefinder.core.jobs import FORMER_KINDS
 
 Name = Annotated[str, Field(min_length=1, max_length=200, description="Name of the collection.")]
 
@@ -13,10 +15,10 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class IndexRequest(_Request):
+class AddRequest(_Request):
     """Add images from exactly one source: a folder of the server, a CSV list or a list of URLs."""
 
-    kind: Literal["index"]
+    kind: Literal["add"]
     collection: Name = "default"
     folder: Annotated[
         str | None,
@@ -59,16 +61,27 @@ class DuplicatesRequest(_Request):
     collection: Name = "default"
 
 
-class RebuildRequest(_Request):
+class BuildAddRequest(_Request):
     """Rebuild the ANN indexes of a collection."""
 
-    kind: Literal["rebuild"]
+    kind: Literal["build-index"]
     collection: Name = "default"
 
 
-JobRequest = Annotated[IndexRequest | DuplicatesRequest | RebuildRequest, Field(discriminator="kind")]
+def _current_kind(content: Any) -> Any:
+    """Accept the kinds of version 0.1, which the schema no longer lists."""
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if isinstance(kind, str) and kind in FORMER_KINDS:
+        return {**content, "kind": FORMER_KINDS[kind]}
+    return content
 
-REQUEST: TypeAdapter[IndexRequest | DuplicatesRequest | RebuildRequest] = TypeAdapter(JobRequest)
+
+JobRequest = Annotated[
+    Annotated[AddRequest | DuplicatesRequest | BuildAddRequest, Field(discriminator="kind")],
+    BeforeValidator(_current_kind),
+]
+
+REQUEST: TypeAdapter[AddRequest | DuplicatesRequest | BuildAddRequest] = TypeAdapter(JobRequest)
 
 SCHEMA = REQUEST.json_schema(ref_template="#/components/schemas/{model}")
 """JSON schema of a job request; refers to the components in ``PARTS``."""
@@ -76,17 +89,17 @@ SCHEMA = REQUEST.json_schema(ref_template="#/components/schemas/{model}")
 PARTS: dict[str, Any] = SCHEMA.pop("$defs")
 """Component name -> JSON schema, for the components of the OpenAPI description."""
 
-PARTS[IndexRequest.__name__]["oneOf"] = [
+PARTS[AddRequest.__name__]["oneOf"] = [
     {"required": [source], "properties": {source: {"type": kind}}}
     for source, kind in (("folder", "string"), ("csv", "string"), ("urls", "array"))
 ]
 
 EXAMPLES: dict[str, Any] = {
-    "folder": {"summary": "Add a folder of the server", "value": {"kind": "index", "folder": "/srv/images"}},
+    "folder": {"summary": "Add a folder of the server", "value": {"kind": "add", "folder": "/srv/images"}},
     "list": {
         "summary": "Add a CSV list",
-        "value": {"kind": "index", "collection": "default", "csv": "url,id\nhttps://example.org/cat.jpg,17\n"},
+        "value": {"kind": "add", "collection": "default", "csv": "url,id\nhttps://example.org/cat.jpg,17\n"},
     },
-    "urls": {"summary": "Add images by URL", "value": {"kind": "index", "urls": ["https://example.org/cat.jpg"]}},
+    "urls": {"summary": "Add images by URL", "value": {"kind": "add", "urls": ["https://example.org/cat.jpg"]}},
     "duplicates": {"summary": "Find duplicates", "value": {"kind": "duplicates", "collection": "default"}},
 }

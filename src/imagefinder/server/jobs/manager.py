@@ -133,9 +133,9 @@ class JobManager:
         """Queue a job.
 
         Args:
-            kind: ``index``, ``duplicates`` or ``rebuild``.
+            kind: ``add``, ``duplicates`` or ``build-index``.
             collection: Name of the collection.
-            spec: For ``index`` exactly one of ``folder`` (a path), ``csv`` (text) and ``urls`` (a list), and
+            spec: For ``add`` exactly one of ``folder`` (a path), ``csv`` (text) and ``urls`` (a list), and
                 optionally ``methods`` (names) and ``prune``.
 
         Returns:
@@ -156,7 +156,7 @@ class JobManager:
                 problem.members["field"] = "methods"
                 raise problem from error
         csv = spec.pop("csv", None)
-        if kind == "index":
+        if kind == "add":
             if spec.get("folder") is not None:
                 spec["folder"] = resolve_folder(spec["folder"], self._roots)
             else:

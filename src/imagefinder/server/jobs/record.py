@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from imagefinder.core.jobs import Job, JobProblem
+from imagefinder.core.jobs import FORMER_KINDS, Job, JobProblem
 from imagefinder.core.serialization import from_json
 from imagefinder.server.times import now
 
@@ -64,7 +64,8 @@ def from_content(job_id: str, content: Mapping[str, Any]) -> JobRecord:
         ValueError, TypeError, KeyError, RecursionError: the content is damaged.
     """
     json.dumps(content, allow_nan=False, ensure_ascii=False).encode()  # raises for data that no client could read
-    job = from_json(Job, content["job"])
+    stored = content["job"]
+    job = from_json(Job, {**stored, "kind": FORMER_KINDS.get(stored["kind"], stored["kind"])})
     if job.id != job_id:
         raise ValueError(f"it belongs to another job, {job.id[:100]!a}")
     spec, tries, cancel = content["spec"], content["tries"], content["cancel"]

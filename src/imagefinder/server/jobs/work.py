@@ -72,7 +72,7 @@ def run_job(kind: JobKind, collection: Collection, context: JobContext) -> JobOu
         JobStopped: ``context.stop`` was set.
         ImagefinderError: the job failed.
     """
-    return {"index": _index, "put": _put, "duplicates": _duplicates, "rebuild": _rebuild}[kind](
+    return {"add": _add, "put": _put, "duplicates": _duplicates, "build-index": _build_index}[kind](
         collection, context
     )
 
@@ -84,7 +84,7 @@ def collection_state(collection: Collection) -> dict[str, Any]:
     return {"images": info.images, "methods": methods}
 
 
-def _index(collection: Collection, context: JobContext) -> JobOutcome:
+def _add(collection: Collection, context: JobContext) -> JobOutcome:
     spec = context.spec
     sources: list[str] = spec.get("urls") or ([spec["folder"]] if spec.get("folder") else [str(context.list_path)])
     if not (spec.get("urls") or spec.get("folder")):
@@ -109,7 +109,7 @@ def _index(collection: Collection, context: JobContext) -> JobOutcome:
             # The added images stay in the collection. Without calibration, the first search performs it.
             if context.stop.is_set():
                 raise JobStopped(outcome)
-            context.report(JobProgress("learn", steps, total, final.added, final.skipped, failed))
+            context.report(JobProgress("calibrate", steps, total, final.added, final.skipped, failed))
 
         collection.calibrate(on_calibration)
     return outcome
@@ -117,7 +117,7 @@ def _index(collection: Collection, context: JobContext) -> JobOutcome:
 
 def _job_progress(progress: Progress) -> JobProgress:
     return JobProgress(
-        stage="index",
+        stage="add",
         done=progress.done,
         total=progress.total,
         added=progress.added + progress.replaced,
@@ -140,12 +140,12 @@ def _failure(failure: Failure, folders: Sequence[str]) -> JobFailure:
 
 
 def _put(collection: Collection, context: JobContext) -> JobOutcome:
-    context.report(JobProgress("index", 0, 1))
+    context.report(JobProgress("add", 0, 1))
     image_id = context.spec["id"]
     collection.put(
         image_id, context.data(), metadata=context.spec.get("metadata"), uri=context.spec.get("uri", "")
     )
-    context.report(JobProgress("index", 1, 1, added=1))
+    context.report(JobProgress("add", 1, 1, added=1))
     return JobOutcome({"id": image_id})
 
 
@@ -163,7 +163,7 @@ def _duplicates(collection: Collection, context: JobContext) -> JobOutcome:
     return JobOutcome(summary)
 
 
-def _rebuild(collection: Collection, context: JobContext) -> JobOutcome:
+def _build_index(collection: Collection, context: JobContext) -> JobOutcome:
     def progress(method: str, done: int, total: int) -> None:
         _check_stop(context)
         context.report(JobProgress(method, done, total))

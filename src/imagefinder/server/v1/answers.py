@@ -23,7 +23,7 @@ from imagefinder.core.answers import (
 from imagefinder.core.records import Failure, ImageRecord
 from imagefinder.core.results import DuplicateGroup, Hit, SearchResult
 from imagefinder.core.serialization import to_json
-from imagefinder.indexing.source_item import local_path, readable
+from imagefinder.indexing.source_item import local_path, name_to_text
 from imagefinder.server.redaction import public_uri, redacted
 from imagefinder.server.times import iso
 
@@ -102,7 +102,7 @@ def collection_answer(name: str, collection: Collection) -> CollectionInfo:
 def failed_image(failure: Failure) -> FailedImage:
     """An image that could not be added, with the server's folders removed from the message."""
     paths = filter(None, map(local_path, (failure.uri, failure.source)))
-    message = redacted(failure.message, (readable(os.path.dirname(path)) for path in paths))  # noqa: PTH120 - any bytes
+    message = redacted(failure.message, (name_to_text(os.path.dirname(path)) for path in paths))  # noqa: PTH120 - any bytes
     return FailedImage(
         failure.id, public_uri(failure.uri), failure.code, message, failure.attempts, iso(failure.at)
     )

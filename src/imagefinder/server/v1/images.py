@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from imagefinder.collection import Collection
 from imagefinder.core.answers import Image, ImagePage
 from imagefinder.core.errors import UnknownImageError
-from imagefinder.core.filters import goes_deeper
+from imagefinder.core.filters import is_deeper
 from imagefinder.core.jobs import Job
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
@@ -349,7 +349,7 @@ async def _read_put(
 def _metadata(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise Problem("invalid_parameter", "metadata: must be a JSON object", field="metadata")
-    if goes_deeper(value, MAX_LEVELS):
+    if is_deeper(value, MAX_LEVELS):
         raise Problem(
             "invalid_parameter",
             f"metadata: nested too deeply; the limit is {MAX_LEVELS} levels",

@@ -12,7 +12,7 @@ from imagefinder.core.answers import AuthInfo, MethodList, MethodStatus, ServerI
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.method import MethodState
 from imagefinder.core.query import MAX_BOXES
-from imagefinder.images.fetch import MAX_REDIRECTS
+from imagefinder.images.fetching.fetcher import MAX_REDIRECTS
 from imagefinder.server.collection_pool import DEFAULT
 from imagefinder.server.errors import responses
 from imagefinder.server.request_context import current

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from imagefinder.core.answers import OPTION_NAMES
-from imagefinder.core.query import MAX_BOXES, SearchOptions
+from imagefinder.core.query import MAX_BOXES, MAX_RERANK_DEPTH, SearchOptions
 from imagefinder.server import validation
 from imagefinder.server.errors import Problem
 
@@ -112,6 +112,7 @@ _LIMITS: Mapping[str, Mapping[str, Any]] = {
     "method": {"min_length": 1, "max_length": 100},
     "k": {"ge": 1, "le": MAX_K},
     "max_evalue": {"ge": 0},
+    "rerank_depth": {"ge": 1, "le": MAX_RERANK_DEPTH},
 }
 """Field -> constraints of its value, in addition to its type."""
 

@@ -43,7 +43,7 @@ def test_a_full_queue_refuses_jobs(server: Server) -> None:
 
 
 def test_cancelling(server: Server) -> None:
-    running, queued = server.manager.start("index", "a", csv="url,id\n"), server.manager.start("duplicates", "a")
+    running, queued = server.manager.start("add", "a", csv="url,id\n"), server.manager.start("duplicates", "a")
     server.wait(running, "running")
     assert server.manager.cancel(queued.id).state == "cancelled"
     server.manager.cancel(running.id)
@@ -74,7 +74,7 @@ def test_a_job_that_may_have_crashed_the_server_runs_alone(server: Server) -> No
 def test_old_jobs_are_removed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_module, "MAX_ENDED_JOBS", 2)
     server.a.go.set()
-    jobs = [server.manager.start("rebuild", "a") for _ in range(4)]
+    jobs = [server.manager.start("build-index", "a") for _ in range(4)]
     for job in jobs[2:]:
         server.wait(job)
     server.close()

@@ -44,7 +44,7 @@ def test_stored_jobs_round_trip(store: JobStore) -> None:
     full = replace(
         record(
             "2",
-            progress=JobProgress("index", 1, 2, 3, 4, 5),
+            progress=JobProgress("add", 1, 2, 3, 4, 5),
             failures=(JobFailure("x", "", "bad", "cut short"),),
             result={"n": [1]},
         ),

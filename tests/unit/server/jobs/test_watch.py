@@ -14,11 +14,11 @@ Server = Any  # of conftest.py
 
 def test_a_watcher_gets_all_changes_until_the_end(server: Server) -> None:
     async def follow() -> list[Job]:
-        job = await asyncio.to_thread(server.manager.start, "index", "a", csv="url,id\n")
+        job = await asyncio.to_thread(server.manager.start, "add", "a", csv="url,id\n")
         changes = []
         async for change in server.events(job):
             changes.append(change)
-            if change.progress.stage == "index":
+            if change.progress.stage == "add":
                 server.a.go.set()
         return changes
 
@@ -34,10 +34,10 @@ def test_progress_is_published_at_most_four_times_a_second(server: Server) -> No
     server.a.progress_calls = 10_000
 
     async def follow() -> int:
-        job = await asyncio.to_thread(server.manager.start, "index", "a", csv="url,id\n")
+        job = await asyncio.to_thread(server.manager.start, "add", "a", csv="url,id\n")
         began, reports = time.monotonic(), 0
         async for change in server.events(job):
-            reports += change.state == "running" and change.progress.stage == "index"
+            reports += change.state == "running" and change.progress.stage == "add"
             if server.a.at_work.is_set():
                 server.a.go.set()
             elif time.monotonic() - began > 20:
