@@ -96,7 +96,7 @@ class World:
         return kind, backup if kind == "backup" else ("-c", self.place, "check", "--repair"), after
 
     def verify(self, *states, place=None):
-        """Check that each image matches one of the states, is complete and can be found, and that there are no others."""
+        """Check that each image matches one of the states and can be found, and that there are no others."""
         with imagefinder.open(place or self.place, create=False, settings=self.settings) as collection:
             assert collection.check().damages == ()
             stored = {record.id: record.sha256 for record in collection.images(limit=1000)}
