@@ -83,7 +83,7 @@ def measure(name: str) -> dict[str, object]:
             "queries": found.queries,
             "unanswerable": found.unanswerable,
             "seconds_to_index": round(report.seconds, 2),
-            "seconds_to_learn": round(calibration, 2),
+            "seconds_to_calibrate": round(calibration, 2),
             "answers": answers,
         }
 

@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
-    from imagefinder.images.decode import decode
+    from imagefinder.images.decoding.decode import decode
     from imagefinder.images.resize import thumbnail
 
     with opened(folder / "bare", method, folder) as collection:
@@ -150,12 +150,12 @@ def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
 def opened(place: Path, method: str, folder: Path) -> Any:
     """Open a collection in which the method has weights, random ones if necessary."""
     import imagefinder
-    from imagefinder.models.providers import Run
+    from imagefinder.models.providers import Backend
 
     collection = imagefinder.open(place)
     if method in SEEDED:
         threads = collection.settings.threads
-        extractor = network(method, weights_of(method, folder), Run(), threads)
+        extractor = network(method, weights_of(method, folder), Backend(), threads)
         chosen = replace(collection.method(method), extractor=extractor, load=extractor.load)
         collection._loaded[method] = chosen
     return collection

@@ -63,20 +63,20 @@ def main() -> None:
 
 
 def decoded(path: Path) -> np.ndarray:
-    from imagefinder.images.decode import decode
+    from imagefinder.images.decoding.decode import decode
 
     return decode(path.read_bytes(), max_bytes=1 << 30, max_pixels=1 << 30).rgb
 
 
 def runs(name: str) -> list[Any]:
     from imagefinder.models.catalogue import MODELS
-    from imagefinder.models.providers import INT8, Run
+    from imagefinder.models.providers import INT8, Backend
 
-    found = [Run("cpu", "f32")]
+    found = [Backend("cpu", "f32")]
     if MODELS[name].architecture in INT8:
-        found.append(Run("cpu", "int8"))
+        found.append(Backend("cpu", "int8"))
     if importlib.util.find_spec("openvino"):
-        found += [Run("openvino", "f32"), Run("openvino", "bf16")]
+        found += [Backend("openvino", "f32"), Backend("openvino", "bf16")]
     return found
 
 
@@ -111,10 +111,15 @@ def network(name: str, images: list[np.ndarray], folder: Path) -> dict[str, Any]
 
     model, path = MODELS[name], weights_of(name, folder)
     read = weights.read_safetensors if path.suffix == ".safetensors" else weights.read_legacy_pickle
-    graph = graphs.build(model.architecture, read(path))
+    values = read(path)
     cores = len(os.sched_getaffinity(0))
     inputs = np.stack([preprocess(image, model.preprocessing) for image in images])
-    sessions = {f"{run.provider} {run.precision}": load(graph, run, threads=cores) for run in runs(name)}
+    sessions = {
+        f"{run.provider} {run.precision}": load(
+            graphs.build(model.architecture, values, precision=run.precision), run, threads=cores
+        )
+        for run in runs(name)
+    }
     rounds = 5 if name == "efficientnet-lite0" else 3
 
     def many(session: Any, batch: np.ndarray) -> None:
@@ -143,7 +148,8 @@ def network(name: str, images: list[np.ndarray], folder: Path) -> dict[str, Any]
 
     # Who is best at float32 with how many threads, and does the extractor keep up with the bare session?
     by_threads = {
-        str(threads): partial(many, Session(graph, threads=threads), inputs) for threads in range(1, cores + 1)
+        str(threads): partial(many, Session(graphs.build(model.architecture, values), threads=threads), inputs)
+        for threads in range(1, cores + 1)
     }
     ours = extractor(name, path, runs(name)[0], cores)
     pairs = alternate(
@@ -172,11 +178,11 @@ def network(name: str, images: list[np.ndarray], folder: Path) -> dict[str, Any]
 def int8_tokens(images: list[np.ndarray], folder: Path) -> dict[str, Any]:
     from imagefinder.extractors.network import as_int8
     from imagefinder.kernels import mutual_nn
-    from imagefinder.models.providers import Run
+    from imagefinder.models.providers import Backend
 
     cores = len(os.sched_getaffinity(0))
-    beit = extractor("beit", weights_of("beit", folder), Run(), cores).extract(images)
-    lite0 = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", folder), Run(), cores)
+    beit = extractor("beit", weights_of("beit", folder), Backend(), cores).extract(images)
+    lite0 = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", folder), Backend(), cores)
     tokens = {
         "beit, seeded weights": beit.descriptors.reshape(len(images), -1, beit.descriptors.shape[1]),
         "efficientnet-lite0's map, real weights": np.stack(

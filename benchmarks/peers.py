@@ -135,7 +135,7 @@ def measure(name: str, peer: str) -> dict[str, Any]:
 
 
 def decoded(path: Path) -> np.ndarray:
-    from imagefinder.images.decode import decode
+    from imagefinder.images.decoding.decode import decode
 
     return decode(path.read_bytes(), max_bytes=1 << 30, max_pixels=1 << 30).rgb
 

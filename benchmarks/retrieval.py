@@ -57,7 +57,7 @@ def measure(name: str, method: str) -> dict[str, object]:
     import imagefinder
     from imagefinder.evaluation.datasets import read_manifest
     from imagefinder.evaluation.protocol import add_gallery, evaluate
-    from imagefinder.images.decode import decode
+    from imagefinder.images.decoding.decode import decode
 
     dataset = read_manifest(DATASETS / name)
     with tempfile.TemporaryDirectory() as folder, imagefinder.open(folder + "/c") as collection:

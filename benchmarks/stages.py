@@ -41,7 +41,7 @@ import numpy as np
 from benchmarks import parts
 from benchmarks.parts import ms
 from imagefinder.core.features import LocalFeatures, RgbImage, concatenate
-from imagefinder.images.decode import decode
+from imagefinder.images.decoding.decode import decode
 from imagefinder.images.resize import thumbnail
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))

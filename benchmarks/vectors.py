@@ -40,7 +40,7 @@ PARTS = ("made", "pictures", "faiss")
 FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 QUERIES = 100
 CORES = len(os.sched_getaffinity(0))
-LOOKED_AT = (4096, 8192, 16384, 32768, 131072)
+SCORED = (4096, 8192, 16384, 32768, 131072)
 child, keep = partial(parts.child, "vectors"), partial(parts.keep, "vectors", PARTS)
 
 
@@ -106,7 +106,7 @@ def crops(folder: str, size: int) -> dict[str, Any]:
     from PIL import Image, UnidentifiedImageError
 
     from benchmarks.inference import extractor, weights_of
-    from imagefinder.models.providers import Run
+    from imagefinder.models.providers import Backend
 
     paths = []
     for path in sorted(DATASETS.rglob("*")):
@@ -117,7 +117,7 @@ def crops(folder: str, size: int) -> dict[str, Any]:
         except UnidentifiedImageError:
             continue
     per = -(-size // len(paths))
-    network = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", Path(folder)), Run(), CORES)
+    network = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", Path(folder)), Backend(), CORES)
 
     def some(number: int) -> list[np.ndarray]:
         """Crops of one image; the last one is for a query."""
@@ -237,11 +237,11 @@ def recall(folder: str, size: int, source: str) -> dict[str, Any]:
         np.savez(kept, queries=np.concatenate(vectors_of_queries), truth=np.array(rows_of), exact=exact)
     truth_file = np.load(kept)
     names = [[f"made/{row:07}" for row in one] for one in truth_file["truth"].tolist()]
-    usual, by_rows = ivf_sq8.LOOKED_AT, []
+    usual, by_rows = ivf_sq8.SCORED, []
     ivf_sq8.VISITED = 1
     run_all()  # refill the system's cache, which the exact search has replaced
-    for rows in LOOKED_AT:
-        ivf_sq8.LOOKED_AT = rows
+    for rows in SCORED:
+        ivf_sq8.SCORED = rows
         again, their_seconds = run_all()
         by_rows.append({"looked_at": rows, **quality(again, names, their_seconds)})
     return {

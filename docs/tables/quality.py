@@ -111,16 +111,16 @@ def results() -> str:
     lines += [
         "\n## Time by stage\n",
         "Medians in milliseconds with all methods combined; calibration is done once per collection.\n",
-        "| dataset | images | decode | extract | match | verify | judge | total | indexing, s | calibration, s |",
+        "| dataset | images | decode | extract | match | verify | decide | total | indexing, s | calibration, s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in by_set():
         ms = row["answers"][-1]["query_ms_median"]
         stages = " | ".join(
-            f"{ms[stage]:.0f}" for stage in ("decode", "extract", "match", "verify", "judge", "total")
+            f"{ms[stage]:.0f}" for stage in ("decode", "extract", "match", "verify", "decide", "total")
         )
         lines.append(
-            f"| `{row['set']}` | {row['images']} | {stages} | {row['seconds_to_index']:.1f} | {row['seconds_to_learn']:.1f} |"
+            f"| `{row['set']}` | {row['images']} | {stages} | {row['seconds_to_index']:.1f} | {row['seconds_to_calibrate']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -152,7 +152,7 @@ def latency() -> list[str]:
         lines.append(
             f"| `{row['set']}` ({row['images']}) | {name} | {span(cold['total'])} | {parts} | {span(row['warm_ms'])} |"
         )
-    stages = ("decode", "extract", "match", "verify", "judge", "total")
+    stages = ("decode", "extract", "match", "verify", "decide", "total")
     lines += [
         "\nMedian time by stage, cold and warm:\n",
         f"| dataset | method, ranking | | {' | '.join(stages)} |",

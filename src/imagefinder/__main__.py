@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its exit code."""
-    from imagefinder.cli.app import run  # noqa: PLC0415 - importing this module must have no cost
+    from imagefinder.cli.app import run  # noqa: PLC0415 - importing this module must load nothing
 
     sys.exit(run(sys.argv[1:]))
 

@@ -96,7 +96,7 @@ class World:
         return kind, backup if kind == "backup" else ("-c", self.place, "check", "--repair"), after
 
     def verify(self, *states, place=None):
-        """Check that each image matches one of the states and can be found, and that there are no others."""
+        """Check that each image matches a state, is complete and can be found, and that there are no others."""
         with imagefinder.open(place or self.place, create=False, settings=self.settings) as collection:
             assert collection.check().damages == ()
             stored = {record.id: record.sha256 for record in collection.images(limit=1000)}
@@ -135,7 +135,7 @@ class World:
         assert not list(self.place.glob("index/shortlist-sift/.new-*"))
 
     def features(self, collection, data):
-        from imagefinder.images.decode import decode
+        from imagefinder.images.decoding.decode import decode
 
         if data not in self.made:
             rgb = decode(data, max_bytes=1 << 20, max_pixels=1 << 20).rgb

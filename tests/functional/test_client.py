@@ -48,12 +48,12 @@ METHODS = {
     "get_content": "content",
     "search": "search",
     "get_result": "answer",
-    "get_query": "query_picture",
+    "get_query": "query_image",
     "explain": "explain",
-    "draw": "picture",
+    "draw": "drawing",
     "compare": "compare",
     "duplicates": "duplicates",
-    "start_job": "start_index",
+    "start_job": "start_add",
     "list_jobs": "jobs",
     "get_job": "job",
     "cancel_job": "cancel",
@@ -168,8 +168,8 @@ def test_searching_and_explaining(client: Client, pictures: Path, web: str) -> N
     explanation = client.explain(answer, "cat.jpg", method="sift")
     assert explanation.evidence is not None
     assert len(explanation.inliers) > 10
-    assert client.picture(answer, "cat.jpg").startswith(b"\x89PNG")
-    assert client.query_picture(answer, width=64).startswith(b"\xff\xd8")
+    assert client.drawing(answer, "cat.jpg").startswith(b"\x89PNG")
+    assert client.query_image(answer, width=64).startswith(b"\xff\xd8")
     assert client.content("cat.jpg") == (pictures / "cat.jpg").read_bytes()
     by_url = client.search(f"{web}/dogs.jpg", method="sift", k=1, verify=False)
     assert (by_url.ids, by_url.ranking) == (["dogs.jpg"], "matches")
@@ -201,7 +201,7 @@ def test_duplicates(client: Client) -> None:
 
 def test_jobs(client: Client, pictures: Path, web: str) -> None:
     client.create_collection("jobs")
-    listed = client.start_index(
+    listed = client.start_add(
         "jobs", csv=f"url,id\n{web}/cat.jpg,1\n{web}/none.jpg,2\nfile:///etc/passwd,3\n", methods=["sift"]
     )
     told = list(client.events(listed.id))
@@ -209,15 +209,15 @@ def test_jobs(client: Client, pictures: Path, web: str) -> None:
     assert client.job(listed.id) == told[-1] == listed.refresh()
     assert {failure.id for failure in told[-1].failures} == {"2", "3"}
     assert [failure.id for failure in client.failures("jobs")] == ["2", "3"]
-    assert client.start_index("jobs", urls=[f"{web}/fig.jpg"]).wait(timeout=120).progress.added == 1
-    folder = client.start_index("jobs", folder=str(pictures)).wait(timeout=120)
+    assert client.start_add("jobs", urls=[f"{web}/fig.jpg"]).wait(timeout=120).progress.added == 1
+    folder = client.start_add("jobs", folder=str(pictures)).wait(timeout=120)
     assert folder.result is not None
     assert folder.result["added"] == len(NAMES) + 1
-    again = client.start_index("jobs", csv=f"url,id\n{web}/dogs.jpg,1\n", prune=True).wait(timeout=120)
+    again = client.start_add("jobs", csv=f"url,id\n{web}/dogs.jpg,1\n", prune=True).wait(timeout=120)
     assert again.result is not None
     assert (again.result["replaced"], again.result["removed"]) == (1, 0)
     assert listed.cancel().state == "succeeded"
-    rebuilt = client.start_rebuild("jobs").wait(timeout=120)
+    rebuilt = client.start_build_index("jobs").wait(timeout=120)
     assert rebuilt.result is not None
     assert rebuilt.result["indexes"]
     assert {job.id for job in client.jobs(state="succeeded", page_size=2)} >= {listed.id, folder.id, again.id}

@@ -122,7 +122,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def start_job(server: Server) -> str:
-    body = {"kind": "index", "folder": str(server.pictures), "methods": ["sift"]}
+    body = {"kind": "add", "folder": str(server.pictures), "methods": ["sift"]}
     response = httpx2.post(f"{server.url}/v1/jobs", json=body, timeout=30)
     assert response.status_code == 202, response.text
     return str(response.json()["id"])

@@ -115,7 +115,7 @@ def workers(pid: int) -> list[int]:
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = int(status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
-            if parent == pid and b"imagefinder.images.worker" in (status.parent / "cmdline").read_bytes():
+            if parent == pid and b"imagefinder.images.decoding.worker" in (status.parent / "cmdline").read_bytes():
                 children.append(int(status.parent.name))
         except OSError:
             continue
@@ -165,7 +165,7 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r
         (b"POST /sift-similar-images HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x", FORM + b"abc"),
         (b"PUT /v1/collections/default/images/half HTTP/1.1\r\nContent-Type: image/jpeg", COINS[:5000]),
         (b"POST " + SEARCH.encode() + b" HTTP/1.1\r\nContent-Type: application/json", b'{"base64": "AAAA'),
-        (b"POST /v1/jobs HTTP/1.1\r\nContent-Type: application/json", b'{"kind": "index", "csv": "url,id'),
+        (b"POST /v1/jobs HTTP/1.1\r\nContent-Type: application/json", b'{"kind": "add", "csv": "url,id'),
     ],
     ids=["form", "raw", "json", "job"],
 )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
+
+from packaging.markers import Marker
 
 ROOT = Path(__file__).parents[2]
 BUILT_FROM = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "src")
@@ -72,6 +77,44 @@ def install(wheel: Path, folder: Path) -> Installation:
     where = "import imagefinder; print(imagefinder.__file__)"
     assert installation.output("-c", where) == str(installation.package / "__init__.py")
     return installation
+
+
+def build_client(folder: Path) -> Distributions:
+    """Build both distributions of the client: the source distribution from the tree, the wheel from that."""
+    tree, output = folder / "client", folder / "client-dist"
+    subprocess.run([sys.executable, ROOT / "tools" / "client_distribution.py", tree], check=True, timeout=60)
+    _uv("build", "--no-build-isolation", "--python", sys.executable, "--out-dir", output, tree)
+    (sdist,), (wheel,) = output.glob("*.tar.gz"), output.glob("*.whl")
+    return Distributions(sdist, wheel)
+
+
+def isolated(wheel: Path, requirements: Iterable[str], folder: Path) -> Path:
+    """Install a wheel and copies of installed requirements into a new virtual environment, and nothing else.
+
+    Returns:
+        Its interpreter.
+    """
+    venv.create(folder, with_pip=False)
+    paths = sysconfig.get_paths("venv", vars={"base": str(folder), "platbase": str(folder)})
+    python, packages = Path(paths["scripts"]) / "python", Path(paths["purelib"])
+    _uv("pip", "install", "--no-deps", "--python", python, wheel)
+    for name in requirements:
+        for file in distribution(name).files or ():
+            if ".." not in file.parts and file.suffix != ".pyc":  # scripts stay where they are
+                target = packages / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(Path(str(file.locate())), target)
+    subprocess.run([python, "-m", "compileall", "-q", packages], check=True, timeout=120)
+    return python
+
+
+def pinned(file: str) -> dict[str, str]:
+    """Name and version of each distribution that a file in requirements/ pins for this environment."""
+    text = (ROOT / "requirements" / file).read_text(encoding="utf-8")
+    lines = re.findall(r"^([a-z0-9-]+)==([^ ;]+) *(?:; *([^\\\n]*))?", text, re.MULTILINE)
+    return {
+        name: version for name, version, marker in lines if not marker.strip() or Marker(marker.strip()).evaluate()
+    }
 
 
 def _uv(*arguments: str | Path) -> None:

@@ -9,7 +9,7 @@ from imagefinder import wiring
 from imagefinder.core.contracts import Decoder
 from imagefinder.core.method import Method
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import InProcessDecoder
+from imagefinder.images.decoding.decode import InProcessDecoder
 from imagefinder.runtime import Runtime
 
 

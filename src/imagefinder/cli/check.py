@@ -60,7 +60,7 @@ def _print(report: CheckReport, *, repair: bool) -> None:
         return
     output.table(
         ("damaged", "problem", "repair"),
-        [(damage.kind, damage.message, damage.mended or "-") for damage in report.damages[:_SHOWN]],
+        [(damage.kind, damage.message, damage.repaired or "-") for damage in report.damages[:_SHOWN]],
     )
     rest = len(report.damages) - _SHOWN
     if rest > 0:

@@ -71,7 +71,7 @@ def _fingerprints(opened: Collection, folder: Path) -> dict[str, Fingerprint]:
     from imagefinder.indexing.npy_layout import FEATURES_NAME, METHODS  # noqa: PLC0415 - fast start
 
     return {
-        made.method: opened.method(made.method).extractor.fingerprint()
-        for made in METHODS
-        if (folder / FEATURES_NAME / made.folder).is_dir()
+        method.name: opened.method(method.name).extractor.fingerprint()
+        for method in METHODS
+        if (folder / FEATURES_NAME / method.folder).is_dir()
     }

@@ -13,7 +13,7 @@ from imagefinder.cli.session import MODEL, OK, JsonOption, settings, unwrapped
 from imagefinder.core.errors import InputError, ModelError, ModelMissingError
 
 if TYPE_CHECKING:
-    from imagefinder.models.catalogue import Model
+    from imagefinder.models.catalogue import ModelSpec
     from imagefinder.models.hub import ModelCache, ModelState
 
 HELP = """Download, transfer and verify network weights.
@@ -182,8 +182,8 @@ def _cache(context: typer.Context) -> ModelCache:
     return wiring.model_cache(settings(context))
 
 
-def _chosen(names: Sequence[str] | None) -> list[Model]:
-    from imagefinder.models.catalogue import MODELS  # noqa: PLC0415 - fast start
+def _chosen(names: Sequence[str] | None) -> list[ModelSpec]:
+    from imagefinder.models.catalogue import MODELS  # noqa: PLC0415 - a quick start
 
     for name in names or ():
         if name not in MODELS:

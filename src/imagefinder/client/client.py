@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 import httpx2
 
-from imagefinder.client import pictures
+from imagefinder.client import images
 from imagefinder.client.errors import InvalidAnswerError, ServerProblem, problem
+from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.jobs import RemoteJob
 from imagefinder.client.options import form_fields, request_members
-from imagefinder.client.pictures import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.transport import (
     Transport,
     collection_path,
@@ -269,21 +269,21 @@ class Client:
         if isinstance(query, Sequence) and not isinstance(query, str | bytes):
             if boxes:
                 raise ValueError("boxes belong to one query")
-            body = {"queries": [pictures.reference(one) for one in query], **members}
+            body = {"queries": [images.reference(one) for one in query], **members}
             results = self._transport.json(SearchAnswers, "POST", path, json=body).results
             return [one if isinstance(one, SearchAnswer) else _problem(one) for one in results]
         if boxes:
             members["boxes"] = [list(box) for box in boxes]
-        if isinstance(query, ById) or pictures.is_url(query):
-            return self._transport.json(SearchAnswer, "POST", path, json={**pictures.reference(query), **members})
-        files = {"image": pictures.content(query)}
+        if isinstance(query, ById) or images.is_url(query):
+            return self._transport.json(SearchAnswer, "POST", path, json={**images.reference(query), **members})
+        files = {"image": images.content(query)}
         return self._transport.json(SearchAnswer, "POST", path, files=files, data=form_fields(members))
 
     def answer(self, handle: str) -> SearchAnswer:
         """An earlier answer, by its handle, while the service keeps it."""
         return self._transport.json(SearchAnswer, "GET", f"/v1/explanations/{quote(handle, safe='')}")
 
-    def query_picture(self, answer: SearchAnswer | str, *, width: int | None = None) -> bytes:
+    def query_image(self, answer: SearchAnswer | str, *, width: int | None = None) -> bytes:
         """The query image, as JPEG.
 
         Args:
@@ -304,9 +304,9 @@ class Client:
         path = f"{explanations_path(answer)}/images/{quoted(image_id)}"
         return self._transport.json(Explanation, "GET", path, params=without_nothing({"method": method}))
 
-    def picture(self, answer: SearchAnswer | str, image_id: str, *, method: str | None = None) -> bytes:
+    def drawing(self, answer: SearchAnswer | str, image_id: str, *, method: str | None = None) -> bytes:
         """The explanation drawn as PNG; the arguments are those of ``explain``."""
-        path = f"{explanations_path(answer)}/pictures/{quoted(image_id)}"
+        path = f"{explanations_path(answer)}/drawings/{quoted(image_id)}"
         return self._transport.send("GET", path, params=without_nothing({"method": method})).content
 
     def compare(
@@ -323,10 +323,10 @@ class Client:
             OSError: a file cannot be read.
         """
         options = without_nothing({"method": method})
-        if isinstance(a, Stored) or isinstance(b, Stored) or pictures.is_url(a) or pictures.is_url(b):
-            body = {"a": pictures.reference(a), "b": pictures.reference(b), **options}
+        if isinstance(a, Stored) or isinstance(b, Stored) or images.is_url(a) or images.is_url(b):
+            body = {"a": images.reference(a), "b": images.reference(b), **options}
             return self._transport.json(Comparison, "POST", "/v1/compare", json=body)
-        files = {"a": pictures.content(a), "b": pictures.content(b)}
+        files = {"a": images.content(a), "b": images.content(b)}
         return self._transport.json(Comparison, "POST", "/v1/compare", files=files, data=options)
 
     def duplicates(
@@ -373,7 +373,7 @@ class Client:
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
-    def start_index(
+    def start_add(
         self,
         collection: str = DEFAULT,
         *,
@@ -400,15 +400,15 @@ class Client:
             "methods": None if methods is None else list(methods),
             "prune": prune,
         }
-        return self._start("index", collection, options)
+        return self._start("add", collection, options)
 
     def start_duplicates(self, collection: str = DEFAULT) -> RemoteJob:
         """Look for duplicates, even where a report is there already; ``duplicates`` gives it."""
         return self._start("duplicates", collection, {})
 
-    def start_rebuild(self, collection: str = DEFAULT) -> RemoteJob:
+    def start_build_index(self, collection: str = DEFAULT) -> RemoteJob:
         """Rebuild the ANN indexes of a collection."""
-        return self._start("rebuild", collection, {})
+        return self._start("build-index", collection, {})
 
     def jobs(self, *, state: JobState | None = None, page_size: int = 100) -> Iterator[RemoteJob]:
         """All jobs, the newest first."""
@@ -459,12 +459,12 @@ class Client:
     ) -> httpx2.Response:
         path = f"{collection_path(collection)}/images/{quoted(image_id)}"
         params = {"wait": "true" if wait else "false"}
-        if pictures.is_url(picture):
-            body = {**pictures.reference(picture), **without_nothing({"metadata": metadata})}
+        if images.is_url(picture):
+            body = {**images.reference(picture), **without_nothing({"metadata": metadata})}
             return self._transport.send("PUT", path, params=params, json=body)
         form = {} if metadata is None else {"metadata": json.dumps(metadata)}
         return self._transport.send(
-            "PUT", path, params=params, files={"image": pictures.content(picture)}, data=form
+            "PUT", path, params=params, files={"image": images.content(picture)}, data=form
         )
 
     def _start(self, kind: str, collection: str, options: Mapping[str, Any]) -> RemoteJob:

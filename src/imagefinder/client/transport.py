@@ -35,12 +35,11 @@ class Transport:
         retries: int,
         transport: httpx2.BaseTransport | None,
     ) -> None:
-        headers = {"User-Agent": f"imagefinder-client/{version('imagefinder')}", "Accept": "application/json, */*"}
-        if api_key:
-            headers["Authorization"] = f"Bearer {api_key}"
         self._retries = retries
         self._closed = threading.Event()
-        self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=timeout, transport=transport)
+        self._http = httpx2.Client(
+            base_url=base_url, headers=headers(api_key), timeout=timeout, transport=transport
+        )
 
     def close(self) -> None:
         """Close the connections; who waits to try again gives up."""
@@ -62,7 +61,7 @@ class Transport:
         """
         for left in range(self._retries, -1, -1):
             try:
-                with _told(self._http):
+                with translated(self._http):
                     response = self._http.request(verb, path, **options)
                 check(response)
             except ServerProblem as error:
@@ -87,7 +86,7 @@ class Transport:
         Raises:
             ClientError: as ``send``; there are no retries.
         """
-        with _told(self._http), self._http.stream("GET", path, timeout=timeout) as response:
+        with translated(self._http), self._http.stream("GET", path, timeout=timeout) as response:
             if response.status_code >= 400:
                 response.read()
             check(response)
@@ -95,10 +94,25 @@ class Transport:
 
     def _wait(self, error: ServerProblem) -> bool:
         """Wait as the server asked; false where it is not worth it."""
-        seconds = error.retry_after
-        if not error.retryable or seconds is None or seconds > LONGEST_WAIT:
-            return False
-        return not self._closed.wait(seconds)
+        seconds = seconds_until_retry(error)
+        return seconds is not None and not self._closed.wait(seconds)
+
+
+def headers(api_key: str | None) -> dict[str, str]:
+    """Headers of every request."""
+    distribution = __name__.partition(".")[0]  # imagefinder, or imagefinder_client where it is installed alone
+    found = {"User-Agent": f"imagefinder-client/{version(distribution)}", "Accept": "application/json, */*"}
+    if api_key:
+        found["Authorization"] = f"Bearer {api_key}"
+    return found
+
+
+def seconds_until_retry(error: ServerProblem) -> float | None:
+    """Seconds after which the service says that the request may succeed; ``None`` if it is not worth the wait."""
+    seconds = error.retry_after
+    if not error.retryable or seconds is None or seconds > LONGEST_WAIT:
+        return None
+    return seconds
 
 
 def parse(kind: type[T], response: httpx2.Response) -> T:
@@ -207,10 +221,10 @@ def _seconds(retry_after: str | None) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-class _told:  # noqa: N801 - reads as a word
+class translated:  # noqa: N801 - reads as a word
     """Turns what goes wrong on the way into an error of ours."""
 
-    def __init__(self, http: httpx2.Client) -> None:
+    def __init__(self, http: httpx2.Client | httpx2.AsyncClient) -> None:
         self._url = http.base_url
 
     def __enter__(self) -> None:

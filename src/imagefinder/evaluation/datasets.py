@@ -85,7 +85,7 @@ def read_manifest(folder: Path) -> Dataset:
         raise SourceError(f"cannot read {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(
-            f"{file} is not a valid manifest: {error!r}", hint="see docs/guides/evaluation.md"
+            f"{file} is not a valid manifest: {error!r}", hint="see docs/guides/measuring-accuracy.md"
         ) from error
     images = set(dataset.images)
     for query in dataset.queries:

@@ -43,8 +43,8 @@ def collection(tmp_path_factory):
 def bare(tmp_path, monkeypatch):
     """Options that hide all weights except the bundled ones, and the internet."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return ("--set", f"models={tmp_path / 'models'}")
 
 

@@ -36,7 +36,7 @@ def test_damage_is_reported_and_repaired(call, copy, images):
     answer = call("search", images / "cat.jpg", "-c", copy)
     assert (answer.code, answer.out) == (5, "")
     (found,) = call("check", "-c", copy, "--json").json["damages"]
-    assert (found["kind"], found["image_id"], found["method"], found["mended"]) == (
+    assert (found["kind"], found["image_id"], found["method"], found["repaired"]) == (
         "features",
         "cat.jpg",
         "sift",

@@ -170,7 +170,7 @@ def test_show_downloads_a_url_once(call, collection, images, tmp_path, monkeypat
         calls.append((url, fetcher._max_bytes))
         return (images / "clock.jpg").read_bytes()
 
-    monkeypatch.setattr("imagefinder.images.fetch.Fetcher.fetch", fetch)
+    monkeypatch.setattr("imagefinder.images.fetching.fetcher.HttpFetcher.fetch", fetch)
     url = "https://example.org/a.jpg"
     answer = call("search", url, "-c", collection, "--show", "--page", tmp_path / "page.html", "--json")
     assert answer.json["hits"][0]["id"] == "clock.jpg"

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from blocking_client import BlockingClient
 
 from imagefinder.client import Client
 
@@ -61,6 +62,7 @@ ANSWER = {
             "image": IMAGE,
             "thumbnail": "/v1/t",
             "explanation": "/v1/e",
+            "drawing": "/v1/p",
             "picture": "/v1/p",
         }
     ],
@@ -71,7 +73,7 @@ ANSWER = {
 }
 JOB = {
     "id": "j1",
-    "kind": "index",
+    "kind": "add",
     "collection": "default",
     "state": "queued",
     "created_at": "2026-01-01T00:00:00.000Z",
@@ -143,12 +145,12 @@ def service() -> FakeService:
     return FakeService()
 
 
-@pytest.fixture
-def new(service: FakeService) -> Iterator[Callable[..., Client]]:
+@pytest.fixture(params=[Client, BlockingClient], ids=["sync", "async"])
+def new(service: FakeService, request: pytest.FixtureRequest) -> Iterator[Callable[..., Client]]:
     made: list[Client] = []
 
     def make(**options: Any) -> Client:
-        made.append(Client("http://server:5000", transport=httpx2.MockTransport(service), **options))
+        made.append(request.param("http://server:5000", transport=httpx2.MockTransport(service), **options))
         return made[-1]
 
     yield make

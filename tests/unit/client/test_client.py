@@ -166,11 +166,11 @@ def test_explaining(client: Client, service: FakeService) -> None:
     assert client.explain("h1", "a/b", method="sift") == explanation
     assert service.asked == ("GET", "/v1/explanations/h1/images/a/b?method=sift")
     service.says(b"png")
-    assert client.picture("h1", "a") == b"png"
+    assert client.drawing("h1", "a") == b"png"
     service.says(ANSWER)
     answer = client.answer("h1")
     service.says(b"jpeg")
-    assert client.query_picture(answer, width=100) == b"jpeg"
+    assert client.query_image(answer, width=100) == b"jpeg"
     assert service.asked == ("GET", "/v1/explanations/h1/query?width=100")
     with pytest.raises(ValueError, match="did not keep"):
         client.explain(dataclasses.replace(answer, explanations=None), "a")
@@ -217,17 +217,17 @@ def test_duplicates_are_waited_for(client: Client, service: FakeService) -> None
 
 def test_starting_jobs(client: Client, service: FakeService) -> None:
     for start, body in (
-        (lambda: client.start_index(urls=["http://x/a"]), {"kind": "index", "urls": ["http://x/a"]}),
+        (lambda: client.start_add(urls=["http://x/a"]), {"kind": "add", "urls": ["http://x/a"]}),
         (
-            lambda: client.start_index(csv="url,id\n", prune=True),
-            {"kind": "index", "csv": "url,id\n", "prune": True},
+            lambda: client.start_add(csv="url,id\n", prune=True),
+            {"kind": "add", "csv": "url,id\n", "prune": True},
         ),
         (
-            lambda: client.start_index(folder="/f", methods=("sift",)),
-            {"kind": "index", "folder": "/f", "methods": ["sift"]},
+            lambda: client.start_add(folder="/f", methods=("sift",)),
+            {"kind": "add", "folder": "/f", "methods": ["sift"]},
         ),
         (client.start_duplicates, {"kind": "duplicates"}),
-        (client.start_rebuild, {"kind": "rebuild"}),
+        (client.start_build_index, {"kind": "build-index"}),
     ):
         service.says(JOB, 202)
         assert start().state == "queued"
@@ -238,7 +238,8 @@ def test_starting_jobs(client: Client, service: FakeService) -> None:
 def test_waiting_goes_on_after_a_broken_stream(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagefinder.client.jobs._AGAIN", 0.0)
+    for module in ("jobs", "async_jobs"):
+        monkeypatch.setattr(f"imagefinder.client.{module}._AGAIN", 0.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))
@@ -267,7 +268,8 @@ def test_waiting_ends_at_its_time_and_with_failures(client: Client, service: Fak
 def test_a_server_that_stays_away_is_given_up(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagefinder.client.jobs._PATIENCE", -1.0)
+    for module in ("jobs", "async_jobs"):
+        monkeypatch.setattr(f"imagefinder.client.{module}._PATIENCE", -1.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))

@@ -12,7 +12,7 @@ from imagefinder.evaluation.datasets import (
     read_manifest,
     without,
 )
-from imagefinder.images.decode import decode
+from imagefinder.images.decoding.decode import decode
 from imagefinder.testing.extractors import textured_image
 
 

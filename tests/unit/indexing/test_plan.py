@@ -4,7 +4,7 @@ import pytest
 
 from imagefinder.core.errors import DamagedImageError
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
-from imagefinder.indexing.plan import ID_TAKEN, Task, comes_from_elsewhere, failed, plan
+from imagefinder.indexing.plan import ID_TAKEN, Task, failed, has_other_uri, plan
 from imagefinder.indexing.source_item import SourceItem
 
 FILE = SourceItem("a", "file:///s/a.png", "file:///s", stamp="10:1", read=lambda _: b"")
@@ -53,9 +53,9 @@ def test_a_further_method_alone_is_extracted_from_the_same_bytes():
 
 
 def test_the_id_of_another_source_is_read_but_never_extracted_from_other_bytes():
-    known = status(SourceItem("a", "file:///other/a.png", "file:///other", stamp="10:1"))
-    assert comes_from_elsewhere(FILE, known)
-    task = plan(FILE, known, owner(), METHODS)
+    stored = status(SourceItem("a", "file:///other/a.png", "file:///other", stamp="10:1"))
+    assert has_other_uri(FILE, stored)
+    task = plan(FILE, stored, owner(), METHODS)
     assert isinstance(task, Task)
     assert not task.needs_pixels("1")
     assert not task.needs_pixels("2")
@@ -66,7 +66,7 @@ def test_a_url_whose_id_another_source_has_is_not_downloaded():
     assert isinstance(failure, Failure)
     assert (failure.code, failure.id, failure.uri, failure.source) == (ID_TAKEN, "a", URL.uri, URL.source)
     assert "file:///other/a.png" in failure.message
-    assert isinstance(plan(URL, status(FILE), owner(uri=""), METHODS), Task)  # put by hand, from nowhere
+    assert isinstance(plan(URL, status(FILE), owner(uri=""), METHODS), Task)  # uploaded: no URI
 
 
 def test_failures_carry_the_code_of_their_error():

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from imagefinder.core.errors import SettingsError
 from imagefinder.core.settings import Settings
-from imagefinder.server.access import check_before_start, demanded, is_local, need
+from imagefinder.server.access import check_before_start, is_local, keys_required, required_access
 from imagefinder.server.app import create_app
 from imagefinder.server.keys import Keys
 from imagefinder.server.state import FILE_NAME
@@ -91,7 +91,7 @@ def test_every_route_demands_what_it_should(guarded: Any, keys: dict[str, str]) 
     ],
 )
 def test_the_table(method: str, path: str, needed: str) -> None:
-    assert need(method, path) == needed
+    assert required_access(method, path) == needed
 
 
 def test_keys_open_what_they_should(guarded: Any, keys: dict[str, str], fake: Any) -> None:
@@ -168,12 +168,12 @@ def test_what_is_this_machine(host: str, local: bool) -> None:
     ],
 )
 def test_when_keys_are_demanded(settings: dict[str, Any], expected: bool) -> None:
-    assert demanded(Settings(**settings)) is expected
+    assert keys_required(Settings(**settings)) is expected
 
 
 def test_a_server_that_nobody_could_use_does_not_start(tmp_path: Path) -> None:
     settings, file = Settings(host="0.0.0.0"), Keys(tmp_path)
-    with pytest.raises(SettingsError, match="demands keys") as caught:
+    with pytest.raises(SettingsError, match="requires API keys") as caught:
         check_before_start(settings, file)
     assert "imagefinder keys create NAME --write" in caught.value.hint
     assert "--auth off" in caught.value.hint

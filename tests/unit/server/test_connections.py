@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from imagefinder.server.connections import PatientProtocol
+from imagefinder.server.connections import TimeoutProtocol
 from imagefinder.server.request_context import GONE
 
 IDLE = 0.3
@@ -40,7 +40,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 @contextlib.asynccontextmanager
 async def running(*, max_connections: int = 10, idle: float = IDLE) -> AsyncIterator[tuple[uvicorn.Server, int]]:
     protocol: Any = partial(
-        type("Quick", (PatientProtocol,), {"idle_seconds": idle}), max_connections=max_connections
+        type("Quick", (TimeoutProtocol,), {"idle_seconds": idle}), max_connections=max_connections
     )
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(

@@ -26,14 +26,15 @@ def test_the_guide_lists_exactly_the_codes_that_can_be_sent() -> None:
     "words",
     [
         f"1 to {v0.MAX_K} are accepted",
-        f"no whole number from 1 to {v0.MAX_K}",
+        f"whole number from 1 to {v0.MAX_K}",
         f"{upload.MAX_PARTS} parts and {upload.FORM_OVERHEAD >> 20} MiB",
-        f"for {upload.IDLE_SECONDS:.0f} seconds, or the upload took longer than {upload.UPLOAD_SECONDS:.0f}",
+        f"no data arrived for {upload.IDLE_SECONDS:.0f} seconds",
+        f"or the upload took longer than {upload.UPLOAD_SECONDS:.0f}",
         f"more than {Settings().queue} requests wait",
         f"up to {Settings().queue} further requests",
         f"{Settings().shutdown_seconds:.0f} seconds to finish",
         f"{Settings().max_image_bytes >> 20} MiB and {Settings().max_image_pixels // 10**6} million pixels",
-        f"at port {Settings().port}",
+        f"on port {Settings().port}",
         f"listens on `{Settings().host}` only",
     ],
 )

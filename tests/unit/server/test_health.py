@@ -45,7 +45,7 @@ def test_live_at_once_ready_after_the_warming_up(fake: Any) -> None:
         assert response.headers["retry-after"] == "1"
         health = client.get("/health").json()
         assert (health["status"], health["ready"]) == ("starting", False)
-        assert health["methods"][1]["reason"] == "it is being loaded"
+        assert health["methods"][1]["reason"] == "the method is being loaded"
         fake.gate.set()
         wait_until(lambda: client.get("/health/ready").status_code == 200)
         assert fake.warmed == ["sift"]
@@ -56,7 +56,7 @@ def test_live_at_once_ready_after_the_warming_up(fake: Any) -> None:
     ("error", "reason"),
     [
         (ModelCorruptError("bad hash", hint="pull again"), "bad hash"),
-        (ZeroDivisionError("x"), "it failed while loading"),
+        (ZeroDivisionError("x"), "the method failed to load"),
     ],
 )
 def test_a_method_that_cannot_load_does_not_keep_the_service_from_being_ready(

@@ -99,7 +99,7 @@ def test_two_processes_lose_no_key_of_one_another(state: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a\n", "a" * 65, "é", "../x", "\x1b[31m"])
 def test_names_are_harmless(state: Path, name: str) -> None:
-    with pytest.raises(InputError, match="no name for a key"):
+    with pytest.raises(InputError, match="not a valid key name"):
         Keys(state).create(name, "read")
 
 
@@ -109,11 +109,11 @@ def test_mistakes_are_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(InputError, match="already") as taken:
         keys.create("a", "write")
     assert "imagefinder keys revoke a" in taken.value.hint
-    with pytest.raises(InputError, match="no key 'b'") as unknown:
+    with pytest.raises(InputError, match="no key named 'b'") as unknown:
         keys.revoke("b")
-    assert unknown.value.hint == "keys: a"
+    assert "existing keys: a" in unknown.value.hint
     monkeypatch.setattr(keys_module, "MAX_KEYS", 1)
-    with pytest.raises(InputError, match="the most"):
+    with pytest.raises(InputError, match="maximum"):
         keys.create("b", "read")
     assert [key.name for key in keys.entries()] == ["a"]
 
@@ -187,7 +187,7 @@ def test_processes_import_the_old_file_together(state: Path) -> None:
 def test_an_old_file_with_a_key_that_exists_is_not_imported(state: Path) -> None:
     secret = Keys(state).create("shop", "write").encode()
     shutil.copy(OLD_STATE / "keys.json", state)
-    with pytest.raises(StoreError, match="there is a key 'shop' already"):
+    with pytest.raises(StoreError, match="a key named 'shop' already exists"):
         Keys(state).find(secret)
     (state / "keys.json").unlink()
     assert [key.name for key in Keys(state).entries()] == ["shop"]
@@ -226,7 +226,7 @@ def test_a_damaged_old_file_lets_nobody_in(state: Path, text: str) -> None:
     secret = keys.create("b", "read").encode()
     (state / "keys.json").write_text(text)
     for _ in range(2):
-        with pytest.raises(StoreError, match=r"keys\.json are damaged"):
+        with pytest.raises(StoreError, match=r"keys\.json is damaged"):
             keys.find(secret)
         with pytest.raises(StoreError, match="damaged"):
             keys.create("c", "read")

@@ -8,12 +8,12 @@ from starlette.testclient import TestClient
 from imagefinder.core.settings import Settings
 from imagefinder.server.app import create_app
 from imagefinder.server.errors import Problem
-from imagefinder.server.origins import Origins
+from imagefinder.server.origins import OriginPolicy
 
-LOCAL = Origins(("127.0.0.1",), (), any_name=False)
+LOCAL = OriginPolicy(("127.0.0.1",), (), any_host=False)
 
 
-def code(rules: Origins, method: str = "POST", path: str = "/", **headers: str) -> str:
+def code(rules: OriginPolicy, method: str = "POST", path: str = "/", **headers: str) -> str:
     """What a request is refused with; empty if it is not."""
     sent = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
     try:
@@ -61,11 +61,11 @@ def test_a_name_that_a_stranger_lets_point_here_is_refused(host: str) -> None:
 
 
 def test_other_names_can_be_allowed() -> None:
-    rules = Origins(("Pictures.example.",), (), any_name=False)
+    rules = OriginPolicy(("Pictures.example.",), (), any_host=False)
     assert code(rules, host="pictures.example:8443") == ""
     assert code(rules, host="pictures.example.") == ""
     assert code(rules, host="x.pictures.example") == "unknown_host"
-    assert code(Origins((), (), any_name=True), host="anything.example") == ""
+    assert code(OriginPolicy((), (), any_host=True), host="anything.example") == ""
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
@@ -104,7 +104,7 @@ def test_a_page_of_another_site_cannot_show_our_pictures_either(dest: str) -> No
     ],
 )
 def test_programs_and_our_own_page_are_not_bothered(method: str, headers: dict[str, str]) -> None:
-    assert code(Origins(("pictures.example",), (), any_name=False), method, **headers) == ""
+    assert code(OriginPolicy(("pictures.example",), (), any_host=False), method, **headers) == ""
 
 
 def test_a_link_on_another_page_begins_no_work() -> None:
@@ -116,11 +116,11 @@ def test_a_link_on_another_page_begins_no_work() -> None:
 
 
 def test_origins_can_be_allowed() -> None:
-    rules = Origins((), ("https://shop.example",), any_name=False)
+    rules = OriginPolicy((), ("https://shop.example",), any_host=False)
     assert code(rules, origin="https://shop.example", sec_fetch_site="cross-site") == ""
     assert code(rules, origin="https://shop.example.evil.example") == "cross_site"
     assert code(rules, origin="http://shop.example") == "cross_site"
-    assert code(Origins((), ("*",), any_name=True), origin="null", sec_fetch_site="cross-site") == ""
+    assert code(OriginPolicy((), ("*",), any_host=True), origin="null", sec_fetch_site="cross-site") == ""
 
 
 PREFLIGHT = {"origin": "https://shop.example", "access-control-request-method": "POST"}

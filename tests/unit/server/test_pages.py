@@ -111,7 +111,7 @@ def test_the_curl_lines_name_this_server(fake: Any) -> None:
     fake.settings = Settings(allowed_hosts=("pictures.example",), auth="off")
     client = TestClient(create_app(fake))
     text = unescape(client.get("/docs", headers={"host": "pictures.example:8080"}).text)
-    line = '<pre>curl -X POST -F "image=@picture.jpg" http://pictures.example:8080/sift-similar-images</pre>'
+    line = '<pre>curl -X POST -F "image=@image.jpg" http://pictures.example:8080/sift-similar-images</pre>'
     assert line in text
 
 

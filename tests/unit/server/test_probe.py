@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagefinder.server.probe import ready
+from imagefinder.server.probe import is_ready
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
@@ -37,10 +37,10 @@ def test_it_asks_whether_the_service_is_ready(
 ) -> None:
     monkeypatch.setattr(Answering, "status", status)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # the service is on this machine, behind no proxy
-    assert ready(service) is expected
+    assert is_ready(service) is expected
 
 
 def test_no_service_is_not_ready() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    assert ready(port) is False
+    assert is_ready(port) is False

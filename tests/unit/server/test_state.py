@@ -159,7 +159,7 @@ def test_a_damaged_file_is_reported_and_left_alone(folder: Path, at: int, data: 
         with pytest.raises(StoreError, match="damaged") as caught:
             names(state)
         assert str(state.file) in caught.value.message
-        assert "restore a copy" in caught.value.hint
+        assert "backup" in caught.value.hint
         with pytest.raises(StoreError, match="damaged"):
             add(state, "b")
     state.close()
@@ -183,7 +183,7 @@ def test_a_newer_format_is_refused_by_name(folder: Path) -> None:
         database.execute(f"PRAGMA user_version = {FORMAT + 1}")
     state.close()
     for use in (names, lambda state: add(state, "b")):
-        with pytest.raises(StoreError, match=f"is of format {FORMAT + 1}; .* reads format {FORMAT}") as caught:
+        with pytest.raises(StoreError, match=f"has format {FORMAT + 1}; .* reads format {FORMAT}") as caught:
             use(state)
         assert "newer" in caught.value.hint
 

@@ -71,7 +71,7 @@ class FakeCollection:
 
     def calibrate(self, progress: Callable[[int, int], None]) -> bool:
         progress(1, 2)
-        self.calls.append(("learn",))
+        self.calls.append(("calibrate",))
         return True
 
     def put(self, image_id: str, data: bytes, *, metadata: Any, uri: str) -> None:
@@ -85,7 +85,7 @@ class FakeCollection:
 
     def rebuild_index(self, progress: Callable[[str, int, int], None]) -> Any:
         progress("sift", 1, 1)
-        self.calls.append(("rebuild",))
+        self.calls.append(("build-index",))
         return AddReport((), 0, 0, 0, 0, (), 0.1, False)
 
     def as_collection(self) -> Collection:
@@ -134,9 +134,9 @@ class Server:
     async def events(self, job: Job) -> AsyncIterator[Job]:
         """The job now, then with every change, until it has ended or the server stops."""
         with self.manager.watch(job.id) as watch:
-            while (news := await watch.news()) is not None:
-                yield news
-                if news.ended:
+            while (change := await watch.next_change()) is not None:
+                yield change
+                if change.ended:
                     return
 
     def crash(self, job: Job) -> None:

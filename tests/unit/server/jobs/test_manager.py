@@ -25,7 +25,7 @@ def test_a_folder_is_indexed_only_where_it_is_allowed(server: Server, tmp_path: 
     other.mkdir()
     (allowed / "out").symlink_to(other)
     server.a.go.set()
-    server.wait(server.manager.start("index", "a", folder=str(allowed / "x" / ".." / "x")))
+    server.wait(server.manager.start("add", "a", folder=str(allowed / "x" / ".." / "x")))
     assert server.a.calls[0][1] == (str(allowed / "x"),)
     assert server.a.guards[0].within == (str(allowed),)
     for folder, code in {
@@ -40,7 +40,7 @@ def test_a_folder_is_indexed_only_where_it_is_allowed(server: Server, tmp_path: 
         allowed / "y": "folder_not_found",
     }.items():
         with pytest.raises(Problem) as caught:
-            server.manager.start("index", "a", folder=str(folder))
+            server.manager.start("add", "a", folder=str(folder))
         assert caught.value.code == code, folder
 
 
@@ -64,14 +64,14 @@ def test_unknown_things_are_told(server: Server) -> None:
             call()
         assert caught.value.code == code
     with pytest.raises(Problem) as caught:
-        server.manager.start("index", "a", urls=["http://x/a.jpg"], methods=["surf"])
+        server.manager.start("add", "a", urls=["http://x/a.jpg"], methods=["surf"])
     assert (caught.value.code, caught.value.members["field"]) == ("unknown_method", "methods")
 
 
 def test_find_and_list(server: Server) -> None:
     assert server.manager.find("duplicates", "a") is None
     first = server.manager.start("duplicates", "a")
-    second = server.manager.start("index", "a", csv="url,id\n")
+    second = server.manager.start("add", "a", csv="url,id\n")
     found = server.manager.find("duplicates", "a")
     assert found is not None
     assert found.id == first.id
@@ -88,7 +88,7 @@ def test_find_and_list(server: Server) -> None:
 
 
 def test_a_proper_end_interrupts_and_the_next_start_goes_on(server: Server) -> None:
-    running = server.manager.start("index", "a", csv="url,id\n")
+    running = server.manager.start("add", "a", csv="url,id\n")
     waiting = server.manager.start_put("a", "1", b"x")
     server.wait(running, "running")
     server.manager.close(10)
@@ -98,7 +98,7 @@ def test_a_proper_end_interrupts_and_the_next_start_goes_on(server: Server) -> N
     server.a.go.set()
     assert server.wait(running).state == "succeeded"
     assert server.wait(waiting).state == "succeeded"
-    assert [call[0] for call in server.a.calls] == ["add", "learn", "put"]
+    assert [call[0] for call in server.a.calls] == ["add", "calibrate", "put"]
 
 
 def test_a_killed_server_goes_on(server: Server) -> None:
@@ -156,7 +156,7 @@ def test_jobs_that_cannot_be_read_keep_nothing_else_from_working(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.a.go.set()
-    server.wait(server.manager.start("rebuild", "a"))
+    server.wait(server.manager.start("build-index", "a"))
     server.close()
     (folder,) = (server.state / "jobs").iterdir()
     (folder / "lock").unlink()

@@ -43,7 +43,7 @@ def test_more_than_the_queue_holds_is_turned_away(server: Server) -> None:
 
 
 def test_cancelling(server: Server) -> None:
-    running, queued = server.manager.start("index", "a", csv="url,id\n"), server.manager.start("duplicates", "a")
+    running, queued = server.manager.start("add", "a", csv="url,id\n"), server.manager.start("duplicates", "a")
     server.wait(running, "running")
     assert server.manager.cancel(queued.id).state == "cancelled"
     server.manager.cancel(running.id)
@@ -72,14 +72,14 @@ def test_a_job_that_may_have_killed_the_server_runs_alone(server: Server) -> Non
 
 
 def test_old_jobs_are_forgotten(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_module, "KEEP_JOBS", 2)
+    monkeypatch.setattr(queue_module, "MAX_ENDED_JOBS", 2)
     server.a.go.set()
-    jobs = [server.manager.start("rebuild", "a") for _ in range(4)]
+    jobs = [server.manager.start("build-index", "a") for _ in range(4)]
     for job in jobs[2:]:
         server.wait(job)
     server.close()
     assert [record.job.id for record in server.stored()] == [job.id for job in jobs[2:]]
-    monkeypatch.setattr(queue_module, "KEEP_DAYS", 0)
+    monkeypatch.setattr(queue_module, "MAX_ENDED_DAYS", 0)
     server.begin()
     assert server.manager.list() == []
 

@@ -9,7 +9,7 @@ from imagefinder.core.jobs import Job
 from imagefinder.core.serialization import to_json
 from imagefinder.server.jobs.record import MAX_TRIES, UNREADABLE, JobRecord, from_content
 
-JOB = Job("1", "index", "a", "queued", "2026-01-01T00:00:00Z")
+JOB = Job("1", "add", "a", "queued", "2026-01-01T00:00:00Z")
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -41,12 +41,20 @@ def test_content_is_read_back() -> None:
     assert from_content("1", content(tries=2, cancel=True)) == JobRecord(JOB, {}, 2, True)
 
 
+@pytest.mark.parametrize(("former", "kind"), [("index", "add"), ("rebuild", "build-index")])
+def test_the_kinds_of_version_0_1_are_read(former: str, kind: Any) -> None:
+    assert from_content("1", content(job={**to_json(JOB), "kind": former})).job == replace(JOB, kind=kind)
+
+
 @pytest.mark.parametrize(
     "damaged",
     [
         {},
         content(job={}),
         content(job={**to_json(JOB), "state": "lost"}),
+        content(job={**to_json(JOB), "kind": "lost"}),
+        content(job={**to_json(JOB), "kind": []}),
+        content(job="1"),
         content(job={**to_json(JOB), "id": "2"}),
         content(spec=[]),
         content(tries=-1),

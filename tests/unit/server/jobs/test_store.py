@@ -44,7 +44,7 @@ def test_jobs_come_back_as_they_were_stored(store: JobStore) -> None:
     full = replace(
         record(
             "2",
-            progress=JobProgress("index", 1, 2, 3, 4, 5),
+            progress=JobProgress("add", 1, 2, 3, 4, 5),
             failures=(JobFailure("x", "", "bad", "cut short"),),
             result={"n": [1]},
         ),
@@ -67,7 +67,7 @@ def test_an_upload_is_there_until_its_job_has_ended(store: JobStore) -> None:
     store.save(ended(record("1")))
     store.delete(["2"])
     for job_id in "12":
-        with pytest.raises(StoreError, match=f"nothing was uploaded for the job {job_id}"):
+        with pytest.raises(StoreError, match=f"the job {job_id} has no upload"):
             store.upload(job_id)
     assert store.load() == [ended(record("1"))]
 
@@ -132,7 +132,7 @@ def test_a_damaged_job_is_logged_and_stays_where_it_is(
     change(tmp_path / "state", damage)
     with caplog.at_level(logging.ERROR):
         assert store.load() == [record("2")]
-    assert "the job 1 in" in caplog.text
+    assert "the damaged job 1 in" in caplog.text
     assert store.upload("1") == b"x"
 
 

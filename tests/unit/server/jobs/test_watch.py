@@ -14,11 +14,11 @@ Server = Any  # of conftest.py
 
 def test_events_tell_every_change_until_the_end(server: Server) -> None:
     async def follow() -> list[Job]:
-        job = await asyncio.to_thread(server.manager.start, "index", "a", csv="url,id\n")
+        job = await asyncio.to_thread(server.manager.start, "add", "a", csv="url,id\n")
         told = []
-        async for news in server.events(job):
-            told.append(news)
-            if news.progress.stage == "index":
+        async for change in server.events(job):
+            told.append(change)
+            if change.progress.stage == "add":
                 server.a.go.set()
         return told
 
@@ -34,10 +34,10 @@ def test_progress_is_told_at_most_four_times_a_second(server: Server) -> None:
     server.a.progress_calls = 10_000
 
     async def follow() -> int:
-        job = await asyncio.to_thread(server.manager.start, "index", "a", csv="url,id\n")
+        job = await asyncio.to_thread(server.manager.start, "add", "a", csv="url,id\n")
         began, told = time.monotonic(), 0
-        async for news in server.events(job):
-            told += news.state == "running" and news.progress.stage == "index"
+        async for change in server.events(job):
+            told += change.state == "running" and change.progress.stage == "add"
             if server.a.at_work.is_set():
                 server.a.go.set()
             elif time.monotonic() - began > 20:
@@ -53,10 +53,10 @@ def test_watchers_are_let_go_when_the_server_stops(server: Server) -> None:
     async def follow() -> list[str]:
         job = await asyncio.to_thread(server.manager.start_put, "a", "1", b"x")
         told = []
-        async for news in server.events(job):
-            told.append(news.state)
-            if news.state == "running":
-                server.manager.end_watching()
+        async for change in server.events(job):
+            told.append(change.state)
+            if change.state == "running":
+                server.manager.stop_watchers()
         return told
 
     assert asyncio.run(follow())[-1] == "running"

@@ -52,7 +52,11 @@ def test_each_field_is_described_in_json_and_in_the_form(shared: TestClient) -> 
     schemas = description["components"]["schemas"]
     form = content["multipart/form-data"]["schema"]["properties"]
     for name in NAMES:
-        for properties in (schemas["SearchOne"]["properties"], schemas["SearchMany"]["properties"], form):
+        for properties in (
+            schemas["SearchRequest"]["properties"],
+            schemas["MultiSearchRequest"]["properties"],
+            form,
+        ):
             assert properties[public(name)]["description"]
     assert form["k"] == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 3} | {
         "description": form["k"]["description"]
@@ -65,13 +69,16 @@ def test_each_field_is_described_in_json_and_in_the_form(shared: TestClient) -> 
 def test_each_field_is_read_from_json_and_from_a_form(name: str) -> None:
     value = sent(CHANGED[name])
     expected = SearchOptions(**{name: CHANGED[name]})
-    for model, more in ((requests.SearchOne, {"id": "x"}), (requests.SearchMany, {"queries": [{"id": "x"}]})):
+    for model, more in (
+        (requests.SearchRequest, {"id": "x"}),
+        (requests.MultiSearchRequest, {"queries": [{"id": "x"}]}),
+    ):
         assert requests.search_options(requests.read(model, {public(name): value, **more})) == expected
     text = value if isinstance(value, str) else json.dumps(value)
-    from imagefinder.server.v1.pictures import from_texts
+    from imagefinder.server.v1.request_images import parse_text_fields
 
-    values = from_texts([(public(name), text)], requests.text_kinds(requests.Options))
-    assert requests.search_options(requests.read(requests.Options, values)) == expected
+    values = parse_text_fields([(public(name), text)], requests.field_types(requests.OptionFields))
+    assert requests.search_options(requests.read(requests.OptionFields, values)) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -184,6 +184,8 @@ def test_an_unknown_collection(shared: TestClient) -> None:
         ({"box": "1,2,3,nan"}, "invalid_parameter", "boxes.0.3"),
         ({"box": "[" * 5000}, "malformed_json", "box"),
         ({"max_evalue": "nan"}, "invalid_parameter", "max_evalue"),
+        ({"rerank_depth": "0"}, "invalid_parameter", "rerank_depth"),
+        ({"rerank_depth": "1001"}, "invalid_parameter", "rerank_depth"),
         ({"filter": "x"}, "malformed_json", "filter"),
         ({"colour": "red"}, "invalid_parameter", "colour"),
     ],
@@ -237,7 +239,7 @@ def test_explanations_of_a_search(shared: TestClient) -> None:
 def test_explanations_of_a_filtered_search_by_id(shared: TestClient) -> None:
     result = ask(shared, id="put/0", filter={"price": {"gte": 2}}, k=1)
     told = shared.get(result["hits"][0]["explanation"]).json()
-    assert told["numbers"]["images compared"] == 1
+    assert told["numbers"]["images searched"] == 1
     query = shared.get(f"/v1/explanations/{result['explanations']['handle']}/query")
     assert Image.open(io.BytesIO(query.content)).size == (160, 120)
 
@@ -378,7 +380,7 @@ def test_collections_are_made_and_removed(client: TestClient, jobs: Any) -> None
     assert client.get("/v1/info").json()["collections"] == ["default", "shop"]
     problem(client.delete("/v1/collections/shop"), 409, "confirmation_needed", "confirm")
     problem(client.delete("/v1/collections/shop?confirm=default"), 409, "confirmation_needed", "confirm")
-    jobs.start("index", "shop")
+    jobs.start("add", "shop")
     problem(client.delete("/v1/collections/shop?confirm=shop"), 409, "collection_in_use", None)
     jobs.jobs.clear()
     assert client.delete("/v1/collections/shop?confirm=shop").status_code == 204

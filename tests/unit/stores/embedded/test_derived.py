@@ -28,7 +28,7 @@ def test_a_folder_that_cannot_be_made_costs_nothing(files):
     assert files.read("a.json") is None
     assert files.folder.read_bytes() == b"a file"
     (damage,) = files.check(sound, set(), repair=True)
-    assert damage.mended
+    assert damage.repaired
     assert not files.folder.exists()
 
 
