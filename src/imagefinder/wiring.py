@@ -96,9 +96,9 @@ def check_collection(
         damage = Damage("database", error.message)
         if not repair or settings.store != "embedded":
             return CheckReport(str(settings.collection), 0, (damage,), 0.0)
-        from imagefinder.stores.embedded.salvage import salvage
+        from imagefinder.stores.embedded.recovery import recover
 
-        saved.append(salvage(settings.collection.absolute()))
+        saved.append(recover(settings.collection.absolute()))
         collection = open_collection(settings, create=False)
     with collection:
         report = collection.check(repair=repair, progress=progress)

@@ -1,4 +1,4 @@
-"""Names and things that folders hold, through ``imagefinder add`` as a process."""
+"""Odd file names and special files in folders, added with ``imagefinder add`` as a process."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def add(collection, *arguments, **options):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder of that many pictures, as bytes."""
+    """A folder with that many images; its path as bytes."""
     path = os.fsencode(tmp_path / "pictures")
     os.mkdir(path)  # noqa: PTH102 - bytes
     return path
@@ -133,7 +133,7 @@ def test_a_file_that_became_a_pipe(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become another user")
 def test_no_permission():
-    with tempfile.TemporaryDirectory() as name:  # not pytest's, whose folders nobody else may enter
+    with tempfile.TemporaryDirectory() as name:  # not pytest's, whose folders other users cannot enter
         no_permission(Path(name))
 
 
@@ -145,7 +145,7 @@ def no_permission(place):
     os.chmod(write(folder, b"secret.jpg", 1), 0)  # noqa: PTH101 - bytes
     closed = Path(os.fsdecode(folder)) / "closed"
     closed.mkdir(mode=0)
-    os.seteuid(65534)  # in this process: nobody else may be able to run this Python
+    os.seteuid(65534)  # in this process: another user may be unable to run this Python
     try:
         reasons = {}
         for item in discover([os.fsdecode(folder)]):
@@ -203,7 +203,7 @@ def test_files_that_vanish_and_change_while_they_are_read(folder, tmp_path):
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to mount a small disk")
 def test_a_full_disk(folder, tmp_path):
-    """Said as such; what was stored before is whole, and with room again the run goes on."""
+    """A full disk is reported; stored images stay intact, and with free space the run continues."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False)

@@ -125,11 +125,11 @@ def _zip(path: str, source: str) -> Iterator[tuple[bool, SourceItem]]:
 
 
 def _tar(path: str, source: str) -> Iterator[tuple[bool, SourceItem]]:
-    """As ``_zip``. The archive is read through once for the names; pictures come from a second reading."""
+    """Yield all members except folders, like ``_zip``; the images are read in a second pass over the archive."""
     archive = _Tar(path)
     with _open_tar(path) as tar:
         while (member := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # it would keep a million of them
+            tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep all of them in memory
             if not member.isdir():
                 yield (
                     member.isreg(),
@@ -194,7 +194,7 @@ class _Tar:
             self._tar = _open_tar(self._path)
             self._close = weakref.finalize(self, self._tar.close)
         while (member := self._tar.next()) is not None:
-            self._tar.members.clear()  # type: ignore[attr-defined]  # as above
+            self._tar.members.clear()  # type: ignore[attr-defined]  # as in _tar
             self._position = member.offset + 1
             if member.offset == offset:
                 file = self._tar.extractfile(member)

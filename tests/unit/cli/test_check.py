@@ -22,7 +22,7 @@ def damage(copy, statement):
 def test_a_collection_without_damage(call, collection):
     answer = call("check", "-c", collection)
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.startswith("no damage: checked 4 images in ")
+    assert answer.out.startswith("no damage found: 4 images checked in ")
     assert call("check", "-c", collection, "--json").json["sound"] is True
 
 

@@ -1,4 +1,4 @@
-"""Archives: members one by one, whatever they are called, however the archive is damaged."""
+"""Archives: reading of members, odd member names, and damaged archives."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Folders, single files and URLs: which pictures are found, under which ids, in which order."""
+"""Discovery in folders, single files and URLs: which images, which ids, which order."""
 
 import os
 from collections.abc import Sequence

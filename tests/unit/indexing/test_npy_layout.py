@@ -337,10 +337,10 @@ def test_import_registers_features_as_of_unknown_make(layout):
     report = import_npy_layout(store, layout)
     assert (report.added, report.replaced, report.failures, report.interrupted) == (40, 0, (), False)
     assert report.methods == ("sift", "resnet50")
-    held = store.info().methods
-    assert set(held) == {"sift", "resnet50"}
-    assert held["sift"].fingerprint == Fingerprint("sift", 0, {"origin": "imported .npy"})
-    assert held["resnet50"].images == 40
+    methods = store.info().methods
+    assert set(methods) == {"sift", "resnet50"}
+    assert methods["sift"].fingerprint == Fingerprint("sift", 0, {"origin": "imported .npy"})
+    assert methods["resnet50"].images == 40
     assert store.get("12").uri == "https://example.org/12"
     again = import_npy_layout(store, layout)
     assert (again.added, again.replaced) == (0, 40)
@@ -351,10 +351,10 @@ def test_import_under_fingerprints_of_the_callers_word(layout):
     store = MemoryStore()
     present = Fingerprint("sift", 3, {"max_side": 1600})
     import_npy_layout(store, layout, fingerprints={"sift": present, "beit": Fingerprint("beit", 1)})
-    held = store.info().methods
-    assert held["sift"].fingerprint == present
-    assert held["resnet50"].fingerprint.version == 0
-    assert "beit" not in held
+    methods = store.info().methods
+    assert methods["sift"].fingerprint == present
+    assert methods["resnet50"].fingerprint.version == 0
+    assert "beit" not in methods
 
 
 def test_import_never_mixes(layout):

@@ -164,7 +164,7 @@ def test_archives(world: World, pics: Path, tmp_path: Path, ending: str) -> None
 
 
 def test_a_bad_picture_is_recorded_retried_and_forgotten(world: World, pics: Path) -> None:
-    write(pics / "3.png", b"not a picture at all")
+    write(pics / "3.png", b"not an image at all")
     write(pics / "4.png", png(4)[:50])
     write(pics / "5.png", b"")
     report = world.add(pics)
@@ -177,7 +177,7 @@ def test_a_bad_picture_is_recorded_retried_and_forgotten(world: World, pics: Pat
     ]
     assert outcome(world.add(pics)) == (0, 0, 7, 3, 0)
     assert [f.attempts for f in world.store.failures()] == [2, 2, 2]
-    write(pics / "3.png", png(3))  # mended
+    write(pics / "3.png", png(3))  # repaired
     (pics / "4.png").unlink()  # gone
     assert outcome(world.add(pics)) == (1, 0, 7, 1, 0)
     assert [f.id for f in world.store.failures()] == ["5.png"]
@@ -285,7 +285,7 @@ def test_a_source_that_breaks_down_ends_the_run_but_keeps_what_came_before(world
     assert len(world.ids()) == 10
 
 
-# -- one id, two pictures ---------------------------------------------------------------------------------
+# -- one id, two images -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -345,7 +345,7 @@ def test_a_folder_that_has_moved_keeps_its_features(world: World, pics: Path, tm
     shutil.move(pics, moved)
     write(moved / "3.png", png(300))
     report = world.add(moved)
-    assert outcome(report) == (0, 0, 9, 1, 0)  # another picture, and the old folder may only be unmounted
+    assert outcome(report) == (0, 0, 9, 1, 0)  # another image, and the old folder may only be unmounted
     assert (world.decoded, world.mean.batches) == ([], [])
     record = world.store.get("4.png")
     assert (record.uri, record.source) == ((moved / "4.png").as_uri(), moved.as_uri())

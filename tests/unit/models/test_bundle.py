@@ -70,7 +70,7 @@ def altered(
     members: Callable[[dict[str, bytes]], dict[str, bytes]] = lambda members: members,
     compression: int = zipfile.ZIP_STORED,
 ) -> bytes:
-    """The bundle written anew, with another manifest or other members, and with checksums that fit."""
+    """The bundle rewritten, with another manifest or other members, and with checksums that fit."""
     with zipfile.ZipFile(io.BytesIO(BUNDLE)) as source:
         content = {name: source.read(name) for name in source.namelist()}
     content["manifest.json"] = json.dumps(manifest(json.loads(content["manifest.json"]))).encode()

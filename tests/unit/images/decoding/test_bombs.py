@@ -141,11 +141,11 @@ ROWS_OF_400_MB = png(64, 64, data=MB400)
 @pytest.mark.parametrize("data", [HUGE_TILES, TEXT_OF_400_MB, PROFILE_OF_400_MB, ROWS_OF_400_MB])
 def test_data_that_unpacks_to_more_than_the_image(pool, data):
     try:
-        picture = pool.decode(data, **LIMITS)
+        image = pool.decode(data, **LIMITS)
     except ImageError:
         pass
     else:
-        assert picture.rgb.shape == (64, 64, 3)
+        assert image.rgb.shape == (64, 64, 3)
     assert peak(pool) < MEMORY + (100 << 20)
 
 
@@ -154,16 +154,16 @@ def test_a_progressive_jpeg_of_thousands_of_scans(pool):
     last = data.rindex(b"\xff\xda")
     scan = data[last:-2]
     many = data[:-2] + scan * (2_000_000 // len(scan)) + data[-2:]
-    picture = pool.decode(many, **LIMITS)
-    assert picture.rgb.shape == (64, 64, 3)
+    image = pool.decode(many, **LIMITS)
+    assert image.rgb.shape == (64, 64, 3)
 
 
 def test_a_gif_of_thousands_of_frames_is_its_first(pool):
     frames = [Image.fromarray(np.full((64, 64), value % 256, np.uint8)) for value in range(1000)]
     buffer = io.BytesIO()
     frames[7].save(buffer, "GIF", save_all=True, append_images=frames)
-    picture = pool.decode(buffer.getvalue(), **LIMITS)
-    assert (picture.rgb == 7).all()
+    image = pool.decode(buffer.getvalue(), **LIMITS)
+    assert (image.rgb == 7).all()
 
 
 def test_the_worker_survived_all_of_it(pool):

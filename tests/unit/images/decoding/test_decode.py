@@ -40,11 +40,11 @@ def colours(width=40, height=24):
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "PPM", "TGA"])
 def test_lossless_formats(kind):
-    picture = decode(encoded(Image.fromarray(colours()), kind))
-    assert picture.format == kind
-    assert (picture.width, picture.height) == (40, 24)
-    assert picture.rgb.flags["C_CONTIGUOUS"]
-    np.testing.assert_array_equal(picture.rgb, colours())
+    image = decode(encoded(Image.fromarray(colours()), kind))
+    assert image.format == kind
+    assert (image.width, image.height) == (40, 24)
+    assert image.rgb.flags["C_CONTIGUOUS"]
+    np.testing.assert_array_equal(image.rgb, colours())
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "HEIF", "JPEG2000"])
@@ -54,9 +54,9 @@ def test_lossy_formats(kind):
 
         pillow_heif.register_heif_opener()
     data = encoded(Image.fromarray(colours(160, 96)), kind, quality=95)
-    picture = decode(data)
-    assert picture.format == kind
-    centres = picture.rgb[[24, 24, 72, 72], [40, 120, 40, 120]].astype(int)
+    image = decode(data)
+    assert image.format == kind
+    centres = image.rgb[[24, 24, 72, 72], [40, 120, 40, 120]].astype(int)
     np.testing.assert_allclose(centres, colours(160, 96)[[24, 24, 72, 72], [40, 120, 40, 120]], atol=8)
 
 
@@ -73,14 +73,14 @@ def test_exif_orientation_is_applied(orientation, kind):
         stored = stored.transpose(turn)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = decode(encoded(stored, kind, exif=exif, quality=95))
-    np.testing.assert_allclose(picture.rgb.astype(int)[12::24, 12::24], colours(160, 96)[12::24, 12::24], atol=8)
+    image = decode(encoded(stored, kind, exif=exif, quality=95))
+    np.testing.assert_allclose(image.rgb.astype(int)[12::24, 12::24], colours(160, 96)[12::24, 12::24], atol=8)
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff"])
 def test_broken_exif_does_not_refuse_the_picture(exif):
-    picture = decode(encoded(Image.fromarray(colours()), "JPEG", exif=exif))
-    assert (picture.width, picture.height) == (40, 24)
+    image = decode(encoded(Image.fromarray(colours()), "JPEG", exif=exif))
+    assert (image.width, image.height) == (40, 24)
 
 
 def test_transparency_is_laid_over_white():
@@ -211,7 +211,7 @@ def test_changed_bytes_give_a_picture_or_a_named_error(data):
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     try:
-        picture = decode(bytes(raw), max_pixels=100_000)
+        image = decode(bytes(raw), max_pixels=100_000)
     except ImageError:
         return
-    assert picture.rgb.ndim == 3
+    assert image.rgb.ndim == 3

@@ -101,7 +101,7 @@ def test_gives_what_decoding_here_gives(pool, kind):
     [
         (b"", EmptyImageError),
         (b"GIF89a" + bytes(20), EmptyImageError),
-        (b"no picture", NotAnImageError),
+        (b"not an image", NotAnImageError),
         (image()[:60], DamagedImageError),
         (bytes(10_000_001), ImageTooLargeError),
         (image(1, 2500, 2001), ImageTooLargeError),
@@ -125,10 +125,10 @@ def test_pixels_stay_when_more_pictures_come(pool):
 
 
 def test_many_threads_each_get_their_own_image(pool):
-    pictures = [image(seed, 40 + seed, 30) for seed in range(12)]
+    images = [image(seed, 40 + seed, 30) for seed in range(12)]
     with ThreadPoolExecutor(6) as threads:
-        got = list(threads.map(lambda data: pool.decode(data, **LIMITS).rgb, pictures * 4))
-    for rgb, data in zip(got, pictures * 4, strict=True):
+        got = list(threads.map(lambda data: pool.decode(data, **LIMITS).rgb, images * 4))
+    for rgb, data in zip(got, images * 4, strict=True):
         np.testing.assert_array_equal(rgb, decode(data, **LIMITS).rgb)
     assert len(pids(pool)) == 2
 
@@ -137,8 +137,8 @@ def test_many_threads_each_get_their_own_image(pool):
 def test_memory_is_kept_for_the_next_image(pool):
     data = image(width=800, height=600, kind="JPEG")
 
-    def faults(pictures):
-        for _ in range(pictures):
+    def faults(images):
+        for _ in range(images):
             pool.decode(data, **LIMITS)
         (pid,) = pids(pool)
         return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[7])
@@ -156,7 +156,7 @@ def test_holds_no_files_open(pool):
     for _ in range(20):
         pool.decode(image(), **LIMITS)
         with pytest.raises(NotAnImageError):
-            pool.decode(b"no picture", **LIMITS)
+            pool.decode(b"not an image", **LIMITS)
     assert len(list(files.iterdir())) == before
 
 

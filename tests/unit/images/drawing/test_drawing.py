@@ -79,8 +79,8 @@ def test_tokens_are_drawn_as_cells():
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_overlay_of_a_correct_transform_is_dark(mirrored):
-    picture = textured_image(1, 300, 400)
-    query = picture[50:250, 100:350]
+    image = textured_image(1, 300, 400)
+    query = image[50:250, 100:350]
     transform = ((1.0, 0.0, 100.0), (0.0, 1.0, 50.0), (0.0, 0.0, 1.0))
     outline = ((99.5, 49.5), (349.5, 49.5), (349.5, 249.5), (99.5, 249.5))
     if mirrored:
@@ -88,20 +88,20 @@ def test_overlay_of_a_correct_transform_is_dark(mirrored):
         outline = (outline[1], outline[0], outline[3], outline[2])
     found = replace(EVIDENCE, transform=transform, candidate_outline=outline)
     explained = replace(EXPLANATION, evidence=found, query_size=(250, 200))
-    row = np.asarray(overlay.row(np.ascontiguousarray(query), picture, explained, found), dtype=int)
+    row = np.asarray(overlay.row(np.ascontiguousarray(query), image, explained, found), dtype=int)
     middle = row[400:-200, row.shape[1] // 2 + 200 : -200]
     assert middle.max() < 80, "identical areas are dark"
     shifted = replace(found, transform=((1.0, 0.0, 90.0), *transform[1:]))
-    row = np.asarray(overlay.row(np.ascontiguousarray(query), picture, explained, shifted), dtype=int)
+    row = np.asarray(overlay.row(np.ascontiguousarray(query), image, explained, shifted), dtype=int)
     assert row[400:-200, row.shape[1] // 2 + 200 : -200].mean() > 40
 
 
 def test_only_added_text_differs():
-    picture = textured_image(2, 300, 400)
-    query = picture.copy()
+    image = textured_image(2, 300, 400)
+    query = image.copy()
     query[200:] = 255
     explained = replace(EXPLANATION, evidence=replace(EVIDENCE, candidate_outline=FRAME))
-    row = np.asarray(overlay.row(query, picture, explained, explained.evidence), dtype=int)
+    row = np.asarray(overlay.row(query, image, explained, explained.evidence), dtype=int)
     right = row[100:, row.shape[1] // 2 + 60 : -60]
     assert right[: len(right) // 2].mean() < 10
     assert right[-len(right) // 4 :].mean() > 100

@@ -200,8 +200,8 @@ def test_images_that_go_while_they_are_read():
 def test_threads_read_each_block_once_and_wait_for_no_consumer():
     cache, source = FeatureCache(1 << 20), FakeSource()
     source.add(*numbered(0, 95))
-    held = cache.scan(source, [1])
-    next(held)
+    open_scan = cache.scan(source, [1])
+    next(open_scan)
     meeting = threading.Barrier(4)
 
     def search():

@@ -57,13 +57,13 @@ def test_the_fixture_of_the_present_format_is_what_is_written_now(tmp_path):
         closing(sqlite3.connect(tmp_path / "c" / FILE_NAME)) as now,
         closing(sqlite3.connect(FIXTURES / f"format-{FORMAT}" / FILE_NAME)) as kept,
     ):
-        assert schema.description(now) == schema.description(kept)
+        assert schema.definitions(now) == schema.definitions(kept)
 
 
 def test_a_migrated_collection_has_the_tables_of_a_new_one(old):
     migrate(old)
     with closing(sqlite3.connect(old / FILE_NAME)) as database:
-        assert schema.description(database) == schema.expected()
+        assert schema.definitions(database) == schema.expected_definitions()
 
 
 def test_an_older_format_is_refused_with_the_command_and_left_alone(old):

@@ -126,7 +126,7 @@ def test_a_touched_record_keeps_its_checksum(store):
 
 def test_a_wrong_number_of_images_is_not_handed_out(store, database):
     database.execute("UPDATE totals SET images = 700")
-    with pytest.raises(CollectionCorruptError, match="number of images"):
+    with pytest.raises(CollectionCorruptError, match="image count"):
         store.info()
 
 
@@ -164,9 +164,9 @@ def test_an_entry_of_an_index_that_points_elsewhere_does_not_shorten_answers(sto
 
 def test_damaged_metadata_are_no_reason_to_leave_an_image_out(store, database):
     database.execute("UPDATE images SET metadata = ?", ('{"a',))
-    for asked in ({"where": parse({"a": 1})}, {"contains": "x"}, {}):
+    for conditions in ({"where": parse({"a": 1})}, {"contains": "x"}, {}):
         with pytest.raises(CollectionCorruptError):
-            store.images(**asked)
+            store.images(**conditions)
 
 
 def test_scans_share_blocks_that_nobody_can_change(store):
@@ -225,12 +225,12 @@ def test_space_of_deleted_images_is_used_again(store, tmp_path):
 
 def test_derived_data_can_be_deleted_and_cannot_be_in_the_way(tmp_path):
     store = EmbeddedStore(tmp_path / "c", create=True, cache_bytes=0)
-    store.put_derived("learned.json", b"data")
-    assert sorted(path.name for path in (tmp_path / "c" / "index").iterdir()) == ["learned.json"]
+    store.put_derived("model.json", b"data")
+    assert sorted(path.name for path in (tmp_path / "c" / "index").iterdir()) == ["model.json"]
     shutil.rmtree(tmp_path / "c" / "index")
-    assert store.derived("learned.json") is None
+    assert store.derived("model.json") is None
     (tmp_path / "c" / "index").write_bytes(b"a file where a folder should be")
-    store.put_derived("learned.json", b"data")
-    assert store.derived("learned.json") is None
+    store.put_derived("model.json", b"data")
+    assert store.derived("model.json") is None
     store.close()
     EmbeddedStore(tmp_path / "c", create=False, cache_bytes=0).close()

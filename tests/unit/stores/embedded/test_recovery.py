@@ -9,7 +9,7 @@ from imagefinder.core.features import FeatureSpec, GlobalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, Failure, ImageRecord
 from imagefinder.stores.embedded import EmbeddedStore, schema
-from imagefinder.stores.embedded.salvage import salvage
+from imagefinder.stores.embedded.recovery import recover
 from imagefinder.stores.embedded.schema import FILE_NAME, PAGE_BYTES
 
 VECTORS = np.random.default_rng(0).random((60, 900), dtype=np.float32)
@@ -34,8 +34,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def kept(folder):
-    """Numbers of the images that are there, each of which must be whole."""
+def intact(folder):
+    """Numbers of the stored images, each of which must be intact."""
     with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as store:
         assert store.check() == []
         for block in store.scan("m"):
@@ -49,28 +49,28 @@ def kept(folder):
 ALL = [number for number in range(60) if number != 7]
 
 
-def test_a_sound_database_loses_nothing(folder):
-    found = salvage(folder)
-    assert "saved 59 images, 59 thumbnails, 1 methods, 59 features" in found.repaired
-    assert kept(folder) == ALL
+def test_an_intact_database_loses_nothing(folder):
+    found = recover(folder)
+    assert "59 images, 59 thumbnails, 1 methods, 59 features" in found.repaired
+    assert intact(folder) == ALL
     with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as store:
         assert store.failures()[0].attempts == 2
     assert sorted(path.name for path in folder.iterdir()) == [FILE_NAME, f"{FILE_NAME}.damaged-1"]
 
 
 @pytest.mark.parametrize("damage", [b"no database at all " * 6, b"\0" * PAGE_BYTES, b"\xff" * PAGE_BYTES])
-def test_the_beginning_is_gone(folder, damage):
-    """The tables begin at the same pages in every collection."""
+def test_the_first_page_is_lost(folder, damage):
+    """The root pages of the tables are the same in every collection."""
     before = (folder / FILE_NAME).read_bytes()
     (folder / FILE_NAME).write_bytes(damage + before[len(damage) :])
     with pytest.raises(CollectionCorruptError, match=FILE_NAME):
         EmbeddedStore(folder, create=False, cache_bytes=0)
-    salvage(folder)
-    assert kept(folder) == ALL
+    recover(folder)
+    assert intact(folder) == ALL
     assert (folder / f"{FILE_NAME}.damaged-1").read_bytes() == damage + before[len(damage) :]
 
 
-def test_a_page_of_features_is_gone(folder):
+def test_a_page_of_features_is_lost(folder):
     data = bytearray((folder / FILE_NAME).read_bytes())
     page = data.index(VECTORS[30].tobytes()[:64]) // PAGE_BYTES
     data[page * PAGE_BYTES : (page + 1) * PAGE_BYTES] = bytes(PAGE_BYTES)
@@ -81,25 +81,25 @@ def test_a_page_of_features_is_gone(folder):
         assert [int(record.id) for record in store.images(limit=1000)] == ALL
         left = sum(len(block.ids) for block in store.scan("m"))
     assert 50 < left < 59
-    kept(folder)
+    intact(folder)
 
 
-def test_half_of_the_file_is_gone(folder):
+def test_half_of_the_file_is_lost(folder):
     data = (folder / FILE_NAME).read_bytes()
     (folder / FILE_NAME).write_bytes(data[: len(data) // 2])
-    found = salvage(folder)
+    found = recover(folder)
     assert found.repaired
     with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as store:
         store.check(repair=True)
-    kept(folder)
+    intact(folder)
 
 
 @pytest.mark.parametrize("size", [0, 50, PAGE_BYTES])
 def test_nothing_is_left(folder, size):
     data = (folder / FILE_NAME).read_bytes()[:size]
     (folder / FILE_NAME).write_bytes(data)
-    with pytest.raises(CollectionCorruptError, match="nothing"):
-        salvage(folder)
+    with pytest.raises(CollectionCorruptError, match=FILE_NAME):
+        recover(folder)
     assert (folder / FILE_NAME).read_bytes() == data
     assert [path.name for path in folder.iterdir()] == [FILE_NAME]
 
@@ -108,13 +108,13 @@ def test_another_program_has_it_open(folder):
     with closing(sqlite3.connect(folder / FILE_NAME)) as other:
         other.execute("SELECT * FROM images").fetchone()
         with pytest.raises(CollectionBusyError):
-            salvage(folder)
-    assert kept(folder) == ALL
+            recover(folder)
+    assert intact(folder) == ALL
 
 
-def test_every_damaged_database_stays(folder):
+def test_every_damaged_database_is_kept(folder):
     for _ in range(2):
-        salvage(folder)
+        recover(folder)
     assert [path.name for path in sorted(folder.glob("*damaged*"))] == [
         f"{FILE_NAME}.damaged-1",
         f"{FILE_NAME}.damaged-2",

@@ -59,7 +59,7 @@ def database(tmp_path, store):
         ("INSERT INTO thumbnails VALUES (1000, x'00')", "orphan", "", "", 100, 100),
     ],
 )
-def test_damage_is_found_named_and_mended(store, database, statement, kind, image, method, images, vectors):
+def test_damage_is_found_and_repaired(store, database, statement, kind, image, method, images, vectors):
     assert store.check() == []
     database.execute(statement)
     found, *_ = store.check()
@@ -76,7 +76,7 @@ def test_damage_is_found_named_and_mended(store, database, statement, kind, imag
         store.thumbnail(record.id)
 
 
-def test_features_of_an_image_that_is_gone(store, database):
+def test_features_of_a_missing_image(store, database):
     database.execute("PRAGMA foreign_keys = OFF")
     database.execute("DELETE FROM images WHERE key = 3")
     database.execute(
@@ -89,7 +89,7 @@ def test_features_of_an_image_that_is_gone(store, database):
     assert store.check() == []
 
 
-def test_pictures_that_are_none(store):
+def test_thumbnails_that_are_not_images(store):
     found = store.check(sound_thumbnail=lambda jpeg: jpeg != b"jpeg 5")
     assert [(damage.kind, damage.image_id) for damage in found] == [("thumbnail", "image 5")]
     store.check(repair=True, sound_thumbnail=lambda jpeg: jpeg != b"jpeg 5")
@@ -106,7 +106,7 @@ def test_derived_data(store, tmp_path, data):
     assert store.derived("x.json") == (data if data == b"right" else None)
 
 
-def test_a_file_where_the_folder_of_derived_data_should_be(store, tmp_path):
+def test_a_file_in_place_of_the_derived_folder(store, tmp_path):
     (tmp_path / "index").write_bytes(b"")
     assert [damage.kind for damage in store.check()] == ["derived"]
     store.check(repair=True)
@@ -115,7 +115,7 @@ def test_a_file_where_the_folder_of_derived_data_should_be(store, tmp_path):
 
 
 @pytest.mark.parametrize("index", ["features_by_method", "images_by_source"])
-def test_an_index_is_made_anew(store, database, tmp_path, index):
+def test_an_index_is_rebuilt(store, database, tmp_path, index):
     """Its root page is replaced by an empty one, as if entries had been lost."""
     (root,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (index,)).fetchone()
     (size,) = database.execute("PRAGMA page_size").fetchone()
@@ -127,7 +127,7 @@ def test_an_index_is_made_anew(store, database, tmp_path, index):
     store.close()
     with closing(EmbeddedStore(tmp_path, create=False, cache_bytes=0)) as store:
         assert {damage.kind for damage in store.check()} == {"database"}
-        assert {damage.repaired for damage in store.check(repair=True)} == {"the indexes were made anew"}
+        assert {damage.repaired for damage in store.check(repair=True)} == {"the indexes were rebuilt"}
         assert store.check() == []
         assert sum(len(block.ids) for block in store.scan("points")) == 100
         assert len(store.images(limit=1000, source="")) == 100
@@ -138,7 +138,7 @@ def test_an_index_is_made_anew(store, database, tmp_path, index):
     "statement",
     ["DROP TRIGGER features_added", "DROP INDEX images_by_source", "CREATE TABLE more (x)"],
 )
-def test_other_tables_than_ours(store, database, tmp_path, statement):
+def test_an_unexpected_schema(store, database, tmp_path, statement):
     database.execute(statement)
     (found,) = store.check()
     assert (found.kind, found.repaired) == ("database", "")
@@ -157,6 +157,6 @@ def test_progress(store):
 
 
 def test_writers_go_on_during_a_check(store):
-    """And do not keep it going for ever."""
+    """The check does not run forever, either."""
     store.check(progress=lambda done, total: store.put([entry(200 + number) for number in range(70)]))
     assert store.check() == []

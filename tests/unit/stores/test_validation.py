@@ -6,7 +6,7 @@ from imagefinder.core.errors import InputError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Failure, ImageRecord
-from imagefinder.stores import checks
+from imagefinder.stores import validation
 
 
 def record(**values):
@@ -17,21 +17,21 @@ def record(**values):
 
 @given(st.text(min_size=1, alphabet=st.characters(exclude_categories=["Cs"])))
 def test_any_unicode_text_is_an_id(text):
-    assert checks.is_id(text)
-    assert checks.plain_image(record(id=text)).id == text
+    assert validation.is_valid_id(text)
+    assert validation.normalise_image(record(id=text)).id == text
 
 
 @pytest.mark.parametrize("other", ["", "a\ud800", None, 5, b"a"])
-def test_no_ids(other):
-    assert not checks.is_id(other)
+def test_invalid_ids(other):
+    assert not validation.is_valid_id(other)
     with pytest.raises(InputError):
-        checks.plain_image(record(id=other))
+        validation.normalise_image(record(id=other))
 
 
 def test_ids_each_once_in_order():
-    assert checks.ids_of(["b", "", "a", "b", "\udc00"]) == ["b", "a"]
+    assert validation.valid_ids(["b", "", "a", "b", "\udc00"]) == ["b", "a"]
     with pytest.raises(TypeError):
-        checks.ids_of("ab")
+        validation.valid_ids("ab")
 
 
 @pytest.mark.parametrize(
@@ -40,44 +40,47 @@ def test_ids_each_once_in_order():
 )
 def test_bad_values_are_named(name, value):
     with pytest.raises(InputError, match=f"{name} of image 'a'"):
-        checks.plain_image(record(**{name: value}))
+        validation.normalise_image(record(**{name: value}))
 
 
 def test_metadata_become_plain_json():
-    assert checks.plain_image(record(metadata={"a": (1, 2), 3: "x"})).metadata == {"a": [1, 2], "3": "x"}
+    assert validation.normalise_image(record(metadata={"a": (1, 2), 3: "x"})).metadata == {"a": [1, 2], "3": "x"}
 
 
 @pytest.mark.parametrize("metadata", [[1], "text", None, {"a": object()}, {"a": float("inf")}])
-def test_metadata_that_are_no_object(metadata):
+def test_metadata_that_are_not_an_object(metadata):
     with pytest.raises(InputError, match="metadata of image 'a'"):
-        checks.plain_image(record(metadata=metadata))
+        validation.normalise_image(record(metadata=metadata))
 
 
-def test_endless_metadata():
-    endless = {}
-    endless["again"] = endless
+def test_recursive_metadata():
+    recursive = {}
+    recursive["again"] = recursive
     with pytest.raises(InputError):
-        checks.plain_image(record(metadata=endless))
+        validation.normalise_image(record(metadata=recursive))
     deep = {}
     for _ in range(100_000):
         deep = {"in": deep}
     with pytest.raises(InputError):
-        checks.plain_image(record(metadata=deep))
+        validation.normalise_image(record(metadata=deep))
 
 
 def test_messages_of_failures_are_made_storable():
-    (failure,) = checks.plain_failures([Failure("a", "", "bad", "caf\udce9")])
+    (failure,) = validation.normalise_failures([Failure("a", "", "bad", "caf\udce9")])
     assert failure.message == "caf\\udce9"
     with pytest.raises(InputError, match="uri"):
-        checks.plain_failures([Failure("a", "\udce9", "bad", "")])
+        validation.normalise_failures([Failure("a", "\udce9", "bad", "")])
 
 
 def test_a_mismatch_says_what_differs():
     spec = FeatureSpec("global", 3, "float32")
     stored = Fingerprint("m", 1, {"side": 5, "sizes": [1, 2]})
-    assert checks.mismatch(stored, spec, Fingerprint("m", 1, {"sizes": (1, 2), "side": 5}), spec) is None
-    error = checks.mismatch(stored, spec, Fingerprint("m", 1, {"side": 6, "sizes": [1, 2]}), spec)
+    assert (
+        validation.fingerprint_mismatch(stored, spec, Fingerprint("m", 1, {"sizes": (1, 2), "side": 5}), spec)
+        is None
+    )
+    error = validation.fingerprint_mismatch(stored, spec, Fingerprint("m", 1, {"side": 6, "sizes": [1, 2]}), spec)
     assert "side 5 vs. 6" in error.message
-    error = checks.mismatch(stored, spec, stored, FeatureSpec("global", 4, "float32"))
+    error = validation.fingerprint_mismatch(stored, spec, stored, FeatureSpec("global", 4, "float32"))
     assert "dim=3" in error.message
     assert "dim=4" in error.message

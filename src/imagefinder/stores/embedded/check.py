@@ -1,7 +1,7 @@
-"""Everything in a database looked at, and what can be mended mended: rows that are damaged are dropped.
+"""Check a database for damage, and repair it by dropping damaged rows.
 
-The structure is checked by SQLite itself; what we wrote, by our checksums. The rows are read in short
-transactions, so that others can go on writing.
+SQLite checks the structure; checksums verify the contents. The rows are read in short transactions, so that other
+processes can go on writing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from imagefinder.stores.embedded.connections import Connections
 
 _ROWS = 64
 _MESSAGES = 100
-_AGAIN = "the next add of its source makes them again"
+_RECOMPUTED = "the next add of the source extracts them again"
 
-Method = tuple[str, FeatureSpec]
+_Method = tuple[str, FeatureSpec]
 
 
-def structure(connections: Connections, *, repair: bool) -> list[Damage]:
-    """What SQLite says about tables and indexes. Indexes are mended by making them anew, tables are not mended."""
+def check_structure(connections: Connections, *, repair: bool) -> list[Damage]:
+    """Let SQLite check tables and indexes. Indexes are repaired by rebuilding them; tables are not repaired."""
     found = _integrity(connections)
     if found and repair:
         try:
@@ -37,27 +37,27 @@ def structure(connections: Connections, *, repair: bool) -> list[Damage]:
         except StoreError:
             return found  # the tables themselves are damaged
         if not _integrity(connections):
-            return [replace(damage, repaired="the indexes were made anew") for damage in found]
+            return [replace(damage, repaired="the indexes were rebuilt") for damage in found]
     return found
 
 
-def contents(
+def check_contents(
     connections: Connections,
     *,
     repair: bool,
     sound_thumbnail: Callable[[bytes], bool],
     progress: Callable[[int, int], None],
 ) -> list[Damage]:
-    """What was written into the rows, and whether they fit together.
+    """Check the contents of the rows and their consistency.
 
     Args:
-        connections: Of the collection.
-        repair: Drop what is damaged, count again.
-        sound_thumbnail: Says whether a thumbnail is a picture.
+        connections: Connections to the database.
+        repair: Drop damaged rows and correct the counts.
+        sound_thumbnail: Whether a thumbnail is a valid image.
         progress: Called with (done, total) rows.
     """
     with connections.reading() as database:
-        # What is written from now on is not looked at: a busy writer would keep the check going for ever.
+        # Rows written from now on are not checked: a busy writer would keep the check running forever.
         (images, last_image), (features, last_features) = (
             database.execute(f"SELECT count(*), coalesce(max(key), 0) FROM {table} NOT INDEXED").fetchone()  # noqa: S608
             for table in ("images", "features")
@@ -65,19 +65,19 @@ def contents(
     total, done = images + features, 0
     methods, found = _methods(connections, repair=repair)
     for rows in _pages(connections, _IMAGES, last_image):
-        found += _mend(connections, repair, _image_damages(rows, sound_thumbnail))
+        found += _repair(connections, repair, _image_damages(rows, sound_thumbnail))
         done += len(rows)
         progress(min(done, total), total)
     for rows in _pages(connections, _FEATURES, last_features):
-        found += _mend(connections, repair, _feature_damages(rows, methods))
+        found += _repair(connections, repair, _feature_damages(rows, methods))
         done += len(rows)
         progress(min(done, total), total)
     return found + _orphans(connections, repair=repair) + _counts(connections, repair=repair)
 
 
 @contextmanager
-def tolerant(database: sqlite3.Connection) -> Iterator[None]:
-    """Hand out text that is no UTF-8, too, instead of an error: its checksum tells."""
+def lenient_text(database: sqlite3.Connection) -> Iterator[None]:
+    """Decode invalid UTF-8 with surrogate escapes instead of raising; the checksum detects the damage."""
     database.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
     try:
         yield
@@ -85,7 +85,7 @@ def tolerant(database: sqlite3.Connection) -> Iterator[None]:
         database.text_factory = str
 
 
-# -- the parts -------------------------------------------------------------------------------------------------
+# -- parts -----------------------------------------------------------------------------------------------------
 
 _IMAGES = (
     f"SELECT key, {schema.RECORD}, images.checksum, jpeg FROM images NOT INDEXED"  # noqa: S608
@@ -96,10 +96,10 @@ _FEATURES = (
     " JOIN images ON images.key = image WHERE features.key > ? AND features.key <= ? ORDER BY features.key LIMIT ?"
 )
 
-_FORMS = {("global", "float32"), ("local", "float32"), ("local", "uint8"), ("local", "int8")}
+_FEATURE_KINDS = {("global", "float32"), ("local", "float32"), ("local", "uint8"), ("local", "int8")}
 
 _Found = tuple[int, Callable[[sqlite3.Connection, int], None], Damage]
-"""Key of the row, what drops it, and what is wrong."""
+"""Key of the row, function that repairs it, and the damage."""
 
 
 def _integrity(connections: Connections) -> list[Damage]:
@@ -107,30 +107,30 @@ def _integrity(connections: Connections) -> list[Damage]:
         with connections.reading() as database:
             rows = database.execute(f"PRAGMA integrity_check({_MESSAGES})").fetchall()
         with connections.reading() as database:
-            schema_is_ours = schema.description(database) == schema.expected()
+            schema_matches = schema.definitions(database) == schema.expected_definitions()
     except StoreError as error:
         return [Damage("database", error.message)]
     found = [Damage("database", f"the database: {text}") for (text,) in rows if text != "ok"]
-    if not schema_is_ours:
-        found.append(Damage("database", "the description of the tables is damaged"))
+    if not schema_matches:
+        found.append(Damage("database", "the database schema is damaged"))
     return found
 
 
-def _methods(connections: Connections, *, repair: bool) -> tuple[dict[int, Method], list[Damage]]:
-    with connections.reading() as database, tolerant(database):
+def _methods(connections: Connections, *, repair: bool) -> tuple[dict[int, _Method], list[Damage]]:
+    with connections.reading() as database, lenient_text(database):
         rows = database.execute("SELECT key, name, fingerprint, kind, dim, dtype FROM methods").fetchall()
     methods, found = {}, []
     for key, name, fingerprint, kind, dim, dtype in rows:
         try:
-            known = Fingerprint.from_json(fingerprint).method == name
+            is_valid = Fingerprint.from_json(fingerprint).method == name
         except (ValueError, KeyError, TypeError, AttributeError):
-            known = False
-        if not known or (kind, dtype) not in _FORMS or dim < 1:
-            damage = Damage("method", f"what is said of the method {name!r} is damaged", method=str(name))
+            is_valid = False
+        if not is_valid or (kind, dtype) not in _FEATURE_KINDS or dim < 1:
+            damage = Damage("method", f"the record of the method {name!r} is damaged", method=str(name))
             if repair:
                 with connections.writing() as database:
                     database.execute("DELETE FROM methods WHERE key = ?", (key,))
-                damage = replace(damage, repaired=f"it was dropped with its features; {_AGAIN}")
+                damage = replace(damage, repaired=f"dropped with its features; {_RECOMPUTED}")
             found.append(damage)
         else:
             methods[key] = (name, FeatureSpec(kind, dim, dtype))
@@ -140,7 +140,7 @@ def _methods(connections: Connections, *, repair: bool) -> tuple[dict[int, Metho
 def _pages(connections: Connections, query: str, end: int) -> Iterator[list[Sequence[Any]]]:
     last = 0
     while True:
-        with connections.reading() as database, tolerant(database):
+        with connections.reading() as database, lenient_text(database):
             rows = database.execute(query, (last, end, _ROWS)).fetchall()
         if not rows:
             return
@@ -151,18 +151,18 @@ def _pages(connections: Connections, query: str, end: int) -> Iterator[list[Sequ
 def _image_damages(rows: Sequence[Sequence[Any]], sound_thumbnail: Callable[[bytes], bool]) -> Iterator[_Found]:
     for key, *values, checksum, jpeg in rows:
         image_id = str(values[0])
-        if not codec.is_record(values, checksum) or not _is_object(values[9]):
+        if not codec.is_intact_record(values, checksum) or not _is_object(values[9]):
             yield (
                 key,
                 _drop_image,
                 Damage(
                     "record",
-                    f"what is said of image {image_id!r} is damaged",
+                    f"the record of image {image_id!r} is damaged",
                     image_id,
                     repaired="the image was dropped; add it again",
                 ),
             )
-        elif not codec.is_thumbnail(image_id, values[-1], jpeg) or (
+        elif not codec.is_intact_thumbnail(image_id, values[-1], jpeg) or (
             jpeg is not None and not sound_thumbnail(jpeg)
         ):
             yield (
@@ -172,18 +172,18 @@ def _image_damages(rows: Sequence[Sequence[Any]], sound_thumbnail: Callable[[byt
                     "thumbnail",
                     f"the thumbnail of image {image_id!r} is damaged",
                     image_id,
-                    repaired="it was dropped; remove the image and add it again to have one",
+                    repaired="dropped; to get a new one, remove the image and add it again",
                 ),
             )
 
 
-def _feature_damages(rows: Sequence[Sequence[Any]], methods: dict[int, Method]) -> Iterator[_Found]:
+def _feature_damages(rows: Sequence[Sequence[Any]], methods: dict[int, _Method]) -> Iterator[_Found]:
     for key, image_id, method, size, checksum, data, keypoints in rows:
         if method not in methods:
-            continue  # put just now, or an orphan
+            continue  # added meanwhile, or an orphan
         name, spec = methods[method]
-        blobs = codec.Blobs(data, keypoints, checksum)
-        if not codec.is_whole(image_id, name, spec, blobs) or blobs.nbytes != size:
+        blobs = codec.EncodedFeatures(data, keypoints, checksum)
+        if not codec.is_intact(image_id, name, spec, blobs) or blobs.nbytes != size:
             yield (
                 key,
                 _drop_features,
@@ -192,12 +192,12 @@ def _feature_damages(rows: Sequence[Sequence[Any]], methods: dict[int, Method]) 
                     f"the {name} features of image {image_id!r} are damaged",
                     str(image_id),
                     name,
-                    repaired=f"they were dropped; {_AGAIN}",
+                    repaired=f"dropped; {_RECOMPUTED}",
                 ),
             )
 
 
-def _mend(connections: Connections, repair: bool, found: Iterator[_Found]) -> list[Damage]:
+def _repair(connections: Connections, repair: bool, found: Iterator[_Found]) -> list[Damage]:
     damages = []
     for key, drop, damage in found:
         if repair:
@@ -208,7 +208,7 @@ def _mend(connections: Connections, repair: bool, found: Iterator[_Found]) -> li
 
 
 def drop_thumbnail(database: sqlite3.Connection, key: int) -> None:
-    """Let an image be without a thumbnail."""
+    """Delete the thumbnail of an image and update the image's checksum."""
     database.execute("DELETE FROM thumbnails WHERE image = ?", (key,))
     query = f"SELECT {schema.RECORD} FROM images WHERE key = ?"  # noqa: S608 - column names
     row = database.execute(query, (key,)).fetchone()
@@ -226,7 +226,7 @@ def _drop_features(database: sqlite3.Connection, key: int) -> None:
 
 
 def _orphans(connections: Connections, *, repair: bool) -> list[Damage]:
-    """Rows that belong to an image, or a method, that is not there."""
+    """Find rows that refer to a missing image or method."""
     with connections.reading() as database:
         rows = database.execute("PRAGMA foreign_key_check").fetchall()
     if not rows:
@@ -244,24 +244,24 @@ def _orphans(connections: Connections, *, repair: bool) -> list[Damage]:
     return [
         Damage(
             "orphan",
-            f"{count} rows of {' and '.join(tables)} belong to nothing",
-            repaired="they were dropped" if repair else "",
+            f"{count} rows of {' and '.join(tables)} refer to missing images or methods",
+            repaired="dropped" if repair else "",
         )
     ]
 
 
 def _counts(connections: Connections, *, repair: bool) -> list[Damage]:
-    """What was counted against what is there. Both are read, and mended, in one transaction."""
+    """Compare the counts with the rows; both are read, and corrected, in one transaction."""
     found = []
-    with connections.writing() if repair else connections.reading() as database, tolerant(database):
+    with connections.writing() if repair else connections.reading() as database, lenient_text(database):
         rows = database.execute("SELECT images, mirror FROM totals").fetchall()
         counted = rows[0][0] if rows else None
-        (there,) = database.execute("SELECT count(*) FROM images NOT INDEXED").fetchone()
-        if rows != [(there, -there)]:
-            found.append(Damage("counts", f"{counted} images are counted, and {there} are there"))
+        (actual,) = database.execute("SELECT count(*) FROM images NOT INDEXED").fetchone()
+        if rows != [(actual, -actual)]:
+            found.append(Damage("counts", f"the image count is {counted} instead of {actual}"))
             if repair:
                 database.execute("DELETE FROM totals")
-                database.execute("INSERT INTO totals VALUES (?, ?)", (there, -there))
+                database.execute("INSERT INTO totals VALUES (?, ?)", (actual, -actual))
         rows = database.execute(
             "SELECT methods.key, name, methods.images, methods.bytes, count(features.key),"
             " coalesce(sum(features.bytes), 0) FROM methods LEFT JOIN features ON features.method = methods.key"
@@ -269,16 +269,18 @@ def _counts(connections: Connections, *, repair: bool) -> list[Damage]:
         ).fetchall()
         for key, name, images, size, true_images, true_size in rows:
             if (images, size) != (true_images, true_size):
-                counted, there = f"{images} images ({size} bytes)", f"{true_images} ({true_size})"
-                text = f"for {name} {counted} are counted, and {there} are there"
+                text = (
+                    f"the counts of {name} are {images} images ({size} bytes) "
+                    f"instead of {true_images} ({true_size} bytes)"
+                )
                 found.append(Damage("counts", text, method=str(name)))
                 if repair:
-                    # Another revision: whoever trusted the wrong counts looks again.
+                    # A new revision invalidates data derived from the wrong counts.
                     database.execute(
                         "UPDATE methods SET images = ?, bytes = ?, revision = revision + 1 WHERE key = ?",
                         (true_images, true_size, key),
                     )
-    return [replace(damage, repaired="counted again" if repair else "") for damage in found]
+    return [replace(damage, repaired="corrected" if repair else "") for damage in found]
 
 
 def _is_object(metadata: str) -> bool:
