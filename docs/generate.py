@@ -1,4 +1,7 @@
-"""Write pages from the code and from measurements: ``python docs/generate.py`` (``make docs``); a test compares."""
+"""Generates pages from the code and from measurements: ``python docs/generate.py`` (``make docs``).
+
+A test compares the pages with the output.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ PAGES = {
     "concepts/sizing.md": speed.sizing,
     "concepts/speed.md": speed.speed,
 }
-"""Written as a whole."""
+"""Pages that are generated completely."""
 
 PARTS = {
     "concepts/architecture.md": (architecture.packages, PACKAGES),
@@ -38,13 +41,13 @@ PARTS = {
     "concepts/scale.md": (scale.stages, MEASURED),
     "concepts/service.md": (scale.under_load, MEASURED),
 }
-"""Pages with a table between two marks."""
+"""Pages with a generated part between two marks."""
 
 DRAWINGS = {"images/architecture.svg": architecture.drawing}
 
 
 def page(name: str) -> str:
-    """What a page should say."""
+    """Generate the text of a page."""
     if name in DRAWINGS:
         return DRAWINGS[name]()
     if name in PAGES:

@@ -6,6 +6,8 @@ an ordinary project for any build tool::
 
     python tools/client_distribution.py FOLDER
     python -m uv build FOLDER
+
+With ``--version`` it prints the version of both distributions.
 """
 
 from __future__ import annotations
@@ -97,4 +99,7 @@ def _exists(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    assemble(Path(sys.argv[1]))
+    if sys.argv[1] == "--version":
+        print(version())
+    else:
+        assemble(Path(sys.argv[1]))

@@ -1,7 +1,7 @@
 """Find images by image, with the confidence of each match and the evidence for it.
 
 >>> import imagefinder
->>> collection = imagefinder.open("my-pictures.collection")
+>>> collection = imagefinder.open("my-images.collection")
 >>> collection.add("~/Pictures")
 >>> collection.search("query.jpg", method="sift").ids
 """

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,14 @@ serve(Settings.load())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the page; the first two of each file are its smoke tests, which run every time."""
+    seen: Counter[Path] = Counter()
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
+            seen[item.path] += 1
+            if seen[item.path] <= 2:
+                item.add_marker(pytest.mark.smoke)
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +111,7 @@ class Server:
         self.lines: list[str] = []
         for line in self.process.stdout:
             self.lines.append(line)
-            if found := re.search(r"answers at (http://[\w.:\[\]]+)", line):
+            if found := re.search(r"listening on (http://[\w.:\[\]]+)", line):
                 self.url = found[1]
                 break
         else:

@@ -17,7 +17,7 @@ MAX_BYTES = 150_000
 
 def violations(page: Any) -> list[str]:
     page.evaluate(AXE)
-    # Axe also checks what a modal dialog covers, which nobody can reach.
+    # Axe also checks what a modal dialog covers, which users cannot reach.
     where = "document.querySelector('dialog[open]') ?? document"
     report = page.evaluate(f"async () => (await axe.run({where}, {{ resultTypes: ['violations'] }})).violations")
     return [

@@ -1,4 +1,4 @@
-"""imagefinder built and installed as users get it, apart from the source tree."""
+"""Builds and installs imagefinder as users get it, outside the source tree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUILD_OUTPUTS = ("*.so", "*.pyd", "*.egg-info", "__pycache__")
 
 @dataclass(frozen=True)
 class Distributions:
-    """What is published."""
+    """Published files."""
 
     sdist: Path
     wheel: Path
@@ -45,12 +45,12 @@ def build(folder: Path) -> Distributions:
 
 @dataclass(frozen=True)
 class Installation:
-    """A virtual environment with the wheel in it.
+    """A virtual environment with the wheel installed.
 
     Attributes:
         python: Its interpreter.
         command: Its ``imagefinder``.
-        package: The folder of the installed package.
+        package: Folder of the installed package.
     """
 
     python: Path
@@ -58,20 +58,20 @@ class Installation:
     package: Path
 
     def output(self, *arguments: str | Path) -> str:
-        """What its Python prints."""
+        """Run its Python and return the output."""
         done = subprocess.run([self.python, *arguments], capture_output=True, text=True, timeout=60, check=True)
         return done.stdout.strip()
 
 
 def install(wheel: Path, folder: Path) -> Installation:
-    """Install a wheel into a new virtual environment, which borrows the dependencies of this one."""
+    """Install a wheel into a new virtual environment that uses the dependencies of this one."""
     venv.create(folder, with_pip=False)
     paths = sysconfig.get_paths("venv", vars={"base": str(folder), "platbase": str(folder)})
     scripts, packages = Path(paths["scripts"]), Path(paths["purelib"])
     python = scripts / "python"
     _uv("pip", "install", "--no-deps", "--python", python, wheel)
     borrowed = [place for place in sys.path if Path(place).name == "site-packages"]
-    # Lines of a .pth file are searched after what is installed here; nothing in them is executed.
+    # Folders in a .pth file come after the installed packages in the search path; nothing in them is executed.
     (packages / "borrowed.pth").write_text("\n".join(borrowed))
     installation = Installation(python, scripts / "imagefinder", packages / "imagefinder")
     where = "import imagefinder; print(imagefinder.__file__)"

@@ -7,7 +7,7 @@ import imagefinder
 
 
 def test_public_names():
-    # A name that disappears from this list disappears from somebody's program.
+    # Removing a name from this list breaks users' programs.
     assert imagefinder.__all__ == [
         "AddReport",
         "CheckReport",

@@ -34,7 +34,7 @@ class Codec(Protocol):
         ...
 
     def check(self, model: Arrays) -> None:
-        """Check that arrays read from a file have the names, dtype and shapes of what ``train`` returns.
+        """Check that arrays read from a file have the names, dtypes and shapes of a trained model.
 
         Raises:
             ValueError: they do not.

@@ -80,7 +80,7 @@ class HammingEmbedding:
         }
 
     def check(self, model: Arrays) -> None:
-        """Check what was read from a file; see ``Codec``."""
+        """Check the names, dtypes and shapes of a model's arrays."""
         shapes = {"coarse": "CD", "fine": "CFD", "halves": "CF", "rotation": "DB", "turned": "WB"}
         check_shapes(model, shapes, {"D": self._spec.dim, "B": voting.BITS})
         if len(model["turned"]) != model["halves"].size:

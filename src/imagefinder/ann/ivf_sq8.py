@@ -79,7 +79,7 @@ class IvfSq8:
         }
 
     def check(self, model: Arrays) -> None:
-        """Check what was read from a file; see ``Codec``."""
+        """Check the names, dtypes and shapes of a model's arrays."""
         shapes = {"mean": "D", "rotation": "DR", "steps": "R", "coarse": "CR", "fine": "CFR", "halves": "CF"}
         check_shapes(model, shapes, {"D": self._spec.dim})
 

@@ -55,7 +55,8 @@ def check(
 def _print(report: CheckReport, *, repair: bool) -> None:
     seconds = output.duration(report.seconds)
     if report.sound:
-        output.line(f"no damage: checked {output.plural(report.images, 'image')} in {seconds}: {report.location}")
+        checked = output.plural(report.images, "image")
+        output.line(f"no damage found: {checked} checked in {seconds} ({report.location})")
         return
     output.table(
         ("damaged", "problem", "repair"),
@@ -66,8 +67,8 @@ def _print(report: CheckReport, *, repair: bool) -> None:
         output.line(f"{rest} more not shown; list all with: imagefinder check --json")
     output.line()
     output.line(
-        f"{output.plural(len(report.damages), 'problem')} found, {len(report.left)} not repaired: "
-        f"checked in {seconds}: {report.location}"
+        f"{output.plural(len(report.damages), 'problem')} found, {len(report.left)} not repaired; "
+        f"checked in {seconds} ({report.location})"
     )
     if report.left and not repair:
         output.note("hint: copy the collection's folder first, then run: imagefinder check --repair")

@@ -49,7 +49,8 @@ def compare(
         output.line(f"cosine {output.score(result.score, unit)}")
     if result.relation and result.evidence:
         inliers, agreement, coverage = output.evidence(result.evidence)
-        output.line(f"{result.relation}: inliers {inliers}, agreement {agreement}, coverage {coverage}")
+        relation = output.relation(result.relation, result.evidence)
+        output.line(f"{relation}: inliers {inliers}, agreement {agreement}, coverage {coverage}")
     output.line(
         f"method {result.method} (fingerprint {result.fingerprint}), {output.duration(result.timings['total'])}",
         style="dim",

@@ -88,7 +88,11 @@ def duplicates(
 def _print(opened: Collection, report: DuplicateReport, groups: list[DuplicateGroup], found: int) -> None:
     if groups:
         rows = [row for number, group in enumerate(groups, 1) for row in _rows(opened, number, group)]
-        output.table((">group", "kind", "keep", "id", ">dimensions", ">size", "relation", ">agreement"), rows)
+        output.table(
+            (">group", "kind", "keep", "id", ">dimensions", ">size", "relation", ">agreement"),
+            rows,
+            optional=("size", "agreement"),
+        )
         output.line()
     else:
         output.line("no duplicates")

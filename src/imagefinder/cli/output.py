@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from imagefinder.indexing.progress import Progress
 
 _PLAIN_PROGRESS_SECONDS = 10.0
+_GAP = 2
+"""Characters between the columns of a table."""
+
+_BREAKABLE = 24
+"""Longer words, such as paths, may be broken to fit a terminal."""
 
 
 def duration(seconds: float) -> str:
@@ -81,9 +86,15 @@ def evidence(found: Evidence | None) -> tuple[str, str, str]:
     """
     if found is None:
         return "-", "-", "-"
-    mirrored = " mirrored" if found.mirrored else ""
     agreement = "-" if found.agreement is None else f"{found.agreement:.0%}"
-    return f"{found.inliers}{mirrored}", agreement, f"{found.query_overlap:.0%} / {found.candidate_overlap:.0%}"
+    return str(found.inliers), agreement, f"{found.query_overlap:.0%} / {found.candidate_overlap:.0%}"
+
+
+def relation(name: str | None, found: Evidence | None) -> str:
+    """Format the relation of a hit: ``part of``, ``part of, mirrored``; a dash for ``None``."""
+    if name is None:
+        return "-"
+    return f"{name}, mirrored" if found and found.mirrored else name
 
 
 def headline(result: SearchResult) -> str:
@@ -93,9 +104,9 @@ def headline(result: SearchResult) -> str:
     best = result.hits[0]
     if best.decision == "none":
         return f"no match (best E-value {evalue(best.evalue)})"
-    relation = f", {best.relation}" if best.relation else ""
+    kind = f", {relation(best.relation, best.evidence)}" if best.relation else ""
     decision = "match" if best.decision == "match" else "possible match"
-    return f"{decision}: {best.id}{relation} (E-value {evalue(best.evalue)})"
+    return f"{decision}: {best.id}{kind} (E-value {evalue(best.evalue)})"
 
 
 def location(uri: str) -> str:
@@ -142,12 +153,13 @@ def error(problem: Exception, *, as_json: bool, code: str = "", hint: str = "") 
         note(f"hint: {hint}")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, optional: Sequence[str] = ()) -> None:
     """Print a table: fitted to the width of a terminal; elsewhere, aligned columns that are never cut or wrapped.
 
     Args:
         columns: Headings; a leading ``>`` right-aligns the column.
         rows: One cell per column and row.
+        optional: Headings of columns that a narrow terminal leaves out, the first ones first.
     """
     right_aligned = [name.startswith(">") for name in columns]
     lines = [[name.removeprefix(">") for name in columns], *([printable(cell) for cell in row] for row in rows)]
@@ -163,15 +175,29 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table  # noqa: PLC0415 - fast start
     from rich.text import Text  # noqa: PLC0415 - fast start
 
-    sheet = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
-    for name, right in zip(lines[0], right_aligned, strict=True):
-        sheet.add_column(name, justify="right" if right else "left", overflow="fold")
-    for cells in lines[1:]:
-        sheet.add_row(*map(Text, cells))
     console = _console(sys.stdout)
+    shown = _fitting(lines, optional, console.width)
+    sheet = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
+    for at in shown:
+        sheet.add_column(lines[0][at], justify="right" if right_aligned[at] else "left", overflow="fold")
+    for cells in lines[1:]:
+        sheet.add_row(*(Text(cells[at]) for at in shown))
     with console.capture() as captured:
         console.print(sheet)
     _write(captured.get(), sys.stdout)
+
+
+def _fitting(lines: Sequence[Sequence[str]], optional: Sequence[str], width: int) -> list[int]:
+    """Indexes of the columns that fit without breaking short words, after leaving out optional ones as needed."""
+    widths = [
+        min(max(len(word) for cell in column for word in cell.split() or [""]), _BREAKABLE)
+        for column in zip(*lines, strict=True)
+    ]
+    shown = list(range(len(widths)))
+    for name in optional:
+        if sum(widths[at] + _GAP for at in shown) - _GAP > width:
+            shown.remove(lines[0].index(name))
+    return shown
 
 
 @contextlib.contextmanager

@@ -167,13 +167,14 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
                     str(hit.rank),
                     hit.id,
                     hit.decision or "-",
-                    hit.relation or "-",
+                    output.relation(hit.relation, hit.evidence),
                     output.evalue(hit.evalue),
                     *output.evidence(hit.evidence),
                     output.location(opened.get(hit.id).uri),
                 )
                 for hit in result.hits
             ],
+            optional=("location", "agreement", "inliers"),
         )
         return
     unit = opened.method(result.method).score

@@ -136,7 +136,7 @@ class ImageReader:
         return query, replace(region, id=image_id, version=record.version)
 
     def whole(self, query: Query) -> tuple[RgbImage, Size]:
-        """The pixels of a query image, of a stored one perhaps those of its thumbnail, and its size.
+        """The pixels of a query image, and its size; for a stored image, these may be the pixels of its thumbnail.
 
         Raises:
             InputError: the image cannot be used.

@@ -338,7 +338,7 @@ class SearchHit(Hit):
     """Path of the explanation on this server; null if the result has no handle."""
 
     drawing: str | None = None
-    """Path of its drawn explanation on this server; null if the answer has no handle."""
+    """Path of the drawn explanation on this server; null if the result has no handle."""
 
     picture: str | None = None
     """The same as ``drawing``. Deprecated: the next version drops it."""

@@ -58,7 +58,7 @@ class Condition:
     operand: Any
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether the condition holds for the value; a missing value matches only ``exists: false``."""
+        """Whether the value meets the condition; a missing value meets only ``exists: false``."""
         value: Any = metadata
         for step in self.path:
             value = value.get(step, _MISSING) if isinstance(value, Mapping) else _MISSING

@@ -45,7 +45,7 @@ class ImageRecord:
 
     @property
     def version(self) -> str:
-        """Changes when the image is replaced by another: the hash or, where none is stored, the time."""
+        """Identifies the stored content, for detecting replacements: the hash or, if there is none, the time."""
         return self.sha256 or repr(self.added_at)
 
 
@@ -178,7 +178,7 @@ class StoreInfo:
 DamageKind: TypeAlias = Literal[
     "database", "method", "record", "thumbnail", "features", "orphan", "counts", "derived"
 ]
-"""What is damaged: database structure, the record of a method, the record of an image, its thumbnail, its
+"""Kind of damage: database structure, the record of a method, the record of an image, its thumbnail, its
 features, rows without an owner, counts, or derived data."""
 
 
@@ -257,7 +257,7 @@ class AnnIndexState:
         segments: Number of segments.
         bytes: Size of its arrays in bytes.
         kept: Whether the whole index is on disk; always true for a store without a folder.
-        outgrown: Whether the collection has grown so much since training that a rebuild would speed up searches.
+        outgrown: Whether the collection has outgrown its training, so that a rebuild would speed up searches.
     """
 
     method: str

@@ -39,8 +39,8 @@ AUTO = "auto"
 """Method name that stands for all methods of a collection together."""
 
 LOOKS_ALIKE = 0.5
-"""Minimum agreement of two images that show the same picture. Edited copies have more, mostly far more. Two
-packages with the same logo, or two photographs of one house, have less."""
+"""Minimum agreement of two versions of the same image. Edited copies have more, mostly far more. Photographs of
+two packages with the same logo, or two photographs of one house, have less."""
 
 NEARLY_ALL = 0.8
 """Minimum overlap at which an image counts as covered; adding a border, or rotating by a few degrees, costs the
@@ -79,8 +79,9 @@ class Evidence:
     """Fraction of the candidate's area that the query covers, 0 to 1."""
 
     found_by: Literal["keypoints", "tokens", "thumbnails", "whole image"] = "keypoints"
-    """What was compared. ``keypoints`` or ``tokens``: those of the method. ``thumbnails``: the keypoints of both
-    thumbnails, whatever the method. ``whole image``: the images scaled to the same size, without any matches."""
+    """Source of the evidence. ``keypoints`` or ``tokens``: those of the method. ``thumbnails``: the keypoints of
+    both thumbnails, whatever the method. ``whole image``: the images scaled to the same size, without any
+    matches."""
 
     method: str = ""
     """Name of the method whose features were matched; empty if none were."""
@@ -332,7 +333,7 @@ class DuplicateGroup(Described):
     """A group of images that are duplicates of one another, or overlap."""
 
     kind: DuplicateKind
-    """``identical``: the same bytes or pixels. ``edited copies``: the same picture, for example resized,
+    """``identical``: the same bytes or pixels. ``edited copies``: versions of the same image, for example resized,
     recoloured, recompressed or with text added. ``overlapping``: parts of one another, or views of the same
     scene."""
 

@@ -176,7 +176,7 @@ class Settings:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             value, minimum, choices = (getattr(self, item.name), *map(item.metadata.get, ("minimum", "choices")))
-            if isinstance(value, list):  # settings are keys of what a process shares
+            if isinstance(value, list):  # settings must be hashable, because runtimes are shared by them
                 object.__setattr__(self, item.name, tuple(value))
             if minimum is not None and not value >= minimum:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")

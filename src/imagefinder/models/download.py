@@ -26,7 +26,6 @@ TRIES = 4
 """Number of consecutive attempts without a received byte before a download fails."""
 
 _FIRST_DELAY = 0.5  # seconds before a retry; doubled after each attempt without a received byte
-_TIMEOUT = 10.0  # seconds without a byte
 _MAX_REDIRECTS = 5
 _TRANSIENT = frozenset({408, 416, 429, 500, 502, 503, 504})  # after 416 the partial file is deleted
 
@@ -51,7 +50,7 @@ def fetch_metadata(name: str, source: HubFile) -> RemoteFile:
         HubUnreachableError: no connection, offline mode, or a temporary hub error.
         ModelError: the hub denies access, does not have the file, or is not a model hub.
     """
-    with _translated_errors(name, source), _client() as client:
+    with _translated_errors(name, source), _client(hub_environment.metadata_timeout()) as client:
         headers = _head(client, _url(source)).headers
     size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
     if headers.get("X-Repo-Commit") != source.revision or not (size.isascii() and size.isdigit()):
@@ -97,7 +96,7 @@ def download(
     """
     partial = scratch / f"{sha256}.imagefinder.incomplete"
     lock = filelock.FileLock(scratch / f"{sha256}.imagefinder.lock")
-    with _translated_errors(name, source), lock, _client() as client:
+    with _translated_errors(name, source), lock, _client(hub_environment.download_timeout()) as client:
         if target.is_file():
             return  # another process has downloaded it
         _fill(client, partial, _url(source), size_bytes, progress)
@@ -119,12 +118,12 @@ def _url(source: HubFile) -> str:
     return f"{hub_environment.endpoint()}/{path}"
 
 
-def _client() -> httpx2.Client:
+def _client(timeout: float) -> httpx2.Client:
     """An HTTP client with the hub's token, which httpx2 drops when a redirect leads to another origin."""
     headers = {"User-Agent": f"imagefinder/{version('imagefinder')}", "Accept-Encoding": "identity"}
     if token := hub_environment.token():
         headers["Authorization"] = f"Bearer {token}"
-    return httpx2.Client(headers=headers, timeout=_TIMEOUT)
+    return httpx2.Client(headers=headers, timeout=timeout)
 
 
 def _head(client: httpx2.Client, url: str) -> httpx2.Response:

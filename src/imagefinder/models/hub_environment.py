@@ -1,4 +1,4 @@
-"""The environment variables of the Hugging Face model hub: cache, address, offline mode, token.
+"""The environment variables of the Hugging Face model hub: cache, address, offline mode, timeouts, token.
 
 The names and defaults are those of the package ``huggingface_hub``, so both use the same files. It is not a
 dependency because it takes 27 MB to install and its downloads do not resume across calls.
@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from imagefinder.core.errors import ModelError
+
+_TIMEOUT = 10.0
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
 
@@ -26,6 +29,24 @@ def endpoint() -> str:
 def is_offline() -> bool:
     """Whether downloads are forbidden (``HF_HUB_OFFLINE`` or ``TRANSFORMERS_OFFLINE``)."""
     return _is_true(os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE"))
+
+
+def metadata_timeout() -> float:
+    """Seconds without a byte after which a request about a file fails (``HF_HUB_ETAG_TIMEOUT``, 10).
+
+    Raises:
+        ModelError: the variable is not a number.
+    """
+    return _seconds("HF_HUB_ETAG_TIMEOUT")
+
+
+def download_timeout() -> float:
+    """Seconds without a byte after which a download fails (``HF_HUB_DOWNLOAD_TIMEOUT``, 10).
+
+    Raises:
+        ModelError: the variable is not a number.
+    """
+    return _seconds("HF_HUB_DOWNLOAD_TIMEOUT")
 
 
 def token() -> str | None:
@@ -51,6 +72,16 @@ def token() -> str | None:
 def _home() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or str(Path("~") / ".cache")
     return _path(os.environ.get("HF_HOME") or str(Path(base) / "huggingface"))
+
+
+def _seconds(name: str) -> float:
+    try:
+        return float(os.environ.get(name) or _TIMEOUT) or _TIMEOUT
+    except ValueError as error:
+        raise ModelError(
+            f"the environment variable {name} is not a number of seconds: {os.environ[name]!r}",
+            hint=f"unset {name}, or set it to a number such as 30",
+        ) from error
 
 
 def _path(text: str) -> Path:

@@ -109,7 +109,7 @@ class Calibrated:
     best: Mapping[str, Finding]
 
     def log10_evalue(self, image_id: str) -> float:
-        """Of one image; of an image that no test supports, that of every image."""
+        """Log10 E-value of an image; the largest possible one if no test supports the image."""
         return self.log10_evalues.get(image_id, self.calibration.log10_searched)
 
 

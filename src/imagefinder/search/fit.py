@@ -3,7 +3,7 @@
 * ``score`` of a method: standardised scores of the cohort against a sample of the collection.
 * ``geometry`` of a method: chance probabilities of the geometries of wrong pairs. The top-ranked neighbours of
 each
-  cohort image are verified as in a search. Pairs that clearly show the same picture (overlapping photographs,
+  cohort image are verified as in a search. Pairs that clearly show the same scene (overlapping photographs,
   copies) are true matches, and are left out.
 * ``thumbnails``: the same for the geometry of thumbnails.
 * ``agreement``: how much wrong pairs with a common geometry look alike. If there are few of them, mirrored
@@ -241,7 +241,7 @@ class _Verifiers:
             others = list(near[image_id])[:THUMBNAILS]
             present = [candidate for other in others if (candidate := candidates.get(other))]
             findings = [verifier.thumbnails(candidate) for candidate in present]
-            decoys = [verifier.frame(candidate, mirrored=True).agreement for candidate in present[:2]]
+            decoys = [verifier.whole_image(candidate, mirrored=True).agreement for candidate in present[:2]]
             return (
                 len(others),
                 [finding.evidence for finding in findings if finding and finding.evidence],
@@ -293,6 +293,6 @@ def _as_query(candidate: Candidate | None) -> QueryImage | None:
 
 
 def _is_wrong(evidence: Evidence) -> bool:
-    """Whether a pair with this evidence does not clearly show the same picture."""
+    """Whether a pair with this evidence does not clearly show the same scene."""
     alike = evidence.agreement is not None and evidence.agreement >= LOOKS_ALIKE
     return not (alike and evidence.log10_chance <= -NO_CHANCE)

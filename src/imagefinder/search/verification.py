@@ -143,9 +143,9 @@ class PairVerifier:
             found = replace(found, verification=replace(found.verification, evidence=evidence))
         return self._checked(found, candidate)
 
-    def frame(self, candidate: Candidate, *, mirrored: bool) -> Evidence:
+    def whole_image(self, candidate: Candidate, *, mirrored: bool) -> Evidence:
         """Evidence that the whole images match, or one matches the mirror image of the other, with agreement."""
-        return self.agreement(frame(self._image.size, candidate.size, mirrored=mirrored), candidate)
+        return self.agreement(whole_image(self._image.size, candidate.size, mirrored=mirrored), candidate)
 
     def agreement(self, evidence: Evidence, candidate: Candidate) -> Evidence:
         """Add the ``agreement`` to evidence, if the pixels of both images are available."""
@@ -292,7 +292,7 @@ def rescale(features: Features, pixels: RgbImage, size: Size) -> Features:
     return LocalFeatures(features.descriptors, keypoints, features.offsets)
 
 
-def frame(size: Size, other: Size, *, mirrored: bool) -> Evidence:
+def whole_image(size: Size, other: Size, *, mirrored: bool) -> Evidence:
     """Evidence that maps the frame of one image, or of its mirror image, onto the frame of the other."""
     x, y = other[0] / size[0], other[1] / size[1]
     right = (size[0] - 0.5) * x - 0.5

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 from anyio import to_thread
@@ -84,15 +84,23 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
     errors.install(app)
     for router in (v0.make_router(methods), v1.router, job_routes.router, health.router, pages.router):
         app.include_router(router)
-    schemas = app.openapi()["components"]["schemas"]
-    schemas |= {
-        "ProblemDetails": ProblemDetails.model_json_schema(),
-        **requests.components(),
-        **job_forms.PARTS,
-    }
-    answers.complete_schemas(schemas)
-    examples.add_to(schemas)
+    app.openapi = partial(_description, app)  # type: ignore[method-assign]  # made when it is first requested
     return app
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI description: that of FastAPI, with the parts that it cannot derive."""
+    if app.openapi_schema is None:
+        description = FastAPI.openapi(app)
+        schemas = description["components"]["schemas"]
+        schemas |= {
+            "ProblemDetails": ProblemDetails.model_json_schema(),
+            **requests.components(),
+            **job_forms.PARTS,
+        }
+        answers.complete_schemas(schemas)
+        examples.add_to(schemas)
+    return cast(dict[str, Any], app.openapi_schema)
 
 
 def _service(

@@ -16,7 +16,7 @@ function evidenceRows(evidence) {
   const { inliers, matches, agreement } = evidence;
   return [
     row("Inliers", inliers ? `${number(inliers)} of ${number(matches)} matches` : "No keypoints used"),
-    row("Found by", FOUND_BY[evidence.found_by] ?? evidence.found_by),
+    row("Found by", FOUND_BY[evidence.found_by]),
     row("Pixel agreement", agreement === null ? null : percent(agreement)),
     row("Query coverage", percent(Math.min(1, evidence.query_overlap))),
     row("Match coverage", percent(Math.min(1, evidence.candidate_overlap))),

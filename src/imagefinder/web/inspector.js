@@ -258,7 +258,7 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
     }
   }
 
-  /** Shows what is known before the explanation has loaded.
+  /** Shows the entry before its explanation has loaded.
    * @param {Entry} entry */
   function drawHeader(entry) {
     const { title, position, previous, next, methods } = layout;

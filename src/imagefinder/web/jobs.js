@@ -3,7 +3,7 @@
 import { Problem, events, get, post, queryString } from "./api.js";
 import { announce, button, focusOn, h, problemBox, put, toast } from "./dom.js";
 import { count, dateTime } from "./format.js";
-import { JOB_KINDS, JOB_STATES } from "./labels.js";
+import { JOB_KINDS, JOB_STAGES, JOB_STATES } from "./labels.js";
 import { link } from "./route.js";
 import { mayWrite, session } from "./session.js";
 
@@ -52,7 +52,7 @@ export function progressOf(job) {
   const place =
     job.state === "succeeded"
       ? [typeof groups === "number" && count(groups, "group")]
-      : [stage, total !== null ? `${text(done)} of ${text(total)}` : done > 0 && text(done)];
+      : [JOB_STAGES[stage] ?? stage, total !== null ? `${text(done)} of ${text(total)}` : done > 0 && text(done)];
   const counts = [
     added && `${text(added)} added`,
     skipped && `${text(skipped)} skipped`,
@@ -91,7 +91,7 @@ function jobCard(job) {
       "p",
       { class: "verdict-line" },
       h("span", { class: `state ${state}` }, JOB_STATES[state]),
-      h("strong", {}, JOB_KINDS[kind] ?? kind),
+      h("strong", {}, JOB_KINDS[kind]),
       h("span", {}, "in ", h("a", { href: link("library", collection) }, collection)),
     ),
     progressOf(job),
@@ -109,7 +109,8 @@ function jobCard(job) {
   ];
 }
 
-/** @typedef {(job: Record<string, unknown>) => void} Start */
+/** @typedef {Rest.AddRequest | Rest.DuplicatesRequest | { kind: "build-index" }} JobRequest */
+/** @typedef {(request: JobRequest) => void} Start */
 
 /** @param {Start} start */
 function folderForm(start) {

@@ -34,7 +34,7 @@ export const DECISIONS = {
   none: { label: "No match", icon: "none" },
 };
 
-/** @type {Record<string, string>} */
+/** @type {Record<Rest.Evidence["found_by"], string>} */
 export const FOUND_BY = {
   keypoints: "Keypoints",
   tokens: "Network tokens",
@@ -56,12 +56,22 @@ export const STAGES = {
   total: "Total",
 };
 
-/** @type {Record<string, string>} */
+/** @type {Record<Rest.Job["kind"], string>} */
 export const JOB_KINDS = {
   add: "Add images",
   put: "Add image",
   duplicates: "Find duplicates",
   "build-index": "Build ANN index",
+};
+
+/** Stages of a job; a method's name while its ANN index is built.
+ * @type {Record<string, string>} */
+export const JOB_STAGES = {
+  add: "Adding",
+  calibrate: "Calibrating",
+  read: "Reading",
+  propose: "Finding candidate pairs",
+  verify: "Verifying geometry",
 };
 
 /** @type {Record<Rest.Job["state"], string>} */

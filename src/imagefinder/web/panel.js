@@ -213,7 +213,7 @@ export function createPanel(state, handlers) {
         put(element, heading, dropZone(handlers.search), optionsForm(state, handlers));
       } else put(element, emptyCollection());
     },
-    /** Shows the query image once more about it is known. */
+    /** Shows the query image after its description has loaded. */
     updatePreview: () => preview?.update(),
     close: () => wide.removeEventListener("change", fold),
   };

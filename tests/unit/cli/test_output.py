@@ -109,6 +109,22 @@ class TestTable:
         assert "─" in text
         assert "\x1b[1m" in text
 
+    @pytest.mark.parametrize(
+        ("width", "shown"), [(60, "id score size place"), (22, "id score size"), (12, "id score")]
+    )
+    def test_a_narrow_terminal_leaves_out_optional_columns(self, terminal, monkeypatch, width, shown):
+        monkeypatch.setenv("COLUMNS", str(width))
+        stream = terminal("stdout")
+        row = ("a.jpg", "12", "30 kB", "/home/a.jpg")
+        output.table(("id", ">score", ">size", "place"), [row], optional=("place", "size"))
+        lines = re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()).splitlines()
+        assert lines[0].split() == shown.split()
+        assert max(map(len, lines)) <= width
+
+    def test_in_a_pipe_no_column_is_left_out(self, capsys):
+        output.table(("id", "place"), [("a" * 100, "b" * 100)], optional=("place",))
+        assert "b" * 100 in capsys.readouterr().out
+
     @pytest.mark.parametrize(("variable", "coloured"), [("OTHER", True), ("NO_COLOR", False)])
     def test_no_color(self, terminal, monkeypatch, variable, coloured):
         monkeypatch.setenv(variable, "1")
@@ -225,6 +241,11 @@ def test_evidence():
     found = Evidence(
         31, 40, "similarity", ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0)), True, outline, outline, 0.98, 0.24
     )
-    assert output.evidence(found) == ("31 mirrored", "-", "98% / 24%")
+    assert output.evidence(found) == ("31", "-", "98% / 24%")
     assert output.evidence(replace(found, mirrored=False, agreement=0.953)) == ("31", "95%", "98% / 24%")
     assert output.evidence(None) == ("-", "-", "-")
+    assert output.relation("part of", found) == "part of, mirrored"
+    assert (
+        output.relation("part of", replace(found, mirrored=False)) == output.relation("part of", None) == "part of"
+    )
+    assert output.relation(None, found) == "-"

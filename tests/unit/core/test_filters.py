@@ -132,7 +132,7 @@ def deep(levels: int) -> Any:
     return value
 
 
-def test_metadata_deeper_than_python_goes() -> None:
+def test_metadata_nested_deeper_than_the_recursion_limit() -> None:
     metadata = {"n": deep(5000)}
     assert contains_text("ä NEEDLE", "x", metadata)
     assert not contains_text("hay", "x", metadata)
@@ -148,7 +148,7 @@ def test_levels_are_counted(levels: int) -> None:
     assert levels == 0 or is_deeper(deep(levels), levels - 1)
 
 
-def test_the_deepest_that_is_accepted() -> None:
+def test_the_maximum_depth_is_accepted() -> None:
     assert parse(nested(MAX_DEPTH)).matches({"a": 1}) is (MAX_DEPTH % 2 == 0)
 
 
@@ -164,5 +164,5 @@ def test_the_deepest_that_is_accepted() -> None:
         ("price", False),
     ],
 )
-def test_a_text_in_id_or_metadata(text: str, expected: bool) -> None:
+def test_text_search_in_id_and_metadata(text: str, expected: bool) -> None:
     assert contains_text(text, "Cat.jpg", METADATA) is expected

@@ -12,7 +12,7 @@ REPORT = DuplicateReport((DuplicateGroup("identical", ("a", "ä"), (PAIR,)),), 2
 KEPT = to_bytes(REPORT, state={"images": 2}, computed_at="2026-01-01T00:00:00Z")
 
 
-def test_what_was_written_is_read():
+def test_round_trip():
     assert from_bytes(KEPT) == KeptReport("2026-01-01T00:00:00Z", {"images": 2}, REPORT)
 
 
@@ -43,6 +43,6 @@ def test_the_words_of_version_0_1_are_read(former, word):
         b'{"checksum": 1, ' + KEPT.split(b", ", 1)[1],
     ],
 )
-def test_what_was_damaged_is_not(data):
+def test_damaged_data_are_rejected(data):
     assert data != KEPT
     assert from_bytes(data) is None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imagefinder.core.errors import ModelError
 from imagefinder.models import hub_environment
 
 # Its constants are read at import, so every case needs a new process.
@@ -18,7 +19,8 @@ import json
 from huggingface_hub import constants as c
 from huggingface_hub.utils import build_hf_headers
 token = build_hf_headers().get("authorization")
-print(json.dumps([c.HF_HUB_CACHE, c.ENDPOINT, c.HF_HUB_OFFLINE, token]))
+timeouts = [c.HF_HUB_ETAG_TIMEOUT, c.HF_HUB_DOWNLOAD_TIMEOUT]
+print(json.dumps([c.HF_HUB_CACHE, c.ENDPOINT, c.HF_HUB_OFFLINE, *timeouts, token]))
 """
 
 
@@ -34,6 +36,8 @@ print(json.dumps([c.HF_HUB_CACHE, c.ENDPOINT, c.HF_HUB_OFFLINE, token]))
         {"HF_ENDPOINT": "http://mirror.example/hub/"},
         {"HF_HUB_OFFLINE": "on"},
         {"HF_HUB_OFFLINE": "0"},
+        {"HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DOWNLOAD_TIMEOUT": "40"},
+        {"HF_HUB_ETAG_TIMEOUT": "0"},
         {"TRANSFORMERS_OFFLINE": "yes"},
         {"HUGGING_FACE_HUB_TOKEN": "older"},
         {"HF_HOME": "~/with-token"},
@@ -58,5 +62,14 @@ def test_same_as_huggingface_hub(
         str(hub_environment.cache_folder()),
         hub_environment.endpoint(),
         hub_environment.is_offline(),
+        hub_environment.metadata_timeout(),
+        hub_environment.download_timeout(),
         token and f"Bearer {token}",
     ] == json.loads(done.stdout)
+
+
+def test_a_timeout_that_is_not_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "soon")
+    with pytest.raises(ModelError, match="HF_HUB_ETAG_TIMEOUT") as caught:
+        hub_environment.metadata_timeout()
+    assert caught.value.hint
