@@ -170,7 +170,7 @@ INDEX_DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", INDEX_DAMAGE.values(), ids=INDEX_DAMAGE.keys())
-def test_a_damaged_index_changes_no_answer_is_found_and_made_anew(copy, damage):
+def test_a_damaged_index_is_found_and_rebuilt_without_wrong_answers(copy, damage):
     right = fast(copy)
     damage(copy / "index" / "shortlist-sift")
     assert {damage.kind for damage in check(copy).damages} == {"derived"}
@@ -181,7 +181,7 @@ def test_a_damaged_index_changes_no_answer_is_found_and_made_anew(copy, damage):
     assert fast(copy) == right
 
 
-def test_the_repair_of_an_index_keeps_one_that_is_sound(copy):
+def test_the_repair_keeps_an_intact_index(copy):
     fast(copy)
     before = {path.name: path.stat().st_ino for path in (copy / "index" / "shortlist-sift").iterdir()}
     (copy / "index" / "shortlist-unknown").mkdir()
