@@ -102,12 +102,13 @@ parity: $(PARITY)/.ready  ## Compare the networks with torch, torchvision and tr
 fuzz: setup  ## Fuzz every parser for SECONDS (60) each
 	FUZZ_SECONDS=$(or $(SECONDS),60) $(PYTEST) $(STEAL) tests/fuzz -k guided
 
-lint: setup lint-web  ## Style, types, import rule, container file, web page
+lint: setup  ## Style, types, import rule, container file, web page
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+	@$(MAKE) --no-print-directory lint-web
 
 WEB := tools/web
 WEB_FILES := "src/imagefinder/web/*.{js,css,html}"

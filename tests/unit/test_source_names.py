@@ -12,8 +12,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "imagefinder"
 
-# Directories that are still being cleaned; remove each one when it is done, and in the end this list.
-NOT_YET = ("client", "evaluation", "images", "indexing", "models", "stores", "web")
+# Directories that are still being cleaned: the client, whose texts are being rewritten. Remove the list with it.
+NOT_YET = ("client",)
 
 SHARED_NAMES: dict[str, str] = {}
 """Class name -> why two public classes may share it."""
