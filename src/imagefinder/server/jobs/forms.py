@@ -61,7 +61,7 @@ class DuplicatesRequest(_Request):
     collection: Name = "default"
 
 
-class BuildAddRequest(_Request):
+class BuildIndexRequest(_Request):
     """Rebuild the ANN indexes of a collection."""
 
     kind: Literal["build-index"]
@@ -77,11 +77,11 @@ def _current_kind(content: Any) -> Any:
 
 
 JobRequest = Annotated[
-    Annotated[AddRequest | DuplicatesRequest | BuildAddRequest, Field(discriminator="kind")],
+    Annotated[AddRequest | DuplicatesRequest | BuildIndexRequest, Field(discriminator="kind")],
     BeforeValidator(_current_kind),
 ]
 
-REQUEST: TypeAdapter[AddRequest | DuplicatesRequest | BuildAddRequest] = TypeAdapter(JobRequest)
+REQUEST: TypeAdapter[AddRequest | DuplicatesRequest | BuildIndexRequest] = TypeAdapter(JobRequest)
 
 SCHEMA = REQUEST.json_schema(ref_template="#/components/schemas/{model}")
 """JSON schema of a job request; refers to the components in ``PARTS``."""
