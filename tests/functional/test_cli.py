@@ -133,7 +133,7 @@ def test_an_interrupted_run_stops_cleanly_and_the_next_one_continues(tmp_path, n
 
 
 def wait_for_the_first_image(place, process):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         if (place / "collection.sqlite").exists():

@@ -108,7 +108,7 @@ def client(url: str) -> Iterator[Client]:
 
 
 def test_every_operation_has_a_method(url: str) -> None:
-    paths = httpx2.get(f"{url}/openapi.json").json()["paths"]
+    paths = httpx2.get(f"{url}/openapi.json", timeout=60).json()["paths"]
     operations = {
         operation["operationId"]
         for path, verbs in paths.items()

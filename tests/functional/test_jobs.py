@@ -157,7 +157,7 @@ def test_a_job_continues_after_the_server_was_killed(server: Server) -> None:
     assert [failure["id"] for failure in last["failures"]] == ["broken.jpg"]
     assert str(server.folder) not in json.dumps(last)
     assert indexed(server) == {f"{'deep/' * (n % 2)}{n}.jpg" for n in range(PICTURES)}
-    assert httpx2.get(f"{server.url}/v1/jobs").json()["jobs"] == [last]
+    assert httpx2.get(f"{server.url}/v1/jobs", timeout=60).json()["jobs"] == [last]
 
 
 def test_acknowledged_images_survive_a_kill(server: Server) -> None:
@@ -193,7 +193,7 @@ def test_a_shutdown_ends_watchers_and_jobs_continue_later(server: Server) -> Non
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not any(told["progress"]["added"] for told in seen) and time.monotonic() < end:
         time.sleep(0.01)
     began = time.monotonic()
@@ -216,5 +216,5 @@ def test_watchers_that_disconnect_do_no_harm(server: Server) -> None:
             connection.sendall(f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert connection.recv(1000).startswith(b"HTTP/1.1 200")
     assert list(server.events(job))[-1][1]["state"] == "succeeded"
-    response = httpx2.post(f"{server.url}/v1/jobs/{job}/cancel")
+    response = httpx2.post(f"{server.url}/v1/jobs/{job}/cancel", timeout=60)
     assert response.json()["state"] == "succeeded"

@@ -97,7 +97,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not server.started and time.monotonic() < end:
         time.sleep(0.02)
     yield schemathesis.openapi.from_url(f"http://127.0.0.1:{listener.getsockname()[1]}/openapi.json")

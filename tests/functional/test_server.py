@@ -79,7 +79,7 @@ class Server:
             self.lines.append(line)
 
     def _find(self, pattern: str) -> str:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while time.monotonic() < end and self.process.poll() is None:
             if found := re.search(pattern, "".join(self.lines)):
                 return found[1]
@@ -91,10 +91,10 @@ class Server:
         return "".join(self.lines)
 
     def wait_until_ready(self) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while time.monotonic() < end:
             try:
-                if httpx2.get(f"{self.url}/health/ready").status_code == 200:
+                if httpx2.get(f"{self.url}/health/ready", timeout=60).status_code == 200:
                     return
             except httpx2.ConnectError:
                 pass
@@ -277,7 +277,7 @@ def test_the_examples_without_a_response_are_accepted(server: Server, tmp_path: 
         # Tests must not use the network: examples with a URL are expected to be refused.
         assert status in (("422", "424") if "example.org" in command else ("200", "201", "204")), command
     for image_id in ("2026/photo.jpg", "a"):
-        httpx2.delete(f"{server.url}/v1/collections/default/images/{image_id}")
+        httpx2.delete(f"{server.url}/v1/collections/default/images/{image_id}", timeout=60)
 
 
 # invalid input

@@ -144,7 +144,10 @@ def test_killed_workers_lose_no_response(service: Service) -> None:
     for thread in threads:
         thread.start()
     for _ in range(6):
+        answered, end = outcomes.total(), time.monotonic() + 60
         time.sleep(0.3)
+        while outcomes.total() == answered and time.monotonic() < end:  # a slow machine gets something done, too
+            time.sleep(0.05)
         for pid in workers(service.process.pid):
             os.kill(pid, signal.SIGKILL)
     stop.set()
@@ -177,7 +180,7 @@ def test_clients_that_disconnect_while_sending(service: Service, head: bytes, bo
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
     assert found(service) == "coins.jpg"
-    assert httpx2.get(f"{service.url}/v1/collections/default/images/half").status_code == 404
+    assert httpx2.get(f"{service.url}/v1/collections/default/images/half", timeout=60).status_code == 404
 
 
 def test_clients_that_disconnect_before_the_response(service: Service) -> None:
@@ -189,7 +192,7 @@ def test_clients_that_disconnect_before_the_response(service: Service) -> None:
         connection.sendall(head + kind + b"Content-Length: %d\r\n\r\n" % len(whole) + whole)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while True:  # abandoned work may run to its end; then requests are accepted again
         answer = httpx2.post(f"{service.url}/sift-similar-images", files={"image": COINS}, timeout=60)
         if answer.status_code == 200:
@@ -204,7 +207,7 @@ def test_slow_senders_do_not_block_others(service: Service) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(connected(service)) for _ in range(20)]
         drip(service, slow)
-    assert httpx2.get(f"{service.url}/v1/collections/default/images/slow").status_code == 404
+    assert httpx2.get(f"{service.url}/v1/collections/default/images/slow", timeout=60).status_code == 404
 
 
 def drip(service: Service, slow: list[socket.socket]) -> None:

@@ -141,7 +141,9 @@ def test_a_running_server_accepts_new_keys_immediately(tmp_path: Path) -> None:
     with Service(tmp_path, auth="on", **SMALL) as service:
 
         def answer(key: str) -> int:
-            return httpx2.get(f"{service.url}/v1/info", headers={"Authorization": f"Bearer {key}"}).status_code
+            return httpx2.get(
+                f"{service.url}/v1/info", headers={"Authorization": f"Bearer {key}"}, timeout=60
+            ).status_code
 
         assert answer(first) == 200
         second = run("create", "second")

@@ -150,7 +150,7 @@ class Server:
         self.manager = self._new()
 
     def wait(self, job: Job, *states: str) -> Job:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             if (now := self.manager.get(job.id)).state in (states or ("succeeded", "failed", "cancelled")):
                 return now
