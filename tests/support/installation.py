@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -115,6 +116,14 @@ def pinned(file: str) -> dict[str, str]:
     return {
         name: version for name, version, marker in lines if not marker.strip() or Marker(marker.strip()).evaluate()
     }
+
+
+def size_mb(name: str) -> float:
+    """Millions of bytes of the files of an installed distribution, with their compiled bytecode."""
+    paths = [Path(str(file.locate())) for file in distribution(name).files or ()]
+    sources = [path for path in paths if path.suffix != ".pyc" and path.is_file()]
+    compiled = [Path(importlib.util.cache_from_source(str(path))) for path in sources if path.suffix == ".py"]
+    return sum(path.stat().st_size for path in (*sources, *(one for one in compiled if one.is_file()))) / 1e6
 
 
 def _uv(*arguments: str | Path) -> None:

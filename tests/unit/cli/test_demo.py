@@ -80,11 +80,11 @@ def test_features_of_other_settings_are_not_mixed(call, bare, made):
     assert f"delete {made / 'collection'}" in answer.err
 
 
-def test_on_your_own_folder(call, bare, tmp_path, pictures):
+def test_on_your_own_folder(call, bare, tmp_path, images):
     folder = tmp_path / "mine"
     folder.mkdir()
     for name in ("cat.jpg", "coins.jpg"):
-        shutil.copy(pictures / name, folder)
+        shutil.copy(images / name, folder)
     answer = call(*bare, "demo", folder, "-o", tmp_path / "out", "--json")
     assert answer.code == 0
     assert [query["expected"] for query in answer.json["queries"]] == ["cat.jpg", "coins.jpg"]

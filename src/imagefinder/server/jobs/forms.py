@@ -95,7 +95,7 @@ PARTS[AddRequest.__name__]["oneOf"] = [
 ]
 
 EXAMPLES: dict[str, Any] = {
-    "folder": {"summary": "Add a folder of the server", "value": {"kind": "add", "folder": "/srv/pictures"}},
+    "folder": {"summary": "Add a folder of the server", "value": {"kind": "add", "folder": "/srv/images"}},
     "list": {
         "summary": "Add a CSV list",
         "value": {"kind": "add", "collection": "default", "csv": "url,id\nhttps://example.org/cat.jpg,17\n"},
