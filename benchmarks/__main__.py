@@ -5,20 +5,20 @@ import sys
 
 from benchmarks.contract import others
 
-QUESTIONS = (
+BENCHMARKS = (
     *("mutual_nn", "retrieval", "evidence", "stages", "vectors", "inference"),
     *("indexing", "latency", "sizing", "service", "robust"),
 )
 
-ELSEWHERE = ("peers",)
-"""Not among all of them: run in an environment of its own (``make bench-peers``)."""
+SEPARATE = ("peers",)
+"""Only run by name: they need a separate environment (``make bench-peers``)."""
 
 
 def main() -> int:
-    names = sys.argv[1:] or QUESTIONS
+    names = sys.argv[1:] or BENCHMARKS
     for name in names:
-        if name not in (*QUESTIONS, *ELSEWHERE):
-            print(f"no benchmark {name!r}; there are: {', '.join((*QUESTIONS, *ELSEWHERE))}", file=sys.stderr)
+        if name not in (*BENCHMARKS, *SEPARATE):
+            print(f"unknown benchmark {name!r}; available: {', '.join((*BENCHMARKS, *SEPARATE))}", file=sys.stderr)
             return 2
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"== {name}: {module.__doc__.splitlines()[0]}", flush=True)

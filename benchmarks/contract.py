@@ -1,4 +1,4 @@
-"""What every benchmark shares: alternating rounds, medians with spread, one JSON file per answer."""
+"""Shared by all benchmarks: alternating rounds, medians with spread, one JSON file of results each."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LIBRARIES = ("imagefinder", "numpy", "opencv-python-headless", "onnxruntime", "p
 
 
 PLACES = ("BENCH_DATASETS", "BENCH_FOLDER")
-"""Settings that say where things lie, and change nothing that is measured."""
+"""Settings of locations, which do not affect the measurement."""
 
-# Matrix libraries leave their threads spinning for a while after a product; what comes next is not to pay for it.
+# Matrix libraries keep their threads spinning after a product; the pause keeps that out of the next measurement.
 PAUSE = 0.1
 
 
 def alternate(candidates: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
-    """Seconds per call: one warm-up of each, then ``rounds`` times each in turn, with pauses (A B C A B C ...)."""
+    """Seconds per call: one warm-up of each candidate, then ``rounds`` alternating rounds (A B C A B C ...)."""
     for run in candidates.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
@@ -39,30 +39,30 @@ def alternate(candidates: dict[str, Callable[[], object]], *, rounds: int) -> di
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Least, median and greatest."""
+    """Minimum, median and maximum."""
     return {"min": min(values), "median": median(values), "max": max(values)}
 
 
-def ratios(seconds: dict[str, list[float]], yardstick: str) -> dict[str, dict[str, float]]:
-    """How many times as fast as the yardstick each one was, round by round."""
+def ratios(seconds: dict[str, list[float]], baseline: str) -> dict[str, dict[str, float]]:
+    """Speed-up of each candidate over the baseline, by round."""
     return {
-        name: spread([y / s for s, y in zip(values, seconds[yardstick], strict=True)])
+        name: spread([y / s for s, y in zip(values, seconds[baseline], strict=True)])
         for name, values in seconds.items()
     }
 
 
 class Others:
-    """How many cores are at work for others than this benchmark, on average since it began."""
+    """Mean number of cores busy with other work since the start of the benchmark."""
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Count from here."""
+        """Start measuring."""
         self._start = self._now()
 
     def cores(self) -> float | None:
-        """Cores; ``None`` where the system does not tell."""
+        """Number of cores; ``None`` if the system does not report it."""
         if self._start is None or (now := self._now()) is None:
             return None
         clock, busy, own = (b - a for a, b in zip(self._start, now, strict=True))
@@ -70,7 +70,7 @@ class Others:
 
     @staticmethod
     def _now() -> tuple[float, float, float] | None:
-        """Clock, processor time of the whole machine, and of this process and its ended children; seconds."""
+        """Clock, CPU time of the machine, and CPU time of this process and its finished children; seconds."""
         stat = Path("/proc/stat")
         if not stat.exists():
             return None
@@ -83,16 +83,16 @@ class Others:
 others = Others()
 
 
-def write(name: str, answer: dict[str, Any]) -> None:
-    """Keep an answer together with what it was measured on, and by which command."""
+def write(name: str, results: dict[str, Any]) -> None:
+    """Write results, with the machine and the command they were measured with."""
     RESULTS.mkdir(exist_ok=True)
-    document = {"measured_on": {**machine(), "command": command(name)}, **answer}
+    document = {"measured_on": {**machine(), "command": command(name)}, **results}
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
-    print(json.dumps(answer, indent=2, sort_keys=True))
+    print(json.dumps(results, indent=2, sort_keys=True))
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, how busy they are (processes, over a minute; by others, cores), versions, commit."""
+    """Processor, cores, load, cores busy with other work, library versions, commit."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -105,13 +105,13 @@ def machine() -> dict[str, Any]:
 
 
 def command(name: str) -> str:
-    """What measures this again, without where things lie."""
+    """Command that repeats the measurement, without locations."""
     chosen = {key: value for key, value in os.environ.items() if key.startswith("BENCH_") and key not in PLACES}
     return " ".join([*(f"{key}={value}" for key, value in sorted(chosen.items())), "python -m benchmarks", name])
 
 
 def commit() -> str:
-    """What is checked out."""
+    """Commit that is checked out."""
     command = ["git", "rev-parse", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 

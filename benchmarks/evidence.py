@@ -1,9 +1,9 @@
-"""How often is the answer right, how sure is it rightly, and what does each way of ranking cost?
+"""How accurate is each way of ranking, how well are its E-values calibrated, and how fast is it?
 
-For each set of pictures with known answers: one collection with all methods that are ready, all queries, each
-method by its plain score and by evidence, and all methods together. ``BENCH_SETS`` (comma-separated) picks sets;
-by default all that are there; the rows of other sets are kept, each with the commit it was measured at. Accuracy
-does not depend on the machine; the times do.
+For each labelled dataset: one collection with all methods that are ready, all queries, each method ranked by score
+and by evidence, and all methods combined. ``BENCH_SETS`` (comma-separated) selects datasets; default: all. Results
+of other datasets are kept, each with the commit it was measured at. Accuracy does not depend on the machine; times
+do.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "sh
 def main() -> None:
     from benchmarks.contract import RESULTS, commit, write
 
-    there = sorted(path.parent.name for path in DATASETS.glob("*/manifest.json"))
-    if not there:
+    available = sorted(path.parent.name for path in DATASETS.glob("*/manifest.json"))
+    if not available:
         print(f"skipped: no manifest in {DATASETS} (set BENCH_DATASETS)")
         return
     before = RESULTS / "evidence.json"
-    known = json.loads(before.read_text(encoding="utf-8"))["rows"] if before.exists() else []
-    rows = {row["set"]: row for row in known}
-    for name in os.environ.get("BENCH_SETS", ",".join(there)).split(","):
+    stored = json.loads(before.read_text(encoding="utf-8"))["rows"] if before.exists() else []
+    rows = {row["set"]: row for row in stored}
+    for name in os.environ.get("BENCH_SETS", ",".join(available)).split(","):
         run = subprocess.run(
             [sys.executable, "-m", "benchmarks.evidence", name],
             stdout=subprocess.PIPE,
@@ -56,10 +56,10 @@ def measure(name: str) -> dict[str, object]:
         assert report.added == len(dataset.images), report
         start = time.perf_counter()
         collection.calibrate()
-        learned = time.perf_counter() - start
-        asked = [(method, ranking) for method in methods for ranking in ("matches", "evidence")]
+        calibration = time.perf_counter() - start
+        single = [(method, ranking) for method in methods for ranking in ("matches", "evidence")]
         answers = []
-        for method, ranking in [*asked, ("auto", "evidence")]:
+        for method, ranking in [*single, ("auto", "evidence")]:
             found = evaluate(collection, dataset, method, ranking=ranking)
             answers.append(
                 {
@@ -74,7 +74,7 @@ def measure(name: str) -> dict[str, object]:
                     "false_alarms": found.false_alarms,
                     "wrong_per_query": {f"{e:g}": round(n, 4) for e, n in found.wrong_per_query.items()},
                     "query_ms_median": {k: round(v * 1000, 2) for k, v in found.median_seconds.items()},
-                    "kinds": [kind.to_dict() for kind in found.kinds],
+                    "kinds": [one.to_dict() for one in found.by_edit],
                 }
             )
         return {
@@ -83,7 +83,7 @@ def measure(name: str) -> dict[str, object]:
             "queries": found.queries,
             "unanswerable": found.unanswerable,
             "seconds_to_index": round(report.seconds, 2),
-            "seconds_to_learn": round(learned, 2),
+            "seconds_to_calibrate": round(calibration, 2),
             "answers": answers,
         }
 

@@ -1,20 +1,19 @@
-"""What does ``add`` cost beyond what any indexing must do, and does its memory stay bounded?
+"""How much does ``add`` cost beyond decoding and extraction, and is its memory bounded?
 
-For each method, the first 200 pictures of ``copy`` (``BENCH_PICTURES``), as often under other names as the bare
-extractor needs to be busy for 20 seconds (``times``), files in the system's cache. ResNet-50 and BEiT have seeded
-weights: what indexing costs does not depend on their values. In turn:
+For each method: the first 200 images of ``copy`` (``BENCH_PICTURES``), repeated under other names (``times``) so
+that the bare extractor is busy for 20 seconds; files are in the system's cache. ResNet-50 and BEiT have random
+weights with a fixed seed, which does not affect the time. In alternating rounds:
 
-* ``extract``: the bare extractor over pictures already decoded, in batches, with all threads;
-* ``decode + extract``: the yardstick. Each batch is read and decoded by as many threads as there are cores, then
-  extracted: what a careful loop without any storage does;
-* ``add``: ``Collection.add`` into a fresh collection: also hashes, thumbnails, looking up, durable writing.
+* ``extract``: the bare extractor on decoded images, in batches, with all threads;
+* ``decode + extract``, the baseline: each batch is read and decoded by one thread per core, then extracted. This
+  is an efficient loop without storage;
+* ``add``: ``Collection.add`` into a new collection, which also hashes, makes thumbnails, looks up and stores.
 
-Seconds of the clock say what one waits; processor seconds, what is done, which other load on the machine changes
-less; those of the decoding processes are among them, with what it takes to begin these. ``parts`` has the
-processor milliseconds per picture of each step by itself, on one thread.
+Wall-clock seconds are what a user waits for. CPU seconds depend less on other load; they include the decoding
+processes and their start. ``parts`` is the CPU time of each step alone on one thread, in milliseconds per image.
 
-``memory``: the peak of a process that adds the pictures once, and of one that adds them several times over under
-other names: bounded if they are the same.
+``memory`` is the peak of a process that adds the images once, and of one that adds them several times under other
+names: it is bounded if both are equal.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from benchmarks.inference import extractor as network
 from benchmarks.inference import weights_of
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
-PICTURES = int(os.environ.get("BENCH_PICTURES", "200"))
+IMAGES = int(os.environ.get("BENCH_PICTURES", "200"))
 ROUNDS = 2
 COPIES = 5
 SECONDS = 20
@@ -55,11 +54,11 @@ def main() -> None:
     if not (DATASETS / "copy" / "db").is_dir():
         print(f"skipped: no {DATASETS}/copy/db (set BENCH_DATASETS)")
         return
-    answer: dict[str, Any] = {"pictures": PICTURES, "methods": {}}
+    answer: dict[str, Any] = {"pictures": IMAGES, "methods": {}}
     with tempfile.TemporaryDirectory() as folder:
         once = Path(folder, "once")
         once.mkdir()
-        for path in sorted((DATASETS / "copy" / "db").iterdir())[:PICTURES]:
+        for path in sorted((DATASETS / "copy" / "db").iterdir())[:IMAGES]:
             shutil.copyfile(path, once / path.name)
         with imagefinder.open(folder + "/names") as collection:
             ready = [state.name for state in collection.methods() if state.ready]
@@ -77,7 +76,7 @@ def main() -> None:
 
 
 def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
-    from imagefinder.images.decode import decode
+    from imagefinder.images.decoding.decode import decode
     from imagefinder.images.resize import thumbnail
 
     with opened(folder / "bare", method, folder) as collection:
@@ -85,16 +84,16 @@ def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
     extractor.extract([np.zeros((64, 64, 3), np.uint8)])
     paths = sorted(once.iterdir())
 
-    def picture(path: Path) -> np.ndarray:
+    def read(path: Path) -> np.ndarray:
         data = path.read_bytes()
         return decode(data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels).rgb
 
-    decoded = [picture(path) for path in paths]
+    decoded = [read(path) for path in paths]
     few = list(zip(paths, decoded, strict=True))[:50]
     start = time.perf_counter()
     extractor.extract(decoded)
     times = math.ceil(SECONDS / (time.perf_counter() - start))
-    several = folder / f"{method}-pictures"
+    several = folder / f"{method}-images"
     for number in range(times):
         shutil.copytree(once, several / str(number))
     paths, decoded = sorted(several.rglob("*.*")), decoded * times
@@ -107,11 +106,11 @@ def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
     def loop() -> None:
         with ThreadPoolExecutor(settings.threads) as pool:
             for at in batches:
-                extractor.extract(list(pool.map(picture, paths[at : at + settings.batch_size])))
+                extractor.extract(list(pool.map(read, paths[at : at + settings.batch_size])))
 
     def add(number: int) -> None:
         with opened(folder / f"{method}-{number}", method, folder) as collection:
-            # The extractor is loaded already, as it is for the other two.
+            # Load the extractor before, as for the other two.
             collection.method(method).extractor.extract(decoded[:1])
             report = collection.add(several, methods=[method])
             assert report.added == len(paths), report
@@ -123,7 +122,7 @@ def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
         for name, call in (("extract", bare), ("decode + extract", loop), ("add", partial(add, number))):
             start, start_processor = time.perf_counter(), processor_seconds()
             call()
-            if number:  # the first is for warming up
+            if number:  # the first round is a warm-up
                 clock.setdefault(name, []).append(time.perf_counter() - start)
                 processor.setdefault(name, []).append(processor_seconds() - start_processor)
     shutil.rmtree(several)
@@ -141,7 +140,7 @@ def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
             for name in ("extract", "decode + extract")
         },
         "parts": {
-            "read and decode": each(lambda: [picture(path) for path, _ in few], len(few)),
+            "read and decode": each(lambda: [read(path) for path, _ in few], len(few)),
             "thumbnail": each(lambda: [thumbnail(image) for _, image in few], len(few)),
             "extract": each(lambda: extractor.extract([image for _, image in few]), len(few)),
         },
@@ -149,27 +148,27 @@ def measure(method: str, once: Path, folder: Path) -> dict[str, Any]:
 
 
 def opened(place: Path, method: str, folder: Path) -> Any:
-    """A collection in which the method has weights, if only seeded ones."""
+    """Open a collection in which the method has weights, random ones if necessary."""
     import imagefinder
-    from imagefinder.models.providers import Run
+    from imagefinder.models.providers import Backend
 
     collection = imagefinder.open(place)
     if method in SEEDED:
         threads = collection.settings.threads
-        extractor = network(method, weights_of(method, folder), Run(), threads)
+        extractor = network(method, weights_of(method, folder), Backend(), threads)
         chosen = replace(collection.method(method), extractor=extractor, load=extractor.load)
         collection._loaded[method] = chosen
     return collection
 
 
 def processor_seconds() -> float:
-    """Of this process and of the decoding processes that have ended: those of a collection end with it."""
+    """CPU time of this process and of finished decoding processes, which end with their collection."""
     kinds = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(one.ru_utime + one.ru_stime for one in kinds)
 
 
 def each(call: Callable[[], object], count: int) -> float:
-    """Processor milliseconds per picture."""
+    """CPU time in milliseconds per image."""
     start = time.process_time()
     call()
     return round(1000 * (time.process_time() - start) / count, 3)

@@ -1,23 +1,23 @@
-"""What do providers, precisions, threads and batches make of the networks: how fast, and how near to float32?
+"""How do providers, precisions, threads and batches affect the networks: speed, and difference from float32?
 
-Seeded weights for ResNet-50 and BEiT (their published ones are not part of a package), real ones for
-EfficientNet-Lite0. Inputs are 16 pictures of the set ``copy``.
+ResNet-50 and BEiT have random weights with a fixed seed (their published ones are not part of a package),
+EfficientNet-Lite0 its real ones. Inputs are 16 images of the dataset ``copy``.
 
-* ``milliseconds_per_image``: each provider and precision by batch, in turn; ONNX Runtime float32 with the same
-  batch is the yardstick of ``times_as_fast_as_f32``.
+* ``milliseconds_per_image``: each provider and precision by batch, alternating; ONNX Runtime float32 with the same
+  batch is the baseline of ``times_as_fast_as_f32``.
 * ``threads``: ONNX Runtime float32, batch 16, by the number of threads.
-* ``bare``: our extractor over decoded pictures against ``session.run`` on the same batches made beforehand; the
-  extractor also resizes and normalises.
-* ``cosine_to_f32``: least and median over pictures (BEiT: over tokens). ``mutual_nn_agreement``: of the mutual
-  nearest neighbours of two pictures that either precision finds, the part that both find; and by how much the
-  count changes, as part of the count.
-* ``int8_tokens``: what the setting ``tokens=int8`` does to matches, likewise, and how often the picture with the
-  most matches stays the same: BEiT's tokens, and, as those have seeded weights, the cells of EfficientNet-Lite0's
-  last map in the place of tokens, with its real weights. All pairs of the pictures.
-* ``retrieval``: EfficientNet-Lite0 on sets with known answers (``BENCH_SETS``), every query, by cosine.
+* ``bare``: the extractor on decoded images, compared with ``session.run`` on prepared batches; the extractor also
+  resizes and normalises.
+* ``cosine_to_f32``: minimum and median over images (BEiT: over tokens). ``mutual_nn_agreement``: of the mutual
+  nearest neighbours of two images that either precision finds, the fraction that both find; and the relative
+  change of the count.
+* ``int8_tokens``: the same for the setting ``tokens=int8``, and how often the image with the most matches stays
+  the same: for BEiT's tokens and, because those have random weights, for the cells of EfficientNet-Lite0's last
+  map with its real weights. All pairs of the images.
+* ``retrieval``: EfficientNet-Lite0 on labelled datasets (``BENCH_SETS``), all queries, by cosine.
 
-``BENCH_NETWORKS`` picks networks (``none``: only ``retrieval``), for trying things: what is not picked is missing
-from the answer.
+``BENCH_NETWORKS`` selects networks (``none``: only ``retrieval``) for experiments; others are missing from the
+results.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from benchmarks.contract import alternate, commit, ratios, spread, write
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
 SETS = os.environ.get("BENCH_SETS", "copy,places,fruits360,grocery,clothing,stamps").split(",")
 BATCHES = (1, 4, 16)
-PICTURES = 16
+IMAGES = 16
 NETWORKS = ("efficientnet-lite0", "resnet50", "beit")
 
 
@@ -46,7 +46,7 @@ def main() -> None:
     if not folder.is_dir():
         print(f"skipped: no {folder} (set BENCH_DATASETS)")
         return
-    pictures = [decoded(path) for path in sorted(folder.iterdir())[:PICTURES]]
+    images = [decoded(path) for path in sorted(folder.iterdir())[:IMAGES]]
     answer: dict[str, Any] = {
         "openvino": "used" if importlib.util.find_spec("openvino") else "not installed: its rows are missing",
         "networks": {},
@@ -55,28 +55,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as weights:
         for name in os.environ.get("BENCH_NETWORKS", ",".join(NETWORKS)).split(","):
             if name in NETWORKS:
-                answer["networks"][name] = network(name, pictures, Path(weights))
-        answer["int8_tokens"] = int8_tokens(pictures, Path(weights))
+                answer["networks"][name] = network(name, images, Path(weights))
+        answer["int8_tokens"] = int8_tokens(images, Path(weights))
     for name in SETS:
         answer["retrieval"] += retrieval(name)
     write("inference", answer)
 
 
 def decoded(path: Path) -> np.ndarray:
-    from imagefinder.images.decode import decode
+    from imagefinder.images.decoding.decode import decode
 
     return decode(path.read_bytes(), max_bytes=1 << 30, max_pixels=1 << 30).rgb
 
 
 def runs(name: str) -> list[Any]:
     from imagefinder.models.catalogue import MODELS
-    from imagefinder.models.providers import INT8, Run
+    from imagefinder.models.providers import INT8, Backend
 
-    found = [Run("cpu", "f32")]
+    found = [Backend("cpu", "f32")]
     if MODELS[name].architecture in INT8:
-        found.append(Run("cpu", "int8"))
+        found.append(Backend("cpu", "int8"))
     if importlib.util.find_spec("openvino"):
-        found += [Run("openvino", "f32"), Run("openvino", "bf16")]
+        found += [Backend("openvino", "f32"), Backend("openvino", "bf16")]
     return found
 
 
@@ -102,7 +102,7 @@ def extractor(name: str, path: Path, run: Any, threads: int) -> Any:
     return NetworkExtractor(MODELS[name], lambda: path, lambda: "", threads=threads, run=run)
 
 
-def network(name: str, pictures: list[np.ndarray], folder: Path) -> dict[str, Any]:
+def network(name: str, images: list[np.ndarray], folder: Path) -> dict[str, Any]:
     from imagefinder.extractors.network import preprocess
     from imagefinder.models import graphs, weights
     from imagefinder.models.catalogue import MODELS
@@ -111,10 +111,15 @@ def network(name: str, pictures: list[np.ndarray], folder: Path) -> dict[str, An
 
     model, path = MODELS[name], weights_of(name, folder)
     read = weights.read_safetensors if path.suffix == ".safetensors" else weights.read_legacy_pickle
-    graph = graphs.build(model.architecture, read(path))
+    values = read(path)
     cores = len(os.sched_getaffinity(0))
-    inputs = np.stack([preprocess(picture, model.preprocessing) for picture in pictures])
-    sessions = {f"{run.provider} {run.precision}": load(graph, run, threads=cores) for run in runs(name)}
+    inputs = np.stack([preprocess(image, model.preprocessing) for image in images])
+    sessions = {
+        f"{run.provider} {run.precision}": load(
+            graphs.build(model.architecture, values, precision=run.precision), run, threads=cores
+        )
+        for run in runs(name)
+    }
     rounds = 5 if name == "efficientnet-lite0" else 3
 
     def many(session: Any, batch: np.ndarray) -> None:
@@ -143,16 +148,17 @@ def network(name: str, pictures: list[np.ndarray], folder: Path) -> dict[str, An
 
     # Who is best at float32 with how many threads, and does the extractor keep up with the bare session?
     by_threads = {
-        str(threads): partial(many, Session(graph, threads=threads), inputs) for threads in range(1, cores + 1)
+        str(threads): partial(many, Session(graphs.build(model.architecture, values), threads=threads), inputs)
+        for threads in range(1, cores + 1)
     }
     ours = extractor(name, path, runs(name)[0], cores)
     pairs = alternate(
-        {"bare": partial(many, sessions["cpu f32"], inputs), "extractor": partial(ours.extract, pictures)},
+        {"bare": partial(many, sessions["cpu f32"], inputs), "extractor": partial(ours.extract, images)},
         rounds=rounds,
     )
     return {
         "weights": "real" if name == "efficientnet-lite0" else "seeded",
-        "pictures": len(pictures),
+        "pictures": len(images),
         "milliseconds_per_image": milliseconds,
         "times_as_fast_as_f32": faster,
         "near": near,
@@ -161,9 +167,7 @@ def network(name: str, pictures: list[np.ndarray], folder: Path) -> dict[str, An
             for key, values in alternate(by_threads, rounds=rounds).items()
         },
         "bare": {
-            "images_per_second": {
-                key: spread([len(pictures) / s for s in values]) for key, values in pairs.items()
-            },
+            "images_per_second": {key: spread([len(images) / s for s in values]) for key, values in pairs.items()},
             "percent_of_bare": spread(
                 [100 * b / e for b, e in zip(pairs["bare"], pairs["extractor"], strict=True)]
             ),
@@ -171,18 +175,18 @@ def network(name: str, pictures: list[np.ndarray], folder: Path) -> dict[str, An
     }
 
 
-def int8_tokens(pictures: list[np.ndarray], folder: Path) -> dict[str, Any]:
+def int8_tokens(images: list[np.ndarray], folder: Path) -> dict[str, Any]:
     from imagefinder.extractors.network import as_int8
     from imagefinder.kernels import mutual_nn
-    from imagefinder.models.providers import Run
+    from imagefinder.models.providers import Backend
 
     cores = len(os.sched_getaffinity(0))
-    beit = extractor("beit", weights_of("beit", folder), Run(), cores).extract(pictures)
-    lite0 = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", folder), Run(), cores)
+    beit = extractor("beit", weights_of("beit", folder), Backend(), cores).extract(images)
+    lite0 = extractor("efficientnet-lite0", weights_of("efficientnet-lite0", folder), Backend(), cores)
     tokens = {
-        "beit, seeded weights": beit.descriptors.reshape(len(pictures), -1, beit.descriptors.shape[1]),
+        "beit, seeded weights": beit.descriptors.reshape(len(images), -1, beit.descriptors.shape[1]),
         "efficientnet-lite0's map, real weights": np.stack(
-            [lite0.map(picture).cells.reshape(49, -1) for picture in pictures]
+            [lite0.map(image).cells.reshape(49, -1) for image in images]
         ),
     }
     answer: dict[str, Any] = {"commit": commit()}
@@ -204,7 +208,7 @@ def cosines(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
 
 
 def agreement(found: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
-    """How many mutual nearest neighbours between pictures are the same in both precisions."""
+    """How many mutual nearest neighbours between images are the same in both precisions."""
     from imagefinder.kernels import mutual_nn
 
     both = either = 0
@@ -237,9 +241,9 @@ def retrieval(set_name: str) -> list[dict[str, Any]]:
     vectors: dict[str, dict[Path, np.ndarray]] = {key: {} for key in extractors}
     gallery_paths = [dataset.root / image for image in dataset.images]
     for path in dict.fromkeys([*gallery_paths, *(query.path for query in queries)]):
-        picture = decoded(path)
+        image = decoded(path)
         for key, one in extractors.items():
-            vector = one.extract([picture]).vectors[0]
+            vector = one.extract([image]).vectors[0]
             vectors[key][path] = vector / np.linalg.norm(vector)
     rows = []
     for key, by_path in vectors.items():

@@ -1,12 +1,12 @@
-"""How long does the first query of a fresh process take, how long those after it, and where does the time go?
+"""How long do the first and later queries of a new process take, and where does the time go?
 
-For each set (``BENCH_SETS``, by default ``places``) one collection with all methods that are ready, learned
-beforehand, and ``BENCH_ROUNDS`` fresh processes for each method: ``cold`` is its first query, from the start of
-the interpreter to the answer, ``warm`` the next ones. Files are in the system's cache; what a disk would add is
+For each dataset (``BENCH_SETS``, default: ``places``): one collection with all methods that are ready, calibrated
+beforehand, and ``BENCH_ROUNDS`` new processes for each method. ``cold`` is the first query of a process, from the
+start of the interpreter to the result; ``warm`` are the next ones. Files are in the system's cache: disk access is
 not measured.
 
 Stages of a cold start: ``start`` (interpreter and import), ``open`` (the collection), ``query`` (the first search,
-which loads the network and reads the features), of it the stages that every result tells.
+which loads the network and reads the features), which is also split into the stages that every result reports.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def main() -> None:
                 methods = [state.name for state in collection.methods() if state.ready]
                 add_gallery(collection, dataset, methods)
                 collection.calibrate()
-            asked = [(method, ranking) for method in methods for ranking in ("matches", "evidence")]
-            for method, ranking in [*asked, ("auto", "evidence")]:
+            single = [(method, ranking) for method in methods for ranking in ("matches", "evidence")]
+            for method, ranking in [*single, ("auto", "evidence")]:
                 runs = [process(folder, method, ranking, name) for _ in range(ROUNDS)]
                 rows.append(
                     {
@@ -69,35 +69,35 @@ def main() -> None:
 
 
 def stages(timings: list[dict[str, float]]) -> dict[str, float]:
-    """Medians, milliseconds."""
+    """Median time of each stage in milliseconds."""
     names = dict.fromkeys(stage for one in timings for stage in one)
     return {name: round(1000 * median(one.get(name, 0.0) for one in timings), 2) for name in names}
 
 
 def process(folder: str, method: str, ranking: str, name: str) -> dict[str, Any]:
-    """One fresh process; what it says of itself, and how long it took to say its first answer."""
+    """Run a new process; returns its timings, and the time to its first result."""
     command = [sys.executable, "-m", "benchmarks.latency", folder, method, ranking, name]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEFINDER_")}
     started = time.time()
     run = subprocess.run(
         command, stdout=subprocess.PIPE, check=True, text=True, env=environment | {"BENCH_DATASETS": str(DATASETS)}
     )
-    told: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
-    at = [started, *told.pop("at")]
-    told["cold"] = {
+    report: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    at = [started, *report.pop("at")]
+    report["cold"] = {
         key: 1000 * (end - start)
         for key, start, end in zip(("start", "open", "query"), at[:-1], at[1:], strict=True)
     } | {"total": 1000 * (at[-1] - at[0])}
-    return told
+    return report
 
 
-def ask(folder: str, method: str, ranking: Any, name: str) -> dict[str, Any]:
+def search(folder: str, method: str, ranking: Any, name: str) -> dict[str, Any]:
     import imagefinder
 
     imported = time.time()
     with imagefinder.open(folder + "/c", create=False) as collection:
         opened = time.time()
-        # Reading the manifest is the benchmark's own work; it comes after the first answer.
+        # Reading the manifest is not part of opening or searching.
         first = json.loads((DATASETS / name / "manifest.json").read_text(encoding="utf-8"))["queries"]
         paths = [DATASETS / name / query["query"] for query in first[: WARM + 1]]
         cold = collection.search(paths[0], method=method, ranking=ranking)
@@ -116,4 +116,4 @@ def ask(folder: str, method: str, ranking: Any, name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(ask(*sys.argv[1:])))
+    print(json.dumps(search(*sys.argv[1:])))

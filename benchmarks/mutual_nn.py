@@ -1,21 +1,21 @@
-"""What does one exact comparison with every image cost, and how near is it to what the processor can do?
+"""How fast is one exact comparison with every image, and how close is it to the limit of the CPU?
 
-**sift**: 300 images of 1 290 descriptors each (seeded; sparse like SIFT's, a tenth of each image's descriptors are
-noisy copies of the query's, so that there is something to find), a query of 423 and one of 57.
+**sift**: 300 images of 1 290 descriptors each (fixed seed; sparse like SIFT descriptors; a tenth of each image's
+descriptors are noisy copies of the query's, so that there are matches), a query of 423 and one of 57.
 
-* ``original``: read one ``.npy`` of float32 per image, product, two argmax (the yardstick)
+* ``original``, the baseline: read one ``.npy`` of float32 per image, one product, two argmax
 * ``original in memory``: the same without reading
-* ``OpenCV``: ``BFMatcher(NORM_L2, crossCheck=True)`` per image (nearest by distance, not by product: SIFT
-  descriptors have nearly one length, so its counts are close to ours and not equal)
+* ``OpenCV``: ``BFMatcher(NORM_L2, crossCheck=True)`` per image (nearest by distance, not by dot product: SIFT
+  descriptors have nearly the same length, so its counts are close to ours but not equal)
 * ``imagefinder``: ``kernels.mutual_nn.count`` over the ragged gallery, and the same on each instruction set
 
-**beit**: 100 images of 197 tokens x 768 float32, a query of 197, against the original in memory; and the same
-tokens in int8 (the setting ``tokens``), with how many of the matches that either form finds both find.
+**beit**: 100 images of 197 tokens x 768 float32, a query of 197, compared with the original in memory; and the
+same tokens in int8 (the setting ``tokens``), with the fraction of matches in common.
 
-**Rates** count two operations per multiplication, and are those of all cores. The yardsticks run in the same
-rounds: square products of 2 048 in the processor's cache, and the very products of the sift setting without any
-maximum, image by image (``same products``). int8: ONNX Runtime's MatMulInteger (u8 x s8, the constant side packed
-beforehand) and torch's ``_int_mm`` where torch is installed; float32: NumPy and torch.
+**Rates** count two operations per multiplication, over all cores. The baselines run in the same rounds: square
+products of 2 048 in the CPU's cache, and the products of the sift setting without any maximum, image by image
+(``same products``). int8: ONNX Runtime's MatMulInteger (u8 x s8, constant side packed beforehand) and torch's
+``_int_mm`` if torch is installed; float32: NumPy and torch.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ROUNDS = 9
 def main() -> None:
     answer: dict[str, Any] = {
         "backend": mutual_nn.backend(),
-        "torch": "used" if importlib.util.find_spec("torch") else "not installed: its yardsticks are missing",
+        "torch": "used" if importlib.util.find_spec("torch") else "not installed: its baselines are missing",
         "sift": sift(),
         "beit": beit(),
     }
@@ -159,7 +159,7 @@ def beit() -> dict[str, Any]:
 
 
 def agreement(images: list[np.ndarray], query: np.ndarray, whole: np.ndarray) -> float:
-    """Of the matches that tokens in float32 or in int8 give, the part that both give."""
+    """Fraction of the matches from float32 or int8 tokens that both give (intersection over union)."""
     both = either = 0
     for rows in images:
         ours = set(map(tuple, mutual_nn.pairs(query, rows).tolist()))
@@ -169,7 +169,7 @@ def agreement(images: list[np.ndarray], query: np.ndarray, whole: np.ndarray) ->
 
 
 def original(query: np.ndarray, images: Any) -> list[int]:
-    """What the program that this one goes back to does with one image after the other."""
+    """The algorithm of the original program: one image after the other."""
     counts = []
     for candidate in images:
         products = query @ candidate.T
@@ -179,7 +179,7 @@ def original(query: np.ndarray, images: Any) -> list[int]:
 
 
 def forced(query: np.ndarray, gallery: np.ndarray, offsets: np.ndarray) -> dict[str, Callable[[], object]]:
-    """The native kernel on every instruction set but the one it chooses itself."""
+    """The native kernel on every instruction set except its default."""
     if mutual_nn.backend() == "numpy":
         return {}
     from imagefinder.kernels import _native
@@ -230,19 +230,19 @@ def int8_squares() -> dict[str, Callable[[], object]]:
 
 
 def rates(seconds: dict[str, list[float]], operations: dict[str, float]) -> dict[str, Any]:
-    """10^9 operations a second of each, and the percentage of each yardstick's rate that imagefinder reached."""
+    """Rates in 10^9 operations per second, and imagefinder's rate in percent of each baseline."""
     each = {name: [operations[name] / s / 1e9 for s in values] for name, values in seconds.items()}
-    yardsticks = [name for name in each if name.startswith(("ONNX", "torch", "NumPy"))]
+    baselines = [name for name in each if name.startswith(("ONNX", "torch", "NumPy"))]
     return {
         "giga_operations_per_second": {name: spread(values) for name, values in each.items()},
         "imagefinder_percent_of": {
             name: spread([100 * o / y for o, y in zip(each["imagefinder"], each[name], strict=True)])
-            for name in yardsticks
+            for name in baselines
         },
     }
 
 
 def sift_like(generator: np.random.Generator, rows: int) -> np.ndarray:
-    """Sparse positive vectors of length about 512, clipped to bytes, as SIFT's are."""
+    """Sparse positive vectors with a length of about 512, clipped to bytes, like SIFT descriptors."""
     values = generator.gamma(0.4, 1.0, (rows, 128))
     return np.clip(values * (512 / np.linalg.norm(values, axis=1, keepdims=True)), 0, 255).astype(np.uint8)

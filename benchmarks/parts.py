@@ -1,6 +1,6 @@
-"""Long measurements in parts: each in a process of its own, so that memory is that of this task alone.
+"""Long measurements in parts, each in a separate process, so that its memory peak is its own.
 
-With ``BENCH_FOLDER`` a run that was interrupted goes on where it was.
+With ``BENCH_FOLDER``, an interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 
 FOLDER = os.environ.get("BENCH_FOLDER")
-_taken_over: list[Path] = []
-"""Answers of an earlier run: how busy the machine was then is not known to this one."""
+_reused: list[Path] = []
+"""Results of an earlier run, whose load is unknown."""
 
 
-def chosen(known: Sequence[str]) -> set[str]:
-    """Those that ``BENCH_PARTS`` names, or all."""
-    return set(os.environ.get("BENCH_PARTS", ",".join(known)).split(",")) & set(known)
+def chosen(available: Sequence[str]) -> set[str]:
+    """The parts named by ``BENCH_PARTS``; default: all."""
+    return set(os.environ.get("BENCH_PARTS", ",".join(available)).split(",")) & set(available)
 
 
 @contextlib.contextmanager
 def working_folder(name: str) -> Iterator[str]:
-    """``BENCH_FOLDER/NAME``, in which a run that was interrupted goes on, or a folder of this run."""
+    """``BENCH_FOLDER/NAME``, where an interrupted run can resume, or a temporary folder."""
     if FOLDER:
         kept = Path(FOLDER) / name
         kept.mkdir(exist_ok=True)
@@ -42,11 +42,11 @@ def working_folder(name: str) -> Iterator[str]:
 
 
 def child(name: str, what: str, folder: str, size: int, *more: str) -> dict[str, Any]:
-    """What a task of ``benchmarks.NAME`` says; what it said before is not asked again."""
-    said = Path(folder) / f"{'-'.join([what, str(size), *more]).replace('/', '_')}.json"
-    if said.exists():
-        _taken_over.append(said)
-        return json.loads(said.read_text(encoding="utf-8"))
+    """Run a task of ``benchmarks.NAME`` in a new process, or reuse its result from an earlier run."""
+    result = Path(folder) / f"{'-'.join([what, str(size), *more]).replace('/', '_')}.json"
+    if result.exists():
+        _reused.append(result)
+        return json.loads(result.read_text(encoding="utf-8"))
     run = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", what, folder, str(size), *more],
         stdout=subprocess.PIPE,
@@ -54,29 +54,29 @@ def child(name: str, what: str, folder: str, size: int, *more: str) -> dict[str,
         text=True,
         env={k: v for k, v in os.environ.items() if not k.startswith("IMAGEFINDER_")},
     )
-    said.write_text(run.stdout.splitlines()[-1], encoding="utf-8")
-    return json.loads(said.read_text(encoding="utf-8"))
+    result.write_text(run.stdout.splitlines()[-1], encoding="utf-8")
+    return json.loads(result.read_text(encoding="utf-8"))
 
 
 def run_task(tasks: dict[str, Callable[..., dict[str, Any]]]) -> None:
-    """The other end of ``child``."""
+    """Run the task that ``child`` requested, and print its result."""
     print(json.dumps(tasks[sys.argv[1]](sys.argv[2], int(sys.argv[3]), *sys.argv[4:])))
 
 
-def keep(name: str, known: Sequence[str], part: str, rows: Any) -> None:
-    """Write one part of an answer, with what it was measured on; the others stay as they are."""
+def keep(name: str, available: Sequence[str], part: str, rows: Any) -> None:
+    """Write the results of one part, with the machine they were measured on; other parts stay unchanged."""
     from benchmarks.contract import RESULTS, command, machine, write
 
     before = RESULTS / f"{name}.json"
     answer = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
     measured = answer.get("parts_measured_on", {})
     measured[part] = {**machine(), "command": command(name)}
-    if _taken_over:
+    if _reused:
         measured[part]["cores_busy_for_others"] = None
-    parts = {one: answer[one] for one in known if one in answer}
+    parts = {one: answer[one] for one in available if one in answer}
     write(name, {**parts, part: rows, "parts_measured_on": measured})
 
 
 def ms(values: list[float], percent: float) -> float:
-    """A percentile of seconds, in milliseconds."""
+    """Percentile of times in seconds, as milliseconds."""
     return round(1000 * float(np.percentile(values, percent)), 1)

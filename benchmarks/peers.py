@@ -1,23 +1,22 @@
-"""How do other packages answer the same questions, how often rightly, and in what time?
+"""How accurate and how fast are other packages on the same images and queries?
 
-Run by ``make bench-peers`` in an environment of its own (``requirements/peers.txt``); peers that are not installed
-are left out and named. Every peer gets the same pictures of the same sets (``BENCH_SETS``), from files, and the
-same queries: ``BENCH_QUERIES`` of each set, evenly spaced, and a fifth as many where one takes long (``FEWER``).
-Each runs in a process of its own. Rankings hold every image; mAP and R@1 are those of
-``imagefinder.evaluation.metrics``.
+Run by ``make bench-peers`` in a separate environment (``requirements/peers.txt``); peers that are not installed
+are reported as not run. Every peer gets the same image files of the same datasets (``BENCH_SETS``) and the same
+queries: ``BENCH_QUERIES`` of each dataset, evenly spaced, or a fifth of that for slow peers (``FEWER``). Each peer
+runs in a separate process. All images are ranked; mAP and R@1 are those of ``imagefinder.evaluation.metrics``.
 
-* ``imagefinder``: each method by its plain score, and all together by evidence (``auto``), through
-  ``Collection.add`` and ``Collection.search``: on disk, durable, with thumbnails.
-* ``original algorithm``: the program that this one goes back to, written out: one ``.npy`` of float32 descriptors
-  per picture, read again for each query, a product, two argmax. With imagefinder's SIFT descriptors.
-* ``OpenCV BFMatcher``: the same descriptors in memory, ``NORM_L2, crossCheck=True``, matches counted.
+* ``imagefinder``: each method by score, and all combined by evidence (``auto``), through ``Collection.add`` and
+  ``Collection.search``: durable storage on disk, with thumbnails.
+* ``original algorithm``: the original program's algorithm: one ``.npy`` of float32 descriptors per image, read for
+  each query, one product, two argmax. With imagefinder's SIFT descriptors.
+* ``OpenCV BFMatcher``: the same descriptors in memory, ``NORM_L2, crossCheck=True``, number of matches.
 * ``faiss flat``: ``IndexFlatIP`` over imagefinder's EfficientNet-Lite0 vectors, in memory.
-* ``ImageHash``: ``phash`` and ``crop_resistant_hash``, compared one by one, as its manual does.
-* ``imagededup``: ``PHash`` and ``DHash`` with its own brute-force search.
+* ``ImageHash``: ``phash`` and ``crop_resistant_hash``, compared one by one, as in its manual.
+* ``imagededup``: ``PHash`` and ``DHash`` with its brute-force search.
 
-Seconds per image and query include reading and decoding the file. What needs weights from a hub is named, not run.
-``BENCH_PEERS`` and ``BENCH_SETS`` pick some: the rows of others stay, each with the commit it was measured at.
-Times compare with one another only; a peer without durable storage is not charged for it.
+Seconds per image and query include reading and decoding the file. Peers that need downloaded weights are listed,
+not run. ``BENCH_PEERS`` and ``BENCH_SETS`` select peers and datasets; other results are kept, each with the commit
+it was measured at. Compare times only with each other; peers without durable storage do not pay for it.
 """
 
 from __future__ import annotations
@@ -46,25 +45,25 @@ QUERIES = int(os.environ.get("BENCH_QUERIES", "30"))
 FEWER = ("OpenCV BFMatcher", "ImageHash crop_resistant_hash")
 
 NOT_RUN = {
-    "imgsearch": "its TinyCLIP weights come from the network, none are in the package",
-    "imagededup CNN": "its MobileNetV3 weights come from the network, none are in the package",
+    "imgsearch": "its TinyCLIP weights must be downloaded, they are not in the package",
+    "imagededup CNN": "its MobileNetV3 weights must be downloaded, they are not in the package",
 }
 
-Ask = Callable[[Path], Iterable[str]]
-"""A picture's file to all ids, best first."""
+Search = Callable[[Path], Iterable[str]]
+"""Maps the file of a query to all ids, best first."""
 
 
 def main() -> None:
     before = RESULTS / "peers.json"
-    known = json.loads(before.read_text(encoding="utf-8"))["rows"] if before.exists() else []
-    rows = {(row["set"], row["peer"]): row for row in known}
-    wanted = os.environ.get("BENCH_PEERS", ",".join(PEERS)).split(",")
+    stored = json.loads(before.read_text(encoding="utf-8"))["rows"] if before.exists() else []
+    rows = {(row["set"], row["peer"]): row for row in stored}
+    requested = os.environ.get("BENCH_PEERS", ",".join(PEERS)).split(",")
     not_run = dict(NOT_RUN)
     for name in SETS:
         if not (DATASETS / name / "manifest.json").is_file():
             print(f"skipped {name}: no {DATASETS / name}/manifest.json (set BENCH_DATASETS)")
             continue
-        for peer in wanted:
+        for peer in requested:
             package = PEERS[peer][0]
             if not installed(package):
                 not_run[peer] = f"{package} is not installed"
@@ -104,22 +103,22 @@ def measure(name: str, peer: str) -> dict[str, Any]:
     from imagefinder.evaluation.metrics import average_precision, recall_at
 
     dataset = read_manifest(DATASETS / name)
-    judged = [query for query in dataset.queries if query.positives]
-    asked = min(QUERIES, len(judged)) // (5 if peer in FEWER else 1)
-    numbers = np.linspace(0, len(judged) - 1, max(1, asked)).round().astype(int)
-    queries = [judged[number] for number in numbers]
+    answerable = [query for query in dataset.queries if query.positives]
+    count = min(QUERIES, len(answerable)) // (5 if peer in FEWER else 1)
+    numbers = np.linspace(0, len(answerable) - 1, max(1, count)).round().astype(int)
+    queries = [answerable[number] for number in numbers]
     with tempfile.TemporaryDirectory() as folder:
         prepare = PEERS[peer][1](Path(folder))
         start = time.perf_counter()
-        ask = prepare(dataset)
+        search = prepare(dataset)
         indexing = time.perf_counter() - start
-        ask(queries[0].path)
+        search(queries[0].path)
         seconds, precisions, firsts = [], [], []
         for query in queries:
             start = time.perf_counter()
-            ranked = list(ask(query.path))
+            ranked = list(search(query.path))
             seconds.append(time.perf_counter() - start)
-            assert sorted(ranked) == sorted(dataset.images), "every image is ranked"
+            assert sorted(ranked) == sorted(dataset.images), "every image must be ranked"
             kept = [image for image in ranked if image not in query.ignore]
             precisions.append(average_precision(kept, query.positives))
             firsts.append(recall_at(1, kept, query.positives))
@@ -136,21 +135,21 @@ def measure(name: str, peer: str) -> dict[str, Any]:
 
 
 def decoded(path: Path) -> np.ndarray:
-    from imagefinder.images.decode import decode
+    from imagefinder.images.decoding.decode import decode
 
     return decode(path.read_bytes(), max_bytes=1 << 30, max_pixels=1 << 30).rgb
 
 
 def by_score(images: Iterable[str], scores: Iterable[float]) -> list[str]:
-    """Best first, ties by id, as imagefinder does it."""
+    """Best first, ties by id, as in imagefinder."""
     return [image for _, image in sorted(zip((-score for score in scores), images, strict=True))]
 
 
-# Each of these gives, for a folder to work in, what indexes a set and gives what answers queries.
+# Each of these takes a working folder and returns a function that indexes a dataset and returns a search function.
 
 
-def imagefinder_by(method: str) -> Callable[[Path], Callable[[Any], Ask]]:
-    def peer(folder: Path) -> Callable[[Any], Ask]:
+def imagefinder_by(method: str) -> Callable[[Path], Callable[[Any], Search]]:
+    def peer(folder: Path) -> Callable[[Any], Search]:
         import imagefinder
         from imagefinder.evaluation.protocol import add_gallery
 
@@ -159,7 +158,7 @@ def imagefinder_by(method: str) -> Callable[[Path], Callable[[Any], Ask]]:
         for name in methods:
             collection.warm(name)
 
-        def prepare(dataset: Any) -> Ask:
+        def prepare(dataset: Any) -> Search:
             add_gallery(collection, dataset, methods)
             k = len(dataset.images)
             if method == "auto":
@@ -173,7 +172,7 @@ def imagefinder_by(method: str) -> Callable[[Path], Callable[[Any], Ask]]:
 
 
 def features(method: str) -> Callable[[Path], Any]:
-    """One picture's features from our extractor, for peers that match only."""
+    """Extract the features of one image with imagefinder, for peers that only match."""
     import imagefinder
 
     collection = imagefinder.open(tempfile.mkdtemp() + "/c")
@@ -182,15 +181,15 @@ def features(method: str) -> Callable[[Path], Any]:
     return lambda path: extractor.extract([decoded(path)])
 
 
-def original(folder: Path) -> Callable[[Any], Ask]:
+def original(folder: Path) -> Callable[[Any], Search]:
     extract = features("sift")
 
-    def prepare(dataset: Any) -> Ask:
+    def prepare(dataset: Any) -> Search:
         files = [folder / f"{number}.npy" for number in range(len(dataset.images))]
         for image, file in zip(dataset.images, files, strict=True):
             np.save(file, extract(dataset.root / image).descriptors.astype(np.float32))
 
-        def ask(path: Path) -> list[str]:
+        def search(path: Path) -> list[str]:
             query, scores = extract(path).descriptors.astype(np.float32), []
             for file in files:
                 candidate = np.load(file)
@@ -202,31 +201,31 @@ def original(folder: Path) -> Callable[[Any], Ask]:
                 scores.append(int((best_row[best_column] == np.arange(len(query))).sum()))
             return by_score(dataset.images, scores)
 
-        return ask
+        return search
 
     return prepare
 
 
-def opencv(folder: Path) -> Callable[[Any], Ask]:
+def opencv(folder: Path) -> Callable[[Any], Search]:
     import cv2
 
     del folder
     extract, matcher = features("sift"), cv2.BFMatcher(cv2.NORM_L2, crossCheck=True)
 
-    def prepare(dataset: Any) -> Ask:
+    def prepare(dataset: Any) -> Search:
         gallery = [extract(dataset.root / image).descriptors.astype(np.float32) for image in dataset.images]
 
-        def ask(path: Path) -> list[str]:
+        def search(path: Path) -> list[str]:
             query = extract(path).descriptors.astype(np.float32)
             counts = [len(matcher.match(query, rows)) if len(query) and len(rows) else 0 for rows in gallery]
             return by_score(dataset.images, counts)
 
-        return ask
+        return search
 
     return prepare
 
 
-def faiss_flat(folder: Path) -> Callable[[Any], Ask]:
+def faiss_flat(folder: Path) -> Callable[[Any], Search]:
     import faiss
 
     del folder
@@ -236,7 +235,7 @@ def faiss_flat(folder: Path) -> Callable[[Any], Ask]:
         values = extract(path).vectors
         return values / np.linalg.norm(values, axis=1, keepdims=True)
 
-    def prepare(dataset: Any) -> Ask:
+    def prepare(dataset: Any) -> Search:
         vectors = np.concatenate([vector(dataset.root / image) for image in dataset.images])
         index = faiss.IndexFlatIP(vectors.shape[1])
         index.add(vectors)
@@ -245,8 +244,8 @@ def faiss_flat(folder: Path) -> Callable[[Any], Ask]:
     return prepare
 
 
-def image_hash(kind: str) -> Callable[[Path], Callable[[Any], Ask]]:
-    def peer(folder: Path) -> Callable[[Any], Ask]:
+def image_hash(kind: str) -> Callable[[Path], Callable[[Any], Search]]:
+    def peer(folder: Path) -> Callable[[Any], Search]:
         import imagehash
         from PIL import Image
 
@@ -256,23 +255,23 @@ def image_hash(kind: str) -> Callable[[Path], Callable[[Any], Ask]]:
             with Image.open(path) as image:
                 return getattr(imagehash, kind)(image)
 
-        def prepare(dataset: Any) -> Ask:
+        def prepare(dataset: Any) -> Search:
             hashes = [made(dataset.root / image) for image in dataset.images]
 
-            def ask(path: Path) -> list[str]:
+            def search(path: Path) -> list[str]:
                 query = made(path)
                 return by_score(dataset.images, [-float(query - other) for other in hashes])
 
-            return ask
+            return search
 
         return prepare
 
     return peer
 
 
-def dedup(kind: str) -> Callable[[Path], Callable[[Any], Ask]]:
-    def peer(folder: Path) -> Callable[[Any], Ask]:
-        # What its networks need is compiled against CUDA, which torch does not have here: the import would fail.
+def dedup(kind: str) -> Callable[[Path], Callable[[Any], Search]]:
+    def peer(folder: Path) -> Callable[[Any], Search]:
+        # Its networks need a module compiled against CUDA, without which the import fails.
         sys.modules.setdefault("torchvision._meta_registrations", ModuleType("torchvision._meta_registrations"))
         from imagededup import methods
         from imagededup.handlers.search.brute_force_cython import BruteForceCython
@@ -280,22 +279,22 @@ def dedup(kind: str) -> Callable[[Path], Callable[[Any], Ask]]:
         del folder
         hasher = getattr(methods, kind)(verbose=False)
 
-        def prepare(dataset: Any) -> Ask:
+        def prepare(dataset: Any) -> Search:
             hashes = {image: hasher.encode_image(str(dataset.root / image)) for image in dataset.images}
-            search = BruteForceCython(hashes, hasher.hamming_distance)
+            index = BruteForceCython(hashes, hasher.hamming_distance)
 
-            def ask(path: Path) -> list[str]:
-                found = dict(search.search(hasher.encode_image(str(path)), 64))
+            def search(path: Path) -> list[str]:
+                found = dict(index.search(hasher.encode_image(str(path)), 64))
                 return by_score(found, [-float(distance) for distance in found.values()])
 
-            return ask
+            return search
 
         return prepare
 
     return peer
 
 
-PEERS: dict[str, tuple[str, Callable[[Path], Callable[[Any], Ask]]]] = {
+PEERS: dict[str, tuple[str, Callable[[Path], Callable[[Any], Search]]]] = {
     "imagefinder efficientnet-lite0": ("imagefinder", imagefinder_by("efficientnet-lite0")),
     "imagefinder sift": ("imagefinder", imagefinder_by("sift")),
     "imagefinder auto": ("imagefinder", imagefinder_by("auto")),
@@ -307,7 +306,7 @@ PEERS: dict[str, tuple[str, Callable[[Path], Callable[[Any], Ask]]]] = {
     "original algorithm": ("numpy", original),
     "OpenCV BFMatcher": ("opencv-python-headless", opencv),
 }
-"""Name -> its package, and how to use it."""
+"""Name -> package, and how to use it."""
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How fast is a collection indexed and searched, how large is it, and how often is the answer right?
+"""How fast is a collection indexed and searched, how large is it, and how accurate are the results?
 
-For each set of pictures with known answers and each method that is ready: a fresh collection on disk, all
-queries, every image scored. ``BENCH_SETS`` (comma-separated) picks sets; by default ``copy,places``.
+For each labelled dataset and each method that is ready: a new collection on disk, all queries, exact search.
+``BENCH_SETS`` (comma-separated) selects datasets; default: ``copy,places``.
 
-The yardstick of indexing is the bare extractor with the same threads over the same pictures already decoded; the
-ratio says what reading, decoding, thumbnails and durable writing cost on top.
+The baseline of indexing is the bare extractor with the same threads on the same images, already decoded; the ratio
+shows the cost of reading, decoding, thumbnails and durable storage.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
             print(f"skipped {name}: no {DATASETS / name}/manifest.json (set BENCH_DATASETS)")
             continue
         for method in ready_methods():
-            # A process of its own, so that the memory peak belongs to this method and set alone.
+            # A separate process, so that the memory peak belongs to this method and dataset alone.
             run = subprocess.run(
                 [sys.executable, "-m", "benchmarks.retrieval", name, method],
                 stdout=subprocess.PIPE,
@@ -57,7 +57,7 @@ def measure(name: str, method: str) -> dict[str, object]:
     import imagefinder
     from imagefinder.evaluation.datasets import read_manifest
     from imagefinder.evaluation.protocol import add_gallery, evaluate
-    from imagefinder.images.decode import decode
+    from imagefinder.images.decoding.decode import decode
 
     dataset = read_manifest(DATASETS / name)
     with tempfile.TemporaryDirectory() as folder, imagefinder.open(folder + "/c") as collection:

@@ -1,12 +1,12 @@
-"""What becomes of files that people, cameras and attackers make, and do all ways in agree about them?
+"""How are malformed and unusual image files handled, and do all interfaces agree?
 
-All files of ``robust.tar.gz`` (960; its manifest tells what Pillow did with each in a limited child process):
+All files of ``robust.tar.gz`` (960; its manifest lists what Pillow did with each in a limited child process):
 
-* ``imagefinder add`` as a process, all of them in one run;
-* ``POST /sift-similar-images`` of a server process, one after another;
-* ``Collection.search`` in a library process, one after another.
+* ``imagefinder add`` as a process, all files in one run;
+* ``POST /sift-similar-images`` of a server process, one file after the other;
+* ``Collection.search`` in a library process, one file after the other.
 
-Of each: how many were read, how many were refused by which code, the longest time of one file, and the peak
+For each: the number of files read, the number refused by error code, the longest time of one file, and the peak
 resident memory of the process and of its decode workers.
 """
 
@@ -33,7 +33,7 @@ ARCHIVE = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "sha
 BOUNDARY = "----imagefinder-benchmark"
 READ = "read"
 
-# Few keypoints: what is asked here is how files are read, not how pictures are compared.
+# Few keypoints: this benchmark is about reading files, not about matching.
 SETTINGS = {"IMAGEFINDER_SIFT_MAX_KEYPOINTS": "50", "IMAGEFINDER_SIFT_MAX_SIDE": "256"}
 
 LIBRARY = """
@@ -54,7 +54,7 @@ with imagefinder.open(sys.argv[1], create=False, settings=imagefinder.Settings.l
 
 
 class Peak:
-    """The peak resident memory of a process and of its children, looked at while it runs."""
+    """Peak resident memory of a running process and of its children, by polling."""
 
     def __init__(self, pid: int) -> None:
         self.process, self.worker = 0, 0
@@ -99,15 +99,15 @@ def main() -> None:
         (folder / "files").mkdir()
         names = {}
         for number, name in enumerate(sorted(expect)):
-            # Folders are looked through for endings; the bytes say what a file is.
+            # Folders are scanned by file extension; the format is detected from the bytes.
             names[name] = folder / "files" / f"{number:03}.png"
             (folder / "robust" / name).rename(names[name])
         added, add = _add(folder, list(names.values()))
         served, server = _serve(folder, list(names.values()))
-        asked, library = _ask(folder, list(names.values()))
+        searched, library = _search(folder, list(names.values()))
     pillow = {name: outcome["pillow"] for name, outcome in expect.items()}
     lost = [name for name, path in names.items() if pillow[name] == "ok" and added[path] != READ]
-    differing = [n for n, path in names.items() if not added[path] == served[path] == asked[path]]
+    differing = [n for n, path in names.items() if not added[path] == served[path] == searched[path]]
     write(
         "robust",
         {
@@ -137,11 +137,11 @@ def _add(folder: Path, paths: list[Path]) -> tuple[dict[Path, str], dict[str, An
         command, env=_environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         with Peak(process.pid) as peak:
-            told, _ = process.communicate()
+            out, _ = process.communicate()
         status = process.returncode
-    report = json.loads(told)
+    report = json.loads(out)
     refused = {failure["id"]: failure["code"] for failure in report["failures"]}
-    assert report["added"] + len(refused) == len(paths), "each file is indexed or refused"
+    assert report["added"] + len(refused) == len(paths), "each file must be added or refused"
     assert all(failure["message"] for failure in report["failures"])
     outcomes = {path: refused.get(path.name, READ) for path in paths}
     return outcomes, {
@@ -161,7 +161,7 @@ def _serve(folder: Path, paths: list[Path]) -> tuple[dict[Path, str], dict[str, 
         assert process.stderr
         url = ""
         for line in process.stderr:
-            if found := re.search(r"answers at (http://\S+)", line):
+            if found := re.search(r"listening on (http://\S+)", line):
                 url = found[1]
                 break
         threading.Thread(target=process.stderr.read, daemon=True).start()
@@ -170,7 +170,7 @@ def _serve(folder: Path, paths: list[Path]) -> tuple[dict[Path, str], dict[str, 
             alive = process.poll() is None
         process.send_signal(signal.SIGTERM)
         status = process.wait(60)
-    assert alive, "it serves on"
+    assert alive, "the server must keep running"
     return outcomes, {
         **_counts(outcomes),
         "longest_seconds": round(max(seconds), 2),
@@ -197,7 +197,7 @@ def _post(url: str, path: Path) -> str:
         return str(problem["code"])
 
 
-def _ask(folder: Path, paths: list[Path]) -> tuple[dict[Path, str], dict[str, Any]]:
+def _search(folder: Path, paths: list[Path]) -> tuple[dict[Path, str], dict[str, Any]]:
     command = [sys.executable, "-c", LIBRARY, str(folder / "collection")]
     outcomes, seconds = {}, []
     with subprocess.Popen(
@@ -221,11 +221,11 @@ def _ask(folder: Path, paths: list[Path]) -> tuple[dict[Path, str], dict[str, An
     }
 
 
-def _one_by_one(paths: list[Path], ask: Callable[[Path], str]) -> tuple[dict[Path, str], list[float]]:
+def _one_by_one(paths: list[Path], send: Callable[[Path], str]) -> tuple[dict[Path, str], list[float]]:
     outcomes, seconds = {}, []
     for path in paths:
         begin = time.perf_counter()
-        outcomes[path] = ask(path)
+        outcomes[path] = send(path)
         seconds.append(time.perf_counter() - begin)
     return outcomes, seconds
 

@@ -1,12 +1,13 @@
-"""What does the service lose against the library in process, and does it hold under load?
+"""How much overhead does the service have over the library, and does it handle load?
 
-A server process over one collection, asked by ``POST /sift-similar-images``:
+A server process with one collection receives ``POST /sift-similar-images``:
 
-* one client, no load: the same picture by turns over HTTP and in process; the difference is the share of HTTP;
-* 64 clients at once: every answer is compared with the sequential one; who is turned away (429) asks again;
-* many requests with small pictures: the server's resident memory at each tenth of them.
+* one client without load: the same image alternately over HTTP and in-process; the difference is the overhead of
+  HTTP;
+* 64 clients at once: every response is compared with the sequential one; rejected requests (429) are retried;
+* many requests with small images: the server's resident memory after each tenth of them.
 
-``SERVICE_REQUESTS`` (20000) sets how many the last one sends. Every request goes to this machine's own address.
+``SERVICE_REQUESTS`` (20000) is the number of requests of the last part. All requests stay on this machine.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ def main() -> None:
     dataset = read_manifest(folder)
     with tempfile.TemporaryDirectory() as scratch, imagefinder.open(f"{scratch}/c") as collection:
         add_gallery(collection, dataset, ["sift"])
-        pictures = [query.path.read_bytes() for query in dataset.queries[:40]]
-        expected = [_in_process(collection, picture) for picture in pictures]
+        images = [query.path.read_bytes() for query in dataset.queries[:40]]
+        expected = [_in_process(collection, image) for image in images]
         with _server(Path(scratch)) as (port, process):
-            one = _alone(collection, port, pictures, expected)
-            crowd = _crowd(port, pictures, expected)
-            many = _many(port, process.pid, [_small(picture) for picture in pictures], collection)
+            one = _alone(collection, port, images, expected)
+            crowd = _crowd(port, images, expected)
+            many = _many(port, process.pid, [_small(image) for image in images], collection)
             process.send_signal(signal.SIGTERM)
             stopped = process.wait(60)
         answer = {
@@ -77,8 +78,8 @@ def main() -> None:
     write("service", answer)
 
 
-def _in_process(collection, picture: bytes) -> list[object]:
-    result = collection.search(picture, method="sift", ranking="matches", evalues=False)
+def _in_process(collection, image: bytes) -> list[object]:
+    result = collection.search(image, method="sift", ranking="matches", evalues=False)
     return list(result.ids)
 
 
@@ -117,31 +118,31 @@ def _get(port: int, path: str) -> int:
         connection.close()
 
 
-def _form(picture: bytes) -> bytes:
+def _form(image: bytes) -> bytes:
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="q"\r\n\r\n'
-    return head.encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return head.encode() + image + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
-def _ask(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, object, float]:
+def _send(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, object, float]:
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     connection.request("POST", "/sift-similar-images", body, headers)
     response = connection.getresponse()
     return response.status, json.loads(response.read()), float(response.headers.get("Retry-After", "0"))
 
 
-def _alone(collection, port: int, pictures: list[bytes], expected: list[list[object]]) -> dict[str, float]:
+def _alone(collection, port: int, images: list[bytes], expected: list[list[object]]) -> dict[str, float]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     over_http, in_process = [], []
-    for number, picture in enumerate(pictures):
-        body = _form(picture)
-        _ask(connection, body)
+    for number, image in enumerate(images):
+        body = _form(image)
+        _send(connection, body)
         for _ in range(3):
             start = time.perf_counter()
-            status, ids, _ = _ask(connection, body)
+            status, ids, _ = _send(connection, body)
             over_http.append(time.perf_counter() - start)
             assert (status, ids) == (200, expected[number])
             start = time.perf_counter()
-            _in_process(collection, picture)
+            _in_process(collection, image)
             in_process.append(time.perf_counter() - start)
     connection.close()
     http_ms, own_ms = (statistics.median(values) * 1000 for values in (over_http, in_process))
@@ -154,7 +155,7 @@ def _alone(collection, port: int, pictures: list[bytes], expected: list[list[obj
 
 
 def _run(port: int, clients: int, tasks: list[tuple[bytes, list[object]]]) -> tuple[Tally, float]:
-    """All tasks, answered: who is turned away waits as long as it is told and asks again."""
+    """Run all tasks; rejected requests are retried after the time in Retry-After."""
     waiting: queue.SimpleQueue[tuple[bytes, list[object]] | None] = queue.SimpleQueue()
     for task in tasks:
         waiting.put(task)
@@ -170,7 +171,7 @@ def _run(port: int, clients: int, tasks: list[tuple[bytes, list[object]]]) -> tu
             body, expected = task
             while True:
                 start = time.perf_counter()
-                status, ids, retry = _ask(connection, body)
+                status, ids, retry = _send(connection, body)
                 seconds = time.perf_counter() - start
                 with tally.lock:
                     tally.status[status] += 1
@@ -191,9 +192,9 @@ def _run(port: int, clients: int, tasks: list[tuple[bytes, list[object]]]) -> tu
     return tally, time.perf_counter() - start
 
 
-def _crowd(port: int, pictures: list[bytes], expected: list[list[object]]) -> dict[str, object]:
-    asked = [(_form(picture), ids) for picture, ids in zip(pictures, expected, strict=True)]
-    tally, seconds = _run(port, CLIENTS, [asked[n % len(asked)] for n in range(CLIENTS * PER_CLIENT)])
+def _crowd(port: int, images: list[bytes], expected: list[list[object]]) -> dict[str, object]:
+    requests = [(_form(image), ids) for image, ids in zip(images, expected, strict=True)]
+    tally, seconds = _run(port, CLIENTS, [requests[n % len(requests)] for n in range(CLIENTS * PER_CLIENT)])
     answered = sorted(tally.seconds)
     return {
         "clients": CLIENTS,
@@ -208,11 +209,11 @@ def _crowd(port: int, pictures: list[bytes], expected: list[list[object]]) -> di
     }
 
 
-def _many(port: int, pid: int, pictures: list[bytes], collection) -> dict[str, object]:
-    asked = [(_form(picture), _in_process(collection, picture)) for picture in pictures]
+def _many(port: int, pid: int, images: list[bytes], collection) -> dict[str, object]:
+    requests = [(_form(image), _in_process(collection, image)) for image in images]
     memory, wrong, answered, seconds = [_resident_mb(pid)], 0, 0, 0.0
     for _ in range(10):
-        tally, took = _run(port, MANY_CLIENTS, [asked[n % len(asked)] for n in range(MANY // 10)])
+        tally, took = _run(port, MANY_CLIENTS, [requests[n % len(requests)] for n in range(MANY // 10)])
         wrong, answered, seconds = wrong + tally.wrong, answered + len(tally.seconds), seconds + took
         memory.append(_resident_mb(pid))
         print(f"{answered} requests, {memory[-1]} MB", flush=True)
@@ -226,8 +227,8 @@ def _many(port: int, pid: int, pictures: list[bytes], collection) -> dict[str, o
     }
 
 
-def _small(picture: bytes) -> bytes:
-    with Image.open(io.BytesIO(picture)) as image:
+def _small(data: bytes) -> bytes:
+    with Image.open(io.BytesIO(data)) as image:
         image.thumbnail((128, 128))
         buffer = io.BytesIO()
         image.convert("RGB").save(buffer, "JPEG")
@@ -235,7 +236,7 @@ def _small(picture: bytes) -> bytes:
 
 
 def _resident_mb(pid: int) -> int:
-    """Of the server and of its worker processes."""
+    """Resident memory of the server and its worker processes, in MB."""
     total = 0
     for process in [pid, *_children(pid)]:
         status = Path(f"/proc/{process}/status").read_text()

@@ -1,16 +1,16 @@
-"""How much disk and memory does a collection take, by method and number of images?
+"""How much disk and memory does a collection need, by method and number of images?
 
-Images are made up (seeded): features of the real form and number, records and thumbnails of the length that the
-pictures of ``copy`` have on average, put into a collection on disk. What does not depend on values: features are
-stored as they are. SIFT gets 643 descriptors per picture, the mean on ``copy``; its default allows up to 1 000.
+Images are synthetic (fixed seed): features of realistic shape and number, records and thumbnails of the mean size
+on ``copy``, stored in a collection on disk. Features are stored unchanged, so their values do not matter. SIFT
+gets 643 descriptors per image, the mean on ``copy``; its default maximum is 1 000.
 
 * **disk**: all files of the collection, with thumbnails and records, one method.
-* **memory**: what a process grows by when it holds all features of the method (a search does, up to the setting
-  ``cache_bytes``; what is over it is read from disk each time), beside the ``base`` of a process that has loaded
-  the library and the method.
+* **memory**: growth of a process that loads all features of the method, as a search does up to the setting
+  ``cache_bytes`` (data beyond that is read from disk each time). ``base`` is the memory of a process that has
+  loaded the library and the method.
 
-``measured`` has the sizes really made (``BENCH_SIZES``, by default up to 10 000, fewer where that is over
-2 GB); every other size is computed along the straight line through them.
+``measured`` lists the sizes that were built (``BENCH_SIZES``, default: up to 10 000, or less if that exceeds 2
+GB); other sizes are extrapolated linearly.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 disk = json.loads(child("fill", method, folder, str(size)))
-                memory = json.loads(child("hold", method, folder))
+                memory = json.loads(child("load", method, folder))
             measured.append({"images": size, **disk, **memory})
             print(method, measured[-1], flush=True)
         slope = {
@@ -113,10 +113,10 @@ def fill(method: str, folder: str, size: int) -> dict[str, int]:
         for start in range(0, size, BATCH):
             entries = []
             for number in range(start, min(start + BATCH, size)):
-                name = f"folder/of/pictures/{number:012}.jpg"
-                uri = f"file:///home/somebody/{name}"
+                name = f"folder/of/images/{number:012}.jpg"
+                uri = f"file:///home/user/{name}"
                 record = ImageRecord(
-                    name, uri, f"{number:064x}", 120_000, 800, 600, "JPEG", "file:///home/somebody/", "1"
+                    name, uri, f"{number:064x}", 120_000, 800, 600, "JPEG", "file:///home/user/", "1"
                 )
                 entries.append(Entry(record, {method: one}, thumbnail))
             collection.store.put(entries)
@@ -124,7 +124,7 @@ def fill(method: str, folder: str, size: int) -> dict[str, int]:
     return {"disk_bytes": files}
 
 
-def hold(method: str, folder: str) -> dict[str, int]:
+def load(method: str, folder: str) -> dict[str, int]:
     import imagefinder
 
     settings = imagefinder.Settings.load(overrides={"cache_bytes": 1 << 40})
@@ -139,10 +139,10 @@ def hold(method: str, folder: str) -> dict[str, int]:
 
 
 def resident() -> int:
-    """What this process holds now, bytes; Linux."""
+    """Resident memory of this process in bytes; Linux only."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":
     action, method, folder, *size = sys.argv[1:]
-    print(json.dumps(fill(method, folder, int(size[0])) if action == "fill" else hold(method, folder)))
+    print(json.dumps(fill(method, folder, int(size[0])) if action == "fill" else load(method, folder)))

@@ -1,29 +1,27 @@
-"""Does the fast mode give the exact answer on large collections (sift), and what does it cost?
+"""Does the fast mode give the same results as the exact mode on large collections (sift), and at what cost?
 
-**The collection**: the 500 pictures of the set ``copy``; of every fifth picture that a query shows, two
-edited versions more (three quarters of the size, or a crop of 81 %, JPEG quality 60); the rest, up to each of
-``BENCH_SIZES`` images (by default 10 000 and 100 000), are distractors made of real descriptors: as many as a real
-picture of the pool has, taken from eight pictures of the pool, from each those around a random keypoint (so that
-patches keep their textures and their neighbours), plus noise of deviation 10 per element that is not 0, brought to
-length 512 and rounded. Each has the thumbnail of a picture of the pool, for a closer look. The pool are 400
-pictures of ``clothing``, ``grocery``, ``places`` and those of ``copy`` that no query asks for, so that nothing in
-a distractor is a true match. The collection grows from size to size by adding, the index with it.
+**Collection**: the 500 images of the dataset ``copy``; of every fifth image that a query shows, two more edited
+versions (three quarters of the size, or a crop of 81 %, JPEG quality 60); the rest, up to each of ``BENCH_SIZES``
+images (default: 10 000 and 100 000), are distractors made of real descriptors. A distractor has as many
+descriptors as a real image of the pool, taken from eight images of the pool, from each those around a random
+keypoint (so that patches keep their texture and neighbours), plus noise with a standard deviation of 10 per
+nonzero element, scaled to length 512 and rounded. Each has the thumbnail of an image of the pool, for thumbnail
+verification. The pool is 400 images of ``clothing``, ``grocery``, ``places`` and those of ``copy`` without a
+query, so no distractor contains a true match. The collection and its index grow from size to size.
 
-**The queries**: ``BENCH_QUERIES`` edited pictures of ``copy`` (seeded; crops, screenshots, collages, turns) that
-have a right answer among the images. Half of them have one right answer, where the exact answer's second and third
-place go to chance: the two of all images that happen to have the most matches. Half have three right answers.
-``BENCH_EXACT`` of the queries are also answered exactly, in turn. ``answers`` compares the two orders: by matches
-(``ranking=matches``) the three best; by evidence (without mirror images, which would take the exact search twice
-as long) those of the three best that are found, that is, whose decision is not ``none``. Times are those of the
-plain order without E-values.
+**Queries**: ``BENCH_QUERIES`` edited images of ``copy`` (fixed seed; crops, screenshots, collages, rotations) with
+a correct answer. Half of them have one correct answer; the second and third hit of the exact search are then
+chance: the two images that happen to have the most matches. Half have three correct answers. ``BENCH_EXACT`` of
+the queries also run in exact mode, alternating. ``answers`` compares both modes: by matches (``ranking=matches``)
+the top 3; by evidence (without mirrored copies, which would double the exact time) those of the top 3 whose
+decision is not ``none``. Times are those of the ranking by matches without E-values.
 
 **agreement**: in a collection of each size, ``BENCH_AGREE`` (100) of the queries by evidence in both modes: are
-the answers the same, of those called a match, and of those called at least possible? Chance decides about the
-latter where an E-value is near 1. No times are taken.
+the results the same, for matches, and for hits that are at least possible matches? The latter depend on chance if
+an E-value is near 1. No times are measured.
 
-Seconds are of ``match`` and ``index`` together; of the usual search (``usual_ms``: by evidence, fast, with mirror
-images) of all stages but reading and extraction. The processor may be shared with other work: the load is in the
-answer.
+Seconds are those of ``match`` and ``index`` together; ``usual_ms`` is a default search (by evidence, fast, with
+mirrored copies), all stages except decoding and extraction. Other work may share the CPU: the load is recorded.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ import numpy as np
 from benchmarks import parts
 from benchmarks.parts import ms
 from imagefinder.core.features import LocalFeatures, RgbImage, concatenate
-from imagefinder.images.decode import decode
+from imagefinder.images.decoding.decode import decode
 from imagefinder.images.resize import thumbnail
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
@@ -65,7 +63,7 @@ def main() -> None:
         for size in SIZES:
             grown = child("grow", folder, size)
             if "local" in chosen:
-                rows["local"].append({**grown, **child("ask", folder, size)})
+                rows["local"].append({**grown, **child("search", folder, size)})
             if "agreement" in chosen:
                 rows["agreement"].append({"images": grown["images"], **child("agree", folder, size)})
             for part in sorted(chosen):
@@ -73,19 +71,19 @@ def main() -> None:
                 keep(part, rows[part])
 
 
-def questions() -> tuple[list[tuple[Path, frozenset[str]]], dict[str, str]]:
-    """Queries with their right answers; and id -> original of the edited versions that are stored."""
+def labelled_queries() -> tuple[list[tuple[Path, frozenset[str]]], dict[str, str]]:
+    """Queries with their correct answers, and edited versions to store: id -> id of the original."""
     from imagefinder.evaluation.datasets import read_manifest
 
     copy = read_manifest(DATASETS / "copy")
-    asked = [query for query in copy.queries if len(query.positives) == 1]
-    shown = sorted({image for query in asked for image in query.positives})
+    single = [query for query in copy.queries if len(query.positives) == 1]
+    shown = sorted({image for query in single for image in query.positives})
     series = {f"series/{number}/{image}": image for image in shown[::5] for number in (1, 2)}
     rng = np.random.default_rng(0)
     groups: dict[int, list[tuple[Path, frozenset[str]]]] = {1: [], 3: []}
-    for query in asked:
-        right = query.positives | {made for made, image in series.items() if image in query.positives}
-        groups[len(right)].append((query.path, right))
+    for query in single:
+        correct = query.positives | {made for made, image in series.items() if image in query.positives}
+        groups[len(correct)].append((query.path, correct))
     chosen = []
     for group in groups.values():
         order = rng.permutation(len(group))[: QUERIES // 2]
@@ -118,10 +116,10 @@ def grow(folder: str, size: int) -> dict[str, Any]:
         method = collection.method("sift")
         copy = read_manifest(DATASETS / "copy")
         add_gallery(collection, copy, ["sift"])
-        series = questions()[1]
-        there = collection.store.status(list(series))
+        series = labelled_queries()[1]
+        stored = collection.store.status(list(series))
         for name, original in series.items():
-            if name not in there:
+            if name not in stored:
                 collection.put(name, edited(copy.root / original, int(name.split("/")[1])))
         pool = Pool(collection, copy, Path(folder) / "pool.npz")
         collection.store.register(method.extractor.fingerprint(), method.extractor.spec)
@@ -159,7 +157,7 @@ def pixels(path: Path) -> RgbImage:
 
 
 class Pool:
-    """Real descriptors in memory, and what is made of them."""
+    """Real descriptors in memory, and distractors made of them."""
 
     def __init__(self, collection: Any, copy: Any, kept: Path) -> None:
         paths = self.paths(copy)
@@ -169,14 +167,14 @@ class Pool:
             np.savez(kept, descriptors=batch.descriptors, keypoints=batch.keypoints, offsets=batch.offsets)
         read = np.load(kept)
         batch = LocalFeatures(read["descriptors"], read["keypoints"], read["offsets"])
-        self.pictures = [one for one in map(batch.image, range(len(batch))) if len(one.descriptors) >= 20]
-        self.counts = np.array([len(picture.descriptors) for picture in self.pictures])
+        self.sources = [one for one in map(batch.image, range(len(batch))) if len(one.descriptors) >= 20]
+        self.counts = np.array([len(source.descriptors) for source in self.sources])
         self.noise = np.random.default_rng(7).normal(0, 10, 1 << 23).astype(np.float32)
 
     @staticmethod
     def paths(copy: Any) -> list[Path]:
-        spoken_of = {image for query in copy.queries for image in query.positives | query.ignore}
-        paths = [copy.root / image for image in copy.images if image not in spoken_of]
+        labelled = {image for query in copy.queries for image in query.positives | query.ignore}
+        paths = [copy.root / image for image in copy.images if image not in labelled]
         for name in ("clothing", "grocery", "places"):
             paths += sorted((DATASETS / name).rglob("*.jpg"))
         order = np.random.default_rng(3).permutation(len(paths))[:400]
@@ -195,13 +193,13 @@ class Pool:
         rng = np.random.default_rng((11, number))
         parts, places = [], []
         for rows in np.array_split(np.arange(rng.choice(self.counts)), 8):
-            picture = self.pictures[rng.integers(len(self.pictures))]
-            points = picture.keypoints[:, :2]
+            source = self.sources[rng.integers(len(self.sources))]
+            points = source.keypoints[:, :2]
             far = ((points - points[rng.integers(len(points))]) ** 2).sum(axis=1)
             many = min(len(rows), len(far))
             near = np.argpartition(far, many - 1)[:many] if many else np.empty(0, dtype=np.int64)
-            parts.append(picture.descriptors[near])
-            places.append(picture.keypoints[near])
+            parts.append(source.descriptors[near])
+            places.append(source.keypoints[near])
         real = np.concatenate(parts).astype(np.float32)
         begin = int(rng.integers(len(self.noise) - real.size))
         real += self.noise[begin : begin + real.size].reshape(real.shape) * (real > 0)
@@ -212,7 +210,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the exact search says: the three best by matches, what is found of those by evidence, its seconds."""
+    """Result of the exact search: top 3 by matches, hits among the top 3 by evidence, and its time."""
 
     matches: list[str]
     evidence: list[str]
@@ -223,40 +221,40 @@ def seconds_of(result: Any) -> float:
     return sum(result.timings.get(stage, 0.0) for stage in ("index", "match"))
 
 
-def ask(folder: str, size: int) -> dict[str, Any]:
+def search(folder: str, size: int) -> dict[str, Any]:
     del size
     import imagefinder
-    from imagefinder.evaluation.memory import forget_peak, peak_bytes
+    from imagefinder.evaluation.memory import peak_bytes, reset_peak
 
-    queries, _ = questions()
+    queries, _ = labelled_queries()
     with imagefinder.open(Path(folder) / "local" / "c") as collection:
 
         def answer(path: Path) -> tuple[list[str], float]:
-            """The plain order, fast."""
+            """Ranked by matches, fast."""
             result = collection.search(path, method="sift", ranking="matches", evalues=False, mode="fast")
             assert result.mode == "fast"
             return result.ids, seconds_of(result)
 
         def found(path: Path, mode: str, k: int) -> tuple[Any, list[str]]:
-            """What a search by evidence says, and what of its three best is found."""
+            """A search by evidence: the result, and its top 3 without those with the decision ``none``."""
             result = collection.search(path, method="sift", mirror=False, mode=mode, k=k)
             assert result.mode == mode
             return result, [hit.id for hit in result.hits[:3] if hit.decision != "none"]
 
         def usual_seconds(path: Path) -> float:
-            """Of a search with nothing chosen but the method: by evidence, mirror images too."""
+            """Time of a search with default options, without decoding and extraction."""
             timings = collection.search(path, method="sift", mode="fast").timings
             return timings["total"] - timings.get("decode", 0.0) - timings["extract"]
 
         def both(path: Path) -> Answers:
-            """Exactly, by matches and by evidence: one search says both, as each hit has its score."""
+            """Exact results by matches and by evidence, from one search: each hit has its score."""
             result, its = found(path, "exact", collection.info().images)
             plain = sorted(result.hits, key=lambda hit: (-hit.score, hit.id))[:3]
             return Answers([hit.id for hit in plain], its, seconds_of(result))
 
         def processor_ms(mode: str, many: int) -> float:
-            """Of one stored picture, which needs no extraction: all threads together, whatever else runs here."""
-            names = [right for _, (right, *_) in ((p, sorted(r)) for p, r in queries[:many])]
+            """CPU time of one query by id, which needs no extraction, over all threads."""
+            names = [correct for _, (correct, *_) in ((p, sorted(r)) for p, r in queries[:many])]
             start = time.process_time()
             for name in names:
                 collection.search(id=name, method="sift", ranking="matches", evalues=False, mode=mode)
@@ -265,7 +263,7 @@ def ask(folder: str, size: int) -> dict[str, Any]:
         start = time.perf_counter()
         answer(queries[0][0])
         first = time.perf_counter() - start
-        forget_peak()
+        reset_peak()
         fast = [answer(path) for path, _ in queries]
         peak = peak_bytes()
         collection.calibrate()
@@ -280,30 +278,30 @@ def ask(folder: str, size: int) -> dict[str, Any]:
     answer_rows: dict[str, Any] = {}
     for name, many in (("all", None), ("one right answer", 1), ("three right answers", 3)):
         group = [
-            (right, ids, of_evidence, truth)
-            for (_, right), (ids, _), of_evidence, truth in zip(queries, fast, by_evidence, exact, strict=False)
-            if many in (None, len(right))
+            (correct, ids, of_evidence, truth)
+            for (_, correct), (ids, _), of_evidence, truth in zip(queries, fast, by_evidence, exact, strict=False)
+            if many in (None, len(correct))
         ]
-        plain = [(right, ids, truth.matches) for right, ids, _, truth in group]
-        judged = [(right, ids, truth.evidence) for right, _, ids, truth in group]
+        plain = [(correct, ids, truth.matches) for correct, ids, _, truth in group]
+        decided = [(correct, ids, truth.evidence) for correct, _, ids, truth in group]
         answer_rows[name] = {
             "queries": len(group),
             "matches": {
                 "same_first": sum(ids[:1] == truth[:1] for _, ids, truth in plain),
                 "same_three": sum(ids == truth for _, ids, truth in plain),
-                "right_kept": sum(right & set(truth) <= set(ids) for right, ids, truth in plain),
-                "exact_three_all_right": sum(set(truth) <= right for right, _, truth in plain),
-                "same_three_of_those": sum(ids == truth for right, ids, truth in plain if set(truth) <= right),
-                "right_in_exact": sum(len(right & set(truth)) for right, _, truth in plain),
-                "right_in_fast": sum(len(right & set(ids)) for right, ids, _ in plain),
+                "right_kept": sum(correct & set(truth) <= set(ids) for correct, ids, truth in plain),
+                "exact_three_all_right": sum(set(truth) <= correct for correct, _, truth in plain),
+                "same_three_of_those": sum(ids == truth for correct, ids, truth in plain if set(truth) <= correct),
+                "right_in_exact": sum(len(correct & set(truth)) for correct, _, truth in plain),
+                "right_in_fast": sum(len(correct & set(ids)) for correct, ids, _ in plain),
             },
             "evidence": {
-                "same_found": sum(ids == truth for _, ids, truth in judged),
-                "found_kept": sum(set(truth) <= set(ids) for _, ids, truth in judged),
-                "found_by_exact": sum(len(truth) for _, _, truth in judged),
-                "found_by_fast": sum(len(ids) for _, ids, _ in judged),
-                "right_in_exact": sum(len(right & set(truth)) for right, _, truth in judged),
-                "right_in_fast": sum(len(right & set(ids)) for right, ids, _ in judged),
+                "same_found": sum(ids == truth for _, ids, truth in decided),
+                "found_kept": sum(set(truth) <= set(ids) for _, ids, truth in decided),
+                "found_by_exact": sum(len(truth) for _, _, truth in decided),
+                "found_by_fast": sum(len(ids) for _, ids, _ in decided),
+                "right_in_exact": sum(len(correct & set(truth)) for correct, _, truth in decided),
+                "right_in_fast": sum(len(correct & set(ids)) for correct, ids, _ in decided),
             },
         }
     ratio = [truth.seconds / other for truth, other in zip(exact, again, strict=True)]
@@ -330,17 +328,17 @@ def agree(folder: str, size: int) -> dict[str, Any]:
     del size
     import imagefinder
 
-    queries, _ = questions()
+    queries, _ = labelled_queries()
     levels = {"match": {"match"}, "match or possible": {"match", "possible"}}
     answers: dict[str, list[tuple[frozenset[str], list[str], list[str]]]] = {level: [] for level in levels}
     with imagefinder.open(Path(folder) / "local" / "c") as collection:
         collection.calibrate()
-        for path, right in queries[:AGREE]:
+        for path, correct in queries[:AGREE]:
             modes = ("fast", "exact")
             hits = [collection.search(path, method="sift", mirror=False, mode=mode, k=3).hits for mode in modes]
             for level, decisions in levels.items():
                 fast, exact = ([hit.id for hit in some if hit.decision in decisions] for some in hits)
-                answers[level].append((right, fast, exact))
+                answers[level].append((correct, fast, exact))
     return {
         "queries": len(queries[:AGREE]),
         "answers": {
@@ -350,8 +348,8 @@ def agree(folder: str, size: int) -> dict[str, Any]:
                 "kept": sum(set(exact) <= set(fast) for _, fast, exact in rows),
                 "fast": sum(len(fast) for _, fast, _ in rows),
                 "exact": sum(len(exact) for _, _, exact in rows),
-                "right_in_fast": sum(len(right & set(fast)) for right, fast, _ in rows),
-                "right_in_exact": sum(len(right & set(exact)) for right, _, exact in rows),
+                "right_in_fast": sum(len(correct & set(fast)) for correct, fast, _ in rows),
+                "right_in_exact": sum(len(correct & set(exact)) for correct, _, exact in rows),
             }
             for level, rows in answers.items()
         },
@@ -359,4 +357,4 @@ def agree(folder: str, size: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parts.run_task({"grow": grow, "ask": ask, "agree": agree})
+    parts.run_task({"grow": grow, "search": search, "agree": agree})

@@ -1,10 +1,13 @@
-"""Write pages from the code and from measurements: ``python docs/generate.py`` (``make docs``); a test compares."""
+"""Generates pages from the code and from measurements: ``python docs/generate.py`` (``make docs``).
+
+A test compares the pages with the output.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tables import quality, reference, scale, speed
+from tables import architecture, quality, reference, scale, speed
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code, then run: make docs -->\n\n"
@@ -16,6 +19,10 @@ MEASURED = (
     "<!-- measured: written by docs/generate.py from benchmarks/results -->\n",
     "<!-- end of measured -->",
 )
+PACKAGES = (
+    "<!-- packages: written by docs/generate.py from .importlinter and docstrings -->\n",
+    "<!-- end of packages -->",
+)
 PAGES = {
     "reference/settings.md": reference.settings,
     "reference/models.md": reference.models,
@@ -26,18 +33,23 @@ PAGES = {
     "concepts/sizing.md": speed.sizing,
     "concepts/speed.md": speed.speed,
 }
-"""Written as a whole."""
+"""Pages that are generated completely."""
 
 PARTS = {
+    "concepts/architecture.md": (architecture.packages, PACKAGES),
     "../README.md": (quality.readme_results, RESULTS),
     "concepts/scale.md": (scale.stages, MEASURED),
     "concepts/service.md": (scale.under_load, MEASURED),
 }
-"""Pages with a table between two marks."""
+"""Pages with a generated part between two marks."""
+
+DRAWINGS = {"images/architecture.svg": architecture.drawing}
 
 
 def page(name: str) -> str:
-    """What a page should say."""
+    """Generate the text of a page."""
+    if name in DRAWINGS:
+        return DRAWINGS[name]()
     if name in PAGES:
         return NOTE + PAGES[name]()
     table, (begin, end) = PARTS[name]
@@ -46,6 +58,6 @@ def page(name: str) -> str:
 
 
 if __name__ == "__main__":
-    for name in (*PAGES, *PARTS):
+    for name in (*PAGES, *PARTS, *DRAWINGS):
         (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).write_text(page(name), encoding="utf-8")

@@ -1,1 +1,1 @@
-"""The tables of the documentation: of what the code says and of what was measured."""
+"""Tables of the documentation, generated from the code and from measurements."""

@@ -1,4 +1,4 @@
-"""What all tables of measurements share: reading them, where they were made, how figures are written."""
+"""Shared by the tables of measurements: reading results, describing the machine, formatting numbers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 RANKINGS = {"matches": "score", "evidence": "evidence"}
 SETS = {
-    "copy": "edited copies, and pictures that are not there",
+    "copy": "edited copies, and images not in the collection",
     "places": "other views of a place",
     "fruits360": "the same fruit from another side",
     "grocery": "other photos of a product",
     "clothing": "clothes of the same kind",
     "stamps": "drawings of the same kind",
-    "exif_orientation": "the same photo, turned by its EXIF tag",
+    "exif_orientation": "the same photo, rotated by its EXIF tag",
 }
 
 
@@ -29,23 +29,23 @@ def measured_on(name: str) -> str:
 
 
 def conditions(machine: dict[str, Any]) -> str:
-    """Where, during what, and by which command."""
+    """Describe the machine, its load, and the command."""
     text = f"Measured on {machine['cores']} cores ({machine['processor']}), without a GPU"
     load, others = machine.get("load_average"), machine.get("cores_busy_for_others")
     if others is not None:
-        text += f", of which other work took {others:.2f} on average"
+        text += f", with {others:.2f} cores busy with other work on average"
     elif load and load > 1.5 * machine["cores"]:
-        text += f", while other work ran on it (load {load:.1f})"
+        text += f", under other load (load average {load:.1f})"
     return text + (f"; `{machine['command']}`" if "command" in machine else "")
 
 
 def span(values: dict[str, float], digits: int = 0) -> str:
-    """Median, and least to greatest."""
+    """Format a median with its minimum and maximum."""
     return f"{values['median']:.{digits}f} ({values['min']:.{digits}f} to {values['max']:.{digits}f})"
 
 
 def spaced(count: int) -> str:
-    """A whole number, its thousands apart."""
+    """Format an integer with spaces between thousands."""
     return f"{count:,}".replace(",", " ")
 
 

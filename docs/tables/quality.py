@@ -1,4 +1,4 @@
-"""How often answers are right: of every method, and of other packages."""
+"""Accuracy of every method, and of other packages."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from tables.measured import RANKINGS, SETS, measured_on, read, span
 
 IN_README = ("copy", "places", "grocery")
-SAID_OF_PEERS = {
-    "original algorithm": "* The original algorithm and `sift` give the same counts for the same descriptors; the time is what differs.",
-    "OpenCV BFMatcher": "* OpenCV's matcher takes the nearest by distance instead of by product, nearly the same for SIFT.",
-    "faiss flat": "* faiss ranks our own vectors: its accuracy is that of `efficientnet-lite0`, and both spend nearly all of a query on "
+NOTES_ON_PEERS = {
+    "original algorithm": "* The original algorithm and `sift` give the same counts for the same descriptors; only the time differs.",
+    "OpenCV BFMatcher": "* OpenCV's matcher finds nearest neighbours by distance instead of by dot product, which is nearly the same for SIFT.",
+    "faiss flat": "* faiss ranks the vectors of `efficientnet-lite0`: its accuracy is the same, and both spend most of a query's time in "
     "the network.",
-    "ImageHash phash": "* Perceptual hashes are the cheapest to make and to compare, and find what keeps its layout; a crop, a turn or "
-    "another view is beyond them. Where only re-encoded or resized copies matter they are the better bargain.",
-    "imagefinder auto": "* `auto` asks all methods and looks at the best candidates again: it costs more per query than any of them.",
+    "ImageHash phash": "* Perceptual hashes are the cheapest to compute and compare, but only find images with the same layout: no crops, "
+    "rotations or other views. If only re-encoded or resized copies matter, they are the better choice.",
+    "imagefinder auto": "* `auto` combines all methods and verifies the best candidates: it takes longer per query than any single method.",
 }
-"""Shown where the peer was measured."""
+"""Shown if the peer was measured."""
 
 
 def by_set() -> list[dict[str, Any]]:
@@ -26,10 +26,10 @@ def by_set() -> list[dict[str, Any]]:
 
 
 def readme_results() -> str:
-    """The table of methods in the README: measured, not written."""
+    """Generate the table of methods in the README."""
     lines = [
         "",
-        "| method | asked for | mAP | first hit right | found, at 99 % precision | ms per query |",
+        "| method | task | mAP | R@1 | recall at 99 % precision | ms per query |",
         "|---|---|---|---|---|---|",
     ]
     for row in by_set():
@@ -37,40 +37,40 @@ def readme_results() -> str:
             if row["set"] not in IN_README or (answer["ranking"] == "matches") != (answer["method"] != "auto"):
                 continue
             bold = "**" if answer["method"] == "auto" else ""
-            name = "all together" if answer["method"] == "auto" else f"`{answer['method']}` by score"
+            name = "all combined" if answer["method"] == "auto" else f"`{answer['method']}` by score"
             lines.append(
                 f"| {bold}{name}{bold} | {SETS[row['set']]}, among {row['images']} | {bold}{answer['mAP']:.3f}{bold} | "
                 f"{answer['R@1']:.3f} | {answer['recall_at_99']:.3f} | {answer['query_ms_median']['total']:.0f} |"
             )
     machine, indexing = read("evidence")["measured_on"], read("retrieval")["rows"]
     speeds = {row["method"]: row for row in indexing if row["set"] == "copy"}
-    each = ", ".join(
-        f"{row['images_indexed_per_second']:.0f} a second and {row['feature_bytes_per_image'] / 1000:.0f} kB each with `{name}`"
+    each = "; ".join(
+        f"`{name}` {row['images_indexed_per_second']:.0f} images/s, {row['feature_bytes_per_image'] / 1000:.0f} kB per image"
         for name, row in sorted(speeds.items())
     )
     lines += [
         "",
         f"Measured by `make bench` on {machine['cores']} cores ({machine['processor']}), without a GPU; "
-        f"[all sets and rankings](docs/concepts/results.md). Pictures are indexed at {each}.",
+        f"[all datasets and rankings](docs/concepts/results.md). Indexing speed and feature size: {each}.",
         "",
     ]
     return "\n".join(lines)
 
 
 def results() -> str:
-    """Every set, every method, every ranking."""
+    """Generate the page of all datasets, methods and rankings."""
     machine = read("evidence")["measured_on"]
     lines = [
         "# Results\n",
-        f"Written by `make bench` and `make docs`; measured on {machine['cores']} cores ({machine['processor']}), without a GPU. "
-        "The times compare with one another only. Every stored image was scored. See also: [speed](speed.md), [sizes](sizing.md), "
-        "[against peers](peers.md).\n",
-        "* **score**: the plain order of the method (`ranking=matches`); **evidence**: [by E-value](evidence.md); **auto**: all "
-        "methods together.",
-        "* **micro-AP**: average precision of one ranking of all hits of all queries; **recall at 99 %**: part of the right "
-        "answers above the threshold that keeps precision at 99 %; **recall as match**: part of them called a match.",
-        "* **false alarms**: queries without any right answer that got a match.\n",
-        "| set | asked for | method, order | mAP | R@1 | micro-AP | recall at 99 % | recall as match | false alarms | ms per query |",
+        f"Generated by `make bench` and `make docs`; measured on {machine['cores']} cores ({machine['processor']}), without a GPU. "
+        "Compare times only with each other. All searches are exact. See also: [speed](speed.md), [sizing](sizing.md), "
+        "[comparison with other packages](peers.md).\n",
+        "* **score**: ranked by the score of the method (`ranking=matches`); **evidence**: ranked [by E-value](evidence.md); "
+        "**auto**: all methods combined.",
+        "* **micro-AP**: average precision of the pooled hits of all queries; **recall at 99 %**: recall at the threshold that "
+        "gives 99 % precision; **recall of matches**: fraction of the correct answers reported as a match.",
+        "* **false alarms**: queries without a correct answer that got a match.\n",
+        "| dataset | task | method, ranking | mAP | R@1 | micro-AP | recall at 99 % | recall of matches | false alarms | ms per query |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in by_set():
@@ -86,11 +86,11 @@ def results() -> str:
                 f"{answer['query_ms_median']['total']:.0f} |"
             )
     lines += [
-        "\n## Do E-values tell the truth?\n",
-        "Wrong hits per query with an E-value up to the one promised: about that number, if E-values are right; fewer, where they "
-        "are cautious. Counted on the queries of `copy` that nothing matches, and, for the other sets, on all queries without "
-        "their right answers.\n",
-        "| set | method, order | up to 1 | up to 0.1 | up to 0.01 |",
+        "\n## Calibration of E-values\n",
+        "Wrong hits per query up to an E-value: about the E-value itself if it is calibrated, fewer if it is conservative. "
+        "Counted on the queries of `copy` without a correct answer and, for the other datasets, on all queries without their "
+        "correct answers.\n",
+        "| dataset | method, ranking | up to 1 | up to 0.1 | up to 0.01 |",
         "|---|---|---|---|---|",
     ]
     for row in by_set():
@@ -103,35 +103,39 @@ def results() -> str:
             wrong = " | ".join(f"{answer['wrong_per_query'][e]:.3f}" for e in ("1", "0.1", "0.01"))
             lines.append(f"| `{row['set']}` | {name} | {wrong} |")
     lines += [
-        "\n## What are hits called?\n",
-        "The best right hit of each query, asked with all methods: of `copy` by what was done to the picture, of the other sets at "
-        "once. *Not found*: it had the decision `none`.\n",
+        "\n## Relations\n",
+        "Relation of the best correct hit of each query, with all methods combined: for `copy` by edit, for the other datasets "
+        "in one row. *Not found*: its decision is `none`.\n",
         *relations(by_set()),
     ]
     lines += [
         "\n## Time by stage\n",
-        "Medians in milliseconds for all methods together; learning is done once per collection.\n",
-        "| set | images | decode | extract | match | verify | judge | total | indexing, s | learning, s |",
+        "Medians in milliseconds with all methods combined; calibration is done once per collection.\n",
+        "| dataset | images | decode | extract | match | verify | decide | total | indexing, s | calibration, s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in by_set():
         ms = row["answers"][-1]["query_ms_median"]
         stages = " | ".join(
-            f"{ms[stage]:.0f}" for stage in ("decode", "extract", "match", "verify", "judge", "total")
+            f"{ms[stage]:.0f}" for stage in ("decode", "extract", "match", "verify", "decide", "total")
         )
         lines.append(
-            f"| `{row['set']}` | {row['images']} | {stages} | {row['seconds_to_index']:.1f} | {row['seconds_to_learn']:.1f} |"
+            f"| `{row['set']}` | {row['images']} | {stages} | {row['seconds_to_index']:.1f} | {row['seconds_to_calibrate']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 
 
+_EDITS = {"as it is": "unedited"}
+"""Edits renamed since the results were written."""
+
+
 def relations(rows: list[dict[str, Any]]) -> list[str]:
     names = ["identical", "edited copy", "part of", "contains", "same scene", "similar", "not found"]
-    lines = [f"| set | query | queries | {' | '.join(names)} |", "|---|---|---|" + "---|" * len(names)]
+    lines = [f"| dataset | edit | queries | {' | '.join(names)} |", "|---|---|---|" + "---|" * len(names)]
     for row in rows:
         kinds: dict[str, Counter[str]] = {}
         for kind in row["answers"][-1]["kinds"]:
-            edit = "two edits" if " + " in kind["edit"] else kind["edit"]
+            edit = "two edits" if " + " in kind["edit"] else _EDITS.get(kind["edit"], kind["edit"])
             kinds.setdefault(edit, Counter()).update({**kind["relations"], "queries": kind["queries"]})
         for edit, found in kinds.items():
             counts = " | ".join(str(found[name] or "") for name in names)
@@ -140,25 +144,25 @@ def relations(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def peers() -> str:
-    """Other packages on the same pictures."""
+    """Generate the comparison with other packages on the same images."""
     document = read("peers")
     packages = ", ".join(f"{name} {version}" for name, version in document["packages"].items())
     lines = [
-        "# Against peers\n",
-        f"Written by `make bench-peers` and `make docs`. {measured_on('peers')}. {packages}.\n",
-        "Everybody gets the same files, the same queries (a part of each set, evenly spaced), and a process of its own. Every "
-        "image is ranked. A query's time includes reading and decoding its file. What is ours is stored durably, with thumbnails; "
-        "the others keep what they have in memory, except the original algorithm. How each is used: "
+        "# Comparison with other packages\n",
+        f"Generated by `make bench-peers` and `make docs`. {measured_on('peers')}. {packages}.\n",
+        "Each package gets the same files, the same queries (evenly spaced from each dataset), and a separate process. All "
+        "images are ranked. The time of a query includes reading and decoding its file. imagefinder stores features and "
+        "thumbnails durably; the others, except the original algorithm, keep their data in memory. How each package is used: "
         "[`benchmarks/peers.py`](../../benchmarks/peers.py).\n",
     ]
-    for name, asked in SETS.items():
+    for name, task in SETS.items():
         rows = [row for row in document["rows"] if row["set"] == name]
         if not rows:
             continue
         lines += [
-            f"## {asked.capitalize()}\n",
-            f"`{name}`: {rows[0]['images']} images; the best first.\n",
-            "| who | queries | mAP | first hit right | ms per query | ms per indexed image |",
+            f"## {task.capitalize()}\n",
+            f"`{name}`: {rows[0]['images']} images; best mAP first.\n",
+            "| package | queries | mAP | R@1 | ms per query | ms per indexed image |",
             "|---|---|---|---|---|---|",
         ]
         for row in sorted(rows, key=lambda row: -row["mAP"]):
@@ -170,7 +174,7 @@ def peers() -> str:
         lines.append("")
     lines += ["## Not run\n", *(f"* **{name}**: {why}." for name, why in document["not_run"].items())]
     lines += [
-        "\n## What the figures say\n",
-        *(text for peer, text in SAID_OF_PEERS.items() if any(row["peer"] == peer for row in document["rows"])),
+        "\n## Notes\n",
+        *(text for peer, text in NOTES_ON_PEERS.items() if any(row["peer"] == peer for row in document["rows"])),
     ]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""What the code says: settings, networks, errors, problems."""
+"""Reference tables of settings, networks, errors and problems, generated from the code."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def settings() -> str:
     types = get_type_hints(Settings)
     lines = [
         "# Settings\n",
-        "One name, four places; later ones win: the default, a TOML file (`--config FILE` or",
-        f"`{PREFIX}CONFIG`), the environment (`{PREFIX}NAME`), a flag of the command line.\n",
-        "| name | environment | type | default | what it does |",
+        "A setting has one name in four places, and later ones win: the default, a TOML file (`--config FILE` or",
+        f"`{PREFIX}CONFIG`), an environment variable (`{PREFIX}NAME`), a command-line option (`--set NAME=VALUE`).\n",
+        "| name | environment variable | type | default | description |",
         "|---|---|---|---|---|",
     ]
     for item in dataclasses.fields(Settings):
@@ -36,9 +36,9 @@ def settings() -> str:
             f"| `{item.name}` | `{PREFIX}{item.name.upper()}` | {kind} | {default} | {item.metadata['help']} |"
         )
     lines += [
-        '\nIn a TOML file a list is a list: `allowed_hosts = ["pictures.example"]`. In the environment and in flags its items are',
-        f"joined by commas (`{PREFIX}ALLOWED_HOSTS=pictures.example,pictures.local`), paths as in `PATH`. A truth value is `true`",
-        "or `false`. `imagefinder serve --print-config` prints all values in force as a TOML file, and where each comes from.",
+        '\nIn a TOML file, write a list as `allowed_hosts = ["images.example"]`. In environment variables and options, separate its items',
+        f"by commas (`{PREFIX}ALLOWED_HOSTS=images.example,images.local`), and paths as in `PATH`. Booleans are `true`",
+        "or `false`. `imagefinder serve --print-config` prints all effective values as a TOML file, with the source of each.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -61,7 +61,7 @@ def models() -> str:
         lines.append(
             f"| {model.name} | [{source.repository if hub else source.package}]({model.homepage}) `{source.filename}` | "
             f"{source.revision if hub else 'pinned package'} | {model.size_bytes / 1e6:.0f} MB | {model.licence} | "
-            f"{model.sha256 or 'taken from the hub at the first download, then kept'} | {resize}, {p.interpolation}, "
+            f"{model.sha256 or 'taken from the hub at the first download, then pinned'} | {resize}, {p.interpolation}, "
             f"mean {p.mean}, std {p.std} | {model.features.kind}, {model.features.dim} x {model.features.dtype} |"
         )
     return "\n".join(lines) + "\n"
@@ -70,8 +70,8 @@ def models() -> str:
 def error_codes() -> str:
     lines = [
         "# Errors\n",
-        "Every error on purpose has a stable code, a message, a hint, and says whether trying again may help.\n",
-        "| code | class | retryable | when |",
+        "Every deliberate error has a stable code, a message and a hint, and states whether a retry may help.\n",
+        "| code | class | retryable | meaning |",
         "|---|---|---|---|",
     ]
     for _, kind in inspect.getmembers(errors, inspect.isclass):
@@ -84,7 +84,7 @@ def error_codes() -> str:
 def problems() -> str:
     lines = [
         "# Problems of the REST service\n",
-        "Every code that an `application/problem+json` answer can have; [the guide](../guides/rest-api.md) says when.\n",
+        "All codes of `application/problem+json` responses; [the guide](../guides/rest-api.md) describes when they occur.\n",
         "| code | status | retryable | title |",
         "|---|---|---|---|",
         *(

@@ -1,4 +1,4 @@
-"""Large collections, and many requests."""
+"""Performance of large collections, and of the service under load."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ from typing import Any
 
 from tables.measured import conditions, measured_on, read, spaced
 
+_GROUPS = {
+    "all": "all queries",
+    "three right answers": "queries with three correct answers",
+    "one right answer": "queries with one correct answer",
+}
+"""Groups of queries in the results -> text."""
+
 
 def stages() -> str:
-    """What the two stages give and cost."""
+    """Generate the accuracy and cost of two-stage search."""
     answer = read("stages")
     lines = [""]
     if rows := answer.get("local"):
         lines += [
-            "**sift**; times of the plain order, without reading and extraction.\n",
+            "**sift**; times of the ranking by matches, without decoding and extraction.\n",
             "| | " + " | ".join(f"{spaced(row['images'])} images" for row in rows) + " |",
             "|---|" + "---|" * len(rows),
         ]
@@ -25,7 +32,7 @@ def stages() -> str:
                 [f"{row['fast_ms']['p50']:.0f} / {row['fast_ms']['p95']:.0f}" for row in rows],
             ),
             (
-                "the usual search (by evidence, mirror images too, fast), p50 / p95, ms",
+                "default search (by evidence, with mirrored copies, fast), p50 / p95, ms",
                 [f"{row['usual_ms']['p50']:.0f} / {row['usual_ms']['p95']:.0f}" for row in rows],
             ),
             (
@@ -33,7 +40,7 @@ def stages() -> str:
                 [f"{row['exact_ms']['p50']:.0f} / {row['exact_ms']['p95']:.0f}" for row in rows],
             ),
             (
-                "times as fast, median (least to greatest)",
+                "speed-up, median (min to max)",
                 [
                     f"{row['times_as_fast']['median']:.0f} ({row['times_as_fast']['min']:.0f} to "
                     f"{row['times_as_fast']['max']:.0f})"
@@ -42,7 +49,7 @@ def stages() -> str:
             ),
             *(
                 (
-                    f"by matches, {group}: right answers kept / the same first / the same three, of queries",
+                    f"by matches, {_GROUPS[group]}: correct answers kept / same first hit / same top 3, of queries",
                     [
                         f"{a['right_kept']} / {a['same_first']} / {a['same_three']} of {row['answers'][group]['queries']}"
                         for row in rows
@@ -52,21 +59,21 @@ def stages() -> str:
                 for group in groups
             ),
             (
-                "by matches, where the exact three are all right: the same three",
+                "by matches, if the exact top 3 are all correct: same top 3",
                 [
                     f"{a['same_three_of_those']} of {a['exact_three_all_right']}"
                     for a in (row["answers"]["all"]["matches"] for row in rows)
                 ],
             ),
             (
-                "by matches: right answers in the three, fast / exact",
+                "by matches: correct answers in the top 3, fast / exact",
                 [
                     f"{a['right_in_fast']} / {a['right_in_exact']}"
                     for a in (row["answers"]["all"]["matches"] for row in rows)
                 ],
             ),
             (
-                "by evidence: all that exact finds is found / the same is found, of queries",
+                "by evidence: all hits of exact found / same hits found, of queries",
                 [
                     f"{a['found_kept']} / {a['same_found']} of {row['answers']['all']['queries']}"
                     for row in rows
@@ -74,49 +81,52 @@ def stages() -> str:
                 ],
             ),
             (
-                "by evidence: right answers found, fast / exact",
+                "by evidence: correct answers found, fast / exact",
                 [
                     f"{a['right_in_fast']} / {a['right_in_exact']}"
                     for a in (row["answers"]["all"]["evidence"] for row in rows)
                 ],
             ),
             (
-                "by evidence: other images found, fast / exact",
+                "by evidence: wrong images found, fast / exact",
                 [
                     f"{a['found_by_fast'] - a['right_in_fast']} / {a['found_by_exact'] - a['right_in_exact']}"
                     for a in (row["answers"]["all"]["evidence"] for row in rows)
                 ],
             ),
             (
-                "processor time of one query, all threads, fast / exact, ms",
+                "CPU time per query, all threads, fast / exact, ms",
                 [f"{row['processor_ms']['fast']:.0f} / {row['processor_ms']['exact']:.0f}" for row in rows],
             ),
             (
-                "resident at most while asking, MB",
+                "peak memory while searching, MB",
                 [f"{(row['resident_peak_bytes'] or 0) / 1e6:.0f}" for row in rows],
             ),
             ("index, bytes per image", [f"{row['index_bytes_per_image']}" for row in rows]),
             ("features, bytes per image", [f"{row['feature_bytes'] / row['images']:.0f}" for row in rows]),
             (
-                "indexed, images in seconds",
+                "indexing: images in seconds",
                 [f"{row['images_indexed']} in {row['seconds_to_index']:.0f}" for row in rows],
             ),
-            ("resident at most while indexing, MB", [f"{row['indexing_peak_bytes'] / 1e6:.0f}" for row in rows]),
+            ("peak memory while indexing, MB", [f"{row['indexing_peak_bytes'] / 1e6:.0f}" for row in rows]),
             (
-                "load of the machine while indexing / asking",
+                "machine load while indexing / searching",
                 [f"{row['load_while_indexing']} / {row['load_while_asking']}" for row in rows],
             ),
         ]
         lines += [f"| {name} | {' | '.join(values)} |" for name, values in table]
         if len(rows) > 1:
             growth = rows[-1]["fast_ms"]["p50"] / rows[0]["fast_ms"]["p50"]
-            lines += ["", f"From the smallest to the largest the median grew {growth:.1f} times."]
+            lines += [
+                "",
+                f"From the smallest to the largest collection, the median grew by a factor of {growth:.1f}.",
+            ]
     if rows := answer.get("agreement"):
         lines += [
             "",
-            f"**Do both modes say the same?** {rows[0]['queries']} queries by evidence; of the three best those whose decision is:",
+            f"**Agreement of both modes**: {rows[0]['queries']} queries by evidence; those of the top 3 hits with the decision:",
             "",
-            "| images | decision | the same, of queries | but for their order | all that exact has | right, fast / exact | others, fast / exact |",
+            "| images | decision | same, of queries | same except order | all hits of exact | correct, fast / exact | wrong, fast / exact |",
             "|---|---|---|---|---|---|---|",
             *(
                 f"| {spaced(row['images'])} | {level} | {a['same']} of {row['queries']} | {a['same_but_for_order']} | {a['kept']} | "
@@ -130,16 +140,16 @@ def stages() -> str:
 
 
 def vectors() -> list[str]:
-    """What the index of global vectors finds and costs."""
+    """Generate the accuracy and cost of the index of global vectors."""
     answer = read("vectors")
     lines = [
         "",
-        "**Global vectors**, the ten best:",
+        "**Global vectors**, top 10:",
         "",
-        "| vectors | looked at | recall of the exact ten | the same first, of queries | p50 / p95, ms | resident at most, MB | bytes per image | indexed in, s |",
+        "| vectors | scanned | recall of the exact top 10 | same first, of queries | p50 / p95, ms | peak memory, MB | bytes per image | indexing, s |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for part, what in (("made", "made"), ("pictures", "of crops of pictures")):
+    for part, what in (("made", "synthetic"), ("pictures", "of image crops")):
         if row := answer.get(part):
             lines += [
                 f"| {spaced(row['images'])} x {row['numbers']}, {what} | {spaced(one['looked_at'])}{' (used)' if one is row else ''} | {found(one)} | "
@@ -153,11 +163,11 @@ def vectors() -> list[str]:
     if (row := answer.get("faiss")) and row["faiss"]:
         lines += [
             "",
-            f"**faiss beside it**, {spaced(row['images'])} x 2048, the same vectors and queries, 64 candidates scored exactly by everybody (faiss holds its index in memory):",
+            f"**Comparison with faiss**: {spaced(row['images'])} x 2048, same vectors and queries, 64 candidates re-scored exactly by each (faiss keeps its index in memory):",
             "",
-            "| index | effort | recall@10 | p50 / p95, ms | bytes per image | resident at most, MB | made in, s |",
+            "| index | effort | recall@10 | p50 / p95, ms | bytes per image | peak memory, MB | build time, s |",
             "|---|---|---|---|---|---|---|",
-            f"| ours | {spaced(row['looked_at'])} vectors | {row['recall_at_10']:.3f} | {row['fast_ms']['p50']:.1f} / {row['fast_ms']['p95']:.1f} | "
+            f"| imagefinder | {spaced(row['looked_at'])} vectors | {row['recall_at_10']:.3f} | {row['fast_ms']['p50']:.1f} / {row['fast_ms']['p95']:.1f} | "
             f"{row['index_bytes_per_image']} | {(row['resident_peak_bytes'] or 0) / 1e6:.0f} | "
             f"{row['seconds_to_index']:.0f} |",
             *(
@@ -187,28 +197,28 @@ def parts_measured_on(name: str) -> list[str]:
 
 
 def under_load() -> str:
-    """What HTTP costs, and what becomes of many requests."""
+    """Generate the overhead of HTTP and the behaviour under many requests."""
     answer = read("service")
     alone, crowd, many = answer["alone"], answer["crowd"], answer["many"]
     memory = many["resident_mb"]
     rows = {
-        "one client: over HTTP, in process, ms per query": f"{alone['http_ms']:.1f}, {alone['in_process_ms']:.1f}",
-        "share of the HTTP layer (median of pairs)": f"{alone['share_of_http_layer']:.1%}".replace("%", " %"),
+        "one client: HTTP, in-process, ms per query": f"{alone['http_ms']:.1f}, {alone['in_process_ms']:.1f}",
+        "overhead of the HTTP layer (median of pairs)": f"{alone['share_of_http_layer']:.1%}".replace("%", " %"),
         f"{crowd['clients']} clients: requests, answered, wrong": f"{crowd['requests']}, {crowd['answered']}, {crowd['wrong']}",
-        "told `busy`, and asked again": f"{crowd['turned_away_and_asked_again']}",
-        "answered otherwise": f"{crowd['other']}",
-        "queries per second, and against one after the other in process": f"{crowd['per_second']:.2f}, {crowd['against_in_process']:.2f} times",
-        "seconds to the answer: half of them, 99 %": f"{crowd['p50_s']:.1f}, {crowd['p99_s']:.1f}",
+        "rejected as `busy` and retried": f"{crowd['turned_away_and_asked_again']}",
+        "other responses": f"{crowd['other']}",
+        "queries per second, and relative to sequential in-process queries": f"{crowd['per_second']:.2f}, {crowd['against_in_process']:.2f} x",
+        "seconds to the response, p50, p99": f"{crowd['p50_s']:.1f}, {crowd['p99_s']:.1f}",
         "many small requests: sent, answered, wrong": f"{many['requests']}, {many['answered']}, {many['wrong']}",
         "requests per second": f"{many['per_second']:.1f}",
-        "resident memory: before, after a tenth, at the end, MB": f"{memory[0]}, {memory[1]}, {memory[-1]}",
+        "resident memory: before, after 10 %, at the end, MB": f"{memory[0]}, {memory[1]}, {memory[-1]}",
         "exit status after SIGTERM": f"{answer['exit_status']}",
     }
     return "\n".join(
         [
             "",
-            f"{measured_on('service')}. {answer['images']} pictures, SIFT, exact, `POST /sift-similar-images`; every answer was "
-            "compared with that of the library, asked one after the other.\n",
+            f"{measured_on('service')}. {answer['images']} images, SIFT, exact, `POST /sift-similar-images`; every response was "
+            "compared with the result of the library.\n",
             "| | |",
             "|---|---|",
             *(f"| {name} | {value} |" for name, value in rows.items()),

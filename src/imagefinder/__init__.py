@@ -1,7 +1,7 @@
-"""Find images by image: which of mine is this, how sure are you, and why?
+"""Find images by image, with the confidence of each match and the evidence for it.
 
 >>> import imagefinder
->>> collection = imagefinder.open("my-pictures.collection")
+>>> collection = imagefinder.open("my-images.collection")
 >>> collection.add("~/Pictures")
 >>> collection.search("query.jpg", method="sift").ids
 """
@@ -76,24 +76,24 @@ _LAZY = {
 def open(  # noqa: A001 - read as imagefinder.open
     path: str | PathLike[str] | None = None, *, create: bool = True, settings: Settings | None = None
 ) -> Collection:
-    """Open a collection of images, or begin a new one.
+    """Open a collection of images, or create a new one.
 
     Args:
-        path: Its folder; by default the one the settings name.
-        create: Begin a new one where there is none.
-        settings: By default those of the environment (``IMAGEFINDER_*``).
+        path: Folder of the collection; default: the one in the settings.
+        create: Create the collection if it does not exist.
+        settings: Default: those of the settings file and the environment (``IMAGEFINDER_*``).
 
     Returns:
-        The collection; close it when done, or use it in a ``with`` statement.
+        The collection; close it after use, or use it in a ``with`` statement.
 
     Raises:
-        CollectionNotFoundError: there is none and ``create`` is false.
-        CollectionFormatError: the folder holds something else, or was written by a newer version.
-        SettingsError: a setting has an impossible value.
+        CollectionNotFoundError: the collection does not exist and ``create`` is false.
+        CollectionFormatError: the folder is not a collection, or its format is of another version.
+        SettingsError: a setting has an invalid value.
     """
-    from dataclasses import replace  # noqa: PLC0415 - keeps the import of the package light
+    from dataclasses import replace  # noqa: PLC0415 - keeps the import of the package fast
 
-    from imagefinder.wiring import open_collection  # noqa: PLC0415 - likewise
+    from imagefinder.wiring import open_collection  # noqa: PLC0415 - same reason
 
     settings = settings or Settings.load()
     if path is not None:
@@ -103,7 +103,7 @@ def open(  # noqa: A001 - read as imagefinder.open
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - takes longer than all else here together
+        from importlib.metadata import version  # noqa: PLC0415 - slower than the rest of this module
 
         return version("imagefinder")
     if name in _LAZY:

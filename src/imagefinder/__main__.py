@@ -1,4 +1,4 @@
-"""``python -m imagefinder`` and the ``imagefinder`` command."""
+"""Entry point of ``python -m imagefinder`` and of the ``imagefinder`` command."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
-    from imagefinder.cli.app import run  # noqa: PLC0415 - importing this module must stay free
+    """Run the command line and exit with its exit code."""
+    from imagefinder.cli.app import run  # noqa: PLC0415 - importing this module must load nothing
 
     sys.exit(run(sys.argv[1:]))
 

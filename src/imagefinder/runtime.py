@@ -1,4 +1,4 @@
-"""What all collections of a process share: networks, decoder pool, downloads; each made once, when needed."""
+"""The parts that all collections of a process share, such as networks and decoder processes; created lazily."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from imagefinder.core.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Factories:
-    """What makes the parts of a ``Runtime``.
+    """Factories of the parts of a ``Runtime``.
 
     Attributes:
         methods: Names of the installed methods.
-        method: Makes the method of an installed name.
-        thumbnail_method: Makes the method that compares thumbnails: keypoints that a reduced image still has.
-        photometric_check: Makes what compares registered images window by window.
-        calibrator: Makes what fits and reads null distributions.
-        decoder: Makes what turns encoded images into pixels.
-        fetcher: Makes what downloads query images.
-        ann_index: Makes the ANN index of a method over a store; ``None``: every search is exact.
+        method: Name of an installed method -> the method.
+        thumbnail_method: Creates the method that compares thumbnails by their keypoints.
+        photometric_check: Creates the check that compares registered images window by window.
+        calibrator: Creates the calibrator that fits and reads null distributions.
+        decoder: Creates the image decoder.
+        fetcher: Creates the downloader of query images.
+        ann_index: Creates the ANN index of a method over a store; ``None``: every search is exact.
     """
 
     methods: Sequence[str]
@@ -41,13 +41,14 @@ class Factories:
 
 
 class Runtime:
-    """The parts that collections share; safe to use from several threads.
+    """The parts that collections share; thread-safe.
 
-    ``wiring.make_runtime`` makes one per process and settings. Collections attach themselves while they are open;
-    with the last one the decoder processes and connections end. A later one starts them again.
+    ``wiring.runtime_of`` returns one per process and settings. Collections attach themselves while they are open.
+    When the last one detaches, decoder processes and connections are closed; they are created again on demand.
+    A collection that is dropped without being closed leaves them running.
 
     Attributes:
-        settings: Limits and sizes; which collection is open does not matter here.
+        settings: The settings; the location of the collection does not matter here.
         method_names: Names of the installed methods, sorted.
     """
 
@@ -65,10 +66,10 @@ class Runtime:
     # -- methods -------------------------------------------------------------------------------------------
 
     def method(self, name: str) -> Method:
-        """The method of a name, made once per process.
+        """The method with this name, created once per process.
 
         Raises:
-            UnknownMethodError: no such method is installed.
+            UnknownMethodError: no method with this name is installed.
         """
         if name not in self.method_names:
             raise UnknownMethodError(name, self.method_names)
@@ -78,11 +79,11 @@ class Runtime:
             return self._methods[name]
 
     def method_states(self) -> list[MethodState]:
-        """Every installed method and whether it can run on this machine, in order of name."""
+        """Every installed method, and whether it can run on this machine; sorted by name."""
         return [self._state(name) for name in self.method_names]
 
     def preload(self, methods: Sequence[Method]) -> None:
-        """Start loading, once, what these methods need, in a thread of its own."""
+        """Start to load these methods in the background; repeated calls have no effect."""
         with self._lock:
             new = [method for method in methods if method.name not in self._preloaded]
             self._preloaded.update(method.name for method in new)
@@ -90,7 +91,7 @@ class Runtime:
             threading.Thread(target=self._load, args=(new,), name="imagefinder-load").start()
 
     def _load(self, methods: Sequence[Method]) -> None:
-        # Whatever fails here fails again where it is needed, and is reported there.
+        # An error here occurs again, and is reported, when the method is used.
         with contextlib.suppress(Exception):
             for method in methods:
                 if method.load is not None:
@@ -100,7 +101,7 @@ class Runtime:
     def _state(self, name: str) -> MethodState:
         try:
             method = self.method(name)
-        except SettingsError as error:  # a plug-in that cannot be loaded affects only itself
+        except SettingsError as error:  # a plug-in that cannot be loaded must not affect other methods
             return MethodState(name, "", "", None, False, error.message, error.hint, None)
         fingerprint, reason, hint = None, "", ""
         try:
@@ -122,7 +123,7 @@ class Runtime:
 
     @cached_property
     def thumbnail_method(self) -> Method:
-        """Compares what thumbnails show, whichever method found the candidate; has a verifier."""
+        """Compares thumbnails, whatever method found the candidate; has a verifier."""
         return self._factories.thumbnail_method()
 
     @cached_property
@@ -136,25 +137,25 @@ class Runtime:
         return self._factories.calibrator()
 
     def ann_index(self, store: Store, method: Method) -> AnnIndex:
-        """A new ANN index of a method over a store.
+        """Create the ANN index of a method over a store.
 
         Raises:
-            SettingsError: this runtime has none; see ``has_ann_indexes``.
+            SettingsError: this runtime has no ANN indexes (``has_ann_indexes``).
         """
         if self._factories.ann_index is None:
-            raise SettingsError("ANN indexes are not available here, so every search is exact")
+            raise SettingsError("ANN indexes are not available, so every search is exact")
         return self._factories.ann_index(store, method)
 
     @property
     def has_ann_indexes(self) -> bool:
-        """Whether ``ann_index`` makes indexes."""
+        """Whether ANN indexes are available."""
         return self._factories.ann_index is not None
 
     # -- processes and connections -------------------------------------------------------------------------
 
     @property
     def decoder(self) -> Decoder:
-        """Turns encoded images into pixels."""
+        """Decodes images."""
         with self._lock:
             if self._decoder is None:
                 self._decoder = self._factories.decoder()
@@ -169,12 +170,12 @@ class Runtime:
             return self._fetcher
 
     def attach(self, user: object) -> None:
-        """Note that an object uses decoder and fetcher, until it is detached or garbage-collected."""
+        """Register a user of decoder and fetcher, until it is detached or garbage-collected."""
         with self._lock:
             self._users.add(user)
 
     def detach(self, user: object) -> None:
-        """Undo ``attach``; with the last user decoder and fetcher are closed. Repeating it does nothing."""
+        """Unregister a user; decoder and fetcher are closed with the last one. Repeated calls have no effect."""
         with self._lock:
             self._users.discard(user)
             if self._users:

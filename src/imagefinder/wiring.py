@@ -1,10 +1,10 @@
-"""Settings to ready objects: the only file that names concrete classes.
+"""Creates all parts from the settings; the only module that names concrete classes.
 
-The functions below ``# methods`` and ``# stores`` are entry points (see ``pyproject.toml``); a plug-in brings
-its own by the same door. Heavy libraries load when their part is made, not before.
+The functions below ``# methods`` and ``# stores`` are entry points (see ``pyproject.toml``), as are those of
+plug-ins. Heavy libraries are imported only when their part is created.
 """
 
-# ruff: noqa: PLC0415 - that is why imports stand inside functions here
+# ruff: noqa: PLC0415 - therefore the imports are inside functions
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 
 def open_collection(settings: Settings, *, create: bool) -> Collection:
-    """The collection the settings name.
+    """Open the collection named in the settings.
 
     Raises:
-        CollectionNotFoundError: it does not exist and ``create`` is false.
-        CollectionFormatError: the folder holds something else, or a newer format.
-        SettingsError: no such kind of store.
+        CollectionNotFoundError: the collection does not exist and ``create`` is false.
+        CollectionFormatError: the folder is not a collection, or its format is of another version.
+        SettingsError: the kind of store is unknown.
     """
     try:
         make_store = registry.load(registry.STORES, settings.store)
     except KeyError:
         raise SettingsError(
-            f"there is no store {settings.store!r}", hint=f"stores: {', '.join(registry.names(registry.STORES))}"
+            f"unknown store {settings.store!r}", hint=f"known stores: {', '.join(registry.names(registry.STORES))}"
         ) from None
     store = cast(Store, make_store(settings.collection, settings, create))
     return Collection(store, runtime_of(settings), settings)
@@ -52,8 +52,8 @@ _runtimes_lock = threading.Lock()
 
 
 def runtime_of(settings: Settings) -> Runtime:
-    """The runtime of these settings: one per process, whatever the number of collections that are open."""
-    # Where a collection lies changes nothing that collections share.
+    """The runtime for these settings: one per process, however many collections are open."""
+    # The location of a collection does not affect the shared parts.
     shared = replace(settings, collection=Path(), collections=Path(), store="embedded")
     with _runtimes_lock:
         runtime = _runtimes.get(shared)
@@ -63,7 +63,7 @@ def runtime_of(settings: Settings) -> Runtime:
 
 
 def make_runtime(settings: Settings) -> Runtime:
-    """A runtime of its own; nothing is loaded yet."""
+    """Create a runtime; nothing is loaded yet."""
     return Runtime(
         settings,
         Factories(
@@ -82,12 +82,12 @@ def make_runtime(settings: Settings) -> Runtime:
 def check_collection(
     settings: Settings, *, repair: bool, progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> CheckReport:
-    """Check the collection the settings name, also one that is too damaged to be opened.
+    """Check the collection named in the settings, even if it is too damaged to be opened.
 
     Raises:
-        CollectionNotFoundError: it does not exist.
-        CollectionFormatError: the folder holds something else, or another format.
-        CollectionBusyError: tables must be mended, and another program has the collection open.
+        CollectionNotFoundError: the collection does not exist.
+        CollectionFormatError: the folder is not a collection, or its format is of another version.
+        CollectionBusyError: tables must be repaired while another process has the collection open.
     """
     saved: list[Damage] = []
     try:
@@ -96,9 +96,9 @@ def check_collection(
         damage = Damage("database", error.message)
         if not repair or settings.store != "embedded":
             return CheckReport(str(settings.collection), 0, (damage,), 0.0)
-        from imagefinder.stores.embedded.salvage import salvage
+        from imagefinder.stores.embedded.recovery import recover
 
-        saved.append(salvage(settings.collection.absolute()))
+        saved.append(recover(settings.collection.absolute()))
         collection = open_collection(settings, create=False)
     with collection:
         report = collection.check(repair=repair, progress=progress)
@@ -106,24 +106,24 @@ def check_collection(
 
 
 def migrate_collection(settings: Settings) -> Migration:
-    """Bring the collection the settings name to the present format.
+    """Migrate the collection named in the settings to the current format version.
 
     Raises:
-        SettingsError: the store is not one that has formats.
-        StoreError: see ``stores.embedded.migration.migrate``.
+        SettingsError: this kind of store has no format versions.
+        StoreError: the collection cannot be migrated.
     """
     from imagefinder.stores.embedded.migration import migrate
 
     if settings.store != "embedded":
-        raise SettingsError(f"a store of the kind {settings.store!r} has no formats to migrate")
+        raise SettingsError(f"the store {settings.store!r} has no format versions to migrate")
     return migrate(settings.collection)
 
 
 def load_method(name: str, settings: Settings) -> Method:
-    """The method of a name; its weights are not loaded yet.
+    """Create the method with this name; its weights are not loaded yet.
 
     Raises:
-        UnknownMethodError: no such method; lists the known ones.
+        UnknownMethodError: no method with this name is installed.
     """
     try:
         make_method = registry.load(registry.METHODS, name)
@@ -133,32 +133,32 @@ def load_method(name: str, settings: Settings) -> Method:
 
 
 def make_decoder(settings: Settings) -> Decoder:
-    """What turns encoded pictures into pixels; where the settings say so, in processes of its own."""
+    """The image decoder; with the setting ``isolate``, images are decoded in separate processes."""
     if not settings.isolate:
-        from imagefinder.images.decode import InProcessDecoder
+        from imagefinder.images.decoding.decode import InProcessDecoder
 
         return InProcessDecoder()
-    from imagefinder.images.workers import DecoderPool
+    from imagefinder.images.decoding.pool import DecoderPool
 
     return DecoderPool(workers=settings.threads, seconds=settings.decode_seconds, memory=settings.decode_memory)
 
 
 def make_ann_index(store: Store, method: Method) -> AnnIndex:
-    """The index of a method's features."""
+    """The ANN index of a method over a store."""
     from imagefinder.ann.index import InvertedFileIndex
 
     return InvertedFileIndex(store, method.name, method.extractor.spec)
 
 
 def thumbnail_method(settings: Settings) -> Method:
-    """Compares what thumbnails show: few, coarse keypoints, also in smooth images."""
+    """SIFT for thumbnails: few, coarse keypoints, with a low threshold that finds them in smooth images too."""
     from imagefinder.extractors.sift import SiftExtractor, mirrored
     from imagefinder.matching.mutual_nn import MutualNNMatcher
     from imagefinder.verification.geometry import GeometryVerifier
 
     return Method(
         name="thumbnails",
-        summary="local details of both images as a thumbnail shows them",
+        summary="local details of the thumbnails of both images",
         score="matches",
         extractor=SiftExtractor(max_side=256, max_keypoints=600, contrast=0.01, threads=settings.threads),
         matcher=MutualNNMatcher(),
@@ -168,22 +168,22 @@ def thumbnail_method(settings: Settings) -> Method:
 
 
 def photometric_check() -> PhotometricCheck:
-    """Compares registered images window by window."""
+    """The check that compares registered images window by window."""
     from imagefinder.verification.photometry import WindowedPhotometricCheck
 
     return WindowedPhotometricCheck()
 
 
 def calibrator() -> Calibrator:
-    """Fits exponential tails."""
+    """The calibrator that fits exponential tails."""
     from imagefinder.calibration.evalue import TailCalibrator
 
     return TailCalibrator()
 
 
 def make_fetcher(settings: Settings) -> Fetcher:
-    """Downloads query images from anywhere; what a stranger names is downloaded by the server's own."""
-    from imagefinder.images.fetch import Fetcher as HttpFetcher
+    """The downloader for query images of trusted users, without address checks; the server has its own."""
+    from imagefinder.images.fetching.fetcher import HttpFetcher
 
     return HttpFetcher(
         timeout=settings.fetch_timeout,
@@ -194,7 +194,7 @@ def make_fetcher(settings: Settings) -> Fetcher:
 
 
 def model_cache(settings: Settings) -> ModelCache:
-    """Where the weights of networks are found and kept."""
+    """The cache of model weights."""
     from imagefinder.models.hub import ModelCache
 
     return ModelCache(settings.models)
@@ -204,14 +204,14 @@ def model_cache(settings: Settings) -> ModelCache:
 
 
 def sift(settings: Settings) -> Method:
-    """SIFT descriptors, mutual nearest neighbours counted."""
+    """SIFT descriptors, scored by the number of mutual nearest neighbours."""
     from imagefinder.extractors.sift import SiftExtractor, mirrored
     from imagefinder.matching.mutual_nn import MutualNNMatcher
     from imagefinder.verification.geometry import GeometryVerifier
 
     return Method(
         name="sift",
-        summary="local details: the same picture or object, also cropped, turned or partly covered",
+        summary="local details: the same image or object, even if cropped, rotated or partly covered",
         score="matches",
         extractor=SiftExtractor(
             max_side=settings.sift_max_side,
@@ -225,17 +225,17 @@ def sift(settings: Settings) -> Method:
 
 
 def resnet50(settings: Settings) -> Method:
-    """ResNet-50 pooled features, cosine."""
+    """Pooled ResNet-50 features, scored by cosine similarity."""
     return _network("resnet50", settings)
 
 
 def beit(settings: Settings) -> Method:
-    """BEiT tokens, mutual nearest neighbours counted."""
+    """BEiT tokens, scored by the number of mutual nearest neighbours."""
     return _network("beit", settings)
 
 
 def efficientnet_lite0(settings: Settings) -> Method:
-    """EfficientNet-Lite0 pooled features, cosine."""
+    """Pooled EfficientNet-Lite0 features, scored by cosine similarity."""
     return _network("efficientnet-lite0", settings)
 
 
@@ -252,7 +252,7 @@ def _network(name: str, settings: Settings) -> Method:
 
     def sha256() -> str:
         if not cache.state(model).present:
-            cache.locate(model)  # raises, with what to do about it
+            cache.locate(model)  # raises an error that says how to get the weights
         return cache.sha256(model)
 
     is_global = model.features.kind == "global"
@@ -280,14 +280,14 @@ def _network(name: str, settings: Settings) -> Method:
 
 
 def embedded_store(location: Path, settings: Settings, create: bool) -> Store:
-    """One folder on disk."""
+    """A store in a folder on disk."""
     from imagefinder.stores.embedded import EmbeddedStore
 
     return EmbeddedStore(location, create=create, cache_bytes=settings.cache_bytes)
 
 
 def memory_store(location: Path, settings: Settings, create: bool) -> Store:
-    """Nothing on disk; gone with the process."""
+    """A store in memory, which ends with the process."""
     from imagefinder.stores.memory import MemoryStore
 
     del location, settings, create

@@ -1,4 +1,4 @@
-"""The page in a real Chromium, in front of a real server with the example pictures."""
+"""The page in Chromium, served by a real server with the example images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from example_pictures import PICTURES
 from PIL import Image
@@ -32,7 +31,7 @@ FLAGS = (
     *("--disable-component-update", "--disable-sync"),
     *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
 )
-PATIENCE = 60_000  # ms; of a machine that is busy
+TIMEOUT = 60_000  # ms; enough for a busy machine
 START = """
 from imagefinder.core.settings import Settings
 from imagefinder.server.app import serve
@@ -56,11 +55,11 @@ def browser() -> Iterator[Any]:
     """One Chromium for all tests."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not found:
-        reason = "no Chromium on this machine: make browser"
+        reason = "Chromium is not installed: make browser"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    playwright.expect.set_options(timeout=PATIENCE)
+    playwright.expect.set_options(timeout=TIMEOUT)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=list(FLAGS))
         yield browser
@@ -69,7 +68,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Path:
-    """A collection of the examples and an edited copy, whose evidence is learned; copied for each server."""
+    """A calibrated collection of the examples and an edited copy; copied for each server."""
     folder = tmp_path_factory.mktemp("prepared")
     with imagefinder.open(folder / "c.collection") as collection:
         copies = folder / "copies"
@@ -112,7 +111,7 @@ class Server:
         self.lines: list[str] = []
         for line in self.process.stdout:
             self.lines.append(line)
-            if found := re.search(r"answers at (http://[\w.:\[\]]+)", line):
+            if found := re.search(r"listening on (http://[\w.:\[\]]+)", line):
                 self.url = found[1]
                 break
         else:
@@ -140,7 +139,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def serve(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Starts servers with settings of their own; they end with the module."""
+    """Starts servers with given settings; they stop at the end of the module."""
     running: list[Server] = []
 
     def start(**settings: str) -> Server:
@@ -158,26 +157,26 @@ def server(serve: Callable[..., Server]) -> Server:
 
 
 class Visit:
-    """A person's tab: what it shows, and what went wrong in it."""
+    """A browser tab, and the errors and foreign requests in it."""
 
     def __init__(self, context: Any, url: str) -> None:
         self.context = context
         self.url = url
         self.page = context.new_page()
-        self.troubles: list[str] = []
-        self.strangers: list[str] = []
-        self.page.on("pageerror", lambda error: self.troubles.append(f"{error}\n{error.stack}"))
+        self.errors: list[str] = []
+        self.foreign: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
         self.page.on("console", self._console)
         self.page.on("request", self._request)
 
     def _console(self, message: Any) -> None:
-        # The browser itself reports every answer that is no success; the page tells those in its own words.
+        # The browser reports every error response; the page shows those itself.
         if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
-            self.troubles.append(message.text)
+            self.errors.append(message.text)
 
     def _request(self, request: Any) -> None:
         if not request.url.startswith((self.url, "blob:", "data:")):
-            self.strangers.append(request.url)
+            self.foreign.append(request.url)
 
     def open(self, route: str = "") -> Any:
         self.page.goto(f"{self.url}/{route}")
@@ -186,53 +185,44 @@ class Visit:
 
 @pytest.fixture
 def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
-    """Opens tabs, each of a person who was never here before; at the end nothing may have gone wrong in them."""
+    """Opens tabs with empty storage; none of them may have reported an error at the end."""
     visits: list[Visit] = []
 
     def open_tab(server: Server, **options: Any) -> Visit:
         options = {"viewport": {"width": 1280, "height": 860}, **options}
         context = browser.new_context(**options)
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(TIMEOUT)
         visits.append(Visit(context, server.url))
         return visits[-1]
 
     yield open_tab
     for each in visits:
         each.context.close()
-    assert [trouble for each in visits for trouble in each.troubles] == []
-    assert [url for each in visits for url in each.strangers] == []
+    assert [error for each in visits for error in each.errors] == []
+    assert [url for each in visits for url in each.foreign] == []
 
 
 @pytest.fixture
 def page(visit: Callable[..., Visit], server: Server) -> Any:
-    """The page as it begins."""
+    """The start page."""
     page = visit(server).open()
-    page.get_by_role("heading", name="Which of these pictures is it?").wait_for()
+    page.get_by_role("heading", name="Search by image").wait_for()
     return page
 
 
 @pytest.fixture(scope="session")
 def crop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A part of one of the examples, saved again."""
-    path = tmp_path_factory.mktemp("asked") / "crop.jpg"
+    """A crop of an example, saved as another JPEG."""
+    path = tmp_path_factory.mktemp("query") / "crop.jpg"
     with Image.open(PICTURES / "temple.jpg") as image:
         width, height = image.size
         image.crop((width // 5, height // 4, width * 3 // 4, height * 4 // 5)).save(path, quality=70)
     return path
 
 
-@pytest.fixture(scope="session")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture that nothing shows."""
-    path = tmp_path_factory.mktemp("asked") / "stranger.png"
-    coarse = np.random.default_rng(7).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    Image.fromarray(coarse).resize((320, 240), Image.Resampling.BICUBIC).save(path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A web server of somebody else: its address and its folder."""
+    """Another web server: its URL and its folder."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""For everybody: screen readers, keyboards, dark rooms, narrow screens, slow lines."""
+"""Accessibility: screen readers, keyboard, dark mode, narrow screens, page weight."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from playwright.sync_api import expect
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-WEIGHT = 150_000
+MAX_BYTES = 150_000
 
 
 def violations(page: Any) -> list[str]:
     page.evaluate(AXE)
-    # What is below a modal dialogue cannot be reached; axe leaves that to us.
+    # Axe also checks what a modal dialog covers, which users cannot reach.
     where = "document.querySelector('dialog[open]') ?? document"
     report = page.evaluate(f"async () => (await axe.run({where}, {{ resultTypes: ['violations'] }})).violations")
     return [
@@ -26,36 +26,36 @@ def violations(page: Any) -> list[str]:
 
 
 def start(page: Any, crop: Any) -> None:
-    page.locator(".strip img").first.wait_for()
+    page.locator(".samples img").first.wait_for()
 
 
 def result(page: Any, crop: Any) -> None:
     page.set_input_files("input[type=file]", crop)
-    page.get_by_role("heading", name="1 picture here shows this").wait_for()
+    page.get_by_role("heading", name="1 match", exact=True).wait_for()
     for summary in page.locator("details > summary").all():
         if summary.is_visible() and summary.locator("..").get_attribute("open") is None:
             summary.click()
-    page.locator(".frame.ready").wait_for()
+    page.locator(".preview.ready").wait_for()
 
 
 def nothing(page: Any, crop: Any) -> None:
     page.goto(page.url.split("#")[0] + "#/c/default/search?id=cat.jpg&filter=kind%3Dnothing")
-    page.get_by_role("heading", name="Nothing else in this collection shows this").wait_for()
+    page.get_by_role("heading", name="No match", exact=True).wait_for()
 
 
 def columns(page: Any, crop: Any) -> None:
     page.goto(page.url.split("#")[0] + "#/c/default/search?id=temple.jpg&method=all")
-    page.get_by_role("heading", name="Each method by itself").wait_for()
+    page.get_by_role("heading", name="Methods side by side").wait_for()
 
 
 def inspector(tab: str) -> Callable[[Any, Any], None]:
     def open_it(page: Any, crop: Any) -> None:
         page.set_input_files("input[type=file]", crop)
-        page.get_by_role("link", name="Compare with temple.jpg").click()
+        page.get_by_role("link", name="Inspect temple.jpg").click()
         page.locator(".line.inlier").first.wait_for()
         page.locator(".segments").get_by_text(tab, exact=True).click()
         page.locator(
-            {"Matches": ".lines", "Overlay": ".laid", "Heat": ".heats svg", "Drawing": ".drawn"}[tab]
+            {"Matches": ".lines", "Overlay": ".overlay", "Heat map": ".heats svg", "Drawing": ".drawing"}[tab]
         ).first.wait_for()
 
     return open_it
@@ -68,12 +68,12 @@ def library(page: Any, crop: Any) -> None:
 
 def details(page: Any, crop: Any) -> None:
     library(page, crop)
-    page.get_by_role("button", name="About cat.jpg").click()
+    page.get_by_role("button", name="Details of cat.jpg").click()
     page.locator(".detail img").wait_for()
 
 
 def duplicates(page: Any, crop: Any) -> None:
-    """With groups that are made up: finding them has its own test."""
+    """With made-up groups: finding duplicates has its own test."""
     base = page.url.split("#")[0]
     images = page.evaluate("fetch('v1/collections/default/images?limit=4').then((r) => r.json())")["images"]
     ids = [image["id"] for image in images]
@@ -110,20 +110,20 @@ def duplicates(page: Any, crop: Any) -> None:
 
 def jobs(page: Any, crop: Any) -> None:
     page.get_by_role("link", name="Jobs").click()
-    page.get_by_text("Index pictures of the web").click()
+    page.get_by_text("Add images from URLs").click()
 
 
 def empty(page: Any, crop: Any) -> None:
     page.evaluate("fetch('v1/collections/nothing-yet', {method: 'PUT'})")
     page.goto(page.url.split("#")[0] + "#/c/nothing-yet/search")
-    page.get_by_role("heading", name="There are no pictures here yet").wait_for()
+    page.get_by_role("heading", name="No images yet").wait_for()
 
 
 def deleting(page: Any, crop: Any) -> None:
     empty(page, crop)
-    page.get_by_role("link", name="Add pictures").click()
-    page.get_by_role("button", name="Delete the collection").click()
-    page.get_by_role("dialog").get_by_label("Type its name").wait_for()
+    page.get_by_role("link", name="Add images").click()
+    page.get_by_role("button", name="Delete collection").click()
+    page.get_by_role("dialog").get_by_label("Type the collection name").wait_for()
 
 
 def failed(page: Any, crop: Any) -> None:
@@ -136,7 +136,7 @@ VIEWS = {
         view.__name__: view
         for view in (start, empty, deleting, result, nothing, columns, library, details, duplicates, jobs, failed)
     },
-    **{f"inspector, {tab}": inspector(tab) for tab in ("Matches", "Overlay", "Heat", "Drawing")},
+    **{f"inspector, {tab}": inspector(tab) for tab in ("Matches", "Overlay", "Heat map", "Drawing")},
 }
 
 
@@ -154,53 +154,53 @@ def test_every_view_in_light_and_dark_on_wide_and_narrow_screens(visit, server, 
     for width in (360, 768):
         page.set_viewport_size({"width": width, "height": 740})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        open_dialogues = page.locator("dialog[open]")
-        if open_dialogues.count():
-            assert open_dialogues.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+        open_dialogs = page.locator("dialog[open]")
+        if open_dialogs.count():
+            assert open_dialogs.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
 
 
-def test_all_is_done_with_the_keyboard(page, crop):
-    """From the top of the page to a hit, and back."""
+def test_everything_works_with_the_keyboard(page, crop):
+    """From the top of the page to a hit and back."""
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Choose a picture")).to_be_focused()
+    expect(page.get_by_role("button", name="Choose image")).to_be_focused()
     page.get_by_role("link", name="Search by cat.jpg").focus()
     page.keyboard.press("Enter")
-    link = page.get_by_role("link", name="Compare with small-cat.jpg")
+    link = page.get_by_role("link", name="Inspect small-cat.jpg")
     link.wait_for()
     link.focus()
     page.keyboard.press("Enter")
-    dialogue = page.get_by_role("dialog", name="small-cat.jpg")
-    dialogue.wait_for()
+    dialog = page.get_by_role("dialog", name="small-cat.jpg")
+    dialog.wait_for()
     for _ in range(12):  # the focus stays inside
         page.keyboard.press("Tab")
         assert page.evaluate(
             "document.activeElement === document.body || !!document.activeElement.closest('dialog')"
         )
     page.keyboard.press("Escape")
-    expect(dialogue).to_have_count(0)
+    expect(dialog).to_have_count(0)
     expect(link).to_be_focused()
 
 
-def test_a_screen_reader_is_told_the_answer(page, crop):
+def test_a_screen_reader_announces_the_result(page, crop):
     page.set_input_files("input[type=file]", crop)
-    expect(page.locator("#live")).to_have_text("1 picture here shows this")
+    expect(page.locator("#live")).to_have_text("1 match")
 
 
-def test_the_colours_are_chosen_and_stay_so(page):
+def test_a_chosen_theme_persists(page):
     background = "getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(background) == "rgb(250, 249, 247)"
-    page.get_by_role("button", name="Colours as the system has them").click()
-    page.get_by_role("button", name="Light colours").click()
-    expect(page.get_by_role("button", name="Dark colours")).to_be_focused()
+    page.get_by_role("button", name="Theme: system").click()
+    page.get_by_role("button", name="Theme: light").click()
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_focused()
     assert page.evaluate(background) == "rgb(20, 20, 20)"
     page.reload()
     assert page.evaluate(background) == "rgb(20, 20, 20)"
 
 
-def test_nothing_moves_for_those_who_do_not_want_it(visit, server, crop):
+def test_reduced_motion_disables_animations(visit, server, crop):
     page = visit(server, reduced_motion="reduce").open()
     result(page, crop)
     assert page.locator(".hit").first.evaluate("hit => getComputedStyle(hit).animationName") == "none"
@@ -209,11 +209,15 @@ def test_nothing_moves_for_those_who_do_not_want_it(visit, server, crop):
 @pytest.mark.parametrize(
     "route", ["", "#/c/default/library", "#/c/default/duplicates", "#/jobs", "#/c/default/search?id=cat.jpg"]
 )
-def test_every_page_is_light(visit, server, route):
+def test_every_view_loads_few_bytes(visit, server, route):
     tab = visit(server)
-    answers: dict[str, Any] = {}
-    tab.page.on("response", lambda response: answers.setdefault(response.url, response))
+    responses: dict[str, Any] = {}
+    tab.page.on("response", lambda response: responses.setdefault(response.url, response))
     tab.open(route).get_by_role("heading", level=1).wait_for()
-    own = {url: len(answer.body()) for url, answer in list(answers.items()) if re.search(r":\d+/(web/.*)?$", url)}
+    own = {
+        url: len(response.body())
+        for url, response in list(responses.items())
+        if re.search(r":\d+/(web/.*)?$", url)
+    }
     assert len(own) > 10
-    assert sum(own.values()) < WEIGHT, own
+    assert sum(own.values()) < MAX_BYTES, own

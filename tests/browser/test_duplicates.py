@@ -1,4 +1,4 @@
-"""What is there twice, reviewed and cleaned up."""
+"""Duplicates: reviewed, compared and removed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 @pytest.fixture(scope="module")
 def doubled(serve: Callable[..., Any]) -> Any:
-    """A server with copies: one the same, one smaller."""
+    """A server with an identical and a smaller copy."""
     server = serve()
     url = f"{server.url}/v1/collections/default/images/copies/same.jpg?wait=true"
     content = (PICTURES / "coffee.jpg").read_bytes()
@@ -21,39 +21,37 @@ def doubled(serve: Callable[..., Any]) -> Any:
     return server
 
 
-def test_duplicates_are_grouped_compared_and_deleted_with_a_way_back(visit, doubled):
+def test_duplicates_are_grouped_compared_and_removed_with_undo(visit, doubled):
     page = visit(doubled).open("#/c/default/duplicates")
     groups = page.locator(".group")
     expect(groups).to_have_count(2, timeout=120_000)
     same, edited = groups.filter(has_text="same.jpg"), groups.filter(has_text="small-cat.jpg")
-    expect(same).to_contain_text("The same picture")
+    expect(same).to_contain_text("Identical images")
     expect(edited).to_contain_text("Edited copies")
     kept = edited.locator(".member.kept")
     expect(kept).to_contain_text("cat.jpg")
-    expect(edited.locator(".member", has_text="small-cat.jpg")).to_contain_text("the same picture, edited")
-    # Side by side, and one laid on the other.
-    edited.get_by_role("button", name="Side by side").click()
-    dialogue = page.get_by_role("dialog")
-    expect(dialogue.locator(".relation")).to_contain_text(
-        "small-cat.jpg: the same picture, edited, beside cat.jpg"
-    )
-    expect(dialogue.locator("svg.lines image")).to_have_count(2)
-    dialogue.get_by_text("Overlay", exact=True).click()
-    below, above = (dialogue.locator(".laid img").nth(n).bounding_box() for n in (0, 1))
+    expect(edited.locator(".member", has_text="small-cat.jpg")).to_contain_text("Edited copy of cat.jpg")
+    # Side by side, and as an overlay.
+    edited.get_by_role("button", name="Compare", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".relation")).to_contain_text("small-cat.jpg: Edited copy of cat.jpg")
+    expect(dialog.locator("svg.lines image")).to_have_count(2)
+    dialog.get_by_text("Overlay", exact=True).click()
+    below, above = (dialog.locator(".overlay img").nth(n).bounding_box() for n in (0, 1))
     assert all(abs(below[side] - above[side]) < 6 for side in below)
     page.keyboard.press("Escape")
-    # Another one may be kept instead.
+    # The user may keep another image of the group.
     edited.locator(".member", has_text="small-cat.jpg").get_by_label("Keep this one").click()
     expect(edited.locator(".member.kept")).to_contain_text("small-cat.jpg")
     edited.locator(".member", has_text="cat.jpg").get_by_label("Keep this one").click()
-    edited.get_by_role("button", name="Delete the other", exact=True).click()
+    edited.get_by_role("button", name="Remove the other from collection", exact=True).click()
     expect(edited).to_be_hidden()
     page.get_by_role("button", name="Undo").click()
     expect(edited).to_be_visible()
-    edited.get_by_role("button", name="Delete the other", exact=True).click()
+    edited.get_by_role("button", name="Remove the other from collection", exact=True).click()
     with page.expect_response(lambda response: response.request.method == "DELETE") as response:
         pass
     assert response.value.url.endswith("/small-cat.jpg")
     assert response.value.status == 204
-    same.get_by_role("button", name="Delete copies/same.jpg").click()
+    same.get_by_role("button", name="Remove copies/same.jpg from collection").click()
     expect(same).to_be_hidden()

@@ -1,4 +1,4 @@
-"""A server that demands keys."""
+"""A server that requires API keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 
 @pytest.fixture(scope="module")
 def guarded(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server that demands keys, and two of them."""
+    """A server that requires keys, with a read key and a write key."""
     state = tmp_path_factory.mktemp("keys")
 
     def make(name: str, *options: str) -> str:
@@ -31,23 +31,23 @@ def guarded(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory)
     return server
 
 
-def give(page: Any, key: str) -> None:
-    page.get_by_role("dialog", name="A key is needed").get_by_label("Key").fill(key)
+def enter(page: Any, key: str) -> None:
+    page.get_by_role("dialog", name="API key required").get_by_label("Key").fill(key)
     page.keyboard.press("Enter")
 
 
-def test_a_key_is_asked_for_kept_in_the_tab_and_used_for_pictures(visit, guarded, crop):
+def test_a_key_is_requested_stored_in_the_tab_and_sent_for_images(visit, guarded, crop):
     page = visit(guarded).open()
-    give(page, "wrong")
-    expect(page.get_by_role("dialog")).to_contain_text("does not know this key")
+    enter(page, "wrong")
+    expect(page.get_by_role("dialog")).to_contain_text("does not accept this key")
     page.keyboard.press("Control+A")
-    give(page, guarded.write)
+    enter(page, guarded.write)
     page.wait_for_function(
-        "() => document.querySelector('.strip img')?.naturalWidth > 50"
-    )  # asked for after it is there
-    assert page.locator(".strip img").first.get_attribute("src").startswith("blob:")
+        "() => document.querySelector('.samples img')?.naturalWidth > 50"
+    )  # before its source is read
+    assert page.locator(".samples img").first.get_attribute("src").startswith("blob:")
     page.set_input_files("input[type=file]", crop)
-    page.get_by_role("link", name="Compare with temple.jpg").click()
+    page.get_by_role("link", name="Inspect temple.jpg").click()
     page.locator(".line.inlier").first.wait_for()
     assert page.locator("svg.lines image").nth(1).get_attribute("href").startswith("blob:")
     page.reload()
@@ -56,11 +56,11 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_used_for_pictures(visit, guarded
     assert page.evaluate("Object.values(localStorage).join()").find(guarded.write) < 0
 
 
-def test_who_may_only_read_is_offered_nothing_else(visit, guarded):
+def test_a_read_key_offers_no_changes(visit, guarded):
     page = visit(guarded).open("#/c/default/library")
-    give(page, guarded.read)
+    enter(page, guarded.read)
     page.locator(".tile").first.wait_for()
-    for name in (re.compile("Add pictures"), re.compile("^Delete")):
+    for name in (re.compile("Add images"), re.compile("^Remove")):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
     expect(page.get_by_role("option", name="New collection…")).to_have_count(0)
     page.get_by_role("link", name="Jobs").click()

@@ -1,4 +1,4 @@
-"""A collection looked through, added to, and cleaned up."""
+"""The collection view: browse, filter, add and remove images."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def library(page) -> Any:
 
 
 def ids(server: Any, collection: str = "default") -> set[str]:
-    answer = httpx2.get(f"{server.url}/v1/collections/{collection}/images?limit=1000", timeout=60).json()
-    return {image["id"] for image in answer["images"]}
+    page = httpx2.get(f"{server.url}/v1/collections/{collection}/images?limit=1000", timeout=60).json()
+    return {image["id"] for image in page["images"]}
 
 
 def store(server: Any, name: str, seed: int, metadata: dict[str, Any] | None = None) -> None:
@@ -35,14 +35,14 @@ def store(server: Any, name: str, seed: int, metadata: dict[str, Any] | None = N
     ).raise_for_status()
 
 
-def test_a_picture_is_searched_by_from_here_and_its_details_are_told(library):
-    expect(library.locator(".sub")).to_contain_text("25 pictures")
-    library.get_by_role("button", name="About astronaut.jpg").click()
+def test_an_image_shows_its_details_and_is_searched_by(library):
+    expect(library.locator(".sub")).to_contain_text("25 images")
+    library.get_by_role("button", name="Details of astronaut.jpg").click()
     details = library.get_by_role("dialog", name="astronaut.jpg")
     expect(details).to_contain_text("512 \N{MULTIPLICATION SIGN} 512")
     expect(details).to_contain_text("SHA-256")
-    details.get_by_role("link", name="Search by it").click()
-    expect(library.get_by_role("heading", level=1)).to_have_text("Nothing else in this collection shows this")
+    details.get_by_role("link", name="Search by this image").click()
+    expect(library.get_by_role("heading", level=1)).to_have_text("No match")
 
 
 def test_filters_by_name_and_by_metadata(library, server):
@@ -53,43 +53,43 @@ def test_filters_by_name_and_by_metadata(library, server):
     expect(library.locator(".tile")).to_contain_text("dogs.jpg")
     assert "contains=do" in library.url
     library.get_by_label("Name contains").fill("")
-    library.get_by_label("Filter by metadata").fill("kind=set year=1999")
+    library.get_by_label("Metadata filter").fill("kind=set year=1999")
     library.keyboard.press("Enter")
     expect(library.locator(".tile")).to_have_count(1)
     expect(library.locator(".tile")).to_contain_text("red.jpg")
     library.reload()
     expect(library.locator(".tile")).to_have_count(1)
-    library.get_by_label("Filter by metadata").fill("kind=nothing")
+    library.get_by_label("Metadata filter").fill("kind=nothing")
     library.keyboard.press("Enter")
-    expect(library.get_by_text("No picture passes this filter.")).to_be_visible()
+    expect(library.get_by_text("No images pass this filter.")).to_be_visible()
 
 
-def test_files_are_added_with_what_became_of_each(library, server, tmp_path):
+def test_files_are_added_and_each_shows_its_outcome(library, server, tmp_path):
     (tmp_path / "new.jpg").write_bytes(jpeg(11))
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    (tmp_path / "notes.txt").write_text("no picture either")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
+    (tmp_path / "notes.txt").write_text("not an image")
     library.set_input_files(
         '[data-pick="files"]', [tmp_path / name for name in ("new.jpg", "broken.jpg", "notes.txt")]
     )
-    tray = library.get_by_role("region", name="Pictures being added")
-    expect(tray).to_contain_text(re.compile(r"2 of 2 pictures: 1 added, 1 failed.*1 file left out"))
+    tray = library.get_by_role("region", name="Uploads")
+    expect(tray).to_contain_text(re.compile(r"2 of 2 images: 1 added, 1 failed.*1 file skipped"))
     row = tray.locator("li", has_text="broken.jpg")
     expect(row).to_contain_text(re.compile("failed: .{10,}"))
     expect(tray.locator("li", has_text="new.jpg")).to_contain_text("added")
     assert {"new.jpg"} <= ids(server)
     expect(library.locator('.tile[data-id="new.jpg"]')).to_be_visible()
-    # Nothing is replaced unasked; what failed can be tried again.
-    tray.get_by_role("button", name="Try the failed ones again").click()
+    # Existing images are replaced only on request; failed ones can be retried.
+    tray.get_by_role("button", name="Retry failed").click()
     expect(row).to_contain_text("failed")
     library.set_input_files('[data-pick="files"]', tmp_path / "new.jpg")
-    expect(tray).to_contain_text("1 already there")
-    tray.get_by_role("button", name="Replace those already there").click()
+    expect(tray).to_contain_text("1 already in the collection")
+    tray.get_by_role("button", name="Replace existing").click()
     expect(tray).to_contain_text("1 replaced")
     tray.get_by_role("button", name="Done").click()
     expect(tray).to_be_hidden()
 
 
-def test_a_busy_server_is_waited_for(library, tmp_path):
+def test_an_upload_waits_for_a_busy_server(library, tmp_path):
     answers = []
 
     def busy(route: Any) -> None:
@@ -102,21 +102,21 @@ def test_a_busy_server_is_waited_for(library, tmp_path):
     library.route("**/images/late.jpg*", busy)
     (tmp_path / "late.jpg").write_bytes(jpeg(12))
     library.set_input_files('[data-pick="files"]', tmp_path / "late.jpg")
-    expect(library.get_by_text("the server is busy, waiting")).to_be_visible()
+    expect(library.get_by_text("server busy, waiting")).to_be_visible()
     expect(library.locator(".uploads li")).to_contain_text("added")
 
 
-def test_a_folder_is_added_with_the_paths_as_names(library, server, tmp_path):
+def test_a_folder_is_added_with_paths_as_ids(library, server, tmp_path):
     folder = tmp_path / "holiday"
     (folder / "deep").mkdir(parents=True)
     (folder / "one.jpg").write_bytes(jpeg(21))
     (folder / "deep" / "two.jpg").write_bytes(jpeg(22))
     library.set_input_files('[data-pick="folder"]', folder)
-    expect(library.get_by_role("region", name="Pictures being added")).to_contain_text("2 added")
+    expect(library.get_by_role("region", name="Uploads")).to_contain_text("2 added")
     assert {"holiday/one.jpg", "holiday/deep/two.jpg"} <= ids(server)
 
 
-# A dropped folder, as the browser hands it over: entries that are read piece by piece.
+# A dropped folder as the browser passes it: entries that are read piece by piece.
 DROP_FOLDER = """(bytes) => {
   const file = (name) => new File([Uint8Array.from(bytes)], name, { type: "image/jpeg" });
   const leaf = (path) => ({ isFile: true, fullPath: path, file: (done) => done(file(path.split("/").pop())) });
@@ -132,21 +132,21 @@ DROP_FOLDER = """(bytes) => {
 }"""
 
 
-def test_a_dropped_folder_is_added_whole(library, server):
+def test_a_dropped_folder_is_added_with_its_subfolders(library, server):
     library.evaluate(DROP_FOLDER, list(jpeg(31)))
-    expect(library.get_by_role("region", name="Pictures being added")).to_contain_text("2 added")
+    expect(library.get_by_role("region", name="Uploads")).to_contain_text("2 added")
     assert {"dropped/a.jpg", "dropped/deep/b.jpg"} <= ids(server)
 
 
-def test_deleting_can_be_undone_and_is_done_when_the_page_is_left(library, server):
+def test_removing_can_be_undone_and_happens_when_the_page_is_left(library, server):
     tile = library.locator('.tile[data-id="fig.jpg"]')
-    library.get_by_role("button", name="Delete fig.jpg").click()
+    library.get_by_role("button", name="Remove fig.jpg from collection").click()
     expect(tile).to_be_hidden()
-    expect(library.locator(".toast")).to_contain_text("Deleted fig.jpg")
+    expect(library.locator(".toast")).to_contain_text("Removed fig.jpg")
     library.get_by_role("button", name="Undo").click()
     expect(tile).to_be_visible()
-    library.get_by_role("button", name="Delete fig.jpg").click()
-    assert "fig.jpg" in ids(server), "not before the time to undo is over"
+    library.get_by_role("button", name="Remove fig.jpg from collection").click()
+    assert "fig.jpg" in ids(server), "it can still be undone"
     library.goto("about:blank")
     for _ in range(100):
         if "fig.jpg" not in ids(server):
@@ -155,48 +155,48 @@ def test_deleting_can_be_undone_and_is_done_when_the_page_is_left(library, serve
     assert "fig.jpg" not in ids(server)
 
 
-def test_deleting_is_done_after_a_while(library, server):
+def test_removing_happens_after_a_delay(library, server):
     store(server, "gone.jpg", 41)
     library.reload()
     with library.expect_response(lambda response: response.request.method == "DELETE") as response:
-        library.get_by_role("button", name="Delete gone.jpg").click()
+        library.get_by_role("button", name="Remove gone.jpg from collection").click()
     assert response.value.status == 204
     assert "gone.jpg" not in ids(server)
 
 
-def test_a_collection_is_made_and_chosen(library, server, tmp_path):
+def test_a_collection_is_created_and_selected(library, server, tmp_path):
     library.get_by_label("Collection", exact=True).select_option(label="New collection…")
     library.get_by_role("dialog", name="New collection").get_by_label("Name").fill("holiday")
     library.keyboard.press("Enter")
     expect(library.get_by_role("heading", name="holiday")).to_be_visible()
     expect(library.get_by_text("This collection is empty.")).to_be_visible()
-    # Nothing to ask it yet; the page says how to begin.
+    # An empty collection cannot be searched; the page says how to add images.
     library.get_by_role("link", name="Search", exact=True).click()
-    expect(library.get_by_role("heading", level=1)).to_have_text("There are no pictures here yet")
-    library.get_by_role("link", name="Add pictures").click()
+    expect(library.get_by_role("heading", level=1)).to_have_text("No images yet")
+    library.get_by_role("link", name="Add images").click()
     (tmp_path / "first.jpg").write_bytes(jpeg(51))
     library.set_input_files('[data-pick="files"]', tmp_path / "first.jpg")
     expect(library.locator(".tile")).to_have_count(1)
     assert ids(server, "holiday") == {"first.jpg"}
     library.get_by_role("link", name="Search", exact=True).click()
-    expect(library.get_by_role("heading", level=1)).to_have_text("Which of these pictures is it?")
+    expect(library.get_by_role("heading", level=1)).to_have_text("Search by image")
     library.get_by_label("Collection", exact=True).select_option("default")
     library.get_by_role("link", name="Collection", exact=True).click()
     expect(library.locator('.tile[data-id="cat.jpg"]')).to_be_visible()
-    expect(library.get_by_role("button", name="Delete the collection")).to_have_count(0)
+    expect(library.get_by_role("button", name="Delete collection")).to_have_count(0)
 
 
-def test_a_collection_is_deleted_by_who_types_its_name(library, server):
+def test_a_collection_is_deleted_after_its_name_is_typed(library, server):
     httpx2.put(f"{server.url}/v1/collections/passing", timeout=60).raise_for_status()
     library.reload()
     library.get_by_label("Collection", exact=True).select_option("passing")
-    library.get_by_role("button", name="Delete the collection").click()
-    dialogue = library.get_by_role("dialog", name="Delete the collection passing?")
-    dialogue.get_by_label("Type its name").fill("pasing")
+    library.get_by_role("button", name="Delete collection").click()
+    dialog = library.get_by_role("dialog", name="Delete collection passing?")
+    dialog.get_by_label("Type the collection name").fill("pasing")
     library.keyboard.press("Enter")
-    expect(dialogue.get_by_role("alert")).to_contain_text("confirm")
-    dialogue.get_by_label("Type its name").fill("passing")
-    dialogue.get_by_role("button", name="Delete it for good").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("confirm")
+    dialog.get_by_label("Type the collection name").fill("passing")
+    dialog.get_by_role("button", name="Delete permanently").click()
     expect(library.locator('.tile[data-id="cat.jpg"]')).to_be_visible()
     options = library.get_by_label("Collection", exact=True).locator("option")
     expect(options.filter(has_text="default")).to_have_count(1)
@@ -207,7 +207,7 @@ def test_a_collection_is_deleted_by_who_types_its_name(library, server):
 def test_failures_are_listed_with_their_reasons(visit, serve: Callable[..., Any]):
     server = serve()
     (server.roots / "cut.jpg").write_bytes(jpeg(61)[:600])
-    body = {"kind": "index", "folder": str(server.roots)}
+    body = {"kind": "add", "folder": str(server.roots)}
     job = httpx2.post(f"{server.url}/v1/jobs", json=body, timeout=60).json()["id"]
     with httpx2.stream("GET", f"{server.url}/v1/jobs/{job}/events", timeout=60) as events:
         events.read()
@@ -216,19 +216,19 @@ def test_failures_are_listed_with_their_reasons(visit, serve: Callable[..., Any]
     failure = page.locator(".failures li")
     expect(failure).to_contain_text("cut.jpg")
     expect(failure).to_contain_text(re.compile("damaged_image|not_an_image"))
-    page.get_by_role("link", name="Back to the pictures").click()
+    page.get_by_role("link", name="Back to images").click()
     page.locator(".tile").first.wait_for()
 
 
-def test_of_a_hundred_thousand_pictures_only_those_near_are_there(page, server):
-    """The list is made up; that the server itself pages is tested there."""
+def test_only_tiles_near_the_window_exist_in_a_large_collection(page, server):
+    """With a made-up list: the server's paging has its own tests."""
     [image] = httpx2.get(f"{server.url}/v1/collections/default/images?limit=1", timeout=60).json()["images"]
-    asked = []
+    requested = []
 
     def some(route: Any) -> None:
         values = parse_qs(urlsplit(route.request.url).query)
         begin, limit = int(values.get("cursor", ["0"])[0]), int(values["limit"][0])
-        asked.append(begin)
+        requested.append(begin)
         images = [{**image, "id": f"{n:06}.jpg"} for n in range(begin, begin + limit)]
         route.fulfill(json={"images": images, "next_cursor": str(begin + limit)})
 
@@ -241,7 +241,7 @@ def test_of_a_hundred_thousand_pictures_only_those_near_are_there(page, server):
     page.wait_for_function("scrollY > 20000")
     tiles = page.locator(".tile").count()
     assert 0 < tiles < 1000
-    assert max(asked) > 1000
-    assert max(asked) < 20_000
+    assert max(requested) > 1000
+    assert max(requested) < 20_000
     page.evaluate("scrollTo(0, 0)")
     page.locator('.tile[data-id="000000.jpg"]').wait_for()

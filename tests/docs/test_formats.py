@@ -1,4 +1,4 @@
-"""Each row of docs/concepts/formats.md, held against a file of that format made here."""
+"""Each row of docs/concepts/formats.md, checked with a file of that format."""
 
 import gzip
 import io
@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from imagefinder.core.errors import ImageError, NotAnImageError
-from imagefinder.images.decode import decode
-from imagefinder.indexing.source_item import is_picture
+from imagefinder.images.decoding.decode import decode
+from imagefinder.indexing.source_item import is_image_name
 from imagefinder.testing.extractors import textured_image
 
 PAGE = (Path(__file__).parents[2] / "docs" / "concepts" / "formats.md").read_text(encoding="utf-8")
@@ -132,7 +132,7 @@ def box(kind, rest=bytes(24)):
 
 READ = {
     "JPEG": (pillow("JPEG", quality=95), "JPEG"),
-    "JPEG, several pictures (MPO)": (several("MPO", quality=95), "MPO"),
+    "JPEG, several images (MPO)": (several("MPO", quality=95), "MPO"),
     "PNG": (pillow("PNG"), "PNG"),
     "PNG, animated (APNG)": (several("PNG"), "PNG"),
     "GIF, animated": (several("GIF"), "GIF"),
@@ -163,7 +163,7 @@ READ = {
 TURNED = {"DNG", "Canon CR2", "Nikon NEF", "Sony ARW", "Pentax PEF"}  # made above with orientation 6
 GREY = {"PFM"}
 
-REFUSED = {
+REJECTED = {
     "JPEG XL": (lambda: b"\xff\x0a" + bytes(40), "JPEG XL"),
     "camera file without a preview": (lambda: camera(b"Canon", jpeg=b""), "camera file"),
     "Canon CR3": (lambda: box(b"crx "), "CR3"),
@@ -194,9 +194,9 @@ REFUSED = {
 }
 
 
-def test_every_row_has_a_sample_and_every_sample_a_row():
+def test_rows_and_samples_correspond():
     assert [row[0] for row in rows("Read")] == list(READ)
-    assert [row[0] for row in rows("Refused")] == list(REFUSED)
+    assert [row[0] for row in rows("Rejected")] == list(REJECTED)
 
 
 @pytest.mark.parametrize("name", READ)
@@ -219,33 +219,33 @@ def test_is_read(name):
     assert np.abs(rgb - expected).mean() < 12
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_is_refused_by_name_with_what_to_do(name):
-    make, said = REFUSED[name]
+@pytest.mark.parametrize("name", REJECTED)
+def test_is_rejected_by_name_with_advice(name):
+    make, said = REJECTED[name]
     if name == "JPEG XL" and "JXL" in Image.ID:
-        pytest.skip("somebody has installed a reader")
+        pytest.skip("a reader for JPEG XL is installed")
     with pytest.raises(NotAnImageError, match=said) as caught:
         decode(make(), max_bytes=1 << 24, max_pixels=1 << 24)
-    advice = next(row[3] for row in rows("Refused") if row[0] == name)
-    for command in re.findall(r"`([^`.]+?)`", advice.partition(";")[0]) if "likewise" not in advice else ():
+    advice = next(row[3] for row in rows("Rejected") if row[0] == name)
+    for command in re.findall(r"`([^`.]+?)`", advice.partition(";")[0]):
         assert command in caught.value.hint
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("row", rows("Read") + rows("Refused"), ids=lambda row: row[0])
-def test_what_folders_take(row):
-    assert row[2] in ("taken", "passed over")
+@pytest.mark.parametrize("row", rows("Read") + rows("Rejected"), ids=lambda row: row[0])
+def test_which_extensions_are_indexed(row):
+    assert row[2] in ("indexed", "skipped")
     for ending in row[1].split():
-        assert is_picture(f"x{ending}") == (row[2] == "taken"), ending
+        assert is_image_name(f"x{ending}") == (row[2] == "indexed"), ending
 
 
-def test_a_tiff_that_is_no_camera_file_is_read_as_it_is():
+def test_an_ordinary_tiff_is_read_completely():
     buffer = io.BytesIO()
     Image.fromarray(PIXELS).save(buffer, "TIFF", tiffinfo={271: "NIKON CORPORATION"})
     assert decode(buffer.getvalue(), max_bytes=1 << 24, max_pixels=1 << 24).format == "TIFF"
 
 
-def test_a_preview_with_an_orientation_of_its_own_keeps_it():
+def test_the_orientation_of_a_preview_wins():
     buffer = io.BytesIO()
     exif = Image.Exif()
     exif[274] = 1
@@ -254,14 +254,14 @@ def test_a_preview_with_an_orientation_of_its_own_keeps_it():
     assert np.abs(picture.rgb.astype(int) - PIXELS).mean() < 12
 
 
-def test_the_sensor_data_of_a_camera_file_is_not_taken_for_its_preview():
+def test_sensor_data_is_not_read_as_a_preview():
     lossless = b"\xff\xd8\xff\xc3\x00\x0b\x10\x00\x40\x00\x40\x01\x01\x11\x00" + bytes(100_000)
-    with pytest.raises(NotAnImageError, match="without a preview"):
+    with pytest.raises(NotAnImageError, match="no preview"):
         decode(camera(b"Canon", jpeg=lossless), max_bytes=1 << 24, max_pixels=1 << 24)
 
 
 @pytest.mark.parametrize("cut", range(8, 700, 13))
-def test_a_damaged_camera_file_is_refused_with_a_reason(cut):
+def test_a_damaged_camera_file_is_rejected_with_a_reason(cut):
     whole = camera(b"NIKON CORPORATION", compression=34713)
     broken = whole[:cut] + bytes([255, 255, 255, 255]) + whole[cut + 4 :]
     for data in (whole[:cut], broken):

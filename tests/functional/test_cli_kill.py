@@ -1,6 +1,6 @@
-"""Commands that are killed at a random moment, and run again: nothing that was there before is lost or half.
+"""Tests that kill commands at random times and run them again: no data is lost or incomplete.
 
-``KILL_ROUNDS`` sets how often, ``KILL_SEED`` which moments.
+``KILL_ROUNDS`` is the number of kills, ``KILL_SEED`` determines the times.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ ROUNDS = int(os.environ.get("KILL_ROUNDS", "8"))
 FORMAT_1 = Path(__file__).parents[1] / "fixtures" / "collections" / "format-1"
 SMALL = {"IMAGEFINDER_SIFT_MAX_KEYPOINTS": "40", "IMAGEFINDER_THREADS": "1"}
 NAMES = [f"{number}.png" for number in range(10)]
-# A process that has imported everything hands out copies of itself: a command begins within milliseconds, so that
-# most kills meet its work and not its start.
+# A fork server that has imported everything starts a command within milliseconds, so that most kills interrupt its
+# work and not its start.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     ["imagefinder.cli.app", "imagefinder.collection", "imagefinder.indexing.pipeline", "cv2"]
@@ -45,7 +45,7 @@ def command(arguments):
 
 
 def call(*arguments, kill_after=None):
-    """The exit code, and how long it took; minus the signal where it was killed."""
+    """Run a command; returns its exit code, negative if killed by a signal, and the time it took."""
     process = FORKS.Process(target=command, args=([str(argument) for argument in arguments],))
     begin = time.monotonic()
     process.start()
@@ -57,82 +57,85 @@ def call(*arguments, kill_after=None):
 
 
 class World:
-    """A folder of pictures, the collection made of it, and what must be in that."""
+    """A folder of images, its collection, and the expected contents."""
 
     def __init__(self, folder, choose):
-        self.choose, self.pictures, self.place = choose, folder / "pictures", folder / "collection"
+        self.choose, self.images, self.place = choose, folder / "images", folder / "collection"
         self.backups = folder / "backups"
-        self.pictures.mkdir()
+        self.images.mkdir()
         self.state, self.made, self.version = {}, {}, 0
         self.settings = imagefinder.Settings(sift_max_keypoints=40, threads=1)
 
     def write(self, name):
         self.version += 1
-        (self.pictures / name).write_bytes(picture(self.version))
+        (self.images / name).write_bytes(picture(self.version))
         return picture(self.version)
 
     def next(self):
-        """A command, and the state when it has ended."""
-        gone, there = [n for n in NAMES if n not in self.state], sorted(self.state)
-        kinds = ["add"] * 3 * bool(gone) + ["replace", "remove", "prune", "check", "backup", "index"] * (
-            len(there) > 3
+        """Choose a command; returns its kind, its arguments, and the state after it."""
+        missing, present = [n for n in NAMES if n not in self.state], sorted(self.state)
+        kinds = ["add"] * 3 * bool(missing) + ["replace", "remove", "prune", "check", "backup", "build-index"] * (
+            len(present) > 3
         )
         kind, after = self.choose.choice(kinds), dict(self.state)
-        add = ("-c", self.place, "add", self.pictures, "-m", "sift")
-        some = self.choose.sample(gone if kind == "add" else there, min(3, len(gone if kind == "add" else there)))
+        add = ("-c", self.place, "add", self.images, "-m", "sift")
+        names = missing if kind == "add" else present
+        some = self.choose.sample(names, min(3, len(names)))
         if kind in ("add", "replace"):
             after.update({name: self.write(name) for name in some})
             return kind, add, after
         if kind in ("remove", "prune"):
             for name in some:
-                (self.pictures / name).unlink(missing_ok=True)
+                (self.images / name).unlink(missing_ok=True)
                 after.pop(name)
             return kind, ("-c", self.place, "remove", *some) if kind == "remove" else (*add, "--prune"), after
-        if kind == "index":
-            return kind, ("-c", self.place, "index", "--rebuild"), after
+        if kind == "build-index":
+            return kind, ("-c", self.place, "build-index", "--rebuild"), after
         self.version += 1
         backup = ("-c", self.place, "backup", self.backups / str(self.version))
         return kind, backup if kind == "backup" else ("-c", self.place, "check", "--repair"), after
 
     def verify(self, *states, place=None):
-        """Every image is as in one of the states, whole, and found; nothing else is there."""
+        """Check that each image matches a state, is complete and can be found, and that there are no others."""
         with imagefinder.open(place or self.place, create=False, settings=self.settings) as collection:
             assert collection.check().damages == ()
-            held = {record.id: record.sha256 for record in collection.images(limit=1000)}
-            assert collection.info().images == len(held)
-            for name in set(held).union(*states):
+            stored = {record.id: record.sha256 for record in collection.images(limit=1000)}
+            assert collection.info().images == len(stored)
+            for name in set(stored).union(*states):
                 allowed = [state.get(name) for state in states]
-                found = held.get(name)
+                found = stored.get(name)
                 data = next((d for d in allowed if (d and hashlib.sha256(d).hexdigest()) == found), b"")
-                assert data != b"", f"{name} holds {found}"
+                assert data != b"", f"{name} has the digest {found}"
                 if data is not None:
-                    given = collection.store.features(name, "sift")
-                    assert np.array_equal(given.descriptors, self.features(collection, data).descriptors)
+                    features = collection.store.features(name, "sift")
+                    assert np.array_equal(features.descriptors, self.features(collection, data).descriptors)
                     assert Path(collection.get(name).uri).name == name
                     assert collection.thumbnail(name)
-            for name in self.choose.sample(sorted(held), min(2, len(held))):
-                data = next(s[name] for s in states if hashlib.sha256(s.get(name, b"")).hexdigest() == held[name])
+            for name in self.choose.sample(sorted(stored), min(2, len(stored))):
+                data = next(
+                    s[name] for s in states if hashlib.sha256(s.get(name, b"")).hexdigest() == stored[name]
+                )
                 best = collection.search(data, method="sift", ranking="matches", evalues=False, k=1).hits[0]
-                own = self.features(collection, data)  # two of its own descriptors may be alike
+                own = self.features(collection, data)  # an image may contain equal descriptors
                 assert (best.id, best.score) == (name, collection.method("sift").matcher.score(own, own)[0])
-            if held and place is None and self.choose.random() < 0.5:
-                self.verify_index(collection, sorted(held))
+            if stored and place is None and self.choose.random() < 0.5:
+                self.verify_index(collection, sorted(stored))
 
-    def verify_index(self, collection, held):
-        """Fast searches answer as exact ones do, whatever a kill left of the index; it is brought up to date."""
-        name = self.choose.choice(held)
+    def verify_index(self, collection, stored):
+        """Check that fast searches equal exact ones, whatever state the kill left the index in, and update it."""
+        name = self.choose.choice(stored)
         for mode in ("fast", "exact"):
             answer = collection.search(id=name, method="sift", ranking="matches", evalues=False, k=100, mode=mode)
             assert answer.mode == mode
-            assert {hit.id for hit in answer.hits} == {*held} - {name}
+            assert {hit.id for hit in answer.hits} == {*stored} - {name}
         assert collection.rebuild_index(rebuild=False).problems == ()
         assert collection.verify_index().problems == ()
         (state,) = collection.verify_index().indexes
-        assert (state.images, state.waiting, state.kept) == (len(held), 0, True)
+        assert (state.images, state.waiting, state.kept) == (len(stored), 0, True)
         assert not list(self.place.glob("index/shortlist-sift/.new-*"))
 
     def features(self, collection, data):
-        from imagefinder.images.decode import decode
+        from imagefinder.images.decoding.decode import decode
 
         if data not in self.made:
             rgb = decode(data, max_bytes=1 << 20, max_pixels=1 << 20).rgb
@@ -140,11 +143,11 @@ class World:
         return self.made[data]
 
 
-def test_a_killed_command_loses_nothing_and_can_be_run_again(tmp_path):
+def test_a_killed_command_loses_no_data_and_can_be_repeated(tmp_path):
     choose = random.Random(os.environ.get("KILL_SEED", "1"))
     world = World(tmp_path, choose)
     after = {name: world.write(name) for name in NAMES[:6]}
-    code, seconds = call("-c", world.place, "add", world.pictures, "-m", "sift")
+    code, seconds = call("-c", world.place, "add", world.images, "-m", "sift")
     assert code == 0
     world.state = after
     killed, took = {}, {}
@@ -155,12 +158,12 @@ def test_a_killed_command_loses_nothing_and_can_be_run_again(tmp_path):
             killed[kind] = killed.get(kind, 0) + 1
         world.verify(world.state, after)
         destination = Path(arguments[-1]) if kind == "backup" else None
-        if destination and destination.exists():  # it came into being, so it is complete
+        if destination and destination.exists():  # a backup under its final name is complete
             world.verify(world.state, place=destination)
             assert code in (0, -signal.SIGKILL)
             shutil.rmtree(destination)
         code, took[kind] = call(*arguments)
-        assert code == 0 or (code, kind) == (1, "remove")  # some are gone already
+        assert code == 0 or (code, kind) == (1, "remove")  # some are already removed
         world.verify(after, *([after] if kind != "backup" else []))
         if destination:
             world.verify(after, place=destination)
@@ -194,11 +197,11 @@ def test_a_killed_migration_leaves_one_format_or_the_other(tmp_path):
     sys.stdout.write(f"formats after the kill: {formats.count(1)} old, {formats.count(2)} new\n")
 
 
-def test_a_command_that_runs_beside_a_killed_one_goes_on(tmp_path):
-    """The lock of a dead process is no lock."""
+def test_a_command_runs_after_a_concurrent_one_was_killed(tmp_path):
+    """The lock of a dead process does not block others."""
     world = World(tmp_path, random.Random(1))
     world.state = {name: world.write(name) for name in NAMES}
-    call("-c", world.place, "add", world.pictures, "-m", "sift", kill_after=0.5)
+    call("-c", world.place, "add", world.images, "-m", "sift", kill_after=0.5)
     call("-c", world.place, "remove", "0.png", kill_after=0.05)
-    assert call("-c", world.place, "add", world.pictures, "-m", "sift")[0] == 0
+    assert call("-c", world.place, "add", world.images, "-m", "sift")[0] == 0
     world.verify(world.state)

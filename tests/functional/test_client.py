@@ -1,4 +1,4 @@
-"""The client in front of the service as a process of its own: every operation once."""
+"""Each operation of the client once, with the service in a separate process."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ METHODS = {
     "get_content": "content",
     "search": "search",
     "get_result": "answer",
-    "get_query": "query_picture",
+    "get_query": "query_image",
     "explain": "explain",
-    "draw": "picture",
+    "draw": "drawing",
     "compare": "compare",
     "duplicates": "duplicates",
-    "start_job": "start_index",
+    "start_job": "start_add",
     "list_jobs": "jobs",
     "get_job": "job",
     "cancel_job": "cancel",
@@ -64,7 +64,7 @@ METHODS = {
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with some of the example pictures and a smaller copy of one."""
+    """A folder with some of the example images and a smaller copy of one."""
     folder = tmp_path_factory.mktemp("pictures")
     for name in NAMES:
         (folder / name).write_bytes((ROOT / "examples" / "pictures" / name).read_bytes())
@@ -75,10 +75,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def web(pictures: Path) -> Iterator[str]:
-    """The address of the same pictures on a web server."""
+    """The URL of a web server with the same images."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
             pass
 
     with http.server.ThreadingHTTPServer(
@@ -114,6 +114,7 @@ def test_every_operation_has_a_method(url: str) -> None:
         for path, verbs in paths.items()
         if path.startswith("/v1/")
         for operation in verbs.values()
+        if not operation.get("deprecated")
     }
     assert operations == set(METHODS)
     assert all(callable(getattr(Client, method)) for method in METHODS.values())
@@ -168,13 +169,15 @@ def test_searching_and_explaining(client: Client, pictures: Path, web: str) -> N
     explanation = client.explain(answer, "cat.jpg", method="sift")
     assert explanation.evidence is not None
     assert len(explanation.inliers) > 10
-    assert client.picture(answer, "cat.jpg").startswith(b"\x89PNG")
-    assert client.query_picture(answer, width=64).startswith(b"\xff\xd8")
+    assert client.drawing(answer, "cat.jpg").startswith(b"\x89PNG")
+    assert client.query_image(answer, width=64).startswith(b"\xff\xd8")
     assert client.content("cat.jpg") == (pictures / "cat.jpg").read_bytes()
     by_url = client.search(f"{web}/dogs.jpg", method="sift", k=1, verify=False)
     assert (by_url.ids, by_url.ranking) == (["dogs.jpg"], "matches")
     assert client.search(ById("cat.jpg"), k=1, boxes=[(20, 20, 200, 200)]).ids == ["cat copy.jpg"]
-    many = client.search([pictures / "fig.jpg", ById("drum.jpg"), b"no picture"], method="sift", k=1, verify=False)
+    many = client.search(
+        [pictures / "fig.jpg", ById("drum.jpg"), b"not an image"], method="sift", k=1, verify=False
+    )
     assert isinstance(many[0], SearchAnswer)
     assert many[0].ids == ["fig.jpg"]
     assert isinstance(many[1], SearchAnswer)
@@ -201,7 +204,7 @@ def test_duplicates(client: Client) -> None:
 
 def test_jobs(client: Client, pictures: Path, web: str) -> None:
     client.create_collection("jobs")
-    listed = client.start_index(
+    listed = client.start_add(
         "jobs", csv=f"url,id\n{web}/cat.jpg,1\n{web}/none.jpg,2\nfile:///etc/passwd,3\n", methods=["sift"]
     )
     told = list(client.events(listed.id))
@@ -209,15 +212,15 @@ def test_jobs(client: Client, pictures: Path, web: str) -> None:
     assert client.job(listed.id) == told[-1] == listed.refresh()
     assert {failure.id for failure in told[-1].failures} == {"2", "3"}
     assert [failure.id for failure in client.failures("jobs")] == ["2", "3"]
-    assert client.start_index("jobs", urls=[f"{web}/fig.jpg"]).wait(timeout=120).progress.added == 1
-    folder = client.start_index("jobs", folder=str(pictures)).wait(timeout=120)
+    assert client.start_add("jobs", urls=[f"{web}/fig.jpg"]).wait(timeout=120).progress.added == 1
+    folder = client.start_add("jobs", folder=str(pictures)).wait(timeout=120)
     assert folder.result is not None
     assert folder.result["added"] == len(NAMES) + 1
-    again = client.start_index("jobs", csv=f"url,id\n{web}/dogs.jpg,1\n", prune=True).wait(timeout=120)
+    again = client.start_add("jobs", csv=f"url,id\n{web}/dogs.jpg,1\n", prune=True).wait(timeout=120)
     assert again.result is not None
     assert (again.result["replaced"], again.result["removed"]) == (1, 0)
     assert listed.cancel().state == "succeeded"
-    rebuilt = client.start_rebuild("jobs").wait(timeout=120)
+    rebuilt = client.start_build_index("jobs").wait(timeout=120)
     assert rebuilt.result is not None
     assert rebuilt.result["indexes"]
     assert {job.id for job in client.jobs(state="succeeded", page_size=2)} >= {listed.id, folder.id, again.id}
@@ -225,7 +228,7 @@ def test_jobs(client: Client, pictures: Path, web: str) -> None:
         client.job("nothing")
     assert caught.value.code == "unknown_job"
     with pytest.raises(JobFailedError):
-        client.start_put("x", b"no picture", collection="jobs").wait(timeout=60)
+        client.start_put("x", b"not an image", collection="jobs").wait(timeout=60)
 
 
 def test_the_examples_of_the_guide(
@@ -252,6 +255,6 @@ def test_many_threads_share_a_client(client: Client, pictures: Path) -> None:
         assert list(pool.map(ask, NAMES * 4)) == [[name] for name in NAMES * 4]
 
 
-def test_no_server_is_told() -> None:
+def test_an_unreachable_server_is_reported() -> None:
     with Client("http://127.0.0.1:9") as nobody, pytest.raises(ConnectionFailedError):
         nobody.info()

@@ -1,4 +1,4 @@
-"""Damaged, full and read-only disks: an answer is right or an error says what is wrong; check finds it.
+"""Damaged, full and read-only disks: every result is right or an error, and check finds the damage.
 
 ``DAMAGE_ROUNDS`` sets at how many places the file is damaged, ``DAMAGE_SEED`` at which.
 """
@@ -24,7 +24,7 @@ from imagefinder.stores.embedded.schema import FILE_NAME
 
 ROUNDS = int(os.environ.get("DAMAGE_ROUNDS", "12"))
 SETTINGS = imagefinder.Settings(sift_max_keypoints=40, threads=1)
-QUICK = replace(SETTINGS, isolate=False)  # these pictures are our own
+QUICK = replace(SETTINGS, isolate=False)  # these images are trusted
 COUNT = 6
 
 
@@ -46,7 +46,7 @@ def copy(sound, tmp_path):
 
 
 def answers(folder):
-    """Everything a collection says that damage could change."""
+    """Everything a collection returns that damage could change."""
     with imagefinder.open(folder, create=False, settings=SETTINGS) as collection:
         found = [
             [(hit.id, hit.score, hit.evalue, hit.relation) for hit in collection.search(picture(n), k=COUNT).hits]
@@ -59,7 +59,7 @@ def answers(folder):
             records,
             [collection.thumbnail(record.id) for record in records],
             info.images,
-            [(name, held.images, held.bytes, held.fingerprint) for name, held in info.methods.items()],
+            [(name, method.images, method.bytes, method.fingerprint) for name, method in info.methods.items()],
         )
 
 
@@ -67,7 +67,7 @@ def check(folder, *, repair=False):
     return wiring.check_collection(replace(QUICK, collection=folder), repair=repair)
 
 
-def test_random_damage_gives_right_answers_or_errors_and_is_mended(sound, copy):
+def test_random_damage_gives_right_answers_or_errors_and_is_repaired(sound, copy):
     choose = random.Random(os.environ.get("DAMAGE_SEED", "1"))
     right, data = answers(sound), (sound / FILE_NAME).read_bytes()
     refused = 0
@@ -85,7 +85,7 @@ def test_random_damage_gives_right_answers_or_errors_and_is_mended(sound, copy):
             try:
                 assert not check(copy).sound, place
             except StoreError:
-                continue  # not even opened: told, too
+                continue  # an error on opening
         else:
             assert given == right, place
         try:
@@ -127,7 +127,7 @@ def test_damaged_derived_data_are_found_dropped_and_made_again(sound, copy, data
     kept.write_bytes(data)
     assert [damage.kind for damage in check(copy).damages] == ["derived"]
     assert answers(copy) == right
-    assert check(copy).sound  # a search learned it again
+    assert check(copy).sound  # a search has fitted it again
     kept.write_bytes(data)
     assert check(copy, repair=True).left == ()
     assert not kept.exists()
@@ -137,9 +137,9 @@ def test_damaged_derived_data_are_found_dropped_and_made_again(sound, copy, data
 @pytest.mark.parametrize("change", ["mean", "spread", "centre", "fingerprint"])
 def test_derived_data_that_were_changed(sound, copy, change):
     kept = copy / "index" / "background.json"
-    learned = json.loads(kept.read_text(encoding="utf-8"))
-    learned["methods"]["sift"][change] = {"mean": 12.5, "spread": 1.5, "centre": [1.0], "fingerprint": "x"}[change]
-    kept.write_text(json.dumps(learned), encoding="utf-8")
+    model = json.loads(kept.read_text(encoding="utf-8"))
+    model["methods"]["sift"][change] = {"mean": 12.5, "spread": 1.5, "centre": [1.0], "fingerprint": "x"}[change]
+    kept.write_text(json.dumps(model), encoding="utf-8")
     assert [damage.kind for damage in check(copy).damages] == ["derived"]
     assert answers(copy) == answers(sound)
 
@@ -170,18 +170,18 @@ INDEX_DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", INDEX_DAMAGE.values(), ids=INDEX_DAMAGE.keys())
-def test_a_damaged_index_changes_no_answer_is_found_and_made_anew(copy, damage):
+def test_a_damaged_index_is_found_and_rebuilt_without_wrong_answers(copy, damage):
     right = fast(copy)
     damage(copy / "index" / "shortlist-sift")
     assert {damage.kind for damage in check(copy).damages} == {"derived"}
-    shutil.copytree(copy, copy.with_name("asked"))
-    assert fast(copy.with_name("asked")) == right
+    shutil.copytree(copy, copy.with_name("searched"))
+    assert fast(copy.with_name("searched")) == right
     assert check(copy, repair=True).left == ()
     assert check(copy).sound
     assert fast(copy) == right
 
 
-def test_the_repair_of_an_index_keeps_one_that_is_sound(copy):
+def test_the_repair_keeps_an_intact_index(copy):
     fast(copy)
     before = {path.name: path.stat().st_ino for path in (copy / "index" / "shortlist-sift").iterdir()}
     (copy / "index" / "shortlist-unknown").mkdir()
@@ -200,7 +200,7 @@ def test_a_damaged_report_of_duplicates(copy, data):
 
 
 def test_without_the_log_an_earlier_state_is_left(sound, copy):
-    """What a copy of collection.sqlite alone holds while others write: the guide says to use backup."""
+    """A copy of collection.sqlite alone while others write; the guide recommends backup instead."""
     with imagefinder.open(copy, create=False, settings=SETTINGS) as collection:
         collection.remove("picture 0")
         (copy.parent / "bad").mkdir()
@@ -210,7 +210,7 @@ def test_without_the_log_an_earlier_state_is_left(sound, copy):
 
 
 def test_a_clock_that_jumps(sound, copy, monkeypatch):
-    """Times are kept for people; nothing waits for, or is ordered by, the time of day."""
+    """Times are informational; nothing waits for, or is ordered by, the time of day."""
     right = answers(copy)
     for now in (-1e9, 0.0, 4e9, 1e12):
         monkeypatch.setattr(time, "time", lambda now=now: now)
@@ -246,7 +246,7 @@ def call(*arguments, limit=None, user=None):
 
 
 def test_a_full_disk(copy, tmp_path):
-    """Files may not grow beyond what they are."""
+    """Files cannot grow beyond their current size."""
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for number in range(10, 40):
@@ -296,7 +296,7 @@ def test_a_folder_without_the_permission_to_write(copy):
     for path in paths:
         path.chmod(0o700)
     assert (done.stderr, done.returncode) == ("", 0)
-    assert "permission to write" in done.stdout
+    assert "write permission" in done.stdout
 
 
 def test_check_tells_by_its_exit_code(copy, tmp_path):
@@ -330,7 +330,7 @@ def test_a_backup_beside_a_writer_is_one_state_and_is_restored_by_opening_it(cop
     assert check(folder).images == COUNT
     with (
         closing(imagefinder.open(folder, create=False, settings=SETTINGS)) as restored,
-        pytest.raises(ImagefinderError, match="there already"),
+        pytest.raises(ImagefinderError, match="already exists"),
     ):
         restored.backup(folder)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["backup"]

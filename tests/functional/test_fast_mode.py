@@ -62,15 +62,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command.answer(*collection, "add", *PRESENT, copies, "--method", "sift")
     command.answer(*collection, "export", folder / "exported")
     write_distractors(folder / "exported", folder / "distractors", SIZE - len(PRESENT) - len(COPIES))
-    command.answer(*collection, "import", folder / "distractors", "--ours")
+    command.answer(*collection, "import", folder / "distractors", "--compatible")
     shutil.rmtree(folder / "distractors")  # 160 MB, and pytest keeps folders
     return folder
 
 
 @pytest.fixture(scope="module")
 def indexed(folder: Path) -> Any:
-    """What ``imagefinder index`` says."""
-    return command.answer("-c", folder / "default", "index")
+    """The JSON output of ``imagefinder build-index``."""
+    return command.answer("-c", folder / "default", "build-index")
 
 
 @pytest.fixture(scope="module")

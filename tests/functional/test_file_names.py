@@ -1,4 +1,4 @@
-"""Names and things that folders hold, through ``imagefinder add`` as a process."""
+"""Odd file names and special files in folders, added with ``imagefinder add`` as a process."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def add(collection, *arguments, **options):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder of that many pictures, as bytes."""
+    """A folder with that many images; its path as bytes."""
     path = os.fsencode(tmp_path / "pictures")
     os.mkdir(path)  # noqa: PTH102 - bytes
     return path
@@ -90,7 +90,7 @@ def test_each_file_named_by_itself(folder, tmp_path):
     assert json.loads(done.stdout)["added"] == len(NAMES)
 
 
-def test_what_is_no_picture_file_does_not_hold_it_up(folder, tmp_path):
+def test_special_files_do_not_block(folder, tmp_path):
     root = Path(os.fsdecode(folder))
     write(folder, b"good.jpg")
     os.mkfifo(root / "pipe.jpg")
@@ -127,13 +127,13 @@ def test_what_is_no_picture_file_does_not_hold_it_up(folder, tmp_path):
 
 def test_a_file_that_became_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "x.jpg")
-    with pytest.raises(SourceError, match="is no file"):
+    with pytest.raises(SourceError, match="not a regular file"):
         read_file(str(tmp_path / "x.jpg"), 1000)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become somebody else")
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become another user")
 def test_no_permission():
-    with tempfile.TemporaryDirectory() as name:  # not pytest's, whose folders nobody else may enter
+    with tempfile.TemporaryDirectory() as name:  # not pytest's, whose folders other users cannot enter
         no_permission(Path(name))
 
 
@@ -145,7 +145,7 @@ def no_permission(place):
     os.chmod(write(folder, b"secret.jpg", 1), 0)  # noqa: PTH101 - bytes
     closed = Path(os.fsdecode(folder)) / "closed"
     closed.mkdir(mode=0)
-    os.seteuid(65534)  # in this process: nobody else may be able to run this Python
+    os.seteuid(65534)  # in this process: another user may be unable to run this Python
     try:
         reasons = {}
         for item in discover([os.fsdecode(folder)]):
@@ -166,7 +166,7 @@ def no_permission(place):
 
 
 def test_files_that_vanish_and_change_while_they_are_read(folder, tmp_path):
-    """Whatever is met half-way is indexed whole, or refused with a reason; the next run finds what is there."""
+    """A file changed during the run is indexed completely or reported; the next run adds the new state."""
     paths = [write(folder, b"%03d.jpg" % number, number) for number in range(60)]
     stop = threading.Event()
 
@@ -203,7 +203,7 @@ def test_files_that_vanish_and_change_while_they_are_read(folder, tmp_path):
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to mount a small disk")
 def test_a_full_disk(folder, tmp_path):
-    """Said as such; what was stored before is whole, and with room again the run goes on."""
+    """A full disk is reported; stored images stay intact, and with free space the run continues."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False)

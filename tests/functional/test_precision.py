@@ -1,4 +1,4 @@
-"""Features of two precisions never mix; those of two providers in float32 do."""
+"""Features of different precisions are not comparable; those of two float32 providers are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that people, cameras and attackers make: each is indexed, or refused with a reason, whoever asks.
+"""Files of users, cameras and attackers: each is indexed or rejected with a reason, through every interface.
 
 The 960 files of ``shared/data/robust.tar.gz`` lie beside some checkouts only; elsewhere their tests are skipped.
 """
@@ -20,8 +20,8 @@ from starlette.testclient import TestClient
 import imagefinder
 from imagefinder.core.errors import ImageError
 from imagefinder.core.settings import Settings
-from imagefinder.images import workers
-from imagefinder.indexing.source_item import is_picture
+from imagefinder.images.decoding import pool as pool_module
+from imagefinder.indexing.source_item import is_image_name
 from imagefinder.server.app import create_app
 from imagefinder.wiring import make_decoder
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 ARCHIVE = DATA / "robust.tar.gz"
 REFUSALS = {"damaged_image", "not_an_image", "empty_image", "image_too_large"}
-PEAK = 512 << 20  # bytes that a worker holds at most for these files; the largest has 81 megapixels
+PEAK = 512 << 20  # peak memory of a worker for these files, bytes; the largest has 81 megapixels
 
 needs_files = pytest.mark.skipif(not ARCHIVE.exists(), reason=f"needs {ARCHIVE.name} in the folder shared/data")
 
@@ -47,7 +47,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sample(files):
-    """The smallest file of each kind: format and mode, or the words of the error; and all that are out to harm."""
+    """The smallest file of each kind: format and mode, or the error message; and all malicious ones."""
     kinds = {}
     for name, path, outcome in sorted(files, key=lambda file: file[2]["bytes"]):
         error = outcome.get("error", "")
@@ -58,7 +58,7 @@ def sample(files):
 
 @needs_files
 def test_every_file_is_read_or_refused(files):
-    """No crash, no time-out: those are errors of other codes. What Pillow alone can read, is read."""
+    """No crash and no timeout, which have other error codes. Files that Pillow can read are decoded."""
     settings = Settings()
     decoder = make_decoder(settings)
     peaks = {}
@@ -66,7 +66,7 @@ def test_every_file_is_read_or_refused(files):
     def outcome(path):
         data = path.read_bytes()
         try:
-            picture = decoder.decode(
+            decoded = decoder.decode(
                 data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels
             )
         except ImageError as error:
@@ -74,7 +74,7 @@ def test_every_file_is_read_or_refused(files):
         finally:
             for worker in list(decoder._all):
                 peaks[worker._process.pid] = high_water(worker._process.pid)
-        assert picture.rgb.shape == (picture.height, picture.width, 3)
+        assert decoded.rgb.shape == (decoded.height, decoded.width, 3)
         return "ok"
 
     with ThreadPoolExecutor(settings.threads) as threads:
@@ -118,7 +118,7 @@ def test_add_search_and_the_server_agree(sample, tmp_path):
     assert len(refused) + report["added"] == len(names)
 
     settings = Settings(collection=tmp_path / "c", sift_max_keypoints=50, sift_max_side=256)
-    asked, served = {}, {}
+    queried, served = {}, {}
     with (
         imagefinder.open(settings=settings) as collection,
         TestClient(create_app(collection), "http://localhost") as client,
@@ -129,21 +129,21 @@ def test_add_search_and_the_server_agree(sample, tmp_path):
                 found = collection.search(folder / name, method="sift", ranking="matches", evalues=False, k=1)
                 assert len(found.hits) == 1
             except ImageError as error:
-                asked[name] = error.code
+                queried[name] = error.code
             answer = client.post("/sift-similar-images", files={"image": (name, data)})
             if answer.status_code != 200:
                 served[name] = answer.json()["code"]
                 assert answer.status_code in (413, 415, 422)
                 assert answer.json()["detail"]
-    assert asked == refused
+    assert queried == refused
     assert served == refused
 
 
-def test_pictures_that_break_decoders_cost_themselves_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "_CODE", program(workers._CODE))
+def test_files_that_crash_decoders_affect_only_themselves(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool_module, "_CODE", program(pool_module._CODE))
     folder = tmp_path / "files"
     shutil.copytree(ROOT / "examples" / "pictures", folder)
-    good = sum(is_picture(path.name) for path in folder.iterdir())
+    good = sum(is_image_name(path.name) for path in folder.iterdir())
     for name, data in {"crash": CRASH, "loop": LOOP, "greed": GREED}.items():
         (folder / f"{name}.png").write_bytes(data)
     codes = {"crash.png": "decoder_crashed", "loop.png": "decode_timeout", "greed.png": "image_too_large"}

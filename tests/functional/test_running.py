@@ -83,7 +83,7 @@ class Service:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.port = int(self.wait_for(r"answers at http://\S+:(\d+)"))
+        self.port = int(self.wait_for(r"listening on http://\S+:(\d+)"))
         self.url = f"http://127.0.0.1:{self.port}"
 
     def _read(self) -> None:
@@ -239,7 +239,7 @@ def test_what_cannot_be_stopped_is_left_behind_at_the_end(place: Place) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, "timed_out")
     assert "imagefinder_computing 1.0" in httpx2.get(f"{service.url}/metrics", timeout=60).text
     assert service.stop() == 0
-    assert "work left unfinished: 1" in "".join(service.lines)
+    assert "1 requests still computing" in "".join(service.lines)
 
 
 def test_print_config_is_a_file_that_serve_takes(place: Place, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A writer that is killed in the middle of its work, and a reader beside a writer.
+"""A writer that is killed while writing, and a reader next to a writer.
 
 Run as a script this file is the writer; ``KILL_ROUNDS`` sets how often it is killed.
 """
@@ -35,7 +35,7 @@ def features_of(image_id, version):
         np.array([0, count], dtype=np.int64),
     )
     vectors = generator.random((1, 64), dtype=np.float32)
-    # A reader learns from them what the rest must be.
+    # They tell a reader what the rest must be.
     local.keypoints[0, 0] = vectors[0, 0] = version
     return {"local": local, "global": GlobalFeatures(vectors)}
 
@@ -53,7 +53,7 @@ def open_store(folder, cache_bytes=1 << 30):
 
 
 def write_until_killed(folder, seed):
-    """Announce each change on standard output, make it, and acknowledge it."""
+    """Print each change before and after making it."""
     choose, version = random.Random(seed), seed * 1_000_000
     store = open_store(folder)
     while True:
@@ -107,7 +107,7 @@ def same(given, expected):
 
 
 def found_in(store, candidates):
-    """The one of the candidate states that the store is in; every image is read and compared to the last bit."""
+    """Find the candidate state of the store; every image is read and compared bit by bit."""
     versions = {record.id: record.metadata["version"] for record in store.images(limit=1000)}
     scans = {
         method: {
@@ -126,7 +126,7 @@ def found_in(store, candidates):
             for image_id, (version, local) in state.items()
         ):
             return state
-    pytest.fail(f"the store holds {versions}, which is none of {candidates}")
+    pytest.fail(f"the store contains {versions}, which is not one of {candidates}")
 
 
 def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path):
@@ -160,7 +160,7 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path):
     assert changes > 0
 
 
-def test_a_reader_beside_a_writer_sees_whole_images_and_waits_for_nobody(tmp_path):
+def test_a_reader_sees_complete_images_during_writes_without_waiting(tmp_path):
     folder = tmp_path / "collection"
     store = open_store(folder, cache_bytes=1 << 20)
     seen, scans, slowest = set(), 0, 0.0

@@ -126,14 +126,14 @@ def test_the_server_fetches_nothing_from_inside(client: httpx2.Client, service: 
 def test_a_list_from_outside_names_no_files(client: httpx2.Client) -> None:
     job = client.post(
         "/v1/jobs",
-        json={"kind": "index", "collection": "default", "csv": "url,id\n/etc/passwd,1\nfile:///etc/passwd,2\n"},
+        json={"kind": "add", "collection": "default", "csv": "url,id\n/etc/passwd,1\nfile:///etc/passwd,2\n"},
     ).json()
     with client.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
         events.read()
     ended = client.get(f"/v1/jobs/{job['id']}").json()
     assert ended["progress"]["added"] == 0
     assert {failure["id"] for failure in ended["failures"]} == {"1", "2"}
-    refused = client.post("/v1/jobs", json={"kind": "index", "collection": "default", "folder": "/etc"})
+    refused = client.post("/v1/jobs", json={"kind": "add", "collection": "default", "folder": "/etc"})
     assert (refused.status_code, refused.json()["code"]) == (403, "folder_not_allowed")
 
 

@@ -111,7 +111,7 @@ def by_commands(folder: Path, pictures: Path, stop: threading.Event) -> Left:
     assert run("add", str(pictures), "-m", "sift") == 0
     while not stop.is_set():
         names = [f"command {number}.png" for number in choose.sample(range(5), 2)]
-        action = choose.choice(("add", "add", "remove", "prune", "index"))
+        action = choose.choice(("add", "add", "remove", "prune", "build-index"))
         if action == "remove":
             assert run("remove", *names) == (0 if set(names) <= set(left) else 1)
         for name in names:
@@ -123,8 +123,8 @@ def by_commands(folder: Path, pictures: Path, stop: threading.Event) -> Left:
                 (pictures / name).write_bytes(left[name])
         if action in ("add", "prune"):
             assert run("add", str(pictures), "-m", "sift", *(["--prune"] if action == "prune" else [])) == 0
-        elif action == "index":
-            assert run("index", "--rebuild") == 0
+        elif action == "build-index":
+            assert run("build-index", "--rebuild") == 0
     return left
 
 

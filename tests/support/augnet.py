@@ -1,8 +1,8 @@
-"""A plug-in as others write one: ResNet-50 with weights that were trained without labels (AugNet).
+"""A third-party method plug-in: ResNet-50 with weights of unsupervised training (AugNet).
 
-The only trained weights of a ResNet-50 that a package registry carries: those of ``imgsim`` (MIT). That package
-itself needs PyTorch and is never imported; its file is taken apart and written as safetensors, which imagefinder
-verifies and reads like all weights. Vectors of the pooling layer are compared, as ``resnet50`` does.
+The weights are those of the package ``imgsim`` (MIT). That package needs PyTorch and is never imported; its file
+is converted to safetensors, which imagefinder verifies and reads like all weights. As in ``resnet50``, vectors of
+the pooling layer are compared.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHECKPOINT_SHA256 = "c2cb3cac82642c5698721bd4c57702c3d2ffab077ee9fc277c60ef73592
 MODEL = replace(
     MODELS["resnet50"],
     name=NAME,
-    summary="ResNet-50, weights of AugNet: edited copies of a picture, one vector",
+    summary="ResNet-50, weights of AugNet: edited copies of an image, one vector",
     source=PackageFile("imgsim", "imgsim", "model.safetensors"),
     sha256="ac7f285c7ea62cd62596a02c7c228e837dbce925503af5474ecdd71e5792cb61",
     licence="MIT",
@@ -42,7 +42,7 @@ MODEL = replace(
 
 
 def method(settings: Settings) -> Method:
-    """The entry point."""
+    """Entry point of the plug-in."""
     cache = ModelCache(settings.models)
     return Method(
         name=NAME,
@@ -56,11 +56,11 @@ def method(settings: Settings) -> Method:
 
 
 def install(plugins: Path, models: Path) -> None:
-    """Do what installing the plug-in does: a module with its entry point, and the weights in their place.
+    """Install the plug-in: a module with its entry point, and the weights.
 
     Args:
-        plugins: A folder that processes have in ``PYTHONPATH``.
-        models: What they have as the setting ``models``.
+        plugins: Folder in the ``PYTHONPATH`` of the tested processes.
+        models: Their setting ``models``.
     """
     shutil.copy(__file__, plugins)
     information = plugins / f"{Path(__file__).stem}-1.dist-info"
@@ -75,7 +75,7 @@ def install(plugins: Path, models: Path) -> None:
 
 
 def read_checkpoint() -> dict[str, np.ndarray]:
-    """The tensors of the checkpoint by torchvision's names."""
+    """Read the tensors of the checkpoint, by torchvision's names."""
     package = importlib.util.find_spec("imgsim")
     assert package, "the package imgsim is missing: make setup installs it"
     assert package.origin
@@ -88,7 +88,7 @@ def read_checkpoint() -> dict[str, np.ndarray]:
 
 
 class _Reader(pickle.Unpickler):
-    """Reads what ``torch.save`` wrote since PyTorch 1.6; knows no name but those of a state dict."""
+    """Reads files of ``torch.save`` since PyTorch 1.6; accepts only the names in a state dict."""
 
     def __init__(self, file: Any, archive: zipfile.ZipFile) -> None:
         super().__init__(file)

@@ -1,4 +1,4 @@
-"""The command line as a process."""
+"""Runs the command line as a separate process."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 def run(
     *arguments: str | Path, environment: Mapping[str, str] | None = None, command: Sequence[str | Path] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``imagefinder`` to its end.
+    """Run ``imagefinder`` and wait for it.
 
     Args:
-        arguments: Of the command.
-        environment: Variables to set beside those of this process.
-        command: The program, where it is not the one that is tested here.
+        arguments: Command and its arguments.
+        environment: Additional environment variables.
+        command: Program to run instead of this source tree.
     """
     done = subprocess.run(
         [*(command or (sys.executable, "-m", "imagefinder")), *arguments],
@@ -34,7 +34,7 @@ def run(
 
 
 def answer(*arguments: str | Path, **options: Any) -> Any:
-    """What ``imagefinder ... --json`` prints; it has to succeed."""
+    """Run ``imagefinder ... --json``, which must succeed, and return the document."""
     done = run(*arguments, "--json", **options)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

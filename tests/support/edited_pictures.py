@@ -1,4 +1,4 @@
-"""What people do to pictures before they come back: the same bytes on every run, with the same Pillow."""
+"""Typical edits of images; with the same Pillow, every run gives the same bytes."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ Edit = Callable[[Image.Image], Image.Image]
 
 
 def crop(image: Image.Image) -> Image.Image:
-    """Four fifths of each side, from the middle."""
+    """The central four fifths of each side."""
     width, height = image.size
     return image.crop((width // 10, height // 10, width - width // 10, height - height // 10))
 
 
 def corner(image: Image.Image) -> Image.Image:
-    """A quarter of the picture, its upper left."""
+    """The top left quarter."""
     return image.crop((0, 0, image.width // 2, image.height // 2))
 
 
 def rotated(image: Image.Image) -> Image.Image:
-    """Turned by 10 degrees, on white."""
+    """Rotated by 10 degrees, on a white background."""
     return image.rotate(10, Image.Resampling.BICUBIC, expand=True, fillcolor="white")
 
 
 def on_its_side(image: Image.Image) -> Image.Image:
-    """Turned by 90 degrees."""
+    """Rotated by 90 degrees."""
     return image.transpose(Image.Transpose.ROTATE_90)
 
 
 def screenshot(image: Image.Image) -> Image.Image:
-    """Shown in a window: a title bar, margins and lines of text around the picture."""
+    """A screenshot of a window: title bar, margins and lines of text around the image."""
     unit = max(12, image.width // 24)
     page = Image.new("RGB", (image.width + 2 * unit, image.height + 8 * unit), "#f6f7f9")
     pen = ImageDraw.Draw(page)
@@ -46,54 +46,54 @@ def screenshot(image: Image.Image) -> Image.Image:
 
 
 def darker(image: Image.Image) -> Image.Image:
-    """Half as bright."""
+    """Half the brightness."""
     return ImageEnhance.Brightness(image).enhance(0.5)
 
 
 def brighter(image: Image.Image) -> Image.Image:
-    """Half again as bright."""
+    """1.5 times the brightness."""
     return ImageEnhance.Brightness(image).enhance(1.5)
 
 
 def small(image: Image.Image) -> Image.Image:
-    """At most 256 pixels a side."""
+    """Downscaled to at most 256 x 256 pixels."""
     image = image.copy()
     image.thumbnail((256, 256))
     return image
 
 
 def scrap(image: Image.Image) -> Image.Image:
-    """A fifth of each side, from the middle."""
+    """The central fifth of each side."""
     width, height = image.size
     return image.crop((2 * width // 5, 2 * height // 5, 3 * width // 5, 3 * height // 5))
 
 
 def stamp(image: Image.Image) -> Image.Image:
-    """At most 64 pixels a side."""
+    """Downscaled to at most 64 x 64 pixels."""
     image = image.copy()
     image.thumbnail((64, 64))
     return image
 
 
 def blurred(image: Image.Image) -> Image.Image:
-    """So that only shapes are left."""
+    """Strongly blurred, so that only coarse shapes remain."""
     return image.filter(ImageFilter.GaussianBlur(max(image.size) / 80))
 
 
 def mirrored_part(image: Image.Image) -> Image.Image:
-    """The upper left quarter, mirrored, turned by 30 degrees, twice as dark."""
+    """The top left quarter, mirrored, rotated by 30 degrees, at half the brightness."""
     return darker(ImageOps.mirror(corner(image)).rotate(30, Image.Resampling.BICUBIC, expand=True))
 
 
 def on_a_page(image: Image.Image) -> Image.Image:
-    """A small picture on a large page of text."""
+    """A small version of the image on a large page of text."""
     page = Image.new("RGB", (900, 1200), "white")
     pen = ImageDraw.Draw(page)
     for y in range(60, 1140, 24):
         pen.rectangle((60, y, 840 - y * 7 % 200, y + 8), fill="#282c34")
-    picture = small(image)
+    reduced = small(image)
     pen.rectangle((300, 400, 620, 720), fill="white")
-    page.paste(picture, (330, 430))
+    page.paste(reduced, (330, 430))
     return page
 
 
@@ -108,7 +108,7 @@ EDITS: Mapping[str, Edit] = {
     "brighter": brighter,
     "small": small,
 }
-"""What nearly every search gets over."""
+"""Edits that nearly every search handles."""
 
 HARD_EDITS: Mapping[str, Edit] = {
     "scrap": scrap,
@@ -117,17 +117,17 @@ HARD_EDITS: Mapping[str, Edit] = {
     "mirrored part": mirrored_part,
     "on a page": on_a_page,
 }
-"""What searches get wrong now and then."""
+"""Edits that searches occasionally fail on."""
 
 
 def edited(path: Path, edit: Edit, *, quality: int = 85) -> bytes:
-    """A picture file, edited and encoded as JPEG."""
+    """Edit an image file and encode it as JPEG."""
     with Image.open(path) as image:
         return encoded(edit(image.convert("RGB")), quality=quality)
 
 
 def encoded(image: Image.Image, *, quality: int = 85) -> bytes:
-    """A picture as JPEG."""
+    """Encode an image as JPEG."""
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality)
     return out.getvalue()

@@ -1,7 +1,7 @@
-"""A plug-in of Pillow that does what a picture tells it: decoders that crash, loop, or take all memory.
+"""A Pillow plug-in that runs code from the image file: decoders that crash, loop or exhaust memory.
 
-A file that begins with ``EVIL`` holds Python, run while the picture is opened. Only tests make workers load it, by
-giving them another program to start with; nothing in the package knows of it.
+A file that starts with ``EVIL`` contains Python code, which is run when the image is opened. Tests load the
+plug-in into workers by changing their start-up program; the package itself does not refer to it.
 """
 
 import inspect
@@ -26,7 +26,7 @@ class Evil(ImageFile.ImageFile):
 
 
 def program(code):
-    """The program of a worker, with this plug-in."""
+    """The start-up program of a worker, with this plug-in."""
     plug_in = (
         inspect.getsource(Evil) + '\n\nImage.register_open("EVIL", Evil, lambda prefix: prefix[:4] == b"EVIL")\n'
     )

@@ -1,4 +1,4 @@
-"""The example pictures, and small ones that are made when they are needed."""
+"""The example images, and small generated ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUERIES = PICTURES.with_name("queries")
 
 
 def jpeg(seed: int, size: tuple[int, int] = (200, 150)) -> bytes:
-    """A small picture, another one for each number."""
+    """A small generated image, different for each seed."""
     coarse = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(out, "JPEG")

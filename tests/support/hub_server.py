@@ -18,7 +18,7 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Request:
-    """What a client asked."""
+    """A request of a client."""
 
     place: str  # hub or storage
     method: str
@@ -29,7 +29,7 @@ class Request:
 
 @dataclass
 class Hub:
-    """What the server gives out, its faults, and what it was asked.
+    """The files of the server, its faults, and the requests it received.
 
     Attributes:
         files: ``owner/name/filename`` -> bytes, all at ``REVISION``.
@@ -119,8 +119,8 @@ def _server(hub: Hub, place: str) -> ThreadingHTTPServer:
 
         def _store(self) -> None:
             content = hub.files[self.path[1:].partition("?")[0]]
-            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(asked[1]) if asked and hub.ranges else 0
+            match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            start = int(match[1]) if match and hub.ranges else 0
             if hub.statuses:
                 self._reply(hub.statuses.pop(0), {})
             elif start >= len(content):

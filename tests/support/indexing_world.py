@@ -1,4 +1,4 @@
-"""Cheap methods, a store in memory and a server of pictures, for the tests of indexing."""
+"""Cheap methods, a memory store and an image server for the indexing tests."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, Loc
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import Decoded, decode
+from imagefinder.images.decoding.decode import Decoded, decode
 from imagefinder.indexing import pipeline
 from imagefinder.indexing.discover import Source, discover, source_uris
 from imagefinder.indexing.progress import AddReport
@@ -124,7 +124,7 @@ class World:
         return [record.id for record in self.store.images(limit=10_000)]
 
     def colours(self) -> dict[str, int]:
-        """Per image the number its picture was made from, read back from the features."""
+        """The number each image was generated from, recovered from its features."""
         colours = {}
         for image_id in self.ids():
             features = self.store.features(image_id, "mean")
@@ -143,9 +143,9 @@ class Web:
     port: int = 0
     answers: dict[str, bytes | int] = field(default_factory=dict)
     delays: dict[str, float] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    at_once: int = 0
-    most_at_once: int = 0
+    requested: list[str] = field(default_factory=list)
+    active: int = 0
+    max_active: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -164,12 +164,12 @@ def serve() -> Iterator[Web]:
         def do_GET(self) -> None:
             name = self.path[1:]
             with web.lock:
-                web.asked.append(name)
-                web.at_once += 1
-                web.most_at_once = max(web.most_at_once, web.at_once)
+                web.requested.append(name)
+                web.active += 1
+                web.max_active = max(web.max_active, web.active)
             web.closing.wait(web.delays.get(name, 0))
             with web.lock:
-                web.at_once -= 1
+                web.active -= 1
             answer = web.answers.get(name, 404)
             body = b"" if isinstance(answer, int) else answer
             self.send_response(answer if isinstance(answer, int) else 200)

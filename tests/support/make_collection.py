@@ -1,8 +1,8 @@
-"""Makes tests/fixtures/collections/format-N with the version of imagefinder at hand: two pictures and a failure.
+"""Creates tests/fixtures/collections/format-N with the installed version of imagefinder: two images and a failure.
 
     python tests/support/make_collection.py tests/fixtures/collections
 
-Run once for each format, with the last version that writes it; what it made is kept for ever.
+Run once for each format, with the last version that writes it; the fixture is then never changed.
 """
 
 import io
@@ -20,7 +20,7 @@ SIDE = 96
 
 
 def picture(seed):
-    """An encoded picture with enough detail for a few dozen keypoints."""
+    """An encoded image with enough detail for a few dozen keypoints."""
     coarse = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.NEAREST).save(buffer, "PNG")

@@ -1,4 +1,4 @@
-"""Runtimes with parts of a test's own."""
+"""Runtimes with replaceable parts, for tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from imagefinder import wiring
 from imagefinder.core.contracts import Decoder
 from imagefinder.core.method import Method
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import InProcessDecoder
+from imagefinder.images.decoding.decode import InProcessDecoder
 from imagefinder.runtime import Runtime
 
 
@@ -20,13 +20,13 @@ def runtime(
     decoder: Decoder | None = None,
     ann_indexes: bool = True,
 ) -> Runtime:
-    """A runtime that decodes in this process.
+    """Make a runtime that decodes in this process.
 
     Args:
-        settings: By default the default ones.
-        methods: Name -> what makes the method; by default those that are installed.
-        decoder: Instead of one in this process.
-        ann_indexes: Whether it has ANN indexes.
+        settings: Default: the default settings.
+        methods: Name -> factory of the method; default: the installed methods.
+        decoder: Replaces the in-process decoder.
+        ann_indexes: Whether to use ANN indexes.
     """
     made = wiring.make_runtime(settings or Settings())
     factories = replace(made._factories, decoder=lambda: decoder or InProcessDecoder())

@@ -1,4 +1,4 @@
-"""BEiT with seeded weights, brought to a machine as people without internet do it: as a bundle."""
+"""BEiT with random weights from a fixed seed, installed from a bundle, as without internet access."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEEDED = Path(__file__).parents[1] / "golden" / "seeded.py"
 
 
 def write_bundle(path: Path) -> None:
-    """Write a bundle of the weights; it takes 350 MB."""
+    """Write a bundle of the weights (350 MB)."""
     weights = save(runpy.run_path(str(SEEDED))["beit"]())
     model, member = MODELS["beit"], "beit/model.safetensors"
     entry = {

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from imagefinder.core.settings import PREFIX, Settings
-from imagefinder.server.access import demanded
+from imagefinder.server.access import keys_required
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -87,9 +87,9 @@ def test_whoever_can_reach_it_is_asked_for_a_key_or_is_on_this_machine(service: 
     ours = {name: value for name, value in environment().items() if name.startswith(PREFIX)}
     command = re.findall(r'"([^"]+)"', values("CMD")[-1])
     alone = Settings.load(environment=ours, overrides={"host": command[command.index("--host") + 1]})
-    assert demanded(alone)
+    assert keys_required(alone)
     composed = Settings.load(environment={**ours, **service["environment"]}, overrides={"host": alone.host})
-    assert demanded(composed) or all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert keys_required(composed) or all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
 def test_the_pinned_requirements_cover_every_dependency() -> None:

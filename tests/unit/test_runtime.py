@@ -22,7 +22,7 @@ class CountingDecoder:
 
 
 def counting(settings=None):
-    """A runtime whose decoders are counted."""
+    """A runtime that counts its decoders."""
     made = []
 
     def decoder():
@@ -43,7 +43,7 @@ def test_a_method_is_made_once():
         parts.method("none")
 
 
-def test_collections_of_one_process_share_a_runtime_wherever_they_lie(tmp_path):
+def test_collections_of_one_process_share_a_runtime(tmp_path):
     settings = Settings()
     with (
         imagefinder.open(tmp_path / "a", settings=settings) as a,
@@ -81,14 +81,14 @@ def test_a_collection_that_was_never_closed_does_not_keep_the_decoder():
     assert made[0].closed == 1
 
 
-def test_a_runtime_nobody_uses_is_forgotten():
+def test_an_unused_runtime_is_released():
     settings = Settings(sift_max_keypoints=51)
     gone = weakref.ref(wiring.runtime_of(settings))
     gc.collect()
     assert gone() is None
 
 
-def test_without_ann_indexes_it_says_so():
+def test_a_runtime_without_ann_indexes():
     parts = runtime(ann_indexes=False)
     assert not parts.has_ann_indexes
     with pytest.raises(SettingsError, match="exact"):

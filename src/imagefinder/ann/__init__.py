@@ -1,1 +1,1 @@
-"""Approximate nearest-neighbour indexes that propose candidates; all of it is derived from a store."""
+"""Approximate nearest-neighbour (ANN) indexes, which propose candidates; they are derived from a store."""

@@ -1,4 +1,4 @@
-"""Arrays in one immutable file: a line of JSON, then the bytes, mapped into memory when read."""
+"""Immutable files of arrays: a JSON header, then the raw data, which are memory-mapped when read."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ _CHUNK = 16 << 20
 
 
 def write(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a file under its name at once, whole or not at all.
+    """Write arrays to a file atomically.
+
+    Args:
+        path: The file; an existing one is replaced.
+        meta: Any JSON object.
+        arrays: Name -> array.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     described, at = [], 0
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -45,22 +50,22 @@ def write(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]
 
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays]:
-    """The meta data and the arrays, read-only and mapped into memory, after every checksum was found right.
+    """Read the metadata and the arrays, read-only and memory-mapped, after verifying all checksums.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is damaged, or no such file.
+        OSError: the file cannot be read.
+        ValueError: the file is damaged, or not a file of arrays.
     """
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
-            raise ValueError(f"{path.name} is no file of arrays")
+            raise ValueError(f"{path.name} is not a file of arrays")
         checked, header = file.readline(16), file.readline()
         if checked != b"%08x\n" % zlib.crc32(header):
-            raise ValueError(f"the head of {path.name} is damaged")
+            raise ValueError(f"the header of {path.name} is damaged")
         begin = -(-file.tell() // _ALIGNMENT) * _ALIGNMENT
         document = json.loads(header)
         if os.fstat(file.fileno()).st_size != begin + document["bytes"]:
-            raise ValueError(f"{path.name} is cut off")
+            raise ValueError(f"{path.name} is truncated")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     arrays: Arrays = {}
     for item in document["arrays"]:
@@ -68,7 +73,7 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays]:
         count = int(np.prod(shape, dtype=np.int64))
         array = np.frombuffer(mapped, dtype, count, begin + item["at"]).reshape(shape)
         if _checksum(_bytes(array)) != item["crc"]:
-            raise ValueError(f"{item['name']} in {path.name} is damaged")
+            raise ValueError(f"the array {item['name']} in {path.name} is damaged")
         arrays[item["name"]] = array
     return document["meta"], arrays
 
@@ -86,6 +91,6 @@ def _bytes(array: NDArray[Any]) -> memoryview:
 
 def _checksum(data: memoryview) -> int:
     value = 0
-    for begin in range(0, len(data), _CHUNK):  # in pieces, so that mapped pages can be let go of
+    for begin in range(0, len(data), _CHUNK):  # in chunks, so that mapped pages can be released
         value = zlib.crc32(data[begin : begin + _CHUNK], value)
     return value

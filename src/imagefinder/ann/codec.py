@@ -1,9 +1,11 @@
-"""How features become codes that an index can compare."""
+"""The contract of codecs, which encode features for an index."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+import numpy as np
 
 from imagefinder.ann.arrays import Arrays
 from imagefinder.ann.segment import Postings, Segment, SegmentScores
@@ -11,30 +13,61 @@ from imagefinder.core.features import Features
 
 
 class Codec(Protocol):
-    """How features of one form are encoded and compared.
+    """Encodes and compares features of one spec.
 
-    ``name`` and ``version`` are written into the files; a change of what is encoded raises ``version``.
+    ``name`` and ``version`` are stored with an index; any change of the encoding raises ``version``.
     """
 
     name: str
     version: int
 
     def words(self, images: int, rows: int) -> int:
-        """How many words suit a collection of this many images and rows (vectors or descriptors)."""
+        """Number of words for a collection with this many images and rows (vectors or descriptors)."""
         ...
 
     def sample_rows(self, images: int, rows: int) -> int:
-        """How many rows to learn from."""
+        """Number of rows to train on."""
         ...
 
     def train(self, sample: Features, images: int, rows: int) -> Arrays:
-        """What is learned from a sample; ``coarse`` and ``fine`` are its words."""
+        """Train a model on a sample; ``coarse`` and ``fine`` are its words."""
+        ...
+
+    def check(self, model: Arrays) -> None:
+        """Check that arrays read from a file have the names, dtypes and shapes of a trained model.
+
+        Raises:
+            ValueError: they do not.
+        """
         ...
 
     def encode(self, model: Arrays, features: Features) -> Postings:
-        """Words and codes of features."""
+        """Encode features to words and codes."""
         ...
 
     def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[SegmentScores]]:
-        """For each query the scores of each segment; higher is better."""
+        """Score the images of each segment against each query: one list of segment scores per query."""
         ...
+
+
+def check_shapes(arrays: Arrays, shapes: Mapping[str, str], sizes: Mapping[str, int]) -> None:
+    """Check float32 arrays against shapes written as letters, one per axis; equal letters stand for equal sizes.
+
+    Args:
+        arrays: The arrays.
+        shapes: Name -> letters, such as ``"CFD"``; exactly the names that ``arrays`` must have.
+        sizes: Letter -> size, of the letters that are fixed.
+
+    Raises:
+        ValueError: an array is missing, superfluous, empty, or of another dtype or shape.
+    """
+    if arrays.keys() != shapes.keys():
+        raise ValueError(f"the model has the arrays {sorted(arrays)} instead of {sorted(shapes)}")
+    bound = dict(sizes)
+    for name, letters in shapes.items():
+        shape = arrays[name].shape
+        fits = len(shape) == len(letters) and arrays[name].dtype == np.float32 and min(shape, default=1) > 0
+        if not fits or any(
+            bound.setdefault(letter, size) != size for letter, size in zip(letters, shape, strict=True)
+        ):
+            raise ValueError(f"the array {name} of the model has the shape {shape}")

@@ -1,4 +1,4 @@
-"""Which images of a store the segments of an index cover."""
+"""Coverage: which images of a store are in the segments of an index."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def _none() -> NDArray[np.int64]:
 
 @dataclass(slots=True, eq=False)
 class Coverage:
-    """The segments, compared with one state of the store.
+    """The segments of an index relative to one state of the store.
 
-    Its methods keep the attributes in step; nothing else changes them.
+    Only the methods modify the attributes, and they keep them consistent.
 
     Attributes:
-        segments: Their ``alive`` says which of their images were there.
-        waiting: ``(K,)`` keys that were there and are in no segment.
-        waiting_sizes: ``(K,)`` bytes of each.
-        revision: The state of the store; -1 before the first comparison.
-        last: The highest key seen.
-        images: How many images were there; 0 before the first comparison.
+        segments: The segments; ``alive`` marks the images that exist in the store.
+        waiting: ``(K,)`` int64, existing keys that are not in any segment.
+        waiting_sizes: ``(K,)`` int64, bytes of the features of each.
+        revision: Revision of the store; -1 before the first ``apply``.
+        last: The greatest key seen.
+        images: Number of existing images; 0 before the first ``apply``.
     """
 
     segments: list[Segment] = field(default_factory=list)
@@ -41,16 +41,16 @@ class Coverage:
 
     @property
     def indexed(self) -> int:
-        """How many images are in segments and were there."""
+        """Number of existing images in the segments."""
         return sum(int(segment.alive.sum()) for segment in self.segments)
 
     def changes(self, store: Store, method: str) -> Changes | None:
-        """What ``apply`` needs; ``None``: the store is as it was."""
+        """The changes of the store to ``apply``; ``None`` if there are none."""
         return store.changes(method, revision=self.revision, last=self.last, count=self.images)
 
     def apply(self, changes: Changes) -> None:
-        """Follow the store to the state of ``changes``."""
-        if self.revision == -1:  # all keys of the store against all segments
+        """Update to the state of the store after ``changes``."""
+        if self.revision == -1:  # compare all keys of the store with all segments
             covered = np.concatenate([segment.keys for segment in self.segments] or [_none()])
             fresh = ~contains(np.sort(covered), changes.new)
             self.waiting, self.waiting_sizes = changes.new[fresh], changes.sizes[fresh]
@@ -65,13 +65,13 @@ class Coverage:
         self._count()
 
     def absorb(self, segments: Sequence[Segment]) -> None:
-        """These segments have what waited; what is in none of them is gone."""
+        """Add the segments of all waiting images; waiting images in none of them have been removed."""
         self.segments = [*self.segments, *segments]
         self.waiting, self.waiting_sizes = _none(), _none()
         self._count()
 
     def replace(self, old: Sequence[Segment], new: Sequence[Segment]) -> None:
-        """Put segments in the place of others that have the same images."""
+        """Replace segments by others with the same images."""
         kept = [segment for segment in self.segments if segment not in old]
         self.segments = sorted([*kept, *new], key=lambda segment: int(segment.keys[0]))
         self._count()
@@ -80,7 +80,7 @@ class Coverage:
         kept = contains(alive, self.waiting)
         self.waiting, self.waiting_sizes = self.waiting[kept], self.waiting_sizes[kept]
         for segment in self.segments:
-            segment.alive = contains(alive, segment.keys)  # a new array: others may be reading the old one
+            segment.alive = contains(alive, segment.keys)  # a new array: other threads may be reading the old one
 
     def _count(self) -> None:
         self.images = len(self.waiting) + self.indexed

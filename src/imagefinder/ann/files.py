@@ -1,16 +1,16 @@
 """The files of an index: a manifest, a model and segments.
 
-* ``manifest.json`` names the model and the segments that count; it is replaced at once. Whatever else is in the
-  folder is left over.
-* a model: what was learned from the collection (words, directions).
-* segments: codes of images, by the keys of their features. A key stands for the same features for ever, so a
-  segment never becomes wrong; what is gone is masked, what is new gets a segment of its own, small segments are
+* ``manifest.json`` names the model and the current segments; it is replaced atomically. All other files in the
+  folder are leftovers.
+* The model is what the codec trained on the collection (words, directions).
+* The segments contain the codes of images by the keys of their features. A key always refers to the same features,
+  so segments never become stale: removed images are masked, new images go to new segments, small segments are
   merged.
 
-Nothing is trusted: each file has checksums; the manifest names the fingerprint of the features and the version of
-the codec; of each segment some keys are kept with the checksum that the store has of their features, so that
-files of another collection are detected. What does not fit is ignored and built again. Two processes that index at
-once do the work twice; the manifest of the later one counts.
+All files are verified: each has checksums, the manifest contains the fingerprint of the features and the version
+of the codec, and each segment contains some keys with the store's checksum of their features, so that files of
+another collection are detected. Invalid files are ignored and rebuilt. If two processes index at once, both do the
+work and the later manifest counts.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _MANIFEST = "manifest.json"
 _WITNESSES = 16
 
 _UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What reading a file raises that is damaged, or not ours."""
+"""Errors raised when a file is damaged or of another format."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Model:
-    """What a codec learned from a collection.
+class IndexModel:
+    """The model that a codec trained on a collection.
 
     Attributes:
-        arrays: See ``Codec.train``.
-        name: Of its file; empty without one.
+        arrays: The arrays that ``Codec.train`` returned.
+        name: Name of its file; empty without a file.
     """
 
     arrays: Arrays
@@ -58,24 +58,24 @@ class Model:
 
     @property
     def words(self) -> int:
-        """How many words it has."""
+        """Number of words."""
         return int(self.arrays["fine"].shape[0] * self.arrays["fine"].shape[1])
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its arrays."""
+        """Size of its arrays in bytes."""
         return sum(array.nbytes for array in self.arrays.values())
 
 
 class IndexFiles:
-    """Reads and writes the files of the index of one method, in a folder of its own.
+    """Reads and writes the files of the index of one method.
 
     Attributes:
-        fingerprint: Digest of the fingerprint of the features; files of another one are ignored.
+        fingerprint: Digest of the fingerprint of the features; files with another one are ignored.
     """
 
     def __init__(self, store: Store, method: str, spec: FeatureSpec, codec: Codec) -> None:
-        """Only stores."""
+        """Create an accessor; no file is read yet."""
         self.fingerprint = ""
         self._store = store
         self._method = method
@@ -84,12 +84,12 @@ class IndexFiles:
 
     @property
     def folder(self) -> Path | None:
-        """Where they are; ``None`` if the store has no folder for derived data."""
+        """The folder of the index; ``None`` if the store has no folder for derived data."""
         derived = self._store.derived_folder()
         return derived and derived / f"{SHORTLIST}{self._method}"
 
     def stamp(self) -> tuple[int, int] | None:
-        """Changes with every manifest; ``None`` without one."""
+        """Identifies the current manifest; ``None`` if there is none."""
         try:
             status = self._file(_MANIFEST).stat() if self.folder else None
         except OSError:
@@ -97,38 +97,38 @@ class IndexFiles:
         return status and (status.st_ino, status.st_mtime_ns)
 
     def load(
-        self, model: Model | None, segments: Sequence[Segment], problems: list[str]
-    ) -> tuple[Model, list[Segment]] | None:
-        """The model and segments that the manifest names, as far as they are sound and of this store.
+        self, model: IndexModel | None, segments: Sequence[Segment], problems: list[str]
+    ) -> tuple[IndexModel, list[Segment]] | None:
+        """Load the model and the segments of the manifest that are valid for this store.
 
         Args:
-            model: What is in memory; not read again if the manifest names it.
-            segments: Those in memory; what the manifest names of them is not read again.
-            problems: What is wrong with files that are ignored is appended, for people.
+            model: The model in memory; it is not read again if the manifest names it.
+            segments: The segments in memory; those that the manifest names are not read again.
+            problems: Receives one sentence for each file that is ignored.
 
         Returns:
             ``None`` if there is no usable model.
         """
         try:
             name, names = self._read_manifest()
-            known = {segment.name: segment for segment in segments if segment.name}
+            loaded = {segment.name: segment for segment in segments if segment.name}
             if model is None or model.name != name:
-                model, known = self._read_model(name), {}
+                model, loaded = self._read_model(name), {}
         except _UNUSABLE as error:
-            problems.append(f"the index of {self._method} is not used: {error}")
-            _log.info("the index of %s is not used: %s", self._method, error)
+            problems.append(f"the index of {self._method} is ignored: {error}")
+            _log.info("the index of %s is ignored: %s", self._method, error)
             return None
         usable = []
         for segment in names:
             try:
-                usable.append(known.get(segment) or self._read_segment(segment, model))
+                usable.append(loaded.get(segment) or self._read_segment(segment, model))
             except _UNUSABLE as error:
-                problems.append(f"a part of the index of {self._method} is not used: {error}")
-                _log.info("%s is not used: %s", segment, error)
+                problems.append(f"a segment of the index of {self._method} is ignored: {error}")
+                _log.info("%s is ignored: %s", segment, error)
         return model, disjoint(usable)
 
-    def write(self, model: Model, segment: Segment) -> Segment:
-        """The same segment mapped from its file, if files can be written; its model gets a file, too."""
+    def write(self, model: IndexModel, segment: Segment) -> Segment:
+        """Write a segment, and its model if necessary; returns the segment, memory-mapped if it was written."""
         if self.folder is None:
             return segment
         try:
@@ -141,18 +141,18 @@ class IndexFiles:
             witnesses = sorted(self._store.checksums(self._method, chosen).items())
             arrays.write(self._file(name), {"model": model.name, "witnesses": witnesses}, segment.arrays())
             _, mapped = arrays.read(self._file(name))
-        except (OSError, ValueError):  # read-only or full: this process keeps it in memory
-            _log.info("could not keep a part of the index of %s", self._method, exc_info=True)
+        except (OSError, ValueError):  # read-only or full: the segment stays in memory
+            _log.info("could not write a segment of the index of %s", self._method, exc_info=True)
             return segment
         written = Segment(**mapped, name=name)
         written.alive = segment.alive
         return written
 
-    def publish(self, model: Model, segments: Sequence[Segment]) -> tuple[int, int] | None:
-        """Make other processes use these segments, and remove all other files.
+    def publish(self, model: IndexModel, segments: Sequence[Segment]) -> tuple[int, int] | None:
+        """Write a manifest with these segments, which other processes then use, and remove all other files.
 
         Returns:
-            The new stamp; ``None`` if something has no file, or files cannot be written.
+            The new stamp; ``None`` if the model or a segment has no file, or the manifest cannot be written.
         """
         folder = self.folder
         if folder is None or not model.name or any(not segment.name for segment in segments):
@@ -165,41 +165,42 @@ class IndexFiles:
             stamp = self.stamp()
             for path in folder.iterdir():
                 if path.name not in (_MANIFEST, model.name, *names):
-                    path.unlink(missing_ok=True)  # those who have it mapped keep it
+                    path.unlink(missing_ok=True)  # processes that have mapped it can still read it
         except OSError:
-            _log.info("could not publish the index of %s", self._method, exc_info=True)
+            _log.info("could not write the manifest of the index of %s", self._method, exc_info=True)
         return stamp
 
     def _file(self, name: str) -> Path:
         folder = self.folder
-        assert folder is not None  # noqa: S101 - the callers looked
+        assert folder is not None  # noqa: S101 - a precondition
         return folder / name
 
     def _read_manifest(self) -> tuple[str, list[str]]:
         manifest = json.loads(self._file(_MANIFEST).read_bytes())
         if manifest["made"] != self._made():
-            raise ValueError("it was made otherwise")
+            raise ValueError("it was made with other parameters")
         return str(manifest["model"]), [str(name) for name in manifest["segments"]]
 
-    def _read_model(self, name: str) -> Model:
-        meta, learned = arrays.read(self._file(name))
+    def _read_model(self, name: str) -> IndexModel:
+        meta, trained = arrays.read(self._file(name))
         if meta["made"] != self._made():
-            raise ValueError("the model was made otherwise")
-        return Model(learned, name)
+            raise ValueError("its model was made with other parameters")
+        self._codec.check(trained)
+        return IndexModel(trained, name)
 
-    def _read_segment(self, name: str, model: Model) -> Segment:
+    def _read_segment(self, name: str, model: IndexModel) -> Segment:
         path = self._file(name)
         meta, mapped = arrays.read(path)
         if meta["model"] != model.name:
             raise ValueError("it belongs to another model")
         segment = Segment(**mapped, name=path.name)
         if not segment.is_sound(model.words):
-            raise ValueError("its arrays do not belong together")
+            raise ValueError("its arrays are inconsistent")
         expected = {int(key): int(value) for key, value in meta["witnesses"]}
         keys = np.array(sorted(expected), dtype=np.int64)
         found = self._store.checksums(self._method, keys) if expected else {}
         if any(expected[key] != value for key, value in found.items()):
-            raise ValueError("it is of another collection")
+            raise ValueError("it belongs to another collection")
         return segment
 
     def _made(self) -> dict[str, Any]:

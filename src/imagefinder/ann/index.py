@@ -1,4 +1,4 @@
-"""The ANN index of one method: learned once, grown by segments, masked where images are gone."""
+"""The ANN index of one method: trained once, extended by segments, with removed images masked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from imagefinder.ann import compaction
 from imagefinder.ann.codec import Codec
 from imagefinder.ann.coverage import Coverage
-from imagefinder.ann.files import IndexFiles, Model
+from imagefinder.ann.files import IndexFiles, IndexModel
 from imagefinder.ann.hamming_embedding import HammingEmbedding
 from imagefinder.ann.ivf_sq8 import IvfSq8
 from imagefinder.ann.proposals import best_proposals
@@ -21,24 +21,24 @@ from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.records import AnnIndexState, GalleryBlock, Proposals
 
 OUTGROWN = 4
-"""Words should be learned again when this many times as many would be learned now."""
+"""An index is outgrown if training now would give this many times as many words."""
 
 _VERIFIED_IMAGES = 64  # of each segment
 
 
 class InvertedFileIndex:
-    """Proposes candidates from inverted files, whatever the form of the features.
+    """An ANN index with inverted files, for local and global features.
 
-    Thread-safe; several processes may use the same files.
+    It is thread-safe, and several processes may use the same files.
     """
 
     def __init__(self, store: Store, method: str, spec: FeatureSpec) -> None:
-        """Only stores; files are read at the first use.
+        """Create an index; files are read on first use.
 
         Args:
-            store: What it is derived from.
+            store: The store it is derived from.
             method: Name of the method.
-            spec: Form of its features.
+            spec: Kind, dimension and dtype of the features.
         """
         self._store = store
         self._method = method
@@ -46,21 +46,25 @@ class InvertedFileIndex:
         self._codec: Codec = HammingEmbedding(spec) if spec.kind == "local" else IvfSq8(spec)
         self._files = IndexFiles(store, method, spec, self._codec)
         self._lock = threading.RLock()
-        self._model: Model | None = None
+        self._model: IndexModel | None = None
         self._coverage = Coverage()
-        self._loaded: tuple[int, int] | None = None  # stamp of the manifest that was read or written last
+        self._loaded: tuple[int, int] | None = None  # stamp of the last manifest read or written
         self._sample: tuple[int, int, GalleryBlock] | None = None
 
     # -- querying ------------------------------------------------------------------------------------------
 
     def state(self) -> AnnIndexState:
-        """See ``AnnIndex``."""
+        """Progress of indexing relative to the current state of the store."""
         with self._lock:
             self._follow()
             model, coverage = self._model, self._coverage
             segments, waiting = coverage.segments, len(coverage.waiting)
             indexed = coverage.indexed
-            rows = sum(len(segment.codes) for segment in segments)  # the gone ones, too: each search scores them
+            rows = sum(
+                len(segment.codes)
+                for segment in segments
+                # Removed images are included, because each search scores them too.
+            )
             rows += int(coverage.waiting_sizes.sum()) // row_bytes(self._spec)
             wanted = self._codec.words(indexed + waiting, rows)
             return AnnIndexState(
@@ -75,7 +79,7 @@ class InvertedFileIndex:
             )
 
     def propose(self, queries: Features, n: int) -> list[Proposals]:
-        """See ``AnnIndex``."""
+        """The ``n`` best candidates for each query, and all images that are not indexed yet."""
         with self._lock:
             self._follow()
             model, waiting = self._model, self._coverage.waiting
@@ -86,28 +90,28 @@ class InvertedFileIndex:
         return [best_proposals(waiting, segments, of_query, n) for of_query in scores]
 
     def sample(self, n: int) -> GalleryBlock:
-        """See ``AnnIndex``."""
+        """A query-independent sample of about ``n`` images, largely stable as the collection changes."""
         with self._lock:
             self._follow()
             coverage = self._coverage
             if self._sample is None or self._sample[:2] != (coverage.revision, n):
                 keys = np.concatenate([s.keys[s.alive] for s in coverage.segments] + [coverage.waiting])
-                # Those of the least hashes: what is added or removed elsewhere leaves the choice as it is.
+                # The smallest hashes: adding or removing other images does not change the choice.
                 hashes = keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
                 chosen = np.sort(keys[np.argsort(hashes, kind="stable")[:n]])
                 block = self._store.load(self._method, chosen)[1]
                 self._sample = (coverage.revision, n, block)
             return self._sample[2]
 
-    # -- growing -------------------------------------------------------------------------------------------
+    # -- updating ------------------------------------------------------------------------------------------
 
     def refresh(self, *, rebuild: bool = False, progress: Callable[[int, int], None] | None = None) -> bool:
-        """See ``AnnIndex``."""
+        """Index the images that are not indexed yet, or all images; returns whether there was anything to do."""
         with self._lock:
             self._follow()
             waiting = len(self._coverage.waiting)
             if rebuild or (self._model is None and waiting):
-                self._model = self._learn()
+                self._model = self._train()
             elif self._model is None or not (waiting or compaction.worn(self._coverage.segments)):
                 return False
             self._index_waiting(self._model, progress)
@@ -116,7 +120,7 @@ class InvertedFileIndex:
             return True
 
     def verify(self) -> list[str]:
-        """See ``AnnIndex``."""
+        """Compare the index with the store; returns one sentence per problem."""
         with self._lock:
             self._loaded = None
             self._forget()
@@ -130,7 +134,7 @@ class InvertedFileIndex:
     # -- parts ---------------------------------------------------------------------------------------------
 
     def _follow(self, problems: list[str] | None = None) -> None:
-        """Catch up with the store, and with the files if another process has written them."""
+        """Update to the current store, and to the files if another process has written them."""
         stamp = self._files.stamp()
         changes = self._coverage.changes(self._store, self._method)
         if changes is None and stamp == self._loaded:
@@ -147,7 +151,7 @@ class InvertedFileIndex:
             if loaded:
                 self._model, self._coverage = loaded[0], Coverage(loaded[1])
             self._loaded = stamp
-        if self._coverage.revision == -1:  # the changes were those of a coverage that is no more
+        if self._coverage.revision == -1:  # the changes above were relative to the replaced coverage
             changes = self._coverage.changes(self._store, self._method)
         if changes is not None:
             self._coverage.apply(changes)
@@ -155,8 +159,8 @@ class InvertedFileIndex:
     def _forget(self) -> None:
         self._model, self._coverage = None, Coverage()
 
-    def _learn(self) -> Model:
-        """A new model, with nothing indexed yet."""
+    def _train(self) -> IndexModel:
+        """Train a new model, and reset the coverage."""
         coverage = self._coverage = Coverage()
         changes = coverage.changes(self._store, self._method)
         if changes is not None:
@@ -164,9 +168,9 @@ class InvertedFileIndex:
         sample, rows = training_sample(
             self._store, self._method, self._spec, self._codec, keys=coverage.waiting, sizes=coverage.waiting_sizes
         )
-        return Model(self._codec.train(sample, len(coverage.waiting), rows))
+        return IndexModel(self._codec.train(sample, len(coverage.waiting), rows))
 
-    def _index_waiting(self, model: Model, progress: Callable[[int, int], None] | None) -> None:
+    def _index_waiting(self, model: IndexModel, progress: Callable[[int, int], None] | None) -> None:
         waiting, sizes = self._coverage.waiting, self._coverage.waiting_sizes
         begin, total = 0, len(waiting)
         segments: list[Segment] = []
@@ -174,10 +178,10 @@ class InvertedFileIndex:
         keys: list[Keys] = []
         while begin < total:
             end = begin + max(1, int(np.searchsorted(np.cumsum(sizes[begin:]), BATCH_BYTES)))
-            there, block = self._store.load(self._method, waiting[begin:end])
-            if len(there):
+            present, block = self._store.load(self._method, waiting[begin:end])
+            if len(present):
                 parts.append(self._codec.encode(model.arrays, block.features))
-                keys.append(there)
+                keys.append(present)
             begin = end
             nbytes = sum(part.codes.nbytes + part.owners.nbytes for part in parts)
             if parts and (nbytes >= compaction.SEGMENT_BYTES or begin >= total):
@@ -187,14 +191,14 @@ class InvertedFileIndex:
                 progress(min(end, total), total)
         self._coverage.absorb(segments)
 
-    def _compact(self, model: Model) -> None:
+    def _compact(self, model: IndexModel) -> None:
         worn = compaction.worn(self._coverage.segments)
         if worn:
             merged = [merge(group, model.words) for group in compaction.groups(worn)]
             self._coverage.replace(worn, [self._files.write(model, one) for one in merged if len(one.keys)])
 
-    def _differences(self, model: Model, segment: Segment) -> list[str]:
-        """Some images encoded again and compared with what the segment has of them."""
+    def _differences(self, model: IndexModel, segment: Segment) -> list[str]:
+        """Encode some images again and compare them with the segment."""
         alive = segment.keys[segment.alive]
         chosen = alive[:: max(1, len(alive) // _VERIFIED_IMAGES)]
         keys, block = self._store.load(self._method, chosen)
@@ -210,5 +214,5 @@ class InvertedFileIndex:
                 fresh.codes[mine][order], segment.codes[theirs]
             )
             if not same:
-                problems.append(f"{segment.name}: image {block.ids[number]!r} is not as {self._method} has it")
+                problems.append(f"{segment.name}: the codes of {block.ids[number]!r} do not match its features")
         return problems

@@ -1,8 +1,9 @@
-"""IVF-SQ8 for global vectors: an inverted file of shortened, scalar-quantised vectors.
+"""IVF-SQ8 for global vectors: an inverted file of reduced, scalar-quantised vectors.
 
-What a vector of length 1 differs from the mean of the collection's is turned onto the directions of that mean and
-in which these differ most, at most 256, and kept as one byte each, in the cell of its word. A query looks at all
-vectors of its nearest cells; the cosine of the codes proposes, the stored vectors decide.
+The difference of a normalised vector from the mean of the collection is projected onto the direction of the mean
+and the principal directions, at most 256 in all, and stored as one byte per direction, in the cell of its word. A
+query scores all vectors of its nearest cells by the approximate cosine of their codes; the exact cosine decides
+later.
 
 Sources. H. Jégou, M. Douze, C. Schmid, "Product quantization for nearest neighbor search", PAMI 2011 (inverted
 file); the scalar quantisation is FAISS's ``SQ8``. Cells by direction: I. Dhillon, D. Modha, "Concept
@@ -17,6 +18,7 @@ import numpy as np
 
 from imagefinder.ann import vocabulary
 from imagefinder.ann.arrays import Arrays
+from imagefinder.ann.codec import check_shapes
 from imagefinder.ann.segment import Postings, Segment, SegmentScores
 from imagefinder.ann.vocabulary import Vectors, Vocabulary
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures
@@ -26,10 +28,10 @@ DIRECTIONS = 256
 VECTORS_PER_WORD = 256
 MOST_WORDS = 4096
 VISITED = 48
-"""At least this many of the nearest cells are scored ..."""
+"""Minimum number of nearest cells that are scored; more are scored until ``SCORED`` vectors are reached."""
 
-LOOKED_AT = 65536
-"""... and as many as it takes to score this many vectors."""
+SCORED = 65536
+"""Minimum number of vectors that are scored."""
 
 _LEVELS = 127
 _FINE_LEVELS = 32767
@@ -37,29 +39,29 @@ _BLOCK = 1 << 14
 
 
 class IvfSq8:
-    """The ``Codec`` of global vectors."""
+    """The codec of global vectors."""
 
     name = "cells"
     version = 4
 
     def __init__(self, spec: FeatureSpec) -> None:
-        """Only stores."""
+        """Create a codec for global vectors of this spec."""
         self._spec = spec
 
     def words(self, images: int, rows: int) -> int:
-        """See ``Codec``."""
+        """Number of cells: about one per ``VECTORS_PER_WORD`` images."""
         del rows
         return max(1, min(MOST_WORDS, images // VECTORS_PER_WORD))
 
     def sample_rows(self, images: int, rows: int) -> int:
-        """How many vectors directions and cells are learned from."""
+        """Number of vectors to train directions and cells on."""
         return min(images, max(4096, self.words(images, rows) * 16))
 
     def train(self, sample: Features, images: int, rows: int) -> Arrays:
-        """The mean, directions, their scale, cells."""
+        """Train mean, directions, quantisation steps and cells."""
         vectors = _unit(sample)
-        # Vectors of one network have most of their length in common, along their mean. Coded with that, one byte
-        # would be spent on it in steps larger than what near vectors differ in.
+        # The vectors of a network share a large component along their mean. Without subtracting it, quantisation
+        # steps would be larger than the differences between similar vectors.
         mean = vectors.mean(axis=0) if len(vectors) else np.zeros(self._spec.dim, dtype=np.float32)
         apart = vectors - mean
         rotation = _directions(mean, apart)
@@ -76,22 +78,27 @@ class IvfSq8:
             "halves": words.halves,
         }
 
+    def check(self, model: Arrays) -> None:
+        """Check the names, dtypes and shapes of a model's arrays."""
+        shapes = {"mean": "D", "rotation": "DR", "steps": "R", "coarse": "CR", "fine": "CFR", "halves": "CF"}
+        check_shapes(model, shapes, {"D": self._spec.dim})
+
     def encode(self, model: Arrays, features: Features) -> Postings:
         """Cell and code of each vector."""
         words, codes = [np.empty(0, np.int32)], [np.empty((0, model["rotation"].shape[1]), np.int8)]
-        known = Vocabulary(model["coarse"], model["fine"], model["halves"])
+        vocabulary_ = Vocabulary(model["coarse"], model["fine"], model["halves"])
         assert isinstance(features, GlobalFeatures)  # noqa: S101 - narrows the type
         for begin in range(0, len(features), _BLOCK):
             vectors = _unit(GlobalFeatures(features.vectors[begin : begin + _BLOCK]))
             short = (vectors - model["mean"]) @ model["rotation"]
-            words.append(known.assign(short))
+            words.append(vocabulary_.assign(short))
             codes.append(np.clip(np.rint(short / model["steps"]), -_LEVELS, _LEVELS).astype(np.int8))
         count = len(features)
         owners = np.arange(count, dtype=np.int32)
         return Postings(np.concatenate(words), owners, np.concatenate(codes), np.ones(count, dtype=np.int64))
 
     def score(self, model: Arrays, queries: Features, segments: Sequence[Segment]) -> list[list[SegmentScores]]:
-        """Cosines of the codes in the nearest cells."""
+        """Approximate cosines of the vectors in the nearest cells."""
         return [_score(model, vector, segments) for vector in _unit(queries)]
 
 
@@ -100,7 +107,7 @@ def _score(model: Arrays, vector: Vectors, segments: Sequence[Segment]) -> list[
     far = model["halves"][:, 0] - model["coarse"] @ ((vector - mean) @ rotation)
     near = np.argsort(far, kind="stable")
     seen = np.cumsum(sum(np.diff(segment.starts)[near] for segment in segments))
-    near = near[: max(VISITED, int(np.searchsorted(seen, LOOKED_AT)) + 1)]
+    near = near[: max(VISITED, int(np.searchsorted(seen, SCORED)) + 1)]
     scaled = (vector @ rotation) * model["steps"]
     step = max(float(np.abs(scaled).max(initial=0.0)), 1e-30) / _FINE_LEVELS
     whole = np.rint(scaled / step).astype(np.int16)
@@ -114,7 +121,7 @@ def _score(model: Arrays, vector: Vectors, segments: Sequence[Segment]) -> list[
 
 
 def _directions(mean: Vectors, apart: Vectors) -> Vectors:
-    """``(D, d)``: that of the mean, in which a query is longest, and those in which vectors differ most."""
+    """``(D, d)`` float32: the direction of the mean, and the principal directions of the differences from it."""
     first = mean / max(float(np.linalg.norm(mean)), 1e-12)
     others = apart - np.outer(apart @ first, first)
     _, axes = np.linalg.eigh((others.T @ others).astype(np.float64))

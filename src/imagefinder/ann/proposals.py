@@ -1,4 +1,4 @@
-"""The best candidates of all segments together."""
+"""Selection of the best candidates from all segments."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from imagefinder.ann.segment import Keys, Segment, SegmentScores, contains
 from imagefinder.core.records import Proposals
 
 _NO_SCORE = -1e300
-"""Score of an image that has nothing in common with the query."""
+"""Score of an image that shares no word with the query."""
 
 
 def best_proposals(
     waiting: Keys, segments: Sequence[tuple[Segment, NDArray[np.bool_]]], found: Sequence[SegmentScores], n: int
 ) -> Proposals:
-    """The ``n`` best images of all segments, behind those that wait to be indexed.
+    """The images that are not indexed yet, followed by the ``n`` best images of all segments.
 
     Args:
-        waiting: Keys that no segment has yet; all of them are proposed.
-        segments: Each with ``(B,)`` bool, which of its images are still there.
+        waiting: Keys of images that are not indexed yet; all of them are proposed.
+        segments: Each segment with ``(B,)`` bool, which marks the images that still exist.
         found: The scores of each segment.
-        n: How many to propose from the segments; fewer only if there are fewer.
+        n: Number of images to propose from the segments; fewer only if there are fewer.
     """
     keys, scores = [waiting[:0]], [np.empty(0)]
     for some, (segment, alive) in zip(found, segments, strict=True):
-        rows = _best_rows(some, alive, n)  # before their keys are looked up, far apart in memory
+        rows = _best_rows(some, alive, n)  # before looking up their keys, which are scattered in memory
         keys.append(segment.keys[some.rows[rows]])
         scores.append(some.scores[rows])
     best, its_scores = _best(np.concatenate(keys), np.concatenate(scores), n)
-    for segment, alive in segments:  # the query has something in common with few images: others fill up
+    for segment, alive in segments:  # if few images share a word with the query, fill up with others
         if len(best) < n:
             rest = segment.keys[alive][:n]
             rest = rest[~contains(np.sort(best), rest)][: n - len(best)]
@@ -41,7 +41,7 @@ def best_proposals(
 
 
 def _best(keys: Keys, scores: NDArray[np.float64], n: int) -> tuple[Keys, NDArray[np.float64]]:
-    """The ``n`` keys with the highest scores, the highest first, equal ones in order of keys; and their scores."""
+    """The ``n`` keys with the highest scores, and these scores, best first; ties are ordered by key."""
     if n < len(scores):
         kept = scores >= np.partition(scores, -n)[-n]
         keys, scores = keys[kept], scores[kept]
@@ -50,9 +50,9 @@ def _best(keys: Keys, scores: NDArray[np.float64], n: int) -> tuple[Keys, NDArra
 
 
 def _best_rows(found: SegmentScores, alive: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
-    """Those of the images found that are there and among the ``n`` best, equal ones included."""
-    there = alive[found.rows]
-    if n < len(there):
-        scores = np.where(there, found.scores, -np.inf)
-        there &= scores >= np.partition(scores, -n)[-n]
-    return np.flatnonzero(there)
+    """Indices of the scored images that still exist and are among the ``n`` best, including ties."""
+    kept = alive[found.rows]
+    if n < len(kept):
+        scores = np.where(kept, found.scores, -np.inf)
+        kept &= scores >= np.partition(scores, -n)[-n]
+    return np.flatnonzero(kept)

@@ -1,4 +1,4 @@
-"""A part of an index: the codes of some images in order of words. Never changed, only replaced."""
+"""Segments: the immutable parts of an index, with the codes of some images sorted by word."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Keys = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Postings:
-    """Features as words and codes, in order of images.
+    """Words and codes of a batch of images, in order of images.
 
     Attributes:
-        words: ``(P,)`` int32.
-        owners: ``(P,)`` int32, the image of each code.
+        words: ``(P,)`` int32, word of each code.
+        owners: ``(P,)`` int32, index of the image of each code.
         codes: ``(P,)`` or ``(P, c)``.
-        sizes: ``(B,)`` int64, codes of each image.
+        sizes: ``(B,)`` int64, number of codes of each image.
     """
 
     words: NDArray[np.int32]
@@ -33,10 +33,10 @@ class Postings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentScores:
-    """How images of one segment score for a query; those left out have nothing in common with it.
+    """Scores of the images of one segment for a query; images that share no word with it are left out.
 
     Attributes:
-        rows: ``(F,)``, of its keys, each once.
+        rows: ``(F,)`` integers, rows of the segment's keys, without duplicates.
         scores: ``(F,)`` float64; higher is better.
     """
 
@@ -46,16 +46,16 @@ class SegmentScores:
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """Codes of some images, word by word, within a word in order of images.
+    """The codes of some images, sorted by word and then by image.
 
     Attributes:
-        keys: ``(B,)`` int64, of the features, ascending.
-        sizes: ``(B,)`` int64, codes of each image.
+        keys: ``(B,)`` int64, keys of the features, ascending.
+        sizes: ``(B,)`` int64, number of codes of each image.
         starts: ``(W + 1,)`` int64: word ``w`` owns the postings ``starts[w]:starts[w + 1]``.
-        owners: ``(P,)`` int32, rows of ``keys``.
-        codes: ``(P,)`` or ``(P, c)``.
-        alive: ``(B,)`` bool, whether the features are still there.
-        name: Of its file; empty without one.
+        owners: ``(P,)`` int32, row in ``keys`` of each posting.
+        codes: ``(P,)`` or ``(P, c)``, code of each posting.
+        alive: ``(B,)`` bool, whether the features still exist.
+        name: Name of its file; empty without a file.
     """
 
     keys: Keys
@@ -71,11 +71,11 @@ class Segment:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its arrays."""
+        """Size of its arrays in bytes."""
         return sum(array.nbytes for array in self.arrays().values())
 
     def arrays(self) -> Arrays:
-        """What is written to its file."""
+        """The arrays stored in its file."""
         return {
             "keys": self.keys,
             "sizes": self.sizes,
@@ -85,7 +85,7 @@ class Segment:
         }
 
     def is_sound(self, words: int) -> bool:
-        """Whether the arrays belong together."""
+        """Whether the arrays are consistent with one another and with this number of words."""
         return (
             len(self.starts) == words + 1
             and len(self.sizes) == len(self.keys)
@@ -98,7 +98,7 @@ class Segment:
 
 
 def build(keys: Keys, parts: Sequence[Postings], words: int) -> Segment:
-    """A segment of images that were coded in several parts, in order of keys."""
+    """Build a segment from postings in several parts, in order of keys."""
     firsts = np.cumsum([0, *(len(part.sizes) for part in parts)])
     owners = np.concatenate([part.owners + np.int32(first) for part, first in zip(parts, firsts, strict=False)])
     return _sorted(
@@ -112,7 +112,7 @@ def build(keys: Keys, parts: Sequence[Postings], words: int) -> Segment:
 
 
 def merge(segments: Sequence[Segment], words: int) -> Segment:
-    """One segment of several, in order of keys, without the images that are gone."""
+    """Merge segments, in order of keys, without removed images."""
     firsts = np.cumsum([0, *(int(segment.alive.sum()) for segment in segments)])
     all_words, owners, codes = [], [], []
     for segment, first in zip(segments, firsts, strict=False):
@@ -123,7 +123,7 @@ def merge(segments: Sequence[Segment], words: int) -> Segment:
         codes.append(segment.codes[kept])
     keys = np.concatenate([segment.keys[segment.alive] for segment in segments])
     sizes = np.concatenate([segment.sizes[segment.alive] for segment in segments])
-    # The keys of a segment that was lost and made again lie between those of others.
+    # The keys of a segment that was lost and rebuilt may lie between those of others.
     order = np.argsort(keys, kind="stable")
     rank = np.empty(len(keys), dtype=np.int32)
     rank[order] = np.arange(len(keys), dtype=np.int32)
@@ -153,7 +153,7 @@ def _sorted(
 
 
 def disjoint(segments: Sequence[Segment]) -> list[Segment]:
-    """Without segments that repeat keys of those before."""
+    """Leave out segments that contain keys of earlier segments."""
     kept: list[Segment] = []
     seen: Keys = np.empty(0, dtype=np.int64)
     for segment in segments:
@@ -164,9 +164,9 @@ def disjoint(segments: Sequence[Segment]) -> list[Segment]:
 
 
 def contains(ordered: Keys, keys: Keys) -> NDArray[np.bool_]:
-    """Which of ``keys`` are among the ascending ``ordered``."""
+    """Which of ``keys`` are in ``ordered``, which is ascending; bool."""
     if not len(ordered):
         return np.zeros(len(keys), dtype=np.bool_)
     places = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
-    there: NDArray[np.bool_] = ordered[places] == keys
-    return there
+    contained: NDArray[np.bool_] = ordered[places] == keys
+    return contained

@@ -1,4 +1,4 @@
-"""The sample of a collection that words and directions are learned from."""
+"""The training sample of an index."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures, concatenate
 
 BATCH_BYTES = 64 << 20
-"""How many bytes of features are loaded at once."""
+"""Bytes of features to load at once."""
 
 
 def row_bytes(spec: FeatureSpec) -> int:
-    """Bytes of a vector, or of a descriptor with its keypoint, as the store counts."""
+    """Bytes of a vector, or of a descriptor with its keypoint, as counted by the store."""
     keypoint = 16 if spec.kind == "local" else 0
     return spec.dim * np.dtype(spec.dtype).itemsize + keypoint
 
@@ -23,24 +23,24 @@ def row_bytes(spec: FeatureSpec) -> int:
 def training_sample(
     store: Store, method: str, spec: FeatureSpec, codec: Codec, *, keys: Keys, sizes: NDArray[np.int64]
 ) -> tuple[Features, int]:
-    """Features to train the codec on; the same images give the same sample.
+    """Sample features to train the codec on; deterministic for the same images.
 
     Args:
-        store: Where they are loaded from.
+        store: The store to load features from.
         method: Name of the method.
-        spec: Form of its features.
-        codec: Says how many rows it needs.
-        keys: ``(B,)``, of all images.
-        sizes: ``(B,)``, bytes of each.
+        spec: Kind, dimension and dtype of the features.
+        codec: Determines the size of the sample.
+        keys: ``(B,)`` int64, keys of all images.
+        sizes: ``(B,)`` int64, bytes of the features of each image.
 
     Returns:
-        The sample; and the number of rows of the whole collection.
+        The sample, and the number of rows of the whole collection.
     """
     rng = np.random.default_rng(0)
     rows = int(sizes.sum()) // row_bytes(spec)
     wanted = codec.sample_rows(len(keys), rows)
     many = wanted
-    if spec.kind == "local":  # a quarter of each image, so that more images are seen
+    if spec.kind == "local":  # a quarter of the descriptors of each image, so that more images are sampled
         many = min(len(keys), max(64, 4 * wanted * len(keys) // max(1, rows)))
     chosen = np.sort(rng.choice(keys, min(many, len(keys)), replace=False)) if len(keys) else keys
     share = min(1.0, wanted / max(1, rows) * len(keys) / max(1, len(chosen)))

@@ -1,4 +1,4 @@
-"""Words for vectors: k-means on one level or two, learned from a sample."""
+"""Visual vocabularies: k-means with one or two levels, trained on a sample."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 _ROUNDS = 8
 _BLOCK = 1 << 18
 _DISTANCES = 1 << 24
-"""How many are in memory at once."""
+"""Number of distances in memory at once."""
 _SAMPLES_PER_WORD = 12
 
 Vectors = NDArray[np.float32]
@@ -19,12 +19,12 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vocabulary:
-    """Cells of the first level, each divided into as many words of the second.
+    """A two-level vocabulary: cells, each divided into the same number of words.
 
     Attributes:
-        coarse: ``(C, D)`` float32, the centres of the cells.
-        fine: ``(C, F, D)`` float32, the centres of the words of each cell.
-        halves: ``(C, F)`` float32, half of the squared length of each of these.
+        coarse: ``(C, D)`` float32, centres of the cells.
+        fine: ``(C, F, D)`` float32, centres of the words of each cell.
+        halves: ``(C, F)`` float32, half of the squared length of each word centre.
     """
 
     coarse: Vectors
@@ -33,21 +33,21 @@ class Vocabulary:
 
     @classmethod
     def of(cls, coarse: Vectors, fine: Vectors) -> Vocabulary:
-        """With what follows from the centres."""
+        """Create a vocabulary from its centres."""
         return cls(coarse, fine, np.einsum("cfd,cfd->cf", fine, fine) / 2)
 
     @property
     def words(self) -> int:
-        """How many there are."""
+        """Number of words."""
         return int(self.fine.shape[0] * self.fine.shape[1])
 
     @property
     def centres(self) -> Vectors:
-        """``(W, D)``, of all words."""
+        """Centres of all words, ``(W, D)`` float32."""
         return self.fine.reshape(-1, self.fine.shape[2])
 
     def assign(self, vectors: Vectors) -> NDArray[np.int32]:
-        """The word of each vector: the nearest one of the nearest cell. ``(N,)``."""
+        """The word of each vector, the nearest one of the nearest cell: ``(N,)`` int32."""
         words = np.empty(len(vectors), dtype=np.int32)
         for begin in range(0, len(vectors), _BLOCK):
             some = vectors[begin : begin + _BLOCK]
@@ -58,14 +58,14 @@ class Vocabulary:
         return words
 
     def nearest(self, vectors: Vectors, many: int, *, cells: int = 4) -> NDArray[np.int32]:
-        """The ``many`` nearest words of each vector among those of its nearest cells. ``(N, many)``."""
+        """The ``many`` nearest words of each vector among those of its nearest cells: ``(N, many)`` int32."""
         cells = min(cells, len(self.coarse))
         fine = self.fine.shape[1]
         many = min(many, cells * fine)
         near = _least(_distances(vectors, self.coarse), cells)
         far = np.empty((len(vectors) * cells, fine), dtype=np.float32)
         for cell, rows in _groups(near.reshape(-1), len(self.coarse)):
-            # Without the length of the vector, which is the same for all words.
+            # The squared length of the vector is omitted, because it is the same for all words.
             far[rows] = self.halves[cell] - vectors[rows // cells] @ self.fine[cell].T
         best = _least(far.reshape(len(vectors), cells * fine), many)
         words: NDArray[np.int32] = (np.take_along_axis(near, best // fine, axis=1) * fine + best % fine).astype(
@@ -77,15 +77,15 @@ class Vocabulary:
 def train(
     sample: Vectors, words: int, *, levels: Literal[1, 2] = 2, spherical: bool = False, seed: int = 0
 ) -> Vocabulary:
-    """Learn about ``words`` words, never more than there are vectors; the same sample gives the same words.
+    """Train a vocabulary of about ``words`` words; deterministic for the same sample.
 
     Args:
-        sample: ``(S, D)`` float32; of none, one word at the origin is made.
-        words: How many are wanted.
-        levels: With two, words are found in a small part of the time, and are of less equal sizes.
-        spherical: Centres have length 1, so that a vector's word is that of its direction; give directions.
-            Otherwise the mean of many that have little in common is short, and near to all short ones. One level.
-        seed: Of the random choice of first centres.
+        sample: ``(S, D)`` float32; an empty sample gives one word at the origin.
+        words: Desired number of words; there are never more words than vectors.
+        levels: Two levels are much faster, and give words of less equal sizes.
+        spherical: Spherical k-means, for vectors of length 1 and one level: centres are normalised to length 1.
+            Otherwise, centres of dissimilar vectors would be short, and near to all short vectors.
+        seed: Seed of the random choice of initial centres.
     """
     generator = np.random.default_rng(seed)
     if len(sample) == 0:
@@ -106,7 +106,7 @@ def train(
     for cell, rows in _groups(_nearest(sample, coarse), first):
         found = _kmeans(sample[rows], min(second, len(rows)), generator)
         fine[cell] = found[np.arange(second) % len(found)]
-        # Equal centres: the first one gets all, the others stay empty.
+        # Of equal centres, the first gets all vectors, and the others stay empty.
     return Vocabulary.of(coarse, fine)
 
 
@@ -126,17 +126,17 @@ def _kmeans(vectors: Vectors, many: int, generator: np.random.Generator, *, sphe
 
 
 def _distances(vectors: Vectors, centres: Vectors) -> Vectors:
-    """Half of the squared distances, less what is the same for all centres."""
+    """Half of the squared distances, minus the part that is the same for all centres."""
     distances: Vectors = vectors @ centres.T
     np.subtract(np.einsum("cd,cd->c", centres, centres) / 2, distances, out=distances)
     return distances
 
 
 def _least(values: Vectors, many: int) -> NDArray[np.int64]:
-    """Columns of the ``many`` least values of each row, the least first. ``(N, many)``; overwrites the values."""
+    """Columns of the ``many`` smallest values of each row, ascending: ``(N, many)``; overwrites the values."""
     found = np.empty((len(values), many), dtype=np.int64)
     rows = np.arange(len(values))
-    for place in range(many):  # for a few, a tenth of the time of NumPy's argpartition
+    for place in range(many):  # for small ``many``, ten times as fast as NumPy's argpartition
         found[:, place] = values.argmin(axis=1)
         values[rows, found[:, place]] = np.inf
     return found
@@ -151,7 +151,7 @@ def _nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
 
 
 def _groups(labels: NDArray[np.int64], many: int) -> list[tuple[int, NDArray[np.int64]]]:
-    """(label, rows) of each label that occurs."""
+    """(label, rows) for each label that occurs."""
     order = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[order], np.arange(many + 1))
     return [

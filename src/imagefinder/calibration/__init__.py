@@ -1,1 +1,1 @@
-"""From values to how often chance would reach them."""
+"""Score calibration: the probability that chance reaches a value."""

@@ -1,8 +1,9 @@
-"""How often wrong pictures reach a value: as often as they did in a sample, beyond it ever more rarely.
+"""Tail probabilities of impostor values: empirical frequencies, with an exponential tail.
 
-Where the sample has many values its own frequencies are taken. Above a threshold they follow an exponential law,
-the simplest of those that the excesses over a high threshold can tend to, with the mean excess as its scale. Times
-the number of pictures compared, this is an E-value: how many of them would do as well by chance.
+Where the sample is dense, its empirical frequencies are used. Above a threshold, the probability decreases
+exponentially, which is the simplest limit distribution of excesses over a high threshold; its scale is the mean
+excess. Multiplied by the number of images searched, the probability is an E-value: the expected number of images
+that do as well by chance.
 
 Sources. Tails above a threshold: J. Pickands, "Statistical inference using extreme order statistics", Annals of
 Statistics 3(1), 1975. E-values: S. Karlin, S. Altschul, "Methods for assessing the statistical significance of
@@ -20,25 +21,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST = 20
-"""The tail is fitted to at least so many values, where there are so many."""
+"""Minimum number of values that the tail is fitted to, if the sample has as many."""
 
 SHARE = 0.01
-"""And to this part of all that was looked at, if that is more."""
+"""Fraction of all examined images whose values the tail is fitted to, if that is more."""
 
 WEIGHT = 10.0
-"""So many values of the expected scale are added to the sample: a few values leave the scale to luck."""
+"""Weight of the expected scale, as a number of values: with few values, the sample scale is unreliable."""
 
 _KNOTS = 48
 
 
 @dataclass(frozen=True, slots=True)
 class ExponentialTail:
-    """Frequencies up to a threshold, an exponential law above.
+    """Empirical frequencies up to a threshold, and an exponential tail above it.
 
     Attributes:
-        knots: Rising values; the last one is the threshold.
-        log10_shares: For each, the logarithm to base 10 of the probability to reach it; never rises.
-        scale: Of the exponential law, in units of the values; above 0.
+        knots: Increasing values; the last one is the threshold.
+        log10_shares: Log10 of the probability to reach each knot; non-increasing.
+        scale: Scale of the exponential tail, in units of the values; positive.
     """
 
     knots: tuple[float, ...]
@@ -46,13 +47,13 @@ class ExponentialTail:
     scale: float
 
     def log10_p(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """See ``core.contracts.Tail``."""
+        """Log10 of the probability that a wrong image reaches each value; non-increasing in the value."""
         body = np.interp(values, self.knots, self.log10_shares)
         beyond = np.maximum(np.asarray(values) - self.knots[-1], 0) / (self.scale * math.log(10))
         return np.asarray(body - beyond, dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
-        """See ``core.contracts.Tail``."""
+        """The tail as JSON data; ``TailCalibrator.read`` is the inverse."""
         return {"knots": list(self.knots), "log10_shares": list(self.log10_shares), "scale": self.scale}
 
 
@@ -60,14 +61,14 @@ class TailCalibrator:
     """Fits exponential tails."""
 
     def fit(self, values: NDArray[np.float64], *, total: int, floor: float, scale: float) -> ExponentialTail:
-        """See ``core.contracts.Calibrator``."""
+        """Fit the tail of a sample; see ``core.contracts.Calibrator`` for the arguments."""
         if len(values) == 0:
             return ExponentialTail((floor,), (math.log10(1 / (total + 1)),), scale)
         rising = np.sort(values)
         top = min(len(rising), max(FEWEST, round(SHARE * total)))
         threshold = rising[-top]
         excess = float(np.sum(rising[-top:] - threshold))
-        # Down from the threshold to the least value, evenly by the logarithm of the rank.
+        # From the threshold down to the smallest value, evenly spaced in the logarithm of the rank.
         ranks = np.geomspace(top, len(rising), _KNOTS).round().astype(int)
         knots = np.unique(rising[-ranks])
         reached = len(rising) - np.searchsorted(rising, knots, side="left")
@@ -78,7 +79,11 @@ class TailCalibrator:
         )
 
     def read(self, data: Mapping[str, Any]) -> ExponentialTail:
-        """See ``core.contracts.Calibrator``."""
+        """The tail that ``ExponentialTail.to_dict`` returned.
+
+        Raises:
+            ValueError: the data are not a tail.
+        """
         try:
             knots, shares = ([float(value) for value in data[name]] for name in ("knots", "log10_shares"))
             scale = float(data["scale"])

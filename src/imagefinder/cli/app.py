@@ -1,4 +1,4 @@
-"""The ``imagefinder`` command: its subcommands, its options before them, and its exit codes."""
+"""The ``imagefinder`` command line: subcommands, global options and exit codes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from imagefinder.cli import (
     add,
     backup,
+    build_index,
     check,
     compare,
     demo,
@@ -21,7 +22,6 @@ from imagefinder.cli import (
     explain,
     export,
     import_,
-    index,
     info,
     keys,
     list_,
@@ -43,12 +43,12 @@ from imagefinder.cli.session import (
     UNFINISHED,
     USAGE,
     CollectionOption,
-    Start,
+    GlobalOptions,
     unwrapped,
 )
 from imagefinder.core.errors import ImagefinderError, ModelError, SettingsError, StoreError
 
-# Newer versions of Typer carry their own click: this reaches the class by a name that all versions have.
+# Newer versions of Typer bundle click: this reaches the class through a name that all versions export.
 UsageError = cast(type[Exception], typer.BadParameter.__base__)
 
 app = typer.Typer(
@@ -57,20 +57,20 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Find images by image: which of mine is this?\n\n"
-    "Index pictures once with [bold]add[/bold], then ask with [bold]search[/bold]:\n\n"
+    help="Find images by image.\n\n"
+    "Add images once with [bold]add[/bold], then search with [bold]search[/bold]:\n\n"
     "  imagefinder add ~/Pictures\n"
     "  imagefinder search photo.jpg\n"
     "  imagefinder search photo.jpg --method efficientnet-lite0 -k 10 --show\n\n"
-    "New here? [bold]imagefinder demo[/bold] shows it on example pictures.",
-    epilog="Exit codes: 0 done; 1 done, but something failed or nothing was found; 2 wrong usage; 3 unusable "
-    "input; 4 a model is missing or damaged; 5 the collection cannot be used; 130 interrupted.",
+    "New here? Run [bold]imagefinder demo[/bold] to see it work on example images.",
+    epilog="Exit codes: 0 success; 1 partial failure, or no match; 2 invalid usage; 3 unusable input; 4 model "
+    "missing or damaged; 5 collection unusable; 130 interrupted.",
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        import imagefinder  # noqa: PLC0415 - a quick start
+def _version(requested: bool) -> None:
+    if requested:
+        import imagefinder  # noqa: PLC0415 - fast start
 
         output.line(f"imagefinder {imagefinder.__version__}")
         raise typer.Exit
@@ -79,7 +79,7 @@ def _version(wanted: bool) -> None:
 def _assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise typer.BadParameter(f"{text!r} is not of the form NAME=VALUE")
+        raise typer.BadParameter(f"--set expects NAME=VALUE, not {text!r}")
     return name.strip(), value
 
 
@@ -95,51 +95,52 @@ def options(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Set any setting for this run; may be given several times. imagefinder settings lists them.",
+            help="Override a setting for this run; repeatable. List all with imagefinder settings.",
             show_default=False,
         ),
     ] = None,
-    version: Annotated[  # noqa: ARG001 - the callback acts on it
-        bool, typer.Option("--version", help="Print the version and stop.", callback=_version, is_eager=True)
+    version: Annotated[  # noqa: ARG001 - handled by the callback
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options that come before the command."""
+    """Store the global options for the command."""
     overrides: dict[str, object] = dict(_assignment(text) for text in assignments or ())
     if collection is not None:
         overrides["collection"] = collection
-    context.obj = Start(file=config, overrides=overrides)
+    context.obj = GlobalOptions(file=config, overrides=overrides)
 
 
-_PICTURES, _KEEPING, _ANSWERS = "Pictures", "Keeping a collection", "Questions"
-_METHODS, _EXCHANGE = "Methods and settings", "Programs"
+_IMAGES, _SEARCH, _MAINTENANCE = "Images", "Search", "Maintenance"
+_METHODS, _SERVICE = "Methods and settings", "Service and data"
 for name, function, text, panel in (
-    ("add", add.add, add.HELP, _PICTURES),
-    ("remove", remove.remove, remove.HELP, _PICTURES),
-    ("list", list_.list_images, list_.HELP, _PICTURES),
-    ("info", info.info, info.HELP, _PICTURES),
-    ("check", check.check, check.HELP, _KEEPING),
-    ("backup", backup.backup, backup.HELP, _KEEPING),
-    ("migrate", migrate.migrate, migrate.HELP, _KEEPING),
-    ("index", index.index, index.HELP, _KEEPING),
-    ("search", search.search, search.HELP, _ANSWERS),
-    ("explain", explain.explain, explain.HELP, _ANSWERS),
-    ("duplicates", duplicates.duplicates, duplicates.HELP, _ANSWERS),
-    ("compare", compare.compare, compare.HELP, _ANSWERS),
-    ("demo", demo.demo, demo.HELP, _ANSWERS),
+    ("add", add.add, add.HELP, _IMAGES),
+    ("remove", remove.remove, remove.HELP, _IMAGES),
+    ("list", list_.list_images, list_.HELP, _IMAGES),
+    ("info", info.info, info.HELP, _IMAGES),
+    ("search", search.search, search.HELP, _SEARCH),
+    ("explain", explain.explain, explain.HELP, _SEARCH),
+    ("duplicates", duplicates.duplicates, duplicates.HELP, _SEARCH),
+    ("compare", compare.compare, compare.HELP, _SEARCH),
+    ("demo", demo.demo, demo.HELP, _SEARCH),
+    ("check", check.check, check.HELP, _MAINTENANCE),
+    ("backup", backup.backup, backup.HELP, _MAINTENANCE),
+    ("migrate", migrate.migrate, migrate.HELP, _MAINTENANCE),
+    ("build-index", build_index.build_index, build_index.HELP, _MAINTENANCE),
     ("methods", methods.methods, methods.HELP, _METHODS),
     ("evaluate", evaluate.evaluate, evaluate.HELP, _METHODS),
     ("settings", settings.show, settings.HELP, _METHODS),
-    ("serve", serve.serve, serve.HELP, _EXCHANGE),
-    ("import", import_.import_features, import_.HELP, _EXCHANGE),
-    ("export", export.export_features, export.HELP, _EXCHANGE),
+    ("serve", serve.serve, serve.HELP, _SERVICE),
+    ("import", import_.import_features, import_.HELP, _SERVICE),
+    ("export", export.export_features, export.HELP, _SERVICE),
 ):
     app.command(name, help=unwrapped(text), rich_help_panel=panel)(function)
+app.command("index", help="Deprecated: use build-index.", hidden=True)(build_index.index)
 app.add_typer(models.app, rich_help_panel=_METHODS)
-app.add_typer(keys.app, rich_help_panel=_EXCHANGE)
+app.add_typer(keys.app, rich_help_panel=_SERVICE)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; what went wrong has been told by then."""
+    """Run one command line, print any error, and return the exit code."""
     as_json = "--json" in arguments
     try:
         code: int | None = app(list(arguments), prog_name="imagefinder", standalone_mode=False)
@@ -150,7 +151,7 @@ def run(arguments: Sequence[str]) -> int:
         output.error(problem, as_json=as_json)
         return exit_code(problem)
     except BrokenPipeError:
-        # The reader is gone (| head). Python would say so again while closing standard output.
+        # Broken pipe, such as | head: without this, Python reports it again when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNFINISHED
     except OSError as problem:
@@ -162,7 +163,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def exit_code(problem: ImagefinderError) -> int:
-    """The exit code that stands for a kind of error."""
+    """Exit code for an error, by its class."""
     if isinstance(problem, SettingsError):
         return USAGE
     if isinstance(problem, ModelError):
@@ -172,8 +173,9 @@ def exit_code(problem: ImagefinderError) -> int:
 
 def _usage(problem: Exception, *, as_json: bool) -> int:
     message = problem.format_message()  # type: ignore[attr-defined]
+    message = message.removeprefix("Invalid value: ").replace("Value error, ", "")
     if not message:
-        # The help was asked for by giving no command, and has been printed.
+        # Called without a command: the help is already printed.
         return USAGE
     context = getattr(problem, "ctx", None)
     path = context.command_path if context else "imagefinder"

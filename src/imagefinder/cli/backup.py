@@ -1,4 +1,4 @@
-"""``imagefinder backup``: a consistent copy of a collection that is in use."""
+"""``imagefinder backup``: a consistent copy of a collection, also while it is in use."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.session import CollectionOption, JsonOption, open_collection
 
-HELP = """Copy the collection as it is at one moment into a new folder. Others may search and add meanwhile.
+HELP = """Copy the collection to a new folder, even while it is in use.
 
-The copy is a collection like any other: use it with --collection, or move it to the place of one that was lost.
-The folder appears complete and checked, or not at all.
+The copy is a consistent snapshot and an ordinary collection: open it with --collection, or move it to where the
+original was. Other processes may search and add images meanwhile. A backup under its final name is complete and
+verified.
 
-  imagefinder backup /mnt/backup/pictures-2026-11-24
-  imagefinder -c /mnt/backup/pictures-2026-11-24 search photo.jpg"""
+  imagefinder backup /mnt/backup/photos-2026-11-24
+  imagefinder -c /mnt/backup/photos-2026-11-24 search photo.jpg"""
 
 
 def backup(
     context: typer.Context,
     destination: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where to; not there yet, or empty.", show_default=False)
+        Path,
+        typer.Argument(metavar="FOLDER", help="Destination; must be empty or not exist yet.", show_default=False),
     ],
     *,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy, and tell where to."""
+    """Copy the collection and report the size of the copy."""
     with open_collection(context, collection) as opened, output.counter("copying", of_bytes=False) as progress:
         folder = opened.backup(destination, progress=progress)
     with open_collection(context, folder) as copy:
@@ -37,4 +39,4 @@ def backup(
         output.document({"backup": str(folder), "images": info.images, "bytes": info.bytes_on_disk})
     else:
         size = output.size(info.bytes_on_disk)
-        output.line(f"{output.plural(info.images, 'image')} ({size}) copied to {folder}, and checked")
+        output.line(f"copied and verified {output.plural(info.images, 'image')} ({size}): {folder}")

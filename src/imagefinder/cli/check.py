@@ -1,4 +1,4 @@
-"""``imagefinder check``: is the collection sound, and what can be mended?"""
+"""``imagefinder check``: verify a collection and repair damage."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from imagefinder.core.serialization import to_json
 if TYPE_CHECKING:
     from imagefinder.core.records import CheckReport
 
-HELP = """Look at everything in the collection: tables and indexes, the checksums of features, records and
-thumbnails, counts, and what is derived. Others may search and add meanwhile.
+HELP = """Verify the collection, and repair damage.
 
-With --repair what is damaged is dropped, so that the next add makes it again; indexes and counts are made anew.
-If the tables themselves are damaged, all that can be read is saved into a new database, and the damaged one stays
-beside it; that needs the collection for itself.
+The check covers the database, the checksums of features, records and thumbnails, the counts, and derived data such
+as indexes. Other processes may search and add images meanwhile.
+
+--repair drops damaged data, which the next add recomputes, and rebuilds indexes and counts. If the database itself
+is damaged, all readable data is saved to a new database, and the damaged one is kept next to it; that requires
+exclusive access to the collection.
 
   imagefinder check
   imagefinder check --repair
   imagefinder -c shop.collection check --json
 
-Exit codes: 0 sound, or all was mended; 1 damage is left; 5 there is no collection, or nothing of it can be
-saved."""
+Exit codes: 0 no damage, or all damage repaired; 1 damage remains; 5 no collection found, or nothing can be
+recovered."""
 
 _SHOWN = 20
 
 
 def check(
     context: typer.Context,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair the damage that is found.")] = False,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Check, and tell what was found."""
-    from imagefinder import wiring  # noqa: PLC0415 - a quick start
+    """Check the collection and report all damage."""
+    from imagefinder import wiring  # noqa: PLC0415 - fast start
 
     with output.counter("checking", of_bytes=False) as progress:
         report = wiring.check_collection(
@@ -46,26 +48,27 @@ def check(
     if as_json:
         output.document(to_json(report))
     else:
-        _tell(report, repair=repair)
+        _print(report, repair=repair)
     return UNFINISHED if report.left else OK
 
 
-def _tell(report: CheckReport, *, repair: bool) -> None:
+def _print(report: CheckReport, *, repair: bool) -> None:
     seconds = output.duration(report.seconds)
     if report.sound:
-        output.line(f"sound: {output.plural(report.images, 'image')} in {report.location}, checked in {seconds}")
+        checked = output.plural(report.images, "image")
+        output.line(f"no damage found: {checked} checked in {seconds} ({report.location})")
         return
     output.table(
-        ("damaged", "what", "done about it"),
-        [(damage.kind, damage.message, damage.mended or "nothing") for damage in report.damages[:_SHOWN]],
+        ("damaged", "problem", "repair"),
+        [(damage.kind, damage.message, damage.repaired or "-") for damage in report.damages[:_SHOWN]],
     )
     rest = len(report.damages) - _SHOWN
     if rest > 0:
-        output.line(f"and {rest} more; all of them: imagefinder check --json")
+        output.line(f"{rest} more not shown; list all with: imagefinder check --json")
     output.line()
     output.line(
-        f"{output.plural(len(report.damages), 'damage')} in {report.location}, {len(report.left)} left; "
-        f"checked in {seconds}"
+        f"{output.plural(len(report.damages), 'problem')} found, {len(report.left)} not repaired; "
+        f"checked in {seconds} ({report.location})"
     )
     if report.left and not repair:
-        output.note("hint: make a copy of the folder, then: imagefinder check --repair")
+        output.note("hint: copy the collection's folder first, then run: imagefinder check --repair")

@@ -1,4 +1,4 @@
-"""``imagefinder compare``: two pictures against each other."""
+"""``imagefinder compare``: compare two images directly."""
 
 from __future__ import annotations
 
@@ -7,41 +7,51 @@ from typing import Annotated
 import typer
 
 from imagefinder.cli import output
-from imagefinder.cli.session import STDIN, JsonOption, MethodOption, memory_collection, picture
+from imagefinder.cli.session import STDIN, JsonOption, MethodOption, image_argument, memory_collection
 from imagefinder.core.serialization import to_json
 
-HELP = """Score two pictures against each other; nothing is stored, no collection is needed.
+HELP = """Compare two images directly, without a collection.
 
-Where a geometry that both have in common speaks for it, the second line says what A is to B.
+If the matches agree on a geometry, the second line gives the relation of the first image to the second. Nothing is
+stored.
 
   imagefinder compare a.jpg b.jpg
   imagefinder compare a.jpg https://example.org/b.jpg --method efficientnet-lite0
   imagefinder compare a.jpg - --json < b.jpg"""
 
+ImageArgument = Annotated[
+    str, typer.Argument(metavar="IMAGE", help="File, URL, or - for standard input.", show_default=False)
+]
+
 
 def compare(
     context: typer.Context,
-    a: Annotated[str, typer.Argument(metavar="A", help="File, URL, or - for standard input.", show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help="The other one.", show_default=False)],
+    a: ImageArgument,
+    b: ImageArgument,
     method: MethodOption = "sift",
     as_json: JsonOption = False,
 ) -> None:
-    """Compare, and print the score."""
+    """Compare the images and print the score."""
     if a == b == STDIN:
-        raise typer.BadParameter("only one of the two pictures can come from standard input")
+        raise typer.BadParameter("only one of the two images can be read from standard input")
     with memory_collection(context) as opened:
-        pictures = picture(a, opened.settings), picture(b, opened.settings)
-        result = opened.compare(*pictures, method=method)
+        images = image_argument(a, opened.settings), image_argument(b, opened.settings)
+        result = opened.compare(*images, method=method)
         unit = opened.method(method).score
     if as_json:
         output.document(to_json(result))
         return
-    details = f" of {result.features_a} and {result.features_b} descriptors" if unit == "matches" else " (cosine)"
-    output.line(f"{output.score(result.score, unit)}{details}")
+    if unit == "matches":
+        output.line(
+            f"{output.score(result.score, unit)} ({result.features_a} and {result.features_b} descriptors)"
+        )
+    else:
+        output.line(f"cosine {output.score(result.score, unit)}")
     if result.relation and result.evidence:
-        inliers, alike, overlap = output.evidence(result.evidence)
-        output.line(f"{result.relation}: inliers {inliers}, alike {alike}, overlap {overlap}")
+        inliers, agreement, coverage = output.evidence(result.evidence)
+        relation = output.relation(result.relation, result.evidence)
+        output.line(f"{relation}: inliers {inliers}, agreement {agreement}, coverage {coverage}")
     output.line(
-        f"{result.method} (fingerprint {result.fingerprint}) in {output.duration(result.timings['total'])}",
+        f"method {result.method} (fingerprint {result.fingerprint}), {output.duration(result.timings['total'])}",
         style="dim",
     )

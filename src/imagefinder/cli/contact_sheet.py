@@ -1,4 +1,4 @@
-"""One HTML page that shows queries and their results side by side; a single file that loads nothing."""
+"""Contact sheet: a self-contained HTML page of queries and their results."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from imagefinder.core.results import SearchResult
 
 @dataclass(frozen=True, slots=True)
 class SheetResult:
-    """What one method found.
+    """Hits of one method for one query.
 
     Attributes:
-        result: The hits.
-        unit: What its scores are: ``matches``, ``cosine`` or ``evidence``.
-        verdict: Whether that is right, where it is known: ``right``, ``wrong`` or empty.
-        name: Shown in place of the name of the method; may be empty.
+        result: The search result.
+        unit: Unit of its scores: ``matches``, ``cosine`` or ``evidence``.
+        verdict: ``correct`` or ``wrong``; empty if the correct answer is unknown.
+        name: Shown instead of the method's name; may be empty.
     """
 
     result: SearchResult
@@ -32,15 +32,15 @@ class SheetEntry:
     """A query with its results.
 
     Attributes:
-        name: Of the query picture.
-        picture: JPEG thumbnail; may be empty.
+        name: Name of the query image.
+        thumbnail: JPEG thumbnail of the query image; may be empty.
         results: One per method.
         detail: One line about the query; may be empty.
-        expected: Id of the image that should be found, where it is known; marked among the hits.
+        expected: Id of the correct answer, marked among the hits; empty if unknown.
     """
 
     name: str
-    picture: bytes
+    thumbnail: bytes
     results: tuple[SheetResult, ...]
     detail: str = ""
     expected: str = ""
@@ -49,13 +49,13 @@ class SheetEntry:
 def render(
     entries: Sequence[SheetEntry], thumbnail: Callable[[str], bytes], *, title: str, subtitle: str = ""
 ) -> str:
-    """The whole page.
+    """Render the page.
 
     Args:
         entries: In the order of the page.
-        thumbnail: Id -> JPEG bytes of that image; empty where there are none.
+        thumbnail: Maps an image id to its JPEG thumbnail; empty bytes if it has none.
         title: Heading.
-        subtitle: Line below it; may be empty.
+        subtitle: Line below the heading; may be empty.
 
     Returns:
         HTML text.

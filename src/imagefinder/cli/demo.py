@@ -1,4 +1,4 @@
-"""``imagefinder demo``: index a few pictures, ask for some, show the answers."""
+"""``imagefinder demo``: add a few images, search for edited copies of them, show the results."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.results import SearchResult
 
-HELP = """Show what imagefinder does: index pictures, ask for some of them, show the answers.
+HELP = """Show how imagefinder works, on example images.
 
-It asks what a person would ask: a crop, a rotated copy, a screenshot, a different photo of the same thing, and
-a picture that is not there; with every method that is ready. Without a FOLDER it uses the example pictures of
-the source checkout and checks that the answers are right. Everything it writes is in one folder, which can be
-deleted.
+The demo adds images, searches for some of them, and shows the results. The queries are typical: a crop, a rotated
+copy, a screenshot, a second photo of the same object, and an image that is not in the collection. Every method
+that is ready is used. Without a FOLDER, the demo uses the example images of the source checkout and verifies the
+results. All output is in one folder, which you can delete afterwards.
 
   imagefinder demo
   imagefinder demo ~/Pictures/holiday
 
-Exit codes: 0 the answers are right; 1 one is wrong."""
+Exit codes: 0 all results are correct; 1 a result is wrong."""
 
 _HITS = 3
-_CHECKED = (AUTO, "sift", "efficientnet-lite0")
-"""What every installation has: the answers of these on the examples are known to be right."""
+_VERIFIED = (AUTO, "sift", "efficientnet-lite0")
+"""Methods that every installation has, and whose results on the examples must be correct."""
 
 _LEGEND = (
-    "An E-value is the number of pictures of this collection that would do as well by chance.",
-    "At most 0.01 is a match; auto is all methods together.",
+    "E-value: expected number of images in this collection that would score as well",
+    "by chance. At most 0.01 is a match. auto combines all methods.",
 )
 
 
 @dataclass(frozen=True)
 class _Query:
-    """A picture to ask with.
+    """A query image.
 
     Attributes:
-        name: What it is, for people.
-        path: The file.
-        expected: Id of the image it shows; ``None`` if the collection has none that does.
+        name: Description, for display.
+        path: Its file.
+        expected: Id of the correct answer; ``None`` if the collection has none.
     """
 
     name: str
@@ -65,92 +65,103 @@ def demo(
     context: typer.Context,
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="FOLDER", help="Pictures to use instead of the examples.", show_default=False),
+        typer.Argument(metavar="FOLDER", help="Images to use instead of the examples.", show_default=False),
     ] = None,
-    place: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write.")] = Path(
-        "demo-output"
-    ),
+    destination: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for all output.")
+    ] = Path("demo-output"),
     as_json: JsonOption = False,
 ) -> int:
-    """Index, ask, show."""
+    """Add the images, run the queries, show the results."""
     examples = None if folder else _examples()
-    pictures = folder or examples / "pictures"  # type: ignore[operator]
-    with open_collection(context, place / "collection", create=True) as opened:
+    images = folder or examples / "pictures"  # type: ignore[operator]
+    with open_collection(context, destination / "collection", create=True) as opened:
         ready = sorted((state.name for state in opened.methods() if state.ready), key=lambda name: name != "sift")
-        asked_by = [AUTO, *ready]
+        methods = [AUTO, *ready]
         try:
-            with output.progress_bar("indexing") as progress:
-                report = opened.add(pictures, methods=ready, prune=True, progress=progress)
+            with output.progress_bar("adding") as progress:
+                report = opened.add(images, methods=ready, prune=True, progress=progress)
         except StoreError as problem:
-            problem.hint = f"delete {place / 'collection'} and start again: it holds only what the demo made"
+            problem.hint = f"delete {destination / 'collection'} and try again: only the demo uses it"
             raise
-        queries = _own_queries(opened, place) if examples is None else _example_queries(opened, place, examples)
-        with output.counter("learning what chance does here", of_bytes=False) as learning:
-            opened.calibrate(learning)
-        entries = _ask(opened, queries, asked_by, judged=examples is not None)
-        page = place / "contact-sheet.html"
-        subtitle = f"{output.plural(opened.info().images, 'picture')}, {output.plural(len(entries), 'question')}"
-        page.write_text(render(entries, opened.thumbnail, title="imagefinder demo", subtitle=subtitle), "utf-8")
-    right = all(
-        answer.verdict != "wrong" for entry in entries for answer in entry.results if answer.name in _CHECKED
+        queries = (
+            _own_queries(opened, destination)
+            if examples is None
+            else _example_queries(opened, destination, examples)
+        )
+        with output.counter("calibrating scores", of_bytes=False) as calibrating:
+            opened.calibrate(calibrating)
+        entries = _search(opened, queries, methods, verify=examples is not None)
+        page = destination / "contact-sheet.html"
+        counts = (
+            output.plural(opened.info().images, "image"),
+            output.plural(len(entries), "query", "queries"),
+        )
+        page.write_text(
+            render(entries, opened.thumbnail, title="imagefinder demo", subtitle=", ".join(counts)), "utf-8"
+        )
+    correct = all(
+        answer.verdict != "wrong" for entry in entries for answer in entry.results if answer.name in _VERIFIED
     )
     if as_json:
         output.document(
             {
-                "collection": str(place / "collection"),
+                "collection": str(destination / "collection"),
                 "page": str(page),
                 "indexed": to_json(report),
-                "questions": [_document(*pair) for pair in zip(queries, entries, strict=True)],
-                "right": right,
+                "queries": [_document(*pair) for pair in zip(queries, entries, strict=True)],
+                "correct": correct,
             }
         )
     else:
-        add.tell(report, str(place / "collection"))
-        _tell(entries)
-        _tell_next(place, page, queries)
-        if not right:
-            output.note("error: an answer is wrong", style="bold red")
-    return OK if right else UNFINISHED
+        add.print_report(report, str(destination / "collection"))
+        _print(entries)
+        _print_next_steps(destination, page, queries)
+        if not correct:
+            output.note("error: a result is wrong", style="bold red")
+    return OK if correct else UNFINISHED
 
 
 def _examples() -> Path:
     folder = Path(__file__).resolve().parents[3] / "examples"
     if not (folder / "pictures").is_dir():
         raise SourceError(
-            "the example pictures are not here: they come with the source checkout, not with the package",
-            hint="use pictures of your own: imagefinder demo FOLDER",
+            "example images not found: they are part of the source checkout, not of the package",
+            hint="use your own images: imagefinder demo FOLDER",
         )
     return folder
 
 
-def _example_queries(opened: Collection, place: Path, examples: Path) -> list[_Query]:
+def _example_queries(opened: Collection, destination: Path, examples: Path) -> list[_Query]:
     return [
-        _edited(opened, place, "temple.jpg", *_CROP),
-        _edited(opened, place, "dogs.jpg", *_ROTATED),
-        _edited(opened, place, "nuthatch.jpg", *_SCREENSHOT),
+        _edited(opened, destination, "temple.jpg", *_CROP),
+        _edited(opened, destination, "dogs.jpg", *_ROTATED),
+        _edited(opened, destination, "nuthatch.jpg", *_SCREENSHOT),
         _Query(
-            "a different photo of motorcycle.jpg",
+            "a second photo of motorcycle.jpg",
             examples / "queries" / "motorcycle-second-view.jpg",
             "motorcycle.jpg",
         ),
-        _Query("a picture that is not there", examples / "queries" / "brushes.jpg", None),
+        _Query("an image not in the collection", examples / "queries" / "brushes.jpg", None),
     ]
 
 
-def _own_queries(opened: Collection, place: Path) -> list[_Query]:
+def _own_queries(opened: Collection, destination: Path) -> list[_Query]:
     ids = [record.id for record in opened.images(limit=1000)]
     if not ids:
-        raise SourceError("no picture could be indexed, so there is nothing to ask for")
+        raise SourceError("no images could be added, so there is nothing to search for")
     edits = (_CROP, _ROTATED, _SCREENSHOT)
     chosen = dict.fromkeys(ids[round(i * (len(ids) - 1) / (len(edits) - 1))] for i in range(len(edits)))
-    return [_edited(opened, place, image_id, *edit) for image_id, edit in zip(chosen, edits, strict=False)]
+    return [_edited(opened, destination, image_id, *edit) for image_id, edit in zip(chosen, edits, strict=False)]
 
 
-def _edited(opened: Collection, place: Path, image_id: str, name: str, edit: Callable[[Image], Image]) -> _Query:
-    from PIL import Image  # noqa: PLC0415 - only the demo draws
+def _edited(
+    opened: Collection, destination: Path, image_id: str, name: str, edit: Callable[[Image], Image]
+) -> _Query:
+    from PIL import Image  # noqa: PLC0415 - fast start
 
-    rgb = opened.decode(Path(output.place(opened.get(image_id).uri)).read_bytes()).rgb
-    path = place / "queries" / f"{name.split()[1]}-of-{Path(image_id).stem}.jpg"
+    rgb = opened.decode(Path(output.location(opened.get(image_id).uri)).read_bytes()).rgb
+    path = destination / "queries" / f"{name.split()[1]}-of-{Path(image_id).stem}.jpg"
     path.parent.mkdir(exist_ok=True)
     edit(Image.fromarray(rgb)).save(path, quality=70)
     return _Query(f"{name} {image_id}", path, image_id)
@@ -162,14 +173,14 @@ def _crop(image: Image) -> Image:
 
 
 def _rotated(image: Image) -> Image:
-    from PIL.Image import Resampling  # noqa: PLC0415 - as above
+    from PIL.Image import Resampling  # noqa: PLC0415 - fast start
 
     return image.rotate(25, Resampling.BICUBIC, expand=True, fillcolor=(255, 255, 255))
 
 
 def _screenshot(image: Image) -> Image:
-    """The picture smaller and brighter on a page, with a bar above and a line of text below it."""
-    from PIL import Image, ImageDraw, ImageEnhance  # noqa: PLC0415 - as above
+    """The image, reduced and brightened, on a page with a title bar above and a line of text below."""
+    from PIL import Image, ImageDraw, ImageEnhance  # noqa: PLC0415 - fast start
 
     small = image.resize((round(image.width * 0.75), round(image.height * 0.75)))
     page = Image.new("RGB", (small.width + 80, small.height + 130), (238, 240, 243))
@@ -186,13 +197,13 @@ _ROTATED = ("a rotated copy of", _rotated)
 _SCREENSHOT = ("a screenshot of", _screenshot)
 
 
-def _ask(
-    opened: Collection, queries: Sequence[_Query], methods: Sequence[str], *, judged: bool
+def _search(
+    opened: Collection, queries: Sequence[_Query], methods: Sequence[str], *, verify: bool
 ) -> list[SheetEntry]:
-    from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - as above
+    from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - fast start
 
     for method in methods:
-        # The times shown are those of a running program, not of loading a network.
+        # Keep the time of loading a network out of the times shown.
         if method != AUTO:
             opened.warm(method)
     results = [[opened.search(query.path, method=method, k=_HITS) for method in methods] for query in queries]
@@ -201,18 +212,18 @@ def _ask(
         answers = []
         for method, result in zip(methods, row, strict=True):
             verdict = ""
-            if judged:
-                verdict = "right" if _found(result) == query.expected else "wrong"
+            if verify:
+                verdict = "correct" if _best_id(result) == query.expected else "wrong"
             unit = "evidence" if method == AUTO else opened.method(method).score
             answers.append(SheetResult(result, unit, verdict, name=method))
         shown = opened.decode(query.path.read_bytes())
-        detail = "" if query.expected else "nothing in this collection shows it; these are the nearest"
+        detail = "" if query.expected else "Not in this collection; the nearest images are shown."
         entries.append(SheetEntry(query.name, thumbnail(shown.rgb), tuple(answers), detail, query.expected or ""))
     return entries
 
 
-def _found(result: SearchResult) -> str | None:
-    """The best hit, unless nothing shows what was asked for."""
+def _best_id(result: SearchResult) -> str | None:
+    """Id of the best hit; ``None`` if there is no match."""
     return None if result.decision == "none" else result.ids[0]
 
 
@@ -228,11 +239,11 @@ def _document(query: _Query, entry: SheetEntry) -> dict[str, Any]:
     }
 
 
-def _tell(entries: Sequence[SheetEntry]) -> None:
+def _print(entries: Sequence[SheetEntry]) -> None:
     rows: list[tuple[str, ...]] = []
     for entry in entries:
         answers = [row for answer in entry.results for row in _rows(answer)]
-        # Narrow columns, so that eighty characters hold a line.
+        # Narrow columns keep each line within 80 characters.
         names = textwrap.wrap(entry.name, 20)
         rows += [(name or "", *(row or ("", "", ""))) for name, row in zip_longest(names, answers)]
     output.line()
@@ -244,33 +255,30 @@ def _tell(entries: Sequence[SheetEntry]) -> None:
 
 def _rows(answer: SheetResult) -> list[tuple[str, str, str]]:
     seconds = output.duration(answer.result.timings["total"])
-    facts = (answer.name, ", ".join(filter(None, (answer.verdict, seconds))))
+    name, details = answer.name, ", ".join(filter(None, (answer.verdict, seconds)))
     if not answer.result.hits:
-        return [(facts[0], "no hits", ""), (facts[1], "", "")]
+        return [(name, "no hits", ""), (details, "", "")]
     best = answer.result.hits[0]
     if best.decision == "none":
-        return [
-            (facts[0], "nothing shows this", output.evalue(best.evalue)),
-            (facts[1], f"nearest: {best.id}", ""),
-        ]
-    return [(facts[0], best.id, output.evalue(best.evalue)), (facts[1], f"{best.decision}, {best.relation}", "")]
+        return [(name, "no match", output.evalue(best.evalue)), (details, f"nearest: {best.id}", "")]
+    return [(name, best.id, output.evalue(best.evalue)), (details, f"{best.decision}, {best.relation}", "")]
 
 
-def _tell_next(place: Path, page: Path, queries: Sequence[_Query]) -> None:
-    call = program()
+def _print_next_steps(destination: Path, page: Path, queries: Sequence[_Query]) -> None:
+    command = program()
     output.line()
-    output.line(f"Query and answers side by side: {page}")
+    output.line(f"Queries and results side by side: {page}")
     output.line()
-    output.line("What to type next:")
+    output.line("What to try next:")
     for text, *commands in (
-        ("ask for something else", f"{call} search PICTURE -c {place / 'collection'} --show"),
-        ("find in your own pictures", f"{call} add ~/Pictures", f"{call} search PICTURE"),
+        ("Search with another image", f"{command} search IMAGE -c {destination / 'collection'} --show"),
+        ("Search your own images", f"{command} add ~/Pictures", f"{command} search IMAGE"),
         (
-            "the same as a service",
-            f"{call} serve -c {place / 'collection'}",
+            "Run the REST service",
+            f"{command} serve -c {destination / 'collection'}",
             f'curl -X POST -F "image=@{queries[0].path}" http://127.0.0.1:5000/sift-similar-images',
         ),
     ):
         output.line(f"  {text}")
-        for command in commands:
-            output.line(f"    {command}")
+        for line in commands:
+            output.line(f"    {line}")

@@ -1,4 +1,4 @@
-"""One HTML page that shows groups of duplicates; like ``contact_sheet`` a single file that loads nothing."""
+"""Duplicate sheet: a self-contained HTML page of duplicate groups."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from imagefinder.core.results import DuplicateGroup
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """A group with what the page says of its pictures.
+class SheetGroup:
+    """A duplicate group with the details shown for its images.
 
     Attributes:
         group: The group.
-        records: Id -> record.
-        relations: Id -> its relation and its agreement with another one, for people; both may be empty.
+        records: Maps an image id to its record.
+        relations: Maps an image id to (relation, agreement) as text; both may be empty.
     """
 
     group: DuplicateGroup
@@ -26,12 +26,12 @@ class Group:
     relations: Mapping[str, tuple[str, str]]
 
 
-def render(groups: Sequence[Group], thumbnail: Callable[[str], bytes], *, subtitle: str) -> str:
-    """The whole page.
+def render(groups: Sequence[SheetGroup], thumbnail: Callable[[str], bytes], *, subtitle: str) -> str:
+    """Render the page.
 
     Args:
         groups: In the order of the page.
-        thumbnail: Id -> JPEG bytes of that image; empty where there are none.
+        thumbnail: Maps an image id to its JPEG thumbnail; empty bytes if it has none.
         subtitle: Line below the heading.
 
     Returns:

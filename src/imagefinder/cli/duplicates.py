@@ -1,4 +1,4 @@
-"""``imagefinder duplicates``: which of my pictures do I have more than once?"""
+"""``imagefinder duplicates``: find duplicate and overlapping images."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.results import DuplicateGroup, DuplicatePair, DuplicateReport
 
-HELP = """Find the pictures of the collection that are there more than once.
+HELP = """Find duplicate images within the collection.
 
-Groups are identical pictures (the same bytes, or the same pixels), edited copies (other size, encoding, colours,
-mirrored, turned, written upon), and overlapping pictures (parts of one another, or the same scene). Of identical
-pictures and copies the one with the most pixels is proposed to be kept, of equal ones that with the larger file,
-of these the one with the shortest id. Nothing is ever deleted: look at the page that --show writes, then decide.
+There are three kinds of groups: identical images (same bytes or same pixels), edited copies (resized, re-encoded,
+recoloured, mirrored, rotated, with added text), and overlapping images (parts of each other, or the same scene).
+Groups of the first two kinds suggest which image to keep: the one with the most pixels, then the largest file,
+then the shortest id. Nothing is ever deleted: review the page that --show writes, then decide.
 
   imagefinder duplicates
   imagefinder duplicates --kind identical --kind "edited copies" --show
   imagefinder duplicates --limit 20 --json
 
-Exit codes: 0 there are duplicates; 1 there are none."""
+Exit codes: 0 duplicates found; 1 no duplicates."""
 
-_STAGES = {"read": "looking for identical ones", "propose": "proposing pairs", "verify": "verifying pairs"}
+_STAGES = {"read": "finding identical images", "propose": "finding candidate pairs", "verify": "verifying pairs"}
+_PREPOSITIONS = {"same scene": " as", "similar": " to", "identical": " to", "edited copy": " of"}
+"""Joins a relation to the image it refers to; "part of" and "contains" need none."""
 
 
 # wide: a parameter for each option of the command, as typer declares them.
@@ -41,20 +43,21 @@ def duplicates(
         typer.Option(
             "--kind",
             metavar="NAME",
-            help="Only this kind of group: identical, edited copies, or overlapping; may be given several times.",
+            help="Only groups of this kind: identical, edited copies, or overlapping; repeatable.",
             autocompletion=lambda: list(get_args(DuplicateKind)),
             show_default=False,
         ),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", min=1, help="Tell at most so many groups.", show_default=False),
+        typer.Option(
+            "--limit", metavar="N", min=1, help="Maximum number of groups to report.", show_default=False
+        ),
     ] = None,
     show: Annotated[
-        bool,
-        typer.Option("--show", help="Write a page that shows the groups, and open it where there is a desktop."),
+        bool, typer.Option("--show", help="Write an HTML page of the groups; open it if there is a desktop.")
     ] = False,
-    page: Annotated[Path, typer.Option("--page", metavar="FILE", help="Where --show writes that page.")] = Path(
+    page: Annotated[Path, typer.Option("--page", metavar="FILE", help="Page that --show writes.")] = Path(
         "imagefinder-duplicates.html"
     ),
     collection: CollectionOption = None,
@@ -63,52 +66,64 @@ def duplicates(
     """Find duplicates, and print or show the groups."""
     unknown = set(kinds or ()) - set(get_args(DuplicateKind))
     if unknown:
-        raise typer.BadParameter(f"no kind {min(unknown)!r}: {', '.join(get_args(DuplicateKind))}")
+        raise typer.BadParameter(f"unknown kind {min(unknown)!r}: use {', '.join(get_args(DuplicateKind))}")
     with open_collection(context, collection) as opened:
         with output.stage_bar(_STAGES) as progress:
             report = opened.duplicates(progress=progress)
-        wanted = [group for group in report.groups if not kinds or group.kind in kinds]
-        told = wanted[:limit]
+        found = [group for group in report.groups if not kinds or group.kind in kinds]
+        shown = found[:limit]
         if as_json:
-            _document(opened, report, told, len(wanted), page if show else None)
+            _document(opened, report, shown, len(found), page if show else None)
         else:
-            _tell(opened, report, told, len(wanted))
+            _print(opened, report, shown, len(found))
         if show:
-            _write_page(opened, report, told, len(wanted), page)
+            _write_page(opened, report, shown, len(found), page)
             if not as_json:
-                output.line(f"shown in: {page}")
+                output.line(f"page: {page}")
     if show and not as_json:
         open_page(page)
-    return OK if wanted else UNFINISHED
+    return OK if found else UNFINISHED
 
 
-def _tell(opened: Collection, report: DuplicateReport, groups: list[DuplicateGroup], found: int) -> None:
+def _print(opened: Collection, report: DuplicateReport, groups: list[DuplicateGroup], found: int) -> None:
     if groups:
         rows = [row for number, group in enumerate(groups, 1) for row in _rows(opened, number, group)]
-        output.table((">group", "kind", "keep", "id", ">pixels", ">size", "relation", ">agreement"), rows)
+        output.table(
+            (">group", "kind", "keep", "id", ">dimensions", ">size", "relation", ">agreement"),
+            rows,
+            optional=("size", "agreement"),
+        )
         output.line()
     else:
         output.line("no duplicates")
-    output.line(summary(report, found) + (f", {len(groups)} of them told" if len(groups) < found else ""))
+    output.line(summary(report, found) + (f" (first {len(groups)} shown)" if len(groups) < found else ""))
     if groups:
-        output.line("Nothing was deleted. Look at the groups (--show) before you do it.", style="dim")
+        output.line("No file was deleted. Review the groups with --show before you delete any.", style="dim")
 
 
 def summary(report: DuplicateReport, found: int) -> str:
-    """One line about the whole."""
+    """One line about the whole report.
+
+    Args:
+        report: The report.
+        found: Number of groups of the requested kinds.
+    """
     return (
-        f"{output.plural(found, 'group')} among {output.plural(report.images, 'image')}, "
+        f"{output.plural(found, 'group')} in {output.plural(report.images, 'image')}, "
         f"{output.plural(report.verified, 'pair')} verified in {output.duration(report.timings['total'])}"
     )
 
 
 def spare(group: DuplicateGroup) -> tuple[str, ...]:
-    """The ids that need not be kept; none of overlapping pictures."""
+    """Ids of the redundant images of a group; empty for overlapping images, which are all worth keeping."""
     return () if group.kind == "overlapping" else group.ids[1:]
 
 
 def relation(group: DuplicateGroup, image_id: str) -> tuple[str, str]:
-    """What a picture is to the best or another one of its group, and how far they agree; empty for the best."""
+    """Relation and agreement of an image to the best one of its group, or else to another one, as text.
+
+    Both are empty for the best image itself.
+    """
     pairs = [pair for pair in group.pairs if pair.a == image_id]
     pair = next((pair for pair in pairs if pair.b == group.ids[0]), pairs[0] if pairs else None)
     if pair is None:
@@ -121,7 +136,8 @@ def relation(group: DuplicateGroup, image_id: str) -> tuple[str, str]:
 def _other(group: DuplicateGroup, pair: DuplicatePair) -> str:
     if group.kind != "overlapping":
         return ""
-    return f" {pair.b}" if pair.relation in ("part of", "contains") else f": {pair.b}"
+    preposition = _PREPOSITIONS.get(pair.relation, "")
+    return f"{preposition} {pair.b}"
 
 
 def _rows(opened: Collection, number: int, group: DuplicateGroup) -> list[tuple[str, ...]]:
@@ -178,7 +194,7 @@ def _write_page(
     page.write_text(
         duplicate_sheet.render(
             [
-                duplicate_sheet.Group(
+                duplicate_sheet.SheetGroup(
                     group,
                     {image_id: opened.get(image_id) for image_id in group.ids},
                     {image_id: relation(group, image_id) for image_id in group.ids},

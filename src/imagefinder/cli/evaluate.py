@@ -1,4 +1,4 @@
-"""``imagefinder evaluate``: how well does it work on my pictures?"""
+"""``imagefinder evaluate``: measure retrieval accuracy on a folder of images."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imagefinder.cli import output, session
-from imagefinder.cli.evaluation_table import COLUMNS, row
-from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, Start, open_collection
+from imagefinder.cli.evaluation_table import COLUMNS, LEGEND, row
+from imagefinder.cli.session import (
+    OK,
+    UNFINISHED,
+    CollectionOption,
+    GlobalOptions,
+    JsonOption,
+    RankingOption,
+    open_collection,
+)
 from imagefinder.core import registry
 from imagefinder.core.errors import InputError, ModelError, SourceError
 from imagefinder.core.paging import iter_images
@@ -28,39 +36,39 @@ if TYPE_CHECKING:
     from imagefinder.evaluation.protocol import Evaluation
     from imagefinder.indexing.progress import AddReport
 
-HELP = """Measure how well each method finds what it should among your own pictures, and suggest settings.
+HELP = """Measure the accuracy of each method on your own images.
 
-SOURCE is a folder. If it has a manifest.json, that names queries and right answers. With --groups each folder in
-it is a group: of the pictures of one folder each should find the others. Otherwise no labels are needed: edits of
-your pictures are asked with (crops, turns, screenshots and the like), and every fifth picture is kept out of the
-index, so that its edits should find nothing. SOURCE is not changed.
+SOURCE is a folder. A manifest.json in it lists queries and correct answers. With --groups, each subfolder is a
+group whose images should find each other. Otherwise no labels are needed: the queries are edited copies of your
+images (crops, rotations, screenshots and more), and every fifth image is held out of the collection, so that its
+edited copies should find nothing. The result includes recommended settings. SOURCE is not changed.
 
   imagefinder evaluate ~/Pictures
   imagefinder evaluate products --groups --report products.html
   imagefinder evaluate labelled --method sift --method auto --limit 100
   imagefinder evaluate ~/Pictures -c measured.collection --json
 
-Exit codes: 0 measured; 1 measured, but without pictures that could not be indexed."""
+Exit codes: 0 success; 1 success, but some images could not be added and were left out."""
 
 QUERIES = 200
-"""By default so many queries where there is no manifest."""
+"""Default maximum number of queries without a manifest."""
 
 _AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
-    """What there is to tell.
+class _Measurement:
+    """Everything that is reported.
 
     Attributes:
-        dataset: What was asked, less what could not be indexed.
-        what: A line that says what that is.
+        dataset: The dataset, without images that could not be added.
+        description: One line about the dataset.
         evaluations: One per method.
-        advice: What they suggest.
+        advice: Recommended settings.
     """
 
     dataset: Dataset
-    what: str
+    description: str
     evaluations: list[Evaluation]
     advice: Advice
 
@@ -68,222 +76,217 @@ class _Measured:
 # wide: a parameter for each option of the command, as typer declares them.
 def evaluate(  # long: mostly the declarations of its options, as typer reads them.
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of pictures.", show_default=False)],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of images.", show_default=False)],
     *,
-    groups: Annotated[bool, typer.Option("--groups", help="Each folder in SOURCE is a group.")] = False,
+    groups: Annotated[bool, typer.Option("--groups", help="Each subfolder of SOURCE is a group.")] = False,
     methods: Annotated[
         list[str] | None,
         typer.Option(
             "--method",
             "-m",
             metavar="NAME",
-            help="Method to measure; may be given several times; auto: all together. By default those the "
-            "collection has, or every method that is ready, and auto.",
+            help="Method to evaluate; repeatable; auto combines all methods. Default: the collection's methods, "
+            "or every method that is ready, and auto.",
             autocompletion=lambda: [_AUTO, *registry.names(registry.METHODS)],
             show_default=False,
         ),
     ] = None,
-    ranking: Annotated[
-        Ranking,
-        typer.Option(
-            "--ranking",
-            metavar="NAME",
-            help="evidence: by all that speaks for a hit. matches: by the score of one method alone.",
-            autocompletion=lambda: list(get_args(Ranking)),
-        ),
-    ] = "evidence",
+    ranking: RankingOption = "evidence",
     limit: Annotated[
         int | None,
         typer.Option(
             "--limit",
             metavar="N",
             min=1,
-            help=f"Ask at most so many queries; by default all of a manifest, otherwise {QUERIES}.",
+            help=f"Maximum number of queries. Default: all queries of a manifest, otherwise {QUERIES}.",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Decides what is drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed for random choices.")] = 0,
     report: Annotated[
         Path | None,
         typer.Option(
             "--report",
             metavar="FILE",
-            help="Write a page with all figures, curves, and the worst mistakes as pictures.",
+            help="Write an HTML page with all metrics, curves, and the worst mistakes.",
             show_default=False,
         ),
     ] = None,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Make or read queries, index the gallery, ask, and tell the figures."""
+    """Make or read queries, add the gallery, search, and report the metrics."""
     if ranking == "matches" and _AUTO in (methods or ()):
-        raise typer.BadParameter("--ranking matches needs single methods: their scores cannot be compared")
-    start = context.find_object(Start) or Start()
-    kept = collection or start.overrides.get("collection")
+        raise typer.BadParameter("--ranking matches does not work with auto: scores of methods are not comparable")
+    global_options = context.find_object(GlobalOptions) or GlobalOptions()
+    kept = collection or global_options.overrides.get("collection")
     limits = session.settings(context)
     with tempfile.TemporaryDirectory(prefix="imagefinder-") as folder:
         scratch = Path(folder)
-        dataset, what = _dataset(source, scratch, limits, groups=groups, limit=limit, seed=seed)
-        what += f", ranked by {ranking}"
+        dataset, description = _dataset(source, scratch, limits, groups=groups, limit=limit, seed=seed)
+        description += f", ranked by {ranking}"
         if not as_json:
-            output.line(what)
+            output.line(description)
         with open_collection(context, Path(kept) if kept else scratch / "collection", create=True) as opened:
-            _only_gallery(opened, dataset)
-            to_index, to_ask = _methods(opened, methods, ranking)
-            indexed, dataset = _index(opened, dataset, to_index)
-            evaluations = [_evaluate(opened, dataset, method, ranking) for method in to_ask]
-            measured = _Measured(dataset, what, evaluations, _advise(evaluations))
+            _require_only_gallery(opened, dataset)
+            to_add, to_evaluate = _methods(opened, methods, ranking)
+            added, dataset = _add(opened, dataset, to_add)
+            evaluations = [_evaluate(opened, dataset, method, ranking) for method in to_evaluate]
+            measurement = _Measurement(dataset, description, evaluations, _advise(evaluations))
             if report:
-                _write_report(opened, measured, report)
+                _write_report(opened, measurement, report)
         if as_json:
-            _document(measured, indexed, report)
+            _document(measurement, added, report)
         else:
-            _tell(measured)
+            _print(measurement)
             if report:
-                output.line(f"shown in: {report}")
-    return UNFINISHED if indexed.failures else OK
+                output.line(f"page: {report}")
+    return UNFINISHED if added.failures else OK
 
 
 def _dataset(
     source: Path, scratch: Path, limits: Settings, *, groups: bool, limit: int | None, seed: int
 ) -> tuple[Dataset, str]:
-    """What is asked, and a line that says what that is."""
-    from imagefinder import wiring  # noqa: PLC0415 - only this command measures
-    from imagefinder.evaluation import datasets  # noqa: PLC0415 - likewise
+    """The dataset, and one line that describes it."""
+    from imagefinder import wiring  # noqa: PLC0415 - fast start
+    from imagefinder.evaluation import datasets  # noqa: PLC0415 - fast start
 
     source = source.expanduser()
     if not groups and (source / "manifest.json").is_file():
-        dataset = datasets.read_manifest(source)
-        dataset, how = datasets.limited(dataset, limit or len(dataset.queries), seed), "labels: its manifest.json"
+        dataset, labels = datasets.read_manifest(source), "labels from manifest.json"
+        dataset = datasets.limited(dataset, limit or len(dataset.queries), seed)
     elif groups:
-        dataset, how = datasets.groups_from_folders(source), "labels: each folder is a group"
+        dataset, labels = datasets.groups_from_folders(source), "subfolders as groups"
         dataset = datasets.limited(dataset, limit or QUERIES, seed)
     else:
-        made = scratch / "queries"
-        made.mkdir()
+        edited = scratch / "queries"
+        edited.mkdir()
         with (
-            output.counter("editing pictures", of_bytes=False) as progress,
+            output.counter("editing images", of_bytes=False) as progress,
             contextlib.closing(wiring.make_decoder(limits)) as decoder,
         ):
             decode = partial(decoder.decode, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels)
-            dataset = datasets.edits_of_pictures(
-                source, made, decode, queries=limit or QUERIES, seed=seed, progress=progress
+            dataset = datasets.edited_copies(
+                source, edited, decode, queries=limit or QUERIES, seed=seed, progress=progress
             )
-        how = "no labels: edits of its pictures, every fifth picture held out"
+        labels = "edited copies as queries, every fifth image held out"
     if not any(query.positives for query in dataset.queries):
-        raise SourceError(f"no query of {source} has a right answer, so there is nothing to measure")
-    lacking = sum(not query.positives for query in dataset.queries)
+        raise SourceError(f"no query in {source} has a correct answer, so accuracy cannot be measured")
+    unanswerable = sum(not query.positives for query in dataset.queries)
     return dataset, (
-        f"{dataset.name}, {how}: {output.plural(len(dataset.images), 'image')}, "
-        f"{output.plural(len(dataset.queries), 'query', 'queries')}, {lacking} of them without a right answer"
+        f"{dataset.name} ({labels}): {output.plural(len(dataset.images), 'image')}, "
+        f"{output.plural(len(dataset.queries), 'query', 'queries')} ({unanswerable} without a correct answer)"
     )
 
 
-def _only_gallery(opened: Collection, dataset: Dataset) -> None:
-    """Refuse a collection that holds anything else: it would be found, and counted wrong.
+def _require_only_gallery(opened: Collection, dataset: Dataset) -> None:
+    """Refuse a collection with other images: they could be found, and would count as wrong.
 
     Raises:
-        InputError: it does.
+        InputError: the collection contains an image that is not in the gallery.
     """
     gallery = frozenset(dataset.images)
     for record in iter_images(opened.images):
         if record.id not in gallery:
             raise InputError(
-                f"{opened.settings.collection} holds {record.id!r}, which is not in the gallery to measure",
-                hint="name a folder of its own for this index, or none: then it is made for this run only",
+                f"{opened.settings.collection} contains {record.id!r}, which is not in the gallery to evaluate",
+                hint="use a separate folder for --collection, or omit it for a temporary collection",
             )
 
 
-def _methods(opened: Collection, asked: list[str] | None, ranking: Ranking) -> tuple[list[str], list[str]]:
-    """Names of the methods to index, and of those to ask, ``auto`` among these."""
-    named = list(dict.fromkeys(asked or ()))
+def _methods(opened: Collection, requested: list[str] | None, ranking: Ranking) -> tuple[list[str], list[str]]:
+    """Names of the methods to add features for, and of those to evaluate, which may include ``auto``."""
+    named = list(dict.fromkeys(requested or ()))
     if named and _AUTO not in named:
         return named, named
-    held = sorted(opened.info().methods)
-    present = held or [state.name for state in opened.methods() if state.ready]
+    stored = sorted(opened.info().methods)
+    present = stored or [state.name for state in opened.methods() if state.ready]
     if not present:
         raise ModelError("no method is ready on this machine", hint="see: imagefinder methods")
-    to_index = list(dict.fromkeys([*present, *(name for name in named if name != _AUTO)]))
+    to_add = list(dict.fromkeys([*present, *(name for name in named if name != _AUTO)]))
     if named:
-        return to_index, named
-    return to_index, [*present, _AUTO] if len(present) > 1 and ranking == "evidence" else present
+        return to_add, named
+    return to_add, [*present, _AUTO] if len(present) > 1 and ranking == "evidence" else present
 
 
-def _index(opened: Collection, dataset: Dataset, methods: list[str]) -> tuple[AddReport, Dataset]:
-    """Index the gallery; what cannot be indexed is left out of the dataset."""
-    from imagefinder.evaluation.datasets import without  # noqa: PLC0415 - as above
-    from imagefinder.evaluation.protocol import add_gallery  # noqa: PLC0415 - as above
+def _add(opened: Collection, dataset: Dataset, methods: list[str]) -> tuple[AddReport, Dataset]:
+    """Add the gallery; images that fail are removed from the dataset."""
+    from imagefinder.evaluation.datasets import without  # noqa: PLC0415 - fast start
+    from imagefinder.evaluation.protocol import add_gallery  # noqa: PLC0415 - fast start
 
-    with output.progress_bar("indexing") as progress:
-        done = add_gallery(opened, dataset, methods, progress)
-    if not done.failures:
-        return done, dataset
-    for failure in done.failures[:5]:
+    with output.progress_bar("adding") as progress:
+        report = add_gallery(opened, dataset, methods, progress)
+    if not report.failures:
+        return report, dataset
+    for failure in report.failures[:5]:
         output.note(f"left out: {failure.id}: {failure.message}", style="yellow")
-    if len(done.failures) > 5:
-        output.note(f"left out: {len(done.failures) - 5} more", style="yellow")
-    return done, without(dataset, [failure.id for failure in done.failures])
+    if len(report.failures) > 5:
+        output.note(f"left out: {len(report.failures) - 5} more", style="yellow")
+    return report, without(dataset, [failure.id for failure in report.failures])
 
 
 def _evaluate(opened: Collection, dataset: Dataset, method: str, ranking: Ranking) -> Evaluation:
-    from imagefinder.evaluation import protocol  # noqa: PLC0415 - as above
+    from imagefinder.evaluation import protocol  # noqa: PLC0415 - fast start
 
-    with output.counter("learning this collection", of_bytes=False) as progress:
+    with output.counter("calibrating scores", of_bytes=False) as progress:
         opened.calibrate(progress)
-    with output.counter(f"asking {method}", of_bytes=False) as progress:
+    with output.counter(f"evaluating {method}", of_bytes=False) as progress:
         return protocol.evaluate(opened, dataset, method, progress, ranking=ranking)
 
 
 def _advise(evaluations: list[Evaluation]) -> Advice:
-    from imagefinder.evaluation.advice import advise  # noqa: PLC0415 - as above
+    from imagefinder.evaluation.advice import advise  # noqa: PLC0415 - fast start
 
     return advise(evaluations)
 
 
-def _tell(measured: _Measured) -> None:
+def _print(measurement: _Measurement) -> None:
     output.line()
-    output.table(COLUMNS, [row(one) for one in measured.evaluations])
+    output.table(COLUMNS, [row(one) for one in measurement.evaluations])
     output.line()
-    output.line("Suggested settings", style="bold")
-    for sentence in measured.advice.sentences:
+    for text in LEGEND:
+        output.line(text, style="dim")
+    output.line()
+    output.line("Recommended settings", style="bold")
+    for sentence in measurement.advice.sentences:
         output.line(f"* {sentence}")
 
 
-def _document(measured: _Measured, indexed: AddReport, report: Path | None) -> None:
-    dataset = measured.dataset
+def _document(measurement: _Measurement, added: AddReport, report: Path | None) -> None:
+    dataset = measurement.dataset
     output.document(
         {
             "dataset": {
                 "name": dataset.name,
-                "what": measured.what,
+                "description": measurement.description,
                 "images": len(dataset.images),
                 "queries": len(dataset.queries),
                 "unanswerable": sum(not query.positives for query in dataset.queries),
             },
-            "indexed": to_json(indexed),
-            "methods": [one.to_dict() for one in measured.evaluations],
-            "suggested": measured.advice.to_dict(),
+            "indexed": to_json(added),
+            "methods": [one.to_dict() for one in measurement.evaluations],
+            "recommended": measurement.advice.to_dict(),
             "report": None if report is None else str(report),
         }
     )
 
 
-def _write_report(opened: Collection, measured: _Measured, report: Path) -> None:
+def _write_report(opened: Collection, measurement: _Measurement, report: Path) -> None:
     from imagefinder.cli import evaluation_sheet  # noqa: PLC0415 - only for --report
-    from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - likewise
+    from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - only for --report
 
     def of_query(path: Path) -> bytes:
         return thumbnail(opened.decode(path.read_bytes()).rgb)
 
-    def name_of_query(path: Path) -> str:
-        root = measured.dataset.root
+    def query_name(path: Path) -> str:
+        root = measurement.dataset.root
         return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
 
     page = evaluation_sheet.render(
-        measured.evaluations,
-        measured.advice,
-        evaluation_sheet.Pictures(opened.thumbnail, of_query, name_of_query),
-        title=f"imagefinder evaluate: {measured.dataset.name}",
-        subtitle=measured.what,
+        measurement.evaluations,
+        measurement.advice,
+        evaluation_sheet.Thumbnails(opened.thumbnail, of_query, query_name),
+        title=f"imagefinder evaluate: {measurement.dataset.name}",
+        subtitle=measurement.description,
     )
     report.write_text(page, encoding="utf-8")

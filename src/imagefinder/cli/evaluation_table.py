@@ -1,4 +1,4 @@
-"""The table of an evaluation: one row per method, in the terminal and on the page."""
+"""Overview table of an evaluation: one row per method, in the terminal and on the HTML page."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ COLUMNS = (
     ">mAP",
     ">R@1",
     ">micro-AP",
-    ">recall at 99%",
+    ">recall@P99",
     ">false alarms",
-    ">ms per query",
+    ">ms/query",
     ">peak MB",
 )
-"""Names of the columns; those that begin with ``>`` hold numbers."""
+"""Column headings; a leading ``>`` marks a column of numbers."""
+
+LEGEND = (
+    "recall@P99: recall at the threshold that gives 99 % precision",
+    "false alarms: queries without a correct answer that got a match",
+)
+"""Explanations of the headings that need one."""
 
 
 def row(one: Evaluation) -> tuple[str, ...]:
-    """The cells of the table for one method, under ``COLUMNS``."""
+    """Table cells of one method, in the order of ``COLUMNS``."""
     return (
         one.method,
         f"{one.mean_average_precision:.3f}",

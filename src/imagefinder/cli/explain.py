@@ -1,4 +1,4 @@
-"""``imagefinder explain``: why this one?"""
+"""``imagefinder explain``: show the evidence for one hit."""
 
 from __future__ import annotations
 
@@ -17,40 +17,43 @@ from imagefinder.cli.session import (
     JsonOption,
     MirrorOption,
     boxes,
+    image_argument,
     open_collection,
-    picture,
 )
 from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.core.results import Explanation
 
-HELP = """Show what a picture and one of the collection have in common.
+HELP = """Show why a query matches an image of the collection.
 
-Matches that agree on one geometry are evidence that both show the same thing; matches without one are chance. The
-picture that is written has both side by side with the agreeing matches as lines, and below them one laid on the
-other. For a method that gives a cosine it shows which parts of both pictures contributed to it.
+Matches that agree on one geometric transform are evidence that both images show the same thing; the others are
+chance. --output draws both images side by side with lines between the agreeing matches, and below that one image
+overlaid on the other. For a method that gives a cosine, it draws heat maps of the regions that contribute to it.
 
   imagefinder explain photo.jpg holiday/beach.jpg -o why.png
   imagefinder explain photo.jpg holiday/beach.jpg -o why.png --method efficientnet-lite0
   imagefinder explain photo.jpg holiday/beach.jpg --mirror --json
 
-Exit codes: 0 something speaks for it (a geometry, or a heat map and an E-value of at most 1); 1 nothing does."""
+Exit codes: 0 there is evidence (a common geometry, or a heat map and an E-value of at most 1); 1 there is not."""
 
 
 # wide: a parameter for each option of the command, as typer declares them.
 def explain(
     context: typer.Context,
     query: Annotated[
-        str, typer.Argument(metavar="PICTURE", help="File, URL, or - for standard input.", show_default=False)
+        str,
+        typer.Argument(metavar="IMAGE", help="Query: file, URL, or - for standard input.", show_default=False),
     ],
     image_id: Annotated[
-        str, typer.Argument(metavar="ID", help="Of a picture of the collection.", show_default=False)
+        str, typer.Argument(metavar="ID", help="Id of an image in the collection.", show_default=False)
     ],
     *,
     target: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write a PNG that shows it.", show_default=False),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Draw the evidence to a PNG file.", show_default=False
+        ),
     ] = None,
     mirror: MirrorOption = True,
     box: BoxOption = None,
@@ -58,42 +61,42 @@ def explain(
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Explain, and print or draw it."""
+    """Explain the match, and print or draw the evidence."""
     with open_collection(context, collection) as opened:
-        asked = picture(query, opened.settings)
-        # Read once, for the comparison and for the drawing.
-        data = asked if isinstance(asked, bytes) else opened.read(asked)
+        image = image_argument(query, opened.settings)
+        # Read once: both the comparison and the drawing use it.
+        data = image if isinstance(image, bytes) else opened.read(image)
         result = opened.explain(data, image_id, method=method, mirror=mirror, boxes=boxes(box))
         if target is not None:
             target.write_bytes(opened.draw(result, data))
-    found = result.evidence
     if as_json:
-        output.document(to_json(result) | ({"picture": str(target)} if target else {}))
+        output.document(to_json(result) | ({"drawing": str(target)} if target else {}))
     else:
-        _tell(result)
+        _print(result)
         if target is not None:
-            output.line(f"shown in: {target}")
-    return OK if found or (result.query_heat and result.decision != "none") else UNFINISHED
+            output.line(f"drawing: {target}")
+    found = result.evidence or (result.query_heat and result.decision != "none")
+    return OK if found else UNFINISHED
 
 
-def _tell(result: Explanation) -> None:
-    found = result.evidence
-    if found:
-        mirrored = ", mirrored" if found.mirrored else ""
-        model = "affine map" if found.model == "affine" else found.model
-        output.line(
-            f"{found.inliers} of {output.plural(found.matches, 'match', 'matches')} agree on one {model}{mirrored}"
-        )
-        output.line(f"{found.query_overlap:.0%} of the query is in {result.id}")
-        output.line(f"{found.candidate_overlap:.0%} of {result.id} is in the query")
+def _print(result: Explanation) -> None:
+    if result.decision:
+        decision = {"match": "match", "possible": "possible match", "none": "no match"}[result.decision]
+        relation = "" if result.decision == "none" else f", {result.relation}"
+        output.line(f"{decision}{relation} (E-value {output.evalue(result.evalue)})", style="bold")
+    evidence = result.evidence
+    if evidence:
+        mirrored = ", mirrored" if evidence.mirrored else ""
+        model = f"{evidence.model} transform" if evidence.model != "homography" else evidence.model
+        matches = output.plural(evidence.matches, "match", "matches")
+        output.line(f"inliers: {evidence.inliers} of {matches} ({model}{mirrored})")
+        output.line(f"query coverage: {evidence.query_overlap:.0%}")
+        output.line(f"match coverage: {evidence.candidate_overlap:.0%} ({result.id})")
     elif result.matches or not result.query_heat:
-        output.line(f"no common geometry: {output.plural(result.matches, 'match', 'matches')}, all of them chance")
+        output.line(f"no common geometry: {output.plural(result.matches, 'match', 'matches')}, none an inlier")
     if result.query_heat:
         heat = sorted((value for row in result.query_heat for value in row), reverse=True)
         most = sum(heat[: len(heat) // 4])
         output.line(
             f"{result.heat_of}: cosine {sum(heat):.3f}, {most:.3f} of it from the strongest quarter of the query"
         )
-    if result.decision:
-        decision = {"match": "a match", "possible": "perhaps a match", "none": "no match"}[result.decision]
-        output.line(f"{decision}: {result.relation}, E-value {output.evalue(result.evalue)}")

@@ -1,4 +1,4 @@
-"""``imagefinder export``: give features away as ``.npy`` files."""
+"""``imagefinder export``: write features as ``.npy`` files."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from imagefinder.cli import output
 from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection
 from imagefinder.core.serialization import to_json
 
-HELP = """Write the features of the collection as a folder of .npy files, as the original program kept them.
+HELP = """Export the features of the collection as .npy files.
 
-FOLDER, which must be new or empty, gets dataset.csv (columns url and id) and features/sift, features/resnet_50,
-features/microsoft_beit with one file per image, named by its id. Keypoints, thumbnails and other methods have
-no place in this layout.
+FOLDER must be new or empty. It gets the layout of the original program: dataset.csv (columns url and id) and the
+subfolders features/sift, features/resnet_50 and features/microsoft_beit, with one file per image, named by its id.
+The layout has no place for keypoints, thumbnails and other methods.
 
   imagefinder export exported
   imagefinder export exported --format npy -c shop.collection
 
-Exit codes: 0 all is written; 1 some images could not be."""
+Exit codes: 0 all images written; 1 some images could not be written."""
 
 
 class Format(StrEnum):
-    """What can be written."""
+    """Export formats."""
 
     NPY = "npy"
 
 
 def export_features(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Destination; must be new or empty.", show_default=False)
+    ],
     *,
-    form: Annotated[
-        Format, typer.Option("--format", metavar="NAME", help="Layout of the files: npy.")
-    ] = Format.NPY,
+    form: Annotated[Format, typer.Option("--format", metavar="NAME", help="File layout: npy.")] = Format.NPY,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Export, and tell how much was written."""
-    del form  # there is one so far
+    """Export the features and report how many files were written."""
+    del form  # only npy exists so far
     with open_collection(context, collection) as opened, output.counter("exporting", of_bytes=False) as progress:
         report = opened.export_features(folder, progress=progress)
     if as_json:
         output.document({"folder": str(folder), **to_json(report)})
     else:
-        files = ", ".join(f"{count} of {method}" for method, count in report.files.items() if count) or "none"
+        files = ", ".join(f"{method} {count}" for method, count in report.files.items() if count) or "none"
         output.line(
-            f"{output.plural(report.images, 'image')} written to {folder} in {output.duration(report.seconds)}"
+            f"exported {output.plural(report.images, 'image')} to {folder} in {output.duration(report.seconds)}"
         )
-        output.line(f"files of features: {files}")
+        output.line(f"feature files: {files}")
         for failure in report.failures:
-            output.note(f"not written: {failure.id}: {failure.message}")
+            output.note(f"not exported: {failure.id}: {failure.message}")
     return UNFINISHED if report.failures else OK

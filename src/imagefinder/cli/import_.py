@@ -1,4 +1,4 @@
-"""``imagefinder import``: take over features from ``.npy`` files."""
+"""``imagefinder import``: read features from ``.npy`` files."""
 
 from __future__ import annotations
 
@@ -23,51 +23,55 @@ if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.fingerprint import Fingerprint
 
-HELP = """Take over features from a folder of .npy files, as the original program kept them.
+HELP = """Import features from a folder of .npy files.
 
-FOLDER holds dataset.csv (columns url and id) and features/sift, features/resnet_50, features/microsoft_beit
-with one file per image, named by its id. Images that the collection has already get the features in addition.
+FOLDER has the layout of the original program: dataset.csv (columns url and id) and the subfolders features/sift,
+features/resnet_50 and features/microsoft_beit, with one file per image, named by its id. Images that the
+collection already has gain the additional features.
 
-Nothing in such a folder says how its features were made, so they are not compared with pictures (search --id
-works). With --ours you give your word that they were made by this imagefinder with the present settings and
-weights, as those of imagefinder export are; then they count as its own.
+The files do not record how their features were made, so a search with an image file refuses them; search --id
+works. --compatible asserts that this imagefinder made them with its present settings and weights, as in the output
+of imagefinder export. They are then treated like its own.
 
   imagefinder import old-project -c old.collection
-  imagefinder import exported --ours
+  imagefinder import exported --compatible
 
-Exit codes: 0 all is in; 1 some files could not be used; 130 interrupted."""
+Exit codes: 0 all features imported; 1 some files could not be used; 130 interrupted."""
 
 
 def import_features(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What to read.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to import.", show_default=False)],
     *,
-    ours: Annotated[
-        bool, typer.Option("--ours", help="The features were made by this imagefinder with the present settings.")
+    compatible: Annotated[
+        bool, typer.Option("--compatible", help="Assert that the features match the present settings and weights.")
     ] = False,
+    ours: Annotated[bool, typer.Option("--ours", hidden=True)] = False,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Import, and tell what was done."""
+    """Import the features and report the result."""
+    if ours:
+        output.note("warning: --ours is deprecated; use --compatible")
     with open_collection(context, collection, create=True) as opened:
-        fingerprints = _fingerprints(opened, folder) if ours else None
+        fingerprints = _fingerprints(opened, folder) if compatible or ours else None
         with stop_on_signal() as stop, output.progress_bar("importing") as progress:
             report = opened.import_features(folder, fingerprints=fingerprints, progress=progress, stop=stop)
-        place = str(opened.settings.collection)
+        location = str(opened.settings.collection)
     if as_json:
-        output.document({"collection": place, **to_json(report)})
+        output.document({"collection": location, **to_json(report)})
     else:
-        add.tell(report, place, all_failures="the same command with --json")
+        add.print_report(report, location, all_failures="imagefinder import FOLDER --json")
     if report.interrupted:
         return INTERRUPTED
     return UNFINISHED if report.failures else OK
 
 
 def _fingerprints(opened: Collection, folder: Path) -> dict[str, Fingerprint]:
-    from imagefinder.indexing.npy_layout import FEATURES_NAME, METHODS  # noqa: PLC0415 - a quick start
+    from imagefinder.indexing.npy_layout import FEATURES_NAME, METHODS  # noqa: PLC0415 - fast start
 
     return {
-        made.method: opened.method(made.method).extractor.fingerprint()
-        for made in METHODS
-        if (folder / FEATURES_NAME / made.folder).is_dir()
+        method.name: opened.method(method.name).extractor.fingerprint()
+        for method in METHODS
+        if (folder / FEATURES_NAME / method.folder).is_dir()
     }

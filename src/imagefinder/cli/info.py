@@ -1,4 +1,4 @@
-"""``imagefinder info``: what a collection holds."""
+"""``imagefinder info``: contents and size of a collection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from imagefinder.core.records import Failure, StoreInfo
 
-HELP = """Tell what the collection holds: pictures, methods, bytes, and what could not be indexed.
+HELP = """Show the contents of the collection, and the images that failed.
 
   imagefinder info
   imagefinder info --failures
@@ -24,11 +24,11 @@ HELP = """Tell what the collection holds: pictures, methods, bytes, and what cou
 
 def info(
     context: typer.Context,
-    failures: Annotated[bool, typer.Option("--failures", help="List the pictures that failed, and why.")] = False,
+    failures: Annotated[bool, typer.Option("--failures", help="List the images that failed, and why.")] = False,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print counts, methods and failures."""
+    """Print image counts, methods and failures."""
     with open_collection(context, collection) as opened:
         state, failed = opened.info(), opened.failures() if failures else []
     if as_json:
@@ -37,7 +37,7 @@ def info(
             answer["failed"] = [asdict(failure) for failure in failed]
         output.document(answer)
     else:
-        _tell(state, failed)
+        _print(state, failed)
 
 
 def _document(state: StoreInfo) -> dict[str, Any]:
@@ -61,13 +61,13 @@ def _document(state: StoreInfo) -> dict[str, Any]:
     }
 
 
-def _tell(state: StoreInfo, failed: Sequence[Failure]) -> None:
+def _print(state: StoreInfo, failed: Sequence[Failure]) -> None:
     output.line(f"{output.plural(state.images, 'image')} in {state.location}", style="bold")
     output.line(f"{output.size(state.bytes_on_disk)} on disk, format {state.format_version}")
     if state.methods:
         output.line()
         output.table(
-            ("method", ">images", "features", ">bytes", ">per image", "fingerprint"),
+            ("method", ">images", "features", ">size", ">per image", "fingerprint"),
             [
                 (
                     name,
@@ -83,11 +83,11 @@ def _tell(state: StoreInfo, failed: Sequence[Failure]) -> None:
     if failed:
         output.line()
         output.table(
-            ("failed", "why", ">tries", "what happened"),
+            ("failed image", "error", ">attempts", "message"),
             [(failure.id, failure.code, str(failure.attempts), failure.message) for failure in failed],
         )
     elif state.failures:
         output.line()
         output.line(
-            f"{output.plural(state.failures, 'picture')} failed; list them with: imagefinder info --failures"
+            f"{output.plural(state.failures, 'image')} failed; list them with: imagefinder info --failures"
         )

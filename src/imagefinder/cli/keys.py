@@ -1,4 +1,4 @@
-"""``imagefinder keys``: who may use the server."""
+"""``imagefinder keys``: API keys of the REST service."""
 
 from __future__ import annotations
 
@@ -11,58 +11,62 @@ from imagefinder.cli import output
 from imagefinder.cli.session import JsonOption, settings, unwrapped
 
 if TYPE_CHECKING:
-    from imagefinder.server.keys import Keys
+    from imagefinder.server.keys import Access, Keys
 
-HELP = """Create and revoke the keys with which programs and people may use the server.
+HELP = """Create, list and revoke the API keys of the REST service.
 
-A running server sees every change at once. Only hashes of keys are stored, in the folder of the setting state.
+A running service applies every change immediately. Only hashes of keys are stored, in the folder named by the
+setting state.
 
   imagefinder keys create shop
   imagefinder keys create editor --write
   imagefinder keys list
   imagefinder keys revoke shop"""
 
-CREATE_HELP = """Make a key and show it: this is the only time it can be seen.
+CREATE_HELP = """Create an API key and print it. The key cannot be shown again.
 
-Without --write it may look and search; with it, also change collections and start jobs.
+By default a key allows read access: searches and lookups. With --write it also allows changes to collections and
+starting jobs.
 
   imagefinder keys create shop
   imagefinder keys create editor --write
-  curl -H "Authorization: Bearer $(imagefinder keys create me)" http://127.0.0.1:5000/v1/info"""
+  KEY=$(imagefinder keys create me)
+  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:5000/v1/info"""
 
-LIST_HELP = """List the keys: their names, what they may do, when they were made.
+LIST_HELP = """List the keys: name, access and creation time.
 
   imagefinder keys list --json"""
 
-REVOKE_HELP = """Let a key open nothing any more, from now on.
+REVOKE_HELP = """Revoke a key, effective immediately.
 
   imagefinder keys revoke shop"""
 
 app = typer.Typer(name="keys", help=unwrapped(HELP), no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.", show_default=False)]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.", show_default=False)]
 
 
 @app.command("create", help=unwrapped(CREATE_HELP))
 def create(
     context: typer.Context,
     name: NameArgument,
-    write: Annotated[bool, typer.Option("--write", help="It may also change things.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Also allow changes and jobs.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key, and print it."""
+    """Create a key and print it."""
+    access: Access = "write" if write else "read"
     with _keys(context) as keys:
-        secret = keys.create(name, "write" if write else "read")
+        secret = keys.create(name, access)
     if as_json:
-        output.document({"name": name, "access": "write" if write else "read", "key": secret})
+        output.document({"name": name, "access": access, "key": secret})
         return
-    output.note(f"the key {name} may {_may(write=write)}; keep it, it is not shown again:")
+    output.note(f"key {name} ({access} access); save it now, it is not shown again:")
     output.line(secret)
 
 
 @app.command("list", help=unwrapped(LIST_HELP))
 def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Print all keys but their secrets."""
+    """Print all keys, without their secrets."""
     with _keys(context) as opened:
         keys = opened.entries()
     if as_json:
@@ -70,33 +74,27 @@ def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
             [{"name": key.name, "access": key.access, "created_at": _iso(key.created_at)} for key in keys]
         )
         return
-    output.table(
-        ("name", "may", "made at"),
-        [(key.name, _may(write=key.access == "write"), _iso(key.created_at)) for key in keys],
-    )
     if not keys:
-        output.line("there are none; make one: imagefinder keys create NAME")
+        output.line("no keys; create one with: imagefinder keys create NAME")
+        return
+    output.table(("name", "access", "created"), [(key.name, key.access, _iso(key.created_at)) for key in keys])
 
 
 @app.command("revoke", help=unwrapped(REVOKE_HELP))
 def revoke(context: typer.Context, name: NameArgument, as_json: JsonOption = False) -> None:
-    """Take a key away."""
+    """Revoke a key."""
     with _keys(context) as keys:
         keys.revoke(name)
     if as_json:
         output.document({"revoked": name})
     else:
-        output.line(f"the key {name} opens nothing any more")
+        output.line(f"revoked key {name}")
 
 
 def _keys(context: typer.Context) -> Keys:
-    from imagefinder.server.keys import Keys  # noqa: PLC0415 - a quick start
+    from imagefinder.server.keys import Keys  # noqa: PLC0415 - fast start
 
     return Keys(settings(context).state)
-
-
-def _may(*, write: bool) -> str:
-    return "look, search and change" if write else "look and search"
 
 
 def _iso(at: float) -> str:

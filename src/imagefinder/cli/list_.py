@@ -1,4 +1,4 @@
-"""``imagefinder list``: the ids of a collection."""
+"""``imagefinder list``: the images of a collection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.records import ImageRecord
 
-HELP = """List the pictures of the collection, in order of their ids.
+HELP = """List the images of the collection, sorted by id.
 
   imagefinder list
   imagefinder list --json"""
@@ -24,7 +24,7 @@ _PAGE = 1000
 
 
 def list_images(context: typer.Context, collection: CollectionOption = None, as_json: JsonOption = False) -> None:
-    """Print all records."""
+    """Print all image records."""
     with open_collection(context, collection) as opened:
         records = list(_all(opened))
     if as_json:
@@ -45,14 +45,14 @@ def list_images(context: typer.Context, collection: CollectionOption = None, as_
         )
     else:
         output.table(
-            ("id", ">pixels", "format", ">size", "where"),
+            ("id", ">dimensions", "format", ">size", "location"),
             [
                 (
                     record.id,
                     f"{record.width} x {record.height}" if record.width else "",
                     record.format,
                     output.size(record.size_bytes) if record.size_bytes else "",
-                    output.place(record.uri),
+                    output.location(record.uri),
                 )
                 for record in records
             ],

@@ -1,4 +1,4 @@
-"""``imagefinder methods``: the ways to compare pictures."""
+"""``imagefinder methods``: the installed search methods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagefinder.core.serialization import to_json
 if TYPE_CHECKING:
     from imagefinder.core.method import MethodState
 
-HELP = """List the methods, and whether each can run on this machine.
+HELP = """List the search methods, and whether each is ready to run on this machine.
 
   imagefinder methods
   imagefinder methods --json"""
@@ -27,7 +27,7 @@ def methods(context: typer.Context, as_json: JsonOption = False) -> None:
         output.document([_document(state) for state in states])
         return
     output.table(
-        ("method", "ready", "score", "what it is"),
+        ("method", "ready", "score", "description"),
         [(state.name, "yes" if state.ready else "no", state.score, state.summary) for state in states],
     )
     for state in states:

@@ -1,4 +1,4 @@
-"""``imagefinder migrate``: bring a collection of an older format to the present one."""
+"""``imagefinder migrate``: upgrade a collection to the current format."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.session import CollectionOption, JsonOption, settings
 
-HELP = """Bring a collection that an older version wrote to the present format. Stop what uses it first.
+HELP = """Upgrade a collection from an older version of imagefinder to the current format.
 
-The database as it was stays beside it, under the name collection.sqlite.format-N; delete it when all is well.
-There must be room for it. A collection of the present format is left alone.
+Stop all processes that use the collection first. The old database is kept as collection.sqlite.format-N, which
+needs disk space; delete it when you no longer need it. A collection in the current format is not changed.
 
   imagefinder migrate
   imagefinder -c shop.collection migrate"""
 
 
 def migrate(context: typer.Context, collection: CollectionOption = None, as_json: JsonOption = False) -> None:
-    """Migrate, and tell from what to what."""
-    from imagefinder import wiring  # noqa: PLC0415 - a quick start
+    """Migrate the collection and report the old and new format."""
+    from imagefinder import wiring  # noqa: PLC0415 - fast start
 
     done = wiring.migrate_collection(settings(context, collection=collection))
     if as_json:
         backup = str(done.backup) if done.backup else None
         output.document({"before": done.before, "after": done.after, "backup": backup})
     elif done.backup:
-        output.line(f"format {done.before} became format {done.after}; as it was: {done.backup}")
+        output.line(f"migrated from format {done.before} to format {done.after}; old database: {done.backup}")
     else:
-        output.line(f"it is of the present format {done.after} already")
+        output.line(f"already in the current format ({done.after})")

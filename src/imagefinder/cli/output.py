@@ -1,7 +1,7 @@
-"""Everything the command line prints: tables and lines for people, JSON for programs, errors for both.
+"""Terminal output: lines, tables, progress bars, errors and JSON documents.
 
-Text for people goes through ``printable``: an id or a path is data, and must not move the cursor, change colours
-or reverse the reading direction of the terminal that shows it.
+All text goes through ``printable``: ids and paths are untrusted data, and must not move the cursor, change colours
+or reverse the reading direction of the terminal.
 """
 
 from __future__ import annotations
@@ -25,10 +25,15 @@ if TYPE_CHECKING:
     from imagefinder.indexing.progress import Progress
 
 _PLAIN_PROGRESS_SECONDS = 10.0
+_GAP = 2
+"""Characters between the columns of a table."""
+
+_BREAKABLE = 24
+"""Longer words, such as paths, may be broken to fit a terminal."""
 
 
 def duration(seconds: float) -> str:
-    """A time for people: ``0.4 ms``, ``12 ms``, ``3.1 s``, ``4 min 05 s``, ``2 h 10 min``."""
+    """Format a time: ``0.4 ms``, ``12 ms``, ``3.1 s``, ``4 min 05 s``, ``2 h 10 min``."""
     if seconds < 0.0095:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 0.9995:
@@ -43,7 +48,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes for people, in powers of 1000: ``512 B``, ``1.2 MB``."""
+    """Format a number of bytes in powers of 1000: ``512 B``, ``1.2 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
@@ -52,19 +57,19 @@ def size(count: float) -> str:
 
 
 def plural(count: int, noun: str, more: str = "") -> str:
-    """``1 image``, ``2 images``; ``more`` is the plural where it is not the noun with an s."""
+    """Format a count: ``1 image``, ``2 images``; ``more`` is an irregular plural."""
     return f"{count} {noun if count == 1 else more or noun + 's'}"
 
 
 def score(value: float, unit: str) -> str:
-    """A score for people: ``212 matches``, a cosine with three decimals, or minus the logarithm of an E-value."""
+    """Format a score by its unit: ``212 matches``, a cosine ``0.988``, evidence (-log10 E-value) ``12.3``."""
     if unit == "matches":
         return plural(round(value), "match", "matches")
     return f"{value:.1f}" if unit == "evidence" else f"{value:.3f}"
 
 
 def evalue(value: float | None) -> str:
-    """An E-value for people: ``85``, ``0.4``, ``0.003``, ``1e-12``; a dash for none."""
+    """Format an E-value: ``85``, ``0.4``, ``0.003``, ``1e-12``; a dash for ``None``."""
     if value is None:
         return "-"
     if value < 1e-99:
@@ -75,44 +80,53 @@ def evalue(value: float | None) -> str:
 
 
 def evidence(found: Evidence | None) -> tuple[str, str, str]:
-    """Inliers, agreement, overlap of query and candidate: ``31``, ``95%``, ``98% / 24%``; dashes for none."""
+    """Format evidence as (inliers, agreement, coverage); dashes for ``None``.
+
+    For example ``31``, ``95%`` (of the common area), ``98% / 24%`` (of the area of the query, of the match).
+    """
     if found is None:
         return "-", "-", "-"
-    mirrored = " mirrored" if found.mirrored else ""
-    alike = "-" if found.agreement is None else f"{found.agreement:.0%}"
-    return f"{found.inliers}{mirrored}", alike, f"{found.query_overlap:.0%} / {found.candidate_overlap:.0%}"
+    agreement = "-" if found.agreement is None else f"{found.agreement:.0%}"
+    return str(found.inliers), agreement, f"{found.query_overlap:.0%} / {found.candidate_overlap:.0%}"
 
 
-def verdict(result: SearchResult) -> str:
-    """The answer in one sentence."""
+def relation(name: str | None, found: Evidence | None) -> str:
+    """Format the relation of a hit: ``part of``, ``part of, mirrored``; a dash for ``None``."""
+    if name is None:
+        return "-"
+    return f"{name}, mirrored" if found and found.mirrored else name
+
+
+def headline(result: SearchResult) -> str:
+    """Summarise a result in one line: the best match and its relation, or that there is no match."""
     if not result.hits:
-        return "no hits: there is nothing to compare with in this collection"
+        return "no hits" if result.searched else "no hits: there are no images to search"
     best = result.hits[0]
-    expected = f"E-value {evalue(best.evalue)}"
     if best.decision == "none":
-        return f"nothing in this collection shows this (the best hit has {expected})"
-    kind = f", {best.relation}" if best.relation else ""
-    return f"{'found' if best.decision == 'match' else 'perhaps'}: {best.id}{kind} ({expected})"
+        return f"no match (best E-value {evalue(best.evalue)})"
+    kind = f", {relation(best.relation, best.evidence)}" if best.relation else ""
+    decision = "match" if best.decision == "match" else "possible match"
+    return f"{decision}: {best.id}{kind} (E-value {evalue(best.evalue)})"
 
 
-def place(uri: str) -> str:
-    """Where a picture lies, for people: the path of a file, any other URI as it is."""
+def location(uri: str) -> str:
+    """Format the location of an image: the path of a local file, any other URI unchanged."""
     parts = urlsplit(uri)
     return unquote(parts.path, errors="surrogateescape") if parts.scheme == "file" else uri
 
 
 def document(value: Any) -> None:
-    """Print one JSON document on standard output; ASCII, so that every terminal and pipe can carry it."""
+    """Print a JSON document on standard output, in ASCII for terminals and pipes of any encoding."""
     _write(json.dumps(value, indent=2) + "\n", sys.stdout)
 
 
 def text(whole: str) -> None:
-    """Print a text of several lines on standard output as it is: a file that the user may keep."""
+    """Print a multi-line text on standard output unchanged, such as the contents of a file."""
     _write(whole, sys.stdout)
 
 
 def line(text: str = "", *, style: str = "") -> None:
-    """Print one line on standard output; long lines are not broken, so that they can be copied."""
+    """Print one line on standard output; long lines are not wrapped, so that they can be copied."""
     _print_line(text, style, sys.stdout)
 
 
@@ -122,12 +136,12 @@ def note(text: str, *, style: str = "") -> None:
 
 
 def from_signal(text: str) -> None:
-    """Print one line on standard error from within a signal handler, where the streams may be in use."""
+    """Print one ASCII line on standard error from a signal handler, bypassing the streams, which may be in use."""
     os.write(2, f"\n{text}\n".encode("ascii"))
 
 
 def error(problem: Exception, *, as_json: bool, code: str = "", hint: str = "") -> None:
-    """Tell what went wrong: two lines on standard error, or a JSON document on standard output."""
+    """Print an error and its hint: lines on standard error, or a JSON document on standard output."""
     message = problem.message if isinstance(problem, ImagefinderError) else str(problem)
     if isinstance(problem, ImagefinderError):
         code, hint = problem.code, problem.hint
@@ -139,42 +153,62 @@ def error(problem: Exception, *, as_json: bool, code: str = "", hint: str = "") 
         note(f"hint: {hint}")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: framed and fitted to a terminal; elsewhere aligned columns that are never cut or wrapped.
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, optional: Sequence[str] = ()) -> None:
+    """Print a table: fitted to the width of a terminal; elsewhere, aligned columns that are never cut or wrapped.
 
     Args:
-        columns: Headings; one that begins with ``>`` is set to the right.
-        rows: One cell per column.
+        columns: Headings; a leading ``>`` right-aligns the column.
+        rows: One cell per column and row.
+        optional: Headings of columns that a narrow terminal leaves out, the first ones first.
     """
-    right = [name.startswith(">") for name in columns]
+    right_aligned = [name.startswith(">") for name in columns]
     lines = [[name.removeprefix(">") for name in columns], *([printable(cell) for cell in row] for row in rows)]
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for cells in lines:
-            padded = (f"{c:>{w}}" if r else f"{c:<{w}}" for c, w, r in zip(cells, widths, right, strict=True))
+            padded = (
+                f"{c:>{w}}" if r else f"{c:<{w}}" for c, w, r in zip(cells, widths, right_aligned, strict=True)
+            )
             _write("  ".join(padded).rstrip() + "\n", sys.stdout)
         return
-    from rich import box  # noqa: PLC0415 - a quick start
-    from rich.table import Table  # noqa: PLC0415 - likewise
-    from rich.text import Text  # noqa: PLC0415 - likewise
+    from rich import box  # noqa: PLC0415 - fast start
+    from rich.table import Table  # noqa: PLC0415 - fast start
+    from rich.text import Text  # noqa: PLC0415 - fast start
 
-    sheet = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
-    for name, to_the_right in zip(lines[0], right, strict=True):
-        sheet.add_column(name, justify="right" if to_the_right else "left", overflow="fold")
-    for cells in lines[1:]:
-        sheet.add_row(*map(Text, cells))
     console = _console(sys.stdout)
+    shown = _fitting(lines, optional, console.width)
+    sheet = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
+    for at in shown:
+        sheet.add_column(lines[0][at], justify="right" if right_aligned[at] else "left", overflow="fold")
+    for cells in lines[1:]:
+        sheet.add_row(*(Text(cells[at]) for at in shown))
     with console.capture() as captured:
         console.print(sheet)
     _write(captured.get(), sys.stdout)
 
 
+def _fitting(lines: Sequence[Sequence[str]], optional: Sequence[str], width: int) -> list[int]:
+    """Indexes of the columns that fit without breaking short words, after leaving out optional ones as needed."""
+    widths = [
+        min(max(len(word) for cell in column for word in cell.split() or [""]), _BREAKABLE)
+        for column in zip(*lines, strict=True)
+    ]
+    shown = list(range(len(widths)))
+    for name in optional:
+        if sum(widths[at] + _GAP for at in shown) - _GAP > width:
+            shown.remove(lines[0].index(name))
+    return shown
+
+
 @contextlib.contextmanager
 def progress_bar(verb: str) -> Iterator[Callable[[Progress], None]]:
-    """Show an indexing run on standard error: a bar in a terminal, a line now and then elsewhere.
+    """Show the progress of adding images on standard error: a bar in a terminal, elsewhere a line every 10 s.
+
+    Args:
+        verb: What is being done, such as ``adding``.
 
     Yields:
-        The function to hand to ``Collection.add`` as ``progress``.
+        The ``progress`` callback for ``Collection.add``.
     """
     if not sys.stderr.isatty():
         yield _progress_lines(verb)
@@ -200,15 +234,19 @@ def progress_bar(verb: str) -> Iterator[Callable[[Progress], None]]:
 
 @contextlib.contextmanager
 def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show on standard error how many bytes, or images, of how many are done; in a terminal only.
+    """Show a progress bar with a count of bytes or items on standard error; only in a terminal.
+
+    Args:
+        verb: What is being done, such as ``copying``.
+        of_bytes: Whether to count bytes, and show the speed.
 
     Yields:
-        The function to call with (done, in all).
+        A callback that takes (done, total).
     """
     if not sys.stderr.isatty():
         yield lambda *_: None
         return
-    from rich import progress  # noqa: PLC0415 - a quick start
+    from rich import progress  # noqa: PLC0415 - fast start
 
     columns = (
         progress.TextColumn("{task.description}"),
@@ -226,19 +264,19 @@ def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]
 
 
 @contextlib.contextmanager
-def stage_bar(verbs: Mapping[str, str]) -> Iterator[Callable[[str, int, int], None]]:
-    """Show on standard error how far each stage of some work is; in a terminal only.
+def stage_bar(labels: Mapping[str, str]) -> Iterator[Callable[[str, int, int], None]]:
+    """Show one progress bar per stage on standard error; only in a terminal.
 
     Args:
-        verbs: Stage -> what to call it.
+        labels: Stage -> text of its bar.
 
     Yields:
-        The function to call with (stage, done, in all).
+        A callback that takes (stage, done, total).
     """
     if not sys.stderr.isatty():
         yield lambda *_: None
         return
-    from rich import progress  # noqa: PLC0415 - a quick start
+    from rich import progress  # noqa: PLC0415 - fast start
 
     columns = (
         progress.TextColumn("{task.description}"),
@@ -251,7 +289,7 @@ def stage_bar(verbs: Mapping[str, str]) -> Iterator[Callable[[str, int, int], No
 
         def show(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bar.add_task(verbs.get(stage, stage), total=None)
+                tasks[stage] = bar.add_task(labels.get(stage, stage), total=None)
             bar.update(tasks[stage], total=total, completed=done)
 
         yield show
@@ -280,7 +318,7 @@ def _counts(state: Progress) -> str:
 
 
 def _console(stream: TextIO) -> Console:
-    from rich.console import Console  # noqa: PLC0415 - a quick start
+    from rich.console import Console  # noqa: PLC0415 - fast start
 
     return Console(file=stream, highlight=False, markup=False, emoji=False)
 
@@ -289,7 +327,7 @@ def _print_line(text: str, style: str, stream: TextIO) -> None:
     if not style or not stream.isatty():
         _write(printable(text) + "\n", stream)
         return
-    from rich.text import Text  # noqa: PLC0415 - a quick start
+    from rich.text import Text  # noqa: PLC0415 - fast start
 
     console = _console(stream)
     with console.capture() as captured:
@@ -298,7 +336,7 @@ def _print_line(text: str, style: str, stream: TextIO) -> None:
 
 
 def _write(text: str, stream: TextIO) -> None:
-    # Not Console.print itself: a pipe whose reader is gone must reach the caller as BrokenPipeError.
+    # Not Console.print: a broken pipe must reach the caller as BrokenPipeError.
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()

@@ -1,4 +1,4 @@
-"""``imagefinder remove``: take images out of a collection."""
+"""``imagefinder remove``: remove images from a collection."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection
 
-HELP = """Remove pictures from the collection by their ids. The picture files themselves are not touched.
+HELP = """Remove images from the collection. The files stay on disk.
 
   imagefinder remove holiday/beach.jpg
   imagefinder remove 17 18 19 --json
 
-Exit codes: 0 all were removed; 1 some ids were not there."""
+Exit codes: 0 all images removed; 1 some ids are not in the collection."""
 
 
 def remove(
     context: typer.Context,
-    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids of pictures.", show_default=False)],
+    ids: Annotated[
+        list[str],
+        typer.Argument(metavar="ID", help="Id of an image in the collection; repeatable.", show_default=False),
+    ],
     *,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Remove, and name the ids that were not there."""
+    """Remove the images and report unknown ids."""
     with open_collection(context, collection) as opened:
-        there = opened.status(ids)
-        unknown = [image_id for image_id in dict.fromkeys(ids) if image_id not in there]
+        stored = opened.status(ids)
+        unknown = [image_id for image_id in dict.fromkeys(ids) if image_id not in stored]
         removed = opened.remove(ids)
     if as_json:
         output.document({"removed": removed, "unknown": unknown})
     else:
-        output.line(f"{output.plural(removed, 'image')} removed")
+        output.line(f"removed {output.plural(removed, 'image')}")
         for image_id in unknown:
-            output.note(f"not in this collection: {image_id}")
+            output.note(f"not in the collection: {image_id}")
     return UNFINISHED if unknown else OK

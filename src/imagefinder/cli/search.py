@@ -1,4 +1,4 @@
-"""``imagefinder search``: which of mine is this?"""
+"""``imagefinder search``: find matches for a query image."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from imagefinder.cli.session import (
     CollectionOption,
     JsonOption,
     MirrorOption,
+    RankingOption,
     boxes,
+    image_argument,
     open_collection,
     open_page,
-    picture,
 )
 from imagefinder.core.query import MAX_RERANK_DEPTH, Query, SearchOptions
-from imagefinder.core.results import Mode, Ranking
+from imagefinder.core.results import Mode
 from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.results import SearchResult
 
-HELP = """Find the pictures that show what a given one shows, or learn that there is none.
+HELP = """Find images that match a query image.
 
-PICTURE is a file, a URL, or - for standard input; --id asks with a picture of the collection instead.
+IMAGE is a file, a URL, or - for standard input. To search with an image of the collection, use --id instead.
 
-All methods of the collection answer together. For every hit: what kind of hit it is, and its E-value, the number
-of pictures of this collection that would do as well by chance. At most 0.01 is a match, at most 1 is possible;
-when the best is none of these, nothing in the collection shows this. The first search of a collection learns what
-chance does in it, which takes some seconds.
+All methods of the collection are combined. Each hit has a relation to the query and an E-value: the expected
+number of images in this collection that would score as well by chance. An E-value of at most 0.01 is a match, of
+at most 1 a possible match; above that there is no match. The first search calibrates scores, which takes some
+seconds.
 
   imagefinder search photo.jpg
   imagefinder search photo.jpg -k 10 --show
@@ -46,7 +47,7 @@ chance does in it, which takes some seconds.
   imagefinder search photo.jpg --method sift --ranking matches
   curl -s https://example.org/photo.jpg | imagefinder search -
 
-Exit codes: 0 there is a match, a possible one, or, by matches, any hit; 1 there is none."""
+Exit codes: 0 match or possible match (with --ranking matches: any hit); 1 no match."""
 
 
 # wide: a parameter for each option of the command, as typer declares them.
@@ -54,37 +55,30 @@ def search(  # long: mostly the declarations of its options, as typer reads them
     context: typer.Context,
     query: Annotated[
         str | None,
-        typer.Argument(metavar="PICTURE", help="File, URL, or - for standard input.", show_default=False),
+        typer.Argument(metavar="IMAGE", help="Query: file, URL, or - for standard input.", show_default=False),
     ] = None,
     *,
     image_id: Annotated[
         str | None,
-        typer.Option("--id", metavar="ID", help="Ask with this picture of the collection.", show_default=False),
+        typer.Option("--id", metavar="ID", help="Search with this image of the collection.", show_default=False),
     ] = None,
     method: AnyMethodOption = "auto",
-    k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many hits at most.")] = 3,
-    ranking: Annotated[
-        Ranking,
-        typer.Option(
-            "--ranking",
-            metavar="NAME",
-            help="evidence: by all that speaks for a hit. matches: by the score of one method alone.",
-            autocompletion=lambda: list(get_args(Ranking)),
-        ),
-    ] = "evidence",
+    k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="Maximum number of hits.")] = 3,
+    ranking: RankingOption = "evidence",
     mode: Annotated[
         Mode,
         typer.Option(
             "--mode",
             metavar="NAME",
-            help="exact: score every image. fast: those that an index proposes. auto: fast in large collections.",
+            help="exact: score all images. fast: score candidates from the ANN index. auto: fast in large "
+            "collections.",
             autocompletion=lambda: list(get_args(Mode)),
         ),
     ] = "auto",
     mirror: MirrorOption = True,
     min_score: Annotated[
         float | None,
-        typer.Option("--min-score", metavar="X", help="Drop hits with a lower score.", show_default=False),
+        typer.Option("--min-score", metavar="X", help="Drop hits below this score.", show_default=False),
     ] = None,
     max_evalue: Annotated[
         float | None,
@@ -97,8 +91,8 @@ def search(  # long: mostly the declarations of its options, as typer reads them
             metavar="N",
             min=1,
             max=MAX_RERANK_DEPTH,
-            help="Verify this many of the best images by each method: more finds weaker matches and takes longer. "
-            "Default: 50 by a method with keypoints, 20 by any other.",
+            help="Number of top candidates per method to verify: more finds weaker matches but takes longer. "
+            "Default: 50 for methods with keypoints, 20 for others.",
             show_default=False,
         ),
     ] = None,
@@ -106,10 +100,10 @@ def search(  # long: mostly the declarations of its options, as typer reads them
     show: Annotated[
         bool,
         typer.Option(
-            "--show", help="Write a page that shows query and hits, and open it where there is a desktop."
+            "--show", help="Write an HTML page of the query and its hits; open it if there is a desktop."
         ),
     ] = False,
-    page: Annotated[Path, typer.Option("--page", metavar="FILE", help="Where --show writes that page.")] = Path(
+    page: Annotated[Path, typer.Option("--page", metavar="FILE", help="Page that --show writes.")] = Path(
         "imagefinder-search.html"
     ),
     collection: CollectionOption = None,
@@ -117,93 +111,86 @@ def search(  # long: mostly the declarations of its options, as typer reads them
 ) -> int:
     """Search, and print the hits."""
     if (query is None) == (image_id is None):
-        raise typer.BadParameter("give a PICTURE or --id ID, and not both")
+        raise typer.BadParameter("give either an IMAGE or --id ID")
     with open_collection(context, collection) as opened:
         image = None if query is None else _image(opened, query, shown=show)
         options = SearchOptions(
             method, k, ranking, mode, mirror, min_score=min_score, max_evalue=max_evalue, rerank_depth=rerank_depth
         )
-        with output.counter("calibrating this collection", of_bytes=False) as progress:
+        with output.counter("calibrating scores", of_bytes=False) as progress:
             result = opened.search(Query(image, image_id, tuple(boxes(box))), options, progress=progress)
         if as_json:
             _document(opened, result, page if show else None)
         else:
-            _tell(opened, result)
+            _print(opened, result)
         if show:
             _write_page(opened, query or image_id or "", image, result, page)
             if not as_json:
-                output.line(f"shown in: {page}")
+                output.line(f"page: {page}")
     if show and not as_json:
         open_page(page)
-    nothing = result.ranking == "evidence" and result.decision == "none"
-    return UNFINISHED if nothing or not result.hits else OK
+    no_match = result.ranking == "evidence" and result.decision == "none"
+    return UNFINISHED if no_match or not result.hits else OK
 
 
 def _image(opened: Collection, query: str, *, shown: bool) -> str | bytes:
-    """The query image; where the page shows it too, it is read, or downloaded, once for both."""
-    image = picture(query, opened.settings)
+    """The query image; read or downloaded only once if the page shows it too."""
+    image = image_argument(query, opened.settings)
     return opened.read(image) if shown and isinstance(image, str) else image
 
 
-def _tell(opened: Collection, result: SearchResult) -> None:
-    if result.ranking == "evidence":
-        output.line(output.verdict(result), style="bold")
-        _tell_evidence(opened, result)
-    else:
-        _tell_scores(opened, result)
+def _print(opened: Collection, result: SearchResult) -> None:
+    if result.ranking == "evidence" or not result.hits:
+        output.line(output.headline(result), style="bold")
+    if result.hits:
+        _print_hits(opened, result)
+    output.line()
     stages = ", ".join(
         f"{stage} {output.duration(seconds)}" for stage, seconds in result.timings.items() if stage != "total"
     )
-    answered = ", ".join(f"{name} (fingerprint {digest})" for name, digest in result.fingerprints.items())
-    compared = "compared" if result.mode == "exact" else "searched"
+    verified = f", {result.verified} verified" if result.verified else ""
     output.line(
-        f"{result.mode}, {answered}: {output.plural(result.searched, 'image')} {compared}"
-        f"{f', {result.verified} looked at closely' if result.verified else ''} "
-        f"in {output.duration(result.timings['total'])} ({stages})"
+        f"searched {output.plural(result.searched, 'image')}{verified} in "
+        f"{output.duration(result.timings['total'])} ({stages})"
     )
+    methods = ", ".join(f"{name} (fingerprint {digest})" for name, digest in result.fingerprints.items())
+    output.line(f"mode {result.mode}; {methods}", style="dim")
 
 
-def _tell_evidence(opened: Collection, result: SearchResult) -> None:
-    if not result.hits:
-        return
-    output.line()
-    output.table(
-        (">rank", "id", "sure", "what", ">E-value", ">inliers", ">alike", ">overlap", "where"),
-        [
-            (
-                str(hit.rank),
-                hit.id,
-                hit.decision or "-",
-                hit.relation or "-",
-                output.evalue(hit.evalue),
-                *output.evidence(hit.evidence),
-                output.place(opened.get(hit.id).uri),
-            )
-            for hit in result.hits
-        ],
-    )
-    output.line()
-
-
-def _tell_scores(opened: Collection, result: SearchResult) -> None:
-    if not result.hits:
-        output.line(output.verdict(result))
+def _print_hits(opened: Collection, result: SearchResult) -> None:
+    if result.ranking == "evidence":
+        output.line()
+        output.table(
+            (">rank", "id", "decision", "relation", ">E-value", ">inliers", ">agreement", ">coverage", "location"),
+            [
+                (
+                    str(hit.rank),
+                    hit.id,
+                    hit.decision or "-",
+                    output.relation(hit.relation, hit.evidence),
+                    output.evalue(hit.evalue),
+                    *output.evidence(hit.evidence),
+                    output.location(opened.get(hit.id).uri),
+                )
+                for hit in result.hits
+            ],
+            optional=("location", "agreement", "inliers"),
+        )
         return
     unit = opened.method(result.method).score
     output.table(
-        (">rank", "id", ">score", ">E-value", "where"),
+        (">rank", "id", ">score", ">E-value", "location"),
         [
             (
                 str(hit.rank),
                 hit.id,
                 output.score(hit.score, unit),
                 output.evalue(hit.evalue),
-                output.place(opened.get(hit.id).uri),
+                output.location(opened.get(hit.id).uri),
             )
             for hit in result.hits
         ],
     )
-    output.line()
 
 
 def _document(opened: Collection, result: SearchResult, page: Path | None) -> None:
@@ -219,12 +206,12 @@ def _write_page(
     opened: Collection, name: str, image: str | bytes | None, result: SearchResult, page: Path
 ) -> None:
     from imagefinder.cli import contact_sheet  # noqa: PLC0415 - only for --show
-    from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - likewise
+    from imagefinder.images.resize import thumbnail  # noqa: PLC0415 - only for --show
 
     shown = opened.thumbnail(name) if image is None else thumbnail(opened.pixels(image))
     entry = contact_sheet.SheetEntry(
         name="standard input" if name == "-" else name,
-        picture=shown,
+        thumbnail=shown,
         results=(contact_sheet.SheetResult(result, _unit(opened, result)),),
     )
     page.write_text(contact_sheet.render([entry], opened.thumbnail, title="imagefinder search"), encoding="utf-8")

@@ -10,7 +10,7 @@ import typer
 from imagefinder.cli import output, session
 from imagefinder.cli.session import CollectionOption
 
-HELP = """Answer over HTTP, until Ctrl-C.
+HELP = """Run the REST service and the web page, until Ctrl-C.
 
   imagefinder serve
   imagefinder serve --port 8080 -c shop.collection
@@ -19,13 +19,12 @@ HELP = """Answer over HTTP, until Ctrl-C.
   imagefinder serve --config server.toml --print-config
   curl -X POST -F "image=@photo.jpg" http://127.0.0.1:5000/sift-similar-images
 
-The description of all requests is at /docs of the running service. It sees what imagefinder add puts into the
-collection without a restart. Where others than this machine can reach it, it demands keys: imagefinder keys makes
-them, --auth decides otherwise."""
+The running service documents its API at /docs. It picks up changes to the collection without a restart. If other
+machines can reach it, requests need an API key: create keys with imagefinder keys, or change this with --auth."""
 
 
 # wide: a parameter for each option of the command, as typer declares them.
-def serve(
+def serve(  # long: mostly the declarations of its options, as typer reads them.
     context: typer.Context,
     *,
     host: Annotated[
@@ -33,7 +32,7 @@ def serve(
         typer.Option(
             "--host",
             metavar="ADDRESS",
-            help="Address to listen on, instead of the setting host.",
+            help="Address to listen on; overrides the setting host.",
             show_default=False,
         ),
     ] = None,
@@ -44,7 +43,7 @@ def serve(
             metavar="N",
             min=0,
             max=65535,
-            help="Port to listen on, instead of the setting port; 0 takes a free one.",
+            help="Port to listen on; overrides the setting port. 0 selects a free port.",
             show_default=False,
         ),
     ] = None,
@@ -53,25 +52,28 @@ def serve(
         typer.Option(
             "--auth",
             metavar="on|off|auto",
-            help="Whether keys are demanded; auto: unless it can be reached from this machine only.",
+            help="Require API keys; auto: only if other machines can reach the service.",
             show_default=False,
         ),
     ] = None,
     log_format: Annotated[
         str | None,
-        typer.Option("--log-format", metavar="text|json", help="Lines of the log.", show_default=False),
+        typer.Option("--log-format", metavar="text|json", help="Log format.", show_default=False),
     ] = None,
     collection: CollectionOption = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", metavar="FILE", help="TOML file of settings; also before the command.", show_default=False
+            "--config",
+            metavar="FILE",
+            help="TOML file of settings; also accepted before the command.",
+            show_default=False,
         ),
     ] = None,
     print_config: Annotated[
         bool,
         typer.Option(
-            "--print-config", help="Print the settings in force as TOML, and where each comes from; do not start."
+            "--print-config", help="Print the effective settings as TOML, with the source of each, and exit."
         ),
     ] = False,
 ) -> None:

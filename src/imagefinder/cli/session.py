@@ -1,4 +1,4 @@
-"""What commands share: the options they all have, and how they come to settings, collections and pictures."""
+"""Shared by the commands: exit codes, common options, and access to settings, collections and query images."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from imagefinder.cli import output
 from imagefinder.core import registry
-from imagefinder.core.results import Box
+from imagefinder.core.results import Box, Ranking
 from imagefinder.core.settings import Settings
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
 
 OK, UNFINISHED, USAGE, INPUT, MODEL, COLLECTION, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
-"""Exit codes; docs/guides/command-line.md says what each means."""
+"""Exit codes; docs/guides/command-line.md describes them."""
 
 STDIN = "-"
 
@@ -36,10 +36,10 @@ CollectionOption = Annotated[
     Path | None,
     typer.Option("--collection", "-c", metavar="FOLDER", help="Folder of the collection.", show_default=False),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 MethodOption = Annotated[
     str,
-    typer.Option("--method", "-m", metavar="NAME", help="Method that compares.", autocompletion=_method_names),
+    typer.Option("--method", "-m", metavar="NAME", help="Method to use.", autocompletion=_method_names),
 ]
 AnyMethodOption = Annotated[
     str,
@@ -47,8 +47,17 @@ AnyMethodOption = Annotated[
         "--method",
         "-m",
         metavar="NAME",
-        help="Method that compares; auto: all that the collection has, together.",
+        help="Method to use; auto combines all methods of the collection.",
         autocompletion=lambda: ["auto", *_method_names()],
+    ),
+]
+RankingOption = Annotated[
+    Ranking,
+    typer.Option(
+        "--ranking",
+        metavar="NAME",
+        help="evidence: rank by all evidence (E-value). matches: rank by the score of one method.",
+        autocompletion=lambda: list(get_args(Ranking)),
     ),
 ]
 BoxOption = Annotated[
@@ -56,13 +65,13 @@ BoxOption = Annotated[
     typer.Option(
         "--box",
         metavar="X,Y,W,H",
-        help="Ask with this part of PICTURE only: left, top, width, height in pixels. May be given several times.",
+        help="Use only this region of IMAGE: left, top, width, height in pixels; repeatable.",
         show_default=False,
     ),
 ]
 MirrorOption = Annotated[
     bool,
-    typer.Option("--mirror/--no-mirror", help="Find mirror images, too; methods with keypoints compare twice."),
+    typer.Option("--mirror/--no-mirror", help="Also find mirrored copies; keypoints are compared twice."),
 ]
 MethodsOption = Annotated[
     list[str] | None,
@@ -70,8 +79,8 @@ MethodsOption = Annotated[
         "--method",
         "-m",
         metavar="NAME",
-        help="Method to extract features for; may be given several times. By default those the collection has, "
-        "or, for a new one, every method that is ready.",
+        help="Method to extract features for; repeatable. Default: the collection's methods; for a new "
+        "collection, every method that is ready.",
         autocompletion=_method_names,
         show_default=False,
     ),
@@ -79,8 +88,8 @@ MethodsOption = Annotated[
 
 
 @dataclass(frozen=True)
-class Start:
-    """What was said before the command.
+class GlobalOptions:
+    """Options given before the command.
 
     Attributes:
         file: TOML file of settings.
@@ -92,17 +101,17 @@ class Start:
 
 
 def unwrapped(text: str) -> str:
-    """Help text for terminals of any width: a paragraph of prose is one line, indented lines are examples."""
+    """Help text for terminals of any width: joins the lines of a paragraph, keeps indented examples."""
     return "\n\n".join(
         f"Examples:\n{part}" if part.startswith("  ") else " ".join(part.split()) for part in text.split("\n\n")
     )
 
 
 def settings(context: typer.Context, **overrides: Any) -> Settings:
-    """The settings of this run; what was said after the command wins over what was said before it.
+    """Settings of this run; options after the command override those before it.
 
     Raises:
-        SettingsError: an unknown name, or an impossible value.
+        SettingsError: an unknown name or an invalid value.
     """
     return settings_with_origins(context, **overrides)[0]
 
@@ -110,36 +119,43 @@ def settings(context: typer.Context, **overrides: Any) -> Settings:
 def settings_with_origins(
     context: typer.Context, file: Path | None = None, **overrides: Any
 ) -> tuple[Settings, dict[str, str]]:
-    """As ``settings``, and where each value that is no default comes from; ``file`` was named after the command.
+    """Settings of this run, and the origin of each value that is not a default.
+
+    Args:
+        context: Context of the command.
+        file: TOML file given after the command; replaces the one given before it.
+        overrides: Setting name -> value; ``None`` leaves a setting as it is.
 
     Raises:
-        SettingsError: as ``settings``.
+        SettingsError: an unknown name or an invalid value.
     """
-    start = context.find_object(Start) or Start()
+    global_options = context.find_object(GlobalOptions) or GlobalOptions()
     given = {name: value for name, value in overrides.items() if value is not None}
-    return Settings.load_with_origins(file=file or start.file, overrides={**start.overrides, **given})
+    return Settings.load_with_origins(
+        file=file or global_options.file, overrides={**global_options.overrides, **given}
+    )
 
 
 def open_collection(context: typer.Context, folder: Path | None, *, create: bool = False) -> Collection:
-    """The collection of this run, to be used in a ``with`` statement.
+    """Open the collection of this run, for use in a ``with`` statement.
 
     Raises:
-        StoreError: it is not there and shall not be created, or it cannot be used.
+        StoreError: the collection does not exist and ``create`` is false, or it cannot be used.
     """
-    from imagefinder import wiring  # noqa: PLC0415 - only commands that need a collection pay for it
+    from imagefinder import wiring  # noqa: PLC0415 - fast start
 
     return wiring.open_collection(settings(context, collection=folder), create=create)
 
 
 def memory_collection(context: typer.Context) -> Collection:
-    """An empty collection that leaves nothing behind: for questions that are about no collection at all."""
-    from imagefinder import wiring  # noqa: PLC0415 - as above
+    """Open an empty collection in memory, for commands that need methods but no stored images."""
+    from imagefinder import wiring  # noqa: PLC0415 - fast start
 
     return wiring.open_collection(settings(context, store="memory"), create=True)
 
 
 def boxes(texts: Sequence[str] | None) -> list[Box]:
-    """Boxes as they were typed.
+    """Parse the values of ``--box``.
 
     Raises:
         BadParameter: a text is not four numbers.
@@ -149,41 +165,45 @@ def boxes(texts: Sequence[str] | None) -> list[Box]:
         try:
             x, y, width, height = (float(part) for part in text.split(","))
         except ValueError:
-            raise typer.BadParameter(f"--box takes four numbers X,Y,W,H, not {text!r}") from None
+            raise typer.BadParameter(f"--box expects four numbers X,Y,W,H, not {text!r}") from None
         found.append((x, y, width, height))
     return found
 
 
-def picture(argument: str, limits: Settings) -> str | bytes:
-    """What ``Collection.search`` takes for an argument: the path or URL itself, or the bytes of standard input.
+def image_argument(argument: str, limits: Settings) -> str | bytes:
+    """Resolve an IMAGE argument: a path or URL unchanged, or the bytes of standard input for ``-``.
 
     Raises:
-        BadParameter: standard input is a keyboard.
+        BadParameter: standard input is a terminal.
     """
     if argument != STDIN:
         return argument
     if sys.stdin.isatty():
-        raise typer.BadParameter("- reads a picture from standard input: pipe one in, or redirect a file")
-    # One byte over the limit is enough for the decoder to refuse it by name.
+        raise typer.BadParameter("- reads an image from standard input: use a pipe or redirect a file")
+    # One byte over the limit lets the decoder report the limit by name.
     return sys.stdin.buffer.read(limits.max_image_bytes + 1)
 
 
 def open_page(page: Path) -> None:
-    """Show a page that was written, where a person with a desktop is watching."""
+    """Open an HTML page in the browser, if the output is a terminal on a desktop."""
     if sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         typer.launch(page.resolve().as_uri())
 
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or a termination request) sets; the second one ends the program at once."""
+    """Set an event on the first SIGINT or SIGTERM; the second one ends the program immediately.
+
+    Yields:
+        The event.
+    """
     stop = threading.Event()
 
     def request(number: int, frame: Any) -> None:
         del number, frame
         stop.set()
         restore()
-        output.from_signal("stopping after the pictures at hand; again to stop at once")
+        output.from_signal("stopping after the current images; press Ctrl-C again to stop immediately")
 
     before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -198,8 +218,8 @@ def stop_on_signal() -> Iterator[threading.Event]:
 
 
 def program() -> str:
-    """How this program was called, for lines that a person may type again."""
-    import shutil  # noqa: PLC0415 - rarely needed
+    """Name by which the user called this program, for commands to copy."""
+    import shutil  # noqa: PLC0415 - fast start
 
     called = Path(sys.argv[0])
     if called.name == "__main__.py":

@@ -1,4 +1,4 @@
-"""``imagefinder settings``: what can be configured."""
+"""``imagefinder settings``: all settings and their values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from imagefinder.cli import output, session
 from imagefinder.cli.session import JsonOption
 from imagefinder.core.settings import PREFIX
 
-HELP = """List every setting with its present value.
+HELP = """List all settings with their current values.
 
-A setting is given in a TOML file (--config, or the file that IMAGEFINDER_CONFIG names), in the environment
-(IMAGEFINDER_ and its name in capitals) or on the command line (--set, before the command); the later ones win.
+Settings come from a TOML file (--config, or the file named by IMAGEFINDER_CONFIG), from environment variables
+(IMAGEFINDER_ plus the name in capitals) and from the command line (--set, before the command). Environment
+variables override the file, and the command line overrides both.
 
   imagefinder settings
   IMAGEFINDER_THREADS=2 imagefinder add ~/Pictures
@@ -26,4 +27,4 @@ def show(context: typer.Context, as_json: JsonOption = False) -> None:
             {name: {"value": value, "help": text, "variable": PREFIX + name.upper()} for name, value, text in rows}
         )
     else:
-        output.table(("setting", "value", "what it does"), rows)
+        output.table(("setting", "value", "description"), rows)

@@ -1,5 +1,7 @@
-"""A typed client of the REST service: ``from imagefinder.client import Client``."""
+"""A typed client for the REST API: ``from imagefinder.client import Client`` or ``AsyncClient``."""
 
+from imagefinder.client.async_client import AsyncClient
+from imagefinder.client.async_jobs import AsyncRemoteJob
 from imagefinder.client.client import Client
 from imagefinder.client.errors import (
     AccessError,
@@ -14,8 +16,8 @@ from imagefinder.client.errors import (
     ServerProblem,
     UnavailableError,
 )
+from imagefinder.client.images import ById, Stored
 from imagefinder.client.jobs import RemoteJob
-from imagefinder.client.pictures import ById, Stored
 from imagefinder.core.answers import (
     CollectionInfo,
     Duplicates,
@@ -34,6 +36,8 @@ from imagefinder.core.results import Comparison
 
 __all__ = [
     "AccessError",
+    "AsyncClient",
+    "AsyncRemoteJob",
     "BusyError",
     "ById",
     "Client",

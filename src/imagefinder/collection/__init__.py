@@ -1,4 +1,4 @@
-"""A collection: the one object most users of the library need."""
+"""Collections of images: the main object of the library."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 
 class Collection(SearchableCollection):
-    """Images with their features, and the searches one can do in them.
+    """A collection of images with their features.
 
-    ``imagefinder.open`` makes one. It may be used from several threads; close it when done, or use it as a
-    context manager. Searching is inherited from ``SearchableCollection``, reading from ``CollectionReader``.
+    ``imagefinder.open`` opens one. It is thread-safe; close it after use, or use it as a context manager.
+    Searching is inherited from ``SearchableCollection``, reading from ``CollectionReader``.
 
     Attributes:
-        settings: Limits and sizes it works with.
-        store: Where images and features are kept.
-        runtime: What it shares with the other collections of the process.
+        settings: The settings.
+        store: Stores the images and their features.
+        runtime: The parts shared with other collections of the process.
     """
 
     def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
-        """Join a store with the runtime; ``settings`` are those of the runtime by default."""
+        """Create a collection; ``settings`` default to those of the runtime."""
         super().__init__(store, runtime, settings)
         runtime.attach(self)
-        weakref.finalize(self, store.close)  # of a collection that is dropped without being closed
+        weakref.finalize(self, store.close)  # for a collection that is dropped without being closed
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +57,7 @@ class Collection(SearchableCollection):
         self.close()
 
     def close(self) -> None:
-        """Close files and, with the last collection of the process, decoders; repeating it does nothing."""
+        """Close all files and, with the last collection of the process, decoders; idempotent."""
         self.runtime.detach(self)
         self.store.close()
 
@@ -72,26 +72,26 @@ class Collection(SearchableCollection):
         stop: Event | None = None,
         guard: Guard = TRUSTED,
     ) -> AddReport:
-        """Index images; those that are there already, unchanged, are skipped quickly.
+        """Add images; unchanged images that are already in the collection are skipped quickly.
 
         Args:
             sources: Files, folders (recursive), archives (zip, tar), ``.csv`` or ``.jsonl`` lists with ``url``
                 and ``id``, or URLs.
-            methods: Names of the methods to extract features for; by default those the collection has, or,
-                for an empty one, every method that is ready on this machine.
-            prune: Remove images that came through one of the sources and are no longer in it.
+            methods: Names of the methods to extract features for; default: those the collection has or, if it is
+                empty, every method that is ready on this machine.
+            prune: Remove images that were added from one of the sources and are no longer in it.
             progress: Called several times a second.
-            stop: Set it to end the run after the images in progress; the next run continues.
-            guard: What the sources may reach, where they were named by a stranger.
+            stop: Set it to stop the run after the images in progress; the next run continues.
+            guard: Restricts what the sources may reach, for sources named by untrusted users.
 
         Returns:
-            What was done, with every image that failed and why. A bad image never ends the run.
+            What was done, with every image that failed and the reason. Failed images do not stop the run.
 
         Raises:
             SourceError: a source does not exist or cannot be read.
-            UnknownMethodError: no such method.
-            ModelMissingError: the weights of a method that was asked for are not here.
-            FingerprintMismatchError: the collection's features were made differently.
+            UnknownMethodError: no method has this name.
+            ModelMissingError: the weights of a requested method are not on this machine.
+            FingerprintMismatchError: the collection's features were made with other parameters or weights.
         """
         from imagefinder.indexing import discover  # noqa: PLC0415 - searching does not need it
 
@@ -108,7 +108,7 @@ class Collection(SearchableCollection):
         methods: Sequence[str] | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> AddReport:
-        """Index images that were found already; see ``add``."""
+        """Add images from items that were discovered before; otherwise like ``add``."""
         return self._pipeline(methods, TRUSTED).run(iter(items), progress=progress)
 
     def _pipeline(self, methods: Sequence[str] | None, guard: Guard) -> Pipeline:
@@ -120,21 +120,21 @@ class Collection(SearchableCollection):
     def put(
         self, image_id: str, data: bytes, *, metadata: Mapping[str, Any] | None = None, uri: str = ""
     ) -> ImageRecord:
-        """Index one image under an id of your choice, or replace the one of that id.
+        """Add one image under an id of your choice, or replace the image with that id.
 
-        It is durable on return, with the features of every method the collection has (for an empty
-        collection: of every method that is ready).
+        The image is durable on return, with the features of every method of the collection (if the collection is
+        empty: of every method that is ready).
 
         Args:
-            image_id: The id; any text that is not empty.
+            image_id: The id; any non-empty string.
             data: The encoded image.
-            metadata: Your own JSON object to keep with it.
-            uri: Where it came from, if you want that kept.
+            metadata: User-defined JSON object.
+            uri: URI that the image came from; optional.
 
         Raises:
             ImageError: the image cannot be used; nothing was changed.
-            InputError: an unusable id or metadata.
-            FingerprintMismatchError: the collection's features were made differently.
+            InputError: the id or the metadata are not valid.
+            FingerprintMismatchError: the collection's features were made with other parameters or weights.
         """
         methods = self._methods.to_index()
         decoded = self.decode(data)
@@ -156,25 +156,25 @@ class Collection(SearchableCollection):
         return self.store.get(image_id)
 
     def remove(self, ids: str | Sequence[str]) -> int:
-        """Remove images; returns how many of the ids were there."""
+        """Remove images and return the number removed; unknown ids are ignored."""
         return self.store.delete([ids] if isinstance(ids, str) else list(ids))
 
     # -- keeping -------------------------------------------------------------------------------------------
 
     def check(self, *, repair: bool = False, progress: Count = lambda _done, _total: None) -> CheckReport:
-        """Check everything the collection holds: tables, checksums, thumbnails, counts, derived data.
+        """Check the integrity of the collection: tables, checksums, thumbnails, counts and derived data.
 
-        Others may search and add meanwhile, except while damaged tables are repaired.
+        Searching and adding remain possible, except while damaged tables are repaired.
 
         Args:
-            repair: Repair what can be repaired. Damaged features and records are dropped: ``add`` computes them
-                again. What can be read of damaged tables is saved into a new database; the old one stays beside
-                it.
+            repair: Repair the damage where possible. Damaged records and features are dropped, and ``add``
+                recreates them. Readable rows of damaged tables are salvaged into a new database; the old one is
+                kept.
             progress: Called with (done, total).
 
         Raises:
-            CollectionBusyError: tables must be repaired, and another program has the collection open.
-            StoreError: the files cannot be read, or written.
+            CollectionBusyError: tables must be repaired while another process has the collection open.
+            StoreError: the files cannot be read or written.
         """
         begin = time.monotonic()
         damages = self.store.check(
@@ -194,47 +194,46 @@ class Collection(SearchableCollection):
         )
 
     def backup(self, destination: str | os.PathLike[str], *, progress: Count = lambda _done, _total: None) -> Path:
-        """Copy the collection as it is at one moment, while others may search and add.
+        """Copy a consistent snapshot of the collection, while others may search and add.
 
-        The copy is a collection like any other: to restore it, open it, or put it in the place of the lost one.
-        Derived data (``index/``) is not copied; it is computed again.
+        The copy is a collection: to restore it, open it, or move it to the place of the original. Derived data
+        (``index/``) are not copied; they are recomputed.
 
         Args:
-            destination: A folder that does not exist yet, or is empty. It appears complete and checked, or not at
-                all.
+            destination: A folder that is empty or does not exist. It appears complete and verified, or not at all.
             progress: Called with (done, total).
 
         Returns:
-            The folder.
+            The destination folder.
 
         Raises:
-            SourceError: something is there already.
-            CollectionCorruptError: this collection is damaged, and the copy would be.
-            StoreError: the copy cannot be written; a collection in memory.
+            SourceError: the destination is not empty.
+            CollectionCorruptError: this collection is damaged.
+            StoreError: the copy cannot be written, or the collection is in memory.
         """
         folder = Path(destination).expanduser().absolute()
         self.store.backup(folder, progress)
         return folder
 
     def keep_duplicates(self, report: DuplicateReport, *, state: Mapping[str, Any], computed_at: str) -> None:
-        """Keep a report of duplicates with the collection, in place of the last one.
+        """Store a duplicate report with the collection, in place of the previous one.
 
         Args:
-            report: What ``duplicates`` returned.
-            state: Of the collection when the report was begun; JSON.
-            computed_at: ISO 8601, UTC.
+            report: The report that ``duplicates`` returned.
+            state: State of the collection before the report was computed; a JSON object.
+            computed_at: Time of the computation; ISO 8601, UTC.
         """
         self.store.put_derived(reports.NAME, reports.to_bytes(report, state=state, computed_at=computed_at))
 
     def kept_duplicates(self) -> reports.KeptReport | None:
-        """The last report that was kept; ``None`` if there is none that can be read."""
+        """The stored duplicate report; ``None`` if there is no readable one."""
         data = self.store.derived(reports.NAME)
         return None if data is None else reports.from_bytes(data)
 
     # -- other layouts -------------------------------------------------------------------------------------
 
     def export_features(self, folder: Path, *, progress: Count | None = None) -> ExportReport:
-        """Write all images with their features as ``.npy`` files; see ``indexing.npy_layout``.
+        """Export all images and features as ``.npy`` files, in the layout of ``indexing.npy_layout``.
 
         Raises:
             SourceError: the folder is not empty or cannot be written.
@@ -251,18 +250,18 @@ class Collection(SearchableCollection):
         progress: Callable[[Progress], None] | None = None,
         stop: Event | None = None,
     ) -> AddReport:
-        """Read features from ``.npy`` files; see ``indexing.npy_layout``.
+        """Import features from ``.npy`` files, in the layout of ``indexing.npy_layout``.
 
         Args:
-            folder: What ``export_features`` wrote, or the original program did.
-            fingerprints: Method -> fingerprint of its features, if the caller asserts that they are compatible.
+            folder: A folder written by ``export_features`` or by the original program.
+            fingerprints: Method name -> fingerprint of its features; asserts that they are compatible.
             progress: Called after every batch.
-            stop: Set it to end after the batch in progress.
+            stop: Set it to stop after the batch in progress.
 
         Raises:
-            SourceError: this is not such a layout.
-            FingerprintMismatchError: the collection's features were made differently.
+            SourceError: the folder does not have this layout.
+            FingerprintMismatchError: the collection's features were made with other parameters or weights.
         """
-        from imagefinder.indexing.npy_layout import import_npy_layout  # noqa: PLC0415 - as above
+        from imagefinder.indexing.npy_layout import import_npy_layout  # noqa: PLC0415 - searching does not need it
 
         return import_npy_layout(self.store, folder, fingerprints=fingerprints, progress=progress, stop=stop)

@@ -1,4 +1,4 @@
-"""What a collection derives from its features, and can compute again: the null model and the ANN indexes."""
+"""The derived data of a collection, which can be recomputed: the null model and the ANN indexes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from imagefinder.search.fit import fit
 from imagefinder.search.null_model import NullModel
 
 _SOME_WAITING = 256
-"""Up to this many images that are not indexed are scored beside the candidates; more are indexed first ..."""
+"""Maximum number of unindexed images that a ``fast`` search scores in addition to the candidates; more are indexed
+first."""
 
 _MOST_WAITING = 2000
-"""... and above this number scoring all images is quicker than waiting."""
+"""Maximum number of unindexed images at which mode ``auto`` uses the indexes; above it, an exact search is
+faster."""
 
 
 class Derived:
-    """Null model and ANN indexes of one store; safe to use from several threads."""
+    """Null model and ANN indexes of one store; thread-safe."""
 
     def __init__(self, store: Store, runtime: Runtime, methods: CollectionMethods) -> None:
         self._store = store
@@ -41,18 +43,18 @@ class Derived:
     # -- null model ----------------------------------------------------------------------------------------
 
     def null_model(self, progress: Callable[[int, int], None] | None = None) -> NullModel:
-        """The null model; it is fitted first where there is none that describes the collection as it is.
+        """The null model, fitted first if there is none that fits the current collection.
 
-        One thread fits, the others wait for it.
+        One thread fits it while the others wait.
 
         Args:
-            progress: Called with (done, total) while it is fitted.
+            progress: Called with (done, total) during fitting.
         """
         calibrator = self._runtime.calibrator
         with self._fitting:
             model = self._null_model or null_model.read(self._store, calibrator)
             if model is None or not model.fits(self._store):
-                # Another process may have fitted it meanwhile.
+                # Another process may have fitted it in the meantime.
                 model = null_model.read(self._store, calibrator)
             if model is None or not model.fits(self._store):
                 stored = [name for name, method in sorted(self._store.info().methods.items()) if method.images]
@@ -63,14 +65,14 @@ class Derived:
             return model
 
     def calibrate(self, progress: Callable[[int, int], None] | None = None) -> bool:
-        """Fit the null model where that is needed; returns whether it was."""
+        """Fit the null model if necessary; returns whether it was."""
         before = self._null_model
         return self.null_model(progress) is not before
 
     # -- ANN indexes ---------------------------------------------------------------------------------------
 
     def ann_indexes(self, methods: Sequence[Method], mode: Mode) -> dict[str, AnnIndex] | None:
-        """The indexes that propose candidates in a mode; ``None`` where every image is scored."""
+        """Method name -> ANN index for a search in this mode; ``None`` if every image is scored."""
         if mode == "exact":
             return None
         runtime = self._runtime
@@ -87,11 +89,11 @@ class Derived:
         return chosen
 
     def is_large(self) -> bool:
-        """Whether mode ``auto`` uses ANN indexes where they are ready."""
+        """Whether mode ``auto`` uses ANN indexes once they are ready."""
         return self._methods.bytes_of(self._store.info().methods) > self._runtime.settings.exact_bytes
 
     def build_indexes(self, progress: Callable[[str, int, int], None] | None, *, rebuild: bool) -> IndexReport:
-        """Index what is new; with ``rebuild``, or where the collection has outgrown its index, everything."""
+        """Index the new images of each method; with ``rebuild``, or if an index is outgrown, all images."""
         start = time.perf_counter()
         states = []
         for name in self._methods.indexed():
@@ -100,14 +102,14 @@ class Derived:
             index.refresh(rebuild=everything, progress=_of_method(progress, name))
             states.append(index.state())
         problems = tuple(
-            f"the index of {state.method} could not be written; it ends with this program"
+            f"the index of {state.method} could not be written; it exists only in memory"
             for state in states
             if not state.kept
         )
         return IndexReport(tuple(states), problems, time.perf_counter() - start)
 
     def verify_indexes(self) -> IndexReport:
-        """Compare the indexes with the stored features: files by checksum, some images of each segment again."""
+        """Verify the indexes: the checksums of their files, and some images of each segment against the store."""
         start = time.perf_counter()
         states, problems = [], []
         for name in self._methods.indexed():
@@ -119,13 +121,13 @@ class Derived:
     # -- checks --------------------------------------------------------------------------------------------
 
     def is_readable(self, name: str, data: bytes) -> bool:
-        """Whether derived data of the store can be read."""
+        """Whether derived data are readable."""
         if name == report.NAME:
             return report.from_bytes(data) is not None
         return name != null_model.NAME or null_model.from_bytes(data, self._runtime.calibrator) is not None
 
     def index_damages(self, *, repair: bool) -> list[Damage]:
-        """What is wrong with the indexes that are there; with ``repair`` they are built again."""
+        """The damage of existing indexes; with ``repair``, damaged indexes are rebuilt."""
         damages, folder = list[Damage](), self._store.derived_folder()
         if folder is None or not self._runtime.has_ann_indexes:
             return damages
@@ -136,10 +138,10 @@ class Derived:
                 if problems and repair:
                     shutil.rmtree(folder / f"{SHORTLIST}{name}", ignore_errors=True)
                     index.refresh(rebuild=True)
-                    repaired = "the index was made anew" if index.state().kept else ""
-            except CollectionCorruptError:  # features are damaged, and that was reported
+                    repaired = "the index was rebuilt" if index.state().kept else ""
+            except CollectionCorruptError:  # damaged features are reported by the store
                 continue
-            damages += [Damage("derived", problem, method=name, mended=repaired) for problem in problems]
+            damages += [Damage("derived", problem, method=name, repaired=repaired) for problem in problems]
         return damages
 
     def _index(self, method: Method) -> AnnIndex:
@@ -150,7 +152,7 @@ class Derived:
             return self._indexes[method.name]
 
     def _own_index(self, name: str) -> AnnIndex:
-        """An index beside the one that searches use, so that they need not wait; that one sees its files."""
+        """A separate index object, so that searches need not wait; their index picks up the files it writes."""
         method = self._runtime.method(name)
         return (
             self._index(method)

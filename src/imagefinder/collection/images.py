@@ -1,4 +1,4 @@
-"""Pixels of query images and of stored ones."""
+"""Reading and decoding of query images and stored images."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from imagefinder.core.errors import (
 )
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.query import ImageInput, Query
+from imagefinder.core.results import Size
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.source_item import local_path, read_file
 from imagefinder.runtime import Runtime
@@ -53,7 +54,7 @@ class ImageReader:
         )
 
     def is_thumbnail(self, data: bytes) -> bool:
-        """Whether this is an encoded thumbnail that can be read."""
+        """Whether these bytes are a readable thumbnail."""
         try:
             self._runtime.decoder.decode(data, max_bytes=THUMBNAIL_BYTES, max_pixels=THUMBNAIL_PIXELS)
         except ImageError:
@@ -73,14 +74,14 @@ class ImageReader:
             raise NotAnImageError(f"an image is a path, a URL, bytes or an array, not {type(image).__name__}")
         try:
             with Path(image).open("rb") as file:
-                # One byte over the limit is enough for the decoder to refuse it by name.
+                # One byte over the limit is enough for the decoder to report it as too large.
                 return file.read(self._settings.max_image_bytes + 1)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise SourceError(f"cannot read the image {os.fspath(image)!r}: {reason}") from error
 
     def pixels(self, image: ImageInput) -> RgbImage:
-        """An image as it is compared: upright ``(H, W, 3)`` uint8 RGB.
+        """The pixels of an image: upright ``(H, W, 3)`` uint8 RGB.
 
         Raises:
             InputError: the image cannot be used.
@@ -96,41 +97,68 @@ class ImageReader:
         return self.decode(image if isinstance(image, bytes) else self.read(image)).rgb
 
     def query(self, query: Query) -> tuple[Query, QueryImage]:
-        """The image of a query, and the query with the bytes of that image instead of its path or URL.
+        """Read the image of a query; in the returned query, its bytes replace the path or URL.
 
         Raises:
-            InputError: the image cannot be used; a box lies outside of it, or its file is needed and gone.
-            UnknownImageError: no image of that id.
+            InputError: the image cannot be used, a box lies outside it, or its file is needed and missing.
+            UnknownImageError: no image has this id.
         """
         if query.image is not None:
             data = self.read(query.image) if isinstance(query.image, str | os.PathLike) else query.image
-            sha256 = hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else ""
-            return Query(data, boxes=query.boxes), query_image(self.pixels(data), query.boxes, sha256=sha256)
+            if isinstance(data, bytes):
+                sha256, pixels = hashlib.sha256(data).hexdigest(), self.pixels(data)
+            else:  # a copy: the caller may change the array while the query is kept for explanations
+                sha256, data = "", self.pixels(data).copy()
+                pixels = data
+            return Query(data, boxes=query.boxes), query_image(pixels, query.boxes, sha256=sha256)
         image_id = query.id or ""
         record = self._store.get(image_id)
         size = record.width, record.height
         if not query.boxes:
             thumbnail = read_thumbnail(self._store, image_id)
             pixels = decode_thumbnail(thumbnail)
-            return query, QueryImage(pixels, size, size, id=image_id, sha256=record.sha256, thumbnail=thumbnail)
+            return query, QueryImage(
+                pixels,
+                size,
+                size,
+                id=image_id,
+                sha256=record.sha256,
+                version=record.version,
+                thumbnail=thumbnail,
+            )
         pixels, _ = self.stored(image_id)
         if (pixels.shape[1], pixels.shape[0]) != size:
             raise InputError(
-                f"a region of {image_id!r} can be searched with only while its file is there, unchanged",
+                f"cannot search with a region of {image_id!r}: its file is missing or has changed",
                 hint="search with the image itself",
             )
         region = query_image(pixels, query.boxes)
-        return query, QueryImage(
-            region.pixels, region.size, region.whole, id=image_id, boxes=region.boxes, corner=region.corner
-        )
+        return query, replace(region, id=image_id, version=record.version)
+
+    def whole(self, query: Query) -> tuple[RgbImage, Size]:
+        """The pixels of a query image, and its size; for a stored image, these may be the pixels of its thumbnail.
+
+        Raises:
+            InputError: the image cannot be used.
+            UnknownImageError: no image has this id.
+        """
+        if query.image is None:
+            record = self._store.get(query.id or "")
+            return self.stored(record.id)[0], (record.width, record.height)
+        pixels = self.pixels(query.image)
+        return pixels, (pixels.shape[1], pixels.shape[0])
 
     def is_replaced(self, image: QueryImage) -> bool:
-        """Whether a stored image that was searched with has been replaced or removed since."""
-        status = self._store.status([image.id]).get(image.id) if image.id and image.sha256 else None
-        return bool(image.id and image.sha256) and (status is None or status.sha256 != image.sha256)
+        """Whether a stored query image has been replaced or removed since the search."""
+        if not image.id:
+            return False
+        try:
+            return self._store.get(image.id).version != image.version
+        except UnknownImageError:
+            return True
 
     def for_heat(self, trace: Trace) -> QueryImage:
-        """The query image, a stored one from its unchanged file; without pixels where it is gone."""
+        """The query image for heat maps, a stored one from its unchanged file; without pixels if it is missing."""
         try:
             _, image = self.query(trace.query)
             whole = bool(image.id) and not image.boxes
@@ -139,10 +167,10 @@ class ImageReader:
             return trace.image
 
     def stored(self, image_id: str) -> tuple[RgbImage, Source]:
-        """A stored image from its unchanged file, else its thumbnail, else one grey pixel; and which it is.
+        """The pixels of a stored image and their source: its unchanged file, its thumbnail, or one grey pixel.
 
         Raises:
-            UnknownImageError: no image of that id.
+            UnknownImageError: no image has this id.
         """
         record = self._store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None
@@ -158,17 +186,17 @@ class ImageReader:
         return self.decode(data).rgb, source
 
     def original(self, image_id: str) -> BinaryIO | None:
-        """The file behind an image, open at its beginning; ``None`` if it has none, or that has changed.
+        """The open file of an image; ``None`` if the image has no file, or the file has changed.
 
         Raises:
-            UnknownImageError: no image of that id.
+            UnknownImageError: no image has this id.
         """
         record = self._store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None
         if path is None:
             return None
         try:
-            # Not blocking: opening a pipe that took the place of the file would wait forever.
+            # Non-blocking: if a pipe has replaced the file, opening it would wait forever.
             file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
         except OSError:
             return None

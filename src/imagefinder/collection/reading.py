@@ -1,4 +1,4 @@
-"""The reading half of a collection: images, records, methods."""
+"""Reading from a collection: images, records, methods."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from imagefinder.runtime import Runtime
 
 
 class CollectionReader:
-    """Reads what a collection holds; see ``Collection``."""
+    """The reading methods of a ``Collection``."""
 
     def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
-        """Join a store with the runtime; ``settings`` are those of the runtime by default."""
+        """Create a reader; ``settings`` default to those of the runtime."""
         self.settings = settings or runtime.settings
         self.store = store
         self.runtime = runtime
@@ -33,16 +33,16 @@ class CollectionReader:
         self._images = ImageReader(store, runtime, self.settings)
 
     def read(self, image: str | os.PathLike[str]) -> bytes:
-        """The encoded bytes behind a path or URL: to use several times what is read, or downloaded, once.
+        """Read or download the encoded image behind a path or URL.
 
         Raises:
-            SourceError: it cannot be read.
-            FetchError: it cannot be downloaded.
+            SourceError: the file cannot be read.
+            FetchError: the URL cannot be downloaded.
         """
         return self._images.read(image)
 
     def decode(self, data: bytes) -> Decoded:
-        """The pixels of an encoded image, upright, within the limits of the settings.
+        """Decode an image to upright pixels, within the limits of the settings.
 
         Raises:
             ImageError: the image cannot be used.
@@ -50,7 +50,7 @@ class CollectionReader:
         return self._images.decode(data)
 
     def pixels(self, image: ImageInput) -> RgbImage:
-        """An image as it is compared: upright ``(H, W, 3)`` uint8 RGB.
+        """The pixels of an image: upright ``(H, W, 3)`` uint8 RGB.
 
         Raises:
             InputError: the image cannot be used.
@@ -58,18 +58,18 @@ class CollectionReader:
         return self._images.pixels(image)
 
     def stored_pixels(self, image_id: str) -> RgbImage:
-        """A stored image from its unchanged file, else its thumbnail, else one grey pixel.
+        """The pixels of a stored image, from its unchanged file, else its thumbnail, else one grey pixel.
 
         Raises:
-            UnknownImageError: no image of that id.
+            UnknownImageError: no image has this id.
         """
         return self._images.stored(image_id)[0]
 
     def original(self, image_id: str) -> BinaryIO | None:
-        """The file behind an image, open at its beginning; ``None`` if it has none, or that has changed.
+        """The open file of an image; ``None`` if the image has no file, or the file has changed.
 
         Raises:
-            UnknownImageError: no image of that id.
+            UnknownImageError: no image has this id.
         """
         return self._images.original(image_id)
 
@@ -77,66 +77,71 @@ class CollectionReader:
         """The record of an image.
 
         Raises:
-            UnknownImageError: no image of that id.
+            UnknownImageError: no image has this id.
         """
         return self.store.get(image_id)
 
     def status(self, ids: Sequence[str]) -> Mapping[str, ImageStatus]:
-        """What is stored of images: id -> status; ids that are not in the collection are left out."""
+        """Id -> stored state of the image; unknown ids are left out."""
         return self.store.status(ids)
 
     def thumbnail(self, image_id: str) -> bytes:
-        """JPEG of at most 256 pixels a side; empty if there is none.
+        """The thumbnail of an image, a JPEG of at most 256 x 256 pixels; empty if it has none.
 
         Raises:
-            UnknownImageError: no image of that id.
+            UnknownImageError: no image has this id.
         """
         return self.store.thumbnail(image_id)
 
     def images(
         self, *, after: str = "", limit: int = 100, where: Mapping[str, Any] | None = None, contains: str = ""
     ) -> list[ImageRecord]:
-        """A page of records ordered by id.
+        """A page of records, ordered by id.
 
         Args:
             after: The last id of the previous page; empty for the first page.
-            limit: Number of records, at most.
+            limit: Maximum number of records.
             where: Only images whose metadata match this filter (``core.filters``).
-            contains: Only images with this text in their id or in a text of their metadata.
+            contains: Only images with this text in their id or metadata.
 
         Raises:
-            InputError: not a valid filter.
+            InputError: the filter is not valid.
         """
         chosen = None if where is None else filters.parse(where)
         return self.store.images(after=after, limit=limit, where=chosen, contains=contains)
 
     def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
-        """The images that could not be indexed, and why, ordered by id; a page of them as in ``images``."""
+        """A page of the images that could not be indexed, ordered by id, with the reasons.
+
+        Args:
+            after: The last id of the previous page; empty for the first page.
+            limit: Maximum number of failures; ``None``: no limit.
+        """
         return self.store.failures(after=after, limit=limit)
 
     def info(self) -> StoreInfo:
-        """Counts, methods and bytes."""
+        """Number of images and failures, size on disk, and the methods."""
         return self.store.info()
 
     # -- methods -------------------------------------------------------------------------------------------
 
     def method(self, name: str) -> Method:
-        """The method of a name.
+        """The method with this name.
 
         Raises:
-            UnknownMethodError: no such method.
+            UnknownMethodError: no method has this name.
         """
         return self.runtime.method(name)
 
     def methods(self) -> list[MethodState]:
-        """Every installed method, and whether it can run on this machine, in order of name."""
+        """Every installed method, and whether it can run on this machine; sorted by name."""
         return self.runtime.method_states()
 
     def warm(self, method: str) -> None:
-        """Load what a search by this method needs (model, stored features), so that the first one is quick.
+        """Load the model and stored features of a method, so that the first search is fast.
 
         Raises:
-            UnknownMethodError: no such method.
+            UnknownMethodError: no method has this name.
             ModelMissingError: the method's weights are not on this machine.
         """
         self.runtime.decoder.start()
@@ -147,7 +152,7 @@ class CollectionReader:
                 pass
 
     def _allowed(self, where: Mapping[str, Any] | None) -> Set[str] | None:
-        """The ids of all images that match a filter; ``None`` without one."""
+        """The ids of all images that match a filter; ``None`` without a filter."""
         if where is None:
             return None
         return {record.id for record in iter_images(self.store.images, where=filters.parse(where))}

@@ -1,4 +1,4 @@
-"""The searching half of a collection: search, explanations, comparisons, duplicates, and what these need."""
+"""Searching a collection: search, explanations, comparisons, duplicates, and the derived data they need."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Count: TypeAlias = Callable[[int, int], None]  # called with (done, total)
 
 
 class SearchableCollection(CollectionReader):
-    """Searches a collection; see ``Collection``."""
+    """The searching methods of a ``Collection``."""
 
     def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
         super().__init__(store, runtime, settings)
@@ -50,7 +50,7 @@ class SearchableCollection(CollectionReader):
         query: ImageInput | Query | None = None,
         options: SearchOptions | None = None,
         *,
-        id: str | None = None,  # noqa: A002 - the word users know
+        id: str | None = None,  # noqa: A002 - the name in all interfaces
         method: str = AUTO,
         k: int = 3,
         ranking: Ranking = "evidence",
@@ -61,34 +61,34 @@ class SearchableCollection(CollectionReader):
         progress: Count | None = None,
         mode: Mode = "auto",
     ) -> SearchResult:
-        """The images that resemble the query most, or the honest answer that there is none.
+        """Find the images that match a query, and decide whether any of them is a match at all.
 
-        ``search("crop.jpg", k=5)`` and ``search(Query("crop.jpg"), SearchOptions(k=5))`` are the same. The first
+        ``search("crop.jpg", k=5)`` and ``search(Query("crop.jpg"), SearchOptions(k=5))`` are equivalent. The first
         search with E-values calibrates the collection, which takes some seconds; it is calibrated again when it
-        has grown or shrunk by half. ``calibrate`` does so beforehand.
+        has grown or shrunk by half. ``calibrate`` does so in advance.
 
         Args:
-            query: An image, or a ``Query``.
-            options: How it is answered; instead of the keywords.
-            progress: Called with (done, total) while the collection is calibrated.
-            id: See ``Query``.
-            boxes: See ``Query``.
-            method: See ``SearchOptions``, as for the others.
-            k: Number of hits, at most.
+            query: The query image, or a ``Query``.
+            options: The search options, instead of keywords.
+            progress: Called with (done, total) during calibration.
+            id: Id of an image in the collection, instead of a query image.
+            boxes: Regions of the query image to search with; empty: the whole image.
+            method: Name of a method, or ``auto`` for all methods of the collection together.
+            k: Maximum number of hits.
             ranking: ``evidence`` or ``matches``.
-            mirror: Find mirror images too.
-            evalues: With ``matches``: compute E-values.
-            where: Filter on metadata.
+            mirror: Also find mirror images.
+            evalues: Compute E-values in a ranking by ``matches``.
+            where: Search only images whose metadata match this filter (``core.filters``).
             mode: ``auto``, ``exact`` or ``fast``.
 
         Raises:
-            InputError: the query image cannot be used, a box lies outside of it, ``auto`` with ``matches``, an
-                impossible option or filter, or keywords beside the object that holds them.
-            UnknownMethodError: no such method.
-            UnknownImageError: no image of that id.
-            MethodNotIndexedError: there are images, but none has features of this method.
-            FingerprintMismatchError: the stored features were made differently.
-            ModelMissingError: the method's weights are not on this machine.
+            InputError: the query image cannot be used, a box lies outside it, an option or the filter is not
+                valid, ``auto`` is combined with ``matches``, or an object with the keywords that it replaces.
+            UnknownMethodError: no method has this name.
+            UnknownImageError: no image has this id.
+            MethodNotIndexedError: the collection has images, but no features of this method.
+            FingerprintMismatchError: the stored features were made with other parameters or weights.
+            ModelMissingError: the weights of the method are not on this machine.
         """
         keywords = SearchOptions(method, k, ranking, mode, mirror, where, evalues)
         if options is not None and keywords != SearchOptions():
@@ -96,19 +96,19 @@ class SearchableCollection(CollectionReader):
         return self.trace(_query(query, id, boxes), options or keywords, progress=progress).result
 
     def trace(self, query: Query, options: SearchOptions, *, progress: Count | None = None) -> Trace:
-        """``search``, with what it saw, so that ``explain`` can tell why without searching again.
+        """Search, and record what ``explain`` needs to explain the hits without another search.
 
         Args:
-            query: What is searched with.
-            options: How it is answered.
-            progress: Called with (done, total) while the collection is calibrated.
+            query: The query.
+            options: The search options.
+            progress: Called with (done, total) during calibration.
 
         Raises:
-            ImagefinderError: as ``search``.
+            ImagefinderError: as for ``search``.
         """
         if options.method == AUTO and options.ranking == "matches":
             raise InputError(
-                "scores of several methods cannot be compared, so the ranking by matches needs one method",
+                "ranking by matches requires a method, because scores of different methods are not comparable",
                 hint=f"methods of this collection: {', '.join(self.store.info().methods) or 'none yet'}",
             )
         watch = Stopwatch()
@@ -117,7 +117,7 @@ class SearchableCollection(CollectionReader):
         allowed = self._allowed(options.where)
         if allowed is not None:
             watch.lap("filter")
-        methods = self._methods.to_search(options.method)  # an unknown one is reported before an image is read
+        methods = self._methods.to_search(options.method)  # report an unknown method before reading the image
         if query.image is not None:
             self.runtime.preload(methods)
         query, image = self._images.query(query)
@@ -125,7 +125,7 @@ class SearchableCollection(CollectionReader):
         watch.lap("decode")
         needs_model = options.ranking == "evidence" or options.evalues
         null_model = self._derived.null_model(progress) if needs_model else None
-        watch.lap("learn")
+        watch.lap("calibrate")
         ann_indexes = self._derived.ann_indexes(methods, options.mode)
         if ann_indexes is not None:
             watch.lap("index")
@@ -135,37 +135,37 @@ class SearchableCollection(CollectionReader):
     def explain(
         self,
         query: ImageInput | Query | Trace,
-        id: str,  # noqa: A002 - the word users know
+        id: str,  # noqa: A002 - the name in all interfaces
         *,
         method: str = AUTO,
         mirror: bool = True,
         boxes: Sequence[Box] = (),
         where: Mapping[str, Any] | None = None,
     ) -> Explanation:
-        """What supports an image: matches, inliers, transform, outlines, heat maps, numbers.
+        """Explain how an image relates to a query: matches, inliers, transform, outlines, heat maps, numbers.
 
         Args:
-            query: The ``Trace`` of a search: its hits are explained as they were found, without searching again.
-                Any other image, and one that was replaced since, is compared as a search would. Or a query.
-            id: Of the image to explain, found or not.
-            method: Name of a method, or ``auto``: all that answered.
-            mirror: Without a trace: compare the mirror image of the query too.
-            boxes: Without a trace: regions of the query.
-            where: Without a trace: the filter that the search had, so that E-values are the same.
+            query: The ``Trace`` of a search, or a query. With a trace, its hits are explained as they were found;
+                other images, and those replaced since, are compared as in a search.
+            id: Id of the image to explain; it need not be a hit.
+            method: Name of a method, or ``auto`` for all methods of the search.
+            mirror: Without a trace: also compare the mirror image of the query.
+            boxes: Without a trace: regions of the query image.
+            where: Without a trace: the filter of the search, which the E-values depend on.
 
         Raises:
-            InputError: a query image that cannot be used; features without keypoints.
-            UnknownMethodError: no such method.
-            UnknownImageError: no image of that id.
+            InputError: the query image cannot be used, or the features have no keypoints.
+            UnknownMethodError: no method has this name.
+            UnknownImageError: no image has this id.
             MethodNotIndexedError: the image has no features of this method.
-            FingerprintMismatchError: the stored features were made differently.
+            FingerprintMismatchError: the stored features were made with other parameters or weights.
         """
-        sha256 = self.store.get(id).sha256
+        version = self.store.get(id).version
         if isinstance(query, Trace):
             trace = query
             options = trace.options if method == AUTO else replace(trace.options, method=method)
             seen = trace.hits.get(id)
-            changed = seen is None or seen.sha256 != sha256 or self._images.is_replaced(trace.image)
+            changed = seen is None or seen.version != version or self._images.is_replaced(trace.image)
             if options != trace.options or changed:
                 trace = self._assess(trace.query, options, id)
         else:
@@ -183,47 +183,44 @@ class SearchableCollection(CollectionReader):
         return with_heat(explanation, self.method(pooled), image, vectors, stored)
 
     def _assess(self, query: Query, options: SearchOptions, image_id: str) -> Trace:
-        """The trace of a search for one image alone."""
+        """The trace of a search with a single candidate."""
         methods = self._methods.to_search(options.method, query.id)
         query, image = self._images.query(query)
-        allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, "auto")
+        allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, options.mode)
         gallery = Gallery(self.store, self._derived.null_model(), allowed, indexes)
         return Searcher(self.runtime, gallery, methods).assess(query, image, options, image_id)
 
     def draw(self, explanation: Explanation, query: ImageInput | Query) -> bytes:
-        """The explanation as a picture: what matches, one image laid on the other, or what contributed.
+        """Draw an explanation: matches, an overlay of both images, or heat maps.
 
-        The stored image is read again from its file if that has not changed; otherwise its thumbnail is shown.
+        The stored image is read from its file if that is unchanged; otherwise its thumbnail is shown.
 
         Args:
-            explanation: What ``explain`` returned.
-            query: The same image it was explained with.
+            explanation: The explanation that ``explain`` returned.
+            query: The query that was explained.
 
         Returns:
             An encoded PNG.
 
         Raises:
-            InputError: an image that cannot be used, or of another size than the one that was explained.
+            InputError: the query image cannot be used, or its size differs from that of the explanation.
             UnknownImageError: the image has been removed.
         """
         from imagefinder.images import drawing  # noqa: PLC0415 - only those who draw need fonts
 
         query = _query(query, None, ())
-        if query.image is None:
-            pixels = self.stored_pixels(query.id or "")
-        else:
-            pixels = self.pixels(query.image)
-            if (pixels.shape[1], pixels.shape[0]) != explanation.query_size:
-                raise InputError("this is not the image that was explained: it has another size")
+        pixels, size = self._images.whole(query)
+        if size != explanation.query_size:
+            raise InputError("this is not the query image of the explanation: its size is different")
         return drawing.draw(pixels, self.stored_pixels(explanation.id), explanation)
 
     def compare(self, a: ImageInput, b: ImageInput, *, method: str = "sift") -> Comparison:
-        """Score two images against each other, and say what supports it; nothing is stored.
+        """Compare two images: score, geometric evidence and relation. Nothing is stored.
 
         Raises:
-            InputError: an image that cannot be used.
-            UnknownMethodError: no such method.
-            ModelMissingError: the method's weights are not on this machine.
+            InputError: an image cannot be used.
+            UnknownMethodError: no method has this name.
+            ModelMissingError: the weights of the method are not on this machine.
         """
         watch = Stopwatch()
         chosen = self.method(method)
@@ -234,15 +231,14 @@ class SearchableCollection(CollectionReader):
     def duplicates(
         self, *, mirror: bool = True, progress: Callable[[str, int, int], None] | None = None
     ) -> DuplicateReport:
-        """Groups of identical, edited and overlapping images, the best one of each first. Nothing is removed.
+        """Find groups of identical, edited and overlapping images. Nothing is removed.
 
-        All methods of the collection propose pairs, each image a bounded number; those with keypoints (``sift``)
-        verify them. The time grows about as the number of images does.
+        All methods of the collection propose a bounded number of pairs per image; methods with keypoints
+        (``sift``) verify them. The time grows roughly linearly with the number of images.
 
         Args:
-            mirror: Find mirrored copies too.
-            progress: Called now and then with the stage (``read``, ``propose``, ``verify``), how much of it is
-                done, and how much there is.
+            mirror: Also find mirrored copies.
+            progress: Called with (stage, done, total); the stages are ``read``, ``propose`` and ``verify``.
 
         Raises:
             StoreError: the collection cannot be read.
@@ -254,28 +250,26 @@ class SearchableCollection(CollectionReader):
     # -- derived data --------------------------------------------------------------------------------------
 
     def calibrate(self, progress: Count | None = None) -> bool:
-        """Fit the null model of the collection, if there is none that describes it as it is.
+        """Calibrate the collection: fit its null model, unless the stored one still fits.
 
         Args:
             progress: Called with (done, total).
 
         Returns:
-            Whether that was needed.
+            Whether the null model was fitted.
         """
         return self._derived.calibrate(progress)
 
     def rebuild_index(
         self, progress: Callable[[str, int, int], None] | None = None, *, rebuild: bool = True
     ) -> IndexReport:
-        """Build the ANN indexes that propose candidates in ``fast`` searches, of all methods of this collection.
+        """Build the ANN indexes of all methods, which propose the candidates of ``fast`` searches.
 
-        Searches go on meanwhile with the former ones.
+        Searches continue with the previous indexes meanwhile.
 
         Args:
-            progress: Called now and then with the name of a method, how many of its images are indexed, and how
-                many there are.
-            rebuild: Index everything again; otherwise only what is new, and where a collection has outgrown its
-                index.
+            progress: Called with (method name, indexed images, total images).
+            rebuild: Rebuild all indexes; if false, index only new images, and rebuild only outgrown indexes.
 
         Raises:
             CollectionCorruptError: stored features are damaged.
@@ -283,16 +277,16 @@ class SearchableCollection(CollectionReader):
         return self._derived.build_indexes(progress, rebuild=rebuild)
 
     def verify_index(self) -> IndexReport:
-        """Compare the ANN indexes with the stored features: files by checksum, some images again."""
+        """Verify the ANN indexes: the checksums of their files, and some images against the store."""
         return self._derived.verify_indexes()
 
     def is_large(self) -> bool:
-        """Whether mode ``auto`` uses ANN indexes where they are ready."""
+        """Whether mode ``auto`` uses ANN indexes once they are ready."""
         return self._derived.is_large()
 
 
 def _query(query: ImageInput | Query | None, image_id: str | None, boxes: Sequence[Box]) -> Query:
-    """The query that keywords describe, or the one that was given."""
+    """The query, built from the keywords unless it is a ``Query`` already."""
     if not isinstance(query, Query):
         return Query(query, image_id, tuple(boxes))
     if image_id is not None or boxes:

@@ -1,4 +1,4 @@
-"""What only the REST service knows: the server writes these objects as JSON, and its client reads them."""
+"""The response objects of the REST service: the server writes them as JSON, and the client reads them."""
 
 from __future__ import annotations
 
@@ -17,144 +17,144 @@ if TYPE_CHECKING:
 
 
 OPTION_NAMES: Mapping[str, str] = {"ranking": "verify", "where": "filter"}
-"""Field of ``SearchOptions`` -> its name in requests, where that is another one; ``verify`` is whether ``ranking``
-is ``evidence``."""
+"""Field of ``SearchOptions`` -> its name in requests, where the two differ; ``verify`` is true for the ranking
+``evidence``."""
 
 
 def extend(kind: type[T], value: DataclassInstance, **added: Any) -> T:
-    """An object of a subclass, with the members of an object of its base class.
+    """Convert an object to a subclass of its class.
 
     Args:
-        kind: A dataclass.
-        value: An object of the base class of ``kind``.
-        added: What only ``kind`` has, or has in another form.
+        kind: The subclass; a dataclass.
+        value: An instance of the base class.
+        added: Fields that only ``kind`` has, or that replace those of ``value``.
     """
     return kind(**{one.name: getattr(value, one.name) for one in fields(value)} | added)
 
 
 @dataclass(frozen=True, slots=True)
 class AuthInfo(Described):
-    """Whether keys are required, and what this request may do."""
+    """Authentication of the server, and the access of this request."""
 
     required: bool
-    """Whether requests need a key."""
+    """Whether requests need an API key."""
 
     access: Literal["none", "read", "write"]
-    """What this request may do."""
+    """Access of this request."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo(Described):
-    """What this server is."""
+    """Version and configuration of the server."""
 
     version: str
     """Version of imagefinder."""
 
     started_at: str
-    """ISO 8601, UTC."""
+    """Time of the last start; ISO 8601, UTC."""
 
     collections: tuple[str, ...]
     """Names of the collections."""
 
     default_collection: str
-    """The collection of requests that name none."""
+    """Name of the collection used by requests that do not name one."""
 
     auth: AuthInfo
-    """Whether keys are required, and what this request may do."""
+    """Authentication of the server, and the access of this request."""
 
     url_queries: bool
-    """Whether images may be given by URL."""
+    """Whether requests may give images by URL."""
 
     job_roots: tuple[str, ...]
-    """Folders of the server that jobs may index."""
+    """Folders on the server that jobs may add images from."""
 
     read_only: bool
-    """Whether nothing can be changed."""
+    """Whether the server rejects all changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits(Described):
-    """How much the server accepts."""
+    """Limits of the server."""
 
     max_image_bytes: int
-    """Bytes of one encoded image."""
+    """Maximum bytes of an encoded image."""
 
     max_image_pixels: int
-    """Pixels of one image."""
+    """Maximum pixels of an image."""
 
     max_k: int
-    """Hits of one search."""
+    """Maximum hits of a search."""
 
     max_boxes: int
-    """Boxes of one query."""
+    """Maximum boxes of a query."""
 
     max_images_per_request: int
-    """Queries of one search request."""
+    """Maximum queries in one search request."""
 
     max_json_bytes: int
-    """Bytes of a JSON body."""
+    """Maximum bytes of a JSON body."""
 
     request_seconds: float
-    """Time to wait and compute for one request; 0: no limit."""
+    """Maximum seconds of waiting and computing for a request; 0: no limit."""
 
     concurrent: int
-    """Requests computed at once."""
+    """Number of requests computed concurrently."""
 
     queue: int
-    """Requests that may wait."""
+    """Maximum number of waiting requests."""
 
     requests_per_minute: int | None
-    """Requests of one key or network; null: no limit."""
+    """Maximum requests per minute for a key or network; null: no limit."""
 
     explanation_seconds: float
-    """How long a handle is valid."""
+    """Lifetime of an explanation handle in seconds."""
 
     page_size: int
-    """Largest limit of a page."""
+    """Maximum items of a page."""
 
     url_seconds: float
-    """Time for one download."""
+    """Maximum seconds of a download."""
 
     url_redirects: int
-    """Redirects followed by one download."""
+    """Maximum redirects of a download."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodStatus(Described):
-    """A method, and whether it can be used."""
+    """A method, and whether it is ready to use."""
 
     name: str
     """Name of the method."""
 
     summary: str
-    """What it finds, in one line."""
+    """One-line description of what the method finds."""
 
     score: str
-    """``matches`` (a count) or ``cosine``."""
+    """Kind of score: ``matches`` (a count) or ``cosine``."""
 
     kind: Literal["local", "global"] | None
     """One vector per image (``global``) or many descriptors (``local``); null if the method cannot be loaded."""
 
     dim: int | None
-    """Length of a vector or descriptor."""
+    """Dimension of a vector or descriptor; null if the method cannot be loaded."""
 
     dtype: str | None
-    """Type of its numbers."""
+    """Element type of a vector or descriptor; null if the method cannot be loaded."""
 
     ready: bool
-    """Whether it can be used now."""
+    """Whether the method is ready to use."""
 
     reason: str
-    """Why not; empty when ready."""
+    """Why the method is not ready; empty if it is."""
 
     hint: str
-    """What to do about it; empty when ready."""
+    """How to make the method ready; empty if it is."""
 
     fingerprint: str | None
-    """Digest of what makes its features; null while that is not known."""
+    """Digest of the fingerprint of its features; null if it is not available."""
 
     explains: tuple[Literal["matches", "heat"], ...]
-    """What its explanations show."""
+    """What its explanations can show: matches, or heat maps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class MethodList(Described):
     """All installed methods."""
 
     methods: tuple[MethodStatus, ...]
-    """Sorted by name."""
+    """The methods, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +173,13 @@ class CollectionMethod(Described):
     """Name of the method."""
 
     images: int
-    """Number of images with features of it."""
+    """Number of images with features of this method."""
 
     bytes: int
-    """Bytes of these features."""
+    """Size of these features in bytes."""
 
     fingerprint: str
-    """Digest of what made them."""
+    """Digest of the fingerprint of these features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class CollectionInfo(Described):
     """A collection."""
 
     name: str
-    """Its name."""
+    """Name of the collection."""
 
     images: int
     """Number of images."""
@@ -196,10 +196,10 @@ class CollectionInfo(Described):
     """Number of images that could not be indexed."""
 
     bytes: int
-    """Bytes on disk."""
+    """Size on disk in bytes."""
 
     methods: tuple[CollectionMethod, ...]
-    """The features it has."""
+    """The features that the collection has, by method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class CollectionList(Described):
     """All collections."""
 
     collections: tuple[CollectionInfo, ...]
-    """The default collection first, then by name."""
+    """The default collection first, the others sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,40 +215,40 @@ class Image(Described):
     """An image of a collection."""
 
     id: str
-    """Its id."""
+    """Id of the image."""
 
     sha256: str
-    """Of the encoded bytes, hexadecimal."""
+    """SHA-256 of the encoded image, hexadecimal."""
 
     size_bytes: int
-    """Length of the encoded bytes."""
+    """Size of the encoded image in bytes."""
 
     width: int
-    """Pixels, upright."""
+    """Width in pixels, after EXIF rotation."""
 
     height: int
-    """Pixels, upright."""
+    """Height in pixels, after EXIF rotation."""
 
     format: str
     """Encoded format, for example ``JPEG``."""
 
     metadata: Mapping[str, Any]
-    """The user's own JSON object."""
+    """User-defined JSON object."""
 
     added_at: str
-    """ISO 8601, UTC."""
+    """Time at which the image was added; ISO 8601, UTC."""
 
     thumbnail: str
-    """Path of its thumbnail on this server."""
+    """Path of the thumbnail on this server."""
 
     content: str | None
-    """Path of the original on this server; null where the server does not have it."""
+    """Path of the original on this server; null if the server cannot provide it."""
 
     uri: str = ""
-    """Where it came from, if that is an http(s) URL; empty otherwise."""
+    """URL that the image came from; empty if it did not come from the web."""
 
     methods: tuple[str, ...] = ()
-    """Methods whose features it has; empty in lists, which do not look them up."""
+    """Names of the methods that the image has features of; always empty in listings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,10 +256,10 @@ class ImagePage(Described):
     """A page of images, ordered by id."""
 
     images: tuple[Image, ...]
-    """The images."""
+    """The images of this page."""
 
     next_cursor: str | None
-    """For the next page; null on the last one."""
+    """Cursor of the next page; null on the last page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,19 +267,19 @@ class FailedImage(Described):
     """An image that could not be indexed."""
 
     id: str
-    """The id it would have had."""
+    """Id that the image would have had."""
 
     uri: str
-    """Where it would have come from, if that is an http(s) URL; otherwise empty."""
+    """URL of the image; empty if it was not on the web."""
 
     code: str
-    """Stable name of the kind of error."""
+    """Stable error code."""
 
     message: str
-    """What happened."""
+    """Description of the error."""
 
     attempts: int
-    """Number of attempts."""
+    """Number of attempts to index the image."""
 
     at: str
     """Time of the last attempt; ISO 8601, UTC."""
@@ -290,10 +290,10 @@ class FailurePage(Described):
     """A page of failures, ordered by id."""
 
     failures: tuple[FailedImage, ...]
-    """The failures."""
+    """The failures of this page."""
 
     next_cursor: str | None
-    """For the next page; null on the last one."""
+    """Cursor of the next page; null on the last page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,52 +301,55 @@ class QueryInfo(Described):
     """The query image."""
 
     width: int
-    """Pixels."""
+    """Width in pixels."""
 
     height: int
-    """Pixels."""
+    """Height in pixels."""
 
     sha256: str
-    """Of the encoded bytes, hexadecimal."""
+    """SHA-256 of the encoded image, hexadecimal."""
 
     id: str | None
-    """Its id, if it is an image of the collection."""
+    """Id of the image, if the query is an image of the collection; otherwise null."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerHandle(Described):
-    """Gives access to an answer and its explanations until it expires."""
+    """A handle to a search result and its explanations, valid until it expires."""
 
     handle: str
-    """Part of the path below ``/v1/explanations``."""
+    """The handle: a path segment below ``/v1/explanations``."""
 
     expires_at: str
-    """ISO 8601, UTC; the server may drop it earlier under load."""
+    """Time of expiry, ISO 8601, UTC; under load, the server may drop the result earlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchHit(Hit):
-    """A hit with its image."""
+    """A hit with the record of its image."""
 
     image: Image
     """The image."""
 
     thumbnail: str
-    """Path of its thumbnail on this server."""
+    """Path of the thumbnail on this server."""
 
     explanation: str | None
-    """Path of its explanation on this server; null where the answer has no handle."""
+    """Path of the explanation on this server; null if the result has no handle."""
 
-    picture: str | None
-    """Path of a drawing of its explanation on this server; null where the answer has no handle."""
+    drawing: str | None = None
+    """Path of the drawn explanation on this server; null if the result has no handle."""
+
+    picture: str | None = None
+    """The same as ``drawing``. Deprecated: the next version drops it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchAnswer(SearchResult):
-    """The results of one query, with the images of the hits."""
+    """The results of one query, with the records of the images."""
 
     hits: tuple[SearchHit, ...]
-    """Best first; ties in order of id."""
+    """Best first; ties are ordered by id."""
 
     collection: str
     """Name of the collection that was searched."""
@@ -355,93 +358,93 @@ class SearchAnswer(SearchResult):
     """The query image."""
 
     explanations: AnswerHandle | None
-    """Gives access to explanations; null where the server does not keep this answer."""
+    """Handle to the explanations; null if the server does not store this result."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryProblem(Described):
-    """Why one of several queries has no answer."""
+    """The problem with one of several queries."""
 
     problem: Mapping[str, Any]
-    """Problem details (RFC 9457)."""
+    """Problem details as defined by RFC 9457."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswers(Described):
-    """The answers to several queries, in order."""
+    """The results of several queries."""
 
     results: tuple[SearchAnswer | QueryProblem, ...]
-    """One per query."""
+    """One result or problem per query, in the order of the queries."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateSet(DuplicateGroup):
-    """Images that show the same, with their records."""
+    """A group of duplicates, with the records of its images."""
 
     images: tuple[Image, ...]
-    """Those that still exist."""
+    """The images of the group that still exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateSummary(Described):
-    """How the report was made."""
+    """Statistics of a duplicate report."""
 
     images: int
     """Number of images in the collection."""
 
     candidates: int
-    """Number of pairs that the methods proposed."""
+    """Number of candidate pairs proposed by the methods."""
 
     verified: int
-    """Number of pairs that were compared closely."""
+    """Number of pairs that were spatially verified."""
 
     methods: tuple[str, ...]
-    """Names of the methods that took part."""
+    """Names of the methods used."""
 
     timings: Mapping[str, float]
-    """stage -> seconds"""
+    """Stage -> seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates(Described):
-    """A page of the last report of duplicates."""
+    """A page of the latest duplicate report."""
 
     state: Literal["ready"]
-    """The report exists."""
+    """Always ``ready``: the report exists."""
 
     computed_at: str
-    """ISO 8601, UTC."""
+    """Time at which the report was computed; ISO 8601, UTC."""
 
     stale: bool
-    """Whether the collection has changed since; a new report is being made."""
+    """Whether the collection has changed since; if so, a new report is being computed."""
 
     report: DuplicateSummary
-    """How the report was made."""
+    """Statistics of the report."""
 
     groups: tuple[DuplicateSet, ...]
-    """Identical images first, then edited copies, then overlapping ones."""
+    """Groups of identical images first, then of edited copies, then of overlapping images."""
 
     next_cursor: str | None
-    """For the next page; null on the last one."""
+    """Cursor of the next page; null on the last page."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicatesRunning(Described):
-    """The report is being made."""
+    """The duplicate report is being computed."""
 
     state: Literal["running"]
-    """There is no report yet."""
+    """Always ``running``: there is no report yet."""
 
     job: Job
-    """The job that makes it."""
+    """The job that computes the report."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobPage(Described):
-    """A page of jobs, the newest first."""
+    """A page of jobs, newest first."""
 
     jobs: tuple[Job, ...]
-    """The jobs."""
+    """The jobs of this page."""
 
     next_cursor: str | None
-    """For the next page; null on the last one."""
+    """Cursor of the next page; null on the last page."""

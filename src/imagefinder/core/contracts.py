@@ -1,6 +1,6 @@
-"""What a part must do to fit; ``imagefinder.testing`` holds the suites that check it.
+"""The contracts between the parts of imagefinder; ``imagefinder.testing`` provides a test suite for each.
 
-Every implementation is safe to call from several threads at once.
+All implementations must be safe to call from several threads at once.
 """
 
 from __future__ import annotations
@@ -32,84 +32,84 @@ from imagefinder.core.results import Evidence, Size
 
 
 class Decoder(Protocol):
-    """Encoded bytes in, pixels out, whatever the bytes are."""
+    """Decodes images, including malformed and malicious ones."""
 
     def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-        """Decode the first frame of an encoded picture; ``images.decode.decode`` says how.
+        """Decode the first frame of an encoded image to upright RGB pixels.
 
         Args:
-            data: The encoded picture.
-            max_bytes: Largest ``data`` accepted.
-            max_pixels: Largest width x height accepted; checked before pixels are decoded.
+            data: The encoded image.
+            max_bytes: Maximum length of ``data``.
+            max_pixels: Maximum width x height; checked before any pixels are decoded.
 
         Raises:
-            ImageError: the picture cannot be used.
+            ImageError: the image cannot be used.
         """
         ...
 
     def start(self) -> None:
-        """Say that a picture will come soon; returns at once."""
+        """Prepare for an image that will arrive soon; returns immediately."""
         ...
 
     def close(self) -> None:
-        """Let go of what is held; calling it again does nothing."""
+        """Release processes and memory. Repeated calls have no effect."""
         ...
 
 
 class Fetcher(Protocol):
-    """A URL in, encoded bytes out."""
+    """Downloads images."""
 
     def fetch(self, url: str) -> bytes:
-        """Download what an ``http(s)`` URL names.
+        """Download the encoded image behind an ``http`` or ``https`` URL.
 
         Raises:
-            FetchError: the URL gave no image, or may not be used.
-            ImageTooLargeError: the answer is over the limit.
+            FetchError: the download failed, or the address is not allowed.
+            ImageTooLargeError: the response exceeds the size limit.
         """
         ...
 
     def close(self) -> None:
-        """Close all connections; calling it again does nothing."""
+        """Close all connections. Repeated calls have no effect."""
         ...
 
 
 class Extractor(Protocol):
-    """Pictures in, features out."""
+    """Computes the features of images."""
 
     @property
     def spec(self) -> FeatureSpec:
-        """The form of the features; known without loading anything."""
+        """Kind, dimension and dtype of the features; available without loading a model."""
         ...
 
     def fingerprint(self) -> Fingerprint:
-        """What the features depend on.
+        """Everything that the features depend on: parameters, version and weights.
 
         Raises:
-            ModelMissingError: the weights are needed and not here.
+            ModelMissingError: the weights are not on this machine.
         """
         ...
 
     def extract(self, images: Sequence[RgbImage]) -> Features:
-        """Features of each picture, in order; the same alone as in any batch (networks: to 1e-4).
+        """Features of each image, in order; independent of the rest of the batch (networks: within 1e-4).
 
         Args:
             images: Each ``(height, width, 3)`` uint8 RGB with at least one pixel. May be empty.
 
         Raises:
-            ModelMissingError: the weights are needed and not here. Nothing else answers instead.
+            ModelMissingError: the weights are not on this machine. There is no fallback.
         """
         ...
 
 
 class Matcher(Protocol):
-    """Features in, scores out. Higher is better."""
+    """Compares features."""
 
     def score(self, query: Features, gallery: Features) -> NDArray[np.float64]:
-        """How well each gallery image agrees with the query.
+        """Score each gallery image against the query; higher is better.
 
         Args:
             query: A batch of one image.
-            gallery: A batch of B images of the same form.
+            gallery: A batch of B images with the same feature spec.
 
         Returns:
             ``(B,)`` float64, finite.
@@ -117,29 +117,30 @@ class Matcher(Protocol):
         ...
 
     def matches(self, query: Features, candidate: Features) -> NDArray[np.int64]:
-        """Which descriptors agree: ``(M, 2)`` rows (query, candidate), sorted; ``(0, 2)`` for global features.
+        """Match the descriptors of two images, each a batch of one.
 
-        Both arguments are batches of one image.
+        Returns:
+            ``(M, 2)`` int64, descriptor indices (query, candidate), sorted; ``(0, 2)`` for global features.
         """
         ...
 
 
 @runtime_checkable
 class NearMatcher(Matcher, Protocol):
-    """A matcher that also says how many of the matches are near ones, which chance hardly ever gives."""
+    """A matcher that also counts near matches: those too close to be likely by chance."""
 
     def score_near(self, query: Features, gallery: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """``score``, and likewise ``(B,)`` how much a close look promises."""
+        """The scores, as ``score`` returns them, and the number of near matches; ``(B,)`` float64 each."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verification:
-    """One geometry that explains matches.
+    """The result of a successful spatial verification.
 
     Attributes:
-        evidence: The transform and how strong it is.
-        inliers: ``(I, 2)`` int64, the matches that it explains, sorted; I is ``evidence.inliers``.
+        evidence: The transform, and how strongly the matches support it.
+        inliers: ``(I, 2)`` int64, the matches that the transform explains, sorted; I is ``evidence.inliers``.
     """
 
     evidence: Evidence
@@ -147,10 +148,7 @@ class Verification:
 
 
 class Verifier(Protocol):
-    """Matches in, evidence out: whether they agree on one geometry. The order of the matches does not matter.
-
-    All features are batches of one image; ``matches`` is what the matcher gives for them.
-    """
+    """Verifies that the matches between two images agree on one geometric transform."""
 
     def verify(
         self,
@@ -161,139 +159,145 @@ class Verifier(Protocol):
         query_size: Size,
         candidate_size: Size,
     ) -> Verification | None:
-        """The transform that explains most matches; ``None`` where chance would explain as many.
+        """Find the transform that explains most matches.
 
-        ``matches`` are ``(M, 2)`` int64 rows; the sizes are those in pixels that keypoints refer to.
+        Args:
+            query: A batch of one image.
+            candidate: A batch of one image.
+            matches: ``(M, 2)`` int64, as ``Matcher.matches`` returns them; their order does not matter.
+            query_size: Width and height of the query, in the pixels of its keypoints.
+            candidate_size: Width and height of the candidate, in the pixels of its keypoints.
+
+        Returns:
+            ``None`` if chance would explain as many matches.
         """
         ...
 
 
 class Mapper(Protocol):
-    """Optional beside an extractor of global features: what its vector is the mean of."""
+    """Shows what a global vector was pooled from; optional for extractors of global features."""
 
     def map(self, image: RgbImage) -> FeatureMap:
-        """The cells whose mean is the picture's vector (to 1e-4 of its length), and where they lie.
+        """The feature map whose mean is the vector of the image (within 1e-4 of its length).
 
         Raises:
-            ModelMissingError: the weights are needed and not here.
+            ModelMissingError: the weights are not on this machine.
         """
         ...
 
 
 class PhotometricCheck(Protocol):
-    """Two registered images in, how much of them looks alike out."""
+    """Measures how much of two registered images looks alike (photometric consistency)."""
 
     def agreement(
         self, query: RgbImage, query_size: Size, candidate: RgbImage, candidate_size: Size, evidence: Evidence
     ) -> float | None:
-        """Share of the common area that looks alike once the transform has registered both images, 0 to 1.
+        """Fraction (0 to 1) of the overlap that looks alike after registration; ``None`` if too little overlaps.
 
-        ``None`` where too little can be compared. Both images may be thumbnails; the sizes are those in pixels
-        that the transform refers to.
+        Both images may be thumbnails; the sizes are in the pixels that the transform refers to.
         """
         ...
 
 
 class Tail(Protocol):
-    """How often wrong pictures reach a value."""
+    """The upper tail of a distribution of impostor values: those of images that do not match."""
 
     def log10_p(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Logarithm to base 10 of the probability that a wrong picture reaches each value; never rises with it."""
+        """Log10 of the probability that a wrong image reaches each value; non-increasing in the value."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form; ``Calibrator.read`` reads it."""
+        """The tail as JSON data; ``Calibrator.read`` is the inverse."""
         ...
 
 
 class Calibrator(Protocol):
-    """Values of wrong pictures in, the law they follow out."""
+    """Fits the distribution of impostor values, for score calibration."""
 
     def fit(self, values: NDArray[np.float64], *, total: int, floor: float, scale: float) -> Tail:
-        """The law behind a sample.
+        """Fit the tail of a sample.
 
         Args:
-            values: ``(n,)``, of wrong pictures, in any order; may be empty.
-            total: How many wrong pictures were looked at, at least ``n``; those without a value had less than any.
-            floor: The least value there can be.
-            scale: By how much, about, a value must grow to become rarer by the factor e, where the sample says
-                little.
+            values: ``(n,)`` float64, values of wrong images in any order; may be empty.
+            total: Number of wrong images examined, at least ``n``; those without a value rank below all others.
+            floor: The smallest possible value.
+            scale: Expected scale of the tail (increase that makes a value e times as rare), for small samples.
         """
         ...
 
     def read(self, data: Mapping[str, Any]) -> Tail:
-        """What ``Tail.to_dict`` wrote.
+        """The tail that ``Tail.to_dict`` returned.
 
         Raises:
-            ValueError: it is nothing of the kind.
+            ValueError: the data are not a tail.
         """
         ...
 
 
 class Store(Protocol):
-    """Keeps images and their features.
+    """Stores images and their features.
 
-    A ``put`` or ``delete`` that returned survives a killed process and a power loss (stores that promise
-    durability). A reader sees a whole image or none of it. Other processes' changes are seen without reopening.
+    In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.
+    Readers never see part of an image, and see the changes of other processes without reopening the store.
     """
 
     def register(self, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
-        """Announce a method before its features are put; doing so again changes nothing.
+        """Register a method, which is required before its features are put.
 
-        While the store holds no features of the method, the last announcement counts.
+        A new registration replaces the previous one as long as the store has no features of the method.
 
         Raises:
-            FingerprintMismatchError: the store holds features of that method made differently.
+            FingerprintMismatchError: the store has features of the method with another fingerprint or spec.
         """
         ...
 
     def unregister(self, method: str) -> None:
-        """Forget a method and all its features; an unknown one is no error."""
+        """Delete a method and all its features; unknown methods are ignored."""
         ...
 
     def put(self, entries: Sequence[Entry]) -> None:
-        """Add images, or replace those whose ids are there. All of them are durable on return.
+        """Add images, or replace those with the same ids. All of them are durable on return.
 
-        An entry replaces the whole image: features of methods it does not bring are gone. A past failure of
-        the id is forgotten. Where this raises, nothing was put.
+        An entry replaces the whole image, including the features of methods that the entry lacks, and clears the
+        recorded failure of its id. The call is atomic: if it raises, nothing was put.
 
         Raises:
-            InputError: an id that is empty or no Unicode text, metadata that are no JSON object.
-            ValueError: features of a method that was not registered, of another form, or not of one image.
-            FingerprintMismatchError: someone has meanwhile announced the method differently from this object.
+            InputError: an id is empty or not valid Unicode, or metadata are not a JSON object.
+            ValueError: features of an unregistered method, of another spec, or not of exactly one image.
+            FingerprintMismatchError: the method has since been registered with another fingerprint.
         """
         ...
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
-        """Add or replace the features of some methods of an image that is there.
+        """Add or replace features of an existing image: method name -> features.
 
         Raises:
-            UnknownImageError: no such image.
-            ValueError, FingerprintMismatchError: as ``put``.
+            UnknownImageError: no image has this id.
+            ValueError, FingerprintMismatchError: as for ``put``.
         """
         ...
 
     def touch(self, image_id: str, *, uri: str, stamp: str) -> None:
-        """Note that an image was found unchanged under a new stamp; an unknown id is no error."""
+        """Update URI and stamp of an image whose content is unchanged; unknown ids are ignored."""
         ...
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Remove images and return how many were there; unknown ids are no error."""
+        """Remove images and return the number removed; unknown ids are ignored."""
         ...
 
     def get(self, image_id: str) -> ImageRecord:
         """The record of an image.
 
         Raises:
-            UnknownImageError: no such image.
+            UnknownImageError: no image has this id.
         """
         ...
 
     def thumbnail(self, image_id: str) -> bytes:
-        """Its JPEG thumbnail; empty if it has none.
+        """The JPEG thumbnail of an image; empty if it has none.
 
         Raises:
-            UnknownImageError: no such image.
+            UnknownImageError: no image has this id.
         """
         ...
 
@@ -301,13 +305,13 @@ class Store(Protocol):
         """The features of one image (a batch of one).
 
         Raises:
-            UnknownImageError: no such image.
-            MethodNotIndexedError: the image has none of that method.
+            UnknownImageError: no image has this id.
+            MethodNotIndexedError: the image has no features of this method.
         """
         ...
 
     def status(self, ids: Sequence[str]) -> dict[str, ImageStatus]:
-        """What is there of these images; ids that are not there are left out."""
+        """The status of each of these images; unknown ids are left out."""
         ...
 
     def images(
@@ -319,97 +323,92 @@ class Store(Protocol):
         where: Filter | None = None,
         contains: str = "",
     ) -> list[ImageRecord]:
-        """A page of records ordered by id (code points), beginning behind the id ``after``.
+        """A page of records, ordered by id (code points).
 
         Args:
-            after: The last id of the page before; empty for the first page.
-            limit: At most so many.
-            source: Only images added through this source.
-            where: Only images whose metadata match.
-            contains: Only images with this text in their id or in a text of their metadata (``filters.says``).
+            after: The last id of the previous page; empty for the first page.
+            limit: Maximum number of records.
+            source: Only images added from this source.
+            where: Only images whose metadata match this filter.
+            contains: Only images with this text in their id or metadata (``filters.contains_text``).
         """
         ...
 
     def scan(self, method: str) -> Iterator[GalleryBlock]:
-        """All images that have features of a method, in blocks of bounded size, each image once.
+        """All images that have features of a method, each once, in blocks of bounded size and arbitrary order.
 
-        The order is the store's own. Images put or deleted meanwhile may be seen or not; each one seen is whole.
-        The arrays are for reading only: the store may hand the same ones to others.
+        Images put or deleted during the scan may or may not appear, but never in part. The arrays must not be
+        modified: the store may return the same ones to other callers.
 
         Raises:
-            MethodNotIndexedError: the method was never registered.
-            CollectionCorruptError: features do not have their checksum.
+            MethodNotIndexedError: the method is not registered.
+            CollectionCorruptError: features do not match their checksum.
         """
         ...
 
     def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
-        """The features of some images, in the order of ``ids``, each once.
+        """The features of some images, in the order of ``ids``, without duplicates.
 
-        Those that are not there, or have no features of the method, are left out.
+        Unknown ids, and images without features of the method, are left out.
 
         Raises:
-            MethodNotIndexedError: the method was never registered.
-            CollectionCorruptError: features do not have their checksum.
+            MethodNotIndexedError: the method is not registered.
+            CollectionCorruptError: features do not match their checksum.
         """
         ...
 
     def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """What became of the features of a method, for those who keep something derived from them.
+        """Changes to the features of a method since an earlier state, for incremental updates of derived data.
 
         Args:
-            method: Its name; of one that is not registered all features are gone.
-            revision: Of the state that is known; -1 for none.
-            last: The greatest key in that state; 0 for none.
-            count: How many keys were there.
+            method: Name of the method; if it is not registered, all of its features count as removed.
+            revision: Revision of the earlier state; -1 for an empty one.
+            last: The greatest key of the earlier state; 0 for an empty one.
+            count: Number of keys of the earlier state.
 
         Returns:
-            ``None`` where nothing changed.
+            ``None`` if nothing has changed.
         """
         ...
 
     def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
-        """The features behind some keys (ascending); those that are gone are left out.
+        """The features of some keys (ascending); removed ones are left out.
 
         Returns:
-            The keys that are there, ascending, and their images in the same order.
+            The keys that exist, ascending, and their images in the same order.
 
         Raises:
-            MethodNotIndexedError: the method was never registered.
-            CollectionCorruptError: features do not have their checksum.
+            MethodNotIndexedError: the method is not registered.
+            CollectionCorruptError: features do not match their checksum.
         """
         ...
 
     def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
-        """A checksum of the features and the owner's id behind each key that is there."""
+        """Key -> checksum of its features and image id, for each key that exists."""
         ...
 
     def record_failures(self, failures: Sequence[Failure]) -> None:
-        """Note images that could not be indexed; the same id again counts one more attempt."""
+        """Record images that could not be indexed; each repetition of an id adds one to its attempts."""
         ...
 
     def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
-        """What could not be indexed, ordered by id (code points), beginning behind the id ``after``.
-
-        Args:
-            after: The last id of the page before; empty for the first page.
-            limit: At most so many; ``None`` for all.
-        """
+        """A page of recorded failures, as for ``images``; a ``limit`` of ``None`` returns all."""
         ...
 
     def forget_failures(self, ids: Sequence[str]) -> None:
-        """Drop such notes; unknown ids are no error."""
+        """Delete recorded failures; unknown ids are ignored."""
         ...
 
     def info(self) -> StoreInfo:
-        """Counts, bytes and methods."""
+        """Number of images and failures, bytes on disk, and the methods."""
         ...
 
     def derived(self, name: str) -> bytes | None:
-        """What was kept under a name and can be computed again; ``None`` if it is not there (any more)."""
+        """Derived data stored under a name; ``None`` if there are none (any more)."""
         ...
 
     def put_derived(self, name: str, data: bytes) -> None:
-        """Keep something that can be computed again; it may be lost at any time, but is never seen half."""
+        """Store derived data, which can be recomputed and may be dropped at any time; writes are atomic."""
         ...
 
     def check(
@@ -420,81 +419,80 @@ class Store(Protocol):
         sound_derived: Callable[[str, bytes], bool] = lambda _name, _data: True,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> list[Damage]:
-        """Look at everything that is kept, and tell what is not as it was written; empty if nothing.
+        """Check all stored data; returns the damage found.
 
         Args:
-            repair: Mend it: damaged rows are dropped, so that the next ``add`` makes them again; counts, indexes
-                and what is derived are made anew.
-            sound_thumbnail: Says whether a thumbnail is a picture.
-            sound_derived: Says whether what was kept under a name can be used; folders of indexes check
-                themselves.
-            progress: Called with (done, total), of no fixed unit.
+            repair: Drop damaged rows, which the next ``add`` recreates; rebuild counts, indexes and derived data.
+            sound_thumbnail: Returns whether an encoded thumbnail can be decoded.
+            sound_derived: Returns whether derived data of a name are usable; not called for ANN indexes.
+            progress: Called with (done, total), in no fixed unit.
         """
         ...
 
     def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Copy one consistent state, while others may write, to a place that can then be opened like this one.
+        """Copy a consistent snapshot, which can be opened as a store, while others may write.
 
-        It appears there complete, checked and durable, or not at all.
+        The copy appears complete, verified and durable, or not at all.
 
         Args:
-            destination: A folder that is not there, or empty.
-            progress: Called with (done, total), of no fixed unit.
+            destination: A folder that is empty or does not exist.
+            progress: Called with (done, total), in no fixed unit.
 
         Raises:
-            SourceError: something is there.
+            SourceError: the destination is not empty.
             CollectionCorruptError: this collection is damaged.
-            StoreError: it cannot be written, or the store keeps nothing that could be copied.
+            StoreError: the copy cannot be written, or the store has no files.
         """
         ...
 
     def derived_folder(self) -> Path | None:
-        """Where files that can be computed again may be kept; it need not exist yet. ``None``: nowhere."""
+        """Folder for derived files; it may not exist yet. ``None`` if the store has none."""
         ...
 
     def close(self) -> None:
-        """Let go of files; calling it again does nothing."""
+        """Close all files. Repeated calls have no effect."""
         ...
 
 
 class AnnIndex(Protocol):
-    """Proposes candidates of one method, so that not every image need be scored; derived from a store.
+    """An approximate nearest-neighbour index of one method: it proposes the candidates to score.
 
-    It never proposes what is gone, and always proposes what it has not indexed yet. Several processes may use it.
+    It is derived from a store, never proposes removed images, and always proposes images that are not indexed yet.
+    Several processes may use it at once.
     """
 
     def state(self) -> AnnIndexState:
-        """How far it has come, against the store as it is now."""
+        """Progress of indexing relative to the current state of the store."""
         ...
 
     def refresh(self, *, rebuild: bool = False, progress: Callable[[int, int], None] | None = None) -> bool:
-        """Index what is not indexed yet.
+        """Index the images that are not indexed yet.
 
         Args:
-            rebuild: Begin anew, with what is learned from the collection as it is now.
+            rebuild: Train on the current collection again, and index all images.
             progress: Called with (done, total) images.
 
         Returns:
             Whether there was anything to do.
 
         Raises:
-            CollectionCorruptError: features do not have their checksum.
+            CollectionCorruptError: features do not match their checksum.
         """
         ...
 
     def propose(self, queries: Features, n: int) -> list[Proposals]:
-        """The ``n`` most promising images for each query, and all that are not indexed yet.
+        """The ``n`` best candidates for each query, and all images that are not indexed yet.
 
         Args:
-            queries: A batch; of several views of one picture, together in less time than one by one.
-            n: How many.
+            queries: A batch; faster than one query at a time.
+            n: Number of indexed images to propose.
         """
         ...
 
     def sample(self, n: int) -> GalleryBlock:
-        """About so many images of the collection, chosen without regard to any query; mostly the same ones."""
+        """A query-independent sample of about ``n`` images, largely stable as the collection changes."""
         ...
 
     def verify(self) -> list[str]:
-        """Compare all of it with the store; what is wrong, for people."""
+        """Compare the index with the store; returns one sentence per problem."""
         ...

@@ -3,37 +3,37 @@
 ::
 
     ImagefinderError
-    ├── InputError                  what was handed in cannot be used
-    │   ├── ImageError              ... because of the picture
-    │   │   ├── EmptyImageError         no bytes, or no pixels
-    │   │   ├── NotAnImageError         no known picture format
-    │   │   ├── DamagedImageError       cut short or corrupt
-    │   │   ├── ImageTooLargeError      over a limit on bytes, pixels or memory
-    │   │   ├── DecodeTimeoutError      over the limit on time
-    │   │   └── DecoderCrashedError     it ended the process that decoded it
-    │   ├── SourceError             a file, folder, archive or list that cannot be read
-    │   ├── FetchError              a URL that gave no picture
-    │   │   ├── ForbiddenAddressError   ... because it leads where it must not
-    │   │   └── TemporaryFetchError     ... but may give one later
-    │   ├── FilterError             no filter on metadata
-    │   ├── SettingsError           a setting with an impossible value
-    │   ├── UnknownMethodError
-    │   └── UnknownImageError
-    ├── ModelError                  a network method cannot run
+    ├── InputError                  the input cannot be used
+    │   ├── ImageError              an image cannot be used
+    │   │   ├── EmptyImageError         it has no bytes or no pixels
+    │   │   ├── NotAnImageError         its format is not recognised
+    │   │   ├── DamagedImageError       it is truncated or corrupt
+    │   │   ├── ImageTooLargeError      it exceeds a limit on bytes, pixels or memory
+    │   │   ├── DecodeTimeoutError      decoding it exceeded the time limit
+    │   │   └── DecoderCrashedError     decoding it crashed the decoder process
+    │   ├── SourceError             a file, folder, archive or list cannot be read
+    │   ├── FetchError              a URL did not return an image
+    │   │   ├── ForbiddenAddressError   its address is not allowed
+    │   │   └── TemporaryFetchError     the failure is transient
+    │   ├── FilterError             a metadata filter is not valid
+    │   ├── SettingsError           a setting has an invalid value
+    │   ├── UnknownMethodError      no method has this name
+    │   └── UnknownImageError       no image has this id
+    ├── ModelError                  a neural network cannot run
     │   ├── ModelMissingError           its weights are not on this machine
-    │   ├── HubUnreachableError         ... and could not be downloaded
-    │   ├── ModelCorruptError           its weights are not the published ones
-    │   └── ProviderMissingError        what shall run it is not on this machine
+    │   ├── HubUnreachableError         its weights could not be downloaded
+    │   ├── ModelCorruptError           its weights do not match the published hash
+    │   └── ProviderMissingError        its execution provider is not available
     └── StoreError                  a collection cannot be used
-        ├── CollectionNotFoundError
-        ├── CollectionFormatError       not a collection, or one of another format
-        ├── CollectionCorruptError      damaged data
+        ├── CollectionNotFoundError     it does not exist
+        ├── CollectionFormatError       it is not a collection, or has another format version
+        ├── CollectionCorruptError      its data are damaged
         ├── CollectionBusyError         another process kept it locked for too long
-        ├── FingerprintMismatchError    features made by other parameters or weights
-        └── MethodNotIndexedError       the collection holds no features of this method
+        ├── FingerprintMismatchError    its features were made with other parameters or weights
+        └── MethodNotIndexedError       it has no features of this method
 
-An error carries a stable ``code``, whether trying again may help (``retryable``), and a ``hint``: the next
-step for the person who reads it. Only the command line prints and exits; only the server maps to HTTP.
+Every error has a stable ``code``, a flag that says whether a retry may help (``retryable``), and a ``hint`` that
+names the next step. Only the command line prints and exits; only the server maps errors to HTTP.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from typing import ClassVar
 
 
 class ImagefinderError(Exception):
-    """Root of the tree.
+    """Base class of all errors that imagefinder raises on purpose.
 
     Attributes:
-        code: Stable machine-readable name of the kind of error.
+        code: Stable, machine-readable name of the kind of error.
         retryable: Whether the same call may succeed later.
-        message: One sentence: what happened, and to which file, id or method.
+        message: What happened, and to which file, id or method; one sentence.
         hint: What to do next; may be empty.
     """
 
@@ -62,40 +62,40 @@ class ImagefinderError(Exception):
 
 
 class InputError(ImagefinderError):
-    """What was handed in cannot be used."""
+    """The input cannot be used."""
 
     code = "invalid_input"
 
 
 class ImageError(InputError):
-    """A picture cannot be used."""
+    """An image cannot be used."""
 
     code = "invalid_image"
 
 
 class EmptyImageError(ImageError):
-    """No bytes, or a picture without pixels."""
+    """The image has no bytes or no pixels."""
 
     code = "empty_image"
 
 
 class NotAnImageError(ImageError):
-    """The bytes are of no known picture format."""
+    """The image format is not recognised."""
 
     code = "not_an_image"
 
 
 class DamagedImageError(ImageError):
-    """The picture is cut short or corrupt."""
+    """The image is truncated or corrupt."""
 
     code = "damaged_image"
 
 
 class ImageTooLargeError(ImageError):
-    """The picture is over a limit.
+    """The image exceeds a limit.
 
     Attributes:
-        limit: The limit that was passed.
+        limit: The limit that was exceeded.
         unit: ``bytes``, ``pixels`` or ``bytes of memory``.
     """
 
@@ -108,19 +108,19 @@ class ImageTooLargeError(ImageError):
 
 
 class DecodeTimeoutError(ImageError):
-    """Decoding the picture took too long and was ended.
+    """Decoding the image exceeded the time limit and was stopped.
 
-    The same bytes on the same machine would most likely take too long again, so it is not ``retryable``; where a
-    run of ``add`` records it, the next run tries once more, as with every failure.
+    It is not ``retryable``: the same bytes would most likely exceed the limit again. A later run of ``add`` tries
+    the image once more, as it does after every failure.
     """
 
     code = "decode_timeout"
 
 
 class DecoderCrashedError(ImageError):
-    """The process that decoded the picture ended: a fault of a decoder, or memory ran out.
+    """The process that decoded the image ended, because a decoder crashed or memory ran out.
 
-    Not ``retryable``, for the same reason as ``DecodeTimeoutError``.
+    It is not ``retryable``: the same bytes would most likely crash the decoder again.
     """
 
     code = "decoder_crashed"
@@ -133,22 +133,22 @@ class SourceError(InputError):
 
 
 class FetchError(InputError):
-    """A URL gave no picture."""
+    """A URL did not return an image."""
 
     code = "fetch_failed"
 
 
 class ForbiddenAddressError(FetchError):
-    """A URL leads where it must not: into a private network, or with a login."""
+    """The address of a URL is not allowed: it is in a private network, or the URL contains a login."""
 
     code = "address_not_allowed"
 
 
 class TemporaryFetchError(FetchError):
-    """A URL gave no picture for a reason that passes: no connection, a server in trouble, too many requests.
+    """A download failed for a transient reason: no connection, a server error, or too many requests.
 
     Attributes:
-        retry_after: Seconds the server asked to wait; 0 if it did not say.
+        retry_after: Seconds to wait as requested by the server; 0 if the server did not specify any.
     """
 
     code = "fetch_failed_for_now"
@@ -160,45 +160,45 @@ class TemporaryFetchError(FetchError):
 
 
 class FilterError(InputError):
-    """A filter on metadata is none."""
+    """A metadata filter is not valid."""
 
     code = "invalid_filter"
 
 
 class SettingsError(InputError):
-    """A setting has an impossible value or an unknown name."""
+    """A setting has an invalid value or an unknown name."""
 
     code = "invalid_setting"
 
 
 class UnknownMethodError(InputError):
-    """No method of that name is installed.
+    """No method of this name is installed.
 
     Attributes:
-        name: The name that was asked for.
-        known: The names that exist, sorted.
+        name: The name that was requested.
+        installed: The names of the installed methods, sorted.
     """
 
     code = "unknown_method"
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
+    def __init__(self, name: str, installed: Iterable[str]) -> None:
         self.name = name
-        self.known = tuple(sorted(known))
-        super().__init__(f"unknown method {name!r}", hint=f"known methods: {', '.join(self.known)}")
+        self.installed = tuple(sorted(installed))
+        super().__init__(f"unknown method {name!r}", hint=f"known methods: {', '.join(self.installed)}")
 
 
 class UnknownImageError(InputError):
-    """The collection holds no image of that id."""
+    """The collection has no image of this id."""
 
     code = "unknown_image"
 
     def __init__(self, image_id: str) -> None:
         self.image_id = image_id
-        super().__init__(f"no image with id {image_id!r} in this collection")
+        super().__init__(f"this collection has no image with the id {image_id!r}")
 
 
 class ModelError(ImagefinderError):
-    """A network method cannot run."""
+    """A neural network cannot run."""
 
     code = "model_error"
 
@@ -214,8 +214,8 @@ class ModelMissingError(ModelError):
         super().__init__(
             f"the weights of {model} are not on this machine",
             hint=hint
-            or f"download them with: imagefinder models pull {model}  (without internet: "
-            "imagefinder models export on a machine that has them, imagefinder models import here)",
+            or f"download them with: imagefinder models pull {model}  (without internet access: run "
+            "imagefinder models export on a machine that has them, then imagefinder models import here)",
         )
 
 
@@ -227,19 +227,19 @@ class HubUnreachableError(ModelError):
 
 
 class ModelCorruptError(ModelError):
-    """The weights of a model are not the published ones."""
+    """The weights of a model do not match the published hash."""
 
     code = "model_corrupt"
 
 
 class ProviderMissingError(ModelError):
-    """What shall run a network (``provider``) is not on this machine; nothing else runs it instead."""
+    """The configured execution provider is not available on this machine. There is no automatic fallback."""
 
     code = "provider_missing"
 
     def __init__(self, provider: str, *, reason: str, hint: str) -> None:
         self.provider = provider
-        super().__init__(f"the provider {provider} cannot run networks here: {reason}", hint=hint)
+        super().__init__(f"the provider {provider} is not available on this machine: {reason}", hint=hint)
 
 
 class StoreError(ImagefinderError):
@@ -249,19 +249,19 @@ class StoreError(ImagefinderError):
 
 
 class CollectionNotFoundError(StoreError):
-    """There is no collection at that place."""
+    """The collection does not exist."""
 
     code = "collection_not_found"
 
 
 class CollectionFormatError(StoreError):
-    """The folder is no collection, or was written by a newer version."""
+    """The folder is not a collection, or its format is of another version."""
 
     code = "collection_format"
 
 
 class CollectionCorruptError(StoreError):
-    """Stored data do not have the checksum they were written with."""
+    """Stored data do not match their checksum."""
 
     code = "collection_corrupt"
 
@@ -274,22 +274,27 @@ class CollectionBusyError(StoreError):
 
 
 class FingerprintMismatchError(StoreError):
-    """Stored features were made by other parameters, weights or code than the present ones."""
+    """Stored features were made with other parameters, weights or code than those of this process."""
 
     code = "fingerprint_mismatch"
 
 
 class MethodNotIndexedError(StoreError):
-    """The collection, or one image of it, holds no features of this method."""
+    """The collection, or one of its images, has no features of this method.
+
+    Attributes:
+        method: The name of the method.
+        indexed: The names of the methods that there are features of, sorted.
+    """
 
     code = "method_not_indexed"
 
     def __init__(self, method: str, indexed: Iterable[str], image_id: str | None = None) -> None:
         self.method = method
         self.indexed = tuple(sorted(indexed))
-        holder = "this collection" if image_id is None else f"image {image_id!r}"
-        has = f"it has: {', '.join(self.indexed)}" if self.indexed else "it has none at all"
+        owner = "this collection" if image_id is None else f"the image {image_id!r}"
+        others = f"available: {', '.join(self.indexed)}" if self.indexed else "it has no features of any method"
         super().__init__(
-            f"{holder} holds no {method} features ({has})",
+            f"{owner} has no {method} features ({others})",
             hint=f"extract them with: imagefinder add --method {method} SOURCE",
         )

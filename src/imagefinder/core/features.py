@@ -1,6 +1,6 @@
-"""What extractors give, stores keep and matchers compare: arrays for a batch of images.
+"""Features: the arrays that extractors compute, stores keep and matchers compare, for a batch of images.
 
-Letters used in shapes: ``B`` images, ``D`` dimensions, ``N`` descriptors of all images together.
+Letters in shapes: ``B`` images, ``D`` dimensions, ``N`` descriptors of all images of the batch.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 RgbImage: TypeAlias = NDArray[np.uint8]
-"""A picture: ``(height, width, 3)`` uint8, RGB, upright."""
+"""A decoded image: ``(height, width, 3)`` uint8, RGB, upright."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """A decoded picture.
+    """A decoded image with its encoded format.
 
     Attributes:
         rgb: ``(height, width, 3)`` uint8, upright, C-contiguous; may be read-only.
-        format: Encoded format as Pillow names it, for example ``JPEG``.
+        format: Pillow's name of the encoded format, for example ``JPEG``.
     """
 
     rgb: RgbImage
@@ -30,23 +30,23 @@ class Decoded:
 
     @property
     def width(self) -> int:
-        """Pixels."""
+        """Width in pixels."""
         return int(self.rgb.shape[1])
 
     @property
     def height(self) -> int:
-        """Pixels."""
+        """Height in pixels."""
         return int(self.rgb.shape[0])
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """The form of a method's features.
+    """Kind, dimension and dtype of the features of a method.
 
     Attributes:
         kind: ``global`` (one vector per image) or ``local`` (many descriptors per image).
-        dim: Length of a vector or descriptor.
-        dtype: Type of its numbers.
+        dim: Dimension of a vector or descriptor.
+        dtype: Element type of a vector or descriptor.
     """
 
     kind: Literal["global", "local"]
@@ -77,11 +77,11 @@ class GlobalFeatures:
 
     @property
     def nbytes(self) -> int:
-        """Bytes the arrays take."""
+        """Size of the arrays in bytes."""
         return self.vectors.nbytes
 
     def spec(self) -> FeatureSpec:
-        """The form of these features."""
+        """Kind, dimension and dtype of these features."""
         return FeatureSpec("global", self.vectors.shape[1], "float32")
 
 
@@ -92,9 +92,9 @@ class LocalFeatures:
     Attributes:
         descriptors: ``(N, D)`` uint8, int8 or float32, C-contiguous; image ``i`` owns the rows
             ``offsets[i]:offsets[i + 1]``.
-        keypoints: ``(N, 4)`` float32: x, y, size in pixels of the upright picture, angle in degrees
-            (-1 where the method knows none).
-        offsets: ``(B + 1,)`` int64, starts with 0, never falls, ends with N.
+        keypoints: ``(N, 4)`` float32: x, y and size in pixels of the upright image, angle in degrees
+            (-1 if the method has no angles).
+        offsets: ``(B + 1,)`` int64, non-decreasing, from 0 to N.
     """
 
     descriptors: NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float32]
@@ -110,7 +110,7 @@ class LocalFeatures:
         if o.ndim != 1 or o.dtype != np.int64 or len(o) < 1 or o[0] != 0 or o[-1] != len(d):
             raise ValueError(f"offsets must be (B + 1,) int64 from 0 to {len(d)}, not {o.shape} {o.dtype}")
         if np.any(np.diff(o) < 0):
-            raise ValueError("offsets must not fall")
+            raise ValueError("offsets must not decrease")
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -122,23 +122,22 @@ class LocalFeatures:
 
     @property
     def nbytes(self) -> int:
-        """Bytes the arrays take."""
+        """Size of the arrays in bytes."""
         return self.descriptors.nbytes + self.keypoints.nbytes + self.offsets.nbytes
 
     def spec(self) -> FeatureSpec:
-        """The form of these features."""
+        """Kind, dimension and dtype of these features."""
         dtype = self.descriptors.dtype.name
         return FeatureSpec("local", self.descriptors.shape[1], dtype)  # type: ignore[arg-type]  # checked above
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureMap:
-    """What a network saw where: the cells whose mean is its pooled vector.
+    """The feature map of a network before pooling: a grid of cells whose mean is the pooled vector.
 
     Attributes:
         cells: ``(rows, columns, D)`` float32.
-        seen: The part of the picture that the cells divide evenly: x, y, width and height in pixels; a whole
-            picture is ``(0, 0, width, height)``.
+        seen: The region of the image that the grid covers: x, y, width and height in pixels.
     """
 
     cells: NDArray[np.float32]
@@ -149,39 +148,39 @@ Features: TypeAlias = GlobalFeatures | LocalFeatures
 
 
 def is_patch(keypoints: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which keypoints are tokens of a grid: they know no angle, and do not stand for the whole picture.
+    """Which keypoints are patch tokens: they have no angle, and do not represent the whole image.
 
     Args:
-        keypoints: ``(N, 4)`` as in ``LocalFeatures``.
-        size: Width and height of the picture.
+        keypoints: ``(N, 4)`` float32, as in ``LocalFeatures``.
+        size: Width and height of the image in pixels.
 
     Returns:
         ``(N,)`` bool.
     """
-    # A class token is as large as the picture, a patch of the coarsest grid (2 x 2) half as large.
+    # A class token is as large as the image, a patch of the coarsest grid (2 x 2) half as large.
     patches: NDArray[np.bool_] = (keypoints[:, 2] > 0) & (keypoints[:, 2] < 0.75 * max(size))
     return patches & (keypoints[:, 3] < 0)
 
 
 def patch_cell(keypoints: NDArray[np.float32], size: tuple[int, int]) -> tuple[float, float]:
-    """Width and height of the cell that each token of a grid stands for; zeros where there is no grid.
+    """Width and height in pixels of the cell behind each patch token; zeros if there are no patch tokens.
 
     Args:
-        keypoints: All tokens of one picture, see ``is_patch``.
-        size: Width and height of the picture.
+        keypoints: ``(N, 4)`` float32, all tokens of one image.
+        size: Width and height of the image in pixels.
     """
     patches = keypoints[is_patch(keypoints, size)].astype(np.float64)
     if not len(patches):
         return 0.0, 0.0
     steps = [np.diff(np.unique(patches[:, axis])) for axis in (0, 1)]
-    # Beside the exact places there may be the same ones, rounded otherwise.
+    # The same position may occur twice with different rounding, which gives tiny steps.
     width, height = (float(step[step > 0.25 * step.max()].min()) if len(step) else 0.0 for step in steps)
     side = float(patches[0, 2])
     return width or side, height or side
 
 
 def empty(spec: FeatureSpec) -> Features:
-    """Features of no image at all, in the given form."""
+    """An empty batch of features."""
     if spec.kind == "global":
         return GlobalFeatures(np.empty((0, spec.dim), dtype=np.float32))
     return LocalFeatures(
@@ -192,14 +191,14 @@ def empty(spec: FeatureSpec) -> Features:
 
 
 def concatenate(spec: FeatureSpec, parts: Sequence[Features]) -> Features:
-    """Join batches of the form ``spec`` in order; no parts give a batch of no images.
+    """Concatenate batches in order; no batches give an empty batch.
 
     Raises:
-        ValueError: a part is of another form.
+        ValueError: a batch has another spec.
     """
     for part in parts:
         if part.spec() != spec:
-            raise ValueError(f"cannot join {part.spec()} into {spec}")
+            raise ValueError(f"cannot concatenate {part.spec()} with {spec}")
     if not parts:
         return empty(spec)
     if len(parts) == 1:

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes | memoryview], *, mode: int = 0o600) -> None:
-    """Write a file so that a reader, or a crash at any moment, sees the old content or the new, never a part.
+    """Write a file atomically: readers, and crashes at any moment, see the old content or the new content.
 
-    The content is on disk before the file gets its name.
+    The content is flushed to disk before the file gets its name.
 
     Args:
-        path: The file, in a folder that exists; replaced if it is there.
-        chunks: Its content, piece by piece.
-        mode: Permissions, less those that the umask forbids.
+        path: The file, in an existing folder; an existing file is replaced.
+        chunks: The content in pieces.
+        mode: Permissions, before the umask is applied.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: the file cannot be written; no temporary file remains.
     """
     draft = path.with_name(f".new-{uuid.uuid4().hex}")
     try:

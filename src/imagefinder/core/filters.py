@@ -1,13 +1,13 @@
-r"""Filters on metadata: which images a question is about.
+r"""Filters on metadata, which restrict a search or a listing to some of the images.
 
-A filter is a JSON object; all that it says must hold. ``docs/guides/filters.md`` explains it to users::
+A filter is a JSON object, and all of its members must match. ``docs/guides/filtering.md`` is the guide for users::
 
-    {"shop": "north"}                        the value under the key is this one
+    {"shop": "north"}                        the key has this value
     {"price": {"gte": 5, "lt": 10}}          conditions: eq, in, gt, gte, lt, lte, contains, exists
-    {"maker.country": "IT"}                  a key within an object; a dot that is part of a key is ``\.``
-    {"any": [A, B]}, {"all": [A, B]}, {"not": A}    one of the filters, all of them, not this one
+    {"maker.country": "IT"}                  a key of a nested object; a dot within a key is written ``\.``
+    {"any": [A, B]}, {"all": [A, B]}, {"not": A}    at least one filter, all filters, not this filter
 
-A condition on a list holds if it holds for the whole list or for one of its items.
+A condition matches a list if it matches the list as a whole or one of its items.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any, Protocol, TypeAlias
 from imagefinder.core.errors import FilterError
 
 MAX_DEPTH = 8
-"""Filters within filters."""
+"""Maximum depth of nested filters."""
 
 MAX_CONDITIONS = 100
 MAX_VALUES = 1000
-"""Values of one ``in``."""
+"""Maximum number of values in one ``in`` list."""
 
 MAX_LEVELS = 32
-"""Lists and objects within a value that is compared with."""
+"""Maximum nesting of lists and objects in a value."""
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -36,21 +36,21 @@ _MISSING = object()
 
 
 class Filter(Protocol):
-    """Says of metadata whether they fit."""
+    """A predicate on the metadata of an image."""
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether an image with these metadata is meant."""
+        """Whether these metadata match."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Something about the value under a key.
+    """A condition on the value of one key.
 
     Attributes:
-        path: The key, step by step.
+        path: The keys that lead to the value, outermost first.
         operator: ``eq``, ``in``, ``gt``, ``gte``, ``lt``, ``lte``, ``contains`` or ``exists``.
-        operand: What the value is compared with.
+        operand: The value to compare with.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class Condition:
     operand: Any
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """See ``Filter``."""
+        """Whether the value meets the condition; a missing value meets only ``exists: false``."""
         value: Any = metadata
         for step in self.path:
             value = value.get(step, _MISSING) if isinstance(value, Mapping) else _MISSING
@@ -66,49 +66,49 @@ class Condition:
             return (value is not _MISSING) is self.operand
         if value is _MISSING:
             return False
-        holds = _OPERATORS[self.operator]
+        compare = _OPERATORS[self.operator]
         values = [value, *value] if isinstance(value, list) else [value]
-        return any(holds(item, self.operand) for item in values)
+        return any(compare(item, self.operand) for item in values)
 
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """Each of these filters holds; an empty one always does."""
+    """A filter that matches if all its parts match, or if it has none."""
 
     parts: tuple[Filter, ...]
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """See ``Filter``."""
+        """Whether all parts match."""
         return all(part.matches(metadata) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Any_:  # noqa: N801 - the name is that of the key
-    """One of these filters holds."""
+    """A filter that matches if at least one of its parts matches."""
 
     parts: tuple[Filter, ...]
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """See ``Filter``."""
+        """Whether at least one part matches."""
         return any(part.matches(metadata) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """This filter does not hold."""
+    """A filter that matches if its part does not."""
 
     part: Filter
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """See ``Filter``."""
+        """Whether the part does not match."""
         return not self.part.matches(metadata)
 
 
 def parse(data: object) -> Filter:
-    """The filter of a JSON object.
+    """Parse a filter from JSON data.
 
     Raises:
-        FilterError: it is none; says where.
+        FilterError: the data are not a valid filter; the message names the place.
     """
     return _Parser().filter(data, "filter", 0)
 
@@ -121,11 +121,11 @@ class _Parser:
         if not isinstance(data, Mapping):
             raise _wrong(f"{where} must be a JSON object, not {_shown(data)}")
         if depth > MAX_DEPTH:
-            raise _wrong(f"{where}: filters go {MAX_DEPTH} deep at most")
+            raise _wrong(f"{where}: filters can be nested at most {MAX_DEPTH} levels deep")
         parts: list[Filter] = []
         for key, value in data.items():
             if not isinstance(key, str):
-                raise _wrong(f"{where}: keys are texts, not {_shown(key)}")
+                raise _wrong(f"{where}: keys must be strings, not {_shown(key)}")
             inside = f"{where}.{key[:100]}"
             if key == "not":
                 parts.append(Not(self.filter(value, inside, depth + 1)))
@@ -143,21 +143,21 @@ class _Parser:
     def _of_key(self, path: Path, value: object, where: str) -> list[Filter]:
         conditions = dict(value) if isinstance(value, Mapping) else {"eq": value}
         if not conditions:
-            raise _wrong(f"{where} says nothing", hint=_HINT)
+            raise _wrong(f"{where} has no condition", hint=_HINT)
         found: list[Filter] = []
         for operator, operand in conditions.items():
             self._conditions += 1
             if self._conditions > MAX_CONDITIONS:
-                raise _wrong(f"a filter has {MAX_CONDITIONS} conditions at most")
+                raise _wrong(f"a filter can have at most {MAX_CONDITIONS} conditions")
             _check(operator, operand, where)
             found.append(Condition(path, operator, operand))
         return found
 
 
 def _check(operator: object, operand: object, where: str) -> None:
-    """Refuse what an operator cannot compare with."""
+    """Reject operands that the operator cannot compare with."""
     if operator not in _OPERATORS and operator != "exists":
-        raise _wrong(f"{where}: there is no condition {_shown(operator)}", hint=_HINT)
+        raise _wrong(f"{where}: unknown condition {_shown(operator)}", hint=_HINT)
     inside = f"{where}.{operator}"
     match operator:
         case "exists":
@@ -167,24 +167,24 @@ def _check(operator: object, operand: object, where: str) -> None:
             if not isinstance(operand, list):
                 raise _wrong(f"{inside} must be a list, not {_shown(operand)}")
             if len(operand) > MAX_VALUES:
-                raise _wrong(f"{inside} has {len(operand)} values; {MAX_VALUES} are accepted")
+                raise _wrong(f"{inside} has {len(operand)} values; the maximum is {MAX_VALUES}")
         case "contains":
             if not isinstance(operand, str):
-                raise _wrong(f"{inside} must be a text, not {_shown(operand)}")
+                raise _wrong(f"{inside} must be a string, not {_shown(operand)}")
         case "gt" | "gte" | "lt" | "lte":
             if not (isinstance(operand, str) or _is_number(operand)):
-                raise _wrong(f"{inside} must be a number or a text, not {_shown(operand)}")
-    if goes_deeper(operand, MAX_LEVELS):
-        raise _wrong(f"{inside} goes more than {MAX_LEVELS} levels deep")
+                raise _wrong(f"{inside} must be a number or a string, not {_shown(operand)}")
+    if is_deeper(operand, MAX_LEVELS):
+        raise _wrong(f"{inside} is nested more than {MAX_LEVELS} levels deep")
     try:
-        # A value that JSON cannot say is never in metadata; half a surrogate pair cannot be asked for either.
+        # Metadata never contain a value that JSON cannot represent, nor half of a surrogate pair.
         json.dumps(operand, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise _wrong(f"{inside} is no JSON value") from error
+        raise _wrong(f"{inside} is not a JSON value") from error
 
 
 def _path(key: str, where: str) -> Path:
-    """The steps of a dotted key; a backslash makes the character behind it an ordinary one."""
+    """Split a dotted key; a backslash escapes the character after it."""
     steps, step, letters = [], "", iter(key)
     for letter in letters:
         if letter == "\\":
@@ -200,7 +200,7 @@ def _path(key: str, where: str) -> Path:
     try:
         key.encode()
     except UnicodeEncodeError as error:
-        raise _wrong(f"{where[:200]!a}: the key is no Unicode text") from error
+        raise _wrong(f"{where[:200]!a}: the key is not valid Unicode") from error
     return tuple(steps)
 
 
@@ -213,7 +213,7 @@ def _is_nan(value: object) -> bool:
 
 
 def _equal(value: Any, operand: Any) -> bool:
-    """Equality of JSON values: 1 is 1.0, and true is not 1."""
+    """Equality of JSON values: 1 equals 1.0, and true does not equal 1."""
     if isinstance(value, bool) or isinstance(operand, bool):
         return value is operand
     if isinstance(value, Mapping) and isinstance(operand, Mapping):
@@ -224,15 +224,15 @@ def _equal(value: Any, operand: Any) -> bool:
 
 
 def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    """A comparison of numbers with numbers and texts (by code points) with texts."""
+    """Compare numbers with numbers and strings (by code points) with strings; no other values match."""
 
-    def holds(value: Any, operand: Any) -> bool:
-        alike = (_is_number(value) and _is_number(operand)) or (
+    def matches(value: Any, operand: Any) -> bool:
+        comparable = (_is_number(value) and _is_number(operand)) or (
             isinstance(value, str) and isinstance(operand, str)
         )
-        return alike and compare(value, operand)
+        return comparable and compare(value, operand)
 
-    return holds
+    return matches
 
 
 def _contains(value: Any, operand: str) -> bool:
@@ -249,27 +249,27 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "contains": _contains,
 }
 
-_HINT = f"conditions: {', '.join(_OPERATORS)}, exists; an object itself is compared with eq"
+_HINT = f"conditions: {', '.join(_OPERATORS)}, exists; to compare with an object, use eq"
 
 
-def says(text: str, image_id: str, metadata: object) -> bool:
-    """Whether a text stands in the id, or in a text of the metadata; capital and small letters are alike."""
+def contains_text(text: str, image_id: str, metadata: object) -> bool:
+    """Whether the id, or a string in the metadata, contains a text; case-insensitive."""
     wanted = text.casefold()
     if wanted in image_id.casefold():
         return True
-    left = [metadata]
-    while left:  # not by recursion: metadata may go deeper than Python does
-        value = left.pop()
+    remaining = [metadata]
+    while remaining:  # no recursion: metadata may be nested deeper than Python's limit
+        value = remaining.pop()
         if isinstance(value, str):
             if wanted in value.casefold():
                 return True
         else:
-            left += _inside(value)
+            remaining += _inside(value)
     return False
 
 
-def goes_deeper(value: object, levels: int) -> bool:
-    """Whether a JSON value has lists and objects in more than so many levels."""
+def is_deeper(value: object, levels: int) -> bool:
+    """Whether lists and objects in a JSON value are nested more than ``levels`` deep."""
     layer = [value]
     for _ in range(levels + 1):
         layer = [item for outer in layer for item in _inside(outer)]
@@ -290,4 +290,4 @@ def _shown(value: object) -> str:
 
 
 def _wrong(message: str, hint: str = "") -> FilterError:
-    return FilterError(message, hint=hint or "see docs/guides/filters.md")
+    return FilterError(message, hint=hint or "see docs/guides/filtering.md")

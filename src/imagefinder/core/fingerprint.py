@@ -1,4 +1,4 @@
-"""What made a feature: enough to know whether two features may be compared."""
+"""Fingerprints of extractors: features may be compared only if their fingerprints are equal."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Name, version, parameters and weights of an extractor.
+    """Everything that the features of an extractor depend on.
 
     Attributes:
         method: Name of the method.
-        version: Version of the extraction; raised whenever the same picture would give other features.
-        parameters: Everything that changes the features; values are JSON values.
-        weights: SHA-256 of the weight file, hexadecimal; empty where there is none.
+        version: Version of the extraction; raised whenever the same image would give different features.
+        parameters: All parameters that affect the features; JSON values.
+        weights: SHA-256 of the weight file, hexadecimal; empty for methods without weights.
     """
 
     method: str
@@ -26,7 +26,7 @@ class Fingerprint:
     weights: str = ""
 
     def to_json(self) -> str:
-        """Canonical text: sorted keys, no spaces; equal fingerprints give equal text."""
+        """Canonical JSON text (sorted keys, no spaces): equal fingerprints give equal text."""
         return json.dumps(
             {
                 "method": self.method,
@@ -40,10 +40,10 @@ class Fingerprint:
 
     @classmethod
     def from_json(cls, text: str) -> Fingerprint:
-        """Read what ``to_json`` wrote.
+        """The fingerprint that ``to_json`` returned.
 
         Raises:
-            ValueError: the text is no fingerprint.
+            ValueError: the text is not a fingerprint.
         """
         try:
             data = json.loads(text)
@@ -57,18 +57,18 @@ class Fingerprint:
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that stand for the whole."""
+        """The first 12 hexadecimal digits of the SHA-256 of the canonical text."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
     def difference(self, other: Fingerprint) -> str:
-        """In words: every value that differs, this one's first; empty when equal."""
+        """Every differing value as text, that of this fingerprint first; empty if they are equal."""
         parts = []
         for name in ("method", "version", "weights"):
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
-                parts.append(f"{name} {ours or 'none'} against {theirs or 'none'}")
+                parts.append(f"{name} {ours or 'none'} vs. {theirs or 'none'}")
         for key in sorted({*self.parameters, *other.parameters}):
             ours, theirs = self.parameters.get(key), other.parameters.get(key)
             if ours != theirs:
-                parts.append(f"{key} {ours!r} against {theirs!r}")
+                parts.append(f"{key} {ours!r} vs. {theirs!r}")
         return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""A job of the server, as data."""
+"""The jobs of the server, as data."""
 
 from __future__ import annotations
 
@@ -8,66 +8,69 @@ from typing import Any, Literal, TypeAlias
 
 from imagefinder.core.serialization import Described
 
-JobKind: TypeAlias = Literal["index", "put", "duplicates", "rebuild"]
+JobKind: TypeAlias = Literal["add", "put", "duplicates", "build-index"]
+
+FORMER_KINDS: Mapping[str, JobKind] = {"index": "add", "rebuild": "build-index"}
+"""Kind as named by version 0.1 -> its current name; accepted in requests and in stored jobs."""
 
 JobState: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 ENDED: frozenset[JobState] = frozenset({"succeeded", "failed", "cancelled"})
-"""The states that a job does not leave any more."""
+"""The final states of a job."""
 
 MAX_FAILURES = 100
-"""Failures that a job lists, at most; the collection has all of them."""
+"""Maximum number of failures listed by a job; the collection records all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobProgress(Described):
-    """How far a job is."""
+    """Progress of a job."""
 
     stage: str = ""
-    """What it does now; empty before the start."""
+    """Name of the current stage; empty before the start."""
 
     done: int = 0
-    """Steps of this stage that are done, mostly images."""
+    """Number of completed steps of this stage, usually images."""
 
     total: int | None = None
-    """Number of steps of this stage; ``None`` while that is not known."""
+    """Number of steps of this stage; ``None`` (JSON ``null``) if it is not known yet."""
 
     added: int = 0
-    """Images added or replaced so far."""
+    """Number of images added or replaced so far."""
 
     skipped: int = 0
-    """Images that were there already."""
+    """Number of images skipped because they were already in the collection."""
 
     failed: int = 0
-    """Images that could not be used."""
+    """Number of images that could not be indexed."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFailure(Described):
-    """An image that a job could not use."""
+    """An image that a job could not index."""
 
     id: str
-    """The id it would have had."""
+    """Id that the image would have had."""
 
     uri: str
-    """Where it would have come from, if that is a URL; otherwise empty."""
+    """URL of the image; empty if it was not on the web."""
 
     code: str
-    """Stable name of the kind of error."""
+    """Stable error code."""
 
     message: str
-    """What happened."""
+    """Description of the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobProblem(Described):
-    """Why a job failed."""
+    """The reason why a job failed."""
 
     code: str
-    """Stable name of the kind of problem."""
+    """Stable problem code."""
 
     detail: str
-    """What happened."""
+    """Description of the problem."""
 
     hint: str
     """What to do next; may be empty."""
@@ -78,39 +81,40 @@ class Job(Described):
     """A job of the server."""
 
     id: str
-    """Its name; later jobs have greater ids."""
+    """Id of the job; ids increase in order of creation."""
 
     kind: JobKind
-    """What it does."""
+    """``add``: add images from a folder, list or URLs. ``put``: add one uploaded image. ``duplicates``: find
+    duplicates. ``build-index``: rebuild the ANN indexes."""
 
     collection: str
-    """Name of the collection it works on."""
+    """Name of the collection."""
 
     state: JobState
-    """What became of it so far."""
+    """State of the job."""
 
     created_at: str
-    """ISO 8601, UTC."""
+    """Time of creation; ISO 8601, UTC."""
 
     started_at: str | None = None
-    """When it last began to run; ISO 8601, UTC."""
+    """Time of the last start; ISO 8601, UTC."""
 
     finished_at: str | None = None
-    """When it ended; ISO 8601, UTC."""
+    """Time of the end; ISO 8601, UTC."""
 
     progress: JobProgress = field(default_factory=JobProgress)
-    """How far it is."""
+    """Progress of the job."""
 
     failures: tuple[JobFailure, ...] = ()
-    """The first images that could not be used, at most 100."""
+    """The first images that could not be indexed, at most 100."""
 
     result: Mapping[str, Any] | None = None
-    """What it did or found, at the end."""
+    """Result of the job, once it has ended; its members depend on the kind."""
 
     problem: JobProblem | None = None
-    """Why it failed."""
+    """Why the job failed; ``None`` (JSON ``null``) if it did not."""
 
     @property
     def ended(self) -> bool:
-        """Whether its state is final."""
+        """Whether the state is final."""
         return self.state in ENDED

@@ -1,4 +1,4 @@
-"""A method: how features are made and how they are compared."""
+"""Methods: each extracts and compares one kind of features."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class Method:
     """One way to find images by image.
 
     Attributes:
-        name: What users call it, for example ``sift``.
-        summary: One line for people: what it finds.
-        score: What its score is, for people: ``matches`` (a count) or ``cosine``.
-        extractor: Makes features from pictures.
+        name: Name of the method, for example ``sift``.
+        summary: One-line description of what it finds.
+        score: Kind of score: ``matches`` (a count) or ``cosine``.
+        extractor: Extracts features from images.
         matcher: Compares features.
-        verifier: Looks for one geometry behind the matches; ``None`` where features have no places.
-        mirror: Features of a picture and its width in pixels -> features of its mirror image (left for right);
-            ``None`` where they cannot be had without the picture.
-        mapper: Says which cells of a picture a global vector comes from; ``None`` where it is no mean of cells.
-        load: Gets ready for the first picture, which does so otherwise; ``None`` where that takes no time. Raises
-            what extracting raises.
+        verifier: Verifies matches spatially; ``None`` if the features have no positions.
+        mirror: (features of an image, its width in pixels) -> features of its mirror image (left to right);
+            ``None`` if they cannot be computed from the features.
+        mapper: Computes the feature map that a global vector was pooled from; ``None`` if there is none.
+        load: Loads what extraction needs, which otherwise happens with the first image; raises the same errors.
+            ``None`` if there is nothing to load.
     """
 
     name: str
@@ -44,14 +44,14 @@ class MethodState:
     """Whether a method can run on this machine.
 
     Attributes:
-        name: Of the method.
-        summary: One line for people.
-        score: What its score is: ``matches`` or ``cosine``.
-        spec: Form of its features; ``None`` if the method cannot even be loaded.
-        ready: Whether pictures can be given to it now.
-        reason: Why not; empty when ready.
-        hint: What to do about it; empty when ready.
-        fingerprint: What made its features; ``None`` while that is not known.
+        name: Name of the method.
+        summary: One-line description of what it finds.
+        score: Kind of score: ``matches`` (a count) or ``cosine``.
+        spec: Kind, dimension and dtype of its features; ``None`` if the method cannot be loaded.
+        ready: Whether it can extract features now.
+        reason: Why it is not ready; empty if it is.
+        hint: How to make it ready; empty if it is.
+        fingerprint: Fingerprint of its features; ``None`` if it is not ready.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Reading a listing of images page by page."""
+"""Iteration over paged image listings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 def iter_image_pages(
     images: Callable[..., Sequence[ImageRecord]], *, page_size: int = 1000, **conditions: Any
 ) -> Iterator[Sequence[ImageRecord]]:
-    """The pages of a listing, none of them empty.
+    """Iterate over the non-empty pages of a listing.
 
-    Images that are added or removed meanwhile may or may not be seen; no other is left out or comes twice.
+    Images added or removed during the iteration may or may not appear; every other image appears exactly once.
 
     Args:
         images: ``Store.images`` or ``Collection.images``.
-        page_size: The most images of one page.
-        conditions: Passed to ``images``, for example ``source`` or ``where``.
+        page_size: Maximum number of images per page.
+        conditions: Arguments for ``images``, for example ``source`` or ``where``.
     """
     after = ""
     while page := images(after=after, limit=page_size, **conditions):
@@ -31,5 +31,5 @@ def iter_image_pages(
 def iter_images(
     images: Callable[..., Sequence[ImageRecord]], *, page_size: int = 1000, **conditions: Any
 ) -> Iterator[ImageRecord]:
-    """The images of a listing in order of ids; arguments as for ``iter_image_pages``."""
+    """Iterate over the images of a listing in order of ids; the arguments are those of ``iter_image_pages``."""
     return chain.from_iterable(iter_image_pages(images, page_size=page_size, **conditions))

@@ -1,11 +1,12 @@
-"""What a search is asked for: the query image, and how it is answered.
+"""The query of a search, and its options.
 
-Library, command line, REST service, client and kept handles all pass on these two objects. A new search option is
-one field of ``SearchOptions``, its declaration on the command line, and the place in ``search`` that uses it.
+Library, command line, REST service, client and stored explanations all pass on these two objects. To add a search
+option, add a field to ``SearchOptions``, declare it on the command line, and use it in ``search``.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,28 +22,28 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | RgbImage"
 """A query image: a path, an ``http(s)`` URL, encoded bytes, or ``(H, W, 3)`` uint8 RGB pixels."""
 
 MAX_BOXES = 16
-"""Boxes of one query, at most."""
+"""Maximum number of boxes of one query."""
 
 MAX_RERANK_DEPTH = 1000
-"""Images that a search verifies by each method, at most."""
+"""Maximum number of images that a search verifies by each method."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """An image to search with, given as exactly one of ``image`` and ``id``.
+    """An image to search with. Give exactly one of ``image`` and ``id``.
 
     Raises:
-        InputError: neither or both of ``image`` and ``id``; more than ``MAX_BOXES`` boxes.
+        InputError: neither or both of ``image`` and ``id`` are given, or more than 16 boxes.
     """
 
     image: ImageInput | None = None
-    """The query image; ``None`` where ``id`` names it."""
+    """The query image: a path, URL, encoded bytes or pixels; ``None`` if ``id`` is given."""
 
     id: str | None = None
-    """Id of an image of the collection; that image is excluded from the results."""
+    """Id of an image in the collection; that image is excluded from the results."""
 
     boxes: tuple[Box, ...] = ()
-    """Regions of the query image; only what is inside them counts. Empty: the whole image."""
+    """Regions of the query image to search with; empty: the whole image."""
 
     def __post_init__(self) -> None:
         if (self.image is None) == (self.id is None):
@@ -53,46 +54,50 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """How a search is answered.
+    """The options of a search.
 
     Raises:
-        InputError: ``k`` is below 1; no such ranking or mode.
+        InputError: an option has an invalid value.
     """
 
     method: str = AUTO
-    """Name of a method, or ``auto``: all methods of the collection together."""
+    """Name of a method, or ``auto`` for all methods of the collection together."""
 
     k: int = 3
-    """Number of hits, at most; the first hits do not depend on it."""
+    """Maximum number of hits; it does not affect which hits come first."""
 
     ranking: Ranking = "evidence"
-    """``evidence``: by E-value, with the best candidates verified. ``matches``: by the score of one method."""
+    """``evidence``: verify the best candidates, rank by E-value. ``matches``: rank by the score of one method."""
 
     mode: Mode = "auto"
-    """``exact``: score every image. ``fast``: score what the ANN index proposes. ``auto``: choose by size."""
+    """``exact``: score every image. ``fast``: score the candidates of the ANN index. ``auto``: choose by size."""
 
     mirror: bool = True
-    """Find mirror images too (``evidence`` only); methods with keypoints compare twice."""
+    """Also find mirror images (``evidence`` only); methods with keypoints then compare each image twice."""
 
     where: Mapping[str, Any] | None = None
-    """Search only images whose metadata match this filter (``core.filters``); E-values refer to these."""
+    """Search only images whose metadata match this filter; E-values then refer to these images."""
 
     evalues: bool = True
-    """With ``matches``: compute E-values."""
+    """Compute E-values in a ranking by ``matches``; a ranking by ``evidence`` always does."""
 
     min_score: float | None = None
-    """Drop hits with a lower score."""
+    """Omit hits with a lower score."""
 
     max_evalue: float | None = None
-    """Drop hits with a higher E-value, and hits without one."""
+    """Omit hits with a higher E-value, or without one."""
 
     rerank_depth: int | None = None
-    """Number of the best images by each method that are verified, at most 1000; more finds weaker matches and
-    takes longer. ``None``: 50 by a method with keypoints, 20 by any other."""
+    """Number of top-ranked images of each method to verify, 1 to 1000; a higher number finds weaker matches and
+    takes longer. ``None``: 50 for methods with keypoints, 20 for others."""
 
     def __post_init__(self) -> None:
         if self.rerank_depth is not None and not 1 <= self.rerank_depth <= MAX_RERANK_DEPTH:
             raise InputError(f"rerank_depth must be 1 to {MAX_RERANK_DEPTH}, not {self.rerank_depth}")
+        for name in ("min_score", "max_evalue"):
+            value = getattr(self, name)
+            if value is not None and math.isnan(value):
+                raise InputError(f"{name} must be a number, not NaN")
         if self.k < 1:
             raise InputError(f"k must be at least 1, not {self.k}")
         for name, value, choices in (
@@ -100,4 +105,4 @@ class SearchOptions:
             ("mode", self.mode, get_args(Mode)),
         ):
             if value not in choices:
-                raise InputError(f"there is no {name} {value!r}", hint=f"choose one of: {', '.join(choices)}")
+                raise InputError(f"unknown {name} {value!r}", hint=f"choose one of: {', '.join(choices)}")

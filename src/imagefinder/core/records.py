@@ -1,4 +1,4 @@
-"""What a store keeps about an image beside its features."""
+"""The records of a store: images, failures, changes, damage, and the state of indexes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class ImageRecord:
     """One image of a collection.
 
     Attributes:
-        id: The user's name for it; opaque.
-        uri: Where it came from: ``file:``, ``http:``, ``https:`` or ``archive:`` URI; empty if unknown.
-        sha256: Of the encoded bytes, hexadecimal.
-        size_bytes: Length of the encoded bytes.
-        width: Pixels, upright.
-        height: Pixels, upright.
+        id: Opaque, user-defined identifier.
+        uri: URI that the image came from (``file:``, ``http:``, ``https:`` or ``archive:``); empty if unknown.
+        sha256: SHA-256 of the encoded image, hexadecimal.
+        size_bytes: Size of the encoded image in bytes.
+        width: Width in pixels, upright.
+        height: Height in pixels, upright.
         format: Encoded format, for example ``JPEG``.
-        source: The folder, archive or list it was added through (a URI); empty if none. Pruning looks at this.
-        stamp: Changes when the source says that the bytes may have changed (size and time of a file).
-        metadata: The user's own JSON object.
-        added_at: Seconds since 1970 when it was put; a store sets it.
+        source: URI of the folder, archive or list that the image was added from, used for pruning; empty if none.
+        stamp: Changes when the content may have changed, for example size and modification time of a file.
+        metadata: User-defined JSON object.
+        added_at: Time of the last put in seconds since 1970; set by the store.
     """
 
     id: str
@@ -43,15 +43,20 @@ class ImageRecord:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     added_at: float = 0.0
 
+    @property
+    def version(self) -> str:
+        """Identifies the stored content, for detecting replacements: the hash or, if there is none, the time."""
+        return self.sha256 or repr(self.added_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image with all that is put together with it.
+    """An image as it is put into a store: record, features and thumbnail.
 
     Attributes:
-        image: Its record.
-        features: Method name -> features of exactly this one image (a batch of one).
-        thumbnail: Encoded JPEG, at most 256 pixels a side; empty if there is none.
+        image: The record.
+        features: Method name -> features of this image, a batch of one.
+        thumbnail: Encoded JPEG of at most 256 x 256 pixels; empty if there is none.
     """
 
     image: ImageRecord
@@ -61,13 +66,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ImageStatus:
-    """What a store already has of an image: enough to decide whether to read it again.
+    """The stored state of an image, from which indexing decides whether to read the image again.
 
     Attributes:
-        sha256: Of the bytes that were indexed.
-        stamp: See ``ImageRecord``.
-        uri: See ``ImageRecord``.
-        methods: The methods whose features are there.
+        sha256: SHA-256 of the encoded image, hexadecimal.
+        stamp: Changes when the content may have changed.
+        uri: URI that the image came from.
+        methods: Names of the methods that the image has features of.
     """
 
     sha256: str
@@ -81,13 +86,13 @@ class Failure:
     """An image that could not be indexed.
 
     Attributes:
-        id: The id it would have had.
-        uri: Where it would have come from.
+        id: Id that the image would have had.
+        uri: URI of the image.
         code: ``code`` of the error.
-        message: Its sentence.
-        attempts: How often it was tried; a store counts.
-        at: Seconds since 1970 of the last try; a store sets it.
-        source: See ``ImageRecord``.
+        message: ``message`` of the error.
+        attempts: Number of attempts; counted by the store.
+        at: Time of the last attempt in seconds since 1970; set by the store.
+        source: URI of the folder, archive or list that names the image; empty if none.
     """
 
     id: str
@@ -101,10 +106,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class GalleryBlock:
-    """Some images of a collection with their features of one method.
+    """Ids and features of some images, for one method.
 
     Attributes:
-        ids: One per image.
+        ids: Ids of the images.
         features: A batch of ``len(ids)`` images.
     """
 
@@ -114,16 +119,16 @@ class GalleryBlock:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Changes:
-    """What became of the stored features of a method since a former state.
+    """Changes to the stored features of a method since an earlier state.
 
-    A key stands for the features of one image by one method; it is never given twice, and features that are
-    replaced get a new one.
+    A key identifies the features of one image by one method. Keys are never reused, and replaced features get a
+    new key.
 
     Attributes:
-        revision: Of the present state.
-        new: Ascending keys added since, all above the former ones.
-        sizes: Bytes of each of them.
-        alive: All present keys, ascending; ``None`` if none of the former ones is gone.
+        revision: Revision of the current state.
+        new: ``(K,)`` int64, keys added since, ascending and greater than all earlier ones.
+        sizes: ``(K,)`` int64, bytes of the features of each of these keys.
+        alive: All current keys, ascending; ``None`` if no earlier key was removed.
     """
 
     revision: int
@@ -134,13 +139,13 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class MethodInfo:
-    """A method as a collection holds it.
+    """The features of one method in a collection.
 
     Attributes:
-        fingerprint: What made the features.
-        spec: Their form.
-        images: How many images have them.
-        bytes: Bytes of features stored.
+        fingerprint: Fingerprint of the features.
+        spec: Kind, dimension and dtype of the features.
+        images: Number of images with features of the method.
+        bytes: Size of the features in bytes.
     """
 
     fingerprint: Fingerprint
@@ -154,12 +159,12 @@ class StoreInfo:
     """The state of a collection.
 
     Attributes:
-        location: Where it lies, for people.
-        format_version: Of the files.
-        images: How many images.
-        failures: How many images could not be indexed.
-        methods: Name -> what is held.
-        bytes_on_disk: All files together; 0 for a store in memory.
+        location: Description of the location, usually a folder.
+        format_version: Version of the file format.
+        images: Number of images.
+        failures: Number of images that could not be indexed.
+        methods: Method name -> its features in the collection.
+        bytes_on_disk: Size of all files in bytes; 0 for a store in memory.
     """
 
     location: str
@@ -173,39 +178,39 @@ class StoreInfo:
 DamageKind: TypeAlias = Literal[
     "database", "method", "record", "thumbnail", "features", "orphan", "counts", "derived"
 ]
-"""What can be damaged: the tables and indexes themselves; what is said of a method; what is said of an image; its
-thumbnail; its features; rows that belong to nothing; the counts; what can be computed again."""
+"""Kind of damage: database structure, the record of a method, the record of an image, its thumbnail, its
+features, rows without an owner, counts, or derived data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Something that is not as it was written.
+    """Damage to stored data.
 
     Attributes:
         kind: What is damaged.
-        message: One sentence for people.
-        image_id: Of the image concerned; empty if it is no single one, or cannot be read.
-        method: Name of the method concerned, likewise.
-        mended: What was done about it; empty if nothing was.
+        message: Description in one sentence.
+        image_id: Id of the affected image; empty if it does not affect a single image, or the id is unreadable.
+        method: Name of the affected method; empty if it does not affect a single method.
+        repaired: How the damage was repaired; empty if it was not.
     """
 
     kind: DamageKind
     message: str
     image_id: str = ""
     method: str = ""
-    mended: str = ""
+    repaired: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a check of a collection found.
+    """The result of an integrity check of a collection.
 
     Attributes:
-        location: Where it lies, for people.
-        images: How many images it holds, after what was mended.
-        damages: What was found, in the order of the check.
-        seconds: How long it took.
-        sound: Whether nothing was found.
+        location: Description of the location, usually a folder.
+        images: Number of images, after repairs.
+        damages: The damage found, in the order of the checks.
+        seconds: Duration of the check.
+        sound: Whether no damage was found.
     """
 
     location: str
@@ -219,17 +224,17 @@ class CheckReport:
 
     @property
     def left(self) -> tuple[Damage, ...]:
-        """What was found and not mended."""
-        return tuple(damage for damage in self.damages if not damage.mended)
+        """The damage that was not repaired."""
+        return tuple(damage for damage in self.damages if not damage.repaired)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposals:
-    """Candidates for a query, the most promising first.
+    """Candidates that an ANN index proposes for a query, best first.
 
     Attributes:
-        keys: ``(P,)`` int64, of their features; see ``Changes``.
-        scores: ``(P,)`` float64; higher is better. Those that no index knows yet stand first, with infinity.
+        keys: ``(P,)`` int64, keys of their features (``Changes``).
+        scores: ``(P,)`` float64; higher is better. Images that are not indexed yet come first, with infinity.
     """
 
     keys: NDArray[np.int64]
@@ -237,23 +242,22 @@ class Proposals:
 
 
 SHORTLIST = "shortlist-"
-"""So begin, before the name of the method, the folders of indexes among what is derived."""
+"""Prefix of the folder of an ANN index among the derived data; the name of the method follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnnIndexState:
-    """How far an index has come.
+    """The state of an ANN index.
 
     Attributes:
-        method: Whose features it proposes from.
-        images: How many images have such features.
-        indexed: How many of them it knows.
-        waiting: How many it does not know yet.
-        segments: In how many parts.
-        bytes: Of all of its arrays.
-        kept: Whether all of it is in files, where the store has a folder for them.
-        outgrown: Whether the collection has grown so much since its words were learned that searches take longer
-            than they need to.
+        method: Name of the method.
+        images: Number of images with features of the method.
+        indexed: Number of indexed images.
+        waiting: Number of images that are not indexed yet.
+        segments: Number of segments.
+        bytes: Size of its arrays in bytes.
+        kept: Whether the whole index is on disk; always true for a store without a folder.
+        outgrown: Whether the collection has outgrown its training, so that a rebuild would speed up searches.
     """
 
     method: str
@@ -271,9 +275,9 @@ class IndexReport:
     """The state of the ANN indexes of a collection.
 
     Attributes:
-        indexes: One per method.
-        problems: What was found wrong, one sentence each; empty where nothing was checked.
-        seconds: How long it took.
+        indexes: State of the index of each method.
+        problems: Problems found, one sentence each; empty if nothing was checked.
+        seconds: Duration of the operation.
     """
 
     indexes: tuple[AnnIndexState, ...]

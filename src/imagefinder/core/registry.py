@@ -1,4 +1,4 @@
-"""Names to objects: built-ins and plug-ins enter by the same door, the package's entry points."""
+"""Registry of methods and stores: built-ins and plug-ins alike are registered as entry points of a package."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 from imagefinder.core.errors import SettingsError
 
 METHODS = "imagefinder.methods"
-"""Entry-point group of functions ``(settings: Settings) -> Method``."""
+"""Entry-point group for methods: functions ``(settings: Settings) -> Method``."""
 
 STORES = "imagefinder.stores"
-"""Entry-point group of functions ``(location: Path, settings: Settings, create: bool) -> Store``."""
+"""Entry-point group for stores: functions ``(location: Path, settings: Settings, create: bool) -> Store``."""
 
 
 def names(group: str) -> list[str]:
-    """The names installed in a group, sorted; nothing is imported."""
+    """The names registered in a group, sorted; nothing is imported."""
     return sorted({point.name for point in entry_points(group=group)})
 
 
 def load(group: str, name: str) -> Any:
-    """Import the object behind a name.
+    """Import the object registered under a name.
 
     Raises:
-        KeyError: no such name in the group.
-        SettingsError: the name is there but its package cannot be imported.
+        KeyError: the group has no such name.
+        SettingsError: the package that registered the name cannot be imported.
     """
     points: list[EntryPoint] = list(entry_points(group=group, name=name))
     if not points:
@@ -35,5 +35,5 @@ def load(group: str, name: str) -> Any:
         owner = points[0].dist.name if points[0].dist else "an unknown package"
         raise SettingsError(
             f"{name} ({points[0].value}, from {owner}) cannot be loaded: {error}",
-            hint=f"reinstall {owner}, or uninstall it to go on without {name}",
+            hint=f"reinstall {owner}, or uninstall it if you do not need {name}",
         ) from error

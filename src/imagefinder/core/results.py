@@ -1,4 +1,4 @@
-"""What a search returns, as data; ``core.serialization`` gives the JSON form of all of it."""
+"""The results of searches, comparisons and duplicate detection; ``core.serialization`` converts them to JSON."""
 
 from __future__ import annotations
 
@@ -9,92 +9,94 @@ from typing import Literal, TypeAlias
 from imagefinder.core.serialization import Described
 
 Matrix: TypeAlias = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
-"""Row by row; takes ``(x, y, 1)`` to ``(x', y', 1)`` times a factor."""
+"""A 3 x 3 homogeneous transform in row-major order; it maps ``(x, y, 1)`` to a multiple of ``(x', y', 1)``."""
 
 Point: TypeAlias = tuple[float, float]
-"""x to the right and y down, in pixels; the centre of the first pixel is ``(0, 0)``."""
+"""x (to the right) and y (down) in pixels; the centre of the first pixel is ``(0, 0)``."""
 
 Outline: TypeAlias = tuple[Point, Point, Point, Point]
-"""The images of the corners top left, top right, bottom right, bottom left of a frame."""
+"""The transformed corners of an image: top left, top right, bottom right, bottom left."""
 
 Size: TypeAlias = tuple[int, int]
 """Width and height in pixels."""
 
 Box: TypeAlias = tuple[float, float, float, float]
-"""A part of a picture: x and y of its upper left corner, width, height, in pixels."""
+"""A region of an image: x and y of its top left corner, width and height, in pixels."""
 
 Ranking: TypeAlias = Literal["matches", "evidence"]
-"""By the matcher's score alone, or by all that speaks for a hit."""
+"""``matches``: by the score of one method. ``evidence``: by E-value, which combines scores and geometry."""
 
 Mode: TypeAlias = Literal["auto", "exact", "fast"]
-"""``exact``: every image is scored. ``fast``: those that an index proposes. ``auto``: whichever suits the size."""
+"""``exact``: score every image. ``fast``: score the candidates of the ANN index. ``auto``: choose by size."""
 
 Decision: TypeAlias = Literal["match", "possible", "none"]
-"""What an E-value says: at most 0.01, at most 1, or more."""
+"""``match``: E-value of at most 0.01. ``possible``: at most 1. ``none``: more."""
 
 Relation: TypeAlias = Literal["identical", "edited copy", "part of", "contains", "same scene", "similar"]
-"""What kind of hit it is, the query seen from its side: ``part of`` says that the query is part of the hit."""
+"""How the query relates to the hit; ``part of``: the query is part of the hit."""
 
 AUTO = "auto"
-"""Name of all methods of a collection together."""
+"""Method name that stands for all methods of a collection together."""
 
 LOOKS_ALIKE = 0.5
-"""From this agreement on both show one picture. Edited copies have more, mostly far more; two packages with the
-same logo, or two photographs of one house, have less: away from the logo nothing fits."""
+"""Minimum agreement of two versions of the same image. Edited copies have more, mostly far more. Photographs of
+two packages with the same logo, or two photographs of one house, have less."""
 
 NEARLY_ALL = 0.8
-"""A picture is covered when this part of it is: a frame, or turning it by a few degrees, takes off so much."""
+"""Minimum overlap at which an image counts as covered; adding a border, or rotating by a few degrees, costs the
+rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One transform that explains many matches between two pictures."""
+    """The geometric evidence that two images match: one transform that explains many matches."""
 
     inliers: int
-    """Number of matches that the transform explains, each at a place of its own."""
+    """Number of matches that the transform explains, each at a distinct position."""
 
     matches: int
-    """Number of matches it was fitted to."""
+    """Number of matches before verification."""
 
     model: Literal["similarity", "affine", "homography"]
-    """The simplest kind of transform that explains them."""
+    """The simplest transform model that explains the inliers."""
 
     transform: Matrix
-    """Query pixels to candidate pixels."""
+    """Maps pixels of the query to pixels of the candidate."""
 
     mirrored: bool
-    """Whether the query is a mirror image of the candidate; the transform includes the mirroring."""
+    """Whether the query is a mirror image of the candidate; the transform includes the reflection."""
 
     query_outline: Outline
-    """The frame of the candidate, drawn in the query; it may reach beyond the picture."""
+    """Outline of the candidate in the query, in pixels; it may extend beyond the image."""
 
     candidate_outline: Outline
-    """The frame of the query, drawn in the candidate."""
+    """Outline of the query in the candidate, in pixels; it may extend beyond the image."""
 
     query_overlap: float
-    """Part of the query's area that the candidate covers, between 0 and 1."""
+    """Fraction of the query's area that the candidate covers, 0 to 1."""
 
     candidate_overlap: float
-    """Part of the candidate's area that the query covers, between 0 and 1."""
+    """Fraction of the candidate's area that the query covers, 0 to 1."""
 
-    found_by: Literal["keypoints", "tokens", "closer look", "frame"] = "keypoints"
-    """``keypoints`` or ``tokens`` of the method, ``closer look`` (keypoints of both pictures reduced, whatever the
-    method), or ``frame`` (one picture laid on the other as it is; there are no inliers)."""
+    found_by: Literal["keypoints", "tokens", "thumbnails", "whole image"] = "keypoints"
+    """Source of the evidence. ``keypoints`` or ``tokens``: those of the method. ``thumbnails``: the keypoints of
+    both thumbnails, whatever the method. ``whole image``: the images scaled to the same size, without any
+    matches."""
 
     method: str = ""
-    """Name of the method whose features matched; empty where no method's features were used."""
+    """Name of the method whose features were matched; empty if none were."""
 
     log10_chance: float = 0.0
-    """Logarithm to base 10 of how many transforms would explain as many matches if these lay anywhere; an upper
-    bound."""
+    """Log10 of an upper bound on the number of transforms that would explain as many matches if these were placed
+    at random."""
 
     agreement: float | None = None
-    """Part of what both pictures show that looks alike, once one is laid on the other: between 0 and 1; ``None``
-    where that was not compared."""
+    """Fraction of the overlap that looks alike once the images are registered, 0 to 1; ``None`` if it was not
+    measured."""
 
     @property
     def placement(self) -> Relation:
-        """What two pictures that look alike are to one another, by which one covers which."""
+        """The relation of the query to the candidate, by how much of each the other covers, if both look alike."""
         query_covered, candidate_covered = self.query_overlap >= NEARLY_ALL, self.candidate_overlap >= NEARLY_ALL
         if query_covered:
             return "edited copy" if candidate_covered else "part of"
@@ -106,41 +108,40 @@ class MethodScore:
     """The score of one image by one method."""
 
     score: float
-    """What its matcher returned."""
+    """Score of the method's matcher; higher is better."""
 
     evalue: float
-    """Number of images of the collection expected to reach this score by chance."""
+    """Expected number of images in the collection that reach this score by chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit(Described):
-    """One image of the results."""
+    """One image in the results of a search."""
 
     rank: int
-    """1 for the best."""
+    """Position in the results; 1 is the best."""
 
     id: str
     """Id of the image."""
 
     score: float
-    """What the matcher returned; of several methods together: minus the logarithm to base 10 of the E-value.
-    Higher is better."""
+    """Score of the method's matcher or, for several methods together, -log10 of the E-value. Higher is better."""
 
     evidence: Evidence | None = None
-    """The geometry that was found; ``None`` if there is none, or none was looked for."""
+    """Geometric evidence; ``None`` if none was found, or the image was not verified."""
 
     evalue: float | None = None
-    """Number of images of this collection expected to do as well by chance; small is strong. ``None`` where
+    """Expected number of images in the collection that do as well by chance; lower is stronger. ``None`` if
     E-values were not computed."""
 
     decision: Decision | None = None
-    """What the E-value says; ``None`` without one."""
+    """Match, possible match or no match, by the E-value; ``None`` without an E-value."""
 
     relation: Relation | None = None
-    """What kind of hit it is; ``None`` where the pictures were not compared."""
+    """How the query relates to this image; ``None`` if the images were not compared."""
 
     methods: Mapping[str, MethodScore] = field(default_factory=dict)
-    """Method that scored this image -> its score."""
+    """Method name -> score of this image by that method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,37 +149,38 @@ class SearchResult(Described):
     """The results of one query."""
 
     hits: tuple[Hit, ...]
-    """Best first; ties in order of id."""
+    """Best first; ties are ordered by id."""
 
     method: str
     """Name of the method, or ``auto`` for all methods of the collection together."""
 
     mode: Literal["exact", "fast"]
-    """``exact``: every image was scored. ``fast``: those that the ANN index proposed."""
+    """``exact``: every image was scored. ``fast``: the candidates of the ANN index were scored."""
 
     fingerprints: Mapping[str, str]
-    """Method that took part -> digest of what made its features (parameters, weights, version)."""
+    """Method name -> digest of the fingerprint of its features (parameters, weights, version)."""
 
     searched: int
-    """Number of images that were scored, or that the ANN index could propose."""
+    """Number of images that were scored or, in ``fast`` mode, covered by the ANN index."""
 
     timings: Mapping[str, float]
-    """stage -> seconds"""
+    """Stage -> seconds."""
 
     ranking: Ranking = "matches"
-    """``matches``: by score. ``evidence``: by E-value."""
+    """Order of the hits. ``matches``: by score. ``evidence``: by E-value."""
 
     verified: int = 0
-    """Number of best candidates that were compared closely: geometry, and what the pictures show."""
+    """Number of candidates that were spatially verified."""
 
     boxes: tuple[Box, ...] = ()
-    """Regions of the query that counted; empty for the whole image."""
+    """Regions of the query that were searched with; empty for the whole image."""
 
     query_size: Size = (0, 0)
     """Width and height of the query in pixels; zeros if unknown."""
 
     decision: Decision | None = None
-    """Decision of the best hit; ``none``: nothing in the collection shows the query. ``None`` without E-values."""
+    """Decision of the best hit; ``none``: the collection has no match. ``None`` (JSON ``null``) without
+    E-values."""
 
     @property
     def ids(self) -> list[str]:
@@ -187,12 +189,12 @@ class SearchResult(Described):
 
     @property
     def fingerprint(self) -> str:
-        """The digests of all methods that took part, for people."""
+        """The fingerprint digests of all methods, separated by spaces."""
         return " ".join(self.fingerprints.values())
 
 
 def decision_of(hits: Sequence[Hit], ranking: Ranking) -> Decision | None:
-    """The decision of a whole result: that of its best hit; ``none`` if a search by evidence has no hits."""
+    """The decision of a result: that of its best hit; ``none`` if a search by evidence has no hits."""
     if not hits:
         return "none" if ranking == "evidence" else None
     return hits[0].decision
@@ -200,143 +202,146 @@ def decision_of(hits: Sequence[Hit], ranking: Ranking) -> Decision | None:
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Described):
-    """Two images side by side."""
+    """The comparison of two images."""
 
     method: str
     """Name of the method."""
 
     fingerprint: str
-    """Digest of what made the features."""
+    """Digest of the fingerprint of the features."""
 
     score: float
-    """What the matcher returned."""
+    """Score of the method's matcher; higher is better."""
 
     features_a: int
-    """Number of descriptors of the first image (1 for global methods)."""
+    """Number of descriptors of the first image; 1 for global features."""
 
     features_b: int
-    """Number of descriptors of the second image."""
+    """Number of descriptors of the second image; 1 for global features."""
 
     timings: Mapping[str, float]
-    """stage -> seconds"""
+    """Stage -> seconds."""
 
     evidence: Evidence | None = None
-    """The geometry that was found, with the first image as the query; ``None`` if there is none."""
+    """Geometric evidence, with the first image as the query; ``None`` if none was found."""
 
     relation: Relation | None = None
-    """What the first image is to the second; ``None`` where the evidence is too weak to say."""
+    """How the first image relates to the second; ``None`` if the evidence is too weak."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation(Described):
-    """Why an image of the collection was found, or that only chance supports it."""
+    """The evidence for an image of the collection, whether or not it is a match."""
 
     id: str
-    """Id of the image, the candidate."""
+    """Id of the explained image, the candidate."""
 
     method: str
-    """Name of the method."""
+    """Name of the method, or ``auto`` for all methods of the collection together."""
 
     fingerprint: str
-    """Digest of what made the features."""
+    """Digest of the fingerprint of the features."""
 
     score: float
-    """What the matcher returned."""
+    """Score of the method's matcher or, for several methods together, -log10 of the E-value. Higher is better."""
 
     evidence: Evidence | None
-    """The geometry that was found; ``None`` if there is none."""
+    """Geometric evidence; ``None`` if none was found."""
 
     matches: int
     """Number of descriptors of the query that have a match in the candidate."""
 
     inliers: tuple[tuple[Point, Point], ...]
-    """The matches that the geometry explains: the place in the query and the place in the candidate."""
+    """The matches that the transform explains: position in the query, position in the candidate."""
 
     query_size: Size
-    """Width and height in pixels that places in the query refer to."""
+    """Width and height of the query in pixels; positions in the query refer to this size."""
 
     candidate_size: Size
-    """Width and height in pixels that places in the candidate refer to."""
+    """Width and height of the candidate in pixels; positions in the candidate refer to this size."""
 
     outliers: tuple[tuple[Point, Point], ...] = ()
-    """The matches that the geometry does not explain, as ``inliers``."""
+    """The matches that the transform does not explain, as pairs of positions."""
 
     heat_of: str = ""
-    """Name of the pooled network that the heat is of; empty without heat."""
+    """Name of the pooling network whose heat maps these are; empty without heat maps."""
 
     query_heat: tuple[tuple[float, ...], ...] = ()
-    """What each cell of the query's grid contributes to that network's cosine, row by row; they add up to it."""
+    """Heat map of the query: the contribution of each grid cell to the cosine, by rows; the cells sum to the
+    cosine."""
 
     candidate_heat: tuple[tuple[float, ...], ...] = ()
-    """The same for the cells of the candidate; see ``candidate_from``."""
+    """Heat map of the candidate, in the same form."""
 
     query_seen: Box = (0.0, 0.0, 0.0, 0.0)
-    """The part of the query that its grid divides evenly, which is all that the network saw; the whole picture is
-    ``(0, 0, width, height)``. Zeros without a grid."""
+    """Region of the query that the network sees and the heat map covers; ``(0, 0, width, height)`` is the whole
+    image. Zeros without a heat map."""
 
     candidate_seen: Box = (0.0, 0.0, 0.0, 0.0)
-    """The same for the candidate."""
+    """Region of the candidate that its heat map covers."""
 
     candidate_from: Literal["file", "thumbnail", ""] = ""
-    """What the candidate's heat was computed from: its unchanged ``file``, or its ``thumbnail``, whose sum is only
-    near the cosine. Empty without such heat."""
+    """Source of the candidate's heat map: its unchanged ``file``, or its ``thumbnail``, for which the sum only
+    approximates the cosine. Empty without a heat map."""
 
     query_cell: tuple[float, float] = (0.0, 0.0)
-    """Width and height in pixels of what one token of the query stands for; zeros for keypoints."""
+    """Width and height in pixels of the cell behind one token of the query; zeros for keypoints."""
 
     candidate_cell: tuple[float, float] = (0.0, 0.0)
-    """The same for the candidate."""
+    """Width and height in pixels of the cell behind one token of the candidate; zeros for keypoints."""
 
     evalue: float | None = None
-    """See ``Hit``."""
+    """Expected number of images in the collection that do as well by chance; ``None`` if it was not computed."""
 
     decision: Decision | None = None
-    """See ``Hit``."""
+    """Match, possible match or no match, by the E-value; ``None`` without an E-value."""
 
     relation: Relation | None = None
-    """See ``Hit``."""
+    """How the query relates to the candidate; ``None`` if the images were not compared."""
 
     numbers: Mapping[str, int | float | None] = field(default_factory=dict)
-    """What the E-value was computed from: name -> number; in JSON ``null`` for infinity."""
+    """The numbers behind the E-value: name -> value; infinity is ``null`` in JSON."""
 
 
 DuplicateKind: TypeAlias = Literal["identical", "edited copies", "overlapping"]
-"""What holds a group of duplicates together."""
+"""The weakest relation in a group of duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicatePair:
-    """Two images of a collection that show the same."""
+    """Two images of a collection that are duplicates or overlap."""
 
     a: str
-    """Id of the image that is proposed for removal, where one of them is."""
+    """Id of the image suggested for removal, if one of the two is."""
 
     b: str
     """Id of the other image."""
 
     relation: Relation
-    """Of ``a``, the query, to ``b``: ``part of`` says that ``a`` is part of ``b``."""
+    """How ``a`` relates to ``b``; ``part of``: ``a`` is part of ``b``."""
 
     evidence: Evidence | None = None
-    """The geometry that was found, from ``a`` to ``b``; ``None`` for identical images."""
+    """Geometric evidence, with ``a`` as the query; ``None`` for identical images."""
 
     agreement: float | None = None
-    """See ``Evidence``."""
+    """Fraction of the overlap that looks alike once the images are registered, 0 to 1; ``None`` if it was not
+    measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateGroup(Described):
-    """Images of a collection that show the same."""
+    """A group of images that are duplicates of one another, or overlap."""
 
     kind: DuplicateKind
-    """``identical``: the same bytes, or the same pixels. ``edited copies``: the same picture in other sizes,
-    colours, encodings, with text and so on. ``overlapping``: parts of one another, or the same scene."""
+    """``identical``: the same bytes or pixels. ``edited copies``: versions of the same image, for example resized,
+    recoloured, recompressed or with text added. ``overlapping``: parts of one another, or views of the same
+    scene."""
 
     ids: tuple[str, ...]
-    """The image proposed to be kept comes first; of overlapping images all are worth keeping."""
+    """Ids of the images. The image suggested to be kept comes first; overlapping images are all worth keeping."""
 
     pairs: tuple[DuplicatePair, ...]
-    """The pairs that were compared, and what was found."""
+    """The pairs of the group that were compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,20 +349,20 @@ class DuplicateReport:
     """The duplicates of a collection."""
 
     groups: tuple[DuplicateGroup, ...]
-    """Identical images first, then edited copies, then overlapping ones; of each kind those first whose best image
-    comes first."""
+    """Groups of identical images first, then of edited copies, then of overlapping images; within a kind ordered
+    by their best image."""
 
     images: int
     """Number of images in the collection."""
 
     candidates: int
-    """Number of pairs that the methods proposed."""
+    """Number of candidate pairs proposed by the methods."""
 
     verified: int
-    """Number of pairs that were compared closely."""
+    """Number of pairs that were spatially verified."""
 
     methods: tuple[str, ...]
-    """Names of the methods that took part."""
+    """Names of the methods used."""
 
     timings: Mapping[str, float]
     """Stage (``read``, ``propose``, ``verify``, ``group``, ``total``) -> seconds."""

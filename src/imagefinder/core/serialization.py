@@ -1,4 +1,4 @@
-"""The JSON form of the project's dataclasses: one serialiser for files, command line, REST service and client."""
+"""Conversion of dataclasses to JSON and back, for files, command line, REST service and client."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ T = TypeVar("T")
 
 
 class Described:
-    """Base of dataclasses whose attribute docstrings become the descriptions of their members in JSON schemas."""
+    """Base of dataclasses whose attribute docstrings become descriptions in JSON schemas."""
 
     __slots__ = ()
     __pydantic_config__ = {"use_attribute_docstrings": True, "json_schema_serialization_defaults_required": True}  # noqa: RUF012 - the name pydantic reads
 
 
 def to_json(value: object) -> Any:
-    """A dataclass as JSON data (dicts, lists, ...); infinity and NaN, which JSON lacks, become ``None``."""
+    """Convert a dataclass to JSON data (dicts, lists, ...); infinity and NaN become ``None``."""
     kind: Any = type(value)
     return _finite(_adapter(kind).dump_python(value, mode="json"))
 
 
 def from_json(kind: type[T], data: object, *, newer: bool = False) -> T:
-    """The dataclass behind JSON data; members that ``kind`` does not have are ignored.
+    """Convert JSON data to a dataclass; unknown members are ignored.
 
     Args:
-        kind: A dataclass.
-        data: What ``to_json`` returned, or parsed JSON of that form.
-        newer: Accept any value where ``kind`` lists words (``Literal``): a newer version may know more of them.
+        kind: The dataclass.
+        data: JSON data as ``to_json`` returns them.
+        newer: Accept any value for a ``Literal`` field, because a newer version may have more values.
 
     Raises:
-        ValueError: the data do not have this form.
+        ValueError: the data do not match the dataclass.
     """
     from pydantic import ValidationError  # noqa: PLC0415 - see _adapter
 

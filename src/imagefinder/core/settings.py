@@ -1,4 +1,4 @@
-"""Every setting, in one frozen object; the same names in the environment, a TOML file and flags."""
+"""All settings in one frozen object, with the same names in the environment, in a TOML file and as flags."""
 
 from __future__ import annotations
 
@@ -26,11 +26,20 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_BOOLEANS = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
 
 
 def _setting(default: Any, text: str, *, minimum: float | None = None, choices: Sequence[str] = ()) -> Any:
-    """A field with its one-line documentation; ``default`` may be a function that makes it."""
+    """A dataclass field with its description, limits and choices; a callable ``default`` is a factory."""
     metadata = {"help": text, "minimum": minimum, "choices": tuple(choices)}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
@@ -39,130 +48,136 @@ def _setting(default: Any, text: str, *, minimum: float | None = None, choices: 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What can be configured; ``describe()`` lists it for people.
+    """The settings of library, command line and server; ``describe()`` returns their descriptions.
 
-    ``Settings()`` is the default of everything; ``Settings.load()`` adds the file and the environment.
+    ``Settings()`` has the defaults; ``Settings.load()`` also reads the settings file and the environment.
     """
 
     collection: Path = _setting(
-        lambda: _data_home() / "imagefinder" / "default", "folder of the collection that is used"
+        lambda: _data_home() / "imagefinder" / "default",
+        "folder of the collection; for the server, of its default collection",
     )
     models: Path = _setting(
-        lambda: _data_home() / "imagefinder" / "models", "folder of imported model weights and their records"
+        lambda: _data_home() / "imagefinder" / "models", "folder of imported model weights and their manifest"
     )
-    store: str = _setting("embedded", "kind of store: embedded (on disk) or memory")
-    threads: int = _setting(_cores, "threads for decoding, extraction and networks", minimum=1)
+    store: str = _setting("embedded", "storage backend: embedded (on disk) or memory")
+    threads: int = _setting(_cores, "number of threads for decoding, feature extraction and networks", minimum=1)
     precision: str = _setting(
         "auto",
-        "arithmetic of networks: auto (f32), f32, bf16 or int8 (other than f32: part of the fingerprint)",
+        "numeric precision of networks: auto (f32), f32, bf16 or int8 (part of the fingerprint, except f32)",
         choices=("auto", "f32", "bf16", "int8"),
     )
     tokens: str = _setting(
         "float32",
-        "numbers of BEiT's tokens: float32, or int8, a quarter of the size and faster to compare (part of the "
-        "fingerprint)",
+        "data type of BEiT tokens: float32, or int8, which is 4 times smaller and faster to "
+        "compare (part of the fingerprint)",
         choices=("float32", "int8"),
     )
     provider: str = _setting(
         "auto",
-        "what runs networks: auto (cpu), cpu, openvino, cuda or coreml",
+        "execution provider for networks: auto (cpu), cpu, openvino, cuda or coreml",
         choices=("auto", "cpu", "openvino", "cuda", "coreml"),
     )
-    batch_size: int = _setting(16, "pictures extracted together while indexing", minimum=1)
+    batch_size: int = _setting(16, "number of images per extraction batch when adding images", minimum=1)
     cache_bytes: int = _setting(
-        4 << 30, "features held in memory to answer faster; what is over it is read from disk", minimum=0
+        4 << 30, "memory limit of the feature cache, bytes; features beyond it are read from disk", minimum=0
     )
     exact_bytes: int = _setting(
         1 << 30,
-        "mode auto compares with every image while their features take no more bytes (sift: about 10 000 images)",
+        "mode auto scores every image while the features are not larger than this, bytes "
+        "(sift: about 10,000 images)",
         minimum=0,
     )
     original_mode: str = _setting(
-        "exact", "mode of the original endpoints, whose answer is defined as exact: exact, fast or auto"
+        "exact",
+        "search mode of the original endpoints: exact, fast or auto; the API defines their answers as exact",
     )
-    max_image_bytes: int = _setting(64 << 20, "largest encoded picture accepted, bytes", minimum=1)
+    max_image_bytes: int = _setting(64 << 20, "size limit of an encoded image, bytes", minimum=1)
     max_image_pixels: int = _setting(
-        150_000_000, "largest decoded picture accepted, pixels (3 bytes each)", minimum=1
+        150_000_000, "size limit of a decoded image, pixels (3 bytes each)", minimum=1
     )
     isolate: bool = _setting(
-        os.name == "posix", "decode pictures in processes of their own, so that a bad one harms nothing else"
+        os.name == "posix", "decode images in separate processes, so that a crash affects only one image"
     )
-    decode_seconds: float = _setting(10.0, "longest that decoding one picture may take, seconds", minimum=0.1)
-    decode_memory: int = _setting(
-        3 << 30, "most memory that decoding one picture may take, bytes", minimum=256 << 20
-    )
+    decode_seconds: float = _setting(10.0, "time limit for decoding an image, seconds", minimum=0.1)
+    decode_memory: int = _setting(3 << 30, "memory limit for decoding an image, bytes", minimum=256 << 20)
     sift_max_side: int = _setting(
         1024,
-        "pictures are reduced to this longer side for sift; 0 = never (part of the fingerprint)",
+        "images are reduced to this length of the longer side for sift, pixels; 0: never "
+        "(part of the fingerprint)",
         minimum=0,
     )
     sift_max_keypoints: int = _setting(
-        1000, "strongest keypoints kept for sift; 0 = all (part of the fingerprint)", minimum=0
+        1000, "number of strongest keypoints used by sift; 0: all (part of the fingerprint)", minimum=0
     )
-    fetch_timeout: float = _setting(20.0, "seconds a download may stand still", minimum=0.1)
-    fetch_retries: int = _setting(2, "further tries of a download that failed in passing", minimum=0)
-    fetch_connections: int = _setting(16, "downloads at once", minimum=1)
+    fetch_timeout: float = _setting(20.0, "idle timeout of a download, seconds", minimum=0.1)
+    fetch_retries: int = _setting(2, "number of retries after a transient download failure", minimum=0)
+    fetch_connections: int = _setting(16, "number of concurrent downloads", minimum=1)
     state: Path = _setting(
-        lambda: _data_home() / "imagefinder" / "server", "folder of what the server itself keeps: jobs and keys"
+        lambda: _data_home() / "imagefinder" / "server", "folder of the server's state: API keys and jobs"
     )
     job_roots: tuple[Path, ...] = _setting(
-        (), f"folders that jobs of the server may index, with all below them; several: joined by {os.pathsep!r}"
+        (), f"folders, including subfolders, from which jobs may add images; separator: {os.pathsep!r}"
     )
-    job_queue: int = _setting(256, "jobs of the server that may wait; more are answered busy", minimum=1)
+    job_queue: int = _setting(
+        256, "maximum number of queued jobs; further job requests are answered with busy", minimum=1
+    )
     fetch_private: bool = _setting(
-        False, "whether clients of the server may name addresses of private networks and of this machine"
+        False, "allow clients to name URLs in private networks and on the server itself"
     )
-    url_queries: bool = _setting(True, "whether clients of the server may name addresses of pictures at all")
-    url_seconds: float = _setting(
-        20.0, "seconds a download that a client of the server asked for may take", minimum=0.1
-    )
+    url_queries: bool = _setting(True, "allow clients to name image URLs, which the server downloads")
+    url_seconds: float = _setting(20.0, "time limit for downloading a URL named by a client, seconds", minimum=0.1)
     collections: Path = _setting(
         lambda: _data_home() / "imagefinder" / "collections",
-        "folder of the further collections of the server, one folder each",
+        "folder of the additional collections, one subfolder each",
     )
     explanation_seconds: float = _setting(
-        3600.0, "seconds the server keeps a query for explanations and shared links", minimum=1
+        3600.0, "lifetime of a search handle (explanations, shared links), seconds", minimum=1
     )
-    explanation_queries: int = _setting(1000, "queries kept so at most; the oldest goes first", minimum=1)
+    explanation_queries: int = _setting(
+        1000, "maximum number of cached searches; the oldest is evicted first", minimum=1
+    )
     explanation_bytes: int = _setting(
-        256 << 20, "bytes of queries kept so at most; a larger one is not kept", minimum=0
+        256 << 20, "memory limit of cached searches, bytes; a larger search is not cached", minimum=0
     )
-    host: str = _setting("127.0.0.1", "address the server listens on")
-    port: int = _setting(5000, "port the server listens on", minimum=0)
+    host: str = _setting("127.0.0.1", "address on which the server listens")
+    port: int = _setting(5000, "port on which the server listens; 0: any free port", minimum=0)
     auth: str = _setting(
         "auto",
-        "whether the server demands a key: on, off, or auto: unless it can be reached from this machine only",
+        "require API keys: on, off, or auto (required unless only this machine can reach the server)",
         choices=("auto", "on", "off"),
     )
     allowed_hosts: tuple[str, ...] = _setting(
-        (), "names under which the server may be asked, beside those of this machine and addresses in numbers"
+        (), "accepted host names of the server, in addition to localhost names and IP addresses"
     )
     cors_origins: tuple[str, ...] = _setting(
-        (), "origins whose pages may ask the server, such as https://shop.example; * = any, with keys only"
+        (), "origins of web pages that may send requests, such as https://shop.example; *: any (requires keys)"
     )
     trusted_proxies: tuple[str, ...] = _setting(
-        (), "addresses or networks of proxies that are believed who the client is (X-Forwarded-For)"
+        (), "addresses or networks of proxies whose X-Forwarded-For header is trusted"
     )
-    concurrent: int = _setting(_cores, "requests the server computes at once", minimum=1)
-    queue: int = _setting(64, "further requests that may upload or wait; more are answered busy", minimum=0)
+    concurrent: int = _setting(_cores, "number of requests computed at the same time", minimum=1)
+    queue: int = _setting(
+        64, "number of further requests that may upload or wait; more are answered with busy", minimum=0
+    )
     max_upload_bytes: int = _setting(
-        512 << 20, "uploaded bytes that all requests together may hold in memory", minimum=1
+        512 << 20, "memory limit for the uploads of all requests together, bytes", minimum=1
     )
-    max_connections: int = _setting(512, "connections held open at once; further ones are closed", minimum=1)
+    max_connections: int = _setting(512, "maximum number of open connections; further ones are closed", minimum=1)
     request_seconds: float = _setting(
-        60.0, "seconds a request may wait and compute after its upload; 0 = no limit", minimum=0
+        60.0, "time limit for a request after its upload, seconds; 0: none", minimum=0
     )
     requests_per_minute: int = _setting(
-        0, "requests a minute of each key, or, without keys, of each address; 0 = no limit", minimum=0
+        0, "rate limit per API key or, without keys, per client address, requests per minute; 0: none", minimum=0
     )
-    shutdown_seconds: float = _setting(
-        25.0, "seconds requests in flight may go on after the signal to stop", minimum=0
-    )
-    log_format: str = _setting("text", "lines of the server's log", choices=("text", "json"))
+    shutdown_seconds: float = _setting(25.0, "grace period for requests in flight at shutdown, seconds", minimum=0)
+    log_format: str = _setting("text", "format of the server's log: text or json", choices=("text", "json"))
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             value, minimum, choices = (getattr(self, item.name), *map(item.metadata.get, ("minimum", "choices")))
+            if isinstance(value, list):  # settings must be hashable, because runtimes are shared by them
+                object.__setattr__(self, item.name, tuple(value))
             if minimum is not None and not value >= minimum:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")
             if choices and value not in choices:
@@ -176,15 +191,16 @@ class Settings:
         file: Path | None = None,
         overrides: Mapping[str, Any] | None = None,
     ) -> Settings:
-        """Defaults, then the TOML file, then the environment, then ``overrides`` (``None`` values are skipped).
+        """Load the settings. Later sources win: defaults, TOML file, environment, ``overrides``.
 
         Args:
-            environment: Variables ``IMAGEFINDER_NAME``; the process's own by default.
-            file: TOML file; by default the one named by ``IMAGEFINDER_CONFIG``, if any.
-            overrides: Setting name -> value.
+            environment: Environment variables ``IMAGEFINDER_NAME``; default: those of the process.
+            file: TOML file; default: the file named by ``IMAGEFINDER_CONFIG``, if set.
+            overrides: Setting name -> value; ``None`` values are ignored.
 
         Raises:
-            SettingsError: an unknown name, a value of the wrong type or out of range, an unreadable file.
+            SettingsError: a name is unknown, a value has the wrong type or is out of range, or the file is
+                unreadable.
         """
         return cls.load_with_origins(environment=environment, file=file, overrides=overrides)[0]
 
@@ -196,7 +212,13 @@ class Settings:
         file: Path | None = None,
         overrides: Mapping[str, Any] | None = None,
     ) -> tuple[Settings, dict[str, str]]:
-        """As ``load``, and where each value that is no default comes from: setting name -> words for people."""
+        """Load the settings with the origin of each value that is not a default.
+
+        Arguments and errors are those of ``load``.
+
+        Returns:
+            Settings, and setting name -> description of the origin.
+        """
         environment = os.environ if environment is None else environment
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
@@ -222,7 +244,7 @@ class Settings:
         types = get_type_hints(cls)
         if name not in types:
             raise SettingsError(
-                f"{origin}: there is no setting {name!r}", hint=f"settings: {', '.join(sorted(types))}"
+                f"{origin}: unknown setting {name!r}", hint=f"the settings are: {', '.join(sorted(types))}"
             )
         try:
             return _typed(types[name], value)
@@ -230,17 +252,17 @@ class Settings:
             raise SettingsError(f"{origin}: {name} must be {type_name(types[name])}, not {value!r}") from None
 
     def describe(self) -> list[tuple[str, str, str]]:
-        """Every setting as (name, present value, what it does)."""
+        """Each setting as (name, current value, description)."""
         return [
             (item.name, _plain(getattr(self, item.name)), item.metadata["help"])
             for item in dataclasses.fields(self)
         ]
 
     def to_toml(self, origins: Mapping[str, str]) -> str:
-        """A file that gives exactly these settings, with what each does and where its value comes from.
+        """A TOML file with these settings; comments give the description and origin of each value.
 
         Args:
-            origins: Setting name -> where its value comes from; what is not there is the default.
+            origins: Setting name -> description of the origin; other settings are marked as defaults.
         """
         return "\n".join(
             f"# {item.metadata['help']}\n# from: {_comment(origins.get(item.name, 'default'))}\n"
@@ -250,20 +272,19 @@ class Settings:
 
 
 def type_name(kind: Any) -> str:
-    """The type of a setting, for people: ``int``, ``list of str``."""
+    """The readable type of a setting, for example ``int`` or ``list of str``."""
     return f"list of {get_args(kind)[0].__name__}" if get_origin(kind) is tuple else str(kind.__name__)
 
 
 def _typed(kind: Any, value: Any) -> Any:
-    """A value from a file, a variable or a flag as the type of its setting.
+    """Convert a value from a file, a variable or a flag to the type of its setting.
 
     Raises:
-        TypeError: nothing of that type.
-        ValueError: likewise.
+        TypeError, ValueError: the value cannot be converted.
     """
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        # Paths may have commas in their names; they are joined as in PATH.
+        # Paths can contain commas, so they are separated as in PATH.
         parts = value.split(os.pathsep if item is Path else ",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             raise TypeError
@@ -275,17 +296,17 @@ def _typed(kind: Any, value: Any) -> Any:
             raise TypeError
         return value
     if kind is bool:
-        return value if isinstance(value, bool) else _truth(value)
+        return value if isinstance(value, bool) else _boolean(value)
     if isinstance(value, bool) or (kind is int and isinstance(value, float)):
         raise TypeError
     return kind(value)
 
 
-def _truth(text: Any) -> bool:
+def _boolean(text: Any) -> bool:
     word = str(text).strip().lower()
-    if word not in _TRUTH:
+    if word not in _BOOLEANS:
         raise ValueError(word)
-    return _TRUTH[word]
+    return _BOOLEANS[word]
 
 
 def _plain(value: Any) -> str:
@@ -301,7 +322,7 @@ def _toml(value: Any) -> str:
         return repr(value)
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
-    # A JSON string is a TOML string, but for this one character.
+    # A JSON string is a valid TOML string, except for this character.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -310,7 +331,7 @@ def _comment(text: str) -> str:
 
 
 def _is_link(variable: str, text: str) -> bool:
-    """Container platforms set such variables for a service that happens to be called imagefinder."""
+    """Whether a container platform sets this variable, which it does for a service named imagefinder."""
     name = variable[len(PREFIX) :]
     return bool(re.match(r"SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP)", name)) or (
         name == "PORT" and text.startswith(("tcp://", "udp://"))

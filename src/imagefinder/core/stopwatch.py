@@ -1,4 +1,4 @@
-"""Seconds per stage, measured where the work is done and returned as data."""
+"""Timing of the stages of a task."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Seconds per stage of one task.
+    """Measures the stages of one task.
 
     Attributes:
-        stages: Stage -> seconds, in the order they ran.
+        stages: Stage -> seconds, in order of execution.
     """
 
     stages: dict[str, float] = field(default_factory=dict)
@@ -26,5 +26,5 @@ class Stopwatch:
         self._last = now
 
     def total(self) -> Mapping[str, float]:
-        """The stages and their ``total``."""
+        """Stage -> seconds, with the time since the start as ``total``."""
         return {**self.stages, "total": time.perf_counter() - self._start}

@@ -1,7 +1,7 @@
-"""The duplicates of a collection: pairs proposed, verified, named and joined to groups.
+"""Duplicate detection: candidate pairs are proposed, verified, classified and joined into groups.
 
-The cost grows with the number of images and not with that of all pairs: each image is verified against the few
-that ``candidate_pairs`` proposes, and at most once more against the best of its group.
+The cost is linear in the number of images: each image is verified only against the few that ``candidate_pairs``
+proposes, and at most once more against the best image of its group.
 """
 
 from __future__ import annotations
@@ -28,24 +28,25 @@ def find(
     mirror: bool = True,
     progress: Progress | None = None,
 ) -> DuplicateReport:
-    """The duplicates of a store.
+    """Find the duplicates in a store.
 
     Args:
-        store: Holds the images; those changed meanwhile may be missed.
-        methods: Those of the store. Global ones and those with keypoints propose pairs; the latter verify them.
-        runtime: Holds what verifies pairs.
-        mirror: Find mirrored copies too.
-        progress: Called now and then.
+        store: The store of the images; images changed meanwhile may be missed.
+        methods: The methods of the store. Global methods and methods with keypoints propose pairs; the latter
+            verify.
+        runtime: Provides thumbnail method and photometric check.
+        mirror: Also find mirrored copies.
+        progress: Called with (stage, done, total).
     """
     watch = Stopwatch()
     report = progress or (lambda *_: None)
     every = items(store)
     same = list(identical(store, every, [method.name for method in methods], report))
-    spare = {item.id for one in same for item in one[1:]}
-    left = [item for item in every if item.id not in spare]
+    redundant = {item.id for one in same for item in one[1:]}
+    left = [item for item in every if item.id not in redundant]
     watch.lap("read")
-    taking_part = [method for method in methods if method.extractor.spec.kind == "global" or method.verifier]
-    proposed = propose(store, taking_part, left, report)
+    proposing = [method for method in methods if method.extractor.spec.kind == "global" or method.verifier]
+    proposed = propose(store, proposing, left, report)
     watch.lap("propose")
     verifier = DuplicateVerifier(store, [method for method in methods if method.verifier], runtime, mirror=mirror)
     found = list(verifier.verify(left, proposed, report))
@@ -62,7 +63,7 @@ def find(
         images=len(every),
         candidates=len(proposed),
         verified=verifier.verified,
-        methods=tuple(method.name for method in taking_part),
+        methods=tuple(method.name for method in proposing),
         timings=watch.total(),
     )
 

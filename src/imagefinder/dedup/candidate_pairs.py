@@ -1,19 +1,19 @@
-"""For every picture of a collection the few others that may show the same, without comparing all with all.
+"""Proposes candidate pairs of duplicates without comparing all images with all others.
 
-Each descriptor (of a global method: each vector) becomes a code of bits, the signs of random projections: the
-nearer two vectors, the fewer of their bits differ. Codes are sorted, and each is compared with the few that stand
-next to it; then they are sorted again, beginning with other bits, several times. What stands close in one of these
-orders and differs in few bits speaks for the pair of pictures. All of that is a fixed number of comparisons per
-picture. Where thousands of descriptors are the same (a watermark, the letters of a font) only neighbours are
-compared, so they cost no more than others.
+Each descriptor (for global methods: each vector) is encoded as a binary code, the signs of random projections: the
+closer two vectors, the fewer of their bits differ. The codes are sorted, and each code is compared with the few
+that follow it; this is repeated several times with other leading bits. Two codes that are adjacent in one of these
+orders and differ in few bits vote for the pair of their images. The number of comparisons per image is fixed.
+Descriptors that occur thousands of times (a watermark, the letters of a font) cost no more than others, because
+only neighbours are compared.
 
-Memory: the codes, 2.4 kB for a picture with many keypoints, and while they are sorted about twice as much again.
-Features are read block by block. What was measured stands in ``docs/concepts/duplicates.md``.
+Memory: the codes, 2.4 kB for an image with many keypoints, and about twice as much again during sorting. Features
+are read block by block. For measurements see ``docs/concepts/duplicates.md``.
 
 Sources. M. Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002 (signs of projections,
 sorted orders). H. Jégou, M. Douze, C. Schmid, "Hamming embedding and weak geometric consistency", ECCV 2008
 (descriptors vote, filtered by their bits). W.-L. Zhao, C.-W. Ngo, "Flip-invariant SIFT for copy and object
-detection", IEEE TIP 22(3), 2013 (of a descriptor and its mirror image one is chosen by its content).
+detection", IEEE TIP 22(3), 2013 (a descriptor or its mirror image is chosen by content).
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.core.method import Method
 
 PAIRS_KEPT = 10
-"""So many are kept of each picture; a pair stays if either has the other among its own."""
+"""Number of pairs kept per image; a pair is kept if it is among the best of either image."""
 
 DESCRIPTORS = 150
-"""So many of a picture's descriptors take part: those of the largest keypoints; blur and reduction leave them."""
+"""Number of descriptors used per image, those of the largest keypoints, which survive blur and downscaling."""
 
 VOTES = 6
-"""So many votes of descriptors make a pair; the same two may vote once in each order."""
+"""Minimum number of votes of a pair; two descriptors may vote once in each sort order."""
 
 _SAMPLE, _SAMPLE_PER_IMAGE = 20_000, 20
-"""Vectors that means and axes are taken of."""
+"""Number of vectors used to fit the coder, in all and per image."""
 
 _EVEN = 0.05
-"""Axes along which vectors hardly differ are not stretched as if they differed by less than this (of the mean)."""
+"""Regularisation of the partial whitening, as a fraction of the mean variance."""
 
 _PAIRS_PER_IMAGE = 64
-"""Pairs remembered while votes are counted; those with the fewest votes give way."""
+"""Number of pairs per image in memory during voting; those with the fewest votes are dropped."""
 
 _AT_ONCE = 1 << 20
-"""Codes compared in one step."""
+"""Number of codes compared in one step."""
 
 _SEED = 20_04
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How codes of one kind of features are made and compared.
+    """Parameters of the codes of one kind of features.
 
     Attributes:
-        words: Of 64 bits in a code.
-        orders: So often the codes are sorted.
-        window: Each code is compared with so many that follow it.
-        max_distance: Codes that differ in at most this many bits vote for a pair.
+        words: Number of 64-bit words in a code.
+        orders: Number of sort orders.
+        window: Number of following codes that each code is compared with.
+        max_distance: Maximum Hamming distance of codes that vote for a pair.
     """
 
     words: int
@@ -71,25 +71,26 @@ class Plan:
 
 
 LOCAL = Plan(words=2, orders=8, window=8, max_distance=32)
-"""32 of 128 bits are an angle of 45 degrees as seen from the mean: matches of edited copies are mostly closer."""
+"""32 of 128 bits correspond to an angle of 45 degrees, seen from the mean; matches of edited copies are mostly
+closer."""
 
 GLOBAL = Plan(words=8, orders=64, window=8, max_distance=192)
-"""A picture has one vector only and can afford more orders. 192 of 512 bits are 67 degrees."""
+"""An image has only one vector, so more sort orders are affordable. 192 of 512 bits correspond to 67 degrees."""
 
 
 def candidate_pairs(
     store: Store, method: Method, rows: dict[str, int], *, progress: Callable[[int], None] | None = None
 ) -> NDArray[np.int64]:
-    """The pairs of pictures that one method proposes.
+    """The candidate pairs that one method proposes.
 
     Args:
-        store: Holds the pictures.
-        method: The method whose features are compared; the store must know it.
-        rows: Id -> number of the picture, 0 to N - 1; others do not take part.
-        progress: Called with the number of pictures read so far.
+        store: The store of the images.
+        method: The method whose features are compared; it must be registered in the store.
+        rows: Image id -> number of the image, 0 to N - 1; other images are ignored.
+        progress: Called with the number of images read so far.
 
     Returns:
-        ``(P, 2)`` int64: numbers of pictures, the smaller first, sorted; P is at most ``PAIRS_KEPT`` times N.
+        ``(P, 2)`` int64: numbers of images, the smaller first, sorted; P is at most ``PAIRS_KEPT`` times N.
     """
     coder = _coder(store, method, rows)
     if coder is None:
@@ -112,13 +113,13 @@ def candidate_pairs(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Block:
-    """Vectors of some pictures.
+    """Vectors of some images.
 
     Attributes:
         vectors: ``(N, D)`` float32.
-        mirrored: The same of the mirrored pictures, if the method can mirror.
-        owners: ``(N,)`` int64, numbers of the pictures.
-        images: How many pictures were read.
+        mirrored: ``(N, D)`` float32, vectors of the mirror images; ``None`` if the method cannot flip features.
+        owners: ``(N,)`` int64, number of the image of each vector.
+        images: Number of images read.
     """
 
     vectors: NDArray[np.float32]
@@ -129,14 +130,15 @@ class _Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Coder:
-    """Vectors to codes.
+    """Encodes vectors as binary codes.
 
     Attributes:
-        plan: How many bits.
-        mean: ``(D,)``, taken off first: vectors of positive numbers all point the same way otherwise.
-        planes: ``(D, 64 * words)``.
-        odd: ``(D,)``. Of a vector and its mirror image the one is coded that has the greater product with it, so
-            that mirrored copies get the same codes; ``None`` where vectors are coded as they are.
+        plan: Parameters of the codes.
+        mean: ``(D,)`` float32, subtracted first, because vectors of positive numbers all point in a similar
+            direction.
+        planes: ``(D, 64 * words)`` float32, the projections.
+        odd: ``(D,)`` float32. A vector or its mirror image is encoded, whichever has the greater product with it,
+            so that mirrored copies get the same codes; ``None``: vectors are encoded as they are.
     """
 
     plan: Plan
@@ -145,13 +147,13 @@ class _Coder:
     odd: NDArray[np.float32] | None
 
     def encode(self, vectors: NDArray[np.float32], mirrored: NDArray[np.float32] | None) -> NDArray[np.uint64]:
-        """``(N, words)``; the first bit of a word is its highest."""
+        """Encode vectors: ``(N, words)`` uint64; the first bit of a word is its most significant one."""
         signs = (_upright(vectors, mirrored, self.odd) - self.mean) @ self.planes > 0
         return np.packbits(signs, axis=1).view(">u8").astype(np.uint64)
 
 
 def _coder(store: Store, method: Method, rows: dict[str, int]) -> _Coder | None:
-    """Fitted to a sample; ``None`` where there is nothing to code."""
+    """A coder fitted to a sample; ``None`` if there are no vectors."""
     taken, mirrored = [], []
     for block in _blocks(store, method, rows, _SAMPLE_PER_IMAGE):
         taken.append(block.vectors)
@@ -166,7 +168,7 @@ def _coder(store: Store, method: Method, rows: dict[str, int]) -> _Coder | None:
     vectors, odd = np.concatenate(taken), None
     if mirrored:
         others = np.concatenate(mirrored)
-        # Along this axis a vector and its mirror image differ most, so noise seldom changes which of them it is.
+        # A vector and its mirror image differ most along this axis, so noise rarely changes which one is chosen.
         odd = np.linalg.eigh((others - vectors).T @ (others - vectors))[1][:, -1].astype(np.float32)
         vectors = _upright(vectors, others, odd)
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -177,7 +179,7 @@ def _coder(store: Store, method: Method, rows: dict[str, int]) -> _Coder | None:
 
 
 def _evened(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """``(D, D)``: stretches axes by the root of how little vectors differ along them; half way to whitening."""
+    """``(D, D)`` float64, partial whitening: scales principal axes by the fourth root of the precision."""
     spread, axes = np.linalg.eigh((vectors.T @ vectors).astype(np.float64) / len(vectors))
     scales: NDArray[np.float64] = axes / (np.maximum(spread, 0) + _EVEN * spread.mean() + 1e-12) ** 0.25
     return scales
@@ -206,7 +208,7 @@ def _blocks(store: Store, method: Method, rows: dict[str, int], per_image: int) 
 def _largest(
     features: Features, numbers: NDArray[np.int64], per_image: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the vectors that take part, and whose they are; of global features all."""
+    """Rows of the vectors to use, those of the largest keypoints, and the number of the image of each."""
     if not isinstance(features, LocalFeatures):
         chosen = np.flatnonzero(numbers >= 0)
         return chosen, numbers[chosen]
@@ -227,7 +229,7 @@ def _mirrored(method: Method, features: Features, chosen: NDArray[np.int64]) -> 
         return None
     descriptors: Any = features.descriptors[chosen]
     part = LocalFeatures(descriptors, features.keypoints[chosen], np.array([0, len(chosen)], dtype=np.int64))
-    # Only the places depend on the width, and they are not looked at.
+    # Only the positions depend on the width, and they are not used.
     return _vectors(method.mirror(part, 1)).astype(np.float32)
 
 
@@ -237,9 +239,9 @@ def _mirrored(method: Method, features: Features, chosen: NDArray[np.int64]) -> 
 def _close(
     codes: NDArray[np.uint64], owners: NDArray[np.int64], images: int, plan: Plan
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of pictures with close codes: ``first * images + second``, and what speaks for each.
+    """Pairs of images with close codes, as ``first * images + second``, and the weight of each pair.
 
-    That is the number of votes for local features, and the number of equal bits for global ones.
+    The weight is the number of votes for local features, and the number of equal bits for global features.
     """
     keys, weights = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     for number in range(plan.orders):
@@ -256,7 +258,7 @@ def _close(
 
 
 def _from_bit(codes: NDArray[np.uint64], bit: int) -> NDArray[np.uint64]:
-    """The 64 bits of each code that begin with this one, round the end."""
+    """64 bits of each code, starting at ``bit`` and wrapping around."""
     word, shift = divmod(bit, 64)
     first, second = codes[:, word], codes[:, (word + 1) % codes.shape[1]]
     if shift == 0:
@@ -297,7 +299,7 @@ def _bounded(
 
 
 def _best(keys: NDArray[np.int64], weights: NDArray[np.int64], images: int) -> NDArray[np.int64]:
-    """The pairs in which either picture has the other among its ``PAIRS_KEPT`` best."""
+    """The pairs that are among the ``PAIRS_KEPT`` best of either image."""
     pairs = np.stack([keys // images, keys % images], axis=1)
     ours, theirs = np.concatenate([pairs[:, 0], pairs[:, 1]]), np.concatenate([pairs[:, 1], pairs[:, 0]])
     order = np.lexsort((theirs, -np.concatenate([weights, weights]), ours))

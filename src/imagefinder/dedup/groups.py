@@ -1,4 +1,4 @@
-"""Pairs joined to groups of duplicates."""
+"""Joins pairs into groups of duplicates."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from imagefinder.dedup.pairs import DuplicateVerifier, Pair
 def copies(
     verifier: DuplicateVerifier, every: Sequence[Item], found: Sequence[Pair]
 ) -> tuple[list[DuplicateGroup], list[Pair]]:
-    """Groups of edited copies, and the pairs that belong to none.
+    """Groups of edited copies, and the pairs outside all groups.
 
-    Copies of copies are joined, and then each is compared with the best of them: what is proposed to go has been
-    seen beside what stays. One that does not agree with it starts a group of its own with others of its kind.
+    Copies of copies are joined, and each is then compared with the best of them, so that every image suggested for
+    removal has been compared with the one to keep. Images that do not match the best one form further groups.
     """
-    known = {(pair.worse, pair.better): pair for pair in found}
+    compared = {(pair.worse, pair.better): pair for pair in found}
     groups, place = [], {}
-    for component in _joined(key for key, pair in known.items() if pair.relation == "edited copy"):
+    for component in _joined(key for key, pair in compared.items() if pair.relation == "edited copy"):
         left, tried = component, set()
         while left:
             best, members = left[0], left[:1]
             rest: list[int] = []
             for number in left[1:]:
-                if (number, best) not in known and number not in tried:
+                if (number, best) not in compared and number not in tried:
                     tried.add(number)  # once, so that the cost stays proportional to the number of images
                     seen = verifier.compare(verifier.query(every[number]), number, every[best], best)
                     if seen:
-                        known[number, best] = seen
-                pair = known.get((number, best))
+                        compared[number, best] = seen
+                pair = compared.get((number, best))
                 (members if pair and pair.relation == "edited copy" else rest).append(number)
             if len(members) > 1:
                 place.update(dict.fromkeys(members, best))
@@ -39,7 +39,7 @@ def copies(
             left = rest
     inside: dict[int, list[Pair]] = defaultdict(list)
     others = []
-    for pair in known.values():
+    for pair in compared.values():
         worse, better = place.get(pair.worse, pair.worse), place.get(pair.better, pair.better)
         if worse == better:
             inside[better].append(pair)
@@ -54,7 +54,10 @@ def copies(
 def overlapping(
     every: Sequence[Item], copied: Sequence[DuplicateGroup], pairs: Sequence[Pair]
 ) -> Iterator[DuplicateGroup]:
-    """What the other pairs join; between two groups of copies one pair counts, that of the best images."""
+    """Groups of overlapping images, joined by the remaining pairs.
+
+    Between two groups of copies, only the pair of the best images counts.
+    """
     leader = {image_id: one.ids[0] for one in copied for image_id in one.ids}
     numbers = {item.id: number for number, item in enumerate(every)}
 
@@ -77,12 +80,12 @@ def overlapping(
 
 
 def group(kind: DuplicateKind, members: Sequence[Item], pairs: Sequence[DuplicatePair]) -> DuplicateGroup:
-    """A group of images, the best one first."""
+    """Create a group from its images, best first."""
     return DuplicateGroup(kind, tuple(item.id for item in members), tuple(pairs))
 
 
 def _joined(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """What pairs connect, each sorted, in order of the first."""
+    """The connected components of pairs, each sorted, in order of their smallest member."""
     above: dict[int, int] = {}
 
     def top(number: int) -> int:

@@ -1,4 +1,4 @@
-"""Images of a collection as duplicates see them, and groups of identical ones."""
+"""The images of a collection for duplicate detection, and groups of identical images."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from imagefinder.search.candidates import read_thumbnail
 from imagefinder.search.verification import stored_features
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with the stage (``read``, ``propose``, ``verify``), how much of it is done, and how much there is."""
+"""Called with (stage, done, total); the stages are ``read``, ``propose`` and ``verify``."""
 
 _EVERY = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is known of an image without its pixels.
+    """The part of an image's record that duplicate detection uses.
 
     Attributes:
-        id: Of the image.
-        size: Width and height.
-        size_bytes: Of the encoded image.
-        added_at: Seconds since 1970.
-        sha256: Of the encoded image; may be empty.
+        id: Id of the image.
+        size: Width and height in pixels.
+        size_bytes: Size of the encoded image in bytes.
+        added_at: Time of the last put in seconds since 1970.
+        sha256: SHA-256 of the encoded image; may be empty.
     """
 
     id: str
@@ -44,11 +44,10 @@ class Item:
 
 
 def best_first(item: Item) -> tuple[int, int, int, float, str]:
-    """The order of what is proposed to be kept: most pixels, most bytes, shortest id, added first.
+    """Sort key for the image to keep: most pixels, most bytes, shortest id, added first.
 
-    More bytes for the same pixels mean weaker compression, and copies made by accident have longer names. Nothing
-    is known of what was written or pasted upon an image, nor whether its pixels were gained by enlarging: look
-    before you delete.
+    More bytes for the same pixels mean weaker compression, and accidental copies have longer names. The order does
+    not detect text or logos added to an image, or upscaling, so users should look before they delete.
     """
     width, height = item.size
     return -width * height, -item.size_bytes, len(item.id), item.added_at, item.id
@@ -62,13 +61,13 @@ def items(store: Store) -> list[Item]:
 def identical(
     store: Store, every: Sequence[Item], methods: Sequence[str], progress: Progress
 ) -> Iterator[list[Item]]:
-    """Groups of the same bytes or, as far as thumbnail and features tell, the same pixels; each best first.
+    """Groups of images with the same bytes or, by thumbnail and features, the same pixels; best first.
 
     Args:
-        store: Holds the images.
-        every: All of them, best first.
+        store: The store of the images.
+        every: All images, best first.
         methods: Names of the methods whose features are compared.
-        progress: Called with the stage ``read``.
+        progress: Called with (``read``, done, total).
     """
     by_look: dict[tuple[Size, bytes], list[Item]] = defaultdict(list)
     for number, item in enumerate(every, 1):
@@ -92,7 +91,7 @@ def _item(record: ImageRecord) -> Item:
 
 
 def _look_of(store: Store, item: Item) -> bytes:
-    """What identical images have in common: a digest of the thumbnail or, without one, that of the bytes."""
+    """A digest that identical images share: that of the thumbnail or, without one, of the encoded image."""
     thumbnail = read_thumbnail(store, item.id)
     return hashlib.sha256(thumbnail).digest() if thumbnail else (item.sha256 or item.id).encode()
 
@@ -100,7 +99,7 @@ def _look_of(store: Store, item: Item) -> bytes:
 def _is_same(store: Store, methods: Sequence[str], a: Item, b: Item) -> bool:
     if a.sha256 and a.sha256 == b.sha256:
         return True
-    # Thumbnails alone are the same for images that differ in a detail.
+    # Images that differ in a detail may have the same thumbnail.
     compared = [(stored_features(store, a.id, name), stored_features(store, b.id, name)) for name in methods]
     return any(x is not None for x, _ in compared) and all(_equal(x, y) for x, y in compared)
 
@@ -109,6 +108,6 @@ def _equal(a: Features | None, b: Features | None) -> bool:
     if isinstance(a, LocalFeatures) and isinstance(b, LocalFeatures):
         return np.array_equal(a.descriptors, b.descriptors) and np.array_equal(a.keypoints, b.keypoints)
     if isinstance(a, GlobalFeatures) and isinstance(b, GlobalFeatures):
-        # In another batch a network may round differently.
+        # Networks may round differently in another batch.
         return bool(np.abs(a.vectors - b.vectors).max() <= 1e-4 * np.abs(a.vectors).max())
     return a is None and b is None

@@ -1,4 +1,4 @@
-"""Pairs of images that may show the same, proposed and verified."""
+"""Proposes and verifies pairs of duplicates."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from imagefinder.search.verification import PairVerifier, has_positions, stored_
 from imagefinder.verification.relation import looks_alike, relation_of_pair
 
 FEW = 100
-"""An image with fewer keypoints may show too little for a geometry, so it is also laid on the other as it is."""
+"""With fewer keypoints there may be no geometry, so the whole images are also compared."""
 
 ASPECT = 0.05
-"""Frames whose ratios of width to height differ by more than this part are not laid on each other as they are."""
+"""Maximum relative difference of the aspect ratios of images that are compared as a whole."""
 
 _THUMBNAILS = 256
-"""Candidates kept in memory, at most 200 kB each."""
+"""Maximum number of candidates in memory, at most 200 kB each."""
 
 _EVERY = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two images that have something in common.
+    """A verified pair of images, which are numbered best first.
 
     Attributes:
-        worse: Number of the image that is the query of the evidence.
-        better: Number of the other, which is smaller.
-        relation: Of the first to the second.
-        evidence: What supports it.
+        worse: Number of the worse image, the query of the evidence.
+        better: Number of the better image, which is smaller.
+        relation: How the worse image relates to the better one.
+        evidence: Geometric evidence.
     """
 
     worse: int
@@ -50,7 +50,7 @@ class Pair:
 def propose(
     store: Store, methods: Sequence[Method], every: Sequence[Item], progress: Progress
 ) -> list[tuple[int, int]]:
-    """Pairs (worse, better) of numbers of images, sorted."""
+    """The candidate pairs of all methods: numbers of images (worse, better), sorted."""
     rows = {item.id: number for number, item in enumerate(every)}
     pairs: set[tuple[int, int]] = set()
     for number, method in enumerate(methods):
@@ -68,17 +68,17 @@ class DuplicateVerifier:
     """Verifies pairs of stored images.
 
     Attributes:
-        verified: Number of pairs so far.
+        verified: Number of pairs verified so far.
     """
 
     def __init__(self, store: Store, methods: Sequence[Method], runtime: Runtime, *, mirror: bool) -> None:
-        """Nothing is read yet.
+        """Create a verifier; nothing is read yet.
 
         Args:
-            store: Holds the images.
-            methods: Those with keypoints.
-            runtime: Holds what verifies.
-            mirror: Find mirrored copies too.
+            store: The store of the images.
+            methods: The methods with keypoints.
+            runtime: Provides thumbnail method and photometric check.
+            mirror: Also find mirrored copies.
         """
         self.verified = 0
         self._store = store
@@ -91,7 +91,7 @@ class DuplicateVerifier:
     def verify(
         self, every: Sequence[Item], proposed: Sequence[tuple[int, int]], progress: Progress
     ) -> Iterator[Pair]:
-        """Those of the proposed pairs that have something in common."""
+        """Verify candidate pairs; yields those with a relation."""
         done = 0
         for worse, some in groupby(proposed, key=lambda pair: pair[0]):
             query = self.query(every[worse])
@@ -104,7 +104,7 @@ class DuplicateVerifier:
                     progress("verify", done, len(proposed))
 
     def query(self, item: Item) -> _Query:
-        """An image as a query."""
+        """Prepare an image as a query."""
         candidate = self._candidates.get(item.id)
         pixels = candidate.pixels if candidate else NO_PIXELS
         image = QueryImage(pixels, item.size, item.size, id=item.id, sha256=item.sha256)
@@ -119,7 +119,7 @@ class DuplicateVerifier:
         return _Query(item, encoded, verifier)
 
     def compare(self, query: _Query, worse: int, other: Item, better: int) -> Pair | None:
-        """How an image is related to another; ``None`` if nothing supports it."""
+        """Compare an image with another; ``None`` if the evidence is too weak for a relation."""
         self.verified += 1
         candidate = self._candidates.get(other.id)
         if candidate is None:
@@ -133,30 +133,30 @@ class DuplicateVerifier:
                 continue
             fewest = min(fewest, _count(ours[0].features), _count(theirs))
             for one in ours:
-                # The mirror image only if needed: it takes as long again.
+                # The mirror image, which takes as much time, is compared only if necessary.
                 if not looks_alike(evidence):
                     finding = query.verifier.keypoints(method, [one], candidate, theirs)
                     evidence = _better(evidence, finding.evidence if finding else None)
         if fewest < FEW and not looks_alike(evidence):
-            evidence = self._frames(query, candidate) or evidence
+            evidence = self._whole_images(query, candidate) or evidence
         relation = relation_of_pair(evidence)
         return Pair(worse, better, relation, evidence) if relation and evidence else None
 
-    def _frames(self, query: _Query, other: Candidate) -> Evidence | None:
-        """One frame on the other, if that shows that they are copies."""
+    def _whole_images(self, query: _Query, other: Candidate) -> Evidence | None:
+        """Evidence from comparing the whole images; ``None`` unless it shows a copy."""
         size = query.item.size
         if min(*size, *other.size) < 1:
             return None
         ratios = [width / height for width, height in (size, other.size)]
         if abs(ratios[0] - ratios[1]) > ASPECT * max(ratios):
             return None
-        compared = (query.verifier.frame(other, mirrored=way) for way in (False, True)[: 1 + self._mirror])
+        compared = (query.verifier.whole_image(other, mirrored=way) for way in (False, True)[: 1 + self._mirror])
         return max(filter(looks_alike, compared), key=lambda evidence: evidence.agreement or 0, default=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Query:
-    """An image with what verifying needs of it: itself and perhaps its mirror image, by method."""
+    """An image prepared as a query: by method, its features and possibly those of its mirror image."""
 
     item: Item
     encoded: Mapping[str, Sequence[EncodedQuery]]
@@ -168,5 +168,5 @@ def _count(features: Features) -> int:
 
 
 def _better(a: Evidence | None, b: Evidence | None) -> Evidence | None:
-    """The one that shows a copy or, failing that, has more inliers."""
+    """The evidence that shows a copy or, if neither does, the one with more inliers."""
     return max(filter(None, (a, b)), key=lambda evidence: (looks_alike(evidence), evidence.inliers), default=None)

@@ -1,4 +1,4 @@
-"""The last report of duplicates, kept with the collection: derived, so it is made again when it cannot be read."""
+"""The stored duplicate report of a collection; derived data, which is recomputed if it cannot be read."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from imagefinder.core.results import DuplicateReport
 from imagefinder.core.serialization import from_json, to_json
 
 NAME = "duplicates.json"
-"""Of the derived data."""
+"""Name of the report among the derived data of a store."""
+
+_FORMER_WORDS = {"closer look": "thumbnails", "frame": "whole image"}
+"""``Evidence.found_by`` as version 0.1 wrote it -> today's word."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptReport:
-    """A report with what says whether it still holds.
+    """A stored duplicate report, with the state of the collection that it describes.
 
     Attributes:
-        computed_at: ISO 8601, UTC.
-        state: Of the collection when the report was begun; JSON.
+        computed_at: Time of the computation; ISO 8601, UTC.
+        state: State of the collection before the computation; a JSON object.
         report: The report.
     """
 
@@ -31,12 +34,12 @@ class KeptReport:
 
 
 def to_bytes(report: DuplicateReport, *, state: Mapping[str, Any], computed_at: str) -> bytes:
-    """What is kept.
+    """Serialise a report for storage.
 
     Args:
         report: The report.
-        state: Of the collection when the report was begun; JSON.
-        computed_at: ISO 8601, UTC.
+        state: State of the collection before the computation; a JSON object.
+        computed_at: Time of the computation; ISO 8601, UTC.
     """
     content = {"computed_at": computed_at, "state": dict(state), "report": to_json(report)}
     written = json.dumps({"checksum": _checksum(content), **content}, ensure_ascii=False)
@@ -44,15 +47,24 @@ def to_bytes(report: DuplicateReport, *, state: Mapping[str, Any], computed_at: 
 
 
 def from_bytes(data: bytes) -> KeptReport | None:
-    """What ``to_bytes`` was given; ``None`` if this is not what it wrote."""
+    """The report that ``to_bytes`` serialised; ``None`` if the data are damaged or of another format."""
     try:
         content = json.loads(data.decode("utf-8", "surrogatepass"))
-        # Groups are what people delete pictures by: one letter that changed must not name another picture.
+        # Users delete images by these groups: a single changed letter must not name another image.
         if content.pop("checksum") != _checksum(content):
             return None
-        return from_json(KeptReport, content)
+        return from_json(KeptReport, _current_words(content))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _current_words(content: Any) -> Any:
+    for group in content["report"]["groups"]:
+        for pair in group["pairs"]:
+            if pair["evidence"]:
+                word = pair["evidence"]["found_by"]
+                pair["evidence"]["found_by"] = _FORMER_WORDS.get(word, word)
+    return content
 
 
 def _checksum(content: Mapping[str, Any]) -> int:

@@ -1,1 +1,1 @@
-"""How well a method finds what it should, measured on pictures with known answers."""
+"""Measures retrieval accuracy on images with labelled answers."""

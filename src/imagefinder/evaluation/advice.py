@@ -1,4 +1,4 @@
-"""From figures to settings, in plain words."""
+"""Recommends settings from an evaluation, in plain sentences."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from typing import Any
 from imagefinder.evaluation.protocol import Evaluation
 
 NEARLY = 0.01
-"""Of methods whose mAP is no further from the best one's than this, a quicker one is worth naming."""
+"""A faster method is recommended too if its mAP is at most this much below the best."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to set, by what was measured.
+    """Recommended settings.
 
     Attributes:
-        method: The one with the highest mAP; of equal ones the quickest.
-        quicker: One that is nearly as good in less than half the time; empty if there is none.
-        threshold: The highest E-value, or the lowest score, that is still right in 99 % of the cases; ``None`` if
-            no threshold is.
-        sentences: All of it, for people.
+        method: Method with the highest mAP; the fastest of equals.
+        faster: Nearly as accurate method that takes less than half the time; empty if there is none.
+        threshold: Highest E-value, or lowest score, with 99 % of the hits correct; ``None`` if there is none.
+        sentences: The recommendations as text.
     """
 
     method: str
-    quicker: str
+    faster: str
     threshold: float | None
     sentences: tuple[str, ...]
 
@@ -34,14 +33,18 @@ class Advice:
         """JSON form."""
         return {
             "method": self.method,
-            "quicker": self.quicker,
+            "faster": self.faster,
             "threshold": self.threshold,
             "sentences": list(self.sentences),
         }
 
 
 def advise(evaluations: Sequence[Evaluation]) -> Advice:
-    """What the figures of several methods on the same queries, at least one, suggest."""
+    """Recommend settings.
+
+    Args:
+        evaluations: Evaluations of several methods on the same queries; at least one.
+    """
     best = min(evaluations, key=lambda one: (-one.mean_average_precision, _seconds(one)))
     near = [
         one
@@ -49,26 +52,30 @@ def advise(evaluations: Sequence[Evaluation]) -> Advice:
         if best.mean_average_precision - one.mean_average_precision <= NEARLY
         and _seconds(one) < _seconds(best) / 2
     ]
-    quicker = min(near, key=_seconds, default=None)
+    faster = min(near, key=_seconds, default=None)
     sentences = [_best(best)]
-    if quicker:
+    if faster:
         sentences.append(
-            f"{quicker.method} is nearly as good (mAP {quicker.mean_average_precision:.3f}) in "
-            f"{_seconds(quicker) * 1000:.0f} ms."
+            f"{faster.method} is nearly as accurate (mAP {faster.mean_average_precision:.3f}) and takes "
+            f"{_seconds(faster) * 1000:.0f} ms per query."
         )
     sentences += [_threshold(best), *_matches(best)]
     return Advice(
         method=best.method,
-        quicker=quicker.method if quicker else "",
+        faster=faster.method if faster else "",
         threshold=best.at_99.threshold if best.at_99 else None,
         sentences=tuple(sentences),
     )
 
 
-def at_worst(wrong: int, of: int) -> float:
-    """The part that may be wrong for all that is known: the upper end of Wilson's interval, one-sided, 95 %.
+def error_rate_bound(wrong: int, of: int) -> float:
+    """Upper bound of an error rate: one-sided 95 % Wilson score interval.
 
     Source: E. B. Wilson: Probable inference, the law of succession, and statistical inference. JASA 22, 1927.
+
+    Args:
+        wrong: Number of errors.
+        of: Number of trials; at least 1.
     """
     z = 1.645
     part, spread = wrong / of, z * z / of
@@ -76,27 +83,28 @@ def at_worst(wrong: int, of: int) -> float:
     return (centre + math.sqrt(part * (1 - part) * spread + spread * spread / 4)) / (1 + spread)
 
 
-def shown(threshold: float) -> str:
-    """A threshold for people."""
+def format_threshold(threshold: float) -> str:
+    """Format a threshold with two significant digits."""
     return f"{threshold:.2g}"
 
 
 def _best(best: Evaluation) -> str:
     return (
-        f"Use --method {best.method}: mAP {best.mean_average_precision:.3f}, a right first hit for "
-        f"{best.recall_at_1:.0%} of {best.queries} queries, {_seconds(best) * 1000:.0f} ms each."
+        f"Use --method {best.method}: mAP {best.mean_average_precision:.3f}, correct first hit for "
+        f"{best.recall_at_1:.0%} of {best.queries} queries, {_seconds(best) * 1000:.0f} ms per query."
     )
 
 
 def _threshold(best: Evaluation) -> str:
-    point, how = best.at_99, "an E-value of at most" if best.unit == "E-value" else "a score of at least"
+    point = best.at_99
     if point is None:
-        return "No threshold is right in 99% of the cases here: look at what is found before you trust it."
+        return "No threshold reaches 99% precision on these images: verify hits before you rely on them."
+    limit = "an E-value of at most" if best.unit == "E-value" else "a score of at least"
     wrong = round(point.declared * (1 - point.precision))
     return (
-        f"To be right in 99% of the cases, trust {how} {shown(point.threshold)}: {point.declared} hits have that, "
-        f"{point.precision:.1%} of them right, and it finds {point.recall:.1%} of all right answers. So many hits "
-        f"leave it possible that up to {at_worst(wrong, point.declared):.1%} are wrong."
+        f"For 99% precision, accept hits with {limit} {format_threshold(point.threshold)}: {point.precision:.1%} "
+        f"of {point.declared} such hits are correct; they include {point.recall:.1%} of all correct answers. With "
+        f"this sample size, up to {error_rate_bound(wrong, point.declared):.1%} may be wrong (95% confidence)."
     )
 
 
@@ -104,18 +112,16 @@ def _matches(best: Evaluation) -> list[str]:
     point = best.as_matches
     if point is None:
         return []
-    told = (
-        f"What is called a match (E-value up to 0.01) is right in {round(point.precision * point.declared)} of "
-        f"{point.declared} cases, and finds {point.recall:.1%} of all right answers."
+    text = (
+        f"Of {point.declared} hits reported as a match (E-value at most 0.01), "
+        f"{round(point.precision * point.declared)} are correct; they include {point.recall:.1%} of all correct "
+        "answers."
         if point.declared
-        else "Nothing was called a match."
+        else "No hit was reported as a match."
     )
     if best.unanswerable:
-        told += (
-            f" Of {best.unanswerable} queries that nothing in the gallery answers, {best.false_alarms} got a "
-            "match nevertheless."
-        )
-    return [told]
+        text += f" Of {best.unanswerable} queries without a correct answer, {best.false_alarms} still got a match."
+    return [text]
 
 
 def _seconds(one: Evaluation) -> float:

@@ -1,4 +1,4 @@
-"""Pictures with known answers: a folder with a ``manifest.json``, folders as groups, or edits made on the fly."""
+"""Labelled datasets: from a ``manifest.json``, from folders as groups, or from edited copies made on the fly."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from imagefinder.indexing.discover import discover
 from imagefinder.indexing.source_item import SourceItem, local_path
 
 HELD_OUT_EVERY = 5
-"""Of pictures without labels every fifth is held out of the gallery: nothing there is what its edits show."""
+"""Without labels, every fifth image is held out of the gallery, so its edited copies have no correct answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """A picture to ask with and what it should find.
+class LabelledQuery:
+    """A query image and its correct answers.
 
     Attributes:
-        path: Of the picture.
-        positives: Ids that are right; none at all means that nothing in the gallery matches.
-        ignore: Ids that are neither right nor wrong; they are taken out of a ranking before it is judged.
-        edits: What was done to a picture of the gallery, or to one held out, to make this; empty if unknown.
+        path: File of the query image.
+        positives: Ids of the correct answers; empty if nothing in the gallery matches.
+        ignore: Ids that are neither correct nor wrong; they are removed from a ranking before it is evaluated.
+        edits: Edits that made this query from another image; empty if unknown.
     """
 
     path: Path
@@ -43,26 +43,26 @@ class Dataset:
     """A gallery and its queries.
 
     Attributes:
-        name: For people.
-        root: The folder; an image id is a path relative to it.
-        images: Ids of the gallery.
-        queries: What is asked.
+        name: Name for display.
+        root: Folder of the images; image ids are paths relative to it.
+        images: Ids of the gallery images.
+        queries: Queries with their correct answers.
     """
 
     name: str
     root: Path
     images: tuple[str, ...]
-    queries: tuple[Query, ...]
+    queries: tuple[LabelledQuery, ...]
 
 
 def read_manifest(folder: Path) -> Dataset:
     """Read ``folder/manifest.json``.
 
-    The file is one JSON object: ``images`` (paths), ``queries`` (objects with ``query``, ``positives`` and, if
-    they like, ``ignore`` and ``edits``) and, if it likes, ``name``.
+    The file is a JSON object with ``images`` (paths), ``queries`` (objects with ``query``, ``positives`` and,
+    optionally, ``ignore`` and ``edits``) and, optionally, ``name``.
 
     Raises:
-        SourceError: there is no such file, or it has another form, or a positive is not among the images.
+        SourceError: the file is missing or malformed, or a positive is not among the images.
     """
     file = folder / "manifest.json"
     try:
@@ -72,7 +72,7 @@ def read_manifest(folder: Path) -> Dataset:
             root=folder,
             images=tuple(data["images"]),
             queries=tuple(
-                Query(
+                LabelledQuery(
                     folder / q["query"],
                     frozenset(_texts(q["positives"])),
                     frozenset(_texts(q.get("ignore", []))),
@@ -84,51 +84,53 @@ def read_manifest(folder: Path) -> Dataset:
     except OSError as error:
         raise SourceError(f"cannot read {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{file} is no manifest: {error!r}", hint="see docs/guides/evaluation.md") from error
-    known = set(dataset.images)
+        raise SourceError(
+            f"{file} is not a valid manifest: {error!r}", hint="see docs/guides/measuring-accuracy.md"
+        ) from error
+    images = set(dataset.images)
     for query in dataset.queries:
-        if missing := query.positives - known:
+        if missing := query.positives - images:
             raise SourceError(
-                f"{file}: query {query.path.name} names {sorted(missing)[0]!r}, not among the images"
+                f"{file}: the positive {sorted(missing)[0]!r} of query {query.path.name} is not listed in images"
             )
     return dataset
 
 
 def _texts(value: object) -> list[str]:
-    # One text would otherwise be taken for the list of its letters.
+    # A single string would otherwise be read as a list of its characters.
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise TypeError(f"{value!r} is no list of texts")
+        raise TypeError(f"{value!r} is not a list of strings")
     return value
 
 
 def groups_from_folders(root: Path) -> Dataset:
-    """Each folder below ``root`` is a group: what its pictures show is the same, by the user's own judgement.
+    """Make a dataset from folders: each subfolder of ``root`` is a group of images that show the same thing.
 
-    Every picture in such a folder is asked with; right are the others of its folder. One that is alone in its
-    folder has no right answer. Pictures that lie in ``root`` itself are in the gallery only.
+    Every image in a subfolder is a query, and the others in its subfolder are the correct answers; an image alone
+    in its subfolder has none. Images directly in ``root`` are only in the gallery.
 
     Raises:
-        SourceError: the folder cannot be read, or no folder in it holds two pictures.
+        SourceError: the folder cannot be read, or no subfolder contains two images.
     """
     groups: dict[str, list[str]] = defaultdict(list)
-    images = _pictures(root)
+    images = _image_ids(root)
     for image_id in images:
         groups[str(PurePosixPath(image_id).parent)].append(image_id)
     groups.pop(".", None)
     if not any(len(group) > 1 for group in groups.values()):
         raise SourceError(
-            f"no folder in {root} holds two pictures, so there are no right answers",
-            hint="without --groups, edits of the pictures are asked for",
+            f"no subfolder of {root} contains two images, so no query would have a correct answer",
+            hint="without --groups, the queries are edited copies of the images",
         )
     queries = [
-        Query(root / image_id, frozenset(group) - {image_id}, frozenset({image_id}))
+        LabelledQuery(root / image_id, frozenset(group) - {image_id}, frozenset({image_id}))
         for group in groups.values()
         for image_id in group
     ]
     return Dataset(root.resolve().name, root, images, tuple(queries))
 
 
-def edits_of_pictures(
+def edited_copies(
     root: Path,
     into: Path,
     decode: Callable[[bytes], Decoded],
@@ -137,48 +139,48 @@ def edits_of_pictures(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """Pictures without labels: edits of them are asked with, and right is the picture that was edited.
+    """Make a dataset from unlabelled images: the queries are edited copies, the originals the correct answers.
 
-    Every fifth picture is held out of the gallery and edited like the others, so that there are queries without a
-    right answer. Files with the same bytes are one picture. Collages are filled up with pictures held out.
+    Every fifth image is held out of the gallery and edited like the others, which gives queries without a correct
+    answer. Files with the same bytes count as one image. Collages are filled with held-out images.
 
     Args:
-        root: The folder.
-        into: Folder that the edited pictures are written into.
-        decode: Encoded bytes to pixels; raises ``ImageError``.
-        queries: How many at most; each picture is edited in as many ways as that takes.
-        seed: The same one gives the same pictures held out, the same edits, and the same bytes.
+        root: Folder of images.
+        into: Folder for the edited copies.
+        decode: Decodes encoded bytes to pixels; raises ``ImageError``.
+        queries: Maximum number of queries; images are edited several times as needed.
+        seed: Determines the held-out images, the edits, and the bytes of the edited copies.
         progress: Called with (done, total).
 
     Raises:
-        SourceError: the folder cannot be read, or has fewer than two pictures that differ.
+        SourceError: the folder cannot be read, or contains fewer than two different images.
     """
     random = Random(seed)
-    pictures = _by_content(root, _pictures(root))
-    if len(pictures) < 2:
-        raise SourceError(f"{root} has {len(pictures)} different pictures; it takes at least two")
-    random.shuffle(pictures)
-    held_out = pictures[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
+    images = _by_content(root, _image_ids(root))
+    if len(images) < 2:
+        raise SourceError(f"{root} contains fewer than two different images, so accuracy cannot be measured")
+    random.shuffle(images)
+    held_out = images[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
     outside = frozenset(held_out)
-    gallery = sorted(image_id for ids in pictures if ids not in outside for image_id in ids)
-    total = min(queries, len(pictures) * len(EDITS))
+    gallery = sorted(image_id for ids in images if ids not in outside for image_id in ids)
+    total = min(queries, len(images) * len(EDITS))
     made = []
     for number in range(total):
-        ids = pictures[number % len(pictures)]
-        edit = EDITS[(number % len(pictures) + number // len(pictures)) % len(EDITS)]
+        ids = images[number % len(images)]
+        edit = EDITS[(number % len(images) + number // len(images)) % len(EDITS)]
         others = [other for other in held_out if other != ids]
-        wanted = [ids, *random.sample(others, min(len(others), edit.pictures - 1))]
+        used = [ids, *random.sample(others, min(len(others), edit.images - 1))]
         path = into / f"{number:04} {edit.name} of {PurePosixPath(ids[0]).stem[:60]}.jpg"
-        if made_of := _decoded([root / copies[0] for copies in wanted], decode):
-            path.write_bytes(edited(edit, made_of, random))
-            made.append(Query(path, frozenset(() if ids in outside else ids), edits=(edit.name,)))
+        if decoded := _decoded([root / copies[0] for copies in used], decode):
+            path.write_bytes(edited(edit, decoded, random))
+            made.append(LabelledQuery(path, frozenset(() if ids in outside else ids), edits=(edit.name,)))
         if progress:
             progress(number + 1, total)
     return Dataset(root.resolve().name, root, tuple(gallery), tuple(made))
 
 
 def limited(dataset: Dataset, queries: int, seed: int = 0) -> Dataset:
-    """At most so many of its queries, drawn at random by the seed, in the order they had."""
+    """Limit a dataset to a random sample of its queries, in their original order."""
     if len(dataset.queries) <= queries:
         return dataset
     chosen = sorted(Random(seed).sample(range(len(dataset.queries)), queries))
@@ -186,31 +188,31 @@ def limited(dataset: Dataset, queries: int, seed: int = 0) -> Dataset:
 
 
 def without(dataset: Dataset, ids: Collection[str]) -> Dataset:
-    """The dataset less some of its images; queries that are one of them, or lose all right answers, go too."""
-    gone, paths = frozenset(ids), {dataset.root / image_id for image_id in ids}
+    """Remove images from a dataset, with the queries that are one of them or lose all correct answers."""
+    removed, paths = frozenset(ids), {dataset.root / image_id for image_id in ids}
     kept = [query for query in dataset.queries if query.path not in paths]
     return replace(
         dataset,
-        images=tuple(image_id for image_id in dataset.images if image_id not in gone),
+        images=tuple(image_id for image_id in dataset.images if image_id not in removed),
         queries=tuple(
-            replace(query, positives=query.positives - gone)
+            replace(query, positives=query.positives - removed)
             for query in kept
-            if not query.positives or query.positives - gone
+            if not query.positives or query.positives - removed
         ),
     )
 
 
-def _pictures(root: Path) -> tuple[str, ...]:
-    """Ids of the pictures below a folder, as indexing gives them; names that are no text are passed over."""
+def _image_ids(root: Path) -> tuple[str, ...]:
+    """Ids of the images in a folder, as ``Collection.add`` assigns them; skips names that are not valid UTF-8."""
     if not root.is_dir():
-        raise SourceError(f"there is no folder {root}")
+        raise SourceError(f"folder not found: {root}")
     found = [item for item in discover([root]) if isinstance(item, SourceItem)]
-    prefix = os.path.abspath(root)  # noqa: PTH100 - as indexing does
-    return tuple(c.id for c in found if local_path(c.uri) == os.path.join(prefix, c.id))  # noqa: PTH118 - likewise
+    prefix = os.path.abspath(root)  # noqa: PTH100 - as in indexing
+    return tuple(c.id for c in found if local_path(c.uri) == os.path.join(prefix, c.id))  # noqa: PTH118 - as above
 
 
 def _by_content(root: Path, ids: Sequence[str]) -> list[tuple[str, ...]]:
-    """The ids of files with the same bytes together. Only files of equal size are read."""
+    """Group the ids of files with the same bytes; reads only files of equal size."""
     sizes: Mapping[int, list[str]] = defaultdict(list)
     for image_id in ids:
         sizes[(root / image_id).stat().st_size].append(image_id)
@@ -223,12 +225,12 @@ def _by_content(root: Path, ids: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _decoded(paths: Sequence[Path], decode: Callable[[bytes], Decoded]) -> list[RgbImage]:
-    """Those that can be used; none if the first cannot."""
-    pictures: list[RgbImage] = []
+    """Decode the images, skipping unusable ones; empty if the first is unusable."""
+    images: list[RgbImage] = []
     for path in paths:
         try:
-            pictures.append(decode(path.read_bytes()).rgb)
+            images.append(decode(path.read_bytes()).rgb)
         except (InputError, OSError):
-            if not pictures:
+            if not images:
                 break
-    return pictures
+    return images

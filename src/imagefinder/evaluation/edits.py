@@ -1,4 +1,4 @@
-"""What people do to pictures before they come back: crops, turns, screenshots, collages; made by Pillow."""
+"""Typical edits of images: crops, rotations, screenshots, collages and more, made with Pillow."""
 
 from __future__ import annotations
 
@@ -13,44 +13,47 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 from imagefinder.core.features import RgbImage
 
 LARGEST = 1600
-"""Longest side of what is edited: larger pictures are reduced first, as they mostly are where they come back."""
+"""Longest side in pixels. Larger images are reduced first, as most are before they are shared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One way to change a picture.
+    """One way to edit an image.
 
     Attributes:
-        name: For people.
-        make: The picture and, where ``pictures`` is more than 1, others to put beside it -> the edited one.
-        pictures: How many it uses at most.
-        quality: Of the JPEG it becomes, 1 to 95.
+        name: Name for display.
+        make: Makes the edited image from the image, followed by others if ``images`` is more than 1.
+        images: Maximum number of images it uses.
+        quality: JPEG quality of the result, 1 to 95.
     """
 
     name: str
     make: Callable[[Sequence[Image.Image], Random], Image.Image]
-    pictures: int = 1
+    images: int = 1
     quality: int = 90
 
 
-def edited(edit: Edit, pictures: Sequence[RgbImage], random: Random) -> bytes:
-    """The edited picture as JPEG.
+def edited(edit: Edit, images: Sequence[RgbImage], random: Random) -> bytes:
+    """Edit an image.
 
     Args:
-        edit: What to do.
-        pictures: ``(height, width, 3)`` uint8 each; the one to edit, then others for edits that use several.
-        random: Decides on places and strengths; the same state gives the same bytes.
+        edit: The edit.
+        images: ``(height, width, 3)`` uint8 each; the image to edit, then others for edits that use several.
+        random: Source of positions and strengths; the same state gives the same bytes.
+
+    Returns:
+        JPEG bytes.
     """
-    images = [Image.fromarray(picture) for picture in pictures]
-    for image in images:
+    reduced = [Image.fromarray(image) for image in images]
+    for image in reduced:
         image.thumbnail((LARGEST, LARGEST))
     buffer = io.BytesIO()
-    edit.make(images, random).save(buffer, "JPEG", quality=edit.quality)
+    edit.make(reduced, random).save(buffer, "JPEG", quality=edit.quality)
     return buffer.getvalue()
 
 
 def _crop(area: float) -> Callable[[Sequence[Image.Image], Random], Image.Image]:
-    """A part of this share of the area, of the same proportions, anywhere."""
+    """A region with this fraction of the area and the same aspect ratio, at a random position."""
 
     def make(images: Sequence[Image.Image], random: Random) -> Image.Image:
         image = images[0]
@@ -103,14 +106,14 @@ def _recoloured(images: Sequence[Image.Image], random: Random) -> Image.Image:
 
 
 def _captioned(images: Sequence[Image.Image], random: Random) -> Image.Image:
-    """Large white letters with a dark edge across the picture, above and below."""
+    """Large white text with a dark outline, at the top and the bottom."""
     image = images[0].copy()
     pen, size = ImageDraw.Draw(image), max(10, image.width // 12)
     font, edge = ImageFont.load_default(size), max(1, size // 12)
     for line, y in ((random.choice(_LINES), 0.12), (random.choice(_LINES), 0.88)):
-        place = image.width / 2, image.height * y
+        centre = image.width / 2, image.height * y
         pen.text(
-            place, line, fill=(255, 255, 255), font=font, anchor="mm", stroke_width=edge, stroke_fill=(0, 0, 0)
+            centre, line, fill=(255, 255, 255), font=font, anchor="mm", stroke_width=edge, stroke_fill=(0, 0, 0)
         )
     return image
 
@@ -119,7 +122,7 @@ _LINES = ("WHEN YOU SEE IT", "look at this", "ONLY TODAY", "best day ever", "SAL
 
 
 def _screenshot(images: Sequence[Image.Image], random: Random) -> Image.Image:
-    """The picture on the page of some program, with a bar above and lines of text below it."""
+    """The image in a window, with a title bar above and lines of text below."""
     image = images[0]
     light = random.random() < 0.5
     paper, ink = ((246, 247, 249), (40, 44, 52)) if light else ((24, 26, 31), (222, 225, 231))
@@ -135,7 +138,7 @@ def _screenshot(images: Sequence[Image.Image], random: Random) -> Image.Image:
 
 
 def _collage(images: Sequence[Image.Image], random: Random) -> Image.Image:
-    """Four fields, one of them the picture; those without another picture stay in one colour."""
+    """A 2 x 2 grid with the image in one field; fields without an image are filled with one colour."""
     width, height = (max(8, side // 2 + side // 8) for side in images[0].size)
     page = Image.new("RGB", (2 * width, 2 * height), (232, 228, 220))
     fields = [(0, 0), (width, 0), (0, height), (width, height)]
@@ -159,6 +162,6 @@ EDITS = (
     Edit("blur", _blurred),
     Edit("rotate 180", _rotated(180)),
     Edit("colours", _recoloured),
-    Edit("collage", _collage, pictures=4),
+    Edit("collage", _collage, images=4),
 )
-"""In the order in which they are given to pictures."""
+"""In the order in which they are applied to images."""

@@ -1,4 +1,4 @@
-"""How much memory this process needed at most."""
+"""Peak memory of this process."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def forget_peak() -> None:
-    """Measure from now on; where the system cannot do that (it is not Linux), from the start of the process."""
+def reset_peak() -> None:
+    """Reset the peak to the present usage; only possible on Linux, elsewhere it counts from the process start."""
     with contextlib.suppress(OSError):
         _CLEAR.write_text("5")
 
 
 def peak_bytes() -> int | None:
-    """The most that this process held in memory, libraries and caches included; ``None`` where that is unknown."""
+    """Peak resident memory in bytes, libraries and caches included; ``None`` if the system does not report it."""
     with contextlib.suppress(OSError):
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):

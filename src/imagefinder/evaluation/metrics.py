@@ -1,7 +1,7 @@
-"""Figures of merit of rankings.
+"""Retrieval metrics.
 
-Some judge one ranking (its order alone); the others judge all hits of all queries together, by how strongly each
-was reported, and so tell whether one threshold serves every query.
+Some evaluate one ranking by its order alone. The others pool the hits of all queries by their confidence, and so
+show whether a single threshold works for every query.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def average_precision(ranked: Sequence[str], positives: Collection[str], ignore: Collection[str] = ()) -> float:
-    """Mean, over the right answers, of the precision at the rank of each; one that is missing counts 0.
+    """Mean of the precision at the rank of each correct answer; an answer that is not found counts 0.
 
-    The definition of scikit-learn's ``average_precision_score`` (no interpolation).
+    Defined as in scikit-learn's ``average_precision_score`` (no interpolation).
 
     Args:
         ranked: Ids, best first.
-        positives: Ids that are right; at least one.
-        ignore: Ids taken out of the ranking first.
+        positives: Ids of the correct answers; at least one.
+        ignore: Ids removed from the ranking first.
     """
     found, total = 0, 0.0
     for rank, image_id in enumerate((i for i in ranked if i not in ignore), 1):
@@ -38,37 +38,37 @@ def revisited_oxford_average_precision(
 ) -> float:
     """Area under the precision-recall curve by trapezoids: the mAP of the (revisited) Oxford and Paris sets.
 
-    The j-th right answer (from 0) at rank r (from 0, without the ignored ones, there called junk) adds
-    ``(j / r + (j + 1) / (r + 1)) / 2`` over the number of right answers, where ``0 / 0`` counts 1.
+    The j-th correct answer (from 0) at rank r (from 0, without the ignored ids, called junk there) adds
+    ``(j / r + (j + 1) / (r + 1)) / 2`` divided by the number of correct answers, where ``0 / 0`` is 1.
 
     Source: ``compute_ap`` in ``python/evaluate.py`` of github.com/filipradenovic/revisitop (F. Radenovic,
     A. Iscen, G. Tolias, Y. Avrithis, O. Chum: Revisiting Oxford and Paris. CVPR 2018).
 
     Args:
         ranked: Ids, best first.
-        positives: Ids that are right; at least one.
-        ignore: Ids taken out of the ranking first.
+        positives: Ids of the correct answers; at least one.
+        ignore: Ids removed from the ranking first.
     """
-    judged = [image_id for image_id in ranked if image_id not in ignore]
-    ranks = [rank for rank, image_id in enumerate(judged) if image_id in positives]
+    kept = [image_id for image_id in ranked if image_id not in ignore]
+    ranks = [rank for rank, image_id in enumerate(kept) if image_id in positives]
     areas = (((j / rank if rank else 1.0) + (j + 1) / (rank + 1)) / 2 for j, rank in enumerate(ranks))
     return sum(areas) / len(positives)
 
 
 def recall_at(k: int, ranked: Sequence[str], positives: Collection[str], ignore: Collection[str] = ()) -> float:
-    """1 if a right answer is among the first ``k``, else 0 (the R@k of retrieval benchmarks)."""
-    judged = [i for i in ranked if i not in ignore]
-    return float(any(image_id in positives for image_id in judged[:k]))
+    """1 if a correct answer is among the first ``k``, else 0 (the R@k of retrieval benchmarks)."""
+    kept = [i for i in ranked if i not in ignore]
+    return float(any(image_id in positives for image_id in kept[:k]))
 
 
 class Curve(NamedTuple):
-    """Precision and recall where everything at least as strong as a threshold is declared right.
+    """Precision and recall of the hits accepted at each threshold.
 
     Attributes:
-        thresholds: ``(T,)`` float64, the distinct strengths, falling.
-        declared: ``(T,)`` int64, hits at least so strong.
-        precision: ``(T,)`` float64, part of those that is right.
-        recall: ``(T,)`` float64, part of all right answers that is among them.
+        thresholds: ``(T,)`` float64, distinct confidences, descending.
+        declared: ``(T,)`` int64, number of hits accepted: confidence at least the threshold.
+        precision: ``(T,)`` float64, fraction of the accepted hits that are correct.
+        recall: ``(T,)`` float64, fraction of all correct answers that are accepted.
     """
 
     thresholds: NDArray[np.float64]
@@ -79,13 +79,13 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What one threshold gives.
+    """Precision and recall at one threshold.
 
     Attributes:
-        threshold: Hits at least so strong are declared right.
-        precision: Part of the declared hits that is right; 1 where none is declared.
-        recall: Part of all right answers that is declared.
-        declared: How many hits these figures rest on.
+        threshold: Hits with at least this confidence are accepted.
+        precision: Fraction of the accepted hits that are correct; 1 if no hit is accepted.
+        recall: Fraction of all correct answers that are accepted.
+        declared: Number of accepted hits.
     """
 
     threshold: float
@@ -98,51 +98,51 @@ class OperatingPoint:
         return asdict(self) | {"threshold": self.threshold if math.isfinite(self.threshold) else None}
 
 
-def precision_recall_curve(scores: ArrayLike, right: ArrayLike, total_positives: int) -> Curve:
-    """One point per distinct strength; hits of equal strength are declared together.
+def precision_recall_curve(confidences: ArrayLike, correct: ArrayLike, total_positives: int) -> Curve:
+    """Precision-recall curve with one point per distinct confidence.
 
     Args:
-        scores: ``(N,)``, how strongly each hit of each query was reported; may be minus infinity.
-        right: ``(N,)`` bool, whether it is a right answer.
-        total_positives: Right answers of all queries, found or not; at least 1 unless there are none.
+        confidences: ``(N,)``, confidence of each hit of each query; may be minus infinity.
+        correct: ``(N,)`` bool, whether the hit is a correct answer.
+        total_positives: Number of correct answers of all queries, found or not.
     """
-    strengths = np.asarray(scores, dtype=np.float64)
-    order = np.argsort(-strengths, kind="stable")
-    falling = strengths[order]
-    last_of_equals = np.flatnonzero(np.append(falling[1:] != falling[:-1], [True] * (len(falling) > 0)))
-    found = np.cumsum(np.asarray(right, dtype=np.bool_)[order])[last_of_equals]
+    values = np.asarray(confidences, dtype=np.float64)
+    order = np.argsort(-values, kind="stable")
+    descending = values[order]
+    last_of_equals = np.flatnonzero(np.append(descending[1:] != descending[:-1], [True] * (len(descending) > 0)))
+    found = np.cumsum(np.asarray(correct, dtype=np.bool_)[order])[last_of_equals]
     declared = last_of_equals.astype(np.int64) + 1
-    return Curve(falling[last_of_equals], declared, found / declared, found / max(1, total_positives))
+    return Curve(descending[last_of_equals], declared, found / declared, found / max(1, total_positives))
 
 
-def micro_average_precision(scores: ArrayLike, right: ArrayLike, total_positives: int) -> float:
-    """Average precision of one ranking of all hits of all queries, also of queries without a right answer.
+def micro_average_precision(confidences: ArrayLike, correct: ArrayLike, total_positives: int) -> float:
+    """Average precision of a single ranking of the hits of all queries, including those without a correct answer.
 
-    The figure of the Image Similarity Challenge (M. Douze et al.: The 2021 image similarity dataset and
-    challenge, 2021). Hits of equal strength count together, as in scikit-learn's ``average_precision_score``;
-    right answers that were not found at all count 0.
+    The metric of the Image Similarity Challenge (M. Douze et al.: The 2021 image similarity dataset and challenge,
+    2021). Hits with equal confidence count together, as in scikit-learn's ``average_precision_score``; correct
+    answers that are not found count 0.
 
     Args:
-        scores: ``(N,)``, how strongly each hit was reported.
-        right: ``(N,)`` bool.
-        total_positives: Right answers of all queries, found or not.
+        confidences: ``(N,)``, confidence of each hit.
+        correct: ``(N,)`` bool, whether the hit is a correct answer.
+        total_positives: Number of correct answers of all queries, found or not.
     """
-    curve = precision_recall_curve(scores, right, total_positives)
+    curve = precision_recall_curve(confidences, correct, total_positives)
     return float(np.sum(np.diff(curve.recall, prepend=0.0) * curve.precision))
 
 
 def operating_point(
-    scores: ArrayLike, right: ArrayLike, total_positives: int, precision: float
+    confidences: ArrayLike, correct: ArrayLike, total_positives: int, precision: float
 ) -> OperatingPoint | None:
-    """The threshold with the highest recall of those with at least this precision; the higher one of equals.
+    """Threshold with the highest recall among those with at least this precision; the highest of equals.
 
-    ``None`` where no threshold is so precise, or none of those declares a right answer.
+    ``None`` if no finite threshold reaches the precision and accepts a correct answer.
     """
-    curve = precision_recall_curve(scores, right, total_positives)
-    fine = np.flatnonzero((curve.precision >= precision) & (curve.recall > 0) & np.isfinite(curve.thresholds))
-    if not len(fine):
+    curve = precision_recall_curve(confidences, correct, total_positives)
+    precise = np.flatnonzero((curve.precision >= precision) & (curve.recall > 0) & np.isfinite(curve.thresholds))
+    if not len(precise):
         return None
-    at = fine[np.argmax(curve.recall[fine])]
+    at = precise[np.argmax(curve.recall[precise])]
     return OperatingPoint(
         threshold=float(curve.thresholds[at]),
         precision=float(curve.precision[at]),
@@ -151,10 +151,12 @@ def operating_point(
     )
 
 
-def at_threshold(scores: ArrayLike, right: ArrayLike, total_positives: int, threshold: float) -> OperatingPoint:
-    """Precision and recall where hits at least as strong as ``threshold`` are declared right."""
-    strong = np.asarray(scores, dtype=np.float64) >= threshold
-    found, declared = int(np.sum(np.asarray(right, dtype=np.bool_)[strong])), int(np.sum(strong))
+def at_threshold(
+    confidences: ArrayLike, correct: ArrayLike, total_positives: int, threshold: float
+) -> OperatingPoint:
+    """Precision and recall of the hits with a confidence of at least ``threshold``."""
+    accepted = np.asarray(confidences, dtype=np.float64) >= threshold
+    found, declared = int(np.sum(np.asarray(correct, dtype=np.bool_)[accepted])), int(np.sum(accepted))
     return OperatingPoint(
         threshold=threshold,
         precision=found / declared if declared else 1.0,

@@ -1,1 +1,1 @@
-"""Extractors: pictures in, features out."""
+"""Extractors, which compute the features of images."""

@@ -26,43 +26,43 @@ from imagefinder.core.features import (
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.images.resize import center_crop_box, normalise, resize_center_crop, resize_exact
 from imagefinder.models import loads
-from imagefinder.models.catalogue import Model, Preprocessing
-from imagefinder.models.providers import Run, load, require
+from imagefinder.models.catalogue import ModelSpec, Preprocessing
+from imagefinder.models.providers import Backend, load, require
 
 if TYPE_CHECKING:
     from imagefinder.models.providers import Network
 
-_AHEAD = 4  # batches of inputs made before they are needed, 0.6 MB a picture
+_PREFETCH = 4  # batches preprocessed in advance, 0.6 MB per image
 
 
 class NetworkExtractor:
-    """One vector, or one descriptor per token, from a network."""
+    """Extracts one vector, or one descriptor per token, with a neural network."""
 
     def __init__(
         self,
-        model: Model,
+        model: ModelSpec,
         locate: Callable[[], Path],
         sha256: Callable[[], str],
         *,
         threads: int,
-        run: Run | None = None,
+        run: Backend | None = None,
         tokens: Literal["float32", "int8"] = "float32",
     ) -> None:
-        """Only stores; the network is loaded at the first picture.
+        """Create an extractor; the network is loaded with the first image.
 
         Args:
-            model: Row of the catalogue.
-            locate: Gives the verified weight file; raises ``ModelMissingError`` where there is none.
-            sha256: Gives the hash of that file; raises the same.
-            threads: Processor cores used.
-            run: Who runs the network, in which arithmetic; by default the processor, in float32.
-            tokens: Type of the numbers of tokens; vectors are always float32.
+            model: Entry of the catalogue.
+            locate: Returns the verified weight file; raises ``ModelMissingError`` if there is none.
+            sha256: Returns the SHA-256 of that file; raises the same error.
+            threads: Number of processor cores to use.
+            run: Execution provider and precision; default: the CPU in float32.
+            tokens: Element type of tokens; vectors are always float32.
         """
         self._model = model
         self._locate = locate
         self._sha256 = sha256
         self._threads = threads
-        self._how = run or Run()
+        self._how = run or Backend()
         is_local = model.features.kind == "local"
         self._spec = replace(model.features, dtype=tokens) if is_local else model.features
         self._session: Network | None = None
@@ -72,15 +72,15 @@ class NetworkExtractor:
 
     @property
     def spec(self) -> FeatureSpec:
-        """See ``core.contracts.Extractor``."""
+        """Kind, dimension and dtype of the features; available without loading the network."""
         return self._spec
 
     def fingerprint(self) -> Fingerprint:
-        """See ``core.contracts.Extractor``.
+        """Architecture, preprocessing, precision and weights, which the features depend on.
 
         Raises:
-            ModelMissingError: the weights are not here.
-            ProviderMissingError: what shall run the network is not on this machine.
+            ModelMissingError: the weights are not on this machine.
+            ProviderMissingError: the execution provider is not available on this machine.
         """
         require(self._how.provider)
         p = self._model.preprocessing
@@ -97,27 +97,27 @@ class NetworkExtractor:
             parameters["precision"] = self._how.precision
         if self._spec.dtype == "int8":
             parameters["tokens"] = self._spec.dtype
-        # A network that runs is made of what was read then, whatever has become of the file.
+        # A loaded network keeps the digest of its weights, even if the file has changed since.
         if self._session is None or not self._digest:
             self._digest = self._sha256()
         return Fingerprint(self._model.name, 1, parameters, self._digest)
 
     def load(self) -> None:
-        """Load the network, if it is not loaded yet.
+        """Load the network, unless it is loaded already.
 
         Raises:
-            ModelMissingError, ModelCorruptError, ProviderMissingError, ModelError: as ``extract``.
+            ModelMissingError, ModelCorruptError, ProviderMissingError, ModelError: as for ``extract``.
         """
         self._ready()
 
     def extract(self, images: Sequence[RgbImage]) -> Features:
-        """See ``core.contracts.Extractor``.
+        """Features of each image, in order.
 
         Raises:
-            ModelMissingError: the weights are not here.
-            ModelCorruptError: the weights are not the published ones.
-            ProviderMissingError: what shall run the network is not on this machine.
-            ModelError: the network does not run.
+            ModelMissingError: the weights are not on this machine.
+            ModelCorruptError: the weights do not match the published hash.
+            ProviderMissingError: the execution provider is not available on this machine.
+            ModelError: the network cannot run.
         """
         session = self._ready()
         with ThreadPoolExecutor(self._threads) as pool:
@@ -129,11 +129,11 @@ class NetworkExtractor:
         return concatenate(self.spec, parts)
 
     def map(self, image: RgbImage) -> FeatureMap:
-        """See ``core.contracts.Mapper``; the network is loaded a second time for it.
+        """The feature map before pooling; the network is loaded a second time for this.
 
         Raises:
             KeyError: the network does not pool.
-            ModelMissingError, ModelCorruptError, ModelError: as ``extract``.
+            ModelMissingError, ModelCorruptError, ModelError: as for ``extract``.
         """
         with self._lock:
             if self._map_session is None:
@@ -152,30 +152,34 @@ class NetworkExtractor:
             return self._session
 
     def _load(self, *, pooled: bool = True) -> Network:
-        # Half a second of imports, for those who use a network.
+        # These imports take half a second, so only users of networks pay for them.
         from imagefinder.models import graphs, weights  # noqa: PLC0415
 
         with loads.counted(self._model.name):
             path = self._locate()
             is_safetensors = self._model.source.filename.endswith(".safetensors")
             read = weights.read_safetensors if is_safetensors else weights.read_legacy_pickle
-            build = graphs.build if pooled else graphs.build_map
-            return load(build(self._model.architecture, read(path)), self._how, threads=self._threads)
+            architecture, run = self._model.architecture, self._how
+            if pooled:
+                graph = graphs.build(architecture, read(path), precision=run.precision)
+            else:
+                graph = graphs.build_map(architecture, read(path))
+            return load(graph, run, threads=self._threads)
 
     def _inputs(
         self, batches: Sequence[Sequence[RgbImage]], pool: ThreadPoolExecutor
     ) -> Iterator[NDArray[np.float32]]:
-        """What the network is given for each batch; the next ones are made while it runs."""
+        """The input tensors of each batch; the next ones are prepared while the network runs."""
         how = self._model.preprocessing
         begun: deque[tuple[NDArray[np.float32], list[Future[NDArray[np.float32]]]]] = deque()
         for number, batch in enumerate(batches):
             inputs = np.empty((len(batch), 3, how.size, how.size), dtype=np.float32)
             parts = [pool.submit(preprocess, image, how, out) for image, out in zip(batch, inputs, strict=True)]
             begun.append((inputs, parts))
-            if number >= _AHEAD:
-                yield _when_made(*begun.popleft())
+            if number >= _PREFETCH:
+                yield _wait(*begun.popleft())
         while begun:
-            yield _when_made(*begun.popleft())
+            yield _wait(*begun.popleft())
 
     def _features(self, output: NDArray[np.float32], images: Sequence[RgbImage]) -> Features:
         if self.spec.kind == "global":
@@ -189,14 +193,14 @@ class NetworkExtractor:
         )
 
 
-def _when_made(inputs: NDArray[np.float32], parts: Sequence[Future[NDArray[np.float32]]]) -> NDArray[np.float32]:
+def _wait(inputs: NDArray[np.float32], parts: Sequence[Future[NDArray[np.float32]]]) -> NDArray[np.float32]:
     for part in parts:
         part.result()
     return inputs
 
 
 def preprocess(image: RgbImage, how: Preprocessing, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """A picture as input of a network: ``(3, size, size)`` float32, written to ``out`` where that is given."""
+    """Preprocess an image to a network input: ``(3, size, size)`` float32, written to ``out`` if it is given."""
     if how.resize == "exact":
         resized = resize_exact(image, how.size, how.interpolation)
     else:
@@ -205,12 +209,12 @@ def preprocess(image: RgbImage, how: Preprocessing, out: NDArray[np.float32] | N
 
 
 def as_int8(tokens: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Tokens in whole numbers, on a scale of each picture's own, on which its largest element is 127.
+    """Quantise tokens to int8, with one scale per image, which maps its largest element to 127.
 
-    Which tokens of two pictures are each other's nearest does not depend on the scale of either.
+    The scale of an image does not affect which of its tokens are mutual nearest neighbours of those of another.
 
     Args:
-        tokens: ``(B, T, D)`` float32, of B pictures.
+        tokens: ``(B, T, D)`` float32, tokens of B images.
 
     Returns:
         ``(B, T, D)`` int8 from -127 to 127.
@@ -221,23 +225,23 @@ def as_int8(tokens: NDArray[np.float32]) -> NDArray[np.int8]:
 
 
 def seen(height: int, width: int, how: Preprocessing) -> tuple[float, float, float, float]:
-    """The part of a picture that the network sees: x, y, width and height in pixels of the picture."""
+    """The region of an image that the network sees: x, y, width and height in pixels."""
     if how.resize == "exact":
         return 0.0, 0.0, float(width), float(height)
     return center_crop_box(height, width, how.resize_to, how.size)
 
 
 def token_keypoints(height: int, width: int, tokens: int) -> NDArray[np.float32]:
-    """Where the tokens of a vision transformer lie in a picture that it saw whole.
+    """The keypoints of the tokens of a vision transformer that sees the whole image.
 
     Args:
-        height: Of the picture, pixels.
-        width: Likewise.
-        tokens: One class token and a square grid of patches, row by row.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        tokens: Number of tokens: one class token and a square grid of patches, row by row.
 
     Returns:
-        ``(tokens, 4)`` float32: x, y, size, angle; the centre of pixel (0, 0) is (0, 0). The class token stands
-        for the whole picture, a patch for its cell; there are no angles (-1).
+        ``(tokens, 4)`` float32: x, y, size, angle; the centre of pixel (0, 0) is (0, 0). The class token
+        represents the whole image, each patch its cell; there are no angles (-1).
     """
     grid = math.isqrt(tokens - 1)
     row, column = np.divmod(np.arange(grid * grid), grid)

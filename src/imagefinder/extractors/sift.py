@@ -1,4 +1,4 @@
-"""SIFT local features by OpenCV.
+"""SIFT features, computed by OpenCV.
 
 Source: D. Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 60(2), 2004, as
 implemented in OpenCV with its default parameters.
@@ -17,22 +17,22 @@ from imagefinder.core.features import Features, FeatureSpec, LocalFeatures, RgbI
 from imagefinder.core.fingerprint import Fingerprint
 
 CONTRAST = 0.04
-"""OpenCV's default."""
+"""Default contrast threshold of OpenCV."""
 
 
 class SiftExtractor:
-    """SIFT descriptors as ``uint8``: OpenCV's are integers from 0 to 255, so nothing is lost."""
+    """Extracts SIFT descriptors as ``uint8``; OpenCV's are integers from 0 to 255, so this is lossless."""
 
     spec = FeatureSpec("local", 128, "uint8")
 
     def __init__(self, *, max_side: int, max_keypoints: int, threads: int, contrast: float = CONTRAST) -> None:
-        """Only stores.
+        """Create an extractor.
 
         Args:
-            max_side: A picture whose longer side is larger is reduced to it first; 0 = never.
-            max_keypoints: So many of the strongest keypoints are kept; 0 = all.
-            threads: Pictures worked on at once.
-            contrast: Keypoints of less contrast are left out; Lowe's threshold, in OpenCV's scale.
+            max_side: Images with a larger longer side are downscaled to this size in pixels; 0: never.
+            max_keypoints: Number of strongest keypoints to keep; 0: all.
+            threads: Number of images processed at once.
+            contrast: Contrast threshold of keypoints (Lowe), on the scale of OpenCV.
         """
         self._contrast = contrast
         self._max_side = max_side
@@ -40,14 +40,14 @@ class SiftExtractor:
         self._threads = threads
 
     def fingerprint(self) -> Fingerprint:
-        """See ``core.contracts.Extractor``."""
+        """The parameters, which the features depend on."""
         parameters: dict[str, float] = {"max_keypoints": self._max_keypoints, "max_side": self._max_side}
         if self._contrast != CONTRAST:
             parameters["contrast"] = self._contrast
         return Fingerprint("sift", 1, parameters)
 
     def extract(self, images: Sequence[RgbImage]) -> LocalFeatures:
-        """See ``core.contracts.Extractor``. A picture without keypoints has no descriptors."""
+        """Features of each image, in order; an image without keypoints has no descriptors."""
         if len(images) > 1 and self._threads > 1:
             with ThreadPoolExecutor(min(self._threads, len(images))) as pool:
                 parts = list(pool.map(self._one, images))
@@ -68,7 +68,7 @@ class SiftExtractor:
             nfeatures=self._max_keypoints, contrastThreshold=self._contrast
         ).detectAndCompute(grey, None)
         rows = np.array([(*k.pt, k.size, k.angle) for k in keypoints], dtype=np.float32).reshape(-1, 4)
-        # Back to pixels of the whole picture: the reduced pixel centre x lies at (x + 0.5) * f - 0.5.
+        # Back to pixels of the original image: the pixel centre x of the downscaled image is (x + 0.5) * f - 0.5.
         fx, fy = width / grey.shape[1], height / grey.shape[0]
         if (fx, fy) != (1.0, 1.0):
             rows[:, 0] = (rows[:, 0] + 0.5) * fx - 0.5
@@ -78,23 +78,23 @@ class SiftExtractor:
 
 
 def mirrored(features: Features, width: int) -> LocalFeatures:
-    """What the same pictures would give as mirror images (left for right), without extracting again.
+    """The features of the mirror images (left to right), without extracting again.
 
-    A descriptor is a 4 x 4 grid of histograms of 8 directions, all relative to the keypoint's angle. In the mirror
-    the rows of the grid change places and the directions run the other way round.
+    A descriptor is a 4 x 4 grid of histograms of 8 directions, relative to the angle of the keypoint. In the
+    mirror image, the rows of the grid are reversed and the directions are negated.
 
     Args:
-        features: Of pictures of one width.
-        width: Pixels.
+        features: Features of images with the same width.
+        width: Width of these images in pixels.
     """
     if not isinstance(features, LocalFeatures):
-        raise TypeError("SIFT features are local")
+        raise TypeError("SIFT features must be local features")
     grid = features.descriptors.reshape(-1, 4, 4, 8).astype(np.uint8, copy=False)
     descriptors = np.ascontiguousarray(grid[:, ::-1][..., -np.arange(8) % 8].reshape(-1, 128))
     keypoints = features.keypoints.copy()
     keypoints[:, 0] = width - 1 - keypoints[:, 0]
-    known = keypoints[:, 3] >= 0
-    keypoints[known, 3] = (180 - keypoints[known, 3]) % 360
+    has_angle = keypoints[:, 3] >= 0
+    keypoints[has_angle, 3] = (180 - keypoints[has_angle, 3]) % 360
     return LocalFeatures(descriptors, keypoints, features.offsets)
 
 

@@ -1,1 +1,1 @@
-"""From bytes or a URL to an upright RGB array."""
+"""Decode, download, resize and draw images."""

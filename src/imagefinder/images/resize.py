@@ -1,4 +1,4 @@
-"""Pictures to the sizes networks and people want; Pillow resamples, with antialiasing."""
+"""Resize images for networks and thumbnails with antialiasing."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _REACH = {"bilinear": 1, "bicubic": 2}
-"""Source pixels a filter looks at to either side, times the reduction."""
+"""Filter support: source pixels to either side, times the reduction factor."""
 
-# Beyond twice this reduction Pillow first averages whole blocks of pixels. Without it the filter weights of a
-# picture of one row take 16 bytes per pixel; with it the result changes by less than a grey level.
+# Beyond twice this reduction Pillow first averages blocks of pixels. Without it the filter weights for an image of
+# one row take 16 bytes per pixel. The result changes by less than a grey level.
 _BLOCKS_FROM = 64.0
 
 
 def resize_exact(image: RgbImage, size: int, interpolation: Interpolation) -> RgbImage:
-    """The whole picture as ``(size, size, 3)`` uint8, whatever its aspect ratio."""
+    """Resize the whole image to ``(size, size, 3)`` uint8, ignoring its aspect ratio."""
     resized = Image.fromarray(image).resize((size, size), _FILTERS[interpolation], reducing_gap=_BLOCKS_FROM)
     return np.asarray(resized)
 
 
 def resize_center_crop(image: RgbImage, side: int, size: int, interpolation: Interpolation) -> RgbImage:
-    """Reduce or enlarge so that the shorter side is ``side``, then cut ``size x size`` out of the middle.
+    """Resize the shorter side to ``side``, then crop the central ``size x size`` pixels.
 
-    torchvision's ``Resize(side)`` and ``CenterCrop(size)`` on Pillow images within a grey level, but only what
-    stays is resampled: one value in a few hundred differs, as Pillow takes the place of a cut in 24 bits; of
-    pictures over twice as high as wide more do, as Pillow resamples those the other way first (and overshoots of
-    bicubic are clipped in between).
+    Equals torchvision's ``Resize(side)`` and ``CenterCrop(size)`` on Pillow images within one grey level, but
+    resamples only the crop. One value in a few hundred differs, as Pillow rounds the crop position to 24 bits. For
+    images more than twice as high as wide more values differ, because Pillow then resamples the axes in the
+    other order and clips the overshoots of the bicubic filter in between.
 
     Args:
         image: ``(height, width, 3)`` uint8.
-        side: Pixels of the shorter side, at least ``size``.
-        size: Pixels of both sides of the result.
-        interpolation: Filter.
+        side: Length of the shorter side in pixels, at least ``size``.
+        size: Width and height of the result in pixels.
+        interpolation: Resampling filter.
 
     Returns:
         ``(size, size, 3)`` uint8.
@@ -60,7 +60,7 @@ def resize_center_crop(image: RgbImage, side: int, size: int, interpolation: Int
 
 
 def center_crop_box(height: int, width: int, side: int, size: int) -> tuple[float, float, float, float]:
-    """What ``resize_center_crop`` keeps of a picture: x, y, width and height in its pixels."""
+    """The part of an image that ``resize_center_crop`` keeps: x, y, width and height in pixels of the image."""
     shorter = min(height, width)
     y0, y1 = _part(height, int(side * height / shorter), size)
     x0, x1 = _part(width, int(side * width / shorter), size)
@@ -68,13 +68,13 @@ def center_crop_box(height: int, width: int, side: int, size: int) -> tuple[floa
 
 
 def _part(length: int, resized: int, size: int) -> tuple[float, float]:
-    """Where the middle ``size`` of ``resized`` pixels lie in the source."""
+    """Start and end of the central ``size`` of ``resized`` pixels, in source pixels."""
     start = round((resized - size) / 2)
     return start * length / resized, (start + size) * length / resized
 
 
 def _around(start: float, end: float, length: int, resized: int, interpolation: Interpolation) -> tuple[int, int]:
-    """The whole source pixels that the filter looks at between two places."""
+    """First and last source pixel that the filter reads between two positions."""
     reach = math.ceil(_REACH[interpolation] * max(1.0, length / resized)) + 1
     return max(0, math.floor(start) - reach), min(length, math.ceil(end) + reach)
 
@@ -82,16 +82,16 @@ def _around(start: float, end: float, length: int, resized: int, interpolation: 
 def normalise(
     image: RgbImage, mean: Sequence[float], std: Sequence[float], out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """``(value / 255 - mean) / std`` per channel.
+    """Compute ``(value / 255 - mean) / std`` per channel.
 
     Args:
         image: ``(height, width, 3)`` uint8.
-        mean: Per channel, of values in [0, 1].
-        std: Likewise.
-        out: Where to, instead of a new array.
+        mean: Mean of each channel, for values in [0, 1].
+        std: Standard deviation of each channel, for values in [0, 1].
+        out: Array to write to instead of a new one, ``(3, height, width)`` float32.
 
     Returns:
-        ``(3, height, width)`` float32: ``out``, or new and C-contiguous.
+        ``(3, height, width)`` float32: ``out``, or a new C-contiguous array.
     """
     if out is None:
         out = np.empty((3, *image.shape[:2]), dtype=np.float32)
@@ -103,20 +103,20 @@ def normalise(
 
 
 def thumbnail(image: RgbImage, side: int = 256, quality: int = 80) -> bytes:
-    """A JPEG of the picture, reduced so that no side is longer than ``side``; never enlarged.
+    """Encode a JPEG thumbnail; an image smaller than ``side`` is not enlarged.
 
     Args:
         image: ``(height, width, 3)`` uint8.
-        side: Pixels.
-        quality: 1 to 95, as Pillow counts.
+        side: Length of the longer side in pixels.
+        quality: JPEG quality by Pillow's scale, 1 to 95.
     """
-    import cv2  # noqa: PLC0415 - asking needs no thumbnails, and the import takes a while
+    import cv2  # noqa: PLC0415 - the import is slow, and searching creates no thumbnails
 
     height, width = image.shape[:2]
     factor = side / max(height, width)
     if factor < 1:
-        # Means of areas: several times as fast as Pillow's filters, which convert all pixels first; and what
-        # two pictures are compared at (``verification.photometry``) is reduced in the same way.
+        # Area averaging is several times as fast as Pillow's filters, and ``verification.photometry`` reduces the
+        # images that it compares in the same way.
         size = max(1, round(width * factor)), max(1, round(height * factor))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     buffer = io.BytesIO()

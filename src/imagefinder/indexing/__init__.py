@@ -1,1 +1,1 @@
-"""From sources (folders, archives, lists, URLs) to entries in a store."""
+"""Add images from sources (folders, archives, lists and URLs) to a store."""

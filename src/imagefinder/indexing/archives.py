@@ -1,4 +1,4 @@
-"""Pictures in archives, read one by one; nothing is ever unpacked to disk."""
+"""Read images from archives one by one, without unpacking the archive to disk."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from imagefinder.indexing.source_item import (
     check_size,
     file_uri,
     is_hidden,
-    is_picture,
-    readable,
+    is_image_name,
+    name_to_text,
 )
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
-# What the standard library raises on archives that are damaged, encrypted, hostile or packed in unknown ways.
+# Exceptions of the standard library on damaged, encrypted, malicious or unsupported archives.
 _ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -54,10 +54,10 @@ _ARCHIVE_ERRORS = (
 
 
 def check_archive(path: str) -> None:
-    """Look at the beginning of an archive.
+    """Check that a file can be opened as an archive.
 
     Raises:
-        SourceError: it cannot be read or is none.
+        SourceError: the file cannot be read or is not an archive.
     """
     try:
         if _is_zip(path):
@@ -66,32 +66,32 @@ def check_archive(path: str) -> None:
             _open_tar(path).close()
     except _ARCHIVE_ERRORS as error:
         raise SourceError(
-            f"{readable(path)} cannot be read as an archive: {_reason(error)}",
-            hint="zip, tar, tar.gz, tar.bz2 and tar.xz are read",
+            f"{name_to_text(path)} cannot be read as an archive: {_reason(error)}",
+            hint="supported archives: zip, tar, tar.gz, tar.bz2 and tar.xz",
         ) from error
 
 
 def read_archive(path: str) -> Iterator[Discovered]:
-    """The pictures of an archive in its order, then one ``SourceEnd``.
+    """Yield the images of an archive in its order, then a ``SourceEnd``.
 
-    Ids are the members' names without a leading ``/`` or ``..``. Folders, links, devices and what is hidden are
-    passed over. A name that comes twice, and damage, become a ``Failure``.
+    Ids are the member names without a leading ``/`` or ``..``. Folders, links, devices and hidden files are
+    skipped. A repeated name, and damage to the archive, become a ``Failure``.
     """
-    source, name = file_uri(path), readable(Path(path).name)
+    source, name = file_uri(path), name_to_text(Path(path).name)
     seen: set[str] = set()
     complete, skipped, found = True, 0, 0
     try:
         for member, item in _zip(path, source) if _is_zip(path) else _tar(path, source):
             if any(map(is_hidden, item.id.split("/"))):
                 continue
-            if not member or not is_picture(item.id):
+            if not member or not is_image_name(item.id):
                 skipped += 1
             elif item.id in seen:
                 yield Failure(
                     item.uri,
                     item.uri,
                     SourceError.code,
-                    f"{name} holds {item.id!r} more than once; only the first is used",
+                    f"{name} contains {item.id!r} more than once; only the first is added",
                     source=source,
                 )
             else:
@@ -101,13 +101,13 @@ def read_archive(path: str) -> Iterator[Discovered]:
     except _ARCHIVE_ERRORS as error:
         complete = False
         yield Failure(
-            name, source, SourceError.code, f"{name} is damaged or cut short: {_reason(error)}", source=source
+            name, source, SourceError.code, f"{name} is damaged or truncated: {_reason(error)}", source=source
         )
     yield SourceEnd(source, complete, found, skipped)
 
 
 def _zip(path: str, source: str) -> Iterator[tuple[bool, SourceItem]]:
-    """Every member that is no folder: whether it is a regular file, and the item."""
+    """Yield all members except folders: whether each is a regular file, and its item."""
     archive = _Zip(path)
     for info in archive.members():
         if not info.filename.endswith("/"):  # its own is_dir() fails on an empty name
@@ -125,11 +125,11 @@ def _zip(path: str, source: str) -> Iterator[tuple[bool, SourceItem]]:
 
 
 def _tar(path: str, source: str) -> Iterator[tuple[bool, SourceItem]]:
-    """As ``_zip``. The archive is read through once for the names; pictures come from a second reading."""
+    """Yield all members except folders, like ``_zip``; the images are read in a second pass over the archive."""
     archive = _Tar(path)
     with _open_tar(path) as tar:
         while (member := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # it would keep a million of them
+            tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep all of them in memory
             if not member.isdir():
                 yield (
                     member.isreg(),
@@ -145,10 +145,10 @@ def _tar(path: str, source: str) -> Iterator[tuple[bool, SourceItem]]:
 
 
 class _Zip:
-    """An open zip archive; closed with the last item that can still read from it."""
+    """An open zip archive; it is closed when the last item that refers to it is garbage collected."""
 
     def __init__(self, path: str) -> None:
-        self._name = readable(Path(path).name)
+        self._name = name_to_text(Path(path).name)
         self._zip = zipfile.ZipFile(path)
         self._lock = threading.Lock()
         weakref.finalize(self, self._zip.close)
@@ -163,14 +163,14 @@ class _Zip:
         check_size(name, info.file_size, max_bytes)
         try:
             with self._lock, self._zip.open(info) as file:
-                # Not more than declared, whatever comes out of the packed bytes.
+                # Never read more than the declared size, which was checked.
                 return file.read(info.file_size)
         except _ARCHIVE_ERRORS as error:
             raise SourceError(f"{name} cannot be unpacked: {_reason(error)}") from error
 
 
 class _Tar:
-    """Reads members of a tar archive, compressed or not; going back means beginning again."""
+    """Reads members of a tar archive sequentially; reading an earlier member restarts from the beginning."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -180,7 +180,7 @@ class _Tar:
         self._close = weakref.finalize(self, lambda: None)
 
     def read(self, offset: int, size: int, name: str, max_bytes: int) -> bytes:
-        label = f"{readable(name)} in {readable(Path(self._path).name)}"
+        label = f"{name_to_text(name)} in {name_to_text(Path(self._path).name)}"
         check_size(label, size, max_bytes)
         try:
             with self._lock:
@@ -194,7 +194,7 @@ class _Tar:
             self._tar = _open_tar(self._path)
             self._close = weakref.finalize(self, self._tar.close)
         while (member := self._tar.next()) is not None:
-            self._tar.members.clear()  # type: ignore[attr-defined]  # as above
+            self._tar.members.clear()  # type: ignore[attr-defined]  # as in _tar
             self._position = member.offset + 1
             if member.offset == offset:
                 file = self._tar.extractfile(member)
@@ -203,13 +203,13 @@ class _Tar:
 
 
 class _Member(tarfile.TarInfo):
-    """A header; where the standard reader takes a damaged one for the end of the archive, this one complains."""
+    """A header that raises an error if it is damaged; tarfile would treat it as the end of the archive."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> _Member:
         try:
             return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the mark of a proper end
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the regular end of the archive
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from error
@@ -224,7 +224,7 @@ def _is_zip(path: str) -> bool:
 
 
 def _member_id(name: str) -> str:
-    return readable(posixpath.normpath("/" + name)).lstrip("/")
+    return name_to_text(posixpath.normpath("/" + name)).lstrip("/")
 
 
 def _member_uri(source: str, name: str) -> str:

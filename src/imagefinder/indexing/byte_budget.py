@@ -1,4 +1,4 @@
-"""A limit on the bytes that wait between two stages."""
+"""A limit on the bytes queued between two pipeline stages."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 
 
 class ByteBudget:
-    """Bounds the bytes that wait between two stages.
+    """Limits the bytes queued between two stages.
 
-    The task that is next in line always passes, however much waits already: so nothing can deadlock, and an image
-    larger than the whole budget still gets through.
+    The task that is next in line always passes, however full the queue is. This prevents deadlocks and admits
+    images that are larger than the whole budget.
     """
 
     def __init__(self, limit: int) -> None:
@@ -20,7 +20,7 @@ class ByteBudget:
         self._changed = threading.Condition()
 
     def acquire(self, ticket: int, nbytes: int, limit: int) -> None:
-        """Wait until ``nbytes`` more stay within ``limit``, then count them."""
+        """Wait until ``nbytes`` more fit within ``limit``, then count them."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._open or ticket <= self._next or self._used + nbytes <= limit,
@@ -28,13 +28,13 @@ class ByteBudget:
             self._used += nbytes
 
     def adjust(self, nbytes: int) -> None:
-        """Count ``nbytes`` more, or fewer where it is negative."""
+        """Add ``nbytes``, which may be negative."""
         with self._changed:
             self._used += nbytes
             self._changed.notify_all()
 
     def admit(self, ticket: int) -> None:
-        """Let this ticket, and all before it, pass."""
+        """Let this ticket and all earlier ones pass."""
         with self._changed:
             self._next = ticket
             self._changed.notify_all()

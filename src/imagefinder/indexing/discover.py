@@ -1,4 +1,4 @@
-"""What is in the sources that a user names, one item after the other."""
+"""Find the images in files, folders, archives, lists and URLs."""
 
 from __future__ import annotations
 
@@ -20,114 +20,113 @@ from imagefinder.indexing.source_item import (
     file_item,
     file_uri,
     is_hidden,
-    is_picture,
-    readable,
+    is_image_name,
+    name_to_text,
 )
 
-# ruff: noqa: PTH100, PTH111, PTH116, PTH119, PTH123 - names may be any bytes, and a million should not take long
+# ruff: noqa: PTH100, PTH111, PTH116, PTH119, PTH123 - names may be any bytes, and Path is slow for a million files
 
 Source = str | os.PathLike[str]
 
 
 def discover(sources: Sequence[Source], *, guard: Guard = TRUSTED) -> Iterator[Discovered]:
-    """Everything in the sources, in their order; nothing is read in advance.
+    """Yield the images of the sources in order; nothing is read in advance.
 
-    A source is a file, a folder (read recursively, in order of names), an archive (``.zip``, ``.tar`` and
-    compressed ``.tar``), a list (``.csv`` or ``.jsonl`` with ``url`` and ``id``) or an ``http(s)`` URL. Ids are:
-    for a file its name; in folders and archives the path below them, with ``/``; in lists the column ``id``; for
-    a URL itself. A file named by itself is tried whatever its name; in folders and archives only names of
-    pictures are taken, and what is hidden is not.
+    A source is a file, a folder (read recursively, sorted by name), an archive (``.zip``, ``.tar`` or compressed
+    ``.tar``), a list (``.csv`` or ``.jsonl`` with ``url`` and ``id``) or an ``http(s)`` URL. The id of an image is
+    the file name; in folders and archives the path relative to them, with ``/``; in lists the column ``id``; for a
+    URL the URL. Folders and archives contribute only files with an image extension that are not hidden; a file
+    given as a source itself may have any name.
 
     Args:
-        sources: What to look through; ``~`` stands for the home folder.
-        guard: What may be reached; links that lead beyond it are passed over.
+        sources: Paths or URLs; ``~`` is the home folder.
+        guard: Access limits; links that point outside are skipped.
 
     Returns:
-        Items; for what cannot be read, failures; after each folder, archive and list its ``SourceEnd``.
+        Items, failures for unreadable files, and a ``SourceEnd`` after each folder, archive and list.
 
     Raises:
-        SourceError: a source does not exist, or its beginning cannot be read; nothing was looked through.
+        SourceError: a source does not exist or cannot be opened. All sources are checked before the first item.
     """
-    plan = [_look_at(source, guard) for source in sources]
-    return (item for source in plan for item in _read(source, guard))
+    checked = [_check(source, guard) for source in sources]
+    return (item for source in checked for item in _read(source, guard))
 
 
 def source_uris(sources: Sequence[Source]) -> list[str]:
-    """The URIs under which the folders, archives and lists among the sources appear as ``source``.
+    """The ``source`` URIs of the folders, archives and lists among the sources.
 
     Raises:
-        SourceError: as ``discover``.
+        SourceError: a source does not exist or cannot be opened.
     """
-    plan = [_look_at(source, TRUSTED) for source in sources]
-    return [file_uri(source.place) for source in plan if source.kind not in ("url", "file")]
+    checked = [_check(source, TRUSTED) for source in sources]
+    return [file_uri(source.location) for source in checked if source.kind not in ("url", "file")]
 
 
-class _Plan(NamedTuple):
+class _CheckedSource(NamedTuple):
     kind: str
-    place: str
+    location: str
 
 
-def _look_at(source: Source, guard: Guard) -> _Plan:
+def _check(source: Source, guard: Guard) -> _CheckedSource:
     text = os.fspath(source)
     if is_web_address(text):
         if text.lower().endswith((*ARCHIVE_SUFFIXES, *LIST_SUFFIXES)):
             raise SourceError(
-                f"{text} is an archive or a list on a server, and only pictures are downloaded",
+                f"{text} is a remote archive or list; only images can be added by URL",
                 hint="download it first, then add the file",
             )
         if not text.isprintable():
-            raise SourceError(f"{text!a} is no usable address")
-        return _Plan("url", text)
+            raise SourceError(f"{text!a} is not a valid URL: it contains control characters")
+        return _CheckedSource("url", text)
     path = os.path.abspath(os.path.expanduser(text))
     guard.check(path)
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
             os.scandir(path).close()
-            return _Plan("folder", path)
+            return _CheckedSource("folder", path)
         if stat.S_ISREG(mode):
             open(path, "rb").close()
     except (OSError, ValueError) as error:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        name = name_to_text(text)
         raise SourceError(
-            f"there is no file or folder {readable(text)}"
-            if missing
-            else f"{readable(text)} cannot be read: {reason}",
+            f"{name} does not exist" if missing else f"{name} cannot be read: {reason}",
             hint="a source is a file, a folder, an archive, a .csv or .jsonl list, or an http(s) URL",
         ) from error
     if not stat.S_ISREG(mode):
-        raise SourceError(f"{readable(text)} is neither a file nor a folder")
+        raise SourceError(f"{name_to_text(text)} is neither a regular file nor a folder")
     if path.lower().endswith(ARCHIVE_SUFFIXES):
         check_archive(path)
-        return _Plan("archive", path)
+        return _CheckedSource("archive", path)
     if path.lower().endswith(LIST_SUFFIXES):
         check_list(path)
-        return _Plan("list", path)
-    return _Plan("file", path)
+        return _CheckedSource("list", path)
+    return _CheckedSource("file", path)
 
 
-def _read(plan: _Plan, guard: Guard) -> Iterator[Discovered]:
-    match plan.kind:
+def _read(source: _CheckedSource, guard: Guard) -> Iterator[Discovered]:
+    match source.kind:
         case "url":
-            yield SourceItem(id=plan.place, uri=plan.place)
+            yield SourceItem(id=source.location, uri=source.location)
         case "folder":
-            yield from _walk(plan.place, guard)
+            yield from _walk(source.location, guard)
         case "archive":
-            yield from read_archive(plan.place)
+            yield from read_archive(source.location)
         case "list":
-            yield from read_list(plan.place, guard=guard)
+            yield from read_list(source.location, guard=guard)
         case _:
-            item = _file(plan.place, readable(os.path.basename(plan.place)), "", guard)
+            item = _file(source.location, name_to_text(os.path.basename(source.location)), "", guard)
             if item is not None:
                 yield item
 
 
 def _walk(root: str, guard: Guard) -> Iterator[Discovered]:
-    """The pictures in and below a folder.
+    """Yield the images in a folder and its subfolders.
 
-    Every folder is entered once, whatever links lead to it. Links to folders inside the root are not followed,
-    so that what lies inside has one id. Only the names of one folder and of those above it are held at a time.
+    Each folder is entered once, however many links point to it. Links to folders inside the root are not followed,
+    so that each image has one id. Only the names of the current folder and its parents are kept in memory.
     """
     source, prefix = file_uri(root), root.rstrip(os.sep) + os.sep
     inside = os.path.realpath(root).rstrip(os.sep) + os.sep
@@ -153,21 +152,21 @@ def _walk(root: str, guard: Guard) -> Iterator[Discovered]:
             except OSError as error:
                 complete = False
                 yield Failure(
-                    readable(name.path.removeprefix(prefix)) + "/",
+                    name_to_text(name.path.removeprefix(prefix)) + "/",
                     file_uri(name.path),
                     SourceError.code,
-                    f"the folder {readable(name.path)} cannot be read: {error.strerror}",
+                    f"the folder {name_to_text(name.path)} cannot be read: {error.strerror}",
                     source=source,
                 )
-        elif not is_picture(name.path) or (name.link and not guard.allows(name.path)):
+        elif not is_image_name(name.path) or (name.link and not guard.allows(name.path)):
             skipped += 1
         else:
-            item = _file(name.path, readable(name.path[len(prefix) :]), source, guard)
+            item = _file(name.path, name_to_text(name.path[len(prefix) :]), source, guard)
             if item is None:
                 skipped += 1
             elif isinstance(item, SourceItem) and "\\" in item.id and item.id in escaped:
-                # A name with bytes \xff and one with the letters "\\xff".
-                message = f"the id {item.id!r} already stands for another file of this folder; rename one"
+                # The bytes \xff in one name and the characters "\\xff" in another give the same id.
+                message = f"the id {item.id!r} is already used by another file in this folder; rename one of them"
                 yield Failure(item.uri, item.uri, SourceError.code, message, source=source)
             else:
                 if "\\" in item.id:
@@ -184,7 +183,7 @@ class _Name(NamedTuple):
 
 
 def _names(folder: str) -> list[_Name]:
-    """What a folder holds and shows, in order of the bytes of the names."""
+    """The visible entries of a folder, sorted by the bytes of their names."""
     with os.scandir(folder) as entries:
         names = [_Name(e.path, _is_folder(e), e.is_symlink()) for e in entries if not is_hidden(e.name)]
     return sorted(names, key=lambda name: os.fsencode(name.path))
@@ -198,10 +197,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _file(path: str, image_id: str, source: str, guard: Guard) -> SourceItem | Failure | None:
-    """The item for a file; ``None`` for what is no regular one."""
+    """Create the item of a file; ``None`` if it is not a regular file."""
     try:
         status = os.stat(path)
     except OSError as error:
-        message = f"{readable(path)} cannot be read: {error.strerror}"
+        message = f"{name_to_text(path)} cannot be read: {error.strerror}"
         return Failure(image_id, file_uri(path), SourceError.code, message, source=source)
     return file_item(path, status, image_id, source, guard=guard) if stat.S_ISREG(status.st_mode) else None

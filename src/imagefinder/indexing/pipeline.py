@@ -1,4 +1,4 @@
-"""From sources to images in a store: discovering, reading, extracting and storing, side by side."""
+"""The indexing pipeline: discover, read, extract and store images concurrently."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from imagefinder.core.method import Method
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.failure_log import FailureLog
-from imagefinder.indexing.plan import Task, comes_from_elsewhere, failed, id_taken, plan
+from imagefinder.indexing.plan import Task, failed, has_other_uri, id_taken, plan
 from imagefinder.indexing.prefetch import Prefetcher
-from imagefinder.indexing.progress import AddReport, Progress, Tally
+from imagefinder.indexing.progress import AddReport, Counters, Progress
 from imagefinder.indexing.pruning import Pruner
-from imagefinder.indexing.reader import Decode, Reader
+from imagefinder.indexing.reader import DecodeFunction, Reader
 from imagefinder.indexing.source_item import Discovered, SourceEnd, SourceItem
 from imagefinder.indexing.writer import Writer
 
 _LOOKUP_ITEMS = 256  # items looked up in the store at once
-_PREFETCH_ITEMS = 100_000  # a few dozen megabytes, and the total of most collections within seconds
-_WAKE_UP = 0.2  # seconds until a wait checks whether to stop
+_PREFETCH_ITEMS = 100_000  # a few dozen megabytes; shows the total of most sources within seconds
+_WAKE_UP = 0.2  # seconds between checks for a stop request
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Brings a store up to date with its sources.
+    """Updates a store from its sources.
 
-    What the store has already, by its stamp or its bytes, is not extracted again; a method it lacks is added; a
-    changed image replaces the old one and keeps its metadata unless the source brings some. An image that fails
-    is recorded with its reason and tried again by the next run; it never ends this one. Images become durable
-    batch by batch, in the order of the items. What is stored does not depend on the number of threads.
+    Unchanged images, by stamp or bytes, are skipped; features of missing methods are added; a changed image
+    replaces the old one and keeps its metadata unless the source provides some. A failure is recorded with its
+    reason and retried by the next run; it never ends the run. Images become durable batch by batch, in the order
+    of the items. The result does not depend on the number of threads.
 
     Attributes:
-        store: Where images go.
-        methods: What to extract, at least one.
+        store: The store to update.
+        methods: Methods to extract, at least one.
         settings: ``batch_size``, ``threads``, ``fetch_*`` and ``max_image_*`` are used.
-        decode: Bytes to pixels.
-        check_address: Refuses addresses that must not be downloaded from; see ``Fetcher``.
+        decode: Decodes an image.
+        check_address: Called with every IP address before connecting to it; raises ``FetchError`` to reject it.
     """
 
     store: Store
     methods: Sequence[Method]
     settings: Settings
-    decode: Decode
+    decode: DecodeFunction
     check_address: Callable[[str], None] | None = None
 
     def run(
@@ -57,20 +57,20 @@ class Pipeline:
         progress: Callable[[Progress], None] | None = None,
         stop: threading.Event | None = None,
     ) -> AddReport:
-        """Add, replace or leave alone each item.
+        """Add or replace all images that are new or have changed.
 
         Args:
-            items: What ``discover`` yields.
-            prune_sources: URIs of sources (``discover.source_uris``) whose images are deleted where the source no
-                longer has them. Nothing is deleted of a source that could not be read completely, or that holds
-                no image at all any more (an unmounted disk); the report says so.
-            progress: Called in this thread, at most ten times a second and at the end.
-            stop: When set, the images at hand are finished and the run ends. Ctrl-C does the same.
+            items: The iterator of ``discover``.
+            prune_sources: URIs of sources (``discover.source_uris``) whose images are deleted if the source no
+                longer contains them. Nothing is deleted if the source could not be read completely or contains no
+                images at all (an unmounted disk); the report then has a note.
+            progress: Called in this thread at most ten times a second, and at the end.
+            stop: When set, the run stores the images it has read and ends. Ctrl-C does the same.
 
         Raises:
             ValueError: there are no methods.
-            ModelMissingError: the weights of a method are not here; nothing was read.
-            FingerprintMismatchError: the store's features were made differently; nothing was read.
+            ModelMissingError: the weights of a method are not installed; nothing was read.
+            FingerprintMismatchError: stored features were made differently; nothing was read.
             StoreError: the store cannot be written.
         """
         if not self.methods:
@@ -81,7 +81,7 @@ class Pipeline:
 
 
 class _Run:
-    """One run: moves items from stage to stage, in one thread."""
+    """One run; a single thread moves the items from stage to stage."""
 
     def __init__(
         self,
@@ -95,20 +95,20 @@ class _Run:
         self._methods = list(methods)
         self._batch_size = parts.settings.batch_size
         self._stop = stop
-        self._tally = Tally(progress)
+        self._counters = Counters(progress)
         self._failures = FailureLog(parts.store)
         self._pruner = Pruner(parts.store)
         self._writer = Writer(parts.store, list(methods.values()))
         self._reader = Reader(parts.settings, parts.decode, parts.check_address)
         self._prefetcher = Prefetcher(items, _PREFETCH_ITEMS)
         self._looked_up: deque[tuple[SourceItem, ImageStatus | None]] = deque()
-        self._under_way: set[str] = set()  # ids, from discovered to stored
-        self._blocked = False  # the next item waits for one under way that has its id
+        self._in_progress: set[str] = set()  # ids, from discovery to storing
+        self._blocked = False  # whether the next item waits for an item in progress with the same id
 
     def run(self, prune_sources: Sequence[str]) -> AddReport:
         try:
             try:
-                interrupted = not self._work_through()
+                interrupted = not self._process_all()
             except KeyboardInterrupt:
                 interrupted = True
             self._write_batch()
@@ -117,22 +117,22 @@ class _Run:
                 self._failures.clear_sources(self._pruner.complete_sources)
                 for source in prune_sources:
                     removed, note = self._pruner.prune(source)
-                    self._tally.removed += removed
-                    self._tally.notes += [note] if note else []
+                    self._counters.removed += removed
+                    self._counters.notes += [note] if note else []
             elif prune_sources:
-                self._tally.notes.append("nothing was removed: the run was interrupted")
+                self._counters.notes.append("nothing was removed: the run was interrupted")
         finally:
             self._prefetcher.close()
             self._reader.close()
-        self._tally.report_progress(self._prefetcher.total, now=True)
-        return self._tally.report(self._methods, interrupted=interrupted)
+        self._counters.report_progress(self._prefetcher.total, now=True)
+        return self._counters.report(self._methods, interrupted=interrupted)
 
-    def _work_through(self) -> bool:
-        """Whether everything was dealt with before ``stop`` was set."""
+    def _process_all(self) -> bool:
+        """Process all items; false if ``stop`` was set first."""
         while not self._stop.is_set():
-            while self._reader.has_room and (task := self._next_task()):
+            while self._reader.has_capacity and (task := self._next_task()):
                 self._reader.start(task)
-            self._reader.decode_ahead()
+            self._reader.start_decoding()
             if self._reader.is_decoding:
                 self._take()
             elif self._blocked:
@@ -145,56 +145,56 @@ class _Run:
             if len(self._writer) >= self._batch_size or self._writer.nbytes >= self._reader.batch_bytes:
                 self._write_batch()
             self._failures.flush(at_least=_LOOKUP_ITEMS)
-            self._tally.report_progress(self._prefetcher.total)
+            self._counters.report_progress(self._prefetcher.total)
         return False
 
     # -- planning ------------------------------------------------------------------------------------------
 
     def _next_task(self) -> Task | None:
-        """The next item that has to be read; the others are dealt with on the way."""
+        """The next item that has to be read; items that need no reading are completed on the way."""
         while not self._stop.is_set():
             while self._looked_up:
-                item, known = self._looked_up.popleft()
-                owner = self._owner(item) if comes_from_elsewhere(item, known) else None
-                planned = plan(item, known, owner, self._methods)
+                item, stored = self._looked_up.popleft()
+                owner = self._owner(item) if has_other_uri(item, stored) else None
+                planned = plan(item, stored, owner, self._methods)
                 if isinstance(planned, Task):
                     return planned
                 if planned is None:
                     self._unchanged(item)
                 else:
-                    self._give_up(item, planned)
+                    self._reject(item, planned)
             if not self._look_up():
                 break
-            self._tally.report_progress(self._prefetcher.total)
+            self._counters.report_progress(self._prefetcher.total)
         return None
 
     def _look_up(self) -> bool:
-        """Take some items and look them up in the store; whether there were any now."""
+        """Look up the next items in the store; false if none are available yet."""
         self._blocked = False
-        items = self._prefetcher.take(_LOOKUP_ITEMS, self._begin)
-        known = self._store.status([item.id for item in items if isinstance(item, SourceItem)])
+        items = self._prefetcher.take(_LOOKUP_ITEMS, self._admit)
+        stored = self._store.status([item.id for item in items if isinstance(item, SourceItem)])
         for item in items:
             if isinstance(item, SourceEnd):
-                self._pruner.ended(item)
-                self._tally.skipped += item.skipped
+                self._pruner.add_end(item)
+                self._counters.skipped += item.skipped
                 continue
-            self._pruner.saw(item)
+            self._pruner.add_item(item)
             if isinstance(item, Failure):
                 self._fail(item)
             else:
-                self._looked_up.append((item, known.get(item.id)))
+                self._looked_up.append((item, stored.get(item.id)))
         return bool(items)
 
-    def _begin(self, item: Discovered) -> bool:
-        """Whether an item may enter: not before another one of its id has been dealt with."""
+    def _admit(self, item: Discovered) -> bool:
+        """Admit an item unless another item with the same id is in progress."""
         if isinstance(item, SourceItem):
-            self._blocked = item.id in self._under_way
+            self._blocked = item.id in self._in_progress
             if not self._blocked:
-                self._under_way.add(item.id)
+                self._in_progress.add(item.id)
         return not self._blocked
 
     def _owner(self, item: SourceItem) -> ImageRecord | None:
-        """The image that has the item's id, if it came from another source."""
+        """The stored image with the item's id, if it came from another source."""
         try:
             record = self._store.get(item.id)
         except UnknownImageError:  # deleted a moment ago
@@ -204,21 +204,21 @@ class _Run:
     # -- storing -------------------------------------------------------------------------------------------
 
     def _take(self) -> None:
-        """Deal with the oldest image, if it is ready within a moment."""
+        """Process the oldest image, if it becomes ready in time."""
         taken = self._reader.take(_WAKE_UP)
         if taken is None:
             return
-        task, picture = taken
-        if isinstance(picture, BaseException):
-            self._give_up(task.item, failed(task.item, picture))
-        elif picture.decoded:
-            self._writer.add(task, picture)
-        elif task.is_known(picture.sha256):
-            self._writer.settle(task)
+        task, image = taken
+        if isinstance(image, BaseException):
+            self._reject(task.item, failed(task.item, image))
+        elif image.decoded:
+            self._writer.add(task, image)
+        elif task.is_stored(image.sha256):
+            self._writer.update_location(task)
             self._unchanged(task.item)
         else:
-            assert task.owner is not None  # noqa: S101 - other bytes are decoded unless the id is taken
-            self._give_up(task.item, id_taken(task.item, task.owner))
+            assert task.owner is not None  # noqa: S101 - changed bytes are decoded unless the id is taken
+            self._reject(task.item, id_taken(task.item, task.owner))
 
     def _write_batch(self) -> None:
         nbytes = self._writer.nbytes
@@ -226,31 +226,31 @@ class _Run:
         self._reader.release(nbytes)
         for task, error in written:
             if error is not None:
-                self._give_up(task.item, failed(task.item, error))
+                self._reject(task.item, failed(task.item, error))
                 continue
-            if task.known is None:
-                self._tally.added += 1
+            if task.stored is None:
+                self._counters.added += 1
             else:
-                self._tally.replaced += 1
+                self._counters.replaced += 1
             self._done(task.item)
         self._failures.flush()
 
     # -- outcomes ------------------------------------------------------------------------------------------
 
     def _unchanged(self, item: SourceItem) -> None:
-        self._tally.unchanged += 1
+        self._counters.unchanged += 1
         self._done(item)
 
     def _done(self, item: SourceItem) -> None:
-        self._tally.current = item.id
-        self._under_way.discard(item.id)
+        self._counters.current = item.id
+        self._in_progress.discard(item.id)
         self._failures.clear(item.id)
 
-    def _give_up(self, item: SourceItem, failure: Failure) -> None:
-        self._under_way.discard(item.id)
+    def _reject(self, item: SourceItem, failure: Failure) -> None:
+        self._in_progress.discard(item.id)
         self._fail(failure)
 
     def _fail(self, failure: Failure) -> None:
-        self._tally.current = failure.id
-        self._tally.failures.append(failure)
+        self._counters.current = failure.id
+        self._counters.failures.append(failure)
         self._failures.add(failure)

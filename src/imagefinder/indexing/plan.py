@@ -1,4 +1,4 @@
-"""What has to be done with an item; decided from what is known, without reading anything."""
+"""Decide what to do with an item by its location and stamp, without reading it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imagefinder.core.records import Failure, ImageRecord, ImageStatus
 from imagefinder.indexing.source_item import SourceItem
 
 ID_TAKEN = "id_taken"
-"""Code of the failure of an image whose id belongs to another image, from another source."""
+"""Error code for an item whose id is used by another image from another source."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,61 +18,64 @@ class Task:
     """An item that has to be read.
 
     Attributes:
-        item: What to read.
-        known: What the store has under its id.
-        missing: Methods whose features the store lacks.
-        owner: The image that has its id, if that came from elsewhere.
+        item: The item.
+        stored: Status of the stored image with its id, if any.
+        missing: Methods without stored features for this image.
+        owner: The stored image with its id, if that came from another source.
     """
 
     item: SourceItem
-    known: ImageStatus | None
+    stored: ImageStatus | None
     missing: tuple[str, ...]
     owner: ImageRecord | None = None
 
-    def is_known(self, sha256: str) -> bool:
-        """Whether the store has these bytes under the item's id."""
-        return self.known is not None and self.known.sha256 == sha256
+    def is_stored(self, sha256: str) -> bool:
+        """Whether an image with this id and these bytes is stored."""
+        return self.stored is not None and self.stored.sha256 == sha256
 
     def needs_pixels(self, sha256: str) -> bool:
-        """Whether there is anything to extract from these bytes."""
-        if self.is_known(sha256):
+        """Whether any features have to be extracted from these bytes."""
+        if self.is_stored(sha256):
             return bool(self.missing)
         return self.owner is None
 
     def extracts(self, method: str, sha256: str) -> bool:
-        """Whether the features of a method have to be extracted from these bytes."""
-        return method in self.missing or not self.is_known(sha256)
+        """Whether the features of one method have to be extracted from these bytes."""
+        return method in self.missing or not self.is_stored(sha256)
 
 
-def comes_from_elsewhere(item: SourceItem, known: ImageStatus | None) -> bool:
-    """Whether the store has the item's id from another address, so that ``plan`` needs the owner."""
-    return known is not None and known.uri != item.uri
+def has_other_uri(item: SourceItem, stored: ImageStatus | None) -> bool:
+    """Whether the stored image with the item's id has another URI; then ``plan`` needs the owner."""
+    return stored is not None and stored.uri != item.uri
 
 
 def plan(
-    item: SourceItem, known: ImageStatus | None, owner: ImageRecord | None, methods: Collection[str]
+    item: SourceItem, stored: ImageStatus | None, owner: ImageRecord | None, methods: Collection[str]
 ) -> Task | Failure | None:
-    """What to do with an item: read it, give it up, or nothing, because the store is up to date.
+    """Decide whether to read an item, to reject it, or to do nothing because the store is up to date.
 
     Args:
-        item: Found in a source.
-        known: What the store has under its id.
-        owner: The record of that id, where it belongs to another source.
-        methods: Names of the methods that every image should have.
+        item: The item.
+        stored: Status of the stored image with its id, if any.
+        owner: The stored image with its id, if that belongs to another source.
+        methods: Names of the methods to extract.
+
+    Returns:
+        The task to read it; a failure to reject it; ``None`` if nothing has to be done.
     """
-    missing = tuple(name for name in methods if known is None or name not in known.methods)
-    if known is not None and not comes_from_elsewhere(item, known):
-        same_stamp = item.stamp == known.stamp and item.stamp
+    missing = tuple(name for name in methods if stored is None or name not in stored.methods)
+    if stored is not None and not has_other_uri(item, stored):
+        same_stamp = item.stamp == stored.stamp and item.stamp
         if not missing and (same_stamp or item.read is None):
             return None
     if owner is not None and owner.uri and item.read is None:
-        # Other URLs give other images; a download could not settle it.
+        # Different URLs mean different images; there is no need to download.
         return id_taken(item, owner)
-    return Task(item, known, missing, owner)
+    return Task(item, stored, missing, owner)
 
 
 def failed(item: SourceItem, error: BaseException) -> Failure:
-    """The failure that an error makes of an item."""
+    """Convert an error into the failure of an item."""
     code, message = ImagefinderError.code, f"{type(error).__name__}: {error}"
     if isinstance(error, ImagefinderError):
         code, message = error.code, error.message
@@ -80,10 +83,10 @@ def failed(item: SourceItem, error: BaseException) -> Failure:
 
 
 def id_taken(item: SourceItem, owner: ImageRecord) -> Failure:
-    """The failure of an item whose id belongs to another image."""
-    through = f", added through {owner.source}" if owner.source else ""
+    """The failure of an item whose id is used by another image."""
+    through = f", added from {owner.source}" if owner.source else ""
     message = (
-        f"the id {item.id!r} is that of another image already ({owner.uri or 'put by hand'}{through}); "
-        "to have both, add a folder above the two, so that their ids differ"
+        f"the id {item.id!r} is already used by another image ({owner.uri or 'uploaded'}{through}); "
+        "to add both, add a common parent folder, so that their ids differ"
     )
     return Failure(item.id, item.uri, ID_TAKEN, message, source=item.source)

@@ -1,4 +1,4 @@
-"""Discovering images ahead of the work, in a thread of its own."""
+"""Discover images in a background thread."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from imagefinder.indexing.source_item import Discovered, SourceEnd
 
 
 class Prefetcher:
-    """Runs through the sources ahead of the work, so that the total is known early.
+    """Discovers items in advance, so that the total is available early.
 
     Args:
-        items: What ``discover`` yields.
-        limit: How many items may wait.
+        items: The iterator of ``discover``.
+        limit: Largest number of queued items.
 
     Attributes:
-        total: Images and failures found; ``None`` until all sources have been read through.
+        total: Number of images and failures; ``None`` until all sources have been discovered.
     """
 
     def __init__(self, items: Iterator[Discovered], limit: int) -> None:
@@ -33,7 +33,7 @@ class Prefetcher:
         self._thread.start()
 
     def take(self, limit: int, begin: Callable[[Discovered], bool]) -> list[Discovered]:
-        """Up to ``limit`` items that are ready, ending before the first for which ``begin`` is false."""
+        """Take up to ``limit`` queued items, stopping before the first for which ``begin`` is false."""
         taken: list[Discovered] = []
         with self._changed:
             while self._ready and len(taken) < limit and begin(self._ready[0]):
@@ -42,18 +42,18 @@ class Prefetcher:
         return taken
 
     def wait(self, timeout: float) -> bool:
-        """Wait for items; true when all have been taken and none will come any more."""
+        """Wait for items; true when discovery has ended and all items have been taken."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._ended, timeout)
             return self._ended and not self._ready
 
     def check(self) -> None:
-        """Raise the error that ended discovery early, if any."""
+        """Raise the error that ended discovery, if any."""
         if self._error:
             raise self._error
 
     def close(self) -> None:
-        """Stop the thread; a source that does not respond may keep it a while longer."""
+        """Stop the thread; if a source does not respond, it ends later."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

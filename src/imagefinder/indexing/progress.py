@@ -1,4 +1,4 @@
-"""Progress and outcome of indexing, as data; how they are shown is decided elsewhere."""
+"""Progress and result of an indexing run, as data."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _REPORT_INTERVAL = 0.1  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A moment of an indexing run.
+    """Progress of an indexing run.
 
     Attributes:
-        total: Images found in the sources; ``None`` until all sources have been read through.
-        added: New images put so far (durable).
-        replaced: Changed images, and images given further methods, put so far (durable).
-        unchanged: Images that were there already.
-        failed: Images that could not be indexed.
-        seconds: Since the start.
-        current: Id of the image dealt with last.
+        total: Number of images in the sources; ``None`` until all sources have been discovered.
+        added: Number of new images stored so far (durable).
+        replaced: Number of changed images, and images with additional features, stored so far (durable).
+        unchanged: Number of images that were up to date.
+        failed: Number of images that could not be indexed.
+        seconds: Elapsed time, seconds.
+        current: Id of the most recent image.
     """
 
     total: int | None
@@ -35,25 +35,25 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Images dealt with."""
+        """Number of images processed."""
         return self.added + self.replaced + self.unchanged + self.failed
 
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What an indexing run did.
+    """The result of an indexing run.
 
     Attributes:
         methods: Names of the methods whose features were extracted.
-        added: New images.
-        replaced: Changed images, and images given further methods.
-        unchanged: Images that were there already.
-        removed: Images removed because their source no longer has them.
-        failures: What could not be indexed in this run, and why.
-        seconds: Time it took.
-        interrupted: Whether it was stopped before the end; the next run continues.
-        skipped: Files in folders and archives passed over because they are no pictures by their name.
-        notes: What else the person who started it should know, for example why nothing was pruned.
+        added: Number of new images.
+        replaced: Number of changed images, and of images with additional features.
+        unchanged: Number of images that were up to date.
+        removed: Number of images removed because their source no longer contains them.
+        failures: Images that could not be indexed, and why.
+        seconds: Duration, seconds.
+        interrupted: Whether the run was stopped early; the next run continues.
+        skipped: Number of non-image files skipped in folders and archives, by file extension.
+        notes: Further messages for the user, for example why nothing was pruned.
         failed: Number of failures.
     """
 
@@ -74,8 +74,8 @@ class AddReport:
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts the outcomes of a run and reports them now and then.
+class Counters:
+    """Counts the results of a run and reports them periodically.
 
     Attributes:
         progress: Called at most ten times a second and at the end.
@@ -97,7 +97,12 @@ class Tally:
         self._reported = self._started
 
     def report_progress(self, total: int | None, *, now: bool = False) -> None:
-        """Call ``progress`` if the last call is long enough ago, or ``now``; ``total`` as in ``Progress``."""
+        """Call ``progress`` unless the last call was very recent.
+
+        Args:
+            total: ``Progress.total``.
+            now: Call it in any case.
+        """
         time_now = time.monotonic()
         if self.progress is None or (time_now - self._reported < _REPORT_INTERVAL and not now):
             return
@@ -115,7 +120,7 @@ class Tally:
         )
 
     def report(self, methods: Sequence[str], *, interrupted: bool) -> AddReport:
-        """The outcome of the run so far."""
+        """The result of the run so far."""
         return AddReport(
             methods=tuple(methods),
             added=self.added,

@@ -1,4 +1,4 @@
-"""Reading, downloading and decoding the items of a run, in threads and within a budget of memory."""
+"""Read, download and decode images in threads, within a memory budget."""
 
 from __future__ import annotations
 
@@ -17,24 +17,31 @@ from imagefinder.indexing.byte_budget import ByteBudget
 from imagefinder.indexing.plan import Task
 
 if TYPE_CHECKING:
-    from imagefinder.images.fetch import Fetcher
+    from imagefinder.images.fetching.fetcher import HttpFetcher
 
-_READ_AHEAD = 256  # images downloaded ahead: one server that does not respond must not delay the others
-_BUDGET = 256 << 20  # bytes of images between reading and storing ...
-_BUDGET_PER_THREAD = 64 << 20  # ... and more where more threads fill it
+_PREFETCH_TASKS = 256  # tasks started in advance, so that one slow server does not delay the others
+_BUDGET = 256 << 20  # bytes of images between started and storing ...
+_BUDGET_PER_THREAD = 64 << 20  # ... plus this for each decoding thread
 
 
-class Decode(Protocol):
-    """``Decoder.decode``."""
+class DecodeFunction(Protocol):
+    """The signature of ``Decoder.decode``."""
 
     def __call__(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-        """Encoded bytes to pixels."""
+        """Decode an image."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """What reading gave: digest and length of the bytes, and pixels if there is anything to extract."""
+class ReadImage:
+    """An image that was read.
+
+    Attributes:
+        sha256: SHA-256 of the encoded bytes, hexadecimal.
+        size: Number of encoded bytes.
+        decoded: The pixels; ``None`` if there are no features to extract.
+        thumbnail: JPEG thumbnail; empty if the stored one remains.
+    """
 
     sha256: str
     size: int
@@ -48,8 +55,14 @@ class Picture:
 
 
 @dataclass(slots=True, eq=False)
-class _Reading:
-    """A task on its way; ``ticket`` is its place in line, ``data`` its bytes, where another thread gets them."""
+class _StartedTask:
+    """A task in progress.
+
+    Attributes:
+        task: The task.
+        ticket: Its position in the order of starting.
+        data: The encoded bytes, if a thread of another pool downloads or unpacks them.
+    """
 
     task: Task
     ticket: int
@@ -57,88 +70,89 @@ class _Reading:
 
 
 class Reader:
-    """Reads tasks side by side and returns them in the order in which they were started.
+    """Reads images concurrently and returns them in the order in which they were started.
 
-    Its methods are for one thread. Only ``_get`` and ``_prepare`` run in others, and they change no attribute.
+    Call its methods from one thread only. ``_get`` and ``_prepare`` run in worker threads and change no attribute.
     """
 
     def __init__(
-        self, settings: Settings, decode: Decode, check_address: Callable[[str], None] | None = None
+        self, settings: Settings, decode: DecodeFunction, check_address: Callable[[str], None] | None = None
     ) -> None:
-        """Only stores; threads start with the first task.
+        """Store the settings; threads start with the first task.
 
         Args:
             settings: ``batch_size``, ``threads``, ``fetch_*`` and ``max_image_*`` are used.
-            decode: Bytes to pixels.
-            check_address: Refuses addresses that must not be downloaded from; see ``Fetcher``.
+            decode: Decodes an image.
+            check_address: Called with every IP address before connecting to it; raises ``FetchError`` to reject
+                it.
         """
         self._settings = settings
         self._decode = decode
         self._check_address = check_address
         self._budget = ByteBudget(_BUDGET + _BUDGET_PER_THREAD * settings.threads)
         self._pools: dict[str, ThreadPoolExecutor] = {}
-        self._fetcher: Fetcher | None = None
+        self._fetcher: HttpFetcher | None = None
         self._tickets = 0
-        # A task is in one of these, in order.
-        self._reading: deque[_Reading] = deque()
-        self._decoding: deque[tuple[_Reading, Future[Picture]]] = deque()
+        # Each task is in one of these queues, in order.
+        self._started: deque[_StartedTask] = deque()
+        self._decoding: deque[tuple[_StartedTask, Future[ReadImage]]] = deque()
 
     @property
     def batch_bytes(self) -> int:
-        """How many bytes of pixels a batch may keep."""
+        """Largest number of pixel bytes in a batch."""
         return self._budget.limit // 2
 
     @property
-    def has_room(self) -> bool:
-        """Whether another task may start."""
-        return len(self._reading) < _READ_AHEAD
+    def has_capacity(self) -> bool:
+        """Whether another task may be started."""
+        return len(self._started) < _PREFETCH_TASKS
 
     @property
     def is_decoding(self) -> bool:
-        """Whether there is a next task to take."""
+        """Whether ``take`` has a task to wait for."""
         return bool(self._decoding)
 
     def start(self, task: Task) -> None:
-        """Read a task as soon as its turn comes; ``decode_ahead`` goes on with it."""
+        """Queue a task and start its download, if any; ``start_decoding`` continues with it."""
         self._tickets += 1
-        reading = _Reading(task, self._tickets)
+        started = _StartedTask(task, self._tickets)
         item = task.item
         if item.read is None:
             if self._fetcher is None:
                 self._fetcher = self._new_fetcher()
             get = partial(self._fetcher.fetch, item.uri)
-            reading.data = self._pool("fetch", self._settings.fetch_connections).submit(self._get, reading, get)
+            started.data = self._pool("fetch", self._settings.fetch_connections).submit(self._get, started, get)
         elif item.in_order:
             get = partial(item.read, self._settings.max_image_bytes)
-            reading.data = self._pool("read", 1).submit(self._get, reading, get)
-        self._reading.append(reading)
+            started.data = self._pool("read", 1).submit(self._get, started, get)
+        self._started.append(started)
 
-    def decode_ahead(self) -> None:
-        """Keep the decoding threads busy with what was started."""
+    def start_decoding(self) -> None:
+        """Submit queued tasks to the decoding threads, as many as keep them busy."""
         threads = self._settings.threads
-        while self._reading and len(self._decoding) < self._settings.batch_size + 2 * threads:
-            reading = self._reading.popleft()
-            self._decoding.append((reading, self._pool("decode", threads).submit(self._prepare, reading)))
+        while self._started and len(self._decoding) < self._settings.batch_size + 2 * threads:
+            started = self._started.popleft()
+            self._decoding.append((started, self._pool("decode", threads).submit(self._prepare, started)))
 
-    def take(self, timeout: float) -> tuple[Task, Picture | BaseException] | None:
-        """The oldest task with what became of it; ``None`` if that takes longer than ``timeout`` seconds.
+    def take(self, timeout: float) -> tuple[Task, ReadImage | BaseException] | None:
+        """Return the oldest task with its image or error; ``None`` after ``timeout`` seconds.
 
-        The pixels count until ``release``.
+        The pixels count against the memory budget until ``release``.
         """
-        reading, future = self._decoding[0]
-        self._budget.admit(reading.ticket)
+        started, future = self._decoding[0]
+        self._budget.admit(started.ticket)
         if not wait([future], timeout=timeout).done:
             return None
         self._decoding.popleft()
         error = future.exception()
-        return reading.task, future.result() if error is None else error
+        return started.task, future.result() if error is None else error
 
     def release(self, nbytes: int) -> None:
-        """Pixels that were taken have been freed."""
+        """Return bytes of pixels to the budget after they have been freed."""
         self._budget.adjust(-nbytes)
 
     def close(self) -> None:
-        """End all threads; downloads are aborted."""
+        """Cancel all downloads and stop all threads."""
         self._budget.lift()
         if self._fetcher:
             self._fetcher.abort()
@@ -149,42 +163,42 @@ class Reader:
         if self._fetcher:
             self._fetcher.close()
 
-    # -- in other threads ----------------------------------------------------------------------------------
+    # -- worker threads ------------------------------------------------------------------------------------
 
-    def _get(self, reading: _Reading, get: Callable[[], bytes]) -> bytes:
-        self._budget.acquire(reading.ticket, 0, self._budget.limit // 2)
+    def _get(self, started: _StartedTask, get: Callable[[], bytes]) -> bytes:
+        self._budget.acquire(started.ticket, 0, self._budget.limit // 2)
         data = get()
         self._budget.adjust(len(data))
         return data
 
-    def _prepare(self, reading: _Reading) -> Picture:
-        limits, task = self._settings, reading.task
-        if reading.data is None:
-            assert task.item.read is not None  # noqa: S101 - what is to be downloaded has ``data``
+    def _prepare(self, started: _StartedTask) -> ReadImage:
+        limits, task = self._settings, started.task
+        if started.data is None:
+            assert task.item.read is not None  # noqa: S101 - downloads have ``data``
             data = task.item.read(limits.max_image_bytes)
         else:
-            data = reading.data.result()
-            reading.data = None
+            data = started.data.result()
+            started.data = None
             self._budget.adjust(-len(data))
         sha256 = hashlib.sha256(data).hexdigest()
         if not task.needs_pixels(sha256):
-            return Picture(sha256, len(data))
+            return ReadImage(sha256, len(data))
         decoded = self._decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels)
-        small = b"" if task.is_known(sha256) else thumbnail(decoded.rgb)
-        self._budget.acquire(reading.ticket, decoded.rgb.nbytes, self._budget.limit)
-        return Picture(sha256, len(data), decoded, small)
+        small = b"" if task.is_stored(sha256) else thumbnail(decoded.rgb)
+        self._budget.acquire(started.ticket, decoded.rgb.nbytes, self._budget.limit)
+        return ReadImage(sha256, len(data), decoded, small)
 
-    # -- threads -------------------------------------------------------------------------------------------
+    # -- resources -----------------------------------------------------------------------------------------
 
     def _pool(self, name: str, threads: int) -> ThreadPoolExecutor:
         if name not in self._pools:
             self._pools[name] = ThreadPoolExecutor(threads, thread_name_prefix=f"imagefinder-{name}")
         return self._pools[name]
 
-    def _new_fetcher(self) -> Fetcher:
-        from imagefinder.images.fetch import Fetcher  # noqa: PLC0415 - only URLs need an HTTP client
+    def _new_fetcher(self) -> HttpFetcher:
+        from imagefinder.images.fetching.fetcher import HttpFetcher  # noqa: PLC0415 - only URLs need the HTTP client
 
-        return Fetcher(
+        return HttpFetcher(
             timeout=self._settings.fetch_timeout,
             max_bytes=self._settings.max_image_bytes,
             retries=self._settings.fetch_retries,

@@ -1,4 +1,4 @@
-"""What sources consist of: images that may be indexed, each with its id and the way to its bytes."""
+"""The items of a source: images to index, each with an id and a function that reads its bytes."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from imagefinder.core.records import Failure
 from imagefinder.indexing.guard import TRUSTED, Guard
 
 # fmt: off
-PICTURE_SUFFIXES = frozenset({
+IMAGE_SUFFIXES = frozenset({
     "apng", "arw", "avif", "avifs", "bmp", "cr2", "cr3", "dds", "dib", "dng", "gif", "heic", "heics", "heif",
     "heifs", "hif", "icns", "ico", "j2c", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg", "jpf", "jpg", "jpx", "jxl",
     "mpo", "nef", "nrw", "orf", "pbm", "pcx", "pef", "pfm", "pgm", "png", "pnm", "ppm", "psb", "psd", "qoi", "raf",
     "rw2", "sgi", "tga", "tif", "tiff", "webp",
 })
 # fmt: on
-"""Extensions of the files in folders and archives that are taken for images, in any case of letters.
+"""File extensions (lower case) of images in folders and archives.
 
-Some of them are refused (``docs/concepts/formats.md``): a user with such images should get an error."""
+Some of the formats are not supported (``docs/concepts/formats.md``): such files are reported as
+failures instead of being skipped."""
 
-_DEBRIS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
+_SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
 
 
 @dataclass(frozen=True, slots=True)
 class SourceItem:
-    """An image found in a source; nothing of it has been read yet.
+    """An image found in a source, not read yet.
 
     Attributes:
-        id: What it will be called in the collection.
-        uri: Where it is: ``file:``, ``archive:``, ``http:`` or ``https:``.
-        source: URI of the folder, archive or list it was found in; empty if it was named by itself.
-        stamp: Changes when its bytes may have changed; empty where nothing of the kind is known.
-        metadata: What the source says about it.
-        read: Returns its bytes, given the most it may return; raises ``SourceError`` or ``ImageTooLargeError``.
-            ``None``: they are to be downloaded from ``uri``.
-        in_order: Reading is quick only in the order of discovery (compressed archives).
+        id: Its id in the collection.
+        uri: Its location: ``file:``, ``archive:``, ``http:`` or ``https:``.
+        source: URI of the folder, archive or list that contains it; empty for a single file or URL.
+        stamp: A value that changes when the bytes may have changed; empty if unavailable.
+        metadata: Metadata from the source.
+        read: Returns the bytes, given a size limit; raises ``SourceError`` or ``ImageTooLargeError``. ``None`` if
+            the image has to be downloaded from ``uri``.
+        in_order: Whether reading is fast only in the order of discovery (compressed archives).
     """
 
     id: str
@@ -55,47 +56,47 @@ class SourceItem:
 
 @dataclass(frozen=True, slots=True)
 class SourceEnd:
-    """A source has been read through.
+    """The end of a folder, archive or list.
 
     Attributes:
-        source: Its URI.
-        complete: Whether all of it could be read; only then does a missing image mean that it was removed.
-        pictures: How many items it gave.
-        skipped: How many files in it were skipped because their names are not those of images.
+        source: URI of the source.
+        complete: Whether all of it could be read; only then was a missing image removed from the source.
+        images: Number of images found.
+        skipped: Number of files skipped because their extension is not that of an image.
     """
 
     source: str
     complete: bool
-    pictures: int
+    images: int
     skipped: int
 
 
 Discovered: TypeAlias = SourceItem | Failure | SourceEnd
-"""What ``discover`` yields."""
+"""The events that ``discover`` yields."""
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file's name is that of a picture."""
-    return os.path.splitext(name)[1][1:].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - a name, and a hot path
+def is_image_name(name: str) -> bool:
+    """Whether a file name has the extension of an image (case-insensitive)."""
+    return os.path.splitext(name)[1][1:].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a name, and a hot path
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, or left behind by a system."""
-    return name.startswith(".") or name.lower() in _DEBRIS
+    """Whether a file or folder is hidden or created by an operating system."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 
-def readable(name: str) -> str:
-    r"""A file name as an id: bytes that are no UTF-8 become ``\xNN``."""
+def name_to_text(name: str) -> str:
+    r"""Convert a file name to text, for ids and messages: bytes that are not valid UTF-8 become ``\xNN``."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def file_uri(path: str | os.PathLike[str]) -> str:
-    """The ``file:`` URI of a path; it leads back to the exact bytes of the name."""
-    return "file://" + quote(os.fsencode(os.path.abspath(path)))  # noqa: PTH100 - Path cannot hold every name alike
+    """The ``file:`` URI of a path; it preserves the exact bytes of the name."""
+    return "file://" + quote(os.fsencode(os.path.abspath(path)))  # noqa: PTH100 - Path would normalise some names
 
 
 def local_path(uri: str) -> str | None:
-    """The file behind a ``file:`` or ``archive:`` URI (the archive); ``None`` for any other URI."""
+    """The path of a ``file:`` URI, or of the archive of an ``archive:`` URI; ``None`` for any other URI."""
     if uri.startswith("archive:"):
         uri = uri.removeprefix("archive:").partition("!/")[0]
     if not uri.startswith("file://"):
@@ -112,7 +113,7 @@ def file_item(
     *,
     guard: Guard = TRUSTED,
 ) -> SourceItem:
-    """The item of a regular file."""
+    """Create the item of a regular file."""
     return SourceItem(
         id=image_id,
         uri=file_uri(path),
@@ -124,30 +125,32 @@ def file_item(
 
 
 def read_file(path: str, max_bytes: int, guard: Guard = TRUSTED) -> bytes:
-    """The bytes of a picture file.
+    """Read an image file.
 
     Raises:
-        SourceError: it cannot be read, is no regular file (any more), or the guard keeps it.
-        ImageTooLargeError: more than ``max_bytes``; no more than that is read.
+        SourceError: the file cannot be read, is not a regular file, or the guard does not allow it.
+        ImageTooLargeError: the file exceeds ``max_bytes``; it is not read.
     """
     try:
         with guard.open(path) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise SourceError(f"{readable(path)} is no file")
-            check_size(readable(path), status.st_size, max_bytes)
+                raise SourceError(f"{name_to_text(path)} is not a regular file")
+            check_size(name_to_text(path), status.st_size, max_bytes)
             return file.read(status.st_size + 1)
     except OSError as error:
-        raise SourceError(f"{readable(path)} cannot be read: {error.strerror}") from error
+        raise SourceError(f"{name_to_text(path)} cannot be read: {error.strerror}") from error
 
 
 def check_size(name: str, size: int, max_bytes: int) -> None:
-    """Refuse a picture that is too large.
+    """Reject an image file that is too large.
 
     Raises:
-        ImageTooLargeError: more than ``max_bytes``.
+        ImageTooLargeError: ``size`` exceeds ``max_bytes``.
     """
     if size > max_bytes:
         raise ImageTooLargeError(
-            f"{name} has {size:,} bytes; at most {max_bytes:,} are accepted", limit=max_bytes, unit="bytes"
+            f"{name} has {size:,} bytes; the limit is {max_bytes:,} (max_image_bytes)",
+            limit=max_bytes,
+            unit="bytes",
         )

@@ -1,1 +1,1 @@
-"""The arithmetic: arrays in, arrays out; no ids, no stores, no settings."""
+"""Numeric kernels: functions of arrays, without ids, stores or settings."""

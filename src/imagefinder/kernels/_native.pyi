@@ -31,7 +31,7 @@ def vote(
     owners: NDArray[Any],
     codes: NDArray[Any],
     words: NDArray[Any],
-    asked: NDArray[Any],
+    query_codes: NDArray[Any],
     weights: NDArray[Any],
     rarities: NDArray[Any],
     votes: NDArray[Any],

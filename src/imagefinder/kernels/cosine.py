@@ -1,4 +1,4 @@
-"""Cosine similarity of one vector with many."""
+"""Cosine similarity."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 
 def cosine(query: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Cosine of the angle between the query and each gallery vector.
+    """Cosine similarity between the query and each gallery vector.
 
     Args:
         query: ``(D,)`` float32.
         gallery: ``(B, D)`` float32.
 
     Returns:
-        ``(B,)`` float64 in [-1, 1] up to the rounding of float32 products; 0 where either vector is all zeros.
+        ``(B,)`` float64 in [-1, 1], up to float32 rounding; 0 if either vector is zero.
     """
     dots = (gallery @ query).astype(np.float64)
     norms = np.sqrt(np.einsum("bd,bd->b", gallery, gallery, dtype=np.float64))

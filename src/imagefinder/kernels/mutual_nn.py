@@ -1,13 +1,13 @@
 """Mutual nearest neighbours between two sets of descriptors.
 
-Descriptor i of the query and j of the candidate are *mutual nearest neighbours* when, in the matrix of their
-dot products, j is the best column of row i and i is the best row of column j; among equals the lowest index
-is the best. The similarity of two images is the number of such pairs.
+Descriptor i of the query and descriptor j of the candidate are *mutual nearest neighbours* if, in the matrix of
+their dot products, j is the maximum of row i and i is the maximum of column j; ties are resolved to the lowest
+index. The similarity of two images is the number of such pairs.
 
-``uint8`` and ``int8`` products are exact integers. ``float32`` products are computed in float32 and must be finite
-numbers; candidates that differ by less than its rounding may be told apart differently on other processors.
+``uint8`` and ``int8`` products are exact integers. ``float32`` products are computed in float32 and must be
+finite; products that differ by less than the rounding error may be ordered differently on other processors.
 
-The work is done by the native kernel in ``native/``, or by NumPy where the package was built without a compiler.
+The native kernel in ``native/`` does the work, or NumPy if the package was built without a compiler.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Descriptors: TypeAlias = NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float
 
 @cache
 def backend() -> str:
-    """What does the work: ``numpy``, or the native kernel's instruction set (``avx512vnni`` to ``portable``)."""
+    """The backend: ``numpy``, or the native instruction set (``avx512vnni`` to ``portable``)."""
     if _HAS_NATIVE:
         return _native.supported()[0]
     logging.getLogger(__name__).warning(
-        "the native kernel is missing, matching runs on NumPy and takes several times as long; "
-        "install a C++17 compiler and install imagefinder again"
+        "the native kernel is missing, so matching runs on NumPy and is several times slower; "
+        "install a C++17 compiler and reinstall imagefinder"
     )
     return "numpy"
 
@@ -45,24 +45,23 @@ def backend() -> str:
 def count(
     query: Descriptors, gallery: Descriptors, offsets: NDArray[np.int64], *, threads: int | None = None
 ) -> NDArray[np.int64]:
-    """Number of mutual nearest neighbours of a query with each image of a gallery.
+    """Number of mutual nearest neighbours between a query and each image of a gallery; releases the GIL.
 
-    The native kernel reads the gallery in place and holds, beside the packed query, about 32 KiB and 4 bytes per
-    descriptor of the largest image for each thread. Other Python threads run meanwhile.
+    The native kernel reads the gallery in place. It needs memory for the packed query and, per thread, about 32
+    KiB plus 4 bytes per descriptor of the largest image.
 
     Args:
         query: ``(n, D)`` uint8, int8 or float32, C-contiguous; ``n`` may be 0.
-        gallery: ``(N, D)`` of the same type, C-contiguous: the descriptors of all images, one after the other.
-        offsets: ``(B + 1,)`` int64, never falling: image ``b`` owns the rows ``offsets[b]:offsets[b + 1]``,
-            possibly none.
-        threads: How many to use at most, at least 1; by default as many as this process may use cores. NumPy
-            decides by itself.
+        gallery: ``(N, D)`` of the same dtype, C-contiguous: the concatenated descriptors of all images.
+        offsets: ``(B + 1,)`` int64, non-decreasing: image ``b`` owns the rows ``offsets[b]:offsets[b + 1]``.
+        threads: Maximum number of threads, at least 1; default: the number of available cores. NumPy ignores it.
 
     Returns:
-        ``(B,)`` int64, each between 0 and ``min(n, rows of the image)``; 0 where either side is empty.
+        ``(B,)`` int64, each between 0 and ``min(n, rows of the image)``; 0 if either side is empty.
 
     Raises:
-        ValueError: other types, shapes or layouts, offsets that fall or leave the gallery, no threads.
+        ValueError: a dtype, shape or memory layout is wrong, offsets decrease or lie outside the gallery, or
+            ``threads`` is below 1.
     """
     return _counts(query, gallery, offsets, None, threads)[0]
 
@@ -75,21 +74,21 @@ def count_near(
     nearness: float,
     threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The same, and how many of these are near: by chance two descriptors are each other's nearest, but not near.
+    """Number of mutual nearest neighbours, and of those that are near, which is rare by chance.
 
     Args:
-        query: As for ``count``.
-        gallery: Likewise.
-        offsets: Likewise.
-        nearness: A pair is near where its product is at least this part of the query descriptor's product with
-            itself: of descriptors of one length, the least cosine.
-        threads: Likewise.
+        query: ``(n, D)``, as for ``count``.
+        gallery: ``(N, D)``, as for ``count``.
+        offsets: ``(B + 1,)``, as for ``count``.
+        nearness: A pair is near if its product is at least this fraction of the product of the query descriptor
+            with itself; for descriptors of equal length, this is the minimum cosine.
+        threads: Maximum number of threads, as for ``count``.
 
     Returns:
-        Two of ``(B,)`` int64; the second is never greater than the first.
+        Two arrays ``(B,)`` int64; the second is never greater than the first.
 
     Raises:
-        ValueError: as ``count``.
+        ValueError: as for ``count``.
     """
     least = nearness * np.einsum("nd,nd->n", query, query, dtype=np.float64)
     return _counts(query, gallery, offsets, least, threads)
@@ -106,7 +105,7 @@ def _counts(
     if offsets.ndim != 1 or offsets.dtype != np.int64 or len(offsets) == 0:
         raise ValueError(f"offsets must be (B + 1,) int64, not {offsets.shape} {offsets.dtype}")
     if offsets[0] < 0 or offsets[-1] > len(gallery) or (offsets[1:] < offsets[:-1]).any():
-        raise ValueError(f"offsets must not fall and lie within the {len(gallery)} descriptors of the gallery")
+        raise ValueError(f"offsets must not decrease, and must end within the {len(gallery)} gallery descriptors")
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
     counts, near = np.zeros((2, len(offsets) - 1), dtype=np.int64)
@@ -124,13 +123,14 @@ def pairs(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
 
     Args:
         query: ``(n, D)`` uint8, int8 or float32, C-contiguous; ``n`` may be 0.
-        candidate: ``(m, D)`` of the same type, C-contiguous; ``m`` may be 0.
+        candidate: ``(m, D)`` of the same dtype, C-contiguous; ``m`` may be 0.
 
     Returns:
-        ``(M, 2)`` int64 rows (query index, candidate index), rising in the first; ``M`` is what ``count`` gives.
+        ``(M, 2)`` int64 pairs (query index, candidate index), ascending in the first; ``M`` is the result of
+        ``count``.
 
     Raises:
-        ValueError: other types, shapes or layouts.
+        ValueError: a dtype, shape or memory layout is wrong.
     """
     _check(query, candidate)
     if len(query) == 0 or len(candidate) == 0:
@@ -143,21 +143,21 @@ def pairs(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
 
 def _check(query: Descriptors, gallery: Descriptors) -> None:
     if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-        raise ValueError(f"descriptors of one length are needed, not {query.shape} and {gallery.shape}")
+        raise ValueError(f"descriptors must have the same length, not {query.shape} and {gallery.shape}")
     if query.dtype != gallery.dtype or query.dtype not in (np.uint8, np.int8, np.float32):
         raise ValueError(f"descriptors must both be uint8, int8 or float32, not {query.dtype}, {gallery.dtype}")
     for side in (query, gallery):
         if not (side.flags.c_contiguous and side.flags.aligned):
-            raise ValueError("descriptors must lie aligned, row after row, in memory: see np.ascontiguousarray")
+            raise ValueError("descriptors must be aligned and C-contiguous: use np.ascontiguousarray")
 
 
 def _is_native(query: Descriptors) -> bool:
-    # Longer descriptors of bytes may have products beyond int32; NumPy computes them in float64.
+    # Products of longer byte descriptors may overflow int32; NumPy computes them in float64.
     return backend() != "numpy" and (query.dtype == np.float32 or query.shape[1] <= _native.LONGEST_BYTES)
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Number of processor cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -173,7 +173,7 @@ def _count_numpy(  # noqa: PLR0917 - the native kernel's arguments
         return
     prepared = _real(query)
     numbers = np.arange(len(query))
-    # One scratch for all images: fresh pages for every product would cost more than the product.
+    # One scratch buffer for all images: allocating pages for every product would cost more than the product.
     most = int(np.diff(offsets).max(initial=0))
     rows_scratch = np.empty((most, query.shape[1]), dtype=prepared.dtype)
     products_scratch = np.empty(len(query) * most, dtype=prepared.dtype)
@@ -200,9 +200,9 @@ def _pairs_numpy(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64
 
 
 def _real(descriptors: Descriptors) -> NDArray[Any]:
-    """As a type whose matrix product is fast and, for bytes, still exact.
+    """Convert descriptors to a floating-point type with a fast and, for bytes, exact matrix product.
 
-    A product is at most D x 255^2. float32 holds every integer up to 2^24 exactly, float64 up to 2^53.
+    A product is at most D x 255^2. float32 represents all integers up to 2^24 exactly, float64 up to 2^53.
     """
     if descriptors.dtype == np.float32:
         return descriptors

@@ -1,9 +1,9 @@
-"""Votes of binary codes: which images share visual words, and within them near codes, with a query.
+"""Voting with binary codes: scores the images that share visual words and similar codes with a query.
 
-A code votes for an image when a code of the image in the same word and it are each other's nearest, by Hamming
-distance, among the codes of that word in image and query (of equals the first): so a texture that repeats has one
-vote for each of the query's codes at most, and each of its own codes gives one at most. All arithmetic is in
-integers, and the native kernel gives exactly what NumPy gives.
+A query code votes for an image if it and a code of the image in the same word are mutual nearest neighbours by
+Hamming distance, among the codes of that word in query and image (ties: the first). Repetitive texture therefore
+gets at most one vote per code. All arithmetic is in integers, so the native kernel and NumPy give identical
+results.
 
 Source: H. Jégou, M. Douze, C. Schmid, "Hamming embedding and weak geometric consistency for large scale image
 search", ECCV 2008; on repetition: "On the burstiness of visual elements", CVPR 2009, by the same.
@@ -22,7 +22,7 @@ from imagefinder.kernels.mutual_nn import backend, cores
 BITS = 64
 
 _WORTH_A_THREAD = 1 << 20
-"""To compare fewer codes takes less time than to start a thread."""
+"""Minimum number of comparisons per thread; fewer take less time than starting a thread."""
 
 
 # wide: the arrays of an inverted file and of a query, as the native kernel takes them.
@@ -31,40 +31,38 @@ def votes(
     owners: NDArray[np.int32],
     codes: NDArray[np.uint64],
     words: NDArray[np.int32],
-    asked: NDArray[np.uint64],
+    query_codes: NDArray[np.uint64],
     *,
     weights: NDArray[np.int64],
     rarities: NDArray[np.int64],
     images: int,
     threads: int | None = None,
 ) -> NDArray[np.int64]:
-    """What each image of an inverted file gets.
-
-    Other Python threads run meanwhile. What points outside of the file is passed over.
+    """The votes for each image of an inverted file; releases the GIL. Indices out of range are ignored.
 
     Args:
-        starts: ``(W + 1,)``: word ``w`` owns the postings ``starts[w]:starts[w + 1]``.
-        owners: ``(P,)``, the image of each posting, rising within a word.
-        codes: ``(P,)``, the code of each posting.
-        words: ``(n,)``, the word of each code of the query, rising.
-        asked: ``(n,)``, the codes of the query.
-        weights: ``(65,)``, what a pair counts, by its distance.
-        rarities: ``(W,)``, times what it counts, by its word.
-        images: How many images there are.
-        threads: How many to use at most; by default as many as this process may use cores.
+        starts: ``(W + 1,)`` int64: word ``w`` owns the postings ``starts[w]:starts[w + 1]``.
+        owners: ``(P,)`` int32, image of each posting, ascending within a word.
+        codes: ``(P,)`` uint64, code of each posting.
+        words: ``(n,)`` int32, word of each query code, ascending.
+        query_codes: ``(n,)`` uint64, codes of the query.
+        weights: ``(65,)`` int64, weight of a vote by Hamming distance.
+        rarities: ``(W,)`` int64, factor of a vote by word.
+        images: Number of images.
+        threads: Maximum number of threads; default: the number of available cores.
 
     Returns:
-        ``(images,)`` int64.
+        ``(images,)`` int64, sum of the weighted votes.
     """
     if backend() == "numpy":
         found = np.zeros(images, dtype=np.int64)
-        _votes_numpy(starts, owners, codes, words, asked, weights, rarities, found)
+        _votes_numpy(starts, owners, codes, words, query_codes, weights, rarities, found)
         return found
-    from imagefinder.kernels import _native  # noqa: PLC0415 - not there without a compiler
+    from imagefinder.kernels import _native  # noqa: PLC0415 - missing if built without a compiler
 
     def vote(share: slice) -> NDArray[np.int64]:
         found = np.zeros(images, dtype=np.int64)
-        _native.vote(starts, owners, codes, words[share], asked[share], weights, rarities, found)
+        _native.vote(starts, owners, codes, words[share], query_codes[share], weights, rarities, found)
         return found
 
     shares = _shares(starts, words, cores() if threads is None else threads)
@@ -76,13 +74,13 @@ def votes(
 
 
 def _shares(starts: NDArray[np.int64], words: NDArray[np.int32], threads: int) -> list[slice]:
-    """The codes of a query divided among threads, about evenly by what there is to compare; words stay whole."""
+    """Divide the query codes among threads, about evenly by the number of comparisons; words are not split."""
     inside = np.clip(words, 0, max(0, len(starts) - 2))
     work = np.cumsum(starts[inside + 1] - starts[inside]) if len(starts) > 1 else np.zeros(len(words), np.int64)
     total = int(work[-1]) if len(work) else 0
     parts = max(1, min(threads, total // _WORTH_A_THREAD))
     cuts = np.searchsorted(work, total * np.arange(1, parts) / parts)
-    cuts = np.searchsorted(words, words[cuts])  # back to where the word begins
+    cuts = np.searchsorted(words, words[cuts])  # back to the start of the word
     bounds = [0, *cuts.tolist(), len(words)]
     return [slice(a, b) for a, b in pairwise(bounds)]
 
@@ -93,7 +91,7 @@ def _votes_numpy(  # noqa: PLR0917 - the native kernel's arguments
     owners: NDArray[np.int32],
     codes: NDArray[np.uint64],
     words: NDArray[np.int32],
-    asked: NDArray[np.uint64],
+    query_codes: NDArray[np.uint64],
     weights: NDArray[np.int64],
     rarities: NDArray[np.int64],
     found: NDArray[np.int64],
@@ -110,13 +108,13 @@ def _votes_numpy(  # noqa: PLR0917 - the native kernel's arguments
         if not len(mine):
             continue
         runs = np.flatnonzero(np.diff(mine, prepend=mine[0] - 1))
-        distances = np.bitwise_count(codes[first:last, None] ^ asked[None, begin:end]).astype(np.int64)
-        nearest_asked = distances.argmin(axis=1)
-        # Distance and place in one number: the least of a run is its nearest posting, of equals the first.
+        distances = np.bitwise_count(codes[first:last, None] ^ query_codes[None, begin:end]).astype(np.int64)
+        nearest_query = distances.argmin(axis=1)
+        # Distance and position in one number: the minimum of a run is its nearest posting, for ties the first.
         ranked = distances * len(mine) + np.arange(len(mine))[:, None]
         best = np.minimum.reduceat(ranked, runs, axis=0)
         near, place = np.divmod(best, len(mine))
-        mutual = nearest_asked[place] == np.arange(end - begin)
+        mutual = nearest_query[place] == np.arange(end - begin)
         gains = (weights[near] * mutual).sum(axis=1) * int(rarities[word])
         images = mine[runs]
         inside = (images >= 0) & (images < len(found))

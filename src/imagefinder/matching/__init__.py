@@ -1,1 +1,1 @@
-"""Matchers: features in, scores out."""
+"""Matchers, which compare features."""

@@ -1,4 +1,4 @@
-"""Global features compared by the cosine of the angle between them."""
+"""Comparison of global features by cosine similarity."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from imagefinder.kernels import cosine
 
 
 class CosineMatcher:
-    """Score = cosine, between -1 and 1."""
+    """Scores global features by cosine similarity, from -1 to 1."""
 
     def score(self, query: Features, gallery: Features) -> NDArray[np.float64]:
-        """See ``core.contracts.Matcher``."""
+        """Cosine similarity between the query and each gallery image: ``(B,)`` float64."""
         if not isinstance(query, GlobalFeatures) or not isinstance(gallery, GlobalFeatures):
-            raise TypeError("the cosine is defined for global features")
+            raise TypeError("cosine similarity requires global features")
         return cosine.cosine(query.vectors[0], gallery.vectors)
 
     def matches(self, query: Features, candidate: Features) -> NDArray[np.int64]:
-        """None: global features have no parts that could agree one by one."""
+        """Always ``(0, 2)``: global features have no descriptors to match."""
         del query, candidate
         return np.empty((0, 2), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Local features compared by counting mutual nearest neighbours."""
+"""Comparison of local features by mutual nearest neighbours."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.kernels import mutual_nn
 
 NEARNESS = 0.85
-"""Cosine of a match that is hardly ever chance, among SIFT's descriptors."""
+"""Minimum cosine of a near match, which is rare by chance among SIFT descriptors."""
 
 
 class MutualNNMatcher:
-    """Score = number of mutual nearest neighbours, an integer."""
+    """Scores local features by the number of mutual nearest neighbours."""
 
     def score(self, query: Features, gallery: Features) -> NDArray[np.float64]:
-        """See ``core.contracts.Matcher``."""
+        """Number of mutual nearest neighbours with each gallery image: ``(B,)`` float64, whole numbers."""
         q, g = _local(query), _local(gallery)
         return mutual_nn.count(q.descriptors, g.descriptors, g.offsets).astype(np.float64)
 
     def score_near(self, query: Features, gallery: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """See ``core.contracts.NearMatcher``."""
+        """The scores, and the number of near matches of each gallery image; ``(B,)`` float64 each."""
         q, g = _local(query), _local(gallery)
         counts, near = mutual_nn.count_near(q.descriptors, g.descriptors, g.offsets, nearness=NEARNESS)
         return counts.astype(np.float64), near.astype(np.float64)
 
     def matches(self, query: Features, candidate: Features) -> NDArray[np.int64]:
-        """See ``core.contracts.Matcher``."""
+        """The mutual nearest neighbours of two images: ``(M, 2)`` int64 pairs (query, candidate), sorted."""
         return mutual_nn.pairs(_local(query).descriptors, _local(candidate).descriptors)
 
 
 def _local(features: Features) -> LocalFeatures:
     if not isinstance(features, LocalFeatures):
-        raise TypeError("mutual nearest neighbours are defined for local features")
+        raise TypeError("mutual nearest neighbours require local features")
     return features

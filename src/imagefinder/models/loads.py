@@ -1,4 +1,4 @@
-"""How often this process has loaded a network, and how long that took."""
+"""Count how often this process has loaded each network, and how long it took."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 
 class Loads(NamedTuple):
-    """Loads of one network with one outcome.
+    """The number and duration of loads of one network with one outcome.
 
     Attributes:
-        times: How many.
-        seconds: Of all of them together.
+        times: Number of loads.
+        seconds: Total duration, seconds.
     """
 
     times: int = 0
@@ -27,7 +27,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def counted(network: str) -> Iterator[None]:
-    """Count what happens within as one load: ``loaded``, or ``failed`` if it raises."""
+    """Count the block as one load: ``loaded``, or ``failed`` if it raises."""
     begin = time.perf_counter()
     outcome = "failed"
     try:
@@ -41,6 +41,6 @@ def counted(network: str) -> Iterator[None]:
 
 
 def so_far() -> Mapping[tuple[str, str], Loads]:
-    """Name of the network and outcome -> loads since the process began."""
+    """(name of the network, outcome) -> loads since the process started."""
     with _lock:
         return dict(_counted)

@@ -1,4 +1,4 @@
-"""A network on OpenVINO: the only user of that optional library."""
+"""Run networks with OpenVINO, an optional dependency."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from imagefinder.core.errors import ModelError, ProviderMissingError
 
 
 class OpenVinoSession:
-    """An ONNX graph ready to run on the processor; safe to call from several threads.
+    """A network loaded by OpenVINO for the CPU; safe to call from several threads.
 
-    Pictures run one by one, in a graph of fixed shape: larger batches were no faster, and a picture has the same
-    features alone and in any batch, whatever kernels the library would choose for others.
+    Images run one at a time in a graph of fixed shape. Larger batches were not faster, and this way the features
+    of an image do not depend on the batch, for which the library might choose other kernels.
     """
 
     batch = 1
 
     def __init__(self, graph: bytes, *, threads: int, precision: str) -> None:
-        """Loads and optimises the graph.
+        """Load and optimise the graph.
 
         Args:
-            graph: Serialised ONNX with one input and one output.
-            threads: Processor cores one run uses.
-            precision: ``f32`` or ``bf16``. Asked for by name: left alone, OpenVINO takes bfloat16 where the
-                processor has it.
+            graph: Serialised ONNX graph with one input and one output.
+            threads: Number of CPU threads per inference.
+            precision: ``f32`` or ``bf16``. Always explicit: by default OpenVINO uses bfloat16 if the CPU supports
+                it.
 
         Raises:
-            ImportError: OpenVINO is not installed; see ``providers.require``.
-            ProviderMissingError: the processor has no bfloat16.
+            ImportError: OpenVINO is not installed (``providers.require`` checks that).
+            ProviderMissingError: the CPU does not support bfloat16.
             ModelError: OpenVINO cannot load the graph.
         """
-        # Importing OpenVINO reports the import to its maker and leaves an identity in the home folder, unasked;
-        # with its reporting module not to be had it does neither.
+        # Without its telemetry module OpenVINO neither reports the import to Intel nor writes an id to the home
+        # folder.
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino  # noqa: PLC0415 - optional
 
         core = openvino.Core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ProviderMissingError(
-                "openvino", reason="this processor has no bfloat16", hint="use precision=f32"
+                "openvino", reason="this CPU does not support bfloat16", hint="set precision=f32"
             )
         try:
             model = core.read_model(graph)
@@ -65,17 +65,17 @@ class OpenVinoSession:
         self._lock = threading.Lock()
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See ``providers.Network``."""
+        """Compute the output of a batch, one image at a time (``providers.Network.run``)."""
         with self._lock:
             request = self._idle.pop() if self._idle else self._model.create_infer_request()
         try:
             outputs = [np.array(request.infer({0: one[None]})[self._output], np.float32) for one in batch]
-        except Exception as error:  # of several kinds, by what is wrong
+        except Exception as error:  # OpenVINO raises several unrelated types
             raise ModelError(f"OpenVINO cannot run the network: {error}") from error
         finally:
             with self._lock:
                 self._idle.append(request)
         output = np.concatenate(outputs)
         if not np.isfinite(output).all():
-            raise ModelError("the network gave values that are no finite numbers")
+            raise ModelError("the network returned infinite or NaN values")
         return output

@@ -1,4 +1,4 @@
-"""Who runs a network, and in which arithmetic: a fixed rule, the same on every machine."""
+"""Select and load the inference backend of a network: provider and precision."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from imagefinder.core.errors import ModelError, ProviderMissingError, SettingsEr
 PRECISIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"cpu": ("f32", "int8"), "openvino": ("f32", "bf16"), "cuda": ("f32",), "coreml": ("f32",)}
 )
-"""Provider -> the arithmetics it has, the one that ``auto`` takes first."""
+"""Precisions of each provider; the first is that of ``auto``."""
 
 INT8 = frozenset({"beit_base"})
-"""Architectures that int8 is made for. Convolutions would need the ranges of their values, measured on pictures;
-with ranges of our own measuring EfficientNet-Lite0 kept a cosine of 0.97 to its float32 vectors only."""
+"""Architectures with int8 support. Convolutions would need activation ranges measured on images; with such ranges
+the int8 vectors of EfficientNet-Lite0 had a cosine of only 0.97 with the float32 ones."""
 
 INSTALL_OPENVINO = "install it with: pip install 'imagefinder[openvino]'"
-_UNTESTED = frozenset({"cuda", "coreml"})  # compared with the processor when a network is loaded
+_UNTESTED = frozenset({"cuda", "coreml"})  # compared with the CPU whenever a network is loaded
 _TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Who runs a network, and in which arithmetic.
+class Backend:
+    """The inference backend of a network.
 
     Attributes:
         provider: ``cpu``, ``openvino``, ``cuda`` or ``coreml``.
@@ -41,111 +41,115 @@ class Run:
 
 
 class Network(Protocol):
-    """A running network; safe to call from several threads.
+    """A loaded network; safe to call from several threads.
 
     Attributes:
-        batch: The largest batch worth giving to one run; 1 where values would depend on what is in the batch.
+        batch: Best batch size; 1 if the values would depend on the other images in a batch.
     """
 
     batch: int
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``(B, 3, 224, 224)`` float32 to ``(B, ...)`` float32, finite.
+        """Compute the output of a batch.
+
+        Args:
+            batch: ``(B, 3, 224, 224)`` float32, B >= 1.
+
+        Returns:
+            ``(B, ...)`` float32, finite.
 
         Raises:
-            ModelError: the run failed, or gave something that is no number.
+            ModelError: the inference failed, or returned infinite or NaN values.
         """
         ...
 
 
-def resolve(provider: str, precision: str, architecture: str) -> Run:
-    """What two settings mean for a network. ``auto`` is ``cpu`` and ``f32``, whatever the machine has.
+def resolve(provider: str, precision: str, architecture: str) -> Backend:
+    """Resolve the settings ``provider`` and ``precision``; ``auto`` is ``cpu`` and ``f32`` on every machine.
 
     Args:
-        provider: The setting.
-        precision: The setting.
-        architecture: As in ``catalogue.Model``.
+        provider: The setting ``provider``.
+        precision: The setting ``precision``.
+        architecture: ``ModelSpec.architecture``.
 
     Raises:
-        SettingsError: there is no such provider, or it does not have this arithmetic for this network.
+        SettingsError: unknown provider, or one that does not support this precision for this network.
     """
     provider = "cpu" if provider == "auto" else provider
     precision = "f32" if precision == "auto" else precision
     if provider not in PRECISIONS:
-        raise SettingsError(f"there is no provider {provider!r}", hint=f"providers: {', '.join(PRECISIONS)}")
+        raise SettingsError(f"unknown provider {provider!r}", hint=f"providers: {', '.join(PRECISIONS)}")
     if precision not in PRECISIONS[provider]:
-        having = [name for name, precisions in PRECISIONS.items() if precision in precisions]
+        supporting = [name for name, precisions in PRECISIONS.items() if precision in precisions]
         raise SettingsError(
-            f"the provider {provider} does not run networks in {precision}",
-            hint=f"{precision} is there with provider={' or '.join(having)}"
-            if having
+            f"the provider {provider} does not support the precision {precision}",
+            hint=f"for {precision}, set provider={' or '.join(supporting)}"
+            if supporting
             else "precisions: f32, bf16, int8",
         )
     if precision == "int8" and architecture not in INT8:
         raise SettingsError(
-            f"{architecture} cannot be run in int8: its values' ranges are not known",
-            hint="bf16 is there with provider=openvino",
+            f"{architecture} does not support int8: no activation ranges are available",
+            hint="for bf16, set provider=openvino",
         )
-    return Run(provider, precision)
+    return Backend(provider, precision)
 
 
 def require(provider: str) -> None:
-    """Check that a provider is on this machine, without starting it.
+    """Check that a provider is installed, without starting it.
 
     Raises:
-        ProviderMissingError: it is not.
+        ProviderMissingError: it is not installed.
     """
     if provider == "openvino" and importlib.util.find_spec("openvino") is None:
         raise ProviderMissingError(provider, reason="OpenVINO is not installed", hint=INSTALL_OPENVINO)
     if provider in _UNTESTED:
-        from imagefinder.models.session import require_provider  # noqa: PLC0415 - as in load
+        from imagefinder.models.session import require_provider  # noqa: PLC0415 - a slow import
 
         require_provider(provider)
 
 
-def load(graph: bytes, run: Run, *, threads: int) -> Network:
-    """A network ready to run.
+def load(graph: bytes, backend: Backend, *, threads: int) -> Network:
+    """Load a network.
 
     Args:
-        graph: Serialised ONNX, float32, with one input and one output.
-        run: Of ``resolve``.
-        threads: Processor cores one run uses.
+        graph: Serialised ONNX graph with one input and one output, built for ``backend.precision``.
+        backend: The result of ``resolve``.
+        threads: Number of CPU threads per inference.
 
     Raises:
-        ProviderMissingError: the provider is not on this machine; nothing else runs the network instead.
-        ModelError: the graph cannot be loaded, or a provider that claims float32 does not give its values.
+        ProviderMissingError: the provider is not installed; there is no fallback to another one.
+        ModelError: the graph cannot be loaded, or a provider does not compute in float32 although it claims to.
     """
-    require(run.provider)
-    if run.provider == "openvino":
+    require(backend.provider)
+    if backend.provider == "openvino":
         from imagefinder.models.openvino_session import OpenVinoSession  # noqa: PLC0415 - an optional library
 
-        return OpenVinoSession(graph, threads=threads, precision=run.precision)
-    from imagefinder.models.session import Session  # noqa: PLC0415 - half a second of imports, on use
+        return OpenVinoSession(graph, threads=threads, precision=backend.precision)
+    from imagefinder.models.session import Session  # noqa: PLC0415 - a slow import
 
-    if run.precision == "int8":
-        from imagefinder.models.graphs import int8  # noqa: PLC0415 - likewise
-
-        return Session(int8.dynamic(graph), threads=threads, batch=1)
-    session = Session(graph, threads=threads, provider=run.provider)
-    if run.provider in _UNTESTED:
-        compare(session, Session(graph, threads=threads), run.provider)
+    if backend.precision == "int8":  # its scales are those of a whole batch
+        return Session(graph, threads=threads, batch=1)
+    session = Session(graph, threads=threads, provider=backend.provider)
+    if backend.provider in _UNTESTED:
+        compare(session, Session(graph, threads=threads), backend.provider)
     return session
 
 
 def compare(session: Network, reference: Network, provider: str) -> None:
-    """Check a provider's float32 against the processor's, on one fixed input.
+    """Compare the float32 output of a provider with that of the CPU on one fixed input.
 
-    Features of one fingerprint may be mixed, so what claims to be float32 has to be.
+    Features with equal fingerprints are compared with each other, so the provider must really compute in float32.
 
     Raises:
-        ModelError: they differ by more than a thousandth of their length.
+        ModelError: the relative difference exceeds 0.001.
     """
     batch = np.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=np.float32)
     expected = reference.run(batch)
-    apart = float(np.linalg.norm(session.run(batch) - expected) / max(float(np.linalg.norm(expected)), 1e-30))
-    if apart > _TOLERANCE:
+    error = float(np.linalg.norm(session.run(batch) - expected) / max(float(np.linalg.norm(expected)), 1e-30))
+    if error > _TOLERANCE:
         raise ModelError(
-            f"the provider {provider} does not compute in float32 here: its features are {apart:.1e} of their "
-            "length away from the processor's",
-            hint="use provider=cpu",
+            f"the provider {provider} does not compute in float32 on this machine: its features differ from "
+            f"those of the CPU by {error:.1e} (relative)",
+            hint="set provider=cpu",
         )

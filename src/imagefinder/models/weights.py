@@ -1,4 +1,4 @@
-"""Weight files to arrays: safetensors, and the pickled state dict of PyTorch before 1.6."""
+"""Read weight files: safetensors, and pickled state dicts of PyTorch before 1.6."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _STORAGES: dict[str, np.dtype[Any]] = {
     "IntStorage": np.dtype("<i4"),
 }
 
-# What reading a malformed file can raise below.
+# Exceptions of the functions below on malformed files.
 _MALFORMED = (ValueError, TypeError, LookupError, OverflowError, EOFError)
 _MALFORMED_PICKLE = (
     *_MALFORMED,
     AttributeError,
-    MemoryError,  # its own tensors are no larger than the file, which is in memory already
+    MemoryError,  # raised by a malformed length; the tensors themselves are limited to the file size
     RecursionError,
     pickle.UnpicklingError,
     struct.error,
@@ -42,7 +42,7 @@ _MALFORMED_PICKLE = (
 
 
 def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Every tensor of a safetensors file.
+    """Read all tensors of a safetensors file.
 
     Raises:
         ModelCorruptError: the file is malformed.
@@ -57,17 +57,16 @@ def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def read_legacy_pickle(path: Path) -> dict[str, NDArray[Any]]:
-    """Every tensor of a state dict that PyTorch before 1.6 saved.
+    """Read all tensors of a state dict saved by PyTorch before 1.6.
 
-    The file consists of five pickles (magic number, protocol, byte order and sizes of the writer's types, state
-    dict, order of the storages), then of each storage its length and numbers. Source:
-    ``torch.serialization._legacy_save``.
+    The file consists of five pickles (magic number, protocol, byte order and type sizes, state dict, order of the
+    storages), followed by the length and values of each storage. Source: ``torch.serialization._legacy_save``.
 
-    Nothing that the file names is imported or run. Check its hash first all the same: a hostile pickle can make
-    the unpickler of the standard library use up memory or stack.
+    Nothing that the file refers to is imported or executed. Verify its hash first nevertheless: a malicious pickle
+    can make the unpickler of the standard library exhaust memory or the stack.
 
     Raises:
-        ModelCorruptError: the file is malformed, or holds anything but tensors.
+        ModelCorruptError: the file is malformed, or contains anything other than tensors.
         ModelError: the file cannot be read.
     """
     try:
@@ -83,21 +82,21 @@ def read_legacy_pickle(path: Path) -> dict[str, NDArray[Any]]:
 def _unreadable(path: Path, error: OSError) -> ModelError:
     return ModelError(
         f"cannot read the weights {path}: {error.strerror or error}",
-        hint="see which models are here with: imagefinder models list",
+        hint="list the installed weights with: imagefinder models list",
     )
 
 
 def _corrupt(path: Path, kind: str, error: Exception) -> ModelCorruptError:
     return ModelCorruptError(
         f"{path} is not a valid {kind}: {error}",
-        hint="check it with: imagefinder models verify, and fetch or install these weights again",
+        hint="check it with: imagefinder models verify; then download or install the weights again",
     )
 
 
 class _Unpickler(pickle.Unpickler):
     """Resolves only the names that a state dict needs.
 
-    A tensor is a view into its storage; the numbers are filled in later, because they follow the pickles.
+    A tensor is a view of its storage, whose values are filled in later because they follow the pickles.
     """
 
     def __init__(self, file: io.BytesIO, max_bytes: int) -> None:
@@ -112,57 +111,57 @@ class _Unpickler(pickle.Unpickler):
             return self._tensor
         if module == "torch" and name in _STORAGES:
             return name
-        raise pickle.UnpicklingError(f"it names {module[:100]}.{name[:100]}, which no state dict needs")
+        raise pickle.UnpicklingError(f"unexpected reference to {module[:100]}.{name[:100]}")
 
     def persistent_load(self, pid: Any) -> NDArray[Any]:
         kind, storage_type, key, _location, size, _view = pid
         if kind != "storage" or storage_type not in _STORAGES or not isinstance(key, str):
-            raise ValueError("it refers to something other than a storage of numbers")
+            raise ValueError("unsupported storage type")
         dtype = _STORAGES[storage_type]
         if key not in self.storages:
             self._reserve("storages", size * dtype.itemsize)
             self.storages[key] = np.zeros(size, dtype)
         if (self.storages[key].dtype, len(self.storages[key])) != (dtype, size):
-            raise ValueError("it describes one storage in two ways")
+            raise ValueError("contradictory descriptions of a storage")
         return self.storages[key]
 
     def _tensor(
         self, storage: NDArray[Any], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
     ) -> NDArray[Any]:
-        # With Python's integers: what NumPy checks can overflow.
+        # Python integers do not overflow, unlike NumPy's bounds checks.
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
         if min(offset, *shape, *strides, 0) < 0 or (0 not in shape and last >= len(storage)):
-            raise ValueError("a tensor reaches beyond its storage")
+            raise ValueError("a tensor exceeds its storage")
         self._reserve("tensors", math.prod(shape) * storage.itemsize)
         return as_strided(storage[offset:], shape, [step * storage.itemsize for step in strides])
 
-    def _reserve(self, what: str, count: int) -> None:
-        """Count bytes against the size of the file: storages are no larger, and tensors may share them."""
-        self._bytes_left[what] -= count
-        if self._bytes_left[what] < 0:
-            raise ValueError(f"its {what} are larger than the file")
+    def _reserve(self, kind: str, count: int) -> None:
+        """Limit the bytes of storages, and separately of tensors (which may share them), to the file size."""
+        self._bytes_left[kind] -= count
+        if self._bytes_left[kind] < 0:
+            raise ValueError(f"the {kind} are larger than the file")
 
 
 def _read_state_dict(data: bytes) -> dict[str, NDArray[Any]]:
     stream = io.BytesIO(data)
     unpickler = _Unpickler(stream, len(data))
     if (unpickler.load(), unpickler.load()) != (_MAGIC, _PROTOCOL):
-        raise ValueError("it does not begin as one")
+        raise ValueError("wrong magic number or protocol")
     if unpickler.load()["little_endian"] is not True:
-        raise ValueError("it was not written by a little-endian machine")
+        raise ValueError("not written on a little-endian machine")
     state, keys, storages = dict(unpickler.load()), unpickler.load(), unpickler.storages
     if sorted(keys) != sorted(storages):
-        raise ValueError("its storages are not those that its tensors use")
+        raise ValueError("the list of storages does not match the tensors")
     position = stream.tell()
     for key in keys:
         storage = storages[key]
         (size,) = struct.unpack_from("<q", data, position)
         if size != len(storage):
-            raise ValueError(f"a storage of {len(storage)} numbers is announced, one of {size} is there")
+            raise ValueError(f"a storage should have {len(storage)} values, but has {size}")
         storage[:] = np.frombuffer(data, storage.dtype, size, position + 8)
         position += 8 + storage.nbytes
     if position != len(data):
-        raise ValueError(f"{len(data) - position} bytes follow its end")
+        raise ValueError(f"{len(data) - position} bytes after the end")
     if not all(isinstance(name, str) and isinstance(value, np.ndarray) for name, value in state.items()):
-        raise TypeError("it holds something other than tensors")
+        raise TypeError("contains objects other than tensors")
     return {name: tensor.copy() for name, tensor in state.items()}

@@ -1,9 +1,9 @@
-"""From scores and geometry to E-values: how many images of the collection would do as well by chance.
+"""Converts scores and geometry to E-values: the expected number of images that do as well by chance.
 
-Each thing that can speak for an image is a test with its own E-value: the score of each method, and a geometry, by
-a method's own keypoints or by thumbnails. Of several tests the best counts, times their number (Bonferroni): that
-holds however they depend on one another. If both images look alike where one lies on the other, a chance geometry
-would have to look alike by chance too, so that probability multiplies the geometry's.
+Each kind of evidence for an image is a statistical test with its own E-value: the score of each method, and the
+geometry, by the keypoints of a method or of thumbnails. The best test counts, multiplied by the number of tests
+(Bonferroni correction), which is valid whatever their dependence. If registered images look alike, the probability
+that they look alike by chance multiplies that of the geometry.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from imagefinder.search.retrieval import Scores, searched
 from imagefinder.search.verification import THUMBNAILS, Finding, Verified
 
 _LEAST = -300.0
-"""Powers of ten below this are no floating-point numbers."""
+"""Smallest exponent of ten that a float represents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Turns the scores and geometries of one search into E-values, as logarithms to base 10.
+    """Converts the scores and geometries of one search to E-values, as log10.
 
     Attributes:
-        null_model: Of the collection.
-        searched: Number of images that were compared.
-        tests: Number of things that can speak for an image.
+        null_model: Null model of the collection.
+        searched: Number of images searched.
+        tests: Number of tests per image.
     """
 
     null_model: NullModel
@@ -41,23 +41,23 @@ class Calibration:
 
     @classmethod
     def of_search(cls, null_model: NullModel, scores: Sequence[Scores]) -> Calibration:
-        """For a search that scores by these methods and verifies the best candidates."""
+        """The calibration of a search that produced these scores and verifies the best candidates."""
         return cls(null_model, searched(scores), tests=1 + sum(is_test(one, scores) for one in scores))
 
     @property
     def log10_searched(self) -> float:
-        """The E-value of what every image would reach."""
+        """Log10 of the largest possible E-value, the number of images searched."""
         return math.log10(max(self.searched, 1))
 
     def of_scores(self, method: str, standardised: NDArray[np.float64]) -> NDArray[np.float64]:
-        """E-values of standardised scores, each alone. ``(B,)`` both."""
+        """Log10 E-values, ``(B,)``, of standardised scores, ``(B,)``, each as a single test."""
         model = self.null_model.methods.get(method)
-        if model is None:  # its first features came after the collection was calibrated
+        if model is None:  # the method got its first features after the calibration
             return np.full(len(standardised), self.log10_searched)
         return self.log10_searched + model.score.log10_p(standardised)
 
     def of_finding(self, finding: Finding, evidence: Evidence, *, thumbnails: bool) -> float:
-        """E-value of a geometry, alone."""
+        """Log10 E-value of a geometry as a single test."""
         if thumbnails:  # only a few candidates are compared by their thumbnails
             compared = math.log10(max(1, min(THUMBNAILS, self.searched)))
             return compared + self._of_evidence(self.null_model.thumbnails, evidence)
@@ -67,9 +67,9 @@ class Calibration:
         return self.log10_searched + self._of_evidence(model.geometry, evidence)
 
     def of_agreement(self, agreement: float | None) -> float:
-        """Chance that what has a part in common looks alike as a whole; 0 where it does not.
+        """Log10 of the probability that wrong images with a common geometry look this much alike.
 
-        What looks alike in half of the overlap or less may just as well be a common part, a logo on two cartons.
+        It is 0 for an agreement of at most a half, which a common part explains, such as a logo on two packages.
         """
         if agreement is None or agreement <= LOOKS_ALIKE:
             return 0.0
@@ -77,7 +77,7 @@ class Calibration:
         return float(reached - half)
 
     def combine(self, best: float) -> float:
-        """E-value of an image whose best test has this one."""
+        """Log10 E-value of an image, from that of its best test."""
         return max(_LEAST, min(self.log10_searched, best + math.log10(self.tests)))
 
     def _of_evidence(self, tail: Tail, evidence: Evidence) -> float:
@@ -87,16 +87,17 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
-    """E-values of all images of one search, as logarithms to base 10, and what they follow from.
+    """The E-values of all images of one search, as log10, and the evidence behind them.
 
     Attributes:
-        calibration: Of this search.
-        scores: Of each method.
-        verified: Image id -> what verification found, of the candidates.
-        log10_evalues: Image id -> all tests combined; without the query image.
+        calibration: Calibration of this search.
+        scores: Scores by each method.
+        verified: Image id -> result of the spatial verification, for the candidates.
+        log10_evalues: Image id -> log10 of its E-value from all tests; without the query image.
         strength: Image id -> sum of its standardised scores.
-        alone: Method -> ``(B,)``, each score alone, in the rows of ``Scores``.
-        best: Image id -> the finding with the smallest E-value; images without geometry are left out.
+        alone: Method name -> ``(B,)`` float64, log10 E-value of each score as a single test, in the rows of
+            ``Scores``.
+        best: Image id -> the geometry with the smallest E-value; images without a geometry are left out.
     """
 
     calibration: Calibration
@@ -107,23 +108,27 @@ class Calibrated:
     alone: Mapping[str, NDArray[np.float64]]
     best: Mapping[str, Finding]
 
+    def log10_evalue(self, image_id: str) -> float:
+        """Log10 E-value of an image; the largest possible one if no test supports the image."""
+        return self.log10_evalues.get(image_id, self.calibration.log10_searched)
+
 
 def calibrate(
     calibration: Calibration, scores: Sequence[Scores], verified: Mapping[str, Verified], exclude: str
 ) -> Calibrated:
-    """The E-value of each image that was scored.
+    """Compute the E-value of each image that was scored.
 
     Args:
-        calibration: Of this search.
-        scores: Of each method.
-        verified: What verification found about the candidates.
-        exclude: Id of the image that is searched with; empty for any other query.
+        calibration: Calibration of this search.
+        scores: Scores by each method.
+        verified: Image id -> result of the spatial verification.
+        exclude: Id of a stored query image; empty for any other query.
     """
     alone = {one.method.name: calibration.of_scores(one.method.name, one.standard) for one in scores}
     least: dict[str, float] = {}
     for one in scores:
         if is_test(one, scores):
-            # Without a common geometry many matches alone are no match.
+            # Many matches without a common geometry are not a match.
             floor = 0.0 if one.method.verifier else -math.inf
             for image_id, value in zip(one.rows, alone[one.method.name].tolist(), strict=True):
                 least[image_id] = min(least.get(image_id, math.inf), max(floor, value))
@@ -152,9 +157,9 @@ def calibrate(
 
 
 def is_test(scores: Scores, every: Sequence[Scores]) -> bool:
-    """Whether the score of a method is evidence by itself.
+    """Whether the score of a method counts as a test.
 
-    Matches of keypoints are counted to find candidates; what they are worth, geometry says. Where all methods have
-    keypoints, their scores still order what no geometry supports.
+    The number of keypoint matches only selects candidates, which geometry then tests. But if all methods have
+    keypoints, their scores still rank the images without a geometry.
     """
     return scores.method.verifier is None or all(other.method.verifier for other in every)

@@ -1,4 +1,4 @@
-"""Stored images as spatial verification sees them: record and thumbnail, each read once."""
+"""The candidates of spatial verification: record and thumbnail of stored images, read once."""
 
 from __future__ import annotations
 
@@ -10,55 +10,59 @@ from imagefinder.core.errors import ImageError, UnknownImageError
 from imagefinder.core.features import RgbImage
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import Size
-from imagefinder.images.decode import decode
+from imagefinder.images.decoding.decode import decode
 from imagefinder.search.encoding import NO_PIXELS
 
 THUMBNAIL_BYTES, THUMBNAIL_PIXELS = 4 << 20, 1 << 22
-"""Far more than any thumbnail of ours has."""
+"""Limits for decoding a thumbnail; far above the size of any thumbnail."""
 
 
 class Candidate:
-    """An image that is compared with a query; its thumbnail is read and decoded when it is needed.
+    """An image to compare with a query; its thumbnail is read and decoded lazily.
 
     Attributes:
-        id: Of the image.
+        id: Id of the image.
         size: Width and height in pixels.
-        sha256: Of the encoded image; may be empty.
+        sha256: SHA-256 of the encoded image; may be empty.
+        version: ``ImageRecord.version``; empty if the image is not stored.
     """
 
-    def __init__(self, image_id: str, size: Size, sha256: str, load_thumbnail: Callable[[], bytes]) -> None:
+    def __init__(
+        self, image_id: str, size: Size, sha256: str, load_thumbnail: Callable[[], bytes], *, version: str = ""
+    ) -> None:
         self.id = image_id
         self.size = size
         self.sha256 = sha256
+        self.version = version
         self._load_thumbnail = load_thumbnail
 
     @cached_property
     def thumbnail(self) -> bytes:
-        """Encoded; empty if there is none."""
+        """The encoded thumbnail; empty if there is none."""
         return self._load_thumbnail()
 
     @cached_property
     def pixels(self) -> RgbImage:
-        """The decoded thumbnail; ``NO_PIXELS`` if there is none that can be read."""
+        """The decoded thumbnail; ``NO_PIXELS`` if there is no readable one."""
         return decode_thumbnail(self.thumbnail)
 
 
 class Candidates:
-    """The candidates of a store."""
+    """Reads candidates from a store, and keeps them in memory."""
 
     def __init__(self, store: Store, *, kept: int | None = None) -> None:
-        """Nothing is read yet.
+        """Create a reader; nothing is read yet.
 
         Args:
-            store: Holds them.
-            kept: Number of candidates, with their thumbnails, that stay in memory; ``None``: all.
+            store: The store of the images.
+            kept: Maximum number of candidates in memory, with their thumbnails; ``None``: no limit.
         """
         self._store = store
         self._kept = kept
         self._read: dict[str, Candidate | None] = {}
 
     def get(self, image_id: str) -> Candidate | None:
-        """The candidate of an id; ``None`` if it was deleted before it was first read."""
+        """The candidate with this id; ``None`` if it was deleted before it was first read."""
         if image_id not in self._read:
             if self._kept is not None and len(self._read) >= self._kept:
                 del self._read[next(iter(self._read))]
@@ -69,13 +73,15 @@ class Candidates:
         return self._read[image_id]
 
     def of(self, record: ImageRecord) -> Candidate:
-        """The candidate of a record."""
+        """The candidate with this record."""
         size = record.width, record.height
-        return Candidate(record.id, size, record.sha256, lambda: read_thumbnail(self._store, record.id))
+        return Candidate(
+            record.id, size, record.sha256, lambda: read_thumbnail(self._store, record.id), version=record.version
+        )
 
 
 def read_thumbnail(store: Store, image_id: str) -> bytes:
-    """The encoded thumbnail of an image; empty if there is none, or the image is gone."""
+    """The encoded thumbnail of an image; empty if it has none, or the image was removed."""
     try:
         return store.thumbnail(image_id)
     except UnknownImageError:
@@ -83,7 +89,7 @@ def read_thumbnail(store: Store, image_id: str) -> bytes:
 
 
 def decode_thumbnail(data: bytes) -> RgbImage:
-    """The pixels of an encoded thumbnail; ``NO_PIXELS`` if they cannot be read."""
+    """The pixels of an encoded thumbnail; ``NO_PIXELS`` if it cannot be decoded."""
     try:
         return decode(data, max_bytes=THUMBNAIL_BYTES, max_pixels=THUMBNAIL_PIXELS).rgb
     except ImageError:

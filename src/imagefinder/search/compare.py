@@ -1,4 +1,4 @@
-"""Two images against each other, without a collection: a score, and what supports it."""
+"""Comparison of two images without a collection."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from imagefinder.verification.relation import relation_of_pair
 
 
 def compare(runtime: Runtime, method: Method, a: QueryImage, b: QueryImage, *, watch: Stopwatch) -> Comparison:
-    """Score one image against another, verify geometry as a search does, name the relation as for duplicates.
+    """Compare two images: score, spatial verification as in a search, and relation as for duplicates.
 
-    There is no E-value: a null model belongs to a collection.
+    There is no E-value, because a null model belongs to a collection.
 
     Args:
-        runtime: Holds what verifies.
-        method: Scores. The geometry of its keypoints is verified or, where there is none, that of thumbnails.
-        a: One image; the evidence speaks of it as the query.
-        b: The other.
-        watch: Gets the stages ``extract``, ``match`` and ``verify``.
+        runtime: Provides thumbnail method and photometric check.
+        method: Scores the images. Its keypoints are verified or, if they give no geometry, those of thumbnails.
+        a: The first image, the query of the evidence.
+        b: The second image.
+        watch: Records the stages ``extract``, ``match`` and ``verify``.
 
     Raises:
         ModelMissingError: the weights of the method are not on this machine.

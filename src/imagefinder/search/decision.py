@@ -1,4 +1,4 @@
-"""What an E-value and a geometry say about a hit: match, possible or none, and how both images are related."""
+"""Decisions from E-values and geometry: match, possible match or no match; and the hits of a result."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from imagefinder.search.retrieval import Scores
 from imagefinder.verification.relation import relation
 
 MATCH = 0.01
-"""E-values up to this are matches: of queries that nothing in the collection matches, about 1 in 100 gets one."""
+"""Largest E-value of a match: about 1 in 100 queries without a match in the collection gets a false one."""
 
 POSSIBLE = 1.0
-"""E-values up to this are possible: such a query gets about one."""
+"""Largest E-value of a possible match: a query without a match in the collection gets about one."""
 
 
 def decide(calibration: Calibration, log10_evalue: float, evidence: Evidence | None) -> Decision:
     """The decision on an image.
 
-    A geometry that matches placed at random would hardly ever give, in any image of the collection, is always
-    possible: in a collection with many images of one scene it is no rarity, and still worth looking at.
+    A geometry that matches placed at random would hardly ever produce, in any image of the collection, is always a
+    possible match: if a collection has many images of one scene, such geometries are common but still relevant.
     """
     everything = calibration.log10_searched
     if log10_evalue <= math.log10(MATCH):
         return "match"
-    is_no_chance = evidence is not None and everything + evidence.log10_chance <= math.log10(MATCH)
-    # Of a single image everything is expected once.
+    is_not_random = evidence is not None and everything + evidence.log10_chance <= math.log10(MATCH)
+    # With a single image, every value has an E-value of 1.
     is_rare = log10_evalue <= math.log10(POSSIBLE) and log10_evalue < everything
-    return "possible" if is_rare or is_no_chance else "none"
+    return "possible" if is_rare or is_not_random else "none"
 
 
 def hits_by_score(ranked: Ranked, scores: Scores, calibration: Calibration | None) -> tuple[Hit, ...]:
-    """Hits in the order of one method's scores, with E-values where a calibration is given."""
+    """Hits in the order of the scores of one method, with E-values if a calibration is given."""
     if calibration is None:
         return tuple(Hit(rank, image_id, score) for rank, (image_id, score) in enumerate(ranked, 1))
     standard = np.array([scores.standard_of(image_id) for image_id, _ in ranked])
@@ -55,13 +55,13 @@ def hits_by_evidence(ranked: Sequence[str], calibrated: Calibrated, image: Query
 
     Args:
         ranked: Ids of the hits, best first.
-        calibrated: E-values of all images.
+        calibrated: E-values and evidence of all images.
         image: The query image.
     """
     scores, verified = calibrated.scores, calibrated.verified
     hits = []
     for rank, image_id in enumerate(ranked, 1):
-        finding, expected = calibrated.best.get(image_id), calibrated.log10_evalues[image_id]
+        finding, expected = calibrated.best.get(image_id), calibrated.log10_evalue(image_id)
         evidence = finding.evidence if finding else None
         decision = decide(calibrated.calibration, expected, evidence)
         methods = {
@@ -87,7 +87,7 @@ def hits_by_evidence(ranked: Sequence[str], calibrated: Calibrated, image: Query
 
 
 def uncrop(evidence: Evidence, corner: Point) -> Evidence:
-    """Evidence about a region of an image, in pixels of the whole."""
+    """Convert evidence about a region of the query to pixels of the whole image."""
     if corner == (0.0, 0.0):
         return evidence
     back = np.array([[1.0, 0.0, -corner[0]], [0.0, 1.0, -corner[1]], [0.0, 0.0, 1.0]])

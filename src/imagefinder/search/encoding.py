@@ -1,4 +1,4 @@
-"""The query image, and its features by each method."""
+"""Encoding of the query: the query image, and its features by each method."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from imagefinder.core.method import Method
 from imagefinder.core.results import Box, Point, Size
 
 NO_PIXELS: RgbImage = np.empty((0, 0, 3), dtype=np.uint8)
-"""Of an image of which nothing can be seen: it is stored without a thumbnail."""
+"""The pixels of a stored image without a thumbnail."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryImage:
-    """The query image, or the region of it that counts.
+    """The query image, cropped to the bounding box of its boxes, if there are any.
 
     Attributes:
-        pixels: ``(H, W, 3)`` uint8 RGB: the whole image or, of a stored one, its thumbnail; ``NO_PIXELS`` where
-            there is none.
-        size: Width and height in pixels that keypoints refer to.
-        whole: Width and height of the image before it was cropped to its boxes.
-        id: Of the stored image that is searched with; empty for any other image.
-        sha256: Of the encoded image; empty where it is not known, or the query is a region.
-        boxes: Within this image; empty: the whole of it counts.
-        corner: Where this image lies in the uncropped one.
-        thumbnail: The encoded thumbnail of a stored image; empty for any other.
+        pixels: ``(H, W, 3)`` uint8 RGB: the image or, for a stored image, its thumbnail (``NO_PIXELS`` if it has
+            none).
+        size: Width and height in the pixels that keypoints refer to.
+        whole: Width and height of the image before cropping.
+        id: Id of a stored image; empty for any other image.
+        sha256: SHA-256 of the encoded image; empty if unknown, or if the image is cropped.
+        version: ``ImageRecord.version`` of a stored image; empty for any other image.
+        boxes: Regions of this image to search with; empty: the whole image.
+        corner: Position of this image in the uncropped image.
+        thumbnail: Encoded thumbnail of a stored image; empty for any other image.
     """
 
     pixels: RgbImage
@@ -40,6 +41,7 @@ class QueryImage:
     whole: Size
     id: str = ""
     sha256: str = ""
+    version: str = ""
     boxes: tuple[Box, ...] = ()
     corner: Point = (0.0, 0.0)
     thumbnail: bytes = b""
@@ -52,9 +54,9 @@ class EncodedQuery:
     Attributes:
         image: The query image.
         features: A batch of one image.
-        fingerprint: What made the features.
+        fingerprint: Fingerprint of the features.
         indexed: Whether the store has features of the method.
-        flipped: Whether the features are those of the mirror image (left for right).
+        flipped: Whether the features are those of the mirror image (left to right).
     """
 
     image: QueryImage
@@ -65,17 +67,17 @@ class EncodedQuery:
 
     @property
     def size(self) -> Size:
-        """Width and height in pixels that the keypoints refer to."""
+        """Width and height in the pixels that keypoints refer to."""
         return self.image.size
 
 
 def query_image(pixels: RgbImage, boxes: Sequence[Box] = (), *, sha256: str = "") -> QueryImage:
-    """An image to search with, cropped to the frame around its boxes.
+    """Create a query image, cropped to the bounding box of its boxes.
 
     Args:
         pixels: ``(H, W, 3)`` uint8 RGB, the whole image.
-        boxes: Regions that count; empty: the whole image.
-        sha256: Of the encoded image, where that is known.
+        boxes: Regions to search with; empty: the whole image.
+        sha256: SHA-256 of the encoded image; empty if unknown.
 
     Raises:
         InputError: a box has no area, or lies outside the image.
@@ -96,16 +98,16 @@ def query_image(pixels: RgbImage, boxes: Sequence[Box] = (), *, sha256: str = ""
 
 
 def encode(store: Store, methods: Sequence[Method], image: QueryImage) -> list[EncodedQuery]:
-    """Features of a query image by each method, fit to be compared with those of a store.
+    """Compute the features of a query image by each method, for comparison with those of a store.
 
     Args:
-        store: Holds the gallery.
-        methods: Each extracts from the query image, unless that is a stored one.
+        store: The store of the gallery.
+        methods: Extract from the query image; for a stored image, its stored features are used.
         image: The query image.
 
     Raises:
-        UnknownImageError: no image of that id.
-        MethodNotIndexedError: there are images, but none has features of a method.
+        UnknownImageError: no image has this id.
+        MethodNotIndexedError: the store has images, but no features of a method.
         FingerprintMismatchError: stored features were made with other parameters or weights.
         ModelMissingError: the weights of a method are not on this machine.
     """
@@ -117,7 +119,7 @@ def _encode(store: Store, method: Method, image: QueryImage) -> EncodedQuery:
     stored = info.methods.get(method.name)
     if stored is None and info.images:
         if not image.id:
-            method.extractor.fingerprint()  # missing weights are the cause, so they are the error
+            method.extractor.fingerprint()  # reports missing weights, if these are the cause
         raise MethodNotIndexedError(method.name, info.methods)
     if image.id:
         features = store.features(image.id, method.name)
@@ -126,18 +128,18 @@ def _encode(store: Store, method: Method, image: QueryImage) -> EncodedQuery:
     fingerprint = method.extractor.fingerprint()
     if stored and stored.fingerprint != fingerprint:
         raise FingerprintMismatchError(
-            f"the stored {method.name} features were made differently: "
-            f"{stored.fingerprint.difference(fingerprint)} (stored against present)",
-            hint="use the settings or weights they were made with, or index into a new collection",
+            f"the stored {method.name} features were made with other parameters or weights: "
+            f"{stored.fingerprint.difference(fingerprint)} (stored vs. current)",
+            hint="use the settings and weights they were made with, or add the images to a new collection",
         )
     return EncodedQuery(image, extract(method, image), fingerprint, stored is not None)
 
 
 def extract(method: Method, image: QueryImage) -> Features:
-    """Features of what counts in an image, a batch of one.
+    """Extract the features of an image, or of its boxes, as a batch of one.
 
-    Local features of several boxes are concatenated. Global ones are scaled to length 1 and summed: what is
-    similar to all of the boxes is similar to their sum.
+    Local features of several boxes are concatenated. Global features are normalised to length 1 and summed: an
+    image similar to all boxes is similar to their sum.
     """
     if len(image.boxes) < 2:
         return method.extractor.extract([image.pixels])
@@ -161,7 +163,7 @@ def extract(method: Method, image: QueryImage) -> Features:
 
 
 def augment(method: Method, query: EncodedQuery, *, mirror: bool) -> list[EncodedQuery]:
-    """The query and, if wanted and the method can flip features, its mirror image."""
+    """The query and, with ``mirror`` and a method that can flip features, its mirror image."""
     if not mirror or method.mirror is None:
         return [query]
     flipped = method.mirror(query.features, query.size[0])
@@ -169,10 +171,10 @@ def augment(method: Method, query: EncodedQuery, *, mirror: bool) -> list[Encode
 
 
 def _clip(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """The pixels that a box touches."""
+    """The pixel rectangle that a box touches: left, top, width, height."""
     values: tuple[float, ...] = tuple(box)
     if len(values) != 4 or not all(map(math.isfinite, values)) or min(values[2:]) <= 0:
-        raise InputError(f"a box is x, y, width, height, with an area: {box!r} is none")
+        raise InputError(f"a box is x, y, width, height with a positive area, not {box!r}")
     x, y, w, h = values
     left, top = max(0, math.floor(x)), max(0, math.floor(y))
     right, bottom = min(width, math.ceil(x + w)), min(height, math.ceil(y + h))

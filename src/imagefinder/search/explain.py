@@ -1,4 +1,4 @@
-"""Why an image was found, as data: a view of the trace of a search."""
+"""Explanations of hits, taken from the trace of a search."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from imagefinder.search.trace import Trace
 
 
 def explain(trace: Trace, image_id: str) -> Explanation:
-    """What supports a hit of a search, without heat maps; nothing is computed again.
+    """The explanation of a hit, without heat maps; nothing is recomputed.
 
     Args:
-        trace: Of the search.
-        image_id: Of a hit that was verified: a key of ``trace.hits``.
+        trace: Trace of the search.
+        image_id: Id of a verified hit: a key of ``trace.hits``.
 
     Raises:
-        InputError: all methods have keypoints, and the features of either image have no positions.
+        InputError: all methods are local, but the features of one of the images have no positions.
     """
     found, hit = trace.hits[image_id], next(hit for hit in trace.result.hits if hit.id == image_id)
     if found.matches is None and trace.local_only:
         raise InputError(
-            f"these {trace.result.method} features have no keypoints (imported ones never do): "
-            "no geometry can be verified",
-            hint="add the images themselves",
+            f"these {trace.result.method} features have no keypoints (imported features never do), "
+            "so there is no geometry to verify",
+            hint="add the image files themselves",
         )
     matches = found.matches
     pairs = _pairs(matches.query, matches.hit) if matches else ()
@@ -53,8 +53,8 @@ def explain(trace: Trace, image_id: str) -> Explanation:
 def heat_method(trace: Trace, image_id: str) -> str:
     """Name of the method whose heat maps belong to the explanation of a hit; empty if there are none.
 
-    Where several methods answer together, a geometry says more than heat. The sum of several boxes is the mean of
-    no grid.
+    With several methods, hits with a geometry get no heat maps, because the geometry explains more. Queries with
+    several boxes have none, because their vectors are sums of several grids.
     """
     found, hit = trace.hits[image_id], next(hit for hit in trace.result.hits if hit.id == image_id)
     shown = hit.evidence is None or len(trace.result.fingerprints) == 1

@@ -1,12 +1,14 @@
 """Fits the null model of a collection to the collection itself, without labels.
 
-* ``score`` of a method: standardised scores of the cohort with a sample of the collection.
-* ``geometry`` of a method: how improbable the geometries of wrong pairs are. Of each cohort image the neighbours
-  with the highest scores are verified, as a search would. Pairs that visibly are the same picture (overlapping
-  photographs, copies) are left out: they are right.
+* ``score`` of a method: standardised scores of the cohort against a sample of the collection.
+* ``geometry`` of a method: chance probabilities of the geometries of wrong pairs. The top-ranked neighbours of
+each
+  cohort image are verified as in a search. Pairs that clearly show the same scene (overlapping photographs,
+  copies) are true matches, and are left out.
 * ``thumbnails``: the same for the geometry of thumbnails.
-* ``agreement``: how much wrong pairs with a common geometry look alike. Where there are few of them, neighbours
-  that are laid on one another mirrored stand in: what looks alike even so (round things on white) says little.
+* ``agreement``: how much wrong pairs with a common geometry look alike. If there are few of them, mirrored
+overlays
+  of neighbours serve as decoys: if even these look alike (round objects on white), agreement means little.
 
 Source of the decoys: J. Elias, S. Gygi, "Target-decoy search strategy", Nature Methods 4, 2007.
 """
@@ -34,32 +36,33 @@ from imagefinder.search.null_model import MethodNullModel, NullModel, logit
 from imagefinder.search.verification import THUMBNAILS, PairVerifier, stored_features
 
 COHORT = 128
-"""Images that are compared with others."""
+"""Number of images in the cohort, which are compared with the sample."""
 
 SAMPLE = 1000
-"""Images, the cohort among them, that they are compared with."""
+"""Number of images in the sample, including the cohort."""
 
 NEIGHBOURS = 15
-"""Images with the highest scores that are verified for each cohort image."""
+"""Number of top-ranked images verified for each cohort image."""
 
 NO_CHANCE = 25.0
-"""A geometry this improbable (minus log10) is not explained by chance, even where the theory of chance errs. Pairs
-with such a geometry that look alike are taken for right."""
+"""-log10 of a chance probability that rules out chance, even if the theoretical probability is inaccurate. Pairs
+with such a geometry that look alike are treated as true matches."""
 
 AGREEMENTS = 64
-"""Fewer agreements of wrong pairs are complemented up to this number by decoys."""
+"""If there are fewer agreements of wrong pairs, decoys fill up to this number."""
 
 _SCALES = {"score": 0.6, "geometry": 3.0, "agreement": 0.3}
-"""Growth of a value that makes it rarer by e, about, as seen on several collections; for small samples."""
+"""Typical increase of a value that makes it e times as rare, measured on several collections; used for small
+samples."""
 
 _FEWEST_PAIRS = 30
-"""Fewer pairs say nothing about scores: then only geometry and identity count."""
+"""Minimum number of pairs for a score model; with fewer, only geometry and identity count."""
 
 _UNKNOWN = 1e12
-"""A spread beside which no score stands out."""
+"""A spread so large that no score stands out."""
 
 _LEAST_GEOMETRY = 2.0
-"""Evidence is at least this improbable (minus log10), or there is none."""
+"""Smallest -log10 of the chance probability of evidence."""
 
 
 def fit(
@@ -69,12 +72,12 @@ def fit(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> NullModel:
-    """Compare some images of a collection with others.
+    """Fit a null model by comparing some images of a collection with others.
 
     Args:
         store: The collection; it may change meanwhile.
-        methods: Those that it has features of.
-        runtime: Holds what verifies pairs and fits tails.
+        methods: The methods that it has features of.
+        runtime: Provides thumbnail method, photometric check and calibrator.
         progress: Called with (done, total) steps.
     """
     sample = _sample(store)
@@ -117,7 +120,7 @@ def fit(
                 )
             digest = stored[method.name].fingerprint.digest
             fitted[method.name] = _of_method(digest, (features, rows, scores), geometry, runtime.calibrator)
-        # The first method without keypoints ranks best what thumbnails are compared for.
+        # The first global method gives the best neighbours for comparing thumbnails.
         ordered = sorted(methods, key=lambda method: method.verifier is not None)
         nearest = neighbours[ordered[0].name] if ordered else {}
         thumbnails, agreement = _of_thumbnails(verifiers, nearest, agreements, runtime.calibrator, step)
@@ -134,7 +137,7 @@ def fit(
 
 
 def _sample(store: Store) -> list[str]:
-    """Ids that mostly stay the same while the collection grows: those with the least hashes."""
+    """The ids with the smallest hashes, a sample that is largely stable as the collection grows."""
     return heapq.nsmallest(SAMPLE, (image.id for image in iter_images(store.images)), key=_hash)
 
 
@@ -162,7 +165,7 @@ def _of_method(
     geometry: Tail | None,
     calibrator: Calibrator,
 ) -> MethodNullModel:
-    """The null model of a method, from the sample's features, the cohort's rows in it, and their scores."""
+    """The null model of a method, from the features of the sample, the rows of the cohort, and their scores."""
     features, rows, scores = compared
     lines = [values[~np.isnan(values)] for values in scores]
     lines = [values for values in lines if len(values)]
@@ -193,7 +196,7 @@ def _of_method(
 
 
 class _Verifiers:
-    """Verifies cohort images against their neighbours, several at a time."""
+    """Verifies cohort images against their neighbours, in parallel."""
 
     def __init__(self, store: Store, runtime: Runtime, pool: ThreadPoolExecutor) -> None:
         self._store = store
@@ -204,7 +207,7 @@ class _Verifiers:
     def keypoints(
         self, method: Method, made: Fingerprint, near: Mapping[str, Sequence[str]]
     ) -> Iterator[Evidence]:
-        """The geometries of the method's own keypoints."""
+        """The evidence from the keypoints of the method."""
 
         def compare(image_id: str) -> list[Evidence]:
             candidates = Candidates(self._store)
@@ -227,7 +230,7 @@ class _Verifiers:
             yield from found
 
     def thumbnails(self, near: Mapping[str, Sequence[str]]) -> Iterator[tuple[int, list[Evidence], list[float]]]:
-        """Of each image: number of neighbours, the geometries of thumbnails, the agreements of decoys."""
+        """For each image: number of neighbours, evidence from thumbnails, agreements of decoys."""
 
         def compare(image_id: str) -> tuple[int, list[Evidence], list[float]]:
             candidates = Candidates(self._store)
@@ -238,7 +241,7 @@ class _Verifiers:
             others = list(near[image_id])[:THUMBNAILS]
             present = [candidate for other in others if (candidate := candidates.get(other))]
             findings = [verifier.thumbnails(candidate) for candidate in present]
-            decoys = [verifier.frame(candidate, mirrored=True).agreement for candidate in present[:2]]
+            decoys = [verifier.whole_image(candidate, mirrored=True).agreement for candidate in present[:2]]
             return (
                 len(others),
                 [finding.evidence for finding in findings if finding and finding.evidence],
@@ -261,7 +264,7 @@ def _of_thumbnails(
     calibrator: Calibrator,
     step: Callable[[], None],
 ) -> tuple[Tail, Tail]:
-    """Tails of the geometry of thumbnails and of agreement, of which some values are known already."""
+    """The tails of thumbnail geometry and of agreement; ``agreements`` are values collected before."""
     compared = 0
     wrong: list[Evidence] = []
     decoys: list[float] = []
@@ -281,7 +284,7 @@ def _of_thumbnails(
 
 
 def _as_query(candidate: Candidate | None) -> QueryImage | None:
-    """A stored image as a query, seen by its thumbnail; ``None`` if it is gone, or has none."""
+    """A stored image as a query, represented by its thumbnail; ``None`` if it was removed or has no thumbnail."""
     if candidate is None or candidate.pixels.size == 0:
         return None
     return QueryImage(
@@ -290,6 +293,6 @@ def _as_query(candidate: Candidate | None) -> QueryImage | None:
 
 
 def _is_wrong(evidence: Evidence) -> bool:
-    """Whether a pair with this evidence is not visibly the same picture."""
+    """Whether a pair with this evidence does not clearly show the same scene."""
     alike = evidence.agreement is not None and evidence.agreement >= LOOKS_ALIKE
     return not (alike and evidence.log10_chance <= -NO_CHANCE)

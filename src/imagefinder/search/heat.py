@@ -1,11 +1,11 @@
-"""What each part of two images contributes to the cosine of their pooled vectors.
+"""Heat maps: the contribution of each part of two images to the cosine of their pooled vectors.
 
-A pooled vector is the mean of the cells of a map: ``v = (f_1 + ... + f_P) / P``. So its cosine with another vector
-``g`` is a sum over the cells, ``f_p . g / (P |v| |g|)``, and nothing is left over.
+A pooled vector is the mean of the cells of a feature map: ``v = (f_1 + ... + f_P) / P``. Its cosine with another
+vector ``g`` is therefore exactly the sum over the cells of ``f_p . g / (P |v| |g|)``.
 
 Sources. B. Zhou, A. Khosla, A. Lapedriza, A. Oliva, A. Torralba, "Learning deep features for discriminative
 localization", CVPR 2016 (class activation maps); A. Stylianou, R. Souvenir, R. Pless, "Visualizing deep similarity
-networks", WACV 2019 (the same for the similarity of two pictures).
+networks", WACV 2019 (the same for the similarity of two images).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from imagefinder.search.encoding import QueryImage
 Heat: TypeAlias = tuple[tuple[float, ...], ...]
 
 Source: TypeAlias = Literal["file", "thumbnail", ""]
-"""What the pixels of a stored image were read from; empty where there is nothing to read."""
+"""Where the pixels of a stored image were read from; empty if there are none."""
 
 
 def with_heat(
@@ -34,14 +34,14 @@ def with_heat(
     vectors: tuple[GlobalFeatures, GlobalFeatures],
     stored: tuple[RgbImage, Source],
 ) -> Explanation:
-    """The explanation with what the cells of both images contribute to the cosine of their pooled vectors.
+    """Add heat maps to an explanation.
 
     Args:
-        explanation: Of the same images.
-        method: Must have a mapper.
-        image: The query image, of which at most one box counts.
+        explanation: Explanation of the same images.
+        method: A method with a mapper.
+        image: The query image, with at most one box.
         vectors: Features of the query and of the hit by this method.
-        stored: Pixels of the hit, and what they were read from.
+        stored: Pixels of the hit, and where they were read from.
     """
     ours, theirs = vectors
     query_heat, seen = _heat(method, image.pixels, theirs)
@@ -56,14 +56,14 @@ def with_heat(
 
 
 def contributions(cells: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What each cell contributes to the cosine of the cells' mean and another vector.
+    """The contribution of each cell to the cosine between the mean of the cells and another vector.
 
     Args:
         cells: ``(rows, columns, D)`` float32.
         other: ``(D,)`` float32.
 
     Returns:
-        ``(rows, columns)`` float64, with the cosine as its sum; zeros where either vector is zero.
+        ``(rows, columns)`` float64 that sums to the cosine; zeros if either vector is zero.
     """
     exact, g = cells.astype(np.float64), other.astype(np.float64)
     norms = float(np.linalg.norm(exact.mean(axis=(0, 1))) * np.linalg.norm(g))
@@ -72,14 +72,14 @@ def contributions(cells: NDArray[np.float32], other: NDArray[np.float32]) -> NDA
 
 
 def _heat(method: Method, image: RgbImage, other: GlobalFeatures) -> tuple[Heat, Box]:
-    assert method.mapper is not None  # noqa: S101 - narrows the type; the caller promises it
+    assert method.mapper is not None  # noqa: S101 - narrows the type; a precondition
     found = method.mapper.map(image)
     rows = contributions(found.cells, other.vectors[0])
     return tuple(map(tuple, rows.tolist())), found.seen
 
 
 def _in_whole(seen: Box, pixels: RgbImage, size: Size, corner: Point) -> Box:
-    """A region of reduced pixels as a region of the whole image, of which these begin at a corner."""
+    """Convert a region of downscaled pixels, which start at ``corner``, to a region of the whole image."""
     across, down = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
     x, y, width, height = seen
     return corner[0] + x * across, corner[1] + y * down, width * across, height * down

@@ -1,11 +1,11 @@
-"""The null model of a collection: what scores and geometry wrong pairs reach in it. E-values follow from it.
+"""The null model of a collection: the distribution of scores and geometry among wrong pairs, behind all E-values.
 
 Some images of a collection (the cohort) are compared with others, without labels. Nearly all of these pairs are
-wrong, so their scores are what chance gives in this collection: among shoes a cosine of 0.8 is ordinary, among
-holiday photographs it is not. ``fit`` learns it; a search reads from its tails how often a wrong image does as
-well.
+wrong, so their scores show what chance produces in this collection: among shoes a cosine of 0.8 is common, among
+holiday photographs it is not. The module ``fit`` fits the null model; its tails say how often a wrong image does
+as well as a hit.
 
-Source. Scores standardised by those of a cohort: R. Auckenthaler, M. Carey, H. Lloyd-Thomas, "Score normalization
+Source. Cohort normalisation of scores: R. Auckenthaler, M. Carey, H. Lloyd-Thomas, "Score normalization
 for text-independent speaker verification systems", Digital Signal Processing 10, 2000; for copies of images:
 M. Douze et al., "The 2021 image similarity dataset and challenge", arXiv:2106.09672.
 """
@@ -27,10 +27,10 @@ from imagefinder.core.features import Features, GlobalFeatures
 from imagefinder.core.method import Method
 
 GROWTH = 1.5
-"""A collection that has grown, or shrunk, by this factor is calibrated again."""
+"""A collection that has grown or shrunk by this factor is calibrated again."""
 
 NAME = "background.json"
-"""Of the derived data of a store."""
+"""Name of the null model among the derived data of a store."""
 
 _FORMAT = 2
 
@@ -40,11 +40,11 @@ class MethodNullModel:
     """The null model of one method.
 
     Attributes:
-        fingerprint: Digest of what made the features.
+        fingerprint: Digest of the fingerprint of the features.
         mean: Mean of the scores of one query, averaged over the cohort.
-        spread: Standard deviation of the scores of one query, averaged over the cohort; above 0.
-        centre: For global features: mean of the cohort's vectors, each of length 1; otherwise ``None``.
-        score: Tail of standardised scores. Pairs that are right in truth make it cautious.
+        spread: Standard deviation of the scores of one query, averaged over the cohort; positive.
+        centre: For global features: mean of the cohort's vectors, each normalised to length 1; otherwise ``None``.
+        score: Tail of standardised scores. True matches among the pairs make it conservative.
         geometry: Tail of ``-log10_chance`` of geometries; ``None`` without a verifier.
     """
 
@@ -56,9 +56,9 @@ class MethodNullModel:
     geometry: Tail | None
 
     def hubness(self, method: Method, gallery: Features) -> NDArray[np.float64] | None:
-        """``(B,)``, the mean score of each image with the cohort; ``None`` where there is no centre.
+        """Mean score of each gallery image with the cohort, ``(B,)`` float64; ``None`` without a centre.
 
-        It is the score with the centre, because cosines are linear.
+        Because cosines are linear, it is computed from the score with the centre.
         """
         if self.centre is None:
             return None
@@ -72,18 +72,18 @@ class MethodNullModel:
         among: NDArray[np.float64] | None = None,
         total: int | None = None,
     ) -> NDArray[np.float64]:
-        """Scores of one query in units of their spread among wrong images.
+        """Standardise the scores of one query by mean and spread of the scores of wrong images.
 
         Args:
-            scores: ``(B,)``, of all images, or of some of them.
-            hubness: ``(B,)``, see ``hubness``: an image that is similar to everything is no evidence of anything.
-            among: Scores of the query with a sample of all images, where ``scores`` are not those of all.
-            total: Number of images; by default the number of scores.
+            scores: ``(B,)`` float64, of all images or of some of them.
+            hubness: ``(B,)`` float64, as ``hubness`` returns it; it discounts images similar to everything.
+            among: Scores of the query with a sample of all images, if ``scores`` are not those of all images.
+            total: Number of images; default: the number of scores.
         """
         if len(scores) == 0:
             return scores
         everything = scores if among is None or len(among) == 0 else among
-        # With few images the query's own mean and spread are shrunk towards those of the cohort.
+        # With few images, the query's own mean and spread are shrunk towards those of the cohort.
         images = len(scores) if total is None else total
         weight = images / (images + 10)
         mean = weight * float(everything.mean()) + (1 - weight) * self.mean
@@ -100,11 +100,11 @@ class NullModel:
     """The null model of a collection.
 
     Attributes:
-        images: Number of images it had.
-        cohort: Number of images that were compared with others.
-        methods: Name -> null model of the method.
+        images: Number of images in the collection when it was fitted.
+        cohort: Number of images in the cohort.
+        methods: Method name -> null model of the method.
         thumbnails: Tail of ``-log10_chance`` of geometries between thumbnails.
-        agreement: Tail of the agreement of wrong pairs with a common geometry, as ``logit`` gives it.
+        agreement: Tail of the agreement of wrong pairs with a common geometry, on the scale of ``logit``.
     """
 
     images: int
@@ -114,16 +114,15 @@ class NullModel:
     agreement: Tail
 
     def fits(self, store: Store) -> bool:
-        """Whether it still describes the collection."""
+        """Whether it still fits the collection."""
         info = store.info()
         present = {name: method.fingerprint.digest for name, method in info.methods.items() if method.images}
-        known = {name: method.fingerprint for name, method in self.methods.items()}
-        # In a small collection each image counts; later only a change of the whole does.
-        return present == known and self.images / GROWTH <= info.images <= self.images * GROWTH
+        fitted = {name: method.fingerprint for name, method in self.methods.items()}
+        return present == fitted and self.images / GROWTH <= info.images <= self.images * GROWTH
 
 
 def logit(agreement: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shares on an unbounded scale: 0 for a half; rarer values lie farther out on either side."""
+    """Fractions on an unbounded scale: 0 for one half, with both ends stretched."""
     inner = 0.005 + 0.99 * agreement
     scaled: NDArray[np.float64] = np.log(inner / (1 - inner))
     return scaled
@@ -133,7 +132,7 @@ def logit(agreement: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def read(store: Store, calibrator: Calibrator) -> NullModel | None:
-    """The stored null model; ``None`` if there is none that can be read."""
+    """The stored null model; ``None`` if there is no readable one."""
     data = store.derived(NAME)
     return None if data is None else from_bytes(data, calibrator)
 
@@ -145,15 +144,15 @@ def write(store: Store, model: NullModel) -> None:
 
 
 def from_bytes(data: bytes, calibrator: Calibrator) -> NullModel | None:
-    """What ``write`` stored; ``None`` if this is something else, or damaged."""
+    """The null model that ``write`` stored; ``None`` if the data are damaged or of another format."""
     try:
         content = json.loads(data)
-        # A digit that changed would change E-values, and nothing else would show it.
+        # A single changed digit would silently change E-values.
         if content.pop("checksum") != _checksum(content) or content["format"] != _FORMAT:
             return None
         return _from_json(content, calibrator)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None  # derived: it is computed again
+        return None  # derived data: it is fitted again
 
 
 def _checksum(content: Mapping[str, Any]) -> int:
@@ -205,12 +204,12 @@ def _from_json(content: Mapping[str, Any], calibrator: Calibrator) -> NullModel:
 def _finite(value: Any, *, above: float = -math.inf) -> float:
     number = float(value)
     if not math.isfinite(number) or number <= above:
-        raise ValueError(f"{number} is not possible")
+        raise ValueError(f"{number} is out of range")
     return number
 
 
 def _vector(values: Any) -> GlobalFeatures:
     vector = np.array(values, dtype=np.float32).reshape(1, -1)
     if not np.isfinite(vector).all():
-        raise ValueError("a vector holds values that are not finite")
+        raise ValueError("a vector has values that are not finite")
     return GlobalFeatures(vector)

@@ -1,4 +1,4 @@
-"""Best first, ties by id."""
+"""Ranking: best first, ties by id."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ranked: TypeAlias = list[tuple[str, float]]
-"""(id, score), best first; equal scores in order of id."""
+"""Pairs (id, score), best first; equal scores are ordered by id."""
 
 
 def best(ids: Sequence[str], scores: NDArray[np.float64], k: int) -> Ranked:
-    """The ``k`` images with the highest scores, all of them where there are fewer.
+    """The ``k`` images with the highest scores, or all images if there are fewer.
 
     Args:
-        ids: One per image.
+        ids: Ids of the images.
         scores: ``(len(ids),)`` float64; higher is better.
-        k: At least 1.
+        k: Maximum number of images, at least 1.
     """
     if k < len(scores):
         threshold = np.partition(scores, -k)[-k]
@@ -30,14 +30,14 @@ def best(ids: Sequence[str], scores: NDArray[np.float64], k: int) -> Ranked:
 
 
 def by_evalue(log10_evalues: Mapping[str, float], strength: Mapping[str, float], k: int | None) -> list[str]:
-    """The ids of the ``k`` images with the smallest E-values, or of all; ties by strength, then by id.
+    """The ids of the ``k`` images with the smallest E-values; ties are ordered by strength, then by id.
 
     Args:
-        log10_evalues: Image id -> logarithm of its E-value.
+        log10_evalues: Image id -> log10 of its E-value.
         strength: Image id -> sum of its standardised scores.
-        k: ``None``: all.
+        k: Maximum number of images; ``None``: all.
     """
-    # Of many images few become hits: only these are sorted.
+    # Only the few hits are sorted, not all images.
     return heapq.nsmallest(
         len(log10_evalues) if k is None else k,
         log10_evalues,

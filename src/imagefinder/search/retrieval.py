@@ -1,8 +1,8 @@
-"""Scores of the images of a store, all of them or those that an ANN index proposes, and the candidates among them.
+"""Retrieval: scores of the images of a store, and the candidates for spatial verification.
 
-``exact`` mode scores every image. ``fast`` mode has two stages: ANN indexes propose, the exact score decides. Its
-scores are those of exact mode to the last bit; only which images get one differs. How a score stands out (see
-``null_model.standardise``) is measured against all images in exact mode, and against a sample in fast mode.
+``exact`` mode scores every image. ``fast`` mode has two stages: ANN indexes propose candidates, which are then
+scored exactly. Scores are identical in both modes; only the set of scored images differs. Scores are standardised
+(``MethodNullModel.standardise``) against all images in exact mode, and against a sample in fast mode.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
 from imagefinder.search.null_model import NullModel
 
 RERANK_DEPTH = 50
-"""Number of images with the highest scores by a method with keypoints that are verified."""
+"""Number of top-ranked images verified for a method with keypoints."""
 
 RERANK_DEPTH_GLOBAL = 20
-"""The same for any other method."""
+"""Number of top-ranked images verified for any other method."""
 
 NEAR_ONE_OF = 150
-"""At least one image of this many is verified for its near matches: in a large collection chance gives hundreds of
-images more of them than a small part of an image has."""
+"""At least one image out of this many is verified for its near matches: in a large collection, hundreds of wrong
+images have more of them by chance than an image that shows a small part of the query."""
 
 FLIPPED_RATIO = 1.25
-"""Factor by which the matches of the mirror image must exceed those of the query for it to be verified instead."""
+"""The mirror image of the query is verified if it has this many times the matches of the query itself."""
 
 PROPOSED = 64
-"""Images that an ANN index proposes for each augmentation of a query."""
+"""Number of images that an ANN index proposes for each augmentation of a query."""
 
 SAMPLE_LOCAL, SAMPLE_GLOBAL = 48, 1000
-"""Images of the sample that stands for all scores in fast mode."""
+"""Size of the sample that fast mode standardises scores against."""
 
 FEW = 1000
-"""A search that is restricted to at most this many images scores all of them."""
+"""A filtered search scores all allowed images if there are at most this many."""
 
 OVERFETCH = 8
-"""Factor by which more images are proposed where a filter drops some."""
+"""Factor by which more candidates are proposed if a filter is set."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gallery:
-    """What a query is compared with.
+    """The images to search.
 
     Attributes:
-        store: Holds the images.
-        null_model: Of the collection; ``None`` where no E-values are wanted.
-        allowed: Ids of the only images that are searched; E-values refer to these. ``None``: all.
-        ann_indexes: Method -> what proposes candidates; ``None``: every image is scored.
+        store: The store of the images.
+        null_model: Null model of the collection; ``None`` if E-values are not required.
+        allowed: Ids of the images to search, which E-values refer to; ``None``: all images.
+        ann_indexes: Method name -> ANN index; ``None``: score every image.
     """
 
     store: Store
@@ -66,14 +66,14 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which scores are wanted.
+    """The scores to compute.
 
     Attributes:
         k: Number of hits; ANN indexes propose at least as many images.
-        mirror: Compare the mirror image of the query too, where a method can flip features.
-        near: Count near matches too, where a matcher can.
-        rerank_depth: Number of the best by each method that will be verified.
-        only: Id of the one image whose scores are wanted; E-values still refer to all. ``None``: of all images.
+        mirror: Also compare the mirror image of the query, if a method can flip features.
+        near: Also count near matches, if a matcher can.
+        rerank_depth: Number of top-ranked images of each method to verify.
+        only: Id of a single image to score, while E-values still refer to all images; ``None``: score all images.
     """
 
     k: int = 1
@@ -89,14 +89,14 @@ class Scores:
 
     Attributes:
         method: The method.
-        queries: The query as it was compared: itself, and perhaps its mirror image.
+        queries: The augmentations of the query: the query itself, and possibly its mirror image.
         rows: Image id -> row of the arrays.
-        values: ``(B,)``, what the matcher returned; the highest of all augmentations.
-        likely: ``(B,)`` int64, number of the augmentation that is verified.
-        standard: ``(B,)``, standardised; zeros without a null model.
-        near: ``(B,)``, number of near matches, where the matcher counts them and that was wanted.
-        eligible: Number of images that could have been proposed, in fast mode; ``None`` in exact mode.
-        features: Of all rows, where these are few enough to be kept.
+        values: ``(B,)`` float64, score of the matcher; the maximum over the augmentations.
+        likely: ``(B,)`` int64, index of the augmentation to verify.
+        standard: ``(B,)`` float64, standardised scores; zeros without a null model.
+        near: ``(B,)`` float64, number of near matches; ``None`` if they were not counted.
+        eligible: Fast mode: number of images that the ANN indexes cover. Exact mode: ``None``.
+        features: Features of all rows; ``None`` if they were not kept.
     """
 
     method: Method
@@ -110,11 +110,11 @@ class Scores:
     features: Features | None = None
 
     def features_of(self, image_id: str) -> Features | None:
-        """Features of one image, a batch of one; ``None`` if they were not kept."""
+        """Features of one image as a batch of one; ``None`` if they were not kept."""
         return self.features.image(self.rows[image_id]) if self.features is not None else None
 
     def query_for(self, image_id: str) -> EncodedQuery:
-        """The augmentation of the query that is verified against an image, which must have a row."""
+        """The augmentation of the query to verify against an image; the image must have a row."""
         return self.queries[int(self.likely[self.rows[image_id]])]
 
     def standard_of(self, image_id: str) -> float:
@@ -124,12 +124,12 @@ class Scores:
 
 
 def retrieve(gallery: Gallery, encoded: Sequence[tuple[Method, EncodedQuery]], wanted: Wanted) -> list[Scores]:
-    """Scores of the images by each method.
+    """Score images by each method.
 
     Args:
-        gallery: What is searched, and how.
-        encoded: The query by each method.
-        wanted: Which scores.
+        gallery: The images to search.
+        encoded: The methods, each with the query encoded by it.
+        wanted: The scores to compute.
     """
     queries = [augment(method, query, mirror=wanted.mirror) for method, query in encoded]
     compared = [(method, each) for (method, _), each in zip(encoded, queries, strict=True)]
@@ -141,15 +141,15 @@ def retrieve(gallery: Gallery, encoded: Sequence[tuple[Method, EncodedQuery]], w
 
 
 def candidates(scores: Sequence[Scores], image: QueryImage, rerank_depth: int | None = None) -> list[str]:
-    """Ids of the images worth verifying: the best of each method, by near matches too; without the query itself.
+    """Select the candidates for verification: the top-ranked images of each method, by score and by near matches.
 
-    In a large collection chance gives many images more matches than a small part of an image has in all. Near
-    matches it gives far more rarely.
+    In a large collection, many wrong images have more matches by chance than an image that shows a small part of
+    the query; near matches occur by chance far more rarely. A stored query image is not a candidate.
 
     Args:
-        scores: Of each method.
+        scores: Scores by each method.
         image: The query image.
-        rerank_depth: Number of the best by each method; ``None``: the default of its kind.
+        rerank_depth: Number of top-ranked images of each method; ``None``: the default of its kind.
     """
     chosen: dict[str, None] = {}
     for one in scores:
@@ -165,7 +165,7 @@ def candidates(scores: Sequence[Scores], image: QueryImage, rerank_depth: int | 
 
 
 def searched(scores: Sequence[Scores]) -> int:
-    """Number of images that were scored by any method, or could have been proposed."""
+    """Number of images that were scored by any method or, in fast mode, covered by the ANN indexes."""
     eligible = [one.eligible for one in scores if one.eligible is not None]
     if eligible:
         return max(eligible)
@@ -211,7 +211,7 @@ def _exact(gallery: Gallery, method: Method, queries: Sequence[EncodedQuery], *,
 
 
 def restrict(scores: Scores, allowed: Set[str]) -> Scores:
-    """The scores of some images only."""
+    """The scores of the allowed images."""
     kept = [image_id for image_id in scores.rows if image_id in allowed]
     rows = np.array([scores.rows[image_id] for image_id in kept], dtype=np.int64)
     return replace(
@@ -268,7 +268,7 @@ def _two_stage(
 def _of_block(
     method: Method, queries: Sequence[EncodedQuery], block: GalleryBlock, eligible: int, *, near: bool
 ) -> Scores:
-    """Scores of the images of a block, not standardised."""
+    """Scores of the images of a block, without standardised scores."""
     each, near_matches = _score(method, queries, block.features, near=near)
     best = each.max(axis=0)
     return Scores(
@@ -291,7 +291,7 @@ def _propose(
     many: int,
     allowed: Collection[str] | None,
 ) -> GalleryBlock:
-    """What the ANN index of one method proposes for all augmentations of the query."""
+    """The candidates that the ANN index of one method proposes for all augmentations of the query."""
     method, queries = compared
     if allowed is not None and len(allowed) <= FEW:
         return store.select(method.name, sorted(allowed))
@@ -311,7 +311,7 @@ def _best_of_all(
     blocks: Mapping[str, GalleryBlock],
     rerank_depth: int,
 ) -> list[str]:
-    """The best of each method by its exact score: no more are verified, and every method scores each of them."""
+    """The top-ranked images of each method by exact score, which every method has to score."""
     chosen: dict[str, None] = {}
     for method, queries in compared:
         block = blocks[method.name]
@@ -321,7 +321,7 @@ def _best_of_all(
 
 
 def _complete(store: Store, method: str, block: GalleryBlock, ids: Sequence[str]) -> GalleryBlock:
-    """A block with what it lacks of some images."""
+    """A block, completed by the images of ``ids`` that it lacks."""
     present = set(block.ids)
     missing = store.select(method, [image_id for image_id in ids if image_id not in present])
     if not missing.ids:
@@ -336,7 +336,7 @@ def _complete(store: Store, method: str, block: GalleryBlock, ids: Sequence[str]
 def _score(
     method: Method, queries: Sequence[EncodedQuery], gallery: Features, *, near: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Scores of some images, ``(queries, B)``; and their near matches, if these are wanted and counted."""
+    """Scores ``(queries, B)``, and near matches of the same shape, or ``None`` if they are not counted."""
     matcher = method.matcher
     if near and isinstance(matcher, NearMatcher):
         both = [matcher.score_near(query.features, gallery) for query in queries]
@@ -345,13 +345,13 @@ def _score(
 
 
 def _likely(each: NDArray[np.float64], best: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The augmentation that is verified: the query itself, unless its mirror image has clearly more matches.
+    """The augmentation to verify: the query itself, unless its mirror image has clearly more matches.
 
-    By chance both have about as many.
+    By chance, both have about the same number.
 
     Args:
-        each: ``(queries, B)``, scores of all augmentations.
-        best: ``(B,)``, the highest of each image.
+        each: ``(queries, B)`` float64, scores of all augmentations.
+        best: ``(B,)`` float64, the highest score of each image.
     """
     likely: NDArray[np.int64] = np.where(best > FLIPPED_RATIO * each[0], each.argmax(axis=0), 0)
     return likely

@@ -1,4 +1,4 @@
-"""One query, answered: encode, retrieve, verify, calibrate, rank, decide. Read it from top to bottom."""
+"""The steps of a search: encode, retrieve, verify, calibrate, rank, decide."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from imagefinder.search.verification import verify
 
 
 class Searcher:
-    """Answers queries about one gallery."""
+    """Searches one gallery."""
 
     def __init__(self, runtime: Runtime, gallery: Gallery, methods: Sequence[Method]) -> None:
-        """Nothing is read yet.
+        """Create a searcher; nothing is read yet.
 
         Args:
-            runtime: Holds what verifies and calibrates.
-            gallery: The images that are searched.
-            methods: Those that answer together; exactly one for a ranking by matches.
+            runtime: Provides thumbnail method, photometric check and calibrator.
+            gallery: The images to search.
+            methods: The methods to search with together; exactly one for a ranking by matches.
         """
         self._runtime = runtime
         self._gallery = gallery
         self._methods = methods
 
     def search(self, query: Query, image: QueryImage, options: SearchOptions, watch: Stopwatch) -> Trace:
-        """The images that resemble the query most.
+        """Find the images that match a query.
 
         Args:
-            query: What is searched with; kept in the trace.
-            image: Its image; a stored one is excluded from the hits.
-            options: How.
-            watch: Gets the stages ``extract``, ``match`` and, for a ranking by evidence, ``verify`` and ``judge``.
+            query: The query; kept in the trace.
+            image: The query image; a stored one is excluded from the hits.
+            options: The search options.
+            watch: Records the stages: ``extract``, ``match`` and, by evidence, ``verify`` and ``decide``.
 
         Raises:
-            ValueError: the gallery has no null model, or several methods shall rank by matches.
-            UnknownImageError: no image of that id.
-            MethodNotIndexedError: there are images, but none has features of a method.
+            ValueError: the gallery has no null model, or the ranking is by matches with several methods.
+            UnknownImageError: no image has this id.
+            MethodNotIndexedError: the store has images, but no features of a method.
             FingerprintMismatchError: stored features were made with other parameters or weights.
             ModelMissingError: the weights of a method are not on this machine.
         """
@@ -75,18 +75,18 @@ class Searcher:
         ranked = ranking.by_evalue(calibrated.log10_evalues, calibrated.strength, options.k)
         hits = hits_by_evidence(ranked, calibrated, image)
         found = trace_hits(ranked, calibrated, image)
-        watch.lap("judge")
+        watch.lap("decide")
         result = replace(self._result(hits, scores, options, watch), verified=len(verified))
         return self._trace(query, options, scores, result, found)
 
     def assess(self, query: Query, image: QueryImage, options: SearchOptions, image_id: str) -> Trace:
-        """What a search would say about one image if it were among the candidates; its trace has this one hit.
+        """Assess one image as if it were a candidate of a search; the trace has this one hit.
 
-        Images outside of the filter are not searched, except for this one.
+        The image need not match the filter.
 
         Raises:
             MethodNotIndexedError: the image has no features of these methods.
-            UnknownImageError, FingerprintMismatchError, ModelMissingError: as ``search``.
+            UnknownImageError, FingerprintMismatchError, ModelMissingError: as for ``search``.
         """
         watch = Stopwatch()
         encoded = encode(self._gallery.store, self._methods, image)
@@ -101,15 +101,15 @@ class Searcher:
         hits = hits_by_evidence([image_id], calibrated, image)
         found = trace_hits([image_id], calibrated, image)
         if image_id not in found:
-            raise UnknownImageError(image_id)  # it was deleted meanwhile
+            raise UnknownImageError(image_id)  # it was deleted in the meantime
         unfiltered = replace(options, min_score=None, max_evalue=None, ranking="evidence")
         return self._trace(query, unfiltered, scores, self._result(hits, scores, unfiltered, watch), found)
 
     def _by_matches(self, scores: Sequence[Scores], image: QueryImage, options: SearchOptions) -> tuple[Hit, ...]:
-        """The order of one method's scores, as the method defines it."""
+        """The hits by the scores of one method."""
         if len(scores) != 1:
-            raise ValueError("only the scores of one method have an order")
-        # One more than wanted: a query by id finds itself and is left out.
+            raise ValueError("ranking by matches requires exactly one method")
+        # One more than needed, because a stored query image finds itself.
         ranked = ranking.best(list(scores[0].rows), scores[0].values, options.k + 1)
         ranked = [pair for pair in ranked if pair[0] != image.id][: options.k]
         model = self._gallery.null_model

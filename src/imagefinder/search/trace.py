@@ -1,4 +1,4 @@
-"""What a search did, kept so that its hits can be explained without searching again."""
+"""The trace of a search: the data needed to explain its hits without another search."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from imagefinder.search.verification import Finding
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """The matches between the query and one hit, as positions.
+    """The positions of the matches between the query and one hit.
 
     Attributes:
-        query: ``(M, 2)`` float64, in pixels of the whole query image.
-        hit: ``(M, 2)`` float64, in pixels of the hit.
-        inliers: Number of rows, the first ones, that the geometry explains.
-        query_cell: Width and height in pixels of what one token of the query stands for; zeros for keypoints.
-        hit_cell: The same of the hit.
+        query: ``(M, 2)`` float64, positions in pixels of the whole query image.
+        hit: ``(M, 2)`` float64, positions in pixels of the hit.
+        inliers: Number of inliers; these are the first rows.
+        query_cell: Width and height in pixels of the cell behind one token of the query; zeros for keypoints.
+        hit_cell: Width and height in pixels of the cell behind one token of the hit; zeros for keypoints.
     """
 
     query: NDArray[np.float64]
@@ -37,18 +37,18 @@ class Matches:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HitTrace:
-    """What was found out about one verified hit.
+    """The trace of one verified hit.
 
     Attributes:
-        sha256: Of the encoded image when it was verified.
+        version: ``ImageRecord.version`` at the time of verification.
         size: Width and height in pixels.
-        matches: Of the method that its evidence comes from or, without evidence, of the first method with
-            keypoints; ``None`` where features have no positions.
-        numbers: What the E-value was computed from: name -> number.
-        pooled: Name of the first method that can show what its global vector comes from; empty if there is none.
+        matches: Matches of the method that the evidence comes from or, without evidence, of the first method with
+            keypoints; ``None`` if the features have no positions.
+        numbers: The numbers behind the E-value: name -> value.
+        pooled: Name of the first method with heat maps; empty if there is none.
     """
 
-    sha256: str
+    version: str
     size: Size
     matches: Matches | None
     numbers: Mapping[str, float]
@@ -57,16 +57,16 @@ class HitTrace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """A search that was answered.
+    """The trace of a search.
 
     Attributes:
-        query: What was searched with.
-        options: How.
-        result: The answer.
-        image: The query image; without its pixels.
-        hits: Image id -> what was found out about it, of the hits that were verified.
-        local_only: Whether all methods have keypoints.
-        vectors: Method -> global features of the query, of the methods that can show what these come from.
+        query: The query.
+        options: The search options.
+        result: The result.
+        image: The query image without its pixels.
+        hits: Image id -> trace of the hit, for verified hits.
+        local_only: Whether all methods are local (have a verifier).
+        vectors: Method name -> global features of the query, for methods with heat maps.
     """
 
     query: Query
@@ -79,7 +79,7 @@ class Trace:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its arrays and of the encoded query image, about: what keeping it takes."""
+        """Approximate memory in bytes: arrays and encoded query image."""
         data = self.query.image
         arrays = [hit.matches for hit in self.hits.values() if hit.matches]
         return (
@@ -91,11 +91,11 @@ class Trace:
 
 
 def trace_hits(ids: Sequence[str], calibrated: Calibrated, image: QueryImage) -> dict[str, HitTrace]:
-    """The traces of those hits that were verified.
+    """The traces of the verified hits.
 
     Args:
-        ids: Of the hits.
-        calibrated: E-values of all images.
+        ids: Ids of the hits.
+        calibrated: E-values and evidence of all images.
         image: The query image.
     """
     traces = {}
@@ -106,7 +106,7 @@ def trace_hits(ids: Sequence[str], calibrated: Calibrated, image: QueryImage) ->
         shown = calibrated.best.get(image_id) or next(iter(found.keypoints.values()), None)
         pooled = [one.method.name for one in calibrated.scores if one.method.mapper and image_id in one.rows]
         traces[image_id] = HitTrace(
-            sha256=found.candidate.sha256,
+            version=found.candidate.version,
             size=found.candidate.size,
             matches=_matches(shown, image, found.candidate.size) if shown else None,
             numbers=_numbers(image_id, calibrated),
@@ -146,8 +146,8 @@ def _cell(features: Features, size: Size) -> tuple[float, float]:
 def _numbers(image_id: str, calibrated: Calibrated) -> dict[str, float]:
     calibration = calibrated.calibration
     numbers: dict[str, float] = {
-        "images compared": calibration.searched,
-        "images learned from": calibration.null_model.cohort,
+        "images searched": calibration.searched,
+        "images in the cohort": calibration.null_model.cohort,
         "tests": calibration.tests,
     }
     for one in calibrated.scores:
@@ -155,14 +155,14 @@ def _numbers(image_id: str, calibrated: Calibrated) -> dict[str, float]:
         if row is not None:
             name = one.method.name
             numbers[f"{name} score"] = float(one.values[row])
-            numbers[f"{name} score in standard deviations above chance"] = float(one.standard[row])
-            numbers[f"{name} score alone, log10 of its E-value"] = float(calibrated.alone[name][row])
+            numbers[f"{name} score, standardised"] = float(one.standard[row])
+            numbers[f"{name} score alone, log10 of the E-value"] = float(calibrated.alone[name][row])
     finding = calibrated.best.get(image_id)
     if finding and finding.evidence:
         evidence = finding.evidence
         numbers["inliers"] = evidence.inliers
-        numbers["log10 of the chance of such a geometry, matches placed at random"] = evidence.log10_chance
+        numbers["geometry, log10 of the chance probability"] = evidence.log10_chance
         if evidence.agreement is not None:
             numbers["agreement"] = evidence.agreement
-            numbers["log10 of the chance of such an agreement"] = calibration.of_agreement(evidence.agreement)
+            numbers["agreement, log10 of the chance probability"] = calibration.of_agreement(evidence.agreement)
     return numbers

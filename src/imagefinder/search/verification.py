@@ -1,7 +1,8 @@
-"""Spatial verification: one geometry behind the matches, and whether both images look alike where they overlap."""
+"""Spatial verification of candidates: a common geometry of the matches, and agreement of the overlap."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,19 +22,19 @@ from imagefinder.search.encoding import EncodedQuery, QueryImage, augment, extra
 from imagefinder.search.retrieval import Scores
 
 THUMBNAILS = 6
-"""Number of the best candidates without a geometry whose thumbnails are compared, in calibration and in search."""
+"""Number of top-ranked candidates without a geometry whose thumbnails are compared, in calibration and search."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finding:
-    """What geometry says about a query and one candidate.
+    """The result of comparing a query with one candidate by the features of one method.
 
     Attributes:
-        method: Whose features were compared.
-        query: The query as it was compared: itself or its mirror image.
-        candidate: Features of the candidate, a batch of one.
-        matches: ``(M, 2)`` int64, rows of ``query.features`` and ``candidate``.
-        verification: The geometry, in pixels of the query itself; ``None`` if there is none.
+        method: The method.
+        query: The query that was compared: itself or its mirror image.
+        candidate: Features of the candidate as a batch of one.
+        matches: ``(M, 2)`` int64, descriptor indices in ``query.features`` and ``candidate``.
+        verification: The geometry, in pixels of the query itself; ``None`` if none was found.
     """
 
     method: Method
@@ -44,19 +45,19 @@ class Finding:
 
     @property
     def evidence(self) -> Evidence | None:
-        """Of the geometry; ``None`` if there is none."""
+        """The evidence of the geometry; ``None`` if none was found."""
         return self.verification.evidence if self.verification else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verified:
-    """What verification found about one candidate.
+    """The result of verifying one candidate.
 
     Attributes:
-        candidate: The candidate; ``None`` if it was deleted before.
-        keypoints: Method -> what geometry says about its own keypoints, with or without evidence.
-        thumbnails: What geometry says about both thumbnails; ``None`` where they were not compared.
-        is_same: Whether it is the query itself, by its bytes or its pixels.
+        candidate: The candidate; ``None`` if it was deleted before verification.
+        keypoints: Method name -> finding by its keypoints, with or without evidence.
+        thumbnails: Finding by the keypoints of both thumbnails; ``None`` if they were not compared.
+        is_same: Whether it is identical to the query, by bytes or pixels.
     """
 
     candidate: Candidate | None
@@ -66,15 +67,15 @@ class Verified:
 
     @property
     def findings(self) -> list[Finding]:
-        """Those with evidence: of the keypoints, in order of the methods, then of the thumbnails."""
+        """The findings with evidence: by keypoints in order of the methods, then by thumbnails."""
         every = [*self.keypoints.values(), *([self.thumbnails] if self.thumbnails else [])]
         return [finding for finding in every if finding.evidence]
 
 
 class PairVerifier:
-    """Compares one query image closely with candidates; what it needs of the query it computes once.
+    """Verifies one query image against candidates; the features of the query's thumbnail are computed once.
 
-    Search, calibration, duplicates, ``compare`` and explanations all compare pairs with it.
+    Search, calibration, duplicates, ``compare`` and explanations all use it.
     """
 
     def __init__(
@@ -86,14 +87,14 @@ class PairVerifier:
         mirror: bool,
         features: dict[str, Features] | None = None,
     ) -> None:
-        """Nothing is computed yet.
+        """Create a verifier; nothing is computed yet.
 
         Args:
             thumbnail_method: Compares thumbnails; has a verifier.
             photometric_check: Compares registered images.
             image: The query image.
-            mirror: Compare the mirror image of its thumbnail too.
-            features: Thumbnail features of candidates by id, shared by the verifiers of several queries.
+            mirror: Also compare the mirror image of the query's thumbnail.
+            features: Cache of candidate id -> thumbnail features, shared by the verifiers of several queries.
         """
         self._thumbnail_method = thumbnail_method
         self._photometric_check = photometric_check
@@ -101,51 +102,53 @@ class PairVerifier:
         self._mirror = mirror
         self._features = {} if features is None else features
         self._queries: list[EncodedQuery] | None = None
+        self._lock = threading.Lock()
         self._thumbnail: bytes | None = None
 
     def keypoints(
         self, method: Method, queries: Sequence[EncodedQuery], candidate: Candidate, features: Features
     ) -> Finding | None:
-        """Geometry by the method's own features; ``None`` where those of either side have no positions.
+        """Find a geometry by the features of a method; ``None`` if the features of either image have no positions.
 
         Args:
-            method: Must have a verifier.
-            queries: The query, and perhaps its mirror image.
+            method: A method with a verifier.
+            queries: The query, and possibly its mirror image.
             candidate: The candidate.
-            features: Its features by this method, a batch of one.
+            features: Features of the candidate by this method, as a batch of one.
         """
         if not (has_positions(queries[0].features) and has_positions(features)):
             return None
         return self._checked(find_geometry(method, queries, features, candidate.size), candidate)
 
     def thumbnails(self, candidate: Candidate) -> Finding | None:
-        """Geometry by keypoints of what thumbnails show, whatever the method; ``None`` if there is no thumbnail.
+        """Find a geometry by the keypoints of both thumbnails; ``None`` if either image has no thumbnail.
 
         Coarse keypoints survive blur, strong compression and enlargement, and a low threshold finds them even in
-        smooth images; both sides are compared at the same size, so they have the same ones.
+        smooth images. Both images are compared at the same size, so the same keypoints are found.
         """
         if candidate.pixels.size == 0 or self._image.pixels.size == 0:
             return None
         method = self._thumbnail_method
-        if self._queries is None:
-            features = rescale(extract(method, self._image), self._image.pixels, self._image.size)
-            query = EncodedQuery(self._image, features, method.extractor.fingerprint(), indexed=True)
-            self._queries = augment(method, query, mirror=self._mirror)
+        with self._lock:  # several threads compare candidates
+            if self._queries is None:
+                features = rescale(extract(method, self._image), self._image.pixels, self._image.size)
+                query = EncodedQuery(self._image, features, method.extractor.fingerprint(), indexed=True)
+                self._queries = augment(method, query, mirror=self._mirror)
         if candidate.id not in self._features:
             extracted = method.extractor.extract([candidate.pixels])
             self._features[candidate.id] = rescale(extracted, candidate.pixels, candidate.size)
         found = find_geometry(method, self._queries, self._features[candidate.id], candidate.size)
         if found.verification:
-            evidence = replace(found.verification.evidence, found_by="closer look")
+            evidence = replace(found.verification.evidence, found_by="thumbnails")
             found = replace(found, verification=replace(found.verification, evidence=evidence))
         return self._checked(found, candidate)
 
-    def frame(self, candidate: Candidate, *, mirrored: bool) -> Evidence:
-        """One frame laid on the other as it is, or mirrored, with how much looks alike then."""
-        return self.agreement(frame(self._image.size, candidate.size, mirrored=mirrored), candidate)
+    def whole_image(self, candidate: Candidate, *, mirrored: bool) -> Evidence:
+        """Evidence that the whole images match, or one matches the mirror image of the other, with agreement."""
+        return self.agreement(whole_image(self._image.size, candidate.size, mirrored=mirrored), candidate)
 
     def agreement(self, evidence: Evidence, candidate: Candidate) -> Evidence:
-        """The evidence with its ``agreement``, where both images can be seen."""
+        """Add the ``agreement`` to evidence, if the pixels of both images are available."""
         if candidate.pixels.size == 0 or self._image.pixels.size == 0:
             return evidence
         value = self._photometric_check.agreement(
@@ -154,7 +157,7 @@ class PairVerifier:
         return replace(evidence, agreement=value)
 
     def is_same(self, candidate: Candidate) -> bool:
-        """Whether the bytes are the same, or the size and, to the last pixel, the thumbnail."""
+        """Whether the images are identical: the same bytes, or the same size and thumbnail."""
         image = self._image
         if image.boxes:
             return False
@@ -182,15 +185,15 @@ def verify(
     *,
     mirror: bool,
 ) -> dict[str, Verified]:
-    """Verify each candidate; the best of those without a geometry have their thumbnails compared.
+    """Verify the candidates of a search; the best of those without a geometry are compared by thumbnails.
 
     Args:
-        store: Holds the candidates.
-        runtime: Holds the thumbnail method, the photometric check and the number of threads.
-        scores: Of each method.
+        store: The store of the candidates.
+        runtime: Provides thumbnail method, photometric check and number of threads.
+        scores: Scores by each method.
         image: The query image.
-        ids: Of the candidates; of one that is gone by now nothing is found.
-        mirror: Compare the mirror image of the query too.
+        ids: Ids of the candidates; deleted ones get no findings.
+        mirror: Also compare the mirror image of the query.
     """
     candidates = Candidates(store)
     verifier = PairVerifier(runtime.thumbnail_method, runtime.photometric_check, image, mirror=mirror)
@@ -218,7 +221,7 @@ def verify(
 
     with ThreadPoolExecutor(runtime.settings.threads) as pool:
         verified = dict(zip(ids, pool.map(keypoints, ids), strict=True))
-        # Networks rank best what has too few keypoints of its own.
+        # Networks rank best the images with too few keypoints.
         lead = min(scores, key=lambda one: one.method.verifier is not None)
         unexplained = [image_id for image_id in ids if not verified[image_id].findings]
         unexplained.sort(key=lambda image_id: (-lead.standard_of(image_id), image_id))
@@ -232,7 +235,7 @@ def verify(
 
 
 def find_geometry(method: Method, queries: Sequence[EncodedQuery], candidate: Features, size: Size) -> Finding:
-    """What geometry says about the query or its mirror image, whichever has more inliers.
+    """Find a geometry between a candidate and the query or its mirror image, whichever has more inliers.
 
     Raises:
         InputError: the method has no verifier.
@@ -252,25 +255,25 @@ def verifier_of(method: Method) -> Verifier:
     """The verifier of a method.
 
     Raises:
-        InputError: it has none.
+        InputError: the method has no verifier.
     """
     if method.verifier is None:
         raise InputError(
             f"{method.name} has no keypoints, so there is no geometry to verify",
-            hint="sift is a method that has them",
+            hint="use a method with keypoints, for example sift",
         )
     return method.verifier
 
 
 def has_positions(features: Features) -> bool:
-    """Whether keypoints have positions; those of imported features do not. No keypoints at all lack nothing."""
+    """Whether features have positions, which imported ones lack; true for images without any keypoints."""
     if not isinstance(features, LocalFeatures):
         return False
     return len(features.keypoints) == 0 or bool((features.keypoints[:, 2] > 0).any())
 
 
 def stored_features(store: Store, image_id: str, method: str) -> Features | None:
-    """Features of a stored image; ``None`` if it is gone, or has none by this method."""
+    """Features of a stored image; ``None`` if it was removed, or has no features of this method."""
     try:
         return store.features(image_id, method)
     except (UnknownImageError, MethodNotIndexedError):
@@ -278,7 +281,7 @@ def stored_features(store: Store, image_id: str, method: str) -> Features | None
 
 
 def rescale(features: Features, pixels: RgbImage, size: Size) -> Features:
-    """Local features of a reduced image with their positions in pixels of the whole one."""
+    """Convert the keypoints of a downscaled image to pixels of the original size."""
     x, y = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
     if not isinstance(features, LocalFeatures) or (x, y) == (1.0, 1.0):
         return features
@@ -289,8 +292,8 @@ def rescale(features: Features, pixels: RgbImage, size: Size) -> Features:
     return LocalFeatures(features.descriptors, keypoints, features.offsets)
 
 
-def frame(size: Size, other: Size, *, mirrored: bool) -> Evidence:
-    """That one image, or its mirror image, fills the frame of the other."""
+def whole_image(size: Size, other: Size, *, mirrored: bool) -> Evidence:
+    """Evidence that maps the frame of one image, or of its mirror image, onto the frame of the other."""
     x, y = other[0] / size[0], other[1] / size[1]
     right = (size[0] - 0.5) * x - 0.5
     across = (-x, 0.0, right) if mirrored else (x, 0.0, (x - 1) / 2)
@@ -304,7 +307,7 @@ def frame(size: Size, other: Size, *, mirrored: bool) -> Evidence:
         candidate_outline=_corners(other, mirrored=mirrored),
         query_overlap=1.0,
         candidate_overlap=1.0,
-        found_by="frame",
+        found_by="whole image",
     )
 
 
@@ -316,7 +319,7 @@ def _corners(size: Size, *, mirrored: bool) -> Outline:
 
 
 def _unflipped(evidence: Evidence, width: int) -> Evidence:
-    """Evidence about the mirror image, in pixels of the image itself."""
+    """Convert evidence about the mirror image to pixels of the image itself."""
     flip = np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     rows = (np.array(evidence.transform) @ flip).tolist()
     at_query: list[tuple[float, float]] = [(width - 1 - x, y) for x, y in evidence.query_outline]

@@ -1,4 +1,4 @@
-"""Who may do what: one table of what each request needs, and the check of its key."""
+"""Access control: the access level that each request requires, and the check of its API key."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from imagefinder.core.settings import Settings
 from imagefinder.server.errors import Problem
 from imagefinder.server.keys import Keys
 
-Need = Literal["none", "read", "write"]
+AccessLevel = Literal["none", "read", "write"]
 
 _LEVELS: Mapping[str, int] = {"none": 0, "read": 1, "write": 2}
 
-_LOOK = "GET|HEAD"
+_READ_VERBS = "GET|HEAD"
 
-RULES: tuple[tuple[str, str, Need], ...] = (
-    (_LOOK, r"/|/web/.*|/docs|/docs\.css|/openapi\.json|/health(/.*)?", "none"),
-    (_LOOK, r"/.*", "read"),
+RULES: tuple[tuple[str, str, AccessLevel], ...] = (
+    (_READ_VERBS, r"/|/web/.*|/docs|/docs\.css|/openapi\.json|/health(/.*)?", "none"),
+    (_READ_VERBS, r"/.*", "read"),
     ("POST", r"/v1/collections/[^/]+/search|/v1/compare|/[^/]+-similar-images", "read"),
 )
-"""(HTTP methods, paths, what they need); the first that fits holds, and what fits none needs ``write``."""
+"""(HTTP methods, paths, required access). The first match applies; without a match, ``write`` is required."""
 
-_RULES = tuple((re.compile(methods), re.compile(paths, re.DOTALL), need) for methods, paths, need in RULES)
+_RULES = tuple((re.compile(methods), re.compile(paths, re.DOTALL), level) for methods, paths, level in RULES)
 
 
-def need(method: str, path: str) -> Need:
-    """The access a request needs."""
-    for methods, paths, needed in _RULES:
+def required_access(method: str, path: str) -> AccessLevel:
+    """The access level that a request requires."""
+    for methods, paths, level in _RULES:
         if methods.fullmatch(method) and paths.fullmatch(path):
-            return needed
+            return level
     return "write"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.
+    """The sender of a request.
 
     Attributes:
-        key: Name of the key; empty without one.
-        access: What it opens.
+        key: Name of the API key; empty if the request has no key.
+        access: Access level of the caller.
     """
 
     key: str
-    access: Need
+    access: AccessLevel
 
 
 def is_local(host: str) -> bool:
-    """Whether a host name or address is this machine and nothing else."""
+    """Whether a host name or address can only mean this machine (loopback)."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -61,11 +61,11 @@ def is_local(host: str) -> bool:
         return False
 
 
-def demanded(settings: Settings) -> bool:
-    """Whether a server with these settings demands keys.
+def keys_required(settings: Settings) -> bool:
+    """Whether a server with these settings requires API keys.
 
-    ``auto`` does, unless only this machine can reach it: what is told a public name is behind a proxy that makes
-    it public.
+    ``auto`` requires keys unless only this machine can reach the server. A public name in ``allowed_hosts``
+    implies a proxy through which others can reach it.
     """
     if settings.auth == "auto":
         return not all(map(is_local, (settings.host, *settings.allowed_hosts)))
@@ -73,29 +73,29 @@ def demanded(settings: Settings) -> bool:
 
 
 class Authenticator:
-    """Looks at the key of each request."""
+    """Checks the API key of each request."""
 
-    def __init__(self, keys: Keys, *, demands: bool) -> None:
-        self.demands = demands
+    def __init__(self, keys: Keys, *, required: bool) -> None:
+        self._required = required
         self._keys = keys
 
     def check(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Who asks, if they may.
+        """The caller, if its key allows the request.
 
         Raises:
             Problem: ``missing_key``, ``wrong_key`` or ``read_only_key``.
             StoreError: the keys cannot be read.
         """
-        if not self.demands:
+        if not self._required:
             return Caller("", "write")
-        needed = need(method, path)
-        if needed == "none":
+        required = required_access(method, path)
+        if required == "none":
             return Caller("", "none")
         secret = _secret(headers)
         if secret is None:
             raise Problem(
                 "missing_key",
-                "this service answers with a key only",
+                "this service requires an API key",
                 hint="send the header: Authorization: Bearer KEY",
                 headers={"WWW-Authenticate": "Bearer"},
             )
@@ -103,39 +103,39 @@ class Authenticator:
         if key is None:
             raise Problem(
                 "wrong_key",
-                "there is no such key, or it was revoked",
-                hint="on the server: imagefinder keys list, imagefinder keys create NAME",
+                "the API key is invalid or was revoked",
+                hint="on the server, list keys with: imagefinder keys list, or create one with: "
+                "imagefinder keys create NAME",
                 headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             )
-        if _LEVELS[key.access] < _LEVELS[needed]:
+        if _LEVELS[key.access] < _LEVELS[required]:
             raise Problem(
                 "read_only_key",
-                f"the key {key.name} may look and search, not change",
-                hint="on the server: imagefinder keys create NAME --write",
+                f"the key {key.name} allows reading and searching, not changes",
+                hint="on the server, create a key with write access: imagefinder keys create NAME --write",
             )
         return Caller(key.name, key.access)
 
 
 def check_before_start(settings: Settings, keys: Keys) -> None:
-    """See that a server with these settings can be used, and is no trap.
+    """Refuse to start a server that is unusable or unsafe with these settings.
 
     Raises:
-        SettingsError: it demands keys and there are none, or it would let pages of any origin ask it without.
+        SettingsError: keys are required but none exist, or any web page could send requests without a key.
         StoreError: the keys cannot be read.
     """
-    if not demanded(settings):
+    if not keys_required(settings):
         if "*" in settings.cors_origins:
             raise SettingsError(
-                "cors_origins = * without keys would let every web page ask this server",
-                hint="name the origins, or demand keys: --auth on",
+                "cors_origins = * without keys would let every web page send requests to this server",
+                hint="list the allowed origins, or require keys: --auth on",
             )
         return
     if not keys.entries():
-        why = "" if settings.auth == "on" else f", because it can be reached from elsewhere ({settings.host})"
+        why = "" if settings.auth == "on" else f" because other machines can reach it ({settings.host})"
         raise SettingsError(
-            f"the server demands keys{why}, and there are none yet",
-            hint="make one: imagefinder keys create NAME --write  (or, where something else decides who may ask: "
-            "--auth off)",
+            f"the server requires API keys{why}, but none exist yet",
+            hint="create one: imagefinder keys create NAME --write  (if a proxy controls access: --auth off)",
         )
 
 

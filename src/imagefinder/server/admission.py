@@ -1,4 +1,4 @@
-"""Admission control: few requests compute, some more wait, the rest are refused."""
+"""Admission control: a few requests compute, some more wait in a queue, and the rest are refused."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from imagefinder.server.errors import Problem
 
 T = TypeVar("T")
 
-_FIRST_GUESS = 0.5
-"""Seconds a piece of work is taken to need before the first has been seen."""
+_INITIAL_SECONDS = 0.5
+"""Assumed duration of a unit of work until one has been measured."""
 
 
-class _Place:
-    """What one request holds: given back when its handling is over and no thread works for it any more."""
+class _Slot:
+    """What one request occupies; released when the request is over and no thread works for it any more."""
 
     def __init__(self) -> None:
         self.bytes = 0
-        self.holders = 1
+        self.users = 1
         self.deadline: float | None = None
 
 
-_place: ContextVar[_Place | None] = ContextVar("place", default=None)
+_slot: ContextVar[_Slot | None] = ContextVar("slot", default=None)
 
 
 class Admission:
-    """Counts requests and the bytes they hold; belongs to one event loop.
+    """Counts requests and the bytes they keep in memory; belongs to one event loop.
 
     Attributes:
-        running: See ``__init__``.
-        requests: Likewise.
+        running: Number of requests that may compute at the same time.
+        requests: Number of requests that may be admitted at the same time.
     """
 
     def __init__(self, *, running: int, requests: int, max_bytes: int, seconds: float = 0.0) -> None:
         """Set the limits.
 
         Args:
-            running: Requests that compute at once.
-            requests: Requests inside at once, those that upload or wait included.
-            max_bytes: Uploaded bytes that all of them hold together.
-            seconds: How long one may wait and compute; 0 for no limit.
+            running: Requests that may compute at the same time.
+            requests: Requests that may be admitted at the same time, including those that upload or wait.
+            max_bytes: Uploaded bytes that all requests together may keep in memory.
+            seconds: Time limit for waiting and computing; 0 for no limit.
         """
         self.running = running
         self.requests = requests
@@ -60,135 +60,137 @@ class Admission:
         self._free_bytes = max_bytes
         self._computing = 0
         self._waiting = 0
-        self._typical = _FIRST_GUESS
+        self._mean_seconds = _INITIAL_SECONDS
 
     @property
-    def inside(self) -> int:
-        """Requests that hold a place."""
+    def admitted(self) -> int:
+        """Number of admitted requests."""
         return self.requests - self._free
 
     @property
     def computing(self) -> int:
-        """Threads at work, those included whose request was given up."""
+        """Number of busy threads, including those whose request has timed out."""
         return self._computing
 
     @property
     def waiting(self) -> int:
-        """Pieces of work for which no thread is free yet."""
+        """Number of units of work that wait for a thread."""
         return self._waiting
 
     @property
     def upload_bytes(self) -> int:
-        """Uploaded bytes held."""
+        """Uploaded bytes in memory."""
         return self._max_bytes - self._free_bytes
 
     @contextmanager
     def admit(self) -> Iterator[Callable[[int], None]]:
-        """Hold a place; gives the function by which the request accounts for each piece it keeps in memory.
+        """Admit a request; yields the function that reserves memory for each chunk the request keeps.
 
         Raises:
-            Problem: ``busy``: no place, or (by that function) no memory left for uploads.
+            Problem: ``busy``: too many requests; from the yielded function: the upload memory is used up.
         """
         if self._free < 1:
             raise self._busy("requests")
         self._free -= 1
-        place = _Place()
+        slot = _Slot()
 
-        def hold(size: int) -> None:
+        def reserve(size: int) -> None:
             if size > self._free_bytes:
                 raise self._busy("uploads")
             self._free_bytes -= size
-            place.bytes += size
+            slot.bytes += size
 
-        token = _place.set(place)
+        token = _slot.set(slot)
         try:
-            yield hold
+            yield reserve
         finally:
-            _place.reset(token)
-            self._leave(place)
+            _slot.reset(token)
+            self._release(slot)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do blocking work in a thread as soon as one is free.
+        """Run blocking work in a thread as soon as one is free.
 
-        A thread cannot be stopped. Work that takes too long is given up by the request, but goes on, and until it
-        ends its thread is busy, and its request's place and bytes stay taken: they really are in use. Work for a
-        client that has left meanwhile is not begun.
+        A thread cannot be stopped: when a request times out, its work continues. Until that work ends, its thread,
+        slot and bytes count as used, because they are. Work does not start if the client has disconnected.
 
         Raises:
-            ClientDisconnect: nobody waits for the answer any more.
-            Problem: ``timed_out``: it was not done in time, counted from the request's first piece of work.
+            ClientDisconnect: the client has disconnected.
+            Problem: ``timed_out``: the time limit, counted from the request's first unit of work, has passed.
         """
         loop = asyncio.get_running_loop()
-        place = _place.get() or _Place()
-        place.holders += 1
-        if place.deadline is None:
-            place.deadline = loop.time() + self._seconds if self._seconds else math.inf
+        slot = _slot.get() or _Slot()
+        slot.users += 1
+        if slot.deadline is None:
+            slot.deadline = loop.time() + self._seconds if self._seconds else math.inf
         self._waiting += 1
         started = 0.0
         context = copy_context()
-        this = request_context.current.get()
+        request = request_context.current.get()
 
-        def begins() -> None:
+        def on_start() -> None:
             self._waiting -= 1
             self._computing += 1
 
         def task() -> T:
             nonlocal started
             started = time.monotonic()
-            _tell(loop, begins)
-            if this is not None and this.gone():
+            _call_in_loop(loop, on_start)
+            if request is not None and request.gone():
                 raise ClientDisconnect
             return context.run(work)
 
-        def ended() -> None:
+        def on_end() -> None:
             if started:
                 self._computing -= 1
-                self._typical += 0.1 * (time.monotonic() - started - self._typical)
+                self._mean_seconds += 0.1 * (time.monotonic() - started - self._mean_seconds)
             else:
                 self._waiting -= 1
-            self._leave(place)
+            self._release(slot)
 
         future: Future[T] = self._pool.submit(task)
-        future.add_done_callback(lambda _: _tell(loop, ended))
+        future.add_done_callback(lambda _: _call_in_loop(loop, on_end))
         try:
-            async with asyncio.timeout_at(None if place.deadline == math.inf else place.deadline) as clock:
+            async with asyncio.timeout_at(None if slot.deadline == math.inf else slot.deadline) as clock:
                 return await asyncio.wrap_future(future)
         except TimeoutError:
             if not clock.expired():
                 raise
-            what = "was being computed" if started else "had to wait"
+            what = "did not finish" if started else "waited in the queue and did not start"
             raise Problem(
                 "timed_out",
-                f"the request {what} for longer than {self._seconds:g} s",
-                hint="try again when the service has less to do, or ask for less",
-                headers={"Retry-After": str(self._wait())},
+                f"the request {what} within {self._seconds:g} s",
+                hint="try again when the server is less busy, or send a smaller request",
+                headers={"Retry-After": str(self._retry_after())},
             ) from None
 
     def close(self) -> None:
-        """Begin no further work; what is at hand goes on."""
+        """Start no further work; running work continues."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _leave(self, place: _Place) -> None:
-        place.holders -= 1
-        if not place.holders:
+    def _release(self, slot: _Slot) -> None:
+        slot.users -= 1
+        if not slot.users:
             self._free += 1
-            self._free_bytes += place.bytes
+            self._free_bytes += slot.bytes
 
-    def _wait(self) -> int:
-        """Seconds until what is inside now will be done, as far as one can tell."""
-        return min(max(math.ceil(self._typical * (self._waiting + 1) / self.running), 1), 60)
+    def _retry_after(self) -> int:
+        """Estimated seconds until the work admitted so far is done."""
+        return min(max(math.ceil(self._mean_seconds * (self._waiting + 1) / self.running), 1), 60)
 
     def _busy(self, what: str) -> Problem:
-        wait = self._wait()
+        wait = self._retry_after()
         return Problem(
-            "busy", f"too many {what} at once", hint=f"try again in {wait} s", headers={"Retry-After": str(wait)}
+            "busy",
+            f"the server is handling too many {what}",
+            hint=f"try again in {wait} s",
+            headers={"Retry-After": str(wait)},
         )
 
 
-def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
-    """Let something happen in the loop, from any thread; nobody counts any more once the loop is closed."""
+def _call_in_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    """Call a function in the event loop, from any thread; does nothing once the loop is closed."""
     try:
-        loop.call_soon_threadsafe(what)
+        loop.call_soon_threadsafe(callback)
     except RuntimeError:
         if not loop.is_closed():
             raise

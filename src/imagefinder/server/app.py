@@ -1,4 +1,4 @@
-"""The application, and the process that serves it."""
+"""The ASGI application and the server process that runs it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,12 @@ from imagefinder.core.errors import SettingsError
 from imagefinder.core.method import MethodState
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
-from imagefinder.images.addresses import only_public
+from imagefinder.images.fetching.public_addresses import require_public
 from imagefinder.server import access, errors, examples, health, logs, pages, v0, v1
 from imagefinder.server.access import Authenticator
 from imagefinder.server.admission import Admission
-from imagefinder.server.collections import Collections
-from imagefinder.server.connections import PatientProtocol
-from imagefinder.server.explanations import Explanations
+from imagefinder.server.collection_pool import CollectionPool
+from imagefinder.server.connections import TimeoutProtocol
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
 from imagefinder.server.jobs.manager import JobManager
@@ -45,10 +44,11 @@ from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
 from imagefinder.server.middleware import AccessMiddleware, RequestContextMiddleware
-from imagefinder.server.origins import Origins
+from imagefinder.server.origins import OriginPolicy
 from imagefinder.server.ratelimit import RateLimit
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
+from imagefinder.server.search_cache import SearchCache
 from imagefinder.server.service import Service
 from imagefinder.server.v1 import answers, requests
 from imagefinder.wiring import open_collection
@@ -57,30 +57,32 @@ log = logging.getLogger(__name__)
 
 
 def create_app(collection: Collection, *, warm: Sequence[str] = (), started: float | None = None) -> FastAPI:
-    """The REST service of a collection, and of those in the folder ``collections``; it closes them at its end.
+    """The REST application for the default collection and those in the folder ``collections``.
+
+    The application closes all collections at shutdown.
 
     Args:
-        collection: What is searched. Other processes may change it meanwhile.
-        warm: Methods to load in the background after the start; the others load at their first use.
-        started: When the start began (``time.monotonic()``); default: now.
+        collection: The default collection. Other processes may change it at the same time.
+        warm: Methods to load in the background after startup; the others load on first use.
+        started: Start of the startup (``time.monotonic()``); default: now.
     """
     settings = collection.settings
     methods = collection.methods()
     service = _service(collection, methods, warm=warm, began=time.monotonic() if started is None else started)
     app = FastAPI(
         title="imagefinder",
-        summary="Finds images by image.",
+        summary="Find images by image.",
         version=service.version,
         lifespan=partial(_lifespan, service),
         middleware=_middleware(settings, service),
-        # FastAPI's own pages load scripts from a third party; ours is in pages.py.
+        # FastAPI's built-in pages load scripts from a third party; pages.py has our own.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.service = service
     errors.install(app)
-    for router in (v0.router(methods), v1.router, job_routes.router, health.router, pages.router):
+    for router in (v0.make_router(methods), v1.router, job_routes.router, health.router, pages.router):
         app.include_router(router)
     app.openapi = partial(_description, app)  # type: ignore[method-assign]  # made when it is first requested
     return app
@@ -96,7 +98,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
             **requests.components(),
             **job_forms.PARTS,
         }
-        answers.inherit_descriptions(schemas)
+        answers.complete_schemas(schemas)
         examples.add_to(schemas)
     return cast(dict[str, Any], app.openapi_schema)
 
@@ -111,7 +113,7 @@ def _service(
         max_bytes=max(settings.max_upload_bytes, settings.max_image_bytes),
         seconds=settings.request_seconds,
     )
-    collections = Collections(collection, settings, lambda named, create: open_collection(named, create=create))
+    collections = CollectionPool(collection, settings, lambda named, create: open_collection(named, create=create))
     names = [state.name for state in methods]
     metrics = Metrics(version=release, admission=admission, methods=names, collections=collections.opened)
 
@@ -124,7 +126,7 @@ def _service(
         JobStore(settings.state, settings.collection),
         collections.get,
         settings,
-        check_address=None if settings.fetch_private else only_public,
+        check_address=None if settings.fetch_private else require_public,
     )
     metrics.watch_jobs(jobs.count)
     return Service(
@@ -132,7 +134,7 @@ def _service(
         collections=collections,
         admission=admission,
         readiness=Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready),
-        explanations=Explanations(
+        search_cache=SearchCache(
             seconds=settings.explanation_seconds,
             queries=settings.explanation_queries,
             max_bytes=settings.explanation_bytes,
@@ -141,14 +143,14 @@ def _service(
         keys=Keys(settings.state),
         metrics=metrics,
         version=release,
-        keys_required=access.demanded(settings),
+        keys_required=access.keys_required(settings),
     )
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(service: Service, _: FastAPI) -> AsyncIterator[None]:
     service.readiness.start()
-    await to_thread.run_sync(service.collections.tidy)
+    await to_thread.run_sync(service.collections.remove_leftovers)
     await to_thread.run_sync(service.jobs.open)
     try:
         yield
@@ -159,18 +161,18 @@ async def _lifespan(service: Service, _: FastAPI) -> AsyncIterator[None]:
         service.fetcher.close()
         service.admission.close()
         if service.admission.computing:
-            log.warning("work left unfinished: %d", service.admission.computing)
+            log.warning("shut down with %d requests still computing", service.admission.computing)
         else:
             await to_thread.run_sync(service.collections.close)
 
 
 def _middleware(settings: Settings, service: Service) -> list[Middleware]:
-    """What goes around the routes, outermost first."""
-    demands = access.demanded(settings)
-    origins = Origins(
+    """The middleware, outermost first."""
+    keys_required = access.keys_required(settings)
+    origins = OriginPolicy(
         (settings.host, *settings.allowed_hosts),
         settings.cors_origins,
-        any_name=demands and not settings.allowed_hosts,
+        any_host=keys_required and not settings.allowed_hosts,
     )
     cors = Middleware(
         CORSMiddleware,
@@ -185,7 +187,7 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
         Middleware(
             AccessMiddleware,
             origins=origins,
-            authenticator=Authenticator(service.keys, demands=demands),
+            authenticator=Authenticator(service.keys, required=keys_required),
             rates=RateLimit(settings.requests_per_minute),
             streams=service.streams,
         ),
@@ -193,7 +195,7 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
 
 
 class _Server(uvicorn.Server):
-    """The web server, which ends streams of events before it waits for the requests in flight."""
+    """A web server that ends event streams before it waits for requests in flight."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -205,32 +207,32 @@ class _Server(uvicorn.Server):
 
 
 def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -> None:
-    """Serve the collection the settings name until SIGTERM or Ctrl-C; requests in flight finish first.
+    """Serve the configured collection until SIGTERM or Ctrl-C; requests in flight finish first.
 
     Args:
-        settings: Also the address; port 0 takes a free one, which the log names.
-        methods_to_warm: Methods to load at the start; by default those the collection has features of.
+        settings: Settings, including the address. Port 0 selects a free port; the log reports it.
+        methods_to_warm: Methods to load at startup; default: those for which the collection has features.
 
     Raises:
-        SettingsError: the address cannot be listened on, or keys are demanded and there are none.
+        SettingsError: the address is not available, or keys are required but none exist.
         StoreError: the collection or the keys cannot be read.
     """
     started = time.monotonic()
     with Keys(settings.state) as keys:
         access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)
-    # The end that was asked for is no failure: the exit code is 0, before the server has begun and after.
+    # A requested shutdown is not a failure: exit with code 0, also during startup.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logging.config.dictConfig(log_config := logs.configuration(settings.log_format))
     collection = open_collection(settings, create=True)
-    held = collection.info()
-    warm = sorted(held.methods) if methods_to_warm is None else methods_to_warm
+    info = collection.info()
+    warm = sorted(info.methods) if methods_to_warm is None else methods_to_warm
     app = create_app(collection, warm=warm, started=started)
     service: Service = app.state.service
     config = uvicorn.Config(
         app,
-        http=cast(type[asyncio.Protocol], partial(PatientProtocol, max_connections=settings.max_connections)),
+        http=cast(type[asyncio.Protocol], partial(TimeoutProtocol, max_connections=settings.max_connections)),
         ws="none",
         log_config=log_config,
         access_log=False,
@@ -240,44 +242,46 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
     )
     host, port = listener.getsockname()[:2]
-    log.info("imagefinder answers at http://%s:%s", f"[{host}]" if ":" in host else host, port)
-    log.info("%s", _welcome(held, settings.collection))
-    if not access.demanded(settings) and not access.is_local(settings.host):
-        log.warning("no key is demanded: whoever reaches port %s may ask and change", port)
+    log.info("imagefinder is listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
+    log.info("%s", _collection_summary(info, settings.collection))
+    if not access.keys_required(settings) and not access.is_local(settings.host):
+        log.warning(
+            "no API key is required: every client that can reach port %s may search and change images", port
+        )
     try:
         with contextlib.suppress(KeyboardInterrupt):
             _Server(config, service).run(sockets=[listener])
     finally:
         if service.admission.computing:
-            # A thread cannot be stopped, and Python would wait for it for as long as it likes.
+            # A thread cannot be stopped, and Python would wait for it without a limit.
             logging.shutdown()
             os._exit(0)
 
 
-def _welcome(held: StoreInfo, folder: Path) -> str:
-    """What there is to search, or how to begin."""
-    if not held.images:
+def _collection_summary(info: StoreInfo, folder: Path) -> str:
+    """The state of the default collection; if it is empty, how to add images."""
+    if not info.images:
         return (
-            f"the collection {folder} is empty: add pictures on the page at that address, "
+            f"the collection {folder} is empty; add images on the web page at this URL, "
             f"or with: imagefinder add FOLDER -c {shlex.quote(str(folder))}"
         )
-    failed = f", {held.failures:,} could not be indexed" if held.failures else ""
-    methods = ", ".join(sorted(held.methods))
-    return f"open that address for the page; collection {folder}: {held.images:,} pictures ({methods}){failed}"
+    failed = f"; {info.failures:,} images could not be added" if info.failures else ""
+    methods = ", ".join(sorted(info.methods))
+    return f"the collection {folder} has {info.images:,} images ({methods}){failed}; open the URL for the web page"
 
 
 def _listen(host: str, port: int) -> socket.socket:
     if port > 65535:
-        raise SettingsError(f"cannot listen on port {port}: the last one is 65535")
+        raise SettingsError(f"cannot listen on port {port}: the largest port number is 65535")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = str(error.strerror or error).split(" (while")[0]  # the address is named already
+        reason = str(error.strerror or error).split(" (while")[0]  # the message already has the address
         raise SettingsError(
             f"cannot listen on {host} port {port}: {reason}",
-            hint="choose another with --host and --port; is a server running already?",
+            hint="check whether a server is already running, or choose another address with --host and --port",
         ) from error
-    # Connections inherit it; asyncio would not set it on them, and each answer would wait 40 ms for an ACK.
+    # Connections inherit it. asyncio does not set it on them, and each response would wait 40 ms for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -1,7 +1,7 @@
-"""The web server's connections, with an end to every wait for a client.
+"""HTTP connections with a time limit for every wait for a client.
 
-uvicorn waits for ever for the head of a request and for an answer to be taken; both let a few slow clients hold
-all connections.
+uvicorn has no time limit for request headers or for a client that does not read the response. Without one, a few
+slow clients could occupy all connections.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from imagefinder.server.request_context import GONE
 from imagefinder.server.upload import IDLE_SECONDS
 
 
-class PatientProtocol(H11Protocol):
-    """HTTP/1.1, where a client that stands still is left after ``idle_seconds``."""
+class TimeoutProtocol(H11Protocol):
+    """An HTTP/1.1 protocol that closes the connection of a client that is idle for ``idle_seconds``."""
 
     idle_seconds: ClassVar[float] = IDLE_SECONDS
 
@@ -28,28 +28,28 @@ class PatientProtocol(H11Protocol):
         self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected; it has until the timer ends to send the head of its first request."""
+        """Start the timer within which the client must send the headers of its first request."""
         super().connection_made(transport)
         if len(self.connections) > self._max_connections:
             transport.abort()
             return
         connection = transport.get_extra_info("socket")
         if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            # For what is too little to pause the writing: the kernel gives up the client that does not take it.
+            # A small response never pauses writing. For it, the kernel drops a client that acknowledges no data.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2000 * self.idle_seconds))
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came. Those of an unfinished head do not prolong its time."""
+        """Process received bytes. Incomplete headers do not restart their timer."""
         super().data_received(data)
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn does not say that there may be none
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's annotation omits None
         if cycle is not None and not cycle.response_complete:
             self._stop_waiting_for_head()
-        elif self.timeout_keep_alive_task is None:  # uvicorn's own, of a connection without a request
+        elif self.timeout_keep_alive_task is None:  # uvicorn's timer for a connection without a request
             self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone; work for its request that has not begun need not begin."""
+        """Mark the request as abandoned, so that work for it does not start."""
         if self.scope is not None:
             self.scope[GONE] = True  # type: ignore[literal-required]
         self._stop_waiting_for_head()
@@ -57,13 +57,13 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not take its answer as fast as it is made."""
+        """Start the write timer: the client reads more slowly than the response is produced."""
         super().pause_writing()
         if self._write_timer is None:
             self._write_timer = self.loop.call_later(self.idle_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client has taken its answer up to here."""
+        """Stop the write timer: the client has caught up."""
         self._stop_waiting_for_writing()
         super().resume_writing()
 

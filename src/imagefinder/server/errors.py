@@ -1,4 +1,4 @@
-"""Errors to HTTP: the one table of problems, and the handlers that send them (RFC 9457)."""
+"""Errors as HTTP problem details (RFC 9457): the table of problems and the exception handlers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from imagefinder.core.errors import (
     UnknownImageError,
     UnknownMethodError,
 )
-from imagefinder.server import request_context
+from imagefinder.server import request_context, validation
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,10 @@ class ProblemKind:
     """One kind of problem.
 
     Attributes:
-        status: HTTP status.
-        title: The same words for each occurrence.
+        status: HTTP status code.
+        title: Short summary, the same for each occurrence.
         retryable: Whether the same request may succeed later.
-        private: The error's own words are for the server's log, not for the client.
+        private: Whether the error message goes to the server's log only, not to the client.
     """
 
     status: int
@@ -48,65 +48,65 @@ class ProblemKind:
 
 KINDS: Mapping[str, ProblemKind] = {
     # the request
-    "missing_image": ProblemKind(400, "No picture in the request"),
-    "not_a_file": ProblemKind(400, "The picture was sent as text"),
-    "several_images": ProblemKind(400, "More than one picture"),
-    "malformed_form": ProblemKind(400, "Broken form"),
-    "malformed_json": ProblemKind(400, "Broken JSON"),
-    "url_queries_off": ProblemKind(403, "Addresses are not accepted here"),
+    "missing_image": ProblemKind(400, "No image in the request"),
+    "not_a_file": ProblemKind(400, "Image sent as text instead of a file"),
+    "several_images": ProblemKind(400, "Too many images"),
+    "malformed_form": ProblemKind(400, "Malformed form"),
+    "malformed_json": ProblemKind(400, "Malformed JSON"),
+    "url_queries_off": ProblemKind(403, "URLs not accepted"),
     "folder_not_allowed": ProblemKind(403, "Folder not allowed"),
-    "folder_not_found": ProblemKind(404, "No such folder"),
-    "not_found": ProblemKind(404, "No such page"),
+    "folder_not_found": ProblemKind(404, "Folder not found"),
+    "not_found": ProblemKind(404, "Not found"),
     "unknown_method": ProblemKind(404, "Unknown method"),
     "unknown_collection": ProblemKind(404, "Unknown collection"),
     "unknown_image": ProblemKind(404, "Unknown image"),
     "unknown_handle": ProblemKind(404, "Unknown or expired handle"),
     "unknown_job": ProblemKind(404, "Unknown job"),
-    "content_gone": ProblemKind(404, "The original is not there"),
+    "content_gone": ProblemKind(404, "Original not available"),
     "no_thumbnail": ProblemKind(404, "No thumbnail"),
     "method_not_allowed": ProblemKind(405, "HTTP method not allowed"),
-    "upload_timeout": ProblemKind(408, "The upload took too long", retryable=True),
-    "image_too_large": ProblemKind(413, "Picture too large"),
+    "upload_timeout": ProblemKind(408, "Upload timed out", retryable=True),
+    "image_too_large": ProblemKind(413, "Image too large"),
     "request_too_large": ProblemKind(413, "Request too large"),
-    "unsupported_media_type": ProblemKind(415, "Body of another type than is read here"),
-    "invalid_parameter": ProblemKind(422, "Parameter out of range"),
-    # the picture
-    "not_an_image": ProblemKind(415, "Not a picture"),
-    "empty_image": ProblemKind(422, "Empty picture"),
-    "damaged_image": ProblemKind(422, "Damaged picture"),
-    "decode_timeout": ProblemKind(422, "Picture takes too long to decode"),
-    "decoder_crashed": ProblemKind(422, "Picture that breaks a decoder"),
-    "invalid_image": ProblemKind(422, "Unusable picture"),
-    "invalid_input": ProblemKind(422, "Unusable input"),
-    "invalid_filter": ProblemKind(422, "No filter"),
+    "unsupported_media_type": ProblemKind(415, "Unsupported media type"),
+    "invalid_parameter": ProblemKind(422, "Invalid parameter"),
+    # the image
+    "not_an_image": ProblemKind(415, "Unrecognised image format"),
+    "empty_image": ProblemKind(422, "Empty image"),
+    "damaged_image": ProblemKind(422, "Damaged image"),
+    "decode_timeout": ProblemKind(422, "Image decoding timed out"),
+    "decoder_crashed": ProblemKind(422, "Image decoder crashed"),
+    "invalid_image": ProblemKind(422, "Unusable image"),
+    "invalid_input": ProblemKind(422, "Invalid input"),
+    "invalid_filter": ProblemKind(422, "Invalid filter"),
     "address_not_allowed": ProblemKind(422, "Address not allowed"),
-    "fetch_failed": ProblemKind(422, "The address gave no picture"),
-    "fetch_failed_for_now": ProblemKind(424, "The address gave no picture now", retryable=True),
+    "fetch_failed": ProblemKind(422, "Download failed"),
+    "fetch_failed_for_now": ProblemKind(424, "Download failed temporarily", retryable=True),
     # the collection and its methods
-    "confirmation_needed": ProblemKind(409, "Not confirmed"),
-    "collection_protected": ProblemKind(409, "This collection cannot be deleted"),
-    "collection_in_use": ProblemKind(409, "A job works on the collection", retryable=True),
-    "too_many_collections": ProblemKind(409, "No room for another collection"),
-    "method_not_indexed": ProblemKind(409, "The collection has no features of this method"),
-    "fingerprint_mismatch": ProblemKind(409, "The stored features were made differently"),
-    "model_missing": ProblemKind(503, "Weights missing", retryable=True),
-    "model_error": ProblemKind(503, "Model unusable"),
-    "invalid_setting": ProblemKind(503, "Method unusable"),
-    "store_error": ProblemKind(503, "Collection unusable", private=True),
-    # who asks, and how often
-    "missing_key": ProblemKind(401, "Key missing"),
-    "wrong_key": ProblemKind(401, "No such key"),
-    "read_only_key": ProblemKind(403, "The key does not allow this"),
-    "cross_site": ProblemKind(403, "Asked by a page of another site"),
-    "unknown_host": ProblemKind(421, "Asked by an unknown name"),
-    "rate_limited": ProblemKind(429, "Too many requests a minute", retryable=True),
-    "busy": ProblemKind(429, "Too many requests at once", retryable=True),
+    "confirmation_needed": ProblemKind(409, "Confirmation required"),
+    "collection_protected": ProblemKind(409, "Collection cannot be deleted"),
+    "collection_in_use": ProblemKind(409, "Collection in use by a job", retryable=True),
+    "too_many_collections": ProblemKind(409, "Too many collections"),
+    "method_not_indexed": ProblemKind(409, "No features of this method"),
+    "fingerprint_mismatch": ProblemKind(409, "Incompatible stored features"),
+    "model_missing": ProblemKind(503, "Model weights missing", retryable=True),
+    "model_error": ProblemKind(503, "Model cannot run"),
+    "invalid_setting": ProblemKind(503, "Invalid server setting"),
+    "store_error": ProblemKind(503, "Collection unavailable", private=True),
+    # access and rate limits
+    "missing_key": ProblemKind(401, "API key required"),
+    "wrong_key": ProblemKind(401, "Invalid API key"),
+    "read_only_key": ProblemKind(403, "Write access required"),
+    "cross_site": ProblemKind(403, "Cross-site request"),
+    "unknown_host": ProblemKind(421, "Unknown host name"),
+    "rate_limited": ProblemKind(429, "Rate limit exceeded", retryable=True),
+    "busy": ProblemKind(429, "Server busy", retryable=True),
     # the service
-    "timed_out": ProblemKind(503, "It took too long", retryable=True),
-    "not_ready": ProblemKind(503, "Not ready", retryable=True),
+    "timed_out": ProblemKind(503, "Request timed out", retryable=True),
+    "not_ready": ProblemKind(503, "Service not ready", retryable=True),
     "internal_error": ProblemKind(500, "Internal error", private=True),
 }
-"""Every ``code`` the server can send."""
+"""Problem code -> kind, for each code that the server can send."""
 
 
 class Problem(Exception):  # noqa: N818 - the word of RFC 9457
@@ -114,10 +114,10 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
 
     Attributes:
         code: A key of ``KINDS``.
-        detail: What happened this time.
+        detail: What happened in this case.
         hint: What to do next; may be empty.
-        headers: Further response headers.
-        members: Further members of the answer, for example ``field`` and ``limit``.
+        headers: Additional response headers.
+        members: Additional members of the problem document, for example ``field`` and ``limit``.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         self.members = members
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
+        """The problem document as JSON data."""
         kind = KINDS[self.code]
         request = request_context.current.get()
         if request is not None:
@@ -149,22 +149,38 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         }
 
     def response(self) -> JSONResponse:
-        """The answer to send."""
+        """The HTTP response with the problem document."""
         return JSONResponse(self.to_dict(), KINDS[self.code].status, self.headers, media_type=MEDIA_TYPE)
 
 
+def not_found(path: str) -> Problem:
+    """The problem for a path without a resource."""
+    return Problem("not_found", f"there is no resource at {path}", hint="/docs lists all endpoints")
+
+
 def internal_error() -> Problem:
-    """A bug in the server."""
-    return Problem("internal_error", "the server failed", hint="the server's log says why")
+    """The problem for an unexpected exception, which is a bug in the server."""
+    return Problem(
+        "internal_error",
+        "the server failed to process the request",
+        hint="see the server's log; request_id identifies this request",
+    )
 
 
 def problem_of(error: ImagefinderError) -> Problem:
-    """How an error of the library is told; a kind the table lacks is told as the nearest one above it."""
+    """The problem for an error of the library.
+
+    An error class without a code in ``KINDS`` is reported with the code of its nearest base class that has one.
+    """
     codes = (str(ancestor.__dict__.get("code")) for ancestor in type(error).__mro__)
     code = next((code for code in codes if code in KINDS), "internal_error")
     if KINDS[code].private:
         log.error("%s: %s (%s)", error.code, error.message, error.hint, exc_info=error)
-        return Problem(code, "the server cannot answer", hint="the server's log says why")
+        return Problem(
+            code,
+            "the server cannot process the request",
+            hint="see the server's log; request_id identifies this request",
+        )
     members: dict[str, Any] = {}
     if isinstance(error, ImageError):
         members["field"] = "image"
@@ -177,46 +193,52 @@ def problem_of(error: ImagefinderError) -> Problem:
     if isinstance(error, ImageTooLargeError):
         members |= {"limit": error.limit, "unit": error.unit}
     if isinstance(error, UnknownMethodError):
-        members |= {"field": "method", "known_methods": error.known}
+        members |= {"field": "method", "known_methods": error.installed}
     return Problem(code, error.message, hint=error.hint, **members)
 
 
-REFUSALS = (
+COMMON_CODES = (
     *("missing_key", "wrong_key", "read_only_key", "cross_site", "unknown_host", "rate_limited", "store_error"),
     *("upload_timeout", "timed_out", "not_ready"),
 )
-"""What any request may be answered with, whatever it asks for."""
+"""Codes of problems that any request may be answered with."""
 
 
-def responses(codes: Sequence[str], *, refusals: bool = True) -> dict[int | str, dict[str, Any]]:
-    """The problems an endpoint may answer with, for its OpenAPI description.
+def responses(codes: Sequence[str], *, common: bool = True) -> dict[int | str, dict[str, Any]]:
+    """The error responses of an endpoint, for the OpenAPI description.
 
     Args:
-        codes: Of the endpoint itself.
-        refusals: Add those by which any request may be refused.
+        codes: Problem codes specific to the endpoint.
+        common: Whether to add ``COMMON_CODES``.
+
+    Returns:
+        HTTP status -> OpenAPI response object.
     """
     by_status: dict[int | str, list[str]] = {}
-    for code in dict.fromkeys((*codes, *(REFUSALS if refusals else ()))):
+    for code in dict.fromkeys((*codes, *(COMMON_CODES if common else ()))):
         by_status.setdefault(KINDS[code].status, []).append(code)
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     return {
         status: {
-            "description": "; ".join(f"`{code}`: {KINDS[code].title}" for code in those),
+            "description": "; ".join(f"`{code}`: {KINDS[code].title}" for code in codes_of_status),
             "content": {
-                MEDIA_TYPE: {"schema": schema, "examples": {code: {"value": _example(code)} for code in those}}
+                MEDIA_TYPE: {
+                    "schema": schema,
+                    "examples": {code: {"value": _example(code)} for code in codes_of_status},
+                }
             },
         }
-        for status, those in sorted(by_status.items())
+        for status, codes_of_status in sorted(by_status.items())
     }
 
 
 def _example(code: str) -> dict[str, Any]:
-    told = Problem(code, "what happened this time", hint="what to do next").to_dict()
-    return told | {"request_id": "5b0c9b1c1b0f4a57"}
+    document = Problem(code, "what happened in this case", hint="what to do next").to_dict()
+    return document | {"request_id": "5b0c9b1c1b0f4a57"}
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of the app be answered with a problem."""
+    """Register the exception handlers that answer each error with a problem document."""
 
     @app.exception_handler(Problem)
     async def problem(_: Request, error: Problem) -> Response:
@@ -231,8 +253,8 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         name, limits = str(first["loc"][-1]), first.get("ctx", {})
         limit = {"limit": next(iter(limits.values()))} if first["type"].endswith("_equal") else {}
-        detail = f"{name}: {first['msg']}".replace("Input should be", "must be").replace("String should", "must")
-        return Problem("invalid_parameter", detail, field=name, **limit).response()
+        detail = f"{name}: {validation.message(first)}"
+        return Problem("invalid_parameter", detail, hint=validation.HINT, field=name, **limit).response()
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -245,8 +267,8 @@ def install(app: FastAPI) -> None:
                 hint=f"use {allowed}",
                 headers=error.headers,
             ).response()
-        return Problem("not_found", f"there is nothing at {path}", hint="/docs lists what there is").response()
+        return not_found(path).response()
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return Response(status_code=400)  # nobody is there to read it
+        return Response(status_code=400)  # the client is gone and does not read it

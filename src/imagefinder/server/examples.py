@@ -1,4 +1,4 @@
-"""Examples of answers, real ones, for the OpenAPI description."""
+"""Example responses for the OpenAPI description, recorded from a real server."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 ANSWERS: Mapping[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
-"""Name of the form -> an example."""
+"""Name of a response schema -> example."""
 
 
 def add_to(schemas: dict[str, Any]) -> None:
-    """Give the forms of the description their examples."""
+    """Add the examples to the schemas of the OpenAPI description; changes them in place."""
     for name, example in ANSWERS.items():
         schemas[name]["examples"] = [example]

@@ -1,4 +1,4 @@
-"""``GET /health`` and ``/metrics``: the state of the service, for people, load balancers and monitoring."""
+"""``GET /health`` and ``/metrics``: the state of the service for people, load balancers and monitoring."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from imagefinder.server.service import ServiceDep
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health", summary="The state of the service, its collection and its methods")
+@router.get(
+    "/health", operation_id="health", summary="State of the service, the default collection and the methods"
+)
 def health(service: ServiceDep) -> Health:
     return service.readiness.health()
 
 
-@router.get("/health/live", summary="Whether the process responds")
+@router.get("/health/live", operation_id="live", summary="Liveness: the process responds")
 async def live() -> Live:
     return Live(live=True)
 
 
 @router.get(
     "/health/ready",
-    summary="Whether the service is ready; 503 while it is not",
-    responses=responses(["not_ready"], refusals=False),
+    operation_id="ready",
+    summary="Readiness: 200 when the service is ready, otherwise 503",
+    response_description="The service is ready.",
+    responses=responses(["not_ready"], common=False),
 )
 def ready(service: ServiceDep) -> Ready:
     state = service.readiness.health()
@@ -33,7 +37,7 @@ def ready(service: ServiceDep) -> Ready:
         raise Problem(
             "not_ready",
             f"the service is {state.status}",
-            hint="GET /health tells more",
+            hint="GET /health has the details",
             headers={"Retry-After": "1"},
         )
     return Ready(ready=True)
@@ -41,13 +45,14 @@ def ready(service: ServiceDep) -> Ready:
 
 @router.get(
     "/metrics",
-    summary="The numbers of the service, for Prometheus",
+    operation_id="metrics",
+    summary="Metrics in Prometheus format",
     response_class=Response,
     responses={
-        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The numbers"},
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The metrics."},
         **responses([]),
     },
 )
-def numbers(service: ServiceDep, request: Request) -> Response:
+def metrics(service: ServiceDep, request: Request) -> Response:
     text, content_type = service.metrics.exposition(request.headers.get("accept", ""))
     return Response(text, media_type=content_type)

@@ -1,4 +1,4 @@
-"""API keys: who may use the server, kept as hashes."""
+"""API keys of the server, stored as hashes."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 Access = Literal["read", "write"]
 
 PREFIX = "if_"
-"""How every key begins, so that people and secret scanners recognise one."""
+"""Prefix of every key, so that people and secret scanners can recognise one."""
 
 MAX_KEYS = 1000
-"""Every request is compared with all of them."""
+"""Largest number of keys. The limit exists because each request is compared with all keys."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is stored of a key.
+    """The stored record of a key.
 
     Attributes:
-        name: Whose it is, for people and the log.
-        access: ``read``: look and search. ``write``: also change.
-        sha256: Of the key, in hexadecimal.
+        name: Name of the key's owner, for people and the log.
+        access: ``read`` allows viewing and searching; ``write`` also allows changes.
+        sha256: SHA-256 of the key, in hexadecimal.
         created_at: Seconds since 1970.
 
     Raises:
-        ValueError, TypeError: it is not a valid key.
+        ValueError, TypeError: an attribute is invalid.
     """
 
     name: str
@@ -57,14 +57,14 @@ class Key:
             or not re.fullmatch("[0-9a-f]{64}", self.sha256)
             or not math.isfinite(self.created_at)
         ):
-            raise ValueError(f"key {self.name!a}")
+            raise ValueError(f"invalid key record {self.name!a}")
 
 
 class Keys:
-    """The keys of a server; other processes may change them at any time."""
+    """The keys of a server. Other processes may change them at any time."""
 
     def __init__(self, state: Path) -> None:
-        """Name the place; nothing is read or written yet.
+        """Store the location; nothing is read or written yet.
 
         Args:
             state: Folder of the server's state (setting ``state``).
@@ -72,7 +72,7 @@ class Keys:
         self._state = State(state)
         self._old_file = state / "keys.json"
         self._keys: tuple[Key, ...] = ()
-        self._revision: tuple[int, int] | None = None  # of the state from which the keys were read
+        self._revision: tuple[int, int] | None = None  # revision of the state at which _keys was read
 
     def __enter__(self) -> Self:
         return self
@@ -81,11 +81,11 @@ class Keys:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the next use opens it again."""
+        """Close the file; the next access opens it again."""
         self._state.close()
 
     def entries(self) -> tuple[Key, ...]:
-        """All keys, in order of name.
+        """All keys, sorted by name.
 
         Raises:
             StoreError: they cannot be read.
@@ -101,14 +101,14 @@ class Keys:
             return self._keys
 
     def find(self, secret: bytes) -> Key | None:
-        """The key with this secret; takes as long for one that is nearly right as for any other.
+        """The key with this secret, or ``None``; the comparison takes constant time.
 
         Raises:
-            StoreError: see ``entries``.
+            StoreError: the keys cannot be read.
         """
         keys = self.entries()
-        # A plain SHA-256 suffices: a key is 256 random bits, so nobody can try them all, however fast the hash.
-        # Slow hashes are for passwords, which people choose; here they would cost each request 100 ms.
+        # Plain SHA-256 is sufficient: a key has 256 random bits and cannot be found by brute force. A slow hash
+        # protects passwords that people choose; here it would add 100 ms to each request.
         digest = hashlib.sha256(secret).hexdigest()
         found = None
         for key in keys:
@@ -117,16 +117,16 @@ class Keys:
         return found
 
     def create(self, name: str, access: Access) -> str:
-        """Create a key; this is the only time its secret is known.
+        """Create a key and return its secret, which is not stored.
 
         Raises:
-            InputError: an invalid name, or one that is taken; too many keys.
+            InputError: the name is invalid or already in use, or there are too many keys.
             StoreError: the keys cannot be read or written.
         """
         if not _NAME.fullmatch(name):
             raise InputError(
-                f"{name!r} is no name for a key",
-                hint="1 to 64 letters, digits, and . _ @ -, beginning with a letter or a digit",
+                f"{name!r} is not a valid key name",
+                hint="use 1 to 64 letters, digits and the characters . _ @ -, starting with a letter or digit",
             )
         self._import_old_file()
         secret = PREFIX + secrets.token_urlsafe(32)
@@ -134,25 +134,32 @@ class Keys:
             keys = self._all(database)
             if any(key.name == name for key in keys):
                 raise InputError(
-                    f"there is a key {name!r} already", hint=f"revoke it first: imagefinder keys revoke {name}"
+                    f"a key named {name!r} already exists",
+                    hint=f"choose another name, or revoke it first: imagefinder keys revoke {name}",
                 )
             if len(keys) >= MAX_KEYS:
-                raise InputError(f"there are {len(keys)} keys already, the most there can be")
+                raise InputError(
+                    f"there are already {len(keys)} keys, the maximum",
+                    hint="revoke keys that are no longer used: imagefinder keys revoke NAME",
+                )
             _insert(database, Key(name, access, hashlib.sha256(secret.encode()).hexdigest(), time.time()))
         return secret
 
     def revoke(self, name: str) -> None:
-        """Make a key invalid.
+        """Revoke a key.
 
         Raises:
-            InputError: there is none of that name.
+            InputError: there is no key with this name.
             StoreError: the keys cannot be read or written.
         """
         self._import_old_file()
         with self._state.writing() as database:
             if not database.execute("DELETE FROM keys WHERE name = ?", (name,)).rowcount:
                 names = ", ".join(key.name for key in self._all(database))
-                raise InputError(f"there is no key {name!r}", hint=f"keys: {names}" if names else "there are none")
+                raise InputError(
+                    f"there is no key named {name!r}",
+                    hint=f"existing keys: {names}" if names else "no keys exist yet",
+                )
 
     def _all(self, database: sqlite3.Connection) -> tuple[Key, ...]:
         rows = database.execute("SELECT name, access, sha256, created_at FROM keys ORDER BY name")
@@ -162,10 +169,12 @@ class Keys:
             raise damaged(self._state.file, error) from error
 
     def _import_old_file(self) -> None:
-        """Take in ``keys.json``, which held the keys before; the same content once, or revoked keys would return.
+        """Import ``keys.json``, the key file of earlier versions.
+
+        The same content is imported only once; otherwise a restored file would bring back revoked keys.
 
         Raises:
-            StoreError: it is damaged, or has a key of a name that exists.
+            StoreError: the file is damaged or contains the name of an existing key.
         """
         with translated_errors(self._old_file):
             try:
@@ -199,17 +208,18 @@ def _insert(database: sqlite3.Connection, key: Key) -> None:
 def _parse(data: bytes, taken: set[str]) -> list[Key]:
     document = json.loads(data)
     if document["format"] != 1:
-        raise ValueError(f"format {document['format']!r} is of another version")
+        raise ValueError(f"unsupported format version {document['format']!r}")
     keys = [Key(**key) for key in document["keys"]]
     for key in keys:
         if key.name in taken:
-            raise ValueError(f"there is a key {key.name!r} already")
+            raise ValueError(f"a key named {key.name!r} already exists")
         taken.add(key.name)
     return keys
 
 
-def _damaged(file: Path, reason: object) -> StoreError:
+def _damaged(file: Path, error: Exception) -> StoreError:
+    reason = str(error) if isinstance(error, ValueError) else "unexpected content"
     return StoreError(
-        f"the keys in {file} are damaged: {reason}",
-        hint="put a copy of the file back, or delete it and create new keys",
+        f"the key file {file} is damaged: {reason}",
+        hint="restore the file from a backup, or delete it and create new keys",
     )

@@ -1,8 +1,7 @@
-"""The server's log: lines for people or JSON objects for programs, each with the id of its request.
+"""The server's log: text lines or JSON lines, each with the id of its request.
 
-Whatever a client sends can turn up in a message. A line is one line in either form: control characters are written
-as escapes, and the further lines of a traceback are indented, so that nothing a client sends can pass for a record
-or move the cursor of a terminal.
+Messages can contain client input. To prevent log injection and terminal escapes, each record is one line in either
+format: control characters are escaped, and the additional lines of a traceback are indented.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from imagefinder.core.text import printable
 from imagefinder.server import request_context
 
 ACCESS = logging.getLogger("imagefinder.access")
-"""One record for each request that was answered; its attribute ``fields`` holds the particulars."""
+"""Access log: one record per completed request. Its attribute ``fields`` is a mapping of field names to values."""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line, in ASCII."""
+    """Formats records as JSON lines, in ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record."""
+        """The record as one line."""
         document: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -39,10 +38,10 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """Time, level and message for people."""
+    """Formats records as text: time, level, message and fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record; a traceback follows, indented."""
+        """The record as one line, followed by an indented traceback if it has one."""
         time = datetime.fromtimestamp(record.created).astimezone().isoformat(" ", "milliseconds")
         text = f"{time} {record.levelname:<7} {_printable(record.getMessage())}"
         fields = getattr(record, "fields", {})
@@ -57,7 +56,7 @@ class TextLines(logging.Formatter):
 
 
 def configuration(log_format: str) -> dict[str, Any]:
-    """What ``logging.config.dictConfig`` and the web server take.
+    """The logging configuration for ``logging.config.dictConfig`` and uvicorn.
 
     Args:
         log_format: ``text`` or ``json``.

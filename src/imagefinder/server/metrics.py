@@ -1,7 +1,7 @@
-"""``GET /metrics``: what the service does, in numbers, for Prometheus.
+"""``GET /metrics``: the metrics of the service, in Prometheus format.
 
-Every label takes values of a known, small set: routes as they are declared, never paths; installed methods; known
-stages. What a client sends cannot make a new time series.
+Every label has a fixed, small set of values: declared routes instead of paths, installed methods, defined stages.
+Client input cannot create new time series.
 """
 
 from __future__ import annotations
@@ -24,76 +24,80 @@ from imagefinder.models import loads
 from imagefinder.server.admission import Admission
 
 NO_ROUTE = "(none)"
-"""The route of requests that were refused before one was found, or for which there is none."""
+"""Route label of requests that match no route or are refused before routing."""
 
 VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 
-STAGES = frozenset({"filter", "decode", "learn", "index", "extract", "match", "verify", "judge", "total"})
-"""Of a search, see ``SearchResult.timings``; a test compares."""
+STAGES = frozenset({"filter", "decode", "calibrate", "index", "extract", "match", "verify", "decide", "total"})
+"""Stages of a search: keys of ``SearchResult.timings``. A test compares the two."""
 
 OTHER = "other"
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 _SIZES_SECONDS = 10.0
-"""How old the sizes of collections may be: a scrape must stay cheap."""
+"""Maximum age of the collection sizes; caching keeps a scrape cheap."""
 
-Collections = Callable[[], Iterable[tuple[str, StoreInfo]]]
+ListCollections = Callable[[], Iterable[tuple[str, StoreInfo]]]
+"""Returns the name and state of each open collection."""
 
 
 class Metrics:
-    """The numbers of one app."""
+    """The metrics of one application."""
 
     def __init__(
-        self, *, version: str, admission: Admission, methods: Iterable[str], collections: Collections
+        self, *, version: str, admission: Admission, methods: Iterable[str], collections: ListCollections
     ) -> None:
-        """Set all to zero.
+        """Set all metrics to zero.
 
         Args:
-            version: Of the service.
-            admission: Counts what is being worked on now.
-            methods: Installed ones.
-            collections: Gives name and state of each open collection; asked at most every ten seconds.
+            version: Version of the service.
+            admission: Source of the current load.
+            methods: Names of the installed methods.
+            collections: Returns name and state of each open collection; called at most every ten seconds.
         """
         self.registry = CollectorRegistry()
         self._methods = frozenset(methods) | {"auto"}
-        Info("imagefinder_build", "What runs", registry=self.registry).info(
+        Info("imagefinder_build", "Version of the running service", registry=self.registry).info(
             {"version": version, "python": platform.python_version()}
         )
         self._requests = Counter(
-            "imagefinder_http_requests", "Requests answered", ("method", "route", "status"), registry=self.registry
+            "imagefinder_http_requests",
+            "Completed HTTP requests",
+            ("method", "route", "status"),
+            registry=self.registry,
         )
         self._seconds = Histogram(
             "imagefinder_http_request_seconds",
-            "From the first byte of a request to the last of its answer",
+            "Duration from the first byte of a request to the last byte of its response",
             ("method", "route"),
             buckets=_SECONDS,
             registry=self.registry,
         )
         self._problems = Counter(
-            "imagefinder_problems", "Requests answered with a problem", ("code",), registry=self.registry
+            "imagefinder_problems", "Requests answered with a problem document", ("code",), registry=self.registry
         )
         self._in_flight = Gauge(
-            "imagefinder_http_requests_in_flight", "Requests not answered yet", registry=self.registry
+            "imagefinder_http_requests_in_flight", "HTTP requests in flight", registry=self.registry
         )
         self._searches = Counter(
-            "imagefinder_searches", "Searches answered", ("method", "mode"), registry=self.registry
+            "imagefinder_searches", "Completed searches", ("method", "mode"), registry=self.registry
         )
         self._stages = Histogram(
             "imagefinder_search_stage_seconds",
-            "Time a search spent in a stage",
+            "Duration of one stage of a search",
             ("method", "stage"),
             buckets=_SECONDS,
             registry=self.registry,
         )
         self._loads = Counter(
-            "imagefinder_model_loads", "Methods loaded at the start", ("method", "outcome"), registry=self.registry
+            "imagefinder_model_loads", "Methods loaded at startup", ("method", "outcome"), registry=self.registry
         )
         self._load_seconds = Gauge(
-            "imagefinder_model_load_seconds", "How long a method took to load", ("method",), registry=self.registry
+            "imagefinder_model_load_seconds", "Load time of a method", ("method",), registry=self.registry
         )
         self._ready_seconds = Gauge(
-            "imagefinder_ready_seconds", "From the start until all was loaded; 0 before", registry=self.registry
+            "imagefinder_ready_seconds", "Duration of the startup; 0 until it is complete", registry=self.registry
         )
         self._watch(admission)
         self.registry.register(_Sizes(collections, self._methods))
@@ -102,36 +106,36 @@ class Metrics:
 
     def _watch(self, admission: Admission) -> None:
         for name, text, value in (
-            ("queue_waiting", "Pieces of work for which no thread is free", lambda: admission.waiting),
-            ("computing", "Threads at work", lambda: admission.computing),
-            ("queue_inside", "Requests that upload, wait or compute", lambda: admission.inside),
-            ("upload_bytes", "Uploaded bytes held in memory", lambda: admission.upload_bytes),
+            ("queue_waiting", "Units of work that wait for a thread", lambda: admission.waiting),
+            ("computing", "Busy threads", lambda: admission.computing),
+            ("queue_inside", "Requests that upload, wait or compute", lambda: admission.admitted),
+            ("upload_bytes", "Uploaded bytes in memory", lambda: admission.upload_bytes),
         ):
             Gauge(f"imagefinder_{name}", text, registry=self.registry).set_function(value)
 
     def watch_jobs(self, count: Callable[[str], int]) -> None:
-        """Tell the jobs from now on.
+        """Report the number of jobs from now on.
 
         Args:
-            count: Gives how many are in a state.
+            count: Returns the number of jobs in a state.
         """
-        jobs = Gauge("imagefinder_jobs", "Jobs that have not ended", ("state",), registry=self.registry)
+        jobs = Gauge("imagefinder_jobs", "Queued and running jobs", ("state",), registry=self.registry)
         for state in ("queued", "running"):
             jobs.labels(state).set_function(partial(count, state))
 
-    def request_begins(self) -> None:
-        """A request came."""
+    def request_started(self) -> None:
+        """Count the start of a request."""
         self._in_flight.inc()
 
-    def request_ends(self, method: str, route: str, status: int, code: str, seconds: float) -> None:
-        """A request was answered.
+    def request_finished(self, method: str, route: str, status: int, code: str, seconds: float) -> None:
+        """Count a completed request.
 
         Args:
-            method: HTTP method as it was sent.
-            route: Its template, or ``NO_ROUTE``.
-            status: HTTP status; 0 where the client left first.
-            code: Of the problem it was answered with; empty for none.
-            seconds: How long it took.
+            method: HTTP method as sent.
+            route: Path template of the route, or ``NO_ROUTE``.
+            status: HTTP status; 0 if the client disconnected first.
+            code: Code of the problem document; empty for none.
+            seconds: Duration in seconds.
         """
         verb = method if method in VERBS else OTHER
         self._in_flight.dec()
@@ -141,7 +145,7 @@ class Metrics:
             self._problems.labels(code).inc()
 
     def observe_search(self, result: SearchResult) -> None:
-        """Count a search and the time of its stages."""
+        """Count a search and the duration of its stages."""
         method = result.method if result.method in self._methods else OTHER
         self._searches.labels(method, result.mode).inc()
         others = 0.0
@@ -154,78 +158,80 @@ class Metrics:
             self._stages.labels(method, OTHER).observe(others)
 
     def method_loaded(self, method: str, seconds: float, failed: bool) -> None:
-        """A method was loaded, or failed to."""
+        """Count a method that was loaded or failed to load."""
         name = method if method in self._methods else OTHER
         self._loads.labels(name, "failed" if failed else "loaded").inc()
         self._load_seconds.labels(name).set(seconds)
 
     def ready(self, seconds: float) -> None:
-        """The service is ready."""
+        """Record the duration of the startup."""
         self._ready_seconds.set(seconds)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """All numbers in the format that a scraper prefers.
+        """All metrics in the format that the scraper prefers.
 
         Args:
-            accept: Its ``Accept`` header.
+            accept: ``Accept`` header of the request.
 
         Returns:
-            The text, and its content type.
+            Encoded metrics, content type.
         """
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
 
 class _Sizes(Collector):
-    """How large the collections are."""
+    """Collects the sizes of the collections."""
 
-    def __init__(self, collections: Collections, methods: frozenset[str]) -> None:
+    def __init__(self, collections: ListCollections, methods: frozenset[str]) -> None:
         self._collections = collections
         self._methods = methods
-        self._known: Mapping[str, StoreInfo] = {}
+        self._cached: Mapping[str, StoreInfo] = {}
         self._at = -_SIZES_SECONDS
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: so that registering does not collect."""
+        """An empty description, so that registration does not collect."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """The sizes now, or a few seconds ago; those last known while a collection cannot be read."""
+        """The sizes, at most ten seconds old; the last valid ones while a collection cannot be read."""
         if time.monotonic() - self._at >= _SIZES_SECONDS:
-            # /health and the log say why it cannot be read; the other numbers must not be lost for it.
+            # /health and the log report the error. The other metrics must stay available.
             with contextlib.suppress(ImagefinderError):
-                self._known = dict(self._collections())
+                self._cached = dict(self._collections())
             self._at = time.monotonic()
-        images = GaugeMetricFamily("imagefinder_collection_images", "Images", labels=("collection",))
+        images = GaugeMetricFamily(
+            "imagefinder_collection_images", "Images in a collection", labels=("collection",)
+        )
         failures = GaugeMetricFamily(
-            "imagefinder_collection_failures", "Images that could not be indexed", labels=("collection",)
+            "imagefinder_collection_failures", "Images that could not be added", labels=("collection",)
         )
-        on_disk = GaugeMetricFamily("imagefinder_collection_bytes", "Bytes on disk", labels=("collection",))
+        on_disk = GaugeMetricFamily("imagefinder_collection_bytes", "Size on disk", labels=("collection",))
         features = GaugeMetricFamily(
-            "imagefinder_collection_features", "Images with features", labels=("collection", "method")
+            "imagefinder_collection_features", "Images with features of a method", labels=("collection", "method")
         )
-        for name, info in self._known.items():
+        for name, info in self._cached.items():
             images.add_metric((name,), info.images)
             failures.add_metric((name,), info.failures)
             on_disk.add_metric((name,), info.bytes_on_disk)
-            for method, held in info.methods.items():
+            for method, stored in info.methods.items():
                 if method in self._methods:
-                    features.add_metric((name, method), held.images)
+                    features.add_metric((name, method), stored.images)
         yield from (images, failures, on_disk, features)
 
 
 class _Loads(Collector):
-    """The networks this process has loaded, at the start or when they were first needed."""
+    """Collects the network loads of this process, at startup and on first use."""
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: so that registering does not collect."""
+        """An empty description, so that registration does not collect."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """What has been loaded until now."""
+        """The number and duration of all network loads so far."""
         times = CounterMetricFamily("imagefinder_network_loads", "Networks loaded", labels=("network", "outcome"))
         seconds = CounterMetricFamily(
-            "imagefinder_network_load_seconds", "Time that took", labels=("network", "outcome")
+            "imagefinder_network_load_seconds", "Total load time of networks", labels=("network", "outcome")
         )
         for (network, outcome), load in loads.so_far().items():
             times.add_metric((network, outcome), load.times)

@@ -1,8 +1,8 @@
-"""The middleware in front of every route: two thin layers of plain ASGI, safe for streams.
+"""The middleware in front of every route: two thin layers of plain ASGI that work with streamed responses.
 
-``RequestContextMiddleware`` is outermost and sees every request and every answer: it gives the request its id,
-adds the headers of every answer, counts, and logs. ``AccessMiddleware`` decides whether a request may go on: by
-host name and origin, by its key, and by the rate of requests of its sender.
+``RequestContextMiddleware`` is the outermost layer. It assigns the request id, adds the common response headers,
+counts requests and writes the access log. ``AccessMiddleware`` decides whether a request may proceed: it checks
+the host name and origin, the API key and the rate limit.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.server import request_context
-from imagefinder.server.access import Authenticator, Caller, need
+from imagefinder.server.access import Authenticator, Caller, required_access
 from imagefinder.server.errors import Problem, internal_error, problem_of
 from imagefinder.server.logs import ACCESS
 from imagefinder.server.metrics import NO_ROUTE, Metrics
-from imagefinder.server.origins import Origins
+from imagefinder.server.origins import OriginPolicy
 from imagefinder.server.ratelimit import RateLimit
 from imagefinder.server.request_context import RequestContext
 from imagefinder.server.upload import IDLE_SECONDS
@@ -32,23 +32,23 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
         b"frame-ancestors 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
-    # Not no-referrer: browsers would then send the origin of our own page's forms as null.
+    # Not no-referrer: with it, browsers would send a null origin for the forms of our own page.
     (b"referrer-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
-"""Added to every answer that does not have its own."""
+"""Headers added to each response that does not set them itself."""
 
 _GRACE_SECONDS = 0.5
-"""For the last event of a stream to be sent, as the server is about to stop."""
+"""Time to send the last event of a stream at shutdown."""
 
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
-"""Asked every few seconds for ever; logged only when something is wrong."""
+"""Routes that monitoring polls every few seconds; only their errors are logged."""
 
 
 class RequestContextMiddleware:
-    """Request ids, headers of every answer, metrics, the access log, and the answer to unexpected errors."""
+    """Adds request ids, common headers, metrics, the access log and the response to unexpected exceptions."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -62,63 +62,63 @@ class RequestContextMiddleware:
         start = time.perf_counter()
         started = False
         sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        this = RequestContext(
+        context = RequestContext(
             request_context.request_id(sent), gone=lambda: scope.get(request_context.GONE, False)
         )
-        token = request_context.current.set(this)
+        token = request_context.current.set(context)
         status = 0
 
-        async def answer(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 started = True
-                status = 0 if this.gone() else message["status"]
-                own = list(message.get("headers", ()))
-                there = {name.lower() for name, _ in own}
-                own += [header for header in HEADERS if header[0] not in there]
-                own.append((b"x-request-id", this.request_id.encode("ascii")))
-                message["headers"] = own
+                status = 0 if context.gone() else message["status"]
+                headers = list(message.get("headers", ()))
+                present = {name.lower() for name, _ in headers}
+                headers += [header for header in HEADERS if header[0] not in present]
+                headers.append((b"x-request-id", context.request_id.encode("ascii")))
+                message["headers"] = headers
             await send(message)
 
-        self._metrics.request_begins()
+        self._metrics.request_started()
         try:
-            await self._app(scope, receive, answer)
+            await self._app(scope, receive, send_with_headers)
         except Exception:
-            # The web server logs the traceback; the client gets none of it.
+            # uvicorn logs the traceback; the client gets a problem document without it.
             if not started:
-                await internal_error().response()(scope, receive, answer)
+                await internal_error().response()(scope, receive, send_with_headers)
             raise
         except BaseException:
             status = status or 500
             raise
         finally:
             seconds = time.perf_counter() - start
-            route = _template(scope)
-            self._metrics.request_ends(scope["method"], route, status, this.code, seconds)
+            route = _route(scope)
+            self._metrics.request_finished(scope["method"], route, status, context.code, seconds)
             if route not in _QUIET or status >= 400:
-                self._log(scope, this, route, status, seconds)
+                self._log(scope, context, route, status, seconds)
             request_context.current.reset(token)
 
     @staticmethod
-    def _log(scope: Scope, this: RequestContext, route: str, status: int, seconds: float) -> None:
+    def _log(scope: Scope, context: RequestContext, route: str, status: int, seconds: float) -> None:
         fields = {
-            "request_id": this.request_id,
+            "request_id": context.request_id,
             "method": scope["method"],
             "route": route,
             "status": status,
             "ms": round(seconds * 1000, 1),
-            "code": this.code,
-            "key": this.key,
-            "client": client(scope),
+            "code": context.code,
+            "key": context.key,
+            "client": client_address(scope),
         }
         ACCESS.info("request", extra={"fields": fields})
 
 
 class EventStreams:
-    """The open streams of events, which have no end of their own; belongs to one event loop.
+    """The open event streams, which would never end by themselves; belongs to one event loop.
 
     Attributes:
-        ending: Whether the server is about to stop.
+        ending: Whether the server is shutting down.
     """
 
     def __init__(self) -> None:
@@ -132,19 +132,19 @@ class EventStreams:
         return task in self._tasks
 
     def add(self, task: asyncio.Task[Any]) -> None:
-        """The response of this task is a stream of events."""
+        """Register a task whose response is an event stream."""
         self._tasks.add(task)
         if self.ending:
             task.cancel()
 
     def discard(self, task: asyncio.Task[Any]) -> None:
-        """This task has ended."""
+        """Unregister a task that has ended."""
         self._tasks.discard(task)
 
     async def end(self) -> None:
-        """End all streams, as the server is about to stop: those that end by themselves at once are not cut off.
+        """End all streams at shutdown: wait briefly for them to finish, then cancel them.
 
-        Other requests may go on until the server cancels them; they are answered with a problem.
+        Other requests continue until the server cancels them; they are answered with a problem document.
         """
         self.ending = True
         if self._tasks:
@@ -154,29 +154,29 @@ class EventStreams:
 
 
 class AccessMiddleware:
-    """Passes a request on to the routes, or refuses it."""
+    """Forwards permitted requests to the routes and refuses all others."""
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        origins: Origins,
+        origins: OriginPolicy,
         authenticator: Authenticator,
         rates: RateLimit,
         streams: EventStreams,
     ) -> None:
-        """Join the rules.
+        """Store the parts.
 
         Args:
             app: The routes.
-            origins: Which host names and origins are allowed.
-            authenticator: Checks keys.
-            rates: Limits the rate of requests.
-            streams: Told which requests are streams of events.
+            origins: Decides which host names and origins are allowed.
+            authenticator: Checks API keys.
+            rates: Limits the request rate.
+            streams: Registry of the open event streams.
         """
         self._app = app
         self._origins = origins
-        self._doorman = authenticator
+        self._authenticator = authenticator
         self._rates = rates
         self._streams = streams
 
@@ -186,7 +186,7 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            scope["imagefinder.caller"] = self._enter(scope)
+            scope["imagefinder.caller"] = self._authorize(scope)
         except ImagefinderError as error:
             await problem_of(error).response()(scope, receive, send)
             return
@@ -198,7 +198,7 @@ class AccessMiddleware:
 
         started = complete = False
 
-        async def answer(message: Message) -> None:
+        async def send_and_track(message: Message) -> None:
             nonlocal started, complete
             started = True
             if message["type"] == "http.response.start" and _is_stream(message):
@@ -207,12 +207,12 @@ class AccessMiddleware:
             await send(message)
 
         try:
-            await self._app(scope, _ReadTimeout(receive).receive, answer)
+            await self._app(scope, _ReadTimeout(receive).receive, send_and_track)
         except asyncio.CancelledError:
             if not self._streams.ending or (started and task not in self._streams):
                 raise
             task.uncancel()
-            if complete:  # the stream came to its own end at this moment
+            if complete:  # the stream has just ended by itself
                 return
             if started:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -221,27 +221,27 @@ class AccessMiddleware:
         finally:
             self._streams.discard(task)
 
-    def _enter(self, scope: Scope) -> Caller:
+    def _authorize(self, scope: Scope) -> Caller:
         method, path, headers = scope["method"], scope["path"], scope["headers"]
         self._origins.check(method, path, dict(headers))
-        caller = self._doorman.check(method, path, headers)
-        this = request_context.current.get()
-        if this is not None:
-            this.key, this.access = caller.key, caller.access
-        if need(method, path) != "none":
-            self._rates.take(f"key {caller.key}" if caller.key else _network(client(scope)))
+        caller = self._authenticator.check(method, path, headers)
+        context = request_context.current.get()
+        if context is not None:
+            context.key, context.access = caller.key, caller.access
+        if required_access(method, path) != "none":
+            self._rates.take(f"key {caller.key}" if caller.key else _network(client_address(scope)))
         return caller
 
 
 class _ReadTimeout:
-    """Limits the time that a client may send nothing."""
+    """Limits the time that a client may be idle while it sends a request."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._complete = False
 
     async def receive(self) -> Message:
-        """The next piece of the request, or, after the last, word that the client has left.
+        """The next ASGI message: a chunk of the request body or, after the last chunk, the client's disconnect.
 
         Raises:
             Problem: ``upload_timeout``: the client stopped sending.
@@ -254,8 +254,8 @@ class _ReadTimeout:
         except TimeoutError as error:
             raise Problem(
                 "upload_timeout",
-                f"nothing came for {IDLE_SECONDS:.0f} s",
-                hint="try again on a better connection",
+                f"the client sent no data for {IDLE_SECONDS:.0f} s",
+                hint="try again on a faster connection",
                 headers={"Connection": "close"},
             ) from error
         self._complete = not message.get("more_body", False)
@@ -265,8 +265,8 @@ class _ReadTimeout:
 def _stopping() -> Problem:
     return Problem(
         "not_ready",
-        "the service is stopping",
-        hint="ask again when it is back",
+        "the server is shutting down",
+        hint="try again after the server has restarted",
         headers={"Connection": "close", "Retry-After": "1"},
     )
 
@@ -278,22 +278,22 @@ def _is_stream(message: Message) -> bool:
     )
 
 
-def _template(scope: Scope) -> str:
-    """The route as it was declared."""
-    # A router that is included with a prefix has its whole path only here, in newer versions of FastAPI.
+def _route(scope: Scope) -> str:
+    """The path template of the matched route, or ``NO_ROUTE``."""
+    # Newer versions of FastAPI store the full path of a router with a prefix only here.
     context = scope.get("fastapi", {}).get("effective_route_context")
     path = getattr(context, "path_format", None) or getattr(scope.get("route"), "path_format", None)
     return str(path) if path else NO_ROUTE
 
 
-def client(scope: Scope) -> str:
-    """The address of the client; behind a trusted proxy the one that says."""
+def client_address(scope: Scope) -> str:
+    """The IP address of the client; behind a trusted proxy, the address that the proxy reports."""
     address = scope.get("client")
     return address[0] if address else ""
 
 
 def _network(address: str) -> str:
-    """Whom a rate is counted for: an IPv4 address, or the /64 that one IPv6 customer has."""
+    """The unit of rate limiting: an IPv4 address, or the IPv6 /64 network that one customer usually has."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,7 +1,7 @@
-"""The pages for people: the web page, and the reference made from the OpenAPI description.
+"""The HTML pages: the web page, and the reference generated from the OpenAPI description.
 
-The web page is a client of the REST API: the files of ``imagefinder/web`` as they are. The reference is plain HTML
-without scripts. Neither loads anything from another host, and the browser is told to see to that.
+The web page is a client of the REST API; its files in ``imagefinder/web`` are served unchanged. The reference is
+plain HTML without scripts. Neither loads anything from another host; the content security policy enforces it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from fastapi.responses import HTMLResponse, Response
 
 import imagefinder
 from imagefinder import templates
-from imagefinder.server.errors import KINDS, Problem
+from imagefinder.server.errors import KINDS, not_found
 
 WEB = Path(imagefinder.__file__).parent / "web"
-"""The files of the web page."""
+"""Folder with the files of the web page."""
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -33,12 +33,12 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 
-_CACHE = {"Cache-Control": "no-cache"}  # asked for again each time, and answered 304 until the release changes
+_CACHE = {"Cache-Control": "no-cache"}  # browsers revalidate each time; the response is 304 until the next release
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One file of the web page, read once."""
+    """A file of the web page, read once."""
 
     content: bytes
     media_type: str
@@ -49,17 +49,17 @@ class _File:
         content = path.read_bytes()
         return cls(content, _TYPES[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
-    def answer(self, request: Request) -> Response:
+    def response(self, request: Request) -> Response:
         headers = {**_CACHE, "ETag": self.etag}
-        known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-        if self.etag in known:
+        cached = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+        if self.etag in cached:
             return Response(status_code=304, headers=headers)
         return Response(self.content, media_type=self.media_type, headers=headers)
 
 
 @cache
 def _files() -> Mapping[str, _File]:
-    """The files of the web page; only these are served: no name in a request ever becomes a path."""
+    """File name -> file of the web page. Only these are served, so no request can turn a name into a path."""
     return {path.name: _File.read(path) for path in WEB.iterdir() if path.suffix in _TYPES}
 
 
@@ -68,15 +68,14 @@ router = APIRouter(include_in_schema=False)
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def index(request: Request) -> Response:
-    return _files()["index.html"].answer(request)
+    return _files()["index.html"].response(request)
 
 
 @router.api_route("/web/{name}", methods=["GET", "HEAD"])
 async def web(request: Request, name: str) -> Response:
     if name not in _files():
-        path = request.scope["path"]
-        raise Problem("not_found", f"there is nothing at {path}", hint="/docs lists what there is")
-    return _files()[name].answer(request)
+        raise not_found(request.scope["path"])
+    return _files()[name].response(request)
 
 
 @router.get("/docs")
@@ -86,11 +85,11 @@ async def docs(request: Request) -> HTMLResponse:
 
 @router.get("/docs.css")
 async def style(request: Request) -> Response:
-    return _files()["docs.css"].answer(request)
+    return _files()["docs.css"].response(request)
 
 
 def _base(request: Request) -> str:
-    """How the client reached us; only what is safe to paste into a shell."""
+    """The base URL that the client used; a placeholder if its host name is not safe to paste into a shell."""
     host = request.headers.get("host", "")
     if not re.fullmatch(r"[A-Za-z0-9.:\[\]_-]+", host):
         host = "HOST:5000"
@@ -109,15 +108,15 @@ def _reference(base: str, schema: Mapping[str, Any]) -> str:
 
 
 def _operation(base: str, path: str, verb: str, operation: Mapping[str, Any]) -> dict[str, Any]:
-    """An operation as the template shows it."""
-    sent = "" if verb == "get" else _sent(verb, operation)
+    """An operation as template variables."""
+    options = "" if verb == "get" else _curl_options(verb, operation)
     return {
         "id": operation["operationId"],
         "verb": verb.upper(),
         "path": path,
         "summary": operation["summary"],
         "description": _one_line(operation.get("description", "")),
-        "call": f"curl {sent}{base}{path}",
+        "call": f"curl {options}{base}{path}",
         "parameters": [_parameter(item) for item in operation.get("parameters", ())],
         "responses": [
             (status, _one_line(response["description"])) for status, response in operation["responses"].items()
@@ -125,12 +124,12 @@ def _operation(base: str, path: str, verb: str, operation: Mapping[str, Any]) ->
     }
 
 
-def _sent(verb: str, operation: Mapping[str, Any]) -> str:
-    """What curl is told to send: the files of a form, or else the first example of a JSON body."""
+def _curl_options(verb: str, operation: Mapping[str, Any]) -> str:
+    """The curl options that send the files of a form or, without files, the first example of a JSON body."""
     content = operation.get("requestBody", {}).get("content", {})
     files = content.get("multipart/form-data", {}).get("schema", {}).get("required", ())
     if files:
-        return f"-X {verb.upper()} " + "".join(f'-F "{name}=@picture.jpg" ' for name in files)
+        return f"-X {verb.upper()} " + "".join(f'-F "{name}=@image.jpg" ' for name in files)
     for example in content.get("application/json", {}).get("examples", {}).values():
         body = shlex.quote(json.dumps(example["value"]))
         return f"-X {verb.upper()} --json {body} "
@@ -138,7 +137,7 @@ def _sent(verb: str, operation: Mapping[str, Any]) -> str:
 
 
 def _parameter(item: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Name, description and rules."""
+    """Name, description and constraints of a parameter."""
     name = f"{{{item['name']}}}" if item["in"] == "path" else f"?{item['name']}="
     return name, _one_line(item.get("description", "")), _rules(item["schema"])
 
@@ -148,11 +147,11 @@ def _one_line(text: str) -> str:
 
 
 def _rules(schema: Mapping[str, Any]) -> str:
-    """A schema in a line; ``null`` stands for leaving the parameter out, which needs no words."""
+    """A schema as one line. The alternative ``null`` is omitted: it only means that the parameter is optional."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
-    told = {**(kinds[0] if len(kinds) == 1 else {}), **schema}
-    if "items" in told:
-        told["items"] = told["items"].get("type", "")
+    shown = {**(kinds[0] if len(kinds) == 1 else {}), **schema}
+    if "items" in shown:
+        shown["items"] = shown["items"].get("type", "")
     return ", ".join(
-        f"{key} {value}" for key, value in told.items() if key not in {"title", "description", "anyOf"}
+        f"{key} {value}" for key, value in shown.items() if key not in {"title", "description", "anyOf"}
     )

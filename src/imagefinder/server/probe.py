@@ -1,6 +1,6 @@
-"""``python -m imagefinder.server.probe``: exits 0 if the service on this machine is ready, else 1.
+"""Readiness probe: ``python -m imagefinder.server.probe`` exits with 0 if the local service is ready, otherwise 1.
 
-The container's health check; it needs neither curl nor the web framework.
+It is the health check of the container and needs neither curl nor the web framework.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import sys
 from imagefinder.core.settings import Settings
 
 
-def ready(port: int) -> bool:
-    """Whether a service on this machine answers at a port that it can be asked."""
+def is_ready(port: int) -> bool:
+    """Whether a service on this machine reports at this port that it is ready."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
     try:
         connection.request("GET", "/health/ready")
@@ -24,4 +24,4 @@ def ready(port: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if ready(Settings.load().port) else 1)
+    sys.exit(0 if is_ready(Settings.load().port) else 1)

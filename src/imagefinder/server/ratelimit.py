@@ -1,4 +1,4 @@
-"""How often one client may ask: a bucket for each, which fills steadily and from which each request takes one."""
+"""Rate limiting with a token bucket per client."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from collections.abc import Callable
 from imagefinder.server.errors import Problem
 
 MAX_CLIENTS = 10_000
-"""Buckets kept; the one unused for longest goes first, and begins full if its client comes back."""
+"""Largest number of buckets. The least recently used one is evicted and starts full when its client returns."""
 
 
 class RateLimit:
-    """So many requests a minute for each client; a minute's worth may come at once."""
+    """Limits the requests per minute of each client; a burst of one minute's requests is allowed."""
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Set the rate.
 
         Args:
-            per_minute: Requests; 0 for no limit.
-            clock: Seconds that only grow.
+            per_minute: Requests per minute; 0 for no limit.
+            clock: Monotonic clock, seconds.
         """
         self._per_minute = per_minute
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> None:
-        """Count a request.
+        """Take a token for a request of this client.
 
         Raises:
-            Problem: ``rate_limited``, with the seconds until the next one will do.
+            Problem: ``rate_limited``, with the seconds until a token is available.
         """
         if not self._per_minute:
             return
@@ -46,7 +46,7 @@ class RateLimit:
             wait = math.ceil((1 - left) / rate)
             raise Problem(
                 "rate_limited",
-                f"more than {self._per_minute} requests a minute",
+                f"the limit is {self._per_minute} requests per minute",
                 hint=f"try again in {wait} s",
                 headers={"Retry-After": str(wait)},
                 limit=self._per_minute,

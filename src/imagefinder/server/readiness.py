@@ -1,4 +1,4 @@
-"""Loads models and features in the background after the start, and tells the state of the service."""
+"""Warm-up and readiness: loads models and features in the background and reports the state of the service."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 class Readiness:
-    """Whether the service can be asked: the collection can be read and the warming up is over.
+    """The service is ready when the collection is readable and the warm-up is complete.
 
-    A method that cannot be warmed up (missing weights, say) does not keep the others from answering.
+    A method whose warm-up fails, for example for lack of weights, does not block the others.
     """
 
     def __init__(
@@ -31,14 +31,14 @@ class Readiness:
         loaded: Callable[[str, float, bool], None] = lambda *_: None,
         ready: Callable[[], None] = lambda: None,
     ) -> None:
-        """Nothing is loaded yet.
+        """Store the arguments; nothing is loaded yet.
 
         Args:
-            collection: What is asked.
-            warm: Methods to load.
-            version: Of the service.
-            loaded: Told the name of each, the seconds it took, and whether it failed.
-            ready: Called once all are done.
+            collection: The default collection.
+            warm: Names of the methods to load.
+            version: Version of the service.
+            loaded: Called after each method with its name, the load time in seconds and whether it failed.
+            ready: Called once, after the last method.
         """
         self._collection = collection
         self._loaded = loaded
@@ -50,20 +50,20 @@ class Readiness:
         self._thread = threading.Thread(target=self._warm, name="imagefinder-warm", daemon=True)
 
     def start(self) -> None:
-        """Begin to warm up."""
+        """Start the warm-up."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Begin no further method; waits a few seconds for the one at hand."""
+        """Stop the warm-up; waits up to 5 seconds for the method that is being loaded."""
         self._stop.set()
         self._thread.join(timeout=5)
 
-    def worked(self, method: str) -> None:
-        """A method that could not be warmed up has answered after all."""
+    def clear_failure(self, method: str) -> None:
+        """Forget a failed warm-up, because the method has answered a search since."""
         self._failed.pop(method, None)
 
     def health(self) -> Health:
-        """The state now; asks the collection each time."""
+        """The current state; reads the state of the collection on each call."""
         warming = tuple(self._waiting)
         try:
             info = self._collection.info()
@@ -90,12 +90,12 @@ class Readiness:
     def _method(self, state: MethodState, info: StoreInfo, warming: Sequence[str]) -> MethodHealth:
         reason, hint = state.reason, state.hint
         if not reason and state.name in warming:
-            reason, hint = "it is being loaded", "wait a little"
+            reason, hint = "the method is being loaded", "try again in a few seconds"
         if not reason and (failure := self._failed.get(state.name)):
             reason, hint = failure.message, failure.hint
-        held = info.methods.get(state.name)
+        stored = info.methods.get(state.name)
         return MethodHealth(
-            name=state.name, ready=not reason, reason=reason, hint=hint, images=held.images if held else 0
+            name=state.name, ready=not reason, reason=reason, hint=hint, images=stored.images if stored else 0
         )
 
     def _warm(self) -> None:
@@ -105,15 +105,15 @@ class Readiness:
                 self._collection.warm(name)
             except ImagefinderError as error:
                 self._failed[name] = error
-                log.warning("%s is not ready: %s (%s)", name, error.message, error.hint)
+                log.warning("method %s failed to load: %s (%s)", name, error.message, error.hint)
             except Exception:
-                # A method of a plug-in may fail in any way; the others go on.
-                self._failed[name] = ImagefinderError("it failed while loading", hint="see the server's log")
-                log.exception("%s is not ready", name)
+                # A plug-in's method can raise any exception; it must not block the others.
+                self._failed[name] = ImagefinderError("the method failed to load", hint="see the server's log")
+                log.exception("method %s failed to load", name)
             seconds = time.perf_counter() - start
             self._loaded(name, seconds, name in self._failed)
             if name not in self._failed:
-                log.info("%s is loaded after %.2f s", name, seconds)
+                log.info("loaded method %s in %.2f s", name, seconds)
             self._waiting.pop(0)
         if not self._waiting:
             self._ready()

@@ -1,4 +1,4 @@
-"""Keeps where files are on the server out of its answers."""
+"""Removes server paths from responses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imagefinder.core.addresses import is_web_address
 
 
 def redacted(text: str, folders: Iterable[str]) -> str:
-    """A text without these folders: paths below one become relative, and the folder itself its bare name."""
+    """The text without these folders: paths below a folder become relative, the folder itself becomes its name."""
     for folder in folders:
         base = folder.rstrip(os.sep)
         if base:
@@ -19,5 +19,5 @@ def redacted(text: str, folders: Iterable[str]) -> str:
 
 
 def public_uri(uri: str) -> str:
-    """A URI where it is an http(s) URL; otherwise empty."""
+    """The URI if it is an http(s) URL; otherwise an empty string."""
     return uri if is_web_address(uri) else ""

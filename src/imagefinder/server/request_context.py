@@ -1,4 +1,4 @@
-"""What is known of the current request, from anywhere in its handling."""
+"""The context of the current request, accessible from anywhere in its processing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _CLEAN = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 @dataclass(slots=True)
 class RequestContext:
-    """The current request and its answer.
+    """The current request and its outcome.
 
     Attributes:
-        request_id: The client's, if it sent a clean one; otherwise made here.
-        key: Name of the key it came with; empty without one.
-        access: What it may do: ``none``, ``read`` or ``write``.
-        code: Of the problem it was answered with; empty for none.
-        gone: Whether its client has left.
+        request_id: Id from the client if it is valid, otherwise generated.
+        key: Name of the API key; empty if the request has no key.
+        access: Access level of the caller: ``none``, ``read`` or ``write``.
+        code: Code of the problem that was sent; empty for none.
+        gone: Returns whether the client has disconnected.
     """
 
     request_id: str = ""
@@ -32,14 +32,14 @@ class RequestContext:
 
 
 GONE = "imagefinder.gone"
-"""Set in the scope of a request by the connection it came by, when that is lost."""
+"""Key in the ASGI scope; the connection sets it when the client disconnects."""
 
 current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
-"""The request that is handled in this task, or in a thread that works for it."""
+"""The request that the current task, or a thread working for it, is processing."""
 
 
 def request_id(sent: bytes | None) -> str:
-    """The id of a request: what the client sent as X-Request-Id, if that can do no harm, or a new one."""
+    """The request id: the client's X-Request-Id if it has only safe characters, otherwise a new one."""
     if sent is not None and _CLEAN.fullmatch(sent):
         return sent.decode("ascii")
     return secrets.token_hex(8)

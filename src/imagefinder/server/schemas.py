@@ -1,4 +1,4 @@
-"""The JSON forms that are not a plain list of ids."""
+"""Response schemas of the problem details and the health endpoints."""
 
 from __future__ import annotations
 
@@ -8,56 +8,58 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ProblemDetails(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """An error response (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(description="where this kind of problem is explained, relative to the server")
-    title: str = Field(description="the kind of problem, in words; the same for each occurrence")
-    status: int = Field(description="the HTTP status")
-    detail: str = Field(description="what happened this time")
-    code: str = Field(description="stable name of the kind of problem, for programs")
-    retryable: bool = Field(description="whether the same request may succeed later")
-    hint: str = Field(description="what to do next; may be empty")
-    request_id: str = Field(description="names this request in the server's log")
+    type: str = Field(description="Documentation of this kind of problem, as a path on this server.")
+    title: str = Field(description="Short summary of the kind of problem; the same for each occurrence.")
+    status: int = Field(description="HTTP status code.")
+    detail: str = Field(description="What happened in this case.")
+    code: str = Field(description="Stable, machine-readable name of the kind of problem.")
+    retryable: bool = Field(description="Whether the same request may succeed later.")
+    hint: str = Field(description="What to do next; may be empty.")
+    request_id: str = Field(description="Id of this request in the server's log.")
 
 
 class MethodHealth(BaseModel):
-    """Whether one method can answer."""
+    """The state of a method."""
 
-    name: str
-    ready: bool = Field(description="whether pictures can be given to it now")
-    reason: str = Field(description="why not; empty when ready")
-    hint: str = Field(description="what to do about it; empty when ready")
-    images: int = Field(description="images of the collection that have features of it")
+    name: str = Field(description="Name of the method.")
+    ready: bool = Field(description="Whether the method can be used now.")
+    reason: str = Field(description="Why the method is not ready; empty if it is.")
+    hint: str = Field(description="What to do about it; empty if the method is ready.")
+    images: int = Field(description="Number of images with features of this method in the default collection.")
 
 
 class CollectionHealth(BaseModel):
-    """Whether the collection can be read."""
+    """The state of the default collection."""
 
-    open: bool
-    images: int
-    failures: int = Field(description="images that could not be indexed")
+    open: bool = Field(description="Whether the collection can be read.")
+    images: int = Field(description="Number of images.")
+    failures: int = Field(description="Number of images that could not be added.")
 
 
 class Health(BaseModel):
     """The state of the service."""
 
-    status: Literal["ready", "starting", "unavailable"]
-    live: bool
-    ready: bool
-    version: str
-    collection: CollectionHealth
-    methods: list[MethodHealth]
+    status: Literal["ready", "starting", "unavailable"] = Field(
+        description="`starting` while methods are loading, `unavailable` if the default collection cannot be read."
+    )
+    live: bool = Field(description="Always true: the process responds.")
+    ready: bool = Field(description="Whether the service can answer searches.")
+    version: str = Field(description="Version of imagefinder.")
+    collection: CollectionHealth = Field(description="State of the default collection.")
+    methods: list[MethodHealth] = Field(description="State of each installed method.")
 
 
 class Live(BaseModel):
-    """The process answers."""
+    """The process responds."""
 
-    live: bool
+    live: bool = Field(description="Always true.")
 
 
 class Ready(BaseModel):
-    """The service can be asked."""
+    """The service is ready."""
 
-    ready: bool
+    ready: bool = Field(description="Always true; a service that is not ready responds with 503.")

@@ -1,4 +1,4 @@
-"""The parts of the server, joined; endpoints get them as ``ServiceDep``."""
+"""The parts of the server in one object, which endpoints receive as ``ServiceDep``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from imagefinder.core.settings import Settings
-from imagefinder.images.addresses import only_public
-from imagefinder.images.fetch import Fetcher
+from imagefinder.images.fetching.fetcher import HttpFetcher
+from imagefinder.images.fetching.public_addresses import require_public
 from imagefinder.server.admission import Admission
-from imagefinder.server.collections import Collections
+from imagefinder.server.collection_pool import CollectionPool
 from imagefinder.server.errors import Problem
-from imagefinder.server.explanations import Explanations
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
 from imagefinder.server.middleware import EventStreams
 from imagefinder.server.readiness import Readiness
+from imagefinder.server.search_cache import SearchCache
 
 
 @dataclass(slots=True)
@@ -28,26 +28,26 @@ class Service:
     """The parts of the server.
 
     Attributes:
-        settings: Of the server.
-        collections: By name.
+        settings: Settings of the server.
+        collections: Collections by name.
         admission: Limits concurrent work.
-        readiness: Which methods work.
-        explanations: Recent queries, by handle.
-        jobs: Long work.
-        keys: The keys of clients.
-        metrics: Counts searches.
-        version: Of imagefinder.
+        readiness: State of the warm-up and the methods.
+        search_cache: Recent searches, by handle.
+        jobs: Jobs: work that takes longer than a request.
+        keys: API keys.
+        metrics: Metrics for monitoring.
+        version: Version of imagefinder.
         keys_required: Whether requests need a key.
-        started_at: When the server started.
-        streams: The open streams of events.
-        fetcher: Downloads URLs that clients give; addresses are checked.
+        started_at: Time at which the server started.
+        streams: Open event streams.
+        fetcher: Downloads URLs from clients, with checked addresses.
     """
 
     settings: Settings
-    collections: Collections
+    collections: CollectionPool
     admission: Admission
     readiness: Readiness
-    explanations: Explanations
+    search_cache: SearchCache
     jobs: JobManager
     keys: Keys
     metrics: Metrics
@@ -55,39 +55,39 @@ class Service:
     keys_required: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     streams: EventStreams = field(default_factory=EventStreams)
-    fetcher: Fetcher = field(init=False)
+    fetcher: HttpFetcher = field(init=False)
     _downloads: CapacityLimiter = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.fetcher = Fetcher(
+        self.fetcher = HttpFetcher(
             timeout=settings.url_seconds,
             deadline=settings.url_seconds,
             max_bytes=settings.max_image_bytes,
             retries=0,
             connections=settings.fetch_connections,
-            check=None if settings.fetch_private else only_public,
+            check=None if settings.fetch_private else require_public,
         )
         self._downloads = CapacityLimiter(settings.fetch_connections)
 
     async def download(self, url: str) -> bytes:
-        """The image behind a URL that a client gave.
+        """Download the image at a URL from a client.
 
         Raises:
             Problem: ``url_queries_off``.
             FetchError: the download failed, or the address is not allowed.
-            ImageTooLargeError: it is too large.
+            ImageTooLargeError: the file is too large.
         """
         if not self.settings.url_queries:
             raise Problem(
-                "url_queries_off", "this server downloads nothing", hint="send the picture itself", field="url"
+                "url_queries_off", "this server does not accept image URLs", hint="upload the image", field="url"
             )
-        # Not admitted as work: who waits for another server computes nothing.
+        # A download waits instead of computing, so it bypasses the admission control.
         return await to_thread.run_sync(self.fetcher.fetch, url, limiter=self._downloads, abandon_on_cancel=True)
 
     async def end_streams(self) -> None:
-        """End the streams of events, as the server is about to stop; each first reports the state of its job."""
-        self.jobs.end_watching()
+        """End the event streams at shutdown; each one first reports the state of its job."""
+        self.jobs.stop_watchers()
         await self.streams.end()
 
 

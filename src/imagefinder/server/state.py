@@ -1,4 +1,4 @@
-"""The server's state in one SQLite file: its schema, its connections, its errors."""
+"""The server's state in one SQLite file: schema, connections and errors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ APPLICATION_ID = int.from_bytes(b"IMGS")
 BUSY_SECONDS = 30.0
 
 _LARGEST_LOG_BYTES = 4 << 20
-"""The write-ahead log is cut back to this size after a large upload went through it."""
+"""Size to which the write-ahead log is truncated after a large upload."""
 
-# Uploads have a table of their own: SQLite rewrites the whole row when a job changes. Several servers of different
-# default collections may share the file: each has its own queue.
+# Uploads have a separate table because SQLite rewrites the whole row when a job changes. Servers with different
+# default collections can share the file: each has its own queue.
 _TABLES = (
     """
     CREATE TABLE keys (
@@ -53,17 +53,17 @@ _TABLES = (
 
 
 class State:
-    """One connection to the state of a server; threads share it, processes do not.
+    """A connection to the state of a server, shared by threads but not by processes.
 
-    Any number of processes may read and write at the same time. What was written is durable, and visible to all of
-    them, when its block ends.
+    Any number of processes may read and write at the same time. Writes are durable and visible to all processes
+    when their ``writing`` block ends.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Name the place; nothing is opened or created yet.
+        """Store the location; nothing is opened or created yet.
 
         Args:
-            folder: The setting ``state``.
+            folder: Folder of the state (setting ``state``).
         """
         self.file = folder / FILE_NAME
         self._lock = threading.Lock()
@@ -72,7 +72,7 @@ class State:
         self._own_changes = 0
 
     def exists(self) -> bool:
-        """Whether anything was ever written.
+        """Whether the state file exists.
 
         Raises:
             StoreError: the folder cannot be read.
@@ -82,20 +82,20 @@ class State:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The database, to run one SELECT.
+        """The database connection for one SELECT.
 
         Raises:
-            StoreError: the file is damaged, of another format or program, or cannot be read.
+            StoreError: the file is damaged, has another format, belongs to another program, or cannot be read.
         """
         with self._lock, translated_errors(self.file):
             yield self._connection()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: durable when the block has ended, undone if it raised.
+        """A transaction: committed durably at the end of the block, rolled back if the block raises.
 
         Raises:
-            StoreError: as ``reading``; or the file cannot be written, or another process kept it locked.
+            StoreError: as ``reading``; also if the file cannot be written or another process keeps it locked.
         """
         with self._lock, translated_errors(self.file):
             database = self._connection()
@@ -109,16 +109,16 @@ class State:
                     database.execute("ROLLBACK")
 
     def revision(self, database: sqlite3.Connection) -> tuple[int, int]:
-        """A value that changes with every write, by whichever process; within ``reading``.
+        """A value that changes with every write by any process; to be called within ``reading``.
 
         Raises:
             sqlite3.Error: translated by ``reading``.
         """
-        # SQLite counts what others changed; each connection begins to count anew.
+        # data_version counts the changes by other connections only, and restarts with each connection.
         return self._own_changes, database.execute("PRAGMA data_version").fetchone()[0]
 
     def close(self) -> None:
-        """Close the connection; the next use opens it again."""
+        """Close the connection; the next access opens it again."""
         with self._lock:
             self._close()
 
@@ -128,7 +128,7 @@ class State:
             self._database = None
 
     def _connection(self) -> sqlite3.Connection:
-        # A deleted file stays readable to those who have it open: its keys would remain valid.
+        # A deleted file stays readable through an open connection: without this check, its keys would stay valid.
         if self._database is not None and self._identity != _identity(self.file):
             self._close()
         if self._database is None:
@@ -139,14 +139,14 @@ class State:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a private folder, and those above it, that is still there after a power failure.
+    """Create a private folder and its parents durably: they survive a power failure.
 
     Raises:
         OSError: it cannot be created.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.name == "nt":  # folders cannot be opened there
+    if os.name == "nt":  # Windows cannot open folders
         return
     for path in missing:
         descriptor = os.open(path.parent, os.O_RDONLY)
@@ -166,8 +166,8 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 def _open(file: Path) -> sqlite3.Connection:
     make_folder(file.parent)
-    # Private from the first moment; SQLite gives its log the same permissions. Only a new file is opened here:
-    # closing a file drops the locks that other connections of this process have on it.
+    # Create the file with private permissions; SQLite copies them to its log. Only a new file is opened here,
+    # because closing a file drops the locks that other connections of this process have on it.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     database = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -176,17 +176,17 @@ def _open(file: Path) -> sqlite3.Connection:
         database.execute("PRAGMA foreign_keys = ON")
         database.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG_BYTES}")
         if not _is_state(database, file):
-            database.execute("PRAGMA auto_vacuum = FULL")  # the file shrinks when uploads are done with
-            _use_log(database)
+            database.execute("PRAGMA auto_vacuum = FULL")  # the file shrinks when uploads are deleted
+            _enable_wal(database)
             database.execute("BEGIN IMMEDIATE")
-            # Another process may have been faster; a killed one leaves an empty file, never half a schema.
+            # Another process may have created the schema. A killed one leaves an empty file, never half a schema.
             if not _is_state(database, file):
                 for statement in _TABLES:
                     database.execute(statement)
                 database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 database.execute(f"PRAGMA user_version = {FORMAT}")
             database.execute("COMMIT")
-        _use_log(database)  # a copy made by other tools may have lost it
+        _enable_wal(database)  # copies made by other tools may have lost this mode
     except BaseException:
         database.close()
         raise
@@ -194,8 +194,12 @@ def _open(file: Path) -> sqlite3.Connection:
 
 
 def _is_state(database: sqlite3.Connection, file: Path) -> bool:
-    """Whether the schema is there; false for an empty file."""
-    # One statement: three would see three states while another process creates the schema.
+    """Whether the file has the schema; false for an empty file.
+
+    Raises:
+        StoreError: the file belongs to another program or has another format.
+    """
+    # A single statement sees a consistent state while another process creates the schema.
     application, version, tables = database.execute(
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)"
         " FROM pragma_application_id, pragma_user_version"
@@ -209,14 +213,14 @@ def _is_state(database: sqlite3.Connection, file: Path) -> bool:
         )
     if version != FORMAT:
         raise StoreError(
-            f"the server state {file} is of format {version}; this version of imagefinder reads format {FORMAT}",
+            f"the server state {file} has format {version}; this version of imagefinder reads format {FORMAT}",
             hint="use the version of imagefinder that wrote it, or a newer one",
         )
     return True
 
 
-def _use_log(database: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log. SQLite does not wait for other processes while switching, so retry here."""
+def _enable_wal(database: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log; retries, because SQLite does not wait for other processes while switching."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -231,7 +235,7 @@ def _use_log(database: sqlite3.Connection) -> None:
 
 @contextmanager
 def translated_errors(file: Path) -> Iterator[None]:
-    """Errors of SQLite and the file system as errors of the library."""
+    """Convert SQLite and file system errors to ``StoreError``."""
     try:
         yield
     except OSError as error:
@@ -242,29 +246,28 @@ def translated_errors(file: Path) -> Iterator[None]:
 
 def _translated(error: sqlite3.Error, file: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    # Some kinds of damage have no code of their own: text that is not UTF-8, a schema that cannot be parsed.
+    # Some kinds of damage have no specific error code: text that is not UTF-8, a schema that cannot be parsed.
     signs = ("Could not decode to UTF-8", "malformed database schema", "no such table")
     if str(error).startswith(signs) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return damaged(file, error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreError(
-            f"another process kept the server state {file} locked for more than {BUSY_SECONDS:.0f} s",
-            hint="try again when it has finished",
+            f"another process locked the server state {file} for more than {BUSY_SECONDS:.0f} s",
+            hint="try again when that process has finished",
         )
     return _unusable(file, str(error))
 
 
 def damaged(file: Path, reason: object) -> StoreError:
-    """The error for a state that cannot be trusted."""
+    """The error for a damaged state file."""
     return StoreError(
         f"the server state {file} is damaged: {reason}",
-        hint="stop the servers that use it, then restore a copy of the file; or move the file away and create new "
-        "keys",
+        hint="stop the servers that use it and restore a backup of the file, or move it away and create new keys",
     )
 
 
 def _unusable(file: Path, reason: str) -> StoreError:
     return StoreError(
         f"the server state {file} cannot be used: {reason}",
-        hint="the setting state names the folder: it needs a local disk with space left, and write permission",
+        hint="the folder (setting state) must be writable and on a local disk with free space",
     )

@@ -1,4 +1,4 @@
-"""Points in time as the REST service reports them: ISO 8601 in UTC, to the millisecond."""
+"""Timestamps of the REST API: ISO 8601 in UTC, with milliseconds."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 
 def iso(seconds: float) -> str:
-    """Seconds since 1970."""
+    """The timestamp for a time in seconds since 1970."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def now() -> str:
-    """This moment."""
+    """The timestamp for the current time."""
     return iso(time.time())

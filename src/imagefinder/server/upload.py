@@ -1,4 +1,4 @@
-"""The body of a request, read without ever holding more of it than its limits."""
+"""Reading of request bodies, with limits on size and time."""
 
 from __future__ import annotations
 
@@ -22,128 +22,132 @@ if TYPE_CHECKING:
 FIELD = "image"
 MAX_PARTS = 16
 FORM_OVERHEAD = 1 << 20
-"""Bytes a form may have beside the pictures."""
+"""Bytes that a form may have in addition to the images."""
 
 FORM, JSON = "multipart/form-data", "application/json"
 
 IDLE_SECONDS = 30.0
 UPLOAD_SECONDS = 300.0
 
-_HOW = 'with curl: -F "image=@picture.jpg"'
+_CURL_HINT = 'send it as a file field; with curl: -F "image=@image.jpg"'
 _SMALL_JSON = 1 << 16
-"""Longer JSON is read in a thread: the event loop would stand still."""
+"""Longer JSON is parsed in a thread, so that it does not block the event loop."""
 
-Hold = Callable[[int], None]
-"""Told the size of each piece that is kept in memory; raises to refuse it."""
+ReserveBytes = Callable[[int], None]
+"""Called with the size of each chunk before it is kept in memory; raises if the memory is used up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class MultipartForm:
     """A multipart form.
 
     Attributes:
-        files: Name and bytes of each file that was wanted, in order.
-        texts: Name and text of each text field, in order; empty where none were wanted.
+        files: Name and bytes of each file of the requested fields, in order.
+        texts: Name and text of each text field, in order; empty if texts were not requested.
     """
 
     files: tuple[tuple[str, bytes], ...]
     texts: tuple[tuple[str, str], ...]
 
     def all(self, name: str) -> list[bytes]:
-        """The files of a field."""
+        """The files of a field, in order."""
         return [data for field, data in self.files if field == name]
 
 
 def content_type(request: Request) -> str:
-    """The stated type of the body, without parameters, in small letters; empty if none is stated."""
+    """The media type of the body, without parameters, in lower case; empty if the request states none."""
     stated, _ = parse_options_header(request.headers.get("content-type"))
     return stated.decode("latin-1").lower()
 
 
-async def read_image(request: Request, *, max_bytes: int, hold: Hold) -> bytes:
-    """The bytes of the file in the field ``image``; whatever else the form holds is passed over.
+async def read_image(request: Request, *, max_bytes: int, reserve: ReserveBytes) -> bytes:
+    """The bytes of the file in the form field ``image``; all other fields are ignored.
 
     Args:
-        request: Its body has not been read.
-        max_bytes: Largest file accepted; a longer body is refused before it is read to its end.
-        hold: Told the size of each piece that is kept.
+        request: A request whose body has not been read.
+        max_bytes: Largest file accepted; a longer body is refused before it is read completely.
+        reserve: Called with the size of each chunk that is kept.
 
     Raises:
-        Problem: there is not exactly one such file, it is too large, or the body is no sound form.
+        Problem: the form does not have exactly one such file, the file is too large, or the form is malformed.
     """
-    form = await read_form(request, files={FIELD: 1}, max_bytes=max_bytes, hold=hold)
+    form = await read_form(request, files={FIELD: 1}, max_bytes=max_bytes, reserve=reserve)
     return form.files[0][1]
 
 
-# wide: the limits of a form; each endpoint names those that differ for it.
+# wide: the limits of a form; each endpoint passes only those that differ from the defaults.
 async def read_form(
     request: Request,
     *,
     files: Mapping[str, int],
     max_bytes: int,
-    hold: Hold,
+    reserve: ReserveBytes,
     max_total: int | None = None,
     texts: bool = False,
     max_parts: int = MAX_PARTS,
-) -> Form:
+) -> MultipartForm:
     """The files and texts of a multipart form.
 
     Args:
-        request: Its body has not been read.
-        files: Name of each field that must hold a file -> how many it may hold.
-        max_bytes: Largest file accepted.
-        hold: Told the size of each piece that is kept.
-        max_total: Bytes of all files together; by default those of one.
-        texts: Whether text fields are kept; otherwise they are passed over.
-        max_parts: Parts the form may have.
+        request: A request whose body has not been read.
+        files: Name of each required file field -> largest number of files in it.
+        max_bytes: Largest file accepted, bytes.
+        reserve: Called with the size of each chunk that is kept.
+        max_total: Largest total size of all files, bytes; default: ``max_bytes``.
+        texts: Whether to keep text fields; otherwise they are ignored.
+        max_parts: Largest number of parts.
 
     Raises:
-        Problem: a field is missing, no file, or there more often; too large; or the body is no sound form.
+        Problem: a field is missing, is not a file or has too many files; a file is too large; or the form is
+            malformed.
     """
     declared, options = parse_options_header(request.headers.get("content-type"))
     length = request.headers.get("content-length", "")
     first = next(iter(files))
     if not declared and length in {"", "0"} and "transfer-encoding" not in request.headers:
-        raise Problem("missing_image", "the request has no body", hint=_HOW, field=first)
+        raise Problem("missing_image", "the request has no body", hint=_CURL_HINT, field=first)
     if declared != FORM.encode():
         raise wrong_type(request, FORM)
     limit = max_total or max_bytes
-    form = _Form(files, max_bytes, limit, hold, texts=texts, max_parts=max_parts)
+    collector = _FormCollector(files, max_bytes, limit, reserve, texts=texts, max_parts=max_parts)
     try:
-        parser = MultipartParser(options.get(b"boundary", b""), form.callbacks())
+        parser = MultipartParser(options.get(b"boundary", b""), collector.callbacks())
         received = await _feed(request, parser.write, limit + FORM_OVERHEAD, lambda what: _too_large(what, limit))
     except FormParserError as error:
-        raise Problem("malformed_form", f"the form cannot be read: {error}", hint=_HOW) from error
+        raise Problem("malformed_form", f"the form cannot be parsed: {error}", hint=_CURL_HINT) from error
     if not received:
-        raise Problem("missing_image", "the form is empty", hint=_HOW, field=first)
-    return form.form()
+        raise Problem("missing_image", "the form is empty", hint=_CURL_HINT, field=first)
+    return collector.form()
 
 
-async def read_raw(request: Request, *, max_bytes: int, hold: Hold) -> bytes:
-    """The body as it is: a picture.
+async def read_raw(request: Request, *, max_bytes: int, reserve: ReserveBytes) -> bytes:
+    """The whole body, which is an encoded image.
 
     Raises:
-        Problem: it is empty or too large.
+        Problem: the body is empty or too large.
     """
-    body = _Body(hold)
+    body = _BodyBuffer(reserve)
     if not await _feed(request, body.add, max_bytes, lambda what: _too_large(what, max_bytes)):
         raise Problem(
-            "missing_image", "the request has no body", hint="with curl: --data-binary @picture.jpg", field=FIELD
+            "missing_image",
+            "the request has no body",
+            hint="send the image as the body; with curl: --data-binary @image.jpg",
+            field=FIELD,
         )
     return body.bytes()
 
 
-async def read_json(request: Request, *, max_bytes: int, hold: Hold) -> Any:
-    """The body as JSON, as the standard defines it: without NaN, and with numbers that can be read.
+async def read_json(request: Request, *, max_bytes: int, reserve: ReserveBytes) -> Any:
+    """The body as JSON; ``NaN`` and infinities, which the JSON standard does not allow, are refused.
 
     Raises:
-        Problem: it is none, or too large.
+        Problem: the body is not valid JSON or is too large.
     """
-    body = _Body(hold)
+    body = _BodyBuffer(reserve)
 
     def too_large(what: str) -> Problem:
         return Problem(
-            "request_too_large", f"{what}; at most {max_bytes:,} are read", limit=max_bytes, unit="bytes"
+            "request_too_large", f"{what}; the limit is {max_bytes:,} bytes", limit=max_bytes, unit="bytes"
         )
 
     await _feed(request, body.add, max_bytes, too_large)
@@ -152,39 +156,46 @@ async def read_json(request: Request, *, max_bytes: int, hold: Hold) -> Any:
 
 
 def parse_json(data: bytes | str, field: str = "") -> Any:
-    """JSON to values.
+    """Parse JSON.
+
+    Args:
+        data: JSON text.
+        field: Name of the form field or parameter, for the error; empty for the body.
 
     Raises:
         Problem: ``malformed_json``.
     """
     members: dict[str, Any] = {"field": field} if field else {}
     try:
-        return json.loads(data, parse_constant=_no_number)
+        return json.loads(data, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
-        where = f"{field} is" if field else "the body is"
-        raise Problem("malformed_json", f"{where} no JSON: {str(error)[:200]}", **members) from error
+        what = field or "the body"
+        raise Problem("malformed_json", f"{what} is not valid JSON: {str(error)[:200]}", **members) from error
 
 
-def wrong_type(request: Request, *wanted: str) -> Problem:
-    """The problem of a body of another type."""
+def wrong_type(request: Request, *accepted: str) -> Problem:
+    """The problem for a body with an unsupported media type."""
+    sent = content_type(request)[:100]
     return Problem(
         "unsupported_media_type",
-        f"the body is {content_type(request)[:100] or 'of no stated type'}, not {' or '.join(wanted)}",
-        hint=_HOW if FORM in wanted else f"send it with Content-Type: {wanted[0]}",
+        f"the body has the type {sent}; accepted: {', '.join(accepted)}"
+        if sent
+        else f"the request has no Content-Type; accepted: {', '.join(accepted)}",
+        hint=_CURL_HINT if FORM in accepted else f"send it with Content-Type: {accepted[0]}",
     )
 
 
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON number")
+def _reject_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a JSON number")
 
 
 async def _feed(
     request: Request, take: Callable[[bytes], object], limit: int, too_large: Callable[[str], Problem]
 ) -> int:
-    """Hand the body on piece by piece; returns its length."""
+    """Pass the body to ``take`` in chunks; returns its length in bytes."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:19]) > limit:
-        raise too_large(f"the request announces {int(length[:19]):,} bytes")
+        raise too_large(f"the request has {int(length[:19]):,} bytes")
     loop = asyncio.get_running_loop()
     end = loop.time() + UPLOAD_SECONDS
     received = 0
@@ -193,43 +204,43 @@ async def _feed(
             async for chunk in request.stream():
                 received += len(chunk)
                 if received > limit:
-                    raise too_large(f"the request has more than {received:,} bytes")
+                    raise too_large(f"the request has at least {received:,} bytes")
                 take(chunk)
                 clock.reschedule(min(loop.time() + IDLE_SECONDS, end))
     except TimeoutError as error:
         raise Problem(
             "upload_timeout",
-            f"the upload stood still for {IDLE_SECONDS:.0f} s or took longer than {UPLOAD_SECONDS:.0f} s",
-            hint="try again on a better connection, or send a smaller picture",
+            f"the upload was idle for {IDLE_SECONDS:.0f} s or took longer than {UPLOAD_SECONDS:.0f} s",
+            hint="try again on a faster connection, or send a smaller image",
             headers={"Connection": "close"},
         ) from error
     return received
 
 
-class _Body:
-    """Collects a body."""
+class _BodyBuffer:
+    """Collects the chunks of a body."""
 
-    def __init__(self, hold: Hold) -> None:
-        self._hold = hold
+    def __init__(self, reserve: ReserveBytes) -> None:
+        self._reserve = reserve
         self._data = bytearray()
 
     def add(self, chunk: bytes) -> None:
-        self._hold(len(chunk))
+        self._reserve(len(chunk))
         self._data += chunk
 
     def bytes(self) -> bytes:
         return bytes(self._data)
 
 
-class _Form:
-    """Collects files and texts while a parser walks through the body."""
+class _FormCollector:
+    """Collects the files and texts of a form; its methods are the callbacks of the multipart parser."""
 
     def __init__(
         self,
         wanted: Mapping[str, int],
         max_bytes: int,
         max_total: int,
-        hold: Hold,
+        reserve: ReserveBytes,
         *,
         texts: bool,
         max_parts: int,
@@ -238,7 +249,7 @@ class _Form:
         self._max_bytes = max_bytes
         self._left = max_total
         self._max_total = max_total
-        self._hold = hold
+        self._reserve = reserve
         self._keep_texts = texts
         self._max_parts = max_parts
         self._counts = dict.fromkeys(wanted, 0)
@@ -263,14 +274,14 @@ class _Form:
             "on_end": self._end,
         }
 
-    def form(self) -> Form:
-        """What was collected.
+    def form(self) -> MultipartForm:
+        """The collected form.
 
         Raises:
-            Problem: see ``read_form``.
+            Problem: as ``read_form``.
         """
         if not self._ended:
-            raise Problem("malformed_form", "the form ends before its closing boundary", hint=_HOW)
+            raise Problem("malformed_form", "the form ends before its closing boundary", hint=_CURL_HINT)
         for name, most in self._wanted.items():
             self._check(name, most)
         texts = []
@@ -278,17 +289,18 @@ class _Form:
             try:
                 texts.append((name, text.decode()))
             except UnicodeDecodeError as error:
-                raise Problem("malformed_form", f"the field {name[:100]!a} is no UTF-8", field=name) from error
-        return Form(tuple((name, bytes(data)) for name, data in self._files), tuple(texts))
+                raise Problem(
+                    "malformed_form", f"the field {name[:100]!a} is not valid UTF-8", field=name
+                ) from error
+        return MultipartForm(tuple((name, bytes(data)) for name, data in self._files), tuple(texts))
 
     def _check(self, name: str, most: int) -> None:
         count = self._counts[name]
         if count > most:
-            asked = "send one" if most == 1 else f"send {most} at most"
             raise Problem(
                 "several_images",
-                f"the form has {count} files {name!r}; {asked}",
-                hint=_HOW,
+                f"the field {name!r} has {count} files; at most {most} allowed",
+                hint="send one image" if most == 1 else f"send at most {most} images per request",
                 field=name,
                 limit=most,
             )
@@ -297,12 +309,17 @@ class _Form:
         if name in self._names:
             raise Problem(
                 "not_a_file",
-                f"the field {name!r} is text; it must be a file",
-                hint=f"{_HOW} (mind the @)",
+                f"the field {name!r} contains text; it must be a file",
+                hint=f"{_CURL_HINT} (the @ makes curl send the file)",
                 field=name,
             )
-        there = ", ".join(repr(name) for name in self._names) or "nothing"
-        raise Problem("missing_image", f"the form has no file {name!r}; it has: {there}", hint=_HOW, field=name)
+        present = ", ".join(repr(name) for name in self._names) or "none"
+        raise Problem(
+            "missing_image",
+            f"the form has no file field {name!r}; fields in the form: {present}",
+            hint=_CURL_HINT,
+            field=name,
+        )
 
     def _part_begins(self) -> None:
         if len(self._names) == self._max_parts:
@@ -327,7 +344,7 @@ class _Form:
         _, options = parse_options_header(self._disposition.decode("latin-1"))
         name = options.get(b"name", b"").decode("utf-8", "replace")
         filename = options.get(b"filename")
-        # A browser sends a file field in which nothing was chosen with an empty file name.
+        # Browsers send an empty file name for a file field without a selected file.
         self._names.append(f"{name} (no file chosen)" if filename == b"" else name)
         self._is_file = bool(filename)
         if name in self._wanted:
@@ -346,11 +363,11 @@ class _Form:
         size = end - start
         if self._is_file:
             if len(self._part) + size > self._max_bytes:
-                raise _too_large(f"the picture has more than {self._max_bytes:,} bytes", self._max_bytes)
+                raise _too_large(f"the image has more than {self._max_bytes:,} bytes", self._max_bytes)
             if size > self._left:
-                raise _too_large(f"all pictures have more than {self._max_total:,} bytes", self._max_total)
+                raise _too_large(f"the images have more than {self._max_total:,} bytes in total", self._max_total)
             self._left -= size
-        self._hold(size)
+        self._reserve(size)
         self._part += data[start:end]
 
     def _end(self) -> None:
@@ -358,5 +375,5 @@ class _Form:
 
 
 def _too_large(what: str, max_bytes: int) -> Problem:
-    message = f"{what}; at most {max_bytes:,} are accepted for a picture"
-    return problem_of(ImageTooLargeError(message, limit=max_bytes, unit="bytes", hint="send a smaller picture"))
+    message = f"{what}; the limit for images is {max_bytes:,} bytes"
+    return problem_of(ImageTooLargeError(message, limit=max_bytes, unit="bytes", hint="send a smaller image"))

@@ -1,4 +1,4 @@
-"""``POST /METHOD-similar-images``: the original endpoints, one for each installed method."""
+"""``POST /METHOD-similar-images``: the original (version 0) endpoints, one per installed method."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from imagefinder.core.errors import InputError, UnknownMethodError
 from imagefinder.core.method import MethodState
 from imagefinder.core.query import MAX_BOXES
 from imagefinder.core.results import Box, Mode
-from imagefinder.server.collections import DEFAULT
+from imagefinder.server.collection_pool import DEFAULT
 from imagefinder.server.errors import responses
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.upload import FIELD, read_image
 
 MAX_K = 1000
 
-_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 _FORM: dict[str, Any] = {
     "requestBody": {
@@ -30,7 +30,7 @@ _FORM: dict[str, Any] = {
                     "type": "object",
                     "required": [FIELD],
                     "properties": {
-                        FIELD: {"type": "string", "format": "binary", "description": "the query image"}
+                        FIELD: {"type": "string", "format": "binary", "description": "The query image."}
                     },
                 }
             }
@@ -50,8 +50,8 @@ _CODES = (
 _PATH = "/{method}-similar-images"
 
 
-def router(methods: Sequence[MethodState]) -> APIRouter:
-    """The endpoints of these methods, and the answer for any other; which are installed is known at the start."""
+def make_router(methods: Sequence[MethodState]) -> APIRouter:
+    """The routes of the installed methods, and a route that answers ``unknown_method`` for all other names."""
     routes = APIRouter(tags=["search"])
     for state in methods:
         routes.add_api_route(
@@ -59,9 +59,10 @@ def router(methods: Sequence[MethodState]) -> APIRouter:
             similar_images,
             methods=["POST"],
             operation_id=f"{state.name}_similar_images",
-            summary=f"Most similar images by {state.name}",
-            description=f"{state.summary}. Returns the ids of the most similar images, best first.",
-            response_description="The ids, best first; whole numbers as numbers",
+            summary=f"Find the most similar images with {state.name}",
+            description=f"{state.summary}. Returns the ids of the most similar images in the default collection, "
+            "best first. `POST /v1/collections/{collection}/search` also returns scores, evidence and metadata.",
+            response_description="Image ids, best first. Ids that are integers are returned as numbers.",
             responses=responses(_CODES),
             openapi_extra=_FORM,
         )
@@ -76,23 +77,23 @@ def unknown_method(service: ServiceDep, method: str) -> None:
 async def similar_images(
     service: ServiceDep,
     request: Request,
-    k: Annotated[int, Query(ge=1, le=MAX_K, description="how many ids at most")] = 3,
+    k: Annotated[int, Query(ge=1, le=MAX_K, description="Largest number of ids.")] = 3,
     box: Annotated[
         list[str] | None,
         Query(
             max_length=MAX_BOXES,
-            description="x,y,width,height in pixels: only this region of the image counts; repeatable",
+            description="Region of the query image to search for: x,y,width,height in pixels; repeatable.",
         ),
     ] = None,
 ) -> list[int | str]:
     method = request.scope["path"].rpartition("/")[2].removesuffix("-similar-images")
     boxes = [_box(text) for text in box or ()]
     collection = service.collections.get(DEFAULT)
-    with service.admission.admit() as hold:
-        picture = await read_image(request, max_bytes=service.settings.max_image_bytes, hold=hold)
+    with service.admission.admit() as reserve:
+        data = await read_image(request, max_bytes=service.settings.max_image_bytes, reserve=reserve)
         result = await service.admission.run(
             lambda: collection.search(
-                picture,
+                data,
                 method=method,
                 k=k,
                 ranking="matches",
@@ -101,7 +102,7 @@ async def similar_images(
                 mode=cast(Mode, service.settings.original_mode),
             )
         )
-    service.readiness.worked(method)
+    service.readiness.clear_failure(method)
     service.metrics.observe_search(result)
     return [plain_id(image_id) for image_id in result.ids]
 
@@ -110,16 +111,16 @@ def _box(text: str) -> Box:
     try:
         x, y, width, height = (float(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"a box is x,y,width,height in pixels, not {text[:100]!r}") from None
+        raise InputError(f"a box must be x,y,width,height in pixels, not {text[:100]!r}") from None
     return x, y, width, height
 
 
 def plain_id(image_id: str) -> int | str:
-    """The id as it stood in the user's data: a whole number as a number, anything else as text.
+    """The id in the type of the user's data: an integer as a number, everything else as a string.
 
-    Only what a 64-bit integer would be written as counts: ``"17"`` gives 17; ``"007"``, ``"1.0"`` and
-    ``"+1"`` stay text, because a number would not lead back to them.
+    Only the canonical form of a 64-bit integer becomes a number: ``"17"`` becomes 17, but ``"007"``, ``"1.0"`` and
+    ``"+1"`` stay strings, because the number could not be converted back to them.
     """
-    if _WHOLE_NUMBER.fullmatch(image_id) and -(2**63) <= int(image_id) < 2**63:
+    if _INTEGER.fullmatch(image_id) and -(2**63) <= int(image_id) < 2**63:
         return int(image_id)
     return image_id

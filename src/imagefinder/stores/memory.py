@@ -1,4 +1,4 @@
-"""A store that is gone with the process: for trials, tests, and as the model of what every store does."""
+"""A store in memory, for experiments and tests; the reference implementation of the ``Store`` contract."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from imagefinder.core.errors import MethodNotIndexedError, StoreError, UnknownImageError
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
-from imagefinder.core.filters import Filter, says
+from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     Changes,
@@ -28,7 +28,7 @@ from imagefinder.core.records import (
     MethodInfo,
     StoreInfo,
 )
-from imagefinder.stores import checks
+from imagefinder.stores import validation
 
 _BLOCK_BYTES = 32 << 20
 
@@ -44,90 +44,90 @@ class _Image:
 
 
 class MemoryStore:
-    """Keeps everything in dictionaries; arrays are copied as they come in."""
+    """Stores everything in dictionaries; arrays are copied on input."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._images: dict[str, _Image] = {}
         self._methods: dict[str, tuple[Fingerprint, FeatureSpec]] = {}
         self._failures: dict[str, Failure] = {}
-        self._kept: dict[str, bytes] = {}
+        self._derived_data: dict[str, bytes] = {}
         self._closed = False
         self._last_key = 0
         self._revisions: dict[str, int] = {}
 
     def register(self, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
-        """See ``Store``."""
-        checks.text("method name", fingerprint.method)
+        """Register a method before its features are put."""
+        validation.check_text("method name", fingerprint.method)
         name = fingerprint.method
         with self._open():
             if name in self._methods and self._images_with(name):
-                error = checks.mismatch(*self._methods[name], fingerprint, spec)
+                error = validation.fingerprint_mismatch(*self._methods[name], fingerprint, spec)
                 if error:
                     raise error
             self._methods[name] = (Fingerprint.from_json(fingerprint.to_json()), spec)
 
     def unregister(self, method: str) -> None:
-        """See ``Store``."""
+        """Delete a method and all its features; an unknown method is ignored."""
         with self._open():
             self._methods.pop(method, None)
             for image in self._images.values():
-                self._forget(image, [method])
+                self._drop_features(image, [method])
 
     def put(self, entries: Sequence[Entry]) -> None:
-        """See ``Store``."""
-        plain = checks.plain_entries(entries)
+        """Add or replace images, all or none of them."""
+        plain = validation.normalise_entries(entries)
         with self._open():
             for entry in plain:
-                checks.check_registered(entry.features, self._specs())
+                validation.check_registered(entry.features, self._specs())
             for entry in plain:
                 image_id = entry.image.id
                 if image_id in self._images:
-                    self._forget(self._images[image_id], list(self._images[image_id].features))
+                    self._drop_features(self._images[image_id], list(self._images[image_id].features))
                 image = _Image(replace(entry.image, added_at=time.time()), entry.thumbnail)
-                self._keep(image, entry.features)
+                self._add_features(image, entry.features)
                 self._images[image_id] = image
                 self._failures.pop(image_id, None)
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
-        """See ``Store``."""
-        checks.check_one_image(image_id, features)
+        """Add or replace features of a stored image."""
+        validation.check_one_image(image_id, features)
         with self._open():
-            checks.check_registered(features, self._specs())
+            validation.check_registered(features, self._specs())
             image = self._image(image_id)
-            self._forget(image, list(features))
-            self._keep(image, features)
+            self._drop_features(image, list(features))
+            self._add_features(image, features)
 
     def touch(self, image_id: str, *, uri: str, stamp: str) -> None:
-        """See ``Store``."""
-        checks.text("uri", uri)
-        checks.text("stamp", stamp)
+        """Update the URI and stamp of an unchanged image; an unknown id is ignored."""
+        validation.check_text("uri", uri)
+        validation.check_text("stamp", stamp)
         with self._open():
             image = self._images.get(image_id)
             if image:
                 image.record = replace(image.record, uri=uri, stamp=stamp)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """See ``Store``."""
-        wanted = checks.ids_of(ids)
+        """Delete images; returns how many existed."""
+        valid = validation.valid_ids(ids)
         with self._open():
-            there = [self._images.pop(image_id) for image_id in wanted if image_id in self._images]
-            for image in there:
-                self._forget(image, list(image.features))
-            return len(there)
+            found = [self._images.pop(image_id) for image_id in valid if image_id in self._images]
+            for image in found:
+                self._drop_features(image, list(image.features))
+            return len(found)
 
     def get(self, image_id: str) -> ImageRecord:
-        """See ``Store``."""
+        """The record of an image."""
         with self._open():
-            return checks.plain_image(self._image(image_id).record)  # a caller may change its metadata
+            return validation.normalise_image(self._image(image_id).record)  # a caller may change its metadata
 
     def thumbnail(self, image_id: str) -> bytes:
-        """See ``Store``."""
+        """The JPEG thumbnail of an image; empty if it has none."""
         with self._open():
             return self._image(image_id).thumbnail
 
     def features(self, image_id: str, method: str) -> Features:
-        """See ``Store``."""
+        """The features of one image and method (a batch of one)."""
         with self._open():
             features = self._image(image_id).features
             if method not in features:
@@ -135,14 +135,14 @@ class MemoryStore:
             return features[method]
 
     def status(self, ids: Sequence[str]) -> dict[str, ImageStatus]:
-        """See ``Store``."""
-        wanted = checks.ids_of(ids)
+        """The status of the images that exist, by id."""
+        valid = validation.valid_ids(ids)
         with self._open():
             return {
                 image_id: ImageStatus(
                     image.record.sha256, image.record.stamp, image.record.uri, frozenset(image.features)
                 )
-                for image_id in wanted
+                for image_id in valid
                 if (image := self._images.get(image_id))
             }
 
@@ -155,8 +155,8 @@ class MemoryStore:
         where: Filter | None = None,
         contains: str = "",
     ) -> list[ImageRecord]:
-        """See ``Store``."""
-        checks.text("id to begin behind", after)
+        """A page of matching records ordered by id, after the id ``after``."""
+        validation.check_text("start id", after)
         with self._open():
             page = sorted(
                 image_id
@@ -164,68 +164,72 @@ class MemoryStore:
                 if image_id > after
                 and source in (None, image.record.source)
                 and (where is None or where.matches(image.record.metadata))
-                and (not contains or says(contains, image_id, image.record.metadata))
+                and (not contains or contains_text(contains, image_id, image.record.metadata))
             )
-            return [checks.plain_image(self._images[image_id].record) for image_id in page[: max(limit, 0)]]
+            return [
+                validation.normalise_image(self._images[image_id].record) for image_id in page[: max(limit, 0)]
+            ]
 
     def scan(self, method: str) -> Iterator[GalleryBlock]:
-        """See ``Store``."""
+        """Yield all images with features of a method, in blocks."""
         with self._open():
             spec = self._spec(method)
-            held = [(i, image.features[method]) for i, image in self._images.items() if method in image.features]
-        return _blocks(spec, held)
+            entries = [
+                (i, image.features[method]) for i, image in self._images.items() if method in image.features
+            ]
+        return _blocks(spec, entries)
 
     def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
-        """See ``Store``."""
-        wanted = checks.ids_of(ids)
+        """The features of the given images in this order; images without any are skipped."""
+        valid = validation.valid_ids(ids)
         with self._open():
             spec = self._spec(method)
             found = {
                 image_id: image.features[method]
-                for image_id in wanted
+                for image_id in valid
                 if (image := self._images.get(image_id)) and method in image.features
             }
         return GalleryBlock(tuple(found), concatenate(spec, list(found.values())))
 
     def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """See ``Store``."""
+        """Changes of the features of a method since a revision; ``None`` without changes."""
         with self._open():
-            held = sorted(
+            stored = sorted(
                 (image.keys[method], _stored_bytes(image.features[method])) for image in self._images_with(method)
             )
-            now = self._revisions.get(method, 0)
-        if now == revision or (revision == -1 and not held and not count):
+            current = self._revisions.get(method, 0)
+        if current == revision or (revision == -1 and not stored and not count):
             return None
-        pairs = np.array(held, dtype=np.int64).reshape(-1, 2)
+        pairs = np.array(stored, dtype=np.int64).reshape(-1, 2)
         new = pairs[pairs[:, 0] > last]
-        gone = len(pairs) - len(new) != count
-        return Changes(now, new[:, 0].copy(), new[:, 1].copy(), pairs[:, 0].copy() if gone else None)
+        deleted = len(pairs) - len(new) != count
+        return Changes(current, new[:, 0].copy(), new[:, 1].copy(), pairs[:, 0].copy() if deleted else None)
 
     def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
-        """See ``Store``."""
-        wanted = set(keys.tolist())
+        """The existing keys, ascending, and their features."""
+        valid = set(keys.tolist())
         with self._open():
             spec = self._spec(method)
-            held = sorted(
+            matching = sorted(
                 (image.keys[method], image_id)
                 for image_id, image in self._images.items()
-                if image.keys.get(method) in wanted
+                if image.keys.get(method) in valid
             )
-            parts = [self._images[image_id].features[method] for _, image_id in held]
-        there = np.array([key for key, _ in held], dtype=np.int64)
-        return there, GalleryBlock(tuple(image_id for _, image_id in held), concatenate(spec, parts))
+            parts = [self._images[image_id].features[method] for _, image_id in matching]
+        found = np.array([key for key, _ in matching], dtype=np.int64)
+        return found, GalleryBlock(tuple(image_id for _, image_id in matching), concatenate(spec, parts))
 
     def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
-        """See ``Store``."""
-        there, block = self.load(method, keys)
+        """Checksums of the existing keys, by key."""
+        found, block = self.load(method, keys)
         return {
             key: _checksum(image_id, block.features.image(number))
-            for number, (key, image_id) in enumerate(zip(there.tolist(), block.ids, strict=True))
+            for number, (key, image_id) in enumerate(zip(found.tolist(), block.ids, strict=True))
         }
 
     def record_failures(self, failures: Sequence[Failure]) -> None:
-        """See ``Store``."""
-        plain = checks.plain_failures(failures)
+        """Record images that could not be indexed; a repeated id counts another attempt."""
+        plain = validation.normalise_failures(failures)
         with self._open():
             for failure in plain:
                 before = self._failures.get(failure.id)
@@ -233,38 +237,38 @@ class MemoryStore:
                 self._failures[failure.id] = replace(failure, attempts=attempts, at=time.time())
 
     def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
-        """See ``Store``."""
-        checks.text("id to begin behind", after)
+        """Recorded failures ordered by id, after the id ``after``."""
+        validation.check_text("start id", after)
         with self._open():
             page = sorted((one for one in self._failures.values() if one.id > after), key=lambda one: one.id)
         return page if limit is None else page[: max(limit, 0)]
 
     def forget_failures(self, ids: Sequence[str]) -> None:
-        """See ``Store``."""
-        wanted = checks.ids_of(ids)
+        """Delete recorded failures; unknown ids are ignored."""
+        valid = validation.valid_ids(ids)
         with self._open():
-            for image_id in wanted:
+            for image_id in valid:
                 self._failures.pop(image_id, None)
 
     def info(self) -> StoreInfo:
-        """See ``Store``."""
+        """Counts, sizes and methods."""
         with self._open():
             methods = {}
             for name, (fingerprint, spec) in sorted(self._methods.items()):
-                held = self._images_with(name)
-                size = sum(_stored_bytes(image.features[name]) for image in held)
-                methods[name] = MethodInfo(fingerprint, spec, len(held), size)
+                matching = self._images_with(name)
+                size = sum(_stored_bytes(image.features[name]) for image in matching)
+                methods[name] = MethodInfo(fingerprint, spec, len(matching), size)
             return StoreInfo("memory", 0, len(self._images), len(self._failures), methods, 0)
 
     def derived(self, name: str) -> bytes | None:
-        """See ``Store``."""
+        """Derived data by name; ``None`` if there are none."""
         with self._open():
-            return self._kept.get(checks.derived_name(name))
+            return self._derived_data.get(validation.check_derived_name(name))
 
     def put_derived(self, name: str, data: bytes) -> None:
-        """See ``Store``."""
+        """Store derived data under a name."""
         with self._open():
-            self._kept[checks.derived_name(name)] = bytes(data)
+            self._derived_data[validation.check_derived_name(name)] = bytes(data)
 
     def check(
         self,
@@ -274,39 +278,39 @@ class MemoryStore:
         sound_derived: Callable[[str, bytes], bool] = lambda _name, _data: True,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> list[Damage]:
-        """See ``Store``. Memory is not on a disk: only what was handed in can be of no use."""
+        """Check thumbnails and derived data; nothing else in memory can be damaged."""
         found = []
         with self._open():
             for image_id, image in self._images.items():
                 if image.thumbnail and not sound_thumbnail(image.thumbnail):
                     image.thumbnail = b"" if repair else image.thumbnail
                     found.append(Damage("thumbnail", f"the thumbnail of image {image_id!r} is damaged", image_id))
-            for name, data in list(self._kept.items()):
+            for name, data in list(self._derived_data.items()):
                 if not sound_derived(name, data):
                     if repair:
-                        del self._kept[name]
-                    found.append(Damage("derived", f"{name} cannot be used"))
+                        del self._derived_data[name]
+                    found.append(Damage("derived", f"the derived data {name!r} are damaged"))
             progress(len(self._images), len(self._images))
-        return [replace(damage, mended="it was dropped" if repair else "") for damage in found]
+        return [replace(damage, repaired="dropped" if repair else "") for damage in found]
 
     def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """See ``Store``.
+        """Raise an error: there is no durable state to copy.
 
         Raises:
-            StoreError: always; it is gone with the process, and so would be its promise.
+            StoreError: always.
         """
         del progress
         raise StoreError(
             f"a collection in memory cannot be backed up to {destination}",
-            hint="keep it on disk: the setting store is embedded",
+            hint="store it on disk: set store = embedded",
         )
 
     def derived_folder(self) -> Path | None:
-        """See ``Store``."""
+        """``None``: there is no folder."""
         return None
 
     def close(self) -> None:
-        """See ``Store``."""
+        """Release all resources; repeated calls are allowed."""
         with self._lock:
             self._closed = True
             self._images.clear()
@@ -321,13 +325,13 @@ class MemoryStore:
             raise UnknownImageError(image_id)
         return self._images[image_id]
 
-    def _keep(self, image: _Image, features: Mapping[str, Features]) -> None:
-        for method, own in _own(features).items():
+    def _add_features(self, image: _Image, features: Mapping[str, Features]) -> None:
+        for method, own in _copy(features).items():
             self._last_key += 1
             image.features[method], image.keys[method] = own, self._last_key
             self._revisions[method] = self._revisions.get(method, 0) + 1
 
-    def _forget(self, image: _Image, methods: Sequence[str]) -> None:
+    def _drop_features(self, image: _Image, methods: Sequence[str]) -> None:
         for method in methods:
             if image.features.pop(method, None) is not None:
                 del image.keys[method]
@@ -345,11 +349,11 @@ class MemoryStore:
         return {name: spec for name, (_, spec) in self._methods.items()}
 
 
-def _blocks(spec: FeatureSpec, held: list[tuple[str, Features]]) -> Iterator[GalleryBlock]:
+def _blocks(spec: FeatureSpec, matching: list[tuple[str, Features]]) -> Iterator[GalleryBlock]:
     ids: list[str] = []
     parts: list[Features] = []
     size = 0
-    for image_id, features in held:
+    for image_id, features in matching:
         ids.append(image_id)
         parts.append(features)
         size += features.nbytes
@@ -360,8 +364,8 @@ def _blocks(spec: FeatureSpec, held: list[tuple[str, Features]]) -> Iterator[Gal
         yield GalleryBlock(tuple(ids), concatenate(spec, parts))
 
 
-def _own(features: Mapping[str, Features]) -> dict[str, Features]:
-    """Copies that nobody can change."""
+def _copy(features: Mapping[str, Features]) -> dict[str, Features]:
+    """Read-only copies of the features."""
     own: dict[str, Features] = {}
     for method, batch in features.items():
         if isinstance(batch, GlobalFeatures):

@@ -1,4 +1,4 @@
-"""HTML pages from the templates in this folder; the one place that knows Jinja2."""
+"""Renders HTML pages from the templates in this folder, with Jinja2."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 
 def render(template: str, /, **values: object) -> str:
-    """A page.
+    """Render a template.
 
     Args:
         template: Name of a file in this folder.
-        values: What it refers to.
+        values: Variables of the template.
 
     Returns:
-        HTML text. Every value in it is escaped, and characters that are not printable are spelled out: ids and
-        file names are not to be trusted.
+        HTML text. All values are HTML-escaped, and unprintable characters are replaced by escape sequences: ids
+        and file names are untrusted input.
 
     Raises:
-        jinja2.TemplateError: there is no such template, or it refers to a value that is not given.
+        jinja2.TemplateError: the template does not exist, or a variable is missing.
     """
     return _environment().get_template(template).render(values)
 
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - most commands show no page
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - fast start
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -40,15 +40,15 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_spelled_out,
+        finalize=_printable,
     )
     environment.filters["data_uri"] = _data_uri
     return environment
 
 
-def _spelled_out(value: object) -> object:
+def _printable(value: object) -> object:
     if hasattr(value, "__html__"):
-        return value  # the output of a macro, in which everything is spelled out already
+        return value  # output of a macro, already escaped
     return printable(str(value))
 
 

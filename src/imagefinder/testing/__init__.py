@@ -1,14 +1,14 @@
-"""The suites that every extractor, matcher, verifier, ANN index and store must pass, for the tests of plug-ins.
+"""Test suites for the contracts of extractors, matchers, verifiers, ANN indexes and stores, also for plug-ins.
 
-They need ``pytest``; those of stores and ANN indexes need ``hypothesis``, too.
+They require ``pytest``; those for stores and ANN indexes also require ``hypothesis``.
 """
 
 try:
     import pytest
 except ImportError as error:
-    raise ImportError("imagefinder.testing needs pytest: pip install pytest hypothesis") from error
+    raise ImportError("imagefinder.testing requires pytest: pip install pytest hypothesis") from error
 
-# So that a failing assertion of a suite shows its values, as one in a test file does.
+# Failing assertions of a suite then show their values, as in a test file.
 pytest.register_assert_rewrite(
     *(f"imagefinder.testing.{name}" for name in ("extractors", "matchers", "ann_indexes", "stores", "verifiers"))
 )

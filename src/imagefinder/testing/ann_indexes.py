@@ -1,4 +1,4 @@
-"""What every ANN index must do; subclass ``AnnIndexSuite`` in your own tests."""
+"""Tests for the contract of ANN indexes; subclass ``AnnIndexSuite`` in your own tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ try:
     from hypothesis import HealthCheck, given, settings
     from hypothesis import strategies as st
 except ImportError as error:
-    raise ImportError("imagefinder.testing.ann_indexes needs hypothesis: pip install hypothesis") from error
+    raise ImportError("imagefinder.testing.ann_indexes requires hypothesis: pip install hypothesis") from error
 
 METHOD = "made"
 
@@ -25,7 +25,7 @@ MakeIndex = Callable[[Store, str, FeatureSpec], AnnIndex]
 
 
 def features(spec: FeatureSpec, seed: int, rows: int = 24) -> Features:
-    """Of one image; other seeds give images that have nothing in common."""
+    """Seeded features of one image; images of different seeds have nothing in common."""
     rng = np.random.default_rng((3, seed))
     if spec.kind == "global":
         return GlobalFeatures(rng.standard_normal((1, spec.dim), dtype=np.float32))
@@ -37,7 +37,7 @@ def features(spec: FeatureSpec, seed: int, rows: int = 24) -> Features:
 
 
 def put(store: Store, spec: FeatureSpec, images: dict[str, int]) -> None:
-    """Images with the features of a seed each."""
+    """Put images: id -> seed of its features."""
     store.register(Fingerprint(METHOD, 1), spec)
     store.put(
         [
@@ -48,36 +48,36 @@ def put(store: Store, spec: FeatureSpec, images: dict[str, int]) -> None:
 
 
 def names(store: Store, index: AnnIndex, query: Features, n: int) -> list[str]:
-    """Ids of what is proposed, the most promising first."""
+    """Ids of the proposed images, best first."""
     keys = index.propose(query, n)[0].keys
-    there, block = store.load(METHOD, np.sort(keys))
-    by_key = dict(zip(there.tolist(), block.ids, strict=True))
-    assert set(by_key) == set(keys.tolist()), "what is gone was proposed"
+    existing, block = store.load(METHOD, np.sort(keys))
+    by_key = dict(zip(existing.tolist(), block.ids, strict=True))
+    assert set(by_key) == set(keys.tolist()), "a removed image was proposed"
     return [by_key[key] for key in keys.tolist()]
 
 
 class AnnIndexSuite:
-    """Give ``make_store``, ``make_index`` and ``spec`` as fixtures; every test runs on your index."""
+    """Provide the fixtures ``make_store``, ``make_index`` and ``spec``; every test then runs on your index."""
 
     @pytest.fixture
     def make_store(self) -> MakeStore:
-        """Makes an empty store."""
-        raise NotImplementedError("give a fixture named make_store")
+        """Create an empty store."""
+        raise NotImplementedError("provide a fixture named make_store")
 
     @pytest.fixture
     def make_index(self) -> MakeIndex:
-        """Makes the index of a method of a store."""
-        raise NotImplementedError("give a fixture named make_index")
+        """Create the index of a method over a store."""
+        raise NotImplementedError("provide a fixture named make_index")
 
     @pytest.fixture
     def spec(self) -> FeatureSpec:
-        """Form of the features."""
-        raise NotImplementedError("give a fixture named spec")
+        """Kind, dimension and dtype of the features."""
+        raise NotImplementedError("provide a fixture named spec")
 
-    def test_nothing_is_proposed_from_nothing(
+    def test_an_empty_store_gives_no_proposals(
         self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
-        """Neither of an unknown method nor of an empty one."""
+        """Neither for an unregistered method nor for one without images."""
         store = make_store()
         index = make_index(store, METHOD, spec)
         assert len(index.propose(features(spec, 0), 5)[0].keys) == 0
@@ -87,10 +87,10 @@ class AnnIndexSuite:
         assert index.state().images == 0
         assert index.verify() == []
 
-    def test_the_same_features_come_first(
+    def test_identical_features_are_proposed_first(
         self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
-        """Of many images."""
+        """Among many images."""
         store = make_store()
         put(store, spec, {str(seed): seed for seed in range(120)})
         index = make_index(store, METHOD, spec)
@@ -108,10 +108,10 @@ class AnnIndexSuite:
         assert index.refresh(rebuild=True)
         assert names(store, index, features(spec, 17), 3)[0] == "17"
 
-    def test_of_a_batch_each_query_gets_its_own(
+    def test_a_batch_gives_the_proposals_of_its_queries(
         self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
-        """Those that the same query gets alone; of none nothing."""
+        """The same as each query alone; an empty batch gives none."""
         store = make_store()
         put(store, spec, {str(seed): seed for seed in range(60)})
         index = make_index(store, METHOD, spec)
@@ -123,10 +123,10 @@ class AnnIndexSuite:
         assert alone[0][0] != alone[1][0]
         assert index.propose(concatenate(spec, []), 5) == []
 
-    def test_what_is_new_is_proposed_at_once(
+    def test_new_images_are_proposed_immediately(
         self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
-        """Also before it is indexed, and what replaced something is not taken for that."""
+        """Also before they are indexed; a replaced image is not proposed by its former features."""
         store = make_store()
         put(store, spec, {str(seed): seed for seed in range(40)})
         index = make_index(store, METHOD, spec)
@@ -138,10 +138,10 @@ class AnnIndexSuite:
         assert names(store, index, features(spec, 1000), 1) == ["new"]
         assert names(store, index, features(spec, 1007), 1) == ["7"]
 
-    def test_what_is_gone_is_not_proposed(
+    def test_removed_images_are_not_proposed(
         self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
-        """Whether one image, most, or the method itself."""
+        """Whether one image, most images, or the whole method was removed."""
         store = make_store()
         put(store, spec, {str(seed): seed for seed in range(40)})
         index = make_index(store, METHOD, spec)
@@ -155,10 +155,10 @@ class AnnIndexSuite:
         store.unregister(METHOD)
         assert len(index.propose(features(spec, 33), 40)[0].keys) == 0
 
-    def test_a_sample_is_of_what_is_there(
+    def test_a_sample_contains_existing_images(
         self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
     ) -> None:
-        """And mostly stays the same."""
+        """The sample is stable when other images change."""
         store = make_store()
         put(store, spec, {str(seed): seed for seed in range(40)})
         index = make_index(store, METHOD, spec)
@@ -171,8 +171,8 @@ class AnnIndexSuite:
         assert before - after == {gone}
         assert len(after) == 10
 
-    def test_any_history_of_changes(self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec) -> None:
-        """Nothing that is gone is proposed, and what is there is found by itself."""
+    def test_random_histories(self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec) -> None:
+        """No removed image is proposed, and every existing image is found by its own features."""
         steps = st.lists(
             st.tuples(st.sampled_from(["put", "delete", "refresh", "again"]), st.integers(0, 11)), max_size=14
         )
@@ -180,28 +180,28 @@ class AnnIndexSuite:
         @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
         @given(steps)
         def run(history: list[tuple[str, int]]) -> None:
-            store, there, seed = make_store(), {f"first {n}": n for n in range(30)}, 100
-            put(store, spec, there)
+            store, existing, seed = make_store(), {f"first {n}": n for n in range(30)}, 100
+            put(store, spec, existing)
             index = make_index(store, METHOD, spec)
             index.refresh()
             for step, number in history:
                 name = f"image {number}"
                 if step == "put":
                     seed += 1
-                    there[name] = seed
+                    existing[name] = seed
                     put(store, spec, {name: seed})
                 elif step == "delete":
                     store.delete([name, f"first {number}"])
-                    there.pop(name, None)
-                    there.pop(f"first {number}", None)
+                    existing.pop(name, None)
+                    existing.pop(f"first {number}", None)
                 elif step == "refresh":
                     index.refresh(rebuild=number == 0)
                 else:
                     index = make_index(store, METHOD, spec)
-                assert set(names(store, index, features(spec, 0), 100)) <= set(there)
-                if name in there:
-                    assert name in names(store, index, features(spec, there[name]), 1)
-            assert index.state().images == len(there)
+                assert set(names(store, index, features(spec, 0), 100)) <= set(existing)
+                if name in existing:
+                    assert name in names(store, index, features(spec, existing[name]), 1)
+            assert index.state().images == len(existing)
             store.close()
 
         run()

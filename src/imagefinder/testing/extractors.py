@@ -1,4 +1,4 @@
-"""What every extractor must do; subclass ``ExtractorSuite`` in your own tests."""
+"""Tests for the contract of extractors; subclass ``ExtractorSuite`` in your own tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagefinder.core.fingerprint import Fingerprint
 
 
 def textured_image(seed: int, height: int = 120, width: int = 160) -> RgbImage:
-    """A seeded picture with corners and blobs of several sizes."""
+    """A seeded image with corners and blobs of several sizes."""
     generator = np.random.default_rng(seed)
     image = np.zeros((height, width, 3), dtype=np.float64)
     for cells in (4, 8, 16, 32):
@@ -24,31 +24,31 @@ def textured_image(seed: int, height: int = 120, width: int = 160) -> RgbImage:
 
 
 class ExtractorSuite:
-    """Give ``extractor`` as a fixture and every test below runs on your extractor."""
+    """Provide the fixture ``extractor``; every test then runs on your extractor."""
 
     tolerance = 1e-4
-    """How far features may differ between batches, relative to their largest value; 0 = not at all."""
+    """Maximum difference of features between batches, relative to their largest value."""
 
     @pytest.fixture
     def extractor(self) -> Extractor:
         """The extractor under test."""
-        raise NotImplementedError("give a fixture named extractor")
+        raise NotImplementedError("provide a fixture named extractor")
 
-    def test_features_have_the_announced_form(self, extractor: Extractor) -> None:
-        """One entry per picture, in the announced form, all numbers finite."""
+    def test_features_have_the_declared_spec(self, extractor: Extractor) -> None:
+        """One entry per image, with the declared spec, all values finite."""
         features = extractor.extract([textured_image(1), textured_image(2)])
         assert len(features) == 2
         assert features.spec() == extractor.spec
         assert np.isfinite(_values(features)).all()
 
-    def test_no_pictures(self, extractor: Extractor) -> None:
-        """An empty batch gives empty features of the same form."""
+    def test_empty_batch(self, extractor: Extractor) -> None:
+        """An empty batch gives empty features of the same spec."""
         features = extractor.extract([])
         assert len(features) == 0
         assert features.spec() == extractor.spec
 
-    def test_alone_as_in_a_batch(self, extractor: Extractor) -> None:
-        """A picture's features do not depend on the pictures beside it."""
+    def test_features_do_not_depend_on_the_batch(self, extractor: Extractor) -> None:
+        """The features of an image do not depend on the other images of its batch."""
         images = [textured_image(1), textured_image(2, 90, 200), textured_image(3, 200, 90)]
         batch = extractor.extract(images)
         for index, image in enumerate(images):
@@ -57,8 +57,8 @@ class ExtractorSuite:
             limit = self.tolerance * max(1e-12, float(np.abs(alone).max(initial=0)))
             assert np.abs(alone.astype(np.float64) - together).max(initial=0) <= limit
 
-    def test_same_again(self, extractor: Extractor) -> None:
-        """Extraction is repeatable, also from several threads at once."""
+    def test_extraction_is_repeatable(self, extractor: Extractor) -> None:
+        """Extraction gives the same features again, also from several threads at once."""
         image = textured_image(4)
         first = _values(extractor.extract([image]))
         with ThreadPoolExecutor(4) as pool:
@@ -67,19 +67,19 @@ class ExtractorSuite:
 
     @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (3, 2), (16, 16), (2, 3000)])
     def test_odd_shapes(self, extractor: Extractor, shape: tuple[int, int]) -> None:
-        """Tiny and very long pictures are pictures."""
+        """Tiny and very elongated images give features."""
         features = extractor.extract([textured_image(5, *shape)])
         assert len(features) == 1
         assert np.isfinite(_values(features)).all()
 
-    def test_blank_page(self, extractor: Extractor) -> None:
-        """A picture of one colour gives features, if only none."""
+    def test_blank_image(self, extractor: Extractor) -> None:
+        """An image of a single colour gives features, possibly without any descriptors."""
         features = extractor.extract([np.full((64, 64, 3), 255, dtype=np.uint8)])
         assert len(features) == 1
         assert np.isfinite(_values(features)).all()
 
-    def test_keypoints_lie_in_the_picture(self, extractor: Extractor) -> None:
-        """Keypoints are given in pixels of the picture that came in."""
+    def test_keypoints_lie_within_the_image(self, extractor: Extractor) -> None:
+        """Keypoints are in pixels of the input image."""
         image = textured_image(6, 150, 260)
         features = extractor.extract([image])
         if isinstance(features, LocalFeatures):
@@ -90,14 +90,14 @@ class ExtractorSuite:
             assert (y <= 149.5).all()
             assert (size > 0).all()
 
-    def test_the_picture_is_left_alone(self, extractor: Extractor) -> None:
-        """Nothing is written into the caller's array; a read-only one will do."""
+    def test_the_image_is_not_modified(self, extractor: Extractor) -> None:
+        """Nothing is written into the caller's array, which may be read-only."""
         image = textured_image(7)
         image.flags.writeable = False
         extractor.extract([image])
 
     def test_fingerprint_is_stable(self, extractor: Extractor) -> None:
-        """The same extractor has the same fingerprint, and it survives its text form."""
+        """The fingerprint of an extractor does not change, and survives serialisation."""
         fingerprint = extractor.fingerprint()
         assert fingerprint == extractor.fingerprint()
         assert Fingerprint.from_json(fingerprint.to_json()) == fingerprint

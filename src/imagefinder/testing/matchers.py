@@ -1,4 +1,4 @@
-"""What every matcher must do; subclass ``MatcherSuite`` in your own tests."""
+"""Tests for the contract of matchers; subclass ``MatcherSuite`` in your own tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, Loc
 
 
 def random_features(spec: FeatureSpec, counts: Sequence[int], seed: int = 0) -> Features:
-    """Seeded features of ``len(counts)`` images; local ones have the given numbers of descriptors."""
+    """Seeded features of ``len(counts)`` images; local ones have these numbers of descriptors."""
     generator = np.random.default_rng(seed)
     if spec.kind == "global":
         return GlobalFeatures(generator.normal(size=(len(counts), spec.dim)).astype(np.float32))
@@ -29,20 +29,20 @@ def random_features(spec: FeatureSpec, counts: Sequence[int], seed: int = 0) -> 
 
 
 class MatcherSuite:
-    """Give ``matcher`` and ``spec`` as fixtures and every test below runs on your matcher."""
+    """Provide the fixtures ``matcher`` and ``spec``; every test then runs on your matcher."""
 
     @pytest.fixture
     def matcher(self) -> Matcher:
         """The matcher under test."""
-        raise NotImplementedError("give a fixture named matcher")
+        raise NotImplementedError("provide a fixture named matcher")
 
     @pytest.fixture
     def spec(self) -> FeatureSpec:
-        """The form of features it compares."""
-        raise NotImplementedError("give a fixture named spec")
+        """Kind, dimension and dtype of the features it compares."""
+        raise NotImplementedError("provide a fixture named spec")
 
     def test_one_finite_float64_score_per_image(self, matcher: Matcher, spec: FeatureSpec) -> None:
-        """Shape, type and range."""
+        """Shape, dtype and range of the scores."""
         gallery = random_features(spec, [5, 0, 1, 30])
         scores = matcher.score(random_features(spec, [7], seed=1), gallery)
         assert scores.shape == (4,)
@@ -50,25 +50,25 @@ class MatcherSuite:
         assert np.isfinite(scores).all()
 
     def test_empty_gallery(self, matcher: Matcher, spec: FeatureSpec) -> None:
-        """No images, no scores."""
+        """An empty gallery gives no scores."""
         assert matcher.score(random_features(spec, [7]), empty(spec)).shape == (0,)
 
-    def test_an_image_is_its_own_best(self, matcher: Matcher, spec: FeatureSpec) -> None:
-        """The query itself among others scores highest."""
+    def test_an_image_matches_itself_best(self, matcher: Matcher, spec: FeatureSpec) -> None:
+        """The query itself has the highest score among others."""
         gallery = random_features(spec, [20, 25, 30])
         for index in range(3):
             assert matcher.score(gallery.image(index), gallery).argmax() == index
 
     def test_batch_equals_one_by_one(self, matcher: Matcher, spec: FeatureSpec) -> None:
-        """A score does not depend on the images beside it."""
+        """A score does not depend on the other images of the gallery."""
         query, gallery = random_features(spec, [9], seed=1), random_features(spec, [5, 0, 1, 30])
         alone = [matcher.score(query, gallery.image(index))[0] for index in range(4)]
         np.testing.assert_allclose(matcher.score(query, gallery), alone, rtol=1e-6, atol=1e-6)
 
     def test_near_matches_are_some_of_all(self, matcher: Matcher, spec: FeatureSpec) -> None:
-        """Where near matches are told: scores are the same, and an image has the most near ones with itself."""
+        """With near matches, the scores are the same, and an image has the most near matches with itself."""
         if not isinstance(matcher, NearMatcher):
-            pytest.skip("this matcher does not tell near matches")
+            pytest.skip("this matcher does not count near matches")
         gallery = random_features(spec, [20, 0, 25, 30])
         for index in (0, 2, 3):
             scores, near = matcher.score_near(gallery.image(index), gallery)
@@ -78,7 +78,7 @@ class MatcherSuite:
             assert near.argmax() == index
 
     def test_order_of_the_gallery_does_not_matter(self, matcher: Matcher, spec: FeatureSpec) -> None:
-        """Images may come in any order."""
+        """Reordering the gallery reorders the scores."""
         query, gallery = random_features(spec, [9], seed=1), random_features(spec, [5, 4, 1, 30])
         turned = concatenate(spec, [gallery.image(index) for index in (3, 2, 1, 0)])
         np.testing.assert_allclose(
@@ -86,7 +86,7 @@ class MatcherSuite:
         )
 
     def test_matches_name_rows_of_both_images(self, matcher: Matcher, spec: FeatureSpec) -> None:
-        """Pairs are sorted, inside both images, and each row is used at most once."""
+        """Pairs are sorted and in range, and each row is used at most once."""
         a, b = random_features(spec, [12], seed=1), random_features(spec, [15], seed=2)
         pairs = matcher.matches(a, b)
         assert pairs.dtype == np.int64
@@ -101,7 +101,7 @@ class MatcherSuite:
         assert (np.diff(pairs[:, 0]) > 0).all()
         assert len(set(pairs[:, 1])) == len(pairs)
 
-    def test_inputs_are_left_alone(self, matcher: Matcher, spec: FeatureSpec) -> None:
+    def test_inputs_are_not_modified(self, matcher: Matcher, spec: FeatureSpec) -> None:
         """Nothing is written into the caller's arrays."""
         query, gallery = random_features(spec, [9], seed=1), random_features(spec, [5, 4])
         before = _bytes(query), _bytes(gallery)

@@ -1,4 +1,4 @@
-"""What every verifier must do; subclass ``VerifierSuite`` in your own tests."""
+"""Tests for the contract of verifiers; subclass ``VerifierSuite`` in your own tests."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from imagefinder.core.contracts import Verifier
 from imagefinder.core.features import LocalFeatures
 
 SIZE = (320, 240)
-"""Of the pictures that the suite speaks of."""
+"""Width and height in pixels of the images in the suite."""
 
 
 class VerifierSuite:
-    """Give ``verifier`` and ``pair`` as fixtures and every test below runs on your verifier."""
+    """Provide the fixtures ``verifier`` and ``pair``; every test then runs on your verifier."""
 
     @pytest.fixture
     def verifier(self) -> Verifier:
         """The verifier under test."""
-        raise NotImplementedError("give a fixture named verifier")
+        raise NotImplementedError("provide a fixture named verifier")
 
     @pytest.fixture
     def pair(self) -> tuple[LocalFeatures, LocalFeatures]:
-        """Features of two pictures of ``SIZE``; row i of one matches row i of the other, by one geometry."""
-        raise NotImplementedError("give a fixture named pair")
+        """Features of two images of ``SIZE``; row i of one matches row i of the other, by one geometry."""
+        raise NotImplementedError("provide a fixture named pair")
 
     def test_a_common_geometry_is_found(
         self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]
     ) -> None:
-        """With numbers that make sense."""
+        """The evidence has plausible values."""
         verification = verifier.verify(*pair, _all(pair), query_size=SIZE, candidate_size=SIZE)
         assert verification is not None
         found = verification.evidence
@@ -38,10 +38,10 @@ class VerifierSuite:
         assert found.log10_chance < 0
         assert np.isfinite(found.transform).all()
 
-    def test_the_inliers_are_those_of_the_evidence(
+    def test_the_inliers_match_the_evidence(
         self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]
     ) -> None:
-        """Rows of the matches, sorted, each once."""
+        """They are rows of the matches, sorted, without duplicates."""
         matches = _all(pair)
         found = verifier.verify(*pair, matches, query_size=SIZE, candidate_size=SIZE)
         assert found is not None
@@ -65,12 +65,12 @@ class VerifierSuite:
         assert np.array_equal(answers[0].inliers, answers[1].inliers)
 
     def test_no_matches(self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]) -> None:
-        """Are no evidence, and no error."""
+        """Without matches there is no evidence, and no error."""
         none = np.empty((0, 2), dtype=np.int64)
         assert verifier.verify(*pair, none, query_size=SIZE, candidate_size=SIZE) is None
 
-    def test_matches_at_random(self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]) -> None:
-        """Are hardly ever evidence."""
+    def test_random_matches(self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]) -> None:
+        """Random matches hardly ever give evidence."""
         generator = np.random.default_rng(1)
         count = len(pair[0].descriptors)
         found = 0

@@ -1,1 +1,1 @@
-"""Whether matches between two pictures agree on one geometry."""
+"""Spatial verification: whether the matches between two images agree on one geometry."""

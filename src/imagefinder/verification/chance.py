@@ -1,4 +1,4 @@
-"""How often chance alone makes many things agree."""
+"""Bounds on the probability of agreement by chance."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 
 
 def log10_tail(number: int, agreeing: int, likely: float) -> float:
-    """Logarithm to base 10 of a bound on how probably so many of independent things agree, or more.
+    """Log10 of an upper bound on the probability that at least ``agreeing`` of ``number`` events occur.
 
-    Chernoff's inequality for the tail of the binomial; 0 where that many are to be expected.
+    The events are independent. This is Chernoff's bound for the binomial tail; 0 if that many are expected.
 
     Args:
-        number: Of things, at least 1.
-        agreeing: How many of them agree.
-        likely: The probability that one does; above 0, below 1.
+        number: Number of events, at least 1.
+        agreeing: Number of events that occur.
+        likely: Probability of each event, between 0 and 1 (exclusive).
     """
     share = agreeing / number
     if share <= likely:

@@ -1,21 +1,23 @@
-"""Do the matches between two pictures agree on one transform?
+"""Spatial verification of keypoint matches: finds the transform that most matches agree on.
 
-Mutual nearest neighbours between busy pictures are mostly chance: hundreds of pairs without a common geometry.
-But a match of two keypoints with size and angle proposes a whole similarity by itself. So nothing is drawn at
-random: each of the closest matches proposes, each proposal is asked how many matches it explains, and the best are
-refined. The outcome is a function of the features alone; the order of the matches is of no account.
+Mutual nearest neighbours between detailed images are mostly chance: hundreds of pairs without a common geometry.
+But a single match of two keypoints with size and angle determines a similarity. So there is no random sampling:
+each of the closest matches proposes a transform, proposals are ranked by the number of matches they explain, and
+the best are refined. The result depends only on the features, not on the order of the matches.
 
-1. The ``PROPOSALS`` matches with the smallest angle between their descriptors propose. All matches may agree. How
-   distinctive a match is, by its second-best partner, was tried instead: it finds no more and takes longer.
-2. A proposal explains a match that lies where it says, within a slack that grows with the distance from the
-   proposing match, with about the same change of size and angle.
-3. The ``REFINED`` best, none of which proposes what a better one explains, are fitted by least squares to what
-   they explain, with a tolerance that shrinks: a similarity first, then an affine map, then a homography. One with
-   more freedom is taken only if it explains ``GAIN`` times as many matches, and one more.
-4. Inliers lie at places of their own in both pictures, and not all at one spot. The transform must be one that
-   a camera could have made: no mirroring, no fold, no collapse.
-5. What chance would explain as well is no evidence: a bound on the expected number of proposals that find so many
-   agreeing matches among matches placed at random must not exceed ``CHANCE``.
+1. The ``PROPOSALS`` matches with the smallest angle between their descriptors propose transforms; all matches are
+   counted. (Ranking matches by the distance ratio to the second-best candidate finds no more, and takes longer.)
+2. A proposal explains a match whose position it predicts, within a slack that grows with the distance from the
+   proposing match, and whose change of size and angle is about the same.
+3. The ``REFINED`` best proposals, leaving out those whose match a better one explains, are fitted by least squares
+to
+   the matches they explain, with a decreasing tolerance: first a similarity, then an affine transform, then a
+   homography. A model with more parameters must explain ``GAIN`` times as many matches, plus one.
+4. Inliers must have distinct positions in both images, and be spread out. The transform must be physically
+plausible:
+   no reflection, no fold, no degenerate scale.
+5. The geometry must not be explicable by chance: a bound on the expected number of proposals that explain as many
+   matches placed at random must not exceed ``CHANCE``.
 
 Sources. One proposal per correspondence, all of them tried: J. Philbin, O. Chum, M. Isard, J. Sivic, A. Zisserman,
 "Object retrieval with large vocabularies and fast spatial matching", CVPR 2007. Agreement in size and angle:
@@ -52,61 +54,61 @@ Mask: TypeAlias = NDArray[np.bool_]
 Model: TypeAlias = Literal["similarity", "affine", "homography"]
 
 PROPOSALS = 300
-"""So many of the closest matches propose a transform."""
+"""Number of closest matches that propose a transform."""
 
 REFINED = 5
-"""So many of the best proposals are refined."""
+"""Number of best proposals that are refined."""
 
 NEEDED: dict[Model, int] = {"similarity": 5, "affine": 6, "homography": 10}
-"""Fewer inliers do not determine a model, or agree by chance too often."""
+"""Minimum number of inliers for each model; fewer do not determine it, or agree too often by chance."""
 
 GAIN = 1.15
-"""A model with more freedom must explain that many times as many matches as the simpler one."""
+"""Factor by which a model with more parameters must explain more matches than a simpler one."""
 
 TOLERANCE = 0.006
-"""How far an inlier may lie off, as a part of the picture's diagonal."""
+"""Maximum position error of an inlier, as a fraction of the image diagonal."""
 
 TOLERANCE_PER_SIZE = 0.15
-"""And beyond that, as a part of the keypoint's size: large ones are placed less exactly."""
+"""Additional position error, as a fraction of the keypoint's size: large keypoints are located less precisely."""
 
 SLACK = 0.1
-"""And beyond that, for proposals only, as a part of the distance from the proposing match."""
+"""Additional position error for proposals, as a fraction of the distance from the proposing match."""
 
 MAX_ANGLE = 30.0
-"""Degrees that the angle of an inlier may differ from the rotation of the transform at that place."""
+"""Maximum difference in degrees between the rotation of an inlier and that of the transform at its position."""
 
 MAX_OCTAVES = 0.8
-"""Likewise for sizes: logarithm to base 2 of their ratio."""
+"""Maximum difference in octaves (log2) between the change of size of an inlier and that of the transform."""
 
 MAX_SCALE = 20.0
-"""Pictures enlarged or reduced beyond this are taken for degenerate."""
+"""Maximum scale factor, up or down; beyond it, a transform is considered degenerate."""
 
 MAX_ANISOTROPY = 5.0
-"""Likewise, stretched in one direction against the other, at any corner or in the middle."""
+"""Maximum ratio of the scales in two directions, at any corner and in the centre."""
 
 MAX_DEPTH = 4.0
-"""Likewise, the farthest corner against the nearest one, as a homography sees depth."""
+"""Maximum ratio of the depths of two corners, for homographies."""
 
 CHANCE = 0.01
-"""Proposals expected to explain as many matches by chance."""
+"""Maximum expected number of proposals that explain as many matches by chance."""
 
 _SHRINKING = (3.0, 2.0, 1.0, 1.0, 1.0)
-"""Tolerances of the rounds of refinement; the last ones let the inliers settle."""
+"""Tolerance factors of the rounds of refinement; the inliers settle in the last ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pairs:
-    """Matches as geometry.
+    """The geometry of the matches.
 
     Attributes:
         rows: ``(M, 2)`` int64, the matches.
-        here: ``(M, 2)``, places in the query.
-        there: ``(M, 2)``, places in the candidate.
-        octaves: ``(M,)``, change of size from query to candidate, logarithm to base 2.
-        turns: ``(M,)``, change of angle in degrees.
-        reach_here: ``(M,)``, tolerance in pixels of the query.
-        reach_there: ``(M,)``, in pixels of the candidate.
-        spots: Length of one spot in the query and in the candidate: inliers closer than that are one.
+        here: ``(M, 2)`` float64, positions in the query.
+        there: ``(M, 2)`` float64, positions in the candidate.
+        octaves: ``(M,)`` float64, change of size from query to candidate, log2.
+        turns: ``(M,)`` float64, change of angle from query to candidate, degrees.
+        reach_here: ``(M,)`` float64, tolerance in pixels of the query.
+        reach_there: ``(M,)`` float64, tolerance in pixels of the candidate.
+        spots: Grid size in pixels of the query and of the candidate; inliers in the same grid cell count once.
     """
 
     rows: NDArray[np.int64]
@@ -121,7 +123,7 @@ class _Pairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
-    """A model with the matches it explains (``(M,)`` bool)."""
+    """A fitted model, with the matches it explains (``(M,)`` bool)."""
 
     model: Model
     matrix: Array
@@ -133,7 +135,7 @@ class _Fit:
 
 
 class GeometryVerifier:
-    """Verifies by places, sizes and angles of keypoints."""
+    """Verifies matches by the positions, sizes and angles of keypoints."""
 
     def verify(
         self,
@@ -144,7 +146,7 @@ class GeometryVerifier:
         query_size: Size,
         candidate_size: Size,
     ) -> Verification | None:
-        """See ``core.contracts.Verifier``."""
+        """Find the transform that explains most matches; ``None`` if chance would explain as many."""
         pairs = _pairs(_local(query), _local(candidate), matches, query_size, candidate_size)
         fit = _fit(pairs, query_size, candidate_size)
         if fit is None:
@@ -159,7 +161,7 @@ class GeometryVerifier:
 
 def _local(features: Features) -> LocalFeatures:
     if not isinstance(features, LocalFeatures):
-        raise TypeError("geometry is defined for local features")
+        raise TypeError("geometry requires local features")
     return features
 
 
@@ -173,10 +175,10 @@ def _pairs(
     query_size: Size,
     candidate_size: Size,
 ) -> _Pairs:
-    """The matches whose keypoints have size and angle, the closest first."""
+    """The matches of keypoints with size and angle, closest descriptors first."""
     matches = matches[np.lexsort((matches[:, 1], matches[:, 0]))]
     sizes = query.keypoints[matches[:, 0], 2:], candidate.keypoints[matches[:, 1], 2:]
-    matches = matches[np.logical_and(*((known[:, 0] > 0) & (known[:, 1] >= 0) for known in sizes))]
+    matches = matches[np.logical_and(*((one[:, 0] > 0) & (one[:, 1] >= 0) for one in sizes))]
     matches = matches[np.argsort(-_cosines(query.descriptors, candidate.descriptors, matches), kind="stable")]
     a, b = _exact(query.keypoints[matches[:, 0]]), _exact(candidate.keypoints[matches[:, 1]])
     base_here, base_there = (TOLERANCE * math.hypot(*size) for size in (query_size, candidate_size))
@@ -204,7 +206,7 @@ def _cosines(query: NDArray[Any], candidate: NDArray[Any], matches: NDArray[np.i
 
 
 def _fit(pairs: _Pairs, query_size: Size, candidate_size: Size) -> _Fit | None:
-    """The transform that explains most, unless chance would explain as much."""
+    """The transform that explains most matches; ``None`` if chance would explain as many."""
     fits = (_refine(pairs, consensus, query_size) for consensus in _proposed(pairs))
     best = max((fit for fit in fits if fit), key=lambda fit: fit.count, default=None)
     if best is None or _log10_chance(best.count, pairs, candidate_size) > math.log10(CHANCE):
@@ -213,11 +215,11 @@ def _fit(pairs: _Pairs, query_size: Size, candidate_size: Size) -> _Fit | None:
 
 
 def _proposed(pairs: _Pairs) -> list[Mask]:
-    """For each of the best proposals the matches that it explains."""
+    """For each of the best proposals, the matches that it explains."""
     octaves, turns = pairs.octaves[:PROPOSALS, None], pairs.turns[:PROPOSALS, None]
     agree: Mask = np.abs(pairs.octaves - octaves) <= MAX_OCTAVES  # (P, M)
     agree &= _near(pairs.turns, turns, MAX_ANGLE)
-    # Where the places fall is asked of those alone, a twentieth of all among matches by chance.
+    # Positions are checked only for these, about a twentieth of all random matches.
     proposing, other = np.nonzero(agree)
     here, there = (places @ np.array([1, 1j]) for places in (pairs.here, pairs.there))
     factors = np.exp2(pairs.octaves) * np.exp(1j * np.deg2rad(pairs.turns))  # similarities as complex factors
@@ -235,7 +237,7 @@ def _proposed(pairs: _Pairs) -> list[Mask]:
 
 
 def _refine(pairs: _Pairs, consensus: Mask, query_size: Size) -> _Fit | None:
-    """The simplest model that explains what this consensus leads to."""
+    """The simplest model that explains the matches found from this consensus set."""
     best: _Fit | None = None
     start = consensus
     for model in NEEDED:
@@ -249,7 +251,7 @@ def _refine(pairs: _Pairs, consensus: Mask, query_size: Size) -> _Fit | None:
 
 
 def _settle(pairs: _Pairs, start: Mask, model: Model, query_size: Size) -> tuple[_Fit, Mask] | None:
-    """Fit, see what that explains, fit again; with the inliers, what the first and widest look explained."""
+    """Fit a model and find its inliers, alternately; also returns the inliers at the first, widest tolerance."""
     chosen, widest = start, start
     matrix: Array = np.eye(3)
     for round_, factor in enumerate(_SHRINKING):
@@ -262,12 +264,12 @@ def _settle(pairs: _Pairs, start: Mask, model: Model, query_size: Size) -> tuple
         if round_ == 0:
             widest = chosen
         elif factor == _SHRINKING[-1] and (before == chosen).all():
-            break  # the rounds that are left would do the same
+            break  # the remaining rounds would give the same result
     return _Fit(model, matrix, chosen), widest
 
 
 def _explained(pairs: _Pairs, matrix: Array, factor: float) -> Mask:
-    """Matches that a transform explains, at places of their own."""
+    """The matches that a transform explains, with distinct positions."""
     rows = np.flatnonzero(_apart(_move(matrix, pairs.here), pairs.there) <= factor * pairs.reach_there)
     back = _move(np.linalg.inv(matrix), pairs.there[rows])
     rows = rows[_apart(back, pairs.here[rows]) <= factor * pairs.reach_here[rows]]
@@ -278,7 +280,7 @@ def _explained(pairs: _Pairs, matrix: Array, factor: float) -> Mask:
     good &= _near(np.rad2deg(np.arctan2(c - b, a + d)), pairs.turns[rows], MAX_ANGLE)
     rows = rows[good]
     for places, spot in zip((pairs.here, pairs.there), pairs.spots, strict=True):
-        cells = np.round(places[rows] / spot)  # some hundreds in each direction
+        cells = np.round(places[rows] / spot)  # a few hundred in each direction
         _, first = np.unique(cells[:, 0] * 65536 + cells[:, 1], return_index=True)
         rows = rows[np.sort(first)]
     explained = np.zeros(len(pairs.rows), dtype=np.bool_)
@@ -293,7 +295,7 @@ def _apart(a: Array, b: Array) -> Array:
 
 
 def _spread(pairs: _Pairs, chosen: Mask) -> bool:
-    """Whether matches lie apart, in both pictures."""
+    """Whether matches are spread out in both images."""
     for places, spot in zip((pairs.here, pairs.there), pairs.spots, strict=True):
         some = places[chosen]
         steps = some - some.mean(axis=0)
@@ -303,17 +305,17 @@ def _spread(pairs: _Pairs, chosen: Mask) -> bool:
 
 
 def _log10_chance(inliers: int, pairs: _Pairs, candidate_size: Size) -> float:
-    """How many proposals would explain so many of the matches if these lay anywhere; an upper bound, log10."""
+    """Log10 of an upper bound on the number of proposals that explain as many matches placed at random."""
     others, agreeing = len(pairs.rows) - 1, inliers - 1
-    # The widest look of the refinement decides what can become an inlier.
+    # The widest tolerance of the refinement determines which matches can become inliers.
     area = math.pi * (_SHRINKING[0] * float(np.median(pairs.reach_there))) ** 2
-    # Sizes of keypoints spread over about three octaves.
+    # The sizes of keypoints spread over about three octaves.
     likely = min(0.5, area / math.prod(candidate_size) * (2 * MAX_ANGLE / 360) * (2 * MAX_OCTAVES / 3))
     return math.log10(min(PROPOSALS, others + 1)) + log10_tail(others, agreeing, likely)
 
 
 def _near(a: Array, b: Array, degrees: float) -> Mask:
-    """Whether directions lie so near to each other."""
+    """Whether angles differ by at most this many degrees."""
     apart = np.abs(a % 360 - b % 360)
     return (apart <= degrees) | (apart >= 360 - degrees)
 
@@ -322,7 +324,7 @@ def _near(a: Array, b: Array, degrees: float) -> Mask:
 
 
 def _possible(matrix: Array, size: Size) -> bool:
-    """Whether a camera could have made this of a picture of that size: asked at its corners and in its middle."""
+    """Whether a transform is plausible for an image of this size, checked at its corners and its centre."""
     if not np.isfinite(matrix).all():
         return False
     corners = _corners(size)
@@ -343,7 +345,7 @@ def _possible(matrix: Array, size: Size) -> bool:
 
 
 def _solve(model: Model, here: Array, there: Array) -> Array | None:
-    """Least squares; ``None`` where the points do not determine the model."""
+    """Fit a model by least squares; ``None`` if the points do not determine it."""
     from_, to = _frame(here), _frame(there)
     if from_ is None or to is None:
         return None
@@ -359,7 +361,7 @@ def _solve(model: Model, here: Array, there: Array) -> Array | None:
 
 
 def _frame(points: Array) -> tuple[float, float, float] | None:
-    """The mean of points, and the square root of the mean square of a coordinate's difference from it."""
+    """Mean x, mean y and standard deviation of the coordinates of points; ``None`` if they coincide."""
     middle = points.mean(axis=0)
     steps = points - middle
     spread = math.sqrt((steps * steps).mean())
@@ -375,7 +377,7 @@ def _similarity(a: Array, b: Array) -> Array | None:
 def _affine(a: Array, b: Array) -> Array | None:
     moments = a.T @ a
     if np.linalg.eigvalsh(moments)[0] <= 1e-3 * np.trace(moments):
-        return None  # all on one line
+        return None  # the points are collinear
     matrix = np.eye(3)
     matrix[:2, :2] = np.linalg.solve(moments, a.T @ b).T
     return matrix
@@ -393,7 +395,7 @@ def _homography(a: Array, b: Array) -> Array | None:
     values, vectors = np.linalg.eigh(rows.T @ rows)
     least, next_ = values[:2]
     if next_ <= 1e-9 or least > next_ / 2:
-        return None  # more than one solution, or none that stands out
+        return None  # the solution is not unique
     solution: Array = vectors[:, 0].reshape(3, 3)
     return solution
 

@@ -1,13 +1,13 @@
-"""Do two pictures look alike where one lies on the other?
+"""Photometric consistency: how much of two registered images looks alike.
 
-A common geometry is not yet a common picture: two cartons of one brand share their logo, two views of a house
-share its front. An edited copy agrees nearly everywhere. So one picture is warped onto the other, and each small
-window is asked whether the brightness in it rises and falls together (normalised cross-correlation, which does not
-see a change of brightness or contrast). Windows without texture say nothing. What is returned is the share of the
-others that agree: text or a frame laid over a copy costs the windows it covers, and no more.
+A common geometry does not make two images copies: two packages of one brand share a logo, two views of a house
+share its facade. An edited copy agrees nearly everywhere. So one image is warped onto the other, and small windows
+are compared by normalised cross-correlation, which ignores changes of brightness and contrast. Windows without
+texture are ignored. The result is the fraction of the other windows that agree: text or a border added to a copy
+costs only the windows it covers.
 
-Sources. Normalised cross-correlation: J. P. Lewis, "Fast template matching", Vision Interface 1995. The bound of
-a share: E. B. Wilson, "Probable inference", JASA 22(158), 1927.
+Sources. Normalised cross-correlation: J. P. Lewis, "Fast template matching", Vision Interface 1995. Confidence
+bound of a fraction: E. B. Wilson, "Probable inference", JASA 22(158), 1927.
 """
 
 from __future__ import annotations
@@ -25,34 +25,38 @@ from imagefinder.core.results import Evidence, Size
 Array: TypeAlias = NDArray[np.float32]
 
 SIDE = 256
-"""The candidate is compared at this longer side: that of a thumbnail, and all that is compared must be there."""
+"""Longer side in pixels at which the candidate is compared: that of a thumbnail."""
 
 WINDOW = 16
-"""Pixels of a side."""
+"""Side of a window in pixels."""
 
 BLUR = 1.5
-"""Standard deviation in pixels: a transform is right to about a pixel, and blurred copies have lost the rest."""
+"""Standard deviation of the blur in pixels; transforms are accurate to about a pixel, and copies may be
+blurred."""
 
 ALIKE = 0.6
-"""A window agrees from this correlation on."""
+"""Minimum correlation of a window that agrees."""
 
 TEXTURE = 0.05
-"""A window has texture from this part of the mean variance on, in one of the pictures."""
+"""Minimum variance of a textured window in either image, as a fraction of the image's mean variance."""
 
 FEWEST = 4
-"""So many windows must lie side by side in what is compared."""
+"""Minimum compared area, in windows."""
 
 
 class WindowedPhotometricCheck:
-    """Compares window by window."""
+    """Compares registered images window by window."""
 
     def agreement(
         self, query: RgbImage, query_size: Size, candidate: RgbImage, candidate_size: Size, evidence: Evidence
     ) -> float | None:
-        """See ``core.contracts.PhotometricCheck``; a cautious figure, lower where few windows can be compared."""
+        """Fraction (0 to 1) of the overlap that looks alike; a lower bound, smaller if few windows are compared.
+
+        ``None`` if too little overlaps.
+        """
         there = _grey(candidate, min(1.0, SIDE / max(candidate.shape[:2])))
         matrix = _scaling(candidate_size, there) @ np.array(evidence.transform)
-        # Reduced first to the size it will have: warping alone would pick single pixels.
+        # Downscale first to the final size: warping alone would alias.
         factor = _enlargement(matrix, query_size) * query_size[0] / query.shape[1]
         here = _grey(query, min(1.0, factor))
         matrix = matrix @ np.linalg.inv(_scaling(query_size, here))
@@ -74,13 +78,13 @@ def _grey(image: RgbImage, factor: float) -> Any:
 
 
 def _scaling(size: Size, pixels: Any) -> NDArray[np.float64]:
-    """From pixels of a picture of that size to those of its version in hand; pixel centres are whole numbers."""
+    """The transform from pixels of an image of this size to those of its downscaled version."""
     x, y = pixels.shape[1] / size[0], pixels.shape[0] / size[1]
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
 
 def _enlargement(matrix: NDArray[np.float64], size: Size) -> float:
-    """Of lengths, in the middle of the picture."""
+    """The scale factor of a transform at the centre of the image."""
     middle = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2, 1.0])
     x, y, depth = matrix @ middle
     derivative = (matrix[:2, :2] - np.outer((x / depth, y / depth), matrix[2, :2])) / depth
@@ -97,7 +101,7 @@ def _share(warped: Any, there: Any, inside: NDArray[np.bool_]) -> float | None:
 
     counts = np.maximum(sums(np.ones_like(there)), 1)
     compared = inside & (counts >= WINDOW**2 / 2)
-    if not compared.any():  # a strip, or single lines
+    if not compared.any():  # the overlap is too narrow
         return None
     means = [sums(side) / counts for side in (warped, there)]
     variances = [
@@ -105,7 +109,7 @@ def _share(warped: Any, there: Any, inside: NDArray[np.bool_]) -> float | None:
         for side, mean in zip((warped, there), means, strict=True)
     ]
     covariance = sums(warped * there) / counts - means[0] * means[1]
-    # In shares of each picture's own contrast; the 1 keeps noise of flat pictures from being texture.
+    # Relative to the contrast of each image; the 1 keeps noise in flat images from counting as texture.
     (a, b) = (variance[compared] / (variance[compared].mean() + 1) for variance in variances)
     textured = np.maximum(a, b) > TEXTURE
     windows = float(np.count_nonzero(textured)) / WINDOW**2
@@ -117,6 +121,6 @@ def _share(warped: Any, there: Any, inside: NDArray[np.bool_]) -> float | None:
 
 
 def _lower_bound(share: float, number: float) -> float:
-    """Of a share seen in so many cases: one standard deviation below, after Wilson."""
+    """Wilson's lower bound, at one standard deviation, of a fraction observed in this many cases."""
     spread = math.sqrt(share * (1 - share) / number + 1 / (4 * number**2))
     return max(0.0, (share + 1 / (2 * number) - spread) / (1 + 1 / number))

@@ -1,19 +1,20 @@
-"""Do the matches between the tokens of two pictures agree on one place and size?
+"""Spatial verification of token matches: finds the scale and shift that most matches agree on.
 
-A token of a vision transformer stands for a cell of a grid. It has no angle, and its size is that of the cell. So
-a match proposes where the query lies in the candidate, but unlike one of keypoints not how large: that is tried
-for a few sizes. Tokens of a turned picture do not match, so no turning is looked for. The outcome is a function
-of the features alone; the order of the matches is of no account.
+A token of a vision transformer represents a cell of a grid. It has no angle, and its size is that of the cell. So
+a match determines the position of the query in the candidate but, unlike a match of keypoints, not its scale;
+several scales are tried. Tokens of a rotated image do not match, so there is no rotation. The result depends only
+on the features, not on the order of the matches.
 
-1. Every match proposes, with each of ``SCALES``. A proposal explains a match that lands in the cell it says, or
-   beside it.
-2. The ``REFINED`` best are fitted by least squares (one scale, one shift) to what they explain, until that
-   settles.
+1. Every match proposes a transform with each of ``SCALES``. A proposal explains a match whose cell it predicts, or
+   one of its neighbours.
+2. The ``REFINED`` best proposals are fitted by least squares (one scale, one shift) to the matches they explain,
+until
+   these no longer change.
 3. Inliers must lie in several rows and columns of both grids.
-4. What chance would explain as well is no evidence: a bound on the expected number of proposals that find so many
-   agreeing matches, if each token had its partner anywhere on the candidate's grid, must not exceed ``CHANCE``.
+4. The geometry must not be explicable by chance: a bound on the expected number of proposals that explain as many
+   matches, if each token matched a random cell of the candidate's grid, must not exceed ``CHANCE``.
 
-A token that stands for the whole picture (class token) says nothing about places and is left out.
+Class tokens, which represent the whole image, have no position and are ignored.
 
 Sources. Consistency of matches in place and scale: H. Jegou, M. Douze, C. Schmid, "Hamming embedding and weak
 geometric consistency", ECCV 2008. Chance: L. Moisan, B. Stival, "A probabilistic criterion to detect rigid point
@@ -39,37 +40,37 @@ from imagefinder.verification.chance import log10_tail
 from imagefinder.verification.transforms import Array, corners, move, overlap, tuples
 
 SCALES = tuple(2.0 ** (step / 4) for step in range(-8, 9))
-"""Changes of size that are tried, 4 times smaller to 4 times larger; one between two of them is off by 9 %."""
+"""Scales that are tried, from 1/4 to 4; a scale between two of them is off by at most 9 %."""
 
 REFINED = 5
-"""So many of the best proposals are refined."""
+"""Number of best proposals that are refined."""
 
 NEEDED = 8
-"""Fewer inliers are no evidence: neighbouring tokens see much of the same."""
+"""Minimum number of inliers; neighbouring tokens are not independent."""
 
 TOLERANCE = 1.0
-"""How far off an inlier may lie, in cells (the mean of both grids' cells)."""
+"""Maximum position error of an inlier, in cells (the mean of the cells of both grids)."""
 
 SPREAD = 0.75
-"""Standard deviation of the inliers' places along each axis, in cells, at least."""
+"""Minimum standard deviation of the inliers' positions along each axis, in cells."""
 
 CHANCE = 0.01
-"""Proposals expected to explain as many matches by chance."""
+"""Maximum expected number of proposals that explain as many matches by chance."""
 
 _ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pairs:
-    """Matches of tokens as geometry; places are ``(M, 2)`` in pixels, cells ``(2,)``.
+    """The geometry of the matches, in pixels.
 
     Attributes:
         rows: ``(M, 2)`` int64, the matches, sorted.
-        here: In the query.
-        there: In the candidate.
-        cell_here: Width and height of a cell of the query.
-        cell_there: Of the candidate.
-        grid: ``(T, 2)``, places of all tokens of the candidate.
+        here: ``(M, 2)`` float64, positions in the query.
+        there: ``(M, 2)`` float64, positions in the candidate.
+        cell_here: ``(2,)`` float64, width and height of a cell of the query.
+        cell_there: ``(2,)`` float64, width and height of a cell of the candidate.
+        grid: ``(T, 2)`` float64, positions of all patch tokens of the candidate.
     """
 
     rows: NDArray[np.int64]
@@ -82,7 +83,7 @@ class _Pairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
-    """A transform, ``there = scale * here + shift``, with the matches it explains (``(M,)`` bool)."""
+    """A fitted transform, ``there = scale * here + shift``, with the matches it explains (``(M,)`` bool)."""
 
     scale: float
     shift: Array
@@ -95,7 +96,7 @@ class _Fit:
 
 
 class TokenVerifier:
-    """Verifies by the places of tokens on their grids."""
+    """Verifies matches by the positions of tokens on their grids."""
 
     def verify(
         self,
@@ -106,7 +107,7 @@ class TokenVerifier:
         query_size: Size,
         candidate_size: Size,
     ) -> Verification | None:
-        """See ``core.contracts.Verifier``."""
+        """Find the transform that explains most matches; ``None`` if chance would explain as many."""
         pairs = _pairs(query, candidate, matches, query_size, candidate_size)
         fit = _fit(pairs)
         if fit is None:
@@ -118,23 +119,23 @@ def _pairs(
     query: Features, candidate: Features, matches: NDArray[np.int64], query_size: Size, candidate_size: Size
 ) -> _Pairs:
     if not (isinstance(query, LocalFeatures) and isinstance(candidate, LocalFeatures)):
-        raise TypeError("tokens are local features")
+        raise TypeError("tokens must be local features")
     ours, theirs = query.keypoints, candidate.keypoints
-    known, theirs_known = is_patch(ours, query_size), is_patch(theirs, candidate_size)
+    patches, candidate_patches = is_patch(ours, query_size), is_patch(theirs, candidate_size)
     rows = matches[np.lexsort((matches[:, 1], matches[:, 0]))]
-    rows = rows[known[rows[:, 0]] & theirs_known[rows[:, 1]]]
+    rows = rows[patches[rows[:, 0]] & candidate_patches[rows[:, 1]]]
     return _Pairs(
         rows=rows,
         here=ours[rows[:, 0], :2].astype(np.float64),
         there=theirs[rows[:, 1], :2].astype(np.float64),
         cell_here=np.array(patch_cell(ours, query_size)),
         cell_there=np.array(patch_cell(theirs, candidate_size)),
-        grid=theirs[theirs_known, :2].astype(np.float64),
+        grid=theirs[candidate_patches, :2].astype(np.float64),
     )
 
 
 def _fit(pairs: _Pairs) -> _Fit | None:
-    """The transform that explains most, unless chance would explain as much."""
+    """The transform that explains most matches; ``None`` if chance would explain as many."""
     if len(pairs.rows) < NEEDED:
         return None
     fits = [fit for fit in (_settle(pairs, *proposal) for proposal in _proposed(pairs)) if fit]
@@ -143,7 +144,7 @@ def _fit(pairs: _Pairs) -> _Fit | None:
 
 
 def _proposed(pairs: _Pairs) -> list[tuple[float, Array]]:
-    """Scale and shift of the best proposals, none of which proposes what a better one explains."""
+    """Scale and shift of the best proposals, leaving out those whose match a better one explains."""
     scales = np.repeat(SCALES, len(pairs.rows))  # (P,)
     number = np.tile(np.arange(len(pairs.rows)), len(SCALES))
     shifts = pairs.there[number] - scales[:, None] * pairs.here[number]  # (P, 2)
@@ -162,13 +163,13 @@ def _proposed(pairs: _Pairs) -> list[tuple[float, Array]]:
 
 
 def _reach(pairs: _Pairs, scale: Array | float) -> Array:
-    """How far off an inlier may lie: ``(..., 2)`` in pixels of the candidate."""
+    """Maximum position error of an inlier along each axis: ``(..., 2)`` in pixels of the candidate."""
     reach: Array = TOLERANCE * (pairs.cell_there + scale * pairs.cell_here) / 2
     return reach
 
 
 def _settle(pairs: _Pairs, scale: float, shift: Array) -> _Fit | None:
-    """Fit by least squares, see what that explains, fit again."""
+    """Fit by least squares and find the inliers, alternately, until they no longer change."""
     inliers = _explained(pairs, scale, shift)
     for _ in range(_ROUNDS):
         if np.count_nonzero(inliers) < NEEDED or not _spread(pairs, inliers):
@@ -195,7 +196,7 @@ def _explained(pairs: _Pairs, scale: float, shift: Array) -> NDArray[np.bool_]:
 
 
 def _spread(pairs: _Pairs, inliers: NDArray[np.bool_]) -> bool:
-    """Whether they lie in several rows and columns of both grids."""
+    """Whether inliers lie in several rows and columns of both grids."""
     return all(
         bool((places[inliers].std(axis=0) >= SPREAD * cell).all())
         for places, cell in ((pairs.here, pairs.cell_here), (pairs.there, pairs.cell_there))
@@ -203,11 +204,11 @@ def _spread(pairs: _Pairs, inliers: NDArray[np.bool_]) -> bool:
 
 
 def _log10_chance(pairs: _Pairs, scale: float, shift: Array, inliers: int) -> float:
-    """How many proposals would explain so many of the matches if these led anywhere; an upper bound."""
+    """Log10 of an upper bound on the number of proposals that explain as many matches placed at random."""
     expected = scale * pairs.here + shift  # (M, 2)
     near = (np.abs(expected[:, None] - pairs.grid) <= _reach(pairs, scale) + 1e-6).all(axis=2)
     likely = float(near.mean())
-    # The proposing match agrees with itself.
+    # The proposing match always agrees with its own proposal.
     others, agreeing = len(pairs.rows) - 1, inliers - 1
     return math.log10(len(pairs.rows) * len(SCALES)) + log10_tail(others, agreeing, likely)
 

@@ -1,4 +1,4 @@
-"""What a transform does to places and frames: ``(3, 3)``, applied to ``(x, y, 1)``."""
+"""Application of homogeneous transforms, ``(3, 3)`` matrices applied to ``(x, y, 1)``, to points and outlines."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Array: TypeAlias = NDArray[np.floating[Any]]
 
 
 def move(matrix: Array, points: Array) -> Array:
-    """Where points go. ``(N, 2)`` each."""
+    """Apply a transform to points: ``(N, 2)`` -> ``(N, 2)``."""
     flat = points @ matrix[:, :2].T + matrix[:, 2]
     moved: Array = flat[:, :2] / _depth(flat)
     return moved
 
 
 def derivative(matrix: Array, points: Array) -> Array:
-    """The derivative at each of ``(N, 2)`` points: ``(N, 2, 2)``."""
+    """The Jacobian of a transform at each of ``(N, 2)`` points: ``(N, 2, 2)``."""
     flat = points @ matrix[:, :2].T + matrix[:, 2]
     depth = _depth(flat)
     moved = flat[:, :2] / depth
@@ -35,13 +35,13 @@ def _depth(flat: Array) -> Array:
 
 
 def corners(size: Size) -> Array:
-    """Of the frame of a picture, whose first pixel has its centre at (0, 0)."""
+    """The corners of an image whose first pixel has its centre at (0, 0): ``(4, 2)`` float64."""
     right, bottom = size[0] - 0.5, size[1] - 0.5
     return np.array([(-0.5, -0.5), (right, -0.5), (right, bottom), (-0.5, bottom)])
 
 
 def overlap(outline: Array, size: Size) -> float:
-    """Part of a picture that a convex outline covers (clipped side by side: Sutherland and Hodgman, 1974)."""
+    """Fraction of an image that a convex outline covers, by polygon clipping (Sutherland and Hodgman, 1974)."""
     points = outline
     for axis, edge, sign in ((0, -0.5, 1), (1, -0.5, 1), (0, size[0] - 0.5, -1), (1, size[1] - 0.5, -1)):
         kept: list[Array] = []
@@ -61,5 +61,5 @@ def overlap(outline: Array, size: Size) -> float:
 
 
 def tuples(rows: Array) -> tuple[tuple[float, ...], ...]:
-    """The rows of an array, as data."""
+    """Convert the rows of an array to tuples."""
     return tuple(tuple(row) for row in rows.tolist())

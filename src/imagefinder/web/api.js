@@ -1,85 +1,123 @@
-/** The REST API: one way to ask, errors of one kind, a key that stays in this tab. */
+/** REST client: sends requests, turns errors into `Problem`, keeps the API key in this tab. */
 
 const KEY = "imagefinder.key";
 
-let demand = null;
+/** @type {{requestKey: ((problem: Problem) => Promise<boolean>) | null}} */
+const handlers = { requestKey: null };
 
-/** Whom to ask for a key; gets the problem, answers whether there is a new one. */
-export const whenKeyIsDemanded = (ask) => (demand = ask);
+/** Sets the handler for status 401. It resolves to whether the user entered a new key.
+ * @param {(problem: Problem) => Promise<boolean>} requestKey */
+export function onUnauthorized(requestKey) {
+  handlers.requestKey = requestKey;
+}
 
 export const getKey = () => sessionStorage.getItem(KEY);
 
-export const setKey = (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY));
+/** @param {string} key an empty key removes the stored one */
+export function setKey(key) {
+  if (key) sessionStorage.setItem(KEY, key);
+  else sessionStorage.removeItem(KEY);
+}
 
-/** An answer that is no success, in the words of the server (RFC 9457). */
+/** An error response (RFC 9457), or a request that got no response. */
 export class Problem extends Error {
-  constructor(problem, response = null) {
-    super(problem.detail || problem.title || "The server gave no reason");
-    this.title = problem.title || "That did not work";
-    this.hint = problem.hint ?? "";
-    this.code = problem.code ?? "";
-    this.status = problem.status ?? response?.status ?? 0;
-    this.retryable = Boolean(problem.retryable);
-    this.requestId = problem.request_id ?? response?.headers.get("X-Request-Id") ?? "";
+  /** @param {Partial<Rest.ProblemDetails>} details @param {Response | null} [response] */
+  constructor(details, response = null) {
+    super(details.detail || details.title || "The server gave no reason.");
+    this.title = details.title || "Request failed";
+    this.hint = details.hint ?? "";
+    this.code = details.code ?? "";
+    this.status = details.status ?? response?.status ?? 0;
+    this.retryable = Boolean(details.retryable);
+    this.requestId = details.request_id ?? response?.headers.get("X-Request-Id") ?? "";
     this.retryAfter = Number(response?.headers.get("Retry-After")) || 0;
   }
 }
 
 const UNREACHABLE = {
-  title: "The server does not answer",
-  detail: "No answer came, so nothing can be said about this request.",
-  hint: "Is it running, and are you connected?",
+  title: "Server unreachable",
+  detail: "The server did not respond, so the outcome of this request is unknown.",
+  hint: "Check that the server is running and that you are online.",
   code: "unreachable",
   retryable: true,
 };
 
-/** Relative to this page, so that it works behind a proxy that adds a prefix. */
-export const address = (path) => new URL(path.replace(/^\/+/, ""), document.baseURI).href;
+const cancelled = () => new DOMException("cancelled", "AbortError");
 
-/** An id as the rest of a path: its slashes stay. */
+/** An absolute URL, relative to this page so that it works behind a proxy that adds a prefix.
+ * @param {string} path */
+export const resolve = (path) => new URL(path.replace(/^\/+/, ""), document.baseURI).href;
+
+/** An image id as the rest of a path; its slashes stay.
+ * @param {string} id */
 export const quote = (id) => id.split("/").map(encodeURIComponent).join("/");
 
+/** @param {string} name @param {string} [rest] */
 export const collectionPath = (name, rest = "") => `v1/collections/${encodeURIComponent(name)}${rest}`;
 
-export const query = (values) => {
+/** A query string without the empty values.
+ * @param {Record<string, string | number | null | undefined>} values */
+export function queryString(values) {
   const search = new URLSearchParams();
-  for (const [name, value] of Object.entries(values)) if (value !== undefined && value !== null && value !== "") search.set(name, value);
+  for (const [name, value] of Object.entries(values)) {
+    if (value !== undefined && value !== null && value !== "") search.set(name, String(value));
+  }
   return search.size ? `?${search}` : "";
-};
+}
 
+/** @param {Response} response */
 async function problemOf(response) {
   const text = await response.text().catch(() => "");
   try {
     return new Problem(JSON.parse(text), response);
   } catch {
-    return new Problem({ title: `Status ${response.status}`, detail: "The server's answer is not one of imagefinder." }, response);
+    const detail = "The response did not come from imagefinder.";
+    return new Problem({ title: `Status ${response.status}`, detail }, response);
   }
 }
 
-/** @throws {Problem} for anything but success; an AbortError when cancelled */
+/** Sends a request.
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<Response>} a successful response
+ * @throws {Problem} for an error response; an `AbortError` when cancelled */
 export async function send(path, options = {}) {
   const key = getKey();
   const headers = new Headers(options.headers);
   if (key) headers.set("Authorization", `Bearer ${key}`);
   let response;
   try {
-    response = await fetch(address(path), { ...options, headers });
+    response = await fetch(resolve(path), { ...options, headers });
   } catch (error) {
-    throw error.name === "AbortError" ? error : new Problem(UNREACHABLE);
+    throw error instanceof DOMException && error.name === "AbortError" ? error : new Problem(UNREACHABLE);
   }
   if (response.ok) return response;
   const problem = await problemOf(response);
-  if (await mayRetryWithKey(problem, key)) return send(path, options);
+  if (await hasNewKey(problem, key)) return send(path, options);
   throw problem;
 }
 
-async function mayRetryWithKey(problem, used) {
-  if (problem.status !== 401 || !demand) return false;
-  return getKey() !== used ? true : demand(problem);
+/** Whether a request that failed may be sent again with another key.
+ * @param {Problem} problem
+ * @param {string | null} used the key that was sent */
+async function hasNewKey(problem, used) {
+  if (problem.status !== 401 || !handlers.requestKey) return false;
+  return getKey() !== used || handlers.requestKey(problem);
 }
 
+/** GET a JSON document.
+ * @template T
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<T>} */
 export const get = async (path, options = {}) => (await send(path, options)).json();
 
+/** POST a form or a JSON document.
+ * @template T
+ * @param {string} path
+ * @param {FormData | object} body
+ * @param {RequestInit} [options]
+ * @returns {Promise<T>} */
 export async function post(path, body, options = {}) {
   const form = body instanceof FormData;
   const response = await send(path, {
@@ -91,33 +129,48 @@ export async function post(path, body, options = {}) {
   return response.json();
 }
 
-/** Sends a file and tells how far it is, which fetch cannot. @returns {Promise<{status: number, body: object}>} */
-export function upload(path, file, { onprogress = () => {}, signal } = {}) {
+/** PUT a file and report the upload's progress, which fetch cannot.
+ * @param {string} path
+ * @param {File} file
+ * @param {{onprogress: (fraction: number) => void, signal: AbortSignal}} options
+ * @returns {Promise<number>} the status: 201 added, 200 replaced */
+export function upload(path, file, { onprogress, signal }) {
   const key = getKey();
-  return new Promise((resolve, reject) => {
+  return new Promise((resolveUpload, reject) => {
     const request = new XMLHttpRequest();
-    request.open("PUT", address(path));
-    request.setRequestHeader("Content-Type", file.type.startsWith("image/") ? file.type : "application/octet-stream");
+    request.open("PUT", resolve(path));
+    const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
+    request.setRequestHeader("Content-Type", type);
     if (key) request.setRequestHeader("Authorization", `Bearer ${key}`);
     request.upload.onprogress = (event) => event.lengthComputable && onprogress(event.loaded / event.total);
     request.onerror = () => reject(new Problem(UNREACHABLE));
-    request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    request.onabort = () => reject(cancelled());
     request.onload = async () => {
-      if (request.status < 300) return resolve({ status: request.status, body: JSON.parse(request.responseText) });
-      const headers = new Headers();
-      for (const name of ["X-Request-Id", "Retry-After"]) headers.set(name, request.getResponseHeader(name) ?? "");
-      const problem = await problemOf(new Response(request.responseText, { status: request.status, headers }));
-      if (await mayRetryWithKey(problem, key)) upload(path, file, { onprogress, signal }).then(resolve, reject);
-      else reject(problem);
+      if (request.status < 300) return resolveUpload(request.status);
+      const problem = await problemOf(responseOf(request));
+      if (!(await hasNewKey(problem, key))) return reject(problem);
+      return upload(path, file, { onprogress, signal }).then(resolveUpload, reject);
     };
-    signal?.addEventListener("abort", () => request.abort());
+    signal.addEventListener("abort", () => request.abort());
     request.send(file);
   });
 }
 
-/** Server-sent events by fetch, because EventSource cannot send a key. Yields `{event, data}`. */
+/** @param {XMLHttpRequest} request */
+function responseOf(request) {
+  const headers = new Headers();
+  for (const name of ["X-Request-Id", "Retry-After"]) headers.set(name, request.getResponseHeader(name) ?? "");
+  return new Response(request.responseText, { status: request.status, headers });
+}
+
+/** Server-sent events by fetch, because EventSource cannot send a key. Yields each event's JSON data.
+ * @template T
+ * @param {string} path
+ * @param {AbortSignal} signal
+ * @returns {AsyncGenerator<T>} */
 export async function* events(path, signal) {
   const response = await send(path, { signal, headers: { Accept: "text/event-stream" } });
+  if (!response.body) return;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
@@ -125,24 +178,20 @@ export async function* events(path, signal) {
     if (done) return;
     text += value.replaceAll("\r\n", "\n");
     const blocks = text.split("\n\n");
-    text = blocks.pop();
+    text = blocks.pop() ?? "";
     for (const block of blocks) {
-      const fields = { event: "message", data: [] };
-      for (const line of block.split("\n")) {
-        const [, name, rest] = /^(\w+): ?(.*)$/.exec(line) ?? [];
-        if (name === "data") fields.data.push(rest);
-        else if (name === "event") fields.event = rest;
-      }
-      if (fields.data.length) yield { event: fields.event, data: JSON.parse(fields.data.join("\n")) };
+      const data = block.split("\n").flatMap((line) => /^data: ?(.*)$/.exec(line)?.slice(1) ?? []);
+      if (data.length) yield JSON.parse(data.join("\n"));
     }
   }
 }
 
+/** @param {number} seconds @param {AbortSignal} [signal] @returns {Promise<void>} */
 export const sleep = (seconds, signal) =>
-  new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, seconds * 1000);
+  new Promise((resolveSleep, reject) => {
+    const timer = setTimeout(resolveSleep, seconds * 1000);
     signal?.addEventListener("abort", () => {
       clearTimeout(timer);
-      reject(new DOMException("cancelled", "AbortError"));
+      reject(cancelled());
     });
   });

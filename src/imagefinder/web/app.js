@@ -1,177 +1,240 @@
-/** The page: its head, the views, the key, the theme. */
+/** The page's frame: header, views, API key and theme. */
 
-import { collectionPath, getKey, send, setKey, whenKeyIsDemanded } from "./api.js";
-import { announce, button, dialogue, h, problemBox, put } from "./dom.js";
+import { collectionPath, getKey, onUnauthorized, send, setKey } from "./api.js";
+import {
+  announce,
+  button,
+  closest,
+  find,
+  focusOn,
+  h,
+  isAbort,
+  openDialog,
+  problemBox,
+  put,
+  textInput,
+} from "./dom.js";
 import { go, link, parse } from "./route.js";
-import { begin, mayWrite, session } from "./session.js";
+import { loadSession, mayWrite, session } from "./session.js";
 
-const main = document.getElementById("main");
-/** Loaded when they are first looked at. */
+/** @typedef {import("./route.js").Route} Route */
+/** @typedef {import("./route.js").ViewName} ViewName */
+
+/** A view of one collection; of the whole server for the jobs.
+ * @typedef {object} View
+ * @property {(route: Route) => unknown} update shows a route
+ * @property {() => void} close
+ * @property {(transfer: DataTransfer) => unknown} [drop] gets files dropped anywhere on the page
+ * @property {(transfer: DataTransfer) => unknown} [paste] gets what was pasted anywhere on the page */
+
+/** Opens a view in an empty element.
+ * @typedef {(main: HTMLElement) => View | Promise<View>} OpenView */
+
+/** Each view's code is loaded when it is first opened.
+ * @type {Record<ViewName, {label: string, load: () => Promise<OpenView>}>} */
 const VIEWS = {
-  search: async () => (await import("./search.js")).searchView,
-  library: async () => (await import("./library.js")).libraryView,
-  duplicates: async () => (await import("./duplicates.js")).duplicatesView,
-  jobs: async () => (await import("./jobs.js")).jobsView,
+  search: { label: "Search", load: async () => (await import("./search.js")).openSearch },
+  library: { label: "Collection", load: async () => (await import("./library.js")).openLibrary },
+  duplicates: { label: "Duplicates", load: async () => (await import("./duplicates.js")).openDuplicates },
+  jobs: { label: "Jobs", load: async () => (await import("./jobs.js")).openJobs },
 };
-const NAMES = { search: "Search", library: "Collection", duplicates: "Duplicates", jobs: "Jobs" };
+const THEMES = ["auto", "light", "dark"];
+/** @type {Record<string, string>} */
+const THEME_LABELS = { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" };
 
-let shown = null;
-let turn = 0;
+const main = find("#main", HTMLElement);
 
-function head(route) {
-  const collection = session.collection;
+const state = {
+  /** @type {{place: string, view: View} | null} */
+  shown: null,
+  navigation: 0,
+  /** @type {Promise<boolean> | null} one dialog for all requests that wait for a key */
+  keyDialog: null,
+};
+
+/** @param {ViewName} view */
+function renderHeader(view) {
+  const { collection, info } = session;
   put(
-    document.getElementById("views"),
-    Object.entries(NAMES).map(([view, name]) =>
-      h(
-        "a",
-        { href: view === "jobs" ? "#/jobs" : link(view, collection), "aria-current": route.view === view ? "page" : null },
-        name,
-      ),
-    ),
+    find("#views", HTMLElement),
+    Object.entries(VIEWS).map(([name, { label }]) => {
+      const href = name === "jobs" ? "#/jobs" : link(/** @type {ViewName} */ (name), collection);
+      return h("a", { href, "aria-current": view === name ? "page" : null }, label);
+    }),
   );
-  document.getElementById("brand").href = link("search", collection);
+  find("#brand", HTMLAnchorElement).href = link("search", collection);
+  put(find("#chooser", HTMLElement), collectionSelect(view));
+  const keyLabel = info.auth.access === "read" ? "API key (read-only)" : "API key";
+  put(
+    find("#tools", HTMLElement),
+    info.auth.required && button("key", keyLabel, () => requestKey(null), { quiet: true, class: "plain" }),
+    themeButton(),
+  );
+}
+
+/** @param {ViewName} view */
+function collectionSelect(view) {
+  const { collection, info } = session;
   const select = h(
     "select",
-    {
-      "aria-label": "Collection",
-      onchange: () => {
-        if (select.value !== "") return go(link(parse().view === "jobs" ? "library" : parse().view, select.value));
-        select.value = collection;
-        return create();
-      },
-    },
-    session.info.collections.map((name) => h("option", { value: name, selected: name === collection }, name)),
+    { "aria-label": "Collection" },
+    info.collections.map((name) => h("option", { value: name, selected: name === collection }, name)),
     mayWrite() && h("option", { value: "" }, "New collection…"),
   );
-  put(document.getElementById("chooser"), select);
-  put(
-    document.getElementById("tools"),
-    session.info.auth.required &&
-      button("key", session.info.auth.access === "read" ? "Key (read only)" : "Key", () => askForKey(), { quiet: true, class: "plain" }),
-    theme(),
-  );
+  select.addEventListener("change", () => {
+    if (select.value) return go(link(view === "jobs" ? "library" : view, select.value));
+    select.value = collection;
+    createCollection();
+  });
+  return select;
 }
 
-const THEMES = { auto: "Colours as the system has them", light: "Light colours", dark: "Dark colours" };
-
-function theme() {
+function themeButton() {
   const root = document.documentElement;
-  const toggle = button(root.dataset.theme, THEMES[root.dataset.theme], () => {
-    const names = Object.keys(THEMES);
-    const next = names[(names.indexOf(root.dataset.theme) + 1) % names.length];
+  const theme = root.dataset.theme ?? "auto";
+  const change = () => {
+    const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
     root.dataset.theme = next;
     localStorage.setItem("imagefinder.theme", next);
-    toggle.replaceWith(theme());
-    document.querySelector("#tools button:last-child").focus();
-    announce(THEMES[next]);
-  }, { quiet: true, class: "plain" });
-  return toggle;
+    const changedButton = themeButton();
+    find("#tools button:last-child", HTMLElement).replaceWith(changedButton);
+    changedButton.focus();
+    announce(THEME_LABELS[next]);
+  };
+  return button(theme, THEME_LABELS[theme], change, { quiet: true, class: "plain" });
 }
 
-async function create() {
-  const name = await dialogue("New collection", (close) => {
-    const input = h("input", { name: "name", required: true, pattern: "[a-z0-9][a-z0-9_\\-]*", maxlength: 63, autocomplete: "off" });
-    const said = h("div", {});
-    return h(
-      "form",
-      {
-        class: "stack",
-        onsubmit: async (event) => {
-          event.preventDefault();
-          try {
-            await send(collectionPath(input.value), { method: "PUT" });
-            close(input.value);
-          } catch (error) {
-            put(said, problemBox(error));
-          }
-        },
-      },
-      h("label", {}, "Name", input),
-      h("p", { class: "small" }, "Small letters, digits, dash and underscore."),
-      said,
-      h("div", { class: "row end" }, h("button", { class: "primary" }, "Create")),
-    );
-  });
+async function createCollection() {
+  const name = await openDialog(
+    "New collection",
+    /** @param {(name: string) => void} close */
+    (close) => {
+      const pattern = "[a-z0-9][a-z0-9_\\-]*";
+      const input = textInput({ name: "name", required: true, pattern, maxlength: 63, autofocus: true });
+      const problem = h("div", {});
+      const form = h(
+        "form",
+        { class: "stack" },
+        h("label", {}, "Name", input),
+        h("p", { class: "small" }, "Lowercase letters, digits, hyphens and underscores."),
+        problem,
+        h("div", { class: "row end" }, h("button", { class: "primary" }, "Create")),
+      );
+      form.addEventListener("submit", async (event) => {
+        event.preventDefault();
+        try {
+          await send(collectionPath(input.value), { method: "PUT" });
+          close(input.value);
+        } catch (error) {
+          put(problem, problemBox(error));
+        }
+      });
+      return form;
+    },
+  );
   if (!name) return;
-  await begin();
+  await loadSession();
   go(link("library", name));
 }
 
-let asking = null;
-
-/** One dialogue for all requests that wait for a key. @returns {Promise<boolean>} whether there is a new one */
-function askForKey(problem = null) {
-  asking ??= dialogue("A key is needed", (close) => {
-    const input = h("input", { type: "password", name: "key", required: true, autocomplete: "off", autofocus: true });
-    return h(
-      "form",
-      {
-        class: "stack",
-        onsubmit: (event) => {
-          event.preventDefault();
-          close(input.value.trim());
-        },
-      },
-      h("p", {}, problem?.code === "wrong_key" ? "The server does not know this key." : "This server answers to those with a key only."),
-      h("label", {}, "Key", input),
-      h("p", { class: "small" }, "It is kept until this tab is closed and sent to this server only."),
-      h(
-        "div",
-        { class: "row end" },
-        getKey() && button(null, "Forget it", () => close("")),
-        h("button", { class: "primary" }, "Use this key"),
-      ),
-    );
-  }).then((key) => {
-    asking = null;
+/** Opens the key dialog.
+ * @param {import("./api.js").Problem | null} problem why a request failed; `null`: the user opened the dialog
+ * @returns {Promise<boolean>} whether there is a new key */
+function requestKey(problem) {
+  state.keyDialog ??= openDialog(
+    "API key required",
+    /** @param {(key: string) => void} close */
+    (close) => {
+      const input = textInput({ type: "password", name: "key", required: true, autofocus: true });
+      const wrong = problem?.code === "wrong_key";
+      const form = h(
+        "form",
+        { class: "stack" },
+        h("p", {}, wrong ? "The server does not accept this key." : "This server requires an API key."),
+        h("label", {}, "Key", input),
+        h("p", { class: "small" }, "Stored until this tab is closed, and sent only to this server."),
+        h(
+          "div",
+          { class: "row end" },
+          getKey() !== null && button(null, "Forget key", () => close("")),
+          h("button", { class: "primary" }, "Use key"),
+        ),
+      );
+      form.addEventListener("submit", (event) => {
+        event.preventDefault();
+        close(input.value.trim());
+      });
+      return form;
+    },
+  ).then((key) => {
+    state.keyDialog = null;
     if (key === undefined) return false;
     setKey(key);
     if (!problem) location.reload();
     return Boolean(key);
   });
-  return asking;
+  return state.keyDialog;
 }
 
+/** Shows the view of the current route; a navigation that starts meanwhile takes precedence. */
 async function show() {
-  const mine = ++turn;
+  const navigation = ++state.navigation;
   const route = parse();
-  if (route.view === "start") return go(link("search", session.collection), { replace: true });
-  if (route.view === "unknown") {
-    shown = null;
-    return put(main, problemBox({ title: "No such page", message: "This address leads nowhere here.", hint: "Choose a view above." }, null, "h1"));
+  const { view: name } = route;
+  if (name === "start") return go(link("search", session.collection), { replace: true });
+  if (name === "unknown") {
+    state.shown?.view.close();
+    state.shown = null;
+    const text = { title: "Page not found", message: "This address does not match any view." };
+    return put(main, problemBox({ ...text, hint: "Choose a view above." }, null, "h1"));
   }
   if (route.collection) session.collection = route.collection;
-  head(route);
-  const place = `${route.view}/${route.view === "jobs" ? "" : session.collection}`;
-  const view = await VIEWS[route.view]();
-  if (mine !== turn) return; // another place was asked for meanwhile
-  document.title = `${NAMES[route.view]} · imagefinder`;
-  if (shown?.place !== place) {
-    shown?.view.leave?.();
-    shown = { place, view };
+  renderHeader(name);
+  const open = await VIEWS[name].load();
+  if (navigation !== state.navigation) return;
+  document.title = `${VIEWS[name].label} · imagefinder`;
+  const place = placeOf(name);
+  if (state.shown?.place !== place) {
+    const first = state.shown === null;
+    state.shown?.view.close();
+    state.shown = null;
     put(main);
     scrollTo(0, 0);
-    const moved = document.activeElement === document.body || document.activeElement?.closest("nav, .chooser");
-    await view.enter(main, route);
-    if (moved && mine === turn) main.querySelector("h1")?.focus();
+    const view = await open(main);
+    if (navigation !== state.navigation) return view.close();
+    state.shown = { place, view };
+    await view.update(route);
+    const focused = document.activeElement;
+    if (!first && (focused === document.body || focused?.closest("nav, .chooser"))) focusOn(main, "h1");
+  } else await state.shown.view.update(route);
+  // The collection of a shared result is known only once it has loaded.
+  if (navigation === state.navigation && placeOf(name) !== place && state.shown) {
+    state.shown.place = placeOf(name);
+    renderHeader(name);
   }
-  if (mine === turn) await view.update(route);
 }
 
-/** Shows where one is; whatever fails is told there. */
+/** @param {ViewName} name */
+const placeOf = (name) => (name === "jobs" ? name : `${name}/${session.collection}`);
+
+/** Shows the current route, or why that failed. */
 async function refresh() {
+  const retry = () => {
+    state.shown?.view.close();
+    state.shown = null;
+    return refresh();
+  };
   try {
     await show();
   } catch (error) {
-    if (error.name !== "AbortError") put(main, problemBox(error, () => ((shown = null), refresh()), "h1"));
+    if (!isAbort(error)) put(main, problemBox(error, retry, "h1"));
   }
 }
 
 async function start() {
-  put(main, h("p", { class: "wait" }, "One moment…"));
+  put(main, h("p", { class: "wait" }, "Loading…"));
   try {
-    await begin();
+    await loadSession();
   } catch (error) {
     return put(main, problemBox(error, start, "h1"));
   }
@@ -179,35 +242,39 @@ async function start() {
   return refresh();
 }
 
-// Files may be dropped anywhere; what that means, the view says.
+// Files may be dropped anywhere; the view decides what that means.
 addEventListener("dragover", (event) => {
   event.preventDefault();
-  if (event.dataTransfer.types.some((type) => type === "Files" || type === "text/uri-list")) main.classList.add("drop-here");
+  const types = event.dataTransfer?.types ?? [];
+  if (types.some((type) => type === "Files" || type === "text/uri-list")) main.classList.add("drop-here");
 });
-addEventListener("dragleave", (event) => event.relatedTarget ?? main.classList.remove("drop-here"));
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) main.classList.remove("drop-here");
+});
 addEventListener("drop", (event) => {
   event.preventDefault();
   main.classList.remove("drop-here");
-  if (!document.querySelector("dialog[open]")) shown?.view.drop?.(event.dataTransfer);
+  if (event.dataTransfer && !document.querySelector("dialog[open]")) state.shown?.view.drop?.(event.dataTransfer);
 });
 addEventListener("paste", (event) => {
-  if (!event.target.closest?.("input, textarea, dialog")) shown?.view.paste?.(event.clipboardData);
+  if (event.clipboardData && !closest(event, "input, textarea, dialog"))
+    state.shown?.view.paste?.(event.clipboardData);
 });
-// So that each entry of the history that was made here says so.
+// Links go through the router, which marks the history entries made by this page.
 addEventListener("click", (event) => {
-  const link = event.target.closest?.('a[href^="#"]');
-  if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  const anchor = closest(event, 'a[href^="#"]');
+  const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+  if (!anchor || event.defaultPrevented || event.button || modified) return;
   event.preventDefault();
-  go(link.getAttribute("href"));
+  go(anchor.getAttribute("href") ?? "");
 });
 addEventListener("unhandledrejection", (event) => {
-  if (event.reason?.name === "AbortError") event.preventDefault();
+  if (isAbort(event.reason)) event.preventDefault();
 });
 
-whenKeyIsDemanded(askForKey);
-document.querySelector(".skip").addEventListener("click", (event) => {
+onUnauthorized(requestKey);
+find(".skip", HTMLAnchorElement).addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
 start();
-

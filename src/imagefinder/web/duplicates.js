@@ -1,110 +1,164 @@
-/** What is there more than once, group by group: one is kept, the others may go. */
+/** The duplicates view: groups of duplicate images; one of each is kept, the others may be removed. */
 
-import { collectionPath, get, post, query, sleep } from "./api.js";
-import { announce, button, h, icon, problemBox, put } from "./dom.js";
-import { best, picture } from "./images.js";
-import { inspect } from "./inspector.js";
-import { follow, isOver, progressOf } from "./jobs.js";
+import { collectionPath, get, post, queryString } from "./api.js";
+import { announce, button, focusOn, h, icon, isAbort, problemBox, put, uniqueId } from "./dom.js";
+import { bytes, count, dateTime, dimensions, fileName, percent } from "./format.js";
+import { largest, thumbnail } from "./images.js";
+import { openInspector } from "./inspector.js";
+import { follow, isFinished, progressOf } from "./jobs.js";
+import { PAIR_RELATIONS } from "./labels.js";
+import { isPending, removalNote, remove } from "./remove.js";
 import { link } from "./route.js";
 import { mayWrite, session } from "./session.js";
-import { isPending, remove } from "./undo.js";
-import { STORED_RELATIONS, bytes, count, percent, short, when } from "./words.js";
 
+/** @type {Record<Rest.DuplicateSet["kind"], {label: string, note: string}>} */
 const KINDS = {
-  identical: { word: "The same picture", note: "Byte for byte, or to the last pixel." },
-  "edited copies": { word: "Edited copies", note: "The same picture in other sizes, colours or encodings." },
-  overlapping: { word: "Overlapping", note: "Parts of one another, or the same scene: nothing is proposed to go." },
+  identical: { label: "Identical images", note: "Same bytes or same pixels." },
+  "edited copies": { label: "Edited copies", note: "The same image in other sizes, colours or encodings." },
+  overlapping: {
+    label: "Overlapping images",
+    note: "Parts of one another, or the same scene. Nothing is suggested for removal.",
+  },
 };
+const PAGE_SIZE = 30;
 
-const PAGE = 30;
+/** "Edited copy of cat.jpg", "Contains cat.jpg".
+ * @param {Rest.DuplicatePair} pair */
+const relationTo = ({ relation, b }) => `${PAIR_RELATIONS[relation]} ${fileName(b)}`;
 
-function groupCard(group, collection, onchange) {
-  const images = group.images.filter((image) => !isPending(collection, image.id));
-  const card = h("li", { class: "card group", "data-kind": group.kind });
-  let keep = images[0]?.id;
-  const name = `keep-${Math.random().toString(36).slice(2)}`;
-  const proposes = group.kind !== "overlapping";
-
-  const pairOf = (a, b) => group.pairs.find((pair) => (pair.a === a && pair.b === b) || (pair.a === b && pair.b === a));
-
-  function relation(id) {
-    const pair = group.pairs.find((each) => each.a === id);
-    if (!pair) return "";
-    return `${STORED_RELATIONS[pair.relation]}${pair.agreement === null ? "" : `, ${percent(pair.agreement)} looks alike`}`;
-  }
-
-  function drop(ids) {
-    const left = images.filter((image) => !ids.includes(image.id));
-    const gone = images.filter((image) => ids.includes(image.id));
-    const back = (which) => {
-      images.push(...gone.filter((image) => which.includes(image.id)));
-      images.sort((a, b) => group.ids.indexOf(a.id) - group.ids.indexOf(b.id));
-      onchange(gone.length);
-      draw();
+/** Compares the kept image of a group with the others.
+ * @param {Rest.DuplicateSet} group
+ * @param {Rest.Image[]} images
+ * @param {Rest.Image} kept
+ * @returns {import("./inspector.js").Entry[]} */
+function entriesOf(group, images, kept) {
+  /** @param {string} a @param {string} b */
+  const pairOf = (a, b) =>
+    group.pairs.find((pair) => (pair.a === a && pair.b === b) || (pair.a === b && pair.b === a));
+  const others = images.filter((image) => image !== kept);
+  return others.map((image) => {
+    const pair = pairOf(image.id, kept.id) ?? group.pairs.find(({ a }) => a === image.id);
+    const [first, second] = pair ? [pair.a, pair.b] : [image.id, kept.id];
+    /** @param {string} id @param {Rest.Image} otherwise */
+    const imageOf = (id, otherwise) => images.find((each) => each.id === id) ?? otherwise;
+    // Evidence maps a onto b, whichever of them is kept.
+    const [query, stored] = [imageOf(first, image), imageOf(second, kept)];
+    return {
+      id: image.id,
+      hit: null,
+      evidence: pair?.evidence ?? null,
+      relation: pair ? `${fileName(pair.a)}: ${relationTo(pair)}` : "Not compared directly",
+      image: stored,
+      query: { path: largest(query), size: [query.width, query.height] },
+      methods: [],
     };
-    images.splice(0, images.length, ...left);
-    if (ids.includes(keep)) keep = images[0]?.id;
-    onchange(-gone.length);
+  });
+}
+
+/** @param {Rest.DuplicateSet} group @param {string} collection */
+function groupCard(group, collection) {
+  const card = h("li", { class: "card group", "data-kind": group.kind });
+  const radioName = uniqueId("keep");
+  const suggests = group.kind !== "overlapping";
+  const { label, note } = KINDS[group.kind];
+  const state = { images: group.images.filter((image) => !isPending(collection, image.id)), keep: "" };
+  state.keep = state.images[0]?.id ?? "";
+
+  /** @param {Rest.Image[]} removed */
+  function drop(removed) {
+    state.images = state.images.filter((image) => !removed.includes(image));
+    if (removed.some((image) => image.id === state.keep)) state.keep = state.images[0]?.id ?? "";
     draw();
-    remove(collection, ids, { onundo: back });
+    remove(collection, removed, (restored) => {
+      const remaining = new Set([...state.images.map((image) => image.id), ...restored]);
+      state.images = group.images.filter((image) => remaining.has(image.id));
+      draw();
+    });
   }
 
-  /** The pictures beside the one that is kept. */
+  /** @param {string} id */
   function compare(id) {
-    const others = images.filter((image) => image.id !== keep);
-    const kept = images.find((image) => image.id === keep);
-    const entries = others.map((image) => {
-      const pair = pairOf(image.id, keep) ?? group.pairs.find((each) => each.a === image.id);
-      const towards = pair && pair.a === image.id ? images.find((each) => each.id === pair.b) : kept;
-      // Evidence goes from a to b; where it is the other way round, the pictures change sides.
-      const [from, to] = pair && pair.a !== image.id ? [kept, image] : [image, towards ?? kept];
-      return {
-        id: image.id,
-        hit: { relation: pair?.relation, evidence: pair?.evidence ?? null },
-        words: pair ? `${short(from.id)}: ${STORED_RELATIONS[pair.relation]}, beside ${short(to.id)}` : "These two were not compared with one another",
-        image: to,
-        query: { path: best(from), size: [from.width, from.height] },
-        methods: [],
-      };
-    });
-    inspect(entries, Math.max(0, others.findIndex((image) => image.id === id)));
+    const kept = state.images.find((image) => image.id === state.keep);
+    if (!kept) return;
+    const entries = entriesOf(group, state.images, kept);
+    openInspector(
+      entries,
+      Math.max(
+        0,
+        entries.findIndex((entry) => entry.id === id),
+      ),
+    );
+  }
+
+  /** @param {string} id */
+  function keep(id) {
+    state.keep = id;
+    draw();
+    focusOn(card, ":checked");
+  }
+
+  /** @param {Rest.Image} image */
+  function relation({ id }) {
+    const pair = group.pairs.find(({ a }) => a === id);
+    if (!pair) return "";
+    return `${relationTo(pair)}${pair.agreement === null ? "" : `, pixel agreement ${percent(pair.agreement)}`}`;
+  }
+
+  /** @param {string} id @param {boolean} kept */
+  const keepRadio = (id, kept) =>
+    h(
+      "label",
+      { class: "check keep" },
+      h("input", { type: "radio", name: radioName, checked: kept, onchange: () => keep(id) }),
+      kept ? h("span", {}, icon("check"), "Keep") : "Keep this one",
+    );
+
+  /** @param {Rest.Image} image */
+  function member(image) {
+    const { id } = image;
+    const kept = suggests && id === state.keep;
+    const action = kept ? `Compare ${id}, which is kept, with the others` : `Compare ${id} with the kept image`;
+    return h(
+      "li",
+      { class: kept ? "member kept" : "member", "data-id": id },
+      h(
+        "button",
+        { type: "button", class: "thumb", "aria-label": action, onclick: () => compare(id) },
+        thumbnail(image),
+      ),
+      h("p", { class: "id", title: id }, fileName(id)),
+      h("p", { class: "small" }, `${dimensions(image)} · ${bytes(image.size_bytes)}`),
+      !kept && h("p", { class: "small" }, relation(image)),
+      suggests && mayWrite() && keepRadio(id, kept),
+      kept && !mayWrite() && h("p", { class: "badge match" }, icon("check"), "Keep"),
+      mayWrite() &&
+        !kept &&
+        button("trash", `Remove ${id} from collection`, () => drop([image]), {
+          quiet: true,
+          class: "plain corner-button",
+          title: removalNote([image]),
+        }),
+    );
   }
 
   function draw() {
-    card.hidden = images.length < 2;
-    const others = images.filter((image) => image.id !== keep).map((image) => image.id);
+    const others = state.images.filter((image) => image.id !== state.keep);
+    const removing =
+      others.length === 1
+        ? "Remove the other from collection"
+        : `Remove the other ${others.length} from collection`;
+    card.hidden = state.images.length < 2;
     put(
       card,
-      h("header", {}, h("h2", {}, KINDS[group.kind].word), h("p", { class: "small" }, KINDS[group.kind].note)),
-      h(
-        "ul",
-        { class: "members", role: "list" },
-        images.map((image) => {
-          const kept = proposes && image.id === keep;
-          return h(
-            "li",
-            { class: kept ? "member kept" : "member", "data-id": image.id },
-            h(
-              "button",
-              { type: "button", class: "look", "aria-label": kept ? `${image.id}, kept: compare the others with it` : `Compare ${image.id} with the one that is kept`, onclick: () => compare(image.id) },
-              picture(image.thumbnail, "", { width: image.width, height: image.height }),
-            ),
-            h("p", { class: "id", title: image.id }, short(image.id)),
-            h("p", { class: "small" }, `${image.width} × ${image.height} · ${bytes(image.size_bytes)}`),
-            h("p", { class: "small" }, kept ? "" : relation(image.id)),
-            proposes && mayWrite()
-              ? h("label", { class: "check keep" }, h("input", { type: "radio", name, checked: kept, onchange: () => ((keep = image.id), draw(), card.querySelector(":checked").focus()) }), kept ? h("span", {}, icon("check"), "Keep") : "Keep this one")
-              : kept && h("p", { class: "badge match" }, icon("check"), "Keep"),
-            mayWrite() && !kept ? button("trash", `Delete ${image.id}`, () => drop([image.id]), { quiet: true, class: "plain corner-button" }) : null,
-          );
-        }),
-      ),
-      h(
-        "div",
-        { class: "row" },
-        proposes && mayWrite() && others.length ? button("trash", others.length === 1 ? "Delete the other" : `Delete the other ${others.length}`, () => drop(others)) : null,
-        others.length ? button("search", "Side by side", () => compare(others[0])) : null,
-      ),
+      h("header", {}, h("h2", {}, label), h("p", { class: "small" }, note)),
+      h("ul", { class: "members", role: "list" }, state.images.map(member)),
+      others.length > 0 &&
+        h(
+          "div",
+          { class: "row" },
+          suggests && mayWrite() && button("trash", removing, () => drop(others), { title: removalNote(others) }),
+          button("search", "Compare", () => compare(others[0].id)),
+        ),
     );
   }
 
@@ -112,85 +166,101 @@ function groupCard(group, collection, onchange) {
   return card;
 }
 
-function duplicates(main) {
+/** @param {HTMLElement} main @returns {import("./app.js").View} */
+export function openDuplicates(main) {
   const { collection } = session;
   const control = new AbortController();
-  const heading = h("h1", { tabindex: "-1" }, "Duplicates");
+  const { signal } = control;
   const sub = h("p", { class: "sub", role: "status" });
   const tools = h("div", { class: "row" });
-  const state = h("div", {});
+  const status = h("div", {});
   const list = h("ul", { class: "groups", role: "list" });
   const more = h("div", { class: "row middle" });
-  const path = (cursor = null) => collectionPath(collection, `/duplicates${query({ limit: PAGE, cursor })}`);
-
-  async function find() {
-    put(tools);
-    try {
-      const job = await post("v1/jobs", { kind: "duplicates", collection });
-      await wait(job);
-    } catch (error) {
-      if (error.name !== "AbortError") put(state, problemBox(error, find));
-    }
-  }
-
-  async function wait(job) {
-    const show = (next) => put(state, h("div", { class: "card progress" }, h("p", {}, "Looking for duplicates…"), progressOf(next)));
-    show(job);
-    const end = isOver(job) ? job : await follow(job.id, show, control.signal);
-    put(state);
-    if (end.state === "succeeded") return load();
-    if (end.problem) return put(state, problemBox({ title: "Duplicates could not be found", message: end.problem.detail, hint: end.problem.hint, code: end.problem.code }, find));
-    return put(state, h("div", { class: "quiet" }, h("p", {}, "This was cancelled."), button("again", "Look again", find)));
-  }
-
-  function append(body) {
-    list.append(...body.groups.map((group) => groupCard(group, collection, () => {})));
-    put(more, body.next_cursor ? button(null, "More groups", async () => append(await get(path(body.next_cursor)))) : null);
-  }
-
-  async function load() {
-    put(state, h("p", { class: "wait" }, "One moment…"));
-    const body = await get(path(), { signal: control.signal });
-    put(state);
-    put(list);
-    if (body.report || body.groups) {
-      sub.textContent = `${count(body.report.images, "picture")} looked at${body.computed_at ? `, ${when(body.computed_at)}` : ""}`;
-      append(body);
-      if (!body.groups.length) {
-        put(state, h("div", { class: "quiet" }, h("p", {}, "Nothing is here twice."), h("p", {}, h("a", { href: link("library", collection) }, "Back to the collection"))));
-      }
-      announce(body.groups.length ? `${count(body.groups.length, "group")}${body.next_cursor ? " and more" : ""}` : "Nothing is here twice");
-    }
-    if (body.state === "running") {
-      // The job may be gone before it could be followed; the list is asked again then.
-      if (body.job) return wait(body.job);
-      await sleep(2, control.signal);
-      return load();
-    }
-    put(
-      tools,
-      body.stale ? h("p", { class: "small" }, "The collection has changed since.") : null,
-      mayWrite() ? button("again", "Look again", find) : null,
-    );
-    return null;
-  }
-
   put(
     main,
-    h("div", { class: "duplicates" }, h("header", { class: "verdict" }, h("div", {}, heading, sub), tools), state, list, more),
+    h(
+      "div",
+      { class: "duplicates" },
+      h("header", { class: "view-header" }, h("div", {}, h("h1", { tabindex: "-1" }, "Duplicates"), sub), tools),
+      status,
+      list,
+      more,
+    ),
   );
-  return { load, end: () => control.abort() };
+
+  /** @param {string | null} [cursor] */
+  const path = (cursor = null) =>
+    collectionPath(collection, `/duplicates${queryString({ limit: PAGE_SIZE, cursor })}`);
+
+  async function findDuplicates() {
+    put(tools);
+    try {
+      await waitFor(await post("v1/jobs", { kind: "duplicates", collection }));
+    } catch (error) {
+      if (!isAbort(error)) put(status, problemBox(error, findDuplicates));
+    }
+  }
+
+  /** @param {Rest.Job} job @returns {Promise<void>} */
+  async function waitFor(job) {
+    /** @param {Rest.Job} current */
+    const show = (current) =>
+      put(status, h("div", { class: "card progress" }, h("p", {}, "Finding duplicates…"), progressOf(current)));
+    show(job);
+    const end = isFinished(job) ? job : await follow(job.id, show, signal);
+    put(status);
+    if (end.state === "succeeded") return load();
+    if (end.problem) {
+      const { detail: message, hint, code } = end.problem;
+      const title = "Finding duplicates failed";
+      return put(status, problemBox({ title, message, hint, code }, findDuplicates));
+    }
+    const again = button("again", "Find duplicates", findDuplicates);
+    return put(status, h("div", { class: "quiet" }, h("p", {}, "The job was cancelled."), again));
+  }
+
+  /** @param {Rest.Duplicates} page */
+  function append({ groups, next_cursor: next }) {
+    list.append(...groups.map((group) => groupCard(group, collection)));
+    put(more, next && button(null, "Load more", async () => append(await get(path(next)))));
+  }
+
+  /** @param {Rest.Duplicates} page */
+  function showReport(page) {
+    const { report, groups, computed_at: computed, stale, next_cursor: next } = page;
+    sub.textContent = [`${count(report.images, "image")} checked`, dateTime(computed)].filter(Boolean).join(" · ");
+    append(page);
+    if (!groups.length) {
+      const back = h("p", {}, h("a", { href: link("library", collection) }, "Back to the collection"));
+      put(status, h("div", { class: "quiet" }, h("p", {}, "No duplicates found."), back));
+    }
+    announce(groups.length ? `${count(groups.length, "group")}${next ? " and more" : ""}` : "No duplicates found");
+    put(
+      tools,
+      stale && h("p", { class: "small" }, "The collection has changed since."),
+      mayWrite() && button("again", "Find again", findDuplicates),
+    );
+  }
+
+  /** @returns {Promise<void>} */
+  async function load() {
+    put(status, h("p", { class: "wait" }, "Loading…"));
+    /** @type {Rest.Duplicates | Rest.DuplicatesRunning} */
+    const page = await get(path(), { signal });
+    put(status);
+    put(list);
+    if (page.state === "ready") return showReport(page);
+    return waitFor(page.job);
+  }
+
+  async function open() {
+    try {
+      await load();
+    } catch (error) {
+      if (!isAbort(error)) put(status, problemBox(error, open));
+    }
+  }
+
+  open();
+  return { update: () => {}, close: () => control.abort() };
 }
-
-let page = null;
-
-export const duplicatesView = {
-  enter(main) {
-    page = duplicates(main);
-    page.load().catch((error) => {
-      if (error.name !== "AbortError") put(main, problemBox(error, () => (put(main), duplicatesView.enter(main)), "h1"));
-    });
-  },
-  update: () => {},
-  leave: () => page.end(),
-};

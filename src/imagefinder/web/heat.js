@@ -1,7 +1,7 @@
-/** Which parts of both pictures contributed to a network's cosine. */
+/** Heat maps: which parts of both images contributed to a network's cosine similarity. */
 
 import { h, s } from "./dom.js";
-import { number } from "./words.js";
+import { number } from "./format.js";
 
 const RAMP = [
   [0, 0, 4],
@@ -10,59 +10,97 @@ const RAMP = [
   [249, 142, 9],
   [252, 255, 164],
 ];
+const MAX_ALPHA = 225;
+const INITIAL_OPACITY = 75;
 
-function colour(part) {
-  const at = Math.min(Math.max(part, 0), 1) * (RAMP.length - 1);
+/** @param {number} value between 0 and 1 */
+function colour(value) {
+  const at = Math.min(Math.max(value, 0), 1) * (RAMP.length - 1);
   const low = Math.min(Math.floor(at), RAMP.length - 2);
-  return RAMP[low].map((value, index) => Math.round(value + (RAMP[low + 1][index] - value) * (at - low)));
+  return RAMP[low].map((channel, index) => Math.round(channel + (RAMP[low + 1][index] - channel) * (at - low)));
 }
 
-function canvasOf(rows, most) {
+/** One pixel for each cell, as a data URL.
+ * @param {number[][]} rows @param {number} most the value of the brightest colour */
+function heatImage(rows, most) {
   const canvas = h("canvas", { width: rows[0].length, height: rows.length });
   const context = canvas.getContext("2d");
+  if (!context) throw new Error("This browser cannot draw on a canvas");
   const pixels = context.createImageData(canvas.width, canvas.height);
   rows.flat().forEach((value, index) => {
     const part = most > 0 ? Math.max(0, value) / most : 0;
-    pixels.data.set([...colour(part), Math.round(225 * Math.sqrt(part))], index * 4);
+    pixels.data.set([...colour(part), Math.round(MAX_ALPHA * Math.sqrt(part))], index * 4);
   });
   context.putImageData(pixels, 0, 0);
   return canvas.toDataURL();
 }
 
-export function heatView() {
-  const element = h("div", { class: "heats", tabindex: "0", role: "group", "aria-label": "Heat maps" });
-  const slider = h("input", { type: "range", min: 0, max: 100, value: 75, "aria-label": "Strength of the heat" });
-  slider.addEventListener("input", () => element.style.setProperty("--heat", slider.value / 100));
-  element.style.setProperty("--heat", 0.75);
+/** @param {string} title
+ * @param {import("./lines.js").Side} side
+ * @param {number[][]} rows
+ * @param {readonly number[]} region the part that the network saw: left, top, width, height
+ * @param {number} most */
+function heatFigure(title, { url, size: [width, height] }, rows, [x, y, wide, high], most) {
+  const cells = rows.flat();
+  const sum = cells.reduce((total, value) => total + value, 0);
+  const unseen = `M0 0H${width}V${height}H0ZM${x} ${y}v${high}h${wide}v${-high}Z`;
+  const range = `${number(Math.min(...cells))} to ${number(Math.max(...cells))}`;
+  // SVG interpolates between the cells.
+  return h(
+    "figure",
+    {},
+    s(
+      "svg",
+      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Heat map of the ${title.toLowerCase()}` },
+      s("image", { href: url, width, height, preserveAspectRatio: "none" }),
+      s("path", { d: unseen, class: "unseen" }),
+      s("image", {
+        href: heatImage(rows, most),
+        x,
+        y,
+        width: wide,
+        height: high,
+        preserveAspectRatio: "none",
+        class: "heat",
+      }),
+    ),
+    h("figcaption", { class: "small" }, `${title}: contribution per cell ${range}, sum ${number(sum)}`),
+  );
+}
 
-  function one(title, { url, size: [width, height] }, rows, [x, y, wide, high], most) {
-    const cells = rows.flat();
-    const sum = cells.reduce((total, value) => total + value, 0);
-    // SVG smooths between the cells; what the network did not see is pale.
-    const seen = `M0 0H${width}V${height}H0ZM${x} ${y}v${high}h${wide}v${-high}Z`;
-    return h(
-      "figure",
-      {},
-      s(
-        "svg",
-        { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Heat map of the ${title}` },
-        s("image", { href: url, width, height, preserveAspectRatio: "none" }),
-        s("path", { d: seen, class: "unseen" }),
-        s("image", { href: canvasOf(rows, most), x, y, width: wide, height: high, preserveAspectRatio: "none", class: "heat" }),
-      ),
-      h("figcaption", { class: "small" }, `${title}: cells from ${number(Math.min(...cells))} to ${number(Math.max(...cells))}, together ${number(sum)}`),
-    );
-  }
+export function createHeat() {
+  const element = h("div", { class: "heats", tabindex: "0", role: "group", "aria-label": "Heat maps" });
+  const slider = h("input", {
+    type: "range",
+    min: 0,
+    max: 100,
+    value: String(INITIAL_OPACITY),
+    "aria-label": "Heat map opacity",
+  });
+  const applySlider = () => element.style.setProperty("--heat", String(Number(slider.value) / 100));
+  slider.addEventListener("input", applySlider);
+  applySlider();
 
   return {
     element,
-    controls: h("div", { class: "controls" }, h("div", { class: "slider" }, h("span", { class: "small" }, "Picture"), slider, h("span", { class: "small" }, "Heat"))),
-    draw({ query, candidate, explanation }) {
+    controls: h(
+      "div",
+      { class: "controls" },
+      h(
+        "div",
+        { class: "slider" },
+        h("span", { class: "small" }, "Image"),
+        slider,
+        h("span", { class: "small" }, "Heat map"),
+      ),
+    ),
+    /** @param {import("./lines.js").Comparison} comparison @param {Rest.Explanation} explanation with heat */
+    draw({ query, candidate }, explanation) {
       const { query_heat: a, candidate_heat: b } = explanation;
       const most = Math.max(...a.flat(), ...b.flat());
       element.replaceChildren(
-        one("query", query, a, explanation.query_seen, most),
-        one("stored picture", candidate, b, explanation.candidate_seen, most),
+        heatFigure("Query", query, a, explanation.query_seen, most),
+        heatFigure("Stored image", candidate, b, explanation.candidate_seen, most),
       );
     },
   };

@@ -1,45 +1,60 @@
-/** Pictures of the server in the page: lazily, and by fetch where a key must be sent along. */
+/** Images from the server: loaded lazily, and by fetch where an API key must be sent. */
 
-import { address, getKey, send, sleep } from "./api.js";
+import { Problem, getKey, resolve, send, sleep } from "./api.js";
 import { h } from "./dom.js";
 
 const PARALLEL = 6;
+const ATTEMPTS = 4;
 
-let running = 0;
-const waiting = [];
+/** Runs at most `parallel` tasks at the same time.
+ * @param {number} parallel */
+function limiter(parallel) {
+  let running = 0;
+  /** @type {(() => void)[]} */
+  const waiting = [];
+  /** @template T @param {() => Promise<T>} task @returns {Promise<T>} */
+  return async (task) => {
+    while (running >= parallel) await new Promise((start) => waiting.push(() => start(null)));
+    running += 1;
+    try {
+      return await task();
+    } finally {
+      running -= 1;
+      waiting.shift()?.();
+    }
+  };
+}
 
-async function blobOf(path) {
-  while (running >= PARALLEL) await new Promise((resolve) => waiting.push(resolve));
-  running += 1;
-  try {
-    for (let attempt = 0; ; attempt += 1) {
+const limited = limiter(PARALLEL);
+
+/** @param {string} path */
+const fetchBlob = (path) =>
+  limited(async () => {
+    for (let attempt = 1; ; attempt += 1) {
       try {
         return await (await send(path)).blob();
       } catch (error) {
-        if (!error.retryable || attempt === 3) throw error;
-        await sleep(error.retryAfter || 2 ** attempt);
+        if (!(error instanceof Problem) || !error.retryable || attempt === ATTEMPTS) throw error;
+        await sleep(error.retryAfter || 2 ** (attempt - 1));
       }
     }
-  } finally {
-    running -= 1;
-    waiting.shift()?.();
-  }
-}
+  });
 
-const seen = new IntersectionObserver(
+const visible = new IntersectionObserver(
   (entries) => {
     for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      seen.unobserve(target);
+      if (!isIntersecting || !(target instanceof HTMLImageElement)) continue;
+      visible.unobserve(target);
       load(target);
     }
   },
   { rootMargin: "400px" },
 );
 
+/** @param {HTMLImageElement} image */
 async function load(image) {
   try {
-    const url = URL.createObjectURL(await blobOf(image.dataset.path));
+    const url = URL.createObjectURL(await fetchBlob(image.dataset.path ?? ""));
     image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
     image.src = url;
   } catch {
@@ -47,34 +62,47 @@ async function load(image) {
   }
 }
 
-/** An image element. `width` and `height` keep its place before it is there. */
-export function picture(path, alt, properties = {}) {
+/** An image element. `width` and `height` reserve its space until it has loaded.
+ * @param {string | null} path
+ * @param {string} alt
+ * @param {import("./dom.js").Properties} [properties] */
+export function imageElement(path, alt, properties = {}) {
   const image = h("img", { alt, decoding: "async", loading: "lazy", draggable: "false", ...properties });
   image.addEventListener("error", () => image.classList.add("missing"));
   if (path) show(image, path);
   return image;
 }
 
-/** Lets an image element show another picture of the server, or a local `blob:` one. */
+/** A stored image's thumbnail.
+ * @param {Rest.Image} image @param {string} [alt] */
+export const thumbnail = (image, alt = "") =>
+  imageElement(image.thumbnail, alt, { width: image.width, height: image.height });
+
+/** Shows another image of the server, or a local one (`blob:`), in an image element.
+ * @param {HTMLImageElement} image @param {string} path */
 export function show(image, path) {
   image.classList.remove("missing");
   if (path.startsWith("blob:")) image.src = path;
-  else if (!getKey()) image.src = address(path);
+  else if (!getKey()) image.src = resolve(path);
   else {
     image.dataset.path = path;
-    seen.observe(image);
+    visible.observe(image);
   }
 }
 
-/** An address that any element can show. @returns {Promise<{url: string, release: () => void}>} */
+/** A URL that any element can show.
+ * @param {string} path
+ * @returns {Promise<{url: string, release: () => void}>} */
 export async function source(path) {
   if (path.startsWith("blob:")) return { url: path, release: () => {} };
-  if (!getKey()) return { url: address(path), release: () => {} };
-  const url = URL.createObjectURL(await blobOf(path));
+  if (!getKey()) return { url: resolve(path), release: () => {} };
+  const url = URL.createObjectURL(await fetchBlob(path));
   return { url, release: () => URL.revokeObjectURL(url) };
 }
 
-const LARGE = 6e6;
+const MAX_CONTENT_BYTES = 6e6;
 
-/** The best of a stored picture that is not needlessly heavy. */
-export const best = (image) => (image.content && image.size_bytes < LARGE ? image.content : image.thumbnail);
+/** The original of a stored image, or its thumbnail where the original is missing or large.
+ * @param {Rest.Image} image */
+export const largest = (image) =>
+  image.content && image.size_bytes < MAX_CONTENT_BYTES ? image.content : image.thumbnail;

@@ -1,269 +1,374 @@
-/** One hit looked at closely: query and stored picture, what joins them, one laid on the other, heat, numbers. */
+/** A dialog that compares the query with one hit: matches, overlay, heat map, drawing and evidence. */
 
-import { announce, button, h, problemBox, put } from "./dom.js";
-import { heatView } from "./heat.js";
-import { best, source } from "./images.js";
-import { linesView } from "./lines.js";
-import { overlayView } from "./overlay.js";
-import { badge } from "./results.js";
-import { method as known } from "./session.js";
-import { FOUND_BY, RELATIONS, number, percent, power, short, sure } from "./words.js";
+import { announce, button, closest, errorText, find, h, problemBox, put } from "./dom.js";
+import { evidencePanel } from "./evidence.js";
+import { fileName, number } from "./format.js";
+import { createHeat } from "./heat.js";
+import { largest, source } from "./images.js";
+import { createLines } from "./lines.js";
+import { createOverlay } from "./overlay.js";
+import { methodStatus } from "./session.js";
 
-const TABS = { lines: "Matches", overlay: "Overlay", heat: "Heat", drawing: "Drawing" };
+/** One comparison.
+ * @typedef {object} Entry
+ * @property {string} id
+ * @property {Rest.Image} image the stored image
+ * @property {{path: string, size: [number, number]}} query
+ * @property {string} relation in words
+ * @property {Rest.SearchHit | null} hit `null` for a pair of duplicates
+ * @property {Rest.Evidence | null} evidence
+ * @property {string[]} methods
+ * @property {(method: string, signal: AbortSignal) => Promise<Rest.Explanation>} [explain]
+ * @property {(method: string) => string} [drawing] the drawing's path */
 
-const row = (name, value) => (value === null || value === undefined || value === "" ? [] : [h("dt", {}, name), h("dd", {}, value)]);
+/** @typedef {"lines" | "overlay" | "heat" | "drawing"} Tab */
+/** @typedef {{url: string, release: () => void}} Source */
 
-function facts(entry, explanation) {
-  const { hit } = entry;
-  const evidence = explanation?.evidence ?? hit.evidence;
-  const evalue = hit.evalue ?? explanation?.evalue;
-  return [
-    hit.decision !== undefined && hit.decision !== null ? badge(hit.decision) : null,
-    h("p", { class: "relation" }, entry.words ?? RELATIONS[hit.relation] ?? ""),
-    evalue !== null && evalue !== undefined ? h("p", { class: "sure" }, `${sure(evalue)} (E = ${number(evalue)}).`) : null,
-    h(
-      "dl",
-      {},
-      evidence
-        ? [
-            row("Points that fit", evidence.inliers ? `${number(evidence.inliers)} of ${number(evidence.matches)} matches` : "none were needed"),
-            row("Found by", FOUND_BY[evidence.found_by] ?? evidence.found_by),
-            row("Looks alike", evidence.agreement === null ? null : `${percent(evidence.agreement)} of what both show`),
-            row("Of your picture in it", percent(Math.min(1, evidence.query_overlap))),
-            row("Of it in your picture", percent(Math.min(1, evidence.candidate_overlap))),
-            row("Transform", `${evidence.model}${evidence.mirrored ? ", mirrored" : ""}`),
-            row("So many by chance", evidence.inliers ? power(Math.round(evidence.log10_chance)) : null),
-          ]
-        : row("Geometry", "no placement of one on the other explains the matches"),
-      Object.entries(hit.methods ?? {}).map(([name, score]) => row(name, `score ${number(score.score)}, E = ${number(score.evalue)}`)),
-      row("Size of it", entry.image ? `${entry.image.width} × ${entry.image.height}` : null),
-    ),
-    explanation && Object.keys(explanation.numbers).length
-      ? h("details", {}, h("summary", {}, "Numbers behind it"), h("dl", {}, Object.entries(explanation.numbers).map(([name, value]) => row(name.replaceAll("_", " "), number(value)))))
-      : null,
-  ];
-}
+/** @type {Record<Tab, string>} */
+const TABS = { lines: "Matches", overlay: "Overlay", heat: "Heat map", drawing: "Drawing" };
 
-/** Opens the dialogue.
- * @param entries `{id, hit, image, query: {path, size}, methods, explain?, drawing?, words?}`
- * @returns {{to: (index: number) => void, close: () => void}} */
-export function inspect(entries, start, { onmove = () => {}, onclose = () => {} } = {}) {
-  let index = start;
-  let tab = "lines";
-  let method = "auto";
-  let loading = null;
-  let held = [];
-  let explanation = null;
-  let pictures = null;
+/** @param {readonly number[]} point */
+const coordinates = ([x, y]) => `(${Math.round(x)}, ${Math.round(y)})`;
 
-  const title = h("h2", { id: "inspected" });
-  const place = h("span", { class: "small place" });
-  const stage = h("div", { class: "stage" });
-  const controls = h("div", { class: "under" });
-  const side = h("aside", { class: "side", "aria-label": "Evidence", tabindex: "0" });
-  const earlier = button("left", "Earlier hit (left arrow)", () => move(-1), { quiet: true });
-  const later = button("right", "Next hit (right arrow)", () => move(1), { quiet: true });
-  const tabs = h(
-    "div",
-    { class: "segments", role: "radiogroup", "aria-label": "View" },
-    Object.entries(TABS).map(([name, word]) => h("label", { "data-tab": name }, h("input", { type: "radio", name: "tab", value: name, onchange: () => choose(name) }), h("span", {}, word))),
-  );
-  const methods = h("select", { "aria-label": "Method that explains", onchange: () => ((method = methods.value), load()) });
-  const box = h(
-    "dialog",
-    { class: "inspector", "aria-labelledby": "inspected", tabindex: "-1", autofocus: true },
-    h("header", {}, h("div", { class: "row" }, earlier, later), h("div", { class: "title" }, title, place), tabs, methods, button("close", "Close (Esc)", () => box.close(), { quiet: true, class: "plain close" })),
-    h("div", { class: "body" }, h("div", { class: "view" }, stage, controls), side),
-  );
+/** @param {string} text */
+const waitText = (text) => h("p", { class: "wait" }, text);
 
-  const slider = h("input", { type: "range", min: 0, value: 0, "aria-label": "Highlight one match" });
-  const marked = h("output", { class: "small" });
-  const lines = linesView({ onmark: (each) => told(each, false) });
-  const overlay = overlayView();
-  const heat = heatView();
-  const outliersToo = h("input", { type: "checkbox", checked: true, onchange: () => lines.classes.toggle("no-outliers", !outliersToo.checked) });
-
-  function told(each, aloud = true) {
-    const pair = lines.pairs()[each];
-    const at = ([x, y]) => `(${Math.round(x)}, ${Math.round(y)})`;
-    marked.textContent = pair ? `${each + 1} of ${lines.pairs().length}: ${at(pair[0])} in the query, ${at(pair[1])} in the stored picture` : "";
-    if (aloud && pair) slider.setAttribute("aria-valuetext", marked.textContent);
-  }
-
+/** The view of matching keypoints, with its legend and a slider that steps through the lines. */
+function createMatches() {
+  const slider = h("input", { type: "range", min: 0, value: "0", "aria-label": "Highlight one match" });
+  const output = h("output", { class: "small" });
+  const lines = createLines({ onmark: describe });
+  const outliersShown = h("input", { type: "checkbox", checked: true });
+  outliersShown.addEventListener("change", () => lines.showOutliers(outliersShown.checked));
   slider.addEventListener("input", () => {
-    lines.mark(slider.value - 1);
-    told(slider.value - 1);
+    const index = Number(slider.value) - 1;
+    lines.mark(index);
+    describe(index);
+    slider.setAttribute("aria-valuetext", output.textContent ?? "");
   });
 
-  function legend(drawn) {
-    const line = (kind, word) => h("span", { class: `key ${kind}` }, h("i", { "aria-hidden": "true" }), word);
-    const { evidence } = seen();
-    const out = explanation?.outliers.length ?? 0;
-    const all = explanation?.inliers.length ?? 0;
+  /** @param {number} index */
+  function describe(index) {
+    const pairs = lines.pairs();
+    const pair = pairs[index];
+    output.textContent = pair
+      ? `${index + 1} of ${pairs.length}: query ${coordinates(pair[0])}, stored image ${coordinates(pair[1])}`
+      : "";
+  }
+
+  /** @param {import("./lines.js").Comparison} comparison @param {number} drawn */
+  function legend({ evidence, inliers, outliers }, drawn) {
+    /** @param {string} kind @param {string} label */
+    const key = (kind, label) => h("span", { class: `key ${kind}` }, h("i", { "aria-hidden": "true" }), label);
+    const shown = drawn < inliers.length ? `${drawn} of ${number(inliers.length)}` : number(drawn);
+    const nothing = outliers.length
+      ? "No consistent geometry: these matches are at the level of chance."
+      : "No matching keypoints.";
     return h(
       "div",
       { class: "controls" },
       h(
         "div",
         { class: "legend" },
-        drawn ? line("inlier", `${drawn < all ? `${drawn} of ` : ""}${number(all)} that fit, drawn through`) : null,
-        out ? h("label", { class: "key outlier" }, outliersToo, h("i", { "aria-hidden": "true" }), `${number(out)} that do not, dashed`) : null,
-        evidence ? line("frame-of", "the frame of the other") : null,
-        !evidence && !drawn ? h("span", { class: "small" }, out ? "No placement explains these matches: they are what chance gives." : "No points were found in common.") : null,
+        drawn > 0 && key("inlier", `${shown} inliers (solid)`),
+        outliers.length > 0 &&
+          h(
+            "label",
+            { class: "key outlier" },
+            outliersShown,
+            h("i", { "aria-hidden": "true" }),
+            `${number(outliers.length)} outliers (dashed)`,
+          ),
+        evidence && key("frame-of", "Outline of the other image"),
+        !evidence && !drawn && h("span", { class: "small" }, nothing),
       ),
-      drawn ? h("label", { class: "slider" }, h("span", { class: "small" }, "One by one"), slider) : null,
-      marked,
+      drawn > 0 && h("label", { class: "slider" }, h("span", { class: "small" }, "Step through"), slider),
+      output,
     );
   }
 
-  const seen = () => {
-    const entry = entries[index];
+  return {
+    element: lines.element,
+    /** @param {import("./lines.js").Comparison} comparison @returns the controls */
+    draw(comparison) {
+      const drawn = lines.draw(comparison);
+      slider.max = String(drawn);
+      slider.value = "0";
+      describe(-1);
+      return legend(comparison, drawn);
+    },
+  };
+}
+
+/** The dialog's elements.
+ * @param {{move: (by: number) => void, choose: (tab: Tab) => void, explainBy: (method: string) => void}} handlers */
+function createLayout({ move, choose, explainBy }) {
+  const title = h("h2", { id: "inspected" });
+  const position = h("span", { class: "small position" });
+  const stage = h("div", { class: "stage" });
+  const controls = h("div", { class: "toolbar" });
+  const side = h("aside", { class: "side", "aria-label": "Evidence", tabindex: "0" });
+  const previous = button("left", "Previous hit (left arrow)", () => move(-1), { quiet: true });
+  const next = button("right", "Next hit (right arrow)", () => move(1), { quiet: true });
+  const tabs = h(
+    "div",
+    { class: "segments", role: "radiogroup", "aria-label": "View" },
+    Object.entries(TABS).map(([name, label]) =>
+      h(
+        "label",
+        { "data-tab": name },
+        h("input", {
+          type: "radio",
+          name: "tab",
+          value: name,
+          onchange: () => choose(/** @type {Tab} */ (name)),
+        }),
+        h("span", {}, label),
+      ),
+    ),
+  );
+  const methods = h("select", { "aria-label": "Method to explain" });
+  methods.addEventListener("change", () => explainBy(methods.value));
+  const close = button("close", "Close (Esc)", () => void dialog.close(), { quiet: true, class: "plain close" });
+  /** @type {HTMLDialogElement} */
+  const dialog = h(
+    "dialog",
+    { class: "inspector", "aria-labelledby": "inspected", tabindex: "-1", autofocus: true },
+    h(
+      "header",
+      {},
+      h("div", { class: "row" }, previous, next),
+      h("div", { class: "title" }, title, position),
+      tabs,
+      methods,
+      close,
+    ),
+    h("div", { class: "body" }, h("div", { class: "view" }, stage, controls), side),
+  );
+  /** @param {Tab} name */
+  const tab = (name) => find(`[data-tab="${name}"]`, HTMLElement, tabs);
+  /** @param {Tab} name */
+  const radio = (name) => find("input", HTMLInputElement, tab(name));
+  return { dialog, title, position, stage, controls, side, previous, next, methods, tab, radio };
+}
+
+/** Opens the dialog.
+ * @param {Entry[]} entries
+ * @param {number} start index of the first entry shown
+ * @param {{onmove?: (index: number) => void, onclose?: () => void}} [handlers] called when the user moves or closes */
+export function openInspector(entries, start, { onmove = () => {}, onclose = () => {} } = {}) {
+  const state = {
+    index: start,
+    tab: /** @type {Tab} */ ("lines"),
+    method: "auto",
+    loading: new AbortController(),
+    /** @type {Source[]} query and stored image; empty while they are loading */
+    sources: [],
+    /** @type {Rest.Explanation | null} */
+    explanation: null,
+    silent: false,
+  };
+  const layout = createLayout({ move, choose, explainBy });
+  const { dialog, stage, controls, side } = layout;
+  const matches = createMatches();
+  const overlay = createOverlay();
+  const heat = createHeat();
+
+  /** @param {Entry} entry */
+  const heatMethod = (entry) => entry.methods.find((name) => methodStatus(name)?.explains.includes("heat"));
+
+  /** @returns {import("./lines.js").Comparison} */
+  function comparison() {
+    const { image, query, evidence, explain } = entries[state.index];
+    const { explanation, sources } = state;
     return {
-      query: { url: pictures[0].url, size: explanation?.query_size ?? entry.query.size },
-      candidate: { url: pictures[1].url, size: explanation?.candidate_size ?? [entry.image.width, entry.image.height] },
-      evidence: explanation?.evidence ?? (entry.explain ? null : entry.hit.evidence),
+      query: { url: sources[0].url, size: explanation?.query_size ?? query.size },
+      candidate: { url: sources[1].url, size: explanation?.candidate_size ?? [image.width, image.height] },
+      evidence: explanation?.evidence ?? (explain ? null : evidence),
       inliers: explanation?.inliers ?? [],
       outliers: explanation?.outliers ?? [],
       explanation,
     };
-  };
-
-  const heatMethod = () => entries[index].methods.find((name) => known(name)?.explains.includes("heat"));
+  }
 
   function draw() {
-    const what = seen();
-    tabs.querySelector('[data-tab="overlay"] input').disabled = !what.evidence;
-    tabs.querySelector('[data-tab="overlay"]').title = what.evidence ? "" : "There is no transform to lay one on the other by";
-    if (tab === "overlay" && !what.evidence) tab = "lines";
-    tabs.querySelector(`[value=${tab}]`).checked = true;
-    if (tab === "lines") {
-      put(stage, lines.element);
-      const drawn = lines.draw(what);
-      slider.max = drawn;
-      slider.value = 0;
-      told(-1);
-      put(controls, legend(drawn));
-    } else if (tab === "overlay") {
+    const entry = entries[state.index];
+    const current = comparison();
+    layout.radio("overlay").disabled = !current.evidence;
+    layout.tab("overlay").title = current.evidence ? "" : "No transform between these images was found";
+    if (state.tab === "overlay" && !current.evidence) state.tab = "lines";
+    layout.radio(state.tab).checked = true;
+    if (state.tab === "lines") {
+      put(stage, matches.element);
+      put(controls, matches.draw(current));
+    } else if (state.tab === "overlay") {
       put(stage, overlay.element);
-      overlay.draw(what);
+      overlay.draw(current);
       put(controls, overlay.controls);
-    } else if (tab === "heat") {
-      if (!explanation.query_heat.length) return wholeHeat();
-      put(stage, heat.element);
-      heat.draw(what);
-      put(controls, heat.controls);
-    } else drawn();
-    return null;
+    } else if (state.tab === "heat") drawHeat(entry, current);
+    else drawDrawing(entry);
   }
 
-  /** Heat is of one network: where another method was asked, that network is. */
-  function wholeHeat() {
-    if (method !== heatMethod()) {
-      method = heatMethod();
-      methods.value = method;
-      load();
-    } else put(stage, h("p", { class: "wait" }, "This network has no heat for these pictures."));
-  }
-
-  async function drawn() {
+  /** Only networks have heat maps; another method is replaced by the first network.
+   * @param {Entry} entry @param {import("./lines.js").Comparison} current */
+  function drawHeat(entry, current) {
     put(controls);
-    put(stage, h("p", { class: "wait", role: "status" }, "Drawing…"));
-    const entry = entries[index];
-    const mine = loading;
+    const network = heatMethod(entry);
+    if (current.explanation?.query_heat.length) {
+      put(stage, heat.element);
+      heat.draw(current, current.explanation);
+      put(controls, heat.controls);
+    } else if (network && state.method !== network) explainBy(network);
+    else put(stage, waitText("No heat map for these images."));
+  }
+
+  /** @param {Entry} entry */
+  async function drawDrawing(entry) {
+    if (!entry.drawing) return;
+    put(stage, waitText("Drawing…"));
+    put(controls);
+    const { signal } = state.loading;
     try {
-      const { url, release } = await source(entry.drawing(method));
-      held.push(release);
-      if (mine !== loading || tab !== "drawing") return;
-      put(stage, h("div", { class: "drawn", tabindex: "0", role: "group", "aria-label": "The explanation as a picture" }, h("img", { src: url, alt: `Why ${entry.id} was found: the query and the stored picture, what joins them, what differs` })));
-      put(controls, h("div", { class: "controls" }, h("a", { href: url, download: `why-${short(entry.id).replace(/\.\w+$/, "")}.png` }, "Save it"), h("a", { href: url, target: "_blank", rel: "noopener" }, "Open it alone")));
+      const drawing = await source(entry.drawing(state.method));
+      if (signal.aborted) return drawing.release();
+      state.sources.push(drawing);
+      const image = h("img", { src: drawing.url });
+      await image.decode();
+      if (signal.aborted || state.tab !== "drawing") return;
+      image.alt = `Explanation drawing of ${entry.id}: both images, their matches and outlines`;
+      const name = `explanation-${fileName(entry.id).replace(/\.\w+$/, "")}.png`;
+      const scrolling = { class: "drawing", tabindex: "0", role: "group", "aria-label": "Explanation drawing" };
+      put(stage, h("div", scrolling, image));
+      put(
+        controls,
+        h(
+          "div",
+          { class: "controls" },
+          h("a", { href: drawing.url, download: name }, "Download"),
+          h("a", { href: drawing.url, target: "_blank", rel: "noopener" }, "Open in new tab"),
+        ),
+      );
     } catch (error) {
-      put(stage, problemBox(error));
+      const failed = { title: "The drawing could not be loaded", message: errorText(error).message };
+      if (!signal.aborted)
+        put(
+          stage,
+          problemBox(failed, () => drawDrawing(entry)),
+        );
     }
+  }
+
+  /** Shows the entry before its explanation has loaded.
+   * @param {Entry} entry */
+  function drawHeader(entry) {
+    const { title, position, previous, next, methods } = layout;
+    title.textContent = fileName(entry.id);
+    title.title = entry.id;
+    position.textContent = `${state.index + 1} of ${entries.length}`;
+    // A disabled button would lose the focus, and the dialog its keys.
+    if (document.activeElement === previous || document.activeElement === next) dialog.focus();
+    previous.disabled = state.index === 0;
+    next.disabled = state.index === entries.length - 1;
+    layout.tab("heat").hidden = !entry.explain || !heatMethod(entry);
+    layout.tab("drawing").hidden = !entry.drawing;
+    methods.hidden = !entry.explain || entry.methods.length < 2;
+    const names = [["auto", "All methods"], ...entry.methods.map((name) => [name, name])];
+    put(
+      methods,
+      names.map(([value, label]) => h("option", { value, selected: value === state.method }, label)),
+    );
+    put(side, evidencePanel(entry, null));
+    if (!stage.firstChild) put(stage, h("p", { class: "wait", role: "status" }, "Loading…"));
+  }
+
+  function releaseSources() {
+    for (const each of state.sources) each.release();
+    state.sources = [];
   }
 
   async function load() {
-    loading?.abort();
-    const mine = (loading = new AbortController());
-    const entry = entries[index];
-    title.textContent = short(entry.id);
-    title.title = entry.id;
-    place.textContent = `${index + 1} of ${entries.length}`;
-    // A button that is switched off would take the focus, and with it the keys, out of the dialogue.
-    if ([earlier, later].includes(document.activeElement)) box.focus();
-    earlier.disabled = index === 0;
-    later.disabled = index === entries.length - 1;
-    for (const release of held) release();
-    held = [];
-    tabs.querySelector('[data-tab="heat"]').hidden = !entry.explain || !heatMethod();
-    tabs.querySelector('[data-tab="drawing"]').hidden = !entry.drawing;
-    methods.hidden = !entry.explain || entry.methods.length < 2;
-    if (entry.methods) put(methods, [["auto", "All methods"], ...entry.methods.map((name) => [name, name])].map(([value, word]) => h("option", { value, selected: value === method }, word)));
-    explanation = null;
-    pictures = null;
-    put(side, facts(entry, null));
-    if (!stage.firstChild) put(stage, h("p", { class: "wait", role: "status" }, "Looking closely…"));
+    state.loading.abort();
+    const control = (state.loading = new AbortController());
+    const entry = entries[state.index];
+    releaseSources();
+    state.explanation = null;
+    drawHeader(entry);
     stage.setAttribute("aria-busy", "true");
     try {
-      const [both, why] = await Promise.all([
-        Promise.all([source(entry.query.path), source(best(entry.image))]),
-        entry.explain?.(method, mine.signal),
+      const [query, stored, explanation] = await Promise.all([
+        source(entry.query.path),
+        source(largest(entry.image)),
+        entry.explain?.(state.method, control.signal),
       ]);
-      held.push(...both.map((each) => each.release));
-      if (mine.signal.aborted) return;
-      pictures = both;
-      explanation = why ?? null;
-      put(side, facts(entry, explanation));
+      if (control.signal.aborted) {
+        query.release();
+        stored.release();
+        return;
+      }
+      state.sources = [query, stored];
+      state.explanation = explanation ?? null;
+      put(side, evidencePanel(entry, state.explanation));
       draw();
-      announce(`${entry.id}, hit ${index + 1} of ${entries.length}`);
+      announce(`${entry.id}, ${state.index + 1} of ${entries.length}`);
     } catch (error) {
-      if (!mine.signal.aborted) put(stage, problemBox(error, load));
+      if (!control.signal.aborted) put(stage, problemBox(error, load));
     } finally {
-      if (loading === mine) stage.removeAttribute("aria-busy");
+      if (state.loading === control) stage.removeAttribute("aria-busy");
     }
   }
 
-  function choose(name) {
-    tab = name;
-    if (!pictures) return;
-    if (name === "lines" && method !== "auto" && !explanation.inliers.length && !explanation.outliers.length) {
-      method = "auto"; // heat had asked for a network
-      load();
-    } else draw();
-  }
-
-  function to(next) {
-    if (next === index) return;
-    index = next;
+  /** @param {string} method */
+  function explainBy(method) {
+    state.method = method;
     load();
   }
 
-  function move(by) {
-    const next = index + by;
-    if (next < 0 || next >= entries.length) return;
-    to(next);
-    onmove(next);
+  /** @param {Tab} name */
+  function choose(name) {
+    state.tab = name;
+    if (!state.sources.length) return;
+    const { explanation, method } = state;
+    const noLines = explanation && !explanation.inliers.length && !explanation.outliers.length;
+    // The heat map may have chosen a network, which has no lines.
+    if (name === "lines" && method !== "auto" && noLines) explainBy("auto");
+    else draw();
   }
 
-  box.addEventListener("keydown", (event) => {
-    if (event.shiftKey || event.altKey || event.ctrlKey || event.target.matches("input, select")) return;
+  /** @param {number} index */
+  function to(index) {
+    if (index === state.index) return;
+    state.index = index;
+    load();
+  }
+
+  /** @param {number} by */
+  function move(by) {
+    const index = state.index + by;
+    if (index < 0 || index >= entries.length) return;
+    to(index);
+    onmove(index);
+  }
+
+  dialog.addEventListener("keydown", (event) => {
+    if (event.shiftKey || event.altKey || event.ctrlKey || closest(event, "input, select")) return;
     if (event.key === "ArrowLeft") move(-1);
     else if (event.key === "ArrowRight") move(1);
   });
-  let silent = false;
-  box.addEventListener("close", () => {
-    loading?.abort();
-    for (const release of held) release();
-    box.remove();
-    if (!silent) onclose();
+  dialog.addEventListener("close", () => {
+    state.loading.abort();
+    releaseSources();
+    dialog.remove();
+    if (!state.silent) onclose();
   });
-  document.body.append(box);
-  box.showModal();
+  document.body.append(dialog);
+  dialog.showModal();
   load();
   return {
     to,
+    /** Closes without calling `onclose`. */
     close() {
-      silent = true;
-      box.close();
+      state.silent = true;
+      dialog.close();
     },
   };
 }

@@ -1,212 +1,309 @@
-/** What the server does in the background: begun, watched live, cancelled. */
+/** The jobs view: start, watch and cancel background jobs of the server. */
 
-import { events, get, post, query } from "./api.js";
-import { announce, button, h, problemBox, put, toast } from "./dom.js";
+import { Problem, events, get, post, queryString } from "./api.js";
+import { announce, button, focusOn, h, problemBox, put, toast } from "./dom.js";
+import { count, dateTime } from "./format.js";
+import { JOB_KINDS, JOB_STAGES, JOB_STATES } from "./labels.js";
 import { link } from "./route.js";
 import { mayWrite, session } from "./session.js";
-import { count, when } from "./words.js";
 
-const KINDS = { index: "Index pictures", put: "Add a picture", duplicates: "Find duplicates", rebuild: "Rebuild the index" };
-const STATES = { queued: "waiting", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled" };
-const STREAMS = 2; // a browser opens six connections to a server; pictures need some of them
-const POLL = 3000;
+const PAGE_SIZE = 30;
+const MAX_STREAMS = 2; // a browser opens six connections to a server, and images need some of them
+const POLL_MS = 3000;
 
-export const isOver = (job) => !["queued", "running"].includes(job.state);
+/** @param {string} id */
+const jobPath = (id) => `v1/jobs/${encodeURIComponent(id)}`;
 
-/** Follows a job to its end. @param onprogress gets each news of it */
+/** @param {Rest.Job} job */
+export const isFinished = (job) => !["queued", "running"].includes(job.state);
+
+/** Follows a job until it has finished.
+ * @param {string} id
+ * @param {(job: Rest.Job) => void} onprogress
+ * @param {AbortSignal} signal
+ * @returns {Promise<Rest.Job>} */
 export async function follow(id, onprogress, signal) {
-  for await (const { data } of events(`v1/jobs/${encodeURIComponent(id)}/events`, signal)) {
-    onprogress(data);
-    if (isOver(data)) return data;
+  /** @type {AsyncGenerator<Rest.Job>} */
+  const updates = events(`${jobPath(id)}/events`, signal);
+  for await (const job of updates) {
+    onprogress(job);
+    if (isFinished(job)) return job;
   }
-  return get(`v1/jobs/${encodeURIComponent(id)}`, { signal });
+  return get(jobPath(id), { signal });
 }
 
-const cancel = async (job) => {
+/** @param {Rest.Job} job */
+async function cancel(job) {
   try {
-    await post(`v1/jobs/${encodeURIComponent(job.id)}/cancel`, {});
+    await post(`${jobPath(job.id)}/cancel`, {});
   } catch (error) {
-    toast(`${error.message} ${error.hint}`, { kind: "bad" });
+    const { message, hint } = error instanceof Problem ? error : { message: String(error), hint: "" };
+    toast(`${message} ${hint}`, { kind: "bad" });
   }
-};
-
-export function progressOf(job) {
-  const { progress } = job;
-  const numbers = ["added", "skipped", "failed"].map((name) => progress[name] && `${progress[name].toLocaleString("en")} ${name}`).filter(Boolean);
-  const of = progress.total === null ? "" : ` of ${progress.total.toLocaleString("en")}`;
-  const groups = job.result?.groups === undefined ? "" : `${count(job.result.groups, "group")} of pictures that belong together`;
-  const place = [progress.stage, progress.total !== null || progress.done ? `${progress.done.toLocaleString("en")}${of}` : ""];
-  // Once all is done, how far it is says nothing; what came of it does.
-  const words = [...(job.state === "succeeded" ? [groups] : place), ...numbers].filter(Boolean).join(" · ");
-  const bar = isOver(job) ? null : h("progress", { "aria-label": KINDS[job.kind], max: progress.total ?? 1, value: progress.total ? progress.done : undefined });
-  if (bar && !progress.total) bar.removeAttribute("value");
-  return [bar, h("p", { class: "small" }, words)];
 }
 
-function jobCard(job) {
+/** A progress bar while the job runs, and its counts.
+ * @param {Rest.Job} job */
+export function progressOf(job) {
+  const { stage, done, total, added, skipped, failed } = job.progress;
+  /** @param {number} value */
+  const text = (value) => value.toLocaleString("en");
+  const groups = job.result?.groups;
+  const place =
+    job.state === "succeeded"
+      ? [typeof groups === "number" && count(groups, "group")]
+      : [JOB_STAGES[stage] ?? stage, total !== null ? `${text(done)} of ${text(total)}` : done > 0 && text(done)];
+  const counts = [
+    added && `${text(added)} added`,
+    skipped && `${text(skipped)} skipped`,
+    failed && `${text(failed)} failed`,
+  ];
+  const words = [...place, ...counts].filter(Boolean).join(" · ");
+  const value = total ? { max: total, value: done } : {};
   return [
-    h("p", { class: "what" }, h("span", { class: `state ${job.state}` }, STATES[job.state]), " ", h("strong", {}, KINDS[job.kind] ?? job.kind), " in ", h("a", { href: link("library", job.collection) }, job.collection)),
-    progressOf(job),
-    job.problem ? h("p", { class: "bad" }, `${job.problem.detail} ${job.problem.hint ?? ""}`) : null,
-    h("p", { class: "small" }, `Begun ${when(job.started_at ?? job.created_at)}${job.finished_at ? `, ended ${when(job.finished_at)}` : ""}`),
-    job.failures.length
-      ? h("details", {}, h("summary", {}, count(job.progress.failed || job.failures.length, "failure")), h("ul", { class: "failures", role: "list" }, job.failures.map((failure) => h("li", {}, h("p", { class: "id" }, failure.id ?? failure.uri), h("p", {}, failure.message)))))
-      : null,
-    !isOver(job) && job.progress.failed ? h("p", { class: "small" }, h("a", { href: link("library", job.collection, { show: "failures" }) }, "What failed so far")) : null,
-    !isOver(job) && mayWrite() ? button("close", "Cancel", () => cancel(job)) : null,
+    !isFinished(job) && h("progress", { "aria-label": JOB_KINDS[job.kind], ...value }),
+    words && h("p", { class: "small counts" }, words),
   ];
 }
 
-function starter(onstart) {
-  const { job_roots: roots, url_queries: urls } = session.info;
-  const said = h("div", {});
-  const start = async (body) => {
-    put(said);
+/** @param {Rest.JobFailure[]} failures @param {number} total */
+const failuresBox = (failures, total) =>
+  h(
+    "details",
+    {},
+    h("summary", {}, count(total, "failure")),
+    h(
+      "ul",
+      { class: "failures", role: "list" },
+      failures.map((failure) =>
+        h("li", {}, h("p", { class: "id" }, failure.id || failure.uri), h("p", {}, failure.message)),
+      ),
+    ),
+  );
+
+/** @param {Rest.Job} job */
+function jobCard(job) {
+  const { state, kind, collection, problem, failures, progress } = job;
+  const finished = job.finished_at ? `, finished ${dateTime(job.finished_at)}` : "";
+  const started = job.started_at ? `Started ${dateTime(job.started_at)}` : `Created ${dateTime(job.created_at)}`;
+  return [
+    h(
+      "p",
+      { class: "verdict-line" },
+      h("span", { class: `state ${state}` }, JOB_STATES[state]),
+      h("strong", {}, JOB_KINDS[kind]),
+      h("span", {}, "in ", h("a", { href: link("library", collection) }, collection)),
+    ),
+    progressOf(job),
+    problem && h("p", { class: "bad" }, `${problem.detail} ${problem.hint}`),
+    h("p", { class: "small" }, `${started}${finished}`),
+    failures.length > 0 && failuresBox(failures, progress.failed || failures.length),
+    !isFinished(job) &&
+      progress.failed > 0 &&
+      h(
+        "p",
+        { class: "small" },
+        h("a", { href: link("library", collection, { show: "failures" }) }, "Failures so far"),
+      ),
+    !isFinished(job) && mayWrite() && button("close", "Cancel", () => cancel(job)),
+  ];
+}
+
+/** @typedef {Rest.AddRequest | Rest.DuplicatesRequest | { kind: "build-index" }} JobRequest */
+/** @typedef {(request: JobRequest) => void} Start */
+
+/** @param {Start} start */
+function folderForm(start) {
+  const roots = session.info.job_roots;
+  if (!roots.length) return h("p", { class: "small" }, "No folders are allowed (setting job_roots).");
+  const folder = h("input", {
+    name: "folder",
+    required: true,
+    value: roots[0],
+    list: "roots",
+    autocomplete: "off",
+  });
+  const form = h(
+    "form",
+    { class: "stack" },
+    h("label", {}, "Folder", folder),
+    h(
+      "datalist",
+      { id: "roots" },
+      roots.map((root) => h("option", { value: root })),
+    ),
+    h("p", { class: "small" }, `Allowed: ${roots.join(", ")} and subfolders.`),
+    h("div", { class: "row" }, h("button", { class: "primary" }, "Add folder")),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    start({ kind: "add", folder: folder.value.trim() });
+  });
+  return form;
+}
+
+/** @param {Start} start */
+function urlForm(start) {
+  if (!session.info.url_queries) return h("p", { class: "small" }, "This server does not download images.");
+  const list = h("textarea", {
+    name: "list",
+    rows: 5,
+    required: true,
+    placeholder: "https://…\nhttps://…",
+    spellcheck: "false",
+  });
+  const file = h("input", { type: "file", accept: ".csv,.txt,text/csv,text/plain" });
+  file.addEventListener("change", async () => {
+    if (file.files?.[0]) list.value = await file.files[0].text();
+  });
+  const form = h(
+    "form",
+    { class: "stack" },
+    h("label", {}, "URLs, one per line, or CSV with the columns url and id", list),
+    h("label", {}, "Or from a file", file),
+    h("div", { class: "row" }, h("button", { class: "primary" }, "Add from URLs")),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = list.value.trim();
+    const lines = text.split(/\s*\n\s*/).filter(Boolean);
+    const onlyUrls = lines.every((line) => /^https?:\/\/[^\s,]+$/.test(line));
+    start({ kind: "add", ...(onlyUrls ? { urls: lines } : { csv: `${text}\n` }) });
+  });
+  return form;
+}
+
+/** @param {(job: Rest.Job) => void} onstart */
+function newJob(onstart) {
+  const problem = h("div", {});
+  /** @type {Start} */
+  const start = async (request) => {
+    put(problem);
     try {
-      const job = await post("v1/jobs", { collection: session.collection, ...body });
-      announce("The job was begun");
+      /** @type {Rest.Job} */
+      const job = await post("v1/jobs", { collection: session.collection, ...request });
+      announce("Job started");
       onstart(job);
     } catch (error) {
-      put(said, problemBox(error));
+      put(problem, problemBox(error));
     }
   };
-  const folder = h("input", { name: "folder", required: true, value: roots[0] ?? "", list: "roots", autocomplete: "off" });
-  const list = h("textarea", { name: "list", rows: 5, required: true, placeholder: "https://…\nhttps://…", spellcheck: "false" });
-  const file = h("input", {
-    type: "file",
-    accept: ".csv,.txt,text/csv,text/plain",
-    onchange: async () => {
-      if (file.files[0]) list.value = await file.files[0].text();
-    },
-  });
   return h(
     "section",
-    { class: "card starter", "aria-label": "Begin a job" },
-    h("h2", {}, `Begin, in ${session.collection}`),
+    { class: "card starter", "aria-label": "New job" },
+    h("h2", {}, `New job in ${session.collection}`),
     h(
       "details",
-      { open: roots.length > 0 },
-      h("summary", {}, "Index a folder of the server"),
-      roots.length
-        ? h(
-            "form",
-            {
-              class: "stack",
-              onsubmit: (event) => {
-                event.preventDefault();
-                start({ kind: "index", folder: folder.value.trim() });
-              },
-            },
-            h("label", {}, "Folder", folder),
-            h("datalist", { id: "roots" }, roots.map((root) => h("option", { value: root }))),
-            h("p", { class: "small" }, `Allowed: ${roots.join(", ")} and what is below.`),
-            h("div", { class: "row" }, h("button", { class: "primary" }, "Index the folder")),
-          )
-        : h("p", { class: "small" }, "The operator allowed no folders (setting job_roots)."),
+      { open: session.info.job_roots.length > 0 },
+      h("summary", {}, "Add a folder on the server"),
+      folderForm(start),
     ),
+    h("details", {}, h("summary", {}, "Add images from URLs or a CSV file"), urlForm(start)),
     h(
-      "details",
-      {},
-      h("summary", {}, "Index pictures of the web: a list of addresses, or a CSV"),
-      urls
-        ? h(
-            "form",
-            {
-              class: "stack",
-              onsubmit: (event) => {
-                event.preventDefault();
-                const text = list.value.trim();
-                const lines = text.split(/\s*\n\s*/).filter(Boolean);
-                start({ kind: "index", ...(lines.every((line) => /^https?:\/\/[^\s,]+$/.test(line)) ? { urls: lines } : { csv: `${text}\n` }) });
-              },
-            },
-            h("label", {}, "Addresses, one a line; or CSV with the columns url and id", list),
-            h("label", {}, "Or from a file", file),
-            h("div", { class: "row" }, h("button", { class: "primary" }, "Index the list")),
-          )
-        : h("p", { class: "small" }, "This server fetches no pictures from the web."),
+      "div",
+      { class: "row" },
+      button(null, "Find duplicates", () => start({ kind: "duplicates" })),
+      button(null, "Build ANN index", () => start({ kind: "build-index" })),
     ),
-    h("div", { class: "row" }, button(null, "Find duplicates", () => start({ kind: "duplicates" })), button(null, "Rebuild the index", () => start({ kind: "rebuild" }))),
-    said,
+    problem,
   );
 }
 
-function jobs(main) {
+/** @param {HTMLElement} main @returns {Promise<import("./app.js").View>} */
+export async function openJobs(main) {
   const control = new AbortController();
   const list = h("ul", { class: "jobs", role: "list" });
   const more = h("div", {});
+  /** @type {Map<string, HTMLElement>} */
   const rows = new Map();
+  /** @type {Set<string>} */
   const followed = new Set();
 
-  function show(job, { first = false } = {}) {
+  /** Shows a job, new or changed.
+   * @param {Rest.Job} job @param {boolean} [first] whether a new one comes first */
+  function show(job, first = false) {
     let row = rows.get(job.id);
     if (!row) {
       row = h("li", { class: "card", "data-job": job.id });
       rows.set(job.id, row);
-      first ? list.prepend(row) : list.append(row);
+      if (first) list.prepend(row);
+      else list.append(row);
     }
     const before = row.dataset.state;
-    // Only what changed is told, and what is open stays open.
-    const open = row.querySelector("details")?.open;
-    const inside = row.contains(document.activeElement);
+    const open = row.querySelector("details")?.open ?? false;
+    const focused = row.contains(document.activeElement);
     row.dataset.state = job.state;
     put(row, jobCard(job));
-    if (open) row.querySelector("details").open = true;
-    if (inside) row.querySelector("button, a")?.focus();
-    if (before && before !== job.state) announce(`${KINDS[job.kind]}: ${STATES[job.state]}`);
-    if (!isOver(job)) watch(job.id);
+    const details = row.querySelector("details");
+    if (details) details.open = open;
+    if (focused) focusOn(row, "button, a");
+    if (before && before !== job.state) announce(`${JOB_KINDS[job.kind]}: ${JOB_STATES[job.state]}`);
+    if (!isFinished(job)) watch(job.id);
   }
 
+  /** @param {string} id */
   async function watch(id) {
-    if (followed.has(id) || followed.size >= STREAMS) return;
+    if (followed.has(id) || followed.size >= MAX_STREAMS) return;
     followed.add(id);
     try {
-      show(await follow(id, (job) => show(job), control.signal));
+      show(await follow(id, show, control.signal));
     } catch (error) {
-      if (!control.signal.aborted) toast(`The progress of a job was lost: ${error.message}`, { kind: "bad" });
+      if (control.signal.aborted) return;
+      const message = error instanceof Error ? error.message : String(error);
+      toast(`Lost the connection to a job: ${message}`, { kind: "bad" });
     } finally {
       followed.delete(id);
     }
   }
 
+  /** @param {string | null} [cursor] */
   async function load(cursor = null) {
-    const body = await get(`v1/jobs${query({ limit: 30, cursor })}`, { signal: control.signal });
-    for (const job of body.jobs) if (!followed.has(job.id)) show(job);
-    put(more, body.next_cursor ? button(null, "Earlier ones", () => load(body.next_cursor)) : null);
-    if (!rows.size) put(more, h("p", { class: "quiet" }, "No jobs yet."));
+    const path = `v1/jobs${queryString({ limit: PAGE_SIZE, cursor })}`;
+    /** @type {Rest.JobPage} */
+    const { jobs, next_cursor: next } = await get(path, { signal: control.signal });
+    for (const job of jobs) if (!followed.has(job.id)) show(job);
+    if (next)
+      put(
+        more,
+        button(null, "Load more", () => load(next)),
+      );
+    else put(more, !rows.size && h("p", { class: "quiet" }, "No jobs yet."));
   }
 
+  // Jobs beyond those that are followed are polled.
   const timer = setInterval(() => {
-    if ([...rows.entries()].some(([id, row]) => !followed.has(id) && ["queued", "running"].includes(row.dataset.state))) load().catch(() => {});
-  }, POLL);
+    const unfollowed = [...rows].some(
+      ([id, row]) => !followed.has(id) && ["queued", "running"].includes(row.dataset.state ?? ""),
+    );
+    if (unfollowed) load().catch(() => {});
+  }, POLL_MS);
 
+  const note = "Background work on the server. Jobs continue when this page is closed.";
+  const starter = newJob((job) => {
+    put(more);
+    show(job, true);
+  });
   put(
     main,
     h(
       "div",
       { class: "jobs-view" },
-      h("header", { class: "verdict" }, h("div", {}, h("h1", { tabindex: "-1" }, "Jobs"), h("p", { class: "sub" }, "What the server does in the background. It goes on when this page is closed."))),
-      mayWrite() ? starter((job) => (put(more), show(job, { first: true }))) : null,
+      h(
+        "header",
+        { class: "view-header" },
+        h("div", {}, h("h1", { tabindex: "-1" }, "Jobs"), h("p", { class: "sub" }, note)),
+      ),
+      mayWrite() && starter,
       list,
       more,
     ),
   );
+  await load();
   return {
-    load,
-    end() {
+    update: () => {},
+    close() {
       control.abort();
       clearInterval(timer);
     },
   };
 }
-
-let page = null;
-
-export const jobsView = {
-  enter(main) {
-    page = jobs(main);
-    return page.load();
-  },
-  update: () => {},
-  leave: () => page.end(),
-};

@@ -1,358 +1,273 @@
-/** A collection: looked through page by page, filtered, added to, cleaned up. */
+/** The collection view: browse, filter, add and remove images. */
 
-import { collectionPath, get, query, send } from "./api.js";
-import { announce, button, dialogue, h, problemBox, put, toast } from "./dom.js";
-import { best, picture } from "./images.js";
+import { collectionPath, get, queryString, send } from "./api.js";
+import { announce, button, h, openDialog, problemBox, put, textInput, toast } from "./dom.js";
+import { checkFilter, filterInput, parseFilter } from "./filter.js";
+import { bytes, count, dateTime } from "./format.js";
+import { createGrid } from "./grid.js";
 import { changed, go, link, parse } from "./route.js";
-import { about, begin, mayWrite, session } from "./session.js";
-import { isPending, remove } from "./undo.js";
-import { filesOf, filesOfInput, uploads } from "./upload.js";
-import { bytes, count, filterOf, short, when } from "./words.js";
+import { collectionInfo, loadSession, mayWrite, session } from "./session.js";
+import { chosenFiles, createUploads, droppedFiles } from "./upload.js";
 
-const PAGE = 60;
-const FAR = "2000px";
+/** @typedef {import("./upload.js").Named} Named */
+/** @typedef {ReturnType<typeof createUploads>} Uploads */
 
-/** Queues outlive the view: a collection -> its uploads. */
+const TYPING_MS = 350;
+const FAILURES = 100;
+
+/** Upload queues continue while other views are open: collection -> queue.
+ * @type {Map<string, Uploads>} */
 const queues = new Map();
 
-let page = null;
+/** Refreshes the open view after uploads; set while a view is open.
+ * @type {Map<string, () => void>} */
+const refreshers = new Map();
 
-function queueOf(collection) {
-  if (!queues.has(collection)) {
-    queues.set(
-      collection,
-      uploads(collection, () => {
-        if (session.collection === collection && page) page.again();
-      }),
-    );
-  }
-  return queues.get(collection);
+/** @param {string} collection */
+function uploadsOf(collection) {
+  const queue = queues.get(collection) ?? createUploads(collection, () => refreshers.get(collection)?.());
+  queues.set(collection, queue);
+  return queue;
 }
 
-async function showDetails(image, ondelete) {
-  const link_ = (href, words, properties = {}) => h("a", { href, ...properties }, words);
-  const chosen = await dialogue(
-    short(image.id),
-    (close) => [
-      h("div", { class: "detail" }, picture(best(image), image.id, { loading: "eager", width: image.width, height: image.height })),
-      h(
-        "dl",
-        {},
-        [
-          ["Id", image.id],
-          ["Size", `${image.width} × ${image.height}, ${bytes(image.size_bytes)}, ${image.format}`],
-          ["Added", when(image.added_at)],
-          ["From", image.uri && link_(image.uri, image.uri, { rel: "noreferrer", target: "_blank" })],
-          ["SHA-256", h("code", {}, image.sha256)],
-          ...Object.entries(image.metadata ?? {}).map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]),
-        ]
-          .filter(([, value]) => value)
-          .map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
-      ),
-      h(
-        "div",
-        { class: "row end" },
-        mayWrite() && button("trash", "Delete", () => close("delete")),
-        image.content && link_(image.content.replace(/^\//, ""), "Original file", { target: "_blank", rel: "noopener", class: "button" }),
-        h("a", { href: link("search", session.collection, { id: image.id }), class: "button primary", onclick: () => close() }, "Search by it"),
-      ),
-    ],
-    { wide: true },
-  );
-  if (chosen === "delete") ondelete();
-}
-
-function tile(image, collection, ongone) {
-  const item = h(
-    "li",
-    { class: "tile", "data-id": image.id },
-    h("a", { href: link("search", collection, { id: image.id }), "aria-label": `Search by ${image.id}`, title: image.id }, picture(image.thumbnail, "", { width: image.width, height: image.height })),
-    h(
-      "div",
-      { class: "caption" },
-      h("span", { class: "id" }, short(image.id)),
-      button("info", `About ${image.id}`, () => showDetails(image, drop), { quiet: true, class: "plain" }),
-      mayWrite() && button("trash", `Delete ${image.id}`, () => drop(), { quiet: true, class: "plain" }),
-    ),
-  );
-  item.style.setProperty("--ratio", Math.min(Math.max(image.width / image.height, 0.6), 2.2));
-  function drop() {
-    const beside = item.nextElementSibling ?? item.previousElementSibling;
-    item.hidden = true;
-    ongone(-1);
-    beside?.querySelector("a").focus();
-    remove(collection, [image.id], {
-      onundo: () => {
-        item.hidden = false;
-        ongone(1);
-      },
-    });
-  }
-  return item;
-}
-
-/** Pages of pictures as one scrolls. Pages far from the window are emptied, and filled again when they come near,
- * so a collection of any size takes the same room. */
-function grid(collection, params, { onchange, onend }) {
-  const element = h("div", { class: "pages" });
-  let over = false;
-  const near = new IntersectionObserver(
-    (entries) => {
-      for (const { target, isIntersecting } of entries) isIntersecting ? fill(target.page) : empty(target.page);
-    },
-    { rootMargin: `${FAR} 0px` },
-  );
-
-  function append(cursor) {
-    const list = h("ul", { class: "tiles", role: "list" });
-    const one = { cursor, list, state: "empty", next: undefined };
-    list.page = one;
-    element.append(list);
-    near.observe(list);
-    return one;
-  }
-
-  async function fill(one) {
-    if (one.state !== "empty") return;
-    one.state = "loading";
-    try {
-      const body = await get(collectionPath(collection, `/images${query({ ...params, limit: PAGE, cursor: one.cursor })}`));
-      if (over) return;
-      put(one.list, body.images.filter((image) => !isPending(collection, image.id)).map((image) => tile(image, collection, onchange)));
-      one.list.style.minHeight = "";
-      one.state = "full";
-      if (one.next === undefined) {
-        one.next = body.next_cursor;
-        onend(body.images.length, one.cursor === null, one.next);
-        if (one.next !== null) append(one.next);
-      }
-    } catch (error) {
-      one.state = "failed";
-      put(one.list, h("li", { class: "whole" }, problemBox(error, () => ((one.state = "empty"), fill(one)))));
-    }
-  }
-
-  function empty(one) {
-    if (one.state !== "full" || one.list.contains(document.activeElement)) return;
-    one.list.style.minHeight = `${one.list.offsetHeight}px`;
-    put(one.list);
-    one.state = "empty";
-  }
-
-  fill(append(null));
-  return {
-    element,
-    end() {
-      over = true;
-      near.disconnect();
-    },
-  };
-}
-
-async function failuresList(collection, into) {
+/** @param {string} collection @param {Element} into */
+async function showFailures(collection, into) {
   const list = h("ul", { class: "failures", role: "list" });
   const more = h("div", {});
   put(into, list, more);
+  /** @param {string | null} cursor */
   const load = async (cursor) => {
     put(more);
-    const body = await get(collectionPath(collection, `/failures${query({ limit: 100, cursor })}`));
+    /** @type {Rest.FailurePage} */
+    const page = await get(collectionPath(collection, `/failures${queryString({ limit: FAILURES, cursor })}`));
     list.append(
-      ...body.failures.map((failure) =>
+      ...page.failures.map((failure) =>
         h(
           "li",
           {},
-          h("p", { class: "id" }, failure.id ?? failure.uri),
+          h("p", { class: "id" }, failure.id || failure.uri),
           h("p", {}, failure.message),
-          h("p", { class: "small" }, `${failure.code} · ${count(failure.attempts, "attempt")} · ${when(failure.at)}`),
+          h(
+            "p",
+            { class: "small" },
+            `${failure.code} · ${count(failure.attempts, "attempt")} · ${dateTime(failure.at)}`,
+          ),
         ),
       ),
     );
-    if (body.next_cursor) put(more, button(null, "More", () => load(body.next_cursor)));
-    if (!list.children.length) put(into, h("p", { class: "quiet" }, "Nothing failed."));
+    const { next_cursor: next } = page;
+    if (next)
+      put(
+        more,
+        button(null, "Load more", () => load(next)),
+      );
+    if (!list.children.length) put(into, h("p", { class: "quiet" }, "No failures."));
   };
   await load(null);
 }
 
-const library = (main) => {
-  const { collection } = session;
-  const heading = h("h1", { tabindex: "-1" }, "Collection");
-  const sub = h("p", { class: "sub" });
-  const views = h("div", { class: "row" });
-  const below = h("div", {});
-  const queue = queueOf(collection);
-  let pages = null;
-  let shownFor = null;
-  let info = null;
-
-  const contains = h("input", { type: "search", placeholder: "Part of a name", "aria-label": "Name contains", autocomplete: "off" });
-  const filter = h("input", { placeholder: "Metadata: kind=cat", "aria-label": "Filter by metadata, name=value", autocomplete: "off" });
-  const form = h(
-    "form",
-    {
-      class: "row filters",
-      role: "search",
-      onsubmit: (event) => {
+/** Deletes a collection after the user has typed its name.
+ * @param {Rest.CollectionInfo} info */
+async function deleteCollection({ name, images }) {
+  const deleted = await openDialog(
+    `Delete collection ${name}?`,
+    /** @param {(deleted: boolean) => void} close */
+    (close) => {
+      const input = textInput({ required: true, spellcheck: "false", autofocus: true });
+      const problem = h("div", {});
+      const consequences =
+        `This permanently deletes the features, thumbnails and metadata of ${count(images, "image")}. ` +
+        "Image files are not deleted.";
+      const form = h(
+        "form",
+        { class: "stack" },
+        h("p", {}, consequences),
+        h("label", {}, "Type the collection name to confirm", input),
+        problem,
+        h("div", { class: "row end" }, h("button", { class: "danger" }, "Delete permanently")),
+      );
+      form.addEventListener("submit", async (event) => {
         event.preventDefault();
-        apply();
-      },
+        try {
+          await send(collectionPath(name, queryString({ confirm: input.value.trim() })), { method: "DELETE" });
+          close(true);
+        } catch (error) {
+          put(problem, problemBox(error));
+        }
+      });
+      return form;
     },
-    contains,
-    filter,
-    h("button", {}, "Filter"),
   );
-  let typing = 0;
-  contains.addEventListener("input", () => {
-    clearTimeout(typing);
-    typing = setTimeout(apply, 350);
-  });
+  if (!deleted) return;
+  queues.delete(name);
+  session.collection = session.info.default_collection;
+  await loadSession();
+  go(link("library", session.collection));
+  toast(`Collection ${name} deleted.`);
+}
 
-  function apply() {
-    clearTimeout(typing);
-    try {
-      filterOf(filter.value);
-      filter.setCustomValidity("");
-    } catch (error) {
-      filter.setCustomValidity(error.message);
-      return filter.reportValidity();
-    }
-    return go(changed(parse(), { contains: contains.value.trim(), filter: filter.value.trim(), show: null }), { replace: true });
-  }
-
-  const pick = (properties) => {
-    const input = h("input", { type: "file", multiple: true, class: "hidden", tabindex: "-1", "aria-hidden": "true", ...properties });
-    input.addEventListener("change", () => {
-      add(filesOfInput(input));
-      input.value = "";
-    });
-    return input;
+/** The form that filters the images; its values are part of the route. */
+function createFilters() {
+  const contains = textInput({ type: "search", placeholder: "Name contains", "aria-label": "Name contains" });
+  const filter = filterInput({ placeholder: "Metadata: kind=cat", "aria-label": "Metadata filter, name=value" });
+  const element = h("form", { class: "row filters", role: "search" }, contains, filter, h("button", {}, "Filter"));
+  let timer = 0;
+  const apply = () => {
+    clearTimeout(timer);
+    if (!checkFilter(filter)) return;
+    const values = { contains: contains.value.trim(), filter: filter.value.trim(), show: null };
+    go(changed(parse(), values), { replace: true });
   };
-  const files = pick({ accept: "image/*,.heic,.heif,.avif,.tif,.tiff", "data-pick": "files" });
-  const folder = pick({ webkitdirectory: true, "data-pick": "folder" });
+  element.addEventListener("submit", (event) => {
+    event.preventDefault();
+    apply();
+  });
+  contains.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(apply, TYPING_MS);
+  });
+  return {
+    element,
+    /** Shows the route's values, except where the user is typing.
+     * @param {URLSearchParams} params */
+    update(params) {
+      if (document.activeElement !== contains) contains.value = params.get("contains") ?? "";
+      if (document.activeElement !== filter) filter.value = params.get("filter") ?? "";
+    },
+    close: () => clearTimeout(timer),
+  };
+}
 
-  function add(list) {
-    if (!queue.add(list)) toast("There are no pictures in that.");
-    else queue.element.scrollIntoView({ block: "nearest" });
+/** @param {(files: Named[]) => void} onfiles @param {import("./dom.js").Properties} properties */
+function fileInput(onfiles, properties) {
+  const hidden = { class: "hidden", tabindex: "-1", "aria-hidden": "true" };
+  const input = h("input", { type: "file", multiple: true, ...hidden, ...properties });
+  input.addEventListener("change", () => {
+    onfiles(chosenFiles(input));
+    input.value = "";
+  });
+  return input;
+}
+
+/** @param {HTMLElement} main @returns {import("./app.js").View} */
+export function openLibrary(main) {
+  const { collection } = session;
+  const isDefault = collection === session.info.default_collection;
+  const heading = h("h1", { tabindex: "-1" }, isDefault ? "Collection" : collection);
+  const sub = h("p", { class: "sub" });
+  const actions = h("div", { class: "row" });
+  const content = h("div", {});
+  const uploads = uploadsOf(collection);
+  const filters = createFilters();
+  const files = fileInput(add, { accept: "image/*,.heic,.heif,.avif,.tif,.tiff", "data-pick": "files" });
+  const folder = fileInput(add, { webkitdirectory: true, "data-pick": "folder" });
+  const state = {
+    /** @type {ReturnType<typeof createGrid> | null} */
+    grid: null,
+    /** @type {string | null} what the content shows */
+    shown: null,
+    /** @type {Rest.CollectionInfo | null} */
+    info: null,
+  };
+  put(
+    main,
+    h(
+      "div",
+      { class: "library" },
+      h("header", { class: "view-header" }, h("div", {}, heading, sub), actions),
+      files,
+      folder,
+      uploads.element,
+      filters.element,
+      content,
+    ),
+  );
+  refreshers.set(collection, refresh);
+
+  /** @param {Named[]} named */
+  function add(named) {
+    if (uploads.add(named)) uploads.element.scrollIntoView({ block: "nearest" });
+    else toast("No images found.");
   }
 
-  function tell() {
-    heading.textContent = collection === "default" ? "Collection" : collection;
-    sub.textContent = `${count(info.images, "picture")} · ${bytes(info.bytes)}${info.methods.length ? ` · ${info.methods.map((method) => method.name).join(", ")}` : ""}`;
+  function renderCounts() {
+    const { info } = state;
+    if (!info) return;
+    const methods = info.methods.map((method) => method.name).join(", ");
+    sub.textContent = [count(info.images, "image"), bytes(info.bytes), methods].filter(Boolean).join(" · ");
   }
 
-  async function counts() {
-    info = await about(collection);
-    tell();
-    const show = parse().params.get("show");
+  /** @param {import("./route.js").Route} route */
+  async function renderHeader(route) {
+    const info = (state.info = await collectionInfo(collection));
+    renderCounts();
+    const show = route.params.get("show");
+    const href = changed(route, { show: show ? null : "failures" });
+    const failures = show ? "Back to images" : count(info.failures, "failure");
     put(
-      views,
-      mayWrite() && button("upload", "Add pictures", () => files.click(), { class: "primary" }),
-      mayWrite() && button("folder", "Add a folder", () => folder.click()),
-      info.failures || show
-        ? h("a", { class: "button", href: changed(parse(), { show: show ? null : "failures" }) }, show ? "Back to the pictures" : count(info.failures, "failure"))
-        : null,
-      mayWrite() && collection !== session.info.default_collection && button("trash", "Delete the collection", removeAll, { quiet: true }),
+      actions,
+      mayWrite() && button("upload", "Add images", () => files.click(), { class: "primary" }),
+      mayWrite() && button("folder", "Add folder", () => folder.click()),
+      (info.failures > 0 || show) && h("a", { class: "button", href }, failures),
+      mayWrite() &&
+        !isDefault &&
+        button("trash", "Delete collection", () => deleteCollection(info), { quiet: true }),
     );
   }
 
-  async function removeAll() {
-    const gone = await dialogue(`Delete the collection ${collection}?`, (close) => {
-      const input = h("input", { required: true, autocomplete: "off", spellcheck: "false" });
-      const said = h("div", {});
-      return h(
-        "form",
-        {
-          class: "stack",
-          onsubmit: async (event) => {
-            event.preventDefault();
-            try {
-              await send(collectionPath(collection, query({ confirm: input.value.trim() })), { method: "DELETE" });
-              close(true);
-            } catch (error) {
-              put(said, problemBox(error));
-            }
-          },
-        },
-        h("p", {}, `${count(info.images, "picture")} of it can then no longer be searched, and there is no way back. Picture files elsewhere are not touched.`),
-        h("label", {}, "Type its name to confirm", input),
-        said,
-        h("div", { class: "row end" }, h("button", { class: "danger" }, "Delete it for good")),
-      );
+  /** @param {{contains: string | null, filter: string | null}} query as the API takes it */
+  function showImages(query) {
+    const filtered = Boolean(query.contains || query.filter);
+    state.grid = createGrid(collection, query, {
+      onchange: (change) => {
+        if (state.info) state.info.images += change;
+        renderCounts();
+      },
+      onfirst: (number, more) => {
+        if (filtered) announce(more ? `More than ${number} images` : count(number, "image"));
+        if (number) return;
+        const empty = filtered ? "No images pass this filter." : "This collection is empty.";
+        const hint = !filtered && mayWrite() && h("p", {}, "Drop images or folders here to add them.");
+        put(content, h("div", { class: "quiet" }, h("p", {}, empty), hint));
+      },
     });
-    if (!gone) return;
-    queues.delete(collection);
-    session.collection = session.info.default_collection;
-    await begin();
-    go(link("library", session.collection));
-    toast(`The collection ${collection} is deleted.`);
+    put(content, state.grid.element);
   }
 
+  /** @param {import("./route.js").Route} route */
   async function update(route) {
-    await counts();
-    const params = { contains: route.params.get("contains"), filter: route.params.get("filter") };
-    contains.value = document.activeElement === contains ? contains.value : (params.contains ?? "");
-    filter.value = document.activeElement === filter ? filter.value : (params.filter ?? "");
-    const key = JSON.stringify([params, route.params.get("show")]);
-    if (shownFor === key) return;
-    shownFor = key;
-    pages?.end();
-    pages = null;
-    form.hidden = route.params.get("show") === "failures";
-    if (form.hidden) {
-      await failuresList(collection, below);
-      return;
+    await renderHeader(route);
+    const { params } = route;
+    filters.update(params);
+    const query = { contains: params.get("contains"), filter: params.get("filter") };
+    const shown = JSON.stringify([query, params.get("show")]);
+    if (state.shown === shown) return;
+    state.shown = shown;
+    state.grid?.close();
+    state.grid = null;
+    filters.element.hidden = params.get("show") === "failures";
+    if (filters.element.hidden) await showFailures(collection, content);
+    else {
+      const filter = parseFilter(query.filter ?? "");
+      showImages({ contains: query.contains, filter: filter && JSON.stringify(filter) });
     }
-    const asked = { contains: params.contains, filter: params.filter ? JSON.stringify(filterOf(params.filter)) : null };
-    pages = grid(collection, asked, {
-      onchange: (by) => {
-        info.images += by;
-        tell();
-      },
-      onend: (length, first, next) => {
-        if (!first) return;
-        const filtered = asked.contains || asked.filter;
-        if (filtered) announce(next ? `More than ${length} pictures` : count(length, "picture"));
-        if (length) return;
-        put(
-          below,
-          h(
-            "div",
-            { class: "quiet" },
-            h("p", {}, filtered ? "No picture passes this filter." : "This collection is empty."),
-            !filtered && mayWrite() ? h("p", {}, "Drop pictures or folders here to add them.") : null,
-          ),
-        );
-      },
-    });
-    put(below, pages.element);
   }
 
-  put(
-    main,
-    h("div", { class: "library" }, h("header", { class: "verdict" }, h("div", {}, heading, sub), views), files, folder, queue.element, form, below),
-  );
+  function refresh() {
+    state.shown = null;
+    return update(parse());
+  }
+
   return {
     update,
-    add,
-    again() {
-      shownFor = null;
-      return update(parse());
+    close() {
+      refreshers.delete(collection);
+      filters.close();
+      state.grid?.close();
     },
-    end: () => pages?.end(),
+    async drop(transfer) {
+      if (mayWrite()) add(await droppedFiles(transfer));
+      else toast("Adding images requires write access.");
+    },
   };
-};
-
-export const libraryView = {
-  enter(main) {
-    page = library(main);
-  },
-  update: (route) => page.update(route),
-  leave() {
-    page.end();
-    page = null;
-  },
-  async drop(transfer) {
-    if (!mayWrite()) return toast("With this key nothing can be added.");
-    return page.add(await filesOf(transfer));
-  },
-};
-
+}

@@ -1,111 +1,188 @@
-/** Two pictures side by side, what matches joined by lines, the region that one takes in the other. */
+/** Query and stored image side by side: lines between matching keypoints, each image's outline in the other. */
 
 import { h, s } from "./dom.js";
-import { zoomable } from "./zoom.js";
+import { createZoom } from "./zoom.js";
 
-const MOST = 160;
+/** @typedef {[number, number]} Point */
+/** @typedef {[Point, Point]} Pair a keypoint of the query, and one of the stored image */
+
+/** One of the two images: its URL and its size in pixels.
+ * @typedef {{url: string, size: [number, number]}} Side */
+
+/** What the inspector's views draw.
+ * @typedef {object} Comparison
+ * @property {Side} query
+ * @property {Side} candidate
+ * @property {Rest.Evidence | null} evidence
+ * @property {Pair[]} inliers
+ * @property {Pair[]} outliers
+ * @property {Rest.Explanation | null} explanation */
+
+/** Where an image is drawn: pixel (u, v) at (k u + x, k v + y).
+ * @typedef {import("./zoom.js").Transform} Placement */
+
+const MAX_INLIERS = 160;
+const MAX_OUTLIERS = 60;
 const GAP = 24;
 const MARGIN = 8;
-const BESIDE = 1.4;
+const PREFER_COLUMNS = 1.4; // lines are easier to follow from left to right
+const HUES = 300;
 
-/** At most so many, evenly chosen, so that all parts of the picture stay represented. */
-const evenly = (list, most = MOST) =>
-  list.length <= most ? list : Array.from({ length: most }, (_, index) => list[Math.floor((index * list.length) / most)]);
+/** At most `most` of a list, evenly spaced, so that all parts of the image stay represented.
+ * @template T @param {T[]} list @param {number} most */
+const evenly = (list, most) =>
+  list.length <= most ? list : Array.from({ length: most }, (_, n) => list[Math.floor((n * list.length) / most)]);
 
-/** Where the two pictures stand in a view of this size: `{k, x, y}` each, as large as they go. */
-export function places([width, height], a, b) {
+/** Places two images in a view, as large as they fit: side by side, or one above the other.
+ * @param {[number, number]} view
+ * @param {[number, number]} a
+ * @param {[number, number]} b
+ * @returns {[Placement, Placement]} */
+export function placements([width, height], a, b) {
   const [ratioA, ratioB] = [a[0] / a[1], b[0] / b[1]];
-  const beside = Math.min(height - 2 * MARGIN, (width - GAP - 2 * MARGIN) / (ratioA + ratioB));
-  const below = Math.min(width - 2 * MARGIN, (height - GAP - 2 * MARGIN) / (1 / ratioA + 1 / ratioB));
-  // Whichever shows more of them; lines are easier to follow from left to right.
-  if (beside ** 2 * (ratioA + ratioB) * BESIDE >= below ** 2 * (1 / ratioA + 1 / ratioB)) {
-    const left = (width - GAP - beside * (ratioA + ratioB)) / 2;
-    const top = (height - beside) / 2;
+  const [ratios, inverse] = [ratioA + ratioB, 1 / ratioA + 1 / ratioB];
+  const tall = Math.min(height - 2 * MARGIN, (width - GAP - 2 * MARGIN) / ratios);
+  const wide = Math.min(width - 2 * MARGIN, (height - GAP - 2 * MARGIN) / inverse);
+  if (tall ** 2 * ratios * PREFER_COLUMNS >= wide ** 2 * inverse) {
+    const left = (width - GAP - tall * ratios) / 2;
+    const top = (height - tall) / 2;
     return [
-      { k: beside / a[1], x: left, y: top },
-      { k: beside / b[1], x: left + beside * ratioA + GAP, y: top },
+      { k: tall / a[1], x: left, y: top },
+      { k: tall / b[1], x: left + tall * ratioA + GAP, y: top },
     ];
   }
-  const top = (height - GAP - below * (1 / ratioA + 1 / ratioB)) / 2;
-  const left = (width - below) / 2;
+  const top = (height - GAP - wide * inverse) / 2;
+  const left = (width - wide) / 2;
   return [
-    { k: below / a[0], x: left, y: top },
-    { k: below / b[0], x: left, y: top + below / ratioA + GAP },
+    { k: wide / a[0], x: left, y: top },
+    { k: wide / b[0], x: left, y: top + wide / ratioA + GAP },
   ];
 }
 
-/** @returns {{element: Element, draw: (seen: object) => void, mark: (index: number) => void, pairs: () => number[][][]}} */
-export function linesView({ onmark = () => {} } = {}) {
-  const content = s("g");
-  const drawing = s("svg", { class: "lines", role: "img", "aria-label": "Query and stored picture side by side" }, content);
-  const viewport = h("div", { class: "viewport", tabindex: "0", role: "group", "aria-label": "Zoom with plus and minus, move with Shift and the arrows" }, drawing);
-  let seen = null;
-  let drawn = [];
-  let marked = -1;
-  let pairs = []; // what is drawn, whatever has been asked for since
-  const zoom = zoomable(viewport, ({ k, x, y }) => content.setAttribute("transform", `translate(${x} ${y}) scale(${k})`));
-  viewport.append(zoom.buttons());
-  new ResizeObserver(() => seen && render()).observe(viewport);
+/** The centre of a pixel in the view.
+ * @param {readonly number[]} point @param {Placement} placement @returns {Point} */
+const project = ([u, v], { k, x, y }) => [x + k * (u + 0.5), y + k * (v + 0.5)];
 
+/** @param {readonly (readonly number[])[]} points @param {Placement} placement */
+const outline = (points, placement) =>
+  s("polygon", { class: "outline", points: points.map((point) => project(point, placement).join(",")).join(" ") });
+
+/** @param {Pair} pair
+ * @param {[Placement, Placement]} placed
+ * @param {"inlier" | "outlier"} kind */
+function line(pair, placed, kind) {
+  const [from, to] = [project(pair[0], placed[0]), project(pair[1], placed[1])].map((point) =>
+    point.map((value) => value.toFixed(2)).join(" "),
+  );
+  const path = `M${from}L${to}`;
+  // Dots that keep their size at any zoom: lines without length, with round ends.
+  const dots = `M${from}h.01M${to}h.01`;
+  return s(
+    "g",
+    { class: `line ${kind}` },
+    s("path", { class: "reach", d: path }),
+    s("path", { class: "stroke", d: path }),
+    s("path", { class: "dots", d: dots }),
+  );
+}
+
+/** @param {Side} side @param {Placement} placement @param {number} index */
+function placedImage({ url, size: [width, height] }, { k, x, y }, index) {
+  const box = { x, y, width: k * width, height: k * height };
+  return [
+    s("clipPath", { id: `side-${index}` }, s("rect", box)),
+    s("image", { href: url, ...box, preserveAspectRatio: "none" }),
+  ];
+}
+
+/** @param {{onmark: (index: number) => void}} handlers `onmark` gets the line under the pointer, or -1 */
+export function createLines({ onmark }) {
+  const content = s("g");
+  const drawing = s(
+    "svg",
+    { class: "lines", role: "img", "aria-label": "Query and stored image side by side" },
+    content,
+  );
+  const viewport = h(
+    "div",
+    {
+      class: "viewport",
+      tabindex: "0",
+      role: "group",
+      "aria-label": "Zoom with plus and minus, pan with Shift and the arrow keys",
+    },
+    drawing,
+  );
+  /** @type {Comparison | null} */
+  let comparison = null;
+  /** @type {SVGGElement[]} */
+  let drawn = [];
+  /** @type {Pair[]} the drawn pairs; the comparison may have changed since */
+  let pairs = [];
+  let marked = -1;
+  const zoom = createZoom(viewport, ({ k, x, y }) =>
+    content.setAttribute("transform", `translate(${x} ${y}) scale(${k})`),
+  );
+  viewport.append(zoom.buttons());
+  new ResizeObserver(() => comparison && render(comparison)).observe(viewport);
+
+  /** @param {number} index */
   function mark(index) {
     marked = index;
     drawing.classList.toggle("marked", index >= 0);
-    drawn.forEach((line, each) => line.classList.toggle("mark", each === index));
+    drawn.forEach((each, place) => each.classList.toggle("mark", place === index));
   }
 
-  function line([from, to], [a, b], kind, hue) {
-    const [x, y, u, v] = [a.x + a.k * (from[0] + 0.5), a.y + a.k * (from[1] + 0.5), b.x + b.k * (to[0] + 0.5), b.y + b.k * (to[1] + 0.5)];
-    const path = `M${x.toFixed(2)} ${y.toFixed(2)}L${u.toFixed(2)} ${v.toFixed(2)}`;
-    // Dots of one size at any zoom: lines of no length with round ends.
-    const dots = `M${x.toFixed(2)} ${y.toFixed(2)}h.01M${u.toFixed(2)} ${v.toFixed(2)}h.01`;
-    const group = s("g", { class: `line ${kind}` }, s("path", { class: "reach", d: path }), s("path", { class: "stroke", d: path }), s("path", { class: "dots", d: dots }));
-    if (hue !== undefined) group.style.setProperty("--hue", hue);
-    return group;
-  }
-
-  const outline = (points, { k, x, y }) =>
-    s("polygon", { class: "outline", points: points.map(([u, v]) => `${x + k * (u + 0.5)},${y + k * (v + 0.5)}`).join(" ") });
-
-  function render() {
-    const size = [viewport.clientWidth, viewport.clientHeight];
-    if (!size[0] || !size[1]) return;
-    drawing.setAttribute("viewBox", `0 0 ${size[0]} ${size[1]}`);
-    const both = places(size, seen.query.size, seen.candidate.size);
-    const shown = [seen.query, seen.candidate].map(({ url, size: [width, height] }, index) => {
-      const { k, x, y } = both[index];
-      const clip = s("clipPath", { id: `frame-${index}` }, s("rect", { x, y, width: k * width, height: k * height }));
-      return [clip, s("image", { href: url, x, y, width: k * width, height: k * height, preserveAspectRatio: "none" })];
+  /** @param {Comparison} what */
+  function render({ query, candidate, evidence, inliers, outliers }) {
+    const { clientWidth: width, clientHeight: height } = viewport;
+    if (!width || !height) return;
+    drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const placed = placements([width, height], query.size, candidate.size);
+    pairs = evenly(inliers, MAX_INLIERS);
+    drawn = pairs.map((pair, index) => {
+      const group = line(pair, placed, "inlier");
+      group.style.setProperty("--hue", String(Math.round((pair[0][1] / query.size[1]) * HUES)));
+      group.addEventListener("pointerenter", () => {
+        mark(index);
+        onmark(index);
+      });
+      group.addEventListener("pointerleave", () => {
+        mark(-1);
+        onmark(-1);
+      });
+      return group;
     });
-    const outlines = seen.evidence
-      ? [
-          s("g", { "clip-path": "url(#frame-0)" }, outline(seen.evidence.query_outline, both[0])),
-          s("g", { "clip-path": "url(#frame-1)" }, outline(seen.evidence.candidate_outline, both[1])),
-        ]
-      : [];
-    pairs = evenly(seen.inliers);
-    const height = seen.query.size[1];
-    drawn = pairs.map((pair) => line(pair, both, "inlier", Math.round((pair[0][1] / height) * 300)));
-    const outliers = seen.outliers.length ? evenly(seen.outliers, 60).map((pair) => line(pair, both, "outlier")) : [];
-    content.replaceChildren(...shown.flat(), s("g", { class: "outliers" }, outliers), ...outlines, s("g", {}, drawn));
-    drawn.forEach((each, index) => {
-      each.addEventListener("pointerenter", () => (mark(index), onmark(index)));
-      each.addEventListener("pointerleave", () => (mark(-1), onmark(-1)));
-    });
+    const dashed = evenly(outliers, MAX_OUTLIERS).map((pair) => line(pair, placed, "outlier"));
+    content.replaceChildren(
+      ...placedImage(query, placed[0], 0),
+      ...placedImage(candidate, placed[1], 1),
+      s("g", { class: "outliers" }, dashed),
+    );
+    if (evidence) {
+      content.append(
+        s("g", { "clip-path": "url(#side-0)" }, outline(evidence.query_outline, placed[0])),
+        s("g", { "clip-path": "url(#side-1)" }, outline(evidence.candidate_outline, placed[1])),
+      );
+    }
+    content.append(s("g", {}, drawn));
     mark(marked);
-    zoom.again();
+    zoom.refresh();
   }
 
   return {
     element: viewport,
+    /** @param {Comparison} next @returns {number} how many inliers are drawn */
     draw(next) {
-      seen = next;
+      comparison = next;
       marked = -1;
       zoom.reset();
-      render();
+      render(next);
       return drawn.length;
     },
     mark,
     pairs: () => pairs,
-    classes: drawing.classList,
+    /** @param {boolean} shown */
+    showOutliers: (shown) => drawing.classList.toggle("no-outliers", !shown),
   };
 }

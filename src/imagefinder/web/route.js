@@ -1,44 +1,67 @@
-/** Where one is, as the fragment of the address: it can be shared, and back and forward work.
+/** The current view as the URL's fragment, so that it can be shared and back and forward work.
  *
  *   #/c/NAME/search?id=…|url=…&method=…&k=…&filter=…&box=…    #/r/HANDLE[,HANDLE…]    both: &hit=ID (&of=HANDLE)
  *   #/c/NAME/library?contains=…&filter=…&show=failures         #/c/NAME/duplicates     #/jobs
  */
 
+/** @typedef {"search" | "library" | "duplicates" | "jobs"} ViewName */
+
+/** @typedef {object} Route
+ * @property {ViewName | "start" | "unknown"} view
+ * @property {string} [collection]
+ * @property {string[]} [handles] of stored search results
+ * @property {URLSearchParams} params */
+
+/** @param {string} part */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/** @param {string} [hash] @returns {Route} */
 export function parse(hash = location.hash) {
   const [path, search = ""] = hash.replace(/^#?\/?/, "").split(/\?(.*)/s);
-  const parts = path.split("/").map((part) => {
-    try {
-      return decodeURIComponent(part);
-    } catch {
-      return part;
-    }
-  });
+  const [kind, name, view] = path.split("/").map(decoded);
   const params = new URLSearchParams(search);
-  if (parts[0] === "c" && ["search", "library", "duplicates"].includes(parts[2])) {
-    return { view: parts[2], collection: parts[1], params };
+  if (kind === "c" && (view === "search" || view === "library" || view === "duplicates")) {
+    return { view, collection: name, params };
   }
-  if (parts[0] === "r" && parts[1]) return { view: "search", handles: parts[1].split(","), params };
-  if (parts[0] === "jobs") return { view: "jobs", params };
-  return { view: parts[0] ? "unknown" : "start", params };
+  if (kind === "r" && name) return { view: "search", handles: name.split(","), params };
+  if (kind === "jobs") return { view: "jobs", params };
+  return { view: kind ? "unknown" : "start", params };
 }
 
-export function build(route) {
-  const search = route.params && [...route.params].length ? `?${route.params}` : "";
-  if (route.handles) return `#/r/${route.handles.map(encodeURIComponent).join(",")}${search}`;
-  if (route.view === "jobs") return `#/jobs${search}`;
-  return `#/c/${encodeURIComponent(route.collection)}/${route.view}${search}`;
+/** @param {Route} route @returns {string} the fragment */
+export function build({ view, collection = "default", handles, params }) {
+  const search = params.size ? `?${params}` : "";
+  if (handles) return `#/r/${handles.map(encodeURIComponent).join(",")}${search}`;
+  if (view === "jobs") return `#/jobs${search}`;
+  return `#/c/${encodeURIComponent(collection)}/${view}${search}`;
 }
 
-export const link = (view, collection, params = {}) =>
-  build({ view, collection, params: new URLSearchParams(Object.entries(params).filter(([, value]) => value)) });
+/** @param {ViewName} view
+ * @param {string} collection
+ * @param {Record<string, string | number | null | undefined>} [params] the empty ones are left out */
+export function link(view, collection, params = {}) {
+  return changed({ view, collection, params: new URLSearchParams() }, params);
+}
 
-/** The same place with other parameters; `null` takes one away. */
+/** The same route with other parameters; `null` removes one.
+ * @param {Route} route
+ * @param {Record<string, string | number | null | undefined>} values */
 export function changed(route, values) {
   const params = new URLSearchParams(route.params);
-  for (const [name, value] of Object.entries(values)) value === null || value === "" ? params.delete(name) : params.set(name, value);
+  for (const [name, value] of Object.entries(values)) {
+    if (value === null || value === undefined || value === "") params.delete(name);
+    else params.set(name, String(value));
+  }
   return build({ ...route, params });
 }
 
+/** @param {string} hash @param {{replace?: boolean}} [options] */
 export function go(hash, { replace = false } = {}) {
   if (hash === location.hash) return;
   history[replace ? "replaceState" : "pushState"]({ inside: true }, "", hash);

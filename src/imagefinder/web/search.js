@@ -1,488 +1,396 @@
-/** Searching: one question at a time, its options, its answer, and the way back to earlier ones. */
+/** The search view: one query at a time, its results, and the results of earlier queries. */
 
-import { Problem, collectionPath, get, post, quote, send } from "./api.js";
-import { dropZone, queryOf, ways } from "./ask.js";
-import { columns } from "./columns.js";
-import { announce, button, h, icon, problemBox, put, toast } from "./dom.js";
-import { best, picture, show as showPicture } from "./images.js";
-import { inspect } from "./inspector.js";
-import { partOf } from "./part.js";
-import { answer } from "./results.js";
+import { Problem, collectionPath, get, quote } from "./api.js";
+import { announce, button, h, isAbort, problemBox, put, toast } from "./dom.js";
+import { count } from "./format.js";
+import { thumbnail } from "./images.js";
+import { createPanel } from "./panel.js";
+import { queryOf } from "./query.js";
+import { ALL_METHODS, defaultOptions, loadStoredImage, search } from "./request.js";
+import { columnsView, relationOf, resultView } from "./results.js";
 import { build, changed, go, link, parse } from "./route.js";
-import { about, mayWrite, method, session } from "./session.js";
-import { count, filterOf, short } from "./words.js";
+import { collectionInfo, session } from "./session.js";
 
-const ALL = "all";
-const NUMBERS = [3, 10, 30, 100];
-const KEPT = 20;
-const AT_ONCE = 2;
+/** @typedef {import("./query.js").Query} Query */
+/** @typedef {import("./route.js").Route} Route */
 
-/** Earlier answers, so that going back asks nothing again: key -> what was asked and answered. */
-const kept = new Map();
+/** @typedef {object} SearchState
+ * @property {Rest.CollectionInfo} info
+ * @property {import("./request.js").Options} options
+ * @property {Query | null} query
+ * @property {import("./crop.js").Box | null} region of the query image
+ * @property {Rest.SearchAnswer[] | null} results one for each method; `null` before the search has ended
+ * @property {string | null} key the route of the results
+ * @property {AbortController | null} running */
 
+/** @typedef {Pick<SearchState, "options" | "query" | "region" | "results" | "key">} Saved */
+
+const HISTORY_SIZE = 20;
+const SAMPLES = 12;
 const EXPIRED = {
-  title: "This result is no longer kept",
-  detail: "The link leads to the answer to an uploaded picture. Such pictures are kept for a while only, and then deleted.",
-  hint: "Search again with the picture, if you have it.",
+  title: "This result has expired",
+  detail:
+    "The link leads to a search with an uploaded image. Uploads and their results are kept for a limited time.",
+  hint: "Search again with the image.",
 };
 
-const root = h("div", { class: "search" });
-const panel = h("section", { class: "ask", "aria-label": "Query" });
-const said = h("section", { class: "answer", "aria-label": "Answer" });
+/** Earlier results, so that back and forward send no requests: route -> results.
+ * @type {Map<string, Saved>} */
+const saved = new Map();
 
-let options = { method: "auto", k: 10, filter: "", mode: "" };
-let info = null;
-let now = blank();
-let running = null;
-let opened = null;
-
-function blank() {
-  return { query: null, results: null, box: null, key: null };
-}
-
-/** The address of a question, without what is opened in its answer. */
+/** The route of a search, without the hit that is inspected.
+ * @param {Route} route */
 const keyOf = (route) => changed(route, { hit: null, of: null });
 
-const methodsHere = () => info.methods.map((each) => each.name);
+/** @param {Route} route */
+const isSearch = (route) => Boolean(route.handles) || route.params.has("id") || route.params.has("url");
 
-function remember() {
-  kept.set(now.key, { ...now, options: { ...options } });
-  if (kept.size > KEPT) kept.delete(kept.keys().next().value);
+/** @param {string | null} text @returns {import("./crop.js").Box | null} */
+function parseRegion(text) {
+  const values = text?.split(",").map(Number) ?? [];
+  if (values.length !== 4 || !values.every((value) => value >= 0 && value <= 1)) return null;
+  const [left, top, width, height] = values;
+  return [left, top, width, height];
 }
 
-function recall(key) {
-  const { options: then, ...rest } = kept.get(key);
-  options = { ...then };
-  now = rest;
-  render();
-}
-
-// What is asked
-
-function body(query, name, file, size) {
-  const filter = filterOf(options.filter);
-  const box = now.box && size ? now.box.map((value, index) => value * size[index % 2]) : null;
-  const shared = { method: name, k: options.k, ...(options.mode ? { mode: options.mode } : {}) };
-  if (!file) {
-    const what = query.kind === "id" ? { id: query.id } : { url: query.url };
-    return { ...what, ...shared, ...(box ? { boxes: [box] } : {}), ...(filter ? { filter } : {}) };
-  }
-  const form = new FormData();
-  form.append("image", file, file.name || "query");
-  for (const [key, value] of Object.entries(shared)) form.append(key, value);
-  if (box) form.append("box", box.join(","));
-  if (filter) form.append("filter", JSON.stringify(filter));
-  return form;
-}
-
-/** The file to send, and the size that a box refers to. */
-async function sent(query, signal) {
-  if (query.kind === "handle" && !query.file) {
-    const blob = await (await send(`v1/explanations/${query.handle}/query`, { signal })).blob();
-    query.file = new File([blob], "query.jpg", { type: blob.type });
-    query.size = null; // the server's copy may be smaller than the picture was
-  }
-  if (!now.box) return [query.file, null];
-  if (query.file && !query.size) {
-    const bitmap = await createImageBitmap(query.file);
-    query.size = [bitmap.width, bitmap.height];
-    bitmap.close();
-  }
-  return [query.file, query.size];
-}
-
-async function run(query, { key = null } = {}) {
-  running?.abort();
-  const mine = (running = new AbortController());
-  const box = now.query === query || key ? now.box : null;
-  now = { query, box, results: null, key: null };
-  panelFor();
-  progress(mine);
-  scrollTo(0, 0);
-  const names = options.method === ALL ? methodsHere() : [options.method];
+/** Loads stored search results.
+ * @param {string[]} handles
+ * @returns {Promise<Rest.SearchAnswer[]>} */
+async function loadResults(handles) {
   try {
-    if (query.kind === "id" && !query.image) {
-      query.image = await get(collectionPath(session.collection, `/images/${quote(query.id)}`), { signal: mine.signal });
-      query.size = [query.image.width, query.image.height];
-      preview();
-    }
-    const [file, size] = await sent(query, mine.signal);
-    const results = [];
-    const ask = async (name, place) => {
-      results[place] = await post(collectionPath(session.collection, "/search"), body(query, name, file, size), { signal: mine.signal });
-    };
-    // A few at once: the server has others to answer, too.
-    const waiting = names.map((name, place) => [name, place]);
-    const worker = async () => {
-      while (waiting.length) await ask(...waiting.shift());
-    };
-    await Promise.all(Array.from({ length: Math.min(AT_ONCE, names.length) }, worker));
-    if (running !== mine) return;
-    running = null;
-    query.size ??= [results[0].query.width, results[0].query.height];
-    // A server that keeps no answers gives no handles: then there is nothing to link to.
-    const handles = results.map((result) => result.explanations?.handle);
-    const hash = key ?? (handles[0] ? build({ handles, params: new URLSearchParams() }) : location.hash);
-    now = { query, results, box, key: hash };
-    remember();
-    go(hash);
-    render();
+    return await Promise.all(handles.map((handle) => get(`v1/explanations/${encodeURIComponent(handle)}`)));
   } catch (error) {
-    if (running === mine) running = null;
-    if (mine.signal.aborted) {
-      if (!running) put(said, h("div", { class: "quiet" }, h("p", {}, "The search was cancelled."), button("again", "Search again", () => run(query, { key }))));
-      return;
-    }
-    announce("The search failed");
-    put(said, problemBox(error, () => run(query, { key }), "h1"));
+    if (!(error instanceof Problem) || error.code !== "unknown_handle") throw error;
+    throw new Problem({ ...EXPIRED, code: error.code, request_id: error.requestId });
   }
 }
 
-function progress(control) {
-  const since = Date.now();
-  const clock = h("span", { "aria-hidden": "true" });
-  put(
-    said,
-    h(
-      "div",
-      { class: "progress", "aria-busy": "true" },
-      h("p", { role: "status" }, `Searching ${count(info.images, "picture")}… `, clock),
-      h("progress", { "aria-label": "Searching" }),
-      button("close", "Cancel", () => control.abort()),
-    ),
-  );
-  const timer = setInterval(() => {
-    if (running !== control) return clearInterval(timer);
-    clock.textContent = `${Math.floor((Date.now() - since) / 1000)} s`;
-  }, 500);
-}
-
-/** Asks with another picture, or the same one otherwise. Stored ones and addresses have an address of their own. */
-function ask(query) {
-  if (query.kind === "file" && query !== now.query) {
-    now.box = null;
-    query.preview = URL.createObjectURL(query.file);
-  }
-  if (query.kind === "file" || query.kind === "handle") return run(query);
-  const params = {
-    [query.kind]: query[query.kind],
-    method: options.method === "auto" ? "" : options.method,
-    k: options.k === 10 ? "" : options.k,
-    filter: options.filter,
-    mode: options.mode,
-    box: now.query === query && now.box ? now.box.map((value) => value.toFixed(4)).join(",") : "",
+/** The query of stored search results.
+ * @param {Rest.SearchAnswer} result @returns {Query} */
+function storedQuery({ query: { id, width, height }, explanations }) {
+  const handle = explanations?.handle ?? "";
+  return {
+    kind: id ? "id" : "handle",
+    value: id ?? handle,
+    size: [width, height],
+    preview: `v1/explanations/${handle}/query`,
   };
-  const hash = link("search", session.collection, params);
-  return hash === now.key ? run(query, { key: hash }) : go(hash);
 }
 
-const askAgain = () => now.query && ask(now.query);
-
-function fromRoute(route) {
-  const { params } = route;
-  options.method = params.get("method") ?? "auto";
-  options.k = Number(params.get("k")) || 10;
-  options.filter = params.get("filter") ?? "";
-  options.mode = params.get("mode") ?? "";
-  const box = params.get("box")?.split(",").map(Number);
-  now.box = box?.length === 4 && box.every((value) => value >= 0 && value <= 1) ? box : null;
-  const [kind, value] = params.has("id") ? ["id", params.get("id")] : ["url", params.get("url")];
-  const same = now.query?.kind === kind && now.query[kind] === value;
-  return same ? now.query : { kind, [kind]: value };
-}
-
-async function fetchResults(route) {
-  put(said, h("p", { class: "wait" }, "One moment…"));
-  let results;
-  try {
-    results = await Promise.all(route.handles.map((handle) => get(`v1/explanations/${encodeURIComponent(handle)}`)));
-  } catch (error) {
-    throw error.code === "unknown_handle" ? new Problem({ ...EXPIRED, code: error.code, request_id: error.requestId }) : error;
-  }
-  const [first] = results;
-  if (first.collection !== session.collection) {
-    session.collection = first.collection;
-    info = await about(session.collection);
-  }
-  options.method = results.length > 1 ? ALL : first.method;
-  const { width, height, id } = first.query;
-  const box = first.boxes[0]?.map((value, index) => value / (index % 2 ? height : width)) ?? null;
-  const handle = first.explanations.handle;
-  const query = id ? { kind: "id", id, size: [width, height] } : { kind: "handle", handle, size: [width, height] };
-  query.preview = `v1/explanations/${handle}/query`;
-  now = { query, results, box, key: keyOf(route) };
-  remember();
-  render();
-}
-
-// What is shown
-
-/** Beside the answer there is room for the options; above it they are folded away. */
-const wide = matchMedia("(min-width: 56rem)");
-wide.addEventListener("change", () => {
-  const more = panel.querySelector(".more");
-  if (more) more.open = wide.matches;
-});
-
-let image = null;
-let frame = null;
-let part = null;
-let partButtons = null;
-
-function preview() {
-  const { query, results } = now;
-  const path =
-    query.kind === "id" && query.image
-      ? best(query.image)
-      : (!query.unseen && query.preview) || (results?.[0].explanations && `v1/explanations/${results[0].explanations.handle}/query`);
-  frame.hidden = !path;
-  if (path && image.dataset.shows !== path) {
-    image.dataset.shows = path;
-    showPicture(image, path);
-  }
-}
-
-function boxButtons() {
-  put(
-    partButtons,
-    now.box && button("search", "Search this part", askAgain, { class: "primary" }),
-    now.box
-      ? button("close", "Whole picture", () => {
-          now.box = null;
-          part.set(null);
-          boxButtons();
-          if (now.results?.[0].boxes.length) askAgain();
-        })
-      : button("box", "Search a part of it", () => {
-          part.arm(true);
-          part.begin();
-        }),
-  );
-}
-
-/** Of an empty collection there is nothing to ask. */
-function invitation() {
-  return [
-    h("h1", { tabindex: "-1" }, "There are no pictures here yet"),
-    h("p", {}, "Add those that shall be searched. Then ask which of them another picture is."),
-    mayWrite()
-      ? h("p", {}, h("a", { href: link("library", session.collection), class: "button primary" }, icon("upload"), h("span", {}, "Add pictures")))
-      : h("p", {}, "This key may only search; to add pictures takes one that may write."),
-    h("p", { class: "small" }, "Whole folders of the server's machine: ", h("a", { href: "#/jobs" }, "as a job"), ", or there by the command ", h("code", {}, "imagefinder add FOLDER"), "."),
-  ];
-}
-
-function panelFor() {
-  root.classList.toggle("asked", Boolean(now.query));
-  if (!now.query && !info.images) {
-    put(panel, h("div", { class: "quiet" }, invitation()));
-    return;
-  }
-  if (!now.query) {
-    put(panel, h("h1", { tabindex: "-1" }, "Which of these pictures is it?"), dropZone(ask), optionsForm());
-    return;
-  }
-  const { query } = now;
-  image = picture(null, "The picture that is asked with", { loading: "eager" });
-  image.addEventListener("error", () => {
-    if (query.kind === "file" && query.unseen !== true) {
-      query.unseen = true; // a kind of file that the browser cannot show; the server's copy can be
-      preview();
-    }
-  });
-  image.addEventListener("load", () => frame.classList.add("ready"));
-  frame = h("div", { class: "frame", hidden: true }, image);
-  partButtons = h("div", { class: "row" });
-  part = partOf(frame, {
-    onchange: (box) => {
-      now.box = box;
-      boxButtons();
-    },
-    onenter: askAgain,
-  });
-  part.set(now.box);
-  const name = { file: query.file?.name, id: query.id, url: query.url, handle: "A picture that was uploaded" }[query.kind];
-  put(
-    panel,
-    h(
-      "div",
-      { class: "query" },
-      frame,
-      h("p", { class: "name", title: name }, query.kind === "id" ? short(name) : name),
-      partButtons,
-    ),
-    h(
-      "details",
-      { class: "more", open: wide.matches },
-      h("summary", {}, "Method, filter, another picture"),
-      optionsForm(),
-      h("details", { class: "another" }, h("summary", {}, "Another picture"), ways(ask)),
-    ),
-  );
-  boxButtons();
-  preview();
-}
-
-function optionsForm() {
-  const choose = (name, value) => {
-    options[name] = value;
-    askAgain();
-  };
-  const methods = h(
-    "select",
-    { onchange: () => choose("method", methods.value) },
-    h("option", { value: "auto" }, "All together"),
-    methodsHere().map((name) => h("option", { value: name, disabled: method(name)?.ready === false }, name)),
-    methodsHere().length > 1 && h("option", { value: ALL }, "Side by side"),
-  );
-  methods.value = options.method;
-  const numbers = h(
-    "select",
-    { onchange: () => choose("k", Number(numbers.value)) },
-    [...new Set([...NUMBERS, options.k])].sort((a, b) => a - b).filter((n) => n <= session.limits.max_k).map((n) => h("option", { value: n, selected: n === options.k }, n)),
-  );
-  const mode = h(
-    "select",
-    { onchange: () => choose("mode", mode.value) },
-    [["", "Automatic"], ["exact", "Every picture is scored"], ["fast", "A shortlist is scored"]].map(([value, word]) => h("option", { value, selected: value === options.mode }, word)),
-  );
-  const filter = h("input", {
-    value: options.filter,
-    placeholder: "kind=cat year=1999",
-    autocomplete: "off",
-    "aria-describedby": "filter-help",
-    onchange: () => {
-      try {
-        filterOf(filter.value);
-        filter.setCustomValidity("");
-        choose("filter", filter.value.trim());
-      } catch (error) {
-        filter.setCustomValidity(error.message);
-        filter.reportValidity();
-      }
-    },
-  });
-  return h(
-    "form",
-    { class: "options", onsubmit: (event) => event.preventDefault() },
-    h("div", { class: "pair" }, h("label", {}, "Method", methods), h("label", {}, "Results", numbers)),
-    h(
-      "details",
-      { open: Boolean(options.filter || options.mode) },
-      h("summary", {}, "Filter and mode"),
-      h("label", {}, "Only pictures whose metadata say", filter),
-      h("p", { class: "small", id: "filter-help" }, "name=value, several with a space between; or JSON"),
-      h("label", {}, "Mode", mode),
-    ),
-  );
-}
-
-async function beginning() {
-  put(said);
-  if (!info.images) return;
-  const { images } = await get(collectionPath(session.collection, "/images?limit=12"));
-  if (now.query) return;
-  put(
-    said,
-    h("h2", {}, "Or ask with one of this collection"),
-    h("ul", { class: "strip" }, images.map((each) => h("li", {}, h("a", { href: link("search", session.collection, { id: each.id }) }, picture(each.thumbnail, `Search by ${each.id}`, { width: each.width, height: each.height }))))),
-    h("p", {}, h("a", { href: link("library", session.collection) }, `All ${count(info.images, "picture")}`)),
-  );
-}
-
-function render() {
-  panelFor();
-  if (!now.query) return beginning();
-  const { results } = now;
-  const route = parse();
-  const hrefOf = ({ explanations }, hit) =>
-    explanations && changed(route, { hit: hit.id, of: results.length > 1 ? explanations.handle : null });
-  const by = (id) => link("search", session.collection, { id });
-  put(said, results.length > 1 ? columns(results, { hrefOf }) : answer(results[0], { hrefOf, by, kind: now.query.kind }));
-  announce(said.querySelector("h1")?.textContent ?? "");
-  return null;
-}
-
-function entriesOf(result) {
-  const { handle } = result.explanations;
+/** @param {Rest.SearchAnswer} result
+ * @param {string | null} preview of the query
+ * @returns {import("./inspector.js").Entry[]} */
+function entriesOf(result, preview) {
+  const handle = result.explanations?.handle ?? "";
+  const { width, height } = result.query;
+  const base = `v1/explanations/${handle}`;
   return result.hits.map((hit) => ({
     id: hit.id,
     hit,
     image: hit.image,
-    query: { path: now.query.kind === "file" && !now.query.unseen ? now.query.preview : `v1/explanations/${handle}/query`, size: [result.query.width, result.query.height] },
+    relation: relationOf(hit),
+    evidence: hit.evidence,
+    query: { path: preview ?? `${base}/query`, size: [width, height] },
     methods: Object.keys(result.fingerprints),
-    explain: (name, signal) => get(`v1/explanations/${handle}/images/${quote(hit.id)}?method=${encodeURIComponent(name)}`, { signal }),
-    drawing: (name) => `v1/explanations/${handle}/pictures/${quote(hit.id)}?method=${encodeURIComponent(name)}`,
+    explain: (method, signal) =>
+      get(`${base}/images/${quote(hit.id)}?method=${encodeURIComponent(method)}`, { signal }),
+    drawing: (method) => `${base}/drawings/${quote(hit.id)}?method=${encodeURIComponent(method)}`,
   }));
 }
 
-function syncInspector(route) {
-  const id = route.params.get("hit");
-  const result = id && now.results?.find((each) => [null, each.explanations?.handle].includes(route.params.get("of")));
-  const index = result ? result.hits.findIndex((hit) => hit.id === id) : -1;
-  if (index < 0) {
-    opened?.close();
-    opened = null;
-    return;
+/** @param {AbortController} control cancels the search @param {number} images */
+function progressBox(control, images) {
+  const since = Date.now();
+  const clock = h("span", { "aria-hidden": "true" });
+  const timer = setInterval(() => {
+    if (!clock.isConnected) clearInterval(timer);
+    else clock.textContent = `${Math.floor((Date.now() - since) / 1000)} s`;
+  }, 500);
+  return h(
+    "div",
+    { class: "progress", "aria-busy": "true" },
+    h("p", { role: "status" }, `Searching ${count(images, "image")}… `, clock),
+    h("progress", { "aria-label": "Searching" }),
+    button("close", "Cancel", () => control.abort()),
+  );
+}
+
+/** Some stored images to search by.
+ * @param {Rest.Image[]} images @param {number} total */
+const samplesBox = (images, total) => [
+  h("h2", {}, "Or search by an image from this collection"),
+  h(
+    "ul",
+    { class: "samples" },
+    images.map((image) =>
+      h(
+        "li",
+        {},
+        h(
+          "a",
+          { href: link("search", session.collection, { id: image.id }) },
+          thumbnail(image, `Search by ${image.id}`),
+        ),
+      ),
+    ),
+  ),
+  h("p", {}, h("a", { href: link("library", session.collection) }, `All ${count(total, "image")}`)),
+];
+
+/** @param {HTMLElement} main @returns {Promise<import("./app.js").View>} */
+export async function openSearch(main) {
+  /** @type {SearchState} */
+  const state = {
+    info: await collectionInfo(session.collection),
+    options: defaultOptions(),
+    query: null,
+    region: null,
+    results: null,
+    key: null,
+    running: null,
+  };
+  /** @type {{result: Rest.SearchAnswer, to: (index: number) => void, close: () => void} | null} */
+  let inspector = null;
+  const panel = createPanel(state, { search: start, searchAgain });
+  const output = h("section", { class: "results", "aria-label": "Search results" });
+  const root = h("div", { class: "search" }, panel.element, output);
+  main.append(root);
+
+  function save() {
+    const { options, query, region, results, key } = state;
+    if (!key) return;
+    saved.set(key, { options: { ...options }, query, region, results, key });
+    const [oldest] = saved.keys();
+    if (saved.size > HISTORY_SIZE) saved.delete(oldest);
   }
-  if (opened?.result === result) return void opened.to(index);
-  opened?.close();
-  const inside = history.state?.inside;
-  opened = inspect(entriesOf(result), index, {
-    onmove: (next) => go(changed(parse(), { hit: result.hits[next].id }), { replace: true }),
-    onclose: () => {
-      opened = null;
-      if (!parse().params.has("hit")) return;
-      if (inside) history.back();
-      else go(keyOf(parse()), { replace: true });
-    },
-  });
-  opened.result = result;
-}
 
-function handedOver(transfer) {
-  const query = queryOf(transfer);
-  if (query && info.images) ask(query);
-  else if (query) toast("There is nothing to search yet. Under Collection, pictures can be added.");
-}
+  /** @param {Saved} entry */
+  async function restore(entry) {
+    cancel();
+    Object.assign(state, entry);
+    state.options = { ...entry.options };
+    await useCollection(entry.results?.[0].collection ?? session.collection);
+    render();
+  }
 
-export const searchView = {
-  async enter(main) {
-    main.append(root);
-    info = await about(session.collection);
-    put(root, panel, said);
-    if (now.results && now.results[0].collection !== session.collection) now = blank();
-  },
+  /** The collection of a result is not part of its route.
+   * @param {string} collection */
+  async function useCollection(collection) {
+    if (collection === session.collection) return;
+    session.collection = collection;
+    state.info = await collectionInfo(collection);
+  }
 
-  async update(route) {
-    const key = keyOf(route);
-    const asked = route.handles || route.params.has("id") || route.params.has("url");
-    if (!asked) {
-      if (now.key || !panel.firstChild || (now.query && !running && !now.results)) {
-        running?.abort();
-        running = null;
-        now = blank();
+  function cancel() {
+    state.running?.abort();
+    state.running = null;
+  }
+
+  function clear() {
+    cancel();
+    Object.assign(state, { query: null, region: null, results: null, key: null });
+  }
+
+  function renderPanel() {
+    root.classList.toggle("has-query", state.query !== null);
+    panel.render();
+  }
+
+  async function renderSamples() {
+    put(output);
+    if (!state.info.images) return;
+    /** @type {Rest.ImagePage} */
+    const { images } = await get(collectionPath(session.collection, `/images?limit=${SAMPLES}`));
+    if (!state.query) put(output, samplesBox(images, state.info.images));
+  }
+
+  async function render() {
+    renderPanel();
+    const { query, results } = state;
+    if (!query || !results) return renderSamples();
+    const route = parse();
+    /** @type {import("./results.js").Links} */
+    const links = {
+      search: (id) => link("search", session.collection, { id }),
+      inspect: ({ explanations }, hit) =>
+        explanations && changed(route, { hit: hit.id, of: results.length > 1 ? explanations.handle : null }),
+    };
+    // A link to a stored image or a URL repeats the search; a link to an upload works while the server keeps it.
+    const expires = query.kind === "file" || query.kind === "handle";
+    if (results.length > 1) put(output, columnsView(results, links));
+    else put(output, resultView(results[0], links, expires));
+    announce(output.querySelector("h1")?.textContent ?? "");
+  }
+
+  /** Runs a search and shows its results.
+   * @param {Query} query @param {string | null} key the route, if it is already shown */
+  async function run(query, key) {
+    cancel();
+    const control = new AbortController();
+    const { signal } = control;
+    const region = state.query === query || key ? state.region : null;
+    Object.assign(state, { query, region, results: null, key: null, running: control });
+    const retry = () => run(query, key);
+    renderPanel();
+    put(output, progressBox(control, state.info.images));
+    scrollTo(0, 0);
+    try {
+      if (query.kind === "id" && !query.image) {
+        await loadStoredImage(query, signal);
+        panel.updatePreview();
       }
-      if (!now.query) render();
-    } else if (now.key !== key || !panel.firstChild) {
-      if (kept.has(key)) recall(key);
-      else if (route.handles) {
-        running?.abort();
-        running = null;
-        await fetchResults(route);
+      const { method } = state.options;
+      const methods = method === ALL_METHODS ? state.info.methods.map((each) => each.name) : [method];
+      const results = await search(query, state.options, { region, methods, signal });
+      if (signal.aborted) return;
+      finish(query, results, key);
+    } catch (error) {
+      const current = state.running === control;
+      if (current) state.running = null;
+      if (!current) return;
+      if (isAbort(error)) {
+        put(
+          output,
+          h("div", { class: "quiet" }, h("p", {}, "Search cancelled."), button("again", "Search again", retry)),
+        );
       } else {
-        const query = fromRoute(route);
-        run(query, { key });
+        announce("Search failed");
+        put(output, problemBox(error, retry, "h1"));
       }
     }
-    syncInspector(route);
-  },
+  }
 
-  leave() {
-    opened?.close();
-    opened = null;
-  },
+  /** @param {Query} query @param {Rest.SearchAnswer[]} results @param {string | null} key */
+  function finish(query, results, key) {
+    query.size ??= [results[0].query.width, results[0].query.height];
+    // A server that stores no results gives no handles; then there is nothing to link to.
+    const handles = results.flatMap(({ explanations }) => explanations?.handle ?? []);
+    const route = handles.length
+      ? build({ view: "search", handles, params: new URLSearchParams() })
+      : location.hash;
+    Object.assign(state, { results, key: key ?? route, running: null });
+    save();
+    go(key ?? route);
+    render();
+  }
 
-  drop: handedOver,
-  paste: handedOver,
-};
+  /** Searches with another query, or again with other options. Stored images and URLs have routes.
+   * @param {Query} query */
+  function start(query) {
+    if (query.kind === "file" && query !== state.query && query.file) {
+      state.region = null;
+      query.preview = URL.createObjectURL(query.file);
+    }
+    if (query.kind === "file" || query.kind === "handle") return void run(query, null);
+    const { method, k, filter, mode } = state.options;
+    const defaults = defaultOptions();
+    const region = query === state.query ? state.region : null;
+    const hash = link("search", session.collection, {
+      [query.kind]: query.value,
+      method: method === defaults.method ? null : method,
+      k: k === defaults.k ? null : k,
+      filter,
+      mode,
+      box: region?.map((value) => value.toFixed(4)).join(","),
+    });
+    if (hash === state.key) run(query, hash);
+    else go(hash);
+  }
+
+  function searchAgain() {
+    if (state.query) start(state.query);
+  }
+
+  /** Runs the search of a route.
+   * @param {Route} route @param {string} key */
+  function runRoute({ params }, key) {
+    const defaults = defaultOptions();
+    state.options = {
+      method: params.get("method") ?? defaults.method,
+      k: Number(params.get("k")) || defaults.k,
+      filter: params.get("filter") ?? "",
+      mode: params.get("mode") ?? "",
+    };
+    state.region = parseRegion(params.get("box"));
+    const kind = params.has("id") ? "id" : "url";
+    const value = params.get(kind) ?? "";
+    const { query } = state;
+    run(query?.kind === kind && query.value === value ? query : { kind, value }, key);
+  }
+
+  /** @param {string[]} handles @param {string} key */
+  async function showStored(handles, key) {
+    cancel();
+    put(output, h("p", { class: "wait" }, "Loading…"));
+    const results = await loadResults(handles);
+    const [first] = results;
+    await useCollection(first.collection);
+    const { width, height } = first.query;
+    state.options.method = results.length > 1 ? ALL_METHODS : first.method;
+    const [box] = first.boxes;
+    state.region = box ? [box[0] / width, box[1] / height, box[2] / width, box[3] / height] : null;
+    Object.assign(state, { query: storedQuery(first), results, key });
+    save();
+    render();
+  }
+
+  /** Opens, moves or closes the inspector, as the route says.
+   * @param {Route} route */
+  async function syncInspector({ params }) {
+    const [id, handle] = [params.get("hit"), params.get("of")];
+    const result = state.results?.find(
+      ({ explanations }) => explanations && (!handle || explanations.handle === handle),
+    );
+    const index = id && result ? result.hits.findIndex((hit) => hit.id === id) : -1;
+    if (inspector && inspector.result === result && index >= 0) return inspector.to(index);
+    inspector?.close();
+    inspector = null;
+    if (!result || index < 0) return;
+    const inside = history.state?.inside;
+    const { openInspector } = await import("./inspector.js");
+    if (parse().params.get("hit") !== id || inspector) return; // the route has changed meanwhile
+    const preview = state.query?.kind === "file" ? (state.query.preview ?? null) : null;
+    const opened = openInspector(entriesOf(result, preview), index, {
+      onmove: (next) => go(changed(parse(), { hit: result.hits[next].id }), { replace: true }),
+      onclose: () => {
+        inspector = null;
+        if (!parse().params.has("hit")) return;
+        if (inside) history.back();
+        else go(keyOf(parse()), { replace: true });
+      },
+    });
+    inspector = { result, ...opened };
+  }
+
+  /** @param {DataTransfer} transfer */
+  function receive(transfer) {
+    const query = queryOf(transfer);
+    if (query && state.info.images) start(query);
+    else if (query) toast("This collection is empty. Add images under Collection first.");
+  }
+
+  return {
+    /** @param {Route} route */
+    async update(route) {
+      const key = keyOf(route);
+      const entry = saved.get(key);
+      if (!isSearch(route)) {
+        const stale = state.key || (state.query && !state.running && !state.results);
+        if (stale) clear();
+        if (!state.query) await render();
+      } else if (state.key !== key) {
+        if (entry) await restore(entry);
+        else if (route.handles) await showStored(route.handles, key);
+        else runRoute(route, key);
+      }
+      await syncInspector(route);
+    },
+    close() {
+      cancel();
+      inspector?.close();
+      panel.close();
+    },
+    drop: receive,
+    paste: receive,
+  };
+}

@@ -1,20 +1,44 @@
-/** What the server said of itself, and what may be done here. */
+/** What the server offers, and what the user may do. */
 
 import { collectionPath, get } from "./api.js";
 
-export const session = { info: null, limits: null, methods: [], collection: "default" };
+/** @typedef {object} Session
+ * @property {Rest.ServerInfo} info
+ * @property {Rest.ServerLimits | null} limits
+ * @property {Rest.MethodStatus[]} methods
+ * @property {string} collection */
 
-export async function begin() {
+/** @type {Session} */
+export const session = {
+  info: {
+    version: "",
+    started_at: "",
+    collections: [],
+    default_collection: "default",
+    auth: { required: false, access: "none" },
+    url_queries: false,
+    job_roots: [],
+    read_only: true,
+  },
+  limits: null,
+  methods: [],
+  collection: "default",
+};
+
+/** Loads the server's description; again after a collection was created or deleted. */
+export async function loadSession() {
   session.info = await get("v1/info");
-  [session.limits, session.methods] = await Promise.all([get("v1/limits"), get("v1/methods").then((body) => body.methods)]);
+  /** @type {[Rest.ServerLimits, Rest.MethodList]} */
+  const [limits, { methods }] = await Promise.all([get("v1/limits"), get("v1/methods")]);
+  session.limits = limits;
+  session.methods = methods;
   if (!session.info.collections.includes(session.collection)) session.collection = session.info.default_collection;
 }
 
 export const mayWrite = () => !session.info.read_only && session.info.auth.access !== "read";
 
-export const about = (collection) => get(collectionPath(collection));
+/** @param {string} collection @returns {Promise<Rest.CollectionInfo>} */
+export const collectionInfo = (collection) => get(collectionPath(collection));
 
-/** Names of the methods that the collection has features of. */
-export const indexed = async (collection) => (await about(collection)).methods.map((method) => method.name);
-
-export const method = (name) => session.methods.find((each) => each.name === name);
+/** @param {string} name */
+export const methodStatus = (name) => session.methods.find((each) => each.name === name);

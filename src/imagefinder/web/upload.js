@@ -1,211 +1,268 @@
-/** Adding pictures: files and folders, a few at a time, what became of each, and another try. */
+/** Uploads images to a collection: files and folders, a few at a time, each with its state, and retries. */
 
-import { collectionPath, get, quote, sleep, upload } from "./api.js";
-import { announce, button, h, put } from "./dom.js";
-import { bytes, count } from "./words.js";
+import { Problem, collectionPath, get, quote, sleep, upload } from "./api.js";
+import { announce, button, h, isAbort, put } from "./dom.js";
+import { bytes, count } from "./format.js";
 
-const AT_ONCE = 3;
-const PATIENCE = 5;
-const ROWS = 200;
-const PICTURE = /\.(jpe?g|jfif|png|webp|gif|tiff?|bmp|hei[cf]|avif)$/i;
+/** A file with the id under which it is added.
+ * @typedef {{file: File, id: string}} Named */
+
+/** @typedef {keyof typeof STATES} State */
+
+/** @typedef {object} Item
+ * @property {File} file
+ * @property {string} id
+ * @property {State} state
+ * @property {boolean} replace also an image that exists
+ * @property {HTMLProgressElement} bar
+ * @property {HTMLElement} label
+ * @property {HTMLElement} row */
+
+const CONCURRENT = 3;
+const ATTEMPTS = 5;
+const MAX_ROWS = 200;
+const IMAGE = /\.(jpe?g|jfif|png|webp|gif|tiff?|bmp|hei[cf]|avif)$/i;
 
 const STATES = {
-  waiting: "waiting",
-  sending: "sending",
-  working: "being indexed",
-  busy: "the server is busy, waiting",
+  queued: "queued",
+  uploading: "uploading",
+  indexing: "indexing",
+  busy: "server busy, waiting",
   added: "added",
   replaced: "replaced",
-  there: "already there",
+  existing: "already in the collection",
   failed: "failed",
   cancelled: "cancelled",
 };
+/** @type {State[]} */
+const FINAL = ["added", "replaced", "existing", "failed", "cancelled"];
 
-const isPicture = (file) => file.type.startsWith("image/") || PICTURE.test(file.name);
+/** @param {File} file */
+const isImage = (file) => file.type.startsWith("image/") || IMAGE.test(file.name);
 
-/** Everything below what was dropped. @returns {Promise<{file: File, id: string}[]>} */
-export async function filesOf(transfer) {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  if (!entries.length) return [...transfer.files].map((file) => ({ file, id: file.name }));
+/** All files in an entry and below it.
+ * @param {FileSystemEntry} entry @returns {Promise<Named[]>} */
+async function filesBelow(entry) {
+  if (entry.isFile) {
+    const { fullPath } = entry;
+    /** @type {File} */
+    const file = await new Promise((resolve, reject) =>
+      /** @type {FileSystemFileEntry} */ (entry).file(resolve, reject),
+    );
+    return [{ file, id: fullPath.replace(/^\//, "") }];
+  }
+  const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
   const found = [];
-  const walk = async (entry) => {
-    if (entry.isFile) {
-      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-      found.push({ file, id: entry.fullPath.replace(/^\//, "") });
-      return;
-    }
-    const reader = entry.createReader();
-    for (;;) {
-      // A reader gives some at a time, and none at its end.
-      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-      if (!some.length) return;
-      for (const each of some) await walk(each);
-    }
-  };
-  for (const entry of entries) await walk(entry);
-  return found;
+  for (;;) {
+    // A reader returns some entries at a time, and none at its end.
+    /** @type {FileSystemEntry[]} */
+    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!entries.length) return found;
+    for (const each of entries) found.push(...(await filesBelow(each)));
+  }
 }
 
-export const filesOfInput = (input) => [...input.files].map((file) => ({ file, id: file.webkitRelativePath || file.name }));
+/** All dropped files, including those in dropped folders.
+ * @param {DataTransfer} transfer @returns {Promise<Named[]>} */
+export async function droppedFiles(transfer) {
+  const entries = [...transfer.items].flatMap((item) => item.webkitGetAsEntry?.() ?? []);
+  if (!entries.length) return [...transfer.files].map((file) => ({ file, id: file.name }));
+  return (await Promise.all(entries.map(filesBelow))).flat();
+}
 
-/** A queue of one collection, with an element that shows it. It goes on while other views are looked at. */
-export function uploads(collection, onadded) {
-  let items = [];
-  let working = 0;
-  let control = new AbortController();
-  let left = 0;
-  let strangers = 0;
+/** @param {HTMLInputElement} input */
+export const chosenFiles = (input) =>
+  [...(input.files ?? [])].map((file) => ({ file, id: file.webkitRelativePath || file.name }));
+
+/** A collection's upload queue. It continues while other views are open.
+ * @param {string} collection
+ * @param {() => void} onadded called when the queue is empty */
+export function createUploads(collection, onadded) {
+  const queue = {
+    /** @type {Item[]} */
+    items: [],
+    workers: 0,
+    skipped: 0,
+    control: new AbortController(),
+  };
   const bar = h("progress", { max: 1, value: 0, "aria-label": "All files" });
-  const words = h("p", {});
+  const summary = h("p", {});
   const rows = h("ul", { class: "uploads", role: "list" });
   const replace = h("input", { type: "checkbox" });
   const buttons = h("div", { class: "row" });
   const element = h(
     "section",
-    { class: "card tray", hidden: true, "aria-label": "Pictures being added" },
-    h("h2", {}, "Adding"),
-    words,
+    { class: "card tray", hidden: true, "aria-label": "Uploads" },
+    h("h2", {}, "Uploads"),
+    summary,
     bar,
     buttons,
     rows,
-    h("label", { class: "check" }, replace, "Replace pictures that have the same name"),
+    h("label", { class: "check" }, replace, "Replace images with the same name"),
   );
 
-  const of = (state) => items.filter((item) => item.state === state).length;
+  /** @param {State} state */
+  const countOf = (state) => queue.items.filter((item) => item.state === state).length;
 
-  function tell() {
-    const done = items.length - of("waiting") - of("sending") - of("working") - of("busy");
+  function renderSummary() {
+    const { items, skipped } = queue;
+    const done = FINAL.reduce((sum, state) => sum + countOf(state), 0);
+    const ended = done === items.length;
     bar.max = items.length || 1;
     bar.value = done;
-    const parts = ["added", "replaced", "there", "failed", "cancelled"].map((state) => of(state) && `${of(state).toLocaleString("en")} ${STATES[state]}`).filter(Boolean);
-    words.textContent = `${done.toLocaleString("en")} of ${count(items.length, "picture")}${parts.length ? `: ${parts.join(", ")}` : ""}${strangers ? `. ${count(strangers, "file")} left out: not pictures` : ""}`;
-    const over = done === items.length;
+    const parts = FINAL.flatMap((state) => {
+      const number = countOf(state);
+      return number ? `${number.toLocaleString("en")} ${STATES[state]}` : [];
+    });
+    const states = parts.length ? `: ${parts.join(", ")}` : "";
+    const others = skipped ? `. ${count(skipped, "file")} skipped: not an image` : "";
+    summary.textContent = `${done.toLocaleString("en")} of ${count(items.length, "image")}${states}${others}`;
     put(
       buttons,
-      !over && button("close", "Cancel", () => control.abort()),
-      over && of("failed") + of("cancelled") > 0 && button("again", "Try the failed ones again", retry),
-      over && of("there") > 0 && button(null, "Replace those already there", replaceAll),
-      over && button(null, "Done", () => {
-        items = [];
-        strangers = 0;
-        put(rows);
-        element.hidden = true;
-      }),
+      !ended && button("close", "Cancel", () => queue.control.abort()),
+      ended && countOf("failed") + countOf("cancelled") > 0 && button("again", "Retry failed", retryFailed),
+      ended && countOf("existing") > 0 && button(null, "Replace existing", replaceExisting),
+      ended && button(null, "Done", clear),
     );
   }
 
-  function rowOf(item) {
-    item.bar = h("progress", { max: 1, value: 0, "aria-label": item.id });
-    item.word = h("span", { class: "state" });
-    item.row = h("li", { "data-state": item.state }, h("span", { class: "id", title: item.id }, item.id), h("span", { class: "small" }, bytes(item.file.size)), item.bar, item.word);
-    if (rows.children.length < ROWS) rows.append(item.row);
+  function clear() {
+    queue.items = [];
+    queue.skipped = 0;
+    put(rows);
+    element.hidden = true;
   }
 
-  function set(item, state, reason = "") {
+  /** @param {Named} named @returns {Item} */
+  function createItem({ file, id }) {
+    const itemBar = h("progress", { max: 1, value: 0, "aria-label": id, hidden: true });
+    const label = h("span", { class: "state" }, STATES.queued);
+    const row = h(
+      "li",
+      { "data-state": "queued" },
+      h("span", { class: "id", title: id }, id),
+      h("span", { class: "small" }, bytes(file.size)),
+      itemBar,
+      label,
+    );
+    if (rows.children.length < MAX_ROWS) rows.append(row);
+    return { file, id, state: "queued", replace: false, bar: itemBar, label, row };
+  }
+
+  /** @param {Item} item @param {State} state @param {string} [reason] */
+  function setState(item, state, reason = "") {
     item.state = state;
     item.row.dataset.state = state;
-    item.word.textContent = reason ? `${STATES[state]}: ${reason}` : STATES[state];
-    item.bar.hidden = !["sending", "working"].includes(state);
-    // Of many files those are listed that need a look.
-    if (state === "failed" || state === "sending") rows.prepend(item.row);
-    while (rows.children.length > ROWS) rows.lastChild.remove();
-    tell();
+    item.label.textContent = reason ? `${STATES[state]}: ${reason}` : STATES[state];
+    item.bar.hidden = state !== "uploading" && state !== "indexing";
+    // Of many files, those in progress and those that failed are listed first.
+    if (state === "failed" || state === "uploading") rows.prepend(item.row);
+    while (rows.children.length > MAX_ROWS) rows.lastChild?.remove();
+    renderSummary();
   }
 
-  async function isThere(item) {
-    if (replace.checked || item.force) return false;
+  /** @param {Item} item */
+  async function exists(item) {
+    if (replace.checked || item.replace) return false;
     try {
-      await get(collectionPath(collection, `/images/${quote(item.id)}`), { signal: control.signal });
+      await get(collectionPath(collection, `/images/${quote(item.id)}`), { signal: queue.control.signal });
       return true;
     } catch (error) {
-      if (error.status === 404) return false;
+      if (error instanceof Problem && error.status === 404) return false;
       throw error;
     }
   }
 
-  async function one(item) {
+  /** Uploads a file once.
+   * @param {Item} item @returns {Promise<State>} */
+  async function uploadItem(item) {
+    if (await exists(item)) return "existing";
+    const status = await upload(collectionPath(collection, `/images/${quote(item.id)}?wait=true`), item.file, {
+      signal: queue.control.signal,
+      onprogress: (fraction) => {
+        item.bar.value = fraction;
+        if (fraction === 1 && item.state === "uploading") {
+          item.bar.removeAttribute("value");
+          setState(item, "indexing");
+        }
+      },
+    });
+    return status === 201 ? "added" : "replaced";
+  }
+
+  /** Uploads a file, again while the server is busy.
+   * @param {Item} item */
+  async function process(item) {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        set(item, "sending");
-        if (await isThere(item)) return set(item, "there");
-        const { status } = await upload(collectionPath(collection, `/images/${quote(item.id)}?wait=true`), item.file, {
-          signal: control.signal,
-          onprogress: (part) => {
-            item.bar.value = part;
-            if (part === 1 && item.state === "sending") {
-              item.bar.removeAttribute("value");
-              set(item, "working");
-            }
-          },
-        });
-        return set(item, status === 201 ? "added" : "replaced");
+        setState(item, "uploading");
+        return setState(item, await uploadItem(item));
       } catch (error) {
-        if (error.name === "AbortError") return set(item, "cancelled");
-        if (!error.retryable || attempt === PATIENCE) return set(item, "failed", [error.message, error.hint].filter(Boolean).join(" · "));
-        set(item, "busy");
+        if (isAbort(error)) return setState(item, "cancelled");
+        if (!(error instanceof Problem)) throw error;
+        if (!error.retryable || attempt === ATTEMPTS) {
+          return setState(item, "failed", [error.message, error.hint].filter(Boolean).join(" · "));
+        }
+        setState(item, "busy");
         try {
-          await sleep(error.retryAfter || 2 ** attempt, control.signal);
+          await sleep(error.retryAfter || 2 ** attempt, queue.control.signal);
         } catch {
-          return set(item, "cancelled");
+          return setState(item, "cancelled");
         }
       }
     }
   }
 
-  async function work() {
-    working += 1;
-    for (let item = next(); item; item = next()) await one(item);
-    working -= 1;
-    if (working === 0 && left > 0) {
-      left = 0;
-      announce(words.textContent);
-      onadded();
+  /** Takes the next file from the queue. */
+  function next() {
+    const queued = queue.items.filter((item) => item.state === "queued");
+    if (queue.control.signal.aborted) {
+      for (const item of queued) setState(item, "cancelled");
+      return null;
     }
+    if (!queued.length) return null;
+    queued[0].state = "uploading";
+    return queued[0];
   }
 
-  function next() {
-    if (control.signal.aborted) for (const item of items) if (item.state === "waiting") set(item, "cancelled");
-    const item = items.find(({ state }) => state === "waiting");
-    if (item) item.state = "sending";
-    return item;
+  async function work() {
+    queue.workers += 1;
+    for (let item = next(); item; item = next()) await process(item);
+    queue.workers -= 1;
+    if (queue.workers > 0) return;
+    announce(summary.textContent ?? "");
+    onadded();
   }
 
   function start() {
-    if (control.signal.aborted) control = new AbortController();
+    if (queue.control.signal.aborted) queue.control = new AbortController();
     element.hidden = false;
-    left = of("waiting");
-    tell();
-    while (working < Math.min(AT_ONCE, left)) work();
+    renderSummary();
+    const workers = Math.min(CONCURRENT, queue.workers + countOf("queued"));
+    while (queue.workers < workers) work();
   }
 
-  function again(states, force) {
-    for (const item of items) {
+  /** @param {State[]} states @param {boolean} replaceThem */
+  function restart(states, replaceThem) {
+    for (const item of queue.items) {
       if (!states.includes(item.state)) continue;
-      item.force = force;
-      set(item, "waiting");
+      item.replace = replaceThem;
+      setState(item, "queued");
     }
     start();
   }
 
-  const retry = () => again(["failed", "cancelled"], false);
-  const replaceAll = () => again(["there"], true);
+  const retryFailed = () => restart(["failed", "cancelled"], false);
+  const replaceExisting = () => restart(["existing"], true);
 
   return {
     element,
+    /** @param {Named[]} files @returns {boolean} whether there is an image among them */
     add(files) {
-      const pictures = files.filter(({ file }) => isPicture(file));
-      strangers += files.length - pictures.length;
-      for (const { file, id } of pictures) {
-        const item = { file, id, state: "waiting", force: false };
-        items.push(item);
-        rowOf(item);
-        item.word.textContent = STATES.waiting;
-        item.bar.hidden = true;
-      }
-      if (!items.length) {
-        strangers = 0;
-        return false;
-      }
+      const images = files.filter(({ file }) => isImage(file));
+      if (!images.length) return false;
+      queue.skipped += files.length - images.length;
+      queue.items.push(...images.map(createItem));
       start();
       return true;
     },

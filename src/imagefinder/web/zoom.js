@@ -1,30 +1,52 @@
-/** Zoom and pan of a view: wheel, drag, two fingers, keys and buttons. */
+/** Zoom and pan: wheel, drag, two fingers, keys and buttons. */
 
-import { button, h } from "./dom.js";
+import { button, closest, h } from "./dom.js";
 
-const MOST = 24;
-const KEYS = { "+": 1.25, "=": 1.25, "-": 0.8 };
+/** The point (u, v) of the content is shown at (k u + x, k v + y).
+ * @typedef {{k: number, x: number, y: number}} Transform */
+/** @typedef {[number, number]} Point */
 
-/** @param viewport what is looked through; positioned
- *  @param apply gets `{k, x, y}`: what is at (u, v) unzoomed is now at (k u + x, k v + y) */
-export function zoomable(viewport, apply) {
-  let at = { k: 1, x: 0, y: 0 };
-  const fingers = new Map();
+const MAX_ZOOM = 24;
+const PAN_STEP = 60;
+/** @type {Record<string, number>} */
+const ZOOM_KEYS = { "+": 1.25, "=": 1.25, "-": 0.8 };
+/** @type {Record<string, Point>} */
+const PAN_KEYS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
-  const set = (k, x, y) => {
-    k = Math.min(Math.max(k, 1), MOST);
+/** @param {Point} a @param {Point} b */
+const distance = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) || 1;
+
+/** @param {HTMLElement} viewport positioned
+ * @param {(transform: Transform) => void} apply */
+export function createZoom(viewport, apply) {
+  /** @type {Transform} */
+  let current = { k: 1, x: 0, y: 0 };
+  /** @type {Map<number, Point>} */
+  const pointers = new Map();
+
+  /** @param {number} zoom @param {number} x @param {number} y */
+  const set = (zoom, x, y) => {
+    const k = Math.min(Math.max(zoom, 1), MAX_ZOOM);
     const { clientWidth: width, clientHeight: height } = viewport;
-    at = { k, x: Math.min(0, Math.max(x, width * (1 - k))), y: Math.min(0, Math.max(y, height * (1 - k))) };
+    current = {
+      k,
+      x: Math.min(0, Math.max(x, width * (1 - k))),
+      y: Math.min(0, Math.max(y, height * (1 - k))),
+    };
     viewport.dataset.zoom = k.toFixed(2);
-    apply(at);
+    apply(current);
   };
-  const about = (factor, u, v) => {
-    const k = Math.min(Math.max(at.k * factor, 1), MOST);
-    set(k, u - ((u - at.x) * k) / at.k, v - ((v - at.y) * k) / at.k);
+  /** Zooms while the point (u, v) of the viewport stays where it is.
+   * @param {number} factor @param {number} u @param {number} v */
+  const zoomAt = (factor, u, v) => {
+    const k = Math.min(Math.max(current.k * factor, 1), MAX_ZOOM);
+    set(k, u - ((u - current.x) * k) / current.k, v - ((v - current.y) * k) / current.k);
   };
-  const middle = (factor) => about(factor, viewport.clientWidth / 2, viewport.clientHeight / 2);
+  /** @param {number} factor */
+  const zoomCentre = (factor) => zoomAt(factor, viewport.clientWidth / 2, viewport.clientHeight / 2);
   const reset = () => set(1, 0, 0);
-  const place = (event) => {
+  /** @param {MouseEvent} event @returns {Point} */
+  const position = (event) => {
     const bounds = viewport.getBoundingClientRect();
     return [event.clientX - bounds.left, event.clientY - bounds.top];
   };
@@ -33,33 +55,34 @@ export function zoomable(viewport, apply) {
     "wheel",
     (event) => {
       event.preventDefault();
-      about(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...place(event));
+      zoomAt(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...position(event));
     },
     { passive: false },
   );
   viewport.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || event.target.closest("button, input, .divider")) return;
+    if (event.button !== 0 || closest(event, "button, input, .divider")) return;
     viewport.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, place(event));
+    pointers.set(event.pointerId, position(event));
   });
   viewport.addEventListener("pointermove", (event) => {
-    const before = fingers.get(event.pointerId);
-    if (!before) return;
-    const here = place(event);
-    const other = [...fingers].find(([id]) => id !== event.pointerId)?.[1];
+    const from = pointers.get(event.pointerId);
+    if (!from) return;
+    const to = position(event);
+    const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
     if (other) {
-      const apart = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) || 1;
-      about(apart(here, other) / apart(before, other), (here[0] + other[0]) / 2, (here[1] + other[1]) / 2);
-    } else set(at.k, at.x + here[0] - before[0], at.y + here[1] - before[1]);
-    fingers.set(event.pointerId, here);
+      const factor = distance(to, other) / distance(from, other);
+      zoomAt(factor, (to[0] + other[0]) / 2, (to[1] + other[1]) / 2);
+    } else set(current.k, current.x + to[0] - from[0], current.y + to[1] - from[1]);
+    pointers.set(event.pointerId, to);
   });
-  for (const name of ["pointerup", "pointercancel"]) viewport.addEventListener(name, (event) => fingers.delete(event.pointerId));
-  viewport.addEventListener("dblclick", (event) => (at.k > 1 ? reset() : about(3, ...place(event))));
+  viewport.addEventListener("pointerup", (event) => pointers.delete(event.pointerId));
+  viewport.addEventListener("pointercancel", (event) => pointers.delete(event.pointerId));
+  viewport.addEventListener("dblclick", (event) => (current.k > 1 ? reset() : zoomAt(3, ...position(event))));
   viewport.addEventListener("keydown", (event) => {
-    const move = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key];
-    if (KEYS[event.key]) middle(KEYS[event.key]);
+    const pan = PAN_KEYS[event.key];
+    if (ZOOM_KEYS[event.key]) zoomCentre(ZOOM_KEYS[event.key]);
     else if (event.key === "0") reset();
-    else if (move && event.shiftKey) set(at.k, at.x + move[0], at.y + move[1]);
+    else if (pan && event.shiftKey) set(current.k, current.x + pan[0] * PAN_STEP, current.y + pan[1] * PAN_STEP);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -67,20 +90,22 @@ export function zoomable(viewport, apply) {
 
   return {
     reset,
-    current: () => at,
-    again: () => set(at.k, at.x, at.y),
-    /** Shows this rectangle of the unzoomed view. */
+    current: () => current,
+    /** Applies the transform again, after the size has changed. */
+    refresh: () => set(current.k, current.x, current.y),
+    /** Shows a rectangle of the content.
+     * @param {number} x @param {number} y @param {number} width @param {number} height */
     to(x, y, width, height) {
-      const k = Math.min(viewport.clientWidth / width, viewport.clientHeight / height, MOST);
+      const k = Math.min(viewport.clientWidth / width, viewport.clientHeight / height, MAX_ZOOM);
       set(k, viewport.clientWidth / 2 - k * (x + width / 2), viewport.clientHeight / 2 - k * (y + height / 2));
     },
     buttons: () =>
       h(
         "div",
         { class: "zoom-buttons" },
-        button("plus", "Larger (+)", () => middle(1.5), { quiet: true }),
-        button("minus", "Smaller (-)", () => middle(1 / 1.5), { quiet: true }),
-        button("fit", "All of it (0)", reset, { quiet: true }),
+        button("plus", "Zoom in (+)", () => zoomCentre(1.5), { quiet: true }),
+        button("minus", "Zoom out (-)", () => zoomCentre(1 / 1.5), { quiet: true }),
+        button("fit", "Fit (0)", reset, { quiet: true }),
       ),
   };
 }

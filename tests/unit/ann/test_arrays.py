@@ -10,7 +10,7 @@ SOME = {
 }
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_round_trip(tmp_path):
     arrays.write(tmp_path / "x", {"why": "ä"}, SOME)
     meta, found = arrays.read(tmp_path / "x")
     assert meta == {"why": "ä"}
@@ -23,7 +23,7 @@ def test_what_is_written_is_read(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_no_byte_can_change_unseen(tmp_path):
+def test_every_changed_byte_is_detected(tmp_path):
     arrays.write(tmp_path / "x", {"why": 1}, SOME)
     data = (tmp_path / "x").read_bytes()
     padding = 0
@@ -33,7 +33,7 @@ def test_no_byte_can_change_unseen(tmp_path):
             _, found = arrays.read(tmp_path / "x")
         except ValueError:
             continue
-        # Only what lies between the arrays may differ.
+        # Only the padding between the arrays may differ.
         padding += 1
         assert all(np.array_equal(found[name], array) for name, array in SOME.items())
     assert padding < 64 * 4
@@ -42,13 +42,13 @@ def test_no_byte_can_change_unseen(tmp_path):
 @pytest.mark.parametrize(
     "data", [b"", b"imagefinder arrays 1\n", b"x" * 500, b"imagefinder arrays 1\n00000000\n{}\n"]
 )
-def test_other_files_are_refused(tmp_path, data):
+def test_other_files_are_rejected(tmp_path, data):
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(ValueError, match="x"):
         arrays.read(tmp_path / "x")
 
 
-def test_what_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_no_file(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 

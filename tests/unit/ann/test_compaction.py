@@ -20,12 +20,12 @@ def limit(monkeypatch):
     monkeypatch.setattr(compaction, "SEGMENT_BYTES", 100 * IMAGE_BYTES)
 
 
-def test_a_segment_is_worn_when_much_of_it_is_gone():
+def test_a_segment_with_many_removed_images_is_rewritten():
     whole, sparse = segment(0, 50, gone=15), segment(100, 50, gone=16)
     assert compaction.worn([whole, sparse]) == [sparse]
 
 
-def test_small_segments_are_worn_when_there_are_too_many():
+def test_many_small_segments_are_merged():
     small = [segment(n * 10, 10) for n in range(compaction.MOST_SMALL + 1)]
     large = segment(1000, 50)
     assert compaction.worn([*small[1:], large]) == []

@@ -1,4 +1,4 @@
-"""Segments, what waits, revision and counts stay in step whatever the store says."""
+"""Segments, waiting keys, revision and counts stay consistent with any changes of the store."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def state(coverage):
     return covered, coverage.waiting.tolist(), coverage.revision, coverage.last, coverage.images
 
 
-def test_the_first_comparison_takes_all_keys():
+def test_the_first_update_uses_all_keys():
     coverage = Coverage([segment(1, 2, 5)])
     assert (coverage.revision, coverage.images) == (-1, 0)
     coverage.apply(changes(7, 2, 5, 8, 9))
@@ -35,7 +35,7 @@ def test_the_first_comparison_takes_all_keys():
     assert coverage.waiting_sizes.tolist() == [80, 90]
 
 
-def test_later_changes_are_added_and_the_gone_are_masked():
+def test_later_changes_are_added_and_removed_images_masked():
     coverage = Coverage([segment(1, 2)])
     coverage.apply(changes(1, 1, 2, 3))
     coverage.apply(changes(2, 4))
@@ -43,11 +43,11 @@ def test_later_changes_are_added_and_the_gone_are_masked():
     coverage.apply(changes(3, 6, alive=[2, 4, 6]))
     assert state(coverage) == ([[2]], [4, 6], 3, 6, 3)
     assert coverage.waiting_sizes.tolist() == [40, 60]
-    coverage.apply(changes(-1, alive=[]))  # the method is gone
+    coverage.apply(changes(-1, alive=[]))  # the method was removed
     assert state(coverage) == ([[]], [], -1, 6, 0)
 
 
-def test_masking_leaves_the_arrays_of_readers_alone():
+def test_masking_does_not_modify_arrays_in_use():
     coverage = Coverage([segment(1, 2)])
     coverage.apply(changes(1, 1, 2))
     before = coverage.segments[0].alive
@@ -56,7 +56,7 @@ def test_masking_leaves_the_arrays_of_readers_alone():
     assert coverage.segments[0].alive.tolist() == [True, False]
 
 
-def test_absorbing_ends_the_waiting_also_of_what_is_gone():
+def test_absorbing_clears_all_waiting_keys():
     coverage = Coverage()
     coverage.apply(changes(1, 1, 2, 3))
     coverage.absorb([segment(1, 3)])

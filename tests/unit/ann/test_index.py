@@ -51,7 +51,7 @@ def test_arrays_are_mapped_not_loaded(store):
 
 @pytest.mark.parametrize("kind", ["manifest", "model", "segment"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone"])
-def test_damaged_files_are_ignored_and_made_again(store, kind, damage):
+def test_damaged_files_are_ignored_and_rebuilt(store, kind, damage):
     made(store).refresh()
     (path,) = [path for path in files(store) if path.name.startswith(kind)]
     data = bytearray(path.read_bytes())
@@ -74,7 +74,7 @@ def test_damage_is_reported(store):
     (path,) = [path for path in files(store) if path.name.startswith("segment")]
     path.write_bytes(path.read_bytes()[:-1])
     (problem,) = made(store).verify()
-    assert "cut off" in problem
+    assert "truncated" in problem
 
 
 def test_files_of_another_collection_are_detected(store, tmp_path):
@@ -91,7 +91,7 @@ def test_files_of_another_collection_are_detected(store, tmp_path):
     assert finds(store, index)
 
 
-def test_features_made_otherwise_need_another_index(store):
+def test_another_fingerprint_requires_another_index(store):
     made(store).refresh()
     index = made(store)
     assert finds(store, index)
@@ -102,7 +102,7 @@ def test_features_made_otherwise_need_another_index(store):
     assert names(store, index, features(SPEC, 117), 1) == ["17"]
 
 
-def test_small_parts_are_joined_and_leftovers_removed(store):
+def test_small_segments_are_merged_and_leftovers_removed(store):
     index = made(store)
     index.refresh()
     for number in range(compaction.MOST_SMALL + 2):
@@ -114,7 +114,7 @@ def test_small_parts_are_joined_and_leftovers_removed(store):
     assert made(store).verify() == []
 
 
-def test_a_part_of_which_much_is_gone_is_written_anew(store):
+def test_a_segment_with_many_removed_images_is_written_again(store):
     index = made(store)
     index.refresh()
     before = index.state().bytes
@@ -124,7 +124,7 @@ def test_a_part_of_which_much_is_gone_is_written_anew(store):
     assert finds(store, index, 47)
 
 
-def test_a_folder_that_cannot_be_written_costs_nothing_but_time(store, monkeypatch):
+def test_an_unwritable_folder_only_costs_time(store, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_time(store, monkeypat
     assert made(store).state().waiting == 60
 
 
-def test_other_images_fill_up_the_number(store):
+def test_other_images_fill_up_the_proposals(store):
     index = made(store)
     index.refresh()
     assert sorted(names(store, index, features(SPEC, 17, rows=0), 60)) == sorted(map(str, range(60)))
@@ -144,7 +144,7 @@ def test_other_images_fill_up_the_number(store):
     assert index.state().kept
 
 
-def test_a_manifest_that_names_what_lies_elsewhere_is_no_way_out(store, tmp_path):
+def test_a_manifest_cannot_name_files_outside_the_folder(store, tmp_path):
     made(store).refresh()
     (path,) = [path for path in files(store) if path.name == "manifest.json"]
     manifest = json.loads(path.read_bytes())
@@ -193,11 +193,11 @@ def test_a_changed_code_is_found_by_verification(store):
     codes = arrays["codes"].copy()
     codes[:] = ~codes
     array_files.write(path, meta, {**arrays, "codes": codes})
-    assert any("is not as" in problem for problem in made(store).verify())
+    assert any("do not match" in problem for problem in made(store).verify())
     assert np.array_equal(array_files.read(path)[1]["codes"], codes)
 
 
-def test_a_collection_that_has_outgrown_its_words_is_reported_and_learned_again(store, monkeypatch):
+def test_an_outgrown_index_is_reported_and_trained_again(store, monkeypatch):
     made(store).refresh()
     index = made(store)
     assert not index.state().outgrown
@@ -205,7 +205,7 @@ def test_a_collection_that_has_outgrown_its_words_is_reported_and_learned_again(
     rows = sum(int(segment.sizes.sum()) for segment in index._coverage.segments)
     monkeypatch.setattr(hamming_embedding, "POSTINGS_PER_WORD", max(1, rows // (words * OUTGROWN)))
     assert index.state().outgrown
-    # What waits counts, too.
+    # Images that are not indexed yet count too.
     monkeypatch.setattr(hamming_embedding, "POSTINGS_PER_WORD", rows // (words * OUTGROWN) + 2)
     before = index.state().outgrown
     put(store, SPEC, {str(seed): seed for seed in range(60, 120)})

@@ -8,14 +8,14 @@ from imagefinder.core.features import FeatureSpec, GlobalFeatures
 
 
 def vectors(seed, count, dim, common=0.0):
-    """Of length 1, with so much in common to each part of their own."""
+    """Vectors of length 1, with a common component of this weight."""
     rng = np.random.default_rng(seed)
     made = rng.standard_normal((count, dim)) + common * np.random.default_rng(1).standard_normal(dim)
     return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
 
 
 def indexed(stored, parts=1):
-    """The codec, what it learned, and the stored vectors in so many segments."""
+    """The codec, its model, and the stored vectors in this many segments."""
     codec = IvfSq8(FeatureSpec("global", stored.shape[1], "float32"))
     model = codec.train(GlobalFeatures(stored), len(stored), len(stored))
     words = model["fine"].shape[0] * model["fine"].shape[1]
@@ -27,7 +27,7 @@ def indexed(stored, parts=1):
 
 
 def scores(codec, model, segments, query):
-    """Row -> score, of those that were looked at."""
+    """Row -> score of the vectors that were scored."""
     (found,) = codec.score(model, GlobalFeatures(query[None]), segments)
     return {
         int(segment.keys[row]): score
@@ -37,21 +37,21 @@ def scores(codec, model, segments, query):
 
 
 @pytest.mark.parametrize("common", [0, 1, 10, 100])
-def test_scores_are_cosines_whatever_vectors_have_in_common(common):
+def test_scores_approximate_cosines_with_a_common_component(common):
     stored = vectors(0, 600, 64, common)
     query = vectors(2, 1, 64, common)[0]
     estimated = scores(*indexed(stored), query)
     exact = stored @ query
     assert sorted(estimated) == list(range(600))
-    # By what the cosines differ in, not by their size: all of them are near 1 where much is in common.
+    # Compare the differences of the cosines: with a large common component, all of them are near 1.
     error = np.abs(np.array([estimated[row] for row in range(600)]) - exact)
     assert error.max() < 0.1 * exact.std()
 
 
-def test_what_is_left_out_is_not_what_all_have_in_common(monkeypatch):
-    """Of fewer directions than numbers: how far a vector lies along the mean counts for every query."""
+def test_the_common_component_is_not_dropped(monkeypatch):
+    """With fewer directions than dimensions, the component along the mean matters for every query."""
     monkeypatch.setattr(ivf_sq8, "DIRECTIONS", 16)
-    # Fifteen directions in which vectors differ much, a sixteenth in which they differ more than along the mean.
+    # Vectors vary strongly in fifteen directions, and in a sixteenth one more than along the mean.
     spread = np.where(np.arange(64) < 15, 0.12, np.where(np.arange(64) == 15, 0.06, 0.001))
     made = np.random.default_rng(0).standard_normal((2000, 64)) * spread
     made[:, -1] += 1 + 0.1 * np.random.default_rng(1).standard_normal(2000)
@@ -62,7 +62,7 @@ def test_what_is_left_out_is_not_what_all_have_in_common(monkeypatch):
 
 
 @pytest.mark.parametrize("dim", [1, 2, 255, 256, 300])
-def test_there_are_no_more_directions_than_numbers(dim):
+def test_there_are_at_most_as_many_directions_as_dimensions(dim):
     codec, model, segments = indexed(vectors(0, 700, dim, 1))
     assert model["rotation"].shape == (dim, min(dim, ivf_sq8.DIRECTIONS))
     assert np.allclose(model["rotation"].T @ model["rotation"], np.eye(min(dim, 256)), atol=1e-4)
@@ -70,9 +70,9 @@ def test_there_are_no_more_directions_than_numbers(dim):
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-def test_of_few_vectors_all_are_looked_at(monkeypatch, parts):
+def test_all_of_few_vectors_are_scored(monkeypatch, parts):
     monkeypatch.setattr(ivf_sq8, "VISITED", 1)
-    monkeypatch.setattr(ivf_sq8, "LOOKED_AT", 2600)
+    monkeypatch.setattr(ivf_sq8, "SCORED", 2600)
     stored = vectors(0, 2600, 16)
     codec, model, segments = indexed(stored, parts)
     assert len(model["coarse"]) > 5
@@ -80,9 +80,9 @@ def test_of_few_vectors_all_are_looked_at(monkeypatch, parts):
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-def test_the_nearest_cells_are_looked_at_until_they_hold_enough(monkeypatch, parts):
+def test_nearest_cells_are_scored_until_there_are_enough_vectors(monkeypatch, parts):
     monkeypatch.setattr(ivf_sq8, "VISITED", 1)
-    monkeypatch.setattr(ivf_sq8, "LOOKED_AT", 900)
+    monkeypatch.setattr(ivf_sq8, "SCORED", 900)
     stored = vectors(0, 2600, 16)
     codec, model, segments = indexed(stored, parts)
     seen = scores(codec, model, segments, stored[7])
@@ -93,7 +93,7 @@ def test_the_nearest_cells_are_looked_at_until_they_hold_enough(monkeypatch, par
     assert len(scores(codec, model, segments, stored[7])) == 2600
 
 
-def test_nothing_stored_is_no_error():
+def test_an_empty_store_gives_no_error():
     codec, model, segments = indexed(np.empty((0, 8), dtype=np.float32))
     assert scores(codec, model, segments, vectors(0, 1, 8)[0]) == {}
     assert codec.score(model, GlobalFeatures(vectors(0, 1, 8)), []) == [[]]

@@ -1,4 +1,4 @@
-"""The best candidates, against sorting everything."""
+"""The best candidates, compared with a full sort."""
 
 import numpy as np
 from hypothesis import given
@@ -17,7 +17,7 @@ images = st.lists(st.tuples(st.booleans(), st.none() | st.integers(0, 4)), max_s
 
 
 @given(st.lists(images, max_size=3), st.integers(1, 8), st.integers(0, 2))
-def test_the_best_are_those_of_a_sort(parts, n, waiting_count):
+def test_the_best_equal_those_of_a_full_sort(parts, n, waiting_count):
     waiting = np.arange(1000, 1000 + waiting_count, dtype=np.int64)
     segments, found, expected, without_score, key = [], [], [], [], 0
     for part in parts:

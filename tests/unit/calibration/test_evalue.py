@@ -18,16 +18,16 @@ def fit(sample, total=None, floor=0.0, scale=1.0):
 
 
 @given(values, st.integers(0, 1000), st.lists(st.floats(-2e3, 2e3), min_size=2, max_size=20))
-def test_a_probability_that_never_rises(sample, more, asked):
+def test_probabilities_do_not_increase(sample, more, values):
     tail = fit(sample, total=len(sample) + more)
-    logs = tail.log10_p(np.array(sorted(asked)))
+    logs = tail.log10_p(np.array(sorted(values)))
     assert (logs <= 1e-12).all()
     assert (np.diff(logs) <= 1e-12).all()
     assert np.isfinite(logs).all()
 
 
 @given(values, st.integers(0, 1000))
-def test_json_keeps_it(sample, more):
+def test_json_round_trip(sample, more):
     tail = fit(sample, total=len(sample) + more)
     assert TailCalibrator().read(json.loads(json.dumps(tail.to_dict()))) == tail
 
@@ -39,7 +39,7 @@ def test_the_body_has_the_frequencies_of_the_sample():
         assert tail.log10_p(np.array([value]))[0] == pytest.approx(math.log10((sample >= value).mean()), abs=0.02)
 
 
-def test_beyond_the_sample_an_exponential_law_goes_on():
+def test_the_tail_is_exponential_beyond_the_sample():
     sample = np.random.default_rng(1).exponential(2.0, size=50_000)
     tail = fit(sample, scale=2.0)
     for value in (20.0, 30.0, 60.0):
@@ -52,13 +52,13 @@ def test_pairs_without_a_value_count():
     assert common.log10_p(np.array([3.0]))[0] == 0
 
 
-def test_what_was_never_seen_is_at_most_as_likely_as_once():
+def test_unseen_values_are_at_most_as_likely_as_one_observation():
     tail = fit([], total=999, floor=2.0, scale=3.0)
     assert tail.log10_p(np.array([2.0]))[0] == pytest.approx(-3)
     assert tail.log10_p(np.array([2.0 + 3 * math.log(10)]))[0] == pytest.approx(-4)
 
 
-def test_a_few_values_leave_the_scale_near_the_expected_one():
+def test_few_values_keep_the_scale_near_the_prior():
     assert fit([1.0], scale=5.0).scale == pytest.approx(5.0 * 10 / 11)
     assert fit([0.0] * 2000, scale=5.0).scale < 2.5
 
@@ -77,12 +77,12 @@ def test_a_few_values_leave_the_scale_near_the_expected_one():
         {"knots": ["x"], "log10_shares": [0], "scale": 1},
     ],
 )
-def test_what_is_no_tail_is_refused(data):
+def test_invalid_tails_are_rejected(data):
     with pytest.raises(ValueError, match=r"not a tail|could not convert"):
         TailCalibrator().read(data)
 
 
-def test_evalues_hold_for_new_wrong_pictures():
+def test_evalues_are_valid_for_new_wrong_images():
     generator = np.random.default_rng(2)
     tail = fit(generator.normal(size=64_000), scale=0.6)
     images, queries = 500, 400

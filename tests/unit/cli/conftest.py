@@ -8,7 +8,7 @@ import pytest
 from imagefinder.cli.app import run
 from imagefinder.core.settings import PREFIX
 
-PICTURES = Path(__file__).parents[3] / "examples" / "pictures"
+IMAGES = Path(__file__).parents[3] / "examples" / "pictures"
 NAMES = ("cat.jpg", "coins.jpg", "clock.jpg", "dogs.jpg")
 
 
@@ -21,8 +21,9 @@ def _no_settings_of_the_machine():
 
 
 @pytest.fixture(scope="session")
-def pictures():
-    return PICTURES
+def images():
+    """Folder of the example images."""
+    return IMAGES
 
 
 @pytest.fixture(scope="session")
@@ -32,24 +33,24 @@ def names():
 
 @pytest.fixture(scope="session")
 def collection(tmp_path_factory):
-    """Four example pictures, indexed with sift."""
+    """A collection of four example images, with sift."""
     folder = tmp_path_factory.mktemp("cli") / "collection"
-    assert run(["-c", str(folder), "add", *(str(PICTURES / name) for name in NAMES), "--method", "sift"]) == 0
+    assert run(["-c", str(folder), "add", *(str(IMAGES / name) for name in NAMES), "--method", "sift"]) == 0
     return folder
 
 
 @pytest.fixture
 def bare(tmp_path, monkeypatch):
-    """Options for a machine that has only the weights that are installed with imagefinder, and no internet."""
+    """Options that hide all weights except the bundled ones, and the internet."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return ("--set", f"models={tmp_path / 'models'}")
 
 
 @pytest.fixture
 def call(capsys):
-    """Run one command line: its exit code, what it printed, and that as JSON."""
+    """Run one command line; returns its exit code, its output, and the output parsed as JSON."""
 
     def call(*arguments):
         capsys.readouterr()

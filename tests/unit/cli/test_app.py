@@ -19,7 +19,7 @@ def test_version(call):
     assert call("--version").out == f"imagefinder {importlib.metadata.version('imagefinder')}\n"
 
 
-def test_without_a_command_it_prints_the_help(call):
+def test_without_a_command_the_help_is_printed(call):
     answer = call()
     assert answer.code == USAGE
     assert "Usage: imagefinder" in answer.out
@@ -37,12 +37,12 @@ def test_without_a_command_it_prints_the_help(call):
         ("--set", "threads", "settings"),
         ("--set", "colour=blue", "settings"),
         ("--set", "threads=many", "settings"),
-        ("--config", "there is no such file", "settings"),
+        ("--config", "no such file", "settings"),
         ("serve", "--port", "70000"),
         ("export", "x", "--format", "csv"),
     ],
 )
-def test_wrong_usage_is_one_line_and_a_hint_or_one_document(call, arguments):
+def test_invalid_usage_prints_an_error_and_a_hint_or_one_document(call, arguments):
     answer = call(*arguments)
     assert (answer.code, answer.out) == (USAGE, "")
     assert answer.err.startswith("error: ")
@@ -53,7 +53,7 @@ def test_wrong_usage_is_one_line_and_a_hint_or_one_document(call, arguments):
         assert answer.json["error"]["message"]
 
 
-def test_a_misspelt_command_is_helped(call):
+def test_a_misspelt_command_gets_a_suggestion(call):
     assert "search" in call("sarch").err
 
 
@@ -71,20 +71,28 @@ def test_every_kind_of_error_has_its_exit_code(kind):
 
 
 @pytest.mark.parametrize(
-    ("problem", "code", "told"),
+    ("problem", "code", "message"),
     [
         (PermissionError(13, "Permission denied", "page.html"), INPUT, "Permission denied: 'page.html'"),
         (KeyboardInterrupt(), INTERRUPTED, ""),
     ],
 )
-def test_what_the_system_says_is_no_stack_trace(call, monkeypatch, problem, code, told):
+def test_a_system_error_prints_no_stack_trace(call, monkeypatch, problem, code, message):
     def fail(*_, **__):
         raise problem
 
     monkeypatch.setattr(application.settings.session, "settings", fail)
     answer = call("settings")
     assert answer.code == code
-    assert told in answer.err
+    assert message in answer.err
+
+
+def test_the_old_name_of_build_index_still_works_and_is_deprecated(call, collection):
+    old, new = (call("-c", collection, name, "--json") for name in ("index", "build-index"))
+    assert (old.code, old.json["indexes"]) == (new.code, new.json["indexes"]) == (0, new.json["indexes"])
+    assert new.err == ""
+    assert old.err == "warning: `imagefinder index` is deprecated; use `imagefinder build-index`\n"
+    assert not any(line.startswith("│ index ") for line in call("--help").out.splitlines())
 
 
 def test_a_bug_is_not_hidden(monkeypatch):

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from imagefinder.cli.contact_sheet import SheetEntry, SheetResult, render
-from imagefinder.core.results import Hit, SearchResult
+from imagefinder.core.results import Evidence, Hit, SearchResult
 
 EVIL = "<script>alert(1)</script>\"'&\x1b[31m\u202e\udcff.jpg"
 
@@ -45,7 +45,7 @@ def page(entries, thumbnail=lambda image_id: b"JPEG " + image_id.encode("utf-8",
     return parsed
 
 
-def test_query_and_hits_are_there_with_rank_id_score_and_method():
+def test_query_and_hits_are_shown():
     shown = page(
         [SheetEntry("q.jpg", b"QUERY", (SheetResult(result(("a.jpg", 212.0), ("b.jpg", 7.0)), "matches"),))]
     )
@@ -69,7 +69,26 @@ def test_query_and_hits_are_there_with_rank_id_score_and_method():
     ]
 
 
-def test_is_one_file_that_loads_and_runs_nothing():
+def test_decision_relation_and_evidence_are_labelled():
+    outline = ((1.0, 2.0), (30.0, 2.0), (30.0, 40.0), (1.0, 40.0))
+    matrix = ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0))
+    evidence = Evidence(31, 40, "affine", matrix, True, outline, outline, 0.99, 0.3, agreement=0.95)
+    hit = Hit(1, "a.jpg", 12.0, evidence, 1e-12, "possible", "part of")
+    found = SearchResult((hit,), "auto", "exact", {"sift": "0123456789ab"}, 24, {"total": 0.14}, "evidence")
+    text = page([SheetEntry("q", b"x", (SheetResult(found, "evidence"),))]).text
+    for label in (
+        "Possible match: part of",
+        "E-value 1e-12",
+        "Query coverage 99 %",
+        "Match coverage 30 %",
+        "Pixel agreement 95 %",
+        "Inliers 31 (affine, mirrored)",
+        "(1, 2) (30, 2) (30, 40) (1, 40)",
+    ):
+        assert label in text
+
+
+def test_the_page_is_self_contained():
     shown = page([SheetEntry("q.jpg", b"QUERY", (SheetResult(result(("a.jpg", 1.0)), "matches"),))])
     assert not {"script", "link", "iframe", "object"} & set(shown.tags)
     assert all(
@@ -84,26 +103,26 @@ def test_every_name_is_escaped():
     found = SheetResult(result((EVIL, 3.0), method=EVIL), "matches")
     shown = page([SheetEntry(EVIL, b"QUERY", (found,), detail=EVIL, expected=EVIL)])
     assert "script" not in shown.tags
-    spelled = EVIL.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e").replace("\udcff", "\\udcff")
-    assert shown.text.count(spelled) == 4
-    assert [value for _, name, value in shown.attributes if name == "alt"] == [spelled, spelled]
+    escaped = EVIL.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e").replace("\udcff", "\\udcff")
+    assert shown.text.count(escaped) == 4
+    assert [value for _, name, value in shown.attributes if name == "alt"] == [escaped, escaped]
 
 
-def test_a_picture_without_a_thumbnail_has_a_place():
+def test_an_image_without_a_thumbnail_has_an_empty_box():
     shown = page([SheetEntry("q", b"", (SheetResult(result(("a", 1.0)), "matches"),))], lambda image_id: b"")
     assert "img" not in shown.tags
     assert shown.text.count("no thumbnail") == 2
 
 
-def test_no_hits_are_said():
+def test_a_result_without_hits():
     assert "no hits" in page([SheetEntry("q", b"x", (SheetResult(result(), "cosine"),))]).text
 
 
-def test_the_meant_image_and_the_verdict_are_marked():
+def test_the_expected_image_and_the_verdict_are_marked():
     found = SheetResult(result(("a", 0.9), ("b", 0.5)), "cosine", "wrong")
     shown = page([SheetEntry("q", b"x", (found,), expected="b")])
     classes = [value for tag, name, value in shown.attributes if (tag, name) == ("li", "class")]
-    assert classes == ["hit", "hit meant"]
+    assert classes == ["hit", "hit expected"]
     assert ("span", "class", "verdict wrong") in shown.attributes
 
 

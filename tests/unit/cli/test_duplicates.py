@@ -11,13 +11,13 @@ from imagefinder.cli.app import run
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory, pictures, names):
-    """Four pictures; the cat twice, smaller, and in part."""
+def library(tmp_path_factory, images, names):
+    """Four images, and of one a copy, a smaller copy and a crop."""
     folder = tmp_path_factory.mktemp("library")
     for name in names:
-        (folder / name).write_bytes((pictures / name).read_bytes())
-    (folder / "cat (1).jpg").write_bytes((pictures / "cat.jpg").read_bytes())
-    cat = Image.open(pictures / "cat.jpg")
+        (folder / name).write_bytes((images / name).read_bytes())
+    (folder / "cat (1).jpg").write_bytes((images / "cat.jpg").read_bytes())
+    cat = Image.open(images / "cat.jpg")
     cat.resize((cat.width * 3 // 4, cat.height * 3 // 4), Image.Resampling.LANCZOS).save(folder / "small.jpg")
     cat.crop((60, 40, 360, 260)).save(folder / "cut.png")
     collection = folder / "collection"
@@ -29,7 +29,7 @@ def test_the_table(call, library):
     answer = call("duplicates", "-c", library)
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
-    assert lines[0].split() == ["group", "kind", "keep", "id", "pixels", "size", "relation", "agreement"]
+    assert lines[0].split() == ["group", "kind", "keep", "id", "dimensions", "size", "relation", "agreement"]
     rows = [re.split(r"  +", line.strip()) for line in lines[1:7]]
     assert [row[:4] for row in rows[:4]] == [
         ["1", "identical", "yes", "cat.jpg"],
@@ -41,8 +41,7 @@ def test_the_table(call, library):
     assert rows[3][7].endswith("%")
     assert [row[:3] for row in rows[4:]] == [["3", "overlapping", "cat.jpg"], ["3", "overlapping", "cut.png"]]
     assert rows[5][5] == "part of cat.jpg"
-    assert re.search(r"^3 groups among 7 images, \d+ pairs verified in ", answer.out, re.M)
-    assert "Nothing was deleted" in answer.out
+    assert re.search(r"^3 groups in 7 images, \d+ pairs verified in ", answer.out, re.M)
 
 
 def test_json(call, library):
@@ -62,13 +61,12 @@ def test_kinds_and_a_limit(call, library):
     arguments = ("duplicates", "-c", library, "--kind", "identical", "--kind", "overlapping")
     assert [group["kind"] for group in call(*arguments, "--json").json["groups"]] == ["identical", "overlapping"]
     answer = call(*arguments, "--limit", "1")
-    assert "2 groups among 7 images" in answer.out
-    assert "1 of them told" in answer.out
+    assert "(first 1 shown)" in answer.out
     assert "overlapping" not in answer.out
     assert call(*arguments, "--limit", "1", "--json").json["found"] == 2
 
 
-def test_none(call, collection):
+def test_no_duplicates(call, collection):
     answer = call("duplicates", "-c", collection)
     assert answer.code == 1
     assert answer.out.startswith("no duplicates\n")
@@ -77,7 +75,7 @@ def test_none(call, collection):
 
 
 @pytest.mark.parametrize("arguments", [("--kind", "similar"), ("--limit", "0")])
-def test_wrong_usage(call, library, arguments):
+def test_invalid_usage(call, library, arguments):
     answer = call("duplicates", "-c", library, *arguments, "--json")
     assert (answer.code, answer.json["error"]["code"]) == (2, "usage")
 
@@ -85,7 +83,7 @@ def test_wrong_usage(call, library, arguments):
 def test_the_page(call, library, tmp_path):
     page = tmp_path / "page.html"
     answer = call("duplicates", "-c", library, "--show", "--page", page)
-    assert f"shown in: {page}" in answer.out
+    assert f"page: {page}" in answer.out
     text = page.read_text(encoding="utf-8")
     assert (text.count("<section "), text.count("<img "), text.count("keep</span>")) == (3, 6, 2)
     assert "part of cat.jpg" in text
@@ -120,7 +118,7 @@ def _noise():
     return buffer.getvalue()
 
 
-def test_the_page_is_opened_where_there_is_a_desktop(call, library, tmp_path, monkeypatch):
+def test_the_page_is_opened_on_a_desktop(call, library, tmp_path, monkeypatch):
     launched = []
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(duplicates.typer, "launch", launched.append)
@@ -133,9 +131,11 @@ def test_the_page_is_opened_where_there_is_a_desktop(call, library, tmp_path, mo
 def test_progress_in_a_terminal(monkeypatch):
     from imagefinder.cli import output
 
-    told = []
-    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True, write=told.append, flush=lambda: None))
+    written = []
+    monkeypatch.setattr(
+        sys, "stderr", SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None)
+    )
     with output.stage_bar({"read": "reading"}) as show:
         show("read", 1, 2)
         show("verify", 5, 5)
-    assert "reading" in "".join(told)
+    assert "reading" in "".join(written)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from imagefinder.cli.evaluation_sheet import Pictures, render
+from imagefinder.cli.evaluation_sheet import Thumbnails, render
 from imagefinder.core.results import Hit
 from imagefinder.evaluation.advice import advise
-from imagefinder.evaluation.datasets import Query
+from imagefinder.evaluation.datasets import LabelledQuery
 from imagefinder.evaluation.metrics import OperatingPoint
-from imagefinder.evaluation.protocol import Evaluation, Kind, Mistake
+from imagefinder.evaluation.protocol import EditResult, Evaluation, Mistake
 
 EVIL = "<script>alert(1)</script>&\x1b.jpg"
 RIGHT = Hit(5, "right.jpg", 2.0, None, 0.3, "possible", "similar")
@@ -36,12 +36,15 @@ SHEET = Evaluation(
     as_matches=OperatingPoint(0.01, 0.97, 0.85, 35),
     false_alarms=1,
     wrong_per_query={1.0: 0.8, 0.1: 0.1, 0.01: 0.0},
-    kinds=(Kind("crop", 7, 0.857, {"part of": 6, "not found": 1}), Kind("gray", 3, 1.0, {"edited copy": 3})),
+    by_edit=(
+        EditResult("crop", 7, 0.857, {"part of": 6, "not found": 1}),
+        EditResult("gray", 3, 1.0, {"edited copy": 3}),
+    ),
     curve=((0.8, 1.0), (0.9, 0.91)),
     median_seconds={"match": 0.1, "decode": 0.0001, "total": 0.4},
     seconds=20.0,
     peak_bytes=500_000_000,
-    mistakes=(Mistake(Query(Path("q/asked.jpg"), frozenset({"right.jpg"})), (WRONG,), (RIGHT,)),),
+    mistakes=(Mistake(LabelledQuery(Path("q/query.jpg"), frozenset({"right.jpg"})), (WRONG,), (RIGHT,)),),
 )
 
 
@@ -72,40 +75,40 @@ class Page(HTMLParser):
 
 
 def page(*evaluations):
-    pictures = Pictures(
+    thumbnails = Thumbnails(
         lambda image_id: b"IMAGE " + image_id.encode(), lambda path: b"QUERY", lambda path: path.name
     )
-    text = render(evaluations, advise(evaluations), pictures, title="a title", subtitle="a subtitle")
+    text = render(evaluations, advise(evaluations), thumbnails, title="a title", subtitle="a subtitle")
     parsed = Page(text)
     assert parsed.open == []
     return parsed
 
 
-def test_the_figures_are_there():
+def test_the_metrics_are_shown():
     shown = page(SHEET).text
     for words in (
         "a title",
         "a subtitle",
-        "Suggested settings",
-        "mAP over 40 queries",
+        "Recommended settings",
+        "mAP (40 queries)",
         "0.951",
         "0.942",
         "0.900 / 0.950 / 1.000",
         "0.933",
         "0.800 (E-value ≤ 3e-05, 32 hits)",
-        "0: no threshold",
-        "0.970, 0.850",
+        "not reached",
+        "0.970 / 0.850",
         "1 of 10",
-        "wrong hits per query with E-value up to 0.1",
+        "Wrong hits per query, E-value ≤ 0.1",
         "400 ms",
-        "of it match",
+        "- match",
         "500 MB",
     ):
         assert words in shown
-    assert "of it decode" not in shown  # too short to tell
+    assert "- decode" not in shown  # too short to show
 
 
-def test_is_one_file_that_loads_and_runs_nothing():
+def test_the_page_is_self_contained():
     shown = page(SHEET)
     assert not {"script", "link", "iframe", "object"} & set(shown.tags)
     assert all(v.startswith("data:") for _, name, v in shown.attributes if name in ("src", "href"))
@@ -121,36 +124,38 @@ def test_the_curve_is_drawn():
     assert "circle" not in page(replace(SHEET, at_99=None)).tags
 
 
-def test_kinds_of_edit():
+def test_results_by_edit():
     text = re.sub(r"\s+", " ", page(SHEET).text)
     assert "edit" + "queries" + "R@1" + "part of" + "not found" + "edited copy" in text
     assert "crop70.85761" in text
-    assert "By kind of edit" not in page(replace(SHEET, kinds=())).text
+    assert "by kind of edit" in text
+    assert "by kind of edit" not in page(replace(SHEET, by_edit=())).text
 
 
-def test_mistakes_are_shown_with_what_is_missing():
+def test_mistakes_are_shown_with_the_correct_answers():
     shown = page(SHEET)
     assert [value for _, name, value in shown.attributes if name == "alt"] == [
-        "asked.jpg",
+        "query.jpg",
         "wrong.jpg",
         "right.jpg",
     ]
     classes = [value for tag, name, value in shown.attributes if (tag, name) == ("li", "class")]
-    assert classes == ["hit", "hit meant"]
+    assert classes == ["hit", "hit expected"]
     assert "E-value 1e-06" in shown.text
 
 
 @pytest.mark.parametrize(
     ("positives", "hits", "expected", "words"),
     [
-        ((), (WRONG,), (), "nothing: no picture of the gallery is right"),
+        ((), (WRONG,), (), "none in the gallery"),
         (("gone.jpg",), (WRONG,), (), "gone.jpg"),
-        (("wrong.jpg",), (NOTHING,), (NOTHING,), "what is framed"),
+        (("wrong.jpg",), (NOTHING,), (NOTHING,), "outlined in green"),
     ],
 )
-def test_what_should_have_been_found(positives, hits, expected, words):
-    mistake = Mistake(Query(Path("q.jpg"), frozenset(positives)), hits, expected)
-    assert words in page(replace(SHEET, mistakes=(mistake,))).text
+def test_the_correct_answers_of_a_mistake(positives, hits, expected, words):
+    mistake = Mistake(LabelledQuery(Path("q.jpg"), frozenset(positives)), hits, expected)
+    text = page(replace(SHEET, mistakes=(mistake,))).text
+    assert words in text.split("Correct answers", 1)[1].split("mAP:")[0]
 
 
 def test_no_mistakes():
@@ -159,7 +164,7 @@ def test_no_mistakes():
 
 def test_scores_instead_of_evalues():
     hit = Hit(1, "wrong.jpg", 0.8312)
-    mistake = Mistake(Query(Path("q.jpg"), frozenset({"right.jpg"})), (hit,), ())
+    mistake = Mistake(LabelledQuery(Path("q.jpg"), frozenset({"right.jpg"})), (hit,), ())
     shown = page(
         replace(
             SHEET,
@@ -171,13 +176,15 @@ def test_scores_instead_of_evalues():
             mistakes=(mistake,),
         )
     ).text
-    assert "score 0.831" in shown
+    assert "Score 0.831" in shown
     assert "score ≥ 3e-05" in shown
-    assert "most memory" not in shown
+    assert "Peak memory" not in shown
 
 
 def test_every_name_is_escaped():
-    mistake = Mistake(Query(Path(EVIL), frozenset({EVIL})), (replace(WRONG, id=EVIL),), (replace(RIGHT, id=EVIL),))
-    shown = page(replace(SHEET, method=EVIL, kinds=(Kind(EVIL, 1, 1.0, {}),), mistakes=(mistake,)))
+    mistake = Mistake(
+        LabelledQuery(Path(EVIL), frozenset({EVIL})), (replace(WRONG, id=EVIL),), (replace(RIGHT, id=EVIL),)
+    )
+    shown = page(replace(SHEET, method=EVIL, by_edit=(EditResult(EVIL, 1, 1.0, {}),), mistakes=(mistake,)))
     assert "script" not in shown.tags
     assert shown.text.count("<script>alert(1)</script>&\\x1b.jpg") >= 5

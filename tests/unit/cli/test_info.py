@@ -20,7 +20,7 @@ def test_info_as_json(call, collection):
 def test_list(call, collection, names, monkeypatch):
     monkeypatch.setattr(list_, "_PAGE", 3)
     lines = call("list", "-c", collection).out.splitlines()
-    assert lines[0].split() == ["id", "pixels", "format", "size", "where"]
+    assert lines[0].split() == ["id", "dimensions", "format", "size", "location"]
     assert [line.split()[0] for line in lines[1:]] == sorted(names)
     records = call("list", "-c", collection, "--json").json
     assert [record["id"] for record in records] == sorted(names)

@@ -1,4 +1,4 @@
-def test_all_methods_are_listed_with_what_keeps_them_from_running(call, bare):
+def test_all_methods_are_listed_with_hints_for_those_not_ready(call, bare):
     answer = call(*bare, "methods")
     rows = {line.split()[0]: line.split()[1] for line in answer.out.splitlines()[1:5]}
     assert rows == {"beit": "no", "efficientnet-lite0": "yes", "resnet50": "no", "sift": "yes"}

@@ -15,35 +15,35 @@ def test_list(call, bare):
     assert models["resnet50"]["licence"] == "BSD-3-Clause"
 
 
-def test_export_here_import_there(call, bare, tmp_path):
+def test_export_and_import(call, bare, tmp_path):
     bundle = tmp_path / "models.zip"
     answer = call(*bare, "models", "export", LITE, "-o", bundle, "--json")
     assert answer.json == {"file": str(bundle), "bytes": bundle.stat().st_size, "models": [LITE]}
     answer = call(*bare, "models", "import", bundle)
     assert answer.code == 0
-    assert f"{LITE} is here: {tmp_path / 'models'}" in answer.out
+    assert f"{LITE} installed: {tmp_path / 'models'}" in answer.out
     models = {model["name"]: model for model in call(*bare, "models", "list", "--json").json}
     assert models[LITE]["origin"] == "bundle"
     assert "imagefinder models import models.zip" in call(*bare, "models", "export", LITE, "-o", bundle).out
 
 
-def test_import_of_something_else(call, bare, tmp_path):
+def test_import_of_another_file(call, bare, tmp_path):
     bundle = tmp_path / "models.zip"
-    bundle.write_bytes(b"no bundle")
+    bundle.write_bytes(b"not a bundle")
     answer = call(*bare, "models", "import", bundle, "--json")
     assert (answer.code, answer.json["error"]["code"]) == (4, "model_corrupt")
 
 
-def test_export_of_what_is_not_here(call, bare, tmp_path):
+def test_export_of_missing_weights(call, bare, tmp_path):
     answer = call(*bare, "models", "export", "resnet50", "-o", tmp_path / "models.zip", "--json")
     assert (answer.code, answer.json["error"]["code"]) == (4, "model_missing")
     assert not (tmp_path / "models.zip").exists()
 
 
-def test_verify_checks_what_is_here(call, bare):
+def test_verify_checks_the_installed_weights(call, bare):
     answer = call(*bare, "models", "verify")
     assert answer.code == 0
-    assert answer.out.startswith(f"{LITE} is the published one: ")
+    assert answer.out.startswith(f"{LITE} intact: ")
     assert [model["name"] for model in call(*bare, "models", "verify", "--json").json["models"]] == [LITE]
 
 
@@ -58,21 +58,21 @@ def test_verify_of_a_damaged_file(call, bare, tmp_path):
     assert call(*bare, "models", "verify", "--json").json["errors"][0]["code"] == "model_corrupt"
 
 
-def test_verify_of_what_is_named_and_not_here(call, bare):
+def test_verify_of_missing_weights(call, bare):
     answer = call(*bare, "models", "verify", LITE, "resnet50", "--json")
     assert answer.code == 4
     assert [model["name"] for model in answer.json["models"]] == [LITE]
     assert [error["code"] for error in answer.json["errors"]] == ["model_missing"]
 
 
-def test_pull_goes_on_with_the_others(call, bare):
+def test_pull_continues_after_a_failure(call, bare):
     answer = call(*bare, "models", "pull", "resnet50", LITE, "--json")
     assert answer.code == 4
     assert [error["code"] for error in answer.json["errors"]] == ["hub_unreachable"]
     assert [model["name"] for model in answer.json["models"]] == [LITE]
     answer = call(*bare, "models", "pull", "resnet50", LITE)
     assert "resnet50" in answer.err
-    assert f"{LITE} is here: " in answer.out
+    assert f"{LITE} installed: " in answer.out
 
 
 @pytest.mark.parametrize("command", ["pull", "export", "verify"])

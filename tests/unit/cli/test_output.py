@@ -75,13 +75,13 @@ class TestNumbers:
     def test_score(self, value, unit, text):
         assert output.score(value, unit) == text
 
-    def test_place(self):
-        assert output.place("file:///home/me/a%20b%23.jpg") == "/home/me/a b#.jpg"
-        assert output.place("https://example.org/a%20b.jpg") == "https://example.org/a%20b.jpg"
+    def test_location(self):
+        assert output.location("file:///home/me/a%20b%23.jpg") == "/home/me/a b#.jpg"
+        assert output.location("https://example.org/a%20b.jpg") == "https://example.org/a%20b.jpg"
 
 
 class TestTable:
-    def test_in_a_pipe_it_is_plain_and_never_cut(self, capsys):
+    def test_in_a_pipe_it_is_plain_and_never_shortened(self, capsys):
         name = "folder/" + "x" * 300 + ".jpg"
         output.table(("id", ">score"), [(name, "12 matches"), ("b.jpg", "3 matches")])
         lines = capsys.readouterr().out.splitlines()
@@ -92,11 +92,11 @@ class TestTable:
         assert len(lines) == 3
         assert "\x1b" not in "".join(lines)
 
-    def test_markup_in_a_name_is_text(self, capsys):
+    def test_markup_in_a_name_is_not_interpreted(self, capsys):
         output.table(("id",), [("[bold red]a[/bold red] :smile:",)])
         assert "[bold red]a[/bold red] :smile:" in capsys.readouterr().out
 
-    def test_control_characters_in_a_name_are_spelled_out(self, capsys):
+    def test_control_characters_in_a_name_are_escaped(self, capsys):
         output.table(("id",), [("\x1b]0;title\x07",)])
         assert "\\x1b]0;title\\x07" in capsys.readouterr().out
 
@@ -109,6 +109,22 @@ class TestTable:
         assert "─" in text
         assert "\x1b[1m" in text
 
+    @pytest.mark.parametrize(
+        ("width", "shown"), [(60, "id score size place"), (22, "id score size"), (12, "id score")]
+    )
+    def test_a_narrow_terminal_leaves_out_optional_columns(self, terminal, monkeypatch, width, shown):
+        monkeypatch.setenv("COLUMNS", str(width))
+        stream = terminal("stdout")
+        row = ("a.jpg", "12", "30 kB", "/home/a.jpg")
+        output.table(("id", ">score", ">size", "place"), [row], optional=("place", "size"))
+        lines = re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()).splitlines()
+        assert lines[0].split() == shown.split()
+        assert max(map(len, lines)) <= width
+
+    def test_in_a_pipe_no_column_is_left_out(self, capsys):
+        output.table(("id", "place"), [("a" * 100, "b" * 100)], optional=("place",))
+        assert "b" * 100 in capsys.readouterr().out
+
     @pytest.mark.parametrize(("variable", "coloured"), [("OTHER", True), ("NO_COLOR", False)])
     def test_no_color(self, terminal, monkeypatch, variable, coloured):
         monkeypatch.setenv(variable, "1")
@@ -120,7 +136,7 @@ class TestTable:
 
 class TestDocument:
     @given(st.text(st.characters(exclude_categories=())))
-    def test_is_ascii_without_control_characters_and_says_the_same(self, text):
+    def test_is_ascii_without_control_characters(self, text):
         stream = io.StringIO()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stdout", stream)
@@ -132,21 +148,23 @@ class TestDocument:
 
 
 class TestError:
-    def test_for_people(self, capsys):
-        output.error(UnknownMethodError("sfit", ["sift", "beit"]), as_json=False)
+    def test_text(self, capsys):
+        problem = UnknownMethodError("sfit", ["sift", "beit"])
+        output.error(problem, as_json=False)
         printed = capsys.readouterr()
         assert printed.out == ""
-        assert printed.err == "error: unknown method 'sfit'\nhint: known methods: beit, sift\n"
+        assert printed.err == f"error: {problem.message}\nhint: {problem.hint}\n"
 
-    def test_for_programs(self, capsys):
-        output.error(UnknownMethodError("sfit", ["sift"]), as_json=True)
+    def test_json(self, capsys):
+        problem = UnknownMethodError("sfit", ["sift"])
+        output.error(problem, as_json=True)
         printed = capsys.readouterr()
         assert printed.err == ""
         assert json.loads(printed.out) == {
-            "error": {"code": "unknown_method", "message": "unknown method 'sfit'", "hint": "known methods: sift"}
+            "error": {"code": "unknown_method", "message": problem.message, "hint": problem.hint}
         }
 
-    def test_a_narrow_encoding_is_no_problem(self, monkeypatch):
+    def test_a_narrow_encoding(self, monkeypatch):
         stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
         monkeypatch.setattr(sys, "stdout", stream)
         output.line("Été")
@@ -154,7 +172,7 @@ class TestError:
 
 
 class TestProgress:
-    def test_without_a_terminal_a_line_now_and_then(self, capsys, monkeypatch):
+    def test_without_a_terminal_a_line_every_ten_seconds(self, capsys, monkeypatch):
         now = 100.0
         monkeypatch.setattr(output.time, "monotonic", lambda: now)
         with output.progress_bar("adding") as show:
@@ -164,7 +182,7 @@ class TestProgress:
             show(Progress(200, 40, 0, 5, 5, 10.0, "b"))
         assert capsys.readouterr().err == "adding: 50 of 200, 5.0/s, 5 failed, 30.0 s left\n"
 
-    def test_in_a_terminal_a_bar(self, terminal):
+    def test_in_a_terminal_a_progress_bar(self, terminal):
         stream = terminal("stderr")
         with output.progress_bar("adding") as show:
             show(Progress(None, 10, 0, 0, 0, 1.0, "a"))
@@ -197,29 +215,37 @@ class TestProgress:
         (85.4, "85"),
     ],
 )
-def test_an_evalue_for_people(value, text):
+def test_evalue(value, text):
     assert output.evalue(value) == text
 
 
 @pytest.mark.parametrize(
-    ("decision", "begin"),
+    ("decision", "start"),
     [
-        ("match", "found: a, similar "),
-        ("possible", "perhaps: a, similar "),
-        ("none", "nothing in this collection "),
+        ("match", "match: a, similar "),
+        ("possible", "possible match: a, similar "),
+        ("none", "no match "),
     ],
 )
-def test_the_verdict(decision, begin):
+def test_headline(decision, start):
     hit = Hit(1, "a", 1.0, evalue=0.5, decision=decision, relation="similar")
     result = SearchResult((hit,), "auto", "exact", {}, 1, {}, "evidence")
-    assert output.verdict(result).startswith(begin)
-    assert "0.5" in output.verdict(result)
-    assert output.verdict(replace(result, hits=())).startswith("no hits")
+    assert output.headline(result).startswith(start)
+    assert "0.5" in output.headline(result)
+    assert output.headline(replace(result, hits=())) == "no hits"
+    assert output.headline(replace(result, hits=(), searched=0)).startswith("no hits: ")
 
 
-def test_evidence_for_people():
-    frame = ((0.0, 0.0),) * 4
-    found = Evidence(31, 40, "similarity", ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0)), True, frame, frame, 0.98, 0.24)
-    assert output.evidence(found) == ("31 mirrored", "-", "98% / 24%")
+def test_evidence():
+    outline = ((0.0, 0.0),) * 4
+    found = Evidence(
+        31, 40, "similarity", ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0)), True, outline, outline, 0.98, 0.24
+    )
+    assert output.evidence(found) == ("31", "-", "98% / 24%")
     assert output.evidence(replace(found, mirrored=False, agreement=0.953)) == ("31", "95%", "98% / 24%")
     assert output.evidence(None) == ("-", "-", "-")
+    assert output.relation("part of", found) == "part of, mirrored"
+    assert (
+        output.relation("part of", replace(found, mirrored=False)) == output.relation("part of", None) == "part of"
+    )
+    assert output.relation(None, found) == "-"

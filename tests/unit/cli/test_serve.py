@@ -7,24 +7,24 @@ from imagefinder.core.errors import SettingsError
 
 @pytest.fixture
 def served(monkeypatch):
-    """The settings that the service was started with."""
+    """A list of the settings with which the service was started."""
     started = []
     monkeypatch.setattr("imagefinder.server.app.serve", started.append)
     return started
 
 
-def test_flags_become_settings(call, served, tmp_path):
+def test_options_override_settings(call, served, tmp_path):
     assert call("serve", "--host", "0.0.0.0", "--port", "8080", "-c", tmp_path / "c").code == 0
     assert (served[0].host, served[0].port, served[0].collection) == ("0.0.0.0", 8080, tmp_path / "c")
 
 
-def test_without_flags_the_settings_hold(call, served, monkeypatch):
+def test_without_options_the_settings_apply(call, served, monkeypatch):
     monkeypatch.setenv("IMAGEFINDER_PORT", "7000")
     assert call("serve").code == 0
     assert (served[0].host, served[0].port) == ("127.0.0.1", 7000)
 
 
-def test_an_address_that_cannot_be_listened_on(call, monkeypatch):
+def test_an_address_that_cannot_be_used(call, monkeypatch):
     def serve(settings):
         raise SettingsError("cannot listen on 1.2.3.4:5000", hint="choose another one")
 
@@ -33,7 +33,7 @@ def test_an_address_that_cannot_be_listened_on(call, monkeypatch):
     assert (answer.code, answer.err) == (2, "error: cannot listen on 1.2.3.4:5000\nhint: choose another one\n")
 
 
-def test_print_config_gives_the_settings_in_force_and_starts_nothing(call, served, monkeypatch, tmp_path):
+def test_print_config_prints_the_effective_settings_and_starts_nothing(call, served, monkeypatch, tmp_path):
     file = tmp_path / "server.toml"
     file.write_text('port = 6000\nallowed_hosts = ["a.example"]\n')
     monkeypatch.setenv("IMAGEFINDER_QUEUE", "7")
@@ -54,7 +54,7 @@ def test_print_config_gives_the_settings_in_force_and_starts_nothing(call, serve
     assert (served[0].port, served[0].queue, served[0].auth) == (6000, 7, "on")
 
 
-def test_the_file_may_stand_before_or_after_the_command(call, served, tmp_path):
+def test_the_config_file_may_be_given_before_or_after_the_command(call, served, tmp_path):
     for name, port in (("a.toml", 1), ("b.toml", 2)):
         (tmp_path / name).write_text(f"port = {port}")
     assert call("--config", tmp_path / "a.toml", "serve").code == 0
@@ -62,7 +62,7 @@ def test_the_file_may_stand_before_or_after_the_command(call, served, tmp_path):
     assert [settings.port for settings in served] == [1, 2]
 
 
-def test_a_server_that_nobody_could_use_says_what_to_type(call, monkeypatch, tmp_path):
+def test_a_public_service_without_keys_suggests_creating_one(call, monkeypatch, tmp_path):
     monkeypatch.setenv("IMAGEFINDER_STATE", str(tmp_path))
     answer = call("serve", "--host", "0.0.0.0", "--port", "0", "-c", tmp_path / "c")
     assert answer.code == 2

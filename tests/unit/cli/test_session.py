@@ -9,7 +9,7 @@ from imagefinder.cli import session
 from imagefinder.core.settings import Settings
 
 
-def test_settings_from_file_environment_and_flags(call, tmp_path, monkeypatch):
+def test_settings_from_file_environment_and_options(call, tmp_path, monkeypatch):
     file = tmp_path / "settings.toml"
     file.write_text("threads = 3\nport = 6000\nbatch_size = 7\n")
     monkeypatch.setenv("IMAGEFINDER_PORT", "7000")
@@ -34,18 +34,18 @@ def test_every_setting_is_listed(call):
     assert [line.split()[0] for line in lines] == [name for name, _, _ in Settings().describe()]
 
 
-class TestPicture:
-    def test_a_path_or_url_is_handed_on(self):
-        assert session.picture("a.jpg", Settings()) == "a.jpg"
+class TestImageArgument:
+    def test_a_path_or_url_is_returned_unchanged(self):
+        assert session.image_argument("a.jpg", Settings()) == "a.jpg"
 
     def test_standard_input_is_read_to_one_byte_over_the_limit(self, monkeypatch):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"x" * 100), isatty=lambda: False))
-        assert session.picture("-", Settings(max_image_bytes=10)) == b"x" * 11
+        assert session.image_argument("-", Settings(max_image_bytes=10)) == b"x" * 11
 
-    def test_a_keyboard_is_no_picture(self, monkeypatch):
+    def test_a_terminal_is_refused(self, monkeypatch):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
         with pytest.raises(typer.BadParameter):
-            session.picture("-", Settings())
+            session.image_argument("-", Settings())
 
 
 class TestProgram:

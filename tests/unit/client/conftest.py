@@ -1,4 +1,4 @@
-"""A client in front of a service that answers as told."""
+"""A client of a fake service."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from blocking_client import BlockingClient
 
 from imagefinder.client import Client
 
@@ -61,6 +62,7 @@ ANSWER = {
             "image": IMAGE,
             "thumbnail": "/v1/t",
             "explanation": "/v1/e",
+            "drawing": "/v1/p",
             "picture": "/v1/p",
         }
     ],
@@ -71,7 +73,7 @@ ANSWER = {
 }
 JOB = {
     "id": "j1",
-    "kind": "index",
+    "kind": "add",
     "collection": "default",
     "state": "queued",
     "created_at": "2026-01-01T00:00:00.000Z",
@@ -85,7 +87,7 @@ JOB = {
 
 
 class FakeService:
-    """Answers requests with ``answers`` in turn, and keeps the requests."""
+    """Answers requests with ``answers`` in turn, and records the requests."""
 
     def __init__(self) -> None:
         self.answers: list[httpx2.Response | Exception] = []
@@ -127,14 +129,14 @@ class FakeService:
         self.says("".join(blocks).encode(), content_type="text/event-stream")
 
     @property
-    def asked(self) -> tuple[str, str]:
-        """Verb and target of the last request."""
+    def last_request(self) -> tuple[str, str]:
+        """HTTP method and target of the last request."""
         last = self.requests[-1]
         return last.method, last.url.raw_path.decode()
 
     @property
     def body(self) -> Any:
-        """JSON of the last request."""
+        """JSON body of the last request."""
         return json.loads(self.requests[-1].content)
 
 
@@ -143,12 +145,12 @@ def service() -> FakeService:
     return FakeService()
 
 
-@pytest.fixture
-def new(service: FakeService) -> Iterator[Callable[..., Client]]:
+@pytest.fixture(params=[Client, BlockingClient], ids=["sync", "async"])
+def new(service: FakeService, request: pytest.FixtureRequest) -> Iterator[Callable[..., Client]]:
     made: list[Client] = []
 
     def make(**options: Any) -> Client:
-        made.append(Client("http://server:5000", transport=httpx2.MockTransport(service), **options))
+        made.append(request.param("http://server:5000", transport=httpx2.MockTransport(service), **options))
         return made[-1]
 
     yield make

@@ -11,5 +11,5 @@ def test_web_addresses(text):
 @pytest.mark.parametrize(
     "text", ["", "http:/h", "ftp://h", "file:///a.jpg", "a/http://h", " http://h", "httpx://h"]
 )
-def test_other_texts(text):
+def test_other_strings(text):
     assert not is_web_address(text)

@@ -7,7 +7,7 @@ def classes():
     return [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.ImagefinderError)]
 
 
-def test_codes_are_unique_and_stable_looking():
+def test_codes_are_unique_and_lower_case():
     codes = [c.code for c in classes()]
     assert len(set(codes)) == len(codes)
     assert all(code == code.lower() and " " not in code for code in codes)

@@ -33,14 +33,14 @@ def test_split_and_join_gives_the_same(spec, counts):
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_empty_has_the_form_and_no_images(spec):
+def test_empty_features_have_the_spec_and_no_images(spec):
     assert len(empty(spec)) == 0
     assert empty(spec).spec() == spec
     assert concatenate(spec, []).spec() == spec
 
 
-def test_other_forms_do_not_join():
-    with pytest.raises(ValueError, match="cannot join"):
+def test_features_of_other_specs_are_not_concatenated():
+    with pytest.raises(ValueError, match="cannot concatenate"):
         concatenate(SPECS[1], [random_features(SPECS[2], [1])])
 
 
@@ -56,7 +56,7 @@ def test_other_forms_do_not_join():
         (np.zeros((2, 3), np.uint8), np.zeros((2, 4), np.float32), []),
     ],
 )
-def test_local_arrays_must_agree(descriptors, keypoints, offsets):
+def test_local_arrays_must_be_consistent(descriptors, keypoints, offsets):
     with pytest.raises(ValueError, match=r"descriptors|keypoints|offsets"):
         LocalFeatures(descriptors, keypoints, np.array(offsets, np.int64))
 
@@ -68,7 +68,8 @@ def test_vectors_must_be_float32_rows(vectors):
 
 
 def grid(columns, rows, width, height):
-    """Keypoints of the tokens of a grid, behind one that stands for the whole picture."""
+    """Keypoints of a class token, which represents the whole image, followed by those of a grid of patch
+    tokens."""
     places = [
         (
             (c + 0.5) * width / columns - 0.5,
@@ -90,7 +91,7 @@ def test_the_cell_of_a_grid_of_tokens(columns, rows, size):
     assert patch_cell(keypoints, size) == pytest.approx((size[0] / columns, size[1] / rows), rel=1e-3)
 
 
-def test_keypoints_are_no_tokens():
+def test_keypoints_are_not_tokens():
     keypoints = np.array([(10, 10, 4, 90), (30, 10, 0, -1)], dtype=np.float32)
     assert not is_patch(keypoints, (100, 100)).any()
     assert patch_cell(keypoints, (100, 100)) == (0, 0)

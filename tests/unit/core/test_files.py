@@ -6,7 +6,7 @@ import pytest
 from imagefinder.core.files import write_atomically
 
 
-def test_a_new_file_and_a_replaced_one(tmp_path):
+def test_files_are_created_and_replaced(tmp_path):
     write_atomically(tmp_path / "a", [b"one", memoryview(b" two")])
     assert (tmp_path / "a").read_bytes() == b"one two"
     write_atomically(tmp_path / "a", [])
@@ -15,7 +15,7 @@ def test_a_new_file_and_a_replaced_one(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "full"), KeyboardInterrupt()])
-def test_what_was_there_stays_when_writing_fails(tmp_path, error):
+def test_a_failed_write_keeps_the_old_file(tmp_path, error):
     (tmp_path / "a").write_bytes(b"old")
 
     def chunks():
@@ -38,6 +38,6 @@ def test_permissions(tmp_path, mode, expected):
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == expected
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "nowhere" / "a", [b""])

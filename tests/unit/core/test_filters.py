@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from imagefinder.core.errors import FilterError
-from imagefinder.core.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_LEVELS, MAX_VALUES, goes_deeper, parse, says
+from imagefinder.core.filters import (
+    MAX_CONDITIONS,
+    MAX_DEPTH,
+    MAX_LEVELS,
+    MAX_VALUES,
+    contains_text,
+    is_deeper,
+    parse,
+)
 
 METADATA = {
     "shop": "north",
@@ -73,7 +81,7 @@ METADATA = {
     ],
     ids=str,
 )
-def test_what_fits(given: dict[str, Any], expected: bool) -> None:
+def test_matches(given: dict[str, Any], expected: bool) -> None:
     assert parse(given).matches(METADATA) is expected
 
 
@@ -87,30 +95,30 @@ def nested(depth: int) -> dict[str, Any]:
         (None, "JSON object"),
         ([], "JSON object"),
         ("shop", "JSON object"),
-        ({1: 2}, "keys are texts"),
-        ({"price": {"above": 3}}, "no condition 'above'"),
-        ({"price": {}}, "says nothing"),
-        ({"price": {"gt": None}}, "number or a text"),
-        ({"price": {"gt": True}}, "number or a text"),
-        ({"price": {"gt": float("nan")}}, "number or a text"),
-        ({"price": float("inf")}, "no JSON value"),
+        ({1: 2}, "keys must be strings"),
+        ({"price": {"above": 3}}, "unknown condition 'above'"),
+        ({"price": {}}, "has no condition"),
+        ({"price": {"gt": None}}, "number or a string"),
+        ({"price": {"gt": True}}, "number or a string"),
+        ({"price": {"gt": float("nan")}}, "number or a string"),
+        ({"price": float("inf")}, "not a JSON value"),
         ({"price": {"in": 3}}, "must be a list"),
-        ({"price": {"in": [0] * (MAX_VALUES + 1)}}, f"{MAX_VALUES} are accepted"),
+        ({"price": {"in": [0] * (MAX_VALUES + 1)}}, f"maximum is {MAX_VALUES}"),
         ({"price": {"exists": 1}}, "true or false"),
-        ({"price": {"contains": 1}}, "must be a text"),
-        ({"price": "half \ud800 pair"}, "no JSON value"),
-        ({"half \ud800 pair": 1}, "no Unicode"),
+        ({"price": {"contains": 1}}, "must be a string"),
+        ({"price": "half \ud800 pair"}, "not a JSON value"),
+        ({"half \ud800 pair": 1}, "not valid Unicode"),
         ({"any": []}, "list of filters"),
         ({"any": {"a": 1}}, "list of filters"),
         ({"all": [3]}, r"all\[0\] must be a JSON object"),
         ({"not": 3}, "not must be a JSON object"),
-        (nested(MAX_DEPTH + 1), "deep at most"),
+        (nested(MAX_DEPTH + 1), "levels deep"),
         ({str(n): n for n in range(MAX_CONDITIONS + 1)}, f"{MAX_CONDITIONS} conditions"),
         ({"." * 50: 1}, "too long"),
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_no_filter(given: object, words: str) -> None:
+def test_invalid_filters_are_rejected(given: object, words: str) -> None:
     with pytest.raises(FilterError, match=words) as caught:
         parse(given)
     assert caught.value.hint
@@ -124,10 +132,10 @@ def deep(levels: int) -> Any:
     return value
 
 
-def test_metadata_deeper_than_python_goes() -> None:
+def test_metadata_nested_deeper_than_the_recursion_limit() -> None:
     metadata = {"n": deep(5000)}
-    assert says("ä NEEDLE", "x", metadata)
-    assert not says("hay", "x", metadata)
+    assert contains_text("ä NEEDLE", "x", metadata)
+    assert not contains_text("hay", "x", metadata)
     assert not parse({"n": "a"}).matches(metadata)
     assert not parse({"n": {"eq": deep(MAX_LEVELS)}}).matches(metadata)
     with pytest.raises(FilterError, match="levels deep"):
@@ -136,11 +144,11 @@ def test_metadata_deeper_than_python_goes() -> None:
 
 @pytest.mark.parametrize("levels", [0, 1, 2, 7])
 def test_levels_are_counted(levels: int) -> None:
-    assert not goes_deeper(deep(levels), levels)
-    assert levels == 0 or goes_deeper(deep(levels), levels - 1)
+    assert not is_deeper(deep(levels), levels)
+    assert levels == 0 or is_deeper(deep(levels), levels - 1)
 
 
-def test_the_deepest_that_is_accepted() -> None:
+def test_the_maximum_depth_is_accepted() -> None:
     assert parse(nested(MAX_DEPTH)).matches({"a": 1}) is (MAX_DEPTH % 2 == 0)
 
 
@@ -156,5 +164,5 @@ def test_the_deepest_that_is_accepted() -> None:
         ("price", False),
     ],
 )
-def test_a_text_in_id_or_metadata(text: str, expected: bool) -> None:
-    assert says(text, "Cat.jpg", METADATA) is expected
+def test_text_search_in_id_and_metadata(text: str, expected: bool) -> None:
+    assert contains_text(text, "Cat.jpg", METADATA) is expected

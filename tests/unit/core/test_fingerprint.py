@@ -11,7 +11,7 @@ fingerprints = st.builds(
 
 
 @given(fingerprints)
-def test_text_form_gives_the_same_back(fingerprint):
+def test_json_round_trip(fingerprint):
     again = Fingerprint.from_json(fingerprint.to_json())
     assert again == fingerprint
     assert again.digest == fingerprint.digest
@@ -19,7 +19,7 @@ def test_text_form_gives_the_same_back(fingerprint):
 
 
 @given(fingerprints, fingerprints)
-def test_different_ones_say_where(a, b):
+def test_different_fingerprints_report_the_difference(a, b):
     assert (a.to_json() == b.to_json()) == (a.difference(b) == "")
 
 
@@ -29,10 +29,10 @@ def test_order_of_parameters_does_not_matter():
 
 def test_difference_names_both_values():
     text = Fingerprint("m", 1, {"side": 800}, "aa").difference(Fingerprint("m", 1, {"side": 900}, ""))
-    assert text == "weights aa against none; side 800 against 900"
+    assert text == "weights aa vs. none; side 800 vs. 900"
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "3", '{"method": "m"}', "null"])
-def test_other_text_is_refused(text):
+def test_invalid_text_is_rejected(text):
     with pytest.raises(ValueError):  # noqa: PT011 - json's own error is one, too
         Fingerprint.from_json(text)

@@ -17,13 +17,13 @@ def store():
 
 
 @pytest.mark.parametrize("page_size", [1, 3, 5, 10, 1000])
-def test_every_image_comes_once_in_order(store, page_size):
+def test_every_image_appears_once_in_order(store, page_size):
     assert [record.id for record in iter_images(store.images, page_size=page_size)] == [
         f"{n:02}" for n in range(10)
     ]
 
 
-def test_pages_are_full_but_the_last(store):
+def test_all_pages_but_the_last_are_full(store):
     assert [len(page) for page in iter_image_pages(store.images, page_size=4)] == [4, 4, 2]
     assert list(iter_image_pages(MemoryStore().images)) == []
 

@@ -1,4 +1,4 @@
-"""The JSON form of every dataclass that leaves the process."""
+"""JSON round trips of every dataclass that leaves the process."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ PAIR = results.DuplicatePair("b", "a", "identical", EVIDENCE, 0.9)
 GROUP = results.DuplicateGroup("identical", ("a", "b"), (PAIR,))
 FAILURE = records.Failure("x", "file:///x", "not_an_image", "no image", attempts=2, at=1.5, source="file:///")
 JOB = jobs.Job(
-    *("j1", "index", "default", "failed", "2026-01-01T00:00:00.000Z", None, "2026-01-01T00:00:01.000Z"),
-    progress=jobs.JobProgress("index", 1, None, 1, 0, 1),
+    *("j1", "add", "default", "failed", "2026-01-01T00:00:00.000Z", None, "2026-01-01T00:00:01.000Z"),
+    progress=jobs.JobProgress("add", 1, None, 1, 0, 1),
     failures=(jobs.JobFailure("x", "http://x", "fetch_failed", "gone"),),
     result={"added": 1, "notes": ["a", {"b": None}]},
     problem=jobs.JobProblem("store_error", "disk full", "make room"),
@@ -65,7 +65,7 @@ VALUES: dict[str, Any] = {
         records.IndexReport((records.AnnIndexState("sift", 9, 8, 1, 2, 100, kept=True),), ("bad",), 0.5),
         records.CheckReport("here", 9, (records.Damage("features", "cut short", "a", "sift"),), 0.5),
         records.AnnIndexState("sift", 9, 8, 1, 2, 100, kept=True, outgrown=True),
-        records.Damage("counts", "wrong", mended="counted again"),
+        records.Damage("counts", "wrong", repaired="counted again"),
         AddReport(("sift",), 1, 2, 3, 4, (FAILURE,), 0.5, interrupted=True, notes=("note",)),
         ExportReport(9, {"sift": 9}, (FAILURE,), 0.5),
         MethodState("sift", "finds copies", "matches", None, ready=False, reason="r", hint="h", fingerprint=None),
@@ -82,7 +82,7 @@ ANSWER_KINDS = {**public(answers), **public(jobs), **public(results)}
 
 
 def inside(value: Any) -> dict[str, Any]:
-    """A dataclass and all that are in it, one of each kind."""
+    """A dataclass and all dataclasses nested in it, without duplicates."""
     if is_dataclass(value):
         members = [getattr(value, field.name) for field in fields(value)]
         return {type(value).__name__: value, **inside(members)}
@@ -104,20 +104,20 @@ ANSWERED = {
 }
 
 
-def test_no_answer_is_forgotten_here() -> None:
+def test_all_response_classes_are_tested() -> None:
     assert set(ANSWER_KINDS) <= set(ANSWERED)
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERED))
 @pytest.mark.parametrize("newer", [False, True])
-def test_what_is_written_is_read_again(name: str, newer: bool) -> None:
+def test_json_round_trip(name: str, newer: bool) -> None:
     value = ANSWERED[name]
     data = json.loads(json.dumps(to_json(value), allow_nan=False))
     assert set(data) == {field.name for field in fields(value)}
     assert from_json(type(value), data, newer=newer) == value
 
 
-def test_members_of_a_newer_version_are_ignored_and_its_words_are_taken_where_that_is_wanted() -> None:
+def test_members_and_values_of_a_newer_version() -> None:
     data = {**to_json(JOB), "state": "paused", "eta": 3}
     assert from_json(jobs.Job, data, newer=True).state == "paused"
     with pytest.raises(ValueError, match="not a Job: state: "):
@@ -128,23 +128,23 @@ def test_members_of_a_newer_version_are_ignored_and_its_words_are_taken_where_th
     "data", [None, [], {}, {**to_json(JOB), "id": None}, {**to_json(JOB), "progress": {"done": "many"}}]
 )
 @pytest.mark.parametrize("newer", [False, True])
-def test_what_has_another_form_is_a_value_error(data: Any, newer: bool) -> None:
+def test_invalid_data_raise_value_error(data: Any, newer: bool) -> None:
     with pytest.raises(ValueError, match="not a Job"):
         from_json(jobs.Job, data, newer=newer)
 
 
-def test_what_json_has_no_number_for_is_null() -> None:
+def test_infinity_and_nan_become_null() -> None:
     explanation = replace(VALUES["Explanation"], numbers={"a": math.inf, "b": math.nan, "c": 1.0})
     assert to_json(explanation)["numbers"] == {"a": None, "b": None, "c": 1.0}
     assert from_json(results.Explanation, to_json(explanation)).numbers == {"a": None, "b": None, "c": 1.0}
 
 
-def test_names_that_are_no_text_pass() -> None:
+def test_undecodable_names_are_preserved() -> None:
     failure = replace(FAILURE, id="caf\udce9.jpg")
     assert from_json(records.Failure, to_json(failure)) == failure
 
 
-def test_an_extended_object_has_all_members_of_its_base() -> None:
+def test_extend_copies_all_members() -> None:
     image = SENT["Image"]
     hit = extend(SearchHit, HIT, image=image, thumbnail="t", explanation=None, picture=None)
     assert {name: getattr(hit, name) for name in HIT.__dataclass_fields__} == {
@@ -161,7 +161,7 @@ def test_the_decision_of_a_result_is_that_of_its_best_hit(hits: Any, ranking: An
     assert results.decision_of(hits, ranking) == decision
 
 
-def test_every_answer_describes_its_own_members() -> None:
+def test_every_response_member_has_a_description() -> None:
     from pydantic import TypeAdapter
 
     for name, kind in ANSWER_KINDS.items():
@@ -172,7 +172,7 @@ def test_every_answer_describes_its_own_members() -> None:
     assert issubclass(SearchAnswer, Described)
 
 
-def test_the_client_and_the_version_need_no_heavy_library() -> None:
+def test_client_and_version_import_no_heavy_library() -> None:
     code = (
         "import sys, imagefinder, imagefinder.client; imagefinder.__version__;"
         "print([name for name in ('numpy', 'cv2', 'onnxruntime', 'pydantic') if name in sys.modules])"

@@ -38,11 +38,11 @@ def test_home_is_expanded():
         ({"IMAGEFINDER_PORT": "http"}, "IMAGEFINDER_PORT: port must be int, not 'http'"),
         ({"IMAGEFINDER_BATCH_SIZE": "0"}, "batch_size must be at least 1, not 0"),
         ({"IMAGEFINDER_PRECISION": "f16"}, "precision must be one of auto, f32, bf16, int8, not 'f16'"),
-        ({"IMAGEFINDER_PROT": "1"}, "there is no setting 'prot'"),
+        ({"IMAGEFINDER_PROT": "1"}, "unknown setting 'prot'"),
         ({"IMAGEFINDER_CONFIG": "/nowhere/x.toml"}, "cannot read the settings file /nowhere/x.toml"),
     ],
 )
-def test_mistakes_are_named(environment, message):
+def test_errors_name_the_setting(environment, message):
     with pytest.raises(SettingsError) as caught:
         Settings.load(environment=environment)
     assert message in str(caught.value)
@@ -96,7 +96,7 @@ def test_types(kind, given, value):
         (Path, 1),
     ],
 )
-def test_what_is_of_another_type_is_refused(kind, given):
+def test_values_of_the_wrong_type_are_rejected(kind, given):
     with pytest.raises((TypeError, ValueError)):
         settings_module._typed(kind, given)
 
@@ -110,13 +110,13 @@ def test_what_is_of_another_type_is_refused(kind, given):
         ({"allowed_hosts": 3}, "allowed_hosts must be list of str, not 3"),
     ],
 )
-def test_impossible_values_are_named(values, message):
+def test_invalid_values_are_rejected_by_name(values, message):
     with pytest.raises(SettingsError) as caught:
         Settings.load(environment={}, overrides=values)
     assert message in str(caught.value)
 
 
-def test_where_a_value_comes_from(tmp_path):
+def test_origins_of_values(tmp_path):
     file = tmp_path / "s.toml"
     file.write_text("port = 1\nhost = '::1'\nqueue = 9")
     chosen, origins = Settings.load_with_origins(
@@ -144,7 +144,7 @@ def test_where_a_value_comes_from(tmp_path):
         auth=st.sampled_from(["auto", "on", "off"]),
     )
 )
-def test_what_is_printed_is_what_was_set(settings):
+def test_toml_round_trip(settings):
     values = tomllib.loads(settings.to_toml({"host": "a\nport = 3"}))
     assert list(values) == [item.name for item in dataclasses.fields(Settings)]
     again = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
@@ -178,10 +178,10 @@ def test_variables_of_container_platforms_are_not_settings():
 @pytest.mark.parametrize(
     ("text", "value"), [("false", False), ("No", False), ("0", False), ("TRUE", True), ("1", True)]
 )
-def test_switches(text, value):
+def test_booleans(text, value):
     assert Settings.load(environment={"IMAGEFINDER_ISOLATE": text}).isolate is value
 
 
-def test_a_switch_that_is_neither():
+def test_invalid_booleans():
     with pytest.raises(SettingsError, match="isolate must be bool, not 'perhaps'"):
         Settings.load(environment={"IMAGEFINDER_ISOLATE": "perhaps"})

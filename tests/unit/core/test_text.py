@@ -6,7 +6,7 @@ from imagefinder.core.text import printable
 
 
 @pytest.mark.parametrize("text", ["a.jpg", "Été à la plage.jpg", "[red]x[/red].jpg", "写真 1.png", ""])
-def test_what_can_be_seen_stays(text):
+def test_printable_text_is_unchanged(text):
     assert printable(text) == text
 
 
@@ -20,12 +20,12 @@ def test_what_can_be_seen_stays(text):
         ("\x9b31m", "\\x9b31m"),
     ],
 )
-def test_what_cannot_is_spelled_out(text, shown):
+def test_other_characters_are_escaped(text, shown):
     assert printable(text) == shown
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_never_leaves_anything_a_terminal_acts_on(text):
+def test_no_control_characters_remain(text):
     shown = printable(text)
     assert shown.isprintable()
     shown.encode("utf-8")

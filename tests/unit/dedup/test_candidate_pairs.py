@@ -29,7 +29,7 @@ GLOBAL = Method("m", "", "cosine", Extractor(FeatureSpec("global", 64, "float32"
 
 
 def descriptors(generator, count):
-    """Sparse and positive, as SIFT's are."""
+    """Sparse, positive descriptors, like those of SIFT."""
     return (generator.gamma(0.5, 40, (count, 128)) + 0.5).clip(0, 255).astype(np.uint8)
 
 
@@ -66,7 +66,7 @@ def stored_args(method, features):
 
 
 def crowd(images, seed=1):
-    """Pictures of noise; the second half are copies of the first, each other one mirrored."""
+    """Features of noise; the second half are copies of the first half, every other one mirrored."""
     generator = np.random.default_rng(seed)
     first = [descriptors(generator, 80) for _ in range(images // 2)]
     second = [noisy(generator, rows[:50]) for rows in first]
@@ -89,7 +89,7 @@ def test_vectors_that_are_close():
 
 
 @pytest.mark.parametrize("kind", ["local", "global"])
-def test_work_grows_with_the_pictures_not_with_their_pairs(monkeypatch, kind):
+def test_work_grows_linearly_with_the_images(monkeypatch, kind):
     compared = []
     count = np.bitwise_count
 
@@ -115,7 +115,7 @@ def test_work_grows_with_the_pictures_not_with_their_pairs(monkeypatch, kind):
         assert pairs[2] <= 2.2 * pairs[1]
 
 
-def test_a_detail_that_all_share_costs_no_more_and_hides_no_copy():
+def test_a_detail_shared_by_all_images_hides_no_copy():
     generator = np.random.default_rng(4)
     watermark = descriptors(generator, 40)
     features = [
@@ -131,7 +131,7 @@ def test_a_detail_that_all_share_costs_no_more_and_hides_no_copy():
     assert len(found) <= candidate_pairs.PAIRS_KEPT * 170
 
 
-def test_many_copies_of_one_picture_hang_together():
+def test_many_copies_of_one_image_form_a_component():
     generator = np.random.default_rng(5)
     rows = descriptors(generator, 100)
     found = propose(LOCAL, [local(noisy(generator, rows, 4)) for _ in range(60)])
@@ -145,7 +145,7 @@ def test_many_copies_of_one_picture_hang_together():
     assert reached == set(range(60))
 
 
-def test_only_the_largest_keypoints_take_part():
+def test_only_the_largest_keypoints_are_used():
     generator = np.random.default_rng(6)
     rows = descriptors(generator, 400)
     sizes = generator.permutation(400) + 1.0
@@ -155,7 +155,7 @@ def test_only_the_largest_keypoints_take_part():
     assert set(owners) == {0}
 
 
-def test_the_same_store_gives_the_same_pairs_whatever_the_step(monkeypatch):
+def test_the_pairs_do_not_depend_on_the_step(monkeypatch):
     features = crowd(60)
     found = propose(LOCAL, features)
     assert propose(LOCAL, features) == found
@@ -178,14 +178,14 @@ def test_nothing_to_compare(method):
     assert len(propose(method, [blank] * 3)) <= 3
 
 
-def test_pictures_that_do_not_take_part():
+def test_excluded_images():
     store, rows = stored(LOCAL, crowd(20))
     left = {name: number for number, name in enumerate(sorted(rows)[:12])}
-    told = []
-    pairs = candidate_pairs.candidate_pairs(store, LOCAL, left, progress=told.append)
+    reported = []
+    pairs = candidate_pairs.candidate_pairs(store, LOCAL, left, progress=reported.append)
     assert {(0, 10), (1, 11)} <= set(map(tuple, pairs.tolist()))
     assert pairs.max() < 12
-    assert told[-1] == 12
+    assert reported[-1] == 12
 
 
 @given(
@@ -195,7 +195,7 @@ def test_pictures_that_do_not_take_part():
     st.integers(1, 4),
 )
 @settings(deadline=None)
-def test_the_best_candidate_pairs_as_an_obvious_twin_finds_them(weights, keep):
+def test_the_best_pairs_equal_those_of_a_slow_twin(weights, keep):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidate_pairs, "PAIRS_KEPT", keep)
         pairs = sorted(weights)

@@ -56,7 +56,7 @@ def found(report):
     return [(group.kind, group.ids) for group in report.groups]
 
 
-def test_unrelated_pictures_are_no_duplicates(collection):
+def test_unrelated_images_are_not_duplicates(collection):
     unrelated(collection)
     report = collection.duplicates()
     assert (report.groups, report.images) == ((), 6)
@@ -80,7 +80,7 @@ def test_the_same_bytes_and_the_same_pixels_are_identical(collection):
     ]
 
 
-def test_equal_thumbnails_alone_are_not_identity(collection):
+def test_equal_thumbnails_do_not_make_images_identical(collection):
     other = wide(1)
     other[100:140, 100:140] = wide(2)[100:140, 100:140]
     put(collection, a=wide(1), b=other)
@@ -90,7 +90,7 @@ def test_equal_thumbnails_alone_are_not_identity(collection):
     assert [kind for kind, _ in found(collection.duplicates())] == ["edited copies"]
 
 
-def test_edited_copies_the_best_first(collection):
+def test_edited_copies_are_ordered_best_first(collection):
     unrelated(collection)
     put(
         collection,
@@ -111,15 +111,15 @@ def test_edited_copies_the_best_first(collection):
     assert to_json(report)["groups"][0]["pairs"][0]["evidence"]["inliers"] > STRONG
 
 
-def test_without_mirror_no_mirrored_copy(collection):
+def test_without_mirror_mirrored_copies_are_not_found(collection):
     unrelated(collection)
     put(collection, original=wide(1), mirrored=wide(1)[:, ::-1])
     assert len(collection.duplicates().groups) == 1
     assert collection.duplicates(mirror=False).groups == ()
 
 
-def test_a_mirrored_copy_of_a_picture_that_is_half_symmetric(collection):
-    # Upright there is a strong geometry, too; it is not the one by which they agree.
+def test_a_mirrored_copy_of_a_half_symmetric_image(collection):
+    # Without mirroring there is a strong geometry too, but without agreement.
     half = wide(1)
     half[60:180, 100:160] = half[60:180, 160:220][:, ::-1]
     unrelated(collection)
@@ -129,7 +129,7 @@ def test_a_mirrored_copy_of_a_picture_that_is_half_symmetric(collection):
     assert group.pairs[0].evidence.mirrored
 
 
-def test_a_crop_is_part_of_its_picture(collection):
+def test_a_crop_is_part_of_its_image(collection):
     unrelated(collection)
     put(collection, whole=wide(1), crop=wide(1)[30:190, 40:240])
     report = collection.duplicates()
@@ -139,8 +139,8 @@ def test_a_crop_is_part_of_its_picture(collection):
     assert pair.evidence.candidate_overlap == pytest.approx(160 * 200 / (240 * 320), abs=0.03)
 
 
-def test_a_small_picture_that_holds_a_large_one_contains_it(collection):
-    # The page has fewer pixels than the picture that it shows.
+def test_a_small_image_may_contain_a_large_one(collection):
+    # The page has fewer pixels than the image that it shows.
     page = np.full((200, 300, 3), 255, np.uint8)
     page[10:190, 10:250] = reduced(wide(1), 0.75)
     unrelated(collection)
@@ -149,7 +149,7 @@ def test_a_small_picture_that_holds_a_large_one_contains_it(collection):
     assert (group.ids, group.pairs[0].relation) == (("picture", "page"), "contains")
 
 
-def test_overlapping_frames_and_a_shared_detail_are_the_same_scene(collection):
+def test_overlaps_and_shared_details_are_the_same_scene(collection):
     long = textured_image(5, 240, 640)
     one, two = wide(11), wide(12)
     for target, (top, left) in ((one, (20, 30)), (two, (100, 150))):
@@ -161,7 +161,7 @@ def test_overlapping_frames_and_a_shared_detail_are_the_same_scene(collection):
     assert {pair.relation for group in report.groups for pair in group.pairs} == {"same scene"}
 
 
-def test_a_crop_of_several_copies_is_told_once(collection):
+def test_a_crop_of_several_copies_is_reported_once(collection):
     unrelated(collection)
     put(
         collection,
@@ -176,7 +176,7 @@ def test_a_crop_of_several_copies_is_told_once(collection):
     ]
 
 
-def test_of_identical_pictures_the_best_stands_for_all(collection):
+def test_the_best_of_identical_images_represents_them(collection):
     unrelated(collection)
     small = reduced(wide(1), 0.6)
     put(collection, large=wide(1), again1=wide(1), small=small, small1=small)
@@ -187,7 +187,7 @@ def test_of_identical_pictures_the_best_stands_for_all(collection):
     ]
 
 
-def test_without_keypoints_whole_frames_are_compared(collection, tmp_path):
+def test_without_keypoints_whole_images_are_compared(collection, tmp_path):
     for path in sorted(PICTURES.glob("*.jpg"))[:10]:
         (tmp_path / path.name).write_bytes(path.read_bytes())
     cat = np.asarray(Image.open(PICTURES / "cat.jpg"))
@@ -198,18 +198,18 @@ def test_without_keypoints_whole_frames_are_compared(collection, tmp_path):
     (group,) = collection.duplicates().groups
     assert (group.kind, group.ids) == ("edited copies", ("cat.jpg", "mirrored.png", "small.png"))
     for pair in group.pairs:
-        assert (pair.evidence.found_by, pair.evidence.inliers) == ("frame", 0)
+        assert (pair.evidence.found_by, pair.evidence.inliers) == ("whole image", 0)
     mirrored = next(pair.evidence for pair in group.pairs if pair.a == "mirrored.png")
     assert mirrored.mirrored
     reduced_width = collection.get("mirrored.png").width
-    # The middle of the last pixel of the mirrored one lies half a pixel of its own from the left edge.
+    # In the mirrored image, the centre of the last pixel is half a pixel from the left edge.
     x, _, depth = np.array(mirrored.transform) @ (reduced_width - 1, 0, 1)
     assert x / depth == pytest.approx(width / reduced_width / 2 - 0.5)
     assert mirrored.query_outline[0] == (reduced_width - 0.5, -0.5)
     assert mirrored.candidate_outline[2] == (-0.5, height - 0.5)
 
 
-def test_imported_features_are_no_obstacle(collection):
+def test_imported_features_are_ignored(collection):
     unrelated(collection)
     put(collection, a=wide(1), b=encoded(wide(1), "JPEG", quality=20))
     store = collection.store
@@ -225,17 +225,17 @@ def test_imported_features_are_no_obstacle(collection):
 def test_progress_names_each_stage_and_ends_complete(collection):
     unrelated(collection)
     put(collection, a=wide(1), b=reduced(wide(1), 0.7))
-    told = []
-    collection.duplicates(progress=lambda *state: told.append(state))
-    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["read", "propose", "verify"]
+    reported = []
+    collection.duplicates(progress=lambda *state: reported.append(state))
+    assert list(dict.fromkeys(stage for stage, _, _ in reported)) == ["read", "propose", "verify"]
     for stage in ("read", "propose", "verify"):
-        done = [(done, total) for name, done, total in told if name == stage]
+        done = [(done, total) for name, done, total in reported if name == stage]
         assert done[-1][0] == done[-1][1]
         assert done == sorted(done)
 
 
 class Verifier:
-    """Stands for the verifier: pairs of numbers that are copies, and those that were compared."""
+    """A fake verifier: knows which pairs are copies, and records those that were compared."""
 
     def __init__(self, copies):
         self.copies, self.compared = copies, []
@@ -265,7 +265,7 @@ PAIRS = st.sets(st.tuples(st.integers(0, 11), st.integers(0, 11)).filter(lambda 
 
 
 @given(truth=PAIRS, data=st.data())
-def test_what_is_proposed_to_go_was_compared_with_what_stays(truth, data):
+def test_every_redundant_image_was_compared_with_the_one_kept(truth, data):
     seen = {pair for pair in sorted(truth) if data.draw(st.booleans())}
     pictures = [Item(str(n), (9, 9), 1, 0.0, "") for n in range(12)]
     verifier = Verifier(truth)
@@ -279,14 +279,14 @@ def test_what_is_proposed_to_go_was_compared_with_what_stays(truth, data):
         assert {(number, best) for number in rest} <= truth
         assert {(int(pair.a), int(pair.b)) for pair in group.pairs} >= {(number, best) for number in rest}
     assert len(verifier.compared) <= 12
-    # No pair is lost: it joins a group, or it is told as overlapping.
-    told = {(int(pair.a), int(pair.b)) for group in groups for pair in group.pairs}
-    told |= {(pair.worse, pair.better) for pair in others}
-    assert seen <= told <= truth
+    # No pair is lost: it joins a group, or it is reported as overlapping.
+    reported = {(int(pair.a), int(pair.b)) for group in groups for pair in group.pairs}
+    reported |= {(pair.worse, pair.better) for pair in others}
+    assert seen <= reported <= truth
 
 
 @given(PAIRS)
-def test_what_pairs_join(pairs):
+def test_connected_components(pairs):
     groups = _joined(pairs)
     slow = {number: {number} for pair in pairs for number in pair}
     for a, b in pairs:
@@ -317,7 +317,7 @@ def test_relations(changes, relation):
     assert relation_of_pair(replace(EVIDENCE, **changes)) == relation
 
 
-def test_the_order_of_what_is_kept():
+def test_the_order_of_images_to_keep():
     kept = Item("kept", (10, 10), 500, 5.0, "")
     for other in (
         replace(kept, size=(9, 11)),

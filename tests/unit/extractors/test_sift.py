@@ -34,7 +34,7 @@ def test_grey_is_taken_from_rgb_order():
     np.testing.assert_array_equal(extractor().extract([red]).descriptors, opencv(red)[1])
 
 
-def test_blank_page_has_no_keypoints():
+def test_a_blank_image_has_no_keypoints():
     features = extractor().extract([np.full((100, 100, 3), 255, np.uint8), textured_image(2)])
     assert features.offsets[1] == 0
     assert features.offsets[2] > 0
@@ -48,11 +48,11 @@ def test_the_strongest_keypoints_are_kept():
     assert {row.tobytes() for row in few.descriptors} <= {row.tobytes() for row in everything.descriptors}
 
 
-def test_keypoints_of_a_reduced_picture_lie_in_the_whole_one():
+def test_keypoints_of_a_downscaled_image_are_in_original_pixels():
     image = textured_image(4, 400, 600)
     whole, reduced = extractor().extract([image]), extractor(max_side=300).extract([image])
     assert len(reduced.descriptors) < len(whole.descriptors)
-    # Large blobs are found in both, at the same place of the whole picture.
+    # Large blobs are found in both, at the same position in original pixels.
     large = reduced.keypoints[reduced.keypoints[:, 2] > 20]
     distances = np.hypot(*(large[:, None, :2] - whole.keypoints[None, :, :2]).transpose(2, 0, 1)).min(axis=1)
     assert len(large) > 5

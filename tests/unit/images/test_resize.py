@@ -19,7 +19,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def slow_resize_center_crop(image: np.ndarray, side: int, size: int, interpolation: str) -> np.ndarray:
-    """torchvision's documented steps: resize the whole picture, then cut."""
+    """torchvision's documented steps: resize the whole image, then crop."""
     height, width = image.shape[:2]
     shorter, longer = min(height, width), max(height, width)
     new_longer = int(side * longer / shorter)
@@ -100,7 +100,7 @@ def test_strips_need_no_more_memory_than_the_picture(size):
 
 @pytest.mark.parametrize("shape", [(256, 256), (300, 400), (1000, 90), (61, 900), (1, 5000)])
 def test_the_box_is_what_the_crop_keeps(shape):
-    """Cut out by the box and resized, a picture is nearly the crop."""
+    """Cropping to the box and resizing gives nearly the same as the crop."""
     x, y, width, height = center_crop_box(*shape, 256, 224)
     assert x + width / 2 == pytest.approx(shape[1] / 2, abs=max(1, 0.01 * min(shape)))
     assert y + height / 2 == pytest.approx(shape[0] / 2, abs=max(1, 0.01 * min(shape)))
@@ -130,7 +130,7 @@ def test_normalise():
     assert planes.flags.c_contiguous
     np.testing.assert_allclose(planes[:, 0, 1], [1.0, (128 / 255 - 0.25) / 0.5, 0.0], rtol=1e-6)
     np.testing.assert_allclose(planes[:, 1, 4], [-1.0, -0.5, 0.0], rtol=1e-6)
-    assert not image[1].any(), "the picture itself is not changed"
+    assert not image[1].any(), "the input is not changed"
 
 
 @pytest.mark.parametrize(
@@ -145,17 +145,17 @@ def test_normalise():
 )
 def test_thumbnail_sizes(size, expected):
     encoded = thumbnail(noise(*size))
-    with Image.open(io.BytesIO(encoded)) as picture:
-        assert picture.format == "JPEG"
-        assert picture.size == expected[::-1]
+    with Image.open(io.BytesIO(encoded)) as opened:
+        assert opened.format == "JPEG"
+        assert opened.size == expected[::-1]
 
 
 def test_a_thumbnail_looks_like_the_picture():
     image = np.zeros((600, 900, 3), dtype=np.uint8)
     image[:, :450] = 250, 10, 10
     image[:, 450:] = 10, 10, 250
-    with Image.open(io.BytesIO(thumbnail(image, side=90, quality=95))) as picture:
-        small = np.asarray(picture).astype(int)
+    with Image.open(io.BytesIO(thumbnail(image, side=90, quality=95))) as opened:
+        small = np.asarray(opened).astype(int)
     assert small.shape == (60, 90, 3)
     assert np.abs(small[30, 20] - [250, 10, 10]).max() < 8
     assert np.abs(small[30, 70] - [10, 10, 250]).max() < 8
@@ -163,8 +163,8 @@ def test_a_thumbnail_looks_like_the_picture():
 
 def test_each_pixel_of_a_thumbnail_is_the_mean_of_its_area():
     image = noise(400, 800) // 8 + 110  # without the contrasts that JPEG blurs
-    with Image.open(io.BytesIO(thumbnail(image, side=100, quality=95))) as picture:
-        small = np.asarray(picture.convert("L")).astype(float)
+    with Image.open(io.BytesIO(thumbnail(image, side=100, quality=95))) as opened:
+        small = np.asarray(opened.convert("L")).astype(float)
     means = image.mean(axis=2).reshape(50, 8, 100, 8).mean(axis=(1, 3))
     assert np.abs(small - means).mean() < 1.5
 

@@ -1,4 +1,4 @@
-"""A world to index into, pictures, and a server of pictures."""
+"""Fixtures: a store to index into, images, and an image server."""
 
 from collections.abc import Iterator
 from pathlib import Path

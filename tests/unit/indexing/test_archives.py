@@ -1,4 +1,4 @@
-"""Archives: members one by one, whatever they are called, however the archive is damaged."""
+"""Archives: reading of members, odd member names, and damaged archives."""
 
 import bz2
 import gzip
@@ -88,7 +88,7 @@ def test_members_are_found_and_read(tmp_path: Path, ending: str) -> None:
     assert local_path(candidates[1].uri) == str(path)
     assert {c.source for c in candidates} == {path.as_uri()}
     assert {c.in_order for c in candidates} == {ending != ".zip"}
-    assert end(path) == SourceEnd(file_uri(path), complete=True, pictures=3, skipped=1)
+    assert end(path) == SourceEnd(file_uri(path), complete=True, images=3, skipped=1)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -136,14 +136,14 @@ def test_a_name_that_comes_twice(tmp_path: Path, ending: str) -> None:
 def test_a_member_over_the_limit(tmp_path: Path, ending: str) -> None:
     (candidate,) = found(make(tmp_path, ending, {"big.jpg": bytes(5_000_000)}))
     tracemalloc.start()
-    with pytest.raises(ImageTooLargeError, match=r"big\.jpg in pics.* has 5,000,000 bytes; at most 1,000"):
+    with pytest.raises(ImageTooLargeError, match=r"big\.jpg in pics.*5,000,000 bytes.* 1,000 "):
         read(candidate, 1000)
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
     tracemalloc.stop()
 
 
 @EVERY
-def test_what_is_no_archive(tmp_path: Path, ending: str) -> None:
+def test_not_an_archive(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"x{ending}"
     for data in (b"", b"hello", bytes(range(256)) * 10):
         path.write_bytes(data)
@@ -154,7 +154,7 @@ def test_what_is_no_archive(tmp_path: Path, ending: str) -> None:
 @EVERY
 def test_an_empty_archive(tmp_path: Path, ending: str) -> None:
     path = make(tmp_path, ending, {})
-    assert list(discover([path])) == [SourceEnd(file_uri(path), complete=True, pictures=0, skipped=0)]
+    assert list(discover([path])) == [SourceEnd(file_uri(path), complete=True, images=0, skipped=0)]
 
 
 @pytest.mark.parametrize("ending", PACK)
@@ -171,7 +171,7 @@ def test_a_tar_cut_short_says_so(tmp_path: Path, ending: str, part: float) -> No
     assert isinstance(items[-1], SourceEnd)
     assert not items[-1].complete
     assert isinstance(items[-2], Failure)
-    assert "damaged or cut short" in items[-2].message
+    assert "damaged or truncated" in items[-2].message
     for item in items[:-2]:
         assert isinstance(item, SourceItem)
         try:
@@ -209,7 +209,7 @@ def test_links_and_devices_in_a_tar(tmp_path: Path) -> None:
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "/etc/passwd"
             archive.addfile(info)
-    assert list(discover([path])) == [SourceEnd(file_uri(path), complete=True, pictures=0, skipped=4)]
+    assert list(discover([path])) == [SourceEnd(file_uri(path), complete=True, images=0, skipped=4)]
 
 
 def test_a_link_in_a_zip(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_link_in_a_zip(tmp_path: Path) -> None:
         info.create_system, info.external_attr = 3, 0o120777 << 16
         archive.writestr(info, "/etc/passwd")
         archive.mkdir("folder.jpg")
-    assert list(discover([path])) == [SourceEnd(file_uri(path), complete=True, pictures=0, skipped=1)]
+    assert list(discover([path])) == [SourceEnd(file_uri(path), complete=True, images=0, skipped=1)]
 
 
 def test_a_member_that_is_encrypted(tmp_path: Path) -> None:
@@ -251,23 +251,23 @@ def test_a_zip_that_lies_about_sizes(tmp_path: Path) -> None:
     path.write_bytes(data)
     (candidate,) = found(path)
     tracemalloc.start()
-    with pytest.raises(SourceError, match="cannot be unpacked"):
+    with pytest.raises(SourceError, match="unpacked"):
         read(candidate, 1000)
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
     tracemalloc.stop()
 
 
-def test_packing_that_nobody_knows(tmp_path: Path) -> None:
+def test_an_unsupported_compression(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "x.zip", {"a.jpg": b"data" * 100})
     data = bytearray(path.read_bytes())
     for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
         struct.pack_into("<H", data, data.index(signature) + offset, 97)
     path.write_bytes(data)
-    with pytest.raises(SourceError, match="cannot be unpacked"):
+    with pytest.raises(SourceError, match="unpacked"):
         read(found(path)[0])
 
 
-def test_names_that_are_no_utf8_in_a_tar(tmp_path: Path) -> None:
+def test_names_in_a_tar_that_are_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(tar_bytes({os.fsdecode(b"caf\xe9.jpg"): b"latin-1"}))
     (candidate,) = found(path)
@@ -286,4 +286,4 @@ def test_a_tar_that_changed_meanwhile(tmp_path: Path) -> None:
 
 def test_archives_inside_folders_are_not_opened(tmp_path: Path) -> None:
     make_zip(tmp_path / "x.zip", {"a.jpg": b""})
-    assert list(discover([tmp_path])) == [SourceEnd(file_uri(tmp_path), complete=True, pictures=0, skipped=1)]
+    assert list(discover([tmp_path])) == [SourceEnd(file_uri(tmp_path), complete=True, images=0, skipped=1)]

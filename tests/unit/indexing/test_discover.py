@@ -1,4 +1,4 @@
-"""Folders, single files and URLs: which pictures are found, under which ids, in which order."""
+"""Discovery in folders, single files and URLs: which images, which ids, which order."""
 
 import os
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from imagefinder.core.errors import ImageTooLargeError, SourceError
 from imagefinder.core.records import Failure
 from imagefinder.indexing.discover import Source, discover, source_uris
 from imagefinder.indexing.source_item import (
-    PICTURE_SUFFIXES,
+    IMAGE_SUFFIXES,
     SourceEnd,
     SourceItem,
     file_uri,
-    is_picture,
+    is_image_name,
     local_path,
     read_file,
 )
@@ -46,14 +46,14 @@ def ends(*sources: Source) -> list[SourceEnd]:
     return [item for item in discover(sources) if isinstance(item, SourceEnd)]
 
 
-def test_a_folder_in_order_without_what_is_hidden(tmp_path: Path) -> None:
+def test_a_folder_in_order_without_hidden_files(tmp_path: Path) -> None:
     make(
         tmp_path,
         *("b.JPG", "a/2.png", "a/10.png", "a.webp", "z/deep/er/x.HeIc", "notes.txt", "Thumbs.db", "noending"),
         *(".hidden.jpg", ".git/x.jpg", "__MACOSX/x.jpg", "a/@eaDir/x.jpg", ".DS_Store"),
     )
     assert ids(tmp_path) == ["a/10.png", "a/2.png", "a.webp", "b.JPG", "z/deep/er/x.HeIc"]
-    assert ends(tmp_path) == [SourceEnd(file_uri(tmp_path), complete=True, pictures=5, skipped=3)]
+    assert ends(tmp_path) == [SourceEnd(file_uri(tmp_path), complete=True, images=5, skipped=3)]
     first = found(tmp_path)[0]
     status = (tmp_path / "a/10.png").stat()
     assert first.uri == (tmp_path / "a/10.png").as_uri()
@@ -97,26 +97,26 @@ def test_a_url_is_its_own_id() -> None:
 
 @pytest.mark.parametrize("name", ["dataset.csv", "LIST.JSONL", "all.zip", "all.tar.gz"])
 def test_lists_and_archives_on_servers_are_refused(name: str) -> None:
-    with pytest.raises(SourceError, match="only pictures are downloaded"):
+    with pytest.raises(SourceError, match=r"example\.org"):
         discover([f"http://example.org/{name}"])
 
 
-def test_what_does_not_exist_is_said_before_anything_is_read(tmp_path: Path) -> None:
+def test_missing_sources_are_reported_before_anything_is_read(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg")
     for missing in (tmp_path / "nothing", str(tmp_path / "a.jpg" / "b"), "bad\0name"):
         with pytest.raises(SourceError):
             discover([tmp_path, missing])
         with pytest.raises(SourceError):
             source_uris([missing])
-    with pytest.raises(SourceError, match=r"there is no file or folder .*/nothing"):
+    with pytest.raises(SourceError, match="nothing does not exist"):
         discover([tmp_path / "nothing"])
 
 
-def test_a_pipe_is_no_source_and_no_picture(tmp_path: Path) -> None:
+def test_a_pipe_is_neither_a_source_nor_an_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(SourceError, match="neither a file nor a folder"):
+    with pytest.raises(SourceError, match=r"pipe\.jpg"):
         discover([tmp_path / "pipe.jpg"])
-    assert ends(tmp_path) == [SourceEnd(file_uri(tmp_path), complete=True, pictures=0, skipped=1)]
+    assert ends(tmp_path) == [SourceEnd(file_uri(tmp_path), complete=True, images=0, skipped=1)]
 
 
 def test_links(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_an_unreadable_folder_makes_the_source_incomplete(tmp_path: Path, monkey
         discover([tmp_path / "locked"])
 
 
-def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     raw = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
     Path(os.fsdecode(raw)).write_bytes(b"latin-1")
     make(tmp_path, "caf\u00e9.jpg", "plain.jpg")
@@ -193,7 +193,7 @@ def test_reading_keeps_the_limit(tmp_path: Path) -> None:
     (candidate,) = found(tmp_path)
     assert candidate.read is not None
     assert candidate.read(5) == b"a.jpg"
-    with pytest.raises(ImageTooLargeError, match=r"a\.jpg has 5 bytes; at most 4") as caught:
+    with pytest.raises(ImageTooLargeError, match=r"a\.jpg has 5 bytes.* 4 ") as caught:
         candidate.read(4)
     assert caught.value.limit == 4
     (tmp_path / "a.jpg").unlink()
@@ -238,12 +238,12 @@ def test_every_ending_is_one_that_is_read() -> None:
     known = {ending[1:] for ending in Image.registered_extensions()}
     # What Pillow does not know is read by us, or refused by name: tests/docs/test_formats.py has a file of each.
     ours = {"arw", "cr2", "cr3", "dng", "jxl", "nef", "nrw", "orf", "pef", "psb", "raf", "rw2"}
-    assert known | ours >= PICTURE_SUFFIXES
+    assert known | ours >= IMAGE_SUFFIXES
 
 
-def test_is_picture() -> None:
-    assert is_picture("a.b.JPeG")
-    assert not any(map(is_picture, ["", ".jpg", "jpg", "a.jpg.txt", "a.jpg/"]))
+def test_is_image_name() -> None:
+    assert is_image_name("a.b.JPeG")
+    assert not any(map(is_image_name, ["", ".jpg", "jpg", "a.jpg.txt", "a.jpg/"]))
 
 
 @given(st.binary(min_size=1, max_size=30).filter(lambda raw: b"\0" not in raw and b"/" not in raw))

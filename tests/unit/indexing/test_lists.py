@@ -34,7 +34,7 @@ def test_the_original_list(tmp_path: Path) -> None:
     assert items(path) == [
         SourceItem("1", "https://example.org/a.jpg", source),
         SourceItem("2", "https://example.org/b.jpg", source),
-        SourceEnd(source, complete=True, pictures=2, skipped=0),
+        SourceEnd(source, complete=True, images=2, skipped=0),
     ]
     assert all(item.read is None for item in items(path) if isinstance(item, SourceItem))
 
@@ -64,7 +64,7 @@ def test_jsonl(tmp_path: Path) -> None:
         SourceItem("\u00fc", "HTTP://h/2", path.as_uri()),
     ]
     assert items(write(tmp_path, "empty.jsonl", ""))[0] == SourceEnd(
-        (tmp_path / "empty.jsonl").as_uri(), complete=True, pictures=0, skipped=0
+        (tmp_path / "empty.jsonl").as_uri(), complete=True, images=0, skipped=0
     )
 
 
@@ -72,14 +72,14 @@ def test_jsonl(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ("", "no column url and no column id"),
-        ("link,id\nhttp://h/x,1\n", "no column url; its first line has: link, id"),
-        ("url;id\nhttp://h/x;1\n", "no column url and no column id; its first line has: url;id"),
+        ("link,id\nhttp://h/x,1\n", "no column url;.* link, id"),
+        ("url;id\nhttp://h/x;1\n", "no column url and no column id;.* url;id"),
         ("http://h/x,1\n", "no column url and no column id"),
         (b"\xff\xfeu\0r\0l\0,\0i\0d\0", "is not UTF-8"),
-        (b"url,id\n" + b"x" * 2_000_000, "line of more than 1,048,576 characters"),
+        (b"url,id\n" + b"x" * 2_000_000, "1,048,576"),
     ],
 )
-def test_a_csv_that_cannot_be_used_is_refused_at_once(tmp_path: Path, content: str | bytes, said: str) -> None:
+def test_an_invalid_csv_is_rejected_immediately(tmp_path: Path, content: str | bytes, said: str) -> None:
     path = write(tmp_path, "list.csv", content)
     with pytest.raises(SourceError, match=said) as caught:
         discover([path])
@@ -103,19 +103,19 @@ def test_bad_rows_name_file_and_line_and_do_not_end_the_list(tmp_path: Path) -> 
     assert failures(path) == {
         "2": "list.csv line 3: the url is empty",
         "list.csv line 4": "list.csv line 4: the id is empty",
-        "list.csv line 5": "list.csv line 5: the id '1' stands in line 2 already",
-        "5": "list.csv line 6: 'ftp://h/5' is neither an http(s) address nor a path",
-        "6": "list.csv line 7: more fields than the first line has columns",
+        "list.csv line 5": "list.csv line 5: the id '1' was already used in line 2",
+        "5": "list.csv line 6: 'ftp://h/5' is neither an http(s) URL nor a path",
+        "6": "list.csv line 7: the row has more fields than the first line has columns",
     }
     assert {item.source for item in items(path)} == {path.as_uri()}
 
 
 def test_only_a_row_without_its_id_makes_a_list_incomplete(tmp_path: Path) -> None:
     named = items(write(tmp_path, "a.csv", "url,id\n,1\nhttp://h/1,1\nftp://x,2\n"))[-1]
-    nameless = items(write(tmp_path, "b.csv", "url,id\nhttp://h/1,\nhttp://h/2,2\n"))[-1]
+    without_id = items(write(tmp_path, "b.csv", "url,id\nhttp://h/1,\nhttp://h/2,2\n"))[-1]
     assert isinstance(named, SourceEnd)
-    assert isinstance(nameless, SourceEnd)
-    assert (named.complete, nameless.complete) == (True, False)
+    assert isinstance(without_id, SourceEnd)
+    assert (named.complete, without_id.complete) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_only_a_row_without_its_id_makes_a_list_incomplete(tmp_path: Path) -> No
         ("[" * 100_000, "not a valid JSON object"),
         ('{"url": "http://h"}', "the id is empty"),
         ('{"url": "http://h", "id": "  "}', "the id is empty"),
-        ('{"url": "http://h", "id": true}', "the id is no text"),
-        ('{"url": "http://h", "id": 1.5}', "the id is no text"),
-        ('{"url": "http://h", "id": ["a"]}', "the id is no text"),
+        ('{"url": "http://h", "id": true}', "the id is not text"),
+        ('{"url": "http://h", "id": 1.5}', "the id is not text"),
+        ('{"url": "http://h", "id": ["a"]}', "the id is not text"),
         ('{"url": 5, "id": "x"}', "the url is empty"),
         ('{"id": "x"}', "the url is empty"),
     ],
@@ -144,7 +144,7 @@ def test_bad_rows_of_jsonl(tmp_path: Path, row: str, said: str) -> None:
 
 
 @pytest.mark.parametrize("tail", [b"\xff\xfe", b'"never closed', b"x" * 2_000_000])
-def test_damage_further_on_ends_the_list_and_is_said(tmp_path: Path, tail: bytes) -> None:
+def test_damage_after_the_beginning_ends_the_list(tmp_path: Path, tail: bytes) -> None:
     rows = b"".join(b"http://h/%d,%d\n" % (n, n) for n in range(2000))
     path = write(tmp_path, "list.csv", b"url,id\n" + rows + tail)
     *found, failure, end = items(path)
@@ -173,12 +173,12 @@ def test_local_files_beside_the_list(tmp_path: Path) -> None:
     assert candidates[0].read(10) == b"picture"
 
 
-def test_no_local_file_where_that_is_not_allowed(tmp_path: Path) -> None:
+def test_local_files_can_be_disallowed(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", b"")
     path = write(tmp_path, "l.csv", f"url,id\na.jpg,1\n{(tmp_path / 'a.jpg').as_uri()},2\nhttp://h/x,3\n")
     given = items(path, local_files=False)
     assert [item.id for item in given if isinstance(item, SourceItem)] == ["3"]
-    assert ["not allowed here" in item.message for item in given if isinstance(item, Failure)] == [True, True]
+    assert ["only URLs are allowed" in item.message for item in given if isinstance(item, Failure)] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -203,16 +203,17 @@ def test_no_local_file_outside_the_folder(tmp_path: Path, url: str) -> None:
     (folder / "link.jpg").symlink_to("../secret.jpg")
     (folder / "link").symlink_to("..")
     path = write(folder, "l.csv", f"url,id\n{url},1\n")
-    assert failures(path) == {"1": f"l.csv line 2: {url!r} is not below the folder of the list"}
+    (message,) = failures(path).values()
+    assert message.startswith(f"l.csv line 2: {url!r} is not a path below the folder")
 
 
-def test_local_files_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_local_files(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     path = write(
         tmp_path, "l.jsonl", "".join(json.dumps({"url": u, "id": u}) + "\n" for u in ("no.jpg", "sub", "a\0b"))
     )
     assert failures(path) == {
         "no.jpg": "l.jsonl line 1: 'no.jpg' cannot be read: No such file or directory",
-        "sub": "l.jsonl line 2: 'sub' is no file",
+        "sub": "l.jsonl line 2: 'sub' is not a regular file",
         "a\0b": "l.jsonl line 3: 'a\\x00b' cannot be read: embedded null byte",
     }

@@ -61,7 +61,7 @@ def header(descr="'<f4'", shape="(7, 128)", order="False", version=b"\x01\x00"):
     return b"\x93NUMPY" + version + size + text
 
 
-def test_what_the_original_program_wrote(tmp_path):
+def test_a_layout_of_the_original_program(tmp_path):
     make_list(tmp_path, ("https://example.org/1.jpg", "1"), ("https://example.org/7.jpg", "007"))
     save(tmp_path, "sift", "1", SIFT)
     save(tmp_path, "resnet_50", "1", RESNET)
@@ -79,8 +79,8 @@ def test_what_the_original_program_wrote(tmp_path):
     np.testing.assert_array_equal(beit.descriptors, BEIT)
     for local in (sift, beit):
         assert (local.keypoints == (0, 0, 0, -1)).all()
-    assert {made.method: entries["1"].features[made.method].spec() for made in METHODS} == {
-        made.method: made.spec for made in METHODS
+    assert {made.name: entries["1"].features[made.name].spec() for made in METHODS} == {
+        made.name: made.spec for made in METHODS
     }
     assert set(entries["007"].features) == {"sift"}
 
@@ -115,7 +115,7 @@ def test_other_forms_of_the_same(tmp_path, method, array):
     [np.empty((0, 128), np.float32), np.empty(0, np.float32), np.array(None), NONE_OF_NUMPY_1],
     ids=["no rows", "empty", "None", "None of NumPy 1"],
 )
-def test_pictures_without_descriptors(tmp_path, nothing):
+def test_images_without_descriptors(tmp_path, nothing):
     save(tmp_path, "sift", "blank", nothing)
     entries, failures = read(tmp_path)
     assert failures == []
@@ -130,7 +130,7 @@ class Bomb:
 @pytest.mark.parametrize(
     ("method", "array", "reason"),
     [
-        ("sift", SIFT / 2 + 0.25, "whole numbers"),
+        ("sift", SIFT / 2 + 0.25, "integers"),
         ("sift", SIFT - 1, "0 to 255"),
         ("sift", SIFT + 1, "0 to 255"),
         ("sift", np.full((1, 128), np.nan, np.float32), "finite"),
@@ -146,32 +146,32 @@ class Bomb:
         ("resnet_50", np.float32(3), r"\(\)"),
         ("microsoft_beit", BEIT[:196], r"\(196, 768\)"),
         ("microsoft_beit", np.stack([BEIT, BEIT]), r"\(2, 197, 768\)"),
-        ("microsoft_beit", BEIT.astype(np.complex64), "no numbers"),
-        ("microsoft_beit", np.full((197, 768), "text"), "no numbers"),
-        ("microsoft_beit", np.zeros(3, dtype=[("a", "f4")]), "no numbers"),
+        ("microsoft_beit", BEIT.astype(np.complex64), "instead of numbers"),
+        ("microsoft_beit", np.full((197, 768), "text"), "instead of numbers"),
+        ("microsoft_beit", np.zeros(3, dtype=[("a", "f4")]), "instead of numbers"),
         ("sift", np.array([Bomb()], dtype=object), "Python objects"),
         ("sift", np.array(Bomb(), dtype=object), "Python objects"),
-        ("sift", b"", "no .npy"),
-        ("sift", b"\x93NUMPY\x01\x00", "no .npy"),
-        ("sift", b"PK\x03\x04" + b"\0" * 100, "no .npy"),
+        ("sift", b"", "not a .npy"),
+        ("sift", b"\x93NUMPY\x01\x00", "not a .npy"),
+        ("sift", b"PK\x03\x04" + b"\0" * 100, "not a .npy"),
         ("sift", b"\x93NUMPY\x03\x00" + bytes(100), "version"),
-        ("sift", b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(100), "no .npy"),
-        ("sift", header() + SIFT.tobytes()[:-1], "promises 3,584 bytes"),
-        ("sift", header() + SIFT.tobytes() + b"\0", "promises 3,584 bytes"),
-        ("sift", header(shape="(1000000000000, 128)") + bytes(512), "promises"),
-        ("sift", header(shape="(10000000000000000000000000, 0)"), "impossible|shape"),
-        ("sift", header(shape="(-7, -128)") + SIFT.tobytes(), "no numbers"),
-        ("sift", header(shape="(" + "1, " * 100 + ")") + bytes(4), "impossible"),
-        ("sift", header(shape="7"), "no .npy"),
-        ("sift", header(shape="(7, 'a')"), "no .npy"),
-        ("sift", header(shape="(" * 5000), "no .npy"),
-        ("sift", header(descr="'<f1'"), "no .npy"),
-        ("sift", header(descr="'|V0'", shape="(5,)"), "no numbers"),
-        ("sift", header(descr="__import__('os').mkdir('exploded')"), "no .npy"),
-        ("sift", header()[:40], "no .npy"),
+        ("sift", b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(100), "not a .npy"),
+        ("sift", header() + SIFT.tobytes()[:-1], "3,584 bytes"),
+        ("sift", header() + SIFT.tobytes() + b"\0", "3,584 bytes"),
+        ("sift", header(shape="(1000000000000, 128)") + bytes(512), "512,000"),
+        ("sift", header(shape="(10000000000000000000000000, 0)"), "shape"),
+        ("sift", header(shape="(-7, -128)") + SIFT.tobytes(), "instead of numbers"),
+        ("sift", header(shape="(" + "1, " * 100 + ")") + bytes(4), "shape"),
+        ("sift", header(shape="7"), "not a .npy"),
+        ("sift", header(shape="(7, 'a')"), "not a .npy"),
+        ("sift", header(shape="(" * 5000), "not a .npy"),
+        ("sift", header(descr="'<f1'"), "not a .npy"),
+        ("sift", header(descr="'|V0'", shape="(5,)"), "instead of numbers"),
+        ("sift", header(descr="__import__('os').mkdir('exploded')"), "not a .npy"),
+        ("sift", header()[:40], "not a .npy"),
     ],
 )  # fmt: skip
-def test_files_that_cannot_be_used(tmp_path, monkeypatch, method, array, reason):
+def test_invalid_files(tmp_path, monkeypatch, method, array, reason):
     monkeypatch.chdir(tmp_path)
     path = save(tmp_path, method, "bad", array)
     save(tmp_path, "sift", "good", SIFT)
@@ -184,7 +184,7 @@ def test_files_that_cannot_be_used(tmp_path, monkeypatch, method, array, reason)
     assert not (tmp_path / "exploded").exists()
 
 
-def test_a_bad_file_beside_good_ones_of_the_same_image(tmp_path):
+def test_an_invalid_file_does_not_affect_other_files_of_the_image(tmp_path):
     save(tmp_path, "sift", "a", SIFT)
     save(tmp_path, "resnet_50", "a", b"rubbish")
     entries, (failure,) = read(tmp_path)
@@ -192,22 +192,22 @@ def test_a_bad_file_beside_good_ones_of_the_same_image(tmp_path):
     assert "resnet_50" in failure.message
 
 
-def test_large_files_are_not_taken_into_memory(tmp_path, monkeypatch):
+def test_large_files_are_not_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(npy_file, "MAX_FILE_BYTES", 1 << 20)
     path = save(tmp_path, "sift", "large", header(shape="(1000000000, 128)"))
-    os.truncate(path, path.stat().st_size + 1_000_000_000 * 128 * 4)  # takes no room on disk
+    os.truncate(path, path.stat().st_size + 1_000_000_000 * 128 * 4)  # a sparse file
     _, (failure,) = read(tmp_path)
-    assert "512,000,000,000 bytes; at most 1,048,576" in failure.message
+    assert re.search(r"512,000,000,000 bytes.* 1,048,576", failure.message)
 
 
-def test_what_is_no_file(tmp_path):
+def test_not_a_regular_file(tmp_path):
     save(tmp_path, "sift", "good", SIFT)
     (tmp_path / "features" / "sift" / "folder.npy").mkdir()
     os.mkfifo(tmp_path / "features" / "sift" / "pipe.npy")
     (tmp_path / "features" / "sift" / "gone.npy").symlink_to("nowhere")
     (tmp_path / "features" / "sift" / "notes.txt").write_text("notes")
     (tmp_path / "features" / "sift" / ".npy").write_text("nameless")
-    (tmp_path / "features" / "sift" / "caf\udce9.npy").write_text("name of another time")
+    (tmp_path / "features" / "sift" / "caf\udce9.npy").write_text("a name in Latin-1")
     entries, failures = read(tmp_path)
     assert set(entries) == {"good"}
     assert {failure.id for failure in failures} == {"folder", "pipe", "gone", "caf\\xe9"}
@@ -286,7 +286,7 @@ def test_other_columns_are_metadata(tmp_path):
         ("url,id\nu,1\n".encode("utf-16"), "not valid UTF-8"),
     ],
 )
-def test_lists_that_cannot_be_understood(tmp_path, text, reason):
+def test_invalid_lists(tmp_path, text, reason):
     (tmp_path / "dataset.csv").write_bytes(text)
     save(tmp_path, "sift", "1", SIFT)
     with pytest.raises(SourceError, match=f"dataset.csv.*{reason}"):
@@ -337,10 +337,10 @@ def test_import_registers_features_as_of_unknown_make(layout):
     report = import_npy_layout(store, layout)
     assert (report.added, report.replaced, report.failures, report.interrupted) == (40, 0, (), False)
     assert report.methods == ("sift", "resnet50")
-    held = store.info().methods
-    assert set(held) == {"sift", "resnet50"}
-    assert held["sift"].fingerprint == Fingerprint("sift", 0, {"origin": "imported .npy"})
-    assert held["resnet50"].images == 40
+    methods = store.info().methods
+    assert set(methods) == {"sift", "resnet50"}
+    assert methods["sift"].fingerprint == Fingerprint("sift", 0, {"origin": "imported .npy"})
+    assert methods["resnet50"].images == 40
     assert store.get("12").uri == "https://example.org/12"
     again = import_npy_layout(store, layout)
     assert (again.added, again.replaced) == (0, 40)
@@ -351,10 +351,10 @@ def test_import_under_fingerprints_of_the_callers_word(layout):
     store = MemoryStore()
     present = Fingerprint("sift", 3, {"max_side": 1600})
     import_npy_layout(store, layout, fingerprints={"sift": present, "beit": Fingerprint("beit", 1)})
-    held = store.info().methods
-    assert held["sift"].fingerprint == present
-    assert held["resnet50"].fingerprint.version == 0
-    assert "beit" not in held
+    methods = store.info().methods
+    assert methods["sift"].fingerprint == present
+    assert methods["resnet50"].fingerprint.version == 0
+    assert "beit" not in methods
 
 
 def test_import_never_mixes(layout):
@@ -366,7 +366,7 @@ def test_import_never_mixes(layout):
     assert store.info().images == 1
 
 
-def test_import_leaves_what_is_there(layout):
+def test_import_keeps_existing_data(layout):
     store = MemoryStore()
     store.register(Fingerprint("beit", 1), METHODS[2].spec)
     beit = LocalFeatures(BEIT, np.zeros((197, 4), np.float32), np.array([0, 197]))
@@ -446,7 +446,7 @@ def test_round_trip(tmp_path_factory, ids):
                 assert bits(again.features(image_id, method)) == bits(store.features(image_id, method))
 
 
-def test_export_writes_what_the_original_program_reads(tmp_path):
+def test_the_original_program_can_read_an_export(tmp_path):
     with closing(EmbeddedStore(tmp_path / "c", create=True, cache_bytes=0)) as store:
         filled(store, ["1", "2", "sub/3", "4", "5"])
         seen = []
@@ -471,7 +471,7 @@ def test_export_of_beit(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "features" / "microsoft_beit" / "a.npy"), BEIT)
 
 
-def test_export_names_what_has_no_file_name(tmp_path):
+def test_export_reports_ids_too_long_for_a_file_name(tmp_path):
     store = filled(MemoryStore(), ["a", "ä" * 100])
     report = write_npy_layout(store, tmp_path / "out")
     assert report.images == 1
@@ -492,5 +492,5 @@ def test_export_goes_into_empty_folders_only(tmp_path):
 def test_export_of_another_form(tmp_path):
     store = MemoryStore()
     store.register(Fingerprint("sift", 1), METHODS[1].spec)
-    with pytest.raises(SourceError, match="no place"):
+    with pytest.raises(SourceError, match="requires"):
         write_npy_layout(store, tmp_path / "out")

@@ -24,7 +24,7 @@ from imagefinder.core.errors import DamagedImageError, FingerprintMismatchError,
 from imagefinder.core.features import GlobalFeatures, RgbImage
 from imagefinder.core.records import Entry
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import Decoded, decode
+from imagefinder.images.decoding.decode import Decoded, decode
 from imagefinder.indexing import pipeline
 from imagefinder.indexing.discover import discover
 from imagefinder.indexing.progress import Progress
@@ -111,7 +111,7 @@ def test_a_further_method_leaves_the_others_alone(world: World, pics: Path) -> N
     assert outcome(world.add(pics)) == (0, 0, 10, 0, 0)
 
 
-def test_what_is_stored_does_not_depend_on_threads_or_batches(pics: Path) -> None:
+def test_the_result_does_not_depend_on_threads_or_batches(pics: Path) -> None:
     for n in range(40):
         write(pics / f"more/{n}.png", png(n, size=1 + n % 13) if n % 7 else b"broken")
     seen = []
@@ -163,8 +163,8 @@ def test_archives(world: World, pics: Path, tmp_path: Path, ending: str) -> None
 # -- failures ---------------------------------------------------------------------------------------------
 
 
-def test_a_bad_picture_is_recorded_retried_and_forgotten(world: World, pics: Path) -> None:
-    write(pics / "3.png", b"not a picture at all")
+def test_a_failed_image_is_recorded_retried_and_cleared(world: World, pics: Path) -> None:
+    write(pics / "3.png", b"not an image at all")
     write(pics / "4.png", png(4)[:50])
     write(pics / "5.png", b"")
     report = world.add(pics)
@@ -177,13 +177,13 @@ def test_a_bad_picture_is_recorded_retried_and_forgotten(world: World, pics: Pat
     ]
     assert outcome(world.add(pics)) == (0, 0, 7, 3, 0)
     assert [f.attempts for f in world.store.failures()] == [2, 2, 2]
-    write(pics / "3.png", png(3))  # mended
+    write(pics / "3.png", png(3))  # repaired
     (pics / "4.png").unlink()  # gone
     assert outcome(world.add(pics)) == (1, 0, 7, 1, 0)
     assert [f.id for f in world.store.failures()] == ["5.png"]
 
 
-def test_an_image_whose_file_breaks_stays_until_it_is_mended(world: World, pics: Path) -> None:
+def test_a_stored_image_stays_when_its_file_is_damaged(world: World, pics: Path) -> None:
     world.add(pics)
     write(pics / "3.png", b"broken")
     assert outcome(world.add(pics, prune=True)) == (0, 0, 9, 1, 0)
@@ -201,7 +201,7 @@ def test_a_file_that_vanishes_before_it_is_read(world: World, pics: Path) -> Non
     assert report.failures[0].code == "invalid_source"
 
 
-def test_a_decoder_that_breaks_down_costs_one_picture(world: World, pics: Path) -> None:
+def test_a_decoder_crash_affects_one_image(world: World, pics: Path) -> None:
     def fragile(data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
         if data == png(3):
             raise ZeroDivisionError("in the depths")
@@ -217,7 +217,7 @@ def test_a_decoder_that_breaks_down_costs_one_picture(world: World, pics: Path) 
     ]
 
 
-def test_a_method_that_fails_on_one_picture_costs_that_one(world: World, pics: Path) -> None:
+def test_a_method_failure_affects_one_image(world: World, pics: Path) -> None:
     def fail_on_five(images: Sequence[RgbImage]) -> None:
         if any(image[0, 0, 0] == 5 for image in images):
             raise RuntimeError("five!")
@@ -241,9 +241,9 @@ def test_a_method_that_fails_on_one_picture_costs_that_one(world: World, pics: P
     assert world.colours()["5.png"] == 5
 
 
-def test_a_method_that_loses_pictures_is_not_believed(world: World, pics: Path) -> None:
+def test_a_method_that_returns_too_few_features_raises(world: World, pics: Path) -> None:
     world.mean.extract = lambda _: GlobalFeatures(np.zeros((1, 3), np.float32))  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError, match="mean gave features of 1 pictures for 4"):
+    with pytest.raises(RuntimeError, match="mean returned features of 1 images instead of 4"):
         world.add(pics)
     assert world.ids() == []
 
@@ -275,7 +275,7 @@ def test_a_model_that_is_lost_on_the_way_ends_the_run(world: World, pics: Path) 
     assert threading.active_count() < 10
 
 
-def test_a_source_that_breaks_down_ends_the_run_but_keeps_what_came_before(world: World, pics: Path) -> None:
+def test_a_source_failure_ends_the_run_and_keeps_earlier_images(world: World, pics: Path) -> None:
     def broken() -> Iterator[Any]:
         yield from discover([pics])
         raise OSError("the disk is gone")
@@ -285,7 +285,7 @@ def test_a_source_that_breaks_down_ends_the_run_but_keeps_what_came_before(world
     assert len(world.ids()) == 10
 
 
-# -- one id, two pictures ---------------------------------------------------------------------------------
+# -- one id, two images -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -319,19 +319,19 @@ def test_two_files_of_one_name_named_by_themselves(world: World, tmp_path: Path)
     assert outcome(world.add(tmp_path / "a/x.png")) == (0, 1, 0, 0, 0)
 
 
-def test_an_image_put_by_hand_is_not_overwritten(world: World, pics: Path) -> None:
+def test_an_uploaded_image_is_not_overwritten(world: World, pics: Path) -> None:
     world.add(pics)
     record = world.store.get("3.png")
     world.store.put([Entry(replace(record, uri="", source="", sha256="0" * 64), {})])
     report = world.add(pics)
     assert [(f.id, f.code) for f in report.failures] == [("3.png", "id_taken")]
-    assert "put by hand" in report.failures[0].message
+    assert "uploaded" in report.failures[0].message
     world.store.put([Entry(replace(record, uri="", source=""), {})])
     assert outcome(world.add(pics)) == (0, 1, 9, 0, 0)  # the same bytes: now it is known where they lie
     assert world.store.get("3.png").uri == record.uri
 
 
-def test_the_same_picture_under_the_same_id_elsewhere_is_the_same(world: World, tmp_path: Path) -> None:
+def test_the_same_bytes_and_id_in_another_source_are_unchanged(world: World, tmp_path: Path) -> None:
     write(tmp_path / "a/x.png", png(1))
     write(tmp_path / "b/x.png", png(1))
     assert outcome(world.add(tmp_path / "a", tmp_path / "b")) == (1, 0, 1, 0, 0)
@@ -345,7 +345,7 @@ def test_a_folder_that_has_moved_keeps_its_features(world: World, pics: Path, tm
     shutil.move(pics, moved)
     write(moved / "3.png", png(300))
     report = world.add(moved)
-    assert outcome(report) == (0, 0, 9, 1, 0)  # another picture, and the old folder may only be unmounted
+    assert outcome(report) == (0, 0, 9, 1, 0)  # another image, and the old folder may only be unmounted
     assert (world.decoded, world.mean.batches) == ([], [])
     record = world.store.get("4.png")
     assert (record.uri, record.source) == ((moved / "4.png").as_uri(), moved.as_uri())
@@ -448,7 +448,7 @@ def test_an_empty_source(world: World, tmp_path: Path) -> None:
         max_size=4,
     )
 )
-def test_after_every_run_the_collection_is_what_the_folder_is(
+def test_after_every_run_the_collection_equals_the_folder(
     tmp_path_factory: pytest.TempPathFactory, states: list[tuple[dict[str, int | None], bool, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("state")

@@ -4,7 +4,7 @@ import pytest
 
 from imagefinder.core.errors import DamagedImageError
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
-from imagefinder.indexing.plan import ID_TAKEN, Task, comes_from_elsewhere, failed, plan
+from imagefinder.indexing.plan import ID_TAKEN, Task, failed, has_other_uri, plan
 from imagefinder.indexing.source_item import SourceItem
 
 FILE = SourceItem("a", "file:///s/a.png", "file:///s", stamp="10:1", read=lambda _: b"")
@@ -29,7 +29,7 @@ def test_a_new_item_needs_every_method():
 
 
 @pytest.mark.parametrize("item", [FILE, URL])
-def test_an_item_as_it_was_needs_nothing(item):
+def test_an_unchanged_item_needs_nothing(item):
     assert plan(item, status(item), None, METHODS) is None
 
 
@@ -53,20 +53,20 @@ def test_a_further_method_alone_is_extracted_from_the_same_bytes():
 
 
 def test_the_id_of_another_source_is_read_but_never_extracted_from_other_bytes():
-    known = status(SourceItem("a", "file:///other/a.png", "file:///other", stamp="10:1"))
-    assert comes_from_elsewhere(FILE, known)
-    task = plan(FILE, known, owner(), METHODS)
+    stored = status(SourceItem("a", "file:///other/a.png", "file:///other", stamp="10:1"))
+    assert has_other_uri(FILE, stored)
+    task = plan(FILE, stored, owner(), METHODS)
     assert isinstance(task, Task)
     assert not task.needs_pixels("1")
     assert not task.needs_pixels("2")
 
 
-def test_a_url_whose_id_another_source_has_is_not_downloaded():
+def test_a_url_whose_id_is_taken_is_not_downloaded():
     failure = plan(URL, status(FILE), owner(), METHODS)
     assert isinstance(failure, Failure)
     assert (failure.code, failure.id, failure.uri, failure.source) == (ID_TAKEN, "a", URL.uri, URL.source)
     assert "file:///other/a.png" in failure.message
-    assert isinstance(plan(URL, status(FILE), owner(uri=""), METHODS), Task)  # put by hand, from nowhere
+    assert isinstance(plan(URL, status(FILE), owner(uri=""), METHODS), Task)  # uploaded: no URI
 
 
 def test_failures_carry_the_code_of_their_error():

@@ -1,4 +1,4 @@
-"""How far discovery runs ahead."""
+"""How many items are discovered in advance."""
 
 import time
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from imagefinder.indexing.discover import discover
 from imagefinder.indexing.progress import Progress
 
 
-def test_discovery_runs_ahead_only_so_far(world: World, pics: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefetching_is_bounded(world: World, pics: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_PREFETCH_ITEMS", 20)
     monkeypatch.setattr(progress_module, "_REPORT_INTERVAL", 0.0)
     monkeypatch.setattr(pipeline, "_LOOKUP_ITEMS", 5)
-    monkeypatch.setattr(reader, "_READ_AHEAD", 5)
+    monkeypatch.setattr(reader, "_PREFETCH_TASKS", 5)
     given = []
 
     def many() -> Iterator[Any]:

@@ -10,7 +10,7 @@ def test_done_is_every_outcome() -> None:
 
 
 def test_a_report_as_json() -> None:
-    failure = Failure("x", "file:///x", "not_an_image", "no picture", attempts=2, at=1.0, source="file:///")
+    failure = Failure("x", "file:///x", "not_an_image", "not an image", attempts=2, at=1.0, source="file:///")
     report = AddReport(("sift",), 1, 2, 3, 4, (failure,), 0.5, interrupted=False, skipped=6, notes=("note",))
     assert json.loads(json.dumps(to_json(report))) == {
         "methods": ["sift"],

@@ -1,4 +1,4 @@
-"""Images that their sources no longer have."""
+"""Removal of images that their sources no longer contain."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from indexing_world import World, outcome, png, write
 from imagefinder.indexing import pruning
 
 
-def test_prune_removes_what_the_source_no_longer_has(world: World, pics: Path, tmp_path: Path) -> None:
+def test_prune_removes_images_missing_from_the_source(world: World, pics: Path, tmp_path: Path) -> None:
     write(tmp_path / "other/o.png", png(99))
     single = write(tmp_path / "single.png", png(98))
     world.add(pics, tmp_path / "other", single)
@@ -26,7 +26,7 @@ def test_prune_removes_what_the_source_no_longer_has(world: World, pics: Path, t
     assert set(world.ids()) == {*(f"{n}.png" for n in (0, 1, 2, 5, 6, 7, 8, 9, 44)), "o.png", "single.png"}
 
 
-def test_prune_works_through_many_pages(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prune_of_many_pages(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruning, "_PAGE_IMAGES", 5)
     for n in range(33):
         write(tmp_path / "p" / f"{n}.png", png(n))
@@ -55,20 +55,21 @@ def test_prune_spares_a_source_that_was_not_read_completely(
     monkeypatch.setattr(os, "scandir", refuse)
     report = world.add(pics, prune=True)
     assert outcome(report) == (0, 0, 9, 1, 0)
-    assert report.notes == (f"nothing of {pics.as_uri()} was removed: not all of it could be read",)
+    assert len(report.notes) == 1
+    assert pics.as_uri() in report.notes[0]
     assert len(world.ids()) == 11
     monkeypatch.undo()
     assert outcome(world.add(pics, prune=True)) == (0, 0, 10, 0, 1)
     assert world.store.failures() == []
 
 
-def test_prune_spares_a_source_that_holds_nothing_any_more(world: World, pics: Path) -> None:
+def test_prune_spares_an_empty_source(world: World, pics: Path) -> None:
     world.add(pics)
     shutil.rmtree(pics)
     pics.mkdir()
     report = world.add(pics, prune=True)
     assert outcome(report) == (0, 0, 0, 0, 0)
-    assert "as if a disk were not mounted" in report.notes[0]
+    assert "mounted" in report.notes[0]
     assert len(world.ids()) == 10
 
 

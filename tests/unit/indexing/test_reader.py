@@ -1,4 +1,4 @@
-"""Memory in flight, and downloads."""
+"""Memory in use, and downloads."""
 
 import gc
 import threading
@@ -12,7 +12,7 @@ import pytest
 from indexing_world import Web, World, outcome, png, write
 
 from imagefinder.core.settings import Settings
-from imagefinder.images.decode import Decoded, decode
+from imagefinder.images.decoding.decode import Decoded, decode
 from imagefinder.indexing import byte_budget, reader
 
 
@@ -44,11 +44,11 @@ def test_pixels_in_flight_are_bounded(world: World, tmp_path: Path, monkeypatch:
     gc.enable()
     assert report.added == 60
     assert max(world.rows.batches) == 3  # half the budget, although a batch may hold 50
-    assert most <= 6 + 3 + 3  # the budget, those next in line that passed, one in each thread's hands
+    assert most <= 6 + 3 + 3  # the budget, tasks next in line that always pass, and one in each thread
     assert len(alive) == 0
 
 
-def test_a_picture_larger_than_the_budget_gets_through(
+def test_an_image_larger_than_the_budget_is_added(
     world: World, pics: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "_BUDGET", 1)
@@ -80,10 +80,10 @@ def test_the_original_list_of_urls(world: World, web: Web, tmp_path: Path) -> No
     record = world.store.get("7")
     assert (record.uri, record.source, record.stamp) == (f"http://127.0.0.1:{web.port}/7.png", path.as_uri(), "")
     assert world.colours()["29"] == 29
-    web.asked.clear()
+    web.requested.clear()
     web.answers["5.png"] = png(5)
     assert outcome(world.add(path)) == (1, 0, 26, 3, 0)
-    assert sorted(web.asked) == ["3.png", "4.png", "5.png", "6.png"]  # what is there is not asked for again
+    assert sorted(web.requested) == ["3.png", "4.png", "5.png", "6.png"]  # stored images are not downloaded again
     names[7] = "77.png"
     web.answers["77.png"] = png(77)
     web.list(path, names[:20])
@@ -98,7 +98,7 @@ def test_a_url_by_itself(world: World, web: Web) -> None:
     assert outcome(world.add(url)) == (1, 0, 0, 0, 0)
     assert world.store.get(url).uri == url
     assert outcome(world.add(url)) == (0, 0, 1, 0, 0)
-    assert web.asked == ["x"]
+    assert web.requested == ["x"]
 
 
 def test_the_same_ids_of_two_lists(world: World, web: Web, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_same_ids_of_two_lists(world: World, web: Web, tmp_path: Path) -> No
     report = world.add(first, second)
     assert outcome(report) == (2, 0, 1, 1, 0)
     assert [(f.id, f.code) for f in report.failures] == [("0", "id_taken")]
-    assert sorted(web.asked) == ["a", "b"]
+    assert sorted(web.requested) == ["a", "b"]
 
 
 def test_more_downloads_than_threads_run_at_once(world: World, web: Web, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_more_downloads_than_threads_run_at_once(world: World, web: Web, tmp_pat
     world.settings = Settings(threads=1, batch_size=4, fetch_connections=10)
     report = world.add(web.list(tmp_path / "l.csv", names))
     assert report.added == 40
-    assert 5 < web.most_at_once <= 10
+    assert 5 < web.max_active <= 10
     assert report.seconds < 40 * 0.1
 
 
@@ -128,7 +128,7 @@ def test_servers_that_do_not_answer_do_not_hold_up_the_others(world: World, web:
     world.settings = Settings(threads=1, batch_size=4, fetch_connections=6, fetch_timeout=3.0, fetch_retries=0)
     report = world.add(web.list(tmp_path / "l.csv", names))
     assert outcome(report) == (117, 0, 0, 3, 0)
-    assert report.seconds < 8  # side by side, not three seconds each
+    assert report.seconds < 8  # concurrently, not three seconds each
 
 
 def test_stop_does_not_wait_for_a_server(world: World, web: Web, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_stop_does_not_wait_for_a_server(world: World, web: Web, tmp_path: Path)
     stop = threading.Event()
 
     def press_when_all_hang() -> None:
-        while len(web.asked) < 6 + 8:
+        while len(web.requested) < 6 + 8:
             time.sleep(0.01)
         time.sleep(0.5)
         stop.set()
@@ -147,7 +147,7 @@ def test_stop_does_not_wait_for_a_server(world: World, web: Web, tmp_path: Path)
     threading.Thread(target=press_when_all_hang).start()
     report = world.add(web.list(tmp_path / "l.csv", names), stop=stop)
     assert report.interrupted
-    assert report.added == 6  # those that were at hand
+    assert report.added == 6  # those that had been read
     assert report.seconds < 10.0
 
 

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from imagefinder.kernels.cosine import cosine
 
-# Features are of ordinary size; products of numbers near the least float32 would vanish.
+# Features have ordinary magnitudes; products of the smallest float32 numbers would underflow.
 numbers = st.floats(-1e3, 1e3, width=32).map(lambda x: x if abs(x) > 1e-6 else 0.0)
 
 

@@ -1,4 +1,4 @@
-"""The native kernel and NumPy against Python's unbounded integers."""
+"""The native kernel and NumPy, compared with Python's unbounded integers."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def everywhere(rows, begins, ends, vector):
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 70), st.integers(0, 30), st.integers(0, 4))
 @settings(deadline=None)
-def test_all_are_what_the_definition_says(seed, length, many, ranges):
+def test_equals_the_definition(seed, length, many, ranges):
     rng = np.random.default_rng(seed)
     rows = rng.integers(-128, 128, (many, length)).astype(np.int8)
     vector = rng.integers(-32767, 32768, length).astype(np.int16)
@@ -52,7 +52,7 @@ def test_the_largest_products_there_are(byte, number):
         assert found == [512 * byte * number] * 3
 
 
-def test_what_does_not_belong_together_is_refused():
+def test_inconsistent_arrays_are_rejected():
     rows, vector, zero, one = np.ones((2, 4), np.int8), np.ones(4, np.int16), np.array([0]), np.array([1])
     assert dots(rows, zero, one, vector).tolist() == [4]
     for wrong in (
@@ -72,7 +72,7 @@ def test_what_does_not_belong_together_is_refused():
 
 @pytest.mark.skipif(mutual_nn.backend() == "numpy", reason="built without a compiler")
 @pytest.mark.parametrize("place", range(5))
-def test_arrays_of_another_type_are_refused(place):
+def test_arrays_of_another_dtype_are_rejected(place):
     arrays = [
         np.ones((2, 4), np.int8),
         np.array([0]),

@@ -1,4 +1,4 @@
-"""Every backend against the definition: NumPy and each instruction set this processor supports."""
+"""All backends (NumPy and each instruction set of this processor), compared with the definition."""
 
 import logging
 import shutil
@@ -29,7 +29,7 @@ everywhere = pytest.mark.parametrize("backend", BACKENDS)
 
 
 def slow_pairs(query, candidate):
-    """The definition, one number at a time, in Python's unbounded integers."""
+    """The definition in Python's unbounded integers."""
     a, b = [[int(v) for v in row] for row in query], [[int(v) for v in row] for row in candidate]
     products = [[sum(x * y for x, y in zip(p, q, strict=True)) for q in b] for p in a]
     found = []
@@ -42,7 +42,7 @@ def slow_pairs(query, candidate):
 
 
 def exact_pairs(query, candidate):
-    """The definition in NumPy's int64, for sizes the slow one takes too long for; itself held against it."""
+    """The definition in NumPy int64, for sizes that the slow twin is too slow for; compared with it in a test."""
     if not (len(query) and len(candidate)):
         return []
     products = query.astype(np.int64) @ candidate.astype(np.int64).T
@@ -190,7 +190,7 @@ def near_on(backend, query, gallery, offsets, least):
     ),
     st.sampled_from([0.0, 0.5, 0.85, 1.0, 1.1]),
 )
-def test_near_matches_are_those_whose_product_reaches_the_least(seed, n, images, length, kind, nearness):
+def test_near_matches_reach_the_minimum_product(seed, n, images, length, kind, nearness):
     rng = np.random.default_rng(seed)
     dtype, values = kind
     query, gallery = values(rng, (n, length)).astype(dtype), values(rng, (sum(images), length)).astype(dtype)
@@ -224,7 +224,7 @@ def test_near_matches_of_floats(backend):
 
 
 @needs_native
-def test_near_counts_must_fit():
+def test_near_counts_must_be_consistent():
     rows, offsets, counts = np.ones((4, 3), np.uint8), np.array([0, 4]), np.zeros(1, np.int64)
     isa = ISAS[0]
     for least, near in (
@@ -242,7 +242,7 @@ def test_near_counts_must_fit():
 @everywhere
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), SIZES, SIZES, LENGTHS)
-def test_whole_numbers_of_either_sign_as_floats(backend, seed, n, m, length):
+def test_integers_as_floats(backend, seed, n, m, length):
     # Every partial sum is a small integer, so float32 is exact in any order; every best product may be negative.
     rng = np.random.default_rng(seed)
     query, candidate = (rng.integers(-20, 3, (rows, length)).astype(np.float32) for rows in (n, m))
@@ -251,9 +251,9 @@ def test_whole_numbers_of_either_sign_as_floats(backend, seed, n, m, length):
 
 
 @everywhere
-def test_floats_that_are_told_apart_by_their_rounding_have_one_partner_each(backend):
-    # Tokens like a network's. Whatever the rounding, each descriptor is in one pair at most, and both directions
-    # agree with float64 wherever that tells the best from the second best beyond doubt.
+def test_floats_that_differ_by_rounding_have_one_neighbour_each(backend):
+    # Tokens like those of a network. With any rounding, each descriptor is in at most one pair, and both
+    # directions agree with float64 wherever the best and the second best clearly differ.
     rng = np.random.default_rng(3)
     query, candidate = (rng.standard_normal((rows, 768)).astype(np.float32) for rows in (197, 150))
     candidate[:100] = query[20:120] + rng.normal(0, 0.5, (100, 768)).astype(np.float32)
@@ -276,7 +276,7 @@ def exact_in_floats(products):
 
 
 @everywhere
-def test_numbers_that_are_not_finite_break_nothing(backend):
+def test_non_finite_numbers_do_not_crash(backend):
     rng = np.random.default_rng(4)
     query, candidate = (rng.choice([np.nan, np.inf, -np.inf, 1], (50, 8)).astype(np.float32) for _ in range(2))
     with np.errstate(invalid="ignore"):
@@ -287,7 +287,7 @@ def test_numbers_that_are_not_finite_break_nothing(backend):
 @everywhere
 @pytest.mark.parametrize("dim", [128, 258, 259, 1000, 33025])
 def test_products_stay_exact_at_any_length(backend, dim):
-    # Two candidates whose products differ by one unit in the last place, at the largest values there are.
+    # Two candidates whose products differ by one unit in the last place, at the largest possible values.
     best = np.full((1, dim), 255, dtype=np.uint8)
     nearly = best.copy()
     nearly[0, 0] = 254
@@ -303,7 +303,7 @@ def test_products_stay_exact_at_any_length(backend, dim):
 @pytest.mark.parametrize("dim", [768, 1024, 1025, 33025])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_products_of_signed_bytes_stay_exact_at_any_length(backend, dim, sign):
-    # The largest products there are, of either sign, which differ by one unit in the last place.
+    # The largest possible products of both signs, which differ by one unit in the last place.
     best = np.full((1, dim), -128, dtype=np.int8)
     nearly = best.copy()
     nearly[0, 0] = -127
@@ -314,7 +314,7 @@ def test_products_of_signed_bytes_stay_exact_at_any_length(backend, dim, sign):
     assert mutual_nn.pairs(query, candidates).tolist() == [list(pair) for pair in slow_pairs(query, candidates)]
 
 
-def test_beyond_int32_the_products_are_still_exact():
+def test_products_beyond_int32_are_exact():
     best = np.full((2, 33026), 255, dtype=np.uint8)
     best[0, 0] = 254
     assert mutual_nn.pairs(best[1:], best).tolist() == [[0, 1]]
@@ -327,7 +327,7 @@ def test_beyond_int32_the_products_are_still_exact():
 @needs_native
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 1000])
-def test_the_number_of_threads_changes_nothing(isa, threads):
+def test_the_number_of_threads_does_not_change_the_result(isa, threads):
     rng = np.random.default_rng(5)
     query = rng.integers(0, 256, (90, 128)).astype(np.uint8)
     sizes = rng.integers(0, 120, 40)
@@ -340,7 +340,7 @@ def test_the_number_of_threads_changes_nothing(isa, threads):
 
 
 @needs_native
-def test_other_threads_run_meanwhile():
+def test_the_gil_is_released():
     query, gallery = np.ones((2000, 128), np.uint8), np.ones((60000, 128), np.uint8)
     done = threading.Event()
     thread = threading.Thread(
@@ -351,13 +351,13 @@ def test_other_threads_run_meanwhile():
     while not done.wait(0.001):
         ticks += 1
     thread.join()
-    # With the interpreter's lock held, the first wait would have lasted until the end.
+    # Without releasing the GIL, the first wait would have lasted until the end.
     assert ticks > 20
 
 
 @needs_native
 def test_memory_does_not_grow_with_the_gallery():
-    # A process of its own: the peak belongs to this call alone.
+    # A separate process, so that the memory peak belongs to this call alone.
     script = """
 import resource, sys
 import numpy as np
@@ -395,7 +395,7 @@ def test_empty_sides():
     assert mutual_nn.pairs(some, none).shape == (0, 2)
 
 
-def test_arrays_that_cannot_be_written_are_read():
+def test_read_only_arrays_are_accepted():
     rows = np.eye(5, dtype=np.uint8)
     rows.setflags(write=False)
     offsets = np.array([0, 5])
@@ -422,7 +422,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("query", "gallery"), WRONG)
-def test_wrong_arrays_are_refused(query, gallery):
+def test_invalid_arrays_are_rejected(query, gallery):
     with pytest.raises(ValueError, match="descriptors"):
         mutual_nn.pairs(query, gallery)
     with pytest.raises(ValueError, match="descriptors"):
@@ -450,7 +450,7 @@ def test_wrong_arrays_are_refused(query, gallery):
         np.array([0, 4], ">i8"),
     ],
 )
-def test_wrong_offsets_are_refused(offsets):
+def test_invalid_offsets_are_rejected(offsets):
     rows = np.ones((4, 3), np.uint8)
     with pytest.raises(ValueError, match="offsets"):
         mutual_nn.count(rows, rows, offsets)
@@ -459,14 +459,14 @@ def test_wrong_offsets_are_refused(offsets):
             _native.count(rows, rows, offsets, np.zeros(max(offsets.size - 1, 0), np.int64), 1)
 
 
-def test_no_threads_are_refused():
+def test_invalid_threads_are_rejected():
     rows = np.ones((4, 3), np.uint8)
     with pytest.raises(ValueError, match="threads"):
         mutual_nn.count(rows, rows, np.array([0, 4]), threads=0)
 
 
 @needs_native
-def test_the_native_functions_check_what_python_already_has():
+def test_the_native_functions_check_their_arguments():
     rows, offsets = np.ones((4, 3), np.uint8), np.array([0, 4])
     constant = np.zeros(1, np.int64)
     constant.setflags(write=False)
@@ -494,7 +494,7 @@ def test_the_native_kernel_is_used_wherever_it_could_be_built():
     assert ISAS[-1] == "portable"
 
 
-def test_without_it_numpy_works_and_says_so_once(monkeypatch, caplog):
+def test_without_it_numpy_is_used_with_one_warning(monkeypatch, caplog):
     monkeypatch.setattr(mutual_nn, "_HAS_NATIVE", False)
     mutual_nn.backend.cache_clear()
     rows = np.eye(6, dtype=np.uint8)
@@ -509,5 +509,5 @@ def test_without_it_numpy_works_and_says_so_once(monkeypatch, caplog):
     assert "compiler" in record.getMessage()
 
 
-def test_backend_names_what_works():
+def test_backend_names():
     assert mutual_nn.backend() in BACKENDS

@@ -41,9 +41,34 @@ def test_an_unknown_architecture():
         graphs.build("vgg", {})
 
 
-def test_the_graph_is_valid_and_its_batch_is_free(resnet50_weights):
-    model = onnx.load_from_string(graphs.build("resnet50", resnet50_weights))
+@pytest.fixture(scope="module")
+def all_weights(resnet50_weights, beit_weights):
+    return {
+        "beit_base": beit_weights,
+        "efficientnet_lite0": read_legacy_pickle(LITE0),
+        "resnet50": resnet50_weights,
+    }
+
+
+@pytest.mark.parametrize(
+    ("architecture", "precision"),
+    [("beit_base", "f32"), ("beit_base", "int8"), ("efficientnet_lite0", "f32"), ("resnet50", "f32")],
+)
+def test_the_graph_is_valid_and_has_the_bytes_that_onnx_writes(all_weights, architecture, precision):
+    graph = graphs.build(architecture, all_weights[architecture], precision=precision)
+    model = onnx.load_from_string(graph)
     onnx.checker.check_model(model, full_check=True)
+    assert model.SerializeToString(deterministic=True) == graph
+
+
+@pytest.mark.parametrize("architecture", ["efficientnet_lite0", "resnet50"])
+def test_a_convolutional_network_has_no_int8_graph(all_weights, architecture):
+    with pytest.raises(ValueError, match=architecture):
+        graphs.build(architecture, all_weights[architecture], precision="int8")
+
+
+def test_the_batch_is_free(resnet50_weights):
+    model = onnx.load_from_string(graphs.build("resnet50", resnet50_weights))
     (images,), (features,) = model.graph.input, model.graph.output
     assert (images.name, features.name) == ("images", "features")
     assert [d.dim_param or d.dim_value for d in images.type.tensor_type.shape.dim] == ["batch", 3, 224, 224]
@@ -85,7 +110,7 @@ def test_a_tensor_of_another_type_is_named(resnet50_weights):
 
 
 @pytest.mark.parametrize("architecture", ["resnet50", "beit_base"])
-def test_a_picture_gives_the_same_alone_and_in_a_batch(resnet50_weights, beit_weights, architecture):
+def test_an_image_gives_the_same_output_alone_and_in_a_batch(resnet50_weights, beit_weights, architecture):
     weights = resnet50_weights if architecture == "resnet50" else beit_weights
     session = Session(graphs.build(architecture, weights), threads=2)
     images = SEEDED["images"](3)

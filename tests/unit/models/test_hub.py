@@ -7,7 +7,6 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 
 from imagefinder.core.errors import HubUnreachableError, ModelCorruptError, ModelError, ModelMissingError
@@ -30,8 +29,8 @@ def cache(tmp_path: Path) -> ModelCache:
 @pytest.fixture(autouse=True)
 def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the hub's cache keeps the tiny model; the hub itself is out of reach."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return tmp_path / "hub/models--owner--tiny/snapshots" / SOURCE.revision / SOURCE.filename
 
 
@@ -92,7 +91,7 @@ def test_wrong_weights_are_refused(cache: ModelCache, snapshot: Path, call: str)
     assert snapshot.exists()  # reading deletes nothing
 
 
-def test_verify_reads_again_what_locate_remembers(cache: ModelCache, snapshot: Path) -> None:
+def test_verify_does_not_use_the_cached_hash(cache: ModelCache, snapshot: Path) -> None:
     write(snapshot, WEIGHTS)
     status = snapshot.stat()
     cache.locate(TINY)
@@ -103,13 +102,13 @@ def test_verify_reads_again_what_locate_remembers(cache: ModelCache, snapshot: P
         cache.verify(TINY)
 
 
-def test_pull_of_what_is_here_asks_nobody(cache: ModelCache, snapshot: Path) -> None:
+def test_pull_of_installed_weights_needs_no_network(cache: ModelCache, snapshot: Path) -> None:
     write(snapshot, WEIGHTS)
     assert cache.pull(TINY) == snapshot
     assert not cache.folder.exists()  # the catalogue knows the hash: nothing to keep
 
 
-def test_pull_without_network_names_what_to_do(cache: ModelCache) -> None:
+def test_pull_without_network_has_a_hint(cache: ModelCache) -> None:
     with pytest.raises(HubUnreachableError, match="tiny") as error:
         cache.pull(TINY)
     assert "imagefinder models import" in error.value.hint
@@ -131,7 +130,7 @@ def test_pull_deletes_a_damaged_download_with_its_blob(cache: ModelCache, snapsh
     assert not snapshot.is_symlink()
 
 
-def test_pull_keeps_its_hands_off_what_an_own_link_leads_to(cache: ModelCache, tmp_path: Path) -> None:
+def test_pull_does_not_delete_the_target_of_a_users_link(cache: ModelCache, tmp_path: Path) -> None:
     elsewhere = write(tmp_path / "elsewhere", b"other")
     own = cache.folder / "tiny" / "model.safetensors"
     own.parent.mkdir(parents=True)
@@ -142,7 +141,7 @@ def test_pull_keeps_its_hands_off_what_an_own_link_leads_to(cache: ModelCache, t
     assert elsewhere.exists()
 
 
-def test_an_unknown_hash_is_learnt_from_the_name_of_the_blob(cache: ModelCache, snapshot: Path) -> None:
+def test_a_missing_hash_is_taken_from_the_name_of_the_blob(cache: ModelCache, snapshot: Path) -> None:
     blob(snapshot)
     assert cache.state(UNKNOWN) == ModelState("tiny", False, None, "", "", 1000)
     for call in (cache.locate, cache.sha256):
@@ -158,18 +157,18 @@ def test_an_unknown_hash_is_learnt_from_the_name_of_the_blob(cache: ModelCache, 
     assert [path.name for path in (cache.folder / "tiny").iterdir()] == ["sha256.json"]
 
 
-def test_a_blob_that_denies_its_name_is_not_believed(cache: ModelCache, snapshot: Path) -> None:
+def test_a_blob_with_a_wrong_name_is_rejected(cache: ModelCache, snapshot: Path) -> None:
     blob(snapshot, b"other")
     with pytest.raises(HubUnreachableError):
         cache.pull(UNKNOWN)
-    assert not cache.known_sha256(UNKNOWN)
+    assert not cache.expected_sha256(UNKNOWN)
 
 
-def test_a_learnt_hash_belongs_to_one_revision(cache: ModelCache) -> None:
-    cache.learn(UNKNOWN, SHA256)
+def test_a_recorded_hash_belongs_to_one_revision(cache: ModelCache) -> None:
+    cache.save_sha256(UNKNOWN, SHA256)
     assert cache.sha256(UNKNOWN) == SHA256
     later = replace(UNKNOWN, source=replace(SOURCE, revision="e" * 40))
-    assert not cache.known_sha256(later)
+    assert not cache.expected_sha256(later)
 
 
 @pytest.mark.parametrize(
@@ -177,23 +176,23 @@ def test_a_learnt_hash_belongs_to_one_revision(cache: ModelCache) -> None:
     ["", "{", "[]", "1", '"text"', "{}", '{"source": 1}', "[" * 100_000]
     + [json.dumps({"source": asdict(SOURCE), "sha256": value}) for value in ("", "x", 1, None)],
 )
-def test_a_damaged_record_is_not_passed_over(cache: ModelCache, snapshot: Path, record: str) -> None:
+def test_a_damaged_recorded_hash_raises(cache: ModelCache, snapshot: Path, record: str) -> None:
     write(cache.folder / "tiny" / "sha256.json", record.encode())
     for call in (cache.state, cache.locate, cache.sha256, cache.pull):
         with pytest.raises(ModelCorruptError, match=r"sha256\.json"):
             call(UNKNOWN)
 
 
-def test_a_folder_that_cannot_be_written_is_told(cache: ModelCache, snapshot: Path) -> None:
+def test_a_folder_that_cannot_be_written(cache: ModelCache, snapshot: Path) -> None:
     blob(snapshot)
     write(cache.folder, b"a file stands in the way")
     with pytest.raises(ModelError, match=r"sha256\.json"):
         cache.pull(UNKNOWN)
 
 
-def test_adopt_moves_and_learns(cache: ModelCache, tmp_path: Path) -> None:
+def test_install_moves_the_file_and_records_the_hash(cache: ModelCache, tmp_path: Path) -> None:
     file = write(tmp_path / "verified", WEIGHTS)
-    path = cache.adopt(UNKNOWN, file, SHA256)
+    path = cache.install(UNKNOWN, file, SHA256)
     assert not file.exists()
     assert cache.locate(UNKNOWN) == path
     assert cache.state(UNKNOWN).origin == "bundle"

@@ -39,13 +39,13 @@ def test_many_threads_use_one_session():
         np.testing.assert_allclose(output[:, :, 0, 0], -batch.mean(axis=(2, 3)), rtol=1e-4)
 
 
-def test_a_batch_can_be_asked_for():
+def test_the_batch_size_can_be_set():
     assert Session(graph(), threads=1).batch > 1
     assert Session(graph(), threads=1, batch=1).batch == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph", graph()[:-20]])
-def test_what_is_no_graph_is_a_model_error(content):
+def test_an_invalid_graph_is_a_model_error(content):
     with pytest.raises(ModelError, match="cannot load"):
         Session(content, threads=1)
 
@@ -61,8 +61,8 @@ def test_a_batch_of_another_form_is_a_model_error(batch):
         Session(graph(), threads=1).run(batch)
 
 
-def test_what_is_no_number_is_a_model_error():
-    with pytest.raises(ModelError, match="no finite numbers"):
+def test_nan_output_is_a_model_error():
+    with pytest.raises(ModelError, match="NaN"):
         Session(graph("Log"), threads=1).run(-images(1))
 
 
@@ -75,8 +75,8 @@ def run_python(code: str, **environment: str) -> str:
 
 
 def test_the_library_is_loaded_only_with_a_session():
-    code = "import sys, imagefinder.extractors.network; print({'onnx', 'onnxruntime'} & sys.modules.keys())"
-    assert run_python(code) == "set()"
+    code = "import sys, imagefinder.extractors.network; print('onnxruntime' in sys.modules)"
+    assert run_python(code) == "False"
 
 
 def test_nothing_is_written_and_nothing_reports(tmp_path):

@@ -31,7 +31,7 @@ def scene(seed: int) -> Any:
     return np.kron(textured_image(seed, 150, 200), np.ones((2, 2, 1), dtype=np.uint8))
 
 
-def test_the_same_picture(sift: Any) -> None:
+def test_the_same_image(sift: Any) -> None:
     result = compared(sift, scene(1), scene(1))
     assert result.relation == "identical"
     assert 0.9 * result.features_a < result.score <= result.features_a == result.features_b
@@ -40,7 +40,7 @@ def test_the_same_picture(sift: Any) -> None:
     assert to_json(result)["evidence"]["inliers"] == result.evidence.inliers
 
 
-def test_a_part_and_the_other_way_round(sift: Any) -> None:
+def test_part_of_and_contains(sift: Any) -> None:
     part = np.ascontiguousarray(scene(2)[40:260, 30:250])
     assert compared(sift, part, scene(2)).relation == "part of"
     whole = compared(sift, scene(2), part)
@@ -55,18 +55,18 @@ def test_a_mirror_image(sift: Any) -> None:
     assert result.relation == "edited copy"
 
 
-def test_different_pictures(sift: Any) -> None:
+def test_different_images(sift: Any) -> None:
     result = compared(sift, scene(4), scene(5))
     assert result.relation is None
 
 
-def test_a_method_without_keypoints_gets_a_closer_look(sift: Any) -> None:
+def test_a_method_without_keypoints_compares_thumbnails(sift: Any) -> None:
     blind = replace(sift, verifier=None, mirror=None)
     result = compared(blind, np.ascontiguousarray(scene(6)[20:, 20:]), scene(6))
-    assert result.evidence.found_by == "closer look"
+    assert result.evidence.found_by == "thumbnails"
     assert result.relation in {"edited copy", "part of"}
 
 
-def test_nothing_to_see(sift: Any) -> None:
+def test_images_without_content(sift: Any) -> None:
     result = compared(sift, np.zeros((30, 30, 3), np.uint8), np.full((40, 30, 3), 255, np.uint8))
     assert (result.score, result.evidence, result.relation) == (0, None, None)

@@ -72,7 +72,7 @@ def test_the_evalue_grows_with_the_collection():
     assert large - small == pytest.approx(2)
 
 
-def test_an_agreement_counts_beyond_one_half_only():
+def test_only_an_agreement_above_one_half_counts():
     for agreement in (None, 0.0, 0.3, 0.5):
         assert calibration().of_agreement(agreement) == 0
     assert 0 > calibration().of_agreement(0.6) > calibration().of_agreement(0.9)
@@ -85,7 +85,7 @@ def test_an_agreement_counts_beyond_one_half_only():
 
 
 @given(st.floats(-400, 10))
-def test_evalues_stay_numbers_and_never_exceed_the_collection(best):
+def test_evalues_are_finite_and_bounded_by_the_collection(best):
     together = calibration().combine(best)
     assert 0 < 10.0**together <= 500 * (1 + 1e-9)
 
@@ -95,7 +95,7 @@ def test_decisions():
     assert decide(calibration(), -1.9, None) == "possible"
     assert decide(calibration(), 0.0, None) == "possible"
     assert decide(calibration(), 0.1, None) == "none"
-    # A geometry that is no chance is never nothing, even where it is common.
+    # A geometry that rules out chance is at least a possible match, even if it is common.
     assert decide(calibration(), 1.0, EVIDENCE) == "possible"
     assert decide(calibration(), 1.0, replace(EVIDENCE, log10_chance=-3.0)) == "none"
 
@@ -111,7 +111,7 @@ def plain(scores, model, k=5):
     return hits_by_score(ranking.best(list(scores.rows), scores.values, k), scores, tests)
 
 
-def test_without_evidence_the_scores_order_and_nothing_is_found():
+def test_without_evidence_scores_rank_and_nothing_matches():
     answer = hits([scores("net", {"a": 0.1, "b": 0.5, "c": 0.3})])
     assert [hit.id for hit in answer] == ["b", "c", "a"]
     assert {hit.decision for hit in answer} == {"none"}
@@ -119,7 +119,7 @@ def test_without_evidence_the_scores_order_and_nothing_is_found():
     assert {hit.relation for hit in answer} == {"similar"}
 
 
-def test_evidence_brings_an_image_to_the_top_and_says_what_it_is():
+def test_evidence_ranks_an_image_first_with_its_relation():
     standard = {"a": 2.0, "b": 1.0, "c": 0.3}
     answer = hits(
         [scores("net", standard), scores("sift", standard, verifier=object())], {"c": verified(EVIDENCE)}
@@ -131,40 +131,40 @@ def test_evidence_brings_an_image_to_the_top_and_says_what_it_is():
     assert first.methods["net"].score == 3.0
 
 
-def test_of_one_method_the_score_is_the_matchers():
+def test_with_one_method_the_score_is_that_of_the_matcher():
     assert hits([scores("net", {"a": 0.5})])[0].score == 5.0
 
 
-def test_matches_without_geometry_are_no_match_however_many():
+def test_matches_without_geometry_are_not_a_match():
     answer = hits([scores("sift", {"a": 9.0, "b": 1.0}, verifier=object())])
     assert answer[0].id == "a"
     assert answer[0].evalue >= 1
     assert answer[0].methods["sift"].evalue < 0.01
 
 
-def test_the_count_of_keypoints_is_no_test_beside_a_network():
+def test_keypoint_matches_are_not_a_test_next_to_a_network():
     network, local = {"a": 0.0, "b": 0.5}, {"a": 9.0, "b": 0.0}
     assert hits([scores("net", network), scores("sift", local, verifier=object())])[0].id == "b"
 
 
-def test_the_same_picture_is_identical_without_any_score():
+def test_identical_images_need_no_score():
     answer = hits([scores("net", {"a": 3.0, "b": -3.0})], {"b": verified(is_same=True)})
     assert (answer[0].id, answer[0].relation, answer[0].decision) == ("b", "identical", "match")
     assert 0 < answer[0].evalue < 1e-200
 
 
-def test_a_closer_look_counts_too():
-    found = {"b": verified(thumbnails=replace(EVIDENCE, found_by="closer look"))}
+def test_thumbnails_are_a_test():
+    found = {"b": verified(thumbnails=replace(EVIDENCE, found_by="thumbnails"))}
     first = hits([scores("net", {"a": 2.0, "b": 1.0})], found)[0]
-    assert (first.id, first.decision, first.evidence.found_by) == ("b", "match", "closer look")
+    assert (first.id, first.decision, first.evidence.found_by) == ("b", "match", "thumbnails")
 
 
-def test_the_query_itself_is_left_out():
+def test_the_query_image_is_excluded():
     query = QueryImage(NO_PIXELS, (1, 1), (1, 1), id="a")
     assert [hit.id for hit in hits([scores("net", {"a": 9.0, "b": 0.0})], query=query)] == ["b"]
 
 
-def test_the_plain_order_has_evalues_where_the_background_is_known():
+def test_ranking_by_matches_has_evalues_with_a_null_model():
     answer = plain(scores("net", {"a": -3.0, "b": 9.0}), NULL_MODEL)
     assert [(hit.id, hit.decision) for hit in answer] == [("b", "match"), ("a", "none")]
     assert [hit.relation for hit in answer] == [None, None]
@@ -179,18 +179,18 @@ def test_every_image_once_by_rising_evalue(net, local, seen, chance, agreement):
     evidence = replace(EVIDENCE, log10_chance=chance, agreement=agreement)
     found = {image_id: verified(evidence) for image_id in seen & local.keys()}
     answer = hits([scores("net", net), scores("sift", local, verifier=object())], found)
-    # What only a method with keypoints knows, and has no geometry, nothing speaks for or against.
+    # An image scored only by a method with keypoints, without a geometry, has no evidence.
     assert {hit.id for hit in answer} >= net.keys() | found.keys()
     assert len({hit.id for hit in answer}) == len(answer)
     expected = [hit.evalue for hit in answer]
     assert expected == sorted(expected)
 
 
-def test_the_limits_are_those_of_the_documentation():
+def test_the_limits_match_the_documentation():
     assert (decision.MATCH, decision.POSSIBLE) == (0.01, 1.0)
 
 
-def test_the_best_few_are_the_first_of_all():
+def test_the_best_few_are_the_first_of_the_full_ranking():
     scored = [scores("net", {name: (ord(name) % 5) / 10 for name in "abcdefghijkl"})]
     everything = hits(scored, {"c": verified(EVIDENCE)})
     for k in (1, 3, 12, 99):

@@ -17,27 +17,27 @@ def method(name="sift"):
     return load_method(name, Settings())
 
 
-def test_the_whole_picture():
-    asked = encoding.query_image(PICTURE, sha256="x")
-    assert (asked.size, asked.whole, asked.corner, asked.boxes, asked.sha256) == (
+def test_the_whole_image():
+    query = encoding.query_image(PICTURE, sha256="x")
+    assert (query.size, query.whole, query.corner, query.boxes, query.sha256) == (
         (320, 240),
         (320, 240),
         (0, 0),
         (),
         "x",
     )
-    assert asked.pixels is PICTURE
+    assert query.pixels is PICTURE
 
 
-def test_a_box_is_cut_out_and_what_it_touches_counts():
-    asked = encoding.query_image(PICTURE, [(10.5, 20, 100.2, 50)], sha256="x")
-    assert (asked.size, asked.corner, asked.whole) == ((101, 50), (10, 20), (320, 240))
-    assert np.array_equal(asked.pixels, PICTURE[20:70, 10:111])
-    assert asked.boxes == ((0, 0, 101, 50),)
-    assert asked.sha256 == ""  # it is the whole picture's
+def test_a_box_is_cropped_to_the_pixels_it_touches():
+    query = encoding.query_image(PICTURE, [(10.5, 20, 100.2, 50)], sha256="x")
+    assert (query.size, query.corner, query.whole) == ((101, 50), (10, 20), (320, 240))
+    assert np.array_equal(query.pixels, PICTURE[20:70, 10:111])
+    assert query.boxes == ((0, 0, 101, 50),)
+    assert query.sha256 == ""  # it belongs to the whole image
 
 
-def test_a_box_over_the_edge_ends_there():
+def test_a_box_is_clipped_to_the_image():
     assert encoding.query_image(PICTURE, [(-50, -50, 1000, 100)]).size == (320, 50)
 
 
@@ -53,28 +53,28 @@ def test_a_box_over_the_edge_ends_there():
         (0, 0, float("inf"), 1),
     ],
 )
-def test_what_is_no_box_in_the_picture(box):
+def test_invalid_boxes_are_rejected(box):
     with pytest.raises(InputError, match="box"):
         encoding.query_image(PICTURE, [box])
 
 
 @given(st.lists(st.tuples(*[st.floats(-400, 400)] * 2, *[st.floats(0.1, 500)] * 2), min_size=1, max_size=4))
-def test_boxes_lie_within_the_part_that_is_cut_out(boxes):
+def test_boxes_lie_within_the_crop(boxes):
     try:
-        asked = encoding.query_image(PICTURE, boxes)
+        query = encoding.query_image(PICTURE, boxes)
     except InputError:
         return
-    width, height = asked.size
-    assert asked.pixels.shape == (height, width, 3)
-    for x, y, w, h in asked.boxes:
+    width, height = query.size
+    assert query.pixels.shape == (height, width, 3)
+    for x, y, w, h in query.boxes:
         assert 0 <= x < x + w <= width
         assert 0 <= y < y + h <= height
 
 
 def test_keypoints_of_several_boxes_lie_in_them():
     boxes = [(0, 0, 120, 120), (180, 100, 140, 140)]
-    asked = encoding.query_image(PICTURE, boxes)
-    features = encoding.extract(method(), asked)
+    query = encoding.query_image(PICTURE, boxes)
+    features = encoding.extract(method(), query)
     assert len(features) == 1
     x, y = features.keypoints[:, 0], features.keypoints[:, 1]
     inside = [(x >= a - 1) & (x <= a + w) & (y >= b - 1) & (y <= b + h) for a, b, w, h in boxes]
@@ -91,8 +91,8 @@ def test_one_vector_for_several_boxes():
     assert np.allclose(both, [expected], rtol=1e-4, atol=1e-5)
 
 
-def test_only_what_is_inside_counts():
-    """Two pictures side by side: each half finds its own."""
+def test_only_pixels_inside_the_boxes_count():
+    """Two images side by side: each half finds its own image."""
     page = np.concatenate([textured_image(1, 240, 320), textured_image(2, 240, 320)], axis=1)
     for name in ("sift", "efficientnet-lite0"):
         with imagefinder.open(settings=Settings(store="memory")) as collection:

@@ -20,7 +20,7 @@ from imagefinder.wiring import load_method
 
 
 class Squares:
-    """Tokens that are the mean colours of the cells of a grid."""
+    """Extracts tokens: the mean colours of the cells of a grid."""
 
     spec = FeatureSpec("local", 3, "float32")
 
@@ -58,26 +58,26 @@ def collection():
         yield collection
 
 
-def test_all_matches_are_told_the_unexplained_ones_apart(collection):
+def test_inliers_and_outliers_are_all_matches(collection):
     crop = wide(2)[40:200, 60:300]
-    told = collection.explain(crop, "2", method="sift")
-    assert len(told.inliers) == told.evidence.inliers
-    assert len(told.inliers) + len(told.outliers) == told.matches
-    assert told.query_cell == told.candidate_cell == (0, 0)
+    explanation = collection.explain(crop, "2", method="sift")
+    assert len(explanation.inliers) == explanation.evidence.inliers
+    assert len(explanation.inliers) + len(explanation.outliers) == explanation.matches
+    assert explanation.query_cell == explanation.candidate_cell == (0, 0)
     other = collection.explain(crop, "1", method="sift")
     assert (other.evidence, other.inliers) == (None, ())
     assert len(other.outliers) == other.matches > 0
 
 
 def test_tokens_are_explained_with_their_cells(collection):
-    told = collection.explain(wide(1), "1", method="squares")
-    assert told.matches == len(told.inliers) + len(told.outliers) > 10
-    assert told.query_cell == told.candidate_cell == (40, 30)
-    assert to_json(told)["query_cell"] == [40, 30]
-    assert collection.draw(told, wide(1)).startswith(b"\x89PNG")
+    explanation = collection.explain(wide(1), "1", method="squares")
+    assert explanation.matches == len(explanation.inliers) + len(explanation.outliers) > 10
+    assert explanation.query_cell == explanation.candidate_cell == (40, 30)
+    assert to_json(explanation)["query_cell"] == [40, 30]
+    assert collection.draw(explanation, wide(1)).startswith(b"\x89PNG")
 
 
-def test_heat_is_shown_for_the_network_that_is_asked_or_where_no_geometry_is(collection):
+def test_heat_maps_for_a_chosen_network_or_without_geometry(collection):
     assert collection.explain(wide(1), "1", method="efficientnet-lite0").heat_of == "efficientnet-lite0"
     assert collection.explain(wide(1), "1").heat_of == ""
     other = collection.explain(wide(1), "2")
@@ -85,16 +85,16 @@ def test_heat_is_shown_for_the_network_that_is_asked_or_where_no_geometry_is(col
     assert collection.draw(other, wide(1)).startswith(b"\x89PNG")
 
 
-def test_heat_of_a_part_of_a_picture_lies_in_the_whole(collection):
+def test_heat_maps_of_a_box_are_in_pixels_of_the_whole_image(collection):
     box = (100.0, 60.0, 128.0, 128.0)
-    told = collection.explain(wide(1), "2", method="efficientnet-lite0", boxes=[box])
-    assert told.query_seen == pytest.approx((108, 68, 112, 112))
-    assert told.query_size == (320, 240)
-    assert np.sum(told.query_heat) == pytest.approx(told.score, abs=1e-4)
+    explanation = collection.explain(wide(1), "2", method="efficientnet-lite0", boxes=[box])
+    assert explanation.query_seen == pytest.approx((108, 68, 112, 112))
+    assert explanation.query_size == (320, 240)
+    assert np.sum(explanation.query_heat) == pytest.approx(explanation.score, abs=1e-4)
 
 
-def test_several_parts_have_no_heat(collection):
+def test_several_boxes_have_no_heat_maps(collection):
     boxes = [(0.0, 0.0, 100.0, 100.0), (150.0, 100.0, 100.0, 100.0)]
-    told = collection.explain(wide(1), "2", method="efficientnet-lite0", boxes=boxes)
-    assert (told.heat_of, told.query_heat, told.candidate_heat) == ("", (), ())
-    assert collection.draw(told, wide(1)).startswith(b"\x89PNG")
+    explanation = collection.explain(wide(1), "2", method="efficientnet-lite0", boxes=boxes)
+    assert (explanation.heat_of, explanation.query_heat, explanation.candidate_heat) == ("", (), ())
+    assert collection.draw(explanation, wide(1)).startswith(b"\x89PNG")

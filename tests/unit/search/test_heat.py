@@ -26,7 +26,7 @@ def collection(tmp_path):
         yield collection
 
 
-def test_the_parts_add_up_to_the_cosine():
+def test_contributions_sum_to_the_cosine():
     generator = np.random.default_rng(1)
     cells, other = (
         generator.normal(size=(5, 7, 40)).astype(np.float32),
@@ -39,48 +39,48 @@ def test_the_parts_add_up_to_the_cosine():
     assert parts[2, 3] == pytest.approx(cells[2, 3] @ other / 35 / np.linalg.norm(mean) / np.linalg.norm(other))
 
 
-def test_nothing_contributes_to_nothing():
+def test_zero_vectors_give_zero_contributions():
     assert not contributions(np.zeros((2, 2, 3), np.float32), np.ones(3, np.float32)).any()
     assert not contributions(np.ones((2, 2, 3), np.float32), np.zeros(3, np.float32)).any()
 
 
 @pytest.mark.parametrize("query", [textured_image(9, 300, 300), textured_image(1, 300, 400)[50:, 100:]])
-def test_both_heats_add_up_to_the_score(collection, query):
-    told = collection.explain(query, "1.png", method=METHOD)
-    for heat in (told.query_heat, told.candidate_heat):
+def test_both_heat_maps_sum_to_the_score(collection, query):
+    explanation = collection.explain(query, "1.png", method=METHOD)
+    for heat in (explanation.query_heat, explanation.candidate_heat):
         assert np.array(heat).shape == (7, 7)
-        assert np.sum(heat) == pytest.approx(told.score, abs=1e-4)
-    assert told.candidate_from == "file"
-    assert told.candidate_seen == pytest.approx((69, 19, 262, 262), abs=1)
-    assert told.heat_of == METHOD
-    assert to_json(told)["query_heat"] == [list(row) for row in told.query_heat]
+        assert np.sum(heat) == pytest.approx(explanation.score, abs=1e-4)
+    assert explanation.candidate_from == "file"
+    assert explanation.candidate_seen == pytest.approx((69, 19, 262, 262), abs=1)
+    assert explanation.heat_of == METHOD
+    assert to_json(explanation)["query_heat"] == [list(row) for row in explanation.query_heat]
 
 
-def test_what_is_shared_contributes_more_than_what_is_not(collection):
+def test_shared_regions_contribute_more(collection):
     query = np.full((300, 300, 3), 128, np.uint8)
     query[:, :150] = textured_image(1, 300, 400)[:, :150]
     heat = np.array(collection.explain(query, "1.png", method=METHOD).query_heat)
     assert heat[:, :3].sum() > 1.5 * heat[:, 4:].sum()
 
 
-def test_a_thumbnail_is_used_where_the_file_is_gone_and_that_is_said(collection):
+def test_a_thumbnail_replaces_a_missing_file(collection):
     query = textured_image(1, 300, 400)
     with_file = collection.explain(query, "1.png", method=METHOD)
     Path(local_path(collection.get("1.png").uri)).unlink()
-    told = collection.explain(query, "1.png", method=METHOD)
-    assert told.candidate_from == "thumbnail"
-    assert told.score == with_file.score
-    assert np.sum(told.candidate_heat) == pytest.approx(told.score, abs=0.2)
-    assert told.candidate_seen == pytest.approx(with_file.candidate_seen, abs=3)
-    assert collection.draw(told, query).startswith(b"\x89PNG")
+    explanation = collection.explain(query, "1.png", method=METHOD)
+    assert explanation.candidate_from == "thumbnail"
+    assert explanation.score == with_file.score
+    assert np.sum(explanation.candidate_heat) == pytest.approx(explanation.score, abs=0.2)
+    assert explanation.candidate_seen == pytest.approx(with_file.candidate_seen, abs=3)
+    assert collection.draw(explanation, query).startswith(b"\x89PNG")
 
 
-def test_without_any_pixels_there_is_only_the_heat_of_the_query(collection):
+def test_without_pixels_only_the_query_has_a_heat_map(collection):
     record = collection.get("1.png")
     Path(local_path(record.uri)).unlink()
     collection.store.put([Entry(record, {METHOD: collection.store.features("1.png", METHOD)}, b"")])
     query = textured_image(2, 300, 400)
-    told = collection.explain(query, "1.png", method=METHOD)
-    assert np.sum(told.query_heat) == pytest.approx(told.score, abs=1e-4)
-    assert (told.candidate_heat, told.candidate_from) == ((), "")
-    assert collection.draw(told, query).startswith(b"\x89PNG")
+    explanation = collection.explain(query, "1.png", method=METHOD)
+    assert np.sum(explanation.query_heat) == pytest.approx(explanation.score, abs=1e-4)
+    assert (explanation.candidate_heat, explanation.candidate_from) == ((), "")
+    assert collection.draw(explanation, query).startswith(b"\x89PNG")

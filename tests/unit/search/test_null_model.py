@@ -45,7 +45,7 @@ def small(twelve):
         yield fill(collection, twelve, 6)
 
 
-def test_what_is_learned_describes_each_method(collection):
+def test_the_null_model_describes_each_method(collection):
     steps = []
     assert collection.calibrate(lambda done, total: steps.append((done, total)))
     known = null_model.read(collection.store, CALIBRATOR)
@@ -60,7 +60,7 @@ def test_what_is_learned_describes_each_method(collection):
     assert 0 < network.mean < 1
 
 
-def test_it_is_kept_and_learned_once(collection):
+def test_it_is_stored_and_fitted_once(collection):
     assert collection.calibrate()
     assert not collection.calibrate()
     written = collection.store.derived(null_model.NAME)
@@ -68,7 +68,7 @@ def test_it_is_kept_and_learned_once(collection):
     assert collection.store.derived(null_model.NAME) == written
 
 
-def test_it_is_learned_anew_when_the_collection_has_changed_a_lot(collection):
+def test_it_is_fitted_again_after_large_changes(collection):
     collection.calibrate()
     filled(collection, range(12, 16))
     assert not collection.calibrate()
@@ -78,7 +78,7 @@ def test_it_is_learned_anew_when_the_collection_has_changed_a_lot(collection):
     assert collection.calibrate()
 
 
-def test_other_methods_need_other_knowledge(collection):
+def test_new_methods_require_fitting(collection):
     collection.calibrate()
     known = null_model.read(collection.store, CALIBRATOR)
     assert known.fits(collection.store)
@@ -89,14 +89,14 @@ def test_other_methods_need_other_knowledge(collection):
 @pytest.mark.parametrize(
     "damage", [b"", b"{", b"[]", b"null", b"{}", b'{"format": 1}', b'{"format": 99}', b"\xff"]
 )
-def test_what_cannot_be_read_is_learned_again(small, damage):
+def test_unreadable_data_are_fitted_again(small, damage):
     small.store.put_derived(null_model.NAME, damage)
     assert null_model.read(small.store, CALIBRATOR) is None
     assert small.search(textured_image(3)).ids[0] == "3"
     assert null_model.read(small.store, CALIBRATOR) is not None
 
 
-def test_parts_of_it_that_are_damaged(collection):
+def test_damaged_parts_are_detected(collection):
     collection.calibrate()
     written = json.loads(collection.store.derived(null_model.NAME))
     written["methods"]["sift"]["score"]["scale"] = -1
@@ -105,7 +105,7 @@ def test_parts_of_it_that_are_damaged(collection):
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 5])
-def test_of_a_few_pictures_no_score_stands_out(number):
+def test_with_few_images_no_score_stands_out(number):
     with imagefinder.open(settings=Settings(store="memory")) as few:
         filled(few, range(number))
         result = few.search(textured_image(99), k=9)
@@ -123,7 +123,7 @@ def test_standardised_scores_have_no_mean_and_unit_spread():
     assert (np.argsort(standard) == np.argsort(scores)).all()
 
 
-def test_an_image_that_is_like_everything_counts_less():
+def test_hubs_count_less():
     scores = np.array([0.8, 0.8, *np.linspace(0, 0.5, 98)])
     hubs = np.array([0.6, 0.2, *np.full(98, 0.3)])
     model = null_model.MethodNullModel("", 0.25, 0.15, None, None, None)
@@ -131,7 +131,7 @@ def test_an_image_that_is_like_everything_counts_less():
     assert hub < other
 
 
-def test_the_sample_stays_when_the_collection_grows(collection, monkeypatch):
+def test_the_sample_is_stable_as_the_collection_grows(collection, monkeypatch):
     monkeypatch.setattr(fit, "SAMPLE", 8)
     before = fit._sample(collection.store)
     filled(collection, range(12, 16))
@@ -140,7 +140,7 @@ def test_the_sample_stays_when_the_collection_grows(collection, monkeypatch):
     assert len(set(before) & set(after)) >= 4
 
 
-def test_agreement_on_a_scale_without_ends():
+def test_agreement_on_the_logit_scale():
     assert null_model.logit(np.array([0.5]))[0] == pytest.approx(0)
     low, high = null_model.logit(np.array([0.0, 1.0]))
     assert np.isfinite([low, high]).all()
@@ -149,21 +149,21 @@ def test_agreement_on_a_scale_without_ends():
 
 @pytest.mark.parametrize("call", ["get", "thumbnail", "features"])
 @pytest.mark.parametrize("after", [0, 1, 5, 9])
-def test_images_that_are_removed_while_it_is_learned_are_passed_over(monkeypatch, call, after):
+def test_images_removed_during_fitting_are_skipped(monkeypatch, call, after):
     settings = Settings(store="memory", sift_max_keypoints=50)
     with imagefinder.open(settings=settings) as collection:
         sift = collection.method("sift").extractor
         collection.store.register(sift.fingerprint(), sift.spec)
         filled(collection, range(6))
-        asked, real = [], getattr(collection.store, call)
+        requested, real = [], getattr(collection.store, call)
 
         def removed_before(image_id, *rest):
-            asked.append(image_id)
-            if len(asked) > after:  # each from then on, at the last moment
+            requested.append(image_id)
+            if len(requested) > after:  # every later one, at the last moment
                 collection.store.delete([image_id])
             return real(image_id, *rest)
 
         monkeypatch.setattr(collection.store, call, removed_before)
         collection.calibrate()
-        assert len(asked) > after
+        assert len(requested) > after
         assert collection.info().images < 6

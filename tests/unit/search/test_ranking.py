@@ -8,7 +8,7 @@ galleries = st.dictionaries(st.text(max_size=3), st.integers(0, 4), max_size=30)
 
 
 @given(galleries, st.integers(1, 40))
-def test_equals_sorting_everything(gallery, k):
+def test_equals_a_full_sort(gallery, k):
     ids = list(gallery)
     scores = np.array(list(gallery.values()), np.float64)
     expected = sorted(gallery.items(), key=lambda pair: (-pair[1], pair[0]))[:k]
@@ -16,7 +16,7 @@ def test_equals_sorting_everything(gallery, k):
 
 
 @given(galleries, st.one_of(st.none(), st.integers(1, 40)))
-def test_by_evalue_equals_sorting_everything(gallery, k):
+def test_by_evalue_equals_a_full_sort(gallery, k):
     strength = {image_id: float(len(image_id)) for image_id in gallery}
     expected = sorted(gallery, key=lambda image_id: (gallery[image_id], -strength[image_id], image_id))
     assert ranking.by_evalue(gallery, strength, k) == expected[:k]

@@ -86,14 +86,14 @@ def test_scores_are_those_of_an_exact_search_to_the_last_bit(store):
     assert best in few.rows
 
 
-def test_what_could_have_been_found_counts(store):
+def test_covered_images_count_as_searched(store):
     (few,), _ = scored(store, 1001)
     assert searched([few]) == 400
     found, exact = scored(store, 1001, ("colour", "other"))
     assert searched(found) == searched(exact) == 500
 
 
-def test_of_several_methods_each_scores_what_the_others_propose(store):
+def test_each_method_scores_the_proposals_of_the_others(store):
     (a, b), (all_a, all_b) = scored(store, 1001, ("colour", "other"))
     best = [max(s.rows, key=lambda i: s.values[s.rows[i]]) for s in (all_a, all_b)]
     for image_id in best:
@@ -112,7 +112,7 @@ def test_only_allowed_images_are_scored(store, monkeypatch, few):
     assert searched([found]) == 201
 
 
-def test_a_fast_search_says_so_and_finds_what_was_just_added(store):
+def test_a_fast_search_finds_new_images(store):
     made = indexes(store, "colour")
     made["colour"].refresh()
     new = Entry(
@@ -130,13 +130,13 @@ def test_a_fast_search_says_so_and_finds_what_was_just_added(store):
     assert "5" not in search(5, made).ids
 
 
-def test_an_empty_collection_answers_with_nothing():
+def test_an_empty_collection_gives_no_hits():
     store = MemoryStore()
     result = answer(store, picture(1), 3, indexes(store, "colour"))
     assert (result.hits, result.searched, result.mode) == ((), 0, "fast")
 
 
-def test_what_was_compared_of_the_candidates_is_kept(store):
+def test_features_of_the_candidates_are_kept(store):
     (few,), (everything,) = scored(store, 1001)
     for image_id in few.rows:
         kept = few.features_of(image_id)

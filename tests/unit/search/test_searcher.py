@@ -25,7 +25,7 @@ SPEC = FeatureSpec("global", 3, "float32")
 
 
 class MeanColour:
-    """A small honest extractor: the mean colour of the picture."""
+    """A minimal extractor: the mean colour of the image."""
 
     spec = SPEC
 
@@ -66,22 +66,22 @@ def store():
     return store
 
 
-def search(gallery, used, image, k=3):
+def search_gallery(gallery, used, image, k=3):
     options = SearchOptions("mean-colour", k, "matches", evalues=False)
     return Searcher(runtime(), gallery, [used]).search(Query(b""), image, options, Stopwatch()).result
 
 
-def ask(store, query, k=3, **changes):
+def search(store, query, k=3, **changes):
     if isinstance(query, str):
         store.get(query)
         image = QueryImage(picture(0, 0, 0), (5, 4), (5, 4), id=query)
     else:
         image = query_image(query)
-    return search(Gallery(store), method(**changes), image, k)
+    return search_gallery(Gallery(store), method(**changes), image, k)
 
 
 def test_every_image_is_scored_and_the_best_come_first(store):
-    result = ask(store, picture(200, 0, 0))
+    result = search(store, picture(200, 0, 0))
     assert result.ids == ["red", "rose", "grey"]
     assert result.searched == 4
     assert (result.method, result.mode) == ("mean-colour", "exact")
@@ -92,61 +92,61 @@ def test_every_image_is_scored_and_the_best_come_first(store):
 
 
 def test_the_first_hits_do_not_depend_on_k(store):
-    everything = ask(store, picture(200, 0, 0), k=99)
+    everything = search(store, picture(200, 0, 0), k=99)
     assert len(everything.hits) == 4
     for k in (1, 2, 3, 4):
-        assert ask(store, picture(200, 0, 0), k=k).hits == everything.hits[:k]
+        assert search(store, picture(200, 0, 0), k=k).hits == everything.hits[:k]
 
 
-def test_by_id_leaves_the_image_itself_out(store):
-    assert ask(store, "red", k=9).ids == ["rose", "grey", "green"]
-    assert ask(store, "red", k=1).ids == ["rose"]
+def test_by_id_excludes_the_image_itself(store):
+    assert search(store, "red", k=9).ids == ["rose", "grey", "green"]
+    assert search(store, "red", k=1).ids == ["rose"]
 
 
 def test_by_id_needs_no_weights(store):
-    assert ask(store, "red", k=1, weights_missing=True).ids == ["rose"]
+    assert search(store, "red", k=1, weights_missing=True).ids == ["rose"]
 
 
 def test_unknown_id(store):
     with pytest.raises(UnknownImageError, match="'blue'"):
-        ask(store, "blue")
+        search(store, "blue")
 
 
-def test_empty_collection_answers_with_nothing():
-    result = ask(MemoryStore(), picture(1, 2, 3))
+def test_an_empty_collection_gives_no_hits():
+    result = search(MemoryStore(), picture(1, 2, 3))
     assert (result.hits, result.searched) == ((), 0)
 
 
-def test_method_that_was_not_indexed(store):
+def test_a_method_without_features(store):
     store.unregister("mean-colour")
-    with pytest.raises(MethodNotIndexedError, match="holds no mean-colour features"):
-        ask(store, picture(1, 2, 3))
+    with pytest.raises(MethodNotIndexedError, match="no mean-colour features"):
+        search(store, picture(1, 2, 3))
     with pytest.raises(MethodNotIndexedError):
-        ask(store, "red")
+        search(store, "red")
 
 
-def test_missing_weights_are_the_error_and_nothing_else_answers(store):
+def test_missing_weights_are_an_error_without_fallback(store):
     with pytest.raises(ModelMissingError):
-        ask(store, picture(1, 2, 3), weights_missing=True)
+        search(store, picture(1, 2, 3), weights_missing=True)
     store.unregister("mean-colour")
     with pytest.raises(ModelMissingError):
-        ask(store, picture(1, 2, 3), weights_missing=True)
+        search(store, picture(1, 2, 3), weights_missing=True)
 
 
-def test_features_made_differently_are_refused_with_both_values(store):
-    with pytest.raises(FingerprintMismatchError, match="version 1 against 2"):
-        ask(store, picture(1, 2, 3), version=2)
+def test_other_fingerprints_are_rejected_with_both_values(store):
+    with pytest.raises(FingerprintMismatchError, match=r"version 1 vs\. 2"):
+        search(store, picture(1, 2, 3), version=2)
 
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_must_be_positive(store, k):
     with pytest.raises(InputError, match="k must be at least 1"):
-        ask(store, picture(1, 2, 3), k=k)
+        search(store, picture(1, 2, 3), k=k)
 
 
-def test_only_what_is_allowed_is_asked(store):
+def test_only_allowed_images_are_read(store):
     def among(*ids):
-        return search(Gallery(store, allowed=set(ids)), method(), query_image(picture(250, 10, 10)))
+        return search_gallery(Gallery(store, allowed=set(ids)), method(), query_image(picture(250, 10, 10)))
 
     result = among("green", "rose", "not there")
     assert result.ids == ["rose", "green"]

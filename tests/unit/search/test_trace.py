@@ -1,4 +1,4 @@
-"""Explanations are a view of what a search did."""
+"""Explanations are derived from the trace of a search."""
 
 import io
 from dataclasses import replace
@@ -9,8 +9,9 @@ from PIL import Image
 from runtimes import runtime
 
 from imagefinder.collection import Collection
-from imagefinder.core.errors import UnknownImageError
+from imagefinder.core.errors import InputError, UnknownImageError
 from imagefinder.core.query import Query, SearchOptions
+from imagefinder.core.records import Entry
 from imagefinder.core.settings import Settings
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
@@ -30,7 +31,7 @@ def png(image):
 
 
 class Confident:
-    """Verifies as another verifier does, and finds its geometries less likely by chance."""
+    """Wraps a verifier, and makes its geometries less likely by chance."""
 
     def __init__(self, verifier):
         self.verifier = verifier
@@ -82,7 +83,7 @@ def collection():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_of_two_local_methods_the_lines_drawn_are_those_that_the_evidence_counts(collection, seed):
+def test_with_two_local_methods_the_matches_are_those_of_the_evidence(collection, seed):
     rotated = np.asarray(Image.fromarray(wide(seed)[30:220, 40:300]).rotate(seed * 5, expand=True))
     trace = collection.trace(Query(png(rotated)), SearchOptions())
     hit = trace.result.hits[0]
@@ -99,7 +100,7 @@ def test_of_two_local_methods_the_lines_drawn_are_those_that_the_evidence_counts
 
 
 def test_the_method_with_most_inliers_need_not_be_that_of_the_evidence(collection):
-    """So the test above shows something."""
+    """Shows that the test above is not trivial."""
     evidence = collection.search(wide(3)[:150]).hits[0].evidence
     other = collection.search(wide(3)[:150], method="sift").hits[0].evidence
     assert evidence.method == "small"
@@ -122,7 +123,7 @@ def test_a_hit_is_explained_without_searching_again(collection):
     assert explanation == collection.explain(png(wide(3)[:150]), first.id)
 
 
-def test_what_was_no_hit_is_assessed_alone(collection):
+def test_other_images_are_assessed_alone(collection):
     trace = collection.trace(Query(png(wide(3))), SearchOptions(k=1))
     other = next(image_id for image_id in "01245" if image_id not in trace.hits)
     explanation = collection.explain(trace, other)
@@ -137,7 +138,7 @@ def test_another_method_than_the_search_had_is_assessed_alone(collection):
     assert (explanation.method, explanation.evidence.method) == ("small", "small")
 
 
-def test_an_image_that_was_replaced_since_is_compared_again():
+def test_replaced_images_are_compared_again():
     with Collection(
         MemoryStore(), runtime(SETTINGS, {"sift": lambda: load_method("sift", SETTINGS)})
     ) as collection:
@@ -163,7 +164,7 @@ def test_thresholds_drop_hits(collection):
     assert (nothing.hits, nothing.decision) == ((), "none")
 
 
-def test_it_knows_what_keeping_it_takes(collection):
+def test_it_reports_its_memory(collection):
     data = png(wide(2))
     trace = collection.trace(Query(data), SearchOptions())
     assert len(data) < trace.nbytes < len(data) + 200_000
@@ -171,7 +172,7 @@ def test_it_knows_what_keeping_it_takes(collection):
 
 
 @pytest.mark.parametrize("mode", ["exact", "fast"])
-def test_so_many_are_verified_as_the_options_say(collection, mode):
+def test_the_rerank_depth_sets_the_number_of_verified_images(collection, mode):
     query = Query(png(wide(2)))
     verified = [
         collection.trace(query, SearchOptions(mode=mode, rerank_depth=n)).result.verified for n in (1, 2, 8)
@@ -180,7 +181,7 @@ def test_so_many_are_verified_as_the_options_say(collection, mode):
     assert verified == sorted(verified)
 
 
-def test_a_stored_query_that_was_replaced_since_is_compared_again():
+def test_a_replaced_stored_query_is_compared_again():
     methods = {"sift": lambda: load_method("sift", SETTINGS)}
     with Collection(MemoryStore(), runtime(SETTINGS, methods)) as collection:
         for seed in range(4):
@@ -190,3 +191,57 @@ def test_a_stored_query_that_was_replaced_since_is_compared_again():
         assert collection.explain(trace, "1").relation == "part of"
         collection.put("query", png(wide(60)))
         assert collection.explain(trace, "1").evidence is None
+
+
+def test_an_image_stored_without_its_hash_that_was_replaced_since_is_compared_again():
+    methods = {"sift": lambda: load_method("sift", SETTINGS)}
+    with Collection(MemoryStore(), runtime(SETTINGS, methods)) as collection:
+        for seed in range(4):
+            collection.put(str(seed), png(wide(seed)))
+
+        def put_without_hash(seed):
+            collection.put("1", png(wide(seed)))
+            record, features = collection.store.get("1"), collection.store.features("1", "sift")
+            collection.store.put([Entry(replace(record, sha256=""), {"sift": features})])
+
+        put_without_hash(1)
+        trace = collection.trace(Query(png(wide(1)[:150])), SearchOptions())
+        assert collection.explain(trace, "1").evidence
+        put_without_hash(50)
+        assert collection.explain(trace, "1").evidence is None
+
+
+def test_an_array_may_change_after_the_search(collection):
+    pixels = wide(3)[:150].copy()
+    trace = collection.trace(Query(pixels), SearchOptions())
+    before = collection.explain(trace, "5", method="sift")
+    pixels[:] = 0
+    assert collection.explain(trace, "5", method="sift") == before
+
+
+def test_an_image_without_features_of_the_only_method_whose_score_is_a_test_is_explained():
+    """Matches of keypoints alone are no test where a method without keypoints answers too."""
+    names = ("sift", "efficientnet-lite0")
+    methods = {name: lambda name=name: load_method(name, SETTINGS) for name in names}
+    with Collection(MemoryStore(), runtime(SETTINGS, methods)) as collection:
+        for seed in range(5):
+            collection.put(str(seed), png(wide(seed)))
+        features = collection.store.features("4", "sift")
+        record = collection.store.get("4")
+        collection.store.delete(["4"])
+        collection.store.put([Entry(record, {"sift": features})])
+        explanation = collection.explain(png(textured_image(77, 60, 60)), "4")
+        assert explanation.decision == "none"
+        assert explanation.evalue == pytest.approx(5)  # as many as were searched
+
+
+def test_a_drawing_by_id_needs_the_image_that_was_explained():
+    methods = {"sift": lambda: load_method("sift", SETTINGS)}
+    with Collection(MemoryStore(), runtime(SETTINGS, methods)) as collection:
+        for seed in range(4):
+            collection.put(str(seed), png(wide(seed)))
+        explanation = collection.explain(Query(id="0"), "1")
+        assert collection.draw(explanation, Query(id="0"))
+        collection.put("0", png(wide(0)[:100]))
+        with pytest.raises(InputError):
+            collection.draw(explanation, Query(id="0"))

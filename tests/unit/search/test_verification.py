@@ -1,4 +1,4 @@
-"""Searches by evidence, and explanations, on synthetic pictures."""
+"""Searches by evidence, and explanations, on synthetic images."""
 
 import io
 
@@ -57,7 +57,7 @@ def own(collection):
 
 
 def without_keypoints(collection, image_id):
-    """As an import does it: descriptors, but no places."""
+    """Features as after an import: descriptors without positions."""
     store = collection.store
     features = store.features(image_id, "sift")
     places = np.zeros_like(features.keypoints)
@@ -67,10 +67,10 @@ def without_keypoints(collection, image_id):
 
 
 @pytest.mark.parametrize("method", ["auto", "sift", "efficientnet-lite0"])
-def test_a_crop_is_found_by_any_method_and_says_where_it_lies(collection, method):
+def test_a_crop_is_located_by_any_method(collection, method):
     result = collection.search(wide(2)[40:200, 60:300], method=method)
     assert (result.method, result.ranking, result.decision) == (method, "evidence", "match")
-    assert set(result.timings) == {"decode", "learn", "extract", "match", "verify", "judge", "total"}
+    assert set(result.timings) == {"decode", "calibrate", "extract", "match", "verify", "decide", "total"}
     first = result.hits[0]
     assert (first.id, first.decision, first.relation) == ("2", "match", "part of")
     assert first.evalue < 0.01
@@ -79,21 +79,21 @@ def test_a_crop_is_found_by_any_method_and_says_where_it_lies(collection, method
     assert first.evidence.candidate_overlap == pytest.approx(160 * 240 / (240 * 320), abs=0.03)
     assert first.evidence.agreement > 0.7
     assert first.evidence.log10_chance < -8
-    told = to_json(result)["hits"][0]
-    assert told["evidence"]["inliers"] == first.evidence.inliers
-    assert (told["decision"], told["relation"], told["evalue"]) == ("match", "part of", first.evalue)
+    written = to_json(result)["hits"][0]
+    assert written["evidence"]["inliers"] == first.evidence.inliers
+    assert (written["decision"], written["relation"], written["evalue"]) == ("match", "part of", first.evalue)
 
 
-def test_all_methods_take_part_and_say_so(collection):
+def test_all_methods_are_used_and_reported(collection):
     result = collection.search(wide(2))
     assert set(result.fingerprints) == set(result.hits[0].methods) == {"efficientnet-lite0", "sift"}
     assert result.hits[0].score == pytest.approx(-np.log10(result.hits[0].evalue))
 
 
-def test_nothing_shows_this(collection):
+def test_no_match(collection):
     results = [collection.search(wide(seed)) for seed in range(90, 98)]
     decisions = [result.decision for result in results]
-    # By chance about one image reaches an E-value of 1, so some are possible; a match is none of them.
+    # By chance, about one image reaches an E-value of 1, so some are possible matches, but none is a match.
     assert decisions.count("none") >= 5
     assert "match" not in decisions
     for result in results:
@@ -113,7 +113,7 @@ def test_identical_by_bytes_by_pixels_and_not_after_an_edit(own):
     assert (first.id, first.relation, first.decision) == ("blank", "identical", "match")
 
 
-def test_a_page_that_contains_a_picture(collection):
+def test_a_page_that_contains_an_image(collection):
     page = np.full((600, 800, 3), 235, np.uint8)
     page[150:390, 200:520] = wide(5)
     first = collection.search(page).hits[0]
@@ -121,25 +121,25 @@ def test_a_page_that_contains_a_picture(collection):
     assert first.evidence.candidate_overlap == pytest.approx(1, abs=0.03)
 
 
-def test_a_network_alone_looks_closer(collection):
+def test_a_network_alone_compares_thumbnails(collection):
     blurred = np.asarray(Image.fromarray(wide(6)).filter(ImageFilter.GaussianBlur(7)))
     first = collection.search(blurred, method="efficientnet-lite0").hits[0]
     assert (first.id, first.decision, first.relation) == ("6", "match", "edited copy")
-    assert first.evidence.found_by == "closer look"
+    assert first.evidence.found_by == "thumbnails"
 
 
-def test_the_plain_ranking_is_the_methods_own(collection):
+def test_ranking_by_matches_is_that_of_the_method(collection):
     result = collection.search(wide(2), method="sift", ranking="matches", evalues=False)
     assert (result.ranking, result.verified) == ("matches", 0)
     assert "verify" not in result.timings
     assert all((hit.evidence, hit.evalue, hit.relation) == (None, None, None) for hit in result.hits)
-    judged = collection.search(wide(2), method="sift", ranking="matches")
-    assert [(hit.id, hit.score) for hit in judged.hits] == [(hit.id, hit.score) for hit in result.hits]
-    assert judged.hits[0].evalue < judged.hits[1].evalue
+    by_matches = collection.search(wide(2), method="sift", ranking="matches")
+    assert [(hit.id, hit.score) for hit in by_matches.hits] == [(hit.id, hit.score) for hit in result.hits]
+    assert by_matches.hits[0].evalue < by_matches.hits[1].evalue
 
 
 @pytest.mark.parametrize("method", ["auto", "sift"])
-def test_by_id_leaves_the_image_itself_out(own, method):
+def test_by_id_excludes_the_image_itself(own, method):
     own.put("copy", png(wide(1)[80:, 80:]))
     result = own.search(id="1", method=method, k=99)
     assert "1" not in result.ids
@@ -156,7 +156,7 @@ def test_a_mirrored_crop(collection, method):
     found = collection.search(crop, method=method).hits[0]
     assert (found.id, found.relation) == ("3", "part of")
     assert found.evidence.mirrored
-    # The left edge of the query is the right edge of the picture; its right edge lies at 100.
+    # The left edge of the query is the right edge of the image; its right edge lies at 100.
     (left, top), (right, _), _, _ = found.evidence.candidate_outline
     assert (left, top, right) == pytest.approx((319.5, -0.5, 99.5), abs=3)
     (near, _), (far, _), _, _ = found.evidence.query_outline
@@ -165,13 +165,13 @@ def test_a_mirrored_crop(collection, method):
     assert corner[:2] / corner[2] == pytest.approx((319, 0), abs=3)
 
 
-def test_a_box_and_where_it_lies_in_the_whole(collection):
+def test_a_box_is_located_in_the_whole_image(collection):
     page = np.concatenate([wide(1), wide(50)], axis=1)
     box = (20.0, 10.0, 250.0, 200.0)
     result = collection.search(page, boxes=[box])
     first = result.hits[0]
     assert (first.id, first.relation, result.boxes) == ("1", "part of", (box,))
-    # The frame of the picture, drawn in the whole page.
+    # The outline of the image in the whole page.
     assert np.allclose(first.evidence.query_outline[0], (-0.5, -0.5), atol=3)
     assert np.allclose(first.evidence.query_outline[2], (319.5, 239.5), atol=3)
     moved = np.array(first.evidence.transform) @ (100, 100, 1)
@@ -179,8 +179,8 @@ def test_a_box_and_where_it_lies_in_the_whole(collection):
     assert collection.search(page, boxes=[(340, 10, 250, 200)]).decision == "none"
 
 
-def test_a_box_of_a_stored_picture_needs_its_file(own, tmp_path):
-    with pytest.raises(InputError, match="unchanged"):
+def test_a_box_of_a_stored_image_needs_its_file(own, tmp_path):
+    with pytest.raises(InputError, match="has changed"):
         own.search(id="1", boxes=[(0, 0, 100, 100)])
     (tmp_path / "pictures").mkdir()
     for name, image in (("whole", wide(40)), ("part", wide(40)[:150, :150]), ("other", wide(41))):
@@ -195,27 +195,29 @@ def test_a_box_of_a_stored_picture_needs_its_file(own, tmp_path):
 def test_explanation(collection, mirrored):
     crop = wide(2)[40:200, 60:300]
     crop = crop[:, ::-1] if mirrored else crop
-    told = collection.explain(crop, "2")
+    explanation = collection.explain(crop, "2")
     hit = collection.search(crop).hits[0]
-    assert (told.evidence, told.evalue, told.decision, told.relation) == (
+    assert (explanation.evidence, explanation.evalue, explanation.decision, explanation.relation) == (
         hit.evidence,
         hit.evalue,
         hit.decision,
         hit.relation,
     )
-    assert len(told.inliers) == told.evidence.inliers
-    assert told.matches == told.evidence.matches == len(told.inliers) + len(told.outliers)
-    assert (told.query_size, told.candidate_size) == ((240, 160), (320, 240))
-    here, there = np.array(told.inliers).transpose(1, 0, 2)
+    assert len(explanation.inliers) == explanation.evidence.inliers
+    assert (
+        explanation.matches == explanation.evidence.matches == len(explanation.inliers) + len(explanation.outliers)
+    )
+    assert (explanation.query_size, explanation.candidate_size) == ((240, 160), (320, 240))
+    here, there = np.array(explanation.inliers).transpose(1, 0, 2)
     if mirrored:
         here[:, 0] = 239 - here[:, 0]
     assert np.allclose(there - here, (60, 40), atol=6)
-    assert told.numbers["inliers"] == told.evidence.inliers
-    assert told.numbers["images compared"] == SEEDS
-    assert to_json(told)["inliers"][0] == [list(told.inliers[0][0]), list(told.inliers[0][1])]
+    assert explanation.numbers["inliers"] == explanation.evidence.inliers
+    assert explanation.numbers["images searched"] == SEEDS
+    assert to_json(explanation)["inliers"][0] == [list(explanation.inliers[0][0]), list(explanation.inliers[0][1])]
 
 
-def test_explanation_where_nothing_speaks_for_it(collection):
+def test_explanation_without_evidence(collection):
     other = collection.explain(wide(2)[40:200, 60:300], "1")
     assert (other.evidence, other.inliers, other.relation) == (None, (), "similar")
     assert len(other.outliers) == other.matches > 0
@@ -224,21 +226,21 @@ def test_explanation_where_nothing_speaks_for_it(collection):
 
 def test_explanation_of_a_part(collection):
     page = np.concatenate([wide(50), wide(1)], axis=1)
-    told = collection.explain(page, "1", boxes=[(330, 10, 200, 200)])
-    assert told.query_size == (640, 240)
-    here, there = np.array(told.inliers).transpose(1, 0, 2)
+    explanation = collection.explain(page, "1", boxes=[(330, 10, 200, 200)])
+    assert explanation.query_size == (640, 240)
+    here, there = np.array(explanation.inliers).transpose(1, 0, 2)
     assert np.allclose(here - there, (320, 0), atol=6)
-    assert collection.draw(told, page).startswith(b"\x89PNG")
+    assert collection.draw(explanation, page).startswith(b"\x89PNG")
 
 
-def test_explanation_by_a_closer_look(collection):
+def test_explanation_by_thumbnails(collection):
     blurred = np.asarray(Image.fromarray(wide(6)).filter(ImageFilter.GaussianBlur(7)))
-    told = collection.explain(blurred, "6", method="efficientnet-lite0")
-    assert told.evidence.found_by == "closer look"
-    assert len(told.inliers) == told.evidence.inliers >= 5
+    explanation = collection.explain(blurred, "6", method="efficientnet-lite0")
+    assert explanation.evidence.found_by == "thumbnails"
+    assert len(explanation.inliers) == explanation.evidence.inliers >= 5
 
 
-def test_what_cannot_be_explained(own):
+def test_explanations_that_are_rejected(own):
     with pytest.raises(UnknownImageError):
         own.explain(wide(1), "no such id")
     without_keypoints(own, "1")
@@ -246,19 +248,19 @@ def test_what_cannot_be_explained(own):
         own.explain(wide(1), "1", method="sift")
 
 
-def test_a_drawing_needs_the_picture_that_was_explained(collection):
-    told = collection.explain(wide(1), "1")
-    assert collection.draw(told, wide(1)).startswith(b"\x89PNG")
-    with pytest.raises(InputError, match="another size"):
-        collection.draw(told, wide(1)[:100])
+def test_a_drawing_needs_the_explained_query(collection):
+    explanation = collection.explain(wide(1), "1")
+    assert collection.draw(explanation, wide(1)).startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="size is different"):
+        collection.draw(explanation, wide(1)[:100])
 
 
-def test_images_without_keypoints_are_looked_at_by_their_thumbnails(own):
+def test_images_without_keypoints_are_compared_by_thumbnails(own):
     for seed in range(SEEDS):
         without_keypoints(own, str(seed))
     result = own.search(wide(2), method="sift", k=99)
     assert len(result.hits) == SEEDS
-    assert all(hit.evidence is None for hit in result.hits)  # an import has no thumbnails either
+    assert all(hit.evidence is None for hit in result.hits)  # imported images have no thumbnails either
 
 
 def test_a_blank_query_and_an_empty_collection(own):
@@ -270,10 +272,10 @@ def test_a_blank_query_and_an_empty_collection(own):
     assert (nothing.hits, nothing.decision) == ((), "none")
 
 
-def test_what_cannot_be_ranked(collection):
-    with pytest.raises(InputError, match="no ranking"):
+def test_invalid_rankings(collection):
+    with pytest.raises(InputError, match="unknown ranking"):
         collection.search(wide(2), method="sift", ranking="best")
-    with pytest.raises(InputError, match="needs one method"):
+    with pytest.raises(InputError, match="requires a method"):
         collection.search(wide(2), ranking="matches")
 
 
@@ -283,7 +285,7 @@ def test_the_first_hits_do_not_depend_on_k(collection):
         assert collection.search(wide(2)[:150], k=k).hits == everything.hits[:k]
 
 
-def test_an_image_that_is_removed_meanwhile_keeps_its_place_without_evidence(collection):
+def test_an_image_removed_during_a_search_has_no_evidence(collection):
     gone = []
 
     class Vanishing(MemoryStore):
@@ -319,11 +321,11 @@ def test_a_fast_search_reads_its_candidates_once(own, monkeypatch):
     assert again.hits == expected.hits
 
 
-def test_a_stored_image_is_asked_with_by_the_features_it_has(own):
+def test_a_stored_query_uses_the_methods_it_has_features_of(own):
     store = own.store
     features = {"efficientnet-lite0": store.features("1", "efficientnet-lite0")}
     store.put([Entry(store.get("1"), features, store.thumbnail("1"))])
     result = own.search(id="1", k=99)
     assert set(result.fingerprints) == {"efficientnet-lite0"}
-    # And the others still find it, by what they know of it.
+    # The other methods still find it by its features.
     assert own.search(wide(1)).hits[0].id == "1"

@@ -20,7 +20,7 @@ LIMIT = 100_000
 TYPE = {"content-type": "multipart/form-data; boundary=xyz"}
 
 
-def part(name: str | None = "image", filename: str | None = "a.jpg", data: bytes = b"picture") -> bytes:
+def part(name: str | None = "image", filename: str | None = "a.jpg", data: bytes = b"image bytes") -> bytes:
     head = b"--xyz\r\nContent-Disposition: form-data"
     if name is not None:
         head += f'; name="{name}"'.encode()
@@ -36,16 +36,16 @@ def post(client: TestClient, body: bytes | Iterator[bytes], headers: dict[str, s
     return client.post("/sift-similar-images", content=body, headers=TYPE if headers is None else headers)
 
 
-def test_the_file_arrives_byte_for_byte(client: TestClient, fake: Any) -> None:
+def test_the_file_is_received_unchanged(client: TestClient, fake: Any) -> None:
     data = random.Random(1).randbytes(90_000) + b"\r\n--xy\r\n--xyz\r--\n"
     assert post(client, part(data=data.replace(b"\r\n--xyz", b"")) + END).status_code == 200
     assert fake.queries[0][0] == data.replace(b"\r\n--xyz", b"")
 
 
-def test_other_fields_are_passed_over(client: TestClient, fake: Any) -> None:
-    body = part("note", None, b"hello") + part(data=b"the picture") + part("other", "b.jpg", b"x" * 9000) + END
+def test_other_fields_are_ignored(client: TestClient, fake: Any) -> None:
+    body = part("note", None, b"hello") + part(data=b"the image") + part("other", "b.jpg", b"x" * 9000) + END
     assert post(client, body).status_code == 200
-    assert fake.queries[0][0] == b"the picture"
+    assert fake.queries[0][0] == b"the image"
 
 
 @pytest.mark.parametrize(
@@ -53,30 +53,36 @@ def test_other_fields_are_passed_over(client: TestClient, fake: Any) -> None:
     [
         (b"", {}, 400, "missing_image", "no body"),
         (b"", TYPE, 400, "missing_image", "empty"),
-        (END, TYPE, 400, "missing_image", "nothing"),
-        (part("picture") + END, TYPE, 400, "missing_image", "'picture'"),
+        (END, TYPE, 400, "missing_image", "in the form: none"),
+        (part("photo") + END, TYPE, 400, "missing_image", "'photo'"),
         (part("Image") + END, TYPE, 400, "missing_image", "'Image'"),
-        (part(None) + END, TYPE, 400, "missing_image", "no file 'image'"),
+        (part(None) + END, TYPE, 400, "missing_image", "no file field 'image'"),
         (part(filename="", data=b"") + END, TYPE, 400, "missing_image", "no file chosen"),
         (part(filename=None) + END, TYPE, 400, "not_a_file", "text"),
         (part() + part() + END, TYPE, 400, "several_images", "2 files"),
         (part(), TYPE, 400, "malformed_form", "closing boundary"),
         (part()[:-9], TYPE, 400, "malformed_form", "closing boundary"),
-        (b"nonsense", TYPE, 400, "malformed_form", "cannot be read"),
+        (b"nonsense", TYPE, 400, "malformed_form", "cannot be parsed"),
         (part() + END, {"content-type": "multipart/form-data"}, 400, "malformed_form", "oundary"),
         (part() + END, {"content-type": "multipart/form-data; boundary=other"}, 400, "malformed_form", "form"),
         (part("f") * 17 + END, TYPE, 400, "malformed_form", "16 parts"),
-        (b"--xyz\r\n" + b"A: b\r\n" * 99 + b"\r\n" + END, TYPE, 400, "malformed_form", "cannot be read"),
-        (b"--xyz\r\nA: " + b"b" * 99_999, TYPE, 400, "malformed_form", "cannot be read"),
-        (part() + END, {}, 415, "unsupported_media_type", "no stated type"),
+        (b"--xyz\r\n" + b"A: b\r\n" * 99 + b"\r\n" + END, TYPE, 400, "malformed_form", "cannot be parsed"),
+        (b"--xyz\r\nA: " + b"b" * 99_999, TYPE, 400, "malformed_form", "cannot be parsed"),
+        (part() + END, {}, 415, "unsupported_media_type", "no Content-Type"),
         (b"\xff\xd8\xff", {"content-type": "image/jpeg"}, 415, "unsupported_media_type", "image/jpeg"),
         (b"image=1", {"content-type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type", "form"),
         (b"{}", {"content-type": "application/json"}, 415, "unsupported_media_type", "application/json"),
         (part(data=b"x" * (LIMIT + 1)) + END, TYPE, 413, "image_too_large", "100,000"),
-        (b"x" * (LIMIT + upload.FORM_OVERHEAD + 1), TYPE, 413, "image_too_large", "announces"),
+        (
+            b"x" * (LIMIT + upload.FORM_OVERHEAD + 1),
+            TYPE,
+            413,
+            "image_too_large",
+            "the limit for images is 100,000",
+        ),
     ],
 )
-def test_a_bad_form_is_named(
+def test_a_bad_form_is_refused_with_the_reason(
     client: TestClient, fake: Any, body: bytes, headers: dict[str, str], status: int, code: str, words: str
 ) -> None:
     response = post(client, body, headers)
@@ -86,12 +92,12 @@ def test_a_bad_form_is_named(
     assert not fake.queries
 
 
-def test_the_largest_file_accepted_is(client: TestClient, fake: Any) -> None:
+def test_a_file_of_the_largest_size_is_accepted(client: TestClient, fake: Any) -> None:
     assert post(client, part(data=b"x" * LIMIT) + END).status_code == 200
     assert len(fake.queries[0][0]) == LIMIT
 
 
-def test_too_large_says_the_limit(client: TestClient) -> None:
+def test_too_large_reports_the_limit(client: TestClient) -> None:
     problem = post(client, part(data=b"x" * (LIMIT + 1)) + END).json()
     assert (problem["limit"], problem["unit"], problem["field"]) == (LIMIT, "bytes", "image")
 
@@ -112,7 +118,7 @@ def test_a_stream_without_length_is_stopped_at_the_limit(name: str) -> None:
     assert taken < (LIMIT + upload.FORM_OVERHEAD) / 1000 + 3
 
 
-def test_a_client_that_stands_still_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_upload_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "IDLE_SECONDS", 0.05)
 
     async def receive() -> dict[str, Any]:
@@ -125,7 +131,7 @@ def test_a_client_that_stands_still_is_let_go(monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.headers["Connection"] == "close"
 
 
-def test_a_client_that_drips_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_upload_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "UPLOAD_SECONDS", 0.2)
 
     async def receive() -> dict[str, Any]:
@@ -137,24 +143,24 @@ def test_a_client_that_drips_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code == "upload_timeout"
 
 
-def test_the_memory_that_is_kept_is_accounted_for() -> None:
+def test_kept_memory_is_reserved() -> None:
     messages = iter(
         [
             {"type": "http.request", "body": part(data=b"12345") + part("other", data=b"123"), "more_body": True},
             {"type": "http.request", "body": END, "more_body": False},
         ]
     )
-    held: list[int] = []
+    reserved: list[int] = []
 
     async def receive() -> dict[str, Any]:
         return next(messages)
 
-    assert _read(receive, held.append) == b"12345"
-    assert sum(held) == 5
+    assert _read(receive, reserved.append) == b"12345"
+    assert sum(reserved) == 5
 
 
 def test_uploads_share_a_budget(fake: Any) -> None:
-    # It is given back after each request, and never less than one picture may have.
+    # The budget is released after each request, and is never smaller than the largest image.
     fake.settings = Settings(max_upload_bytes=1, max_image_bytes=LIMIT)
     with TestClient(create_app(fake)) as client:
         for _ in range(3):
@@ -180,12 +186,12 @@ def test_uploads_share_a_budget(fake: Any) -> None:
         ]
     ),
 )
-def test_no_body_makes_it_fail(client: TestClient, pieces: list[bytes], content_type: str) -> None:
+def test_no_body_causes_an_internal_error(client: TestClient, pieces: list[bytes], content_type: str) -> None:
     response = post(client, b"".join(pieces), {"content-type": content_type})
     assert response.status_code in {200, 400, 413, 415}
 
 
-def _read(receive: Callable[[], Any], hold: Callable[[int], None] = lambda _: None) -> bytes:
+def _read(receive: Callable[[], Any], reserve: Callable[[int], None] = lambda _: None) -> bytes:
     headers = [(name.encode(), value.encode()) for name, value in TYPE.items()]
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
-    return asyncio.run(upload.read_image(request, max_bytes=LIMIT, hold=hold))
+    return asyncio.run(upload.read_image(request, max_bytes=LIMIT, reserve=reserve))

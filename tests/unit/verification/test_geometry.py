@@ -48,7 +48,7 @@ def keypoints(generator, count, size=SIZE):
 
 
 def scene(matrix, true, false, *, seed=0, noise=1.0, places=None):
-    """Features of two pictures, and their matches: ``true`` ones that obey the matrix, ``false`` ones that do not.
+    """Features of two images, and their matches: ``true`` ones that fit the matrix, ``false`` ones that do not.
 
     Descriptors are random: they say nothing about which is which.
     """
@@ -76,7 +76,7 @@ def verify(query, candidate, matches, size=SIZE, candidate_size=SIZE):
 
 
 def distance(found, matrix, corners=QUERY_CORNERS):
-    """How far the corners of the query land from where they should, at most."""
+    """Maximum distance of the transformed corners of the query from their true positions."""
     return np.abs(project(found.transform, corners) - project(matrix, corners)).max()
 
 
@@ -112,13 +112,13 @@ def test_among_95_percent_outliers(model, seed):
 
 @pytest.mark.parametrize("count", [5, 20, 100, 400, 1500])
 @pytest.mark.parametrize("seed", range(4))
-def test_noise_is_no_evidence(count, seed):
+def test_noise_is_not_evidence(count, seed):
     query, candidate, matches = scene(None, 0, count, seed=seed)
     assert verify(query, candidate, matches) is None
 
 
 @pytest.mark.parametrize("count", range(5))
-def test_few_matches_are_no_evidence(count):
+def test_few_matches_are_not_evidence(count):
     assert verify(*scene(similarity(), count, 0)) is None
 
 
@@ -141,7 +141,7 @@ def explained_by(proposing, other):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("count", [0, 1, 40, geometry.PROPOSALS + 30])
-def test_each_match_proposes_and_explains_what_it_should(seed, count):
+def test_proposals_explain_the_right_matches(seed, count):
     query, candidate, matches = scene(similarity(1.3, 40, 20, -10), count // 4, count - count // 4, seed=seed)
     pairs = geometry._pairs(query, candidate, matches, SIZE, SIZE)
     rows = list(zip(pairs.here, pairs.there, pairs.octaves, pairs.turns, pairs.reach_there, strict=True))
@@ -157,7 +157,7 @@ def test_each_match_proposes_and_explains_what_it_should(seed, count):
     assert bool(found) == (count > 10)
 
 
-def test_the_order_of_the_matches_is_of_no_account():
+def test_the_order_of_the_matches_does_not_matter():
     query, candidate, matches = scene(KNOWN["affine"], 30, 120)
     expected = verify(query, candidate, matches)
     assert expected is not None
@@ -170,7 +170,7 @@ def test_the_order_of_the_matches_is_of_no_account():
     check()
 
 
-def test_many_matches_at_one_spot_count_once():
+def test_matches_at_one_position_count_once():
     query, candidate, matches = scene(similarity(), 60, 0, noise=0.1, places=(100.0, 100.0))
     assert verify(query, candidate, matches) is None
 
@@ -194,13 +194,13 @@ def test_matches_on_a_line_give_no_more_than_a_similarity():
     ],
     ids=["a dot", "mirrored", "a line", "inside out"],
 )
-def test_absurd_transforms_are_refused(matrix):
+def test_implausible_transforms_are_rejected(matrix):
     query, candidate, matches = scene(matrix, 60, 0, noise=0.0)
     assert verify(query, candidate, matches) is None
 
 
 def test_outlines_and_overlap():
-    # The query shows the left quarter of the candidate at twice its size, and a margin of nothing above it.
+    # The query shows the left quarter of the candidate at twice its size, with an empty margin above it.
     found = verify(*scene(similarity(0.5, 0, 0, -60), 80, 0, noise=0.0))
     assert np.allclose(found.candidate_outline, project(similarity(0.5, 0, 0, -60), QUERY_CORNERS), atol=1)
     assert np.allclose(
@@ -210,7 +210,7 @@ def test_outlines_and_overlap():
     assert found.candidate_overlap == pytest.approx(0.5 * 0.5 * 0.75, abs=0.01)
 
 
-def test_features_without_keypoints_are_no_evidence():
+def test_features_without_keypoints_give_no_evidence():
     query, candidate, matches = scene(similarity(), 60, 0)
     without = np.zeros((60, 4))
     without[:, 3] = -1
@@ -223,7 +223,7 @@ def test_global_features_have_no_geometry():
         verify(vectors, vectors, np.empty((0, 2), np.int64))
 
 
-# -- real pictures -------------------------------------------------------------------------------------------
+# -- real images ---------------------------------------------------------------------------------------------
 
 
 def load(name):
@@ -269,7 +269,7 @@ def screenshot(picture):
 
 @pytest.mark.parametrize("edit", [cropped, turned, reduced, perspective, screenshot])
 @pytest.mark.parametrize("name", ["cat.jpg", "motorcycle.jpg", "coins.jpg"])
-def test_edited_pictures_are_located(edit, name):
+def test_edited_images_are_located(edit, name):
     picture = load(name)
     edited, matrix = edit(picture)
     query, candidate = SIFT.extract([np.asarray(edited)]), SIFT.extract([np.asarray(picture)])
@@ -279,7 +279,7 @@ def test_edited_pictures_are_located(edit, name):
     assert distance(found, matrix, corners) < 0.02 * max(picture.size)
 
 
-def test_different_pictures_share_nothing():
+def test_different_images_share_nothing():
     names = ["cat.jpg", "bridge.jpg", "coins.jpg", "stream.jpg", "dahlia.jpg", "temple.jpg"]
     pictures = [np.asarray(load(name)) for name in names]
     for i, a in enumerate(pictures):
@@ -289,7 +289,7 @@ def test_different_pictures_share_nothing():
             assert verify(query, candidate, MATCHER.matches(query, candidate), *sizes) is None
 
 
-def test_a_mirrored_picture_is_found_by_mirrored_features():
+def test_a_mirrored_image_is_found_by_mirrored_features():
     picture = load("cat.jpg")
     flipped = np.asarray(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
     query, candidate = SIFT.extract([flipped]), SIFT.extract([np.asarray(picture)])

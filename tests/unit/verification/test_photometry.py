@@ -11,12 +11,12 @@ from imagefinder.verification.photometry import WindowedPhotometricCheck, _lower
 FRAME = ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
 
 
-def laid(rows):
+def registered(rows):
     transform = tuple(tuple(float(value) for value in row) for row in rows)
     return Evidence(9, 9, "similarity", transform, False, FRAME, FRAME, 1.0, 1.0)
 
 
-IDENTITY = laid(np.eye(3))
+IDENTITY = registered(np.eye(3))
 
 
 def picture(seed=1, height=240, width=320):
@@ -37,7 +37,7 @@ def filtered(image, what):
     return np.asarray(Image.fromarray(image).filter(what))
 
 
-def test_the_same_picture_agrees_and_another_does_not():
+def test_the_same_image_agrees_and_another_does_not():
     assert agreement(picture(1), picture(1)) > 0.99
     assert agreement(picture(1), picture(2)) < 0.3
 
@@ -58,47 +58,47 @@ def test_a_negative_does_not_agree():
     assert agreement(255 - picture(1), picture(1)) < 0.1
 
 
-def test_what_is_laid_over_costs_its_own_part():
+def test_an_overlay_costs_the_area_it_covers():
     covered = picture(1).copy()
     covered[60:120] = picture(7)[60:120]
     assert 0.5 < agreement(covered, picture(1)) < 0.85
 
 
-def test_a_crop_is_compared_where_it_lies():
+def test_a_crop_is_compared_at_its_position():
     crop = picture(1)[40:200, 60:300]
-    assert agreement(crop, picture(1), laid([[1, 0, 60], [0, 1, 40], [0, 0, 1]])) > 0.8
-    assert agreement(crop, picture(1), laid([[1, 0, 20], [0, 1, 40], [0, 0, 1]])) < 0.4
+    assert agreement(crop, picture(1), registered([[1, 0, 60], [0, 1, 40], [0, 0, 1]])) > 0.8
+    assert agreement(crop, picture(1), registered([[1, 0, 20], [0, 1, 40], [0, 0, 1]])) < 0.4
 
 
-def test_a_picture_within_a_larger_one():
+def test_an_image_within_a_larger_one():
     page = picture(5, 600, 800)
     page[100:340, 200:520] = picture(1)
-    assert agreement(page, picture(1), laid([[1, 0, -200], [0, 1, -100], [0, 0, 1]])) > 0.95
+    assert agreement(page, picture(1), registered([[1, 0, -200], [0, 1, -100], [0, 0, 1]])) > 0.95
 
 
 def test_mirrored():
-    how = laid([[-1, 0, 319], [0, 1, 0], [0, 0, 1]])
+    how = registered([[-1, 0, 319], [0, 1, 0], [0, 0, 1]])
     assert agreement(picture(1)[:, ::-1], picture(1), how) > 0.99
 
 
-def test_reduced_versions_speak_of_the_whole_picture():
+def test_downscaled_versions_represent_the_whole_image():
     whole = picture(1, 480, 640)
     small = np.asarray(Image.fromarray(whole).resize((256, 192), Image.Resampling.LANCZOS))
     crop = whole[100:400, 200:600]
-    how = laid([[1, 0, 200], [0, 1, 100], [0, 0, 1]])
+    how = registered([[1, 0, 200], [0, 1, 100], [0, 0, 1]])
     assert agreement(crop, small, how, candidate_size=(640, 480)) > 0.8
     reduced = np.asarray(Image.fromarray(crop).resize((200, 150), Image.Resampling.LANCZOS))
     assert agreement(reduced, small, how, query_size=(400, 300), candidate_size=(640, 480)) > 0.7
 
 
 def test_too_little_to_compare():
-    assert agreement(picture(1), picture(1), laid([[1, 0, 316], [0, 1, 0], [0, 0, 1]])) is None
+    assert agreement(picture(1), picture(1), registered([[1, 0, 316], [0, 1, 0], [0, 0, 1]])) is None
     flat = np.full((240, 320, 3), 200, np.uint8)
     assert agreement(flat, flat) is None
-    assert agreement(picture(1), picture(1), laid([[1, 0, 9999], [0, 1, 0], [0, 0, 1]])) is None
+    assert agreement(picture(1), picture(1), registered([[1, 0, 9999], [0, 1, 0], [0, 0, 1]])) is None
 
 
-def test_few_windows_make_a_cautious_figure():
+def test_few_windows_give_a_lower_bound():
     assert _lower_bound(1.0, 10) == pytest.approx(10 / 11)
     assert _lower_bound(1.0, 1000) > 0.99
     assert _lower_bound(0.0, 50) == pytest.approx(0, abs=1e-12)
@@ -110,13 +110,13 @@ def test_few_windows_make_a_cautious_figure():
     st.integers(1, 40),
     st.integers(1, 40),
 )
-def test_any_transform_and_size_gives_a_share_or_nothing(numbers, height, width):
+def test_any_transform_and_size_gives_a_fraction_or_none(numbers, height, width):
     a, b, c, d, e, f, g, h = numbers
-    how = laid([[a, b, 20 * c], [d, e, 20 * f], [g / 100, h / 100, 1]])
+    how = registered([[a, b, 20 * c], [d, e, 20 * f], [g / 100, h / 100, 1]])
     found = agreement(picture(1, height, width), picture(2, 60, 50), how)
     assert found is None or 0 <= found <= 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(5, 256), (256, 5), (7, 200)])
-def test_a_strip_says_nothing(height, width):
+def test_a_narrow_strip_is_not_compared(height, width):
     assert agreement(picture(1, height, width), picture(1, height, width)) is None

@@ -25,12 +25,12 @@ EVIDENCE = Evidence(40, 90, "similarity", MATRIX, False, FRAME, FRAME, 1.0, 1.0,
         ((1.0, 1.0), 0.9, "none", "similar"),
     ],
 )
-def test_what_covers_and_agrees_names_the_hit(overlaps, agreement, decision, name):
+def test_overlap_and_agreement_determine_the_relation(overlaps, agreement, decision, name):
     evidence = replace(EVIDENCE, query_overlap=overlaps[0], candidate_overlap=overlaps[1], agreement=agreement)
     assert relation(evidence, decision, False) == name
 
 
-def test_the_same_and_the_merely_similar():
+def test_identical_and_similar():
     assert relation(EVIDENCE, "match", True) == "identical"
     assert relation(None, "match", True) == "identical"
     assert relation(None, "match", False) == "similar"

@@ -14,14 +14,14 @@ SIZE = (280, 420)  # cells of 20 x 30 pixels
 
 
 def field(seed):
-    """A scene: a descriptor at every place ``(x, y)``, neighbouring ones alike; places count in cells."""
+    """Descriptors of a scene at positions ``(x, y)`` in cells; neighbouring ones are similar."""
     generator = np.random.default_rng(seed)
     waves, phases = generator.normal(0, 0.7, (2, DIM)), generator.uniform(0, 2 * np.pi, DIM)
     return lambda places: np.sin(places @ waves + phases)
 
 
 def picture(scene, *, scale=1.0, shift=(0.0, 0.0), size=SIZE, noise=0.05, seed=0):
-    """Tokens of a picture that sees the scene at ``shift + scale * place``, class token first."""
+    """Tokens of an image that shows the scene at ``shift + scale * position``, class token first."""
     generator = np.random.default_rng(seed)
     row, column = np.divmod(np.arange(GRID * GRID), GRID)
     patches = scene(shift + scale * np.column_stack([column, row])) + generator.normal(0, noise, (GRID**2, DIM))
@@ -46,9 +46,9 @@ def verify(query, candidate, matches=None, query_size=SIZE, candidate_size=SIZE)
 
 @pytest.mark.parametrize("shift", [(0, 0), (3, -2), (-4.5, 5.5)])
 @pytest.mark.parametrize("scale", [0.6, 1.0, 1.3])
-def test_place_and_size_are_found(scale, shift):
+def test_position_and_scale_are_found(scale, shift):
     scene = field(1)
-    # A cell of the query lies at ``shift + scale * cell`` of the candidate, whose own view is the scene itself.
+    # A cell of the query lies at ``shift + scale * cell`` of the candidate, which shows the scene itself.
     found = verify(picture(scene, scale=scale, shift=shift, seed=1), picture(scene, seed=2))
     assert (found.found_by, found.model, found.mirrored) == ("tokens", "similarity", False)
     assert found.inliers >= 15
@@ -70,7 +70,7 @@ def test_outlines_and_overlaps():
     assert np.allclose(found.candidate_outline[2], (210, 315), atol=20)
 
 
-def test_other_grids_and_sizes_of_pictures():
+def test_other_grids_and_image_sizes():
     """Half as many pixels per cell in the candidate: the scale in pixels is half as large."""
     scene, small = field(3), (140, 210)
     found = verify(picture(scene, seed=1), picture(scene, size=small, seed=2), candidate_size=small)
@@ -79,13 +79,13 @@ def test_other_grids_and_sizes_of_pictures():
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_unrelated_pictures_have_no_evidence(seed):
+def test_unrelated_images_have_no_evidence(seed):
     assert verify(picture(field(seed)), picture(field(100 + seed))) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 20, 60, 196])
 @pytest.mark.parametrize("seed", range(5))
-def test_matches_at_random_are_no_evidence(count, seed):
+def test_random_matches_are_not_evidence(count, seed):
     generator = np.random.default_rng(seed)
     pairs = np.column_stack([1 + generator.permutation(196)[:count], 1 + generator.permutation(196)[:count]])
     tokens = picture(field(0))
@@ -101,7 +101,7 @@ def test_true_matches_among_random_ones():
     assert verify(tokens, tokens, pairs).inliers >= 60
 
 
-def test_the_class_token_says_nothing_about_places():
+def test_the_class_token_is_ignored():
     scene = field(5)
     query, candidate = picture(scene, seed=1), picture(scene, seed=2)
     matches = MATCHER.matches(query, candidate)
@@ -115,7 +115,7 @@ def test_the_class_token_says_nothing_about_places():
     assert [0, 0] not in VERIFIER.verify(query, candidate, matches, **sizes).inliers.tolist()
 
 
-def test_the_order_of_the_matches_is_of_no_account():
+def test_the_order_of_the_matches_does_not_matter():
     scene = field(6)
     query, candidate = (
         picture(scene, scale=0.8, shift=(1, 2), seed=1, noise=0.4),
@@ -133,7 +133,7 @@ def test_the_order_of_the_matches_is_of_no_account():
     check()
 
 
-def test_matches_in_one_row_are_no_evidence():
+def test_matches_in_one_row_are_not_evidence():
     tokens = picture(field(0))
     pairs = np.column_stack([np.arange(1, 15)] * 2)
     assert verify(tokens, tokens, pairs) is None
@@ -146,7 +146,7 @@ def test_matches_in_one_row_are_no_evidence():
     st.sampled_from([1, 2, 3, 7]),
     st.randoms(use_true_random=False),
 )
-def test_nothing_breaks_it(count, size, grid, random):
+def test_arbitrary_input_does_not_crash(count, size, grid, random):
     tokens = grid * grid + 1
     features = LocalFeatures(
         np.zeros((tokens, 4), dtype=np.float32), token_keypoints(size[1], size[0], tokens), np.array([0, tokens])
@@ -157,7 +157,7 @@ def test_nothing_breaks_it(count, size, grid, random):
     assert found is None or np.isfinite(found.evidence.transform).all()
 
 
-def test_keypoints_with_angles_and_without_places_are_left_out():
+def test_keypoints_with_angles_or_without_positions_are_ignored():
     tokens = picture(field(0))
     for column, value in ((3, 90.0), (2, 0.0)):
         other = LocalFeatures(tokens.descriptors, tokens.keypoints.copy(), tokens.offsets)
@@ -165,7 +165,7 @@ def test_keypoints_with_angles_and_without_places_are_left_out():
         assert verify(other, tokens, np.column_stack([np.arange(197)] * 2)) is None
 
 
-def test_global_features_are_refused():
+def test_global_features_are_rejected():
     vector = GlobalFeatures(np.zeros((1, 4), dtype=np.float32))
     with pytest.raises(TypeError):
         verify(vector, vector, np.empty((0, 2), dtype=np.int64))

@@ -1,4 +1,4 @@
-"""An explanation as a picture, drawn by Pillow: matches, one picture laid on the other, what contributed."""
+"""Draw an explanation as a PNG with Pillow: matches, an overlay of both images, and heat maps."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from imagefinder.images.drawing import heat, matches, overlay, page
 
 
 def draw(query: RgbImage, candidate: RgbImage, explanation: Explanation) -> bytes:
-    """What the explanation has to show, on one page, with the verdict on top.
+    """Draw an explanation on one page, with the decision at the top.
 
-    Pictures side by side with their matches; below, one laid on the other, where there is a transform; a heat map,
-    where there is heat.
+    The page shows both images side by side with their matches; below, an overlay of both if the explanation
+    contains a transform, and heat maps if it contains any.
 
     Args:
         query: ``(height, width, 3)`` uint8.
-        candidate: Likewise; may be a thumbnail, it is scaled to the size the explanation speaks of.
-        explanation: What to draw.
+        candidate: ``(height, width, 3)`` uint8: the image or its thumbnail, which is scaled up.
+        explanation: The explanation to draw.
 
     Returns:
         An encoded PNG.
@@ -25,8 +25,8 @@ def draw(query: RgbImage, candidate: RgbImage, explanation: Explanation) -> byte
     if explanation.matches or explanation.evidence or not explanation.query_heat:
         rows.append(matches.row(query, candidate, explanation))
     if explanation.evidence:
-        laid = overlay.row(query, candidate, explanation, explanation.evidence)
-        rows += [laid] if laid else []
+        overlaid = overlay.row(query, candidate, explanation, explanation.evidence)
+        rows += [overlaid] if overlaid else []
     if explanation.query_heat:
         rows.append(heat.row(query, candidate, explanation))
     return page.sheet(explanation, rows)

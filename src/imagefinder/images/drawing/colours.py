@@ -1,4 +1,4 @@
-"""Colours that mean something."""
+"""Colours of the page, of matches and of heat maps."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from imagefinder.core.results import Point, Size
 
 PAGE, INK, SOFT = (250, 250, 252), (28, 32, 40), (105, 112, 124)
 OUTLINE = (255, 64, 129)
-OTHERS = (150, 155, 165)
-"""Matches that nothing explains: seen faintly, on dark and on bright."""
+OUTLIER = (150, 155, 165)
+"""A neutral grey that is visible, but faint, on dark and on bright images."""
 
-# Brightness rises evenly from one to the next, so that more always looks like more, also without colours.
+# Brightness increases evenly along the colour map, so that it can be read without colour vision.
 _ANCHORS = np.array(
     [
         (0, 0, 4),
@@ -27,26 +27,26 @@ _ANCHORS = np.array(
         (252, 255, 164),
     ]
 )
-"""From nothing to most: nearly black, violet, red, orange, pale yellow."""
+"""From 0 to 1: nearly black, violet, red, orange, pale yellow."""
 
 
-def ordered(values: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Colours of amounts.
+def colour_map(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Map values to colours.
 
     Args:
-        values: Any shape; 0 is nothing, 1 the most, what lies beyond is cut off.
+        values: Any shape; clipped to [0, 1].
 
     Returns:
-        The shape of ``values`` and 3, uint8.
+        ``(*values.shape, 3)`` uint8.
     """
-    places = np.clip(values, 0, 1) * (len(_ANCHORS) - 1)
-    channels = [np.interp(places, np.arange(len(_ANCHORS)), _ANCHORS[:, channel]) for channel in range(3)]
+    positions = np.clip(values, 0, 1) * (len(_ANCHORS) - 1)
+    channels = [np.interp(positions, np.arange(len(_ANCHORS)), _ANCHORS[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
-def of_place(place: Point, size: Size) -> tuple[int, int, int]:
-    """By the place in the query, so that neighbouring matches have like colours and a twist is seen."""
-    hue = 2 * math.pi * (0.85 * place[0] / size[0] + 0.15 * place[1] / size[1])
+def match_colour(point: Point, size: Size) -> tuple[int, int, int]:
+    """Colour of a match by its position in the query: neighbouring matches get similar colours."""
+    hue = 2 * math.pi * (0.85 * point[0] / size[0] + 0.15 * point[1] / size[1])
     shade = 0.5 + 0.5 * np.cos(hue + np.array([0.0, 4.2, 2.1]))
     red, green, blue = (int(60 + 190 * value) for value in shade)
     return red, green, blue

@@ -1,4 +1,4 @@
-"""The query laid on the candidate by the transform that was found: do they coincide?"""
+"""Draw the query warped onto the candidate by the estimated transform, and the difference of both."""
 
 from __future__ import annotations
 
@@ -12,59 +12,59 @@ from PIL import Image, ImageDraw
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Box, Evidence, Explanation, Outline, Point, Size
 from imagefinder.images.drawing import page
-from imagefinder.images.drawing.colours import PAGE, ordered
+from imagefinder.images.drawing.colours import PAGE, colour_map
 
 _MARGIN = 0.06
-"""What is shown around the place where the query lies, as a part of its longer side."""
+"""Margin shown around the query's outline, as a fraction of its longer side."""
 
-_LARGEST = 8.0
-"""The candidate is enlarged no more than so many times: beyond it there is nothing to see."""
+_MAX_ENLARGEMENT = 8.0
+"""Largest magnification of the candidate; more shows only blurred pixels."""
 
-_BRIGHT = 100
-"""Levels of 255 that count as wholly different."""
+_MAX_DIFFERENCE = 100
+"""Difference in grey levels (of 255) that is drawn as the brightest colour."""
 
-_FEWEST = 64
-"""Pixels of the page that both must cover."""
+_MIN_PIXELS = 64
+"""Smallest overlap that is drawn, in pixels of the page."""
 
 
 def row(query: RgbImage, candidate: RgbImage, explanation: Explanation, found: Evidence) -> Image.Image | None:
-    """Both mixed, and what differs; ``None`` where they hardly touch.
+    """Draw a blend of both images and their difference; ``None`` if they hardly overlap.
 
     Args:
         query: ``(height, width, 3)`` uint8.
-        candidate: Likewise, or its thumbnail.
-        explanation: Says which sizes the transform speaks of.
-        found: How one lies on the other.
+        candidate: ``(height, width, 3)`` uint8: the image or its thumbnail.
+        explanation: Contains the image sizes that the transform refers to.
+        found: Evidence with the transform from query to candidate.
     """
     size = explanation.candidate_size
-    part = _part(found.candidate_outline, size)
+    part = _visible_part(found.candidate_outline, size)
     if part is None:
         return None
-    factor = min(page.scale(part[2:]), _LARGEST * page.SMOOTH)
+    factor = min(page.scale(part[2:]), _MAX_ENLARGEMENT * page.SMOOTH)
     below = _cut(candidate, size, part, factor)
-    # From places in the candidate to places on what is shown of it, counted from its upper left corner.
+    # From candidate coordinates to coordinates in the visible part, counted from its upper left corner.
     view = np.array([[factor, 0, (0.5 - part[0]) * factor], [0, factor, (0.5 - part[1]) * factor], [0, 0, 1]])
     outline = [(x, y) for x, y, _ in (_with_ones(found.candidate_outline) @ view.T).tolist()]
-    above, mask = _laid(query, explanation.query_size, view @ np.array(found.transform), outline, below.size)
+    above, mask = _warped(query, explanation.query_size, view @ np.array(found.transform), outline, below.size)
     covered = np.asarray(mask) > 0
-    if np.count_nonzero(covered) < _FEWEST * page.SMOOTH**2:
+    if np.count_nonzero(covered) < _MIN_PIXELS * page.SMOOTH**2:
         return None
-    mixed = page.Pane(_mixed(below, above, mask), "query laid on it", ("both mixed, half and half",))
-    differs = ("dark: the same; bright: different (brightness and contrast adapted)",)
-    return page.row([mixed, page.Pane(_difference(below, above, covered), "what differs", differs)])[0]
+    blend = page.Pane(_blend(below, above, mask), "overlay", ("query and image, half each",))
+    note = ("dark: identical; bright: different (after adjusting brightness and contrast)",)
+    return page.row([blend, page.Pane(_difference(below, above, covered), "difference", note)])[0]
 
 
-def _part(outline: Outline, size: Size) -> Box | None:
+def _visible_part(outline: Outline, size: Size) -> Box | None:
     """The part of the candidate to show: x, y, width and height, counted from its upper left corner."""
-    places = np.array(outline) + 0.5
-    margin = _MARGIN * float(np.ptp(places, axis=0).max())
-    left, top = np.clip(places.min(axis=0) - margin, 0, size).tolist()
-    right, bottom = np.clip(places.max(axis=0) + margin, 0, size).tolist()
+    points = np.array(outline) + 0.5
+    margin = _MARGIN * float(np.ptp(points, axis=0).max())
+    left, top = np.clip(points.min(axis=0) - margin, 0, size).tolist()
+    right, bottom = np.clip(points.max(axis=0) + margin, 0, size).tolist()
     return (left, top, right - left, bottom - top) if min(right - left, bottom - top) >= 1 else None
 
 
 def _cut(candidate: RgbImage, size: Size, part: Box, factor: float) -> Image.Image:
-    """That part of the candidate, as large as it is shown."""
+    """Crop a part of the candidate and scale it by ``factor``."""
     across, down = candidate.shape[1] / size[0], candidate.shape[0] / size[1]
     x, y, width, height = part
     box = (x * across, y * down, (x + width) * across, (y + height) * down)
@@ -72,11 +72,11 @@ def _cut(candidate: RgbImage, size: Size, part: Box, factor: float) -> Image.Ima
     return Image.fromarray(candidate).resize(shown, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
 
 
-def _laid(
+def _warped(
     query: RgbImage, size: Size, matrix: NDArray[np.float64], outline: Sequence[Point], shown: Size
 ) -> tuple[Image.Image, Image.Image]:
-    """The query as the matrix lays it on something of the size ``shown``, and a mask of where it lies."""
-    # Pillow samples single pixels: what becomes smaller is reduced first.
+    """Warp the query by a matrix onto a canvas of the size ``shown``; returns it and a mask of its area."""
+    # Pillow's transform does not antialias: reduce the query first if it becomes smaller.
     (x, y), pixels = np.array(outline).T, math.prod(size)
     area = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
     reduction = min(1.0, math.sqrt(area / pixels))
@@ -86,33 +86,33 @@ def _laid(
     to_small = np.array([[across, 0, 0.5 * across], [0, down, 0.5 * down], [0, 0, 1]])
     back = to_small @ np.linalg.inv(matrix)
     coefficients = tuple((back / back[2, 2]).ravel()[:8].tolist())
-    laid = small.transform(shown, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
+    warped = small.transform(shown, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
     inside = Image.new("L", small.size, 255).transform(shown, Image.Transform.PERSPECTIVE, coefficients)
-    # A homography shows things behind the camera a second time: the outline leaves them out.
+    # A homography also maps points behind the camera into the canvas: the outline masks them.
     mask = Image.new("L", shown)
     ImageDraw.Draw(mask).polygon(outline, fill=255)
-    return laid, Image.fromarray(np.minimum(np.asarray(mask), np.asarray(inside)))
+    return warped, Image.fromarray(np.minimum(np.asarray(mask), np.asarray(inside)))
 
 
 def _with_ones(outline: Outline) -> NDArray[np.float64]:
     return np.column_stack([np.array(outline), np.ones(len(outline))])
 
 
-def _mixed(below: Image.Image, above: Image.Image, mask: Image.Image) -> Image.Image:
+def _blend(below: Image.Image, above: Image.Image, mask: Image.Image) -> Image.Image:
     veiled = Image.blend(below, Image.new("RGB", below.size, PAGE), 0.45)
     return Image.composite(Image.blend(below, above, 0.5), veiled, mask)
 
 
 def _difference(below: Image.Image, above: Image.Image, covered: NDArray[np.bool_]) -> Image.Image:
-    """Where both lie, how much they differ once brightness and contrast of each colour are the same."""
-    theirs, ours = (np.asarray(side, dtype=np.float32)[covered] for side in (below, above))
-    off = np.zeros(len(ours), dtype=np.float32)
+    """Draw the difference in the overlap, after matching brightness and contrast of each channel."""
+    lower, upper = (np.asarray(side, dtype=np.float32)[covered] for side in (below, above))
+    difference = np.zeros(len(upper), dtype=np.float32)
     for _ in range(3):
-        # Only what differs least: text laid over a copy must not make all of the rest look different.
-        alike = off <= np.median(off)
-        a, b = ours[alike], theirs[alike]
+        # Fit on the most similar half: text over a copy must not make the rest look different.
+        similar = difference <= np.median(difference)
+        a, b = upper[similar], lower[similar]
         contrast = np.clip(b.std(axis=0) / np.maximum(a.std(axis=0), 1.0), 0.5, 2.0)
-        off = np.abs((ours - a.mean(axis=0)) * contrast + b.mean(axis=0) - theirs).mean(axis=1)
+        difference = np.abs((upper - a.mean(axis=0)) * contrast + b.mean(axis=0) - lower).mean(axis=1)
     shown = np.full((*covered.shape, 3), PAGE, dtype=np.uint8)
-    shown[covered] = ordered(off / _BRIGHT)
+    shown[covered] = colour_map(difference / _MAX_DIFFERENCE)
     return Image.fromarray(shown)

@@ -1,8 +1,8 @@
 // AVX2 with fused multiply-add.
 //
 // The usual instruction for bytes (vpmaddubsw) saturates at 32767, which two products of 255 x 255 exceed. So both
-// sides are widened to int16, and vpmaddwd sums two products, at most 130050, into an int32: exact. Signed bytes are
-// widened likewise.
+// sides are widened to int16, and vpmaddwd sums two products, at most 130050, into an int32: exact. The same applies to
+// signed bytes.
 #include "kernel.hpp"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -28,7 +28,7 @@ struct Widened : Integers8 {
     using Packed = std::int16_t;
     using Row = std::int16_t;
     static constexpr std::size_t kGroup = 2;
-    static constexpr int kRows = 4;  // the two products before their sum need registers, too
+    static constexpr int kRows = 4;  // the two products before their sum need registers too
 
     static Packed packed(Element element) { return element; }
     static const Row* prepare(const Element* rows, std::size_t count, std::size_t length, Row* copy, Value* start,

@@ -1,9 +1,9 @@
 // AVX-512 with VNNI: vpdpbusd sums four products of an unsigned and a signed byte into each int32.
 //
-// The query is stored as q - 128, which is signed, and 128 * sum(row) is where the sum begins, so the result is
-// sum(row * q). No step can overflow: after any number of elements the sum lies between 0 and 255 * sum(row).
+// The query is stored as q - 128, which is signed, and the sum starts at 128 * sum(row), so the result is sum(row * q).
+// No step can overflow: after any number of elements the sum lies between 0 and 255 * sum(row).
 //
-// Of signed bytes the query is stored as q + 128, which is unsigned, and the sum begins at -128 * sum(row). No sum
+// For signed bytes, the query is stored as q + 128, which is unsigned, and the sum starts at -128 * sum(row). No sum
 // exceeds 128^2 times the number of elements.
 #include "kernel.hpp"
 
@@ -43,7 +43,7 @@ struct Integers16 : Lanes16 {
     static constexpr std::size_t kGroup = 4;
     static constexpr Value kLeast = std::numeric_limits<Value>::min();
 
-    // The sum of bytes; of signed ones each counts 128 more, which makes them unsigned.
+    // The sum of bytes; 128 is added to signed ones, which makes them unsigned.
     template <bool kSigned>
     static long long sum(const void* bytes, std::size_t length) {
         __m512i sums = _mm512_setzero_si512();

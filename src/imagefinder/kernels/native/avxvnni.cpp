@@ -1,4 +1,4 @@
-// AVX-VNNI: as AVX-512 VNNI (see there), in vectors of eight, for processors without AVX-512.
+// AVX-VNNI: like AVX-512 VNNI (see avx512vnni.cpp), with vectors of eight, for processors without AVX-512.
 #include "kernel.hpp"
 
 #if defined(__x86_64__) || defined(_M_X64)

@@ -30,7 +30,7 @@ Registers cpuid(unsigned leaf, unsigned subleaf) {
 #endif
 }
 
-// Which registers the operating system saves: bits 1, 2 vectors of 256 bits, 5 to 7 those of 512.
+// The registers that the operating system saves: bits 1 and 2 for 256-bit vectors, 5 to 7 for 512-bit vectors.
 unsigned saved() {
     if (!(cpuid(1, 0).c >> 27 & 1)) return 0;
 #if defined(_MSC_VER)

@@ -1,5 +1,5 @@
-// What this processor and this operating system support, and how a region of a file is compiled for one instruction
-// set. MSVC compiles every intrinsic everywhere and needs no region.
+// The instruction sets that processor and operating system support, and target regions: parts of a file compiled for
+// one instruction set. MSVC compiles all intrinsics everywhere and needs no regions.
 #pragma once
 
 #if defined(__clang__)

@@ -6,10 +6,10 @@
 
 namespace imagefinder {
 
-// The sum of the products of some bytes with as many int16 numbers; exact while it fits into an int32.
+// Dot product of int8 and int16 vectors; exact as long as it fits into an int32.
 using Dot = std::int32_t (*)(const std::int8_t* row, const std::int16_t* vector, std::size_t length);
 
-// For this processor, and for every processor.
+// The fastest function for this processor, and a portable one.
 Dot fastest_dot();
 std::int32_t plain_dot(const std::int8_t* row, const std::int16_t* vector, std::size_t length);
 

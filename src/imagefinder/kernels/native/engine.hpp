@@ -1,13 +1,13 @@
-// One loop for all instruction sets. Each of their files includes this inside its own target region, and everything
-// here has internal linkage: a function compiled for AVX-512 must never stand in for its namesake elsewhere.
+// One loop for all instruction sets, included inside the target region of each. Everything here has internal linkage,
+// so that a function compiled for AVX-512 is never linked in place of its namesake for another instruction set.
 //
-// The query is packed once into panels of up to kVectors vectors, element groups outermost: a vector holds one group
-// of kGroup elements of kLanes query descriptors. Rows of the gallery are read where they lie, one group at a time,
-// spread over all lanes. A tile of kRows rows x kVectors vectors of products lives in registers and nowhere else;
-// when its sums are complete they are compared with the best of each row and of each query descriptor so far.
+// The query is packed once into panels of up to kVectors vectors, element groups outermost: a vector contains one group
+// of kGroup elements of kLanes query descriptors. Rows of the gallery are read in place, one group at a time, and
+// broadcast to all lanes. A tile of kRows rows x kVectors vectors of products stays in registers; when its sums are
+// complete, they are compared with the best of each row and of each query descriptor so far.
 //
-// Rows and query descriptors come in rising order and only a greater product replaces the best, so the lowest index
-// wins. The bests begin at the least value there is, held by the first index. The lanes beyond the last query
+// Rows and query descriptors come in ascending order, and only a greater product replaces the best, so the lowest index
+// wins ties. The bests start at the smallest possible value with the first index. The lanes beyond the last query
 // descriptor repeat it: they have its products and a higher index, so they never win.
 
 #ifndef IMAGEFINDER_ENGINE
@@ -45,13 +45,13 @@ struct Engine {
     // A chunk of rows stays in the first-level cache while all panels of the query pass over it.
     static constexpr std::size_t kChunkBytes = 16384, kChunkMost = 16 * kRows;
 
-    // What a tile works on.
+    // The arguments of a tile.
     struct Tile {
         const Row* rows;
         std::size_t stride;
         const Packed* panel;
         std::size_t groups;
-        const Value* start;  // the sums begin here, one per row
+        const Value* start;  // initial sums, one per row
         std::int32_t first_row, first_query;
         Value* best_of_query;
         std::int32_t* row_of_query;
@@ -113,7 +113,7 @@ struct Engine {
         return {{&multiply<I / kVectors + 1, I % kVectors + 1>...}};
     }
 
-    // How n query descriptors are divided into panels of nearly equal width.
+    // Division of n query descriptors into panels of nearly equal width.
     struct Layout {
         std::size_t groups, vectors, panels;
         Layout(std::size_t n, std::size_t length)
@@ -147,7 +147,7 @@ struct Engine {
         }
     }
 
-    // The scratch, cut into its parts; built over address 0 it measures itself.
+    // Layout of the scratch memory; constructed over address 0, it gives the size.
     struct Scratch {
         std::size_t chunk;  // rows
         std::uintptr_t end;
@@ -176,7 +176,7 @@ struct Engine {
         return Scratch(0, n, length).end;
     }
 
-    // Asks for rows of the next chunk while this one is multiplied: few processors run that far ahead themselves.
+    // Prefetches rows of the next chunk while this one is multiplied; few hardware prefetchers reach that far.
     static void prefetch(const Element* elements, std::size_t first, std::size_t count, std::size_t m,
                          std::size_t length) {
         const std::size_t last = first + count < m ? first + count : m;
@@ -184,8 +184,9 @@ struct Engine {
             IMAGEFINDER_PREFETCH(elements + k);
     }
 
-    static void best_partners(const void* packed, std::size_t n, std::size_t length, const void* gallery,
-                              std::size_t m, void* memory, std::int32_t* row_of_query, std::int32_t* query_of_row) {
+    static void nearest_neighbours(const void* packed, std::size_t n, std::size_t length, const void* gallery,
+                                   std::size_t m, void* memory, std::int32_t* row_of_query,
+                                   std::int32_t* query_of_row) {
         static constexpr Heights tiles = heights(std::make_integer_sequence<int, kRows * kVectors>{});
         const Element* const elements = static_cast<const Element*>(gallery);
         const Layout layout(n, length);
@@ -232,7 +233,7 @@ struct Engine {
     }
 
     static constexpr Kernel kernel() {
-        return {&packed_bytes, &scratch_bytes, &pack, &best_partners, &best_product};
+        return {&packed_bytes, &scratch_bytes, &pack, &nearest_neighbours, &best_product};
     }
 };
 
@@ -245,7 +246,7 @@ inline std::int32_t best_of_lanes(const Value* best, const std::int32_t* at) {
     return at[winner];
 }
 
-// Rows as they are given, whose sums begin at nothing.
+// Rows in their original form, with sums that start at zero.
 template <class T, class Value>
 inline const T* rows_in_place(const T* rows, std::size_t count, std::size_t length, Value* start, std::size_t& stride) {
     for (std::size_t r = 0; r < count; ++r) start[r] = 0;

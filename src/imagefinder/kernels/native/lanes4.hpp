@@ -1,4 +1,4 @@
-// What NEON with and without the dot product of bytes share: vectors of four uint32, int32 or float32. Included inside
+// Code shared by NEON with and without the byte dot product: vectors of four uint32, int32 or float32. Included inside
 // a target region.
 
 namespace {

@@ -1,4 +1,4 @@
-// What AVX2 and AVX-VNNI share: vectors of eight int32 or float32. Included inside a target region.
+// Code shared by AVX2 and AVX-VNNI: vectors of eight int32 or float32. Included inside a target region.
 
 namespace {
 
@@ -36,7 +36,7 @@ struct Integers8 : Lanes8 {
         return best_of_lanes<kLanes>(best, at);
     }
     static Query query(const void* from) { return _mm256_load_si256(static_cast<const __m256i*>(from)); }
-    // Four bytes, or two int16, of one row in every lane.
+    // Broadcasts four bytes, or two int16, of one row to every lane.
     static __m256i row(const void* from) {
         std::int32_t group;
         std::memcpy(&group, from, sizeof group);

@@ -9,10 +9,10 @@
 namespace imagefinder {
 namespace {
 
-// A thread costs some ten microseconds to start: it gets at least this many multiplications.
+// Starting a thread takes about ten microseconds, so each gets at least this many multiplications.
 constexpr std::size_t kWorthAThread = 4'000'000;
 
-// Memory aligned for the widest vectors.
+// Memory aligned to the widest vectors.
 class Aligned {
 public:
     explicit Aligned(std::size_t bytes) : memory_(new unsigned char[bytes + 64]) {}
@@ -38,7 +38,7 @@ private:
     Aligned packed_;
 };
 
-// What one thread needs to match images of up to `most` rows.
+// The memory that one thread needs to match images of up to `most` rows.
 class Worker {
 public:
     Worker(const Query& query, std::size_t most)
@@ -49,7 +49,7 @@ public:
 
     void match(std::size_t first, std::size_t rows) {
         const Problem& p = query_.problem();
-        p.kernel.best_partners(query_.packed(), p.n, p.length,
+        p.kernel.nearest_neighbours(query_.packed(), p.n, p.length,
                                static_cast<const unsigned char*>(p.gallery) + first * p.length * p.element, rows,
                                scratch_.get(), row_of_query_.data(), query_of_row_.data());
     }
@@ -108,7 +108,7 @@ void count(const Problem& problem, const std::int64_t* offsets, std::size_t imag
         static_cast<double>(offsets[images] - offsets[0]) * static_cast<double>(problem.n * problem.length);
     threads = std::min({threads, images, 1 + static_cast<std::size_t>(multiplications / kWorthAThread)});
 
-    // All memory is had before any thread starts, so nothing can fail inside one.
+    // All memory is allocated before any thread starts, so that threads cannot fail.
     std::vector<std::unique_ptr<Worker>> workers;
     for (std::size_t t = 0; t < threads; ++t) workers.push_back(std::make_unique<Worker>(query, most));
     std::vector<std::thread> others;
@@ -116,7 +116,7 @@ void count(const Problem& problem, const std::int64_t* offsets, std::size_t imag
     try {
         for (std::size_t t = 1; t < threads; ++t) others.emplace_back(work, std::ref(*workers[t]));
     } catch (const std::system_error&) {
-        // The system grants no more threads: those that run do all the work.
+        // No more threads are available: the running ones do all the work.
     }
     work(*workers[0]);
     for (std::thread& other : others) other.join();

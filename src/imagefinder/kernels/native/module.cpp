@@ -1,4 +1,4 @@
-// The Python side: arguments are checked, the interpreter lock is released, arrays are read and written in place.
+// Python bindings: check arguments, release the GIL, read and write arrays in place.
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -17,7 +17,7 @@ using imagefinder::InstructionSet;
 using imagefinder::Kernel;
 using imagefinder::Problem;
 
-// A C-contiguous array of one element type; released when it goes out of scope.
+// A view of a C-contiguous array, released when it goes out of scope.
 class Array {
 public:
     Array() = default;
@@ -71,9 +71,9 @@ struct Sides {
         const bool bytes = (query.is("B", 1) && gallery.is("B", 1)) || (query.is("b", 1) && gallery.is("b", 1));
         const bool floats = query.is("f", 4) && gallery.is("f", 4);
         if (!bytes && !floats) return Array::refuse("descriptors", "must both be uint8, int8 or float32");
-        if (query.shape(1) != gallery.shape(1)) return Array::refuse("descriptors", "must be of one length");
+        if (query.shape(1) != gallery.shape(1)) return Array::refuse("descriptors", "must have the same length");
         if (bytes && query.shape(1) > imagefinder::kLongestBytes)
-            return Array::refuse("descriptors", "are longer than exact int32 products allow");
+            return Array::refuse("descriptors", "are longer than int32 products allow");
         if (query.shape(0) > INT32_MAX / 2) return Array::refuse("query descriptors", "are too many");
         return true;
     }
@@ -84,7 +84,7 @@ struct Sides {
     }
 };
 
-// Runs without the interpreter lock; what it throws becomes a Python exception.
+// Runs a function without the GIL; C++ exceptions become Python exceptions.
 template <class Work>
 bool unlocked(Work work) {
     std::string failure;
@@ -118,7 +118,7 @@ PyObject* count(PyObject*, PyObject* arguments) {
         return nullptr;
     }
     if (offsets.shape(0) == 0 || counts.shape(0) != offsets.shape(0) - 1) {
-        Array::refuse("offsets", "must have one element more than there are counts");
+        Array::refuse("offsets", "must have one element more than counts");
         return nullptr;
     }
     const std::size_t images = counts.shape(0);
@@ -129,7 +129,7 @@ PyObject* count(PyObject*, PyObject* arguments) {
     }
     for (std::size_t b = 0; b < images; ++b) {
         if (at[b] > at[b + 1]) {
-            Array::refuse("offsets", "must not fall");
+            Array::refuse("offsets", "must not decrease");
             return nullptr;
         }
         if (at[b + 1] - at[b] > INT32_MAX / 2) {
@@ -174,7 +174,7 @@ PyObject* pairs(PyObject*, PyObject* arguments) {
     if (!sides.get(first, second) || !found.get(third, "found", 2, true)) return nullptr;
     const std::size_t rows = sides.gallery.shape(0), n = sides.query.shape(0);
     if (!found.is("lq", 8) || found.shape(0) < (n < rows ? n : rows) || found.shape(1) != 2) {
-        Array::refuse("found", "must be int64 with room for every pair");
+        Array::refuse("found", "must be int64 with capacity for every pair");
         return nullptr;
     }
     if (rows > INT32_MAX / 2) {
@@ -195,7 +195,8 @@ PyObject* vote(PyObject*, PyObject* arguments) {
     if (!PyArg_ParseTuple(arguments, "OOOOOOOO|p", &given[0], &given[1], &given[2], &given[3], &given[4], &given[5],
                           &given[6], &given[7], &plain))
         return nullptr;
-    static const char* const names[] = {"starts", "owners", "codes", "words", "asked", "weights", "rarities", "votes"};
+    static const char* const names[] = {"starts",      "owners",  "codes",    "words",
+                                        "query_codes", "weights", "rarities", "votes"};
     static const char* const formats[] = {"lq", "il", "LQ", "il", "LQ", "lq", "lq", "lq"};
     static const Py_ssize_t sizes[] = {8, 4, 8, 4, 8, 8, 8, 8};
     Array arrays[8];
@@ -206,18 +207,19 @@ PyObject* vote(PyObject*, PyObject* arguments) {
             return nullptr;
         }
     }
-    const Array &starts = arrays[0], &owners = arrays[1], &codes = arrays[2], &words = arrays[3], &asked = arrays[4];
-    if (starts.shape(0) == 0 || owners.shape(0) != codes.shape(0) || words.shape(0) != asked.shape(0) ||
+    const Array &starts = arrays[0], &owners = arrays[1], &codes = arrays[2], &words = arrays[3];
+    const Array& query_codes = arrays[4];
+    if (starts.shape(0) == 0 || owners.shape(0) != codes.shape(0) || words.shape(0) != query_codes.shape(0) ||
         arrays[5].shape(0) != 65 || arrays[6].shape(0) != starts.shape(0) - 1) {
         Array::refuse("arrays", "must be of lengths that belong together");
         return nullptr;
     }
     const imagefinder::InvertedFile file{starts.data<std::int64_t>(),  starts.shape(0) - 1, owners.data<std::int32_t>(),
                                          codes.data<std::uint64_t>(), owners.shape(0),     arrays[7].shape(0)};
-    const imagefinder::Ballot ballot{words.data<std::int32_t>(), asked.data<std::uint64_t>(), words.shape(0),
-                                     arrays[5].data<std::int64_t>(), arrays[6].data<std::int64_t>()};
+    const imagefinder::VoteQuery query{words.data<std::int32_t>(), query_codes.data<std::uint64_t>(), words.shape(0),
+                                       arrays[5].data<std::int64_t>(), arrays[6].data<std::int64_t>()};
     const auto count = plain ? imagefinder::vote_plain : imagefinder::vote;
-    if (!unlocked([&] { count(file, ballot, arrays[7].data<std::int64_t>()); })) return nullptr;
+    if (!unlocked([&] { count(file, query, arrays[7].data<std::int64_t>()); })) return nullptr;
     Py_RETURN_NONE;
 }
 
@@ -274,16 +276,17 @@ PyObject* supported(PyObject*, PyObject*) {
 PyMethodDef methods[] = {
     {"count", count, METH_VARARGS,
      "count(query, gallery, offsets, counts, threads, isa=None, least, near)\n\n"
-     "Mutual nearest neighbours with every image; of these, those whose products reach a least one."},
+     "Number of mutual nearest neighbours with every image, and of those whose product reaches a minimum."},
     {"pairs", pairs, METH_VARARGS,
-     "pairs(query, candidate, found, isa=None)\n\nThe mutual nearest neighbours of two images; returns how many."},
+     "pairs(query, candidate, found, isa=None)\n\nThe mutual nearest neighbours of two images; returns their number."},
     {"vote", vote, METH_VARARGS,
-     "vote(starts, owners, codes, words, asked, weights, rarities, votes, plain=False)\n\n"
-     "Votes of binary codes for images; plain: without the processor's own counting of bits."},
+     "vote(starts, owners, codes, words, query_codes, weights, rarities, votes, plain=False)\n\n"
+     "Votes of binary codes for images; plain: without the CPU's bit count instructions."},
     {"dots", dots, METH_VARARGS,
-     "dots(rows, begins, ends, vector, products, plain=False)\n\nProducts of some rows of bytes with one vector."},
+     "dots(rows, begins, ends, vector, products, plain=False)\n\n"
+     "Dot products of ranges of int8 rows with one int16 vector."},
     {"supported", supported, METH_NOARGS,
-     "supported()\n\nThe instruction sets this processor supports, the fastest, which is used, first."},
+     "supported()\n\nThe instruction sets that this processor supports, fastest first; the first one is used."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", "Mutual nearest neighbours in native code.", 0, methods,

@@ -1,4 +1,4 @@
-// NEON, which every 64-bit ARM processor has. Bytes are widened to uint16 or int16, and umlal or smlal adds one product
+// NEON, which all 64-bit ARM processors have. Bytes are widened to uint16 or int16, and umlal or smlal adds one product
 // to each 32-bit sum: exact.
 #include "kernel.hpp"
 

@@ -1,4 +1,4 @@
-// Plain C++ for every processor; compilers turn the loops over lanes into whatever vectors there are.
+// Plain C++ for every processor; compilers vectorise the loops over lanes.
 #include <limits>
 #include <utility>
 

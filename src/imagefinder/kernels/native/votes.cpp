@@ -1,4 +1,4 @@
-// Plain C++ for every processor, and the choice between it and what is faster.
+// Plain C++ for every processor, and the dispatch to faster code.
 #include "votes.hpp"
 
 #include <vector>
@@ -6,30 +6,30 @@
 #include "cpu.hpp"
 
 namespace imagefinder {
-#include "ballot.hpp"
+#include "votes_impl.hpp"
 namespace {
 
 struct Plain {
-    static std::uint8_t near(const std::uint64_t* codes, std::size_t count, std::uint64_t asked, int most) {
+    static std::uint8_t near(const std::uint64_t* codes, std::size_t count, std::uint64_t query_code, int most) {
         std::uint8_t found = 0;
         for (std::size_t lane = 0; lane < count; ++lane)
-            found |= static_cast<std::uint8_t>((distance(codes[lane], asked) <= most) << lane);
+            found |= static_cast<std::uint8_t>((distance(codes[lane], query_code) <= most) << lane);
         return found;
     }
 };
 
 }  // namespace
 
-void vote(const InvertedFile& file, const Ballot& ballot, std::int64_t* votes) {
+void vote(const InvertedFile& file, const VoteQuery& query, std::int64_t* votes) {
 #if defined(__x86_64__) || defined(_M_X64)
     static const bool has_popcount = cpu_has_avx512popcount();
-    if (has_popcount) return vote_avx512(file, ballot, votes);
+    if (has_popcount) return vote_avx512(file, query, votes);
 #endif
-    vote_plain(file, ballot, votes);
+    vote_plain(file, query, votes);
 }
 
-void vote_plain(const InvertedFile& file, const Ballot& ballot, std::int64_t* votes) {
-    count_votes<Plain>(file, ballot, votes);
+void vote_plain(const InvertedFile& file, const VoteQuery& query, std::int64_t* votes) {
+    count_votes<Plain>(file, query, votes);
 }
 
 }  // namespace imagefinder

@@ -1,6 +1,6 @@
-"""Published weights to ONNX graphs: one builder per architecture, the only users of ``onnx``.
+"""ONNX graphs from published weights: one builder per architecture.
 
-Every graph takes ``images`` ``(B, 3, 224, 224)`` float32 and gives ``features`` float32, B free.
+Every graph takes ``images`` ``(B, 3, 224, 224)`` float32 and returns ``features`` float32, for any B.
 """
 
 from __future__ import annotations
@@ -12,34 +12,37 @@ from numpy.typing import NDArray
 
 from imagefinder.models.graphs import beit_base, efficientnet_lite0, resnet50
 
-_BUILDERS = {
-    "beit_base": beit_base.build,
-    "efficientnet_lite0": efficientnet_lite0.build,
-    "resnet50": resnet50.build,
-}
-
-_POOLED = {"efficientnet_lite0": efficientnet_lite0.build, "resnet50": resnet50.build}
+_CONVOLUTIONAL = {"efficientnet_lite0": efficientnet_lite0.build, "resnet50": resnet50.build}
+_TRANSFORMERS = {"beit_base": beit_base.build}
 
 
-def build(architecture: str, weights: Mapping[str, NDArray[Any]]) -> bytes:
+def build(architecture: str, weights: Mapping[str, NDArray[Any]], *, precision: str = "f32") -> bytes:
     """The serialised ONNX graph of an architecture with these weights.
 
     Args:
-        architecture: As in ``catalogue.Model``.
+        architecture: As in ``catalogue.ModelSpec``.
         weights: Tensor name in the published file -> values.
+        precision: ``int8`` computes the products of a transformer in integers; every other value gives a float32
+            graph, which the provider may run in bfloat16.
 
     Raises:
-        KeyError: no such architecture.
-        ModelCorruptError: a tensor is missing or misshaped; names it.
+        KeyError: the architecture does not exist.
+        ModelCorruptError: a tensor is missing or has the wrong shape; the message names it.
+        ValueError: the architecture has no int8 graph.
     """
-    return _BUILDERS[architecture](weights)
+    if architecture in _TRANSFORMERS:
+        return _TRANSFORMERS[architecture](weights, integers=precision == "int8")
+    build_network = _CONVOLUTIONAL[architecture]
+    if precision == "int8":
+        raise ValueError(f"{architecture} has no int8 graph")
+    return build_network(weights)
 
 
 def build_map(architecture: str, weights: Mapping[str, NDArray[Any]]) -> bytes:
-    """The same network up to the map ``(B, D, rows, columns)`` whose mean over the cells is the pooled vector.
+    """The network up to the feature map ``(B, D, rows, columns)`` whose mean over the cells is the pooled vector.
 
     Raises:
-        KeyError: no such architecture, or not one that pools.
-        ModelCorruptError: as ``build``.
+        KeyError: the architecture does not exist or does not pool.
+        ModelCorruptError: a tensor is missing or has the wrong shape; the message names it.
     """
-    return _POOLED[architecture](weights, pooled=False)
+    return _CONVOLUTIONAL[architecture](weights, pooled=False)

@@ -25,16 +25,20 @@ _HIDDEN = 4 * _WIDTH
 _EPSILON = 1e-12
 
 
-def build(weights: Mapping[str, NDArray[Any]]) -> bytes:
+def build(weights: Mapping[str, NDArray[Any]], *, integers: bool = False) -> bytes:
     """``images`` (B, 3, 224, 224) to ``features`` (B, 197, 768): the last hidden state.
 
     Token 0 is the class token, then the patches row by row. This network averages its patches and normalises
-    the average (its pooler), so there is no layer norm behind the last layer.
+    the average (its pooler), so there is no layer norm after the last layer.
+
+    Args:
+        weights: Tensor name in the published file -> values.
+        integers: Compute the products with weight matrices in 8-bit integers.
 
     Raises:
-        ModelCorruptError: a tensor is missing or misshaped.
+        ModelCorruptError: a tensor is missing or has the wrong shape.
     """
-    g = Graph(weights)
+    g = Graph(weights, integers=integers)
     x = _embed(g)
     index = relative_position_index(_GRID)
     for layer in range(_LAYERS):

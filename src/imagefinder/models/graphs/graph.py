@@ -1,4 +1,4 @@
-"""What the builders share: checked weights in, nodes added one by one, bytes out."""
+"""Construction of an ONNX graph: checked weights, then nodes one by one, then the bytes of the file."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from imagefinder.core.errors import ModelCorruptError
+from imagefinder.models.graphs import int8, onnx_format
 
 INPUT = "images"
 OUTPUT = "features"
 SIDE = 224
 
-# The first operator set with Gelu, and the file format of its time: any later ONNX Runtime reads both.
-_OPSET = 20
-_IR_VERSION = 9
-
 
 class Graph:
-    """An ONNX graph in the making; values are named by strings."""
+    """An ONNX graph under construction; values are named by strings."""
 
-    def __init__(self, weights: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, weights: Mapping[str, NDArray[Any]], *, integers: bool = False) -> None:
+        """Starts an empty graph.
+
+        Args:
+            weights: Published tensors by name.
+            integers: Compute the products of ``linear`` in 8-bit integers; see ``int8``.
+        """
         self._weights = weights
-        # Filled in place: the helpers of ``onnx`` that join finished parts copy all weights each time.
-        self._model = onnx.ModelProto(ir_version=_IR_VERSION, opset_import=[onnx.helper.make_opsetid("", _OPSET)])
-        self._graph = self._model.graph
-        self._graph.name = "imagefinder"
+        self._integers = integers
+        self._nodes: list[bytes] = []
+        self._tensors: list[list[bytes]] = []
 
     def weight(self, name: str, *shape: int) -> NDArray[np.float32]:
         """A published tensor.
@@ -46,14 +47,12 @@ class Graph:
         return found
 
     def constant(self, values: NDArray[Any] | np.generic) -> str:
-        """An array that is part of the graph, kept as float32 or int64."""
-        values = values.astype("<f4" if values.dtype.kind == "f" else "<i8", copy=False)
-        constant = self._graph.initializer.add()
-        constant.name = f"c{len(self._graph.initializer)}"
-        constant.dims.extend(values.shape)
-        constant.data_type = onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
-        constant.raw_data = values.tobytes()
-        return str(constant.name)
+        """An array that is part of the graph: int8 as it is, else float32 or int64."""
+        if values.dtype != np.int8:
+            values = values.astype("<f4" if values.dtype.kind == "f" else "<i8", copy=False)
+        name = f"c{len(self._tensors) + 1}"
+        self._tensors.append(onnx_format.tensor(name, np.asarray(values)))
+        return name
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """One operator with one output."""
@@ -61,13 +60,14 @@ class Graph:
 
     def split(self, operator: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
         """One operator with several outputs."""
-        names = [f"v{len(self._graph.node)}_{index}" for index in range(outputs)]
-        self._graph.node.append(onnx.helper.make_node(operator, inputs, names, **attributes))
+        names = [f"v{len(self._nodes)}_{index}" for index in range(outputs)]
+        self._nodes.append(onnx_format.node(operator, inputs, names, attributes))
         return names
 
     def linear(self, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
-        """``x @ weight.T + bias`` over the last axis, as PyTorch keeps such weights."""
-        return self.node("Add", self.node("MatMul", x, self.constant(weight.T)), self.constant(bias))
+        """``x @ weight.T + bias`` over the last axis; ``weight`` is ``(outputs, inputs)``."""
+        product = self._integer_product(x, weight.T) if self._integers else self._product(x, weight.T)
+        return self.node("Add", product, self.constant(bias))
 
     # wide: a layer of a network is described by this many numbers, as in torch.nn.Conv2d.
     def conv_bn(
@@ -86,7 +86,7 @@ class Graph:
         """A convolution without bias and the batch norm behind it, folded into one convolution.
 
         Batch norm at inference is ``(y - mean) / sqrt(variance + epsilon) * weight + bias`` per channel: a factor
-        for the kernel and a bias. Folded in float64, so nothing is lost beside one rounding.
+        for the kernel and a bias. Folded in float64, so nothing is lost except for one rounding.
 
         Args:
             x: Input.
@@ -122,13 +122,26 @@ class Graph:
 
         Args:
             output: The value that becomes ``features``.
-            shape: Its shape behind the batch dimension.
+            shape: Its shape without the batch dimension.
         """
-        self._graph.node.append(onnx.helper.make_node("Identity", [output], [OUTPUT]))
-        float32 = onnx.TensorProto.FLOAT
-        self._graph.input.append(onnx.helper.make_tensor_value_info(INPUT, float32, ["batch", 3, SIDE, SIDE]))
-        self._graph.output.append(onnx.helper.make_tensor_value_info(OUTPUT, float32, ["batch", *shape]))
-        return bytes(self._model.SerializeToString())
+        nodes = [*self._nodes, onnx_format.node("Identity", [output], [OUTPUT], {})]
+        return onnx_format.model(
+            "imagefinder",
+            nodes,
+            self._tensors,
+            inputs=[onnx_format.value_info(INPUT, ["batch", 3, SIDE, SIDE])],
+            outputs=[onnx_format.value_info(OUTPUT, ["batch", *shape])],
+        )
+
+    def _product(self, x: str, matrix: NDArray[Any]) -> str:
+        return self.node("MatMul", x, self.constant(matrix))
+
+    def _integer_product(self, x: str, matrix: NDArray[Any]) -> str:
+        whole, scale = int8.quantize(matrix)
+        rows, rows_scale, rows_zero = self.split("DynamicQuantizeLinear", x, outputs=3)
+        constants = [self.constant(whole), rows_zero, self.constant(np.zeros_like(scale, dtype=np.int8))]
+        sums = self.node("Cast", self.node("MatMulInteger", rows, *constants), to=onnx_format.FLOAT)
+        return self.node("Mul", sums, self.node("Mul", rows_scale, self.constant(scale)))
 
 
 def _corrupt(message: str) -> ModelCorruptError:

@@ -1,1 +1,1 @@
-"""Work that takes longer than a request: indexing, duplicates, rebuilding; it survives a restart."""
+"""Jobs: work that takes longer than a request, such as adding images. Jobs survive a restart of the server."""

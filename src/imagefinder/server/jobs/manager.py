@@ -1,4 +1,4 @@
-"""The jobs of a server: starting, listing, cancelling and watching them, across restarts."""
+"""Job management: start, list, cancel and watch jobs, across restarts of the server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from imagefinder.core.jobs import Job, JobKind, JobState
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.discover import discover
 from imagefinder.server.errors import Problem, problem_of
-from imagefinder.server.jobs.queue import Entry, JobQueue
-from imagefinder.server.jobs.roots import allowed, real_roots
+from imagefinder.server.jobs.queue import JobEntry, JobQueue
+from imagefinder.server.jobs.roots import resolve_folder, resolve_roots
 from imagefinder.server.jobs.runner import Runner
 from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.jobs.watch import Watch
@@ -26,9 +26,9 @@ _RETRY_LOCK_SECONDS = 1.0
 
 
 class JobManager:
-    """Stores jobs, runs one at a time for each collection, and continues after a restart.
+    """Stores jobs, runs one at a time per collection, and continues them after a restart.
 
-    It may be used from several threads. A job is durable before ``start`` returns.
+    Safe to use from several threads. A job is durable when ``start`` returns.
     """
 
     def __init__(
@@ -39,17 +39,17 @@ class JobManager:
         *,
         check_address: Callable[[str], None] | None = None,
     ) -> None:
-        """Nothing is opened before ``open``.
+        """Store the parts; ``open`` opens the jobs.
 
         Args:
-            store: Where jobs are stored.
-            collections: Gives the collection of a name; raises what should be answered if there is none.
-            settings: ``job_roots``, ``job_queue`` and ``url_queries`` are used.
-            check_address: Refuses addresses that no job may download from; see ``Fetcher``.
+            store: Storage of the jobs.
+            collections: Returns the collection with a name; raises the error to report if it does not exist.
+            settings: Settings; ``job_roots``, ``job_queue`` and ``url_queries`` are used.
+            check_address: Refuses addresses that jobs may not download from; see ``Fetcher``.
         """
         self._store = store
         self._collections = collections
-        self._roots = real_roots(settings.job_roots)
+        self._roots = resolve_roots(settings.job_roots)
         self._urls_allowed = settings.url_queries
         self._queue = JobQueue(store, settings.job_queue)
         self._runner = Runner(self._queue, store, collections, roots=self._roots, check_address=check_address)
@@ -57,13 +57,13 @@ class JobManager:
         self._opened = False
         self._closed = threading.Event()
 
-    # -- beginning and end -----------------------------------------------------------------------------------
+    # -- startup and shutdown --------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Continue the jobs of before; if another process has them, as soon as it releases them.
+        """Continue the stored jobs; if another process has locked them, as soon as it releases them.
 
-        Jobs that cannot be read do not stop the server from doing other work: the error is logged, and raised for
-        whoever wants jobs.
+        Unreadable jobs do not stop the server from other work: the error is logged here, and raised by each method
+        that needs the jobs.
         """
         try:
             waits = self._store.exists() and not self._open()
@@ -71,22 +71,22 @@ class JobManager:
             log.error("the jobs cannot be read: %s (%s)", error.message, error.hint)  # noqa: TRY400
             return
         if waits:
-            log.info("another server process has the jobs of this collection; waiting for it to end")
+            log.info("waiting for another server process that has locked the jobs of this collection")
             thread = threading.Thread(target=self._wait_for_lock, name="imagefinder-jobs-lock", daemon=True)
             thread.start()
 
-    def end_watching(self) -> None:
-        """Let everybody who watches a job go, because the server stops."""
-        self._queue.end_watching()
+    def stop_watchers(self) -> None:
+        """Wake all watchers for the last time, because the server is shutting down."""
+        self._queue.stop_watchers()
 
     def close(self, timeout: float = 20.0) -> None:
-        """Stop; running jobs are interrupted and continue after the next start.
+        """Stop the jobs; running ones are interrupted and continue after the next start.
 
         Args:
-            timeout: Seconds that work which cannot be interrupted may take to its end. After that it is abandoned,
-                and is started again after the next start.
+            timeout: Seconds to wait for work that cannot be interrupted. After that it is abandoned and starts
+                again after the next start.
         """
-        self._queue.end_watching()
+        self._queue.stop_watchers()
         self._closed.set()
         self._queue.close()
         self._runner.join(timeout)
@@ -96,7 +96,7 @@ class JobManager:
             self._store.release()
 
     def _open(self) -> bool:
-        """Load the stored jobs and start the threads; false while another process has the jobs."""
+        """Load the stored jobs and start the threads; false while another process has locked the jobs."""
         with self._opening:
             if self._opened or self._closed.is_set():
                 return self._opened
@@ -106,7 +106,7 @@ class JobManager:
             self._opened = True
             self._runner.start()
         if waiting:
-            log.info("continuing with %d jobs", waiting)
+            log.info("continuing %d unfinished jobs", waiting)
         return True
 
     def _wait_for_lock(self) -> None:
@@ -115,32 +115,35 @@ class JobManager:
                 if self._open():
                     return
             except ImagefinderError:
-                log.exception("the jobs cannot be taken over")
+                log.exception("the jobs cannot be opened")
                 return
 
-    def _need_open(self) -> None:
+    def _ensure_open(self) -> None:
         if not self._opened and not self._open():
             raise Problem(
                 "not_ready",
-                "another process of this server still has the jobs",
-                hint="it is ending; try again in a few seconds",
+                "another process of this server still has the jobs locked",
+                hint="that process is shutting down; try again in a few seconds",
                 headers={"Retry-After": "2"},
             )
 
-    # -- what a client can do --------------------------------------------------------------------------------
+    # -- requests of clients ---------------------------------------------------------------------------------
 
     def start(self, kind: JobKind, collection: str, **spec: Any) -> Job:
         """Queue a job.
 
         Args:
-            kind: ``index``, ``duplicates`` or ``rebuild``.
+            kind: ``add``, ``duplicates`` or ``build-index``.
             collection: Name of the collection.
-            spec: For ``index`` exactly one of ``folder`` (a path), ``csv`` (text) and ``urls`` (a list), and
+            spec: For ``add`` exactly one of ``folder`` (a path), ``csv`` (text) and ``urls`` (a list), and
                 optionally ``methods`` (names) and ``prune``.
+
+        Returns:
+            The queued job; it is durable.
 
         Raises:
             Problem: ``busy``, ``not_ready``, ``unknown_method``, ``folder_not_allowed``, ``folder_not_found``,
-                ``url_queries_off``, and what ``collections`` raises.
+                ``url_queries_off``, and the problems of an unknown collection.
             InputError: an invalid URL.
             StoreError: the job cannot be stored.
         """
@@ -153,12 +156,12 @@ class JobManager:
                 problem.members["field"] = "methods"
                 raise problem from error
         csv = spec.pop("csv", None)
-        if kind == "index":
+        if kind == "add":
             if spec.get("folder") is not None:
-                spec["folder"] = allowed(spec["folder"], self._roots)
+                spec["folder"] = resolve_folder(spec["folder"], self._roots)
             else:
                 _check_urls(spec.get("urls") or (), allowed=self._urls_allowed)
-        self._need_open()
+        self._ensure_open()
         return self._queue.add(kind, collection, spec, csv.encode("utf-8") if csv is not None else None)
 
     def start_put(
@@ -170,31 +173,31 @@ class JobManager:
         *,
         uri: str = "",
     ) -> Job:
-        """Queue the putting of one picture; it is durable on return.
+        """Queue a job that adds or replaces one image; the job and the image are durable on return.
 
         Args:
             collection: Name of the collection.
-            image_id: The id it gets.
-            data: The encoded picture.
-            metadata: The user's own JSON object.
-            uri: Where it came from.
+            image_id: Id of the image.
+            data: The encoded image.
+            metadata: The user's JSON object.
+            uri: URL from which the image was downloaded; empty if it was uploaded.
 
         Raises:
             Problem, StoreError: as ``start``.
         """
         self._collections(collection)
-        self._need_open()
+        self._ensure_open()
         return self._queue.add("put", collection, {"id": image_id, "metadata": metadata, "uri": uri}, data)
 
     def find(self, kind: JobKind, collection: str) -> Job | None:
-        """The oldest job of this kind that is queued or running, if there is one."""
+        """The oldest queued or running job of this kind, or ``None``."""
         for job in reversed(self._all()):
             if (job.kind, job.collection) == (kind, collection) and not job.ended:
                 return job
         return None
 
     def get(self, job_id: str) -> Job:
-        """The job of an id.
+        """The job with this id.
 
         Raises:
             Problem: ``unknown_job``.
@@ -209,13 +212,13 @@ class JobManager:
         state: JobState | None = None,
         collection: str | None = None,
     ) -> list[Job]:
-        """Jobs, the newest first.
+        """Jobs, newest first.
 
         Args:
             limit: Largest number of jobs.
-            before: Only those older than the job of this id.
-            state: Only those in this state.
-            collection: Only those of this collection.
+            before: Only jobs older than the job with this id.
+            state: Only jobs in this state.
+            collection: Only jobs of this collection.
         """
         return [
             job
@@ -226,23 +229,23 @@ class JobManager:
         ][:limit]
 
     def count(self, state: str) -> int:
-        """How many jobs this process has in a state."""
+        """Number of jobs of this process in a state."""
         return self._queue.count(state)
 
     def cancel(self, job_id: str) -> Job:
-        """End a job: a queued one at once, a running one as soon as it can; one that has ended stays as it is.
+        """Cancel a job: a queued one ends immediately, a running one as soon as possible.
 
         Returns:
-            The job as it is now.
+            The job in its new state; an ended job is unchanged.
 
         Raises:
             Problem: ``unknown_job``.
-            StoreError: it cannot be stored.
+            StoreError: the job cannot be stored.
         """
         return self._queue.cancel(self._entry(job_id))
 
     def watch(self, job_id: str) -> Watch:
-        """Follow a job from now on; to be entered in the event loop.
+        """Follow a job from now on; enter the returned context manager in the event loop.
 
         Raises:
             Problem: ``unknown_job``.
@@ -251,25 +254,27 @@ class JobManager:
 
     def _all(self) -> Sequence[Job]:
         if self._store.exists():
-            self._need_open()
+            self._ensure_open()
         return self._queue.jobs()
 
-    def _entry(self, job_id: str) -> Entry:
+    def _entry(self, job_id: str) -> JobEntry:
         if self._store.exists():
-            self._need_open()
+            self._ensure_open()
         return self._queue.entry(job_id)
 
 
 def _check_urls(urls: Sequence[str], *, allowed: bool) -> None:
-    """Refuse what is not to be downloaded.
+    """Refuse URLs that cannot be image URLs; nothing is downloaded.
 
     Raises:
         Problem: ``url_queries_off``.
-        InputError: something that is not the address of a picture.
+        InputError: a text that is not an http(s) URL of an image.
     """
     if not allowed:
-        raise Problem("url_queries_off", "this server downloads nothing", hint="send the pictures themselves")
+        raise Problem(
+            "url_queries_off", "this server does not accept image URLs", hint="upload the images instead"
+        )
     for url in urls:
         if not is_web_address(url):
-            raise InputError(f"{url[:200]!a} is no http(s) address")
-    discover(urls)  # names those that are no pictures; nothing is downloaded
+            raise InputError(f"{url[:200]!a} is not an http(s) URL")
+    discover(urls)  # raises for URLs of other files

@@ -1,4 +1,4 @@
-"""A job with everything that is stored of it."""
+"""The stored record of a job."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from imagefinder.core.jobs import Job, JobProblem
+from imagefinder.core.jobs import FORMER_KINDS, Job, JobProblem
 from imagefinder.core.serialization import from_json
 from imagefinder.server.times import now
 
 MAX_TRIES = 3
-"""A job that was running so many times in a row when the server died, without making progress, is given up."""
+"""A job fails after the server has died this many times in a row while it ran, without progress in between."""
 
 _MANY = 1 << 31
 
@@ -22,13 +22,13 @@ UNREADABLE = (ValueError, TypeError, KeyError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as it is stored.
+    """A stored job.
 
     Attributes:
-        job: What clients see of it.
-        spec: What it has to do, as JSON.
-        tries: How often it was started since it last made progress, without reaching an end.
-        cancel: Whether it was cancelled.
+        job: The job as clients see it.
+        spec: Parameters of the job, as JSON data.
+        tries: Number of starts since its last progress.
+        cancel: Whether cancellation was requested.
     """
 
     job: Job
@@ -37,7 +37,7 @@ class JobRecord:
     cancel: bool = False
 
     def after_restart(self) -> JobRecord:
-        """What becomes of the job if the server that had it is gone."""
+        """The record after the server process that ran the job has ended."""
         job = self.job
         if job.ended or (job.state == "queued" and not self.cancel):
             return self
@@ -46,24 +46,29 @@ class JobRecord:
         if self.tries >= MAX_TRIES:
             problem = JobProblem(
                 "job_crashed",
-                f"the server ended {self.tries} times while this job ran, without it getting any further",
-                "see the server's log; is there enough memory?",
+                f"the server process died {self.tries} times while this job ran, without any progress",
+                "see the server's log, and check that the machine has enough memory",
             )
             return replace(self, job=replace(job, state="failed", finished_at=now(), problem=problem))
         return replace(self, job=replace(job, state="queued", started_at=None))
 
 
 def from_content(job_id: str, content: Mapping[str, Any]) -> JobRecord:
-    """The record of a job with this content: ``job``, ``spec``, ``tries`` and ``cancel``.
+    """The record of a job from its stored content.
+
+    Args:
+        job_id: Id of the job.
+        content: Mapping with ``job``, ``spec``, ``tries`` and ``cancel``.
 
     Raises:
-        ValueError, TypeError, KeyError, RecursionError: it is damaged.
+        ValueError, TypeError, KeyError, RecursionError: the content is damaged.
     """
-    json.dumps(content, allow_nan=False, ensure_ascii=False).encode()  # what cannot be sent to a client is damaged
-    job = from_json(Job, content["job"])
+    json.dumps(content, allow_nan=False, ensure_ascii=False).encode()  # raises for data that no client could read
+    stored = content["job"]
+    job = from_json(Job, {**stored, "kind": FORMER_KINDS.get(stored["kind"], stored["kind"])})
     if job.id != job_id:
-        raise ValueError(f"it is of another job, {job.id[:100]!a}")
+        raise ValueError(f"it belongs to another job, {job.id[:100]!a}")
     spec, tries, cancel = content["spec"], content["tries"], content["cancel"]
     if not (isinstance(spec, dict) and isinstance(cancel, bool) and type(tries) is int and 0 <= tries < _MANY):
-        raise ValueError("it is not the record of a job")
+        raise ValueError("it is not a job record")
     return JobRecord(job, spec, tries, cancel)

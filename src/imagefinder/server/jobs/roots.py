@@ -1,4 +1,4 @@
-"""The folders that jobs may index."""
+"""The folders from which jobs may add images (setting ``job_roots``)."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from imagefinder.indexing.guard import Guard
 from imagefinder.server.errors import Problem
 
 
-def real_roots(roots: Sequence[Path]) -> tuple[str, ...]:
-    """The folders the operator allowed, links followed; those that are not there (yet) too."""
+def resolve_roots(roots: Sequence[Path]) -> tuple[str, ...]:
+    """The real paths of the allowed folders, with symbolic links resolved; a folder need not exist yet."""
     return tuple(os.path.realpath(root) for root in roots)
 
 
-def allowed(folder: str, roots: Sequence[str]) -> str:
-    """The real path of what a job shall index.
+def resolve_folder(folder: str, roots: Sequence[str]) -> str:
+    """The real path of the folder, archive or list that a job should add.
 
-    Whatever lies outside is refused in the same words, there or not, so that nobody learns what the server has.
+    The error for a path outside the allowed folders does not depend on whether the path exists, so that it reveals
+    nothing about the server's files.
 
     Raises:
-        Problem: ``folder_not_allowed``: it is outside of the folders; ``folder_not_found``: it is not there.
+        Problem: ``folder_not_allowed``: the path is outside ``roots``; ``folder_not_found``: it does not exist.
     """
     if not roots:
         raise Problem(
             "folder_not_allowed",
-            "this server indexes no folders of its own",
-            hint="its operator can allow some with the setting job_roots",
+            "this server does not add images from its own folders",
+            hint="the operator can allow folders with the setting job_roots",
             field="folder",
         )
     try:
         real = os.path.realpath(folder) if Path(folder).is_absolute() else ""
-    except ValueError:  # what no file system can hold
+    except ValueError:  # for example, a null character
         real = ""
     if not real:
-        raise Problem("folder_not_allowed", f"{folder[:200]!a} is no absolute path", field="folder")
+        raise Problem("folder_not_allowed", f"{folder[:200]!a} is not an absolute path", field="folder")
     if not Guard(within=tuple(roots)).allows(real):
         raise Problem(
             "folder_not_allowed",
-            f"{folder[:200]!a} is outside of the folders allowed here",
-            hint="GET /v1/info lists them as job_roots",
+            f"{folder[:200]!a} is not in job_roots",
+            hint="GET /v1/info lists the allowed folders as job_roots",
             field="folder",
         )
     if not Path(real).exists():
-        raise Problem("folder_not_found", f"there is nothing at {folder[:200]!a}", field="folder")
+        raise Problem("folder_not_found", f"{folder[:200]!a} does not exist on the server", field="folder")
     return real

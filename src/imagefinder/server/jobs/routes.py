@@ -1,13 +1,13 @@
-"""``/v1/jobs``: start, list, watch and cancel jobs."""
+"""``/v1/jobs``: start, list, follow and cancel jobs."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -15,22 +15,23 @@ from starlette.concurrency import run_in_threadpool
 from imagefinder.core.answers import JobPage
 from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.serialization import to_json
+from imagefinder.server import validation
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
 from imagefinder.server.jobs.watch import Watch
 from imagefinder.server.service import ServiceDep
-from imagefinder.server.upload import JSON, Hold, content_type, read_json, wrong_type
+from imagefinder.server.upload import JSON, ReserveBytes, content_type, read_json, wrong_type
 from imagefinder.server.v1.answers import respond
 
 PREFIX = "/v1/jobs"
 PAGE = 100
 MAX_PAGE = 1000
 MAX_BODY = 16 << 20
-"""Bytes of the JSON that asks for a job."""
+"""Largest JSON body of a job request, bytes."""
 
 KEEP_ALIVE_SECONDS = 15.0
 MAX_WATCHERS = 256
-"""Streams of events at once."""
+"""Largest number of open event streams."""
 
 _START = (
     *("malformed_json", "folder_not_allowed", "url_queries_off", "unknown_collection", "unknown_method"),
@@ -38,8 +39,7 @@ _START = (
     *("invalid_input", "invalid_setting", "busy", "store_error", "not_ready", "internal_error"),
 )
 _ONE = ("unknown_job", "invalid_parameter", "store_error", "not_ready", "internal_error")
-_PATH = {"description": "the id of the job"}
-
+JobId = Annotated[str, Path(description="Id of the job.")]
 
 router = APIRouter(tags=["jobs"], prefix=PREFIX)
 
@@ -48,11 +48,11 @@ router = APIRouter(tags=["jobs"], prefix=PREFIX)
     "",
     operation_id="start_job",
     summary="Start a job",
-    description="Queues the work and responds at once. The job is on disk before the response and goes on after a "
-    "restart of the server.",
+    description="Queues the job and responds immediately. The job is stored on disk before the response is sent; "
+    "it continues after a restart of the server.",
     status_code=202,
     response_model=Job,
-    response_description="The job; Location leads to it",
+    response_description="The queued job; `Location` is its URL.",
     responses=responses(_START),
     openapi_extra={
         "requestBody": {
@@ -62,8 +62,8 @@ router = APIRouter(tags=["jobs"], prefix=PREFIX)
     },
 )
 async def start_job(service: ServiceDep, request: Request) -> JSONResponse:
-    with service.admission.admit() as hold:
-        spec = _spec(await _json(request, hold))
+    with service.admission.admit() as reserve:
+        spec = _spec(await _json(request, reserve))
         kind, collection = spec.pop("kind"), spec.pop("collection")
         job = await run_in_threadpool(service.jobs.start, kind, collection, **spec)
     return respond(job, 202, {"Location": f"{PREFIX}/{job.id}"})
@@ -72,23 +72,31 @@ async def start_job(service: ServiceDep, request: Request) -> JSONResponse:
 @router.get(
     "",
     operation_id="list_jobs",
-    summary="The jobs, the newest first",
+    summary="List jobs, newest first",
     response_model=JobPage,
+    response_description="A page of jobs.",
     responses=responses(("invalid_parameter", "store_error", "not_ready", "internal_error")),
 )
 def list_jobs(
     service: ServiceDep,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="how many at most")] = PAGE,
-    cursor: Annotated[str | None, Query(max_length=100, description="next_cursor of the page before")] = None,
-    state: Annotated[JobState | None, Query(description="only jobs in this state")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Largest number of jobs on the page.")] = PAGE,
+    cursor: Annotated[str | None, Query(max_length=100, description="`next_cursor` of the previous page.")] = None,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
 ) -> JSONResponse:
     found = service.jobs.list(limit=limit + 1, before=cursor or None, state=state)
     page, more = tuple(found[:limit]), len(found) > limit
     return respond(JobPage(page, page[-1].id if more else None))
 
 
-@router.get("/{job}", operation_id="get_job", summary="A job", response_model=Job, responses=responses(_ONE))
-def get_job(service: ServiceDep, job: str) -> JSONResponse:
+@router.get(
+    "/{job}",
+    operation_id="get_job",
+    summary="Get a job",
+    response_model=Job,
+    response_description="The job.",
+    responses=responses(_ONE),
+)
+def get_job(service: ServiceDep, job: JobId) -> JSONResponse:
     return respond(service.jobs.get(job))
 
 
@@ -96,31 +104,40 @@ def get_job(service: ServiceDep, job: str) -> JSONResponse:
     "/{job}/cancel",
     operation_id="cancel_job",
     summary="Cancel a job",
-    description="A queued job ends at once, a running one as soon as it can; one that has ended stays as it is. "
-    "Images that were indexed stay.",
+    description="A queued job ends immediately, a running job as soon as possible. An ended job is unchanged. "
+    "Images that the job has already added stay in the collection.",
     response_model=Job,
+    response_description="The job in its new state.",
     responses=responses(_ONE),
 )
-def cancel_job(service: ServiceDep, job: str) -> JSONResponse:
+def cancel_job(service: ServiceDep, job: JobId) -> JSONResponse:
     return respond(service.jobs.cancel(job))
 
 
 @router.get(
     "/{job}/events",
     operation_id="job_events",
-    summary="The progress of a job as server-sent events",
-    description="Each event `progress` has the job as data: now, at every change of its state, and at most 4 "
-    "times a second between. After the last one comes an event `end`. A comment every "
-    f"{KEEP_ALIVE_SECONDS:.0f} s keeps the connection open.",
+    summary="Follow the progress of a job as server-sent events",
+    description="The data of each `progress` event is the job. The first event is sent immediately, further ones "
+    "after each change, at most four per second while the state stays the same. When the job has ended, an `end` "
+    f"event follows. A comment every {KEEP_ALIVE_SECONDS:.0f} s keeps the connection open.",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {
+            "description": "The event stream.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
         **responses((*_ONE, "busy")),
     },
 )
-async def job_events(service: ServiceDep, job: str) -> StreamingResponse:
+async def job_events(service: ServiceDep, job: JobId) -> StreamingResponse:
     if len(service.streams) >= MAX_WATCHERS:
-        raise Problem("busy", "too many clients watch jobs already", headers={"Retry-After": "5"})
+        raise Problem(
+            "busy",
+            f"the limit of {MAX_WATCHERS} open event streams is reached",
+            hint="try again in 5 s, or poll GET /v1/jobs/{job}",
+            headers={"Retry-After": "5"},
+        )
     watch = await run_in_threadpool(service.jobs.watch, job)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_stream(watch), media_type="text/event-stream", headers=headers)
@@ -131,11 +148,11 @@ async def _stream(watch: Watch) -> AsyncIterator[str]:
         while True:
             try:
                 async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-                    job = await watch.news()
+                    job = await watch.next_change()
             except TimeoutError:
-                yield ": nothing new\n\n"
+                yield ": keep-alive\n\n"
                 continue
-            if job is None:  # the server stops; the client comes back to the next one
+            if job is None:  # shutdown: clients reconnect after the restart
                 return
             yield _event("progress", job)
             if job.ended:
@@ -147,10 +164,10 @@ def _event(name: str, job: Job) -> str:
     return f"event: {name}\ndata: {json.dumps(to_json(job))}\n\n"
 
 
-async def _json(request: Request, hold: Hold) -> Any:
+async def _json(request: Request, reserve: ReserveBytes) -> Any:
     if content_type(request) != JSON:
         raise wrong_type(request, JSON)
-    return await read_json(request, max_bytes=MAX_BODY, hold=hold)
+    return await read_json(request, max_bytes=MAX_BODY, reserve=reserve)
 
 
 def _spec(content: Any) -> dict[str, Any]:
@@ -158,13 +175,10 @@ def _spec(content: Any) -> dict[str, Any]:
         return REQUEST.validate_python(content).model_dump(exclude_none=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"][1:])  # the first one is the kind
+        field = ".".join(str(part) for part in first["loc"][1:])  # the first part is the kind
         raise Problem(
             "invalid_parameter",
-            f"{field or 'the request'}: {_words(first)}",
+            f"{field or 'the request'}: {validation.message(first)}",
+            hint=validation.HINT,
             field=field or "kind",
         ) from error
-
-
-def _words(error: Mapping[str, Any]) -> str:
-    return str(error["msg"]).replace("Input should be", "must be").replace("Value error, ", "")

@@ -13,23 +13,23 @@ from imagefinder.core.jobs import JobProblem, JobProgress, JobState
 from imagefinder.indexing.guard import Guard
 from imagefinder.server.errors import Problem, internal_error, problem_of
 from imagefinder.server.jobs import work
-from imagefinder.server.jobs.queue import Entry, JobQueue
-from imagefinder.server.jobs.roots import allowed
+from imagefinder.server.jobs.queue import JobEntry, JobQueue
+from imagefinder.server.jobs.roots import resolve_folder
 from imagefinder.server.jobs.store import JobStore
-from imagefinder.server.jobs.work import Done, Order, Stopped
+from imagefinder.server.jobs.work import JobContext, JobOutcome, JobStopped
 from imagefinder.server.times import now
 
 log = logging.getLogger(__name__)
 
 WORKERS = 2
-"""Collections worked on at the same time."""
+"""Number of threads, and thus of collections with a running job."""
 
 _PUBLISH_SECONDS = 0.25
-"""Shortest time between two reports of progress."""
+"""Shortest interval between two progress reports."""
 
 
 class Runner:
-    """Runs the jobs of a queue, one at a time for each collection."""
+    """Runs the jobs of a queue, one at a time per collection."""
 
     def __init__(
         self,
@@ -40,14 +40,14 @@ class Runner:
         roots: Sequence[str],
         check_address: Callable[[str], None] | None,
     ) -> None:
-        """No thread is started yet.
+        """Store the arguments; ``start`` starts the threads.
 
         Args:
-            queue: Gives the jobs and takes their results.
-            store: Has what was uploaded for them.
-            collections: Gives the collection of a name; raises what the job should fail with if there is none.
-            roots: Real paths of the folders that jobs may index.
-            check_address: Refuses addresses that no job may download from; see ``Fetcher``.
+            queue: Source of the jobs; receives their results.
+            store: Storage of the uploads of jobs.
+            collections: Returns the collection with a name; raises the error of the job if it does not exist.
+            roots: Real paths of the folders from which jobs may add images.
+            check_address: Refuses addresses that jobs may not download from; see ``Fetcher``.
         """
         self._queue = queue
         self._store = store
@@ -64,7 +64,7 @@ class Runner:
             thread.start()
 
     def join(self, timeout: float) -> None:
-        """Wait for the threads to end, ``timeout`` seconds at most."""
+        """Wait up to ``timeout`` seconds for the threads to end."""
         end = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
@@ -73,28 +73,28 @@ class Runner:
         while (entry := self._queue.take()) is not None:
             try:
                 self._run(entry)
-                self._queue.forget_old()
+                self._queue.prune()
             except ImagefinderError:
-                # What was not stored is done again after the next start, which changes nothing.
+                # A job whose end was not stored runs again after the next start; repeating it has no effect.
                 log.exception("job %s could not be stored", entry.job.id)
             except Exception:
-                log.exception("job %s", entry.job.id)
+                log.exception("job %s failed outside its work", entry.job.id)
 
-    def _run(self, entry: Entry) -> None:
-        job, done, problem = entry.job, Done({}), None
+    def _run(self, entry: JobEntry) -> None:
+        job, outcome, problem = entry.job, JobOutcome({}), None
         state: JobState = "succeeded"
         try:
             self._queue.save(entry)
-            done = work.do(job.kind, self._collections(job.collection), self._order(entry))
-        except Stopped as stopped:
+            outcome = work.run_job(job.kind, self._collections(job.collection), self._context(entry))
+        except JobStopped as stopped:
             state = "cancelled" if entry.record.cancel else "queued"
-            done = stopped.done or done
+            outcome = stopped.outcome or outcome
         except (ImagefinderError, Problem) as error:
             state, problem = "failed", error if isinstance(error, Problem) else problem_of(error)
         except Exception:
-            log.exception("job %s (%s of %s) failed", job.id, job.kind, job.collection)
+            log.exception("job %s (%s, collection %s) failed", job.id, job.kind, job.collection)
             state, problem = "failed", internal_error()
-        if state == "queued":  # the server stops; the job continues after the next start
+        if state == "queued":  # shutdown: the job continues after the next start
             self._queue.change(entry, state=state, tries=0, started_at=None)
             return
         self._queue.change(
@@ -103,33 +103,33 @@ class Runner:
             tries=0,
             finished_at=now(),
             progress=entry.progress,
-            failures=done.failures,
-            result=done.result or None,
+            failures=outcome.failures,
+            result=outcome.result or None,
             problem=problem and JobProblem(problem.code, problem.detail, problem.hint),
         )
 
-    def _order(self, entry: Entry) -> Order:
+    def _context(self, entry: JobEntry) -> JobContext:
         spec, job = entry.record.spec, entry.job
         within, folder = None, spec.get("folder")
         if folder:
-            allowed(folder, self._roots)  # the setting may have changed since the job was queued
+            resolve_folder(folder, self._roots)  # the setting may have changed since the job was queued
             within = self._roots
         published = 0.0
 
-        def tell(progress: JobProgress) -> None:
+        def report(progress: JobProgress) -> None:
             nonlocal published
             entry.progress = progress
             if progress.added and entry.record.tries > 1:
-                self._queue.change(entry, tries=1)  # it makes progress: the next crash counts as the first again
+                self._queue.change(entry, tries=1)  # progress resets the count of crashes
             if time.monotonic() - published >= _PUBLISH_SECONDS or progress.stage != entry.job.progress.stage:
                 published = time.monotonic()
                 self._queue.publish(entry, progress)
 
-        return Order(
+        return JobContext(
             spec=spec,
             data=lambda: self._store.upload(job.id),
             list_path=self._store.list_path(job.collection),
             guard=Guard(within=within, local_files=bool(folder), check_address=self._check_address),
-            tell=tell,
+            report=report,
             stop=entry.stop,
         )

@@ -1,4 +1,4 @@
-"""The jobs of one server in its state; no crash, at any moment, loses one."""
+"""Durable storage of the jobs of a server; no crash loses a job."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ ON CONFLICT (id) DO UPDATE SET job = excluded.job, tries = excluded.tries, cance
 
 
 class JobStore:
-    """The jobs of the servers of one default collection; only the process that has the lock may use them."""
+    """The jobs of the servers with one default collection; only the process with the lock may use them."""
 
     def __init__(self, state: Path, collection: Path) -> None:
-        """Nothing is opened or created.
+        """Store the locations; nothing is opened or created.
 
         Args:
             state: Folder of the server's state.
-            collection: Folder of the default collection: servers of different ones may share ``state``.
+            collection: Folder of the default collection. Servers with different ones can share ``state``.
         """
-        place = os.path.realpath(collection)
-        digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
-        self._queue = f"{Path(place).name}-{digest}"
+        real = os.path.realpath(collection)
+        digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:12]
+        self._queue = f"{Path(real).name}-{digest}"
         self._folder = state / "jobs" / self._queue
         self._state = State(state)
         # A soft lock would outlive a killed server.
         self._lock = FileLock(self._folder / "lock", mode=0o600, thread_local=False, fallback_to_soft=False)
 
     def exists(self) -> bool:
-        """Whether there ever was a job."""
+        """Whether any job was ever stored."""
         return self._folder.is_dir()
 
     def acquire(self) -> bool:
-        """Become the one process that uses these jobs, unless another one is.
+        """Take the lock on the jobs; false if another process has it.
 
         Raises:
             StoreError: the state cannot be used.
@@ -73,15 +73,15 @@ class JobStore:
         return True
 
     def release(self) -> None:
-        """Let another process have the jobs."""
+        """Release the lock on the jobs."""
         self._state.close()
         self._lock.release()
 
     def add(self, record: JobRecord, upload: bytes | None = None) -> None:
-        """Store a new job with the picture or list that came with it; durable on return.
+        """Store a new job with its uploaded image or list; durable on return.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the job cannot be written.
         """
         with self._state.writing() as database:
             self._write(database, record)
@@ -89,10 +89,10 @@ class JobStore:
                 database.execute("INSERT INTO uploads (job, data) VALUES (?, ?)", (record.job.id, upload))
 
     def save(self, record: JobRecord) -> None:
-        """Store the new state of a job; what was uploaded for it goes when it has ended. Durable on return.
+        """Store the new state of a job; durable on return. The upload of an ended job is deleted.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the job cannot be written.
         """
         with self._state.writing() as database:
             self._write(database, record)
@@ -100,28 +100,28 @@ class JobStore:
                 database.execute("DELETE FROM uploads WHERE job = ?", (record.job.id,))
 
     def upload(self, job_id: str) -> bytes:
-        """What was uploaded for a job.
+        """The upload of a job.
 
         Raises:
-            StoreError: it is gone or cannot be read.
+            StoreError: the upload does not exist or cannot be read.
         """
         with self._state.reading() as database:
             row = database.execute("SELECT data FROM uploads WHERE job = ?", (job_id,)).fetchone()
         if row is None:
-            raise StoreError(f"nothing was uploaded for the job {job_id}, or it is gone")
+            raise StoreError(f"the job {job_id} has no upload")
         return bytes(row[0])
 
     def delete(self, job_ids: Iterable[str]) -> None:
-        """Remove jobs and what was uploaded for them.
+        """Remove jobs and their uploads.
 
         Raises:
-            StoreError: they cannot be removed.
+            StoreError: the jobs cannot be removed.
         """
         with self._state.writing() as database:
             database.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
 
     def load(self) -> list[JobRecord]:
-        """All jobs in order of id; one that is damaged is logged and stays where it is.
+        """All jobs, sorted by id; damaged ones are logged and skipped, but not deleted.
 
         Raises:
             StoreError: the state cannot be read.
@@ -141,13 +141,13 @@ class JobStore:
                 }
                 records.append(from_content(job_id, content))
             except UNREADABLE as error:
-                log.error("the job %s in %s is damaged and passed over: %s", job_id, self._state.file, error)  # noqa: TRY400
+                log.error("skipped the damaged job %s in %s: %s", job_id, self._state.file, error)  # noqa: TRY400
         return records
 
     def list_path(self, collection: str) -> Path:
-        """Where a list is put to be read: the same file for each job of a collection.
+        """The file to which the list of a job is written before it is read; the same for all jobs of a collection.
 
-        A list is a source of the collection, so a later one can change and prune what an earlier one brought.
+        The file is the source of the images, so a later list can update and prune the images of an earlier one.
         """
         return self._folder / "lists" / hashlib.sha256(collection.encode("utf-8")).hexdigest()[:12] / "list.csv"
 
@@ -156,14 +156,14 @@ class JobStore:
         database.execute(_SAVE, (record.job.id, self._queue, job, spec, record.tries, record.cancel))
 
     def _import_files(self) -> None:
-        """Take in the files that held jobs before; nothing else uses them, the lock is theirs."""
+        """Import the job files of version 0.1.0; the lock also covers them."""
         imported: list[str] = []
         if not any(self._folder.glob("*.json")):
             return
         with self._state.writing() as database:
             for record, upload in legacy.read_files(self._folder):
                 imported.append(record.job.id)
-                # A crash before the files were moved leaves a job in both places; the state has it already.
+                # After a crash between commit and move, the job is already in the state.
                 if database.execute("SELECT 1 FROM jobs WHERE id = ?", (record.job.id,)).fetchone():
                     continue
                 self._write(database, record)

@@ -1,4 +1,4 @@
-"""What each kind of job does with a collection."""
+"""The work of each kind of job on a collection."""
 
 from __future__ import annotations
 
@@ -18,95 +18,106 @@ from imagefinder.server.redaction import public_uri, redacted
 from imagefinder.server.times import now
 
 
-class Stopped(Exception):  # noqa: N818 - no error: what was asked for
-    """The job was asked to stop, and did; what it did so far, if that can be told."""
+class JobStopped(Exception):  # noqa: N818 - a requested stop is not an error
+    """The job has stopped on request.
 
-    def __init__(self, done: Done | None = None) -> None:
+    Attributes:
+        outcome: Outcome of the job until it stopped, if available.
+    """
+
+    def __init__(self, outcome: JobOutcome | None = None) -> None:
         super().__init__()
-        self.done = done
+        self.outcome = outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What a job did."""
+class JobOutcome:
+    """The outcome of a job.
+
+    Attributes:
+        result: Result as JSON data.
+        failures: The first images that failed.
+    """
 
     result: Mapping[str, Any]
     failures: tuple[JobFailure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What a job has to do, and with what.
+class JobContext:
+    """Parameters and environment of a running job.
 
     Attributes:
-        spec: As ``manager`` stored it.
-        data: Reads the picture or list that was uploaded for it.
-        list_path: Where a list that was sent is put for reading; the same for each job of a collection, so that a
-            later list can change and prune what an earlier one brought.
-        guard: What the job may reach.
-        tell: Takes the progress.
-        stop: Set when it shall end early.
+        spec: Parameters of the job, as JSON data.
+        data: Returns the image or list that was uploaded for the job.
+        list_path: File to which an uploaded list is written before it is read; the same for all jobs of a
+            collection, so that a later list can update and prune the images of an earlier one.
+        guard: Limits the files and addresses that the job may read.
+        report: Receives the progress.
+        stop: Set when the job should end early.
     """
 
     spec: Mapping[str, Any]
     data: Callable[[], bytes]
     list_path: Path
     guard: Guard
-    tell: Callable[[JobProgress], None]
+    report: Callable[[JobProgress], None]
     stop: threading.Event
 
 
-def do(kind: JobKind, collection: Collection, order: Order) -> Done:
-    """Do the work of a kind of job.
+def run_job(kind: JobKind, collection: Collection, context: JobContext) -> JobOutcome:
+    """Run a job.
 
     Raises:
-        Stopped: it was told to.
-        ImagefinderError: it cannot be done.
+        JobStopped: ``context.stop`` was set.
+        ImagefinderError: the job failed.
     """
-    return {"index": _index, "put": _put, "duplicates": _duplicates, "rebuild": _rebuild}[kind](collection, order)
+    return {"add": _add, "put": _put, "duplicates": _duplicates, "build-index": _build_index}[kind](
+        collection, context
+    )
 
 
 def collection_state(collection: Collection) -> dict[str, Any]:
-    """Something that is mostly another one after pictures were added, replaced or removed; cheap to ask for."""
+    """A summary that almost always differs after images were added, replaced or removed; cheap to compute."""
     info = collection.info()
-    methods = {name: [held.images, held.bytes] for name, held in sorted(info.methods.items())}
+    methods = {name: [stored.images, stored.bytes] for name, stored in sorted(info.methods.items())}
     return {"images": info.images, "methods": methods}
 
 
-def _index(collection: Collection, order: Order) -> Done:
-    spec = order.spec
-    sources: list[str] = spec.get("urls") or ([spec["folder"]] if spec.get("folder") else [str(order.list_path)])
+def _add(collection: Collection, context: JobContext) -> JobOutcome:
+    spec = context.spec
+    sources: list[str] = spec.get("urls") or ([spec["folder"]] if spec.get("folder") else [str(context.list_path)])
     if not (spec.get("urls") or spec.get("folder")):
-        order.list_path.parent.mkdir(parents=True, exist_ok=True)
-        order.list_path.write_bytes(order.data())
+        context.list_path.parent.mkdir(parents=True, exist_ok=True)
+        context.list_path.write_bytes(context.data())
     report = collection.add(
         *sources,
         methods=spec.get("methods") or None,
         prune=bool(spec.get("prune")),
-        progress=lambda progress: order.tell(_indexing(progress)),
-        stop=order.stop,
-        guard=order.guard,
+        progress=lambda progress: context.report(_job_progress(progress)),
+        stop=context.stop,
+        guard=context.guard,
     )
-    done = _report(report, spec.get("folder"))
+    outcome = _outcome(report, spec.get("folder"))
     if report.interrupted:
-        raise Stopped(done)
+        raise JobStopped(outcome)
     if report.added or report.replaced or report.removed:
-        at_end = JobProgress(added=report.added + report.replaced, skipped=report.unchanged)
+        final = JobProgress(added=report.added + report.replaced, skipped=report.unchanged)
         failed = len(report.failures)
 
-        def learning(steps: int, of: int) -> None:
-            # What was indexed stays; only the first search will have to learn what chance does here.
-            if order.stop.is_set():
-                raise Stopped(done)
-            order.tell(JobProgress("learn", steps, of, at_end.added, at_end.skipped, failed))
+        def on_calibration(steps: int, total: int) -> None:
+            # The added images stay in the collection. Without calibration, the first search performs it.
+            if context.stop.is_set():
+                raise JobStopped(outcome)
+            context.report(JobProgress("calibrate", steps, total, final.added, final.skipped, failed))
 
-        collection.calibrate(learning)
-    return done
+        collection.calibrate(on_calibration)
+    return outcome
 
 
-def _indexing(progress: Progress) -> JobProgress:
+def _job_progress(progress: Progress) -> JobProgress:
     return JobProgress(
-        stage="index",
+        stage="add",
         done=progress.done,
         total=progress.total,
         added=progress.added + progress.replaced,
@@ -115,12 +126,12 @@ def _indexing(progress: Progress) -> JobProgress:
     )
 
 
-def _report(report: AddReport, folder: str | None) -> Done:
+def _outcome(report: AddReport, folder: str | None) -> JobOutcome:
     folders = [folder] if folder else []
     result = to_json(report)
     del result["failures"]
     result["notes"] = [redacted(note, folders) for note in report.notes]
-    return Done(result, tuple(_failure(failure, folders) for failure in report.failures[:MAX_FAILURES]))
+    return JobOutcome(result, tuple(_failure(failure, folders) for failure in report.failures[:MAX_FAILURES]))
 
 
 def _failure(failure: Failure, folders: Sequence[str]) -> JobFailure:
@@ -128,36 +139,38 @@ def _failure(failure: Failure, folders: Sequence[str]) -> JobFailure:
     return JobFailure(failure.id, public_uri(failure.uri), failure.code, message)
 
 
-def _put(collection: Collection, order: Order) -> Done:
-    order.tell(JobProgress("index", 0, 1))
-    image_id = order.spec["id"]
-    collection.put(image_id, order.data(), metadata=order.spec.get("metadata"), uri=order.spec.get("uri", ""))
-    order.tell(JobProgress("index", 1, 1, added=1))
-    return Done({"id": image_id})
+def _put(collection: Collection, context: JobContext) -> JobOutcome:
+    context.report(JobProgress("add", 0, 1))
+    image_id = context.spec["id"]
+    collection.put(
+        image_id, context.data(), metadata=context.spec.get("metadata"), uri=context.spec.get("uri", "")
+    )
+    context.report(JobProgress("add", 1, 1, added=1))
+    return JobOutcome({"id": image_id})
 
 
-def _duplicates(collection: Collection, order: Order) -> Done:
-    state = collection_state(collection)  # before: what is added meanwhile makes the report stale
+def _duplicates(collection: Collection, context: JobContext) -> JobOutcome:
+    state = collection_state(collection)  # read first, so that images added during the job make the report stale
 
     def progress(stage: str, done: int, total: int) -> None:
-        _stop_here(order)
-        order.tell(JobProgress(stage, done, total))
+        _check_stop(context)
+        context.report(JobProgress(stage, done, total))
 
     report = collection.duplicates(progress=progress)
     collection.keep_duplicates(report, state=state, computed_at=now())
     summary = to_json(report)
     summary["groups"] = len(report.groups)
-    return Done(summary)
+    return JobOutcome(summary)
 
 
-def _rebuild(collection: Collection, order: Order) -> Done:
+def _build_index(collection: Collection, context: JobContext) -> JobOutcome:
     def progress(method: str, done: int, total: int) -> None:
-        _stop_here(order)
-        order.tell(JobProgress(method, done, total))
+        _check_stop(context)
+        context.report(JobProgress(method, done, total))
 
-    return Done(to_json(collection.rebuild_index(progress)))
+    return JobOutcome(to_json(collection.rebuild_index(progress)))
 
 
-def _stop_here(order: Order) -> None:
-    if order.stop.is_set():
-        raise Stopped
+def _check_stop(context: JobContext) -> None:
+    if context.stop.is_set():
+        raise JobStopped

@@ -1,4 +1,4 @@
-"""The resources of ``/v1``, one file each; those of jobs are in ``server.jobs.routes``."""
+"""The resources of ``/v1``, one file each; the resources of jobs are in ``server.jobs.routes``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records of a collection as ``/v1`` answers with them; where files are on the server stays private."""
+"""Conversion of the records of a collection to ``/v1`` responses, without the paths of files on the server."""
 
 from __future__ import annotations
 
@@ -23,22 +23,33 @@ from imagefinder.core.answers import (
 from imagefinder.core.records import Failure, ImageRecord
 from imagefinder.core.results import DuplicateGroup, Hit, SearchResult
 from imagefinder.core.serialization import to_json
-from imagefinder.indexing.source_item import local_path, readable
+from imagefinder.indexing.source_item import local_path, name_to_text
 from imagefinder.server.redaction import public_uri, redacted
 from imagefinder.server.times import iso
 
 
 def respond(answer: object, status: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The response with an answer, a dataclass, as its JSON body."""
+    """A response with a dataclass as its JSON body."""
     return JSONResponse(to_json(answer), status, headers)
 
 
-def inherit_descriptions(schemas: dict[str, Any]) -> None:
-    """Describe the inherited members of subclasses as their base class does; pydantic reads one class only.
+DEPRECATED: Mapping[type, tuple[str, ...]] = {SearchHit: ("picture",)}
+"""Class -> its members that the next version drops."""
+
+
+def complete_schemas(schemas: dict[str, Any]) -> None:
+    """Add to the schemas what pydantic omits: descriptions of inherited members and marks of deprecated ones.
 
     Args:
         schemas: The components of the OpenAPI description; changed in place.
     """
+    for kind, names in DEPRECATED.items():
+        for name in names:
+            schemas[kind.__name__]["properties"][name]["deprecated"] = True
+    for schema in schemas.values():  # docstrings say None where JSON has null
+        for member in schema.get("properties", {}).values():
+            if "description" in member:
+                member["description"] = member["description"].replace("``None``", "`null`")
     for kind, base in ((SearchHit, Hit), (SearchAnswer, SearchResult), (DuplicateSet, DuplicateGroup)):
         described = TypeAdapter(base).json_schema(mode="serialization")["properties"]
         for name, schema in schemas[kind.__name__]["properties"].items():
@@ -47,19 +58,19 @@ def inherit_descriptions(schemas: dict[str, Any]) -> None:
 
 
 def quoted(image_id: str) -> str:
-    """An id as the end of a path; what a client would take for steps in the path is escaped."""
+    """An id, escaped as the end of a URL path; also escapes ``.`` and ``..``, which clients would resolve."""
     return "/".join(
         part.replace(".", "%2E") if part in {".", ".."} else part for part in quote(image_id, safe="/").split("/")
     )
 
 
 def image_answer(collection: str, record: ImageRecord, methods: Iterable[str] = ()) -> Image:
-    """An image of a collection.
+    """An image of a collection as a response.
 
     Args:
         collection: Name of the collection.
-        record: Its record.
-        methods: Methods whose features it has; none in lists.
+        record: Record of the image.
+        methods: Names of the methods whose features the image has; empty in lists.
     """
     base, name = f"/v1/collections/{collection}", quoted(record.id)
     return Image(
@@ -79,7 +90,7 @@ def image_answer(collection: str, record: ImageRecord, methods: Iterable[str] = 
 
 
 def collection_answer(name: str, collection: Collection) -> CollectionInfo:
-    """A collection, by its name."""
+    """A collection as a response."""
     info = collection.info()
     methods = tuple(
         CollectionMethod(method, stored.images, stored.bytes, stored.fingerprint.digest)
@@ -89,9 +100,9 @@ def collection_answer(name: str, collection: Collection) -> CollectionInfo:
 
 
 def failed_image(failure: Failure) -> FailedImage:
-    """An image that could not be indexed, without the folders of the server in its message."""
+    """An image that could not be added, with the server's folders removed from the message."""
     paths = filter(None, map(local_path, (failure.uri, failure.source)))
-    message = redacted(failure.message, (readable(os.path.dirname(path)) for path in paths))  # noqa: PTH120 - any bytes
+    message = redacted(failure.message, (name_to_text(os.path.dirname(path)) for path in paths))  # noqa: PTH120 - any bytes
     return FailedImage(
         failure.id, public_uri(failure.uri), failure.code, message, failure.attempts, iso(failure.at)
     )

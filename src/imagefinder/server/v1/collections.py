@@ -1,4 +1,4 @@
-"""``/v1/collections``: the collections of the server."""
+"""``/v1/collections``: list, create and delete collections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from imagefinder.core.answers import CollectionInfo, CollectionList, FailurePage
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.jobs import JobKind
-from imagefinder.server.collections import DEFAULT, NAME
+from imagefinder.server.collection_pool import DEFAULT, NAME
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1 import cursor
@@ -19,7 +19,7 @@ from imagefinder.server.v1.answers import collection_answer, failed_image, respo
 
 log = logging.getLogger(__name__)
 
-Name = Annotated[str, Path(description="name of a collection", examples=[DEFAULT])]
+Name = Annotated[str, Path(description="Name of the collection.", examples=[DEFAULT])]
 
 router = APIRouter(tags=["collections"], prefix="/v1/collections")
 
@@ -27,8 +27,9 @@ router = APIRouter(tags=["collections"], prefix="/v1/collections")
 @router.get(
     "",
     operation_id="list_collections",
-    summary="All collections",
+    summary="List all collections",
     response_model=CollectionList,
+    response_description="The collections.",
     responses=responses(["store_error", "internal_error"]),
 )
 def list_collections(service: ServiceDep) -> JSONResponse:
@@ -37,18 +38,19 @@ def list_collections(service: ServiceDep) -> JSONResponse:
         try:
             found.append(collection_answer(name, service.collections.get(name)))
         except (Problem, ImagefinderError):
-            # One that is damaged, or deleted meanwhile, must not hide the others; its own path reports why.
+            # A damaged or just deleted collection must not hide the others; its own URL reports the error.
             if name == DEFAULT:
                 raise
-            log.warning("the collection %s is left out of the list", name, exc_info=True)
+            log.warning("the collection %s is unreadable and missing from the list", name, exc_info=True)
     return respond(CollectionList(tuple(found)))
 
 
 @router.get(
     "/{collection}",
     operation_id="get_collection",
-    summary="One collection",
+    summary="Get a collection",
     response_model=CollectionInfo,
+    response_description="The collection.",
     responses=responses(["unknown_collection", "invalid_parameter", "store_error", "internal_error"]),
 )
 def get_collection(service: ServiceDep, collection: Name) -> JSONResponse:
@@ -58,30 +60,37 @@ def get_collection(service: ServiceDep, collection: Name) -> JSONResponse:
 @router.put(
     "/{collection}",
     operation_id="put_collection",
-    summary="Create a collection, or leave it as it is if it exists",
+    summary="Create a collection",
+    description="An existing collection is unchanged.",
     response_model=CollectionInfo,
+    response_description="The collection existed before.",
     responses={
-        201: {"model": CollectionInfo, "description": "It was created"},
+        201: {"model": CollectionInfo, "description": "The collection was created; `Location` is its URL."},
         **responses(["too_many_collections", "invalid_parameter", "store_error", "internal_error"]),
     },
 )
 def put_collection(
     service: ServiceDep,
-    collection: Annotated[str, Path(pattern=f"^{NAME}$", description="name of a collection", examples=["shop"])],
+    collection: Annotated[
+        str, Path(pattern=f"^{NAME}$", description="Name of the collection.", examples=["shop"])
+    ],
 ) -> JSONResponse:
     if collection == DEFAULT:
-        made, new = service.collections.get(DEFAULT), False
+        opened, created = service.collections.get(DEFAULT), False
     else:
-        made, new = service.collections.create(collection)
-    headers = {"Location": f"/v1/collections/{collection}"} if new else None
-    return respond(collection_answer(collection, made), 201 if new else 200, headers)
+        opened, created = service.collections.create(collection)
+    headers = {"Location": f"/v1/collections/{collection}"} if created else None
+    return respond(collection_answer(collection, opened), 201 if created else 200, headers)
 
 
 @router.delete(
     "/{collection}",
     operation_id="delete_collection",
-    summary="Delete a collection with all its images, for good",
+    summary="Delete a collection",
+    description="Deletes the collection with its images, features and metadata. This cannot be undone. Original "
+    "image files outside the collection are not deleted.",
     status_code=204,
+    response_description="The collection was deleted.",
     response_class=Response,
     responses=responses(
         [
@@ -93,15 +102,15 @@ def put_collection(
 def delete_collection(
     service: ServiceDep,
     collection: Name,
-    confirm: Annotated[str, Query(description="the name again, so that nothing is deleted by accident")] = "",
+    confirm: Annotated[str, Query(description="Repeat the name of the collection to confirm the deletion.")] = "",
 ) -> Response:
     if collection != DEFAULT:
         service.collections.get(collection)
         if confirm != collection:
             raise Problem(
                 "confirmation_needed",
-                "a collection is removed for good, so its name is asked for again",
-                hint=f"?confirm={collection}",
+                "deleting a collection cannot be undone and must be confirmed",
+                hint=f"repeat the name: ?confirm={collection}",
                 field="confirm",
             )
         _refuse_while_in_use(service, collection)
@@ -112,8 +121,10 @@ def delete_collection(
 @router.get(
     "/{collection}/failures",
     operation_id="list_failures",
-    summary="The images that could not be indexed, and why",
+    summary="List the images that could not be added",
+    description="Ordered by id; each with the error and the number of attempts.",
     response_model=FailurePage,
+    response_description="A page of failures.",
     responses=responses(["unknown_collection", "invalid_parameter", "store_error", "internal_error"]),
 )
 def list_failures(
@@ -133,7 +144,7 @@ def _refuse_while_in_use(service: Service, collection: str) -> None:
         if job is not None:
             raise Problem(
                 "collection_in_use",
-                f"the job {job.id} works on this collection",
-                hint="cancel it, or wait for its end",
+                f"the job {job.id} is using this collection",
+                hint="wait for the job to end, or cancel it",
                 headers={"Retry-After": "5"},
             )

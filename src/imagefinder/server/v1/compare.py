@@ -1,4 +1,4 @@
-"""``POST /v1/compare``: two images compared; nothing is stored."""
+"""``POST /v1/compare``: compare two images; nothing is stored."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from fastapi.responses import JSONResponse
 
 from imagefinder.core.results import Comparison
 from imagefinder.server import upload
-from imagefinder.server.collections import DEFAULT
+from imagefinder.server.collection_pool import DEFAULT
 from imagefinder.server.errors import responses
 from imagefinder.server.service import Service, ServiceDep
-from imagefinder.server.upload import FORM, JSON, Hold
-from imagefinder.server.v1 import pictures, requests
+from imagefinder.server.upload import FORM, JSON, ReserveBytes
+from imagefinder.server.v1 import request_images, requests
 from imagefinder.server.v1.answers import respond
-from imagefinder.server.v1.images import METHOD_CODES, PICTURE_CODES
-from imagefinder.server.v1.pictures import Given
+from imagefinder.server.v1.images import IMAGE_CODES, METHOD_CODES
+from imagefinder.server.v1.request_images import RequestImage
 
-_BINARY = {"type": "string", "format": "binary"}
+_BINARY = {"type": "string", "format": "binary", "description": "An encoded image."}
 
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             JSON: {
-                "schema": {"$ref": "#/components/schemas/CompareForm"},
+                "schema": {"$ref": "#/components/schemas/CompareRequest"},
                 "example": {
                     "a": {"url": "https://example.org/photo.jpg"},
                     "b": {"collection": "default", "id": "cat.jpg"},
@@ -40,7 +40,13 @@ _BODY: dict[str, Any] = {
                     "properties": {
                         "a": _BINARY,
                         "b": _BINARY,
-                        "method": {"type": "string", "minLength": 1, "maxLength": 100, "default": "sift"},
+                        "method": {
+                            "type": "string",
+                            "minLength": 1,
+                            "maxLength": 100,
+                            "default": "sift",
+                            "description": "Name of the method.",
+                        },
                     },
                 }
             },
@@ -55,20 +61,22 @@ router = APIRouter(tags=["search"])
 @router.post(
     "/v1/compare",
     operation_id="compare",
-    summary="Compare two images; nothing is stored",
+    summary="Compare two images",
+    description="The images can be uploaded, downloaded from a URL or taken from a collection. Nothing is stored.",
     response_model=Comparison,
+    response_description="The comparison.",
     responses=responses(
-        ("unknown_collection", "unknown_image", "unknown_method", "not_ready", *PICTURE_CODES, *METHOD_CODES)
+        ("unknown_collection", "unknown_image", "unknown_method", "not_ready", *IMAGE_CODES, *METHOD_CODES)
     ),
     openapi_extra=_BODY,
 )
 async def compare(service: ServiceDep, request: Request) -> JSONResponse:
-    with service.admission.admit() as hold:
-        sides, method = await _read(service, request, hold)
+    with service.admission.admit() as reserve:
+        sides, method = await _read(service, request, reserve)
 
         def work() -> Comparison:
             default = service.collections.get(DEFAULT)
-            default.method(method)  # an unknown method is reported before an image is read
+            default.method(method)  # raises for an unknown method before an image is read
             a, b = (
                 side.data
                 if side.image_id is None
@@ -80,17 +88,17 @@ async def compare(service: ServiceDep, request: Request) -> JSONResponse:
         return respond(await service.admission.run(work))
 
 
-async def _read(service: Service, request: Request, hold: Hold) -> tuple[list[Given], str]:
+async def _read(service: Service, request: Request, reserve: ReserveBytes) -> tuple[list[RequestImage], str]:
     kind = upload.content_type(request)
     if kind == FORM:
-        form = await pictures.read_form(service, request, hold, {"a": 1, "b": 1})
-        values = pictures.from_texts(form.texts, {"method": str})
-        method = requests.read(requests.MethodOnly, values).method
-        return [Given(form.all("a")[0]), Given(form.all("b")[0])], method
+        form = await request_images.read_form(service, request, reserve, {"a": 1, "b": 1})
+        values = request_images.parse_text_fields(form.texts, {"method": str})
+        method = requests.read(requests.CompareFields, values).method
+        return [RequestImage(form.all("a")[0]), RequestImage(form.all("b")[0])], method
     if kind == JSON:
-        asked = requests.read(requests.CompareForm, await pictures.read_json(service, request, hold))
+        body = requests.read(requests.CompareRequest, await request_images.read_json(service, request, reserve))
         return [
-            await pictures.given(service, asked.a, hold, "a"),
-            await pictures.given(service, asked.b, hold, "b"),
-        ], asked.method
+            await request_images.load(service, body.a, reserve, "a"),
+            await request_images.load(service, body.b, reserve, "b"),
+        ], body.method
     raise upload.wrong_type(request, JSON, FORM)

@@ -1,4 +1,4 @@
-"""Where the next page of a list begins, as an opaque word."""
+"""Cursors of paged lists: opaque strings that mark where the next page begins."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from fastapi import Query
 from imagefinder.server.errors import Problem
 from imagefinder.server.v1.requests import MAX_PAGE, PAGE
 
-Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="how many at most")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Largest number of items on the page.")]
 Cursor = Annotated[
     str,
     Query(
         alias="cursor",
-        max_length=6000,  # the longest path as an id; the web server reads 64 kB of an address
+        max_length=6000,  # enough for the longest id; the web server accepts URLs of up to 64 kB
         pattern=r"^[A-Za-z0-9_-]*$",
-        description="next_cursor of the page before",
+        description="`next_cursor` of the previous page; omit it for the first page.",
     ),
 ]
 DEFAULT_LIMIT = PAGE
 
 
-def make(place: str) -> str:
-    """The cursor of the page that begins behind a place."""
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+def make(position: str) -> str:
+    """The cursor of the page that starts after a position in the list."""
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
 
 
 def read(cursor: str) -> str:
-    """The place; empty for the first page.
+    """The position in a cursor; empty for the first page.
 
     Raises:
         Problem: ``invalid_parameter``.
@@ -39,9 +39,14 @@ def read(cursor: str) -> str:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError, ValueError) as error:
-        raise Problem(
-            "invalid_parameter",
-            "cursor: this is none of this list",
-            hint="begin again without one",
-            field="cursor",
-        ) from error
+        raise invalid() from error
+
+
+def invalid() -> Problem:
+    """The problem for a cursor that does not belong to the list."""
+    return Problem(
+        "invalid_parameter",
+        "cursor: it does not belong to this list",
+        hint="start again without a cursor",
+        field="cursor",
+    )

@@ -1,4 +1,4 @@
-"""``GET /v1/collections/{collection}/duplicates``: the last report, made by a job."""
+"""``GET /v1/collections/{collection}/duplicates``: the latest duplicate report, which a job computes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imagefinder.collection import Collection
 from imagefinder.core.answers import Duplicates, DuplicateSet, DuplicatesRunning, DuplicateSummary, Image, extend
 from imagefinder.core.errors import UnknownImageError
 from imagefinder.core.jobs import Job
-from imagefinder.server.errors import Problem, responses
+from imagefinder.server.errors import responses
 from imagefinder.server.jobs.work import collection_state
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1 import cursor
@@ -24,15 +24,16 @@ router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
 @router.get(
     "/duplicates",
     operation_id="duplicates",
-    summary="Groups of identical, edited and overlapping images, the best one of each first",
-    description="A job makes the report; this request starts it if there is no report. An outdated report is "
-    "still returned, as `stale`, while a new one is being made.",
+    summary="List groups of duplicate images",
+    description="Groups of identical, edited and overlapping images; the best image of each group comes first. A "
+    "job computes the report; the request starts the job if there is no report. An outdated report is returned "
+    "with `stale: true` while a new one is being computed.",
     response_model=Duplicates,
-    response_description="A page of the last report",
+    response_description="A page of the latest report.",
     responses={
         202: {
             "model": DuplicatesRunning,
-            "description": "The first report is being made; send the request again after Retry-After seconds",
+            "description": "The first report is being computed; repeat the request after `Retry-After` seconds.",
         },
         **responses(
             ["unknown_collection", "invalid_parameter", "busy", "not_ready", "store_error", "internal_error"]
@@ -46,7 +47,7 @@ def duplicates(
     after: cursor.Cursor = "",
 ) -> JSONResponse:
     opened = service.collections.get(collection)
-    begin = _number(cursor.read(after))
+    begin = _offset(cursor.read(after))
     kept = opened.kept_duplicates()
     if kept is None:
         job = _job(service, collection)
@@ -88,14 +89,9 @@ def _images(name: str, collection: Collection, ids: Sequence[str]) -> tuple[Imag
     return tuple(found)
 
 
-def _number(place: str) -> int:
-    if not place:
+def _offset(position: str) -> int:
+    if not position:
         return 0
-    if not place.isascii() or not place.isdecimal() or len(place) > 9:
-        raise Problem(
-            "invalid_parameter",
-            "cursor: it does not belong to this list",
-            hint="begin again without one",
-            field="cursor",
-        )
-    return int(place)
+    if not position.isascii() or not position.isdecimal() or len(position) > 9:
+        raise cursor.invalid()
+    return int(position)

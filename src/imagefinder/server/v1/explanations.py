@@ -1,8 +1,8 @@
-"""``/v1/explanations/{handle}``: why images were found, for a while after the search."""
+"""``/v1/explanations/{handle}``: recent answers and explanations of their hits."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -11,18 +11,22 @@ from imagefinder.core.answers import SearchAnswer
 from imagefinder.core.results import AUTO, Explanation
 from imagefinder.images.resize import thumbnail
 from imagefinder.server.errors import responses
-from imagefinder.server.explanations import KeptSearch
+from imagefinder.server.search_cache import CachedSearch
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1.answers import respond
-from imagefinder.server.v1.images import METHOD_CODES, ImageId, cached
+from imagefinder.server.v1.images import METHOD_CODES, NOT_MODIFIED, ImageId, binary, cached
 
 MAX_SIDE = 2048
 
-Handle = Annotated[str, Path(description="from the answer of a search", max_length=100)]
+Handle = Annotated[
+    str, Path(description="Handle of a recent search: `explanations.handle` of its answer.", max_length=100)
+]
 MethodName = Annotated[
     str,
     Query(
-        min_length=1, max_length=100, description="name of a method, or auto: the one with the strongest evidence"
+        min_length=1,
+        max_length=100,
+        description="Name of the method to explain; `auto`: the method with the strongest evidence.",
     ),
 ]
 
@@ -36,22 +40,25 @@ router = APIRouter(tags=["explanations"], prefix="/v1/explanations/{handle}")
 @router.get(
     "",
     operation_id="get_result",
-    summary="The answer again, for shared links",
+    summary="Get the answer of a recent search",
+    description="Returns the answer as it was sent; useful for links to results.",
     response_model=SearchAnswer,
+    response_description="The answer.",
     responses=responses(["unknown_handle", "invalid_parameter", "internal_error"]),
 )
 async def get_result(service: ServiceDep, handle: Handle) -> JSONResponse:
-    return JSONResponse(service.explanations.result(handle))
+    return JSONResponse(service.search_cache.result(handle))
 
 
 @router.get(
     "/query",
     operation_id="get_query",
-    summary="The query image, upright",
+    summary="Get the query image of a recent search",
+    description="A JPEG, upright, reduced to `width` if it is larger.",
     response_class=Response,
     responses={
-        200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
-        304: {"description": "It is the one of If-None-Match"},
+        200: binary("The query image.", "image/jpeg"),
+        304: NOT_MODIFIED,
         **responses((*_ONE, "unknown_collection", "unknown_image")),
     },
 )
@@ -59,13 +66,15 @@ async def get_query(
     service: ServiceDep,
     request: Request,
     handle: Handle,
-    width: Annotated[int, Query(ge=16, le=MAX_SIDE, description="pixels of the longer side, at most")] = MAX_SIDE,
+    width: Annotated[
+        int, Query(ge=16, le=MAX_SIDE, description="Largest length of the longer side, pixels.")
+    ] = MAX_SIDE,
 ) -> Response:
-    search = service.explanations.search(handle)
+    search = service.search_cache.search(handle)
 
     def work() -> bytes:
         collection, query = service.collections.get(search.collection), search.trace.query
-        if query.image is None:  # its unchanged original or else its thumbnail
+        if query.image is None:  # a stored image: its original if unchanged, otherwise its thumbnail
             pixels = collection.stored_pixels(query.id or "")
         else:
             pixels = collection.pixels(query.image)
@@ -78,54 +87,69 @@ async def get_query(
 @router.get(
     "/images/{image_id:path}",
     operation_id="explain",
-    summary="Explain an image of the collection, whether it is a hit or not",
-    description="Matches, the transform, outlines, heat and the numbers behind the E-value. Places are in "
-    "pixels of `query_size` and `candidate_size`.",
+    summary="Explain why an image matches the query",
+    description="Returns the matches, the transform, the outlines, the heat map and the numbers behind the "
+    "E-value. The image can be any image of the collection, not only a hit. Coordinates are in pixels of "
+    "`query_size` and `candidate_size`.",
     response_model=Explanation,
+    response_description="The explanation.",
     responses=responses(_IMAGE),
 )
 async def explain(
     service: ServiceDep, handle: Handle, image_id: ImageId, method: MethodName = AUTO
 ) -> JSONResponse:
-    search = service.explanations.search(handle)
+    search = service.search_cache.search(handle)
 
     def work() -> JSONResponse:
-        return respond(_explained(service, handle, search, image_id, method))
+        return respond(_explanation(service, handle, search, image_id, method))
 
     with service.admission.admit():
         return await service.admission.run(work)
 
 
+_DRAWING_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: binary("The drawing.", "image/png"),
+    304: NOT_MODIFIED,
+    **responses(_IMAGE),
+}
+
+
+@router.get(
+    "/drawings/{image_id:path}",
+    operation_id="draw",
+    summary="Draw the explanation of an image",
+    description="A PNG that shows the query and the image with matches, outlines or heat map.",
+    response_class=Response,
+    responses=_DRAWING_RESPONSES,
+)
 @router.get(
     "/pictures/{image_id:path}",
-    operation_id="draw",
-    summary="The explanation as an image",
+    operation_id="draw_deprecated",
+    summary="Draw the explanation of an image (old path)",
+    description="Use `/v1/explanations/{handle}/drawings/{image_id}` instead.",
+    deprecated=True,
     response_class=Response,
-    responses={
-        200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
-        304: {"description": "It is the one of If-None-Match"},
-        **responses(_IMAGE),
-    },
+    responses=_DRAWING_RESPONSES,
 )
 async def draw(
     service: ServiceDep, request: Request, handle: Handle, image_id: ImageId, method: MethodName = AUTO
 ) -> Response:
-    search = service.explanations.search(handle)
+    search = service.search_cache.search(handle)
 
     def work() -> bytes:
-        explanation = _explained(service, handle, search, image_id, method)
+        explanation = _explanation(service, handle, search, image_id, method)
         return service.collections.get(search.collection).draw(explanation, search.trace.query)
 
     with service.admission.admit():
         return cached(request, await service.admission.run(work), "image/png")
 
 
-def _explained(service: Service, handle: str, search: KeptSearch, image_id: str, method: str) -> Explanation:
+def _explanation(service: Service, handle: str, search: CachedSearch, image_id: str, method: str) -> Explanation:
     collection = service.collections.get(search.collection)
     record = collection.get(image_id)
     query_id = search.trace.query.id
     stored_query = collection.status([query_id]).get(query_id) if query_id is not None else None
-    return service.explanations.explained(
+    return service.search_cache.explanation(
         (handle, image_id, method, record.sha256, record.added_at, stored_query),
         lambda: collection.explain(search.trace, image_id, method=method),
     )

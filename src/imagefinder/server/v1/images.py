@@ -1,4 +1,4 @@
-"""``/v1/collections/{collection}/images``: put, look at and remove images; their thumbnails and originals."""
+"""``/v1/collections/{collection}/images``: add, list and delete images; their thumbnails and originals."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from imagefinder.collection import Collection
 from imagefinder.core.answers import Image, ImagePage
 from imagefinder.core.errors import UnknownImageError
-from imagefinder.core.filters import goes_deeper
+from imagefinder.core.filters import is_deeper
 from imagefinder.core.jobs import Job
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FIELD, FORM, JSON
-from imagefinder.server.v1 import cursor, pictures, requests
+from imagefinder.server.v1 import cursor, request_images, requests
 from imagefinder.server.v1.answers import image_answer, quoted, respond
 from imagefinder.server.v1.collections import Name
-from imagefinder.server.v1.pictures import Given
+from imagefinder.server.v1.request_images import RequestImage
 
 ImageId = Annotated[
     str,
-    Path(description="id of an image; slashes are part of it", examples=["2026/cat.jpg"]),
+    Path(description="Id of an image; it may contain slashes.", examples=["2026/cat.jpg"]),
 ]
 
-_SHOWN = {
+_BROWSER_TYPES = {
     "JPEG": "image/jpeg",
     "MPO": "image/jpeg",
     "PNG": "image/png",
@@ -40,25 +40,35 @@ _SHOWN = {
     "AVIF": "image/avif",
     "BMP": "image/bmp",
 }
-"""Formats that browsers show, as what they are sent."""
+"""Format -> media type, for the formats that browsers can display."""
 
 MAX_LEVELS = 64
-"""Lists and objects within metadata that are put here; every program can read so many."""
+"""Largest nesting depth of metadata; every JSON parser supports it."""
 
-_PIECE = 1 << 18
+_CHUNK_BYTES = 1 << 18
 
 _SAFE = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
 
 _ONE = ("unknown_collection", "unknown_image", "invalid_parameter", "store_error", "internal_error")
-PICTURE_CODES = (
+IMAGE_CODES = (
     *("missing_image", "not_a_file", "several_images", "malformed_form", "malformed_json", "upload_timeout"),
     *("image_too_large", "request_too_large", "unsupported_media_type", "not_an_image", "empty_image"),
     *("damaged_image", "invalid_image", "invalid_input", "invalid_parameter", "url_queries_off"),
     *("address_not_allowed", "fetch_failed", "fetch_failed_for_now", "busy", "store_error", "internal_error"),
 )
-"""What may be wrong with a picture that is handed in."""
+"""Problem codes of requests with an image."""
 
 METHOD_CODES = ("method_not_indexed", "fingerprint_mismatch", "model_missing", "model_error", "invalid_setting")
+"""Problem codes of requests that use a method."""
+
+NOT_MODIFIED = {"description": "Not modified: the client's copy (`If-None-Match`) is current."}
+
+
+def binary(description: str, *media_types: str) -> dict[str, Any]:
+    """An OpenAPI response object with a binary body."""
+    schema = {"type": "string", "format": "binary"}
+    return {"description": description, "content": {media_type: {"schema": schema} for media_type in media_types}}
+
 
 _PUT_BODY: dict[str, Any] = {
     "requestBody": {
@@ -70,17 +80,17 @@ _PUT_BODY: dict[str, Any] = {
                     "required": [FIELD],
                     "additionalProperties": False,
                     "properties": {
-                        FIELD: {"type": "string", "format": "binary", "description": "the picture"},
+                        FIELD: {"type": "string", "format": "binary", "description": "The encoded image."},
                         "metadata": {
                             "type": "string",
                             "contentMediaType": JSON,
-                            "description": "your own JSON object, kept with the image",
+                            "description": "JSON object to store with the image.",
                         },
                     },
                 }
             },
             JSON: {
-                "schema": {"$ref": "#/components/schemas/PutForm"},
+                "schema": {"$ref": "#/components/schemas/PutImageRequest"},
                 "example": {"url": "https://example.org/cat.jpg", "metadata": {"shop": "north", "price": 12.5}},
             },
             "image/*": {"schema": {"type": "string", "format": "binary"}},
@@ -96,8 +106,10 @@ router = APIRouter(tags=["images"], prefix="/v1/collections/{collection}")
 @router.get(
     "/images",
     operation_id="list_images",
-    summary="The images of a collection, page by page, ordered by id",
+    summary="List the images of a collection",
+    description="Ordered by id, page by page; optionally only those that match a filter.",
     response_model=ImagePage,
+    response_description="A page of images.",
     responses=responses(
         [
             *("unknown_collection", "malformed_json", "invalid_parameter", "invalid_filter"),
@@ -111,16 +123,16 @@ def list_images(
     collection: Name,
     limit: cursor.Limit = cursor.DEFAULT_LIMIT,
     after: cursor.Cursor = "",
-    filter: Annotated[  # noqa: A002 - the name in the address
+    filter: Annotated[  # noqa: A002 - the name of the query parameter
         str,
         Query(
             max_length=4000,
-            description="JSON: only images whose metadata match; see the guide on filters",
+            description="Metadata filter, as JSON; see the guide on filters.",
             examples=['{"shop": "north"}'],
         ),
     ] = "",
     contains: Annotated[
-        str, Query(max_length=1000, description="only images with this text in id or metadata")
+        str, Query(max_length=1000, description="Only images whose id or metadata contain this text.")
     ] = "",
 ) -> JSONResponse:
     found = service.collections.get(collection).images(
@@ -137,8 +149,10 @@ def list_images(
 @router.get(
     "/images/{image_id:path}",
     operation_id="get_image",
-    summary="One image",
+    summary="Get an image",
+    description="Returns the metadata of the image; `thumbnail` and `content` are the URLs of its data.",
     response_model=Image,
+    response_description="The image.",
     responses=responses(_ONE),
 )
 def get_image(service: ServiceDep, collection: Name, image_id: ImageId) -> JSONResponse:
@@ -148,15 +162,16 @@ def get_image(service: ServiceDep, collection: Name, image_id: ImageId) -> JSONR
 @router.put(
     "/images/{image_id:path}",
     operation_id="put_image",
-    summary="Add an image under an id, or replace the one of that id",
-    description="The image comes as a form, as the body itself, or in JSON. With `wait=true` it is durable and "
-    "searchable when the response arrives; with `wait=false` a job indexes it, and the image is on disk.",
+    summary="Add or replace an image",
+    description="Send the image as a form file, as the request body, or as a URL or base64 in JSON. With "
+    "`wait=true` (default) the image is durable and searchable when the response arrives. With `wait=false` the "
+    "image is stored on disk and a job adds it.",
     response_model=Image,
-    response_description="It was replaced",
+    response_description="The image was replaced.",
     responses={
-        201: {"model": Image, "description": "It is new; Location leads to it"},
-        202: {"model": Job, "description": "A job will index it; Location leads to the job"},
-        **responses(("unknown_collection", "not_ready", *PICTURE_CODES, *METHOD_CODES)),
+        201: {"model": Image, "description": "The image was added; `Location` is its URL."},
+        202: {"model": Job, "description": "A job will add the image; `Location` is the URL of the job."},
+        **responses(("unknown_collection", "not_ready", *IMAGE_CODES, *METHOD_CODES)),
     },
     openapi_extra=_PUT_BODY,
 )
@@ -166,26 +181,28 @@ async def put_image(
     request: Request,
     collection: Name,
     image_id: ImageId,
-    wait: Annotated[bool, Query(description="whether to respond only when it is searchable")] = True,
+    wait: Annotated[bool, Query(description="Wait until the image is searchable.")] = True,
     metadata: Annotated[
-        str, Query(max_length=4000, description="JSON object, where the body is the image itself")
+        str, Query(max_length=4000, description="Metadata as a JSON object, if the body is the image.")
     ] = "",
 ) -> JSONResponse:
     _check_id(request, image_id)
-    with service.admission.admit() as hold:
-        given, kept = await _given(service, request, metadata, hold)
+    with service.admission.admit() as reserve:
+        image, user_data = await _read_put(service, request, metadata, reserve)
         if not wait:
-            start = partial(service.jobs.start_put, collection, image_id, given.data, kept, uri=given.uri)
+            start = partial(service.jobs.start_put, collection, image_id, image.data, user_data, uri=image.uri)
             job = await service.admission.run(start)
             return respond(job, 202, {"Location": f"/v1/jobs/{job.id}"})
-        return await service.admission.run(lambda: _put(service, collection, image_id, given, kept))
+        return await service.admission.run(lambda: _put(service, collection, image_id, image, user_data))
 
 
 @router.delete(
     "/images/{image_id:path}",
     operation_id="delete_image",
-    summary="Remove an image",
+    summary="Delete an image from the collection",
+    description="Deletes the image's features, thumbnail and metadata. Its original file is not deleted.",
     status_code=204,
+    response_description="The image was deleted.",
     response_class=Response,
     responses=responses(_ONE),
 )
@@ -198,34 +215,31 @@ def delete_image(service: ServiceDep, collection: Name, image_id: ImageId) -> Re
 @router.get(
     "/thumbnails/{image_id:path}",
     operation_id="get_thumbnail",
-    summary="A JPEG of at most 256 pixels a side",
+    summary="Get the thumbnail of an image",
+    description="A JPEG of at most 256 x 256 pixels.",
     response_class=Response,
     responses={
-        200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
-        304: {"description": "It is the one of If-None-Match"},
+        200: binary("The thumbnail.", "image/jpeg"),
+        304: NOT_MODIFIED,
         **responses((*_ONE, "no_thumbnail")),
     },
 )
 def get_thumbnail(service: ServiceDep, request: Request, collection: Name, image_id: ImageId) -> Response:
     data = service.collections.get(collection).thumbnail(image_id)
     if not data:
-        raise Problem("no_thumbnail", f"the image {image_id[:200]!a} has no thumbnail", hint="add it again")
+        raise Problem("no_thumbnail", f"the image {image_id[:200]!a} has no thumbnail", hint="add the image again")
     return cached(request, data, "image/jpeg")
 
 
 @router.get(
     "/contents/{image_id:path}",
     operation_id="get_content",
-    summary="The original image, while its file exists, unchanged",
+    summary="Get the original image file",
+    description="Available as long as the file exists, unchanged, at its original path on the server.",
     response_class=StreamingResponse,
     responses={
-        200: {
-            "content": {
-                name: {"schema": {"type": "string", "format": "binary"}}
-                for name in (*sorted(set(_SHOWN.values())), "application/octet-stream")
-            }
-        },
-        304: {"description": "It is the one of If-None-Match"},
+        200: binary("The original file.", *sorted(set(_BROWSER_TYPES.values())), "application/octet-stream"),
+        304: NOT_MODIFIED,
         **responses((*_ONE, "content_gone")),
     },
 )
@@ -236,53 +250,53 @@ def get_content(service: ServiceDep, request: Request, collection: Name, image_i
     if file is None:
         raise Problem(
             "content_gone",
-            f"the original of {image_id[:200]!a} is not there, or no longer the same",
-            hint="the thumbnail is kept with the collection",
+            f"the original file of {image_id[:200]!a} is missing or has changed",
+            hint="the thumbnail is stored in the collection and still available",
         )
-    kind = _SHOWN.get(record.format)
+    media_type = _BROWSER_TYPES.get(record.format)
     headers = {
         **_SAFE,
         "Cache-Control": "private, no-cache",
         "ETag": f'"{record.sha256}"',
         "Content-Length": str(record.size_bytes),
-        "Content-Disposition": "inline" if kind else "attachment",
+        "Content-Disposition": "inline" if media_type else "attachment",
     }
-    if _is_known(request, headers["ETag"]):
+    if _is_cached(request, headers["ETag"]):
         file.close()
         return Response(status_code=304, headers={key: headers[key] for key in ("Cache-Control", "ETag")})
     return StreamingResponse(
-        _pieces(file, record.sha256), headers=headers, media_type=kind or "application/octet-stream"
+        _chunks(file, record.sha256), headers=headers, media_type=media_type or "application/octet-stream"
     )
 
 
 def cached(request: Request, data: bytes, media_type: str) -> Response:
-    """A picture, or word that the client has it."""
+    """A response with this data, or 304 if the client already has it."""
     headers = {
         "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
     }
-    if _is_known(request, headers["ETag"]):
+    if _is_cached(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(data, headers=headers, media_type=media_type)
 
 
-def _is_known(request: Request, tag: str) -> bool:
-    known = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
-    return tag in known or "*" in known
+def _is_cached(request: Request, tag: str) -> bool:
+    cached = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
+    return tag in cached or "*" in cached
 
 
-def _pieces(file: BinaryIO, sha256: str) -> Iterator[bytes]:
-    """The file, whose last piece is only sent if all of it is still what it was."""
+def _chunks(file: BinaryIO, sha256: str) -> Iterator[bytes]:
+    """The file in chunks. The last chunk is sent only if the checksum matches: a changed file stays incomplete."""
     digest, last = hashlib.sha256(), b""
     with file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
             if last:
                 yield last
-            last = piece
+            last = chunk
     if digest.hexdigest() != sha256:
-        raise OSError("the file changed while it was sent")
+        raise OSError("the file changed while it was being sent")
     yield last
 
 
@@ -293,59 +307,63 @@ def _image(name: str, collection: Collection, image_id: str) -> Image:
 
 
 def _check_id(request: Request, image_id: str) -> None:
-    """Refuse ids that are trouble for everybody; those that are there already can still be asked for."""
+    """Refuse new ids that are hard to handle; existing images with such ids can still be read."""
     try:
         unquote_to_bytes(request.scope.get("raw_path") or b"").decode()
-        sound = True
+        is_utf8 = True
     except UnicodeDecodeError:
-        sound = False
-    if not sound or any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in image_id):
-        what = "it has control characters" if sound else "it is no UTF-8"
+        is_utf8 = False
+    if not is_utf8:
+        reason = "it is not valid UTF-8"
+    elif any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in image_id):
+        reason = "it contains control characters"
     elif not image_id:
-        what = "it is empty"
+        reason = "it is empty"
     elif len(image_id) > requests.MAX_ID:
-        what = f"it has {len(image_id)} characters; {requests.MAX_ID} are accepted"
+        reason = f"it has {len(image_id)} characters; the limit is {requests.MAX_ID}"
     else:
         return
-    raise Problem("invalid_parameter", f"the id cannot be used: {what}", hint="choose another", field="id")
+    raise Problem("invalid_parameter", f"the id is invalid: {reason}", hint="choose another id", field="id")
 
 
-async def _given(
-    service: Service, request: Request, metadata: str, hold: upload.Hold
-) -> tuple[Given, Mapping[str, Any]]:
-    """The picture of a request, and its metadata."""
+async def _read_put(
+    service: Service, request: Request, metadata: str, reserve: upload.ReserveBytes
+) -> tuple[RequestImage, Mapping[str, Any]]:
+    """The image and the metadata in a PUT request."""
     kind = upload.content_type(request)
     if kind == JSON:
-        form = requests.read(requests.PutForm, await pictures.read_json(service, request, hold))
-        kept = _metadata(form.metadata)
-        return await pictures.given(service, form, hold), kept
+        form = requests.read(requests.PutImageRequest, await request_images.read_json(service, request, reserve))
+        parsed = _metadata(form.metadata)
+        return await request_images.load(service, form, reserve), parsed
     if kind == FORM:
-        parts = await pictures.read_form(service, request, hold, {FIELD: 1})
-        values = pictures.from_texts(parts.texts, {"metadata": dict})
-        return Given(parts.files[0][1]), _metadata(values.get("metadata", {}))
+        parts = await request_images.read_form(service, request, reserve, {FIELD: 1})
+        values = request_images.parse_text_fields(parts.texts, {"metadata": dict})
+        return RequestImage(parts.files[0][1]), _metadata(values.get("metadata", {}))
     if kind.startswith("image/") or kind == "application/octet-stream":
         parsed = _metadata(upload.parse_json(metadata, "metadata") if metadata else {})
-        data = await upload.read_raw(request, max_bytes=service.settings.max_image_bytes, hold=hold)
-        return Given(data), parsed
-    raise upload.wrong_type(request, FORM, JSON, "a picture")
+        data = await upload.read_raw(request, max_bytes=service.settings.max_image_bytes, reserve=reserve)
+        return RequestImage(data), parsed
+    raise upload.wrong_type(request, FORM, JSON, "image/*")
 
 
 def _metadata(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise Problem("invalid_parameter", "metadata: must be a JSON object", field="metadata")
-    if goes_deeper(value, MAX_LEVELS):
+    if is_deeper(value, MAX_LEVELS):
         raise Problem(
             "invalid_parameter",
-            f"metadata: at most {MAX_LEVELS} levels are kept",
+            f"metadata: nested too deeply; the limit is {MAX_LEVELS} levels",
             field="metadata",
             limit=MAX_LEVELS,
         )
     return value
 
 
-def _put(service: Service, name: str, image_id: str, given: Given, metadata: Mapping[str, Any]) -> JSONResponse:
+def _put(
+    service: Service, name: str, image_id: str, image: RequestImage, metadata: Mapping[str, Any]
+) -> JSONResponse:
     collection = service.collections.get(name)
     new = image_id not in collection.status([image_id])
-    collection.put(image_id, given.data, metadata=metadata, uri=given.uri)
+    collection.put(image_id, image.data, metadata=metadata, uri=image.uri)
     headers = {"Location": f"/v1/collections/{name}/images/{quoted(image_id)}"} if new else None
     return respond(_image(name, collection, image_id), 201 if new else 200, headers)

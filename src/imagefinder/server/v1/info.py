@@ -1,4 +1,4 @@
-"""``/v1/info``, ``/v1/limits``, ``/v1/methods``: what this server is and can."""
+"""``/v1/info``, ``/v1/limits``, ``/v1/methods``: the server, its limits and its methods."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from imagefinder.core.answers import AuthInfo, MethodList, MethodStatus, ServerI
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.method import MethodState
 from imagefinder.core.query import MAX_BOXES
-from imagefinder.images.fetch import MAX_REDIRECTS
-from imagefinder.server.collections import DEFAULT
+from imagefinder.images.fetching.fetcher import MAX_REDIRECTS
+from imagefinder.server.collection_pool import DEFAULT
 from imagefinder.server.errors import responses
 from imagefinder.server.request_context import current
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.times import iso
-from imagefinder.server.v1 import pictures, requests
+from imagefinder.server.v1 import request_images, requests
 from imagefinder.server.v1.answers import respond
 
 router = APIRouter(tags=["server"])
@@ -27,8 +27,10 @@ router = APIRouter(tags=["server"])
 @router.get(
     "/v1/info",
     operation_id="info",
-    summary="What this server is",
+    summary="Get information about the server",
+    description="Version, collections, and what the sender of the request may do.",
     response_model=ServerInfo,
+    response_description="Information about the server.",
     responses=responses(["internal_error"]),
 )
 def info(service: ServiceDep) -> JSONResponse:
@@ -50,8 +52,9 @@ def info(service: ServiceDep) -> JSONResponse:
 @router.get(
     "/v1/limits",
     operation_id="limits",
-    summary="How much is accepted",
+    summary="Get the limits of the server",
     response_model=ServerLimits,
+    response_description="The limits.",
     responses=responses(["internal_error"]),
 )
 async def limits(service: ServiceDep) -> JSONResponse:
@@ -63,7 +66,7 @@ async def limits(service: ServiceDep) -> JSONResponse:
             max_k=requests.MAX_K,
             max_boxes=MAX_BOXES,
             max_images_per_request=requests.MAX_IMAGES,
-            max_json_bytes=pictures.max_json_bytes(service),
+            max_json_bytes=request_images.max_json_bytes(service),
             request_seconds=settings.request_seconds,
             concurrent=service.admission.running,
             queue=settings.queue,
@@ -79,8 +82,10 @@ async def limits(service: ServiceDep) -> JSONResponse:
 @router.get(
     "/v1/methods",
     operation_id="methods",
-    summary="The installed methods, and whether they can be used",
+    summary="List the installed methods",
+    description="For each method: its kind, whether it can be used now, and if not, why.",
     response_model=MethodList,
+    response_description="The methods.",
     responses=responses(["store_error", "internal_error"]),
 )
 def methods(service: ServiceDep) -> JSONResponse:

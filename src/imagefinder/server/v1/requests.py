@@ -1,4 +1,4 @@
-"""What clients send to ``/v1``, checked to the last member."""
+"""Request models of ``/v1``, for validation and the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from pydantic import (
 )
 
 from imagefinder.core.answers import OPTION_NAMES
-from imagefinder.core.query import MAX_BOXES, SearchOptions
+from imagefinder.core.query import MAX_BOXES, MAX_RERANK_DEPTH, SearchOptions
+from imagefinder.server import validation
 from imagefinder.server.errors import Problem
 
 MAX_K = 1000
 MAX_IMAGES = 16
-"""Queries of one search request."""
+"""Largest number of queries in a search request."""
 
 MAX_ID = 1024
-"""Characters of a new id."""
+"""Largest length of a new id, characters."""
 
-MAX_NAMED = 16_384
-"""Characters of the longest id that can be named; ids are paths, and paths on disk are shorter."""
+MAX_ID_REFERENCE = 16_384
+"""Largest length of an id in a search request, characters. Ids of images on disk are paths, which are shorter."""
 
 MAX_URL = 8192
 MAX_PAGE = 1000
@@ -44,7 +45,7 @@ M = TypeVar("M", bound=BaseModel)
 
 def _whole(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("must be a whole number")  # noqa: TRY004 - what pydantic expects
+        raise ValueError("must be an integer")  # noqa: TRY004 - what pydantic expects
     return value
 
 
@@ -56,16 +57,23 @@ def _number(value: object) -> object:
             return float(value)
     except OverflowError:
         pass
-    raise ValueError("must be a number of usual size")
+    raise ValueError("must be a finite number")
 
 
 Number = Annotated[float, BeforeValidator(_number)]
-BoxForm = Annotated[list[Number], Field(min_length=4, max_length=4)]
-Truth = Annotated[bool, Field(strict=True)]
+BoxList = Annotated[list[Number], Field(min_length=4, max_length=4)]
+StrictBool = Annotated[bool, Field(strict=True)]
+
+
+Url = Annotated[
+    Annotated[str, Field(max_length=MAX_URL)] | None,
+    Field(description="http(s) URL of an image, which the server downloads."),
+]
+Base64 = Annotated[str | None, Field(description="The encoded image in base64, or as a `data:` URL.")]
 
 
 class RequestModel(BaseModel):
-    """What a client sends; members of other names are refused."""
+    """Base of the request models; unknown members are refused."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=1 << 31)
 
@@ -73,14 +81,12 @@ class RequestModel(BaseModel):
 class ImageReference(RequestModel):
     """An image: exactly one of ``url``, ``base64`` and ``id``."""
 
-    url: (
-        Annotated[str, Field(max_length=MAX_URL, description="http(s) address; the server downloads it")] | None
-    ) = None
-    base64: Annotated[str, Field(description="the encoded image; a data: URL is accepted, too")] | None = None
-    id: (
-        Annotated[str, Field(min_length=1, max_length=MAX_NAMED, description="of an image of the collection")]
-        | None
-    ) = None
+    url: Url = None
+    base64: Base64 = None
+    id: Annotated[
+        Annotated[str, Field(min_length=1, max_length=MAX_ID_REFERENCE)] | None,
+        Field(description="Id of an image of the collection."),
+    ] = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -88,14 +94,14 @@ class ImageReference(RequestModel):
         return self
 
 
-class QueryForm(ImageReference):
-    """One of several queries."""
+class QueryRequest(ImageReference):
+    """A query image: exactly one of ``url``, ``base64`` and ``id``; optionally restricted to regions."""
 
     boxes: Annotated[
-        list[BoxForm],
+        list[BoxList],
         Field(
             max_length=MAX_BOXES,
-            description="x, y, width, height in pixels: only these regions of the image count",
+            description="Regions to search for: x, y, width, height in pixels. Default: the whole image.",
         ),
     ] = []
 
@@ -106,21 +112,32 @@ _LIMITS: Mapping[str, Mapping[str, Any]] = {
     "method": {"min_length": 1, "max_length": 100},
     "k": {"ge": 1, "le": MAX_K},
     "max_evalue": {"ge": 0},
+    "rerank_depth": {"ge": 1, "le": MAX_RERANK_DEPTH},
 }
-"""What a request may not exceed, beyond the type of the field."""
+"""Field -> constraints of its value, in addition to its type."""
 
 _DESCRIPTIONS: Mapping[str, str] = {
-    "ranking": "rank by E-value and verify the best candidates; false: rank by the score of one method",
-    "where": "only images whose metadata match; see the guide on filters",
+    "method": "Name of a method, or `auto`: all methods of the collection together.",
+    "k": "Largest number of hits.",
+    "mode": "`exact`: score all images. `fast`: score the candidates of the ANN index. `auto`: choose by the size "
+    "of the collection.",
+    "mirror": "Also find mirror images; only with `verify`.",
+    "evalues": "Compute E-values even with `verify: false`.",
+    "min_score": "Omit hits with a lower score.",
+    "max_evalue": "Omit hits with a higher E-value and hits without one.",
+    "rerank_depth": "Number of candidates per method that are verified, at most 1000. A larger number finds "
+    "weaker matches and takes longer. Default: 50 for methods with keypoints, 20 for others.",
+    "ranking": "Verify the best candidates and rank by E-value; false: rank by the score of one method.",
+    "where": "Metadata filter: search only the images that match it; see the guide on filters.",
 }
-"""Descriptions of the fields that have another name here."""
+"""Field of ``SearchOptions`` -> its description in the REST API; other fields use their docstrings."""
 
 _CHECKS: Mapping[Any, Any] = {
     int: BeforeValidator(_whole),
     float: BeforeValidator(_number),
     bool: Field(strict=True),
 }
-"""Type of a field -> what makes it strict: JSON says itself whether a value is a number."""
+"""Type of a field -> strict validator, which does not convert strings to numbers."""
 
 
 class _OptionDocs(BaseModel):
@@ -136,11 +153,11 @@ def _option(name: str, kind: Any, default: Any) -> tuple[str, tuple[Any, Any]]:
     """Public name, type and default of a field of ``SearchOptions``."""
     description = _DESCRIPTIONS.get(name) or " ".join(_DOCS[name]["description"].split())
     if name == "ranking":
-        return "verify", (Annotated[Truth, Field(description=description)], True)
+        return "verify", (Annotated[StrictBool, Field(description=description)], True)
     choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     plain = next(choice for choice in choices if choice is not type(None))
     if get_origin(plain) is not None and get_origin(plain) is not Literal:
-        plain = dict[str, JsonValue]  # a mapping: the only kind of option that is no single value
+        plain = dict[str, JsonValue]  # a mapping: the only option that is not a single value
     member: Any = Annotated[plain, Field(**_LIMITS.get(name, {}))]
     if plain in _CHECKS:
         member = Annotated[member, _CHECKS[plain]]
@@ -157,29 +174,33 @@ def _options() -> dict[str, tuple[Any, Any]]:
 
 _OPTIONS = cast(dict[str, Any], _options())
 
-Options: type[RequestModel] = create_model("Options", __base__=RequestModel, __doc__="Search options.", **_OPTIONS)
-SearchOne: type[QueryForm] = create_model(
-    "SearchOne", __base__=QueryForm, __doc__="A search with one image.", **_OPTIONS
+OptionFields: type[RequestModel] = create_model(
+    "OptionFields", __base__=RequestModel, __doc__="Search options.", **_OPTIONS
+)
+SearchRequest: type[QueryRequest] = create_model(
+    "SearchRequest", __base__=QueryRequest, __doc__="A search with one query image.", **_OPTIONS
 )
 
 
 class _Queries(RequestModel):
-    queries: Annotated[list[QueryForm], Field(min_length=1, max_length=MAX_IMAGES)]
+    queries: Annotated[
+        list[QueryRequest], Field(min_length=1, max_length=MAX_IMAGES, description="The query images.")
+    ]
 
 
-SearchMany: type[_Queries] = create_model(
-    "SearchMany",
+MultiSearchRequest: type[_Queries] = create_model(
+    "MultiSearchRequest",
     __base__=_Queries,
-    __doc__="A search with several images; each is answered by itself, in order.",
+    __doc__="A search with several query images; the response has one answer per query, in order.",
     **_OPTIONS,
 )
 
 
 def search_options(form: RequestModel) -> SearchOptions:
-    """The options of a request.
+    """The search options of a request.
 
     Args:
-        form: ``Options``, ``SearchOne`` or ``SearchMany``.
+        form: ``OptionFields``, ``SearchRequest`` or ``MultiSearchRequest``.
     """
     values = {one.name: getattr(form, OPTION_NAMES.get(one.name, one.name)) for one in fields(SearchOptions)}
     values["ranking"] = "evidence" if values["ranking"] else "matches"
@@ -203,8 +224,8 @@ def form_fields(model: type[RequestModel]) -> dict[str, Any]:
     return found
 
 
-def text_kinds(model: type[RequestModel]) -> dict[str, type]:
-    """The members of a model as text fields of a form: name -> what the text holds, for ``uploads.from_texts``."""
+def field_types(model: type[RequestModel]) -> dict[str, type]:
+    """The types of the members of a model, for ``request_images.parse_text_fields``."""
     kinds = {"integer": int, "number": float, "boolean": bool, "string": str}
     return {
         name: dict if "contentMediaType" in schema else kinds[schema["type"]]
@@ -215,48 +236,50 @@ def text_kinds(model: type[RequestModel]) -> dict[str, type]:
 # -- other requests --------------------------------------------------------------------------------------------
 
 
-class MethodOnly(RequestModel):
+class CompareFields(RequestModel):
     """The text fields of a comparison."""
 
     method: Annotated[str, Field(min_length=1, max_length=100)] = "sift"
 
 
-class Boxes(RequestModel):
-    """The boxes of a form."""
+class BoxFields(RequestModel):
+    """The boxes in a form."""
 
-    boxes: Annotated[list[BoxForm], Field(max_length=MAX_BOXES)]
+    boxes: Annotated[list[BoxList], Field(max_length=MAX_BOXES)]
 
 
-class Side(RequestModel):
-    """An image to compare: exactly one of ``url``, ``base64`` and ``id`` with its ``collection``."""
+class ComparedImage(RequestModel):
+    """An image to compare: exactly one of ``url``, ``base64`` and ``id``; ``id`` requires ``collection``."""
 
-    url: Annotated[str, Field(max_length=MAX_URL)] | None = None
-    base64: str | None = None
-    collection: Annotated[str, Field(max_length=100)] | None = None
-    id: Annotated[str, Field(min_length=1)] | None = None
+    url: Url = None
+    base64: Base64 = None
+    collection: Annotated[
+        Annotated[str, Field(max_length=100)] | None, Field(description="Collection of the stored image.")
+    ] = None
+    id: Annotated[Annotated[str, Field(min_length=1)] | None, Field(description="Id of a stored image.")] = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         _exactly_one(self, ("url", "base64", "id"))
         if (self.id is None) != (self.collection is None):
-            raise ValueError("id and collection go together")
+            raise ValueError("id and collection must be given together")
         return self
 
 
-class CompareForm(RequestModel):
-    """Two images."""
+class CompareRequest(RequestModel):
+    """Two images to compare."""
 
-    a: Side
-    b: Side
-    method: Annotated[str, Field(min_length=1, max_length=100)] = "sift"
+    a: Annotated[ComparedImage, Field(description="The first image.")]
+    b: Annotated[ComparedImage, Field(description="The second image.")]
+    method: Annotated[str, Field(min_length=1, max_length=100, description="Name of the method.")] = "sift"
 
 
-class PutForm(RequestModel):
-    """An image to store: exactly one of ``url`` and ``base64``."""
+class PutImageRequest(RequestModel):
+    """An image to add: exactly one of ``url`` and ``base64``."""
 
-    url: Annotated[str, Field(max_length=MAX_URL)] | None = None
-    base64: str | None = None
-    metadata: Annotated[dict[str, JsonValue], Field(description="your own JSON object, kept with the image")] = {}
+    url: Url = None
+    base64: Base64 = None
+    metadata: Annotated[dict[str, JsonValue], Field(description="JSON object to store with the image.")] = {}
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -265,38 +288,39 @@ class PutForm(RequestModel):
 
 
 def read(model: type[M], data: object) -> M:
-    """What a client sent, checked.
+    """Validate the data of a request.
 
     Raises:
-        Problem: ``invalid_parameter``, with the field.
+        Problem: ``invalid_parameter``, with the name of the field.
     """
     if not isinstance(data, dict):
-        raise Problem("invalid_parameter", "the request must be a JSON object")
+        raise Problem("invalid_parameter", "the request body must be a JSON object")
     try:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:200]
-        words = str(first["msg"]).replace("Input should be", "must be").removeprefix("Value error, ")
+        message = validation.message(first)
         members: dict[str, Any] = {"field": field} if field else {}
         if first["type"] in {"greater_than_equal", "less_than_equal", "too_long", "string_too_long"}:
             members["limit"] = next(
                 value for key, value in first["ctx"].items() if key in {"ge", "le", "max_length"}
             )
-        text = f"{field}: {words}" if field else words
-        raise Problem("invalid_parameter", text.encode("utf-8", "backslashreplace").decode(), **members) from error
+        text = f"{field}: {message}" if field else message
+        detail = text.encode("utf-8", "backslashreplace").decode()
+        raise Problem("invalid_parameter", detail, hint=validation.HINT, **members) from error
 
 
 def _exactly_one(form: BaseModel, names: tuple[str, ...]) -> None:
     given = [name for name in names if getattr(form, name) is not None]
     if len(given) != 1:
-        raise ValueError(f"give exactly one of {', '.join(names)}, not {' and '.join(given) or 'none'}")
+        raise ValueError(f"exactly one of {', '.join(names)} is required, not {' and '.join(given) or 'none'}")
 
 
 def components() -> dict[str, Any]:
-    """The JSON schemas of request bodies, for the OpenAPI description."""
+    """Name -> JSON schema of each request body, for the OpenAPI description."""
     found: dict[str, Any] = {}
-    for model in (SearchOne, SearchMany, CompareForm, PutForm):
+    for model in (SearchRequest, MultiSearchRequest, CompareRequest, PutImageRequest):
         schema = model.model_json_schema(ref_template=REF)
         found |= schema.pop("$defs", {})
         found[model.__name__] = schema
@@ -309,12 +333,12 @@ def components() -> dict[str, Any]:
 _IMAGE = (("url",), ("base64",), ("id",))
 
 _ONE_OF: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "SearchOne": _IMAGE,
-    "QueryForm": _IMAGE,
-    "Side": (("url",), ("base64",), ("id", "collection")),
-    "PutForm": (("url",), ("base64",)),
+    "SearchRequest": _IMAGE,
+    "QueryRequest": _IMAGE,
+    "ComparedImage": (("url",), ("base64",), ("id", "collection")),
+    "PutImageRequest": (("url",), ("base64",)),
 }
-"""Forms of which exactly one of these sets of members is given; the others may be null."""
+"""Model name -> sets of members of which exactly one must be given; the other members may be null."""
 
 
 def _choice(names: tuple[str, ...], members: set[str]) -> dict[str, Any]:

@@ -27,16 +27,16 @@ from imagefinder.core.results import AUTO
 from imagefinder.core.serialization import to_json
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
-from imagefinder.server.explanations import KeptSearch
+from imagefinder.server.search_cache import CachedSearch
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.times import iso
-from imagefinder.server.upload import FIELD, FORM, JSON, Hold
-from imagefinder.server.v1 import pictures, requests
+from imagefinder.server.upload import FIELD, FORM, JSON, ReserveBytes
+from imagefinder.server.v1 import request_images, requests
 from imagefinder.server.v1.answers import image_answer, quoted
 from imagefinder.server.v1.collections import Name
-from imagefinder.server.v1.images import METHOD_CODES, PICTURE_CODES
-from imagefinder.server.v1.pictures import Given
-from imagefinder.server.v1.requests import QueryForm
+from imagefinder.server.v1.images import IMAGE_CODES, METHOD_CODES
+from imagefinder.server.v1.request_images import RequestImage
+from imagefinder.server.v1.requests import QueryRequest
 
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -45,17 +45,17 @@ _BODY: dict[str, Any] = {
             JSON: {
                 "schema": {
                     "anyOf": [
-                        {"$ref": "#/components/schemas/SearchOne"},
-                        {"$ref": "#/components/schemas/SearchMany"},
+                        {"$ref": "#/components/schemas/SearchRequest"},
+                        {"$ref": "#/components/schemas/MultiSearchRequest"},
                     ]
                 },
                 "examples": {
                     "address": {
-                        "summary": "An image by its URL",
+                        "summary": "Search with an image by URL",
                         "value": {"url": "https://example.org/photo.jpg", "k": 5},
                     },
                     "part": {
-                        "summary": "A region of a stored image, among the images of one shop",
+                        "summary": "Search with a region of a stored image, filtered by metadata",
                         "value": {
                             "id": "cat.jpg",
                             "boxes": [[120, 80, 200, 150]],
@@ -64,7 +64,7 @@ _BODY: dict[str, Any] = {
                         },
                     },
                     "several": {
-                        "summary": "Several images",
+                        "summary": "Search with several images",
                         "value": {
                             "queries": [{"id": "cat.jpg"}, {"url": "https://example.org/photo.jpg"}],
                             "k": 1,
@@ -83,13 +83,14 @@ _BODY: dict[str, Any] = {
                             "items": {"type": "string", "format": "binary"},
                             "minItems": 1,
                             "maxItems": requests.MAX_IMAGES,
-                            "description": "the image, or several",
+                            "description": "One or more query images.",
                         },
                         "box": {
                             "type": "string",
-                            "description": "x,y,width,height; repeatable, or a JSON list of boxes",
+                            "description": "Region of the query image: x,y,width,height in pixels; repeatable. A "
+                            "JSON list of boxes is also accepted.",
                         },
-                        **requests.form_fields(requests.Options),
+                        **requests.form_fields(requests.OptionFields),
                     },
                 }
             },
@@ -97,7 +98,7 @@ _BODY: dict[str, Any] = {
     }
 }
 
-_TEXTS = {**requests.text_kinds(requests.Options), "box": list}
+_TEXTS = {**requests.field_types(requests.OptionFields), "box": list}
 
 router = APIRouter(tags=["search"], prefix="/v1/collections/{collection}")
 
@@ -105,17 +106,19 @@ router = APIRouter(tags=["search"], prefix="/v1/collections/{collection}")
 @router.post(
     "/search",
     operation_id="search",
-    summary="Search with one image or several",
-    description="One image is answered by a result; several by a list of results in order, in which an image that "
-    "cannot be used has a problem in its place. `decision` is `none` where nothing in the collection matches.",
+    summary="Search with one or more images",
+    description="With one image, the response is an answer. With several images, it is a list of answers in the "
+    "same order; a query that failed has a `problem` instead of an answer. `decision` is `none` if no image of "
+    "the collection matches the query.",
     response_model=SearchAnswer | SearchAnswers,
+    response_description="The answer or answers.",
     responses=responses(
         (
             "unknown_collection",
             "unknown_image",
             "unknown_method",
             "invalid_filter",
-            *PICTURE_CODES,
+            *IMAGE_CODES,
             *METHOD_CODES,
             "not_ready",
         )
@@ -123,61 +126,66 @@ router = APIRouter(tags=["search"], prefix="/v1/collections/{collection}")
     openapi_extra=_BODY,
 )
 async def search(service: ServiceDep, request: Request, collection: Name) -> JSONResponse:
-    with service.admission.admit() as hold:
-        options, forms, several = await _read(service, request, hold)
+    with service.admission.admit() as reserve:
+        options, forms, several = await _read(service, request, reserve)
         if options.ranking == "matches" and options.method == AUTO:
             raise Problem(
                 "invalid_parameter",
-                "method: without verify the order is that of one method, so it must be named",
+                "method: verify=false ranks by the score of a single method, so a method name is required",
+                hint="set method to one of the names in GET /v1/methods",
                 field="method",
             )
         opened = await service.admission.run(lambda: service.collections.get(collection))
         shared = _Search(service, collection, opened, options)
         if not several:
-            given = await _given(service, forms[0], hold)
-            return JSONResponse(await _answer(shared, given, forms[0]))
+            image = await _load(service, forms[0], reserve)
+            return JSONResponse(await _answer(shared, image, forms[0]))
         results: list[Any] = []
         for form in forms:
             try:
-                given = await _given(service, form, hold)
-                results.append(await _answer(shared, given, form))
+                image = await _load(service, form, reserve)
+                results.append(await _answer(shared, image, form))
             except (Problem, ImagefinderError) as error:
-                results.append(to_json(QueryProblem(pictures.told(error))))
+                results.append(to_json(QueryProblem(request_images.problem_details(error))))
         return JSONResponse({"results": results})
 
 
-class _File(QueryForm):
-    """A query that came as a file of a form."""
+class _File(QueryRequest):
+    """A query that was uploaded as a form file."""
 
     data: bytes
 
 
-async def _read(service: Service, request: Request, hold: Hold) -> tuple[SearchOptions, Sequence[QueryForm], bool]:
-    """The options, the queries, and whether the answer is a list."""
+async def _read(
+    service: Service, request: Request, reserve: ReserveBytes
+) -> tuple[SearchOptions, Sequence[QueryRequest], bool]:
+    """The options, the queries, and whether the response is a list of answers."""
     kind = upload.content_type(request)
     if kind == FORM:
-        form = await pictures.read_form(service, request, hold, {FIELD: requests.MAX_IMAGES})
-        values = pictures.from_texts(form.texts, _TEXTS)
-        boxes = requests.read(requests.Boxes, {"boxes": values.pop("boxes", [])}).boxes
+        form = await request_images.read_form(service, request, reserve, {FIELD: requests.MAX_IMAGES})
+        values = request_images.parse_text_fields(form.texts, _TEXTS)
+        boxes = requests.read(requests.BoxFields, {"boxes": values.pop("boxes", [])}).boxes
         files = [_File.model_construct(data=data, boxes=boxes) for data in form.all(FIELD)]
-        return requests.search_options(requests.read(requests.Options, values)), files, len(files) > 1
+        return requests.search_options(requests.read(requests.OptionFields, values)), files, len(files) > 1
     if kind == JSON:
-        data = await pictures.read_json(service, request, hold)
+        data = await request_images.read_json(service, request, reserve)
         if isinstance(data, dict) and "queries" in data:
-            many = requests.read(requests.SearchMany, data)
+            many = requests.read(requests.MultiSearchRequest, data)
             return requests.search_options(many), many.queries, True
-        one = requests.read(requests.SearchOne, data)
+        one = requests.read(requests.SearchRequest, data)
         return requests.search_options(one), [one], False
     raise upload.wrong_type(request, JSON, FORM)
 
 
-async def _given(service: Service, form: QueryForm, hold: Hold) -> Given:
-    return Given(form.data) if isinstance(form, _File) else await pictures.given(service, form, hold)
+async def _load(service: Service, form: QueryRequest, reserve: ReserveBytes) -> RequestImage:
+    return (
+        RequestImage(form.data) if isinstance(form, _File) else await request_images.load(service, form, reserve)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What all queries of a request share."""
+    """The parameters that all queries of a request share."""
 
     service: Service
     name: str
@@ -185,24 +193,24 @@ class _Search:
     options: SearchOptions
 
 
-async def _answer(search: _Search, given: Given, form: QueryForm) -> Any:
+async def _answer(search: _Search, image: RequestImage, form: QueryRequest) -> Any:
     """The answer to one query, as JSON data."""
     service, options = search.service, search.options
     boxes = tuple((x, y, width, height) for x, y, width, height in form.boxes)
-    query = Query(given.data if given.image_id is None else None, given.image_id, boxes)
+    query = Query(image.data if image.image_id is None else None, image.image_id, boxes)
 
     def work() -> Any:
         trace = search.collection.trace(query, options)
         service.metrics.observe_search(trace.result)
-        return _kept(service, search.collection, KeptSearch(search.name, trace))
+        return _cache(service, search.collection, CachedSearch(search.name, trace))
 
     answer = await service.admission.run(work)
-    service.readiness.worked(options.method)
+    service.readiness.clear_failure(options.method)
     return answer
 
 
-def _kept(service: Service, collection: Collection, search: KeptSearch) -> Any:
-    """The answer as JSON data, kept under a handle."""
+def _cache(service: Service, collection: Collection, search: CachedSearch) -> Any:
+    """Cache the search under a handle; returns the answer as JSON data."""
     name, query, result = search.collection, search.trace.query, search.trace.result
     if isinstance(query.image, bytes):
         sha256, size = hashlib.sha256(query.image).hexdigest(), result.query_size
@@ -213,10 +221,10 @@ def _kept(service: Service, collection: Collection, search: KeptSearch) -> Any:
     for hit in result.hits:
         try:
             images[hit.id] = image_answer(name, collection.get(hit.id))
-        except UnknownImageError:  # deleted a moment ago
+        except UnknownImageError:  # deleted since the search
             continue
 
-    def make(handle: str | None, ends: float) -> Any:
+    def make_answer(handle: str | None, expires: float) -> Any:
         base = f"/v1/explanations/{handle}"
         answer = extend(
             SearchAnswer,
@@ -228,17 +236,18 @@ def _kept(service: Service, collection: Collection, search: KeptSearch) -> Any:
                     image=images[hit.id],
                     thumbnail=images[hit.id].thumbnail,
                     explanation=f"{base}/images/{quoted(hit.id)}" if handle else None,
-                    picture=f"{base}/pictures/{quoted(hit.id)}" if handle else None,
+                    drawing=f"{base}/drawings/{quoted(hit.id)}" if handle else None,
+                    picture=f"{base}/drawings/{quoted(hit.id)}" if handle else None,
                 )
                 for hit in result.hits
                 if hit.id in images
             ),
             collection=name,
             query=QueryInfo(*size, sha256, query.id),
-            explanations=AnswerHandle(handle, iso(ends)) if handle else None,
+            explanations=AnswerHandle(handle, iso(expires)) if handle else None,
         )
         return to_json(answer)
 
-    # About what the answer takes: metadata are the only part of it without a bound of its own.
-    size_of_answer = sum(len(str(hit)) + len(str(images.get(hit.id))) for hit in result.hits)
-    return service.explanations.keep(search, make, size_of_answer)
+    # An estimate: metadata is the only part of an answer whose size is not limited elsewhere.
+    answer_bytes = sum(len(str(hit)) + len(str(images.get(hit.id))) for hit in result.hits)
+    return service.search_cache.add(search, make_answer, answer_bytes)

@@ -1,4 +1,4 @@
-"""A collection in one folder: SQLite is the system of record, everything else in it is derived."""
+"""A store in one folder: an SQLite database, and derived files that can be recomputed."""
 
 from imagefinder.stores.embedded.store import EmbeddedStore
 

@@ -1,4 +1,4 @@
-"""Features kept in memory between scans, brought up to date by what changed in between."""
+"""Cache features in memory between scans, and update them incrementally."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from imagefinder.core.records import Changes, GalleryBlock
 
 BLOCK_BYTES = 32 << 20
 _BYTES_PER_IMAGE = 200
-"""About what an id and the bookkeeping take, beside the features."""
+"""Approximate overhead of the id and bookkeeping of an image."""
 _SCANS_UNTIL_STALE = 8
 
 Keys = NDArray[np.int64]
 
 
-class Source(Protocol):
-    """Where the features of one method are read. A key stands for the same features for ever."""
+class FeatureSource(Protocol):
+    """Reads the features of one method. A key always refers to the same features."""
 
     @property
     def key(self) -> int:
-        """Of the method."""
+        """Key of the method."""
         ...
 
     def changes(self, revision: int, last: int, count: int) -> Changes | None:
-        """What changed since ``revision``, when there were ``count`` keys up to ``last``; ``None``: nothing."""
+        """Changes since ``revision``, when there were ``count`` keys up to ``last``; ``None`` without changes."""
         ...
 
     def load(self, keys: Keys, revision: int) -> tuple[Keys, GalleryBlock]:
-        """Those features of these keys, listed at ``revision``, that are still there; in order of keys."""
+        """Load the features of keys listed at ``revision`` that still exist, in ascending order of keys."""
         ...
 
 
 @dataclass(slots=True, eq=False)
 class _Segment:
-    """A run of keys that is read and yielded together.
+    """A range of keys that is read and yielded together.
 
     Attributes:
-        keys: Ascending, at least one.
+        keys: Ascending keys, at least one.
         sizes: Bytes of each image.
-        block: Its images, if they are kept in memory.
-        reading: Held by the thread that reads it; others wait for the outcome.
+        block: The images, if cached.
+        reading: Lock of the thread that reads the segment; others wait for it.
     """
 
     keys: Keys
@@ -59,7 +59,7 @@ class _Segment:
         return int(self.sizes.sum())
 
     def only(self, alive: Keys) -> _Segment | None:
-        """Without the keys that are gone."""
+        """The segment without deleted keys; ``None`` if none is left."""
         kept = _contains(alive, self.keys)
         if kept.all():
             return self
@@ -70,7 +70,7 @@ class _Segment:
 
 @dataclass(slots=True)
 class _Gallery:
-    """The features of one method: segments in ascending order of keys."""
+    """The cached features of one method: segments in ascending order of keys."""
 
     segments: list[_Segment] = field(default_factory=list)
     revision: int = -1
@@ -78,7 +78,7 @@ class _Gallery:
     used: int = 0
 
     def apply(self, changes: Changes) -> None:
-        """Bring the segments to the present state."""
+        """Apply changes to the segments."""
         if changes.alive is not None:
             alive = changes.alive
             self.segments = [kept for segment in self.segments if (kept := segment.only(alive))]
@@ -91,15 +91,14 @@ class _Gallery:
 
 
 class FeatureCache:
-    """Yields the images of a method in blocks and keeps as many of them as fit.
+    """Yields the images of a method in blocks, and caches as many of them as fit.
 
-    The first methods to be scanned stay; blocks that do not fit beside them are read at every scan (to throw out
-    the oldest instead would, scan after scan, throw out each block just before it is needed). Methods that were
-    not asked for during the last scans make room.
+    Blocks that do not fit are read again in every scan; evicting the oldest blocks instead would evict each block
+    just before the next scan needs it. Methods not used by the latest scans are evicted.
     """
 
     def __init__(self, limit: int) -> None:
-        """Keep at most ``limit`` bytes, of all methods together."""
+        """Limit the cache to ``limit`` bytes for all methods together."""
         self.limit = limit
         self._lock = threading.Lock()
         self._galleries: dict[int, _Gallery] = {}
@@ -107,16 +106,16 @@ class FeatureCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes kept."""
+        """Bytes cached."""
         with self._lock:
-            return self._kept()
+            return self._cached_bytes()
 
-    def scan(self, source: Source, methods: Sequence[int]) -> Iterator[GalleryBlock]:
-        """All images of a method, as they were when the first block is asked for.
+    def scan(self, source: FeatureSource, methods: Sequence[int]) -> Iterator[GalleryBlock]:
+        """Yield all images of a method in their state at the first ``next`` call.
 
         Args:
-            source: Reads what is not in memory.
-            methods: Keys of the methods that exist; what is kept of others is dropped.
+            source: Reads features that are not cached.
+            methods: Keys of the existing methods; other methods are evicted.
         """
         with self._lock:
             self._scans += 1
@@ -128,35 +127,35 @@ class FeatureCache:
             if changes:
                 gallery.apply(changes)
             segments, revision = list(gallery.segments), gallery.revision
-        # No lock is held while the consumer is at work. What changes meanwhile makes new segments, and leaves
-        # these as they are.
+        # The lock is released while the consumer works. Changes meanwhile create new segments and do not modify
+        # these.
         for segment in segments:
             block = segment.block or self._read(source, gallery, segment, revision)
             if block.ids:
                 yield block
 
-    def _read(self, source: Source, gallery: _Gallery, segment: _Segment, revision: int) -> GalleryBlock:
+    def _read(self, source: FeatureSource, gallery: _Gallery, segment: _Segment, revision: int) -> GalleryBlock:
         with segment.reading:
             if segment.block:
                 return segment.block
             keys, block = source.load(segment.keys, revision)
             with self._lock:
-                if block.ids and segment in gallery.segments and self._make_room(segment.nbytes):
-                    # Images that went between the listing and the reading are not in it.
+                if block.ids and segment in gallery.segments and self._evict_for(segment.nbytes):
+                    # Images deleted between listing and reading are missing.
                     segment.sizes = segment.sizes[_contains(keys, segment.keys)]
                     segment.keys = keys
                     segment.block = block
             return block
 
-    def _make_room(self, wanted: int) -> bool:
+    def _evict_for(self, nbytes: int) -> bool:
         for gallery in sorted(self._galleries.values(), key=lambda gallery: gallery.used):
-            if self._kept() + wanted <= self.limit or gallery.used > self._scans - _SCANS_UNTIL_STALE:
+            if self._cached_bytes() + nbytes <= self.limit or gallery.used > self._scans - _SCANS_UNTIL_STALE:
                 break
             for segment in gallery.segments:
                 segment.block = None
-        return self._kept() + wanted <= self.limit
+        return self._cached_bytes() + nbytes <= self.limit
 
-    def _kept(self) -> int:
+    def _cached_bytes(self) -> int:
         return sum(
             segment.nbytes
             for gallery in self._galleries.values()
@@ -166,14 +165,14 @@ class FeatureCache:
 
 
 def _split(keys: Keys, sizes: Keys) -> list[_Segment]:
-    """Into segments of about ``BLOCK_BYTES``."""
+    """Split keys into segments of about ``BLOCK_BYTES``."""
     begins = np.cumsum(sizes) - sizes
     cuts = np.flatnonzero(np.diff(begins // BLOCK_BYTES)) + 1
     return [_Segment(*pair) for pair in zip(np.split(keys, cuts), np.split(sizes, cuts), strict=True)]
 
 
 def _merge(segments: list[_Segment]) -> list[_Segment]:
-    """Join small neighbours, as single additions leave them behind."""
+    """Join small adjacent segments, which result from single additions."""
     runs: list[list[_Segment]] = []
     size = 0
     for segment in segments:
@@ -189,7 +188,7 @@ def _merge(segments: list[_Segment]) -> list[_Segment]:
 def _join(run: list[_Segment]) -> _Segment:
     blocks = [segment.block for segment in run if segment.block]
     joined = _Segment(np.concatenate([s.keys for s in run]), np.concatenate([s.sizes for s in run]))
-    if len(blocks) == len(run):  # else all of it is read again, once
+    if len(blocks) == len(run):  # otherwise all of it is read again
         ids = tuple(image_id for block in blocks for image_id in block.ids)
         features = concatenate(blocks[0].features.spec(), [block.features for block in blocks])
         joined.block = GalleryBlock(ids, _frozen(features))
@@ -210,7 +209,7 @@ def _select(block: GalleryBlock, kept: NDArray[np.bool_]) -> GalleryBlock:
 
 
 def _frozen(features: Features) -> Features:
-    """Arrays that consumers share are for reading."""
+    """Make the arrays read-only, because consumers share them."""
     arrays = (
         (features.vectors,)
         if isinstance(features, GlobalFeatures)
@@ -222,9 +221,9 @@ def _frozen(features: Features) -> Features:
 
 
 def _contains(ordered: Keys, keys: Keys) -> NDArray[np.bool_]:
-    """Which of ``keys`` are among the ascending ``ordered``."""
+    """Boolean mask of the ``keys`` that are in the ascending ``ordered``."""
     if not len(ordered):
         return np.zeros(len(keys), dtype=np.bool_)
-    places = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
-    there: NDArray[np.bool_] = ordered[places] == keys
-    return there
+    positions = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
+    found: NDArray[np.bool_] = ordered[positions] == keys
+    return found

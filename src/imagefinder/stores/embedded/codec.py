@@ -1,4 +1,4 @@
-"""Features to blobs and back: little-endian arrays, checked on the way in."""
+"""Encode features as checksummed little-endian blobs, and decode them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, Loc
 _LITTLE_ENDIAN = {"float32": "<f4", "uint8": "u1", "int8": "i1"}
 _KEYPOINT_BYTES = 16
 
-REPAIR_HINT = "imagefinder check finds all of the damage, imagefinder check --repair mends what can be mended"
+REPAIR_HINT = "find all damage with imagefinder check, and repair it with imagefinder check --repair"
 
 
 @dataclass(frozen=True, slots=True)
-class Blobs:
-    """The features of one image as they are stored.
+class EncodedFeatures:
+    """The stored features of one image.
 
     Attributes:
-        data: The vector or the descriptors, row by row.
-        keypoints: x, y, size, angle of each descriptor; ``None`` for global features.
-        checksum: CRC-32 of the owner's name and all the bytes.
+        data: The vector, or the descriptors row by row.
+        keypoints: x, y, size and angle of each descriptor, float32; ``None`` for global features.
+        checksum: CRC-32 of the method, the image id and all bytes.
     """
 
     data: bytes
@@ -35,31 +35,31 @@ class Blobs:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of both."""
+        """Bytes of data and keypoints."""
         return len(self.data) + len(self.keypoints or b"")
 
 
-def encode(image_id: str, method: str, features: Features) -> Blobs:
-    """The features of one image (a batch of one) as blobs."""
+def encode(image_id: str, method: str, features: Features) -> EncodedFeatures:
+    """Encode the features of one image (a batch of one)."""
     if isinstance(features, GlobalFeatures):
         data, keypoints = features.vectors.astype("<f4", copy=False).tobytes(), None
     else:
         data = features.descriptors.astype(_LITTLE_ENDIAN[features.spec().dtype], copy=False).tobytes()
         keypoints = features.keypoints.astype("<f4", copy=False).tobytes()
-    return Blobs(data, keypoints, _checksum(image_id, method, data, keypoints))
+    return EncodedFeatures(data, keypoints, _checksum(image_id, method, data, keypoints))
 
 
-def decode(method: str, spec: FeatureSpec, ids: Sequence[str], blobs: Sequence[Blobs]) -> Features:
-    """The features of several images as one batch of read-only arrays.
+def decode(method: str, spec: FeatureSpec, ids: Sequence[str], blobs: Sequence[EncodedFeatures]) -> Features:
+    """Decode the features of several images to one batch of read-only arrays.
 
     Raises:
-        CollectionCorruptError: blobs are not what ``encode`` made of this image; names the first.
+        CollectionCorruptError: the checksum of an image is wrong; names the first.
     """
     if not ids:
         return empty(spec)
     row_bytes = spec.dim * np.dtype(spec.dtype).itemsize
     for image_id, blob in zip(ids, blobs, strict=True):
-        if not is_whole(image_id, method, spec, blob):
+        if not is_intact(image_id, method, spec, blob):
             raise CollectionCorruptError(
                 f"the stored {method} features of image {image_id!r} are damaged", hint=REPAIR_HINT
             )
@@ -72,40 +72,40 @@ def decode(method: str, spec: FeatureSpec, ids: Sequence[str], blobs: Sequence[B
     return LocalFeatures(data, _array([blob.keypoints or b"" for blob in blobs], "float32", 4), offsets)
 
 
-def is_whole(image_id: str, method: str, spec: FeatureSpec, blob: Blobs) -> bool:
-    """Whether blobs are what ``encode`` made of the features of this image."""
-    # A damaged database gives values of other types.
+def is_intact(image_id: str, method: str, spec: FeatureSpec, blob: EncodedFeatures) -> bool:
+    """Whether encoded features have the right shape and checksum for this image and method."""
+    # A damaged database may return values of other types.
     owner, data, keypoints = cast("tuple[object, object, object]", (image_id, blob.data, blob.keypoints))
     if not (isinstance(owner, str) and isinstance(data, bytes) and isinstance(keypoints, bytes | None)):
         return False
     rows, rest = divmod(len(data), spec.dim * np.dtype(spec.dtype).itemsize)
     if spec.kind == "global":
-        formed = rows == 1 and keypoints is None
+        well_formed = rows == 1 and keypoints is None
     else:
-        formed = keypoints is not None and len(keypoints) == rows * _KEYPOINT_BYTES
-    return formed and rest == 0 and _checksum(image_id, method, data, keypoints) == blob.checksum
+        well_formed = keypoints is not None and len(keypoints) == rows * _KEYPOINT_BYTES
+    return well_formed and rest == 0 and _checksum(image_id, method, data, keypoints) == blob.checksum
 
 
 def record_checksum(values: Sequence[str | float | None]) -> int:
-    """CRC-32 of what is said of an image: its columns in the order of the table."""
+    """CRC-32 of the record of an image: its columns in the order of the table."""
     return zlib.crc32(json.dumps(list(values)).encode())
 
 
-def is_record(values: Sequence[object], checksum: object) -> bool:
-    """Whether the columns of an image are as they were written."""
+def is_intact_record(values: Sequence[object], checksum: object) -> bool:
+    """Whether the columns of an image have the right checksum."""
     try:
         return record_checksum(values) == checksum  # type: ignore[arg-type]
-    except TypeError:  # bytes where text was
+    except TypeError:  # a damaged database may return bytes instead of text
         return False
 
 
 def thumbnail_checksum(image_id: str, jpeg: bytes) -> int:
-    """CRC-32 of a thumbnail and the image it belongs to."""
+    """CRC-32 of a thumbnail and its image id."""
     return zlib.crc32(jpeg, zlib.crc32(image_id.encode()))
 
 
-def is_thumbnail(image_id: object, checksum: object, jpeg: object) -> bool:
-    """Whether a thumbnail is as it was written; ``None`` and ``None`` where there is none."""
+def is_intact_thumbnail(image_id: object, checksum: object, jpeg: object) -> bool:
+    """Whether a thumbnail has the right checksum; both are ``None`` for an image without a thumbnail."""
     if jpeg is None or checksum is None:
         return jpeg is checksum
     return isinstance(jpeg, bytes) and isinstance(image_id, str) and thumbnail_checksum(image_id, jpeg) == checksum
@@ -118,5 +118,5 @@ def _array(parts: list[bytes], dtype: str, columns: int) -> np.ndarray[Any, Any]
 
 
 def _checksum(image_id: str, method: str, data: bytes, keypoints: bytes | None) -> int:
-    """With the owner's name: features that a damaged index gives to another image are found out, too."""
+    """CRC-32 including method and image id, to detect features that a damaged index assigns to another image."""
     return zlib.crc32(keypoints or b"", zlib.crc32(data, zlib.crc32(f"{method}\0{image_id}".encode())))

@@ -1,4 +1,4 @@
-"""Connections to one database file: shared by threads, never by processes."""
+"""Connection pool of a database file, shared by threads but not by processes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from imagefinder.core.errors import CollectionBusyError, CollectionCorruptError,
 BUSY_SECONDS = 30.0
 _IDLE_CONNECTIONS = 8
 _CHECKPOINT_BYTES = 32 << 20
-"""The write-ahead log is copied into the database whenever it has grown by so much ..."""
-_LARGEST_LOG_BYTES = 4 * _CHECKPOINT_BYTES
-"""... and when readers in the way let it grow to this, a writer waits for them a moment and empties it."""
+"""The write-ahead log is checkpointed whenever it has grown by this much."""
+_MAX_LOG_BYTES = 4 * _CHECKPOINT_BYTES
+"""If readers block checkpoints and the log grows to this, a writer waits for them briefly and truncates it."""
 
 
 class Connections:
-    """Lends a connection for one transaction at a time.
+    """A pool that provides a connection for one transaction at a time.
 
-    A pool rather than a connection per thread: the threads of a server come and go, and a dead one leaves
-    nothing behind.
+    It is not bound to threads: the threads of a server end at any time and must not leave connections behind.
     """
 
     def __init__(self, file: Path) -> None:
@@ -33,15 +32,15 @@ class Connections:
         self._log = file.with_name(file.name + "-wal")
         self._idle: deque[sqlite3.Connection] = deque()
         self._writing = threading.Lock()
-        self._log_limit = _LARGEST_LOG_BYTES
+        self._log_limit = _MAX_LOG_BYTES
         self._closed = False
         self._process = os.getpid()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """One consistent state of the database; keep it short, it holds up the emptying of the log."""
+        """A read transaction; keep it short, because it blocks checkpoints of the log."""
         self._check()
-        with translated_errors(self._file), self._lent() as database:
+        with translated_errors(self._file), self._borrow() as database:
             database.execute("BEGIN")
             try:
                 yield database
@@ -51,10 +50,10 @@ class Connections:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: durable when the block has ended, undone if it raised."""
+        """A write transaction: durable after the block, rolled back if it raises."""
         self._check()
-        # The lock lets threads of this process queue; SQLite alone would have them poll.
-        with translated_errors(self._file), self._writing, self._lent() as database:
+        # Threads of this process wait on a lock; SQLite alone would poll.
+        with translated_errors(self._file), self._writing, self._borrow() as database:
             database.execute("BEGIN IMMEDIATE")
             try:
                 yield database
@@ -65,7 +64,7 @@ class Connections:
             self._bound_log(database)
 
     def close(self) -> None:
-        """Close all; those that are lent, when they come back."""
+        """Close idle connections now, and others after their transaction."""
         self._closed = True
         while self._idle:
             self._idle.pop().close()
@@ -74,14 +73,14 @@ class Connections:
         if self._closed:
             raise StoreError(f"the collection {self._file.parent} has been closed")
         if self._process != os.getpid():
-            # SQLite's connections and locks do not survive a fork: the child opens its own.
+            # SQLite connections and locks must not be used after a fork: the child opens its own.
             _INHERITED.extend(self._idle)
             self._idle = deque()
             self._writing = threading.Lock()
             self._process = os.getpid()
 
     @contextmanager
-    def _lent(self) -> Iterator[sqlite3.Connection]:
+    def _borrow(self) -> Iterator[sqlite3.Connection]:
         try:
             database = self._idle.pop()
         except IndexError:
@@ -99,23 +98,23 @@ class Connections:
             size = self._log.stat().st_size
         except OSError:
             return
-        if size < _LARGEST_LOG_BYTES:
-            self._log_limit = _LARGEST_LOG_BYTES
+        if size < _MAX_LOG_BYTES:
+            self._log_limit = _MAX_LOG_BYTES
         if size < self._log_limit:
             return
         database.execute("PRAGMA busy_timeout = 1000")
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         database.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-        # A reader that stays in the way is not waited for at every write.
-        self._log_limit = size + _LARGEST_LOG_BYTES
+        # Do not wait for a long-running reader at every write.
+        self._log_limit = size + _MAX_LOG_BYTES
 
 
 _INHERITED: list[sqlite3.Connection] = []
-"""Connections of a parent process; closing them here would pull its files from under it."""
+"""Connections inherited from the parent process; closing them here would break its file locks."""
 
 
 def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
-    """A connection with the properties all of ours have; transactions are begun by hand."""
+    """Open a connection with the settings of this package; transactions are started explicitly."""
     database = sqlite3.connect(
         f"{file.as_uri()}?mode={'rwc' if create else 'rw'}",
         uri=True,
@@ -127,7 +126,8 @@ def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA foreign_keys = ON")
         database.execute("PRAGMA cache_size = -4000")
-        # Overwriting what is deleted would cost as much as writing it: each freed page goes through the log.
+        # Full overwriting of deleted data would cost as much as writing them: each freed page goes through the
+        # log.
         database.execute("PRAGMA secure_delete = FAST")
         database.execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_BYTES}")
         (page_bytes,) = database.execute("PRAGMA page_size").fetchone()
@@ -139,27 +139,27 @@ def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
 
 
 class DamagedTextError(Exception):
-    """A text in a table is not what is written there."""
+    """Text in a table is not what was written."""
 
 
-_DAMAGED_HINT = "imagefinder check --repair saves what can be read; or restore it from a backup"
+_DAMAGED_HINT = "recover all readable images with imagefinder check --repair, or restore a backup"
 
 
 @contextmanager
 def translated_errors(file: Path) -> Iterator[None]:
-    """SQLite's errors as ours, and what damaged text and JSON in its tables raise."""
+    """Raise SQLite's errors, and errors on damaged text and JSON, as ``StoreError``."""
     try:
         yield
     except sqlite3.Error as error:
         raise _translated(error, file) from error
-    # SQLite itself quotes what it cannot read, so even its errors may be no text.
+    # SQLite's error messages quote unreadable data, so they may be invalid UTF-8 themselves.
     except (DamagedTextError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CollectionCorruptError(f"the database {file} is damaged: {error}", hint=_DAMAGED_HINT) from error
 
 
 def _translated(error: sqlite3.Error, file: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    # Python says of text that is none only this; a schema that cannot be read is a plain SQLITE_ERROR.
+    # These have no specific error code: invalid text, and a schema that cannot be read (SQLITE_ERROR).
     broken = str(error).startswith(
         ("Could not decode to UTF-8", "malformed database schema", "no such table: main.")
     )
@@ -167,14 +167,16 @@ def _translated(error: sqlite3.Error, file: Path) -> StoreError:
         return CollectionCorruptError(f"the database {file} is damaged: {error}", hint=_DAMAGED_HINT)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return CollectionBusyError(
-            f"another process kept the collection {file.parent} locked for more than {BUSY_SECONDS:.0f} s",
-            hint="try again when it has finished",
+            f"the collection {file.parent} was locked by another process for more than {BUSY_SECONDS:.0f} s",
+            hint="try again when that process has finished",
         )
     if code == sqlite3.SQLITE_FULL:
-        return StoreError(f"no space is left for the collection {file.parent}", hint="free some and try again")
+        return StoreError(
+            f"no disk space left for the collection {file.parent}", hint="free some space and try again"
+        )
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR):
         return StoreError(
             f"the collection {file.parent} cannot be read and written: {error}",
-            hint="it needs a local disk, and the permission to write even for searching",
+            hint="it must be on a local disk, and write permission is needed even for searching",
         )
     return StoreError(f"the collection {file.parent} cannot be used: {error}")

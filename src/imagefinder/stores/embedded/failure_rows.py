@@ -1,4 +1,4 @@
-"""The table of failures."""
+"""Read and write the table of failures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imagefinder.core.records import Failure
 
 
 def write_failures(database: sqlite3.Connection, failures: Sequence[Failure]) -> None:
-    """Insert failures, or count another attempt where the id failed before."""
+    """Insert failures, or count another attempt if the id has failed before."""
     database.executemany(
         "INSERT INTO failures (id, uri, code, message, attempts, at, source)"
         " VALUES (?, ?, ?, ?, 1, ?, ?) ON CONFLICT (id) DO UPDATE SET uri = excluded.uri,"
@@ -24,7 +24,7 @@ def write_failures(database: sqlite3.Connection, failures: Sequence[Failure]) ->
 
 
 def read_failures(database: sqlite3.Connection, after: str, limit: int | None) -> list[Failure]:
-    """A page in order of ids; all that follow where ``limit`` is ``None``."""
+    """Failures after the id ``after``, ordered by id; all of them if ``limit`` is ``None``."""
     most = -1 if limit is None else min(max(limit, 0), 2**31)
     rows = database.execute(
         "SELECT id, uri, code, message, attempts, at, source FROM failures WHERE id > ? ORDER BY id LIMIT ?",

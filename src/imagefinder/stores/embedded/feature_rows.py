@@ -1,4 +1,4 @@
-"""The table of features."""
+"""Read and write the table of features."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from imagefinder.stores.embedded.method_rows import MethodRow, read_methods
 _VALUES_PER_QUERY = 500
 
 
-def encode(image_id: str, features: Mapping[str, Features]) -> dict[str, codec.Blobs]:
-    """Method -> what is stored of the features of one image."""
+def encode(image_id: str, features: Mapping[str, Features]) -> dict[str, codec.EncodedFeatures]:
+    """Encode the features of one image, by method."""
     return {method: codec.encode(image_id, method, batch) for method, batch in features.items()}
 
 
 def insert_features(
-    database: sqlite3.Connection, image: int, encoded: Mapping[str, codec.Blobs], methods: Mapping[str, MethodRow]
+    database: sqlite3.Connection,
+    image: int,
+    encoded: Mapping[str, codec.EncodedFeatures],
+    methods: Mapping[str, MethodRow],
 ) -> None:
     """Insert the features of the image with this key."""
     database.executemany(
@@ -39,9 +42,12 @@ def insert_features(
 
 
 def replace_features(
-    database: sqlite3.Connection, image: int, encoded: Mapping[str, codec.Blobs], methods: Mapping[str, MethodRow]
+    database: sqlite3.Connection,
+    image: int,
+    encoded: Mapping[str, codec.EncodedFeatures],
+    methods: Mapping[str, MethodRow],
 ) -> None:
-    """Insert the features of the image with this key, in place of earlier ones of the same methods."""
+    """Insert the features of the image with this key, replacing those of the same methods."""
     for method in encoded:
         database.execute("DELETE FROM features WHERE image = ? AND method = ?", (image, methods[method].key))
     insert_features(database, image, encoded, methods)
@@ -51,9 +57,9 @@ def read_features(database: sqlite3.Connection, image_id: str, method: str) -> F
     """The features of one image.
 
     Raises:
-        UnknownImageError: there is no such image.
-        MethodNotIndexedError: it has no features of the method.
-        CollectionCorruptError: they do not have their checksum.
+        UnknownImageError: no image has that id.
+        MethodNotIndexedError: the image has no features of the method.
+        CollectionCorruptError: the checksum is wrong.
     """
     rows = database.execute(
         "SELECT methods.name, features.key FROM images LEFT JOIN features ON features.image = images.key"
@@ -69,12 +75,12 @@ def read_features(database: sqlite3.Connection, image_id: str, method: str) -> F
         "SELECT data, keypoints, checksum FROM features WHERE key = ?", (keys[method],)
     ).fetchone()
     spec = read_methods(database)[method].spec
-    return codec.decode(method, spec, [image_id], [codec.Blobs(*blobs)])
+    return codec.decode(method, spec, [image_id], [codec.EncodedFeatures(*blobs)])
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFeatures:
-    """The features of one method; a ``Source`` of the cache."""
+    """The stored features of one method; a ``FeatureSource`` of the cache."""
 
     connections: Connections
     method: str
@@ -82,10 +88,14 @@ class StoredFeatures:
     spec: FeatureSpec
 
     def changes(self, revision: int, last: int, count: int) -> Changes | None:
-        """See ``Source``."""
+        """Changes since ``revision``, when there were ``count`` keys up to ``last``; ``None`` without changes.
+
+        Raises:
+            CollectionCorruptError: the index and the counts disagree.
+        """
         with self.connections.reading() as database:
-            now, images = self._state(database)
-            if now == revision:
+            current, images = self._state(database)
+            if current == revision:
                 return None
             listing = database.execute(
                 "SELECT key, bytes FROM features WHERE method = ? AND key > ? ORDER BY key", (self.key, last)
@@ -95,60 +105,62 @@ class StoredFeatures:
             if count + len(pairs) != images:
                 rows = database.execute("SELECT key FROM features WHERE method = ? ORDER BY key", (self.key,))
                 alive = np.fromiter((key for (key,) in rows), dtype=np.int64)
-                # Both come from one index; where it is damaged they need not agree.
-                if now >= 0 and (len(alive) != images or not np.array_equal(alive[alive > last], pairs[:, 0])):
+                # Both queries use the same index; if it is damaged, they may disagree.
+                if current >= 0 and (len(alive) != images or not np.array_equal(alive[alive > last], pairs[:, 0])):
                     raise CollectionCorruptError(
-                        f"{images} images with {self.method} features are counted, and others are listed",
+                        f"the index of the {self.method} features is damaged: it does not list the "
+                        f"{images} images that are counted",
                         hint=codec.REPAIR_HINT,
                     )
-        return Changes(now, pairs[:, 0].copy(), pairs[:, 1].copy(), alive)
+        return Changes(current, pairs[:, 0].copy(), pairs[:, 1].copy(), alive)
 
     def _state(self, database: sqlite3.Connection) -> tuple[int, int]:
-        """Revision and number of images; (-1, 0) when the method is gone, and its features with it."""
+        """Revision and number of images; (-1, 0) if the method was deleted with its features."""
         row = database.execute("SELECT revision, images FROM methods WHERE key = ?", (self.key,)).fetchone()
-        # With the key: a method that is registered again counts from the beginning.
+        # Combined with the key, because a method that is registered again starts at revision 0.
         return (row[0] + (self.key << 40), row[1]) if row else (-1, 0)
 
     def load(self, listed: Keys, revision: int) -> tuple[Keys, GalleryBlock]:
-        """See ``Source``.
+        """Load the features of keys listed at ``revision`` that still exist, in ascending order of keys.
 
         Raises:
-            CollectionCorruptError: the index lists others than the table holds; features have not their checksum.
+            CollectionCorruptError: the index disagrees with the table, or a checksum is wrong.
         """
         with self.connections.reading() as database:
-            # By the table alone: a damaged index must not shorten an answer.
+            # Without an index: a damaged one must not shorten the result.
             query = _where("features.key BETWEEN ? AND ?", "features NOT INDEXED")
             rows = database.execute(query, (self.key, int(listed[0]), int(listed[-1]))).fetchall()
-            now, _ = self._state(database)
+            current, _ = self._state(database)
         keys, block = self._block(rows)
-        if now == revision and not np.array_equal(keys, listed):
+        if current == revision and not np.array_equal(keys, listed):
             raise CollectionCorruptError(
-                f"{len(listed)} {self.method} features are listed, and {len(keys)} are there",
+                f"the index of the {self.method} features is damaged: it lists {len(listed)} images, "
+                f"and the table contains {len(keys)}",
                 hint=codec.REPAIR_HINT,
             )
         return keys, block
 
     def of_ids(self, ids: Sequence[str]) -> GalleryBlock:
-        """Features of images in the order of ``ids``; unknown ones are left out."""
+        """Features of images in the order of ``ids``; unknown ids are skipped."""
         found: dict[str, Sequence[Any]] = {}
-        for some in portions(ids):
+        for some in chunks(ids):
             for row in self._rows(f"images.id IN ({', '.join('?' * len(some))})", some):
                 found[row[1]] = row
         return self._block([found[image_id] for image_id in ids if image_id in found])[1]
 
     def of_keys(self, keys: Keys) -> tuple[Keys, GalleryBlock]:
-        """Those keys that are still there, ascending, and their features."""
+        """The existing keys, ascending, and their features."""
         rows: list[Sequence[Any]] = []
-        for some in portions(keys.tolist()):
+        for some in chunks(keys.tolist()):
             rows += self._rows(f"features.key IN ({', '.join('?' * len(some))})", some)
         rows.sort(key=lambda row: int(row[0]))
         return self._block(rows)
 
     def checksums(self, keys: Keys) -> dict[int, int]:
-        """Key -> checksum of those that are still there."""
+        """Checksums of the existing keys, by key."""
         found: dict[int, int] = {}
         with self.connections.reading() as database:
-            for some in portions(keys.tolist()):
+            for some in chunks(keys.tolist()):
                 query = (
                     "SELECT key, checksum FROM features"  # noqa: S608 - question marks
                     f" WHERE method = ? AND key IN ({', '.join('?' * len(some))})"
@@ -157,28 +169,28 @@ class StoredFeatures:
         return found
 
     def _rows(self, condition: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        """(key, id, data, keypoints, checksum) of the features that a condition names, in order of keys."""
+        """Rows (key, id, data, keypoints, checksum) that match a condition, ordered by key."""
         with self.connections.reading() as database:
             return database.execute(_where(condition), (self.key, *values)).fetchall()
 
     def _block(self, rows: Sequence[Sequence[Any]]) -> tuple[Keys, GalleryBlock]:
-        """Such rows as keys and features."""
+        """Convert such rows to keys and features."""
         keys = np.array([row[0] for row in rows], dtype=np.int64)
         ids = tuple(row[1] for row in rows)
-        features = codec.decode(self.method, self.spec, ids, [codec.Blobs(*row[2:]) for row in rows])
+        features = codec.decode(self.method, self.spec, ids, [codec.EncodedFeatures(*row[2:]) for row in rows])
         return keys, GalleryBlock(ids, features)
 
 
 def _where(condition: str, table: str = "features") -> str:
     return (
         "SELECT features.key, images.id, data, keypoints, features.checksum"  # noqa: S608 - conditions are our own
-        # An image that is missing here is damage, and must not shorten an answer: no inner join.
+        # Not an inner join: an image that is missing in ``images`` is damage and must not shorten the result.
         f" FROM {table} LEFT JOIN images ON images.key = features.image"
         f" WHERE features.method = ? AND {condition} ORDER BY features.key"
     )
 
 
-def portions(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """The values, as many at a time as one query takes."""
-    for begin in range(0, len(values), _VALUES_PER_QUERY):
-        yield values[begin : begin + _VALUES_PER_QUERY]
+def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Split values into chunks for one query each."""
+    for start in range(0, len(values), _VALUES_PER_QUERY):
+        yield values[start : start + _VALUES_PER_QUERY]

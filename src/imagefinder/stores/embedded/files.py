@@ -1,4 +1,4 @@
-"""Files and folders that are still there after a power loss, and databases of one file."""
+"""Durable folders and files, and copies of databases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PAGES_AT_ONCE = 1024
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make the entries of a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -23,7 +23,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, that is still there after a power loss."""
+    """Create a folder and its missing parents durably."""
     missing: list[Path] = []
     while not folder.exists():
         missing.append(folder)
@@ -33,11 +33,11 @@ def make_folder(folder: Path) -> None:
         sync_folder(path.parent)
 
 
-def leave_log(database: sqlite3.Connection) -> None:
-    """Empty the write-ahead log into the database and go without: needs it for itself.
+def disable_wal(database: sqlite3.Connection) -> None:
+    """Copy the write-ahead log into the database and delete it; needs exclusive access.
 
     Raises:
-        sqlite3.OperationalError: somebody else has it open.
+        sqlite3.OperationalError: another connection has the database open.
     """
     database.execute("PRAGMA busy_timeout = 1000")
     database.execute("PRAGMA journal_mode = DELETE").fetchone()
@@ -46,15 +46,15 @@ def leave_log(database: sqlite3.Connection) -> None:
 def copy_database(
     database: sqlite3.Connection, target: Path, progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> None:
-    """One consistent state of a database as a file of its own, durable on return.
+    """Copy a consistent state of a database to a new file, durably.
 
     Args:
-        database: Others may go on writing to it.
-        target: A file that is not there yet.
+        database: The database; other connections may write to it meanwhile.
+        target: A file that does not exist.
         progress: Called with (done, total) pages.
     """
     with closing(connect(target, create=True)) as copy:
-        # The transaction holds the state: without it the copy would begin anew with each change of others.
+        # Without this read transaction the copy would restart after each change by another connection.
         database.execute("BEGIN")
         try:
             database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -63,6 +63,6 @@ def copy_database(
             )
         finally:
             database.execute("ROLLBACK")
-        leave_log(copy)
+        disable_wal(copy)
     with target.open("rb") as file:
         os.fsync(file.fileno())

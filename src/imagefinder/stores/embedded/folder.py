@@ -1,4 +1,4 @@
-"""The folder of a collection."""
+"""Check and create the folder of a collection."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ from imagefinder.stores.embedded.files import make_folder
 
 
 def prepare_folder(folder: Path, *, create: bool) -> None:
-    """Make sure that a folder exists and may hold a collection.
+    """Make sure that a folder exists and is a collection, or empty so that it can become one.
 
     Raises:
-        CollectionNotFoundError: there is none, and ``create`` is false.
-        CollectionFormatError: it is a file, or holds other things.
-        StoreError: it cannot be read or made.
+        CollectionNotFoundError: there is no collection, and ``create`` is false.
+        CollectionFormatError: the path is a file, or the folder contains other files.
+        StoreError: the folder cannot be read or created.
     """
     try:
         if folder.exists() and not folder.is_dir():
-            raise CollectionFormatError(f"{folder} is a file; a collection is a folder")
+            raise CollectionFormatError(
+                f"{folder} is a file, but a collection is a folder", hint="use a new or empty folder"
+            )
         if (folder / schema.FILE_NAME).exists():
             return
         if folder.exists() and any(_is_foreign(path.name) for path in folder.iterdir()):
             raise CollectionFormatError(
-                f"{folder} holds other files and no collection", hint="name a new or an empty folder"
+                f"{folder} is not an imagefinder collection, but contains other files",
+                hint="use a new or empty folder"
+                if create
+                else f"check the path: a collection contains the file {schema.FILE_NAME}",
             )
         if not create:
             raise schema.not_found(folder)
@@ -35,17 +40,17 @@ def prepare_folder(folder: Path, *, create: bool) -> None:
 
 
 def _is_foreign(name: str) -> bool:
-    # A freshly formatted volume is empty in the eyes of its owner.
+    # A newly formatted volume contains lost+found and counts as empty.
     return not (name.startswith((".", schema.FILE_NAME)) or name == "lost+found")
 
 
 def bytes_of_files(folder: Path) -> int:
-    """Bytes of all files in and below a folder."""
+    """Total size of all files in a folder and its subfolders, bytes."""
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:
             try:
                 total += (Path(path) / name).stat().st_size
-            except FileNotFoundError:  # the log comes and goes
+            except FileNotFoundError:  # SQLite creates and deletes its log at any time
                 continue
     return total

@@ -1,4 +1,4 @@
-"""The table of methods: fingerprints, forms of features and counts."""
+"""Read and write the table of methods: fingerprints, feature specs and counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from imagefinder.stores.embedded.connections import DamagedTextError
 
 @dataclass(frozen=True, slots=True)
 class MethodRow:
-    """A row of the table; ``images`` and ``bytes`` count the features."""
+    """A registered method.
+
+    Attributes:
+        key: Primary key.
+        fingerprint: Fingerprint of the stored features.
+        spec: Kind, dimension and type of the stored features.
+        images: Number of images with features.
+        bytes: Total bytes of the features.
+    """
 
     key: int
     fingerprint: Fingerprint
@@ -22,10 +30,10 @@ class MethodRow:
 
 
 def read_methods(database: sqlite3.Connection) -> dict[str, MethodRow]:
-    """All methods by name, in order of names.
+    """All methods by name, sorted by name.
 
     Raises:
-        DamagedTextError: a row does not hold a fingerprint and a form of features.
+        DamagedTextError: a row contains no valid fingerprint or spec.
     """
     rows = database.execute(
         "SELECT name, key, fingerprint, kind, dim, dtype, images, bytes FROM methods ORDER BY name"
@@ -40,7 +48,7 @@ def read_methods(database: sqlite3.Connection) -> dict[str, MethodRow]:
 
 
 def write_method(database: sqlite3.Connection, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
-    """Insert a method, or replace the fingerprint and form of the one of that name."""
+    """Insert a method, or update the fingerprint and spec of an existing one."""
     database.execute(
         "INSERT INTO methods (name, fingerprint, kind, dim, dtype) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint, kind = excluded.kind,"
@@ -51,5 +59,5 @@ def write_method(database: sqlite3.Connection, fingerprint: Fingerprint, spec: F
 
 def _spec(kind: str, dim: int, dtype: str) -> FeatureSpec:
     if kind not in ("global", "local") or dtype not in ("float32", "uint8", "int8") or dim < 1:
-        raise ValueError(f"there are no {kind} features of {dim} {dtype}")
+        raise ValueError(f"invalid feature spec: {kind}, {dim}, {dtype}")
     return FeatureSpec(kind, dim, dtype)  # type: ignore[arg-type]  # checked just now

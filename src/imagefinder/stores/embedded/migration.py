@@ -1,4 +1,4 @@
-"""A collection of an older format made one of the present format; the older one stays beside it."""
+"""Migrate a collection of an older format, keeping a copy of the old database."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from imagefinder.core.errors import CollectionBusyError, CollectionCorruptError
 from imagefinder.stores.embedded import schema
 from imagefinder.stores.embedded.connections import connect, translated_errors
-from imagefinder.stores.embedded.files import copy_database, leave_log, sync_folder
+from imagefinder.stores.embedded.files import copy_database, disable_wal, sync_folder
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What was done.
+    """The result of a migration.
 
     Attributes:
-        before: Format the collection had.
-        after: Format it has.
-        backup: The database as it was; ``None`` if there was nothing to do.
+        before: Format before the migration.
+        after: Current format.
+        backup: Copy of the database before the migration; ``None`` if no migration was necessary.
     """
 
     before: int
@@ -29,16 +29,14 @@ class Migration:
 
 
 def migrate(folder: Path) -> Migration:
-    """Bring a collection to the present format; one that has it is left alone.
-
-    It is one transaction: after a kill the collection is of the one format or of the other.
+    """Migrate a collection to the current format, in one transaction; a current one is not changed.
 
     Raises:
-        CollectionNotFoundError: there is none.
-        CollectionFormatError: it is of a newer format, or none of ours.
-        CollectionBusyError: another program has it open.
-        CollectionCorruptError: it is damaged; it is left as it is.
-        StoreError: no space, no permission.
+        CollectionNotFoundError: there is no collection.
+        CollectionFormatError: a newer format, or not a collection.
+        CollectionBusyError: another program has the collection open.
+        CollectionCorruptError: the collection is damaged; nothing was changed.
+        StoreError: no space or no permission.
     """
     folder = folder.absolute()
     file = folder / schema.FILE_NAME
@@ -52,14 +50,14 @@ def migrate(folder: Path) -> Migration:
             return Migration(before, before, None)
         if before not in schema.MIGRATIONS:
             raise schema.unknown_format(folder, before)
-        _take_for_itself(database, folder)
-        (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
-        if verdict != "ok":
+        _lock_exclusively(database, folder)
+        (result,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+        if result != "ok":
             raise CollectionCorruptError(
-                f"the database {file} is damaged: {verdict}",
-                hint="restore it from a backup, or index into a new collection",
+                f"the database {file} is damaged: {result}",
+                hint="restore the collection from a backup, or add the images to a new collection",
             )
-        backup = _keep(database, file, before)
+        backup = _back_up(database, file, before)
         database.execute("BEGIN IMMEDIATE")
         for version in range(before, schema.FORMAT):
             schema.MIGRATIONS[version](database)
@@ -68,10 +66,10 @@ def migrate(folder: Path) -> Migration:
     return Migration(before, schema.FORMAT, backup)
 
 
-def _take_for_itself(database: sqlite3.Connection, folder: Path) -> None:
-    """Lock everybody else out: a program of the older version would go on writing in the older format."""
+def _lock_exclusively(database: sqlite3.Connection, folder: Path) -> None:
+    """Exclude other processes: an older version of imagefinder would go on writing the older format."""
     try:
-        leave_log(database)
+        disable_wal(database)
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("BEGIN EXCLUSIVE")
         database.execute("COMMIT")  # the lock stays
@@ -83,7 +81,7 @@ def _take_for_itself(database: sqlite3.Connection, folder: Path) -> None:
         raise
 
 
-def _keep(database: sqlite3.Connection, file: Path, version: int) -> Path:
+def _back_up(database: sqlite3.Connection, file: Path, version: int) -> Path:
     kept, half = (file.with_name(f"{file.name}.format-{version}{suffix}") for suffix in ("", ".half"))
     half.unlink(missing_ok=True)
     try:

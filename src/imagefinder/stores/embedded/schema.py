@@ -1,4 +1,4 @@
-"""The tables, how they come to be, and how a file is recognised."""
+"""The database schema: tables, migrations and the file format check."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ FILE_NAME = "collection.sqlite"
 FORMAT = 2
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
-# A SIFT image is about 180 KB, a ResNet-50 one 8 KB: larger pages read the first faster and waste half a page on
-# each of the second (docs/decisions/0002-collection-on-disk.md has the numbers).
+# SIFT features have about 180 KB per image, ResNet-50 features 8 KB: larger pages make reading the former faster,
+# but waste half a page on each of the latter (measurements: docs/decisions/0002-collection-on-disk.md).
 PAGE_BYTES = 8192
 
 RECORD = "id, uri, sha256, size_bytes, width, height, format, source, stamp, metadata, added_at, thumbnail"
-"""The columns of an image that its checksum covers, in this order. The last is the checksum of its thumbnail, NULL
-without one: a thumbnail that is lost is found out, too."""
+"""The columns of an image covered by its checksum, in this order. The last is the checksum of its thumbnail (NULL
+without one), so that a lost thumbnail is detected."""
 
-# E-values depend on the number of images: damage to it must show. The mirror is always its negative.
+# E-values depend on the number of images, so damage to it must be detected: mirror is always its negative.
 _COUNTING = (
     """
     CREATE TRIGGER image_added AFTER INSERT ON images BEGIN
@@ -38,9 +38,9 @@ _COUNTING = (
     """,
 )
 
-# Keys are never given twice (AUTOINCREMENT), and a features row is never updated, only deleted and inserted anew:
-# whoever read the features of a key has them for good. Triggers keep the counts, also when a delete cascades.
-# Blobs stand last, so that reading what is before them does not walk through their pages.
+# Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
+# new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
+# the last columns, so that reading the other columns does not touch their pages.
 TABLES = (
     """
     CREATE TABLE images (
@@ -123,7 +123,7 @@ TABLES = (
 
 
 def _add_checksums(database: sqlite3.Connection) -> None:
-    """Format 2 has checksums of records and thumbnails, and counts images twice."""
+    """Migrate to format 2, which has checksums of records and thumbnails, and a mirrored image count."""
     database.execute("ALTER TABLE images ADD COLUMN thumbnail INTEGER")
     database.execute("ALTER TABLE images ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
     database.execute("ALTER TABLE totals ADD COLUMN mirror INTEGER NOT NULL DEFAULT 0")
@@ -141,55 +141,55 @@ def _add_checksums(database: sqlite3.Connection) -> None:
 
 
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _add_checksums}
-"""Format -> what makes the next one of it, within a transaction."""
+"""Format -> function that migrates to the next format, within a transaction."""
 
 
 def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None:
-    """Make sure that a database is a collection of this format, or make it one if it is empty.
+    """Check that a database is a collection of the current format, and create the tables in an empty one.
 
     Raises:
-        CollectionFormatError: it belongs to another program, or is of another format.
-        CollectionNotFoundError: it is empty and ``create`` is false.
+        CollectionFormatError: a database of another program, or another format.
+        CollectionNotFoundError: the database is empty, and ``create`` is false.
     """
     if not _is_collection(database, folder):
         if not create:
             raise not_found(folder)
         database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        use_log(database)
+        enable_wal(database)
         database.execute("BEGIN IMMEDIATE")
-        # Another process may have been first; a killed one leaves an empty file, never a half-made one.
+        # Another process may have created the tables meanwhile; a killed one leaves an empty file.
         if not _is_collection(database, folder):
             for statement in TABLES:
                 database.execute(statement)
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {FORMAT}")
         database.execute("COMMIT")
-    use_log(database)  # a copy made by other tools may have lost it
+    enable_wal(database)  # a copy made by other tools may be in another journal mode
 
 
-def description(database: sqlite3.Connection) -> set[tuple[str, str]]:
-    """The tables, indexes and triggers there are: names and definitions, white space aside."""
+def definitions(database: sqlite3.Connection) -> set[tuple[str, str]]:
+    """Names and definitions of the tables, indexes and triggers, without white space."""
     rows = database.execute("SELECT name, coalesce(sql, '') FROM sqlite_schema").fetchall()
     return {(name, "".join(sql.split())) for name, sql in rows}
 
 
-def expected() -> set[tuple[str, str]]:
+def expected_definitions() -> set[tuple[str, str]]:
     """What ``description`` says of a sound collection."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
         for statement in TABLES:
             database.execute(statement)
-        return description(database)
+        return definitions(database)
 
 
 def not_found(folder: Path) -> CollectionNotFoundError:
-    """The error for a place without a collection."""
+    """The error for a folder without a collection."""
     return CollectionNotFoundError(
-        f"there is no collection in {folder}", hint="make one with: imagefinder add FOLDER_WITH_PICTURES"
+        f"there is no collection in {folder}", hint="create one with: imagefinder add FOLDER_WITH_IMAGES"
     )
 
 
-def use_log(database: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log. SQLite waits for nobody while doing so; here it is asked again."""
+def enable_wal(database: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging, with retries: SQLite's busy timeout does not apply to this."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -203,15 +203,15 @@ def use_log(database: sqlite3.Connection) -> None:
 
 
 def _is_collection(database: sqlite3.Connection, folder: Path) -> bool:
-    """False for an empty database."""
+    """Whether a database is a collection of the current format; false if it is empty."""
     version = format_of(database, folder)
     if version is None:
         return False
     if version in MIGRATIONS:
         raise CollectionFormatError(
-            f"the collection {folder} is of the older format {version}; this version of imagefinder reads format "
+            f"the collection {folder} has the older format {version}; this version of imagefinder requires format "
             f"{FORMAT}",
-            hint=f"stop what uses it, then: imagefinder migrate --collection {folder}",
+            hint=f"stop all programs that use it, then: imagefinder migrate --collection {folder}",
         )
     if version != FORMAT:
         raise unknown_format(folder, version)
@@ -222,9 +222,9 @@ def format_of(database: sqlite3.Connection, folder: Path) -> int | None:
     """The format of a collection; ``None`` for an empty database.
 
     Raises:
-        CollectionFormatError: it belongs to another program.
+        CollectionFormatError: the database belongs to another program.
     """
-    # One statement: three would see three states while another process creates the collection.
+    # One statement, for a consistent state while another process creates the collection.
     application, version, tables = database.execute(
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)"
         " FROM pragma_application_id, pragma_user_version"
@@ -241,8 +241,9 @@ def format_of(database: sqlite3.Connection, folder: Path) -> int | None:
 
 
 def unknown_format(folder: Path, version: int) -> CollectionFormatError:
-    """The error for a collection of a format that this version knows nothing of."""
+    """The error for a collection of an unsupported format."""
     return CollectionFormatError(
-        f"the collection {folder} is of format {version}; this version of imagefinder reads format {FORMAT}",
+        f"the collection {folder} has the unsupported format {version}; this version of imagefinder requires "
+        f"format {FORMAT}",
         hint="open it with the version of imagefinder that wrote it, or a newer one",
     )

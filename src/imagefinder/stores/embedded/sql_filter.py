@@ -1,7 +1,7 @@
-"""Filters on metadata as far as SQLite can say them.
+"""Translate metadata filters to SQL conditions that preselect images.
 
-It leaves out most of what does not match and nothing that does; the caller tests the rest again. So no rule
-of SQLite about numbers, texts or JSON can change an answer.
+A condition may accept images that do not match, but never rejects one that does; the caller applies the filter
+itself to the rest. This way SQLite's rules for numbers, text and JSON cannot change a result.
 """
 
 from __future__ import annotations
@@ -13,69 +13,69 @@ from dataclasses import dataclass
 from imagefinder.core.filters import All, Any_, Condition, Filter
 
 _EXACT = 2**53
-"""Whole numbers up to this are the same in every arithmetic."""
+"""Integers up to this are exact as 64-bit floats."""
 
 _PLAIN_KEY = re.compile(r'[^"\\\x00-\x1f\x7f]+')
 
 _COMPARISONS = {"gt": ">=", "gte": ">=", "lt": "<=", "lte": "<="}
-"""Not strict: a number too large for SQLite is rounded."""
+"""Never strict, because SQLite rounds very large numbers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Likely:
-    """A condition that all matching rows of ``images`` fulfil.
+class SqlCondition:
+    """A condition that all matching rows of ``images`` satisfy.
 
     Attributes:
         sql: The expression.
-        values: Of its question marks.
+        values: Values of its parameters.
     """
 
     sql: str
     values: tuple[str | int | float, ...] = ()
 
 
-ANYTHING = Likely("1")
+ALWAYS = SqlCondition("1")
 
 
-def likely(where: Filter | None) -> Likely:
-    """What SQLite can say of a filter."""
+def to_sql(where: Filter | None) -> SqlCondition:
+    """Translate a filter to a condition."""
     match where:
         case Condition():
             return _condition(where)
         case All():
-            return _joined([likely(part) for part in where.parts], " AND ")
+            return _joined([to_sql(part) for part in where.parts], " AND ")
         case Any_():
-            return _joined([likely(part) for part in where.parts], " OR ")
-        case _:  # of what is not fulfilled, less than all is known here
-            return ANYTHING
+            return _joined([to_sql(part) for part in where.parts], " OR ")
+        case _:  # a negated filter: its condition may accept too much, so its negation could reject a match
+            return ALWAYS
 
 
-def _condition(condition: Condition) -> Likely:
+def _condition(condition: Condition) -> SqlCondition:
     if not all(map(_PLAIN_KEY.fullmatch, condition.path)):
-        return ANYTHING
-    place = "$." + ".".join(f'"{step}"' for step in condition.path)
+        return ALWAYS
+    path = "$." + ".".join(f'"{step}"' for step in condition.path)
     operand = condition.operand
     match condition.operator:
         case "exists":
-            return Likely(f"json_type(metadata, ?) IS {'NOT ' if operand else ''}NULL", (place,))
+            return SqlCondition(f"json_type(metadata, ?) IS {'NOT ' if operand else ''}NULL", (path,))
         case "eq":
-            return _item(place, [operand])
+            return _item(path, [operand])
         case "in":
-            return _item(place, operand)
+            return _item(path, operand)
         case "gt" | "gte" | "lt" | "lte" if not isinstance(operand, str):
             bound = _COMPARISONS[condition.operator]
             test = f"item.type IN ('integer', 'real') AND item.value {bound} ?"
-            return Likely(_EXISTS.format(test), (place, float(operand))) if abs(operand) <= _EXACT else ANYTHING
+            return SqlCondition(_EXISTS.format(test), (path, float(operand))) if abs(operand) <= _EXACT else ALWAYS
         case _:
-            return Likely("json_type(metadata, ?) IS NOT NULL", (place,))
+            return SqlCondition("json_type(metadata, ?) IS NOT NULL", (path,))
 
 
 _EXISTS = "EXISTS (SELECT 1 FROM json_each(metadata, ?) AS item WHERE {})"
-"""Of a value that is no list the one row is the value itself."""
+"""A value that is not a list is a single row of json_each."""
 
 
-def _item(place: str, operands: Sequence[object]) -> Likely:
-    """That the value, or an item of the list, is one of these."""
+def _item(path: str, operands: Sequence[object]) -> SqlCondition:
+    """The condition that the value, or an item of the list, equals one of the operands."""
     plain: list[str | int | float] = []
     for operand in operands:
         is_number = isinstance(operand, int | float) and not isinstance(operand, bool) and abs(operand) <= _EXACT
@@ -84,16 +84,16 @@ def _item(place: str, operands: Sequence[object]) -> Likely:
         elif is_number:
             plain.append(operand)  # type: ignore[arg-type] # mypy does not follow is_number
         else:
-            return Likely("json_type(metadata, ?) IS NOT NULL", (place,))
+            return SqlCondition("json_type(metadata, ?) IS NOT NULL", (path,))
     if not plain:
-        return Likely("0")
+        return SqlCondition("0")
     marks = ", ".join("?" * len(plain))
-    return Likely(_EXISTS.format(f"item.value IN ({marks})"), (place, *plain))
+    return SqlCondition(_EXISTS.format(f"item.value IN ({marks})"), (path, *plain))
 
 
-def _joined(parts: Sequence[Likely], how: str) -> Likely:
+def _joined(parts: Sequence[SqlCondition], operator: str) -> SqlCondition:
     if not parts:
-        return ANYTHING
-    return Likely(
-        f"({how.join(part.sql for part in parts)})", tuple(value for part in parts for value in part.values)
+        return ALWAYS
+    return SqlCondition(
+        f"({operator.join(part.sql for part in parts)})", tuple(value for part in parts for value in part.values)
     )

@@ -1,4 +1,4 @@
-"""The embedded store: one folder, one process writing, many reading."""
+"""The embedded store: a collection in a folder, shared by several processes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from imagefinder.core.records import (
     MethodInfo,
     StoreInfo,
 )
-from imagefinder.stores import checks
-from imagefinder.stores.embedded import codec, feature_rows, image_rows, inspection, schema
+from imagefinder.stores import validation
+from imagefinder.stores.embedded import check, codec, feature_rows, image_rows, schema
 from imagefinder.stores.embedded.cache import FeatureCache
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
 from imagefinder.stores.embedded.derived import DerivedFiles
@@ -42,37 +42,37 @@ from imagefinder.stores.embedded.failure_rows import read_failures, write_failur
 from imagefinder.stores.embedded.files import copy_database, make_folder, sync_folder
 from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, write_method
-from imagefinder.stores.embedded.salvage import salvage
+from imagefinder.stores.embedded.recovery import recover
 
 DERIVED = "index"
-"""Folder of what can be computed again; it may be deleted at any time."""
+"""Folder of derived data, which may be deleted at any time."""
 
 
 class EmbeddedStore:
-    """A collection in a folder. Arrays it hands out are read-only and may be shared with other threads.
+    """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
-    ``collection.sqlite`` (with its ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be
-    on a local disk: SQLite's log needs memory shared between the processes.
+    ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
+    a local disk: SQLite's write-ahead log needs shared memory.
     """
 
     def __init__(self, folder: Path, *, create: bool, cache_bytes: int) -> None:
         """Open the collection in a folder.
 
         Args:
-            folder: Where it is.
-            create: Make it if it is not there.
-            cache_bytes: How many bytes of features are kept in memory between scans.
+            folder: The folder.
+            create: Create the collection if it does not exist.
+            cache_bytes: Memory for features cached between scans, bytes.
 
         Raises:
-            CollectionNotFoundError: there is none, and ``create`` is false.
-            CollectionFormatError: the folder holds something else, or a collection of another format.
+            CollectionNotFoundError: there is no collection, and ``create`` is false.
+            CollectionFormatError: the folder contains other files, or a collection of another format.
             CollectionCorruptError: the database is damaged.
             StoreError: the files cannot be read and written.
         """
         self._folder = folder = folder.absolute()
         self._cache = FeatureCache(cache_bytes)
         self._derived = DerivedFiles(folder / DERIVED)
-        self._announced: dict[str, str] = {}
+        self._registered: dict[str, str] = {}
         file = folder / schema.FILE_NAME
         prepare_folder(folder, create=create)
         with translated_errors(file), closing(connect(file, create=create)) as database:
@@ -82,35 +82,37 @@ class EmbeddedStore:
     # -- methods -------------------------------------------------------------------------------------------
 
     def register(self, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
-        """See ``Store``. This object's ``put`` refuses another fingerprint from then on."""
-        name = checks.text("method name", fingerprint.method)
+        """Register a method; from then on ``put`` of this object rejects other fingerprints."""
+        name = validation.check_text("method name", fingerprint.method)
         with self._connections.reading() as database:
             stored = read_methods(database).get(name)
-        if stored is None or checks.mismatch(stored.fingerprint, stored.spec, fingerprint, spec):
+        if stored is None or validation.fingerprint_mismatch(stored.fingerprint, stored.spec, fingerprint, spec):
             with self._connections.writing() as database:
                 stored = read_methods(database).get(name)
-                error = stored and checks.mismatch(stored.fingerprint, stored.spec, fingerprint, spec)
+                error = stored and validation.fingerprint_mismatch(
+                    stored.fingerprint, stored.spec, fingerprint, spec
+                )
                 if stored and stored.images and error:
                     raise error
                 write_method(database, fingerprint, spec)
-        self._announced[name] = fingerprint.to_json()
+        self._registered[name] = fingerprint.to_json()
 
     def unregister(self, method: str) -> None:
-        """See ``Store``."""
-        self._announced.pop(method, None)
-        if checks.is_id(method):
+        """Delete a method and all its features; an unknown method is ignored."""
+        self._registered.pop(method, None)
+        if validation.is_valid_id(method):
             with self._connections.writing() as database:
                 database.execute("DELETE FROM methods WHERE name = ?", (method,))
 
-    # -- changing ------------------------------------------------------------------------------------------
+    # -- writing -------------------------------------------------------------------------------------------
 
     def put(self, entries: Sequence[Entry]) -> None:
-        """See ``Store``.
+        """Add or replace images in one durable transaction.
 
         Raises:
             FingerprintMismatchError: another process has since registered a method differently.
         """
-        plain = checks.plain_entries(entries)
+        plain = validation.normalise_entries(entries)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
         if not plain:
             return
@@ -122,13 +124,13 @@ class EmbeddedStore:
                 feature_rows.insert_features(database, image_rows.insert_image(database, entry), blobs, methods)
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
-        """See ``Store``.
+        """Add or replace features of a stored image in one durable transaction.
 
         Raises:
             FingerprintMismatchError: another process has since registered a method differently.
         """
-        checks.check_one_image(image_id, features)
-        if not checks.is_id(image_id):
+        validation.check_one_image(image_id, features)
+        if not validation.is_valid_id(image_id):
             raise UnknownImageError(image_id)
         encoded = feature_rows.encode(image_id, features)
         with self._connections.writing() as database:
@@ -137,57 +139,57 @@ class EmbeddedStore:
             feature_rows.replace_features(database, image_rows.key_of(database, image_id), encoded, methods)
 
     def touch(self, image_id: str, *, uri: str, stamp: str) -> None:
-        """See ``Store``."""
-        checks.text("uri", uri)
-        checks.text("stamp", stamp)
-        if checks.is_id(image_id):
+        """Update the URI and stamp of an unchanged image; an unknown id is ignored."""
+        validation.check_text("uri", uri)
+        validation.check_text("stamp", stamp)
+        if validation.is_valid_id(image_id):
             with self._connections.writing() as database:
-                image_rows.update_place(database, image_id, uri, stamp)
+                image_rows.update_location(database, image_id, uri, stamp)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """See ``Store``."""
-        wanted = checks.ids_of(ids)
-        if not wanted:
+        """Delete images; returns how many existed."""
+        valid = validation.valid_ids(ids)
+        if not valid:
             return 0
         with self._connections.writing() as database:
-            return database.executemany("DELETE FROM images WHERE id = ?", [(i,) for i in wanted]).rowcount
+            return database.executemany("DELETE FROM images WHERE id = ?", [(i,) for i in valid]).rowcount
 
     def record_failures(self, failures: Sequence[Failure]) -> None:
-        """See ``Store``."""
-        plain = checks.plain_failures(failures)
+        """Record images that could not be indexed; a repeated id counts another attempt."""
+        plain = validation.normalise_failures(failures)
         if plain:
             with self._connections.writing() as database:
                 write_failures(database, plain)
 
     def forget_failures(self, ids: Sequence[str]) -> None:
-        """See ``Store``."""
-        wanted = checks.ids_of(ids)
-        if wanted:
+        """Delete recorded failures; unknown ids are ignored."""
+        valid = validation.valid_ids(ids)
+        if valid:
             with self._connections.writing() as database:
-                database.executemany("DELETE FROM failures WHERE id = ?", [(i,) for i in wanted])
+                database.executemany("DELETE FROM failures WHERE id = ?", [(i,) for i in valid])
 
     # -- reading -------------------------------------------------------------------------------------------
 
     def get(self, image_id: str) -> ImageRecord:
-        """See ``Store``."""
+        """The record of an image."""
         with self._reading_image(image_id) as database:
             return image_rows.read_record(database, image_id)
 
     def thumbnail(self, image_id: str) -> bytes:
-        """See ``Store``."""
+        """The JPEG thumbnail of an image; empty if it has none."""
         with self._reading_image(image_id) as database:
             return image_rows.read_thumbnail(database, image_id)
 
     def features(self, image_id: str, method: str) -> Features:
-        """See ``Store``."""
+        """The features of one image and method (a batch of one)."""
         with self._reading_image(image_id) as database:
             return feature_rows.read_features(database, image_id, method)
 
     def status(self, ids: Sequence[str]) -> dict[str, ImageStatus]:
-        """See ``Store``."""
-        wanted = checks.ids_of(ids)
+        """The status of the images that exist, by id."""
+        valid = validation.valid_ids(ids)
         with self._connections.reading() as database:
-            return image_rows.read_status(database, wanted)
+            return image_rows.read_status(database, valid)
 
     def images(
         self,
@@ -198,8 +200,8 @@ class EmbeddedStore:
         where: Filter | None = None,
         contains: str = "",
     ) -> list[ImageRecord]:
-        """See ``Store``."""
-        checks.text("id to begin behind", after)
+        """A page of matching records ordered by id, after the id ``after``."""
+        validation.check_text("start id", after)
         with self._connections.reading() as database:
             if where is None and not contains:
                 return image_rows.read_page(database, after, limit, source)
@@ -207,17 +209,17 @@ class EmbeddedStore:
             return list(islice(matching, max(limit, 0)))
 
     def scan(self, method: str) -> Iterator[GalleryBlock]:
-        """See ``Store``. Blocks of about 32 MB; those that fit into the cache are read from disk only once."""
+        """Yield all images with features of a method in blocks of about 32 MB, cached as far as memory allows."""
         with self._connections.reading() as database:
             methods = read_methods(database)
-        return self._cache.scan(self._source(method, methods), [known.key for known in methods.values()])
+        return self._cache.scan(self._source(method, methods), [stored.key for stored in methods.values()])
 
     def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
-        """See ``Store``."""
-        return self._source(method).of_ids(checks.ids_of(ids))
+        """The features of the given images in this order; images without any are skipped."""
+        return self._source(method).of_ids(validation.valid_ids(ids))
 
     def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """See ``Store``."""
+        """Changes of the features of a method since a revision; ``None`` without changes."""
         try:
             source = self._source(method)
         except MethodNotIndexedError:
@@ -226,21 +228,21 @@ class EmbeddedStore:
         return source.changes(revision, last, count)
 
     def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
-        """See ``Store``."""
+        """The existing keys, ascending, and their features."""
         return self._source(method).of_keys(keys)
 
     def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
-        """See ``Store``."""
+        """Checksums of the existing keys, by key."""
         return self._source(method).checksums(keys)
 
     def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
-        """See ``Store``."""
-        checks.text("id to begin behind", after)
+        """Recorded failures ordered by id, after the id ``after``."""
+        validation.check_text("start id", after)
         with self._connections.reading() as database:
             return read_failures(database, after, limit)
 
     def info(self) -> StoreInfo:
-        """See ``Store``."""
+        """Counts, sizes and methods."""
         with self._connections.reading() as database:
             count = image_rows.count_images(database)
             (failures,) = database.execute("SELECT count(*) FROM failures").fetchone()
@@ -251,11 +253,11 @@ class EmbeddedStore:
         return StoreInfo(str(self._folder), schema.FORMAT, count, failures, methods, bytes_of_files(self._folder))
 
     def derived(self, name: str) -> bytes | None:
-        """See ``Store``."""
+        """Derived data by name; ``None`` if there are none."""
         return self._derived.read(name)
 
     def put_derived(self, name: str, data: bytes) -> None:
-        """See ``Store``."""
+        """Store derived data under a name."""
         self._derived.write(name, data)
 
     def check(
@@ -266,32 +268,34 @@ class EmbeddedStore:
         sound_derived: Callable[[str, bytes], bool] = lambda _name, _data: True,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> list[Damage]:
-        """See ``Store``. Where tables are damaged, what can be read is saved into a new database.
+        """Check everything, and repair it if ``repair``; damaged tables are recovered into a new database.
 
         Raises:
-            CollectionBusyError: ... which needs the collection for itself, and another program has it open.
+            CollectionBusyError: the recovery needs exclusive access, and another program has the collection open.
         """
-        found = inspection.structure(self._connections, repair=repair)
-        if any(not damage.mended for damage in found):
+        found = check.check_structure(self._connections, repair=repair)
+        if any(not damage.repaired for damage in found):
             if not repair:
-                return found  # rows cannot be read while tables are damaged
+                return found  # the rows of damaged tables cannot be read
             self._connections.close()
-            found = [salvage(self._folder)]
+            found = [recover(self._folder)]
             self._connections = Connections(self._folder / schema.FILE_NAME)
             self._cache = FeatureCache(self._cache.limit)
-        found += inspection.contents(
+        found += check.check_contents(
             self._connections, repair=repair, sound_thumbnail=sound_thumbnail, progress=progress
         )
-        with self._connections.reading() as database, inspection.tolerant(database):
+        with self._connections.reading() as database, check.lenient_text(database):
             names = {name for (name,) in database.execute("SELECT name FROM methods")}
         return found + self._derived.check(sound_derived, names, repair=repair)
 
     def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """See ``Store``."""
+        """Copy a consistent state to a new folder, which appears complete and checked, or not at all."""
         destination = destination.absolute()
         try:
             if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-                raise SourceError(f"{destination} is there already", hint="name a new or an empty folder")
+                raise SourceError(
+                    f"{destination} already exists and is not an empty folder", hint="use a new or empty folder"
+                )
             make_folder(destination.parent)
             with tempfile.TemporaryDirectory(
                 dir=destination.parent, prefix=f".{destination.name}.", suffix=".half"
@@ -303,18 +307,18 @@ class EmbeddedStore:
             raise StoreError(f"cannot write the backup {destination}: {error.strerror}") from error
 
     def derived_folder(self) -> Path | None:
-        """See ``Store``."""
+        """Folder for derived files; it may not exist yet."""
         return self._derived.folder
 
     def close(self) -> None:
-        """See ``Store``."""
+        """Release all resources; repeated calls are allowed."""
         self._connections.close()
 
     # -- parts ---------------------------------------------------------------------------------------------
 
     @contextmanager
     def _reading_image(self, image_id: str) -> Iterator[sqlite3.Connection]:
-        if not checks.is_id(image_id):
+        if not validation.is_valid_id(image_id):
             raise UnknownImageError(image_id)
         with self._connections.reading() as database:
             yield database
@@ -338,17 +342,19 @@ class EmbeddedStore:
             found = copy.check()
         if found:
             raise CollectionCorruptError(
-                f"the collection {self._folder} is damaged, and so would be its backup: {found[0].message}",
+                f"the collection {self._folder} is damaged, so no backup was written: {found[0].message}",
                 hint=codec.REPAIR_HINT,
             )
         sync_folder(folder)
 
     def _check_features(self, features: Mapping[str, Features], methods: Mapping[str, MethodRow]) -> None:
         for name in features:
-            announced = self._announced.get(name)
-            if announced and name in methods:
+            registered = self._registered.get(name)
+            if registered and name in methods:
                 spec = methods[name].spec
-                error = checks.mismatch(methods[name].fingerprint, spec, Fingerprint.from_json(announced), spec)
+                error = validation.fingerprint_mismatch(
+                    methods[name].fingerprint, spec, Fingerprint.from_json(registered), spec
+                )
                 if error:
                     raise error
-        checks.check_registered(features, {name: method.spec for name, method in methods.items()})
+        validation.check_registered(features, {name: method.spec for name, method in methods.items()})

@@ -1,4 +1,4 @@
-"""What every store must do; subclass ``StoreSuite`` in your own tests.
+"""Tests for the contract of stores; subclass ``StoreSuite`` in your own tests.
 
 ::
 

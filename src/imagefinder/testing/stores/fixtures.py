@@ -1,4 +1,4 @@
-"""The fixtures that every part of the store suite uses."""
+"""Fixtures of the store suite."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class StoreFixtures:
     """A store, and the same store opened a second time."""
 
     persistent = True
-    """Whether what was put is there for another object (thread, process) that opens the same place."""
+    """Whether another object (thread, process) that opens the same location sees the same data."""
 
     @pytest.fixture
     def make_store(self) -> MakeStore:
-        """Opens the store at a place."""
-        raise NotImplementedError("give a fixture named make_store")
+        """Open the store at a location."""
+        raise NotImplementedError("provide a fixture named make_store")
 
     @pytest.fixture
     def store(self, make_store: MakeStore, tmp_path: Path) -> Iterator[Store]:
-        """A new store with the methods of the tests."""
+        """A new store with the methods of the tests registered."""
         store = make_store(tmp_path / "store")
         register(store)
         yield store
@@ -35,7 +35,7 @@ class StoreFixtures:
 
     @pytest.fixture
     def other(self, store: Store, make_store: MakeStore, tmp_path: Path) -> Iterator[Store]:  # noqa: ARG002 - first
-        """The same store, opened again, while ``store`` is open."""
+        """The same store, opened a second time while ``store`` is open."""
         if not self.persistent:
             pytest.skip("this store is not shared")
         other = make_store(tmp_path / "store")

@@ -1,4 +1,4 @@
-"""Images go in and come back: records, thumbnails, features, ids and metadata."""
+"""Storing and reading images: records, thumbnails, features, ids and metadata."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from imagefinder.testing.stores.samples import (
 
 
 class ImageSuite(StoreFixtures):
-    """``put``, ``get``, ``touch``, ``delete``, ``put_features``."""
+    """Tests of ``put``, ``get``, ``touch``, ``delete`` and ``put_features``."""
 
-    def test_what_was_put_comes_back(self, store: Store) -> None:
-        """Record, thumbnail and features, bit for bit."""
+    def test_put_and_get(self, store: Store) -> None:
+        """Record, thumbnail and features are returned bit for bit."""
         given = entry(
-            "a", 3, source="file:///pictures", metadata={"title": "Ä 😀", "n": [1, 2.5, None, {"x": True}]}
+            "a", 3, source="file:///images", metadata={"title": "Ä 😀", "n": [1, 2.5, None, {"x": True}]}
         )
         before = time.time()
         store.put([given])
@@ -46,20 +46,20 @@ class ImageSuite(StoreFixtures):
             assert content(store.features("a", method)) == content(given.features[method])
             assert scanned(store, method) == {"a": content(given.features[method])}
 
-    def test_time_is_the_stores(self, store: Store) -> None:
-        """``added_at`` of the record that is put does not count."""
+    def test_the_store_sets_the_time(self, store: Store) -> None:
+        """``added_at`` of a record that is put is ignored."""
         store.put([entry("a", added_at=5.0)])
         assert store.get("a").added_at > 1e9
 
-    def test_special_numbers_come_back(self, store: Store) -> None:
-        """NaN with its payload, infinities, minus zero and the smallest numbers keep their bits."""
+    def test_special_floats_are_preserved(self, store: Store) -> None:
+        """NaN payloads, infinities, negative zero and subnormal numbers keep their bits."""
         bits = np.array([0x7FC12345, 0xFF800001, 0x7F800000, 0xFF800000, 0x80000000, 1, 0x7F7FFFFF, 0, 2, 3, 4, 5])
         vectors = bits.astype(np.uint32).view(np.float32).reshape(1, 12)
         store.put([Entry(entry("a").image, {"vector": GlobalFeatures(vectors)})])
         assert content(store.features("a", "vector"))[2] == vectors.tobytes()
 
-    def test_parts_of_larger_arrays(self, store: Store) -> None:
-        """Views into a batch, and arrays that lie differently in memory, are stored as what they show."""
+    def test_views_of_larger_arrays(self, store: Store) -> None:
+        """Views of a batch, and arrays of other memory layouts, are stored by value."""
         whole = np.arange(24, dtype=np.uint8).reshape(8, 3).T
         local = LocalFeatures(whole, np.zeros((3, 4), dtype=np.float32), np.array([0, 3], dtype=np.int64))
         batch = GlobalFeatures(np.arange(36, dtype=np.float32).reshape(3, 12))
@@ -67,8 +67,8 @@ class ImageSuite(StoreFixtures):
         assert content(store.features("a", "points"))[1] == (whole.dtype.str, (3, 8), whole.tobytes())
         assert content(store.features("a", "vector")) == content(batch.image(1))
 
-    def test_later_changes_of_arguments_do_not_count(self, store: Store) -> None:
-        """What was put is the store's own."""
+    def test_arguments_may_be_modified_after_the_call(self, store: Store) -> None:
+        """The store keeps copies."""
         given = features("vector", 1)
         assert isinstance(given, GlobalFeatures)
         expected = content(given)
@@ -80,7 +80,7 @@ class ImageSuite(StoreFixtures):
         assert store.get("a").metadata == {"tags": ["x"]}
 
     def test_an_image_without_descriptors(self, store: Store) -> None:
-        """A blank page is an image like others."""
+        """A blank image is stored like any other."""
         store.put([entry("full", 1), replace(entry("blank"), features={"points": features("points", 0, 0)})])
         store.put([replace(entry("empty"), features={"points": features("points", 0, 0)}), entry("last", 2)])
         assert content(store.features("blank", "points"))[1] == ("|u1", (0, 8), b"")
@@ -89,7 +89,7 @@ class ImageSuite(StoreFixtures):
         assert store.info().methods["points"].images == 4
 
     def test_an_image_without_features(self, store: Store) -> None:
-        """It is there, and no scan sees it."""
+        """It exists, but does not appear in scans."""
         store.put([Entry(entry("a").image, {})])
         assert store.get("a").id == "a"
         assert store.thumbnail("a") == b""
@@ -97,7 +97,7 @@ class ImageSuite(StoreFixtures):
         assert scanned(store, "points") == {}
 
     def test_put_replaces_the_whole_image(self, store: Store) -> None:
-        """Record, thumbnail and all features; those of methods not brought are gone."""
+        """Record, thumbnail and all features are replaced; features of other methods are deleted."""
         store.put([entry("a", 1), entry("b", 2)])
         store.put([entry("a", 3, methods=["points"], metadata={"new": 1})])
         assert store.get("a").sha256 == f"{3:064x}"
@@ -111,22 +111,22 @@ class ImageSuite(StoreFixtures):
             store.features("a", "vector")
         assert store.info().images == 2
 
-    def test_the_last_of_one_id_counts(self, store: Store) -> None:
-        """Also within one call."""
+    def test_the_last_entry_of_an_id_counts(self, store: Store) -> None:
+        """Also within a single call."""
         store.put([entry("a", 1), entry("b", 2), entry("a", 3)])
         assert store.info().images == 2
         assert scanned(store, "points")["a"] == content(features("points", 3))
 
     def test_put_nothing(self, store: Store) -> None:
-        """No entries, no change."""
+        """A call without entries changes nothing."""
         store.put([])
         assert store.info().images == 0
 
-    def test_put_is_all_or_nothing(self, store: Store) -> None:
-        """A bad entry leaves the good ones of its call out, and what was there alone."""
+    def test_put_is_atomic(self, store: Store) -> None:
+        """If one entry is invalid, nothing of the call is stored."""
         store.put([entry("a", 1)])
-        bad = Entry(entry("c").image, {"unheard of": features("vector", 0)})
-        with pytest.raises(ValueError, match="unheard of"):
+        bad = Entry(entry("c").image, {"unregistered": features("vector", 0)})
+        with pytest.raises(ValueError, match="unregistered"):
             store.put([entry("a", 2), entry("b", 2), bad])
         assert store.get("a").sha256 == f"{1:064x}"
         assert store.info().images == 1
@@ -143,8 +143,8 @@ class ImageSuite(StoreFixtures):
         ],
         ids=["other length", "local for global", "global for local", "other numbers", "two images", "no image"],
     )
-    def test_features_of_another_form(self, store: Store, method: str, given: Features) -> None:
-        """Are refused, by both ways in."""
+    def test_features_of_another_spec(self, store: Store, method: str, given: Features) -> None:
+        """Features of another spec are rejected by ``put`` and ``put_features``."""
         with pytest.raises(ValueError, match=method):
             store.put([Entry(entry("a").image, {method: given})])
         store.put([entry("a", 1)])
@@ -152,8 +152,8 @@ class ImageSuite(StoreFixtures):
             store.put_features("a", {method: given})
         assert content(store.features("a", method)) == content(features(method, 1))
 
-    def test_any_text_is_an_id(self, store: Store) -> None:
-        """Each stands for itself alone: no normalisation, no case folding, no numbers."""
+    def test_any_string_is_a_valid_id(self, store: Store) -> None:
+        """Ids are compared exactly: without normalisation, case folding or conversion to numbers."""
         store.put([entry(image_id, seed, source="s") for seed, image_id in enumerate(ODD_IDS)])
         assert store.info().images == len(ODD_IDS)
         assert [record.id for record in store.images(limit=1000)] == sorted(ODD_IDS)
@@ -166,15 +166,15 @@ class ImageSuite(StoreFixtures):
         assert set(scanned(store, "vector")) == set(ODD_IDS[:3])
 
     def test_very_large_records(self, store: Store) -> None:
-        """An id of 100 000 letters and a megabyte of metadata."""
+        """An id of 100 000 characters and a megabyte of metadata are stored."""
         image_id, metadata = "é" * 100_000, {"text": 'ä\\"\u2028' * 250_000}
         store.put([entry(image_id, metadata=metadata)])
         assert store.get(image_id).metadata == metadata
         assert set(scanned(store, "points")) == {image_id}
 
     @pytest.mark.parametrize("image_id", ["", "half \ud800 pair"])
-    def test_unusable_ids(self, store: Store, image_id: str) -> None:
-        """Are refused by ``put`` and unknown to every other method."""
+    def test_invalid_ids(self, store: Store, image_id: str) -> None:
+        """Invalid ids are rejected by ``put`` and unknown to all other methods."""
         with pytest.raises(InputError):
             store.put([entry("a"), entry(image_id)])
         with pytest.raises(InputError):
@@ -199,28 +199,28 @@ class ImageSuite(StoreFixtures):
         ids=["nan", "bytes", "set", "surrogate"],
     )
     def test_metadata_must_be_json(self, store: Store, metadata: dict[str, Any]) -> None:
-        """What JSON cannot say is refused, and the id is named."""
+        """Metadata that JSON cannot represent are rejected with an error that names the id."""
         with pytest.raises(InputError, match="name of it"):
             store.put([entry("name of it", metadata=metadata)])
         assert store.info().images == 0
 
     def test_unknown_images(self, store: Store) -> None:
-        """Questions about them are errors that name them; telling the store to forget them is none."""
-        for ask in (store.get, store.thumbnail, lambda i: store.features(i, "points")):
-            with pytest.raises(UnknownImageError, match="nobody") as caught:
-                ask("nobody")
-            assert caught.value.image_id == "nobody"
+        """Reading unknown images raises an error that names the id; deleting them does not."""
+        for read in (store.get, store.thumbnail, lambda i: store.features(i, "points")):
+            with pytest.raises(UnknownImageError, match="unknown") as caught:
+                read("unknown")
+            assert caught.value.image_id == "unknown"
         with pytest.raises(UnknownImageError):
-            store.put_features("nobody", {"points": features("points", 0)})
-        store.touch("nobody", uri="u", stamp="s")
-        store.forget_failures(["nobody"])
-        assert store.delete(["nobody"]) == 0
+            store.put_features("unknown", {"points": features("points", 0)})
+        store.touch("unknown", uri="u", stamp="s")
+        store.forget_failures(["unknown"])
+        assert store.delete(["unknown"]) == 0
         assert store.info().images == 0
 
     def test_delete(self, store: Store) -> None:
-        """Counts what was there, once; deleted images can come again."""
+        """The number of deleted images is returned; deleted images can be put again."""
         store.put([entry("a", 1), entry("b", 2), entry("c", 3)])
-        assert store.delete(["a", "nobody", "c", "a"]) == 2
+        assert store.delete(["a", "unknown", "c", "a"]) == 2
         assert store.delete([]) == 0
         assert set(scanned(store, "tokens")) == {"b"}
         with pytest.raises(UnknownImageError):
@@ -228,15 +228,15 @@ class ImageSuite(StoreFixtures):
         store.put([entry("a", 4)])
         assert scanned(store, "tokens")["a"] == content(features("tokens", 4))
 
-    def test_delete_wants_a_sequence(self, store: Store) -> None:
-        """A single text is not taken for the ids ``a``, ``b`` and ``c``."""
+    def test_delete_requires_a_sequence(self, store: Store) -> None:
+        """A single string is rejected rather than treated as a sequence of characters."""
         store.put([entry("a")])
         with pytest.raises(TypeError):
             store.delete("abc")
         assert store.info().images == 1
 
     def test_put_features(self, store: Store) -> None:
-        """Adds or replaces the methods it brings and leaves all else alone."""
+        """The features of the given methods are added or replaced; everything else is unchanged."""
         store.put([entry("a", 1, methods=["points", "tokens"]), entry("b", 2)])
         record = store.get("a")
         store.put_features("a", {"points": features("points", 7, 9), "vector": features("vector", 7)})
@@ -252,7 +252,7 @@ class ImageSuite(StoreFixtures):
         assert store.info().methods["points"].images == 2
 
     def test_touch(self, store: Store) -> None:
-        """Changes address and stamp and nothing else."""
+        """URI and stamp are changed, and nothing else."""
         store.put([entry("a", 1)])
         record = store.get("a")
         store.touch("a", uri="file:///moved.jpg", stamp="new")

@@ -1,4 +1,4 @@
-"""Lists of images: what is there, and page by page."""
+"""Listings of images: status and pages."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from imagefinder.testing.stores.samples import (
 
 
 class ListingSuite(StoreFixtures):
-    """``status`` and ``images``."""
+    """Tests of ``status`` and ``images``."""
 
     def test_status(self, store: Store) -> None:
-        """Of what is there; also of more ids than a database takes at once."""
+        """Existing images are reported, also for more ids than a database accepts in one statement."""
         store.put([entry("a", 1, methods=["points"]), entry("b", 2)])
-        many = [f"nobody {number}" for number in range(40_000)]
+        many = [f"unknown {number}" for number in range(40_000)]
         found = store.status(["b", *many, "a", "b"])
         assert set(found) == {"a", "b"}
         assert found["a"].methods == {"points"}
         assert found["b"].methods == set(METHODS)
         assert (found["a"].sha256, found["a"].stamp) == (f"{1:064x}", "1000:1")
-        assert found["a"].uri == "file:///pictures/1.jpg"
+        assert found["a"].uri == "file:///images/1.jpg"
         assert store.status([]) == {}
 
     def test_pages(self, store: Store) -> None:
-        """Follow one another in order of code points without gap or overlap."""
+        """Pages follow one another in order of code points, without gaps or overlaps."""
         ids = [*ODD_IDS, *(f"image {number}" for number in range(30))]
         store.put([entry(image_id, seed, methods=[]) for seed, image_id in enumerate(ids)])
         for size in (1, 7, 100):
@@ -43,8 +43,8 @@ class ListingSuite(StoreFixtures):
         assert [record.id for record in store.images(after="image 5", limit=2)] == ["image 6", "image 7"]
         assert store.images(after="\U0010ffff") == []
 
-    def test_pages_of_what_matches(self, store: Store) -> None:
-        """Hold exactly what the filter says, page by page, whatever the store itself knows of JSON."""
+    def test_pages_with_a_filter(self, store: Store) -> None:
+        """Pages contain exactly the images that match the filter, however the store evaluates JSON."""
         values: list[Any] = [
             *(0, 1, 1.0, -1.5, 2**53 + 1, 2**63, 2**70, 1e300, True, False, None, "", "1", "a", "A", "b\0c", "ä"),
             *([], ["a", 1], [[1]], {}, {"n": 1}, {"n": {"n": "a"}}, {"a": 1, "n": "b"}),
@@ -76,8 +76,8 @@ class ListingSuite(StoreFixtures):
             assert found == expected, condition
         assert store.images(where=filters.parse({}), limit=0) == []
 
-    def test_pages_of_what_contains_a_text(self, store: Store) -> None:
-        """In the id or in a text of the metadata, capital letters or not; together with other conditions."""
+    def test_pages_with_a_text(self, store: Store) -> None:
+        """The text is found in ids and metadata, case-insensitively, also combined with other conditions."""
         store.put(
             [
                 entry("Cat.jpg", 1, methods=[], source="s"),
@@ -99,7 +99,7 @@ class ListingSuite(StoreFixtures):
         assert found("cat", where=filters.parse({"tags": {"exists": True}})) == ["dog.jpg"]
 
     def test_pages_of_a_source(self, store: Store) -> None:
-        """Hold only what came through it."""
+        """Pages contain only images that were added from this source."""
         store.put([entry(f"{number}", number, source=f"s{number % 2}") for number in range(10)])
         assert [record.id for record in store.images(source="s1", limit=3)] == ["1", "3", "5"]
         assert [record.id for record in store.images(source="s1", after="5")] == ["7", "9"]

@@ -1,4 +1,4 @@
-"""Random sequences of calls, compared with a plain dictionary."""
+"""Stateful test: random sequences of calls, compared with a dictionary."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ try:
     from hypothesis import strategies as st
     from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 except ImportError as error:
-    raise ImportError("imagefinder.testing.stores needs hypothesis: pip install hypothesis") from error
+    raise ImportError("imagefinder.testing.stores requires hypothesis: pip install hypothesis") from error
 
 
 def compare_with_a_dictionary(make_store: MakeStore, *, persistent: bool) -> None:
-    """Run random sequences of calls on new stores; they must leave the same behind as in a dictionary."""
+    """Run random sequences of calls on new stores, and compare the effects with those on a dictionary."""
 
     class Machine(_StoreMachine):
         def __init__(self) -> None:
@@ -55,7 +55,7 @@ def compare_with_a_dictionary(make_store: MakeStore, *, persistent: bool) -> Non
 
 @dataclass(slots=True)
 class _Model:
-    """A store in its plainest form."""
+    """The reference model: a store as plain dictionaries."""
 
     images: dict[str, Entry] = field(default_factory=dict)
     methods: dict[str, Fingerprint] = field(default_factory=dict)
@@ -68,7 +68,7 @@ _some_seed = st.integers(0, 99)
 
 
 class _StoreMachine(RuleBasedStateMachine):
-    """Calls a store and a model of it, and compares the two after every step."""
+    """Calls a store and its model, and compares them after every step."""
 
     def __init__(self, make_store: MakeStore, *, persistent: bool) -> None:
         super().__init__()
@@ -103,12 +103,12 @@ class _StoreMachine(RuleBasedStateMachine):
 
     @rule(ids=st.lists(_some_id, max_size=4), methods=_some_methods, seed=_some_seed)
     def put(self, ids: list[str], methods: list[str], seed: int) -> None:
-        known = [method for method in methods if method in self.model.methods]
+        registered = [method for method in methods if method in self.model.methods]
         given = [
-            entry(image_id, seed + place, known, metadata={"seed": seed}, source="even" if seed % 2 else "")
+            entry(image_id, seed + place, registered, metadata={"seed": seed}, source="even" if seed % 2 else "")
             for place, image_id in enumerate(ids)
         ]
-        if known != methods and ids:
+        if registered != methods and ids:
             wrong = [replace(given[0], features={name: features(name, seed) for name in methods})]
             with pytest.raises(ValueError, match="not registered"):
                 self.store.put([*given, *wrong])
@@ -137,9 +137,9 @@ class _StoreMachine(RuleBasedStateMachine):
 
     @rule(ids=st.lists(_some_id, max_size=3))
     def delete(self, ids: list[str]) -> None:
-        there = set(ids) & set(self.model.images)
-        assert self.store.delete(ids) == len(there)
-        for image_id in there:
+        existing = set(ids) & set(self.model.images)
+        assert self.store.delete(ids) == len(existing)
+        for image_id in existing:
             del self.model.images[image_id]
 
     @rule(ids=st.lists(_some_id, max_size=3))
@@ -183,7 +183,9 @@ class _StoreMachine(RuleBasedStateMachine):
             [i for i in sorted(images) if images[i].image.source == "even"]
         )
         status = self.store.status(list(images))
-        assert {i: there.methods for i, there in status.items()} == {i: set(e.features) for i, e in images.items()}
+        assert {i: stored.methods for i, stored in status.items()} == {
+            i: set(e.features) for i, e in images.items()
+        }
         for image_id, kept in images.items():
             assert self.store.thumbnail(image_id) == kept.thumbnail
             for method, batch in kept.features.items():

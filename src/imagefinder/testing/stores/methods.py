@@ -1,4 +1,4 @@
-"""Methods are registered, and never mixed."""
+"""Registration of methods; features of different fingerprints are never mixed."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from imagefinder.testing.stores.samples import (
 
 
 class MethodSuite(StoreFixtures):
-    """``register`` and ``unregister``."""
+    """Tests of ``register`` and ``unregister``."""
 
     def test_register_again(self, store: Store) -> None:
-        """Changes nothing, also after a trip of the fingerprint through its text."""
+        """Repeating a registration changes nothing, also with a deserialised fingerprint."""
         store.put([entry("a", 1)])
         register(store)
         store.register(Fingerprint.from_json(fingerprint("points").to_json()), METHODS["points"])
         assert scanned(store, "points") == {"a": content(features("points", 1))}
 
-    def test_register_otherwise(self, store: Store) -> None:
-        """Is refused with both values while there are features, and changes nothing."""
+    def test_register_with_another_fingerprint(self, store: Store) -> None:
+        """It is rejected with both values as long as there are features, and changes nothing."""
         store.put([entry("a", 1)])
         with pytest.raises(FingerprintMismatchError, match=r"7.*8"):
             store.register(replace(fingerprint("points"), parameters={"size": 8}), METHODS["points"])
@@ -51,8 +51,8 @@ class MethodSuite(StoreFixtures):
         store.put([entry("b", 2)])
         assert set(scanned(store, "points")) == {"a", "b"}
 
-    def test_register_otherwise_without_features(self, store: Store) -> None:
-        """A method that was only announced can be announced otherwise."""
+    def test_register_with_another_fingerprint_without_features(self, store: Store) -> None:
+        """Without features, a registration can be replaced."""
         store.put([entry("a", 1)])
         store.delete(["a"])
         now = FeatureSpec("global", 3, "float32")
@@ -62,11 +62,11 @@ class MethodSuite(StoreFixtures):
         assert (stored.fingerprint, stored.spec, stored.images) == (fingerprint("points", more=1), now, 1)
 
     def test_unregister(self, store: Store) -> None:
-        """Takes the features with it; images stay, and the method can come again, made otherwise."""
+        """The features are deleted, the images remain, and another fingerprint can be registered."""
         store.put([entry("a", 1), entry("b", 2)])
         assert len(scanned(store, "points")) == 2
         store.unregister("points")
-        store.unregister("unheard of")
+        store.unregister("unregistered")
         rest = set(METHODS) - {"points"}
         assert set(store.info().methods) == rest
         assert store.status(["a"])["a"].methods == rest

@@ -1,4 +1,4 @@
-"""Methods, ids and images that the store suite puts, and how it compares what comes back."""
+"""Sample methods, ids and images of the store suite, and functions to compare stored data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, ImageRecord
 
 MakeStore = Callable[[Path], Store]
-"""Opens the store at a place, a folder of its own; makes it if it is not there."""
+"""Opens or creates the store at a location, a separate folder."""
 
 METHODS: Mapping[str, FeatureSpec] = {
     "points": FeatureSpec("local", 8, "uint8"),
@@ -23,7 +23,7 @@ METHODS: Mapping[str, FeatureSpec] = {
     "int8 tokens": FeatureSpec("local", 6, "int8"),
     "vector": FeatureSpec("global", 12, "float32"),
 }
-"""The methods of the tests: each form of features once."""
+"""The methods of the tests, one for each kind of features."""
 
 ODD_IDS = (
     "a",
@@ -32,7 +32,7 @@ ODD_IDS = (
     "9",
     "ä",
     "a\u0308",
-    "sub folder/picture (1).jpg",
+    "sub folder/image (1).jpg",
     "..",
     "%2F",
     "a'b\"c;--",
@@ -45,11 +45,11 @@ ODD_IDS = (
     " ",
     "x" * 5000,
 )
-"""Ids that have broken stores."""
+"""Ids that are difficult for stores."""
 
 
 def fingerprint(method: str, **parameters: Any) -> Fingerprint:
-    """Of a method of the tests."""
+    """The fingerprint of a method of the tests."""
     return Fingerprint(method, 1, {"size": 7, **parameters})
 
 
@@ -69,10 +69,10 @@ def features(method: str, seed: int, count: int = 5) -> Features:
 
 
 def entry(image_id: str, seed: int = 0, methods: Sequence[str] = tuple(METHODS), **values: Any) -> Entry:
-    """An image with seeded features; ``values`` are those of its record."""
+    """An image with seeded features; ``values`` are fields of its record."""
     record = ImageRecord(
         id=image_id,
-        uri=f"file:///pictures/{seed}.jpg",
+        uri=f"file:///images/{seed}.jpg",
         sha256=f"{seed:064x}",
         size_bytes=1000 + seed,
         width=640,
@@ -86,7 +86,7 @@ def entry(image_id: str, seed: int = 0, methods: Sequence[str] = tuple(METHODS),
 
 
 def content(batch: Features) -> tuple[Any, ...]:
-    """Form, and every bit, of features: equal exactly when they are."""
+    """Kind, dtypes, shapes and bytes of features: equal if and only if the features are identical."""
     if isinstance(batch, GlobalFeatures):
         return "global", batch.vectors.shape, batch.vectors.tobytes()
     arrays = (batch.descriptors, batch.keypoints, batch.offsets)
@@ -94,7 +94,7 @@ def content(batch: Features) -> tuple[Any, ...]:
 
 
 def scanned(store: Store, method: str) -> dict[str, tuple[Any, ...]]:
-    """Id -> content of all images of a scan, each of which must come once."""
+    """Id -> content of all images of a scan; checks that there are no duplicates."""
     found: dict[str, tuple[Any, ...]] = {}
     for block in store.scan(method):
         assert len(block.ids) == len(block.features)
@@ -106,6 +106,6 @@ def scanned(store: Store, method: str) -> dict[str, tuple[Any, ...]]:
 
 
 def register(store: Store) -> None:
-    """Announce all methods of the tests."""
+    """Register all methods of the tests."""
     for name, spec in METHODS.items():
         store.register(fingerprint(name), spec)

@@ -1,4 +1,4 @@
-"""Features of many images: scans, selections and changes."""
+"""Reading features of many images: scans, selections and changes."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from imagefinder.testing.stores.samples import (
 
 
 class ScanSuite(StoreFixtures):
-    """``scan``, ``select``, ``changes``, ``load`` and ``checksums``."""
+    """Tests of ``scan``, ``select``, ``changes``, ``load`` and ``checksums``."""
 
     def test_scan_of_an_unknown_method(self, store: Store) -> None:
-        """Names it and those that are there."""
-        with pytest.raises(MethodNotIndexedError, match="unheard of") as caught:
-            list(store.scan("unheard of"))
+        """The error names the method, and those that are registered."""
+        with pytest.raises(MethodNotIndexedError, match="unregistered") as caught:
+            list(store.scan("unregistered"))
         assert caught.value.indexed == tuple(sorted(METHODS))
 
-    def test_scan_of_nothing(self, store: Store) -> None:
+    def test_scan_without_images(self, store: Store) -> None:
         """A method without images gives no images."""
         assert scanned(store, "points") == {}
 
     def test_scan_in_blocks(self, store: Store) -> None:
-        """Many images come in whole, each once, before and after changes all over them."""
+        """Every image appears completely and exactly once, before and after scattered changes."""
         store.put([entry(f"{number}", number, methods=["points"]) for number in range(300)])
         expected = {f"{number}": content(features("points", number)) for number in range(300)}
         assert scanned(store, "points") == expected
@@ -51,7 +51,7 @@ class ScanSuite(StoreFixtures):
         assert scanned(store, "points") == expected
 
     def test_select(self, store: Store) -> None:
-        """Features of the given images in their order, each once; unknown ones are left out."""
+        """Features are returned in the order of the ids, without duplicates or unknown images."""
         store.put([entry(f"{number}", number, methods=["points"]) for number in range(1200)])
         store.put([entry("other", 1, methods=["tokens"])])
         wanted = [f"{number}" for number in range(1199, -1, -1)]
@@ -63,11 +63,11 @@ class ScanSuite(StoreFixtures):
         assert store.select("vector", ["7"]).ids == ()
         assert store.select("points", []).features.spec() == METHODS["points"]
         with pytest.raises(MethodNotIndexedError):
-            store.select("unheard of", ["7"])
+            store.select("unregistered", ["7"])
 
     def test_changes_since_a_state(self, store: Store) -> None:
-        """Keys come in order and are never reused; without a change there is nothing to report."""
-        assert store.changes("unheard of", revision=-1, last=0, count=0) is None
+        """Keys ascend and are never reused; ``None`` is returned if nothing has changed."""
+        assert store.changes("unregistered", revision=-1, last=0, count=0) is None
         store.put([entry(f"{number}", number) for number in range(5)])
         first = store.changes("points", revision=-1, last=0, count=0)
         assert first is not None
@@ -101,8 +101,8 @@ class ScanSuite(StoreFixtures):
         assert again is not None
         assert not set(again.new.tolist()) & set(keys.tolist())
 
-    def test_checksums_tell_features_and_owners_apart(self, store: Store) -> None:
-        """The same features of the same image have the same one, in another store, too."""
+    def test_checksums_depend_on_features_and_image(self, store: Store) -> None:
+        """The same features of the same image have the same checksum, also under another key."""
         store.put([entry("a", 1), entry("b", 1), entry("c", 2)])
         changes = store.changes("points", revision=-1, last=0, count=0)
         assert changes is not None
@@ -116,8 +116,8 @@ class ScanSuite(StoreFixtures):
         assert sorted(again) == later.new.tolist()
         assert again[int(later.new[-1])] == found[int(changes.new[0])]
 
-    def test_blocks_are_of_bounded_size(self, store: Store) -> None:
-        """A hundred megabytes do not come in one piece."""
+    def test_blocks_have_bounded_size(self, store: Store) -> None:
+        """A hundred megabytes are returned in several blocks."""
         store.register(fingerprint("wide"), FeatureSpec("global", 1 << 20, "float32"))
         vectors = np.zeros((1, 1 << 20), dtype=np.float32)
         for number in range(25):
@@ -132,7 +132,7 @@ class ScanSuite(StoreFixtures):
         assert max(sizes) <= 64 << 20
 
     def test_changes_during_a_scan(self, store: Store) -> None:
-        """Do not disturb it: what is seen is whole."""
+        """Changes do not disturb a scan: images that appear are complete."""
         store.put([entry(f"{number}", number) for number in range(50)])
         scan = store.scan("points")
         first = next(scan)

@@ -1,4 +1,4 @@
-"""Several objects and threads on one store."""
+"""Concurrent use of one store by several objects and threads."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from imagefinder.testing.stores.samples import (
 
 
 class SharingSuite(StoreFixtures):
-    """What one changes, the others see; nothing is lost."""
+    """Tests that changes are visible to all objects, and that none is lost."""
 
-    def test_another_sees_every_change(self, store: Store, other: Store) -> None:
-        """Without reopening, between scans: put, replace, delete, features, touch, failures, methods."""
+    def test_changes_are_visible_to_other_objects(self, store: Store, other: Store) -> None:
+        """All kinds of changes are visible without reopening."""
         assert scanned(other, "points") == {}
         store.put([entry("a", 1), entry("b", 2)])
         assert set(scanned(other, "points")) == {"a", "b"}
@@ -49,17 +49,15 @@ class SharingSuite(StoreFixtures):
         assert "points" not in other.info().methods
         with pytest.raises(MethodNotIndexedError):
             list(other.scan("points"))
-        store.put_derived("learned.json", b"data")
-        assert other.derived("learned.json") == b"data"
+        store.put_derived("derived.json", b"data")
+        assert other.derived("derived.json") == b"data"
         other.put([entry("c", 5, methods=["vector"])])
         assert set(scanned(store, "vector")) == {"b", "c"}
 
-    def test_what_was_put_is_there_after_reopening(
-        self, store: Store, make_store: MakeStore, tmp_path: Path
-    ) -> None:
-        """All of it."""
+    def test_data_persist_after_reopening(self, store: Store, make_store: MakeStore, tmp_path: Path) -> None:
+        """Records, thumbnails, features, failures and counts are the same."""
         if not self.persistent:
-            pytest.skip("this store ends with its object")
+            pytest.skip("this store is not persistent")
         given = entry("a", 1, metadata={"title": "Ä"}, source="s")
         store.put([given, entry("b", 2)])
         store.record_failures([Failure("x", "", "bad", "m")])
@@ -73,8 +71,8 @@ class SharingSuite(StoreFixtures):
         assert set(scanned(again, "points")) == {"a", "b"}
         again.close()
 
-    def test_features_of_two_makes_are_never_mixed(self, store: Store, other: Store) -> None:
-        """Whoever announced a method cannot put features once it has been announced differently."""
+    def test_features_of_two_fingerprints_are_never_mixed(self, store: Store, other: Store) -> None:
+        """An object cannot put features once another object has registered the method differently."""
         store.put([entry("a", 1)])
         other.unregister("points")
         other.register(fingerprint("points", size=8), METHODS["points"])
@@ -88,7 +86,7 @@ class SharingSuite(StoreFixtures):
         assert set(scanned(store, "points")) == {"d"}
 
     def test_threads(self, store: Store) -> None:
-        """Writers and readers at once: no error, no half image, no lost one."""
+        """With concurrent writers and readers, there are no errors, partial images or lost images."""
         stop = threading.Event()
         counts = range(1, 6)
         whole = {n: {content(features("points", n * 100 + c, c)) for c in counts} for n in range(8)}

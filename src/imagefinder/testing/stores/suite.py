@@ -1,4 +1,4 @@
-"""All parts of the store suite as one class."""
+"""The complete store suite."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from imagefinder.testing.stores.upkeep import UpkeepSuite
 
 
 class StoreSuite(ImageSuite, MethodSuite, ListingSuite, ScanSuite, UpkeepSuite, SharingSuite):
-    """Give ``make_store`` as a fixture and every test of the parts, and the one below, runs on your store."""
+    """Provide the fixture ``make_store``; every test then runs on your store."""
 
     def test_behaves_like_a_dictionary(self, make_store: MakeStore) -> None:
-        """Random sequences of calls leave the same behind as in a plain dictionary."""
+        """Random sequences of calls have the same effect on the store as on a dictionary."""
         compare_with_a_dictionary(make_store, persistent=self.persistent)

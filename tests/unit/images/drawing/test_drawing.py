@@ -29,9 +29,9 @@ WHITE, GREY = np.full((300, 400, 3), 255, np.uint8), np.full((300, 400, 3), 128,
 
 
 def drawn(explanation, query=WHITE, candidate=GREY):
-    with Image.open(io.BytesIO(drawing.draw(query, candidate, explanation))) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture.convert("RGB"), dtype=int)
+    with Image.open(io.BytesIO(drawing.draw(query, candidate, explanation))) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB"), dtype=int)
 
 
 @functools.cache
@@ -43,7 +43,7 @@ def coloured(page):
     return np.ptp(page, axis=2) > 60
 
 
-def test_both_pictures_lines_and_outlines_are_there():
+def test_draws_both_images_lines_and_outlines():
     sheet = sheet_of_the_example()
     sheet = sheet[: sheet.shape[0] // 2]
     assert ((sheet == 128).all(axis=2)).mean() > 0.3
@@ -54,23 +54,23 @@ def test_both_pictures_lines_and_outlines_are_there():
     assert coloured(sheet)[:, middle - 3 : middle + 3].any()  # lines cross the gap
 
 
-def test_without_evidence_nothing_is_drawn_but_the_pictures():
+def test_without_evidence_only_the_images_are_drawn():
     page = drawn(replace(EXPLANATION, evidence=None, inliers=()))
     assert not coloured(page).any()
 
 
-def test_a_thumbnail_is_scaled_to_the_picture_it_stands_for():
+def test_a_thumbnail_is_scaled_to_the_size_of_its_image():
     assert drawn(EXPLANATION, candidate=GREY[:75, :100]).shape == sheet_of_the_example().shape
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 1), (1, 3000), (5000, 4000)])
-def test_pictures_of_any_shape(size):
+def test_images_of_any_shape(size):
     page = drawn(replace(EXPLANATION, candidate_size=size), candidate=np.zeros((2, 2, 3), np.uint8))
     assert page.shape[0] < 1400
     assert page.shape[1] < 2200
 
 
-def test_outliers_are_seen_faintly():
+def test_outliers_are_drawn_faintly():
     others = tuple(((10.0, 20.0 + i), (390.0, 280.0 - i)) for i in range(50))
     alone = replace(EXPLANATION, evidence=None, inliers=())
     difference = np.abs(drawn(replace(alone, outliers=others)) - drawn(alone)).max(axis=2)
@@ -84,36 +84,36 @@ def test_tokens_are_drawn_as_cells():
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_the_query_laid_on_the_candidate_coincides(mirrored):
-    picture = textured_image(1, 300, 400)
-    query = picture[50:250, 100:350]
+def test_overlay_of_a_correct_transform_is_dark(mirrored):
+    image = textured_image(1, 300, 400)
+    query = image[50:250, 100:350]
     transform = ((1.0, 0.0, 100.0), (0.0, 1.0, 50.0), (0.0, 0.0, 1.0))
     outline = ((99.5, 49.5), (349.5, 49.5), (349.5, 249.5), (99.5, 249.5))
     if mirrored:
         query, transform = query[:, ::-1], ((-1.0, 0.0, 349.0), *transform[1:])
         outline = (outline[1], outline[0], outline[3], outline[2])
     found = replace(EVIDENCE, transform=transform, candidate_outline=outline)
-    told = replace(EXPLANATION, evidence=found, query_size=(250, 200))
-    row = np.asarray(overlay.row(np.ascontiguousarray(query), picture, told, found), dtype=int)
+    explained = replace(EXPLANATION, evidence=found, query_size=(250, 200))
+    row = np.asarray(overlay.row(np.ascontiguousarray(query), image, explained, found), dtype=int)
     middle = row[400:-200, row.shape[1] // 2 + 200 : -200]
-    assert middle.max() < 80, "where nothing differs the map is dark"
+    assert middle.max() < 80, "identical areas are dark"
     shifted = replace(found, transform=((1.0, 0.0, 90.0), *transform[1:]))
-    row = np.asarray(overlay.row(np.ascontiguousarray(query), picture, told, shifted), dtype=int)
+    row = np.asarray(overlay.row(np.ascontiguousarray(query), image, explained, shifted), dtype=int)
     assert row[400:-200, row.shape[1] // 2 + 200 : -200].mean() > 40
 
 
-def test_text_on_a_copy_is_all_that_differs():
-    picture = textured_image(2, 300, 400)
-    query = picture.copy()
+def test_only_added_text_differs():
+    image = textured_image(2, 300, 400)
+    query = image.copy()
     query[200:] = 255
-    told = replace(EXPLANATION, evidence=replace(EVIDENCE, candidate_outline=FRAME))
-    row = np.asarray(overlay.row(query, picture, told, told.evidence), dtype=int)
+    explained = replace(EXPLANATION, evidence=replace(EVIDENCE, candidate_outline=FRAME))
+    row = np.asarray(overlay.row(query, image, explained, explained.evidence), dtype=int)
     right = row[100:, row.shape[1] // 2 + 60 : -60]
     assert right[: len(right) // 2].mean() < 10
     assert right[-len(right) // 4 :].mean() > 100
 
 
-def test_pictures_that_hardly_touch_are_not_laid_on_one_another():
+def test_no_overlay_of_images_that_hardly_overlap():
     for corner in (400.5, 5000.0):
         outline = tuple((x + corner, y) for x, y in FRAME)
         found = replace(
@@ -139,27 +139,27 @@ HEATED = replace(
 )
 
 
-def test_heat_is_bright_where_much_is_contributed():
+def test_heat_is_bright_where_the_contribution_is_large():
     page = drawn(HEATED)
     row = page[page.shape[0] // 2, : page.shape[1] // 2].sum(axis=1)
-    inside = row[20 + 110 : 20 + 650]  # the square that was seen is 560 wide
+    inside = row[20 + 110 : 20 + 650]  # the network input is 560 wide on the page
     assert inside[: len(inside) // 4].mean() > 1.4 * inside[-len(inside) // 4 :].mean()
 
 
 @pytest.mark.parametrize("source", ["thumbnail", ""])
 def test_heat_of_a_thumbnail_or_of_the_query_alone(source):
-    told = replace(HEATED, candidate_from=source, candidate_heat=HEATED.candidate_heat if source else ())
-    assert drawn(told).shape == drawn(HEATED).shape
-    assert (drawn(told) != drawn(HEATED)).any()
+    explained = replace(HEATED, candidate_from=source, candidate_heat=HEATED.candidate_heat if source else ())
+    assert drawn(explained).shape == drawn(HEATED).shape
+    assert (drawn(explained) != drawn(HEATED)).any()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 1), (1, 3000)])
-def test_heat_over_pictures_of_any_shape(size):
+def test_heat_of_images_of_any_shape(size):
     side = min(size)
     drawn(replace(HEATED, candidate_size=size, candidate_seen=(0.0, 0.0, side, side)))
 
 
-def test_heat_may_be_negative_or_all_alike():
+def test_heat_may_be_negative_or_constant():
     drawn(replace(HEATED, query_heat=((-0.1, 0.3),)))
     drawn(replace(HEATED, query_heat=((0.0,),), candidate_heat=((0.0,),)))
 
@@ -167,17 +167,17 @@ def test_heat_may_be_negative_or_all_alike():
 @pytest.mark.parametrize(
     ("changes", "lines"),
     [
-        ({}, ["30 of 90 matches agree on one similarity"]),
-        ({"evidence": replace(EVIDENCE, model="affine")}, ["30 of 90 matches agree on one affine map"]),
+        ({}, ["30 of 90 matches fit one similarity"]),
+        ({"evidence": replace(EVIDENCE, model="affine")}, ["30 of 90 matches fit one affine transform"]),
         (
             {"evidence": replace(EVIDENCE, found_by="tokens", mirrored=True)},
-            ["30 of 90 tokens agree on one similarity, mirrored"],
+            ["30 of 90 tokens fit one similarity, mirrored"],
         ),
-        ({"evidence": replace(EVIDENCE, inliers=0)}, ["one picture lies on the other as it is"]),
-        ({"evidence": None}, ["no common geometry: 90 matches, all of them chance"]),
+        ({"evidence": replace(EVIDENCE, inliers=0)}, ["whole images aligned"]),
+        ({"evidence": None}, ["no consistent geometry among 90 matches"]),
         (
             {"decision": "match", "relation": "part of", "evalue": 3.21e-14},
-            ["match, part of, E-value 3.2e-14", "30 of 90 matches agree on one similarity"],
+            ["match, part of, E-value 3.2e-14", "30 of 90 matches fit one similarity"],
         ),
         (
             {"evidence": None, "matches": 0, "query_heat": ((0.25, 0.25),), "heat_of": "resnet50"},
@@ -185,27 +185,27 @@ def test_heat_may_be_negative_or_all_alike():
         ),
     ],
 )
-def test_the_verdict(changes, lines):
-    assert page.verdict(replace(EXPLANATION, **changes)) == lines
+def test_summary(changes, lines):
+    assert page.summary(replace(EXPLANATION, **changes)) == lines
 
 
-def test_a_verdict_makes_the_page_higher_and_harms_nothing():
-    told = replace(EXPLANATION, decision="possible", evalue=0.2)
-    assert page.verdict(told)[0] == "possible match, E-value 0.2"
-    assert drawn(told).shape[0] > sheet_of_the_example().shape[0]
+def test_a_decision_makes_the_page_higher():
+    explained = replace(EXPLANATION, decision="possible", evalue=0.2)
+    assert page.summary(explained)[0] == "possible match, E-value 0.2"
+    assert drawn(explained).shape[0] > sheet_of_the_example().shape[0]
 
 
-def test_more_is_brighter():
-    shades = colours.ordered(np.linspace(-1, 2, 100)).astype(int) @ (0.2126, 0.7152, 0.0722)
+def test_larger_values_are_brighter():
+    shades = colours.colour_map(np.linspace(-1, 2, 100)).astype(int) @ (0.2126, 0.7152, 0.0722)
     assert (np.diff(shades) >= -0.5).all()
     assert (shades[0], shades[-1]) == (pytest.approx(0, abs=2), pytest.approx(247, abs=5))
 
 
-def test_a_long_name_is_shortened_and_odd_characters_do_no_harm():
+def test_long_names_and_control_characters():
     page = drawn(replace(EXPLANATION, id="a\nb\x1b\u202e" + "long" * 100 + ".jpg"))
     assert page.shape == sheet_of_the_example().shape
 
 
-def test_many_inliers_do_not_hide_the_pictures():
+def test_many_inliers_do_not_hide_the_images():
     many = replace(EXPLANATION, inliers=PLACES * 40)
     assert coloured(drawn(many)).mean() < 0.5

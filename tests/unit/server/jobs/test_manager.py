@@ -1,4 +1,4 @@
-"""What a server does with jobs, across restarts."""
+"""The job manager, across restarts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def test_nothing_is_written_before_the_first_job(server: Server) -> None:
     assert not server.state.exists()
 
 
-def test_a_folder_is_indexed_only_where_it_is_allowed(server: Server, tmp_path: Path) -> None:
+def test_only_allowed_folders_are_added(server: Server, tmp_path: Path) -> None:
     allowed, other = tmp_path / "allowed", tmp_path / "other"
     (allowed / "x").mkdir(parents=True)
     other.mkdir()
     (allowed / "out").symlink_to(other)
     server.a.go.set()
-    server.wait(server.manager.start("index", "a", folder=str(allowed / "x" / ".." / "x")))
+    server.wait(server.manager.start("add", "a", folder=str(allowed / "x" / ".." / "x")))
     assert server.a.calls[0][1] == (str(allowed / "x"),)
     assert server.a.guards[0].within == (str(allowed),)
     for folder, code in {
@@ -40,7 +40,7 @@ def test_a_folder_is_indexed_only_where_it_is_allowed(server: Server, tmp_path: 
         allowed / "y": "folder_not_found",
     }.items():
         with pytest.raises(Problem) as caught:
-            server.manager.start("index", "a", folder=str(folder))
+            server.manager.start("add", "a", folder=str(folder))
         assert caught.value.code == code, folder
 
 
@@ -53,7 +53,7 @@ def test_a_put_is_on_disk_before_it_is_acknowledged(server: Server) -> None:
     assert server.uploads() == []
 
 
-def test_unknown_things_are_told(server: Server) -> None:
+def test_unknown_names_are_reported(server: Server) -> None:
     for call, code in (
         (lambda: server.manager.start("duplicates", "c"), "unknown_collection"),
         (lambda: server.manager.start_put("c", "1", b"x"), "unknown_collection"),
@@ -64,14 +64,14 @@ def test_unknown_things_are_told(server: Server) -> None:
             call()
         assert caught.value.code == code
     with pytest.raises(Problem) as caught:
-        server.manager.start("index", "a", urls=["http://x/a.jpg"], methods=["surf"])
+        server.manager.start("add", "a", urls=["http://x/a.jpg"], methods=["surf"])
     assert (caught.value.code, caught.value.members["field"]) == ("unknown_method", "methods")
 
 
 def test_find_and_list(server: Server) -> None:
     assert server.manager.find("duplicates", "a") is None
     first = server.manager.start("duplicates", "a")
-    second = server.manager.start("index", "a", csv="url,id\n")
+    second = server.manager.start("add", "a", csv="url,id\n")
     found = server.manager.find("duplicates", "a")
     assert found is not None
     assert found.id == first.id
@@ -87,8 +87,8 @@ def test_find_and_list(server: Server) -> None:
     assert server.manager.find("duplicates", "a") is None
 
 
-def test_a_proper_end_interrupts_and_the_next_start_goes_on(server: Server) -> None:
-    running = server.manager.start("index", "a", csv="url,id\n")
+def test_jobs_continue_after_a_shutdown(server: Server) -> None:
+    running = server.manager.start("add", "a", csv="url,id\n")
     waiting = server.manager.start_put("a", "1", b"x")
     server.wait(running, "running")
     server.manager.close(10)
@@ -98,10 +98,10 @@ def test_a_proper_end_interrupts_and_the_next_start_goes_on(server: Server) -> N
     server.a.go.set()
     assert server.wait(running).state == "succeeded"
     assert server.wait(waiting).state == "succeeded"
-    assert [call[0] for call in server.a.calls] == ["add", "learn", "put"]
+    assert [call[0] for call in server.a.calls] == ["add", "calibrate", "put"]
 
 
-def test_a_killed_server_goes_on(server: Server) -> None:
+def test_jobs_continue_after_a_kill(server: Server) -> None:
     running = server.manager.start_put("a", "1", b"one")
     waiting = server.manager.start_put("a", "2", b"two", {"n": 2})
     assert server.a.at_work.wait(30)
@@ -112,7 +112,7 @@ def test_a_killed_server_goes_on(server: Server) -> None:
     assert server.a.calls == [("put", "1", b"one", None, ""), ("put", "2", b"two", {"n": 2}, "")]
 
 
-def test_a_job_that_kills_the_server_is_given_up(server: Server) -> None:
+def test_a_job_that_kills_the_server_repeatedly_fails(server: Server) -> None:
     job = server.manager.start_put("a", "1", b"x")
     for _ in range(MAX_TRIES):
         server.crash(job)
@@ -128,7 +128,7 @@ def test_a_job_that_kills_the_server_is_given_up(server: Server) -> None:
     assert server.uploads() == []
 
 
-def test_cancelled_before_the_crash_is_cancelled_after_it(server: Server) -> None:
+def test_a_cancellation_survives_a_crash(server: Server) -> None:
     job = server.manager.start_put("a", "1", b"x")
     assert server.a.at_work.wait(30)
     server.manager.cancel(job.id)
@@ -137,7 +137,7 @@ def test_cancelled_before_the_crash_is_cancelled_after_it(server: Server) -> Non
     assert server.manager.get(job.id).state == "cancelled"
 
 
-def test_only_one_process_has_the_jobs(server: Server) -> None:
+def test_only_one_process_owns_the_jobs(server: Server) -> None:
     job = server.manager.start_put("a", "1", b"x")
     second = server._new()
     try:
@@ -152,11 +152,9 @@ def test_only_one_process_has_the_jobs(server: Server) -> None:
         second.close()
 
 
-def test_jobs_that_cannot_be_read_keep_nothing_else_from_working(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_jobs_do_not_block_other_work(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.a.go.set()
-    server.wait(server.manager.start("rebuild", "a"))
+    server.wait(server.manager.start("build-index", "a"))
     server.close()
     (folder,) = (server.state / "jobs").iterdir()
     (folder / "lock").unlink()

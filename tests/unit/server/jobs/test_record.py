@@ -9,7 +9,7 @@ from imagefinder.core.jobs import Job
 from imagefinder.core.serialization import to_json
 from imagefinder.server.jobs.record import MAX_TRIES, UNREADABLE, JobRecord, from_content
 
-JOB = Job("1", "index", "a", "queued", "2026-01-01T00:00:00Z")
+JOB = Job("1", "add", "a", "queued", "2026-01-01T00:00:00Z")
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def content(**changes: Any) -> dict[str, Any]:
         ("failed", MAX_TRIES, False, "failed"),
     ],
 )
-def test_what_becomes_of_a_job_after_a_restart(state: Any, tries: int, cancel: bool, then: str) -> None:
+def test_the_state_of_a_job_after_a_restart(state: Any, tries: int, cancel: bool, then: str) -> None:
     before = JobRecord(replace(JOB, state=state), {"k": 1}, tries, cancel)
     after = before.after_restart()
     assert after.job.state == then
@@ -37,8 +37,13 @@ def test_what_becomes_of_a_job_after_a_restart(state: Any, tries: int, cancel: b
     assert (after.job.finished_at is not None) is changed
 
 
-def test_content_is_read_back() -> None:
+def test_content_round_trip() -> None:
     assert from_content("1", content(tries=2, cancel=True)) == JobRecord(JOB, {}, 2, True)
+
+
+@pytest.mark.parametrize(("former", "kind"), [("index", "add"), ("rebuild", "build-index")])
+def test_the_kinds_of_version_0_1_are_read(former: str, kind: Any) -> None:
+    assert from_content("1", content(job={**to_json(JOB), "kind": former})).job == replace(JOB, kind=kind)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +52,9 @@ def test_content_is_read_back() -> None:
         {},
         content(job={}),
         content(job={**to_json(JOB), "state": "lost"}),
+        content(job={**to_json(JOB), "kind": "lost"}),
+        content(job={**to_json(JOB), "kind": []}),
+        content(job="1"),
         content(job={**to_json(JOB), "id": "2"}),
         content(spec=[]),
         content(tries=-1),

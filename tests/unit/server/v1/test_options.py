@@ -1,4 +1,4 @@
-"""Every field of ``SearchOptions`` is an option of the REST service and of its client, under one name."""
+"""Each field of ``SearchOptions`` is an option of the REST service and its client, with the same name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHANGED: dict[str, Any] = {
     "max_evalue": 0.01,
     "rerank_depth": 7,
 }
-"""Field -> a value that is not its default."""
+"""Field -> a value other than its default."""
 
 NAMES = [field.name for field in fields(SearchOptions)]
 
@@ -41,7 +41,7 @@ def sent(value: Any) -> Any:
     return False if value == "matches" else value
 
 
-def test_each_field_has_a_value_here() -> None:
+def test_the_values_cover_all_fields() -> None:
     assert set(CHANGED) == set(NAMES)
     assert all(CHANGED[field.name] != field.default for field in fields(SearchOptions))
 
@@ -52,7 +52,11 @@ def test_each_field_is_described_in_json_and_in_the_form(shared: TestClient) -> 
     schemas = description["components"]["schemas"]
     form = content["multipart/form-data"]["schema"]["properties"]
     for name in NAMES:
-        for properties in (schemas["SearchOne"]["properties"], schemas["SearchMany"]["properties"], form):
+        for properties in (
+            schemas["SearchRequest"]["properties"],
+            schemas["MultiSearchRequest"]["properties"],
+            form,
+        ):
             assert properties[public(name)]["description"]
     assert form["k"] == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 3} | {
         "description": form["k"]["description"]
@@ -65,17 +69,20 @@ def test_each_field_is_described_in_json_and_in_the_form(shared: TestClient) -> 
 def test_each_field_is_read_from_json_and_from_a_form(name: str) -> None:
     value = sent(CHANGED[name])
     expected = SearchOptions(**{name: CHANGED[name]})
-    for model, more in ((requests.SearchOne, {"id": "x"}), (requests.SearchMany, {"queries": [{"id": "x"}]})):
+    for model, more in (
+        (requests.SearchRequest, {"id": "x"}),
+        (requests.MultiSearchRequest, {"queries": [{"id": "x"}]}),
+    ):
         assert requests.search_options(requests.read(model, {public(name): value, **more})) == expected
     text = value if isinstance(value, str) else json.dumps(value)
-    from imagefinder.server.v1.pictures import from_texts
+    from imagefinder.server.v1.request_images import parse_text_fields
 
-    values = from_texts([(public(name), text)], requests.text_kinds(requests.Options))
-    assert requests.search_options(requests.read(requests.Options, values)) == expected
+    values = parse_text_fields([(public(name), text)], requests.field_types(requests.OptionFields))
+    assert requests.search_options(requests.read(requests.OptionFields, values)) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_field_is_sent_by_the_client_where_it_is_not_the_default(name: str) -> None:
+def test_the_client_sends_each_changed_field(name: str) -> None:
     bodies = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -92,7 +99,7 @@ def test_each_field_is_sent_by_the_client_where_it_is_not_the_default(name: str)
     ] * 3 + [{}]
 
 
-def test_the_client_refuses_options_that_cannot_be() -> None:
+def test_the_client_refuses_invalid_options() -> None:
     with Client("http://server", transport=httpx2.MockTransport(lambda _: httpx2.Response(500))) as client:
         with pytest.raises(TypeError, match="colour"):
             client.search([b"x"], colour="red")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
-from imagefinder.stores.embedded.codec import Blobs, decode, encode
+from imagefinder.stores.embedded.codec import EncodedFeatures, decode, encode
 
 POINTS = FeatureSpec("local", 3, "uint8")
 VECTOR = FeatureSpec("global", 3, "float32")
@@ -96,4 +96,4 @@ def test_damage_is_found_and_named(bad):
 @pytest.mark.parametrize("data", [b"", VECTORS.vectors.tobytes() * 2, b"123"])
 def test_damaged_vectors(data):
     with pytest.raises(CollectionCorruptError):
-        decode("m", VECTOR, ["a"], [Blobs(data, None, encode("a", "m", VECTORS).checksum)])
+        decode("m", VECTOR, ["a"], [EncodedFeatures(data, None, encode("a", "m", VECTORS).checksum)])

@@ -61,7 +61,7 @@ def open_files(file):
     return sum(os.path.lexists(link) and link.readlink() == file for link in links)
 
 
-def test_threads_that_are_gone_leave_nothing_behind(store, tmp_path):
+def test_ended_threads_leave_no_connections(store, tmp_path):
     file = tmp_path / "collection" / FILE_NAME
     meeting = threading.Barrier(20)
 
@@ -84,7 +84,7 @@ def test_threads_that_are_gone_leave_nothing_behind(store, tmp_path):
 
 
 def test_the_log_is_emptied_although_a_reader_stands_in_the_way_for_a_while(store, log, monkeypatch):
-    monkeypatch.setattr(connections, "_LARGEST_LOG_BYTES", 8 << 20)
+    monkeypatch.setattr(connections, "_MAX_LOG_BYTES", 8 << 20)
     store._connections._log_limit = 8 << 20
     with store._connections.reading() as database:
         database.execute("SELECT count(*) FROM images").fetchone()
@@ -97,7 +97,7 @@ def test_the_log_is_emptied_although_a_reader_stands_in_the_way_for_a_while(stor
 
 
 def test_slow_consumers_of_scans_do_not_make_the_log_grow(store, log, monkeypatch):
-    monkeypatch.setattr(connections, "_LARGEST_LOG_BYTES", 8 << 20)
+    monkeypatch.setattr(connections, "_MAX_LOG_BYTES", 8 << 20)
     store._connections._log_limit = 8 << 20
     store.put([entry(f"{number}") for number in range(200)])
     running = store.scan("m")
@@ -125,7 +125,7 @@ def test_another_process_that_does_not_let_go(store, tmp_path, monkeypatch):
         assert store.info().images == 1
 
 
-def test_no_space_left(store):
+def test_no_disk_space(store):
     """A limit on the size of files stands for a full disk."""
     store.put([entry("a")])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -144,7 +144,7 @@ def test_a_full_database_says_so(store):
     with store._connections.reading() as database:
         pages = database.execute("PRAGMA page_count").fetchone()[0]
         database.execute(f"PRAGMA max_page_count = {pages + 10}")
-    with pytest.raises(StoreError, match="no space"):
+    with pytest.raises(StoreError, match="no disk space"):
         store.put([entry("a")])
     assert store.info().images == 0
 

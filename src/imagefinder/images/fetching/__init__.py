@@ -1,0 +1,1 @@
+"""Download images from URLs, with limits and address checks."""

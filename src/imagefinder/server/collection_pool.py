@@ -1,0 +1,211 @@
+"""The collections of a server: the default one and others by name, opened on first use."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from imagefinder.collection import Collection
+from imagefinder.core.errors import CollectionNotFoundError, StoreError
+from imagefinder.core.records import StoreInfo
+from imagefinder.core.settings import Settings
+from imagefinder.server.errors import Problem
+
+log = logging.getLogger(__name__)
+
+DEFAULT = "default"
+"""Name of the default collection, whose folder is the setting ``collection``."""
+
+NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
+"""Pattern of collection names. No name can become a path that leads out of the folder."""
+
+MAX_COLLECTIONS = 1000
+MAX_IDLE_OPEN = 16
+"""Number of unused collections that stay open; the least recently used one is closed first."""
+
+_DELETED = ".deleted-"
+
+
+class CollectionPool:
+    """Collections by name; safe to use from several threads.
+
+    A collection that leaves the pool stays usable: it closes when the last reference to it is gone.
+    """
+
+    def __init__(
+        self,
+        default: Collection,
+        settings: Settings,
+        open_collection: Callable[[Settings, bool], Collection],
+    ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            default: The collection named ``default``; closed with the others.
+            settings: Settings for opening the others, which are in the folder ``collections``.
+            open_collection: Opens the collection of the given settings; creates it if the flag is true.
+        """
+        self._default = default
+        self._settings = settings
+        self._open = open_collection
+        self._folder = settings.collections
+        # The data of an in-memory store would be lost with the object.
+        self._max_open = MAX_IDLE_OPEN if settings.store != "memory" else MAX_COLLECTIONS
+        self._recent: OrderedDict[str, Collection] = OrderedDict()
+        self._alive: WeakValueDictionary[str, Collection] = WeakValueDictionary()
+        self._lock = threading.RLock()
+        self._closed = False
+
+    def names(self) -> list[str]:
+        """The names of all collections, sorted."""
+        try:
+            found = {path.name for path in self._folder.iterdir() if _is_name(path.name) and path.is_dir()}
+        except OSError:  # the folder does not exist yet
+            found = set()
+        with self._lock:
+            return sorted({DEFAULT, *found, *self._recent})
+
+    def get(self, name: str) -> Collection:
+        """The collection with this name.
+
+        Raises:
+            Problem: ``unknown_collection``.
+            StoreError: it cannot be opened.
+        """
+        if name == DEFAULT:
+            return self._default
+        if not _is_name(name):
+            raise _unknown(name)
+        with self._lock:
+            collection = self._alive.get(name)
+            if collection is None:
+                if not (self._folder / name).is_dir():
+                    raise _unknown(name)
+                try:
+                    collection = self._open_named(name, create=False)
+                except CollectionNotFoundError:
+                    raise _unknown(name) from None
+            self._mark_used(name, collection)
+            return collection
+
+    def opened(self) -> list[tuple[str, StoreInfo]]:
+        """Name and state of each open collection, ``default`` first.
+
+        Raises:
+            StoreError: a collection cannot be read.
+        """
+        with self._lock:
+            recent = list(self._recent.items())
+        return [(name, collection.info()) for name, collection in [(DEFAULT, self._default), *recent]]
+
+    def create(self, name: str) -> tuple[Collection, bool]:
+        """The collection with this name, created if it does not exist; and whether it was created.
+
+        Raises:
+            Problem: ``invalid_parameter``: an invalid name; ``too_many_collections``.
+            StoreError: it cannot be created.
+        """
+        if not _is_name(name):
+            raise Problem(
+                "invalid_parameter",
+                f"{name[:100]!a} is not a valid collection name",
+                hint="use up to 63 lower-case letters, digits, - and _, starting with a letter or digit",
+                field="collection",
+            )
+        with self._lock:
+            try:
+                return self.get(name), False
+            except Problem:
+                pass
+            if len(self.names()) > MAX_COLLECTIONS:
+                raise Problem(
+                    "too_many_collections",
+                    f"the server already has {MAX_COLLECTIONS} collections",
+                    hint="delete a collection that is no longer needed",
+                    limit=MAX_COLLECTIONS,
+                )
+            created = self._open_named(name, create=True)
+            self._mark_used(name, created)
+            return created, True
+
+    def delete(self, name: str) -> None:
+        """Delete a collection and everything in it.
+
+        Raises:
+            Problem: ``unknown_collection``; ``collection_protected``: the default collection, or a symbolic link.
+            StoreError: its files cannot be deleted.
+        """
+        if name == DEFAULT:
+            raise Problem(
+                "collection_protected",
+                "the default collection cannot be deleted over the network",
+                hint="delete its images one by one, or let the server's operator delete its folder",
+            )
+        with self._lock:
+            collection = self.get(name)
+            folder = self._folder / name
+            if folder.is_symlink():
+                raise Problem(
+                    "collection_protected",
+                    f"the collection {name!r} is a symbolic link on the server",
+                    hint="let the server's operator delete it",
+                )
+            self._recent.pop(name, None)
+            self._alive.pop(name, None)
+            collection.close()
+            renamed = self._folder / f"{_DELETED}{secrets.token_hex(8)}"
+            try:
+                if folder.is_dir():
+                    folder.rename(renamed)  # atomic: no other process sees a half-deleted collection
+                    shutil.rmtree(renamed)
+            except OSError as error:
+                raise StoreError(f"the collection {name!r} cannot be deleted: {error.strerror}") from error
+
+    def remove_leftovers(self) -> None:
+        """Remove the files that interrupted deletions left behind."""
+        for path in self._folder.glob(f"{_DELETED}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Close all collections; further calls do nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for collection in [*self._alive.values(), self._default]:
+                collection.close()
+            self._recent.clear()
+
+    def _open_named(self, name: str, *, create: bool) -> Collection:
+        if self._closed:
+            raise StoreError("the server is stopping")
+        settings = replace(self._settings, collection=Path(self._folder / name))
+        opened = self._open(settings, create)
+        self._alive[name] = opened
+        return opened
+
+    def _mark_used(self, name: str, collection: Collection) -> None:
+        self._recent[name] = collection
+        self._recent.move_to_end(name)
+        while len(self._recent) > self._max_open:
+            self._recent.popitem(last=False)
+
+
+def _is_name(name: str) -> bool:
+    return re.fullmatch(NAME, name) is not None and name != DEFAULT
+
+
+def _unknown(name: str) -> Problem:
+    return Problem(
+        "unknown_collection",
+        f"there is no collection {name[:100]!a}",
+        hint="GET /v1/collections lists the collections",
+    )

@@ -1,0 +1,171 @@
+"""Validation and normalisation of arguments, shared by all stores."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from imagefinder.core.errors import FingerprintMismatchError, InputError
+from imagefinder.core.features import Features, FeatureSpec
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.records import Entry, Failure, ImageRecord
+
+_LARGEST_INTEGER = 2**63 - 1
+_WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+def is_valid_id(image_id: object) -> bool:
+    """Whether an image could have this id: text that is not empty and valid Unicode."""
+    if not isinstance(image_id, str) or not image_id:
+        return False
+    return _lone_surrogate(image_id) is None
+
+
+def valid_ids(ids: Sequence[str]) -> list[str]:
+    """The valid ids in their order, without duplicates.
+
+    Raises:
+        TypeError: a single string, which would be treated as a sequence of characters.
+    """
+    if isinstance(ids, str):
+        raise TypeError(f"expected a sequence of ids, not the string {ids!r}")
+    return [image_id for image_id in dict.fromkeys(ids) if is_valid_id(image_id)]
+
+
+def check_text(name: str, value: object) -> str:
+    """Check that a value is text that can be stored, and return it.
+
+    Raises:
+        InputError: it is not a string, or not valid Unicode.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"the {name} must be text, not {type(value).__name__}")
+    position = _lone_surrogate(value)
+    if position is not None:
+        raise InputError(
+            f"the {name} {value[:100]!a} is not valid Unicode text: unpaired surrogate at position {position}",
+            hint="such text comes from a file name that is not valid UTF-8; choose another id or rename the file",
+        )
+    return value
+
+
+def check_derived_name(name: str) -> str:
+    """Check that derived data can be stored under a name, and return it.
+
+    Raises:
+        ValueError: the name is not a plain word, so it could point outside the folder.
+    """
+    if not _WORD.fullmatch(name):
+        raise ValueError(f"the name of derived data must be a plain word, not {name!r}")
+    return name
+
+
+def normalise_image(image: ImageRecord) -> ImageRecord:
+    """Validate a record and copy its metadata to plain JSON types.
+
+    Raises:
+        InputError: an empty id, invalid Unicode, a number out of range, or metadata that are not a JSON object.
+    """
+    if check_text("image id", image.id) == "":
+        raise InputError("an image id must not be empty")
+    for name in ("uri", "sha256", "format", "source", "stamp"):
+        check_text(f"{name} of image {image.id!r}", getattr(image, name))
+    for name in ("size_bytes", "width", "height"):
+        number = getattr(image, name)
+        if not isinstance(number, int) or not 0 <= number <= _LARGEST_INTEGER:
+            raise InputError(f"the {name} of image {image.id!r} must be an integer of at least 0, not {number!r}")
+    return replace(image, metadata=json.loads(metadata_text(image)))
+
+
+def metadata_text(image: ImageRecord) -> str:
+    """Encode the metadata of an image as JSON.
+
+    Raises:
+        InputError: the metadata are not a JSON object.
+    """
+    try:
+        written = json.dumps(dict(image.metadata), allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the metadata of image {image.id!r} are not a JSON object: {error}") from error
+    return check_text(f"metadata of image {image.id!r}", written)
+
+
+def normalise_entries(entries: Sequence[Entry]) -> list[Entry]:
+    """Validate and copy entries; the last one of each id counts.
+
+    Raises:
+        InputError: invalid records (``normalise_image``).
+        ValueError: features that are not a batch of one image.
+    """
+    plain: dict[str, Entry] = {}
+    for entry in entries:
+        image = normalise_image(entry.image)
+        check_one_image(image.id, entry.features)
+        plain.pop(image.id, None)
+        plain[image.id] = Entry(image, dict(entry.features), bytes(entry.thumbnail))
+    return list(plain.values())
+
+
+def check_one_image(image_id: str, features: Mapping[str, Features]) -> None:
+    """Check that the features of each method are a batch of one image.
+
+    Raises:
+        ValueError: features of no image, or of several.
+    """
+    for method, batch in features.items():
+        if len(batch) != 1:
+            raise ValueError(f"expected the {method} features of one image ({image_id!r}), not of {len(batch)}")
+
+
+def normalise_failures(failures: Iterable[Failure]) -> list[Failure]:
+    """Validate failures; invalid Unicode in messages is escaped.
+
+    Raises:
+        InputError: an empty id, or invalid Unicode in a field other than the message.
+    """
+    plain = []
+    for failure in failures:
+        if check_text("image id", failure.id) == "":
+            raise InputError("an image id must not be empty")
+        for name in ("uri", "code", "source"):
+            check_text(f"{name} of image {failure.id!r}", getattr(failure, name))
+        message = failure.message.encode("utf-8", "backslashreplace").decode()
+        plain.append(replace(failure, message=message))
+    return plain
+
+
+def fingerprint_mismatch(
+    stored: Fingerprint, stored_spec: FeatureSpec, current: Fingerprint, current_spec: FeatureSpec
+) -> FingerprintMismatchError | None:
+    """The error for a method whose stored features were made differently; ``None`` if they were made alike."""
+    # Compared as text, because a tuple becomes a list in JSON.
+    if stored.to_json() == current.to_json() and stored_spec == current_spec:
+        return None
+    difference = stored.difference(current) or f"{stored_spec} vs. {current_spec}"
+    return FingerprintMismatchError(
+        f"the stored {stored.method} features were made differently: {difference} (stored vs. current)",
+        hint="use the settings or weights they were made with, or add the images to a new collection",
+    )
+
+
+def check_registered(features: Mapping[str, Features], registered: Mapping[str, FeatureSpec]) -> None:
+    """Check that all methods are registered and that their features have the registered spec.
+
+    Raises:
+        ValueError: an unregistered method or another spec.
+    """
+    for method, batch in features.items():
+        if method not in registered:
+            raise ValueError(f"the method {method!r} is not registered")
+        if batch.spec() != registered[method]:
+            raise ValueError(f"{method} features must be {registered[method]}, not {batch.spec()}")
+
+
+def _lone_surrogate(value: str) -> int | None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        return error.start
+    return None

@@ -1,0 +1,175 @@
+/** Where a query image comes from: drop, paste, file, URL or camera. */
+
+import { announce, button, h, icon, openDialog, put, textInput, toast } from "./dom.js";
+import { session } from "./session.js";
+
+/** @typedef {object} Query
+ * @property {"file" | "url" | "id" | "handle"} kind `handle`: the upload of a stored search result
+ * @property {string} value the URL, id or handle; for a file its name
+ * @property {File} [file]
+ * @property {string} [preview] what shows it
+ * @property {[number, number]} [size] in pixels
+ * @property {Rest.Image} [image] of an id */
+
+/** @typedef {(query: Query) => void} OnQuery */
+
+/** @param {File} file @returns {Query} */
+const fileQuery = (file) => ({ kind: "file", value: file.name, file });
+
+/** @param {string} text @returns {Query | null} */
+function urlQuery(text) {
+  const value = text.trim();
+  return /^https?:\/\/\S+$/i.test(value) ? { kind: "url", value } : null;
+}
+
+/** The query in what was dropped or pasted; a notice says why there is none.
+ * @param {DataTransfer} transfer
+ * @returns {Query | null} */
+export function queryOf(transfer) {
+  const files = [...transfer.files];
+  const file = files.find((each) => each.type.startsWith("image/")) ?? files[0];
+  if (file) {
+    if (files.length > 1) toast(`Only one image can be searched at a time: using ${file.name}.`);
+    return fileQuery(file);
+  }
+  const url = urlQuery(transfer.getData("text/uri-list").split("\n")[0] || transfer.getData("text/plain"));
+  if (url && session.info.url_queries) return url;
+  toast(url ? "This server does not download images. Save the image and drop the file." : "No image found.");
+  return null;
+}
+
+/** @param {OnQuery} onquery */
+async function paste(onquery) {
+  try {
+    for (const item of await navigator.clipboard.read()) {
+      const type = item.types.find((each) => each.startsWith("image/"));
+      if (type) return onquery(fileQuery(new File([await item.getType(type)], "Pasted image", { type })));
+      if (item.types.includes("text/plain")) {
+        const url = urlQuery(await (await item.getType("text/plain")).text());
+        if (url && session.info.url_queries) return onquery(url);
+      }
+    }
+    toast("No image in the clipboard.");
+  } catch {
+    toast("The browser blocked reading the clipboard. Press Ctrl+V (⌘V) instead.");
+  }
+}
+
+/** @param {HTMLVideoElement} video @returns {Promise<File>} */
+function photo(video) {
+  const canvas = h("canvas", { width: video.videoWidth, height: video.videoHeight });
+  canvas.getContext("2d")?.drawImage(video, 0, 0);
+  return new Promise((resolve, reject) => {
+    canvas.toBlob(
+      (blob) =>
+        blob
+          ? resolve(new File([blob], "Photo", { type: "image/jpeg" }))
+          : reject(new Error("The camera image could not be encoded")),
+      "image/jpeg",
+      0.92,
+    );
+  });
+}
+
+/** @param {OnQuery} onquery */
+async function camera(onquery) {
+  /** @type {MediaStream | null} */
+  let stream = null;
+  let closed = false;
+  const file = await openDialog(
+    "Take a photo",
+    /** @param {(file: File) => void} close */
+    (close) => {
+      const video = h("video", { autoplay: true, muted: true, playsinline: true, "aria-label": "Camera" });
+      const status = h("p", { class: "small", role: "status" }, "Starting the camera…");
+      const take = button("camera", "Take photo", async () => close(await photo(video)), {
+        class: "primary",
+        disabled: true,
+      });
+      video.addEventListener("playing", () => {
+        take.disabled = false;
+        put(status);
+        announce("Camera ready");
+      });
+      navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1920 } } }).then(
+        (found) => {
+          stream = found;
+          if (closed) return stop(found);
+          video.srcObject = found;
+        },
+        (error) => {
+          const denied = error.name === "NotAllowedError";
+          put(status, denied ? "Camera access was denied." : `No camera available: ${error.message}`);
+        },
+      );
+      return [h("div", { class: "video" }, video), status, h("div", { class: "row end" }, take)];
+    },
+    { wide: true },
+  );
+  closed = true;
+  if (stream) stop(stream);
+  if (file) onquery(fileQuery(file));
+}
+
+/** @param {MediaStream} stream */
+function stop(stream) {
+  for (const track of stream.getTracks()) track.stop();
+}
+
+/** Buttons for every source of a query image.
+ * @param {OnQuery} onquery */
+export function querySources(onquery) {
+  const input = h("input", {
+    type: "file",
+    accept: "image/*,.heic,.heif,.avif,.tif,.tiff",
+    class: "hidden",
+    tabindex: "-1",
+    "aria-hidden": "true",
+  });
+  input.addEventListener("change", () => {
+    if (input.files?.[0]) onquery(fileQuery(input.files[0]));
+    input.value = "";
+  });
+  const url = textInput({
+    type: "url",
+    name: "url",
+    required: true,
+    placeholder: "https://…",
+    "aria-label": "Image URL",
+  });
+  const form = h("form", { class: "row url-form", hidden: true }, url, h("button", {}, "Search"));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    onquery({ kind: "url", value: url.value.trim() });
+  });
+  const toggle = button("link", "URL", () => {}, { "aria-expanded": "false" });
+  toggle.addEventListener("click", () => {
+    form.hidden = !form.hidden;
+    toggle.setAttribute("aria-expanded", String(!form.hidden));
+    if (!form.hidden) url.focus();
+  });
+  return h(
+    "div",
+    { class: "sources" },
+    h(
+      "div",
+      { class: "row" },
+      button("upload", "Choose image", () => input.click(), { class: "primary" }),
+      button("paste", "Paste", () => paste(onquery)),
+      session.info.url_queries && toggle,
+      Boolean(navigator.mediaDevices) && button("camera", "Camera", () => camera(onquery)),
+    ),
+    form,
+    input,
+  );
+}
+
+/** @param {OnQuery} onquery */
+export const dropZone = (onquery) =>
+  h(
+    "div",
+    { class: "drop-zone" },
+    icon("upload"),
+    h("p", { class: "lead" }, "Drop or paste an image"),
+    querySources(onquery),
+  );
