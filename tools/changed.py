@@ -1,4 +1,4 @@
-"""Says which test groups have inputs that changed since all of their tests last passed.
+"""Prints the test groups whose inputs changed since all of their tests last passed.
 
     python tools/changed.py                  # the groups to run, one per line
     python tools/changed.py --record GROUP   # after all of its tests have passed
