@@ -55,7 +55,7 @@ def test_a_chosen_file_is_found_with_relation_confidence_and_evidence(page, crop
     other = visit(server).open(f"#{route}")
     headline(other, ONE_MATCH)
     expect(other.locator(".preview img")).to_be_visible()
-    assert other.locator(".preview img").evaluate("image => image.naturalWidth") > 100
+    assert other.locator(".preview img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
 
 
 def test_dropped_and_pasted_images_are_searched(page, crop):
