@@ -24,7 +24,7 @@ STEAL := --dist worksteal
 # Real searches, networks and processes: `make check` leaves them to `make test`.
 SLOW := tests/unit/cli tests/unit/server/v1 **/test_verification.py **/test_null_model.py **/test_heat.py **/test_explain.py \
   **/test_trace.py **/test_drawing.py **/test_collection.py **/test_network.py **/test_find.py **/test_candidate_pairs.py \
-  **/test_graphs.py **/test_index.py **/test_workers.py **/test_audit.py **/test_pages.py
+  **/test_graphs.py **/test_index.py **/test_workers.py **/test_audit.py **/test_pages.py tests/docs/test_guide_examples.py
 STAMP := $(BIN)/python tools/changed.py --record
 
 help:  ## Show these words
@@ -102,12 +102,13 @@ parity: $(PARITY)/.ready  ## Compare the networks with torch, torchvision and tr
 fuzz: setup  ## Fuzz every parser for SECONDS (60) each
 	FUZZ_SECONDS=$(or $(SECONDS),60) $(PYTEST) $(STEAL) tests/fuzz -k guided
 
-lint: setup lint-web  ## Style, types, import rule, container file, web page
+lint: setup  ## Style, types, import rule, container file, web page
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+	@$(MAKE) --no-print-directory lint-web
 
 WEB := tools/web
 WEB_FILES := "src/imagefinder/web/*.{js,css,html}"

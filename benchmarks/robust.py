@@ -161,7 +161,7 @@ def _serve(folder: Path, paths: list[Path]) -> tuple[dict[Path, str], dict[str, 
         assert process.stderr
         url = ""
         for line in process.stderr:
-            if found := re.search(r"answers at (http://\S+)", line):
+            if found := re.search(r"listening on (http://\S+)", line):
                 url = found[1]
                 break
         threading.Thread(target=process.stderr.read, daemon=True).start()

@@ -224,7 +224,7 @@ def recall(folder: str, size: int, source: str) -> dict[str, Any]:
     reset_peak()
     found, seconds = run_all()
     peak = peak_bytes()
-    kept = Path(folder) / "asked.npz"
+    kept = Path(folder) / "queries.npz"
     if not kept.exists():
         truth: list[list[tuple[str, float]]] = [[] for _ in vectors_of_queries]
         start = time.perf_counter()
@@ -234,7 +234,7 @@ def recall(folder: str, size: int, source: str) -> dict[str, Any]:
                 truth[number] = sorted(truth[number] + some, key=lambda pair: (-pair[1], pair[0]))[:10]
         exact = (time.perf_counter() - start) / len(vectors_of_queries)
         rows_of = [[int(name.removeprefix("made/")) for name, _ in one] for one in truth]
-        np.savez(kept, asked=np.concatenate(vectors_of_queries), truth=np.array(rows_of), exact=exact)
+        np.savez(kept, queries=np.concatenate(vectors_of_queries), truth=np.array(rows_of), exact=exact)
     truth_file = np.load(kept)
     names = [[f"made/{row:07}" for row in one] for one in truth_file["truth"].tolist()]
     usual, by_rows = ivf_sq8.SCORED, []
@@ -273,7 +273,7 @@ def by_faiss(folder: str, size: int, kind: str) -> dict[str, Any]:
     from imagefinder.search.retrieval import PROPOSED
 
     stored = stored_vectors(folder, size)
-    truth_file = np.load(Path(folder) / "asked.npz")
+    truth_file = np.load(Path(folder) / "queries.npz")
     cells = max(1, min(4096, size // 256))  # as many as in imagefinder
     index = faiss.index_factory(2048, kind.format(cells=cells))  # by distance: PCA moves the origin
     start = time.perf_counter()
@@ -296,7 +296,7 @@ def by_faiss(folder: str, size: int, kind: str) -> dict[str, Any]:
         else:
             inner.hnsw.efSearch = effort
         found, seconds = [], []
-        for number, vector in enumerate([truth_file["asked"][0], *truth_file["asked"]]):
+        for number, vector in enumerate([truth_file["queries"][0], *truth_file["queries"]]):
             begun = time.perf_counter()
             unit = (vector / np.linalg.norm(vector))[None]
             proposed = np.sort(index.search(unit, PROPOSED)[1][0])

@@ -20,7 +20,7 @@ FILES = {"client.py": "async_client.py", "jobs.py": "async_jobs.py"}
 
 NETWORK = re.compile(r"self\._transport\.(json|send|close)|self\.service\.(job|cancel)|job\.wait|time\.sleep")
 """Calls that wait; so do calls of the methods that contain one of them."""
-FILE_ACCESS = re.compile(r"(pictures|images)\.(content|reference)")
+FILE_ACCESS = re.compile(r"images\.(content|reference)")
 """Calls that read a file: moved to a thread, away from the event loop."""
 STREAMS = re.compile(r"self\._transport\.stream")
 ITERATED = re.compile(r"self\._pages|self\.service\.events")

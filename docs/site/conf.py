@@ -37,7 +37,8 @@ def setup(app):
     app.connect("autodoc-process-docstring", _read_google_style)
 
 
-def _read_google_style(app, what, name, obj, options, lines):
+def _read_google_style(*event):
+    _app, what, _name, _object, _options, lines = event
     # Napoleon's own hook takes "Words: more words" as the docstring of an attribute for a type and a description.
     if what not in {"attribute", "data", "property"}:
         lines[:] = GoogleDocstring(lines, Config(napoleon_use_ivar=True)).lines()

@@ -111,7 +111,7 @@ class Server:
         self.lines: list[str] = []
         for line in self.process.stdout:
             self.lines.append(line)
-            if found := re.search(r"answers at (http://[\w.:\[\]]+)", line):
+            if found := re.search(r"listening on (http://[\w.:\[\]]+)", line):
                 self.url = found[1]
                 break
         else:

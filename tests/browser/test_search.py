@@ -94,7 +94,7 @@ def test_a_camera_photo_has_no_match(page):
     dialog = page.get_by_role("dialog", name="Take a photo")
     dialog.get_by_role("button", name="Take photo").click()
     headline(page, NO_MATCH)
-    expect(page.locator(".no-match")).to_contain_text("no closer than chance")
+    expect(page.locator(".no-match")).to_contain_text("no closer than expected by chance")
     nearest = page.locator("details.others")
     expect(nearest).to_have_attribute("open", "")
     expect(nearest.get_by_role("heading", name="Nearest images")).to_be_visible()

@@ -90,7 +90,7 @@ def test_each_file_named_by_itself(folder, tmp_path):
     assert json.loads(done.stdout)["added"] == len(NAMES)
 
 
-def test_what_is_no_picture_file_does_not_hold_it_up(folder, tmp_path):
+def test_special_files_do_not_block(folder, tmp_path):
     root = Path(os.fsdecode(folder))
     write(folder, b"good.jpg")
     os.mkfifo(root / "pipe.jpg")

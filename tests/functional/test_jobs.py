@@ -1,4 +1,4 @@
-"""Jobs of a service that is a process of its own, and is killed."""
+"""Jobs of a service in a separate process, which is killed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ import imagefinder
 
 PICTURES = 24
 
-# Each picture takes a while, on fast machines too, so that there is a middle to be killed in.
+# Slow each image down, so that the server can be killed in the middle of a job, also on fast machines.
 START = """
 import time
 from imagefinder.extractors.sift import SiftExtractor
@@ -40,7 +40,7 @@ serve(Settings.load())
 
 
 class Server:
-    """A service over a folder of pictures that jobs may index; it can be started again and again."""
+    """A service with a folder in its job_roots; it can be restarted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,7 +72,7 @@ class Server:
         lines: list[str] = []
         for line in self.process.stdout:
             lines.append(line)
-            if found := re.search(r"answers at (http://\S+)", line):
+            if found := re.search(r"listening on (http://\S+)", line):
                 self.url = found[1]
                 break
         else:
@@ -112,7 +112,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         out = io.BytesIO()
         Image.fromarray(pixels).resize((240, 180), Image.Resampling.BICUBIC).save(out, "JPEG")
         (server.pictures / f"{'deep/' * (n % 2)}{n}.jpg").write_bytes(out.getvalue())
-    (server.pictures / "broken.jpg").write_bytes(b"no picture")
+    (server.pictures / "broken.jpg").write_bytes(b"not an image")
     (tmp_path / "secret.jpg").write_bytes(out.getvalue())
     (server.pictures / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     server.start()
@@ -138,7 +138,7 @@ def stored(server: Server, query: str) -> list[Any]:
         return [value for (value,) in database.execute(query)]
 
 
-def test_a_job_whose_server_is_killed_goes_on_with_the_next_one(server: Server) -> None:
+def test_a_job_continues_after_the_server_was_killed(server: Server) -> None:
     job = start_job(server)
     for name, told in server.events(job):
         assert name == "progress", "over before it could be killed"
@@ -157,10 +157,10 @@ def test_a_job_whose_server_is_killed_goes_on_with_the_next_one(server: Server) 
     assert [failure["id"] for failure in last["failures"]] == ["broken.jpg"]
     assert str(server.folder) not in json.dumps(last)
     assert indexed(server) == {f"{'deep/' * (n % 2)}{n}.jpg" for n in range(PICTURES)}
-    assert httpx2.get(f"{server.url}/v1/jobs").json()["jobs"] == [last]
+    assert httpx2.get(f"{server.url}/v1/jobs", timeout=60).json()["jobs"] == [last]
 
 
-def test_pictures_that_were_acknowledged_survive_a_kill(server: Server) -> None:
+def test_acknowledged_images_survive_a_kill(server: Server) -> None:
     pictures = sorted(server.pictures.glob("*.jpg"))[:10]
     jobs = []
     with httpx2.Client(base_url=f"{server.url}/v1", timeout=30) as client:
@@ -184,7 +184,7 @@ def test_pictures_that_were_acknowledged_survive_a_kill(server: Server) -> None:
     assert stored(server, "SELECT count(*) FROM uploads") == [0]
 
 
-def test_a_service_that_ends_lets_watchers_go_and_goes_on_later(server: Server) -> None:
+def test_a_shutdown_ends_watchers_and_jobs_continue_later(server: Server) -> None:
     job = start_job(server)
     seen: list[dict[str, Any]] = []
 
@@ -193,7 +193,7 @@ def test_a_service_that_ends_lets_watchers_go_and_goes_on_later(server: Server) 
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not any(told["progress"]["added"] for told in seen) and time.monotonic() < end:
         time.sleep(0.01)
     began = time.monotonic()
@@ -208,7 +208,7 @@ def test_a_service_that_ends_lets_watchers_go_and_goes_on_later(server: Server) 
     assert len(indexed(server)) == PICTURES
 
 
-def test_watchers_that_leave_do_no_harm(server: Server) -> None:
+def test_watchers_that_disconnect_do_no_harm(server: Server) -> None:
     job = start_job(server)
     port = int(server.url.rsplit(":", 1)[1])
     for _ in range(20):
@@ -216,5 +216,5 @@ def test_watchers_that_leave_do_no_harm(server: Server) -> None:
             connection.sendall(f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert connection.recv(1000).startswith(b"HTTP/1.1 200")
     assert list(server.events(job))[-1][1]["state"] == "succeeded"
-    response = httpx2.post(f"{server.url}/v1/jobs/{job}/cancel")
+    response = httpx2.post(f"{server.url}/v1/jobs/{job}/cancel", timeout=60)
     assert response.json()["state"] == "succeeded"

@@ -119,7 +119,7 @@ def test_pull_downloads_once_into_the_cache_of_the_hub(machine: Machine, hub: Hu
     assert len(hub.requests) == requested  # neither needed the network
 
 
-def test_huggingface_hub_finds_what_was_pulled(machine: Machine) -> None:
+def test_huggingface_hub_finds_pulled_weights(machine: Machine) -> None:
     machine.run("pull")
     program = (
         "import huggingface_hub as h\n"
@@ -137,7 +137,7 @@ def test_huggingface_hub_finds_what_was_pulled(machine: Machine) -> None:
     assert output == [str(machine.snapshot), f"['owner/tiny'] {len(WEIGHTS)} []"]
 
 
-def test_what_huggingface_hub_downloaded_is_used(machine: Machine, hub: Hub) -> None:
+def test_downloads_of_huggingface_hub_are_used(machine: Machine, hub: Hub) -> None:
     program = (
         "import huggingface_hub as h\n"
         f"h.hf_hub_download('owner/tiny', 'weights/model.safetensors', revision='{REVISION}')"
@@ -240,7 +240,7 @@ def test_other_weights_on_offer_are_not_even_downloaded(machine: Machine, hub: H
     assert hub.downloads() == []
 
 
-def test_a_damaged_file_of_the_cache_is_refused_then_brought_anew(machine: Machine, hub: Hub) -> None:
+def test_a_damaged_cached_file_is_rejected_then_downloaded_again(machine: Machine, hub: Hub) -> None:
     machine.run("pull")
     machine.snapshot.write_bytes(b"damage")
 
@@ -253,7 +253,7 @@ def test_a_damaged_file_of_the_cache_is_refused_then_brought_anew(machine: Machi
     assert machine.snapshot.read_bytes() == WEIGHTS
 
 
-def test_no_hub_fails_fast(machine: Machine) -> None:
+def test_an_unreachable_hub_fails_fast(machine: Machine) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -267,7 +267,7 @@ def test_no_hub_fails_fast(machine: Machine) -> None:
         assert command in result["hint"]
 
 
-def test_offline_mode_asks_nobody(machine: Machine, hub: Hub) -> None:
+def test_offline_mode_sends_no_requests(machine: Machine, hub: Hub) -> None:
     result = machine.run("pull", HF_HUB_OFFLINE="1")
     assert result["error"] == "hub_unreachable"
     assert "HF_HUB_OFFLINE" in result["message"]
@@ -329,7 +329,7 @@ def test_the_hash_of_a_wrong_download_is_not_recorded(machine: Machine, hub: Hub
     assert machine.run("pull", sha256="")["sha256"] == SHA256
 
 
-def test_a_hash_that_nobody_knows_is_an_error(machine: Machine, hub: Hub) -> None:
+def test_a_missing_hash_is_an_error(machine: Machine, hub: Hub) -> None:
     hub.claimed[KEY] = "1" * 40  # what the hub gives for a small file
     result = machine.run("pull", sha256="")
     assert result["error"] == "model_error"

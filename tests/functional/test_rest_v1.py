@@ -1,4 +1,4 @@
-"""``/v1`` of the service as a process of its own, used as a person would."""
+"""A typical use of ``/v1``, with the service in a separate process."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_put_search_explain_delete(url: str) -> None:
         assert [one["query"]["id"] for one in several["results"]] == ["coins.jpg", "dogs.jpg"]
 
         hit = by_file["hits"][0]
-        picture = client.get(hit["picture"])
-        assert Image.open(io.BytesIO(picture.content)).format == "PNG"
+        drawing = client.get(hit["drawing"])
+        assert Image.open(io.BytesIO(drawing.content)).format == "PNG"
         assert len(client.get(hit["explanation"]).json()["inliers"]) == hit["evidence"]["inliers"]
         assert Image.open(io.BytesIO(client.get(hit["thumbnail"]).content)).format == "JPEG"
 

@@ -139,7 +139,7 @@ def test_add_search_and_the_server_agree(sample, tmp_path):
     assert served == refused
 
 
-def test_pictures_that_break_decoders_cost_themselves_only(tmp_path, monkeypatch):
+def test_files_that_crash_decoders_affect_only_themselves(tmp_path, monkeypatch):
     monkeypatch.setattr(pool_module, "_CODE", program(pool_module._CODE))
     folder = tmp_path / "files"
     shutil.copytree(ROOT / "examples" / "pictures", folder)

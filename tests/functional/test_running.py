@@ -83,7 +83,7 @@ class Service:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.port = int(self.wait_for(r"answers at http://\S+:(\d+)"))
+        self.port = int(self.wait_for(r"listening on http://\S+:(\d+)"))
         self.url = f"http://127.0.0.1:{self.port}"
 
     def _read(self) -> None:
@@ -92,7 +92,7 @@ class Service:
             self.lines.append(line)
 
     def wait_for(self, pattern: str) -> str:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while time.monotonic() < end:
             ended = self.process.poll() is not None
             if found := re.search(pattern, "".join(self.lines)):
@@ -143,7 +143,7 @@ def test_whoever_can_reach_it_needs_a_key(place: Place) -> None:
     assert ask(service.url, reader).json() == []
     writer = place.command("keys", "create", "editor", "--write").stdout.strip()
     assert ask(service.url, writer).json() == []
-    with httpx2.Client(base_url=service.url) as client:
+    with httpx2.Client(base_url=service.url, timeout=60) as client:
         assert client.get("/").status_code == 200
         assert client.get("/health/ready").status_code == 200
         assert client.get("/metrics").status_code == 401
@@ -171,7 +171,7 @@ def test_more_than_it_can_do_is_turned_away_and_nothing_is_lost(place: Place) ->
     service = place.serve(slow=0.1, concurrent=1, queue=3)
     with ThreadPoolExecutor(24) as pool:
         answers = [pool.submit(ask, service.url) for _ in range(24)]
-        assert httpx2.get(f"{service.url}/health/live").status_code == 200
+        assert httpx2.get(f"{service.url}/health/live", timeout=60).status_code == 200
     done = [answer.result() for answer in answers]
     assert {answer.status_code for answer in done} == {200, 429}
     for answer in done:
@@ -181,7 +181,7 @@ def test_more_than_it_can_do_is_turned_away_and_nothing_is_lost(place: Place) ->
             assert (answer.json()["code"], answer.json()["retryable"]) == ("busy", True)
             assert 1 <= int(answer.headers["retry-after"]) <= 60
     assert ask(service.url).status_code == 200
-    numbers = httpx2.get(f"{service.url}/metrics").text
+    numbers = httpx2.get(f"{service.url}/metrics", timeout=60).text
     counted = re.findall(r'http_requests_total\{.*route="/sift-similar-images".*\} (\S+)', numbers)
     assert sum(map(float, counted)) == 25
     assert "imagefinder_queue_inside 0.0" in numbers
@@ -199,8 +199,8 @@ def begin(service: Service) -> tuple[socket.socket, bytes]:
         b"Content-Type: multipart/form-data; boundary=a\r\nContent-Length: %d\r\n\r\n" % len(body)
     )
     connection.sendall(body[:-5])
-    end = time.monotonic() + 30
-    while "imagefinder_queue_inside 1.0" not in httpx2.get(f"{service.url}/metrics").text:
+    end = time.monotonic() + 120
+    while "imagefinder_queue_inside 1.0" not in httpx2.get(f"{service.url}/metrics", timeout=60).text:
         assert time.monotonic() < end
     return connection, body[-5:]
 
@@ -237,9 +237,9 @@ def test_what_cannot_be_stopped_is_left_behind_at_the_end(place: Place) -> None:
     service = place.serve(slow=3000, concurrent=1, request_seconds=0.5)
     answer = ask(service.url)
     assert (answer.status_code, answer.json()["code"]) == (503, "timed_out")
-    assert "imagefinder_computing 1.0" in httpx2.get(f"{service.url}/metrics").text
+    assert "imagefinder_computing 1.0" in httpx2.get(f"{service.url}/metrics", timeout=60).text
     assert service.stop() == 0
-    assert "work left unfinished: 1" in "".join(service.lines)
+    assert "1 requests still computing" in "".join(service.lines)
 
 
 def test_print_config_is_a_file_that_serve_takes(place: Place, tmp_path: Path) -> None:

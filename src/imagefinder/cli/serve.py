@@ -24,7 +24,7 @@ machines can reach it, requests need an API key: create keys with imagefinder ke
 
 
 # wide: a parameter for each option of the command, as typer declares them.
-def serve(
+def serve(  # long: mostly the declarations of its options, as typer reads them.
     context: typer.Context,
     *,
     host: Annotated[

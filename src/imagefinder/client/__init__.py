@@ -1,4 +1,4 @@
-"""A typed client of the REST service: ``from imagefinder.client import Client`` or ``AsyncClient``."""
+"""A typed client for the REST API: ``from imagefinder.client import Client`` or ``AsyncClient``."""
 
 from imagefinder.client.async_client import AsyncClient
 from imagefinder.client.async_jobs import AsyncRemoteJob

@@ -1,5 +1,5 @@
 # Generated from jobs.py by tools/make_async_client.py: edit that file.
-"""Jobs of the service, as the client follows them."""
+"""Jobs of the server, with methods to follow and cancel them."""
 
 from __future__ import annotations
 
@@ -14,35 +14,38 @@ import anyio
 from imagefinder.client.errors import ConnectionFailedError, JobFailedError
 from imagefinder.core.jobs import Job
 
-_AGAIN = 1.0  # seconds until a broken stream is opened again
-_PATIENCE = 120.0  # seconds without any answer until the server is given up
+_RECONNECT_SECONDS = 1.0
+"""Pause before a broken event stream is opened again."""
+
+_UNREACHABLE_SECONDS = 120.0
+"""Time without any response after which waiting fails."""
 
 
 class AsyncJobService(Protocol):
-    """What a job needs of the client."""
+    """The methods of the client that a job uses."""
 
     async def job(self, job_id: str) -> AsyncRemoteJob:
-        """The job as it is now."""
+        """The current state of a job."""
         ...
 
     async def cancel(self, job_id: str) -> AsyncRemoteJob:
-        """End it."""
+        """Cancel a job."""
         ...
 
     def events(self, job_id: str, *, seconds: float | None = None) -> AsyncIterator[AsyncRemoteJob]:
-        """The job at every change, no longer than this many seconds."""
+        """The job now and after each change, for at most this many seconds."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsyncRemoteJob(Job):
-    """A job as the service last reported it; ``refresh`` requests it again, ``wait`` waits for its end."""
+    """A job in the state that the server last reported; ``refresh`` requests its current state."""
 
     service: AsyncJobService = field(repr=False, compare=False)
-    """The client that it came from."""
+    """The client that returned the job."""
 
     async def refresh(self) -> AsyncRemoteJob:
-        """The job as it is now.
+        """The job in its current state.
 
         Raises:
             ClientError: the request failed.
@@ -50,7 +53,7 @@ class AsyncRemoteJob(Job):
         return await self.service.job(self.id)
 
     async def cancel(self) -> AsyncRemoteJob:
-        """End it as soon as possible; what it did so far stays.
+        """Cancel the job as soon as possible; its results so far stay in the collection.
 
         Raises:
             ClientError: the request failed.
@@ -60,36 +63,38 @@ class AsyncRemoteJob(Job):
     async def wait(
         self, progress: Callable[[AsyncRemoteJob], None] | None = None, *, timeout: float | None = None
     ) -> AsyncRemoteJob:
-        """Wait for its end, even if the server restarts meanwhile.
+        """Wait for the end of the job, even if the server restarts in the meantime.
 
         Args:
-            progress: Called with every change, at most some times a second.
-            timeout: Seconds to wait at most; the job goes on after that.
+            progress: Called after each change, at most a few times per second.
+            timeout: Largest waiting time, seconds. The job continues after a timeout.
 
         Returns:
-            The job, succeeded.
+            The job in the state ``succeeded``.
 
         Raises:
-            JobFailedError: it failed or was cancelled.
-            TimeoutError: it has not ended yet.
-            ClientError: it cannot be watched.
+            JobFailedError: the job failed or was cancelled.
+            TimeoutError: the job has not ended in time.
+            ClientError: a request failed.
         """
         now = time.monotonic
-        end, heard = now() + (math.inf if timeout is None else timeout), now()
+        end, last_response = now() + (math.inf if timeout is None else timeout), now()
         job = self
         while not job.ended:
             if now() >= end:
                 raise TimeoutError(f"job {job.id} has not ended yet: {job.state}")
             try:
-                async for news in self.service.events(self.id, seconds=None if timeout is None else end - now()):
-                    job, heard = news, now()
+                async for changed in self.service.events(
+                    self.id, seconds=None if timeout is None else end - now()
+                ):
+                    job, last_response = changed, now()
                     if progress:
                         progress(job)
             except ConnectionFailedError:
-                if now() - heard > _PATIENCE:
+                if now() - last_response > _UNREACHABLE_SECONDS:
                     raise
             if not job.ended:
-                await anyio.sleep(max(0.0, min(_AGAIN, end - now())))
+                await anyio.sleep(max(0.0, min(_RECONNECT_SECONDS, end - now())))
         if job.state != "succeeded":
             raise JobFailedError(job)
         return job

@@ -10,7 +10,7 @@ import anyio
 import httpx2
 
 from imagefinder.client.errors import ServerProblem
-from imagefinder.client.transport import check, headers, parse, seconds_until_retry, translated
+from imagefinder.client.transport import check, headers, parse, seconds_until_retry, translate_errors
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class AsyncTransport:
         """
         for left in range(self._retries, -1, -1):
             try:
-                with translated(self._http):
+                with translate_errors(self._http):
                     response = await self._http.request(verb, path, **options)
                 check(response)
             except ServerProblem as error:
@@ -78,7 +78,7 @@ class AsyncTransport:
         Raises:
             ClientError: the request failed.
         """
-        with translated(self._http):
+        with translate_errors(self._http):
             async with self._http.stream("GET", path, timeout=timeout) as response:
                 if response.status_code >= 400:
                     await response.aread()

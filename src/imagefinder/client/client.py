@@ -1,4 +1,4 @@
-"""The client: one method for each operation of the service."""
+"""The client: one method per operation of the REST API."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from imagefinder.client.options import form_fields, request_members
 from imagefinder.client.transport import (
     Transport,
     collection_path,
+    drop_none,
     explanations_path,
     job_path,
     parse,
     parse_json,
     quoted,
-    without_nothing,
 )
 from imagefinder.core.answers import (
     CollectionInfo,
@@ -56,7 +56,7 @@ DEFAULT = "default"
 _PageT = TypeVar("_PageT", bound="_Page")
 
 KEEP_ALIVE_SECONDS = 60.0
-"""A stream of events that says nothing for so long is broken; the service says something every 15 seconds."""
+"""An event stream that is silent for this long is broken: the service sends a comment every 15 seconds."""
 
 
 class _Page(Protocol):
@@ -65,10 +65,13 @@ class _Page(Protocol):
 
 
 class Client:
-    """A client of one service, for any number of threads. Close it when done, or use it as a context manager.
+    """A client of an imagefinder server; safe to use from several threads.
 
-    Every method raises ``ClientError`` (see ``imagefinder.client.errors``): ``ConnectionFailedError`` where no
-    server answers, ``ServerProblem`` where it refuses, ``InvalidAnswerError`` where it is another kind of server.
+    Close it after use, or use it as a context manager.
+
+    Every method raises ``ClientError`` (see ``imagefinder.client.errors``): ``ConnectionFailedError`` if no server
+    responds, ``ServerProblem`` if the server refuses the request, ``InvalidAnswerError`` if the response does not
+    belong to this API.
     """
 
     def __init__(
@@ -80,15 +83,15 @@ class Client:
         retries: int = 3,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        """No request is sent yet.
+        """Create a client; no request is sent yet.
 
         Args:
-            base_url: Where ``imagefinder serve`` answers.
-            api_key: A key of the service, where it requires one.
-            timeout: Seconds the service may stand still.
-            retries: How often a request is made again that the service says may succeed later, at the time it
-                says. Nothing else is repeated.
-            transport: Instead of the network; for tests.
+            base_url: Base URL of the server.
+            api_key: API key, if the server requires one.
+            timeout: Idle timeout of a connection, seconds.
+            retries: Number of retries of a request that the server marks as retryable, after the delay that the
+                server states. Other requests are not retried.
+            transport: Replacement for the network, for tests.
         """
         self._transport = Transport(
             base_url, api_key=api_key, timeout=timeout, retries=retries, transport=transport
@@ -109,15 +112,15 @@ class Client:
     # -- the service ---------------------------------------------------------------------------------------
 
     def info(self) -> ServerInfo:
-        """What the service is, and what this client may do."""
+        """Information about the server and the access level of this client."""
         return self._transport.json(ServerInfo, "GET", "/v1/info")
 
     def limits(self) -> ServerLimits:
-        """What it accepts."""
+        """The limits of the server."""
         return self._transport.json(ServerLimits, "GET", "/v1/limits")
 
     def methods(self) -> tuple[MethodStatus, ...]:
-        """Its methods, and whether they can be used."""
+        """The installed methods and their state."""
         return self._transport.json(MethodList, "GET", "/v1/methods").methods
 
     # -- collections ---------------------------------------------------------------------------------------
@@ -135,7 +138,7 @@ class Client:
         return self._transport.json(CollectionInfo, "PUT", collection_path(name))
 
     def delete_collection(self, name: str) -> None:
-        """Remove a collection with everything in it, for good."""
+        """Delete a collection and everything in it; this cannot be undone."""
         self._transport.send("DELETE", collection_path(name), params={"confirm": name})
 
     # -- images --------------------------------------------------------------------------------------------
@@ -148,20 +151,20 @@ class Client:
         contains: str | None = None,
         page_size: int = 100,
     ) -> Iterator[Image]:
-        """The images of a collection in order of id; pages are fetched as they are needed.
+        """The images of a collection, ordered by id; pages are requested as needed.
 
         Args:
-            collection: Its name.
-            filter: Only those whose metadata match.
-            contains: Only those whose id contains this.
-            page_size: How many are fetched at once.
+            collection: Name of the collection.
+            filter: Metadata filter; only matching images are returned.
+            contains: Only images whose id or metadata contain this text.
+            page_size: Number of images per request.
         """
         options = {"filter": json.dumps(filter) if filter else None, "contains": contains, "limit": page_size}
         for page in self._pages(ImagePage, f"{collection_path(collection)}/images", options):
             yield from page.images
 
     def failures(self, collection: str = DEFAULT, *, page_size: int = 100) -> Iterator[FailedImage]:
-        """The pictures that could not be indexed, and why."""
+        """The images that could not be added, with their errors."""
         for page in self._pages(FailurePage, f"{collection_path(collection)}/failures", {"limit": page_size}):
             yield from page.failures
 
@@ -172,45 +175,45 @@ class Client:
     def put(
         self,
         image_id: str,
-        picture: ImageSource,
+        image: ImageSource,
         *,
         metadata: Mapping[str, Any] | None = None,
         collection: str = DEFAULT,
     ) -> Image:
-        """Index a picture under an id, or replace the one of that id; it is durable and searchable on return.
+        """Add an image, or replace the image with this id; it is durable and searchable on return.
 
         Args:
-            image_id: The id; any text.
-            picture: A path, a URL that the service fetches, or encoded bytes.
-            metadata: Your own JSON object to keep with it.
+            image_id: Id of the image; any text.
+            image: A path, a URL that the server downloads, or encoded bytes.
+            metadata: JSON object to store with the image.
             collection: Name of the collection.
 
         Raises:
             OSError: the file cannot be read.
         """
-        return parse(Image, self._put(image_id, picture, metadata, collection, wait=True))
+        return parse(Image, self._put(image_id, image, metadata, collection, wait=True))
 
     def start_put(
         self,
         image_id: str,
-        picture: ImageSource,
+        image: ImageSource,
         *,
         metadata: Mapping[str, Any] | None = None,
         collection: str = DEFAULT,
     ) -> RemoteJob:
-        """The same without waiting for the indexing; the service has the picture safely on return."""
-        return self._job(self._put(image_id, picture, metadata, collection, wait=False))
+        """Start a job that adds or replaces an image, which is durable on return; arguments as for ``put``."""
+        return self._job(self._put(image_id, image, metadata, collection, wait=False))
 
     def delete(self, image_id: str, collection: str = DEFAULT) -> None:
-        """Remove an image."""
+        """Delete an image from a collection."""
         self._transport.send("DELETE", f"{collection_path(collection)}/images/{quoted(image_id)}")
 
     def thumbnail(self, image_id: str, collection: str = DEFAULT) -> bytes:
-        """JPEG of at most 256 pixels a side."""
+        """The thumbnail of an image: a JPEG of at most 256 x 256 pixels."""
         return self._transport.send("GET", f"{collection_path(collection)}/thumbnails/{quoted(image_id)}").content
 
     def content(self, image_id: str, collection: str = DEFAULT) -> bytes:
-        """The original bytes, where the service still has them, unchanged."""
+        """The original image file, if it still exists on the server, unchanged."""
         return self._transport.send("GET", f"{collection_path(collection)}/contents/{quoted(image_id)}").content
 
     # -- searching --------------------------------------------------------------------------------------------
@@ -248,27 +251,27 @@ class Client:
         """Search a collection with one image or several.
 
         Args:
-            query: A path, a URL that the service fetches, encoded bytes, or ``ById`` of an image of the
+            query: A path, a URL that the server downloads, encoded bytes, or ``ById`` for an image of the
                 collection; or a list of them.
-            options: How the search is answered; only what differs from the defaults is sent.
+            options: Search options.
             collection: Name of the collection.
-            boxes: Regions of the query image (x, y, width, height in pixels); only what is inside them counts.
-            changes: Fields of ``SearchOptions`` (``k=5``) that replace those of ``options``, or the names they
-                have in requests: ``verify`` and ``filter``. ``None`` changes nothing.
+            boxes: Regions of the query image to search for: x, y, width, height in pixels.
+            changes: Individual options that replace those of ``options``, for example ``k=5``. The request names
+                ``verify`` and ``filter`` are also accepted. ``None`` values are ignored.
 
         Returns:
-            The answer; for a list of queries one answer or problem each, in order.
+            The answer; for a list of queries, one answer or problem per query, in the same order.
 
         Raises:
-            InputError: an option has an impossible value.
+            InputError: an option has an invalid value.
             OSError: a file cannot be read.
-            TypeError: there is no such option.
+            TypeError: an option does not exist.
         """
         members = request_members(options or SearchOptions(), changes)
         path = f"{collection_path(collection)}/search"
         if isinstance(query, Sequence) and not isinstance(query, str | bytes):
             if boxes:
-                raise ValueError("boxes belong to one query")
+                raise ValueError("boxes can be given for a single query only")
             body = {"queries": [images.reference(one) for one in query], **members}
             results = self._transport.json(SearchAnswers, "POST", path, json=body).results
             return [one if isinstance(one, SearchAnswer) else _problem(one) for one in results]
@@ -280,34 +283,34 @@ class Client:
         return self._transport.json(SearchAnswer, "POST", path, files=files, data=form_fields(members))
 
     def answer(self, handle: str) -> SearchAnswer:
-        """An earlier answer, by its handle, while the service keeps it."""
+        """The answer of a recent search, by its handle."""
         return self._transport.json(SearchAnswer, "GET", f"/v1/explanations/{quote(handle, safe='')}")
 
     def query_image(self, answer: SearchAnswer | str, *, width: int | None = None) -> bytes:
-        """The query image, as JPEG.
+        """The query image of a recent search, as JPEG.
 
         Args:
-            answer: Or its handle.
-            width: Pixels it is at most wide.
+            answer: The answer of the search, or its handle.
+            width: Largest length of the longer side, pixels.
         """
-        params = without_nothing({"width": width})
+        params = drop_none({"width": width})
         return self._transport.send("GET", f"{explanations_path(answer)}/query", params=params).content
 
     def explain(self, answer: SearchAnswer | str, image_id: str, *, method: str | None = None) -> Explanation:
-        """Explain an image of the collection: matches, inliers, outlines, heat, numbers.
+        """Explain why an image matches the query: matches, inliers, outlines, heat map and numbers.
 
         Args:
-            answer: Or its handle.
-            image_id: Of the image to look at.
-            method: Name of a method, or ``auto``: the one with the strongest evidence.
+            answer: The answer of the search, or its handle.
+            image_id: Id of an image of the collection, whether it is a hit or not.
+            method: Name of the method, or ``auto`` for the method with the strongest evidence.
         """
         path = f"{explanations_path(answer)}/images/{quoted(image_id)}"
-        return self._transport.json(Explanation, "GET", path, params=without_nothing({"method": method}))
+        return self._transport.json(Explanation, "GET", path, params=drop_none({"method": method}))
 
     def drawing(self, answer: SearchAnswer | str, image_id: str, *, method: str | None = None) -> bytes:
-        """The explanation drawn as PNG; the arguments are those of ``explain``."""
+        """A drawing of the explanation, as PNG; the arguments are those of ``explain``."""
         path = f"{explanations_path(answer)}/drawings/{quoted(image_id)}"
-        return self._transport.send("GET", path, params=without_nothing({"method": method})).content
+        return self._transport.send("GET", path, params=drop_none({"method": method})).content
 
     def compare(
         self, a: ImageSource | Stored, b: ImageSource | Stored, *, method: str | None = None
@@ -315,14 +318,14 @@ class Client:
         """Compare two images; nothing is stored.
 
         Args:
-            a: A path, a URL that the service fetches, encoded bytes, or ``Stored``.
-            b: The other image, in the same forms.
+            a: A path, a URL that the server downloads, encoded bytes, or ``Stored``.
+            b: The other image, in one of the same forms.
             method: Name of the method.
 
         Raises:
             OSError: a file cannot be read.
         """
-        options = without_nothing({"method": method})
+        options = drop_none({"method": method})
         if isinstance(a, Stored) or isinstance(b, Stored) or images.is_url(a) or images.is_url(b):
             body = {"a": images.reference(a), "b": images.reference(b), **options}
             return self._transport.json(Comparison, "POST", "/v1/compare", json=body)
@@ -337,20 +340,20 @@ class Client:
         timeout: float | None = None,
         page_size: int = 100,
     ) -> Duplicates:
-        """The duplicates of a collection; waits where they have to be looked for first.
+        """The duplicates in a collection; waits for the report if there is none yet.
 
         Args:
-            collection: Its name.
-            progress: Called while that is done.
-            timeout: Seconds to wait at most.
-            page_size: How many groups are fetched at once.
+            collection: Name of the collection.
+            progress: Called with the state of the job while the report is computed.
+            timeout: Largest waiting time, seconds.
+            page_size: Number of groups per request.
 
         Returns:
-            All of them; ``stale`` says that the collection has changed since they were looked for.
+            The report with all groups. ``stale`` means that the collection has changed since it was computed.
 
         Raises:
-            TimeoutError: it takes longer.
-            JobFailedError: they could not be looked for.
+            TimeoutError: the report was not ready in time.
+            JobFailedError: the job that computes the report failed.
         """
         path, end = (
             f"{collection_path(collection)}/duplicates",
@@ -383,15 +386,15 @@ class Client:
         methods: Sequence[str] | None = None,
         prune: bool | None = None,
     ) -> RemoteJob:
-        """Index a folder of the service, a list, or what is behind URLs: exactly one of them.
+        """Start a job that adds images from exactly one source: a folder of the server, a CSV list or URLs.
 
         Args:
             collection: Name of the collection.
-            folder: A folder, archive or list on the service's machine, where its operator allows it.
-            csv: A list as text; its first line names the columns, among them ``url`` and ``id``.
-            urls: Addresses of pictures, which are their ids too.
-            methods: Methods to extract features for; by default those the collection has.
-            prune: Remove images that came from the same folder or list and are no longer in it.
+            folder: Path of a folder, archive or CSV list on the server, inside one of its ``job_roots``.
+            csv: CSV text with a header line; the columns ``url`` and ``id`` are required.
+            urls: URLs of images; each URL is also the id of its image.
+            methods: Methods whose features are extracted; default: those that the collection has.
+            prune: Whether to remove images that came from the same source and are no longer in it.
         """
         options = {
             "folder": folder,
@@ -403,15 +406,15 @@ class Client:
         return self._start("add", collection, options)
 
     def start_duplicates(self, collection: str = DEFAULT) -> RemoteJob:
-        """Look for duplicates, even where a report is there already; ``duplicates`` gives it."""
+        """Start a job that computes a new duplicate report; ``duplicates`` returns the report."""
         return self._start("duplicates", collection, {})
 
     def start_build_index(self, collection: str = DEFAULT) -> RemoteJob:
-        """Rebuild the ANN indexes of a collection."""
+        """Start a job that rebuilds the ANN indexes of a collection."""
         return self._start("build-index", collection, {})
 
     def jobs(self, *, state: JobState | None = None, page_size: int = 100) -> Iterator[RemoteJob]:
-        """All jobs, the newest first."""
+        """All jobs, newest first."""
         for page in self._pages(JobPage, "/v1/jobs", {"state": state, "limit": page_size}):
             for job in page.jobs:
                 yield self._remote(job)
@@ -421,15 +424,15 @@ class Client:
         return self._job(self._transport.send("GET", job_path(job_id)))
 
     def cancel(self, job_id: str) -> RemoteJob:
-        """End a job as soon as it can; what it did so far stays."""
+        """Cancel a job; its results so far stay in the collection."""
         return self._job(self._transport.send("POST", f"{job_path(job_id)}/cancel"))
 
     def events(self, job_id: str, *, seconds: float | None = None) -> Iterator[RemoteJob]:
-        """A job now, and again with every change, until it has ended or the service stops.
+        """The job now and after each change, until the job ends or the server shuts down.
 
         Args:
-            job_id: Its id.
-            seconds: Look on no longer than that, give or take some seconds.
+            job_id: Id of the job.
+            seconds: Approximate time limit.
         """
         end = None if seconds is None else time.monotonic() + seconds
         timeout = KEEP_ALIVE_SECONDS if seconds is None else max(1.0, min(KEEP_ALIVE_SECONDS, seconds))
@@ -441,7 +444,7 @@ class Client:
                 name, _, value = line.partition(":")
                 if name == "event":
                     event = value.strip()
-                    if event == "end":  # its job is the one told last
+                    if event == "end":  # repeats the last progress event
                         return
                 elif name == "data" and event == "progress":
                     yield self._remote(_job_of(value))
@@ -451,7 +454,7 @@ class Client:
     def _put(
         self,
         image_id: str,
-        picture: ImageSource,
+        image: ImageSource,
         metadata: Mapping[str, Any] | None,
         collection: str,
         *,
@@ -459,16 +462,14 @@ class Client:
     ) -> httpx2.Response:
         path = f"{collection_path(collection)}/images/{quoted(image_id)}"
         params = {"wait": "true" if wait else "false"}
-        if images.is_url(picture):
-            body = {**images.reference(picture), **without_nothing({"metadata": metadata})}
+        if images.is_url(image):
+            body = {**images.reference(image), **drop_none({"metadata": metadata})}
             return self._transport.send("PUT", path, params=params, json=body)
         form = {} if metadata is None else {"metadata": json.dumps(metadata)}
-        return self._transport.send(
-            "PUT", path, params=params, files={"image": images.content(picture)}, data=form
-        )
+        return self._transport.send("PUT", path, params=params, files={"image": images.content(image)}, data=form)
 
     def _start(self, kind: str, collection: str, options: Mapping[str, Any]) -> RemoteJob:
-        body = {"kind": kind, "collection": collection, **without_nothing(options)}
+        body = {"kind": kind, "collection": collection, **drop_none(options)}
         return self._job(self._transport.send("POST", "/v1/jobs", json=body))
 
     def _job(self, response: httpx2.Response) -> RemoteJob:
@@ -478,7 +479,7 @@ class Client:
         return extend(RemoteJob, job, service=self)
 
     def _pages(self, kind: type[_PageT], path: str, options: Mapping[str, Any]) -> Iterator[_PageT]:
-        params = without_nothing(options)
+        params = drop_none(options)
         while True:
             page = self._transport.json(kind, "GET", path, params=params)
             yield page

@@ -1,18 +1,18 @@
-"""Every error the client raises on purpose, in one tree.
+"""The errors of the client, in one tree.
 
 ::
 
     ClientError
-    ├── ConnectionFailedError   no server, or the connection broke
-    ├── InvalidAnswerError      an answer that is none of this API
-    ├── JobFailedError          a job that was waited for failed or was cancelled
-    └── ServerProblem           the server said no (RFC 9457)
-        ├── RequestError            400, 405, 408, 413, 415, 422, 424: the request cannot be used
-        ├── AccessError             401, 403: a key is missing or not enough
+    ├── ConnectionFailedError   no connection, a timeout, or a broken connection
+    ├── InvalidAnswerError      the response does not belong to this API
+    ├── JobFailedError          the job failed or was cancelled
+    └── ServerProblem           an error response (RFC 9457)
+        ├── RequestError            400, 405, 408, 413, 415, 422, 424: invalid request
+        ├── AccessError             401, 403: API key missing, invalid or not sufficient
         ├── NotFoundError           404
         ├── ConflictError           409
         ├── BusyError               429: too many requests
-        └── UnavailableError        5xx: the server cannot answer (now)
+        └── UnavailableError        5xx: the server cannot process the request
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class ClientError(Exception):
     """Root of the tree.
 
     Attributes:
-        code: Stable name of the kind of error; ``ServerProblem`` has those of the server.
-        message: One sentence: what happened.
+        code: Stable, machine-readable name of the kind of error; for ``ServerProblem``, the code of the server.
+        message: What happened, in one sentence.
         retryable: Whether the same call may succeed later.
         hint: What to do next; may be empty.
-        status: HTTP status; 0 where there was no answer.
-        request_id: By which the server's log names the request; empty where there was no answer.
+        status: HTTP status; 0 without a response.
+        request_id: Id of the request in the server's log; empty without a response.
     """
 
     def __init__(
@@ -55,34 +55,34 @@ class ClientError(Exception):
 
 
 class ConnectionFailedError(ClientError):
-    """No server answers there, it took too long, or the connection broke."""
+    """The connection could not be established, timed out or broke."""
 
 
 class InvalidAnswerError(ClientError):
-    """What came back is no answer of this API: another server, a proxy, another version."""
+    """The response does not belong to this API: it is from another server, a proxy or another version."""
 
 
 class JobFailedError(ClientError):
-    """A job that was waited for failed or was cancelled.
+    """The job failed or was cancelled.
 
     Attributes:
-        job: As it ended.
+        job: Final state of the job.
     """
 
     def __init__(self, job: Job) -> None:
-        problem = job.problem or JobProblem(f"job_{job.state}", f"it was {job.state}", "")
+        problem = job.problem or JobProblem(f"job_{job.state}", f"the job was {job.state}", "")
         super().__init__(problem.code, f"job {job.id} ({job.kind}): {problem.detail}", hint=problem.hint)
         self.job = job
 
 
 class ServerProblem(ClientError):  # noqa: N818 - the word of RFC 9457
-    """The server answered with a problem.
+    """The server responded with a problem document.
 
     Attributes:
-        title: The kind of problem in words.
-        field: The parameter or field that is wrong; empty if it is none.
-        members: The whole problem as it came.
-        retry_after: Seconds the server asks to wait; ``None`` if it does not say.
+        title: Short summary of the kind of problem.
+        field: Name of the invalid parameter or field; empty if the problem has none.
+        members: The complete problem document.
+        retry_after: Seconds to wait before a retry, as stated by the server; ``None`` if it states none.
     """
 
     def __init__(
@@ -103,33 +103,40 @@ class ServerProblem(ClientError):  # noqa: N818 - the word of RFC 9457
 
 
 class RequestError(ServerProblem):
-    """The request cannot be used."""
+    """The request is invalid."""
 
 
 class AccessError(ServerProblem):
-    """A key is missing, wrong or does not allow this."""
+    """The API key is missing, invalid or does not allow the request."""
 
 
 class NotFoundError(ServerProblem):
-    """There is nothing of that name."""
+    """The resource does not exist."""
 
 
 class ConflictError(ServerProblem):
-    """The collection is in no state for this."""
+    """The state of the collection does not allow the request."""
 
 
 class BusyError(ServerProblem):
-    """Too many requests at once, or in this minute."""
+    """The server is busy, or the rate limit is exceeded."""
 
 
 class UnavailableError(ServerProblem):
-    """The server cannot answer, now or at all."""
+    """The server cannot process the request."""
 
 
 def problem(
     members: Mapping[str, Any], *, status: int, request_id: str = "", retry_after: float | None = None
 ) -> ServerProblem:
-    """The error for a problem."""
+    """The error for a problem document.
+
+    Args:
+        members: The problem document.
+        status: HTTP status.
+        request_id: Id of the request, if the document has none.
+        retry_after: Value of the Retry-After header, seconds.
+    """
     kinds = {401: AccessError, 403: AccessError, 404: NotFoundError, 409: ConflictError, 429: BusyError}
     kind = kinds.get(status, UnavailableError if status >= 500 else RequestError)
     return kind(members, status=status, request_id=request_id, retry_after=retry_after)

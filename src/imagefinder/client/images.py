@@ -1,4 +1,4 @@
-"""How images are sent to the service: as files, by URL, or by the id of an image it has."""
+"""The forms of images in requests: files, URLs and ids of stored images."""
 
 from __future__ import annotations
 
@@ -13,58 +13,53 @@ from imagefinder.core.addresses import is_web_address
 
 @dataclass(frozen=True, slots=True)
 class ById:
-    """An image of the collection that is searched."""
+    """A query image that is stored in the searched collection."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An image of any collection, to compare with."""
+    """A stored image of any collection, for comparisons."""
 
     id: str
     collection: str = "default"
 
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes
-"""A path, an ``http(s)`` URL that the server fetches, or encoded bytes."""
+"""A path, an ``http(s)`` URL that the server downloads, or encoded bytes."""
 
 QuerySource: TypeAlias = ImageSource | ById
-"""Where the image of a query comes from."""
+"""A query image: as ``ImageSource``, or the id of a stored image."""
 
 
-def is_url(picture: object) -> bool:
-    """Whether the server is to fetch it."""
-    return isinstance(picture, str) and is_web_address(picture)
+def is_url(image: object) -> bool:
+    """Whether the image is an http(s) URL, which the server downloads."""
+    return isinstance(image, str) and is_web_address(image)
 
 
-def content(picture: ImageSource) -> tuple[str, bytes]:
-    """A name for a file and its bytes.
+def content(image: ImageSource) -> tuple[str, bytes]:
+    """File name and bytes of an image.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
-    if isinstance(picture, bytes):
-        return "picture", picture
-    path = Path(picture)
+    if isinstance(image, bytes):
+        return "image", image
+    path = Path(image)
     return path.name, path.read_bytes()
 
 
-def reference(picture: QuerySource | Stored) -> dict[str, Any]:
-    """A picture as members of a JSON object.
+def reference(image: QuerySource | Stored) -> dict[str, Any]:
+    """The members of a JSON request that name an image; files are sent as base64.
 
     Raises:
-        OSError: a file cannot be read.
+        OSError: the file cannot be read.
     """
-    if isinstance(picture, ById):
-        return {"id": picture.id}
-    if isinstance(picture, Stored):
-        return {"collection": picture.collection, "id": picture.id}
-    if isinstance(picture, str) and is_url(picture):
-        return {"url": picture}
-    return {"base64": base64.b64encode(content(picture)[1]).decode("ascii")}
-
-
-def is_file(picture: object) -> bool:
-    """Whether it is sent as a file."""
-    return not isinstance(picture, ById | Stored) and not is_url(picture)
+    if isinstance(image, ById):
+        return {"id": image.id}
+    if isinstance(image, Stored):
+        return {"collection": image.collection, "id": image.id}
+    if isinstance(image, str) and is_url(image):
+        return {"url": image}
+    return {"base64": base64.b64encode(content(image)[1]).decode("ascii")}

@@ -1,4 +1,4 @@
-"""Jobs of the service, as the client follows them."""
+"""Jobs of the server, with methods to follow and cancel them."""
 
 from __future__ import annotations
 
@@ -11,35 +11,38 @@ from typing import Protocol
 from imagefinder.client.errors import ConnectionFailedError, JobFailedError
 from imagefinder.core.jobs import Job
 
-_AGAIN = 1.0  # seconds until a broken stream is opened again
-_PATIENCE = 120.0  # seconds without any answer until the server is given up
+_RECONNECT_SECONDS = 1.0
+"""Pause before a broken event stream is opened again."""
+
+_UNREACHABLE_SECONDS = 120.0
+"""Time without any response after which waiting fails."""
 
 
 class JobService(Protocol):
-    """What a job needs of the client."""
+    """The methods of the client that a job uses."""
 
     def job(self, job_id: str) -> RemoteJob:
-        """The job as it is now."""
+        """The current state of a job."""
         ...
 
     def cancel(self, job_id: str) -> RemoteJob:
-        """End it."""
+        """Cancel a job."""
         ...
 
     def events(self, job_id: str, *, seconds: float | None = None) -> Iterator[RemoteJob]:
-        """The job at every change, no longer than this many seconds."""
+        """The job now and after each change, for at most this many seconds."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteJob(Job):
-    """A job as the service last reported it; ``refresh`` requests it again, ``wait`` waits for its end."""
+    """A job in the state that the server last reported; ``refresh`` requests its current state."""
 
     service: JobService = field(repr=False, compare=False)
-    """The client that it came from."""
+    """The client that returned the job."""
 
     def refresh(self) -> RemoteJob:
-        """The job as it is now.
+        """The job in its current state.
 
         Raises:
             ClientError: the request failed.
@@ -47,7 +50,7 @@ class RemoteJob(Job):
         return self.service.job(self.id)
 
     def cancel(self) -> RemoteJob:
-        """End it as soon as possible; what it did so far stays.
+        """Cancel the job as soon as possible; its results so far stay in the collection.
 
         Raises:
             ClientError: the request failed.
@@ -57,36 +60,36 @@ class RemoteJob(Job):
     def wait(
         self, progress: Callable[[RemoteJob], None] | None = None, *, timeout: float | None = None
     ) -> RemoteJob:
-        """Wait for its end, even if the server restarts meanwhile.
+        """Wait for the end of the job, even if the server restarts in the meantime.
 
         Args:
-            progress: Called with every change, at most some times a second.
-            timeout: Seconds to wait at most; the job goes on after that.
+            progress: Called after each change, at most a few times per second.
+            timeout: Largest waiting time, seconds. The job continues after a timeout.
 
         Returns:
-            The job, succeeded.
+            The job in the state ``succeeded``.
 
         Raises:
-            JobFailedError: it failed or was cancelled.
-            TimeoutError: it has not ended yet.
-            ClientError: it cannot be watched.
+            JobFailedError: the job failed or was cancelled.
+            TimeoutError: the job has not ended in time.
+            ClientError: a request failed.
         """
         now = time.monotonic
-        end, heard = now() + (math.inf if timeout is None else timeout), now()
+        end, last_response = now() + (math.inf if timeout is None else timeout), now()
         job = self
         while not job.ended:
             if now() >= end:
                 raise TimeoutError(f"job {job.id} has not ended yet: {job.state}")
             try:
-                for news in self.service.events(self.id, seconds=None if timeout is None else end - now()):
-                    job, heard = news, now()
+                for changed in self.service.events(self.id, seconds=None if timeout is None else end - now()):
+                    job, last_response = changed, now()
                     if progress:
                         progress(job)
             except ConnectionFailedError:
-                if now() - heard > _PATIENCE:
+                if now() - last_response > _UNREACHABLE_SECONDS:
                     raise
             if not job.ended:
-                time.sleep(max(0.0, min(_AGAIN, end - now())))
+                time.sleep(max(0.0, min(_RECONNECT_SECONDS, end - now())))
         if job.state != "succeeded":
             raise JobFailedError(job)
         return job

@@ -1,4 +1,4 @@
-"""Search options as members of a request."""
+"""Conversion of search options to request members and form fields."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from imagefinder.core.query import SearchOptions
 
 
 def request_members(options: SearchOptions, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as members of a request, without those that have their default.
+    """The members of a JSON request for search options; options with their default value are omitted.
 
     Args:
         options: The options.
-        changes: Fields that replace those of ``options``, or the names they have in requests; ``None`` changes
-            nothing.
+        changes: Individual options that replace those of ``options``; request names are also accepted. ``None``
+            values are ignored.
 
     Raises:
-        InputError: an option has an impossible value.
-        TypeError: there is no such option.
+        InputError: an option has an invalid value.
+        TypeError: an option does not exist.
     """
     given = {name: value for name, value in changes.items() if value is not None}
     if "verify" in given:
@@ -40,7 +40,7 @@ def request_members(options: SearchOptions, changes: Mapping[str, Any]) -> dict[
 
 
 def form_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a JSON request as fields of a form; boxes are repeated."""
+    """Convert the members of a JSON request to form fields; each box becomes one field ``box``."""
     fields: dict[str, Any] = {}
     for name, value in options.items():
         if name == "boxes":

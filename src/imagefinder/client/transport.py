@@ -1,4 +1,4 @@
-"""Requests and answers: addresses, keys, retries, problems."""
+"""HTTP transport of the client: URLs, keys, retries and error responses."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from imagefinder.core.serialization import from_json
 
 T = TypeVar("T")
 
-LONGEST_WAIT = 60.0
-"""Seconds; a server that asks to wait longer is not waited for."""
+MAX_RETRY_AFTER = 60.0
+"""Longest Retry-After, in seconds, that is honoured; with a longer one, the error is raised instead."""
 
 
 class Transport:
-    """Speaks HTTP with one service; safe to use from several threads."""
+    """An HTTP connection pool to one server; safe to use from several threads."""
 
     def __init__(
         self,
@@ -42,26 +42,26 @@ class Transport:
         )
 
     def close(self) -> None:
-        """Close the connections; who waits to try again gives up."""
+        """Close the connections; requests that wait for a retry fail."""
         self._closed.set()
         self._http.close()
 
     def send(self, verb: str, path: str, **options: Any) -> httpx2.Response:
-        """Ask, and again where the server says that it may go later, and when.
+        """Send a request; retry it if the server marks it as retryable and states a delay.
 
         Args:
             verb: HTTP method.
-            path: Below the base address.
-            options: As ``httpx2.Client.request`` takes them.
+            path: Path below the base URL.
+            options: Arguments of ``httpx2.Client.request``.
 
         Raises:
-            ConnectionFailedError: no answer.
-            ServerProblem: a problem.
-            InvalidAnswerError: an error that is no problem.
+            ConnectionFailedError: no response.
+            ServerProblem: an error response.
+            InvalidAnswerError: an error response without a problem document.
         """
         for left in range(self._retries, -1, -1):
             try:
-                with translated(self._http):
+                with translate_errors(self._http):
                     response = self._http.request(verb, path, **options)
                 check(response)
             except ServerProblem as error:
@@ -72,34 +72,34 @@ class Transport:
         raise AssertionError("the last try returns or raises")
 
     def json(self, kind: type[T], verb: str, path: str, **options: Any) -> T:
-        """Ask, and read the answer as an object of a class.
+        """Send a request and parse the response as an object of a class.
 
         Raises:
-            ClientError: as ``send``; ``InvalidAnswerError`` for another form too.
+            ClientError: as ``send``; also ``InvalidAnswerError`` if the response cannot be parsed.
         """
         return parse(kind, self.send(verb, path, **options))
 
     @contextmanager
     def stream(self, path: str, *, timeout: float) -> Iterator[Iterator[str]]:
-        """The lines of an answer as they come.
+        """The lines of a streamed response.
 
         Raises:
             ClientError: as ``send``; there are no retries.
         """
-        with translated(self._http), self._http.stream("GET", path, timeout=timeout) as response:
+        with translate_errors(self._http), self._http.stream("GET", path, timeout=timeout) as response:
             if response.status_code >= 400:
                 response.read()
             check(response)
             yield response.iter_lines()
 
     def _wait(self, error: ServerProblem) -> bool:
-        """Wait as the server asked; false where it is not worth it."""
+        """Wait for the delay that the server states; false if the request should not be retried."""
         seconds = seconds_until_retry(error)
         return seconds is not None and not self._closed.wait(seconds)
 
 
 def headers(api_key: str | None) -> dict[str, str]:
-    """Headers of every request."""
+    """The headers of all requests."""
     distribution = __name__.partition(".")[0]  # imagefinder, or imagefinder_client where it is installed alone
     found = {"User-Agent": f"imagefinder-client/{version(distribution)}", "Accept": "application/json, */*"}
     if api_key:
@@ -108,18 +108,18 @@ def headers(api_key: str | None) -> dict[str, str]:
 
 
 def seconds_until_retry(error: ServerProblem) -> float | None:
-    """Seconds after which the service says that the request may succeed; ``None`` if it is not worth the wait."""
+    """Seconds to wait before a retry, as stated by the server; ``None`` if the request should not be retried."""
     seconds = error.retry_after
-    if not error.retryable or seconds is None or seconds > LONGEST_WAIT:
+    if not error.retryable or seconds is None or seconds > MAX_RETRY_AFTER:
         return None
     return seconds
 
 
 def parse(kind: type[T], response: httpx2.Response) -> T:
-    """An answer as an object of a class.
+    """Parse a response as an object of a class.
 
     Raises:
-        InvalidAnswerError: it is of another form.
+        InvalidAnswerError: the response cannot be parsed.
     """
     try:
         return from_json(kind, response.json(), newer=True)
@@ -128,11 +128,11 @@ def parse(kind: type[T], response: httpx2.Response) -> T:
 
 
 def check(response: httpx2.Response) -> None:
-    """Raise where an answer is none.
+    """Raise an error unless the response is successful.
 
     Raises:
-        ServerProblem: a problem.
-        InvalidAnswerError: an error or redirect that is no problem.
+        ServerProblem: an error response with a problem document.
+        InvalidAnswerError: a redirect, or an error response without a problem document.
     """
     if 200 <= response.status_code < 300:
         return
@@ -142,7 +142,7 @@ def check(response: httpx2.Response) -> None:
     except (ValueError, RecursionError):
         members = None
     if not isinstance(members, dict):
-        raise _invalid(response, f"it answers {response.status_code} with {media_type or 'no content'}")
+        raise _invalid(response, f"status {response.status_code}, content type {media_type or 'none'}")
     raise problem(
         members,
         status=response.status_code,
@@ -152,10 +152,10 @@ def check(response: httpx2.Response) -> None:
 
 
 def quoted(image_id: str) -> str:
-    """An id as the rest of a path; slashes stay, and parts that mean "here" or "up" lose that meaning.
+    """An id, escaped as the end of a URL path. Slashes stay; ``.`` and ``..`` are escaped, too.
 
     Raises:
-        ValueError: it is empty.
+        ValueError: the id is empty.
     """
     if not image_id:
         raise ValueError("an id must not be empty")
@@ -174,40 +174,43 @@ def job_path(job_id: str) -> str:
 
 
 def explanations_path(answer: SearchAnswer | str) -> str:
-    """Path of an answer and its explanations, by the answer or its handle.
+    """Path of the explanations of an answer.
+
+    Args:
+        answer: The answer, or its handle.
 
     Raises:
-        ValueError: the service did not keep the answer.
+        ValueError: the answer has no handle.
     """
     if isinstance(answer, str):
         return f"/v1/explanations/{quote(answer, safe='')}"
     if answer.explanations is None:
-        raise ValueError("the service did not keep this query, so it cannot be explained")
+        raise ValueError("the answer has no handle: it was too large for the server's cache")
     return f"/v1/explanations/{quote(answer.explanations.handle, safe='')}"
 
 
-def without_nothing(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given."""
+def drop_none(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without those that are ``None``."""
     return {name: value for name, value in options.items() if value is not None}
 
 
 def parse_json(text: str) -> Any:
-    """A text that must be JSON.
+    """Parse the JSON data of an event.
 
     Raises:
-        InvalidAnswerError: it is none.
+        InvalidAnswerError: the text is not valid JSON.
     """
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidAnswerError("invalid_answer", f"an event is no JSON: {error}") from error
+        raise InvalidAnswerError("invalid_answer", f"an event is not valid JSON: {error}") from error
 
 
 def _invalid(response: httpx2.Response, why: str) -> InvalidAnswerError:
     return InvalidAnswerError(
         "invalid_answer",
-        f"{response.request.url} gave no answer of this API: {why}",
-        hint="is it the address of imagefinder serve, and of a version with /v1?",
+        f"the response of {response.request.url} does not belong to this API: {why}",
+        hint="check that base_url is the address of an imagefinder server, and that the server has /v1",
         status=response.status_code,
         request_id=response.headers.get("x-request-id", ""),
     )
@@ -216,13 +219,13 @@ def _invalid(response: httpx2.Response, why: str) -> InvalidAnswerError:
 def _seconds(retry_after: str | None) -> float | None:
     try:
         seconds = float(retry_after or "nan")
-    except ValueError:  # a date: a server of ours sends none
+    except ValueError:  # a date; imagefinder servers send seconds
         return None
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-class translated:  # noqa: N801 - reads as a word
-    """Turns what goes wrong on the way into an error of ours."""
+class translate_errors:  # noqa: N801 - reads like a function
+    """A context manager that converts errors of the HTTP library to ``ConnectionFailedError``."""
 
     def __init__(self, http: httpx2.Client | httpx2.AsyncClient) -> None:
         self._url = http.base_url
@@ -234,16 +237,16 @@ class translated:  # noqa: N801 - reads as a word
         if isinstance(error, httpx2.TimeoutException):
             raise ConnectionFailedError(
                 "timeout",
-                f"{self._url} did not answer in time",
+                f"{self._url} did not respond in time",
                 retryable=True,
-                hint="raise timeout, or try later",
+                hint="try again later, or increase the timeout of the client",
             ) from error
         if isinstance(error, httpx2.TransportError):
             raise ConnectionFailedError(
                 "connection_failed",
                 f"{self._url} cannot be reached: {error}",
                 retryable=True,
-                hint="is the server running, and is this its address?",
+                hint="check that the server is running and that base_url is its address",
             ) from error
         if isinstance(error, httpx2.InvalidURL):
-            raise ConnectionFailedError("invalid_address", f"{self._url} is no usable address: {error}") from error
+            raise ConnectionFailedError("invalid_address", f"{self._url} is not a valid URL: {error}") from error

@@ -78,7 +78,7 @@ class EditResult:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A query with a misleading result: a wrong first hit, a wrong match, or a correct answer that is no match.
+    """A query with a misleading result: a wrong first hit, a wrong match, or a correct answer that is not a match.
 
     Attributes:
         query: The query.

@@ -22,7 +22,7 @@ from imagefinder.core.errors import (
     UnknownImageError,
     UnknownMethodError,
 )
-from imagefinder.server import request_context
+from imagefinder.server import request_context, validation
 
 log = logging.getLogger(__name__)
 
@@ -253,8 +253,8 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         name, limits = str(first["loc"][-1]), first.get("ctx", {})
         limit = {"limit": next(iter(limits.values()))} if first["type"].endswith("_equal") else {}
-        detail = f"{name}: {first['msg']}".replace("Input should be", "must be").replace("String should", "must")
-        return Problem("invalid_parameter", detail, field=name, **limit).response()
+        detail = f"{name}: {validation.message(first)}"
+        return Problem("invalid_parameter", detail, hint=validation.HINT, field=name, **limit).response()
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:

@@ -28,6 +28,7 @@ async def live() -> Live:
     "/health/ready",
     operation_id="ready",
     summary="Readiness: 200 when the service is ready, otherwise 503",
+    response_description="The service is ready.",
     responses=responses(["not_ready"], common=False),
 )
 def ready(service: ServiceDep) -> Ready:
@@ -48,7 +49,7 @@ def ready(service: ServiceDep) -> Ready:
     summary="Metrics in Prometheus format",
     response_class=Response,
     responses={
-        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The metrics"},
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The metrics."},
         **responses([]),
     },
 )

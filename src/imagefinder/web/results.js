@@ -131,7 +131,7 @@ export function resultView(result, links, expires) {
     );
   const none = !matches.length && !possible.length;
   const advice = result.hits.length
-    ? "The nearest images are shown below. They are no closer than chance."
+    ? "The nearest images are no closer than expected by chance."
     : "No images pass the filter.";
   return [
     h(

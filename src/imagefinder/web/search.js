@@ -118,7 +118,7 @@ function progressBox(control, images) {
 /** Some stored images to search by.
  * @param {Rest.Image[]} images @param {number} total */
 const samplesBox = (images, total) => [
-  h("h2", {}, "Or search by an image of this collection"),
+  h("h2", {}, "Or search by an image from this collection"),
   h(
     "ul",
     { class: "samples" },

@@ -21,7 +21,7 @@ def _no_settings_of_the_machine():
 
 
 @pytest.fixture(scope="session")
-def pictures():
+def images():
     """Folder of the example images."""
     return IMAGES
 

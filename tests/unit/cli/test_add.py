@@ -6,12 +6,12 @@ from imagefinder.cli import add
 
 
 @pytest.fixture
-def folder(tmp_path, pictures):
+def folder(tmp_path, images):
     """A folder of two images."""
     made = tmp_path / "pictures"
     made.mkdir()
-    shutil.copy(pictures / "cat.jpg", made)
-    shutil.copy(pictures / "coins.jpg", made)
+    shutil.copy(images / "cat.jpg", made)
+    shutil.copy(images / "coins.jpg", made)
     return made
 
 
@@ -19,7 +19,7 @@ def counts(answer):
     return {name: answer.json[name] for name in ("added", "replaced", "unchanged", "removed", "failed")}
 
 
-def test_add_again_change_and_prune(call, folder, tmp_path, pictures):
+def test_add_again_change_and_prune(call, folder, tmp_path, images):
     arguments = ("-c", tmp_path / "c", "add", folder, "-m", "sift", "--json")
     answer = call(*arguments)
     assert answer.code == 0
@@ -27,7 +27,7 @@ def test_add_again_change_and_prune(call, folder, tmp_path, pictures):
     assert answer.json["methods"] == ["sift"]
     assert counts(answer) == {"added": 2, "replaced": 0, "unchanged": 0, "removed": 0, "failed": 0}
     assert counts(call(*arguments)) == {"added": 0, "replaced": 0, "unchanged": 2, "removed": 0, "failed": 0}
-    shutil.copy(pictures / "dogs.jpg", folder / "cat.jpg")
+    shutil.copy(images / "dogs.jpg", folder / "cat.jpg")
     (folder / "coins.jpg").unlink()
     assert counts(call(*arguments)) == {"added": 0, "replaced": 1, "unchanged": 0, "removed": 0, "failed": 0}
     assert counts(call(*arguments, "--prune")) == {

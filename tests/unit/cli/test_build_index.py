@@ -1,7 +1,7 @@
 import shutil
 
 
-def test_an_index_is_built_verified_and_rebuilt(call, collection, pictures, tmp_path):
+def test_an_index_is_built_verified_and_rebuilt(call, collection, images, tmp_path):
     copy = shutil.copytree(collection, tmp_path / "copy")
     answer = call("build-index", "-c", copy, "--json")
     assert answer.code == 0
@@ -19,10 +19,10 @@ def test_an_index_is_built_verified_and_rebuilt(call, collection, pictures, tmp_
     assert len(call("build-index", "-c", copy, "--verify", "--json").json["problems"]) == 1
     assert call("build-index", "-c", copy, "--rebuild").code == 0
     assert call("build-index", "-c", copy, "--verify").code == 0
-    answer = call("search", pictures / "cat.jpg", "-c", copy, "--mode", "fast", "--json")
+    answer = call("search", images / "cat.jpg", "-c", copy, "--mode", "fast", "--json")
     assert (answer.json["mode"], answer.json["hits"][0]["id"]) == ("fast", "cat.jpg")
-    assert call("search", pictures / "cat.jpg", "-c", copy, "--json").json["mode"] == "exact"
-    assert "mode fast; sift" in call("search", pictures / "cat.jpg", "-c", copy, "--mode", "fast").out
+    assert call("search", images / "cat.jpg", "-c", copy, "--json").json["mode"] == "exact"
+    assert "mode fast; sift" in call("search", images / "cat.jpg", "-c", copy, "--mode", "fast").out
 
 
 def test_rebuild_and_verify_exclude_each_other(call, collection):
@@ -31,8 +31,8 @@ def test_rebuild_and_verify_exclude_each_other(call, collection):
     assert "--verify" in answer.err
 
 
-def test_add_updates_the_index_of_a_large_collection(call, pictures, tmp_path):
+def test_add_updates_the_index_of_a_large_collection(call, images, tmp_path):
     options = ("-c", tmp_path / "c", "--set", "exact_bytes=1000")
-    assert call(*options, "add", pictures / "cat.jpg", pictures / "dogs.jpg", "-m", "sift").code == 0
-    assert call(*options, "search", pictures / "cat.jpg", "--json").json["mode"] == "fast"
+    assert call(*options, "add", images / "cat.jpg", images / "dogs.jpg", "-m", "sift").code == 0
+    assert call(*options, "search", images / "cat.jpg", "--json").json["mode"] == "fast"
     assert (tmp_path / "c" / "index" / "shortlist-sift" / "manifest.json").exists()

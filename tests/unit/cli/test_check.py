@@ -26,14 +26,14 @@ def test_a_collection_without_damage(call, collection):
     assert call("check", "-c", collection, "--json").json["sound"] is True
 
 
-def test_damage_is_reported_and_repaired(call, copy, pictures):
+def test_damage_is_reported_and_repaired(call, copy, images):
     damage(copy, "UPDATE features SET data = x'00' WHERE key = 1")
     answer = call("check", "-c", copy)
     assert answer.code == 1
     assert "cat.jpg" in answer.out
     assert "1 problem found, 1 not repaired" in answer.out
     assert "imagefinder check --repair" in answer.err
-    answer = call("search", pictures / "cat.jpg", "-c", copy)
+    answer = call("search", images / "cat.jpg", "-c", copy)
     assert (answer.code, answer.out) == (5, "")
     (found,) = call("check", "-c", copy, "--json").json["damages"]
     assert (found["kind"], found["image_id"], found["method"], found["repaired"]) == (
@@ -44,8 +44,8 @@ def test_damage_is_reported_and_repaired(call, copy, pictures):
     )
     answer = call("check", "--repair", "-c", copy)
     assert (answer.code, answer.err) == (0, "")
-    assert call("add", pictures / "cat.jpg", "-c", copy).code == 0
-    assert call("search", pictures / "cat.jpg", "-c", copy, "--json").json["hits"][0]["id"] == "cat.jpg"
+    assert call("add", images / "cat.jpg", "-c", copy).code == 0
+    assert call("search", images / "cat.jpg", "-c", copy, "--json").json["hits"][0]["id"] == "cat.jpg"
 
 
 def test_a_long_list_of_damage_is_shortened(call, copy):

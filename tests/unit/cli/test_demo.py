@@ -1,13 +1,29 @@
+import contextlib
+import io
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from imagefinder.cli import demo
+from imagefinder.cli.app import run
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return tmp_path_factory.mktemp("demo") / "output"
+def first(tmp_path_factory):
+    """The demo, run once: its exit code, what it printed, and the folder that it filled."""
+    place, printed = tmp_path_factory.mktemp("demo") / "output", io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setenv("HF_HOME", str(place.with_name("hub")))
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place.with_name("hub")))
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        code = run(["--set", f"models={place.with_name('models')}", "demo", "-o", str(place)])
+    return SimpleNamespace(code=code, out=printed.getvalue(), place=place)
+
+
+@pytest.fixture
+def place(first):
+    return first.place
 
 
 @pytest.fixture
@@ -28,8 +44,8 @@ def test_every_example_is_small_and_has_a_licence():
     assert all((examples / name).stat().st_size < 100_000 for name in files)
 
 
-def test_every_result_on_the_examples_is_correct(call, bare, place):
-    answer = call(*bare, "demo", "-o", place)
+def test_every_result_on_the_examples_is_correct(first, place):
+    answer = first
     assert answer.code == 0
     assert "24 added" in answer.out
     assert answer.out.count("  correct, ") == 15
@@ -80,11 +96,11 @@ def test_features_of_other_settings_are_not_mixed(call, bare, made):
     assert f"delete {made / 'collection'}" in answer.err
 
 
-def test_on_your_own_folder(call, bare, tmp_path, pictures):
+def test_on_your_own_folder(call, bare, tmp_path, images):
     folder = tmp_path / "mine"
     folder.mkdir()
     for name in ("cat.jpg", "coins.jpg"):
-        shutil.copy(pictures / name, folder)
+        shutil.copy(images / name, folder)
     answer = call(*bare, "demo", folder, "-o", tmp_path / "out", "--json")
     assert answer.code == 0
     assert [query["expected"] for query in answer.json["queries"]] == ["cat.jpg", "coins.jpg"]

@@ -11,13 +11,13 @@ from imagefinder.cli.app import run
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory, pictures, names):
+def library(tmp_path_factory, images, names):
     """Four images, and of one a copy, a smaller copy and a crop."""
     folder = tmp_path_factory.mktemp("library")
     for name in names:
-        (folder / name).write_bytes((pictures / name).read_bytes())
-    (folder / "cat (1).jpg").write_bytes((pictures / "cat.jpg").read_bytes())
-    cat = Image.open(pictures / "cat.jpg")
+        (folder / name).write_bytes((images / name).read_bytes())
+    (folder / "cat (1).jpg").write_bytes((images / "cat.jpg").read_bytes())
+    cat = Image.open(images / "cat.jpg")
     cat.resize((cat.width * 3 // 4, cat.height * 3 // 4), Image.Resampling.LANCZOS).save(folder / "small.jpg")
     cat.crop((60, 40, 360, 260)).save(folder / "cut.png")
     collection = folder / "collection"

@@ -11,17 +11,17 @@ def drawn(file):
 
 
 @pytest.fixture
-def flipped(pictures, tmp_path):
+def flipped(images, tmp_path):
     """The right three quarters of an example image, mirrored."""
     file = tmp_path / "flipped.png"
-    with Image.open(pictures / "dogs.jpg") as image:
+    with Image.open(images / "dogs.jpg") as image:
         w, h = image.size
         image.crop((w // 4, 0, w, h)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file)
     return file
 
 
-def test_evidence_of_a_common_geometry(call, collection, pictures):
-    answer = call("explain", pictures / "cat.jpg", "cat.jpg", "-c", collection)
+def test_evidence_of_a_common_geometry(call, collection, images):
+    answer = call("explain", images / "cat.jpg", "cat.jpg", "-c", collection)
     assert answer.code == 0
     assert re.match(
         r"match, identical \(E-value \S+\)\n"
@@ -31,29 +31,29 @@ def test_evidence_of_a_common_geometry(call, collection, pictures):
     )
 
 
-def test_without_evidence_the_exit_code_is_1(call, collection, pictures, tmp_path):
+def test_without_evidence_the_exit_code_is_1(call, collection, images, tmp_path):
     target = tmp_path / "why.png"
-    answer = call("explain", pictures / "cat.jpg", "coins.jpg", "-c", collection, "-o", target)
+    answer = call("explain", images / "cat.jpg", "coins.jpg", "-c", collection, "-o", target)
     assert answer.code == 1
     assert answer.out.startswith("no match (E-value ")
     assert answer.out.endswith(f"drawing: {target}\n")
     assert drawn(target).format == "PNG"
-    answer = call("explain", pictures / "cat.jpg", "coins.jpg", "-c", collection, "--json")
+    answer = call("explain", images / "cat.jpg", "coins.jpg", "-c", collection, "--json")
     assert (answer.code, answer.json["evidence"], answer.json["inliers"]) == (1, None, [])
 
 
-def test_json_and_drawing(call, collection, pictures, tmp_path):
+def test_json_and_drawing(call, collection, images, tmp_path):
     target = tmp_path / "why.png"
-    answer = call("explain", pictures / "dogs.jpg", "dogs.jpg", "-c", collection, "--json", "--output", target)
+    answer = call("explain", images / "dogs.jpg", "dogs.jpg", "-c", collection, "--json", "--output", target)
     assert answer.json["evidence"]["inliers"] == len(answer.json["inliers"]) > 50
     assert answer.json["drawing"] == str(target)
     assert drawn(target).height > 1000, "the overlay is drawn below the images side by side"
 
 
-def test_a_cosine_is_explained_by_a_heat_map(call, pictures, tmp_path):
+def test_a_cosine_is_explained_by_a_heat_map(call, images, tmp_path):
     folder, target = tmp_path / "collection", tmp_path / "why.png"
-    assert call("-c", folder, "add", pictures / "cat.jpg", "--method", "efficientnet-lite0").code == 0
-    arguments = ("explain", pictures / "cat.jpg", "cat.jpg", "-c", folder, "-m", "efficientnet-lite0")
+    assert call("-c", folder, "add", images / "cat.jpg", "--method", "efficientnet-lite0").code == 0
+    arguments = ("explain", images / "cat.jpg", "cat.jpg", "-c", folder, "-m", "efficientnet-lite0")
     answer = call(*arguments, "-o", target)
     assert answer.code == 0
     assert re.search(r"^efficientnet-lite0: cosine 1\.000, 0\.\d{3} of it ", answer.out, re.M)
@@ -75,16 +75,16 @@ def test_mirrored(call, collection, flipped):
     assert ", mirrored)\n" in call("explain", flipped, "dogs.jpg", "-c", collection, "--mirror").out
 
 
-def test_an_unknown_image(call, collection, pictures):
-    answer = call("explain", pictures / "cat.jpg", "no such id", "-c", collection, "--json")
+def test_an_unknown_image(call, collection, images):
+    answer = call("explain", images / "cat.jpg", "no such id", "-c", collection, "--json")
     assert (answer.code, answer.json["error"]["code"]) == (3, "unknown_image")
 
 
-def test_the_thumbnail_is_drawn_if_the_file_is_gone(call, pictures, tmp_path):
+def test_the_thumbnail_is_drawn_if_the_file_is_gone(call, images, tmp_path):
     folder, file, target = tmp_path / "collection", tmp_path / "cat.jpg", tmp_path / "why.png"
-    file.write_bytes((pictures / "cat.jpg").read_bytes())
+    file.write_bytes((images / "cat.jpg").read_bytes())
     assert call("-c", folder, "add", file, "--method", "sift").code == 0
-    arguments = ("explain", pictures / "cat.jpg", "cat.jpg", "-c", folder, "-o", target)
+    arguments = ("explain", images / "cat.jpg", "cat.jpg", "-c", folder, "-o", target)
     assert call(*arguments).code == 0
     sharp = target.read_bytes()
     file.unlink()

@@ -10,8 +10,8 @@ from imagefinder.cli import search
 from imagefinder.core.settings import Settings
 
 
-def test_headline_hits_and_statistics(call, collection, pictures):
-    answer = call("search", pictures / "cat.jpg", "-c", collection)
+def test_headline_hits_and_statistics(call, collection, images):
+    answer = call("search", images / "cat.jpg", "-c", collection)
     assert answer.code == 0
     lines = answer.out.splitlines()
     assert lines[0] == "match: cat.jpg, identical (E-value <1e-99)"
@@ -30,7 +30,7 @@ def test_headline_hits_and_statistics(call, collection, pictures):
         r" *1  cat\.jpg +match +identical +<1e-99 +\d+ +\d+% +100% / 100%  (.*/pictures/cat\.jpg)", lines[3]
     )
     assert first
-    assert first[1] == str(pictures / "cat.jpg")
+    assert first[1] == str(images / "cat.jpg")
     assert [line.split()[0] for line in lines[3:6]] == ["1", "2", "3"]
     assert re.search(
         r"^searched 4 images, 4 verified in .*\(decode .*\)\nmode exact; sift \(fingerprint [0-9a-f]{12}\)$",
@@ -39,26 +39,26 @@ def test_headline_hits_and_statistics(call, collection, pictures):
     )
 
 
-def test_no_match(call, collection, pictures):
-    answer = call("search", pictures / "temple.jpg", "-c", collection)
+def test_no_match(call, collection, images):
+    answer = call("search", images / "temple.jpg", "-c", collection)
     assert answer.code == 1
     assert answer.out.startswith("no match (best E-value ")
-    assert call("search", pictures / "temple.jpg", "-c", collection, "--json").json["decision"] == "none"
+    assert call("search", images / "temple.jpg", "-c", collection, "--json").json["decision"] == "none"
 
 
-def test_ranking_by_matches(call, collection, pictures):
+def test_ranking_by_matches(call, collection, images):
     plain = ("--ranking", "matches", "--method", "sift")
-    answer = call("search", pictures / "cat.jpg", "-c", collection, *plain)
+    answer = call("search", images / "cat.jpg", "-c", collection, *plain)
     assert answer.code == 0
     lines = answer.out.splitlines()
     assert lines[0].split() == ["rank", "id", "score", "E-value", "location"]
     assert re.match(r" *1  cat\.jpg +\d+ matches +\S+  /", lines[1])
-    answer = call("search", pictures / "cat.jpg", "-c", collection, "--ranking", "matches", "--json")
+    answer = call("search", images / "cat.jpg", "-c", collection, "--ranking", "matches", "--json")
     assert (answer.code, answer.json["error"]["code"]) == (3, "invalid_input")
 
 
-def test_a_region_of_the_query(call, collection, pictures, tmp_path):
-    with Image.open(pictures / "cat.jpg") as cat, Image.open(pictures / "coins.jpg") as coins:
+def test_a_region_of_the_query(call, collection, images, tmp_path):
+    with Image.open(images / "cat.jpg") as cat, Image.open(images / "coins.jpg") as coins:
         page = Image.new("RGB", (cat.width + coins.width, max(cat.height, coins.height)))
         page.paste(cat, (0, 0))
         page.paste(coins, (cat.width, 0))
@@ -75,8 +75,8 @@ def test_a_region_of_the_query(call, collection, pictures, tmp_path):
         assert call("search", tmp_path / "page.png", "-c", collection, "--box", box).code == code
 
 
-def test_json(call, collection, pictures):
-    answer = call("search", pictures / "cat.jpg", "-c", collection, "-k", "2", "--json")
+def test_json(call, collection, images):
+    answer = call("search", images / "cat.jpg", "-c", collection, "-k", "2", "--json")
     assert answer.err == ""
     assert [hit["rank"] for hit in answer.json["hits"]] == [1, 2]
     assert answer.json["hits"][0]["id"] == "cat.jpg"
@@ -92,15 +92,15 @@ def test_by_id_the_query_image_is_excluded(call, collection):
     assert "cat.jpg" not in [hit["id"] for hit in answer.json["hits"]]
 
 
-def test_standard_input(call, collection, pictures, monkeypatch):
-    data = BytesIO((pictures / "coins.jpg").read_bytes())
+def test_standard_input(call, collection, images, monkeypatch):
+    data = BytesIO((images / "coins.jpg").read_bytes())
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=data, isatty=lambda: False))
     answer = call("search", "-", "-c", collection, "--json")
     assert answer.json["hits"][0]["id"] == "coins.jpg"
 
 
-def test_in_an_empty_collection_the_exit_code_is_1(call, pictures):
-    arguments = ("--set", "store=memory", "search", pictures / "cat.jpg")
+def test_in_an_empty_collection_the_exit_code_is_1(call, images):
+    arguments = ("--set", "store=memory", "search", images / "cat.jpg")
     answer = call(*arguments)
     assert answer.code == 1
     assert answer.out.startswith("no hits")
@@ -126,8 +126,8 @@ def test_unusable_input(call, collection, arguments, code, name):
     assert answer.err.startswith("error: ")
 
 
-def test_unusable_collections(call, collection, pictures, tmp_path):
-    query = pictures / "cat.jpg"
+def test_unusable_collections(call, collection, images, tmp_path):
+    query = images / "cat.jpg"
     answer = call("search", query, "-c", tmp_path / "nothing", "--json")
     assert (answer.code, answer.json["error"]["code"]) == (5, "collection_not_found")
     answer = call("search", query, "-c", collection, "--method", "efficientnet-lite0", "--json")
@@ -137,12 +137,12 @@ def test_unusable_collections(call, collection, pictures, tmp_path):
     assert (answer.code, answer.json["error"]["code"]) == (5, "fingerprint_mismatch")
 
 
-def test_missing_weights(call, pictures, bare):
+def test_missing_weights(call, images, bare):
     answer = call(
         *bare,
         "compare",
-        pictures / "cat.jpg",
-        pictures / "cat.jpg",
+        images / "cat.jpg",
+        images / "cat.jpg",
         "-m",
         "beit",
         "--json",
@@ -152,9 +152,9 @@ def test_missing_weights(call, pictures, bare):
 
 
 @pytest.mark.parametrize("by_id", [True, False])
-def test_show_writes_a_page_with_query_and_hits(call, collection, pictures, tmp_path, by_id):
+def test_show_writes_a_page_with_query_and_hits(call, collection, images, tmp_path, by_id):
     page = tmp_path / "page.html"
-    query = ("--id", "cat.jpg") if by_id else (pictures / "cat.jpg",)
+    query = ("--id", "cat.jpg") if by_id else (images / "cat.jpg",)
     answer = call("search", *query, "-c", collection, "--show", "--page", page)
     assert f"page: {page}" in answer.out
     text = page.read_text(encoding="utf-8")
@@ -163,12 +163,12 @@ def test_show_writes_a_page_with_query_and_hits(call, collection, pictures, tmp_
     assert call("search", *query, "-c", collection, "--show", "--page", page, "--json").json["page"] == str(page)
 
 
-def test_show_downloads_a_url_once(call, collection, pictures, tmp_path, monkeypatch):
+def test_show_downloads_a_url_once(call, collection, images, tmp_path, monkeypatch):
     calls = []
 
     def fetch(fetcher, url):
         calls.append((url, fetcher._max_bytes))
-        return (pictures / "clock.jpg").read_bytes()
+        return (images / "clock.jpg").read_bytes()
 
     monkeypatch.setattr("imagefinder.images.fetching.fetcher.HttpFetcher.fetch", fetch)
     url = "https://example.org/a.jpg"
@@ -178,9 +178,9 @@ def test_show_downloads_a_url_once(call, collection, pictures, tmp_path, monkeyp
     assert url in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_a_page_that_cannot_be_written(call, collection, pictures, tmp_path):
+def test_a_page_that_cannot_be_written(call, collection, images, tmp_path):
     page = tmp_path / "missing" / "page.html"
-    answer = call("search", pictures / "cat.jpg", "-c", collection, "--show", "--page", page)
+    answer = call("search", images / "cat.jpg", "-c", collection, "--show", "--page", page)
     assert answer.code == 3
     assert str(page) in answer.err
 

@@ -41,23 +41,23 @@ def test_export_reports_failures(call, collection, tmp_path, monkeypatch):
     assert answer.err == f"not exported: {'x' * 300}: the id is too long\n"
 
 
-def test_imported_features_are_compatible_only_if_asserted(call, exported, pictures, tmp_path):
+def test_imported_features_are_compatible_only_if_asserted(call, exported, images, tmp_path):
     foreign, compatible = tmp_path / "foreign", tmp_path / "compatible"
     assert call("import", exported, "-c", foreign, "--json").json["added"] == 4
-    answer = call("search", pictures / "cat.jpg", "-c", foreign, "--json")
+    answer = call("search", images / "cat.jpg", "-c", foreign, "--json")
     assert (answer.code, answer.json["error"]["code"]) == (5, "fingerprint_mismatch")
     assert len(call("search", "--id", "cat.jpg", "-c", foreign, "--json").json["hits"]) == 3
     answer = call("import", exported, "-c", compatible, "--compatible")
     assert answer.code == 0
     assert answer.out.startswith("4 added")
-    assert call("search", pictures / "cat.jpg", "-c", compatible, "--json").json["hits"][0]["id"] == "cat.jpg"
+    assert call("search", images / "cat.jpg", "-c", compatible, "--json").json["hits"][0]["id"] == "cat.jpg"
     assert call("list", "-c", compatible).out.splitlines()[1].split()[0] == "cat.jpg"
 
 
-def test_the_old_name_of_compatible_still_works_and_is_deprecated(call, exported, pictures, tmp_path):
+def test_the_old_name_of_compatible_still_works_and_is_deprecated(call, exported, images, tmp_path):
     answer = call("import", exported, "-c", tmp_path / "c", "--ours")
     assert (answer.code, answer.err) == (0, "warning: --ours is deprecated; use --compatible\n")
-    assert call("search", pictures / "cat.jpg", "-c", tmp_path / "c", "--json").json["hits"][0]["id"] == "cat.jpg"
+    assert call("search", images / "cat.jpg", "-c", tmp_path / "c", "--json").json["hits"][0]["id"] == "cat.jpg"
     assert "--ours" not in call("import", "--help").out
 
 

@@ -1,4 +1,4 @@
-"""A client in front of a service that answers as told."""
+"""A client of a fake service."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ JOB = {
 
 
 class FakeService:
-    """Answers requests with ``answers`` in turn, and keeps the requests."""
+    """Answers requests with ``answers`` in turn, and records the requests."""
 
     def __init__(self) -> None:
         self.answers: list[httpx2.Response | Exception] = []
@@ -129,14 +129,14 @@ class FakeService:
         self.says("".join(blocks).encode(), content_type="text/event-stream")
 
     @property
-    def asked(self) -> tuple[str, str]:
-        """Verb and target of the last request."""
+    def last_request(self) -> tuple[str, str]:
+        """HTTP method and target of the last request."""
         last = self.requests[-1]
         return last.method, last.url.raw_path.decode()
 
     @property
     def body(self) -> Any:
-        """JSON of the last request."""
+        """JSON body of the last request."""
         return json.loads(self.requests[-1].content)
 
 

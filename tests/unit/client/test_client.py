@@ -1,4 +1,4 @@
-"""Each operation: what is asked, and what comes of the answer."""
+"""Requests and results of each method of the client."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_info_and_key(new: Callable[..., Client], service: FakeService) -> None:
     service.says(INFO)
     info = new(api_key="secret").info()
     assert (info.collections, info.auth.access) == (("default",), "read")
-    assert service.asked == ("GET", "/v1/info")
+    assert service.last_request == ("GET", "/v1/info")
     assert service.requests[0].headers["authorization"] == "Bearer secret"
 
 
@@ -59,12 +59,12 @@ def test_collections(client: Client, service: FakeService) -> None:
     service.says(None, 204)
     assert client.collections()[0].name == "x"
     assert client.create_collection("a b/c").images == 1
-    assert service.asked == ("PUT", "/v1/collections/a%20b%2Fc")
+    assert service.last_request == ("PUT", "/v1/collections/a%20b%2Fc")
     client.delete_collection("x")
-    assert service.asked == ("DELETE", "/v1/collections/x?confirm=x")
+    assert service.last_request == ("DELETE", "/v1/collections/x?confirm=x")
 
 
-def test_images_come_page_by_page(client: Client, service: FakeService) -> None:
+def test_images_are_paged(client: Client, service: FakeService) -> None:
     service.says({"images": [IMAGE], "next_cursor": "c1"})
     service.says({"images": [{**IMAGE, "id": "z", "uri": "http://x/z"}], "next_cursor": None})
     images = client.images("shop", filter={"k": 1}, contains="b", page_size=1)
@@ -88,31 +88,31 @@ def test_images_come_page_by_page(client: Client, service: FakeService) -> None:
         ("-x", "-x"),
     ],
 )
-def test_ids_are_sent_so_that_they_arrive(client: Client, service: FakeService, image_id: str, path: str) -> None:
+def test_ids_are_escaped(client: Client, service: FakeService, image_id: str, path: str) -> None:
     service.says(IMAGE)
     client.image(image_id)
-    assert service.asked == ("GET", f"/v1/collections/default/images/{path}")
+    assert service.last_request == ("GET", f"/v1/collections/default/images/{path}")
 
 
-def test_an_empty_id_is_no_id(client: Client) -> None:
+def test_an_empty_id_is_refused(client: Client) -> None:
     with pytest.raises(ValueError, match="empty"):
         client.image("")
 
 
 def test_putting(client: Client, service: FakeService, tmp_path: Path) -> None:
-    (tmp_path / "cat.jpg").write_bytes(b"picture of a cat")
-    for picture in (tmp_path / "cat.jpg", str(tmp_path / "cat.jpg"), b"picture of a cat"):
+    (tmp_path / "cat.jpg").write_bytes(b"image of a cat")
+    for image in (tmp_path / "cat.jpg", str(tmp_path / "cat.jpg"), b"image of a cat"):
         service.says(IMAGE, 201)
-        client.put("a/b.jpg", picture, metadata={"k": 1})
-        assert service.asked == ("PUT", "/v1/collections/default/images/a/b.jpg?wait=true")
-        assert b"picture of a cat" in service.requests[-1].content
+        client.put("a/b.jpg", image, metadata={"k": 1})
+        assert service.last_request == ("PUT", "/v1/collections/default/images/a/b.jpg?wait=true")
+        assert b"image of a cat" in service.requests[-1].content
         assert b'{"k": 1}' in service.requests[-1].content
     service.says(IMAGE)
     client.put("a", "https://x/cat.jpg", collection="shop")
     assert service.body == {"url": "https://x/cat.jpg"}
     service.says(JOB, 202)
     assert client.start_put("a", b"x").id == "j1"
-    assert service.asked[1].endswith("?wait=false")
+    assert service.last_request[1].endswith("?wait=false")
     with pytest.raises(FileNotFoundError):
         client.put("a", tmp_path / "nothing.jpg")
 
@@ -148,10 +148,10 @@ def test_searching_by_url_and_id(client: Client, service: FakeService) -> None:
     service.says(ANSWER)
     client.search(ById("a"), collection="shop", boxes=[(1, 2, 3, 4)])
     assert service.body == {"id": "a", "boxes": [[1, 2, 3, 4]]}
-    assert service.asked == ("POST", "/v1/collections/shop/search")
+    assert service.last_request == ("POST", "/v1/collections/shop/search")
 
 
-def test_several_queries_have_each_its_answer_or_its_problem(client: Client, service: FakeService) -> None:
+def test_several_queries_return_answers_or_problems(client: Client, service: FakeService) -> None:
     service.says({"results": [ANSWER, {"problem": {"code": "not_an_image", "status": 415, "detail": "D"}}]})
     first, second = client.search([b"one", ById("two")], k=1)
     assert service.body == {"queries": [{"base64": base64.b64encode(b"one").decode()}, {"id": "two"}], "k": 1}
@@ -164,26 +164,33 @@ def test_explaining(client: Client, service: FakeService) -> None:
     explanation = Explanation("a", "sift", "f", 1.0, None, 2, (((0.0, 1.0), (2.0, 3.0)),), (5, 6), (7, 8))
     service.says(json.loads(json.dumps(to_json(explanation))))
     assert client.explain("h1", "a/b", method="sift") == explanation
-    assert service.asked == ("GET", "/v1/explanations/h1/images/a/b?method=sift")
+    assert service.last_request == ("GET", "/v1/explanations/h1/images/a/b?method=sift")
     service.says(b"png")
     assert client.drawing("h1", "a") == b"png"
     service.says(ANSWER)
     answer = client.answer("h1")
     service.says(b"jpeg")
     assert client.query_image(answer, width=100) == b"jpeg"
-    assert service.asked == ("GET", "/v1/explanations/h1/query?width=100")
-    with pytest.raises(ValueError, match="did not keep"):
+    assert service.last_request == ("GET", "/v1/explanations/h1/query?width=100")
+    with pytest.raises(ValueError, match="has no handle"):
         client.explain(dataclasses.replace(answer, explanations=None), "a")
 
 
 def test_comparing(client: Client, service: FakeService) -> None:
-    told = {"method": "sift", "fingerprint": "f", "score": 3, "features_a": 1, "features_b": 2, "timings": {}}
-    service.says({**told, "evidence": EVIDENCE, "relation": "part of"})
+    comparison = {
+        "method": "sift",
+        "fingerprint": "f",
+        "score": 3,
+        "features_a": 1,
+        "features_b": 2,
+        "timings": {},
+    }
+    service.says({**comparison, "evidence": EVIDENCE, "relation": "part of"})
     result = client.compare(b"one", b"two", method="sift")
     assert (result.score, result.relation) == (3.0, "part of")
     assert isinstance(result.evidence, Evidence)
     assert b'name="b"' in service.requests[-1].content
-    service.says({**told, "evidence": None, "relation": None})
+    service.says({**comparison, "evidence": None, "relation": None})
     client.compare(b"one", Stored("x", "shop"))
     assert service.body == {
         "a": {"base64": base64.b64encode(b"one").decode()},
@@ -204,9 +211,9 @@ def test_duplicates_are_waited_for(client: Client, service: FakeService) -> None
     service.tells({**JOB, "state": "running"}, {**JOB, "state": "succeeded"})
     service.says({**page, "next_cursor": "c"})
     service.says({**page, "next_cursor": None})
-    told: list[str] = []
-    found = client.duplicates(progress=lambda job: told.append(job.state))
-    assert told == ["running", "succeeded"]
+    states: list[str] = []
+    found = client.duplicates(progress=lambda job: states.append(job.state))
+    assert states == ["running", "succeeded"]
     assert [group.ids for group in found.groups] == [("a", "b")] * 2
     assert found.groups[0].pairs[0].relation == "identical"
     assert found.report.candidates == 1
@@ -231,27 +238,27 @@ def test_starting_jobs(client: Client, service: FakeService) -> None:
     ):
         service.says(JOB, 202)
         assert start().state == "queued"
-        assert service.asked == ("POST", "/v1/jobs")
+        assert service.last_request == ("POST", "/v1/jobs")
         assert service.body == {**body, "collection": "default"}
 
 
-def test_waiting_goes_on_after_a_broken_stream(
+def test_waiting_continues_after_a_broken_stream(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("jobs", "async_jobs"):
-        monkeypatch.setattr(f"imagefinder.client.{module}._AGAIN", 0.0)
+        monkeypatch.setattr(f"imagefinder.client.{module}._RECONNECT_SECONDS", 0.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))
     service.tells({**JOB, "state": "running"}, end=False)
     service.answers.append(httpx2.ReadError("broken"))
     service.tells({**JOB, "state": "running"}, {**JOB, "state": "succeeded", "result": {"added": 3}})
-    told: list[str] = []
-    assert job.wait(lambda news: told.append(news.state)).result == {"added": 3}
-    assert told == ["running", "running", "succeeded"]
+    states: list[str] = []
+    assert job.wait(lambda changed: states.append(changed.state)).result == {"added": 3}
+    assert states == ["running", "running", "succeeded"]
 
 
-def test_waiting_ends_at_its_time_and_with_failures(client: Client, service: FakeService) -> None:
+def test_waiting_ends_with_a_timeout_or_a_failure(client: Client, service: FakeService) -> None:
     service.says(JOB)
     job = client.job("j1")
     with pytest.raises(TimeoutError, match="queued"):
@@ -265,11 +272,11 @@ def test_waiting_ends_at_its_time_and_with_failures(client: Client, service: Fak
         job.wait()
 
 
-def test_a_server_that_stays_away_is_given_up(
+def test_waiting_fails_if_the_server_stays_unreachable(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("jobs", "async_jobs"):
-        monkeypatch.setattr(f"imagefinder.client.{module}._PATIENCE", -1.0)
+        monkeypatch.setattr(f"imagefinder.client.{module}._UNREACHABLE_SECONDS", -1.0)
     service.says(JOB)
     job = client.job("j1")
     service.answers.append(httpx2.ConnectError("refused"))
@@ -283,7 +290,7 @@ def test_jobs_are_listed_and_cancelled(client: Client, service: FakeService) -> 
     assert [job.id for job in client.jobs(state="queued")] == ["j1"]
     service.says({**JOB, "state": "cancelled"})
     assert client.cancel("j1").ended
-    assert service.asked == ("POST", "/v1/jobs/j1/cancel")
+    assert service.last_request == ("POST", "/v1/jobs/j1/cancel")
 
 
 # errors
@@ -314,7 +321,7 @@ def test_problems(client: Client, service: FakeService, status: int, kind: type[
     assert len(service.requests) == 1
 
 
-def test_only_what_may_go_later_is_tried_again_and_when_it_was_said(
+def test_only_retryable_requests_are_retried_after_the_stated_delay(
     new: Callable[..., Client], service: FakeService
 ) -> None:
     client = new(retries=2)
@@ -349,24 +356,26 @@ def test_only_what_may_go_later_is_tried_again_and_when_it_was_said(
         (b"", 307),
     ],
 )
-def test_another_kind_of_server_is_told(client: Client, service: FakeService, content: bytes, status: int) -> None:
+def test_responses_of_other_servers_are_reported(
+    client: Client, service: FakeService, content: bytes, status: int
+) -> None:
     service.says(content, status)
-    with pytest.raises(InvalidAnswerError, match="gave no answer of this API"):
+    with pytest.raises(InvalidAnswerError, match="does not belong to this API"):
         client.info()
 
 
-def test_no_answer_in_time(client: Client, service: FakeService) -> None:
+def test_a_timeout(client: Client, service: FakeService) -> None:
     service.answers.append(httpx2.ReadTimeout("slow"))
     with pytest.raises(ConnectionFailedError) as caught:
         client.info()
     assert (caught.value.code, caught.value.retryable) == ("timeout", True)
 
 
-def test_an_address_that_is_none() -> None:
+def test_an_invalid_base_url() -> None:
     with pytest.raises(package.ClientError), Client("no address") as client:
         client.info()
 
 
-def test_every_public_name_is_there() -> None:
+def test_all_public_names_exist() -> None:
     for name in package.__all__:
         assert getattr(package, name).__doc__

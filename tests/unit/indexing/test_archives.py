@@ -143,7 +143,7 @@ def test_a_member_over_the_limit(tmp_path: Path, ending: str) -> None:
 
 
 @EVERY
-def test_what_is_no_archive(tmp_path: Path, ending: str) -> None:
+def test_not_an_archive(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"x{ending}"
     for data in (b"", b"hello", bytes(range(256)) * 10):
         path.write_bytes(data)
@@ -257,7 +257,7 @@ def test_a_zip_that_lies_about_sizes(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
-def test_packing_that_nobody_knows(tmp_path: Path) -> None:
+def test_an_unsupported_compression(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "x.zip", {"a.jpg": b"data" * 100})
     data = bytearray(path.read_bytes())
     for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
@@ -267,7 +267,7 @@ def test_packing_that_nobody_knows(tmp_path: Path) -> None:
         read(found(path)[0])
 
 
-def test_names_that_are_no_utf8_in_a_tar(tmp_path: Path) -> None:
+def test_names_in_a_tar_that_are_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(tar_bytes({os.fsdecode(b"caf\xe9.jpg"): b"latin-1"}))
     (candidate,) = found(path)

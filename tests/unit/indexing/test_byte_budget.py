@@ -13,7 +13,7 @@ def waits(budget, ticket, nbytes):
     return thread, thread.is_alive()
 
 
-def test_what_fits_passes_at_once():
+def test_bytes_within_the_budget_pass_immediately():
     budget = ByteBudget(10)
     for ticket in (5, 6):
         assert not waits(budget, ticket, 5)[1]
@@ -22,7 +22,7 @@ def test_what_fits_passes_at_once():
 @pytest.mark.parametrize(
     "relief", [lambda b: b.adjust(-5), lambda b: b.admit(7), lambda b: b.admit(8), lambda b: b.lift()]
 )
-def test_what_does_not_fit_waits_for_bytes_or_for_its_turn(relief):
+def test_bytes_beyond_the_budget_wait_for_space_or_their_turn(relief):
     budget = ByteBudget(10)
     budget.acquire(5, 6, 10)
     thread, waiting = waits(budget, 7, 5)

@@ -46,7 +46,7 @@ def ends(*sources: Source) -> list[SourceEnd]:
     return [item for item in discover(sources) if isinstance(item, SourceEnd)]
 
 
-def test_a_folder_in_order_without_what_is_hidden(tmp_path: Path) -> None:
+def test_a_folder_in_order_without_hidden_files(tmp_path: Path) -> None:
     make(
         tmp_path,
         *("b.JPG", "a/2.png", "a/10.png", "a.webp", "z/deep/er/x.HeIc", "notes.txt", "Thumbs.db", "noending"),
@@ -164,7 +164,7 @@ def test_an_unreadable_folder_makes_the_source_incomplete(tmp_path: Path, monkey
         discover([tmp_path / "locked"])
 
 
-def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     raw = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
     Path(os.fsdecode(raw)).write_bytes(b"latin-1")
     make(tmp_path, "caf\u00e9.jpg", "plain.jpg")
@@ -241,7 +241,7 @@ def test_every_ending_is_one_that_is_read() -> None:
     assert known | ours >= IMAGE_SUFFIXES
 
 
-def test_is_picture() -> None:
+def test_is_image_name() -> None:
     assert is_image_name("a.b.JPeG")
     assert not any(map(is_image_name, ["", ".jpg", "jpg", "a.jpg.txt", "a.jpg/"]))
 

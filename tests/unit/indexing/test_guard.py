@@ -88,5 +88,5 @@ def test_a_single_file_can_be_allowed(root: Path) -> None:
     assert not narrow.allows(str(root / "a.jpg"))
 
 
-def test_no_guard_reads_everything(root: Path) -> None:
+def test_the_trusted_guard_allows_everything(root: Path) -> None:
     assert read_file(str(root / "file.jpg"), 10, TRUSTED) == b"secret"

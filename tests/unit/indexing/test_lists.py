@@ -173,7 +173,7 @@ def test_local_files_beside_the_list(tmp_path: Path) -> None:
     assert candidates[0].read(10) == b"picture"
 
 
-def test_no_local_file_where_that_is_not_allowed(tmp_path: Path) -> None:
+def test_local_files_can_be_disallowed(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", b"")
     path = write(tmp_path, "l.csv", f"url,id\na.jpg,1\n{(tmp_path / 'a.jpg').as_uri()},2\nhttp://h/x,3\n")
     given = items(path, local_files=False)

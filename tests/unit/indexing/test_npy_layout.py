@@ -61,7 +61,7 @@ def header(descr="'<f4'", shape="(7, 128)", order="False", version=b"\x01\x00"):
     return b"\x93NUMPY" + version + size + text
 
 
-def test_what_the_original_program_wrote(tmp_path):
+def test_a_layout_of_the_original_program(tmp_path):
     make_list(tmp_path, ("https://example.org/1.jpg", "1"), ("https://example.org/7.jpg", "007"))
     save(tmp_path, "sift", "1", SIFT)
     save(tmp_path, "resnet_50", "1", RESNET)
@@ -115,7 +115,7 @@ def test_other_forms_of_the_same(tmp_path, method, array):
     [np.empty((0, 128), np.float32), np.empty(0, np.float32), np.array(None), NONE_OF_NUMPY_1],
     ids=["no rows", "empty", "None", "None of NumPy 1"],
 )
-def test_pictures_without_descriptors(tmp_path, nothing):
+def test_images_without_descriptors(tmp_path, nothing):
     save(tmp_path, "sift", "blank", nothing)
     entries, failures = read(tmp_path)
     assert failures == []
@@ -366,7 +366,7 @@ def test_import_never_mixes(layout):
     assert store.info().images == 1
 
 
-def test_import_leaves_what_is_there(layout):
+def test_import_keeps_existing_data(layout):
     store = MemoryStore()
     store.register(Fingerprint("beit", 1), METHODS[2].spec)
     beit = LocalFeatures(BEIT, np.zeros((197, 4), np.float32), np.array([0, 197]))
@@ -446,7 +446,7 @@ def test_round_trip(tmp_path_factory, ids):
                 assert bits(again.features(image_id, method)) == bits(store.features(image_id, method))
 
 
-def test_export_writes_what_the_original_program_reads(tmp_path):
+def test_the_original_program_can_read_an_export(tmp_path):
     with closing(EmbeddedStore(tmp_path / "c", create=True, cache_bytes=0)) as store:
         filled(store, ["1", "2", "sub/3", "4", "5"])
         seen = []
@@ -471,7 +471,7 @@ def test_export_of_beit(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "features" / "microsoft_beit" / "a.npy"), BEIT)
 
 
-def test_export_names_what_has_no_file_name(tmp_path):
+def test_export_reports_ids_too_long_for_a_file_name(tmp_path):
     store = filled(MemoryStore(), ["a", "ä" * 100])
     report = write_npy_layout(store, tmp_path / "out")
     assert report.images == 1

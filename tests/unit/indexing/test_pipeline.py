@@ -111,7 +111,7 @@ def test_a_further_method_leaves_the_others_alone(world: World, pics: Path) -> N
     assert outcome(world.add(pics)) == (0, 0, 10, 0, 0)
 
 
-def test_what_is_stored_does_not_depend_on_threads_or_batches(pics: Path) -> None:
+def test_the_result_does_not_depend_on_threads_or_batches(pics: Path) -> None:
     for n in range(40):
         write(pics / f"more/{n}.png", png(n, size=1 + n % 13) if n % 7 else b"broken")
     seen = []
@@ -163,7 +163,7 @@ def test_archives(world: World, pics: Path, tmp_path: Path, ending: str) -> None
 # -- failures ---------------------------------------------------------------------------------------------
 
 
-def test_a_bad_picture_is_recorded_retried_and_forgotten(world: World, pics: Path) -> None:
+def test_a_failed_image_is_recorded_retried_and_cleared(world: World, pics: Path) -> None:
     write(pics / "3.png", b"not an image at all")
     write(pics / "4.png", png(4)[:50])
     write(pics / "5.png", b"")
@@ -183,7 +183,7 @@ def test_a_bad_picture_is_recorded_retried_and_forgotten(world: World, pics: Pat
     assert [f.id for f in world.store.failures()] == ["5.png"]
 
 
-def test_an_image_whose_file_breaks_stays_until_it_is_mended(world: World, pics: Path) -> None:
+def test_a_stored_image_stays_when_its_file_is_damaged(world: World, pics: Path) -> None:
     world.add(pics)
     write(pics / "3.png", b"broken")
     assert outcome(world.add(pics, prune=True)) == (0, 0, 9, 1, 0)
@@ -201,7 +201,7 @@ def test_a_file_that_vanishes_before_it_is_read(world: World, pics: Path) -> Non
     assert report.failures[0].code == "invalid_source"
 
 
-def test_a_decoder_that_breaks_down_costs_one_picture(world: World, pics: Path) -> None:
+def test_a_decoder_crash_affects_one_image(world: World, pics: Path) -> None:
     def fragile(data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
         if data == png(3):
             raise ZeroDivisionError("in the depths")
@@ -217,7 +217,7 @@ def test_a_decoder_that_breaks_down_costs_one_picture(world: World, pics: Path) 
     ]
 
 
-def test_a_method_that_fails_on_one_picture_costs_that_one(world: World, pics: Path) -> None:
+def test_a_method_failure_affects_one_image(world: World, pics: Path) -> None:
     def fail_on_five(images: Sequence[RgbImage]) -> None:
         if any(image[0, 0, 0] == 5 for image in images):
             raise RuntimeError("five!")
@@ -241,7 +241,7 @@ def test_a_method_that_fails_on_one_picture_costs_that_one(world: World, pics: P
     assert world.colours()["5.png"] == 5
 
 
-def test_a_method_that_loses_pictures_is_not_believed(world: World, pics: Path) -> None:
+def test_a_method_that_returns_too_few_features_raises(world: World, pics: Path) -> None:
     world.mean.extract = lambda _: GlobalFeatures(np.zeros((1, 3), np.float32))  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="mean returned features of 1 images instead of 4"):
         world.add(pics)
@@ -275,7 +275,7 @@ def test_a_model_that_is_lost_on_the_way_ends_the_run(world: World, pics: Path) 
     assert threading.active_count() < 10
 
 
-def test_a_source_that_breaks_down_ends_the_run_but_keeps_what_came_before(world: World, pics: Path) -> None:
+def test_a_source_failure_ends_the_run_and_keeps_earlier_images(world: World, pics: Path) -> None:
     def broken() -> Iterator[Any]:
         yield from discover([pics])
         raise OSError("the disk is gone")
@@ -319,7 +319,7 @@ def test_two_files_of_one_name_named_by_themselves(world: World, tmp_path: Path)
     assert outcome(world.add(tmp_path / "a/x.png")) == (0, 1, 0, 0, 0)
 
 
-def test_an_image_put_by_hand_is_not_overwritten(world: World, pics: Path) -> None:
+def test_an_uploaded_image_is_not_overwritten(world: World, pics: Path) -> None:
     world.add(pics)
     record = world.store.get("3.png")
     world.store.put([Entry(replace(record, uri="", source="", sha256="0" * 64), {})])
@@ -331,7 +331,7 @@ def test_an_image_put_by_hand_is_not_overwritten(world: World, pics: Path) -> No
     assert world.store.get("3.png").uri == record.uri
 
 
-def test_the_same_picture_under_the_same_id_elsewhere_is_the_same(world: World, tmp_path: Path) -> None:
+def test_the_same_bytes_and_id_in_another_source_are_unchanged(world: World, tmp_path: Path) -> None:
     write(tmp_path / "a/x.png", png(1))
     write(tmp_path / "b/x.png", png(1))
     assert outcome(world.add(tmp_path / "a", tmp_path / "b")) == (1, 0, 1, 0, 0)
@@ -448,7 +448,7 @@ def test_an_empty_source(world: World, tmp_path: Path) -> None:
         max_size=4,
     )
 )
-def test_after_every_run_the_collection_is_what_the_folder_is(
+def test_after_every_run_the_collection_equals_the_folder(
     tmp_path_factory: pytest.TempPathFactory, states: list[tuple[dict[str, int | None], bool, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("state")

@@ -29,7 +29,7 @@ def test_a_new_item_needs_every_method():
 
 
 @pytest.mark.parametrize("item", [FILE, URL])
-def test_an_item_as_it_was_needs_nothing(item):
+def test_an_unchanged_item_needs_nothing(item):
     assert plan(item, status(item), None, METHODS) is None
 
 
@@ -61,7 +61,7 @@ def test_the_id_of_another_source_is_read_but_never_extracted_from_other_bytes()
     assert not task.needs_pixels("2")
 
 
-def test_a_url_whose_id_another_source_has_is_not_downloaded():
+def test_a_url_whose_id_is_taken_is_not_downloaded():
     failure = plan(URL, status(FILE), owner(), METHODS)
     assert isinstance(failure, Failure)
     assert (failure.code, failure.id, failure.uri, failure.source) == (ID_TAKEN, "a", URL.uri, URL.source)

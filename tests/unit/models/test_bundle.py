@@ -183,7 +183,7 @@ def test_an_export_that_cannot_be_written_says_so(tmp_path: Path, target: str) -
         export_bundle(filled(tmp_path / "models"), [KNOWN], tmp_path / target)
 
 
-def test_import_replaces_what_is_here(tmp_path: Path) -> None:
+def test_import_replaces_existing_weights(tmp_path: Path) -> None:
     cache = filled(tmp_path / "models")
     cache.locate(KNOWN).write_bytes(b"damage")
     (tmp_path / "bundle.zip").write_bytes(BUNDLE)
@@ -272,7 +272,7 @@ def test_a_manifest_that_lies(tmp_path: Path, changes: dict[str, object]) -> Non
     refused(tmp_path, altered(with_row(**changes)))
 
 
-def test_where_the_manifest_wants_the_file_is_of_no_interest(tmp_path: Path) -> None:
+def test_file_paths_in_the_manifest_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "bundle.zip"
     path.write_bytes(altered(with_row(file="../../evil")))
     import_bundle(ModelCache(tmp_path / "models"), path, catalogue=CATALOGUE)
@@ -315,7 +315,7 @@ def test_a_member_that_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "known/../../evil", "..\\evil", "known/extra"])
-def test_members_that_no_manifest_names(tmp_path: Path, name: str) -> None:
+def test_members_missing_in_the_manifest(tmp_path: Path, name: str) -> None:
     refused(tmp_path, altered(members=lambda members: {**members, name: b"evil"}))
 
 
@@ -330,7 +330,7 @@ def test_weights_far_larger_than_the_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"not a zip" * 100, bytes(1000)])
-def test_what_is_no_zip(tmp_path: Path, content: bytes) -> None:
+def test_not_a_zip_file(tmp_path: Path, content: bytes) -> None:
     refused(tmp_path, content)
 
 

@@ -14,11 +14,11 @@ from imagefinder.models.files import cached_sha256, file_sha256, is_sha256
 @pytest.mark.parametrize(
     "value", ["", "a" * 63, "a" * 65, "A" * 64, "g" * 64, "a" * 64 + "\n", None, 1, ["a" * 64]]
 )
-def test_what_is_no_sha256(value: object) -> None:
+def test_not_a_sha256(value: object) -> None:
     assert not is_sha256(value)
 
 
-def test_what_is_a_sha256() -> None:
+def test_a_sha256() -> None:
     assert is_sha256(hashlib.sha256(b"x").hexdigest())
 
 

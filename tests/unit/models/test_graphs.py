@@ -110,7 +110,7 @@ def test_a_tensor_of_another_type_is_named(resnet50_weights):
 
 
 @pytest.mark.parametrize("architecture", ["resnet50", "beit_base"])
-def test_a_picture_gives_the_same_alone_and_in_a_batch(resnet50_weights, beit_weights, architecture):
+def test_an_image_gives_the_same_output_alone_and_in_a_batch(resnet50_weights, beit_weights, architecture):
     weights = resnet50_weights if architecture == "resnet50" else beit_weights
     session = Session(graphs.build(architecture, weights), threads=2)
     images = SEEDED["images"](3)

@@ -91,7 +91,7 @@ def test_wrong_weights_are_refused(cache: ModelCache, snapshot: Path, call: str)
     assert snapshot.exists()  # reading deletes nothing
 
 
-def test_verify_reads_again_what_locate_remembers(cache: ModelCache, snapshot: Path) -> None:
+def test_verify_does_not_use_the_cached_hash(cache: ModelCache, snapshot: Path) -> None:
     write(snapshot, WEIGHTS)
     status = snapshot.stat()
     cache.locate(TINY)
@@ -102,13 +102,13 @@ def test_verify_reads_again_what_locate_remembers(cache: ModelCache, snapshot: P
         cache.verify(TINY)
 
 
-def test_pull_of_what_is_here_asks_nobody(cache: ModelCache, snapshot: Path) -> None:
+def test_pull_of_installed_weights_needs_no_network(cache: ModelCache, snapshot: Path) -> None:
     write(snapshot, WEIGHTS)
     assert cache.pull(TINY) == snapshot
     assert not cache.folder.exists()  # the catalogue knows the hash: nothing to keep
 
 
-def test_pull_without_network_names_what_to_do(cache: ModelCache) -> None:
+def test_pull_without_network_has_a_hint(cache: ModelCache) -> None:
     with pytest.raises(HubUnreachableError, match="tiny") as error:
         cache.pull(TINY)
     assert "imagefinder models import" in error.value.hint
@@ -130,7 +130,7 @@ def test_pull_deletes_a_damaged_download_with_its_blob(cache: ModelCache, snapsh
     assert not snapshot.is_symlink()
 
 
-def test_pull_keeps_its_hands_off_what_an_own_link_leads_to(cache: ModelCache, tmp_path: Path) -> None:
+def test_pull_does_not_delete_the_target_of_a_users_link(cache: ModelCache, tmp_path: Path) -> None:
     elsewhere = write(tmp_path / "elsewhere", b"other")
     own = cache.folder / "tiny" / "model.safetensors"
     own.parent.mkdir(parents=True)
@@ -157,7 +157,7 @@ def test_a_missing_hash_is_taken_from_the_name_of_the_blob(cache: ModelCache, sn
     assert [path.name for path in (cache.folder / "tiny").iterdir()] == ["sha256.json"]
 
 
-def test_a_blob_that_denies_its_name_is_not_believed(cache: ModelCache, snapshot: Path) -> None:
+def test_a_blob_with_a_wrong_name_is_rejected(cache: ModelCache, snapshot: Path) -> None:
     blob(snapshot, b"other")
     with pytest.raises(HubUnreachableError):
         cache.pull(UNKNOWN)
@@ -176,7 +176,7 @@ def test_a_recorded_hash_belongs_to_one_revision(cache: ModelCache) -> None:
     ["", "{", "[]", "1", '"text"', "{}", '{"source": 1}', "[" * 100_000]
     + [json.dumps({"source": asdict(SOURCE), "sha256": value}) for value in ("", "x", 1, None)],
 )
-def test_a_damaged_record_is_not_passed_over(cache: ModelCache, snapshot: Path, record: str) -> None:
+def test_a_damaged_recorded_hash_raises(cache: ModelCache, snapshot: Path, record: str) -> None:
     write(cache.folder / "tiny" / "sha256.json", record.encode())
     for call in (cache.state, cache.locate, cache.sha256, cache.pull):
         with pytest.raises(ModelCorruptError, match=r"sha256\.json"):

@@ -71,12 +71,12 @@ def test_many_threads_use_one_session():
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph", graph("Levitate")])
-def test_what_cannot_be_loaded_is_a_model_error(content):
+def test_a_load_failure_is_a_model_error(content):
     with pytest.raises(ModelError, match="cannot load"):
         OpenVinoSession(content, threads=1, precision="f32")
 
 
-def test_what_cannot_be_run_is_a_model_error():
+def test_an_inference_failure_is_a_model_error():
     session = OpenVinoSession(graph("Log"), threads=1, precision="f32")
     with pytest.raises(ModelError, match="cannot run"):
         session.run(images(1)[:, :2])

@@ -49,7 +49,7 @@ def test_unsupported_backends(provider, precision, architecture, message, hint):
 def test_a_provider_that_onnx_runtime_lacks(provider, monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     for attempt in (lambda: require(provider), lambda: load(graph(), Backend(provider), threads=1)):
-        with pytest.raises(ProviderMissingError, match=f"the provider {provider} cannot run") as caught:
+        with pytest.raises(ProviderMissingError, match=f"the provider {provider} ") as caught:
             attempt()
         assert caught.value.hint
 
@@ -85,7 +85,7 @@ class Answers:
         return batch.mean(axis=(2, 3)) * np.float32(self.factor)
 
 
-def test_what_claims_float32_is_compared_with_the_processor():
+def test_untested_providers_are_compared_with_the_cpu():
     compare(Answers(1.00001), Answers(1), "cuda")
     with pytest.raises(ModelError, match="cuda does not compute in float32"):
         compare(Answers(1.01), Answers(1), "cuda")

@@ -45,7 +45,7 @@ def test_the_batch_size_can_be_set():
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph", graph()[:-20]])
-def test_what_is_no_graph_is_a_model_error(content):
+def test_an_invalid_graph_is_a_model_error(content):
     with pytest.raises(ModelError, match="cannot load"):
         Session(content, threads=1)
 

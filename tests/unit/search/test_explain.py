@@ -45,7 +45,7 @@ def wide(seed):
     return textured_image(seed, 240, 320)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def collection():
     settings = Settings(store="memory")
 

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from copied import fill
 from PIL import Image
 
 import imagefinder
@@ -26,10 +27,22 @@ def filled(collection, seeds):
     return collection
 
 
-@pytest.fixture
-def collection():
+@pytest.fixture(scope="module")
+def twelve():
     with imagefinder.open(settings=Settings(store="memory")) as collection:
         yield filled(collection, range(12))
+
+
+@pytest.fixture
+def collection(twelve):
+    with imagefinder.open(settings=Settings(store="memory")) as collection:
+        yield fill(collection, twelve)
+
+
+@pytest.fixture
+def small(twelve):
+    with imagefinder.open(settings=Settings(store="memory")) as collection:
+        yield fill(collection, twelve, 6)
 
 
 def test_the_null_model_describes_each_method(collection):
@@ -76,11 +89,11 @@ def test_new_methods_require_fitting(collection):
 @pytest.mark.parametrize(
     "damage", [b"", b"{", b"[]", b"null", b"{}", b'{"format": 1}', b'{"format": 99}', b"\xff"]
 )
-def test_unreadable_data_are_fitted_again(collection, damage):
-    collection.store.put_derived(null_model.NAME, damage)
-    assert null_model.read(collection.store, CALIBRATOR) is None
-    assert collection.search(textured_image(3)).ids[0] == "3"
-    assert null_model.read(collection.store, CALIBRATOR) is not None
+def test_unreadable_data_are_fitted_again(small, damage):
+    small.store.put_derived(null_model.NAME, damage)
+    assert null_model.read(small.store, CALIBRATOR) is None
+    assert small.search(textured_image(3)).ids[0] == "3"
+    assert null_model.read(small.store, CALIBRATOR) is not None
 
 
 def test_damaged_parts_are_detected(collection):

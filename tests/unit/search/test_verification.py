@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from copied import fill
 from PIL import Image, ImageFilter
 from runtimes import runtime
 
@@ -41,10 +42,18 @@ def filled(collection):
     return collection
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def collection():
+    """For tests that change nothing."""
     with imagefinder.open(settings=Settings(store="memory")) as collection:
         yield filled(collection)
+
+
+@pytest.fixture
+def own(collection):
+    """The same images, for one test alone."""
+    with imagefinder.open(settings=Settings(store="memory")) as own:
+        yield fill(own, collection)
 
 
 def without_keypoints(collection, image_id):
@@ -93,14 +102,14 @@ def test_no_match(collection):
             assert all(hit.evalue > 1 for hit in result.hits)
 
 
-def test_identical_by_bytes_by_pixels_and_not_after_an_edit(collection):
-    assert collection.search(png(wide(3))).hits[0].relation == "identical"
-    assert collection.search(wide(3)).hits[0].relation == "identical"
+def test_identical_by_bytes_by_pixels_and_not_after_an_edit(own):
+    assert own.search(png(wide(3))).hits[0].relation == "identical"
+    assert own.search(wide(3)).hits[0].relation == "identical"
     brighter = np.clip(wide(3).astype(int) + 25, 0, 255).astype(np.uint8)
-    assert collection.search(brighter).hits[0].relation == "edited copy"
+    assert own.search(brighter).hits[0].relation == "edited copy"
     blank = np.full((60, 80, 3), 250, np.uint8)
-    collection.put("blank", png(blank))
-    first = collection.search(blank).hits[0]
+    own.put("blank", png(blank))
+    first = own.search(blank).hits[0]
     assert (first.id, first.relation, first.decision) == ("blank", "identical", "match")
 
 
@@ -130,9 +139,9 @@ def test_ranking_by_matches_is_that_of_the_method(collection):
 
 
 @pytest.mark.parametrize("method", ["auto", "sift"])
-def test_by_id_excludes_the_image_itself(collection, method):
-    collection.put("copy", png(wide(1)[80:, 80:]))
-    result = collection.search(id="1", method=method, k=99)
+def test_by_id_excludes_the_image_itself(own, method):
+    own.put("copy", png(wide(1)[80:, 80:]))
+    result = own.search(id="1", method=method, k=99)
     assert "1" not in result.ids
     assert len(result.hits) == SEEDS
     first = result.hits[0]
@@ -170,14 +179,14 @@ def test_a_box_is_located_in_the_whole_image(collection):
     assert collection.search(page, boxes=[(340, 10, 250, 200)]).decision == "none"
 
 
-def test_a_box_of_a_stored_image_needs_its_file(collection, tmp_path):
+def test_a_box_of_a_stored_image_needs_its_file(own, tmp_path):
     with pytest.raises(InputError, match="has changed"):
-        collection.search(id="1", boxes=[(0, 0, 100, 100)])
+        own.search(id="1", boxes=[(0, 0, 100, 100)])
     (tmp_path / "pictures").mkdir()
     for name, image in (("whole", wide(40)), ("part", wide(40)[:150, :150]), ("other", wide(41))):
         (tmp_path / "pictures" / f"{name}.png").write_bytes(png(image))
-    collection.add(tmp_path / "pictures")
-    result = collection.search(id="whole.png", boxes=[(0, 0, 150, 150)], k=99)
+    own.add(tmp_path / "pictures")
+    result = own.search(id="whole.png", boxes=[(0, 0, 150, 150)], k=99)
     assert result.ids[0] == "part.png"
     assert "whole.png" not in result.ids
 
@@ -231,12 +240,12 @@ def test_explanation_by_thumbnails(collection):
     assert len(explanation.inliers) == explanation.evidence.inliers >= 5
 
 
-def test_explanations_that_are_rejected(collection):
+def test_explanations_that_are_rejected(own):
     with pytest.raises(UnknownImageError):
-        collection.explain(wide(1), "no such id")
-    without_keypoints(collection, "1")
+        own.explain(wide(1), "no such id")
+    without_keypoints(own, "1")
     with pytest.raises(InputError, match="imported"):
-        collection.explain(wide(1), "1", method="sift")
+        own.explain(wide(1), "1", method="sift")
 
 
 def test_a_drawing_needs_the_explained_query(collection):
@@ -246,20 +255,20 @@ def test_a_drawing_needs_the_explained_query(collection):
         collection.draw(explanation, wide(1)[:100])
 
 
-def test_images_without_keypoints_are_compared_by_thumbnails(collection):
+def test_images_without_keypoints_are_compared_by_thumbnails(own):
     for seed in range(SEEDS):
-        without_keypoints(collection, str(seed))
-    result = collection.search(wide(2), method="sift", k=99)
+        without_keypoints(own, str(seed))
+    result = own.search(wide(2), method="sift", k=99)
     assert len(result.hits) == SEEDS
     assert all(hit.evidence is None for hit in result.hits)  # imported images have no thumbnails either
 
 
-def test_a_blank_query_and_an_empty_collection(collection):
-    result = collection.search(np.zeros((50, 50, 3), np.uint8))
+def test_a_blank_query_and_an_empty_collection(own):
+    result = own.search(np.zeros((50, 50, 3), np.uint8))
     assert all(hit.evidence is None for hit in result.hits)
     assert result.decision == "none"
-    collection.remove([str(seed) for seed in range(SEEDS)])
-    nothing = collection.search(wide(2))
+    own.remove([str(seed) for seed in range(SEEDS)])
+    nothing = own.search(wide(2))
     assert (nothing.hits, nothing.decision) == ((), "none")
 
 
@@ -302,21 +311,21 @@ def test_an_image_removed_during_a_search_has_no_evidence(collection):
     assert next(hit for hit in result.hits if hit.id == "2").evidence is None
 
 
-def test_a_fast_search_reads_its_candidates_once(collection, monkeypatch):
-    collection.calibrate()
-    collection.rebuild_index()
-    expected = collection.search(wide(2)[:150], method="sift", mode="fast")
-    monkeypatch.setattr(collection.store, "features", lambda *_: pytest.fail("read again"))
-    again = collection.search(wide(2)[:150], method="sift", mode="fast")
+def test_a_fast_search_reads_its_candidates_once(own, monkeypatch):
+    own.calibrate()
+    own.rebuild_index()
+    expected = own.search(wide(2)[:150], method="sift", mode="fast")
+    monkeypatch.setattr(own.store, "features", lambda *_: pytest.fail("read again"))
+    again = own.search(wide(2)[:150], method="sift", mode="fast")
     assert again.hits[0].evidence.inliers >= 10
     assert again.hits == expected.hits
 
 
-def test_a_stored_query_uses_the_methods_it_has_features_of(collection):
-    store = collection.store
+def test_a_stored_query_uses_the_methods_it_has_features_of(own):
+    store = own.store
     features = {"efficientnet-lite0": store.features("1", "efficientnet-lite0")}
     store.put([Entry(store.get("1"), features, store.thumbnail("1"))])
-    result = collection.search(id="1", k=99)
+    result = own.search(id="1", k=99)
     assert set(result.fingerprints) == {"efficientnet-lite0"}
     # The other methods still find it by its features.
-    assert collection.search(wide(1)).hits[0].id == "1"
+    assert own.search(wide(1)).hits[0].id == "1"

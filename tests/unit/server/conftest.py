@@ -1,4 +1,4 @@
-"""A collection that answers as told, and a client of the app in front of it."""
+"""A fake collection, and a test client of the application."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from imagefinder.server.app import create_app
 
 
 @pytest.fixture(autouse=True)
-def known_by_the_name_of_the_test_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starlette's client asks for http://testserver, which no real server is called."""
+def allow_the_host_name_of_the_test_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starlette's client sends requests to http://testserver."""
     local = access.is_local
     monkeypatch.setattr(origins, "is_local", lambda host: host == "testserver" or local(host))
 
@@ -61,7 +61,7 @@ SPEC = FeatureSpec("local", 128, "uint8")
 
 @dataclass
 class FakeCollection:
-    """Answers each search with ``ids``, or fails with ``error``; ``gate`` holds searches back."""
+    """Answers each search with ``ids``, or fails with ``error``; searches wait for ``gate``."""
 
     settings: Settings = field(default_factory=lambda: Settings(threads=2, concurrent=2, max_image_bytes=100_000))
     names: Sequence[str] = ("beit", "sift")
@@ -90,8 +90,8 @@ class FakeCollection:
         mode: Mode,
     ) -> SearchResult:
         self.boxes = list(boxes)
-        assert (ranking, evalues) == ("matches", False), "the original endpoints keep the plain order"
-        assert mode == "exact", "and score every image, unless told otherwise"
+        assert (ranking, evalues) == ("matches", False), "the original endpoints rank by score"
+        assert mode == "exact", "and score every image by default"
         if method not in self.names:
             raise UnknownMethodError(method, self.names)
         self.queries.append((query, method, k))
@@ -116,8 +116,8 @@ class FakeCollection:
     def info(self) -> StoreInfo:
         if self.info_error:
             raise self.info_error
-        held = MethodInfo(Fingerprint("sift", 1), SPEC, images=len(self.ids), bytes=10)
-        return StoreInfo("here", 1, len(self.ids), 2, {"sift": held}, 100)
+        stored = MethodInfo(Fingerprint("sift", 1), SPEC, images=len(self.ids), bytes=10)
+        return StoreInfo("here", 1, len(self.ids), 2, {"sift": stored}, 100)
 
     def warm(self, method: str) -> None:
         assert self.gate.wait(10)
@@ -134,7 +134,7 @@ class FakeCollection:
 
 @pytest.fixture(autouse=True)
 def _own_data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is told nothing else keeps its jobs in the home folder: not that of who runs the tests."""
+    """Keep the default state folder of servers out of the home folder."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
@@ -151,13 +151,13 @@ def client(fake: FakeCollection) -> Iterator[TestClient]:
 
 @pytest.fixture
 def ask(client: TestClient) -> Callable[..., Any]:
-    """Ask with some bytes: ``ask(data, method="sift", **query)`` gives the response."""
+    """Search with some bytes: ``ask(data, method="sift", **query)`` returns the response."""
 
-    def post(data: bytes = b"a picture", method: str = "sift", **query: object) -> Any:
+    def post(data: bytes = b"an image", method: str = "sift", **query: object) -> Any:
         return client.post(
             f"/{method}-similar-images",
             params={k: str(v) for k, v in query.items()},
-            files={"image": ("picture.jpg", data, "image/jpeg")},
+            files={"image": ("image.jpg", data, "image/jpeg")},
         )
 
     return post

@@ -19,7 +19,7 @@ ASKING = {"/v1/collections/{c}/search", "/v1/compare", "/{method}-similar-images
 
 
 def routes(items: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """(HTTP method, path) of everything an app answers."""
+    """(HTTP method, path) of each route of an application."""
     for item in items:
         if hasattr(item, "effective_route_contexts"):
             yield from routes(item.effective_route_contexts())
@@ -39,12 +39,12 @@ def keys(guarded: Any, fake: Any) -> dict[str, str]:
         return {access: keys.create(access, access) for access in ("read", "write")}
 
 
-def test_every_route_demands_what_it_should(guarded: Any, keys: dict[str, str]) -> None:
+def test_each_route_requires_its_access_level(guarded: Any, keys: dict[str, str]) -> None:
     found = set(routes(guarded.routes))
     assert len(found) > 10
     with TestClient(guarded, raise_server_exceptions=False) as client:
         for method, template in found:
-            # One segment for each parameter, as a request would have it.
+            # One path segment per parameter.
             path = "/".join(
                 "x" if part.startswith("{") and part.endswith("}") else part for part in template.split("/")
             )
@@ -90,11 +90,11 @@ def test_every_route_demands_what_it_should(guarded: Any, keys: dict[str, str]) 
         ("GET", "x", "write"),
     ],
 )
-def test_the_table(method: str, path: str, needed: str) -> None:
+def test_required_access_of_requests(method: str, path: str, needed: str) -> None:
     assert required_access(method, path) == needed
 
 
-def test_keys_open_what_they_should(guarded: Any, keys: dict[str, str], fake: Any) -> None:
+def test_keys_grant_their_access(guarded: Any, keys: dict[str, str], fake: Any) -> None:
     client = TestClient(guarded)
     files = {"image": b"x"}
 
@@ -119,12 +119,12 @@ def test_keys_open_what_they_should(guarded: Any, keys: dict[str, str], fake: An
     assert ask(**{"x-api-key": keys["read"]}).json()["code"] == "wrong_key"
 
 
-def test_a_key_in_the_address_opens_nothing(guarded: Any, keys: dict[str, str]) -> None:
+def test_a_key_in_the_url_is_ignored(guarded: Any, keys: dict[str, str]) -> None:
     client = TestClient(guarded)
     assert client.get(f"/metrics?key={keys['write']}&api_key={keys['write']}").status_code == 401
 
 
-def test_damaged_keys_let_nobody_in_and_tell_nobody_why(guarded: Any, keys: dict[str, str], fake: Any) -> None:
+def test_damaged_keys_deny_access_without_details(guarded: Any, keys: dict[str, str], fake: Any) -> None:
     (fake.settings.state / FILE_NAME).write_bytes(b"{" * 10_000)
     response = TestClient(guarded).get("/metrics", headers={"x-api-key": keys["write"]})
     assert (response.status_code, response.json()["code"]) == (503, "store_error")
@@ -150,7 +150,7 @@ def test_damaged_keys_let_nobody_in_and_tell_nobody_why(guarded: Any, keys: dict
         ("", False),
     ],
 )
-def test_what_is_this_machine(host: str, local: bool) -> None:
+def test_local_hosts(host: str, local: bool) -> None:
     assert is_local(host) is local
 
 
@@ -167,11 +167,11 @@ def test_what_is_this_machine(host: str, local: bool) -> None:
         ({"auth": "off", "host": "0.0.0.0"}, False),
     ],
 )
-def test_when_keys_are_demanded(settings: dict[str, Any], expected: bool) -> None:
+def test_when_keys_are_required(settings: dict[str, Any], expected: bool) -> None:
     assert keys_required(Settings(**settings)) is expected
 
 
-def test_a_server_that_nobody_could_use_does_not_start(tmp_path: Path) -> None:
+def test_a_server_that_requires_keys_does_not_start_without_any(tmp_path: Path) -> None:
     settings, file = Settings(host="0.0.0.0"), Keys(tmp_path)
     with pytest.raises(SettingsError, match="requires API keys") as caught:
         check_before_start(settings, file)

@@ -18,7 +18,7 @@ from imagefinder.server.errors import Problem
 from imagefinder.server.request_context import RequestContext
 
 
-def test_places_are_counted_and_given_back() -> None:
+def test_requests_are_counted_and_released() -> None:
     admission = Admission(running=1, requests=2, max_bytes=10)
     with admission.admit(), admission.admit():
         with pytest.raises(Problem) as caught, admission.admit():
@@ -29,7 +29,7 @@ def test_places_are_counted_and_given_back() -> None:
         pass
 
 
-def test_bytes_are_counted_and_given_back() -> None:
+def test_upload_bytes_are_counted_and_released() -> None:
     admission = Admission(running=1, requests=5, max_bytes=10)
     with admission.admit() as first:
         first(4)
@@ -44,7 +44,7 @@ def test_bytes_are_counted_and_given_back() -> None:
         fourth(10)
 
 
-def test_so_many_run_at_once_and_no_more() -> None:
+def test_the_number_of_running_requests_is_limited() -> None:
     admission = Admission(running=2, requests=9, max_bytes=1)
     lock, now, most = threading.Lock(), 0, 0
     pair = threading.Barrier(2, timeout=10)
@@ -54,7 +54,7 @@ def test_so_many_run_at_once_and_no_more() -> None:
         with lock:
             now += 1
             most = max(most, now)
-        pair.wait()  # passes only if two run at once
+        pair.wait()  # passes only if two run at the same time
         with lock:
             now -= 1
 
@@ -65,7 +65,7 @@ def test_so_many_run_at_once_and_no_more() -> None:
     assert most == 2
 
 
-def test_a_full_server_answers_busy_and_health_still_answers(fake: Any) -> None:
+def test_a_full_server_answers_busy_and_stays_healthy(fake: Any) -> None:
     fake.settings = Settings(concurrent=2, queue=1)
     fake.gate.clear()
     with TestClient(create_app(fake)) as client:
@@ -77,7 +77,7 @@ def test_a_full_server_answers_busy_and_health_still_answers(fake: Any) -> None:
         threads = [threading.Thread(target=ask) for _ in range(6)]
         for thread in threads:
             thread.start()
-        while len(answers) < 3:  # those beyond the limit are answered while the others are held back
+        while len(answers) < 3:  # requests beyond the limit are refused while the others wait
             threading.Event().wait(0.01)
         assert [answer.json()["code"] for answer in answers] == ["busy"] * 3
         assert {answer.headers["retry-after"] for answer in answers} == {"1"}
@@ -91,13 +91,13 @@ def test_a_full_server_answers_busy_and_health_still_answers(fake: Any) -> None:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.005)
 
 
-def test_what_takes_too_long_is_given_up_and_keeps_its_place_until_it_ends() -> None:
+def test_a_timed_out_request_occupies_its_slot_until_its_work_ends() -> None:
     release = threading.Event()
 
     async def ask(admission: Admission) -> None:
@@ -115,7 +115,7 @@ def test_what_takes_too_long_is_given_up_and_keeps_its_place_until_it_ends() -> 
         assert "did not start" in waiting.detail
         assert int(running.headers["Retry-After"]) >= 1
         await asyncio.sleep(0)
-        # The thread is still at work, so its place and bytes are in use; what had not begun is gone.
+        # The thread is still busy, so its slot and bytes are in use; the waiting work is gone.
         assert (admission.computing, admission.waiting, admission.admitted, admission.upload_bytes) == (1, 0, 1, 7)
         release.set()
         while admission.admitted:
@@ -131,7 +131,7 @@ def test_what_takes_too_long_is_given_up_and_keeps_its_place_until_it_ends() -> 
     asyncio.run(asyncio.wait_for(all_of_it(), 20))
 
 
-def test_the_pieces_of_one_request_share_its_time() -> None:
+def test_all_work_of_a_request_shares_one_time_limit() -> None:
     async def all_of_it() -> None:
         admission = Admission(running=1, requests=1, max_bytes=1, seconds=0.4)
 
@@ -148,7 +148,7 @@ def test_the_pieces_of_one_request_share_its_time() -> None:
     asyncio.run(asyncio.wait_for(all_of_it(), 20))
 
 
-def test_work_for_a_client_that_has_left_is_not_begun() -> None:
+def test_work_for_a_disconnected_client_does_not_start() -> None:
     admission = Admission(running=1, requests=2, max_bytes=10)
     done: list[str] = []
 
@@ -167,7 +167,7 @@ def test_work_for_a_client_that_has_left_is_not_begun() -> None:
     assert (done, admission.admitted, admission.computing, admission.waiting) == (["waits"], 0, 0, 0)
 
 
-def test_what_fails_frees_its_place() -> None:
+def test_a_failure_releases_the_slot() -> None:
     async def all_of_it() -> None:
         admission = Admission(running=1, requests=1, max_bytes=5, seconds=5)
 
@@ -184,7 +184,7 @@ def test_what_fails_frees_its_place() -> None:
     asyncio.run(all_of_it())
 
 
-def test_busy_estimates_when_there_will_be_room() -> None:
+def test_busy_estimates_the_waiting_time() -> None:
     release = threading.Event()
 
     async def waits(admission: Admission) -> None:
@@ -198,14 +198,14 @@ def test_busy_estimates_when_there_will_be_room() -> None:
             await asyncio.sleep(0.005)
         with pytest.raises(Problem) as caught, admission.admit():
             pass
-        assert caught.value.headers == {"Retry-After": "5"}  # 19 pieces of half a second, two at once
+        assert caught.value.headers == {"Retry-After": "5"}  # 19 units of half a second, two at a time
         release.set()
         await asyncio.gather(*tasks)
 
     asyncio.run(asyncio.wait_for(all_of_it(), 20))
 
 
-def test_an_app_that_is_too_slow_says_so(fake: Any) -> None:
+def test_a_slow_search_times_out(fake: Any) -> None:
     fake.settings = Settings(concurrent=1, request_seconds=1)
     fake.gate.clear()
     app = create_app(fake)

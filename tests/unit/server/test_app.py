@@ -18,18 +18,18 @@ def test_a_port_in_use_is_an_error_with_a_next_step() -> None:
 
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70000), ("no-such-host.invalid", 0)])
-def test_an_impossible_address_is_an_error(host: str, port: int) -> None:
+def test_an_invalid_address_is_an_error(host: str, port: int) -> None:
     with pytest.raises(SettingsError, match="cannot listen on"):
         _listen(host, port)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
-def test_port_0_takes_a_free_one(host: str) -> None:
+def test_port_0_selects_a_free_port(host: str) -> None:
     with _listen(host, 0) as listener:
         assert listener.getsockname()[1] > 0
 
 
-def test_answers_do_not_wait_for_acknowledgements() -> None:
+def test_responses_do_not_wait_for_acknowledgements() -> None:
     with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
         with accepted:
@@ -39,11 +39,11 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (0, ("is empty", "on the web page", "imagefinder add FOLDER -c '/my pictures/c'")),
+        (0, ("is empty", "on the web page", "imagefinder add FOLDER -c '/my images/c'")),
         (1200, ("1,200 images (sift)", "3 images could not be added")),
     ],
 )
-def test_the_start_says_what_there_is_or_how_to_begin(images: int, words: tuple[str, ...]) -> None:
+def test_the_startup_log_describes_the_collection(images: int, words: tuple[str, ...]) -> None:
     methods = {"sift": MethodInfo("f", images, images, 1)} if images else {}
-    summary = _collection_summary(StoreInfo("x", 1, images, 3, methods, 1), Path("/my pictures/c"))
+    summary = _collection_summary(StoreInfo("x", 1, images, 3, methods, 1), Path("/my images/c"))
     assert all(word in summary for word in words), summary

@@ -41,7 +41,7 @@ def code_of(call: Any) -> str:
     return caught.value.code
 
 
-def test_made_found_and_removed(collections: Any, tmp_path: Path) -> None:
+def test_create_find_and_delete(collections: Any, tmp_path: Path) -> None:
     assert collections.names() == [DEFAULT]
     made, new = collections.create("shop")
     assert new
@@ -61,7 +61,7 @@ def test_made_found_and_removed(collections: Any, tmp_path: Path) -> None:
     "name",
     ["", ".", "..", "../mine", "a/b", "A", "-a", "_a", "a.b", "ä", "a" * 64, "a\n", "a\0", "%2e%2e", ".deleted-1"],
 )
-def test_no_name_leads_out_of_the_folder(collections: Any, name: str, opener: Opener, tmp_path: Path) -> None:
+def test_no_name_escapes_the_folder(collections: Any, name: str, opener: Opener, tmp_path: Path) -> None:
     before = sorted(path.name for path in tmp_path.iterdir())
     assert code_of(lambda: collections.get(name)) == "unknown_collection"
     assert code_of(lambda: collections.create(name)) == "invalid_parameter"
@@ -70,42 +70,42 @@ def test_no_name_leads_out_of_the_folder(collections: Any, name: str, opener: Op
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_the_default_one_stays(collections: Any) -> None:
+def test_the_default_collection_cannot_be_deleted(collections: Any) -> None:
     assert collections.get(DEFAULT).info().images == 0
     assert code_of(lambda: collections.delete(DEFAULT)) == "collection_protected"
     assert code_of(lambda: collections.create(DEFAULT)) == "invalid_parameter"
 
 
-def test_a_linked_one_can_be_used_and_not_removed(collections: Any, tmp_path: Path) -> None:
+def test_a_symbolic_link_can_be_used_but_not_deleted(collections: Any, tmp_path: Path) -> None:
     collections.create("shop")
     (tmp_path / "others" / "linked").symlink_to(tmp_path / "others" / "shop")
     assert collections.get("linked").info().images == 0
     assert code_of(lambda: collections.delete("linked")) == "collection_protected"
 
 
-def test_what_is_no_collection_is_not_one(collections: Any, tmp_path: Path) -> None:
+def test_other_folders_are_not_collections(collections: Any, tmp_path: Path) -> None:
     (tmp_path / "others" / "empty").mkdir(parents=True)
     (tmp_path / "others" / "file").write_text("x")
     assert code_of(lambda: collections.get("empty")) == "unknown_collection"
     assert code_of(lambda: collections.get("file")) == "unknown_collection"
 
 
-def test_only_some_stay_open_and_those_in_use_are_the_same(
+def test_the_number_of_open_collections_is_limited(
     collections: Any, opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collections, "_max_open", 2)
-    held = collections.create("a")[0]
+    collection = collections.create("a")[0]
     for name in "bcd":
         collections.create(name)
     gc.collect()
-    assert collections.get("a") is held
+    assert collections.get("a") is collection
     opener.opened.clear()
     collections.get("b")
     assert opener.opened == ["b"]
-    assert held.info().images == 0
+    assert collection.info().images == 0
 
 
-def test_one_in_memory_is_kept(tmp_path: Path, opener: Opener) -> None:
+def test_a_collection_in_memory_stays_open(tmp_path: Path, opener: Opener) -> None:
     settings = Settings(store="memory", collections=tmp_path / "others")
     collections = CollectionPool(open_collection(settings, create=True), settings, opener)
     made, _ = collections.create("a")
@@ -119,14 +119,14 @@ def test_one_in_memory_is_kept(tmp_path: Path, opener: Opener) -> None:
     assert not (tmp_path / "others").exists()
 
 
-def test_there_is_a_limit(collections: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_collections_is_limited(collections: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagefinder.server.collection_pool.MAX_COLLECTIONS", 1)
     collections.create("a")
     assert code_of(lambda: collections.create("b")) == "too_many_collections"
     assert not collections.create("a")[1]
 
 
-def test_what_a_deletion_left_is_tidied_up(collections: Any, tmp_path: Path) -> None:
+def test_leftovers_of_deletions_are_removed(collections: Any, tmp_path: Path) -> None:
     collections.create("a")
     (tmp_path / "others" / ".deleted-1234").mkdir()
     (tmp_path / "others" / ".deleted-1234" / "collection.sqlite").write_text("x")
@@ -135,7 +135,7 @@ def test_what_a_deletion_left_is_tidied_up(collections: Any, tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "others").iterdir()] == ["a"]
 
 
-def test_closed_for_good(collections: Any) -> None:
+def test_a_closed_pool_opens_nothing(collections: Any) -> None:
     made = collections.create("a")[0]
     collections.close()
     collections.close()

@@ -20,7 +20,7 @@ LARGE = 64 << 20
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with a little, or, at /large, with much more than the buffers on the way hold."""
+    """A small response or, at /large, one that is larger than all buffers."""
     if scope["type"] == "http":
         await receive()
         while scope["path"] == "/until-gone" and not scope.get(GONE):
@@ -68,7 +68,7 @@ def quiet() -> None:
 
 
 @pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\nHost:"])
-def test_a_client_that_sends_no_head_is_left(head: bytes) -> None:
+def test_a_client_without_complete_headers_is_disconnected(head: bytes) -> None:
     async def test() -> None:
         async with running() as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -79,7 +79,7 @@ def test_a_client_that_sends_no_head_is_left(head: bytes) -> None:
     run(test)
 
 
-def test_a_head_that_comes_in_drops_has_no_longer() -> None:
+def test_slow_headers_do_not_extend_the_timeout() -> None:
     async def test() -> None:
         async with running() as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -97,7 +97,7 @@ def test_a_head_that_comes_in_drops_has_no_longer() -> None:
     run(test)
 
 
-def test_a_kept_connection_may_rest_but_not_send_half_a_head() -> None:
+def test_keep_alive_allows_idling_but_not_incomplete_headers() -> None:
     async def test() -> None:
         async with running() as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -105,7 +105,7 @@ def test_a_kept_connection_may_rest_but_not_send_half_a_head() -> None:
                 writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert b"200" in await reader.readuntil(b"\r\n\r\n")
                 assert await reader.readexactly(2) == bytes(2)
-                await asyncio.sleep(2 * IDLE)  # shorter than what uvicorn allows between requests
+                await asyncio.sleep(2 * IDLE)  # shorter than uvicorn's keep-alive timeout
             writer.write(b"GET /")
             assert await reader.read() == b""
             writer.close()
@@ -113,7 +113,7 @@ def test_a_kept_connection_may_rest_but_not_send_half_a_head() -> None:
     run(test)
 
 
-def test_a_client_that_does_not_take_its_answer_is_left() -> None:
+def test_a_client_that_does_not_read_is_disconnected() -> None:
     async def test() -> None:
         async with running() as (server, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
@@ -126,7 +126,7 @@ def test_a_client_that_does_not_take_its_answer_is_left() -> None:
     run(test)
 
 
-def test_a_client_that_takes_its_answer_gets_all_of_it() -> None:
+def test_a_client_that_reads_slowly_gets_the_whole_response() -> None:
     async def test() -> None:
         async with running(idle=20) as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -141,24 +141,24 @@ def test_a_client_that_takes_its_answer_gets_all_of_it() -> None:
     run(test)
 
 
-def test_so_many_connections_and_no_more() -> None:
+def test_the_number_of_connections_is_limited() -> None:
     async def test() -> None:
         async with running(max_connections=3) as (server, port):
-            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            open_connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
             while len(server.server_state.connections) < 3:
                 await asyncio.sleep(0.005)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
-            held[0][1].write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert b"200" in await held[0][0].readuntil(b"\r\n\r\n")
-            for _, other in (*held, (reader, writer)):
+            open_connections[0][1].write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200" in await open_connections[0][0].readuntil(b"\r\n\r\n")
+            for _, other in (*open_connections, (reader, writer)):
                 other.close()
 
     run(test)
 
 
-def test_a_request_is_told_that_its_client_has_left() -> None:
+def test_a_request_knows_that_its_client_has_disconnected() -> None:
     async def test() -> None:
         async with running(idle=60) as (server, port):
             _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""The guide says what the service does."""
+"""The guide agrees with the code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imagefinder.server.errors import KINDS
 GUIDE = (Path(__file__).parents[3] / "docs" / "guides" / "rest-api.md").read_text()
 
 
-def test_the_guide_lists_exactly_the_codes_that_can_be_sent() -> None:
+def test_the_guide_lists_all_problem_codes() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (yes|no) \|", GUIDE, re.MULTILINE)
     assert {code: (int(status), answer == "yes") for code, status, answer in rows} == {
         code: (kind.status, kind.retryable) for code, kind in KINDS.items()
@@ -38,5 +38,5 @@ def test_the_guide_lists_exactly_the_codes_that_can_be_sent() -> None:
         f"listens on `{Settings().host}` only",
     ],
 )
-def test_the_guide_names_the_limits_in_force(words: str) -> None:
+def test_the_guide_states_the_current_limits(words: str) -> None:
     assert words in " ".join(GUIDE.split())

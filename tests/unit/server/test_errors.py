@@ -19,7 +19,7 @@ def test_an_unknown_path_is_a_problem(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/sift-similar-images", "/surf-similar-images"])
-def test_a_wrong_http_method_is_a_problem_and_says_the_right_one(client: TestClient, path: str) -> None:
+def test_a_wrong_http_method_is_reported_with_the_allowed_one(client: TestClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 405
     assert response.headers["allow"] == "POST"
@@ -27,12 +27,12 @@ def test_a_wrong_http_method_is_a_problem_and_says_the_right_one(client: TestCli
     assert "POST" in response.json()["hint"]
 
 
-def test_every_problem_carries_all_members(client: TestClient) -> None:
+def test_each_problem_has_all_members(client: TestClient) -> None:
     problem = client.get("/nothing").json()
     assert set(problem) == {"type", "title", "status", "detail", "code", "retryable", "hint", "request_id"}
 
 
-def test_the_table_agrees_with_the_library_on_what_is_worth_retrying() -> None:
+def test_retryable_is_the_same_in_table_and_library() -> None:
     tree = [c for _, c in inspect.getmembers(core, inspect.isclass) if issubclass(c, core.ImagefinderError)]
     shared = [error for error in tree if error.code in KINDS]
     assert len(shared) >= 8
@@ -40,14 +40,14 @@ def test_the_table_agrees_with_the_library_on_what_is_worth_retrying() -> None:
         assert KINDS[error.code].retryable == error.retryable, error
 
 
-def test_a_kind_of_a_plug_in_is_told_as_its_parent() -> None:
+def test_an_error_class_of_a_plug_in_is_reported_as_its_base_class() -> None:
     class StrangeImageError(core.NotAnImageError):
         code = "strange"
 
     assert problem_of(StrangeImageError("odd")).code == "not_an_image"
 
 
-def test_every_code_is_raised_somewhere_or_comes_from_the_library() -> None:
+def test_each_code_is_used() -> None:
     package = inspect.getfile(problem_of).rsplit("/", 1)[0]
     from pathlib import Path
 

@@ -12,20 +12,20 @@ from imagefinder.server.examples import ANSWERS
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
-def test_an_example_is_an_answer_of_its_form_and_leaves_nothing_out(name: str) -> None:
+def test_each_example_is_a_complete_response(name: str) -> None:
     kinds = {**vars(results), **vars(jobs), **vars(answers)}
     assert to_json(from_json(kinds[name], ANSWERS[name])) == ANSWERS[name]
 
 
 def named(schema: Any) -> Iterator[str]:
-    """Forms that a schema refers to itself, not within."""
+    """Names of the schemas to which a schema refers directly."""
     if "$ref" in schema:
         yield schema["$ref"].rpartition("/")[2]
     for choice in schema.get("anyOf", ()):
         yield from named(choice)
 
 
-def test_every_endpoint_of_v1_has_an_example_of_its_answer_and_of_each_problem(client: TestClient) -> None:
+def test_each_endpoint_has_examples_of_its_responses(client: TestClient) -> None:
     description = client.get("/openapi.json").json()
     forms_with = {name for name, schema in description["components"]["schemas"].items() if "examples" in schema}
     without = []

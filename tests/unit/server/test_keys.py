@@ -26,7 +26,7 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "new" / "state"
 
 
-def test_a_key_is_known_by_its_secret_only(state: Path) -> None:
+def test_a_key_is_found_by_its_secret_only(state: Path) -> None:
     keys = Keys(state)
     assert keys.entries() == ()
     reader, writer = keys.create("shop", "read"), keys.create("editor", "write")
@@ -42,7 +42,7 @@ def test_a_key_is_known_by_its_secret_only(state: Path) -> None:
         assert keys.find(b"\xff\x00") is None
 
 
-def test_every_key_is_compared_whichever_it_is(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_keys_are_compared(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys, compared = Keys(state), []
     secrets = [keys.create(name, "read") for name in "abc"]
     compare = hmac.compare_digest
@@ -58,7 +58,7 @@ def test_every_key_is_compared_whichever_it_is(state: Path, monkeypatch: pytest.
         assert compared == [64, 64, 64]
 
 
-def test_nothing_on_disk_opens_anything_and_nobody_else_can_read_it(state: Path) -> None:
+def test_the_file_is_private_and_has_no_secrets(state: Path) -> None:
     keys = Keys(state)
     secret = keys.create("shop", "read")
     (kept,) = keys.entries()
@@ -70,7 +70,7 @@ def test_nothing_on_disk_opens_anything_and_nobody_else_can_read_it(state: Path)
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
 
 
-def test_what_another_process_changes_is_seen_at_once(state: Path) -> None:
+def test_changes_by_other_processes_are_visible_immediately(state: Path) -> None:
     here, there = Keys(state), Keys(state)
     for number in range(20):
         secret = there.create("a", "read").encode()
@@ -79,7 +79,7 @@ def test_what_another_process_changes_is_seen_at_once(state: Path) -> None:
         assert here.find(secret) is None, number
 
 
-def test_deleting_the_file_makes_all_keys_invalid_at_once(state: Path) -> None:
+def test_deleting_the_file_revokes_all_keys_immediately(state: Path) -> None:
     keys = Keys(state)
     secret = keys.create("a", "read").encode()
     assert keys.find(secret)
@@ -87,7 +87,7 @@ def test_deleting_the_file_makes_all_keys_invalid_at_once(state: Path) -> None:
     assert keys.find(secret) is None
 
 
-def test_two_processes_lose_no_key_of_one_another(state: Path) -> None:
+def test_concurrent_processes_lose_no_keys(state: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from imagefinder.server.keys import Keys\n"
         "for n in range(25): Keys(Path(sys.argv[1])).create(f'{sys.argv[2]}{n}', 'read')"
@@ -98,12 +98,12 @@ def test_two_processes_lose_no_key_of_one_another(state: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a\n", "a" * 65, "é", "../x", "\x1b[31m"])
-def test_names_are_harmless(state: Path, name: str) -> None:
+def test_invalid_names_are_refused(state: Path, name: str) -> None:
     with pytest.raises(InputError, match="not a valid key name"):
         Keys(state).create(name, "read")
 
 
-def test_mistakes_are_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes_are_reported(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = Keys(state)
     keys.create("a", "read")
     with pytest.raises(InputError, match="already") as taken:
@@ -128,7 +128,7 @@ def test_mistakes_are_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None
         "created_at = 9e999",
     ],
 )
-def test_a_damaged_key_lets_nobody_in(state: Path, change: str) -> None:
+def test_a_damaged_key_denies_access(state: Path, change: str) -> None:
     keys = Keys(state)
     secrets = [keys.create(name, "read").encode() for name in "ab"]
     with closing(sqlite3.connect(state / FILE_NAME)) as database, database:
@@ -140,7 +140,7 @@ def test_a_damaged_key_lets_nobody_in(state: Path, change: str) -> None:
         keys.create("c", "read")
 
 
-# the file of version 0.1.0
+# the key file of version 0.1.0
 
 
 def test_the_keys_of_the_old_file_are_imported_once(state: Path) -> None:
@@ -153,7 +153,7 @@ def test_the_keys_of_the_old_file_are_imported_once(state: Path) -> None:
     assert not (state / "keys.json").exists()
     assert (state / "keys.json.imported").read_bytes() == old
     keys.revoke("shop")
-    (state / "keys.json").write_bytes(old)  # as if the server had died before the file was renamed
+    (state / "keys.json").write_bytes(old)  # as after a crash before the file was renamed
     assert Keys(state).find(b"if_reader") is None
     assert Keys(state).find(b"if_writer")
     assert not (state / "keys.json").exists()
@@ -198,7 +198,7 @@ def key_file(**changes: object) -> str:
     return json.dumps({"format": 1, "keys": [key]})
 
 
-def test_a_strange_time_in_the_old_file_is_no_damage(state: Path) -> None:
+def test_an_integer_time_in_the_old_file_is_valid(state: Path) -> None:
     state.mkdir(parents=True)
     (state / "keys.json").write_text(key_file(created_at=10**30))
     assert [key.created_at for key in Keys(state).entries()] == [1e30]
@@ -221,7 +221,7 @@ def test_a_strange_time_in_the_old_file_is_no_damage(state: Path) -> None:
         "[" * 100_000,
     ],
 )
-def test_a_damaged_old_file_lets_nobody_in(state: Path, text: str) -> None:
+def test_a_damaged_old_file_denies_access(state: Path, text: str) -> None:
     keys = Keys(state)
     secret = keys.create("b", "read").encode()
     (state / "keys.json").write_text(text)
@@ -233,7 +233,7 @@ def test_a_damaged_old_file_lets_nobody_in(state: Path, text: str) -> None:
     assert (state / "keys.json").read_text() == text
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be") as caught:
         Keys(tmp_path / "file" / "state").create("a", "read")

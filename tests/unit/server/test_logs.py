@@ -46,7 +46,7 @@ def test_json_lines() -> None:
 
 
 @pytest.mark.parametrize("form", [JsonLines(), TextLines()])
-def test_nothing_a_client_sends_makes_a_line_of_its_own(form: logging.Formatter) -> None:
+def test_client_input_cannot_forge_log_lines(form: logging.Formatter) -> None:
     made = record("seen: %s", NASTY, client=NASTY, error=raised(NASTY))
     text = form.format(made)
     first, *others = text.split("\n")
@@ -62,7 +62,7 @@ def test_nothing_a_client_sends_makes_a_line_of_its_own(form: logging.Formatter)
         assert any("ValueError" in line for line in others)
 
 
-def test_a_record_within_a_request_has_its_id() -> None:
+def test_records_of_a_request_have_its_id() -> None:
     token = request_context.current.set(RequestContext("abc"))
     try:
         assert json.loads(JsonLines().format(record("x")))["request_id"] == "abc"
@@ -73,12 +73,12 @@ def test_a_record_within_a_request_has_its_id() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"a", b"A-z.0:9_", b"x" * 64])
-def test_a_clean_id_is_kept(sent: bytes) -> None:
+def test_a_valid_request_id_is_accepted(sent: bytes) -> None:
     assert request_context.request_id(sent) == sent.decode()
 
 
 @pytest.mark.parametrize("sent", [None, b"", b"x" * 65, b"a b", b"a\nb", b"a\n", b"\xff", b"<x>", b'"'])
-def test_any_other_is_replaced(sent: bytes | None) -> None:
+def test_an_invalid_request_id_is_replaced(sent: bytes | None) -> None:
     made = request_context.request_id(sent)
     assert len(made) == 16
     assert request_context.request_id(made.encode()) == made

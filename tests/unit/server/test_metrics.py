@@ -23,7 +23,7 @@ def numbers(client: TestClient) -> dict[str, float]:
     return {name: float(value) for name, value in re.findall(r"^([^#]\S*(?:\{.*\})?) (\S+)$", text, re.MULTILINE)}
 
 
-def test_requests_are_counted_by_route_never_by_path(client: TestClient) -> None:
+def test_requests_are_counted_by_route_not_by_path(client: TestClient) -> None:
     for path in ("/sift-similar-images", "/nothing/1", "/nothing/2", "/surf-similar-images"):
         client.post(path, files={"image": b"x"})
     client.request("BREW", "/health")
@@ -43,7 +43,7 @@ def test_requests_are_counted_by_route_never_by_path(client: TestClient) -> None
     assert found["imagefinder_queue_inside"] == found["imagefinder_computing"] == 0
 
 
-def test_a_route_within_routers_is_named_whole(fake: Any) -> None:
+def test_the_route_of_a_nested_router_is_complete(fake: Any) -> None:
     inner, outer = APIRouter(prefix="/images"), APIRouter()
 
     @inner.get("/{image_id:path}")
@@ -58,14 +58,14 @@ def test_a_route_within_routers_is_named_whole(fake: Any) -> None:
     assert any('route="/plug-in/{c}/images/{image_id}"' in name for name in numbers(client))
 
 
-def test_searches_tell_their_stages(client: TestClient, fake: Any) -> None:
+def test_searches_report_their_stages(client: TestClient, fake: Any) -> None:
     client.post("/sift-similar-images", files={"image": b"x"})
     found = numbers(client)
     assert found['imagefinder_searches_total{method="sift",mode="exact"}'] == 1
     assert found['imagefinder_search_stage_seconds_count{method="sift",stage="total"}'] == 1
 
 
-def test_no_label_grows_without_bound(fake: Any) -> None:
+def test_label_values_are_bounded(fake: Any) -> None:
     app = create_app(fake)
     for number in range(100):
         app.state.service.metrics.observe_search(
@@ -95,7 +95,7 @@ def test_sizes_and_loads(fake: Any) -> None:
     assert found["process_resident_memory_bytes"] > 0
 
 
-def test_networks_that_were_first_used_later_and_jobs_are_told(client: TestClient) -> None:
+def test_late_network_loads_and_jobs_are_reported(client: TestClient) -> None:
     with loads.counted("some-network"):
         pass
     found = numbers(client)
@@ -104,36 +104,34 @@ def test_networks_that_were_first_used_later_and_jobs_are_told(client: TestClien
     assert found['imagefinder_jobs{state="queued"}'] == found['imagefinder_jobs{state="running"}'] == 0
 
 
-def test_a_scrape_asks_the_collection_seldom_and_survives_its_trouble(
-    fake: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = 0
+def test_collection_sizes_are_cached_and_survive_errors(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
     info = fake.info
 
     def counted() -> Any:
-        nonlocal asked
-        asked += 1
+        nonlocal calls
+        calls += 1
         return info()
 
     fake.info = counted
     with TestClient(create_app(fake)) as client:
-        before = asked
+        before = calls
         for _ in range(5):
             numbers(client)
-        assert asked - before == 1
+        assert calls - before == 1
         monkeypatch.setattr(metrics_module, "_SIZES_SECONDS", 0.0)
         fake.info_error = CollectionCorruptError("x")
         assert numbers(client)['imagefinder_collection_images{collection="default"}'] == 4
-        assert asked - before == 2
+        assert calls - before == 2
 
 
-def test_two_apps_share_no_numbers(fake: Any) -> None:
+def test_two_applications_share_no_metrics(fake: Any) -> None:
     one, other = TestClient(create_app(fake)), TestClient(create_app(fake))
     one.get("/health/live")
     assert not any("/health/live" in name for name in numbers(other))
 
 
-def test_every_open_collection_is_told(fake: Any, tmp_path: Path) -> None:
+def test_all_open_collections_are_reported(fake: Any, tmp_path: Path) -> None:
     fake.settings = Settings(collections=tmp_path / "collections", state=tmp_path / "state")
     with TestClient(create_app(fake)) as client:
         assert client.put("/v1/collections/other").status_code == 201

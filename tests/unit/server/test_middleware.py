@@ -65,7 +65,7 @@ def records(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/health", "/nothing", "/bug", "/openapi.json", "/docs.css"])
-def test_every_answer_has_the_headers(app: Any, path: str) -> None:
+def test_each_response_has_the_common_headers(app: Any, path: str) -> None:
     response = TestClient(app, raise_server_exceptions=False).get(path)
     policy = response.headers["content-security-policy"]
     assert "default-src 'self'" in policy
@@ -78,14 +78,12 @@ def test_every_answer_has_the_headers(app: Any, path: str) -> None:
     assert re.fullmatch("[0-9a-f]{16}", response.headers["x-request-id"])
 
 
-def test_an_answer_may_have_a_header_of_its_own(app: Any) -> None:
+def test_a_response_can_override_a_common_header(app: Any) -> None:
     response = TestClient(app).get("/own")
     assert response.headers.get_list("content-security-policy") == ["sandbox"]
 
 
-def test_the_id_of_a_request_is_in_its_answer_its_problem_and_its_log(
-    app: Any, records: pytest.LogCaptureFixture
-) -> None:
+def test_the_request_id_is_in_response_problem_and_log(app: Any, records: pytest.LogCaptureFixture) -> None:
     client = TestClient(app, raise_server_exceptions=False)
     for path in ("/nothing", "/bug"):
         response = client.get(path, headers={"x-request-id": "mine-1"})
@@ -96,9 +94,7 @@ def test_the_id_of_a_request_is_in_its_answer_its_problem_and_its_log(
     assert made.json()["request_id"] == made.headers["x-request-id"] != "a b"
 
 
-def test_the_access_log_says_what_happened_and_nothing_private(
-    app: Any, records: pytest.LogCaptureFixture
-) -> None:
+def test_the_access_log_is_complete_and_has_no_private_data(app: Any, records: pytest.LogCaptureFixture) -> None:
     client = TestClient(app, raise_server_exceptions=False)
     client.post("/sift-similar-images?k=2&secret=1", files={"image": b"x"})
     client.get("/secret/path")
@@ -117,7 +113,7 @@ def test_the_access_log_says_what_happened_and_nothing_private(
 
 
 class Talk:
-    """One request to an app, spoken in ASGI."""
+    """One request to an application, at the level of ASGI."""
 
     def __init__(self, app: Any, path: str, method: str = "GET", *, body: bool = True) -> None:
         self.messages: list[Any] = []
@@ -152,7 +148,7 @@ class Talk:
             self.started.set()
 
 
-def test_streams_of_events_end_with_the_server_and_are_whole(app: Any) -> None:
+def test_event_streams_end_cleanly_at_shutdown(app: Any) -> None:
     async def talk() -> None:
         early, late = Talk(app, "/events"), None
         await asyncio.wait_for(early.started.wait(), 10)
@@ -170,7 +166,7 @@ def test_streams_of_events_end_with_the_server_and_are_whole(app: Any) -> None:
     asyncio.run(talk())
 
 
-def test_a_stream_that_has_ended_by_itself_is_not_ended_again(app: Any) -> None:
+def test_an_ended_stream_is_not_ended_again(app: Any) -> None:
     async def talk() -> None:
         stream = Talk(app, "/ended")
         while not stream.messages or stream.messages[-1].get("more_body", True):
@@ -182,7 +178,7 @@ def test_a_stream_that_has_ended_by_itself_is_not_ended_again(app: Any) -> None:
     asyncio.run(talk())
 
 
-def test_a_stream_whose_task_is_cancelled_otherwise_is_cancelled(app: Any) -> None:
+def test_cancelling_the_task_of_a_stream_cancels_it(app: Any) -> None:
     async def talk() -> None:
         stream = Talk(app, "/events")
         await asyncio.wait_for(stream.started.wait(), 10)
@@ -193,7 +189,7 @@ def test_a_stream_whose_task_is_cancelled_otherwise_is_cancelled(app: Any) -> No
     asyncio.run(talk())
 
 
-def test_a_client_that_stops_sending_is_told_and_left(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_stops_sending_gets_an_error(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(middleware, "IDLE_SECONDS", 0.05)
 
     async def talk() -> None:
@@ -206,8 +202,8 @@ def test_a_client_that_stops_sending_is_told_and_left(app: Any, monkeypatch: pyt
     asyncio.run(talk())
 
 
-def test_a_stream_is_passed_on_piece_by_piece(app: Any) -> None:
-    """Nothing in front of the routes collects an answer before it goes out."""
+def test_streamed_responses_are_not_buffered(app: Any) -> None:
+    """No middleware buffers a response."""
 
     async def talk() -> None:
         stream = Talk(app, "/events")
@@ -219,7 +215,7 @@ def test_a_stream_is_passed_on_piece_by_piece(app: Any) -> None:
     asyncio.run(talk())
 
 
-def test_the_app_closes_and_opens_with_its_lifespan(fake: Any) -> None:
+def test_the_lifespan_opens_and_closes_the_app(fake: Any) -> None:
     fake.settings = Settings(concurrent=1)
     with TestClient(create_app(fake)) as client:
         assert client.get("/health/live").status_code == 200

@@ -14,7 +14,7 @@ LOCAL = OriginPolicy(("127.0.0.1",), (), any_host=False)
 
 
 def code(rules: OriginPolicy, method: str = "POST", path: str = "/", **headers: str) -> str:
-    """What a request is refused with; empty if it is not."""
+    """The code with which a request is refused; empty if it is accepted."""
     sent = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
     try:
         rules.check(method, path, {b"host": b"localhost:5000", **sent})
@@ -35,7 +35,7 @@ def code(rules: OriginPolicy, method: str = "POST", path: str = "/", **headers: 
         "192.168.1.5:80",
     ],
 )
-def test_names_of_this_machine_and_addresses_are_known(host: str) -> None:
+def test_local_names_and_ip_addresses_are_allowed(host: str) -> None:
     assert code(LOCAL, "GET", host=host) == ""
 
 
@@ -56,11 +56,11 @@ def test_names_of_this_machine_and_addresses_are_known(host: str) -> None:
         "2130706433",
     ],
 )
-def test_a_name_that_a_stranger_lets_point_here_is_refused(host: str) -> None:
+def test_foreign_host_names_are_refused(host: str) -> None:
     assert code(LOCAL, "GET", host=host) == "unknown_host"
 
 
-def test_other_names_can_be_allowed() -> None:
+def test_host_names_can_be_allowed() -> None:
     rules = OriginPolicy(("Pictures.example.",), (), any_host=False)
     assert code(rules, host="pictures.example:8443") == ""
     assert code(rules, host="pictures.example.") == ""
@@ -82,12 +82,12 @@ def test_other_names_can_be_allowed() -> None:
         {"sec_fetch_site": "cross-site", "sec_fetch_dest": "document"},
     ],
 )
-def test_what_a_page_of_another_site_sends_is_refused(method: str, headers: dict[str, str]) -> None:
+def test_cross_site_requests_are_refused(method: str, headers: dict[str, str]) -> None:
     assert code(LOCAL, method, **headers) == "cross_site"
 
 
 @pytest.mark.parametrize("dest", ["image", "empty", "script", "iframe", "object"])
-def test_a_page_of_another_site_cannot_show_our_pictures_either(dest: str) -> None:
+def test_other_sites_cannot_embed_images(dest: str) -> None:
     assert code(LOCAL, "GET", sec_fetch_site="cross-site", sec_fetch_dest=dest) == "cross_site"
 
 
@@ -96,18 +96,18 @@ def test_a_page_of_another_site_cannot_show_our_pictures_either(dest: str) -> No
     [
         ("POST", {}),  # a program
         ("POST", {"origin": "http://localhost:5000", "sec_fetch_site": "same-origin"}),
-        ("POST", {"origin": "https://pictures.example", "host": "pictures.example"}),  # behind a proxy with TLS
+        ("POST", {"origin": "https://pictures.example", "host": "pictures.example"}),  # behind a TLS proxy
         ("POST", {"origin": "http://127.0.0.1", "host": "127.0.0.1:80"}),
         ("GET", {"sec_fetch_site": "none", "sec_fetch_dest": "document"}),  # typed into the address bar
         ("GET", {"sec_fetch_site": "cross-site", "sec_fetch_dest": "document"}),  # a shared link
         ("GET", {"sec_fetch_site": "same-origin", "sec_fetch_dest": "image"}),
     ],
 )
-def test_programs_and_our_own_page_are_not_bothered(method: str, headers: dict[str, str]) -> None:
+def test_programs_and_the_own_page_are_allowed(method: str, headers: dict[str, str]) -> None:
     assert code(OriginPolicy(("pictures.example",), (), any_host=False), method, **headers) == ""
 
 
-def test_a_link_on_another_page_begins_no_work() -> None:
+def test_a_link_on_another_site_cannot_start_a_job() -> None:
     link = {"sec_fetch_site": "cross-site", "sec_fetch_dest": "document"}
     assert code(LOCAL, "GET", "/v1/collections/default/duplicates", **link) == "cross_site"
     assert code(LOCAL, "GET", "/v1/collections/default/contents/duplicates", **link) == ""
@@ -126,7 +126,7 @@ def test_origins_can_be_allowed() -> None:
 PREFLIGHT = {"origin": "https://shop.example", "access-control-request-method": "POST"}
 
 
-def test_cors_is_closed_unless_it_is_opened(fake: Any) -> None:
+def test_cors_is_disabled_by_default(fake: Any) -> None:
     response = TestClient(create_app(fake)).options("/sift-similar-images", headers=PREFLIGHT)
     assert response.status_code >= 400
     assert not [name for name in response.headers if name.startswith("access-control")]
@@ -137,7 +137,7 @@ def test_cors_is_closed_unless_it_is_opened(fake: Any) -> None:
     assert response.status_code == 200
     assert response.headers["access-control-allow-origin"] == "https://shop.example"
     assert response.headers["x-request-id"]
-    # The page can read why it was refused.
+    # The page can read the reason of the refusal.
     response = client.post("/sift-similar-images", headers={"origin": "https://shop.example"})
     assert (response.status_code, response.json()["code"]) == (401, "missing_key")
     assert response.headers["access-control-allow-origin"] == "https://shop.example"
@@ -145,7 +145,7 @@ def test_cors_is_closed_unless_it_is_opened(fake: Any) -> None:
     assert "access-control-allow-origin" not in response.headers
 
 
-def test_a_form_of_another_site_reaches_no_search(fake: Any) -> None:
+def test_a_form_of_another_site_cannot_search(fake: Any) -> None:
     response = TestClient(create_app(fake)).post(
         "/sift-similar-images", files={"image": b"x"}, headers={"origin": "https://evil.example"}
     )

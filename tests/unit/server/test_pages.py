@@ -17,7 +17,7 @@ from imagefinder.server.pages import WEB
 
 
 class Links(HTMLParser):
-    """Collects ids and every address a page refers to."""
+    """Collects the ids and the links of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Links(HTMLParser):
                 self.addresses.add(value or "")
 
 
-def test_the_reference_needs_no_other_host_and_no_script(client: TestClient) -> None:
+def test_the_reference_has_no_scripts_and_no_external_resources(client: TestClient) -> None:
     response = client.get("/docs")
     assert response.headers["content-type"].startswith("text/html")
     page = Links(response.text)
@@ -50,7 +50,7 @@ def test_the_reference_needs_no_other_host_and_no_script(client: TestClient) -> 
     assert "@import" not in response.text
 
 
-def test_the_page_allows_nothing_from_elsewhere_and_nothing_inline(client: TestClient) -> None:
+def test_the_page_has_a_strict_content_security_policy(client: TestClient) -> None:
     response = client.get("/")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     policy = response.headers["content-security-policy"]
@@ -70,7 +70,7 @@ def test_the_page_allows_nothing_from_elsewhere_and_nothing_inline(client: TestC
         ("icon.svg", "image/svg+xml"),
     ],
 )
-def test_a_file_of_the_page_is_typed_and_asked_for_once(client: TestClient, name: str, media_type: str) -> None:
+def test_page_files_have_a_media_type_and_an_etag(client: TestClient, name: str, media_type: str) -> None:
     first = client.get(f"/web/{name}")
     assert first.headers["content-type"] == media_type
     assert first.headers["x-content-type-options"] == "nosniff"
@@ -88,7 +88,7 @@ def test_no_name_in_a_request_becomes_a_path(client: TestClient, name: str) -> N
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
-def test_every_module_a_module_imports_is_served(client: TestClient) -> None:
+def test_all_imported_modules_are_served(client: TestClient) -> None:
     waiting, seen = ["app.js"], set[str]()
     while waiting:
         name = waiting.pop()
@@ -101,13 +101,13 @@ def test_every_module_a_module_imports_is_served(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_every_link_leads_somewhere(client: TestClient, path: str) -> None:
+def test_no_link_is_broken(client: TestClient, path: str) -> None:
     for address in Links(client.get(path).text).addresses:
         if not address.startswith("#"):
             assert client.get(f"/{address.removeprefix('./')}").status_code in {200, 405}
 
 
-def test_the_curl_lines_name_this_server(fake: Any) -> None:
+def test_the_curl_examples_use_the_url_of_the_server(fake: Any) -> None:
     fake.settings = Settings(allowed_hosts=("pictures.example",), auth="off")
     client = TestClient(create_app(fake))
     text = unescape(client.get("/docs", headers={"host": "pictures.example:8080"}).text)
@@ -116,14 +116,14 @@ def test_the_curl_lines_name_this_server(fake: Any) -> None:
 
 
 @pytest.mark.parametrize("host", ["<script>", "$(reboot)", "a b", "`x`", ""])
-def test_a_strange_host_name_is_not_repeated(fake: Any, host: str) -> None:
-    fake.settings = Settings(auth="on")  # with keys any name will do
+def test_an_unsafe_host_name_is_not_repeated(fake: Any, host: str) -> None:
+    fake.settings = Settings(auth="on")  # with keys, any host name is accepted
     response = TestClient(create_app(fake)).get("/docs", headers={"host": host})
     assert response.status_code == 200
     assert "http://HOST:5000/sift" in response.text
 
 
-def test_every_problem_type_is_explained_where_it_points(client: TestClient) -> None:
+def test_each_problem_type_links_to_its_documentation(client: TestClient) -> None:
     assert set(KINDS) <= Links(client.get("/docs").text).ids
     problem = client.get("/nothing").json()
     path, anchor = problem["type"].split("#")
@@ -149,19 +149,19 @@ def test_the_openapi_description_is_complete(client: TestClient) -> None:
     assert references <= set(schema["components"]["schemas"])
 
 
-def test_a_problem_that_is_sent_has_the_described_form(client: TestClient) -> None:
+def test_a_problem_matches_its_schema(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()["components"]["schemas"]["ProblemDetails"]
     problem: dict[str, Any] = client.get("/nothing").json()
     assert set(schema["required"]) == set(schema["properties"]) == set(problem)
 
 
-def test_a_method_name_cannot_break_the_page(fake: Any) -> None:
+def test_method_names_are_escaped(fake: Any) -> None:
     fake.names = ('<b>"x"',)
     with TestClient(create_app(fake)) as client:
         assert "<b>" not in client.get("/docs").text
 
 
-def test_the_reference_says_what_to_send_in_a_form_that_a_shell_takes(client: TestClient) -> None:
+def test_the_curl_examples_are_valid_shell_commands(client: TestClient) -> None:
     text = unescape(client.get("/docs").text)
     assert "{collection}<td>" in text
     assert "?collection=" not in text

@@ -32,7 +32,7 @@ def service() -> Iterator[int]:
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, True), (503, False)])
-def test_it_asks_whether_the_service_is_ready(
+def test_the_probe_reports_readiness(
     service: int, monkeypatch: pytest.MonkeyPatch, status: int, expected: bool
 ) -> None:
     monkeypatch.setattr(Answering, "status", status)
@@ -40,7 +40,7 @@ def test_it_asks_whether_the_service_is_ready(
     assert is_ready(service) is expected
 
 
-def test_no_service_is_not_ready() -> None:
+def test_without_a_service_it_is_not_ready() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert is_ready(port) is False

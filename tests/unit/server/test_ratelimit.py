@@ -33,7 +33,7 @@ def taken(rates: RateLimit, client: str, tries: int) -> int:
     return count
 
 
-def test_a_minutes_worth_at_once_then_as_it_fills() -> None:
+def test_a_burst_is_allowed_and_then_the_rate() -> None:
     clock = Clock()
     rates = RateLimit(30, clock=clock)
     assert taken(rates, "a", 50) == 30
@@ -47,7 +47,7 @@ def test_a_minutes_worth_at_once_then_as_it_fills() -> None:
     assert taken(rates, "a", 50) == 30
 
 
-def test_waiting_as_long_as_one_is_told_suffices() -> None:
+def test_waiting_for_retry_after_is_sufficient() -> None:
     clock = Clock()
     rates = RateLimit(7, clock=clock)
     taken(rates, "a", 7)
@@ -59,7 +59,7 @@ def test_waiting_as_long_as_one_is_told_suffices() -> None:
         taken(rates, "a", 3)
 
 
-def test_being_refused_costs_nothing() -> None:
+def test_refused_requests_take_no_token() -> None:
     clock = Clock()
     rates = RateLimit(60, clock=clock)
     assert taken(rates, "a", 1000) == 60
@@ -71,7 +71,7 @@ def test_no_limit() -> None:
     assert taken(RateLimit(0), "a", 1000) == 1000
 
 
-def test_many_clients_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_buckets_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ratelimit, "MAX_CLIENTS", 10)
     rates = RateLimit(1, clock=Clock())
     for number in range(1000):
@@ -91,11 +91,11 @@ def test_many_clients_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) ->
         ("", ""),
     ],
 )
-def test_whom_a_rate_is_counted_for(address: str, counted: str) -> None:
+def test_the_unit_of_rate_limiting(address: str, counted: str) -> None:
     assert _network(address) == counted
 
 
-def test_each_key_has_its_own_rate_and_health_is_free(fake: Any, tmp_path: Path) -> None:
+def test_each_key_has_its_own_rate_and_health_is_not_limited(fake: Any, tmp_path: Path) -> None:
     fake.settings = Settings(auth="on", state=tmp_path, requests_per_minute=2)
     file = Keys(tmp_path)
     first, second = ({"x-api-key": file.create(name, "read")} for name in "ab")

@@ -26,7 +26,7 @@ def clock() -> Clock:
 
 
 def trace(data: bytes) -> Trace:
-    """Of a search that found nothing."""
+    """The trace of a search without hits."""
     size = (1, 1)
     return Trace(
         query=Query(data),
@@ -39,80 +39,80 @@ def trace(data: bytes) -> Trace:
     )
 
 
-def kept(explanations: SearchCache, data: bytes = b"picture", size: int = 10) -> str | None:
-    result = explanations.add(CachedSearch("default", trace(data)), lambda handle, _: {"handle": handle}, size)
+def add(cache: SearchCache, data: bytes = b"image", size: int = 10) -> str | None:
+    result = cache.add(CachedSearch("default", trace(data)), lambda handle, _: {"handle": handle}, size)
     handle: str | None = result["handle"]
     return handle
 
 
-def is_known(explanations: SearchCache, handle: str | None) -> bool:
+def is_cached(cache: SearchCache, handle: str | None) -> bool:
     assert handle is not None
     try:
-        explanations.search(handle)
+        cache.search(handle)
     except Problem as problem:
         return problem.code != "unknown_handle"
     return True
 
 
-def test_a_handle_leads_to_query_and_answer(clock: Clock) -> None:
-    explanations = SearchCache(seconds=10, queries=5, max_bytes=1000, clock=clock)
-    handle = kept(explanations)
+def test_a_handle_returns_search_and_answer(clock: Clock) -> None:
+    cache = SearchCache(seconds=10, queries=5, max_bytes=1000, clock=clock)
+    handle = add(cache)
     assert handle
-    assert explanations.search(handle).trace.query.image == b"picture"
-    assert explanations.result(handle) == {"handle": handle}
+    assert cache.search(handle).trace.query.image == b"image"
+    assert cache.result(handle) == {"handle": handle}
 
 
 def test_handles_cannot_be_guessed(clock: Clock) -> None:
-    explanations = SearchCache(seconds=10, queries=500, max_bytes=10**6, clock=clock)
-    handles = {kept(explanations) for _ in range(200)}
+    cache = SearchCache(seconds=10, queries=500, max_bytes=10**6, clock=clock)
+    handles = {add(cache) for _ in range(200)}
     assert len(handles) == 200
     assert all(len(str(handle)) >= 22 for handle in handles)  # 128 bits in base64
-    assert not is_known(explanations, "x")
+    assert not is_cached(cache, "x")
 
 
-def test_they_end(clock: Clock) -> None:
-    explanations = SearchCache(seconds=10, queries=5, max_bytes=1000, clock=clock)
-    handle = kept(explanations)
+def test_handles_expire(clock: Clock) -> None:
+    cache = SearchCache(seconds=10, queries=5, max_bytes=1000, clock=clock)
+    handle = add(cache)
     clock.now += 9.9
-    assert is_known(explanations, handle)
+    assert is_cached(cache, handle)
     clock.now += 0.2
-    assert not is_known(explanations, handle)
-    assert len(explanations) == 0
+    assert not is_cached(cache, handle)
+    assert len(cache) == 0
 
 
-def test_the_oldest_goes_first_by_number_and_by_bytes(clock: Clock) -> None:
-    explanations = SearchCache(seconds=10, queries=3, max_bytes=100, clock=clock)
-    handles = [kept(explanations, b"x", 1) for _ in range(4)]
-    assert [is_known(explanations, handle) for handle in handles] == [False, True, True, True]
-    large = kept(explanations, b"x" * 90, 9)
-    assert [is_known(explanations, handle) for handle in [*handles, large]] == [False, False, False, False, True]
-    small = kept(explanations, b"x", 0)
-    assert is_known(explanations, large)
-    assert is_known(explanations, small)
+def test_the_oldest_search_is_evicted_first(clock: Clock) -> None:
+    cache = SearchCache(seconds=10, queries=3, max_bytes=100, clock=clock)
+    handles = [add(cache, b"x", 1) for _ in range(4)]
+    assert [is_cached(cache, handle) for handle in handles] == [False, True, True, True]
+    large = add(cache, b"x" * 90, 9)
+    assert [is_cached(cache, handle) for handle in [*handles, large]] == [False, False, False, False, True]
+    small = add(cache, b"x", 0)
+    assert is_cached(cache, large)
+    assert is_cached(cache, small)
 
 
-def test_what_is_too_large_is_answered_without_a_handle(clock: Clock) -> None:
-    explanations = SearchCache(seconds=10, queries=3, max_bytes=100, clock=clock)
-    before = kept(explanations)
-    assert kept(explanations, b"x" * 101, 0) is None
-    assert is_known(explanations, before)
+def test_a_search_that_is_too_large_gets_no_handle(clock: Clock) -> None:
+    cache = SearchCache(seconds=10, queries=3, max_bytes=100, clock=clock)
+    before = add(cache)
+    assert add(cache, b"x" * 101, 0) is None
+    assert is_cached(cache, before)
 
 
-def test_bytes_are_counted_back(clock: Clock) -> None:
-    explanations: Any = SearchCache(seconds=10, queries=2, max_bytes=10**6, clock=clock)
+def test_evicted_bytes_are_released(clock: Clock) -> None:
+    cache: Any = SearchCache(seconds=10, queries=2, max_bytes=10**6, clock=clock)
     for size in range(50):
-        kept(explanations, b"x" * size, size)
+        add(cache, b"x" * size, size)
     clock.now += 11
-    assert len(explanations) == 0
-    assert explanations._bytes == 0
+    assert len(cache) == 0
+    assert cache._bytes == 0
 
 
-def test_explanations_are_remembered_up_to_a_number() -> None:
-    explanations = SearchCache(seconds=10, queries=3, max_bytes=100)
+def test_the_number_of_cached_explanations_is_limited() -> None:
+    cache = SearchCache(seconds=10, queries=3, max_bytes=100)
     made: list[int] = []
 
     def explain(number: int) -> Any:
-        return explanations.explanation(number, lambda: (made.append(number), f"explanation {number}")[1])  # type: ignore[arg-type,return-value]
+        return cache.explanation(number, lambda: (made.append(number), f"explanation {number}")[1])  # type: ignore[arg-type,return-value]
 
     assert explain(0) == explain(0) == "explanation 0"
     for number in range(1, 101):

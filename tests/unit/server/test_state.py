@@ -1,4 +1,4 @@
-"""One file for what the server remembers: durable, private, shared by processes, never destroyed."""
+"""The state file: durable, private, shared by processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def names(state: State) -> list[str]:
         return [name for (name,) in database.execute("SELECT name FROM keys ORDER BY name")]
 
 
-def test_nothing_is_created_before_the_first_use_and_all_of_it_is_private(folder: Path) -> None:
+def test_files_are_created_on_first_use_and_private(folder: Path) -> None:
     state = State(folder)
     assert not state.exists()
     assert not folder.exists()
@@ -54,7 +54,7 @@ def test_writes_survive_a_power_failure(folder: Path) -> None:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_block_that_raises_is_undone(folder: Path) -> None:
+def test_a_block_that_raises_is_rolled_back(folder: Path) -> None:
     state = State(folder)
     add(state, "a")
     with contextlib.suppress(ZeroDivisionError), state.writing() as database:
@@ -78,7 +78,7 @@ def test_every_write_changes_the_revision(folder: Path) -> None:
     assert len(set(seen)) == len(seen)
 
 
-def test_a_file_that_was_deleted_is_noticed(folder: Path) -> None:
+def test_a_deleted_file_is_detected(folder: Path) -> None:
     state = State(folder)
     add(state, "a")
     (folder / FILE_NAME).unlink()
@@ -116,12 +116,14 @@ def test_a_second_connection_keeps_the_locks_of_the_first(folder: Path) -> None:
         "state.close()"
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
-    assert (folder / f"{FILE_NAME}-wal").exists()  # the last one to close removes it, and that is not the process
+    assert (
+        folder / f"{FILE_NAME}-wal"
+    ).exists()  # the last process to close removes it, and that was not this one
     add(first, "b")
     assert names(first) == names(second) == ["b"]
 
 
-def test_the_file_shrinks_when_uploads_are_done_with(folder: Path) -> None:
+def test_the_file_shrinks_when_uploads_are_deleted(folder: Path) -> None:
     state = State(folder)
     with state.writing() as database:
         database.execute("INSERT INTO jobs VALUES ('1', 'q', '{}', '{}', 0, 0)")
@@ -133,7 +135,7 @@ def test_the_file_shrinks_when_uploads_are_done_with(folder: Path) -> None:
     assert (folder / FILE_NAME).stat().st_size < 100_000
 
 
-# what goes wrong
+# errors
 
 
 def overwrite(file: Path, at: int, data: bytes) -> None:
@@ -149,7 +151,7 @@ def overwrite(file: Path, at: int, data: bytes) -> None:
         (100, b"\xff" * 3000),  # the schema
     ],
 )
-def test_a_damaged_file_is_reported_and_left_alone(folder: Path, at: int, data: bytes) -> None:
+def test_a_damaged_file_is_reported_and_unchanged(folder: Path, at: int, data: bytes) -> None:
     state = State(folder)
     add(state, "a")
     state.close()
@@ -166,7 +168,7 @@ def test_a_damaged_file_is_reported_and_left_alone(folder: Path, at: int, data: 
     assert state.file.read_bytes() == before
 
 
-def test_the_file_of_another_program_is_left_alone(folder: Path) -> None:
+def test_the_file_of_another_program_is_unchanged(folder: Path) -> None:
     folder.mkdir(parents=True)
     with closing(sqlite3.connect(folder / FILE_NAME)) as database:
         database.execute("CREATE TABLE theirs (x)")
@@ -176,7 +178,7 @@ def test_the_file_of_another_program_is_left_alone(folder: Path) -> None:
     assert (folder / FILE_NAME).read_bytes() == before
 
 
-def test_a_newer_format_is_refused_by_name(folder: Path) -> None:
+def test_a_newer_format_is_refused(folder: Path) -> None:
     state = State(folder)
     add(state, "a")
     with state.writing() as database:
@@ -199,7 +201,7 @@ def test_a_full_disk_is_reported_and_loses_nothing(folder: Path) -> None:
     assert names(state) == ["a"]
 
 
-def test_a_lock_that_is_kept_for_too_long_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_timeout_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_module, "BUSY_SECONDS", 0.1)
     here, there = State(folder), State(folder)
     add(here, "a")

@@ -20,7 +20,7 @@ LIMIT = 100_000
 TYPE = {"content-type": "multipart/form-data; boundary=xyz"}
 
 
-def part(name: str | None = "image", filename: str | None = "a.jpg", data: bytes = b"picture") -> bytes:
+def part(name: str | None = "image", filename: str | None = "a.jpg", data: bytes = b"image bytes") -> bytes:
     head = b"--xyz\r\nContent-Disposition: form-data"
     if name is not None:
         head += f'; name="{name}"'.encode()
@@ -36,16 +36,16 @@ def post(client: TestClient, body: bytes | Iterator[bytes], headers: dict[str, s
     return client.post("/sift-similar-images", content=body, headers=TYPE if headers is None else headers)
 
 
-def test_the_file_arrives_byte_for_byte(client: TestClient, fake: Any) -> None:
+def test_the_file_is_received_unchanged(client: TestClient, fake: Any) -> None:
     data = random.Random(1).randbytes(90_000) + b"\r\n--xy\r\n--xyz\r--\n"
     assert post(client, part(data=data.replace(b"\r\n--xyz", b"")) + END).status_code == 200
     assert fake.queries[0][0] == data.replace(b"\r\n--xyz", b"")
 
 
 def test_other_fields_are_ignored(client: TestClient, fake: Any) -> None:
-    body = part("note", None, b"hello") + part(data=b"the picture") + part("other", "b.jpg", b"x" * 9000) + END
+    body = part("note", None, b"hello") + part(data=b"the image") + part("other", "b.jpg", b"x" * 9000) + END
     assert post(client, body).status_code == 200
-    assert fake.queries[0][0] == b"the picture"
+    assert fake.queries[0][0] == b"the image"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_other_fields_are_ignored(client: TestClient, fake: Any) -> None:
         (b"", {}, 400, "missing_image", "no body"),
         (b"", TYPE, 400, "missing_image", "empty"),
         (END, TYPE, 400, "missing_image", "in the form: none"),
-        (part("picture") + END, TYPE, 400, "missing_image", "'picture'"),
+        (part("photo") + END, TYPE, 400, "missing_image", "'photo'"),
         (part("Image") + END, TYPE, 400, "missing_image", "'Image'"),
         (part(None) + END, TYPE, 400, "missing_image", "no file field 'image'"),
         (part(filename="", data=b"") + END, TYPE, 400, "missing_image", "no file chosen"),
@@ -92,12 +92,12 @@ def test_a_bad_form_is_refused_with_the_reason(
     assert not fake.queries
 
 
-def test_the_largest_file_accepted_is(client: TestClient, fake: Any) -> None:
+def test_a_file_of_the_largest_size_is_accepted(client: TestClient, fake: Any) -> None:
     assert post(client, part(data=b"x" * LIMIT) + END).status_code == 200
     assert len(fake.queries[0][0]) == LIMIT
 
 
-def test_too_large_says_the_limit(client: TestClient) -> None:
+def test_too_large_reports_the_limit(client: TestClient) -> None:
     problem = post(client, part(data=b"x" * (LIMIT + 1)) + END).json()
     assert (problem["limit"], problem["unit"], problem["field"]) == (LIMIT, "bytes", "image")
 
@@ -118,7 +118,7 @@ def test_a_stream_without_length_is_stopped_at_the_limit(name: str) -> None:
     assert taken < (LIMIT + upload.FORM_OVERHEAD) / 1000 + 3
 
 
-def test_a_client_that_stands_still_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_upload_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "IDLE_SECONDS", 0.05)
 
     async def receive() -> dict[str, Any]:
@@ -131,7 +131,7 @@ def test_a_client_that_stands_still_is_let_go(monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.headers["Connection"] == "close"
 
 
-def test_a_client_that_drips_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_upload_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "UPLOAD_SECONDS", 0.2)
 
     async def receive() -> dict[str, Any]:
@@ -143,24 +143,24 @@ def test_a_client_that_drips_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code == "upload_timeout"
 
 
-def test_the_memory_that_is_kept_is_accounted_for() -> None:
+def test_kept_memory_is_reserved() -> None:
     messages = iter(
         [
             {"type": "http.request", "body": part(data=b"12345") + part("other", data=b"123"), "more_body": True},
             {"type": "http.request", "body": END, "more_body": False},
         ]
     )
-    held: list[int] = []
+    reserved: list[int] = []
 
     async def receive() -> dict[str, Any]:
         return next(messages)
 
-    assert _read(receive, held.append) == b"12345"
-    assert sum(held) == 5
+    assert _read(receive, reserved.append) == b"12345"
+    assert sum(reserved) == 5
 
 
 def test_uploads_share_a_budget(fake: Any) -> None:
-    # It is given back after each request, and never less than one picture may have.
+    # The budget is released after each request, and is never smaller than the largest image.
     fake.settings = Settings(max_upload_bytes=1, max_image_bytes=LIMIT)
     with TestClient(create_app(fake)) as client:
         for _ in range(3):
@@ -186,7 +186,7 @@ def test_uploads_share_a_budget(fake: Any) -> None:
         ]
     ),
 )
-def test_no_body_makes_it_fail(client: TestClient, pieces: list[bytes], content_type: str) -> None:
+def test_no_body_causes_an_internal_error(client: TestClient, pieces: list[bytes], content_type: str) -> None:
     response = post(client, b"".join(pieces), {"content-type": content_type})
     assert response.status_code in {200, 400, 413, 415}
 

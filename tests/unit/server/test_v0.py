@@ -30,20 +30,20 @@ from imagefinder.server.v0 import plain_id
 Ask = Callable[..., Any]
 
 
-def test_the_three_best_ids_in_order_whole_numbers_as_numbers(ask: Ask, fake: Any) -> None:
-    response = ask(b"bytes of a picture")
+def test_three_best_ids_with_integers_as_numbers(ask: Ask, fake: Any) -> None:
+    response = ask(b"bytes of an image")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert response.text == '[17,"b","c"]'
-    assert fake.queries == [(b"bytes of a picture", "sift", 3)]
+    assert fake.queries == [(b"bytes of an image", "sift", 3)]
 
 
 @pytest.mark.parametrize(("k", "length"), [(1, 1), (2, 2), (4, 4), (1000, 4)])
-def test_k_changes_the_three(ask: Ask, k: int, length: int) -> None:
+def test_k_is_the_number_of_ids(ask: Ask, k: int, length: int) -> None:
     assert len(ask(k=k).json()) == length
 
 
-def test_only_a_part_of_the_picture(ask: Ask, fake: Any) -> None:
+def test_boxes_restrict_the_query(ask: Ask, fake: Any) -> None:
     assert ask(box="1,2,30,40.5").status_code == 200
     assert fake.boxes == [(1.0, 2.0, 30.0, 40.5)]
     assert ask().status_code == 200
@@ -51,7 +51,7 @@ def test_only_a_part_of_the_picture(ask: Ask, fake: Any) -> None:
 
 
 @pytest.mark.parametrize("box", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1;2;3;4", "x" * 5000])
-def test_what_is_no_box_is_refused(ask: Ask, fake: Any, box: str) -> None:
+def test_an_invalid_box_is_refused(ask: Ask, fake: Any, box: str) -> None:
     response = ask(box=box)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
     assert "x,y,width,height" in response.json()["detail"]
@@ -59,7 +59,7 @@ def test_what_is_no_box_is_refused(ask: Ask, fake: Any, box: str) -> None:
 
 
 @pytest.mark.parametrize("k", ["0", "-1", "abc", "", "1.5", "1001", "9" * 5000, "null", "1e2"])
-def test_a_bad_k_is_refused_by_name(ask: Ask, fake: Any, k: str) -> None:
+def test_an_invalid_k_is_refused(ask: Ask, fake: Any, k: str) -> None:
     response = ask(k=k)
     assert response.status_code == 422
     problem = response.json()
@@ -69,13 +69,13 @@ def test_a_bad_k_is_refused_by_name(ask: Ask, fake: Any, k: str) -> None:
 
 
 @pytest.mark.parametrize(("k", "limit"), [("0", 1), ("1001", 1000)])
-def test_the_limit_of_k_is_told(ask: Ask, k: str, limit: int) -> None:
+def test_the_limit_of_k_is_reported(ask: Ask, k: str, limit: int) -> None:
     problem = ask(k=k).json()
     assert problem["limit"] == limit
     assert str(limit) in problem["detail"]
 
 
-def test_every_installed_method_has_its_endpoint(fake: Any) -> None:
+def test_each_installed_method_has_an_endpoint(fake: Any) -> None:
     fake.names = ("beit", "my-plug-in", "sift")
     with TestClient(create_app(fake)) as client:
         for name in fake.names:
@@ -83,7 +83,7 @@ def test_every_installed_method_has_its_endpoint(fake: Any) -> None:
     assert [method for _, method, _ in fake.queries] == list(fake.names)
 
 
-def test_an_unknown_method_is_told_the_known_ones(ask: Ask, fake: Any) -> None:
+def test_an_unknown_method_is_reported_with_the_installed_ones(ask: Ask, fake: Any) -> None:
     response = ask(method="surf")
     assert response.status_code == 404
     problem = response.json()
@@ -93,7 +93,7 @@ def test_an_unknown_method_is_told_the_known_ones(ask: Ask, fake: Any) -> None:
     assert "beit, sift" in problem["hint"]
 
 
-def test_an_empty_collection_answers_an_empty_list(ask: Ask, fake: Any) -> None:
+def test_an_empty_collection_returns_an_empty_list(ask: Ask, fake: Any) -> None:
     fake.ids = ()
     assert ask().text == "[]"
 
@@ -102,7 +102,7 @@ def test_an_empty_collection_answers_an_empty_list(ask: Ask, fake: Any) -> None:
     ("error", "status", "code", "retryable"),
     [
         (EmptyImageError("empty"), 422, "empty_image", False),
-        (NotAnImageError("no picture"), 415, "not_an_image", False),
+        (NotAnImageError("not an image"), 415, "not_an_image", False),
         (DamagedImageError("cut"), 422, "damaged_image", False),
         (ImageTooLargeError("big", limit=7, unit="pixels"), 413, "image_too_large", False),
         (InputError("bad"), 422, "invalid_input", False),
@@ -127,13 +127,13 @@ def test_errors_of_the_library_become_problems(
     assert (problem["detail"], problem["hint"]) == (error.message, error.hint)
 
 
-def test_a_limit_comes_with_its_unit_and_field(ask: Ask, fake: Any) -> None:
+def test_a_limit_has_a_unit_and_a_field(ask: Ask, fake: Any) -> None:
     fake.error = ImageTooLargeError("too many pixels", limit=7, unit="pixels")
     problem = ask().json()
     assert (problem["field"], problem["limit"], problem["unit"]) == ("image", 7, "pixels")
 
 
-def test_missing_weights_say_what_to_type(ask: Ask, fake: Any) -> None:
+def test_missing_weights_report_the_command(ask: Ask, fake: Any) -> None:
     fake.error = ModelMissingError("beit")
     assert "imagefinder models pull beit" in ask(method="beit").json()["hint"]
 
@@ -146,7 +146,7 @@ def test_missing_weights_say_what_to_type(ask: Ask, fake: Any) -> None:
         (ZeroDivisionError("secret"), 500, "internal_error"),
     ],
 )
-def test_internals_stay_in_the_log(ask: Ask, fake: Any, error: Exception, status: int, code: str) -> None:
+def test_internal_details_are_only_logged(ask: Ask, fake: Any, error: Exception, status: int, code: str) -> None:
     fake.error = error
     response = ask()
     assert (response.status_code, response.json()["code"]) == (status, code)
@@ -176,17 +176,17 @@ def test_internals_stay_in_the_log(ask: Ask, fake: Any, error: Exception, status
         "a/17.jpg",
     ],
 )
-def test_ids_that_are_no_plain_number_stay_text(text: str) -> None:
+def test_other_ids_stay_strings(text: str) -> None:
     assert plain_id(text) == text
     assert isinstance(plain_id(text), str)
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
-def test_whole_numbers_become_numbers(number: int) -> None:
+def test_integer_ids_become_numbers(number: int) -> None:
     assert plain_id(str(number)) == number
 
 
 @given(st.text() | st.from_regex(r"-?[0-9]{1,20}", fullmatch=True))
-def test_no_id_is_lost(text: str) -> None:
+def test_each_id_can_be_recovered(text: str) -> None:
     assert str(plain_id(text)) == text
     assert json.loads(json.dumps(plain_id(text))) == plain_id(text)

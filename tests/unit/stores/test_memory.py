@@ -23,7 +23,7 @@ def store():
     return store
 
 
-def test_nobody_can_change_what_is_kept(store):
+def test_stored_data_cannot_be_modified(store):
     with pytest.raises(ValueError, match="read-only"):
         store.features("a", "m").vectors[0, 0] = 5
     store.get("a").metadata["x"].append(2)

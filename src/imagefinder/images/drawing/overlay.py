@@ -105,8 +105,8 @@ def _blend(below: Image.Image, above: Image.Image, mask: Image.Image) -> Image.I
 
 def _difference(below: Image.Image, above: Image.Image, covered: NDArray[np.bool_]) -> Image.Image:
     """Draw the difference in the overlap, after matching brightness and contrast of each channel."""
-    lower, upper = (np.asarray(side, dtype=np.float64)[covered] for side in (below, above))
-    difference = np.zeros(len(upper))
+    lower, upper = (np.asarray(side, dtype=np.float32)[covered] for side in (below, above))
+    difference = np.zeros(len(upper), dtype=np.float32)
     for _ in range(3):
         # Fit on the most similar half: text over a copy must not make the rest look different.
         similar = difference <= np.median(difference)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import random
+import re
 import socket
 import ssl
 import threading
@@ -410,8 +411,9 @@ def _connection_error(url: httpx2.URL, error: Exception) -> FetchError:
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpcore2.LocalProtocolError):
         return FetchError(f"{_show(url)} cannot be requested: {error}")
+    reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
     if isinstance(error, httpcore2.ConnectError):
-        message = f"cannot connect to {url.host} ({_show(url)}): {error}"
+        message = f"cannot connect to {url.host} ({_show(url)}): {reason}"
     else:
-        message = f"the connection to {url.host} was lost ({_show(url)}): {error}"
+        message = f"the connection to {url.host} was lost ({_show(url)}): {reason}"
     return TemporaryFetchError(message, hint="check the URL and the network, or try again later")

@@ -1,4 +1,4 @@
-"""Tell public IP addresses from private ones, so that untrusted URLs cannot reach internal services (SSRF)."""
+"""Distinguish public from private IP addresses, so that untrusted URLs cannot reach internal services (SSRF)."""
 
 from __future__ import annotations
 

@@ -185,7 +185,8 @@ struct Engine {
     }
 
     static void nearest_neighbours(const void* packed, std::size_t n, std::size_t length, const void* gallery,
-                                   std::size_t m, void* memory, std::int32_t* row_of_query, std::int32_t* query_of_row) {
+                                   std::size_t m, void* memory, std::int32_t* row_of_query,
+                                   std::int32_t* query_of_row) {
         static constexpr Heights tiles = heights(std::make_integer_sequence<int, kRows * kVectors>{});
         const Element* const elements = static_cast<const Element*>(gallery);
         const Layout layout(n, length);

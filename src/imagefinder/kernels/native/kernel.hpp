@@ -1,8 +1,8 @@
 // The nearest neighbour of every descriptor of two images, for one query against many images.
 //
-// Two descriptors are compared by their dot product; ties are resolved to the lowest index. uint8 and
-// int8 products are exact int32 numbers, float32 products are sums of fused multiply-adds (portable: of products) in the
-// order of the elements. Both directions use the same number for a pair (i, j).
+// Two descriptors are compared by their dot product; ties are resolved to the lowest index. uint8 and int8 products are
+// exact int32 numbers, float32 products are sums of fused multiply-adds (portable: of products) in the order of the
+// elements. Both directions use the same number for a pair (i, j).
 #pragma once
 
 #include <cstddef>

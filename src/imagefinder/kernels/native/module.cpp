@@ -283,7 +283,8 @@ PyMethodDef methods[] = {
      "vote(starts, owners, codes, words, query_codes, weights, rarities, votes, plain=False)\n\n"
      "Votes of binary codes for images; plain: without the CPU's bit count instructions."},
     {"dots", dots, METH_VARARGS,
-     "dots(rows, begins, ends, vector, products, plain=False)\n\nDot products of ranges of int8 rows with one int16 vector."},
+     "dots(rows, begins, ends, vector, products, plain=False)\n\n"
+     "Dot products of ranges of int8 rows with one int16 vector."},
     {"supported", supported, METH_NOARGS,
      "supported()\n\nThe instruction sets that this processor supports, fastest first; the first one is used."},
     {nullptr, nullptr, 0, nullptr}};

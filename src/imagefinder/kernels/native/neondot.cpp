@@ -1,5 +1,5 @@
-// NEON with the byte dot product (udot, sdot): both sides are unsigned or both signed, and four products are summed into
-// each 32-bit number. Exact without a bias.
+// NEON with the byte dot product (udot, sdot): both sides are unsigned or both signed, and four products are summed
+// into each 32-bit number. Exact without a bias.
 #include "kernel.hpp"
 
 #if defined(__aarch64__) && defined(__GNUC__)

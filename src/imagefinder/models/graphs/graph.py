@@ -86,7 +86,7 @@ class Graph:
         """A convolution without bias and the batch norm behind it, folded into one convolution.
 
         Batch norm at inference is ``(y - mean) / sqrt(variance + epsilon) * weight + bias`` per channel: a factor
-        for the kernel and a bias. Folded in float64, so nothing is lost beside one rounding.
+        for the kernel and a bias. Folded in float64, so nothing is lost except for one rounding.
 
         Args:
             x: Input.

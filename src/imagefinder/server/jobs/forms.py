@@ -61,7 +61,7 @@ class DuplicatesRequest(_Request):
     collection: Name = "default"
 
 
-class BuildAddRequest(_Request):
+class BuildIndexRequest(_Request):
     """Rebuild the ANN indexes of a collection."""
 
     kind: Literal["build-index"]
@@ -77,11 +77,11 @@ def _current_kind(content: Any) -> Any:
 
 
 JobRequest = Annotated[
-    Annotated[AddRequest | DuplicatesRequest | BuildAddRequest, Field(discriminator="kind")],
+    Annotated[AddRequest | DuplicatesRequest | BuildIndexRequest, Field(discriminator="kind")],
     BeforeValidator(_current_kind),
 ]
 
-REQUEST: TypeAdapter[AddRequest | DuplicatesRequest | BuildAddRequest] = TypeAdapter(JobRequest)
+REQUEST: TypeAdapter[AddRequest | DuplicatesRequest | BuildIndexRequest] = TypeAdapter(JobRequest)
 
 SCHEMA = REQUEST.json_schema(ref_template="#/components/schemas/{model}")
 """JSON schema of a job request; refers to the components in ``PARTS``."""
@@ -95,7 +95,7 @@ PARTS[AddRequest.__name__]["oneOf"] = [
 ]
 
 EXAMPLES: dict[str, Any] = {
-    "folder": {"summary": "Add a folder of the server", "value": {"kind": "add", "folder": "/srv/pictures"}},
+    "folder": {"summary": "Add a folder of the server", "value": {"kind": "add", "folder": "/srv/images"}},
     "list": {
         "summary": "Add a CSV list",
         "value": {"kind": "add", "collection": "default", "csv": "url,id\nhttps://example.org/cat.jpg,17\n"},

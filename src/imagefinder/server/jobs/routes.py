@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from imagefinder.core.answers import JobPage
 from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.serialization import to_json
+from imagefinder.server import validation
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
 from imagefinder.server.jobs.watch import Watch
@@ -73,6 +74,7 @@ async def start_job(service: ServiceDep, request: Request) -> JSONResponse:
     operation_id="list_jobs",
     summary="List jobs, newest first",
     response_model=JobPage,
+    response_description="A page of jobs.",
     responses=responses(("invalid_parameter", "store_error", "not_ready", "internal_error")),
 )
 def list_jobs(
@@ -86,7 +88,14 @@ def list_jobs(
     return respond(JobPage(page, page[-1].id if more else None))
 
 
-@router.get("/{job}", operation_id="get_job", summary="Get a job", response_model=Job, responses=responses(_ONE))
+@router.get(
+    "/{job}",
+    operation_id="get_job",
+    summary="Get a job",
+    response_model=Job,
+    response_description="The job.",
+    responses=responses(_ONE),
+)
 def get_job(service: ServiceDep, job: JobId) -> JSONResponse:
     return respond(service.jobs.get(job))
 
@@ -98,6 +107,7 @@ def get_job(service: ServiceDep, job: JobId) -> JSONResponse:
     description="A queued job ends immediately, a running job as soon as possible. An ended job is unchanged. "
     "Images that the job has already added stay in the collection.",
     response_model=Job,
+    response_description="The job in its new state.",
     responses=responses(_ONE),
 )
 def cancel_job(service: ServiceDep, job: JobId) -> JSONResponse:
@@ -168,10 +178,7 @@ def _spec(content: Any) -> dict[str, Any]:
         field = ".".join(str(part) for part in first["loc"][1:])  # the first part is the kind
         raise Problem(
             "invalid_parameter",
-            f"{field or 'the request'}: {_message(first)}",
+            f"{field or 'the request'}: {validation.message(first)}",
+            hint=validation.HINT,
             field=field or "kind",
         ) from error
-
-
-def _message(error: Mapping[str, Any]) -> str:
-    return str(error["msg"]).replace("Input should be", "must be").replace("Value error, ", "")

@@ -38,7 +38,7 @@ DEPRECATED: Mapping[type, tuple[str, ...]] = {SearchHit: ("picture",)}
 
 
 def complete_schemas(schemas: dict[str, Any]) -> None:
-    """Add what pydantic omits: the descriptions of inherited members, and the marks of deprecated ones.
+    """Add to the schemas what pydantic omits: descriptions of inherited members and marks of deprecated ones.
 
     Args:
         schemas: The components of the OpenAPI description; changed in place.
@@ -46,6 +46,10 @@ def complete_schemas(schemas: dict[str, Any]) -> None:
     for kind, names in DEPRECATED.items():
         for name in names:
             schemas[kind.__name__]["properties"][name]["deprecated"] = True
+    for schema in schemas.values():  # docstrings say None where JSON has null
+        for member in schema.get("properties", {}).values():
+            if "description" in member:
+                member["description"] = member["description"].replace("``None``", "`null`")
     for kind, base in ((SearchHit, Hit), (SearchAnswer, SearchResult), (DuplicateSet, DuplicateGroup)):
         described = TypeAdapter(base).json_schema(mode="serialization")["properties"]
         for name, schema in schemas[kind.__name__]["properties"].items():

@@ -29,6 +29,7 @@ router = APIRouter(tags=["collections"], prefix="/v1/collections")
     operation_id="list_collections",
     summary="List all collections",
     response_model=CollectionList,
+    response_description="The collections.",
     responses=responses(["store_error", "internal_error"]),
 )
 def list_collections(service: ServiceDep) -> JSONResponse:
@@ -49,6 +50,7 @@ def list_collections(service: ServiceDep) -> JSONResponse:
     operation_id="get_collection",
     summary="Get a collection",
     response_model=CollectionInfo,
+    response_description="The collection.",
     responses=responses(["unknown_collection", "invalid_parameter", "store_error", "internal_error"]),
 )
 def get_collection(service: ServiceDep, collection: Name) -> JSONResponse:
@@ -122,6 +124,7 @@ def delete_collection(
     summary="List the images that could not be added",
     description="Ordered by id; each with the error and the number of attempts.",
     response_model=FailurePage,
+    response_description="A page of failures.",
     responses=responses(["unknown_collection", "invalid_parameter", "store_error", "internal_error"]),
 )
 def list_failures(

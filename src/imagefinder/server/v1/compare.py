@@ -64,6 +64,7 @@ router = APIRouter(tags=["search"])
     summary="Compare two images",
     description="The images can be uploaded, downloaded from a URL or taken from a collection. Nothing is stored.",
     response_model=Comparison,
+    response_description="The comparison.",
     responses=responses(
         ("unknown_collection", "unknown_image", "unknown_method", "not_ready", *IMAGE_CODES, *METHOD_CODES)
     ),

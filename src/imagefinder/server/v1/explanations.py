@@ -43,6 +43,7 @@ router = APIRouter(tags=["explanations"], prefix="/v1/explanations/{handle}")
     summary="Get the answer of a recent search",
     description="Returns the answer as it was sent; useful for links to results.",
     response_model=SearchAnswer,
+    response_description="The answer.",
     responses=responses(["unknown_handle", "invalid_parameter", "internal_error"]),
 )
 async def get_result(service: ServiceDep, handle: Handle) -> JSONResponse:
@@ -91,6 +92,7 @@ async def get_query(
     "E-value. The image can be any image of the collection, not only a hit. Coordinates are in pixels of "
     "`query_size` and `candidate_size`.",
     response_model=Explanation,
+    response_description="The explanation.",
     responses=responses(_IMAGE),
 )
 async def explain(

@@ -109,6 +109,7 @@ router = APIRouter(tags=["images"], prefix="/v1/collections/{collection}")
     summary="List the images of a collection",
     description="Ordered by id, page by page; optionally only those that match a filter.",
     response_model=ImagePage,
+    response_description="A page of images.",
     responses=responses(
         [
             *("unknown_collection", "malformed_json", "invalid_parameter", "invalid_filter"),
@@ -151,6 +152,7 @@ def list_images(
     summary="Get an image",
     description="Returns the metadata of the image; `thumbnail` and `content` are the URLs of its data.",
     response_model=Image,
+    response_description="The image.",
     responses=responses(_ONE),
 )
 def get_image(service: ServiceDep, collection: Name, image_id: ImageId) -> JSONResponse:

@@ -30,6 +30,7 @@ router = APIRouter(tags=["server"])
     summary="Get information about the server",
     description="Version, collections, and what the sender of the request may do.",
     response_model=ServerInfo,
+    response_description="Information about the server.",
     responses=responses(["internal_error"]),
 )
 def info(service: ServiceDep) -> JSONResponse:
@@ -53,6 +54,7 @@ def info(service: ServiceDep) -> JSONResponse:
     operation_id="limits",
     summary="Get the limits of the server",
     response_model=ServerLimits,
+    response_description="The limits.",
     responses=responses(["internal_error"]),
 )
 async def limits(service: ServiceDep) -> JSONResponse:
@@ -83,6 +85,7 @@ async def limits(service: ServiceDep) -> JSONResponse:
     summary="List the installed methods",
     description="For each method: its kind, whether it can be used now, and if not, why.",
     response_model=MethodList,
+    response_description="The methods.",
     responses=responses(["store_error", "internal_error"]),
 )
 def methods(service: ServiceDep) -> JSONResponse:

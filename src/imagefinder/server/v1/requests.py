@@ -21,6 +21,7 @@ from pydantic import (
 
 from imagefinder.core.answers import OPTION_NAMES
 from imagefinder.core.query import MAX_BOXES, MAX_RERANK_DEPTH, SearchOptions
+from imagefinder.server import validation
 from imagefinder.server.errors import Problem
 
 MAX_K = 1000
@@ -64,6 +65,13 @@ BoxList = Annotated[list[Number], Field(min_length=4, max_length=4)]
 StrictBool = Annotated[bool, Field(strict=True)]
 
 
+Url = Annotated[
+    Annotated[str, Field(max_length=MAX_URL)] | None,
+    Field(description="http(s) URL of an image, which the server downloads."),
+]
+Base64 = Annotated[str | None, Field(description="The encoded image in base64, or as a `data:` URL.")]
+
+
 class RequestModel(BaseModel):
     """Base of the request models; unknown members are refused."""
 
@@ -73,17 +81,12 @@ class RequestModel(BaseModel):
 class ImageReference(RequestModel):
     """An image: exactly one of ``url``, ``base64`` and ``id``."""
 
-    url: (
-        Annotated[str, Field(max_length=MAX_URL, description="http(s) URL, which the server downloads.")] | None
-    ) = None
-    base64: Annotated[str, Field(description="The encoded image in base64, or as a `data:` URL.")] | None = None
-    id: (
-        Annotated[
-            str,
-            Field(min_length=1, max_length=MAX_ID_REFERENCE, description="Id of an image of the collection."),
-        ]
-        | None
-    ) = None
+    url: Url = None
+    base64: Base64 = None
+    id: Annotated[
+        Annotated[str, Field(min_length=1, max_length=MAX_ID_REFERENCE)] | None,
+        Field(description="Id of an image of the collection."),
+    ] = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -114,10 +117,20 @@ _LIMITS: Mapping[str, Mapping[str, Any]] = {
 """Field -> constraints of its value, in addition to its type."""
 
 _DESCRIPTIONS: Mapping[str, str] = {
+    "method": "Name of a method, or `auto`: all methods of the collection together.",
+    "k": "Largest number of hits.",
+    "mode": "`exact`: score all images. `fast`: score the candidates of the ANN index. `auto`: choose by the size "
+    "of the collection.",
+    "mirror": "Also find mirror images; only with `verify`.",
+    "evalues": "Compute E-values even with `verify: false`.",
+    "min_score": "Omit hits with a lower score.",
+    "max_evalue": "Omit hits with a higher E-value and hits without one.",
+    "rerank_depth": "Number of candidates per method that are verified, at most 1000. A larger number finds "
+    "weaker matches and takes longer. Default: 50 for methods with keypoints, 20 for others.",
     "ranking": "Verify the best candidates and rank by E-value; false: rank by the score of one method.",
     "where": "Metadata filter: search only the images that match it; see the guide on filters.",
 }
-"""Field -> description, for the fields with a different name in requests."""
+"""Field of ``SearchOptions`` -> its description in the REST API; other fields use their docstrings."""
 
 _CHECKS: Mapping[Any, Any] = {
     int: BeforeValidator(_whole),
@@ -170,7 +183,9 @@ SearchRequest: type[QueryRequest] = create_model(
 
 
 class _Queries(RequestModel):
-    queries: Annotated[list[QueryRequest], Field(min_length=1, max_length=MAX_IMAGES)]
+    queries: Annotated[
+        list[QueryRequest], Field(min_length=1, max_length=MAX_IMAGES, description="The query images.")
+    ]
 
 
 MultiSearchRequest: type[_Queries] = create_model(
@@ -236,12 +251,12 @@ class BoxFields(RequestModel):
 class ComparedImage(RequestModel):
     """An image to compare: exactly one of ``url``, ``base64`` and ``id``; ``id`` requires ``collection``."""
 
-    url: (
-        Annotated[str, Field(max_length=MAX_URL, description="http(s) URL, which the server downloads.")] | None
-    ) = None
-    base64: Annotated[str, Field(description="The encoded image in base64, or as a `data:` URL.")] | None = None
-    collection: Annotated[str, Field(max_length=100, description="Collection of the stored image.")] | None = None
-    id: Annotated[str, Field(min_length=1, description="Id of a stored image.")] | None = None
+    url: Url = None
+    base64: Base64 = None
+    collection: Annotated[
+        Annotated[str, Field(max_length=100)] | None, Field(description="Collection of the stored image.")
+    ] = None
+    id: Annotated[Annotated[str, Field(min_length=1)] | None, Field(description="Id of a stored image.")] = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -262,10 +277,8 @@ class CompareRequest(RequestModel):
 class PutImageRequest(RequestModel):
     """An image to add: exactly one of ``url`` and ``base64``."""
 
-    url: (
-        Annotated[str, Field(max_length=MAX_URL, description="http(s) URL, which the server downloads.")] | None
-    ) = None
-    base64: Annotated[str, Field(description="The encoded image in base64, or as a `data:` URL.")] | None = None
+    url: Url = None
+    base64: Base64 = None
     metadata: Annotated[dict[str, JsonValue], Field(description="JSON object to store with the image.")] = {}
 
     @model_validator(mode="after")
@@ -287,14 +300,15 @@ def read(model: type[M], data: object) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:200]
-        message = str(first["msg"]).replace("Input should be", "must be").removeprefix("Value error, ")
+        message = validation.message(first)
         members: dict[str, Any] = {"field": field} if field else {}
         if first["type"] in {"greater_than_equal", "less_than_equal", "too_long", "string_too_long"}:
             members["limit"] = next(
                 value for key, value in first["ctx"].items() if key in {"ge", "le", "max_length"}
             )
         text = f"{field}: {message}" if field else message
-        raise Problem("invalid_parameter", text.encode("utf-8", "backslashreplace").decode(), **members) from error
+        detail = text.encode("utf-8", "backslashreplace").decode()
+        raise Problem("invalid_parameter", detail, hint=validation.HINT, **members) from error
 
 
 def _exactly_one(form: BaseModel, names: tuple[str, ...]) -> None:

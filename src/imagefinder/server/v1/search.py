@@ -111,6 +111,7 @@ router = APIRouter(tags=["search"], prefix="/v1/collections/{collection}")
     "same order; a query that failed has a `problem` instead of an answer. `decision` is `none` if no image of "
     "the collection matches the query.",
     response_model=SearchAnswer | SearchAnswers,
+    response_description="The answer or answers.",
     responses=responses(
         (
             "unknown_collection",

@@ -110,7 +110,9 @@ def _integrity(connections: Connections) -> list[Damage]:
             schema_matches = schema.definitions(database) == schema.expected_definitions()
     except StoreError as error:
         return [Damage("database", error.message)]
-    found = [Damage("database", f"the database: {text}") for (text,) in rows if text != "ok"]
+    found = [
+        Damage("database", f"the database is inconsistent (SQLite: {text})") for (text,) in rows if text != "ok"
+    ]
     if not schema_matches:
         found.append(Damage("database", "the database schema is damaged"))
     return found

@@ -159,7 +159,7 @@ def translated_errors(file: Path) -> Iterator[None]:
 
 def _translated(error: sqlite3.Error, file: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    # These have no error code of their own: invalid text, and a schema that cannot be read (SQLITE_ERROR).
+    # These have no specific error code: invalid text, and a schema that cannot be read (SQLITE_ERROR).
     broken = str(error).startswith(
         ("Could not decode to UTF-8", "malformed database schema", "no such table: main.")
     )

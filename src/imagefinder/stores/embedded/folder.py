@@ -28,7 +28,9 @@ def prepare_folder(folder: Path, *, create: bool) -> None:
         if folder.exists() and any(_is_foreign(path.name) for path in folder.iterdir()):
             raise CollectionFormatError(
                 f"{folder} is not an imagefinder collection, but contains other files",
-                hint="use a new or empty folder",
+                hint="use a new or empty folder"
+                if create
+                else f"check the path: a collection contains the file {schema.FILE_NAME}",
             )
         if not create:
             raise schema.not_found(folder)

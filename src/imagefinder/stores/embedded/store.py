@@ -293,7 +293,9 @@ class EmbeddedStore:
         destination = destination.absolute()
         try:
             if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-                raise SourceError(f"{destination} already exists", hint="use a new or empty folder")
+                raise SourceError(
+                    f"{destination} already exists and is not an empty folder", hint="use a new or empty folder"
+                )
             make_folder(destination.parent)
             with tempfile.TemporaryDirectory(
                 dir=destination.parent, prefix=f".{destination.name}.", suffix=".half"

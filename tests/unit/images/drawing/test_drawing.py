@@ -1,3 +1,4 @@
+import functools
 import io
 from dataclasses import replace
 
@@ -33,12 +34,17 @@ def drawn(explanation, query=WHITE, candidate=GREY):
         return np.asarray(image.convert("RGB"), dtype=int)
 
 
+@functools.cache
+def sheet_of_the_example():
+    return drawn(EXPLANATION)
+
+
 def coloured(page):
     return np.ptp(page, axis=2) > 60
 
 
 def test_draws_both_images_lines_and_outlines():
-    sheet = drawn(EXPLANATION)
+    sheet = sheet_of_the_example()
     sheet = sheet[: sheet.shape[0] // 2]
     assert ((sheet == 128).all(axis=2)).mean() > 0.3
     left, right = np.array_split(coloured(sheet), 2, axis=1)
@@ -54,7 +60,7 @@ def test_without_evidence_only_the_images_are_drawn():
 
 
 def test_a_thumbnail_is_scaled_to_the_size_of_its_image():
-    assert drawn(EXPLANATION, candidate=GREY[:75, :100]).shape == drawn(EXPLANATION).shape
+    assert drawn(EXPLANATION, candidate=GREY[:75, :100]).shape == sheet_of_the_example().shape
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 1), (1, 3000), (5000, 4000)])
@@ -74,7 +80,7 @@ def test_outliers_are_drawn_faintly():
 
 def test_tokens_are_drawn_as_cells():
     cells = replace(EXPLANATION, query_cell=(40.0, 30.0), candidate_cell=(40.0, 30.0))
-    assert coloured(drawn(cells)).sum() > 1.2 * coloured(drawn(EXPLANATION)).sum()
+    assert coloured(drawn(cells)).sum() > 1.2 * coloured(sheet_of_the_example()).sum()
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -186,7 +192,7 @@ def test_summary(changes, lines):
 def test_a_decision_makes_the_page_higher():
     explained = replace(EXPLANATION, decision="possible", evalue=0.2)
     assert page.summary(explained)[0] == "possible match, E-value 0.2"
-    assert drawn(explained).shape[0] > drawn(EXPLANATION).shape[0]
+    assert drawn(explained).shape[0] > sheet_of_the_example().shape[0]
 
 
 def test_larger_values_are_brighter():
@@ -197,7 +203,7 @@ def test_larger_values_are_brighter():
 
 def test_long_names_and_control_characters():
     page = drawn(replace(EXPLANATION, id="a\nb\x1b\u202e" + "long" * 100 + ".jpg"))
-    assert page.shape == drawn(EXPLANATION).shape
+    assert page.shape == sheet_of_the_example().shape
 
 
 def test_many_inliers_do_not_hide_the_images():

@@ -1,4 +1,4 @@
-"""A manager of jobs in front of collections that do as told."""
+"""A job manager with fake collections."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from imagefinder.server.state import FILE_NAME
 
 @dataclass
 class FakeCollection:
-    """``go`` lets work end; work notes what it was asked for in ``calls``."""
+    """A fake collection: work ends when ``go`` is set, and records its arguments in ``calls``."""
 
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
@@ -93,7 +93,7 @@ class FakeCollection:
 
 
 class Server:
-    """A manager of two collections; it can end properly or as if killed, and begin again."""
+    """A job manager of two collections, which can be closed, killed and started again."""
 
     def __init__(self, state: Path, **settings: Any) -> None:
         self.state = state
@@ -122,7 +122,7 @@ class Server:
             return [data for (data,) in database.execute("SELECT data FROM uploads ORDER BY job")]
 
     def kill(self) -> None:
-        """As a crash leaves things: what is stored now stays as it is, whatever the threads still do."""
+        """Simulate a crash: the stored state no longer changes, whatever the threads do."""
         file, before = self.state / FILE_NAME, self.state / "before.sqlite"
         with closing(sqlite3.connect(file)) as database:
             database.execute("VACUUM INTO ?", (str(before),))
@@ -132,7 +132,7 @@ class Server:
         before.replace(file)
 
     async def events(self, job: Job) -> AsyncIterator[Job]:
-        """The job now, then with every change, until it has ended or the server stops."""
+        """The job now and after each change, until the job or the server ends."""
         with self.manager.watch(job.id) as watch:
             while (change := await watch.next_change()) is not None:
                 yield change
@@ -140,7 +140,7 @@ class Server:
                     return
 
     def crash(self, job: Job) -> None:
-        """Kill it while this job of ``a`` runs."""
+        """Kill the server while this job of the collection ``a`` runs."""
         assert self.manager.get(job.id).id == job.id
         assert self.a.at_work.wait(30)
         self.kill()
@@ -150,7 +150,7 @@ class Server:
         self.manager = self._new()
 
     def wait(self, job: Job, *states: str) -> Job:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             if (now := self.manager.get(job.id)).state in (states or ("succeeded", "failed", "cancelled")):
                 return now

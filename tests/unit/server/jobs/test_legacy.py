@@ -1,4 +1,4 @@
-"""The job files of version 0.1.0; the fixture was written by it, and killed while a job ran."""
+"""Import of the job files of version 0.1.0, whose fixture is from a server killed while a job ran."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def folder(state: Path) -> Path:
 
 
 def opened(state: Path) -> list[JobRecord]:
-    """What a server of the collection finds."""
+    """The jobs that a server of the collection loads."""
     store = JobStore(state, Path("/c"))
     assert store.acquire()
     records = store.load()
@@ -40,7 +40,7 @@ def opened(state: Path) -> list[JobRecord]:
     return records
 
 
-def test_all_jobs_are_imported(state: Path) -> None:
+def test_all_job_files_are_imported(state: Path) -> None:
     old = {path.stem: json.loads(path.read_text()) for path in folder(state).glob("*.json")}
     records = opened(state)
     assert [record.job.state for record in records] == ["succeeded", "failed", "running", "cancelled", "queued"]
@@ -54,7 +54,7 @@ def test_all_jobs_are_imported(state: Path) -> None:
     assert store.upload(records[4].job.id) == b"url,id\nhttp://x/b,2\n"
 
 
-def test_the_old_files_are_moved_and_nothing_else(state: Path) -> None:
+def test_only_the_imported_files_are_moved(state: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder(state).iterdir() if path.is_file()}
     lists = next(folder(state).glob("lists/*/list.csv")).read_bytes()
     opened(state)
@@ -64,7 +64,7 @@ def test_the_old_files_are_moved_and_nothing_else(state: Path) -> None:
     assert JobStore(state, Path("/c")).list_path("a").read_bytes() == lists
 
 
-def test_a_server_continues_with_them(server: Server) -> None:
+def test_a_server_continues_the_imported_jobs(server: Server) -> None:
     shutil.copytree(OLD_STATE, server.state)
     server.begin()
     server.a.go.set()
@@ -133,7 +133,7 @@ def test_a_crash_before_the_import_is_complete_imports_nothing(
         lambda _: "[" * 100_000,
     ],
 )
-def test_a_damaged_file_is_logged_and_left(state: Path, caplog: pytest.LogCaptureFixture, damage: Any) -> None:
+def test_a_damaged_file_is_logged_and_skipped(state: Path, caplog: pytest.LogCaptureFixture, damage: Any) -> None:
     victim = sorted(folder(state).glob("*.json"))[2]
     text = damage(victim.read_text())
     victim.write_text(text)
@@ -146,7 +146,7 @@ def test_a_damaged_file_is_logged_and_left(state: Path, caplog: pytest.LogCaptur
         assert victim.with_suffix(".data").read_bytes() == b"\x00\xffcat"
 
 
-def test_an_old_server_that_still_runs_is_waited_for(state: Path) -> None:
+def test_the_import_waits_for_a_running_old_server(state: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     with (folder(state) / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as version 0.1.0 does

@@ -1,4 +1,4 @@
-"""What a server does with jobs, across restarts."""
+"""The job manager, across restarts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_nothing_is_written_before_the_first_job(server: Server) -> None:
     assert not server.state.exists()
 
 
-def test_a_folder_is_indexed_only_where_it_is_allowed(server: Server, tmp_path: Path) -> None:
+def test_only_allowed_folders_are_added(server: Server, tmp_path: Path) -> None:
     allowed, other = tmp_path / "allowed", tmp_path / "other"
     (allowed / "x").mkdir(parents=True)
     other.mkdir()
@@ -53,7 +53,7 @@ def test_a_put_is_on_disk_before_it_is_acknowledged(server: Server) -> None:
     assert server.uploads() == []
 
 
-def test_unknown_things_are_told(server: Server) -> None:
+def test_unknown_names_are_reported(server: Server) -> None:
     for call, code in (
         (lambda: server.manager.start("duplicates", "c"), "unknown_collection"),
         (lambda: server.manager.start_put("c", "1", b"x"), "unknown_collection"),
@@ -87,7 +87,7 @@ def test_find_and_list(server: Server) -> None:
     assert server.manager.find("duplicates", "a") is None
 
 
-def test_a_proper_end_interrupts_and_the_next_start_goes_on(server: Server) -> None:
+def test_jobs_continue_after_a_shutdown(server: Server) -> None:
     running = server.manager.start("add", "a", csv="url,id\n")
     waiting = server.manager.start_put("a", "1", b"x")
     server.wait(running, "running")
@@ -101,7 +101,7 @@ def test_a_proper_end_interrupts_and_the_next_start_goes_on(server: Server) -> N
     assert [call[0] for call in server.a.calls] == ["add", "calibrate", "put"]
 
 
-def test_a_killed_server_goes_on(server: Server) -> None:
+def test_jobs_continue_after_a_kill(server: Server) -> None:
     running = server.manager.start_put("a", "1", b"one")
     waiting = server.manager.start_put("a", "2", b"two", {"n": 2})
     assert server.a.at_work.wait(30)
@@ -112,7 +112,7 @@ def test_a_killed_server_goes_on(server: Server) -> None:
     assert server.a.calls == [("put", "1", b"one", None, ""), ("put", "2", b"two", {"n": 2}, "")]
 
 
-def test_a_job_that_kills_the_server_is_given_up(server: Server) -> None:
+def test_a_job_that_kills_the_server_repeatedly_fails(server: Server) -> None:
     job = server.manager.start_put("a", "1", b"x")
     for _ in range(MAX_TRIES):
         server.crash(job)
@@ -128,7 +128,7 @@ def test_a_job_that_kills_the_server_is_given_up(server: Server) -> None:
     assert server.uploads() == []
 
 
-def test_cancelled_before_the_crash_is_cancelled_after_it(server: Server) -> None:
+def test_a_cancellation_survives_a_crash(server: Server) -> None:
     job = server.manager.start_put("a", "1", b"x")
     assert server.a.at_work.wait(30)
     server.manager.cancel(job.id)
@@ -137,7 +137,7 @@ def test_cancelled_before_the_crash_is_cancelled_after_it(server: Server) -> Non
     assert server.manager.get(job.id).state == "cancelled"
 
 
-def test_only_one_process_has_the_jobs(server: Server) -> None:
+def test_only_one_process_owns_the_jobs(server: Server) -> None:
     job = server.manager.start_put("a", "1", b"x")
     second = server._new()
     try:
@@ -152,9 +152,7 @@ def test_only_one_process_has_the_jobs(server: Server) -> None:
         second.close()
 
 
-def test_jobs_that_cannot_be_read_keep_nothing_else_from_working(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_jobs_do_not_block_other_work(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.a.go.set()
     server.wait(server.manager.start("build-index", "a"))
     server.close()

@@ -1,4 +1,4 @@
-"""Which job is next, and which are refused, cancelled and forgotten."""
+"""Scheduling, refusal, cancellation and removal of jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imagefinder.server.jobs.store import JobStore
 Server = Any  # of conftest.py
 
 
-def test_one_job_at_a_time_in_a_collection_and_collections_beside_each_other(server: Server) -> None:
+def test_jobs_of_a_collection_run_in_sequence_and_of_others_in_parallel(server: Server) -> None:
     first, second = server.manager.start_put("a", "1", b"x"), server.manager.start_put("a", "2", b"x")
     other = server.manager.start_put("b", "1", b"x")
     assert server.a.at_work.wait(10)
@@ -29,7 +29,7 @@ def test_one_job_at_a_time_in_a_collection_and_collections_beside_each_other(ser
     assert [call[1] for call in server.a.calls] == ["1", "2"]
 
 
-def test_more_than_the_queue_holds_is_turned_away(server: Server) -> None:
+def test_a_full_queue_refuses_jobs(server: Server) -> None:
     first = server.manager.start_put("a", "1", b"x")
     server.wait(first, "running")
     for n in range(5):
@@ -59,7 +59,7 @@ def test_cancelling(server: Server) -> None:
     assert server.a.derived == {}
 
 
-def test_a_job_that_may_have_killed_the_server_runs_alone(server: Server) -> None:
+def test_a_job_that_may_have_crashed_the_server_runs_alone(server: Server) -> None:
     suspect = server.manager.start_put("a", "1", b"x")
     server.crash(suspect)
     server.begin()
@@ -71,7 +71,7 @@ def test_a_job_that_may_have_killed_the_server_runs_alone(server: Server) -> Non
     server.wait(suspect), server.wait(other)
 
 
-def test_old_jobs_are_forgotten(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_jobs_are_removed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_module, "MAX_ENDED_JOBS", 2)
     server.a.go.set()
     jobs = [server.manager.start("build-index", "a") for _ in range(4)]
@@ -90,7 +90,7 @@ def test_a_job_that_cannot_be_stored_is_not_queued(server: Server, monkeypatch: 
 
     with monkeypatch.context() as disk:
         disk.setattr(JobStore, "add", full)
-        for _ in range(6):  # it takes no place in the queue of 5 either
+        for _ in range(6):  # a failed job occupies no place in the queue of 5
             with pytest.raises(StoreError, match="No space left"):
                 server.manager.start_put("a", "1", b"x")
     assert server.manager.list() == []
@@ -98,8 +98,8 @@ def test_a_job_that_cannot_be_stored_is_not_queued(server: Server, monkeypatch: 
     assert server.wait(server.manager.start_put("a", "1", b"x")).state == "succeeded"
 
 
-def test_what_an_abandoned_job_does_later_is_not_stored(server: Server) -> None:
-    job = server.manager.start_put("a", "1", b"x")  # does not look whether it should stop
+def test_the_end_of_an_abandoned_job_is_not_stored(server: Server) -> None:
+    job = server.manager.start_put("a", "1", b"x")  # cannot be interrupted
     server.wait(job, "running")
     server.manager.close(0.05)
     next_server = server.store()

@@ -28,7 +28,7 @@ def content(**changes: Any) -> dict[str, Any]:
         ("failed", MAX_TRIES, False, "failed"),
     ],
 )
-def test_what_becomes_of_a_job_after_a_restart(state: Any, tries: int, cancel: bool, then: str) -> None:
+def test_the_state_of_a_job_after_a_restart(state: Any, tries: int, cancel: bool, then: str) -> None:
     before = JobRecord(replace(JOB, state=state), {"k": 1}, tries, cancel)
     after = before.after_restart()
     assert after.job.state == then
@@ -37,7 +37,7 @@ def test_what_becomes_of_a_job_after_a_restart(state: Any, tries: int, cancel: b
     assert (after.job.finished_at is not None) is changed
 
 
-def test_content_is_read_back() -> None:
+def test_content_round_trip() -> None:
     assert from_content("1", content(tries=2, cancel=True)) == JobRecord(JOB, {}, 2, True)
 
 

@@ -1,4 +1,4 @@
-"""What clients of ``/v1/jobs`` see."""
+"""The endpoints of ``/v1/jobs``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def started(client: TestClient, **body: Any) -> dict[str, Any]:
     return job
 
 
-def test_a_job_from_start_to_end(client: TestClient, server: Server) -> None:
+def test_the_life_of_a_job(client: TestClient, server: Server) -> None:
     server.a.go.set()
     job = started(client, kind="add", collection="a", urls=["http://x/cat.jpg"], methods=["sift"])
     assert set(job) == {
@@ -116,7 +116,7 @@ def test_cancelling(client: TestClient, server: Server) -> None:
         ({"kind": "put", "collection": "a"}, 422, "invalid_parameter", "kind"),
     ],
 )
-def test_what_cannot_be_done_is_named(
+def test_invalid_job_requests_are_refused(
     client: TestClient, server: Server, body: Any, status: int, code: str, field: str | None
 ) -> None:
     response = client.post("/v1/jobs", content=json.dumps(body), headers={"Content-Type": "application/json"})
@@ -126,15 +126,15 @@ def test_what_cannot_be_done_is_named(
     assert server.manager.list() == []
 
 
-def test_bodies_that_are_no_json(client: TestClient) -> None:
-    asked = [
+def test_invalid_json_bodies(client: TestClient) -> None:
+    requests = [
         (b"{", "application/json", 400, "malformed_json"),
         (b"\xff", "application/json", 400, "malformed_json"),
         (b"[" * 100_000, "application/json", 400, "malformed_json"),
         (b"kind=index", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
         (b" " * (routes.MAX_BODY + 1), "application/json", 413, "request_too_large"),
     ]
-    for body, kind, status, code in asked:
+    for body, kind, status, code in requests:
         response = client.post("/v1/jobs", content=body, headers={"Content-Type": kind})
         assert (response.status_code, response.json()["code"]) == (status, code)
 
@@ -145,7 +145,7 @@ def test_an_unknown_job(client: TestClient, path: str) -> None:
     assert (response.status_code, response.json()["code"]) in ((404, "unknown_job"), (404, "not_found"))
 
 
-def test_a_full_queue_says_when_to_come_back(client: TestClient, server: Server) -> None:
+def test_a_full_queue_reports_when_to_retry(client: TestClient, server: Server) -> None:
     server.wait(server.manager.start("duplicates", "a"), "running")
     for _ in range(5):
         started(client, kind="build-index", collection="a")
@@ -154,18 +154,18 @@ def test_a_full_queue_says_when_to_come_back(client: TestClient, server: Server)
     assert response.headers["retry-after"] == "10"
 
 
-def test_folders_below_an_allowed_one(client: TestClient, server: Server, tmp_path: Path) -> None:
-    (tmp_path / "allowed" / "pictures").mkdir(parents=True)
+def test_subfolders_of_allowed_folders(client: TestClient, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "allowed" / "photos").mkdir(parents=True)
     server.a.go.set()
     server.a.failures = 1
-    job = started(client, kind="add", collection="a", folder=str(tmp_path / "allowed" / "pictures"))
+    job = started(client, kind="add", collection="a", folder=str(tmp_path / "allowed" / "photos"))
     server.wait(server.manager.get(job["id"]))
-    told = client.get(f"/v1/jobs/{job['id']}").text
-    assert str(tmp_path) not in told
-    assert json.loads(told)["failures"][0]["uri"] == ""
+    text = client.get(f"/v1/jobs/{job['id']}").text
+    assert str(tmp_path) not in text
+    assert json.loads(text)["failures"][0]["uri"] == ""
 
 
-def test_the_description_names_every_reference(client: TestClient) -> None:
+def test_all_references_in_the_description_exist(client: TestClient) -> None:
     from imagefinder.server.jobs.forms import PARTS
 
     schema = client.get("/openapi.json").json()

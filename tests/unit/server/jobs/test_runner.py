@@ -1,4 +1,4 @@
-"""Running jobs: what each kind does, and how it ends."""
+"""The work and the outcome of each kind of job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagefinder.server.jobs.record import MAX_TRIES
 Server = Any  # of conftest.py
 
 
-def test_a_list_is_indexed(server: Server) -> None:
+def test_a_csv_list_is_added(server: Server) -> None:
     server.a.go.set()
     server.a.failures = 120
     job = server.manager.start("add", "a", csv="url,id\nhttp://x/a,1\n", methods=["sift"], prune=True)
@@ -31,7 +31,7 @@ def test_a_list_is_indexed(server: Server) -> None:
     assert server.uploads() == []
 
 
-def test_lists_of_one_collection_are_one_source(server: Server) -> None:
+def test_all_lists_of_a_collection_are_one_source(server: Server) -> None:
     server.a.go.set(), server.b.go.set()
     for name in ("a", "a", "b"):
         server.wait(server.manager.start("add", name, csv="url,id\n"))
@@ -39,7 +39,7 @@ def test_lists_of_one_collection_are_one_source(server: Server) -> None:
     assert first == second != server.b.calls[0][1]
 
 
-def test_a_failed_job_says_why(server: Server) -> None:
+def test_a_failed_job_reports_its_error(server: Server) -> None:
     server.a.go.set()
     server.a.error = DamagedImageError("cut short", hint="send it again")
     problem = server.wait(server.manager.start_put("a", "cat", b"x")).problem
@@ -53,7 +53,7 @@ def test_a_failed_job_says_why(server: Server) -> None:
     assert "secret" not in str(server.wait(server.manager.start_put("a", "cat", b"x")))
 
 
-def test_duplicates_are_kept_in_the_collection(server: Server) -> None:
+def test_the_duplicate_report_is_stored_in_the_collection(server: Server) -> None:
     server.a.go.set()
     done = server.wait(server.manager.start("duplicates", "a"))
     assert done.result is not None
@@ -71,7 +71,7 @@ def test_an_index_is_rebuilt(server: Server) -> None:
     assert server.a.calls == [("build-index",)]
 
 
-def test_a_job_that_gets_further_each_time_is_not(server: Server) -> None:
+def test_a_job_with_progress_after_each_crash_does_not_fail(server: Server) -> None:
     job = server.manager.start("add", "a", csv="url,id\n")
     for _ in range(MAX_TRIES + 2):
         server.crash(job)

@@ -1,4 +1,4 @@
-"""Jobs in the state of a server, each queue with one owner at a time."""
+"""Storage of jobs, with one owner per queue at a time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def change(state: Path, statement: str) -> None:
         database.execute(statement)
 
 
-def test_jobs_come_back_as_they_were_stored(store: JobStore) -> None:
+def test_stored_jobs_round_trip(store: JobStore) -> None:
     full = replace(
         record(
             "2",
@@ -59,7 +59,7 @@ def test_jobs_come_back_as_they_were_stored(store: JobStore) -> None:
     assert store.load() == [later, full]
 
 
-def test_an_upload_is_there_until_its_job_has_ended(store: JobStore) -> None:
+def test_an_upload_exists_until_its_job_ends(store: JobStore) -> None:
     for job_id in "12":
         store.add(record(job_id), job_id.encode() * 1000)
     store.save(replace(record("1"), tries=1))
@@ -72,7 +72,7 @@ def test_an_upload_is_there_until_its_job_has_ended(store: JobStore) -> None:
     assert store.load() == [ended(record("1"))]
 
 
-def test_a_job_and_its_upload_are_stored_together_or_not_at_all(store: JobStore) -> None:
+def test_a_job_and_its_upload_are_stored_atomically(store: JobStore) -> None:
     store.add(record("1"), b"x")
     with pytest.raises(StoreError):
         store.add(record("2"), "not bytes")  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ def test_one_owner_for_each_default_collection(tmp_path: Path, store: JobStore) 
     assert second.load() == [record("1")]
 
 
-def test_a_killed_owner_lets_go(tmp_path: Path) -> None:
+def test_a_killed_owner_releases_the_lock(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from imagefinder.server.jobs.store import JobStore\n"
         "store = JobStore(Path(sys.argv[1], 'state'), Path(sys.argv[1], 'c'))\n"
@@ -124,7 +124,7 @@ def test_a_killed_owner_lets_go(tmp_path: Path) -> None:
         "UPDATE jobs SET job = (SELECT job FROM jobs WHERE id = '2') WHERE id = '1'",
     ],
 )
-def test_a_damaged_job_is_logged_and_stays_where_it_is(
+def test_a_damaged_job_is_logged_and_not_deleted(
     tmp_path: Path, store: JobStore, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     for job_id in "12":

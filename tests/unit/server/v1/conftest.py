@@ -1,4 +1,4 @@
-"""A real collection of a few pictures in memory, and a client of ``/v1`` in front of it."""
+"""A real collection of a few images in memory, and a test client of ``/v1``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def jpeg(pixels: np.ndarray[Any, Any]) -> bytes:
 
 @dataclass
 class FakeJobs:
-    """Notes what it is told to do, and does nothing."""
+    """Records the requested jobs without running them."""
 
     jobs: list[Job] = field(default_factory=list)
     put: list[tuple[Any, ...]] = field(default_factory=list)
@@ -72,16 +72,16 @@ def make_settings(folder: Path) -> Settings:
     )
 
 
-def make_pictures(folder: Path) -> Path:
-    (folder / "pictures").mkdir()
+def make_image_folder(folder: Path) -> Path:
+    (folder / "photos").mkdir()
     for seed in range(4):
-        (folder / "pictures" / f"{seed}.png").write_bytes(png(seed))
-    return folder / "pictures"
+        (folder / "photos" / f"{seed}.png").write_bytes(png(seed))
+    return folder / "photos"
 
 
-def make_collection(settings: Settings, pictures: Path) -> Collection:
+def make_collection(settings: Settings, image_folder: Path) -> Collection:
     collection = open_collection(settings, create=True)
-    collection.add(pictures, methods=["sift"])
+    collection.add(image_folder, methods=["sift"])
     for number, shop in enumerate(["north", "south", "north"]):
         metadata = {"shop": shop, "price": number}
         collection.put(f"put/{number}", jpeg(textured_image(10 + number)), metadata=metadata)
@@ -94,13 +94,13 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    return make_pictures(tmp_path)
+def image_folder(tmp_path: Path) -> Path:
+    return make_image_folder(tmp_path)
 
 
 @pytest.fixture
-def collection(settings: Settings, pictures: Path) -> Collection:
-    return make_collection(settings, pictures)
+def collection(settings: Settings, image_folder: Path) -> Collection:
+    return make_collection(settings, image_folder)
 
 
 @pytest.fixture
@@ -120,8 +120,8 @@ def client(collection: Collection, jobs: FakeJobs) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """For tests that change nothing: one for all of a file."""
+    """A client for tests that change nothing, shared by the tests of a file."""
     folder = tmp_path_factory.mktemp("shared")
-    collection = make_collection(make_settings(folder), make_pictures(folder))
+    collection = make_collection(make_settings(folder), make_image_folder(folder))
     with TestClient(create_app(collection), raise_server_exceptions=False) as client:
         yield client

@@ -20,21 +20,21 @@ from imagefinder.testing.extractors import textured_image
 BASE = "/v1/collections/default"
 
 
-def picture(seed: int = 50) -> bytes:
+def encoded_image(seed: int = 50) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(textured_image(seed)).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
 def problem(response: Any, status: int, code: str, field: str | None = None) -> dict[str, Any]:
-    told: dict[str, Any] = response.json()
-    assert (response.status_code, told["code"], told.get("field")) == (status, code, field), told
+    document: dict[str, Any] = response.json()
+    assert (response.status_code, document["code"], document.get("field")) == (status, code, field), document
     assert response.headers["content-type"] == "application/problem+json"
-    assert isinstance(told["retryable"], bool)
-    return told
+    assert isinstance(document["retryable"], bool)
+    return document
 
 
-def test_pages_follow_one_another(shared: TestClient) -> None:
+def test_pages_are_consecutive(shared: TestClient) -> None:
     found, cursor = [], ""
     while cursor is not None:
         page = shared.get(f"{BASE}/images", params={"limit": 3, "cursor": cursor}).json()
@@ -44,7 +44,7 @@ def test_pages_follow_one_another(shared: TestClient) -> None:
     assert found == ["0.png", "1.png", "2.png", "3.png", "put/0", "put/1", "put/2"]
 
 
-def test_pages_of_what_matches(shared: TestClient) -> None:
+def test_pages_of_filtered_images(shared: TestClient) -> None:
     def ids(**query: str) -> list[str]:
         return [image["id"] for image in shared.get(f"{BASE}/images", params=query).json()["images"]]
 
@@ -79,22 +79,27 @@ def test_pages_of_what_matches(shared: TestClient) -> None:
     ],
     ids=str,
 )
-def test_bad_questions_about_pages(shared: TestClient, query: Any, status: int, code: str, field: str) -> None:
+def test_invalid_list_parameters(shared: TestClient, query: Any, status: int, code: str, field: str) -> None:
     problem(shared.get(f"{BASE}/images", params=query), status, code, field)
 
 
-def test_an_image_and_no_path_of_the_server(shared: TestClient) -> None:
-    told = shared.get(f"{BASE}/images/0.png").json()
-    assert (told["id"], told["width"], told["height"], told["format"]) == ("0.png", 160, 120, "PNG")
-    assert told["methods"] == ["sift"]
-    assert told["content"] == f"{BASE}/contents/0.png"
+def test_an_image_reveals_no_server_path(shared: TestClient) -> None:
+    document = shared.get(f"{BASE}/images/0.png").json()
+    assert (document["id"], document["width"], document["height"], document["format"]) == (
+        "0.png",
+        160,
+        120,
+        "PNG",
+    )
+    assert document["methods"] == ["sift"]
+    assert document["content"] == f"{BASE}/contents/0.png"
     assert shared.get(f"{BASE}/images/put/0").json()["content"] is None
-    everything = shared.get(f"{BASE}/images").text + json.dumps(told)
-    assert "/pictures" not in everything
+    everything = shared.get(f"{BASE}/images").text + json.dumps(document)
+    assert "/photos" not in everything
     assert "file:" not in everything
 
 
-def test_unknown_ones(shared: TestClient) -> None:
+def test_unknown_images(shared: TestClient) -> None:
     for path in ("images/none", "thumbnails/none", "contents/none", "images/", "images/0.png/"):
         problem(shared.get(f"{BASE}/{path}"), 404, "unknown_image", "id")
     problem(shared.delete(f"{BASE}/images/none"), 404, "unknown_image", "id")
@@ -103,35 +108,37 @@ def test_unknown_ones(shared: TestClient) -> None:
 
 
 @pytest.mark.parametrize("image_id", ["a/b/c.jpg", "ä ö.jpg", "a?b#c", "50%", "a//b", "/a", "a/", "😀", "a+b&c=d"])
-def test_ids_are_the_rest_of_the_path(client: TestClient, image_id: str) -> None:
+def test_ids_may_contain_slashes(client: TestClient, image_id: str) -> None:
     url = f"{BASE}/images/{quote(image_id, safe='/')}"
-    response = client.put(url, content=picture(), headers={"content-type": "image/jpeg"})
+    response = client.put(url, content=encoded_image(), headers={"content-type": "image/jpeg"})
     assert response.status_code == 201
-    told = response.json()
-    assert told["id"] == image_id
-    assert client.get(response.headers["location"]).json() == told
-    assert client.get(told["thumbnail"]).headers["content-type"] == "image/jpeg"
+    document = response.json()
+    assert document["id"] == image_id
+    assert client.get(response.headers["location"]).json() == document
+    assert client.get(document["thumbnail"]).headers["content-type"] == "image/jpeg"
     assert client.delete(url).status_code == 204
     problem(client.get(url), 404, "unknown_image", "id")
 
 
-def test_steps_in_the_path_are_told_otherwise() -> None:
+def test_dot_segments_are_escaped() -> None:
     assert quoted("../a/./b..c/…") == "%2E%2E/a/%2E/b..c/%E2%80%A6"
 
 
 @pytest.mark.parametrize("image_id", ["a%00b", "a%1Bb", "a%7F", "a%C2%85", "x" * 1025, "x" * 10_000, "%FF", ""])
-def test_unusable_ids(shared: TestClient, image_id: str) -> None:
-    response = shared.put(f"{BASE}/images/{image_id}", content=picture(), headers={"content-type": "image/jpeg"})
+def test_invalid_ids(shared: TestClient, image_id: str) -> None:
+    response = shared.put(
+        f"{BASE}/images/{image_id}", content=encoded_image(), headers={"content-type": "image/jpeg"}
+    )
     problem(response, 422, "invalid_parameter", "id")
 
 
 def test_a_line_feed_in_an_id_is_refused(shared: TestClient) -> None:
-    response = shared.put(f"{BASE}/images/a%0Ab", content=picture(), headers={"content-type": "image/jpeg"})
+    response = shared.put(f"{BASE}/images/a%0Ab", content=encoded_image(), headers={"content-type": "image/jpeg"})
     assert response.status_code == 404
 
 
 def test_three_ways_to_put(client: TestClient, collection: Any) -> None:
-    data, metadata = picture(), {"shop": "east", "n": [1, {"x": None}]}
+    data, metadata = encoded_image(), {"shop": "east", "n": [1, {"x": None}]}
     form = client.put(f"{BASE}/images/x", files={"image": data}, data={"metadata": json.dumps(metadata)})
     assert (form.status_code, form.headers["location"]) == (201, f"{BASE}/images/x")
     raw = client.put(
@@ -146,20 +153,20 @@ def test_three_ways_to_put(client: TestClient, collection: Any) -> None:
     for encoded in (text, f"data:image/jpeg;base64,{text}"):
         sent = client.put(f"{BASE}/images/x", json={"base64": encoded, "metadata": metadata})
         assert sent.status_code == 200
-        told = sent.json()
-        told.pop("added_at")
+        document = sent.json()
+        document.pop("added_at")
         for other in (form, raw):
-            assert {key: value for key, value in other.json().items() if key != "added_at"} == told
+            assert {key: value for key, value in other.json().items() if key != "added_at"} == document
     assert collection.get("x").metadata == metadata
     assert collection.search(id="x").searched == 8
 
 
-def test_put_from_an_address(client: TestClient, collection: Any) -> None:
+def test_put_from_a_url(client: TestClient, collection: Any) -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(picture())
+            self.wfile.write(encoded_image())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -175,7 +182,7 @@ def test_put_from_an_address(client: TestClient, collection: Any) -> None:
     assert collection.get("web").uri == url
 
 
-def test_put_later(client: TestClient, jobs: Any) -> None:
+def test_put_without_waiting(client: TestClient, jobs: Any) -> None:
     response = client.put(
         f"{BASE}/images/late", params={"wait": "false"}, files={"image": b"data"}, data={"metadata": '{"a": 1}'}
     )
@@ -219,15 +226,15 @@ JSON = {"content-type": "application/json"}
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_cannot_be_put(
+def test_invalid_put_requests(
     shared: TestClient, body: bytes, headers: Any, status: int, code: str, field: str | None
 ) -> None:
     problem(shared.put(f"{BASE}/images/x", content=body, headers=headers), status, code, field)
     assert shared.get(BASE).json()["images"] == 7
 
 
-def test_half_a_surrogate_pair_in_metadata(shared: TestClient) -> None:
-    text = base64.b64encode(picture()).decode()
+def test_lone_surrogates_in_metadata(shared: TestClient) -> None:
+    text = base64.b64encode(encoded_image()).decode()
     body = json.dumps({"base64": text, "metadata": {"a": "\ud800"}}).encode()
     response = shared.put(f"{BASE}/images/x", content=body, headers=JSON)
     assert response.status_code == 422
@@ -244,12 +251,12 @@ def test_half_a_surrogate_pair_in_metadata(shared: TestClient) -> None:
     ],
     ids=str,
 )
-def test_bad_text_fields(shared: TestClient, data: Any, code: str, field: str) -> None:
-    response = shared.put(f"{BASE}/images/x", files={"image": picture()}, data=data)
+def test_invalid_text_fields(shared: TestClient, data: Any, code: str, field: str) -> None:
+    response = shared.put(f"{BASE}/images/x", files={"image": encoded_image()}, data=data)
     assert (response.json()["code"], response.json()["field"]) == (code, field)
 
 
-def test_a_thumbnail_is_sent_once(client: TestClient, collection: Any) -> None:
+def test_a_cached_thumbnail_is_not_sent_again(client: TestClient, collection: Any) -> None:
     first = client.get(f"{BASE}/thumbnails/0.png")
     assert first.content == collection.thumbnail("0.png")
     assert "private" in first.headers["cache-control"]
@@ -259,9 +266,9 @@ def test_a_thumbnail_is_sent_once(client: TestClient, collection: Any) -> None:
     assert other.status_code == 200
 
 
-def test_the_unchanged_original(client: TestClient, pictures: Path) -> None:
+def test_an_unchanged_original_is_served(client: TestClient, image_folder: Path) -> None:
     response = client.get(f"{BASE}/contents/1.png")
-    assert response.content == (pictures / "1.png").read_bytes()
+    assert response.content == (image_folder / "1.png").read_bytes()
     assert response.headers["content-type"] == "image/png"
     assert response.headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in response.headers["content-security-policy"]
@@ -271,8 +278,8 @@ def test_the_unchanged_original(client: TestClient, pictures: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["gone", "changed", "longer", "folder", "pipe", "link to another"])
-def test_only_the_unchanged_original(client: TestClient, pictures: Path, change: str) -> None:
-    path = pictures / "1.png"
+def test_a_changed_original_is_not_served(client: TestClient, image_folder: Path, change: str) -> None:
+    path = image_folder / "1.png"
     data = path.read_bytes()
     path.unlink()
     match change:
@@ -289,18 +296,18 @@ def test_only_the_unchanged_original(client: TestClient, pictures: Path, change:
     problem(client.get(f"{BASE}/contents/1.png"), 404, "content_gone")
 
 
-def test_what_browsers_do_not_show_is_no_page(client: TestClient, collection: Any, pictures: Path) -> None:
-    Image.fromarray(textured_image(9)).save(pictures / "x.tif")
-    collection.add(pictures, methods=["sift"])
+def test_other_formats_are_downloaded(client: TestClient, collection: Any, image_folder: Path) -> None:
+    Image.fromarray(textured_image(9)).save(image_folder / "x.tif")
+    collection.add(image_folder, methods=["sift"])
     response = client.get(f"{BASE}/contents/x.tif")
     assert response.headers["content-type"] == "application/octet-stream"
     assert response.headers["content-disposition"] == "attachment"
 
 
-def test_failures_without_paths(client: TestClient, collection: Any, pictures: Path) -> None:
+def test_failures_reveal_no_server_path(client: TestClient, collection: Any, image_folder: Path) -> None:
     for name in "abc":
-        (pictures / f"{name}.png").write_bytes(b"no picture")
-    collection.add(pictures)
+        (image_folder / f"{name}.png").write_bytes(b"not an image")
+    collection.add(image_folder)
     page = client.get(f"{BASE}/failures", params={"limit": 2}).json()
     rest = client.get(f"{BASE}/failures", params={"cursor": page["next_cursor"]}).json()
     failures = page["failures"] + rest["failures"]
@@ -308,4 +315,4 @@ def test_failures_without_paths(client: TestClient, collection: Any, pictures: P
     assert rest["next_cursor"] is None
     assert {one["code"] for one in failures} == {"not_an_image"}
     assert all(one["message"] and one["uri"] == "" for one in failures)
-    assert str(pictures) not in json.dumps(failures)
+    assert str(image_folder) not in json.dumps(failures)

@@ -1,4 +1,4 @@
-"""Every field of ``SearchOptions`` is an option of the REST service and of its client, under one name."""
+"""Each field of ``SearchOptions`` is an option of the REST service and its client, with the same name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHANGED: dict[str, Any] = {
     "max_evalue": 0.01,
     "rerank_depth": 7,
 }
-"""Field -> a value that is not its default."""
+"""Field -> a value other than its default."""
 
 NAMES = [field.name for field in fields(SearchOptions)]
 
@@ -41,7 +41,7 @@ def sent(value: Any) -> Any:
     return False if value == "matches" else value
 
 
-def test_each_field_has_a_value_here() -> None:
+def test_the_values_cover_all_fields() -> None:
     assert set(CHANGED) == set(NAMES)
     assert all(CHANGED[field.name] != field.default for field in fields(SearchOptions))
 
@@ -82,7 +82,7 @@ def test_each_field_is_read_from_json_and_from_a_form(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_field_is_sent_by_the_client_where_it_is_not_the_default(name: str) -> None:
+def test_the_client_sends_each_changed_field(name: str) -> None:
     bodies = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -99,7 +99,7 @@ def test_each_field_is_sent_by_the_client_where_it_is_not_the_default(name: str)
     ] * 3 + [{}]
 
 
-def test_the_client_refuses_options_that_cannot_be() -> None:
+def test_the_client_refuses_invalid_options() -> None:
     with Client("http://server", transport=httpx2.MockTransport(lambda _: httpx2.Response(500))) as client:
         with pytest.raises(TypeError, match="colour"):
             client.search([b"x"], colour="red")

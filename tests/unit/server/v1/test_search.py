@@ -35,19 +35,19 @@ def ids(result: Any) -> list[str]:
 
 
 def problem(response: Any, status: int, code: str, field: str | None) -> None:
-    told = response.json()
-    assert (response.status_code, told["code"], told.get("field")) == (status, code, field), told
+    document = response.json()
+    assert (response.status_code, document["code"], document.get("field")) == (status, code, field), document
 
 
 @pytest.mark.parametrize("mode", ["exact", "fast"])
-def test_the_mode_that_is_asked_for_is_the_mode_of_the_answer(shared: TestClient, mode: str) -> None:
+def test_the_answer_has_the_requested_mode(shared: TestClient, mode: str) -> None:
     data = encoded(1)
     form = shared.post(f"{BASE}/search", files={"image": data}, data={"mode": mode}).json()
     assert (form["mode"], ids(form)[0]) == (mode, "1.png")
     assert ask(shared, base64=base64.b64encode(data).decode(), mode=mode)["mode"] == mode
 
 
-def test_four_ways_to_ask_give_one_answer(shared: TestClient) -> None:
+def test_all_image_forms_give_the_same_answer(shared: TestClient) -> None:
     data = encoded(1)
     form = shared.post(f"{BASE}/search", files={"image": data}, data={"k": "2"}).json()
     text = base64.b64encode(data).decode()
@@ -68,7 +68,7 @@ def test_four_ways_to_ask_give_one_answer(shared: TestClient) -> None:
     assert form["explanations"]["handle"] != by_json["explanations"]["handle"]
 
 
-def test_a_filter_comes_before_the_ranking(shared: TestClient) -> None:
+def test_the_filter_applies_before_ranking(shared: TestClient) -> None:
     text = base64.b64encode(encoded(1)).decode()
     result = ask(shared, base64=text, k=5, filter={"shop": "north"})
     assert sorted(ids(result)) == ["put/0", "put/2"]
@@ -80,7 +80,7 @@ def test_a_filter_comes_before_the_ranking(shared: TestClient) -> None:
     assert ids(form.json()) == ["put/2"]
 
 
-def test_hits_below_a_bound_are_dropped(shared: TestClient) -> None:
+def test_hits_beyond_a_threshold_are_omitted(shared: TestClient) -> None:
     assert ids(ask(shared, id="1.png", max_evalue=0)) == []
     assert ask(shared, id="1.png", max_evalue=0)["decision"] == "none"
     text = base64.b64encode(encoded(1)).decode()
@@ -100,7 +100,7 @@ def test_boxes_of_a_form(shared: TestClient) -> None:
     assert len(two.json()["boxes"]) == 2
 
 
-def test_several_at_once_and_the_bad_ones_in_their_places(shared: TestClient) -> None:
+def test_several_queries_with_failures_in_order(shared: TestClient) -> None:
     queries = [{"id": "1.png"}, {"id": "none"}, {"base64": "AAAA"}, {"id": "2.png", "boxes": [[900, 0, 5, 5]]}]
     results = ask(shared, queries=queries, k=1)["results"]
     assert results[0]["query"]["id"] == "1.png"
@@ -149,7 +149,7 @@ def test_several_at_once_and_the_bad_ones_in_their_places(shared: TestClient) ->
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_what_cannot_be_asked(shared: TestClient, body: Any, code: str, field: str | None) -> None:
+def test_invalid_search_requests(shared: TestClient, body: Any, code: str, field: str | None) -> None:
     problem(shared.post(f"{BASE}/search", json=body), 422, code, field)
 
 
@@ -163,7 +163,9 @@ def test_what_cannot_be_asked(shared: TestClient, body: Any, code: str, field: s
     ],
     ids=str,
 )
-def test_what_is_not_there(shared: TestClient, body: Any, status: int, code: str, field: str | None) -> None:
+def test_unknown_names_in_a_search(
+    shared: TestClient, body: Any, status: int, code: str, field: str | None
+) -> None:
     problem(shared.post(f"{BASE}/search", json=body), status, code, field)
 
 
@@ -191,7 +193,7 @@ def test_an_unknown_collection(shared: TestClient) -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_bad_text_fields(shared: TestClient, data: Any, code: str, field: str) -> None:
+def test_invalid_text_fields(shared: TestClient, data: Any, code: str, field: str) -> None:
     response = shared.post(f"{BASE}/search", files={"image": encoded(1)}, data=data)
     assert 400 <= response.status_code < 500
     assert (response.json()["code"], response.json()["field"]) == (code, field)
@@ -202,7 +204,7 @@ def test_too_many_files(shared: TestClient) -> None:
     problem(shared.post(f"{BASE}/search", files=[("image", b"x" * 150_000)] * 3), 413, "image_too_large", "image")
 
 
-def test_other_types_of_body(shared: TestClient) -> None:
+def test_unsupported_media_types(shared: TestClient) -> None:
     response = shared.post(f"{BASE}/search", content=b"x", headers={"content-type": "image/png"})
     problem(response, 415, "unsupported_media_type", None)
     response = shared.post(f"{BASE}/search", content=b"{}", headers={"content-type": "application/json; x=y"})
@@ -218,15 +220,18 @@ def test_explanations_of_a_search(shared: TestClient) -> None:
     base = f"/v1/explanations/{result['explanations']['handle']}"
     assert shared.get(base).json() == result
     hit = result["hits"][0]
-    told = shared.get(hit["explanation"]).json()
-    assert told["id"] == "1.png"
-    assert len(told["inliers"]) == told["evidence"]["inliers"] == hit["evidence"]["inliers"]
-    assert told["evalue"] == pytest.approx(hit["evalue"])
-    assert (told["query_size"], told["candidate_size"]) == ([120, 160], [160, 120])
-    picture = shared.get(hit["picture"])
-    assert picture.headers["content-type"] == "image/png"
-    assert Image.open(io.BytesIO(picture.content)).format == "PNG"
-    assert shared.get(hit["picture"], headers={"if-none-match": picture.headers["etag"]}).status_code == 304
+    explanation = shared.get(hit["explanation"]).json()
+    assert explanation["id"] == "1.png"
+    assert len(explanation["inliers"]) == explanation["evidence"]["inliers"] == hit["evidence"]["inliers"]
+    assert explanation["evalue"] == pytest.approx(hit["evalue"])
+    assert (explanation["query_size"], explanation["candidate_size"]) == ([120, 160], [160, 120])
+    drawing = shared.get(hit["drawing"])
+    assert drawing.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(drawing.content)).format == "PNG"
+    assert shared.get(hit["drawing"], headers={"if-none-match": drawing.headers["etag"]}).status_code == 304
+    # The names of the previous version.
+    assert hit["picture"] == hit["drawing"]
+    assert shared.get(f"{base}/pictures/1.png").content == drawing.content
     query = shared.get(f"{base}/query")
     assert Image.open(io.BytesIO(query.content)).size == (120, 160)
     assert Image.open(io.BytesIO(shared.get(f"{base}/query?width=40").content)).size == (30, 40)
@@ -238,13 +243,13 @@ def test_explanations_of_a_search(shared: TestClient) -> None:
 
 def test_explanations_of_a_filtered_search_by_id(shared: TestClient) -> None:
     result = ask(shared, id="put/0", filter={"price": {"gte": 2}}, k=1)
-    told = shared.get(result["hits"][0]["explanation"]).json()
-    assert told["numbers"]["images searched"] == 1
+    explanation = shared.get(result["hits"][0]["explanation"]).json()
+    assert explanation["numbers"]["images searched"] == 1
     query = shared.get(f"/v1/explanations/{result['explanations']['handle']}/query")
     assert Image.open(io.BytesIO(query.content)).size == (160, 120)
 
 
-def test_what_was_explained_is_remembered_until_the_picture_is_another_one(
+def test_explanations_are_cached_until_the_image_changes(
     client: TestClient, collection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     explained: list[str] = []
@@ -255,7 +260,7 @@ def test_what_was_explained_is_remembered_until_the_picture_is_another_one(
     hit = ask(client, base64=base64.b64encode(encoded(1)).decode(), k=1)["hits"][0]
     first = client.get(hit["explanation"]).json()
     assert client.get(hit["explanation"]).json() == first
-    assert client.get(hit["picture"]).status_code == 200
+    assert client.get(hit["drawing"]).status_code == 200
     assert explained == ["1.png"]
     client.get(f"{hit['explanation']}?method=sift")
     assert len(explained) == 2
@@ -265,7 +270,7 @@ def test_what_was_explained_is_remembered_until_the_picture_is_another_one(
     problem(client.get(hit["explanation"]), 404, "unknown_image", "id")
 
 
-def test_an_answer_ends(collection: Any, settings: Any) -> None:
+def test_an_answer_expires(collection: Any, settings: Any) -> None:
     from dataclasses import replace
 
     collection.settings = replace(settings, explanation_queries=1)
@@ -304,18 +309,18 @@ def test_compare(shared: TestClient) -> None:
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_what_cannot_be_compared(shared: TestClient, body: Any, status: int, code: str, field: str | None) -> None:
+def test_invalid_comparisons(shared: TestClient, body: Any, status: int, code: str, field: str | None) -> None:
     problem(shared.post("/v1/compare", json=body), status, code, field)
 
 
-def test_one_file_is_not_two(shared: TestClient) -> None:
+def test_a_comparison_requires_two_files(shared: TestClient) -> None:
     problem(shared.post("/v1/compare", files={"a": encoded(1)}), 400, "missing_image", "b")
 
 
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1/x", "http://[::1]/", "http://169.254.169.254/latest", "http://0/"]
 )
-def test_addresses_of_this_network(collection: Any, settings: Any, url: str) -> None:
+def test_private_addresses_are_refused(collection: Any, settings: Any, url: str) -> None:
     from dataclasses import replace
 
     collection.settings = replace(settings, fetch_private=False)
@@ -324,7 +329,7 @@ def test_addresses_of_this_network(collection: Any, settings: Any, url: str) -> 
         problem(client.put(f"{BASE}/images/x", json={"url": url}), 422, "address_not_allowed", "url")
 
 
-def test_no_addresses_at_all(collection: Any, settings: Any) -> None:
+def test_urls_can_be_disabled(collection: Any, settings: Any) -> None:
     from dataclasses import replace
 
     collection.settings = replace(settings, url_queries=False)
@@ -333,7 +338,7 @@ def test_no_addresses_at_all(collection: Any, settings: Any) -> None:
         problem(client.post(f"{BASE}/search", json={"url": "http://x/y"}), 403, "url_queries_off", "url")
 
 
-def test_duplicates_by_a_job(client: TestClient, collection: Any, jobs: Any, pictures: Path) -> None:
+def test_duplicates_by_a_job(client: TestClient, collection: Any, jobs: Any, image_folder: Path) -> None:
     from imagefinder.dedup import report as duplicate_report
     from imagefinder.server.jobs.work import collection_state
 
@@ -367,12 +372,12 @@ def test_duplicates_by_a_job(client: TestClient, collection: Any, jobs: Any, pic
     assert client.get(f"{BASE}/duplicates").status_code == 202
 
 
-def test_collections_are_made_and_removed(client: TestClient, jobs: Any) -> None:
+def test_collections_are_created_and_deleted(client: TestClient, jobs: Any) -> None:
     made = client.put("/v1/collections/shop")
     assert (made.status_code, made.headers["location"]) == (201, "/v1/collections/shop")
     assert made.json() == {"name": "shop", "images": 0, "failures": 0, "bytes": 0, "methods": []}
     assert client.put("/v1/collections/shop").status_code == 200
-    assert client.put("/v1/collections/Shop").json()["detail"].startswith("collection: must match pattern")
+    assert client.put("/v1/collections/Shop").json()["detail"].startswith("collection: must match the pattern")
     url = "/v1/collections/shop/images/a"
     assert client.put(url, content=encoded(5), headers={"content-type": "image/png"}).status_code == 201
     listed = client.get("/v1/collections").json()["collections"]
@@ -389,7 +394,7 @@ def test_collections_are_made_and_removed(client: TestClient, jobs: Any) -> None
 
 
 @pytest.mark.parametrize("name", ["A", "a.b", "-a", "a" * 64, "ä", "%2e%2e"])
-def test_impossible_names(shared: TestClient, name: str) -> None:
+def test_invalid_collection_names(shared: TestClient, name: str) -> None:
     problem(shared.put(f"/v1/collections/{name}"), 422, "invalid_parameter", "collection")
 
 
@@ -408,7 +413,7 @@ def test_limits_and_methods(shared: TestClient) -> None:
     assert not methods["beit"]["ready"]
 
 
-def test_every_code_an_endpoint_lists_is_one_that_exists(shared: TestClient) -> None:
+def test_all_documented_codes_exist(shared: TestClient) -> None:
     from imagefinder.server.errors import KINDS
 
     schema = shared.get("/openapi.json").json()
@@ -418,3 +423,9 @@ def test_every_code_an_endpoint_lists_is_one_that_exists(shared: TestClient) -> 
                 if "application/problem+json" in answer.get("content", {}):
                     codes = [part.split("`")[1] for part in answer["description"].split("; ")]
                     assert all(KINDS[code].status == int(status) for code in codes)
+
+
+def test_old_names_are_marked_as_deprecated(shared: TestClient) -> None:
+    description = shared.get("/openapi.json").json()
+    assert description["components"]["schemas"]["SearchHit"]["properties"]["picture"]["deprecated"] is True
+    assert description["paths"]["/v1/explanations/{handle}/pictures/{image_id}"]["get"]["deprecated"] is True

@@ -99,7 +99,7 @@ def test_the_second_scan_reads_nothing():
     assert cache.nbytes == 95 * IMAGE
 
 
-def test_only_what_is_new_is_read():
+def test_only_new_images_are_read():
     cache, source = FeatureCache(1 << 20), FakeSource()
     source.add(*numbered(0, 95))
     scan(cache, source)
@@ -110,7 +110,7 @@ def test_only_what_is_new_is_read():
     assert cache.nbytes == 94 * IMAGE
 
 
-def test_what_does_not_fit_is_read_each_time():
+def test_blocks_that_do_not_fit_are_read_each_time():
     cache, source = FeatureCache(35 * IMAGE), FakeSource()
     source.add(*numbered(0, 100))
     for _ in range(3):
@@ -136,7 +136,7 @@ def test_single_additions_do_not_pile_up():
     assert len(list(cache.scan(source, [1]))) <= 16 + 2 * 20 + 1
 
 
-def test_a_method_that_is_no_longer_asked_for_makes_room():
+def test_an_unused_method_is_evicted():
     cache, old, new = FeatureCache(50 * IMAGE), FakeSource(1), FakeSource(2)
     old.add(*numbered(0, 50))
     new.add(*numbered(0, 50))
@@ -152,7 +152,7 @@ def test_a_method_that_is_no_longer_asked_for_makes_room():
     assert cache.nbytes <= 50 * IMAGE
 
 
-def test_a_method_that_is_gone_is_dropped():
+def test_a_deleted_method_is_dropped():
     cache, old, new = FeatureCache(1 << 20), FakeSource(1), FakeSource(2)
     old.add(*numbered(0, 50))
     scan(cache, old)
@@ -161,7 +161,7 @@ def test_a_method_that_is_gone_is_dropped():
     assert cache.nbytes == 0
 
 
-def test_a_running_scan_keeps_what_it_began_with():
+def test_a_running_scan_keeps_its_initial_state():
     cache, source = FeatureCache(1 << 20), FakeSource()
     source.add(*numbered(0, 40))
     scan(cache, source)
@@ -197,7 +197,7 @@ def test_images_that_go_while_they_are_read():
     assert cache.nbytes == 29 * IMAGE
 
 
-def test_threads_read_each_block_once_and_wait_for_no_consumer():
+def test_threads_read_each_block_once_without_waiting_for_consumers():
     cache, source = FeatureCache(1 << 20), FakeSource()
     source.add(*numbered(0, 95))
     open_scan = cache.scan(source, [1])

@@ -61,7 +61,7 @@ def open_files(file):
     return sum(os.path.lexists(link) and link.readlink() == file for link in links)
 
 
-def test_threads_that_are_gone_leave_nothing_behind(store, tmp_path):
+def test_ended_threads_leave_no_connections(store, tmp_path):
     file = tmp_path / "collection" / FILE_NAME
     meeting = threading.Barrier(20)
 
@@ -125,7 +125,7 @@ def test_another_process_that_does_not_let_go(store, tmp_path, monkeypatch):
         assert store.info().images == 1
 
 
-def test_no_space_left(store):
+def test_no_disk_space(store):
     """A limit on the size of files stands for a full disk."""
     store.put([entry("a")])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -38,7 +38,7 @@ def test_names_lead_nowhere_else(files, name):
         files.write(name, b"")
 
 
-def test_a_repair_leaves_what_is_sound_and_the_indexes_of_methods(files):
+def test_a_repair_keeps_valid_files_and_indexes_of_methods(files):
     files.write("good", b"good")
     files.write("bad", b"bad")
     for method in ("sift", "gone"):

@@ -34,7 +34,7 @@ def old(tmp_path):
 
 
 @pytest.mark.parametrize("number", range(1, FORMAT + 1))
-def test_every_format_there_was_is_opened_and_searched(tmp_path, number):
+def test_every_earlier_format_is_migrated_and_searched(tmp_path, number):
     folder = shutil.copytree(FIXTURES / f"format-{number}", tmp_path / "c")
     migrate(folder)
     settings = imagefinder.Settings(sift_max_keypoints=40)
@@ -51,7 +51,7 @@ def test_every_format_there_was_is_opened_and_searched(tmp_path, number):
         assert collection.check().images == 3
 
 
-def test_the_fixture_of_the_present_format_is_what_is_written_now(tmp_path):
+def test_the_fixture_of_the_current_format_is_up_to_date(tmp_path):
     assert make(tmp_path / "c") == FORMAT
     with (
         closing(sqlite3.connect(tmp_path / "c" / FILE_NAME)) as now,
@@ -112,7 +112,7 @@ def test_several_steps_and_one_that_fails(old, monkeypatch):
         assert database.execute("SELECT * FROM new").fetchall() == [(1,)]
 
 
-def test_what_cannot_be_migrated(old, tmp_path):
+def test_unsupported_migrations(old, tmp_path):
     with pytest.raises(CollectionNotFoundError):
         migrate(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -134,7 +134,7 @@ def test_a_damaged_collection_is_not_migrated(old):
     assert (old / FILE_NAME).read_bytes()[100:] == data[100:]  # the header knows of journals
 
 
-def test_another_program_has_it_open(old):
+def test_another_program_has_the_collection_open(old):
     with closing(sqlite3.connect(old / FILE_NAME)) as other:
         other.execute("PRAGMA journal_mode = WAL").fetchone()
         other.execute("SELECT * FROM images").fetchone()
@@ -144,7 +144,7 @@ def test_another_program_has_it_open(old):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file sizes are limited as on Linux")
-def test_no_room_for_the_older_database(old):
+def test_no_space_for_the_copy_of_the_old_database(old):
     before = (old / FILE_NAME).read_bytes()
     child = os.fork()
     if child == 0:

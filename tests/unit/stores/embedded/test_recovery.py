@@ -104,7 +104,7 @@ def test_nothing_is_left(folder, size):
     assert [path.name for path in folder.iterdir()] == [FILE_NAME]
 
 
-def test_another_program_has_it_open(folder):
+def test_another_program_has_the_collection_open(folder):
     with closing(sqlite3.connect(folder / FILE_NAME)) as other:
         other.execute("SELECT * FROM images").fetchone()
         with pytest.raises(CollectionBusyError):

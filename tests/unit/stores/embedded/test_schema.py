@@ -24,7 +24,7 @@ def make(folder):
     return folder / schema.FILE_NAME
 
 
-def test_nothing_there(tmp_path):
+def test_a_missing_folder(tmp_path):
     with pytest.raises(CollectionNotFoundError, match="nowhere") as caught, opened(tmp_path / "nowhere"):
         pass
     assert "imagefinder add" in caught.value.hint
@@ -94,7 +94,7 @@ def test_a_newer_format(tmp_path, create):
         pass
 
 
-def test_what_a_creation_that_was_killed_leaves_behind(tmp_path):
+def test_remains_of_a_killed_creation(tmp_path):
     (tmp_path / schema.FILE_NAME).touch()
     with pytest.raises(CollectionNotFoundError), opened(tmp_path):
         pass
