@@ -24,7 +24,7 @@ STEAL := --dist worksteal
 # Real searches, networks and processes: `make check` leaves them to `make test`.
 SLOW := tests/unit/cli tests/unit/server/v1 **/test_verification.py **/test_null_model.py **/test_heat.py **/test_explain.py \
   **/test_trace.py **/test_drawing.py **/test_collection.py **/test_network.py **/test_find.py **/test_candidate_pairs.py \
-  **/test_graphs.py **/test_index.py **/test_workers.py **/test_audit.py **/test_pages.py tests/docs/test_guide_examples.py
+  **/test_graphs.py **/test_index.py **/test_pool.py **/test_audit.py **/test_pages.py tests/docs/test_guide_examples.py
 STAMP := $(BIN)/python tools/changed.py --record
 
 help:  ## Show these words
