@@ -89,7 +89,7 @@ def _check(source: Source, guard: Guard) -> _CheckedSource:
             open(path, "rb").close()
     except (OSError, ValueError) as error:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror if isinstance(error, OSError) else "not a valid path"
         name = name_to_text(text)
         raise SourceError(
             f"{name} does not exist" if missing else f"{name} cannot be read: {reason}",

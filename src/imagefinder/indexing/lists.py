@@ -184,7 +184,7 @@ def _item(path: str, source: str, image_id: str, row: dict[Any, Any], guard: Gua
             raise _RowError(f"{url[:200]!r} is outside the allowed folders", image_id)
         status = Path(target).stat()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror if isinstance(error, OSError) else "not a valid path"
         raise _RowError(f"{url[:200]!r} cannot be read: {reason}", image_id) from None
     if not stat.S_ISREG(status.st_mode):
         raise _RowError(f"{url[:200]!r} is not a regular file", image_id)

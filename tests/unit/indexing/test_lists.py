@@ -215,5 +215,5 @@ def test_missing_local_files(tmp_path: Path) -> None:
     assert failures(path) == {
         "no.jpg": "l.jsonl line 1: 'no.jpg' cannot be read: No such file or directory",
         "sub": "l.jsonl line 2: 'sub' is not a regular file",
-        "a\0b": "l.jsonl line 3: 'a\\x00b' cannot be read: embedded null byte",
+        "a\0b": "l.jsonl line 3: 'a\\x00b' cannot be read: not a valid path",
     }
