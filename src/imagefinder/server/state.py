@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,6 +134,8 @@ class State:
             self._close()
         if self._database is None:
             self._database = _open(self.file)
+            # Python 3.13 warns of connections that are collected while open.
+            weakref.finalize(self, self._database.close)
             self._own_changes += 1
             self._identity = _identity(self.file)
         return self._database

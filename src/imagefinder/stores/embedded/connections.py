@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -113,6 +114,14 @@ _INHERITED: list[sqlite3.Connection] = []
 """Connections inherited from the parent process; closing them here would break its file locks."""
 
 
+class _Connection(sqlite3.Connection):
+    """Closes itself when it is collected; Python 3.13 warns of connections that are collected while open."""
+
+    def __del__(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self.close()
+
+
 def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
     """Open a connection with the settings of this package; transactions are started explicitly."""
     database = sqlite3.connect(
@@ -121,6 +130,7 @@ def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
         timeout=BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
+        factory=_Connection,
     )
     try:
         database.execute("PRAGMA synchronous = FULL")
