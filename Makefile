@@ -1,4 +1,4 @@
-# Everything is one word; continuous integration calls the same words.
+# Every task is one make target; continuous integration runs the same targets.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve browser node check fast test test-all tests smoke browser-tests fuzz-tests parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site dist client async-client verify-online lock audit sbom clean
 
@@ -27,8 +27,8 @@ SLOW := tests/unit/cli tests/unit/server/v1 **/test_verification.py **/test_null
   **/test_graphs.py **/test_index.py **/test_pool.py **/test_audit.py **/test_pages.py tests/docs/test_guide_examples.py
 STAMP := $(BIN)/python tools/changed.py --record
 
-help:  ## Show these words
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## Make the virtual environment .venv with everything that developers need
 
@@ -193,5 +193,5 @@ audit: setup  ## Check the locked releases for published vulnerabilities (pip-au
 sbom: setup  ## Write sbom.json: what an installation consists of (CycloneDX)
 	$(BIN)/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --output-reproducible -o sbom.json
 
-clean:  ## Remove what the other words made
+clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(PARITY) $(PEERS) $(SITE) $(WEB)/node_modules $(WEB)/rest.d.ts sbom.json build dist site demo-output src/imagefinder/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -211,7 +211,7 @@ def sift(settings: Settings) -> Method:
 
     return Method(
         name="sift",
-        summary="local details: the same image or object, even if cropped, rotated or partly covered",
+        summary="Local details: the same image or object, even if cropped, rotated or partly covered",
         score="matches",
         extractor=SiftExtractor(
             max_side=settings.sift_max_side,

@@ -173,7 +173,9 @@ def exit_code(problem: ImagefinderError) -> int:
 
 def _usage(problem: Exception, *, as_json: bool) -> int:
     message = problem.format_message()  # type: ignore[attr-defined]
-    message = message.removeprefix("Invalid value: ").replace("Value error, ", "")
+    message = (
+        message.removeprefix("Invalid value: ").replace("Value error, ", "").replace("Input should be", "must be")
+    )
     if not message:
         # Called without a command: the help is already printed.
         return USAGE

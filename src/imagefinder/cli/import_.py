@@ -30,7 +30,7 @@ features/resnet_50 and features/microsoft_beit, with one file per image, named b
 collection already has gain the additional features.
 
 The files do not record how their features were made, so a search with an image file refuses them; search --id
-works. --compatible asserts that this imagefinder made them with its present settings and weights, as in the output
+works. --compatible asserts that this imagefinder made them with its current settings and weights, as in the output
 of imagefinder export. They are then treated like its own.
 
   imagefinder import old-project -c old.collection
@@ -44,7 +44,7 @@ def import_features(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to import.", show_default=False)],
     *,
     compatible: Annotated[
-        bool, typer.Option("--compatible", help="Assert that the features match the present settings and weights.")
+        bool, typer.Option("--compatible", help="Assert that the features match the current settings and weights.")
     ] = False,
     ours: Annotated[bool, typer.Option("--ours", hidden=True)] = False,
     collection: CollectionOption = None,

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +33,18 @@ from imagefinder.search.candidates import THUMBNAIL_BYTES, THUMBNAIL_PIXELS, dec
 from imagefinder.search.encoding import QueryImage, query_image
 from imagefinder.search.heat import Source
 from imagefinder.search.trace import Trace
+
+
+@contextlib.contextmanager
+def _naming(image: ImageInput) -> Iterator[None]:
+    """Put the path or URL of an image before the message of an error; callers that pass bytes know the name."""
+    try:
+        yield
+    except ImageError as error:
+        if isinstance(image, str | os.PathLike):
+            error.message = f"{os.fspath(image)}: {error.message}"
+            error.args = (error.message,)
+        raise
 
 
 class ImageReader:
@@ -106,7 +119,8 @@ class ImageReader:
         if query.image is not None:
             data = self.read(query.image) if isinstance(query.image, str | os.PathLike) else query.image
             if isinstance(data, bytes):
-                sha256, pixels = hashlib.sha256(data).hexdigest(), self.pixels(data)
+                with _naming(query.image):
+                    sha256, pixels = hashlib.sha256(data).hexdigest(), self.pixels(data)
             else:  # a copy: the caller may change the array while the query is kept for explanations
                 sha256, data = "", self.pixels(data).copy()
                 pixels = data

@@ -1,1 +1,1 @@
-"""The words every other package speaks: NumPy and the standard library only."""
+"""Types, contracts and errors that all packages share: NumPy and the standard library only."""

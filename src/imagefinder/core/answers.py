@@ -341,7 +341,7 @@ class SearchHit(Hit):
     """Path of the drawn explanation on this server; null if the result has no handle."""
 
     picture: str | None = None
-    """The same as ``drawing``. Deprecated: the next version drops it."""
+    """Deprecated name of ``drawing``; removed in 0.3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ class JobProgress(Described):
     """Number of completed steps of this stage, usually images."""
 
     total: int | None = None
-    """Number of steps of this stage; ``None`` (JSON ``null``) if it is not known yet."""
+    """Number of steps of this stage; ``None`` if it is not known yet."""
 
     added: int = 0
     """Number of images added or replaced so far."""
@@ -112,7 +112,7 @@ class Job(Described):
     """Result of the job, once it has ended; its members depend on the kind."""
 
     problem: JobProblem | None = None
-    """Why the job failed; ``None`` (JSON ``null``) if it did not."""
+    """Why the job failed; ``None`` if it did not."""
 
     @property
     def ended(self) -> bool:

@@ -179,7 +179,7 @@ class SearchResult(Described):
     """Width and height of the query in pixels; zeros if unknown."""
 
     decision: Decision | None = None
-    """Decision of the best hit; ``none``: the collection has no match. ``None`` (JSON ``null``) without
+    """Decision of the best hit; ``none``: the collection has no match. ``None`` without
     E-values."""
 
     @property

@@ -235,21 +235,22 @@ class Settings:
                 origins[name] = origin
         for name, value in (overrides or {}).items():
             if value is not None:
-                values[name] = cls._convert(name, value, name)
+                values[name] = cls._convert(name, value)
                 origins[name] = "command line"
         return cls(**values), origins
 
     @classmethod
-    def _convert(cls, name: str, value: Any, origin: str) -> Any:
+    def _convert(cls, name: str, value: Any, origin: str = "") -> Any:
+        where = f"{origin}: " if origin else ""
         types = get_type_hints(cls)
         if name not in types:
             raise SettingsError(
-                f"{origin}: unknown setting {name!r}", hint=f"the settings are: {', '.join(sorted(types))}"
+                f"{where}unknown setting {name!r}", hint=f"the settings are: {', '.join(sorted(types))}"
             )
         try:
             return _typed(types[name], value)
         except (TypeError, ValueError):
-            raise SettingsError(f"{origin}: {name} must be {type_name(types[name])}, not {value!r}") from None
+            raise SettingsError(f"{where}{name} must be {_expected(types[name])}, not {value!r}") from None
 
     def describe(self) -> list[tuple[str, str, str]]:
         """Each setting as (name, current value, description)."""
@@ -274,6 +275,13 @@ class Settings:
 def type_name(kind: Any) -> str:
     """The readable type of a setting, for example ``int`` or ``list of str``."""
     return f"list of {get_args(kind)[0].__name__}" if get_origin(kind) is tuple else str(kind.__name__)
+
+
+def _expected(kind: Any) -> str:
+    """The type of a setting in words, for error messages."""
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(
+        kind, type_name(kind)
+    )
 
 
 def _typed(kind: Any, value: Any) -> Any:

@@ -205,7 +205,7 @@ def without(dataset: Dataset, ids: Collection[str]) -> Dataset:
 def _image_ids(root: Path) -> tuple[str, ...]:
     """Ids of the images in a folder, as ``Collection.add`` assigns them; skips names that are not valid UTF-8."""
     if not root.is_dir():
-        raise SourceError(f"folder not found: {root}")
+        raise SourceError(f"{root} is not a folder" if root.exists() else f"folder not found: {root}")
     found = [item for item in discover([root]) if isinstance(item, SourceItem)]
     prefix = os.path.abspath(root)  # noqa: PTH100 - as in indexing
     return tuple(c.id for c in found if local_path(c.uri) == os.path.join(prefix, c.id))  # noqa: PTH118 - as above

@@ -179,5 +179,6 @@ def _clip(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     left, top = max(0, math.floor(x)), max(0, math.floor(y))
     right, bottom = min(width, math.ceil(x + w)), min(height, math.ceil(y + h))
     if left >= right or top >= bottom:
-        raise InputError(f"the box {box!r} lies outside the image of {width} x {height} pixels")
+        named = ",".join(f"{value:g}" for value in values)
+        raise InputError(f"the box {named} lies outside the image of {width} x {height} pixels")
     return left, top, right - left, bottom - top

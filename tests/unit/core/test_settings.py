@@ -35,7 +35,7 @@ def test_home_is_expanded():
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"IMAGEFINDER_PORT": "http"}, "IMAGEFINDER_PORT: port must be int, not 'http'"),
+        ({"IMAGEFINDER_PORT": "http"}, "IMAGEFINDER_PORT: port must be a whole number, not 'http'"),
         ({"IMAGEFINDER_BATCH_SIZE": "0"}, "batch_size must be at least 1, not 0"),
         ({"IMAGEFINDER_PRECISION": "f16"}, "precision must be one of auto, f32, bf16, int8, not 'f16'"),
         ({"IMAGEFINDER_PROT": "1"}, "unknown setting 'prot'"),
@@ -183,5 +183,5 @@ def test_booleans(text, value):
 
 
 def test_invalid_booleans():
-    with pytest.raises(SettingsError, match="isolate must be bool, not 'perhaps'"):
+    with pytest.raises(SettingsError, match="isolate must be true or false"):
         Settings.load(environment={"IMAGEFINDER_ISOLATE": "perhaps"})

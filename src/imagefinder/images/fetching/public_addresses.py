@@ -70,7 +70,7 @@ def require_public(address: str) -> None:
         # The message omits the address, which would reveal the structure of the internal network.
         raise ForbiddenAddressError(
             "the URL points to an address that is not public",
-            hint="use a public URL; the operator can allow private addresses with fetch_private",
+            hint="use a public URL; the operator can allow private addresses with the setting fetch_private",
         )
 
 

@@ -49,7 +49,8 @@ router = APIRouter(tags=["jobs"], prefix=PREFIX)
     operation_id="start_job",
     summary="Start a job",
     description="Queues the job and responds immediately. The job is stored on disk before the response is sent; "
-    "it continues after a restart of the server.",
+    "it continues after a restart of the server. The kinds `index` and `rebuild` are deprecated names of `add` "
+    "and `build-index`; version 0.3 removes them.",
     status_code=202,
     response_model=Job,
     response_description="The queued job; `Location` is its URL.",

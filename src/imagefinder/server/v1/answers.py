@@ -34,7 +34,7 @@ def respond(answer: object, status: int = 200, headers: Mapping[str, str] | None
 
 
 DEPRECATED: Mapping[type, tuple[str, ...]] = {SearchHit: ("picture",)}
-"""Class -> its members that the next version drops."""
+"""Class -> its deprecated members, which version 0.3 removes."""
 
 
 def complete_schemas(schemas: dict[str, Any]) -> None:
@@ -46,15 +46,15 @@ def complete_schemas(schemas: dict[str, Any]) -> None:
     for kind, names in DEPRECATED.items():
         for name in names:
             schemas[kind.__name__]["properties"][name]["deprecated"] = True
-    for schema in schemas.values():  # docstrings say None where JSON has null
-        for member in schema.get("properties", {}).values():
-            if "description" in member:
-                member["description"] = member["description"].replace("``None``", "`null`")
     for kind, base in ((SearchHit, Hit), (SearchAnswer, SearchResult), (DuplicateSet, DuplicateGroup)):
         described = TypeAdapter(base).json_schema(mode="serialization")["properties"]
         for name, schema in schemas[kind.__name__]["properties"].items():
             if "description" not in schema and "description" in described.get(name, {}):
                 schema["description"] = described[name]["description"]
+    for schema in schemas.values():  # docstrings say None where JSON has null
+        for member in schema.get("properties", {}).values():
+            if "description" in member:
+                member["description"] = member["description"].replace("``None``", "``null``")
 
 
 def quoted(image_id: str) -> str:
