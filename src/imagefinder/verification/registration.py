@@ -1,0 +1,288 @@
+"""Aligns two images of one picture to a fraction of a pixel, and maps the colours of one to those of the other.
+
+A geometry from keypoints is right to one or two pixels. To compare edges it is refined at rising resolution: by
+the displacements of blocks, and once by maximising the correlation (ECC). Each step is kept only if the
+Laplacians of both images then correlate better, so a step that fails changes nothing.
+
+Edits change colours. One map for the whole image takes them out: the brightness of the candidate as a quadratic
+polynomial in the red, green and blue of the query. It is fitted by least squares with the largest residuals
+left out, to pixels drawn evenly over the grey levels of the candidate; otherwise the paper of a page outweighs
+its text.
+
+Sources. ECC: G. D. Evangelidis and E. Z. Psarakis, "Parametric image alignment using enhanced correlation
+coefficient maximization", PAMI 30(10), 2008. Trimmed least squares: P. J. Rousseeuw, "Least median of squares
+regression", JASA 79(388), 1984.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from imagefinder.core.features import RgbImage
+from imagefinder.core.results import Size
+
+Grey: TypeAlias = NDArray[np.float32]
+Matrix: TypeAlias = NDArray[np.float64]
+
+SIDE = 512
+"""Images are compared at this longer side, in pixels."""
+
+GREY_LEVELS = 16
+PIXELS_PER_LEVEL = 400
+FITS = 6
+KEPT = 0.7
+"""Share of the pixels, those with the smallest residuals, that the next fit of the colour map uses."""
+
+BLOCK_CORRELATION = 0.7
+"""A block counts as found from this normalised correlation on."""
+
+_STEPS = ((128, 24, 5), (200, 0, 0), (256, 28, 4), (512, 36, 4))
+"""Longer side, block side and search radius of each step, in pixels; without a block side the step is ECC."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Registered:
+    """Two images, aligned.
+
+    Attributes:
+        query: ``(H, W)`` float32, the query image warped onto the candidate, its colours mapped to the candidate's
+            brightness, about 0 to 255.
+        unmapped: ``(H, W)`` float32, the query image warped onto the candidate, its own brightness.
+        candidate: ``(H, W)`` float32, brightness 0 to 255.
+        inside: ``(H, W)`` bool, where the query image covers the candidate.
+        correlation: Of the Laplacians, -1 to 1.
+    """
+
+    query: Grey
+    unmapped: Grey
+    candidate: Grey
+    inside: NDArray[np.bool_]
+    correlation: float
+
+    @property
+    def side(self) -> int:
+        """The longer side in pixels."""
+        return int(max(self.candidate.shape))
+
+
+def register(
+    query: tuple[RgbImage, Size], candidate: tuple[RgbImage, Size], transform: Matrix
+) -> Registered | None:
+    """Warp the query image onto the candidate, neither of them enlarged.
+
+    Args:
+        query: ``(H, W, 3)`` uint8 RGB, perhaps reduced, and the size that ``transform`` refers to.
+        candidate: The same for the candidate.
+        transform: ``(3, 3)``, pixels of the query to pixels of the candidate.
+
+    Returns:
+        ``None`` if they overlap too little.
+    """
+    here, there, matrix = _reduced(query, candidate, transform)
+    grey = cv2.cvtColor(there, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    warped, inside = _warp(here, grey.shape, matrix)
+    colours = _fit_colours(warped, grey, inside)
+    if colours is None:
+        return None
+    best = _registered(warped, colours, grey, inside)
+    correlation, correction = _correlation(best), np.eye(3)
+    for side, block, radius in _STEPS:
+        step = _step(best, side, block, radius)
+        if step is None:
+            continue
+        warped, inside = _warp(here, grey.shape, step @ correction @ matrix)
+        reached = _correlation(_registered(warped, colours, grey, inside))
+        if reached > correlation:
+            colours = _fit_colours(warped, grey, inside)
+            if colours is None:
+                return None
+            correlation, correction = reached, step @ correction
+            best = _registered(warped, colours, grey, inside)
+    return replace(best, correlation=_correlation(best))
+
+
+# -- sizes ---------------------------------------------------------------------------------------------------
+
+
+def _reduced(
+    query: tuple[RgbImage, Size], candidate: tuple[RgbImage, Size], transform: Matrix
+) -> tuple[RgbImage, RgbImage, Matrix]:
+    """Both images at the size they are compared at, and the transform between these."""
+    (here, here_size), (there, there_size) = query, candidate
+    matrix = scaling(there_size, there) @ transform @ np.linalg.inv(scaling(here_size, here))
+    growth = enlargement(matrix, (here.shape[1], here.shape[0]))
+    factor = min(1.0, SIDE / max(there.shape[:2]), 1 / max(growth, 1e-6))
+    small_there, small_here = _reduce(there, factor), _reduce(here, growth * factor)
+    back = np.linalg.inv(scaling((here.shape[1], here.shape[0]), small_here))
+    return small_here, small_there, scaling((there.shape[1], there.shape[0]), small_there) @ matrix @ back
+
+
+def _reduce(image: Any, factor: float) -> Any:
+    if factor >= 1:
+        return image
+    height, width = image.shape[:2]
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def scaling(size: Size, pixels: Any) -> Matrix:
+    """From pixels of an image of that size to pixels of its reduced version; pixel centres are whole numbers."""
+    x, y = pixels.shape[1] / size[0], pixels.shape[0] / size[1]
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
+def enlargement(matrix: Matrix, size: Size) -> float:
+    """Factor by which a transform enlarges lengths in the middle of an image of this size."""
+    middle = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2, 1.0])
+    x, y, depth = matrix @ middle
+    derivative = (matrix[:2, :2] - np.outer((x / depth, y / depth), matrix[2, :2])) / depth
+    return math.sqrt(abs(float(np.linalg.det(derivative))))
+
+
+def _warp(image: RgbImage, shape: tuple[int, ...], matrix: Matrix) -> tuple[RgbImage, NDArray[np.bool_]]:
+    size = shape[1], shape[0]
+    warped: Any = cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    cover = cv2.warpPerspective(np.ones(image.shape[:2], np.float32), matrix, size, flags=cv2.INTER_LINEAR)
+    return warped, np.asarray(cover) > 0.99
+
+
+# -- colours -------------------------------------------------------------------------------------------------
+
+
+def _terms(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """``(N, 10)``: the monomials of red, green and blue up to the second degree."""
+    r, g, b = (rgb.reshape(-1, 3).astype(np.float32) / 255 - 0.5).T
+    return np.stack([np.ones_like(r), r, g, b, r * r, g * g, b * b, r * g, r * b, g * b], axis=1)
+
+
+def _fit_colours(warped: RgbImage, grey: Grey, inside: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """``(10,)`` coefficients; ``None`` if fewer than 200 pixels overlap."""
+    rows = np.flatnonzero(inside)
+    if len(rows) < 200:
+        return None
+    generator = np.random.default_rng(0)
+    levels = (grey.reshape(-1)[rows] * (GREY_LEVELS / 256)).astype(np.int64)
+    of_levels = [rows[levels == level] for level in range(GREY_LEVELS)]
+    chosen = np.concatenate(
+        [
+            generator.choice(some, min(PIXELS_PER_LEVEL, len(some)), replace=False)
+            for some in of_levels
+            if len(some)
+        ]
+    )
+    terms, values = _terms(warped.reshape(-1, 3)[chosen]).astype(np.float64), grey.reshape(-1)[chosen]
+    ridge = 1e-5 * len(chosen) * np.eye(terms.shape[1])  # grey images have fewer independent terms
+    kept = np.ones(len(chosen), dtype=bool)
+    coefficients = np.zeros(terms.shape[1])
+    for _ in range(FITS):
+        some = terms[kept]
+        coefficients = np.linalg.solve(some.T @ some + ridge, some.T @ values[kept])
+        residuals = np.abs(terms @ coefficients - values)
+        kept = residuals <= np.quantile(residuals, KEPT)
+    return coefficients
+
+
+def _registered(
+    warped: RgbImage, colours: NDArray[np.float64], candidate: Grey, inside: NDArray[np.bool_]
+) -> Registered:
+    mapped = (_terms(warped) @ colours.astype(np.float32)).reshape(candidate.shape)
+    own = np.asarray(cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+    return Registered(np.clip(mapped, -64, 320), own, candidate, inside, 0.0)
+
+
+# -- alignment -----------------------------------------------------------------------------------------------
+
+
+def _correlation(pair: Registered) -> float:
+    """Of the Laplacians inside the overlap."""
+    inside = cv2.erode(pair.inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    if np.count_nonzero(inside) < 50:
+        return -1.0
+    one, other = (
+        np.asarray(cv2.Laplacian(cv2.GaussianBlur(side, (0, 0), 1.0), cv2.CV_32F))[inside]
+        for side in (pair.query, pair.candidate)
+    )
+    one, other = one - one.mean(), other - other.mean()
+    return float((one * other).sum() / math.sqrt(float((one * one).sum() * (other * other).sum()) + 1e-6))
+
+
+def _step(pair: Registered, side: int, block: int, radius: int) -> Matrix | None:
+    """A correction of the alignment, in pixels of the candidate; ``None`` if it cannot be estimated."""
+    factor = min(1.0, side / pair.side)
+    one, other = _reduce(pair.query, factor), _reduce(pair.candidate, factor)
+    inside = _reduce(pair.inside.astype(np.float32), factor) > 0.99
+    correction = _by_blocks((one, other), inside, block, radius) if block else _by_ecc((one, other), inside)
+    if correction is None or not np.isfinite(correction).all():
+        return None
+    to_small = scaling((pair.candidate.shape[1], pair.candidate.shape[0]), other)
+    result: Matrix = np.linalg.inv(to_small) @ correction @ to_small
+    return result
+
+
+def _by_ecc(pair: tuple[Grey, Grey], inside: NDArray[np.bool_]) -> Matrix | None:
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
+    start, mask = np.eye(3, dtype=np.float32), inside.astype(np.uint8)
+    try:
+        _, found = cv2.findTransformECC(pair[1], pair[0], start, cv2.MOTION_HOMOGRAPHY, criteria, mask, 3)
+        return np.asarray(np.linalg.inv(found), dtype=np.float64)
+    except (cv2.error, np.linalg.LinAlgError):  # it did not converge
+        return None
+
+
+def _by_blocks(pair: tuple[Grey, Grey], inside: NDArray[np.bool_], block: int, radius: int) -> Matrix | None:
+    height, width = inside.shape
+    block = min(block, min(height, width) // 3)
+    if block < 3:
+        return None
+    centres, found = [], []
+    for y in range(0, height - block + 1, max(block // 2, (height - block) // 12)):
+        for x in range(0, width - block + 1, max(block // 2, (width - block) // 12)):
+            if inside[y : y + block, x : x + block].mean() >= 0.95:
+                shift = _displacement(pair, (x, y), block, radius)
+                if shift is not None:
+                    centre = x + (block - 1) / 2, y + (block - 1) / 2
+                    centres.append(centre)
+                    found.append((centre[0] + shift[0], centre[1] + shift[1]))
+    if len(centres) < 8:
+        return None
+    one, other = np.array(centres, np.float32), np.array(found, np.float32)
+    if len(centres) < 16:  # too few for eight parameters
+        affine, _ = cv2.estimateAffine2D(one, other, method=cv2.RANSAC, ransacReprojThreshold=1.5)
+        return None if affine is None else np.vstack([affine, [0, 0, 1]])
+    homography, _ = cv2.findHomography(one, other, cv2.RANSAC, 1.5)
+    return None if homography is None else np.asarray(homography, dtype=np.float64)
+
+
+def _displacement(
+    pair: tuple[Grey, Grey], corner: tuple[int, int], block: int, radius: int
+) -> tuple[float, float] | None:
+    """Where a block of the query is found in the candidate, relative to its place; ``None`` if it is not."""
+    (x, y), (query, candidate) = corner, pair
+    template = query[y : y + block, x : x + block]
+    if template.std() < 4:
+        return None
+    left, top = max(0, x - radius), max(0, y - radius)
+    area = candidate[top : y + block + radius, left : x + block + radius]
+    scores = np.asarray(cv2.matchTemplate(area, template, cv2.TM_CCOEFF_NORMED))
+    row, column = divmod(int(scores.argmax()), scores.shape[1])
+    if scores[row, column] < BLOCK_CORRELATION:
+        return None
+    return (
+        left + column - x + _vertex(scores[row, max(0, column - 1) : column + 2]),
+        top + row - y + _vertex(scores[max(0, row - 1) : row + 2, column]),
+    )
+
+
+def _vertex(values: NDArray[np.float32]) -> float:
+    """Offset of the vertex of the parabola through three values from the middle one; 0 at a border."""
+    if len(values) < 3:
+        return 0.0
+    before, middle, after = values.tolist()
+    bend = before - 2 * middle + after
+    return 0.5 * (before - after) / bend if bend < 0 else 0.0
