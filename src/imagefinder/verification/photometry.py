@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Evidence, Size
+from imagefinder.verification.registration import enlargement, scaling
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -55,11 +56,11 @@ class WindowedPhotometricCheck:
         ``None`` if too little overlaps.
         """
         there = _grey(candidate, min(1.0, SIDE / max(candidate.shape[:2])))
-        matrix = _scaling(candidate_size, there) @ np.array(evidence.transform)
+        matrix = scaling(candidate_size, there) @ np.array(evidence.transform)
         # Downscale first to the final size: warping alone would alias.
-        factor = _enlargement(matrix, query_size) * query_size[0] / query.shape[1]
+        factor = enlargement(matrix, query_size) * query_size[0] / query.shape[1]
         here = _grey(query, min(1.0, factor))
-        matrix = matrix @ np.linalg.inv(_scaling(query_size, here))
+        matrix = matrix @ np.linalg.inv(scaling(query_size, here))
         size = there.shape[1], there.shape[0]
         warped = cv2.warpPerspective(here, matrix, size, flags=cv2.INTER_LINEAR)
         inside = cv2.warpPerspective(np.ones_like(here), matrix, size, flags=cv2.INTER_LINEAR) > 0.99
@@ -75,20 +76,6 @@ def _grey(image: RgbImage, factor: float) -> Any:
         size = max(1, round(width * factor)), max(1, round(height * factor))
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     return grey.astype(np.float32)
-
-
-def _scaling(size: Size, pixels: Any) -> NDArray[np.float64]:
-    """The transform from pixels of an image of this size to those of its downscaled version."""
-    x, y = pixels.shape[1] / size[0], pixels.shape[0] / size[1]
-    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
-
-
-def _enlargement(matrix: NDArray[np.float64], size: Size) -> float:
-    """The scale factor of a transform at the centre of the image."""
-    middle = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2, 1.0])
-    x, y, depth = matrix @ middle
-    derivative = (matrix[:2, :2] - np.outer((x / depth, y / depth), matrix[2, :2])) / depth
-    return math.sqrt(abs(float(np.linalg.det(derivative))))
 
 
 def _share(warped: Any, there: Any, inside: NDArray[np.bool_]) -> float | None:
