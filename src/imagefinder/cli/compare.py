@@ -51,6 +51,10 @@ def compare(
         inliers, agreement, coverage = output.evidence(result.evidence)
         relation = output.relation(result.relation, result.evidence)
         output.line(f"{relation}: inliers {inliers}, agreement {agreement}, coverage {coverage}")
+    elif result.evidence:
+        output.line(f"weak common geometry: inliers {output.evidence(result.evidence)[0]}, no relation")
+    elif unit == "matches":
+        output.line("no common geometry")
     output.line(
         f"method {result.method} (fingerprint {result.fingerprint}), {output.duration(result.timings['total'])}",
         style="dim",

@@ -11,7 +11,8 @@ def test_a_number_of_matches(call, images):
     answer = call("compare", images / "cat.jpg", images / "coins.jpg")
     assert answer.code == 0
     assert re.match(
-        r"\d+ matches \(\d+ and \d+ descriptors\)\nmethod sift \(fingerprint [0-9a-f]{12}\), ", answer.out
+        r"\d+ matches \(\d+ and \d+ descriptors\)\nno common geometry\nmethod sift \(fingerprint [0-9a-f]{12}\), ",
+        answer.out,
     )
 
 
