@@ -194,7 +194,10 @@ class UnknownImageError(InputError):
 
     def __init__(self, image_id: str) -> None:
         self.image_id = image_id
-        super().__init__(f"this collection has no image with the id {image_id!r}")
+        super().__init__(
+            f"this collection has no image with the id {image_id!r}",
+            hint="list the images of the collection to see their ids; letter case matters",
+        )
 
 
 class ModelError(ImagefinderError):

@@ -170,7 +170,12 @@ def parse_json(data: bytes | str, field: str = "") -> Any:
         return json.loads(data, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         what = field or "the body"
-        raise Problem("malformed_json", f"{what} is not valid JSON: {str(error)[:200]}", **members) from error
+        raise Problem(
+            "malformed_json",
+            f"{what} is not valid JSON: {str(error)[:200]}",
+            hint="send one JSON document, encoded as UTF-8",
+            **members,
+        ) from error
 
 
 def wrong_type(request: Request, *accepted: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Tells an edited copy from another shot of the same thing, and from another document of the same layout.
+"""Copy check: is an image an edited copy, or another shot, or another document of the same layout?
 
 Agreement of brightness does not: two shots of a crate of fruit agree nearly everywhere, and so do two filled-in
 forms, while a captioned copy does not. Two measures on registered images do:
@@ -56,7 +56,7 @@ CHANGED_CELLS = 26
 """Cells changed on both sides that a copy may have."""
 
 TEXT_LEVELS, TEXT_SHARE, TEXT_CELLS = 6, 0.55, 85
-"""Changed cells with this share of their pixels in few of 32 grey levels are a caption: so many are allowed."""
+"""Changed cells with this share of their pixels in a few of 32 grey levels are a caption: more are allowed."""
 
 PAPER_LEVELS, PAPER_SHARE = 9, 0.5
 """An image with this share of its pixels in this many (of 256) grey levels looks like a document."""
@@ -84,7 +84,7 @@ class CopyMeasures:
         swapped: Number of cells in which some pixels became much darker and others much lighter.
         text: Share of the pixels in changed cells that have one of few grey levels; of the image with more.
         document: Whether both images look like documents.
-        correlation: Of the Laplacians of both images, -1 to 1.
+        correlation: Correlation of the Laplacians of both images, -1 to 1.
     """
 
     moved: int
@@ -112,7 +112,7 @@ def is_copy(measures: CopyMeasures, relation: Relation | None, inliers: int) -> 
     """Whether two images are versions of one picture.
 
     Args:
-        measures: Of the registered images.
+        measures: The measures of the registered images.
         relation: What geometry and photometric agreement say; ``None`` if they say nothing.
         inliers: Number of inliers of the geometry.
     """
@@ -166,7 +166,7 @@ def _parallax(pair: Registered) -> tuple[int, int, float]:
     centres &= whole
     textured = centres & (variances >= FLAT)
     moved = textured & (best > 0.8) & (shift > 0.5) & (1 - best < (1 - here) / 2)
-    flat = np.count_nonzero(centres & ~textured) / max(1, int(np.count_nonzero(centres)))
+    flat = int(np.count_nonzero(centres & ~textured)) / max(1, int(np.count_nonzero(centres)))
     return int(np.count_nonzero(moved)), int(np.count_nonzero(textured & (here > 0.8))), flat
 
 

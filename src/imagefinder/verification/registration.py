@@ -1,4 +1,4 @@
-"""Aligns two images of one picture to a fraction of a pixel, and maps the colours of one to those of the other.
+"""Registration: the alignment of two images to a fraction of a pixel, and of their colours.
 
 A geometry from keypoints is right to one or two pixels. To compare edges it is refined at rising resolution: by
 the displacements of blocks, and once by maximising the correlation (ECC). Each step is kept only if the
@@ -56,7 +56,7 @@ class Registered:
         unmapped: ``(H, W)`` float32, the query image warped onto the candidate, its own brightness.
         candidate: ``(H, W)`` float32, brightness 0 to 255.
         inside: ``(H, W)`` bool, where the query image covers the candidate.
-        correlation: Of the Laplacians, -1 to 1.
+        correlation: Correlation of the Laplacians, -1 to 1.
     """
 
     query: Grey
@@ -200,7 +200,7 @@ def _registered(
 
 
 def _correlation(pair: Registered) -> float:
-    """Of the Laplacians inside the overlap."""
+    """Correlation of the Laplacians inside the overlap."""
     inside = cv2.erode(pair.inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     if np.count_nonzero(inside) < 50:
         return -1.0
