@@ -17,12 +17,9 @@ ACCEPTED :=
 # Tests start hundreds of processes, which start sooner with the bytecode of the last one.
 export PYTHONDONTWRITEBYTECODE :=
 
-# One more than there are cores: many tests wait for processes.
-WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
-
 # Plug-ins by name: pytest would import and rewrite all of schemathesis and hypothesis for each run. Work-stealing
 # gives each worker whole files as long as there are any, so that a module's fixtures are made once.
-PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p xdist -p pytest_timeout -p _hypothesis_pytestplugin -n $(WORKERS)
+PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p xdist -p pytest_timeout -p _hypothesis_pytestplugin -n auto
 STEAL := --dist worksteal
 # Real searches, networks and processes: `make check` leaves them to `make test`.
 SLOW := tests/unit/cli tests/unit/server/v1 **/test_verification.py **/test_null_model.py **/test_heat.py **/test_explain.py \
