@@ -252,3 +252,23 @@ def test_the_link_is_copied(page, crop):
     page.get_by_role("button", name="Copy link").click()
     expect(page.locator(".toast")).to_contain_text("It works until")
     assert page.evaluate("navigator.clipboard.readText()") == page.url
+
+
+def test_a_navigation_that_was_overtaken_leaves_nothing_behind(visit, server):
+    """The server answers the first view after the second one is shown."""
+    tab, held = visit(server), []
+
+    def hold(route):
+        held.append(route)
+
+    tab.page.route("**/v1/collections/default", hold)
+    page = tab.open()
+    expect(page.get_by_role("link", name="Search", exact=True)).to_be_visible()
+    page.evaluate("fetch('v1/collections/overtaking', {method: 'PUT'})")
+    page.evaluate("location.hash = '#/c/overtaking/search'")
+    expect(page.get_by_role("heading", name="No images yet")).to_be_visible()
+    assert held
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(500)
+    expect(page.locator(".query-panel")).to_have_count(1)

@@ -200,8 +200,11 @@ async function show() {
     state.shown = null;
     put(main);
     scrollTo(0, 0);
-    const view = await open(main);
+    // An element of its own: the view of a navigation that was overtaken must not appear beside its successor.
+    const element = h("div", {});
+    const view = await open(element);
     if (navigation !== state.navigation) return view.close();
+    put(main, element);
     state.shown = { place, view };
     await view.update(route);
     const focused = document.activeElement;
