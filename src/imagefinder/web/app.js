@@ -200,7 +200,7 @@ async function show() {
     state.shown = null;
     put(main);
     scrollTo(0, 0);
-    // An element of its own: the view of a navigation that was overtaken must not appear next to its successor.
+    // A separate element: the view of an overtaken navigation must not appear next to its successor.
     const element = h("div", {});
     const view = await open(element);
     if (navigation !== state.navigation) return view.close();
