@@ -130,7 +130,7 @@ class SearchableCollection(CollectionReader):
         if ann_indexes is not None:
             watch.lap("index")
         gallery = Gallery(self.store, null_model, allowed, ann_indexes)
-        return Searcher(self.runtime, gallery, methods).search(query, image, options, watch)
+        return Searcher(self.runtime, gallery, methods, self._images.in_full).search(query, image, options, watch)
 
     def explain(
         self,
@@ -188,7 +188,9 @@ class SearchableCollection(CollectionReader):
         query, image = self._images.query(query)
         allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, options.mode)
         gallery = Gallery(self.store, self._derived.null_model(), allowed, indexes)
-        return Searcher(self.runtime, gallery, methods).assess(query, image, options, image_id)
+        return Searcher(self.runtime, gallery, methods, self._images.in_full).assess(
+            query, image, options, image_id
+        )
 
     def draw(self, explanation: Explanation, query: ImageInput | Query) -> bytes:
         """Draw an explanation: matches, an overlay of both images, or heat maps.
@@ -245,7 +247,10 @@ class SearchableCollection(CollectionReader):
         """
         from imagefinder import dedup  # noqa: PLC0415 - searching does not need it
 
-        return dedup.find(self.store, self._methods.installed(), self.runtime, mirror=mirror, progress=progress)
+        methods = self._methods.installed()
+        return dedup.find(
+            self.store, methods, self.runtime, self._images.in_full, mirror=mirror, progress=progress
+        )
 
     # -- derived data --------------------------------------------------------------------------------------
 

@@ -32,8 +32,11 @@ Mode: TypeAlias = Literal["auto", "exact", "fast"]
 Decision: TypeAlias = Literal["match", "possible", "none"]
 """``match``: E-value of at most 0.01. ``possible``: at most 1. ``none``: more."""
 
-Relation: TypeAlias = Literal["identical", "edited copy", "part of", "contains", "same scene", "similar"]
-"""How the query relates to the hit; ``part of``: the query is part of the hit."""
+Relation: TypeAlias = Literal[
+    "identical", "edited copy", "part of", "contains", "same scene", "same layout", "similar"
+]
+"""How the query relates to the hit. ``part of``: the query is part of the hit. ``same scene``: another picture of
+the same thing. ``same layout``: a document of the same layout."""
 
 AUTO = "auto"
 """Method name that stands for all methods of a collection together."""
@@ -93,6 +96,13 @@ class Evidence:
     agreement: float | None = None
     """Fraction of the overlap that looks alike once the images are registered, 0 to 1; ``None`` if it was not
     measured."""
+
+    copy_distance: float | None = None
+    """How far the images are from being versions of one picture, at least 0; up to 1 they are. ``None`` if that
+    was not checked."""
+
+    note: str = ""
+    """What limits the relation; ``looks the same at this resolution``: documents without readable originals."""
 
     @property
     def placement(self) -> Relation:
@@ -334,8 +344,8 @@ class DuplicateGroup(Described):
 
     kind: DuplicateKind
     """``identical``: the same bytes or pixels. ``edited copies``: versions of the same image, for example resized,
-    recoloured, recompressed or with text added. ``overlapping``: parts of one another, or views of the same
-    scene."""
+    recoloured, recompressed or with text added. ``overlapping``: parts of one another, pictures of the same scene,
+    or documents of the same layout."""
 
     ids: tuple[str, ...]
     """Ids of the images. The image suggested to be kept comes first; overlapping images are all worth keeping."""

@@ -16,6 +16,7 @@ from imagefinder.dedup.groups import copies, group, overlapping
 from imagefinder.dedup.identical import Item, Progress, identical, items
 from imagefinder.dedup.pairs import DuplicateVerifier, propose
 from imagefinder.runtime import Runtime
+from imagefinder.search.copies import Originals
 
 __all__ = ["find"]
 
@@ -24,6 +25,7 @@ def find(
     store: Store,
     methods: Sequence[Method],
     runtime: Runtime,
+    originals: Originals,
     *,
     mirror: bool = True,
     progress: Progress | None = None,
@@ -35,6 +37,7 @@ def find(
         methods: The methods of the store. Global methods and methods with keypoints propose pairs; the latter
             verify.
         runtime: Provides thumbnail method and photometric check.
+        originals: Reads images in full resolution.
         mirror: Also find mirrored copies.
         progress: Called with (stage, done, total).
     """
@@ -48,7 +51,8 @@ def find(
     proposing = [method for method in methods if method.extractor.spec.kind == "global" or method.verifier]
     proposed = propose(store, proposing, left, report)
     watch.lap("propose")
-    verifier = DuplicateVerifier(store, [method for method in methods if method.verifier], runtime, mirror=mirror)
+    verifying = [method for method in methods if method.verifier]
+    verifier = DuplicateVerifier(store, verifying, runtime, originals, mirror=mirror)
     found = list(verifier.verify(left, proposed, report))
     watch.lap("verify")
     edited, others = copies(verifier, left, found)
