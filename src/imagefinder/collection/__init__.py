@@ -155,9 +155,14 @@ class Collection(SearchableCollection):
         self.store.put([Entry(record, features, thumbnail(decoded.rgb))])
         return self.store.get(image_id)
 
-    def remove(self, ids: str | Sequence[str]) -> int:
-        """Remove images and return the number removed; unknown ids are ignored."""
-        return self.store.delete([ids] if isinstance(ids, str) else list(ids))
+    def remove(self, ids: str | Sequence[str], *, remember: bool = True) -> int:
+        """Remove images and return the number removed; unknown ids are ignored. No file is deleted.
+
+        Args:
+            ids: Ids of the images.
+            remember: Record the removals (``removals``), so that ``add`` does not add the images again.
+        """
+        return self.store.delete([ids] if isinstance(ids, str) else list(ids), remember=remember)
 
     # -- keeping -------------------------------------------------------------------------------------------
 
