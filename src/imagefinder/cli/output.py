@@ -132,7 +132,7 @@ def line(text: str = "", *, style: str = "") -> None:
 
 
 def note(text: str, *, style: str = "") -> None:
-    """Print one line on standard error; a failure to print it is ignored: the exit code tells the result."""
+    """Print one line on standard error; a failure to print it is ignored, because the exit code reports the result."""
     with contextlib.suppress(OSError):
         _print_line(text, style, sys.stderr)
 
@@ -149,7 +149,7 @@ def error(problem: Exception, *, as_json: bool, code: str = "", hint: str = "") 
     if isinstance(problem, ImagefinderError):
         code, hint = problem.code, problem.hint
     if as_json:
-        with contextlib.suppress(OutputError):  # the exit code tells of this error
+        with contextlib.suppress(OutputError):  # the exit code reports this error
             document({"error": {"code": code, "message": message, "hint": hint}})
         return
     note(f"error: {message}", style="bold red")
