@@ -221,6 +221,8 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         StoreError: the collection or the keys cannot be read.
     """
     started = time.monotonic()
+    for name in ("collection", "collections", "state"):
+        settings.folder(name)
     with Keys(settings.state) as keys:
         access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)

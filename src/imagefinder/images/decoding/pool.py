@@ -255,7 +255,7 @@ class _Worker:
     def __init__(self, memory: int) -> None:
         self.images = 0
         self._ready = False
-        self._socket, other = socket.socketpair()
+        self._socket, other = map(_above_standard_streams, socket.socketpair())
         with other:
             descriptor = other.fileno()
             # -I -S: PYTHON* variables and site hooks cost start-up time and are not needed.
@@ -346,6 +346,20 @@ def _path() -> list[str]:
     """``sys.path`` for the worker, which starts without the ``site`` module."""
     package = str(Path(__file__).parents[3])
     return [package, *(os.path.abspath(place) for place in sys.path)]  # noqa: PTH100 - "" means the current folder
+
+
+def _above_standard_streams(end: socket.socket) -> socket.socket:
+    """The socket with a descriptor above 2: in a program without standard streams, 0 to 2 are free.
+
+    ``Popen`` would replace it by the null device, and messages of C libraries would be written to it.
+    """
+    below = []
+    while end.fileno() <= 2:
+        below.append(end)
+        end = end.dup()
+    for lower in below:
+        lower.close()
+    return end
 
 
 def _anonymous_file(name: str) -> int:
