@@ -88,13 +88,8 @@ class DecoderPool:
         weakref.finalize(self, _stop_all, self._all)
         _pools.add(self)
 
-    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-        """Decode the first frame of an encoded image; ``images.decoding.decode.decode`` documents the conversions.
-
-        Args:
-            data: The encoded image.
-            max_bytes: Largest ``data`` accepted.
-            max_pixels: Largest width x height accepted; checked before pixels are decoded.
+    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
+        """Decode a page of an encoded image; the arguments are those of ``images.decoding.decode.decode``.
 
         Returns:
             The decoded image; its pixel array is read-only.
@@ -105,7 +100,14 @@ class DecoderPool:
             DecoderCrashedError: the worker crashed.
         """
         check_encoded_size(data, max_bytes)
-        request = {"max_bytes": max_bytes, "max_pixels": max_pixels, "size": len(data), "seconds": self._seconds}
+        request = {
+            "max_bytes": max_bytes,
+            "max_pixels": max_pixels,
+            "page": page,
+            "fit_in": fit_in,
+            "size": len(data),
+            "seconds": self._seconds,
+        }
         with self._slots:
             for _ in range(2):
                 worker = self._acquire()
@@ -273,9 +275,8 @@ class _Worker:
             response = self._receive(deadline, request_sent=True)
             if response["status"] == "error":
                 raise _error(response)
-            return Decoded(
-                _map(target, response["width"], response["height"], request["max_pixels"]), response["format"]
-            )
+            pixels = _map(target, response["width"], response["height"], request["max_pixels"])
+            return Decoded(pixels, response["format"], response["pages"], tuple(response["size"]))
         finally:
             os.close(source)
             os.close(target)
