@@ -22,7 +22,7 @@ from imagefinder.core.settings import Settings
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
 
-OK, UNFINISHED, USAGE, INPUT, MODEL, COLLECTION, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+OK, UNFINISHED, USAGE, INPUT, MODEL, COLLECTION, FAILED_BEFORE, OUTPUT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 """Exit codes; docs/guides/command-line.md describes them."""
 
 STDIN = "-"

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from imagefinder.collection.searching import Count, SearchableCollection
+from imagefinder.core import home
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import CheckReport, Entry, ImageRecord
@@ -211,7 +212,7 @@ class Collection(SearchableCollection):
             CollectionCorruptError: this collection is damaged.
             StoreError: the copy cannot be written, or the collection is in memory.
         """
-        folder = Path(destination).expanduser().absolute()
+        folder = home.expand(destination).absolute()
         self.store.backup(folder, progress)
         return folder
 

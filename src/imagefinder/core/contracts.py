@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.features import Decoded, FeatureMap, Features, FeatureSpec, RgbImage
+from imagefinder.core.features import Decoded, FeatureMap, Features, FeatureSpec, FullDepth, RgbImage
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
@@ -47,15 +47,15 @@ class Decoder(Protocol):
         Raises:
             ImageError: the image cannot be used.
         """
-        ...
+
+    def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
+        """Decode all frames of an encoded image in full depth; arguments and errors as for ``decode``."""
 
     def start(self) -> None:
         """Prepare for an image that will arrive soon; returns immediately."""
-        ...
 
     def close(self) -> None:
         """Release processes and memory. Repeated calls have no effect."""
-        ...
 
 
 class Fetcher(Protocol):

@@ -45,6 +45,34 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
+class FullDepth:
+    """What an image file shows, in all frames and in full depth.
+
+    Attributes:
+        digest: Digest of the pixels of all frames, their colour profiles and times; empty if the file has more
+            in it than the decoder delivers.
+        format: Pillow's name of the encoded format; empty for an image without a file.
+        frames: Number of frames or pages.
+        bits: Bits per channel, at least 8.
+        transparent: Whether any pixel is transparent.
+        colours: ``other``: for example CMYK, a single channel of more than 8 bits, or sensor data.
+    """
+
+    digest: str = ""
+    format: str = ""
+    frames: int = 1
+    bits: int = 8
+    transparent: bool = False
+    colours: Literal["grey or RGB", "other"] = "other"
+
+    @property
+    def plain(self) -> bool:
+        """Whether its first frame as 8-bit RGB is all that it shows."""
+        is_deep = self.frames > 1 or self.bits > 8 or self.transparent
+        return bool(self.digest) and self.colours == "grey or RGB" and not is_deep
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureSpec:
     """Kind, dimension and dtype of the features of a method.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from imagefinder.core import home
 from imagefinder.core.errors import SettingsError
 
 PREFIX = "IMAGEFINDER_"
@@ -19,7 +20,9 @@ CONFIG_VARIABLE = "IMAGEFINDER_CONFIG"
 
 
 def _data_home() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    folder = Path(os.environ.get("XDG_DATA_HOME") or "")
+    # By its specification, a relative path in the variable is ignored.
+    return folder if folder.is_absolute() else home.expand("~/.local/share")
 
 
 def _cores() -> int:
@@ -252,6 +255,17 @@ class Settings:
         except (TypeError, ValueError):
             raise SettingsError(f"{where}{name} must be {_expected(types[name])}, not {value!r}") from None
 
+    def folder(self, name: str) -> Path:
+        """The folder named by a setting, for use.
+
+        Raises:
+            SettingsError: it is in the home folder of a user who has none.
+        """
+        hint = f"set {PREFIX}{name.upper()} or XDG_DATA_HOME to a folder that this user can write"
+        if name == "collection":
+            hint = f"name a folder with -c FOLDER, or {hint}"
+        return home.check(getattr(self, name), f"the folder of the setting {name}", hint=hint)
+
     def describe(self) -> list[tuple[str, str, str]]:
         """Each setting as (name, current value, description)."""
         return [
@@ -298,7 +312,7 @@ def _typed(kind: Any, value: Any) -> Any:
             raise TypeError
         return tuple(_typed(item, part.strip() if isinstance(value, str) else part) for part in parts if part)
     if kind is Path:
-        return Path(value).expanduser()
+        return home.expand(value)
     if kind is str:
         if not isinstance(value, str):
             raise TypeError

@@ -37,6 +37,7 @@ from imagefinder.server.access import Authenticator
 from imagefinder.server.admission import Admission
 from imagefinder.server.collection_pool import CollectionPool
 from imagefinder.server.connections import TimeoutProtocol
+from imagefinder.server.image_paths import ImagePathMiddleware, describe_paths
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
 from imagefinder.server.jobs.manager import JobManager
@@ -99,6 +100,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
             **job_forms.PARTS,
         }
         answers.complete_schemas(schemas)
+        describe_paths(description["paths"])
         examples.add_to(schemas)
     return cast(dict[str, Any], app.openapi_schema)
 
@@ -191,6 +193,7 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
             rates=RateLimit(settings.requests_per_minute),
             streams=service.streams,
         ),
+        Middleware(ImagePathMiddleware),
     ]
 
 
@@ -218,6 +221,8 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         StoreError: the collection or the keys cannot be read.
     """
     started = time.monotonic()
+    for name in ("collection", "collections", "state"):
+        settings.folder(name)
     with Keys(settings.state) as keys:
         access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)

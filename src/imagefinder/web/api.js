@@ -48,12 +48,13 @@ const cancelled = () => new DOMException("cancelled", "AbortError");
  * @param {string} path */
 export const resolve = (path) => new URL(path.replace(/^\/+/, ""), document.baseURI).href;
 
-/** An image id as the rest of a path; its slashes stay.
- * @param {string} id */
-export const quote = (id) => id.split("/").map(encodeURIComponent).join("/");
-
 /** @param {string} name @param {string} [rest] */
 export const collectionPath = (name, rest = "") => `v1/collections/${encodeURIComponent(name)}${rest}`;
+
+/** A stored image. Its id is in the query: in a path, the browser would resolve `..` and reach another image.
+ * @param {string} collection @param {string} id @param {Record<string, string>} [values] further parameters */
+export const imagePath = (collection, id, values = {}) =>
+  collectionPath(collection, `/image${queryString({ id, ...values })}`);
 
 /** A query string without the empty values.
  * @param {Record<string, string | number | null | undefined>} values */

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from imagefinder.core.features import Decoded
-from imagefinder.images.decoding import pillow_decoder
+from imagefinder.core.features import Decoded, FullDepth
+from imagefinder.images.decoding import full_depth, pillow_decoder
 
 __all__ = ["Decoded", "InProcessDecoder", "decode"]
 
@@ -43,6 +43,10 @@ class InProcessDecoder:
     def decode(self, data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
         """Decode a page of an encoded image; the same arguments and errors as ``decode``."""
         return decode(data, max_bytes=max_bytes, max_pixels=max_pixels, page=page, fit_in=fit_in)
+
+    def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
+        """Decode all frames in full depth; the same arguments and errors as ``full_depth.examine``."""
+        return full_depth.examine(data, max_bytes=max_bytes, max_pixels=max_pixels)
 
     def start(self) -> None:
         """Do nothing: there is nothing to start."""

@@ -2,7 +2,7 @@
 
 Integers are scaled by their range: the declared one (MaxSampleValue), else 8, 10, 12, 14 or 16 bits, or all bits
 of the type, whichever is the first to contain the largest value. 12-bit images are often stored in 16 bits and
-would be nearly black otherwise. Floats are scaled from 0 to the first of 1, 255 and 65535 that contains them. Values
+would be nearly black otherwise. Floats are scaled from 0 to the first of 1, 255 and 65535 to contain them. Values
 that use less than a quarter of such a range, and values below zero, are stretched from the smallest to the
 largest value instead.
 """

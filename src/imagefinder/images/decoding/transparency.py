@@ -1,9 +1,9 @@
 """The background that transparent images are composited over, chosen so that the drawing stays visible.
 
 Most drawings are visible on white. A drawing is lost where it is about as bright as the background. This is white
-unless more than a tenth of the drawing would be lost on it; then black, or else one of three greys. If more is lost
-on each of them, it is the one on which least is lost. An image of which less than 1 % is transparent keeps white:
-its drawing is inside, as in a screenshot with round corners.
+unless more than a tenth of the drawing would be lost on it; then black, or else one of three greys. If more is
+lost on each of them, it is the one on which least is lost. An image of which less than 1 % is transparent keeps
+white: its drawing is inside, as in a screenshot with round corners.
 """
 
 from __future__ import annotations

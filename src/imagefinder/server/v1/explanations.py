@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -11,10 +11,11 @@ from imagefinder.core.answers import SearchAnswer
 from imagefinder.core.results import AUTO, Explanation
 from imagefinder.images.resize import thumbnail
 from imagefinder.server.errors import responses
+from imagefinder.server.image_paths import ImageId
 from imagefinder.server.search_cache import CachedSearch
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1.answers import respond
-from imagefinder.server.v1.images import METHOD_CODES, NOT_MODIFIED, ImageId, binary, cached
+from imagefinder.server.v1.images import METHOD_CODES, NOT_MODIFIED, binary, cached
 
 MAX_SIDE = 2048
 
@@ -85,8 +86,8 @@ async def get_query(
 
 
 @router.get(
-    "/images/{image_id:path}",
-    operation_id="explain",
+    "/image",
+    operation_id="explain_by_id",
     summary="Explain why an image matches the query",
     description="Returns the matches, the transform, the outlines, the heat map and the numbers behind the "
     "E-value. The image can be any image of the collection, not only a hit. Coordinates are in pixels of "
@@ -107,29 +108,17 @@ async def explain(
         return await service.admission.run(work)
 
 
-_DRAWING_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: binary("The drawing.", "image/png"),
-    304: NOT_MODIFIED,
-    **responses(_IMAGE),
-}
-
-
 @router.get(
-    "/drawings/{image_id:path}",
-    operation_id="draw",
+    "/drawing",
+    operation_id="draw_by_id",
     summary="Draw the explanation of an image",
     description="A PNG that shows the query and the image with matches, outlines or heat map.",
     response_class=Response,
-    responses=_DRAWING_RESPONSES,
-)
-@router.get(
-    "/pictures/{image_id:path}",
-    operation_id="draw_deprecated",
-    summary="Draw the explanation of an image (old path)",
-    description="Use `/v1/explanations/{handle}/drawings/{image_id}` instead.",
-    deprecated=True,
-    response_class=Response,
-    responses=_DRAWING_RESPONSES,
+    responses={
+        200: binary("The drawing.", "image/png"),
+        304: NOT_MODIFIED,
+        **responses(_IMAGE),
+    },
 )
 async def draw(
     service: ServiceDep, request: Request, handle: Handle, image_id: ImageId, method: MethodName = AUTO

@@ -27,12 +27,13 @@ from imagefinder.core.results import AUTO
 from imagefinder.core.serialization import to_json
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.image_paths import image_path
 from imagefinder.server.search_cache import CachedSearch
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.times import iso
 from imagefinder.server.upload import FIELD, FORM, JSON, ReserveBytes
 from imagefinder.server.v1 import request_images, requests
-from imagefinder.server.v1.answers import image_answer, quoted
+from imagefinder.server.v1.answers import image_answer
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.images import IMAGE_CODES, METHOD_CODES
 from imagefinder.server.v1.request_images import RequestImage
@@ -226,6 +227,7 @@ def _cache(service: Service, collection: Collection, search: CachedSearch) -> An
 
     def make_answer(handle: str | None, expires: float) -> Any:
         base = f"/v1/explanations/{handle}"
+        drawings = {hit.id: image_path(base, "drawing", hit.id) if handle else None for hit in result.hits}
         answer = extend(
             SearchAnswer,
             result,
@@ -235,9 +237,9 @@ def _cache(service: Service, collection: Collection, search: CachedSearch) -> An
                     hit,
                     image=images[hit.id],
                     thumbnail=images[hit.id].thumbnail,
-                    explanation=f"{base}/images/{quoted(hit.id)}" if handle else None,
-                    drawing=f"{base}/drawings/{quoted(hit.id)}" if handle else None,
-                    picture=f"{base}/drawings/{quoted(hit.id)}" if handle else None,
+                    explanation=image_path(base, "image", hit.id) if handle else None,
+                    drawing=drawings[hit.id],
+                    picture=drawings[hit.id],
                 )
                 for hit in result.hits
                 if hit.id in images
