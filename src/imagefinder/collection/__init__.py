@@ -97,7 +97,7 @@ class Collection(SearchableCollection):
         from imagefinder.indexing import discover  # noqa: PLC0415 - searching does not need it
 
         return self._pipeline(methods, guard).run(
-            discover.discover(sources, guard=guard),
+            discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding),
             prune_sources=discover.source_uris(sources) if prune else (),
             progress=progress,
             stop=stop,
