@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
@@ -50,6 +50,19 @@ class Query:
             raise InputError("give exactly one of a query image and an id")
         if len(self.boxes) > MAX_BOXES:
             raise InputError(f"a query has at most {MAX_BOXES} boxes, not {len(self.boxes)}")
+
+
+def as_query(query: ImageInput | Query | None, image_id: str | None, boxes: Sequence[Box]) -> Query:
+    """The query, built from the other arguments unless it is a ``Query`` already.
+
+    Raises:
+        InputError: a ``Query`` is combined with an id or boxes.
+    """
+    if not isinstance(query, Query):
+        return Query(query, image_id, tuple(boxes))
+    if image_id is not None or boxes:
+        raise InputError("give a Query or keywords, not both")
+    return query
 
 
 @dataclass(frozen=True, slots=True)

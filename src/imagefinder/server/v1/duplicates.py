@@ -11,6 +11,7 @@ from imagefinder.collection import Collection
 from imagefinder.core.answers import Duplicates, DuplicateSet, DuplicatesRunning, DuplicateSummary, Image, extend
 from imagefinder.core.errors import UnknownImageError
 from imagefinder.core.jobs import Job
+from imagefinder.dedup.proposals import recheck
 from imagefinder.server.errors import responses
 from imagefinder.server.jobs.work import collection_state
 from imagefinder.server.service import Service, ServiceDep
@@ -25,7 +26,8 @@ router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
     "/duplicates",
     operation_id="duplicates",
     summary="List groups of duplicate images",
-    description="Groups of identical, edited and overlapping images; the best image of each group comes first. A "
+    description="Groups of identical, edited and overlapping images; the best image of each group comes first. "
+    "`spare` lists the images whose files can be deleted, as the files are now; `reasons` says why others stay. A "
     "job computes the report; the request starts the job if there is no report. An outdated report is returned "
     "with `stale: true` while a new one is being computed.",
     response_model=Duplicates,
@@ -57,7 +59,8 @@ def duplicates(
     if stale:
         _job(service, collection)
     report = kept.report
-    page = report.groups[begin : begin + limit]
+    # Files may have changed since the report: each answer looks at them again.
+    page = [recheck(group, report.states, opened.get) for group in report.groups[begin : begin + limit]]
     more = begin + limit < len(report.groups)
     return respond(
         Duplicates(
