@@ -19,7 +19,7 @@ class Progress:
         total: Number of images in the sources; ``None`` until all sources have been discovered.
         added: Number of new images stored so far (durable).
         replaced: Number of changed images, and images with additional features, stored so far (durable).
-        unchanged: Number of images that were up to date.
+        unchanged: Number of images that were up to date, had only moved, or were removed earlier.
         failed: Number of images that could not be indexed.
         seconds: Elapsed time, seconds.
         current: Id of the most recent image.
@@ -54,6 +54,8 @@ class AddReport:
         interrupted: Whether the run was stopped early; the next run continues.
         skipped: Number of non-image files skipped in folders and archives, by file extension.
         notes: Further messages for the user, for example why nothing was pruned.
+        moved: Number of images whose file was moved or renamed; they keep their features and metadata.
+        excluded: Number of images skipped because they were removed from the collection earlier.
         failed: Number of failures.
     """
 
@@ -67,6 +69,8 @@ class AddReport:
     interrupted: bool
     skipped: int = 0
     notes: tuple[str, ...] = ()
+    moved: int = 0
+    excluded: int = 0
     failed: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -85,6 +89,8 @@ class Counters:
     added: int = 0
     replaced: int = 0
     unchanged: int = 0
+    moved: int = 0
+    excluded: int = 0
     removed: int = 0
     skipped: int = 0
     failures: list[Failure] = field(default_factory=list)
@@ -112,7 +118,7 @@ class Counters:
                 total=total,
                 added=self.added,
                 replaced=self.replaced,
-                unchanged=self.unchanged,
+                unchanged=self.unchanged + self.moved + self.excluded,
                 failed=len(self.failures),
                 seconds=time_now - self._started,
                 current=self.current,
@@ -132,4 +138,6 @@ class Counters:
             interrupted=interrupted,
             skipped=self.skipped,
             notes=tuple(self.notes),
+            moved=self.moved,
+            excluded=self.excluded,
         )
