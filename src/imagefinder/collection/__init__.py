@@ -106,7 +106,7 @@ class Collection(SearchableCollection):
         pipeline = self._pipeline(methods, guard)
         pipeline = replace(pipeline, verify_content=verify_content, include_removed=include_removed)
         return pipeline.run(
-            discover.discover(sources, guard=guard),
+            discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding),
             prune_sources=discover.source_uris(sources) if prune else (),
             progress=progress,
             stop=stop,

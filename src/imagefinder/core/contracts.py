@@ -33,18 +33,19 @@ from imagefinder.core.store_parts import StoreLookups, StoreUpkeep
 class Decoder(Protocol):
     """Decodes images, including malformed and malicious ones."""
 
-    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-        """Decode the first frame of an encoded image to upright RGB pixels.
+    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
+        """Decode a page of an encoded image to upright RGB pixels.
 
         Args:
             data: The encoded image.
             max_bytes: Maximum length of ``data``.
             max_pixels: Maximum width x height; checked before any pixels are decoded.
+            page: Page of the file, or frame of the animation, from 1.
+            fit_in: Larger images are reduced to at most this many pixels; 0: never.
 
         Raises:
             ImageError: the image cannot be used.
         """
-        ...
 
     def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
         """Decode all frames of an encoded image in full depth; arguments and errors as for ``decode``."""

@@ -189,7 +189,9 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
         Middleware(
             AccessMiddleware,
             origins=origins,
-            authenticator=Authenticator(service.keys, required=keys_required),
+            authenticator=Authenticator(
+                service.keys, required=keys_required, requests_per_minute=settings.requests_per_minute
+            ),
             rates=RateLimit(settings.requests_per_minute),
             streams=service.streams,
         ),

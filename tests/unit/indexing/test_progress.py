@@ -26,4 +26,5 @@ def test_a_report_as_json() -> None:
         "notes": ["note"],
         "moved": 0,
         "excluded": 0,
+        "failed_before": 0,
     }
