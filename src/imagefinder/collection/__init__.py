@@ -7,6 +7,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -64,16 +65,20 @@ class Collection(SearchableCollection):
 
     # -- changing ------------------------------------------------------------------------------------------
 
-    def add(
+    def add(  # wide: independent choices of one run, which callers give by keyword
         self,
         *sources: str | os.PathLike[str],
         methods: Sequence[str] | None = None,
         prune: bool = False,
+        verify_content: bool = False,
+        include_removed: bool = False,
         progress: Callable[[Progress], None] | None = None,
         stop: Event | None = None,
         guard: Guard = TRUSTED,
     ) -> AddReport:
         """Add images; unchanged images that are already in the collection are skipped quickly.
+
+        A file whose bytes are known, for example because it was renamed, keeps its features.
 
         Args:
             sources: Files, folders (recursive), archives (zip, tar), ``.csv`` or ``.jsonl`` lists with ``url``
@@ -81,6 +86,8 @@ class Collection(SearchableCollection):
             methods: Names of the methods to extract features for; default: those the collection has or, if it is
                 empty, every method that is ready on this machine.
             prune: Remove images that were added from one of the sources and are no longer in it.
+            verify_content: Read every image, also those whose size, times and inode show no change.
+            include_removed: Also add images that were removed from the collection.
             progress: Called several times a second.
             stop: Set it to stop the run after the images in progress; the next run continues.
             guard: Restricts what the sources may reach, for sources named by untrusted users.
@@ -96,7 +103,9 @@ class Collection(SearchableCollection):
         """
         from imagefinder.indexing import discover  # noqa: PLC0415 - searching does not need it
 
-        return self._pipeline(methods, guard).run(
+        pipeline = self._pipeline(methods, guard)
+        pipeline = replace(pipeline, verify_content=verify_content, include_removed=include_removed)
+        return pipeline.run(
             discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding),
             prune_sources=discover.source_uris(sources) if prune else (),
             progress=progress,
