@@ -37,6 +37,7 @@ from imagefinder.server.access import Authenticator
 from imagefinder.server.admission import Admission
 from imagefinder.server.collection_pool import CollectionPool
 from imagefinder.server.connections import TimeoutProtocol
+from imagefinder.server.head import HeadMiddleware
 from imagefinder.server.image_paths import ImagePathMiddleware, describe_paths
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
@@ -193,6 +194,7 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
             rates=RateLimit(settings.requests_per_minute),
             streams=service.streams,
         ),
+        Middleware(HeadMiddleware),
         Middleware(ImagePathMiddleware),
     ]
 

@@ -66,12 +66,12 @@ def _files() -> Mapping[str, _File]:
 router = APIRouter(include_in_schema=False)
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.get("/")
 async def index(request: Request) -> Response:
     return _files()["index.html"].response(request)
 
 
-@router.api_route("/web/{name}", methods=["GET", "HEAD"])
+@router.get("/web/{name}")
 async def web(request: Request, name: str) -> Response:
     if name not in _files():
         raise not_found(request.scope["path"])

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
@@ -17,6 +17,7 @@ from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.serialization import to_json
 from imagefinder.server import validation
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
 from imagefinder.server.jobs.watch import Watch
 from imagefinder.server.service import ServiceDep
@@ -131,7 +132,11 @@ def cancel_job(service: ServiceDep, job: JobId) -> JSONResponse:
         **responses((*_ONE, "busy")),
     },
 )
-async def job_events(service: ServiceDep, job: JobId) -> StreamingResponse:
+async def job_events(service: ServiceDep, request: Request, job: JobId) -> Response:
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if is_head(request):
+        await run_in_threadpool(service.jobs.get, job)
+        return headers_only("text/event-stream", headers)
     if len(service.streams) >= MAX_WATCHERS:
         raise Problem(
             "busy",
@@ -140,7 +145,6 @@ async def job_events(service: ServiceDep, job: JobId) -> StreamingResponse:
             headers={"Retry-After": "5"},
         )
     watch = await run_in_threadpool(service.jobs.watch, job)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_stream(watch), media_type="text/event-stream", headers=headers)
 
 

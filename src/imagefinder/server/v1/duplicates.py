@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
 from imagefinder.collection import Collection
 from imagefinder.core.answers import Duplicates, DuplicateSet, DuplicatesRunning, DuplicateSummary, Image, extend
 from imagefinder.core.errors import UnknownImageError
 from imagefinder.core.jobs import Job
 from imagefinder.server.errors import responses
+from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.work import collection_state
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1 import cursor
@@ -42,19 +43,22 @@ router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
 )
 def duplicates(
     service: ServiceDep,
+    request: Request,
     collection: Name,
     limit: cursor.Limit = cursor.DEFAULT_LIMIT,
     after: cursor.Cursor = "",
-) -> JSONResponse:
+) -> Response:
     opened = service.collections.get(collection)
     begin = _offset(cursor.read(after))
     kept = opened.kept_duplicates()
     if kept is None:
+        if is_head(request):
+            return headers_only("application/json", {"Retry-After": "2"}, 202)
         job = _job(service, collection)
         headers = {"Retry-After": "2", "Location": f"/v1/jobs/{job.id}"}
         return respond(DuplicatesRunning("running", job), 202, headers)
     stale = kept.state != collection_state(opened)
-    if stale:
+    if stale and not is_head(request):
         _job(service, collection)
     report = kept.report
     page = report.groups[begin : begin + limit]

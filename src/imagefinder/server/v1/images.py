@@ -18,6 +18,7 @@ from imagefinder.core.filters import is_deeper
 from imagefinder.core.jobs import Job
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.image_paths import ImageId, image_path
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FIELD, FORM, JSON
@@ -259,9 +260,11 @@ def get_content(service: ServiceDep, request: Request, collection: Name, image_i
     if _is_cached(request, headers["ETag"]):
         file.close()
         return Response(status_code=304, headers={key: headers[key] for key in ("Cache-Control", "ETag")})
-    return StreamingResponse(
-        _chunks(file, record.sha256), headers=headers, media_type=media_type or "application/octet-stream"
-    )
+    media_type = media_type or "application/octet-stream"
+    if is_head(request):
+        file.close()
+        return headers_only(media_type, headers)
+    return StreamingResponse(_chunks(file, record.sha256), headers=headers, media_type=media_type)
 
 
 def cached(request: Request, data: bytes, media_type: str) -> Response:
