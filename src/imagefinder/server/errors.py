@@ -138,7 +138,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         if request is not None:
             request.code = self.code
         return {
-            "type": f"/docs#{self.code}",
+            "type": request_context.link(f"/docs#{self.code}"),
             "title": kind.title,
             "status": kind.status,
             "detail": self.detail,

@@ -22,6 +22,7 @@ class RequestContext:
         access: Access level of the caller: ``none``, ``read`` or ``write``.
         code: Code of the problem that was sent; empty for none.
         gone: Returns whether the client has disconnected.
+        prefix: Path under which a reverse proxy serves the server, such as ``/images``; empty for none.
     """
 
     request_id: str = ""
@@ -29,6 +30,7 @@ class RequestContext:
     access: Literal["none", "read", "write"] = "none"
     code: str = ""
     gone: Callable[[], bool] = lambda: False
+    prefix: str = ""
 
 
 GONE = "imagefinder.gone"
@@ -43,3 +45,9 @@ def request_id(sent: bytes | None) -> str:
     if sent is not None and _CLEAN.fullmatch(sent):
         return sent.decode("ascii")
     return secrets.token_hex(8)
+
+
+def link(path: str) -> str:
+    """A path of this server as the client of the current request must send it: with the prefix of its proxy."""
+    context = current.get()
+    return f"{context.prefix if context else ''}{path}"

@@ -20,6 +20,7 @@ from imagefinder.server.errors import Problem, responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
 from imagefinder.server.jobs.watch import Watch
+from imagefinder.server.request_context import link
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.upload import JSON, ReserveBytes, content_type, read_json, wrong_type
 from imagefinder.server.v1.answers import respond
@@ -68,7 +69,7 @@ async def start_job(service: ServiceDep, request: Request) -> JSONResponse:
         spec = _spec(await _json(request, reserve))
         kind, collection = spec.pop("kind"), spec.pop("collection")
         job = await run_in_threadpool(service.jobs.start, kind, collection, **spec)
-    return respond(job, 202, {"Location": f"{PREFIX}/{job.id}"})
+    return respond(job, 202, {"Location": link(f"{PREFIX}/{job.id}")})
 
 
 @router.get(

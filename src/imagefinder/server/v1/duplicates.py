@@ -14,6 +14,7 @@ from imagefinder.core.jobs import Job
 from imagefinder.server.errors import responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.work import collection_state
+from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1 import cursor
 from imagefinder.server.v1.answers import image_answer, respond
@@ -55,7 +56,7 @@ def duplicates(
         if is_head(request):
             return headers_only("application/json", {"Retry-After": "2"}, 202)
         job = _job(service, collection)
-        headers = {"Retry-After": "2", "Location": f"/v1/jobs/{job.id}"}
+        headers = {"Retry-After": "2", "Location": link(f"/v1/jobs/{job.id}")}
         return respond(DuplicatesRunning("running", job), 202, headers)
     stale = kept.state != collection_state(opened)
     if stale and not is_head(request):

@@ -49,7 +49,7 @@ router = APIRouter(tags=["explanations"], prefix="/v1/explanations/{handle}")
     response_description="The answer.",
     responses=responses(["unknown_handle", "invalid_parameter", "internal_error"]),
 )
-async def get_result(service: ServiceDep, handle: Handle) -> JSONResponse:
+def get_result(service: ServiceDep, handle: Handle) -> JSONResponse:
     return JSONResponse(service.search_cache.result(handle))
 
 

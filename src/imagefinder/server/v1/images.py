@@ -20,6 +20,7 @@ from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.image_paths import ImageId, image_path
+from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FIELD, FORM, JSON
 from imagefinder.server.v1 import cursor, request_images, requests
@@ -188,7 +189,7 @@ async def put_image(
         if not wait:
             start = partial(service.jobs.start_put, collection, image_id, image.data, user_data, uri=image.uri)
             job = await service.admission.run(start)
-            return respond(job, 202, {"Location": f"/v1/jobs/{job.id}"})
+            return respond(job, 202, {"Location": link(f"/v1/jobs/{job.id}")})
         return await service.admission.run(lambda: _put(service, collection, image_id, image, user_data))
 
 
