@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from imagefinder.core.errors import SourceError
+from imagefinder.core.errors import InputError, SourceError
+from imagefinder.core.metadata import MAX_ID_BYTES, check_new_id
 from imagefinder.core.records import Failure
 from imagefinder.indexing.source_item import (
     Discovered,
@@ -75,7 +76,7 @@ def read_archive(path: str) -> Iterator[Discovered]:
     """Yield the images of an archive in its order, then a ``SourceEnd``.
 
     Ids are the member names without a leading ``/`` or ``..``. Folders, links, devices and hidden files are
-    skipped. A repeated name, and damage to the archive, become a ``Failure``.
+    skipped. A repeated or very long name, and damage to the archive, become a ``Failure``.
     """
     source, name = file_uri(path), name_to_text(Path(path).name)
     seen: set[str] = set()
@@ -93,6 +94,10 @@ def read_archive(path: str) -> Iterator[Discovered]:
                     SourceError.code,
                     f"{name} contains {item.id!r} more than once; only the first is added",
                     source=source,
+                )
+            elif (reason := _id_problem(item.id)) is not None:
+                yield Failure(
+                    item.uri[:MAX_ID_BYTES], source, SourceError.code, f"{name}: {reason}", source=source
                 )
             else:
                 seen.add(item.id)
@@ -221,6 +226,14 @@ def _open_tar(path: str) -> tarfile.TarFile:
 
 def _is_zip(path: str) -> bool:
     return path.lower().endswith(".zip")
+
+
+def _id_problem(image_id: str) -> str | None:
+    try:
+        check_new_id(image_id)
+    except InputError as error:
+        return error.message
+    return None
 
 
 def _member_id(name: str) -> str:

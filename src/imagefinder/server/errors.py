@@ -14,11 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from imagefinder.core.errors import (
+    BoxError,
     FetchError,
     FilterError,
     ImageError,
     ImagefinderError,
     ImageTooLargeError,
+    MetadataError,
     UnknownImageError,
     UnknownMethodError,
 )
@@ -62,6 +64,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "unknown_image": ProblemKind(404, "Unknown image"),
     "unknown_handle": ProblemKind(404, "Unknown or expired handle"),
     "unknown_job": ProblemKind(404, "Unknown job"),
+    "no_duplicate_report": ProblemKind(404, "Duplicates not computed yet"),
     "content_gone": ProblemKind(404, "Original not available"),
     "no_thumbnail": ProblemKind(404, "No thumbnail"),
     "method_not_allowed": ProblemKind(405, "HTTP method not allowed"),
@@ -186,8 +189,12 @@ def problem_of(error: ImagefinderError) -> Problem:
     members: dict[str, Any] = {}
     if isinstance(error, ImageError):
         members["field"] = "image"
+    if isinstance(error, BoxError):
+        members["field"] = "boxes"
     if isinstance(error, FilterError):
         members["field"] = "filter"
+    if isinstance(error, MetadataError):
+        members |= {"field": "metadata"} | ({} if error.limit is None else {"limit": error.limit})
     if isinstance(error, FetchError):
         members["field"] = "url"
     if isinstance(error, UnknownImageError):

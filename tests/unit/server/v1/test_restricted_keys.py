@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +42,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
             assert clients["all"].put(f"{base}/images/a", **image).status_code == 201
         found = clients["all"].post(f"{BAGS}/search", json={"id": "a", "method": "sift"}).json()
         clients["handle"] = found["explanations"]["handle"]
-        clients["job"] = clients["all"].post("/v1/jobs", json={"kind": "build-index", "collection": "bags"}).json()["id"]
+        clients["job"] = (
+            clients["all"].post("/v1/jobs", json={"kind": "build-index", "collection": "bags"}).json()["id"]
+        )
         yield clients
 
 
