@@ -21,7 +21,6 @@ _MESSAGES: Mapping[str, str] = {
     "string_pattern_mismatch": "must match the pattern {pattern}",
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
-    "greater_than": "must be more than {gt}",
     "finite_number": "must be a finite number",
     "int_parsing_size": "must be an integer with fewer digits",
     "int_type": "must be an integer",
