@@ -46,9 +46,11 @@ def compare(runtime: Runtime, method: Method, a: QueryImage, b: QueryImage, *, w
     evidence = finding.evidence if finding else None
     relation = relation_of_pair(evidence)
     is_same = verifier.is_same(candidate)
+    note = ""
     if evidence and not is_same:
         sides = Side(a.pixels, a.size, lambda: a.pixels), Side(b.pixels, b.size, lambda: b.pixels)
-        relation, evidence = settle(relation, evidence, *sides)
+        settled = settle(relation, evidence, *sides)
+        relation, evidence, note = settled.relation, settled.evidence, settled.note
     watch.lap("verify")
     return Comparison(
         method=method.name,
@@ -58,6 +60,7 @@ def compare(runtime: Runtime, method: Method, a: QueryImage, b: QueryImage, *, w
         features_b=_rows(features_b),
         evidence=evidence,
         relation="identical" if is_same else relation,
+        note=note,
         timings=watch.total(),
     )
 

@@ -13,18 +13,15 @@ from typing import TypeAlias
 import numpy as np
 
 from imagefinder.core.features import RgbImage
-from imagefinder.core.results import Evidence, Relation, Size
+from imagefinder.core.results import LOOKS_THE_SAME, Evidence, Relation, Size
 from imagefinder.search.candidates import Candidate
 from imagefinder.search.encoding import QueryImage
 from imagefinder.verification import copy_check
 from imagefinder.verification.copy_check import CopyMeasures
 from imagefinder.verification.relation import COPIES
 
-Originals: TypeAlias = Callable[[str], RgbImage | None]
+ReadOriginal: TypeAlias = Callable[[str], RgbImage | None]
 """Image id -> its pixels in full resolution; ``None`` if its file is missing or has changed."""
-
-SAME_AT_THIS_RESOLUTION = "looks the same at this resolution"
-"""Note on documents that were not compared at the resolution of their originals."""
 
 FAR = 4.0
 """Documents whose thumbnails are this far from a copy are not opened."""
@@ -48,22 +45,35 @@ class Side:
     original: Callable[[], RgbImage | None]
 
 
-def query_side(image: QueryImage, originals: Originals) -> Side:
+def query_side(image: QueryImage, read_original: ReadOriginal) -> Side:
     """A query image as one side of a pair."""
     is_thumbnail = bool(image.id) and not image.boxes
-    original = (lambda: originals(image.id)) if is_thumbnail else (lambda: image.pixels)
+    original = (lambda: read_original(image.id)) if is_thumbnail else (lambda: image.pixels)
     return Side(image.pixels, image.size, original)
 
 
-def candidate_side(candidate: Candidate, originals: Originals) -> Side:
+def candidate_side(candidate: Candidate, read_original: ReadOriginal) -> Side:
     """A stored image as one side of a pair."""
-    return Side(candidate.pixels, candidate.size, lambda: originals(candidate.id))
+    return Side(candidate.pixels, candidate.size, lambda: read_original(candidate.id))
 
 
-def settle(
-    relation: Relation | None, evidence: Evidence, query: Side, candidate: Side
-) -> tuple[Relation | None, Evidence]:
-    """The relation after the copy check, and the evidence with the result of the check.
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A relation after the copy check.
+
+    Attributes:
+        relation: The relation; ``None`` if the evidence is too weak.
+        evidence: The evidence, with the result of the check.
+        note: What limits the relation; usually empty.
+    """
+
+    relation: Relation | None
+    evidence: Evidence
+    note: str = ""
+
+
+def settle(relation: Relation | None, evidence: Evidence, query: Side, candidate: Side) -> Settled:
+    """Check a relation.
 
     Args:
         relation: What geometry and agreement say; ``None`` if the geometry is too weak for any relation.
@@ -75,16 +85,16 @@ def settle(
     found, note = None, ""
     if query.pixels.size and candidate.pixels.size:
         if not claimed and evidence.placement not in COPIES:
-            return _without_check(relation, query, candidate), evidence
+            return Settled(_without_check(relation, query, candidate), evidence)
         found, note = _measure(evidence, query, candidate)
     if found is None:  # no pixels, or they overlap too little
-        return ("same scene" if claimed else relation), evidence
-    evidence = replace(evidence, copy_distance=round(found.distance, 3), note=note)
+        return Settled("same scene" if claimed else relation, evidence)
+    evidence = replace(evidence, copy_distance=round(found.distance, 3))
     if found.distance <= 1 and not note and (claimed or _is_certain(found)):
-        return evidence.placement, evidence
+        return Settled(evidence.placement, evidence)
     if claimed or relation == "same scene":
-        return ("same layout" if found.document else "same scene"), evidence
-    return relation, evidence
+        return Settled("same layout" if found.document else "same scene", evidence, note)
+    return Settled(relation, evidence)
 
 
 def _measure(evidence: Evidence, query: Side, candidate: Side) -> tuple[CopyMeasures | None, str]:
@@ -95,7 +105,7 @@ def _measure(evidence: Evidence, query: Side, candidate: Side) -> tuple[CopyMeas
         return found, ""
     one, other = query.original(), candidate.original()
     if one is None or other is None or not copy_check.is_legible(found, one, other):
-        return found, SAME_AT_THIS_RESOLUTION if found.distance <= 1 else ""
+        return found, LOOKS_THE_SAME if found.distance <= 1 else ""
     sides = (one, query.size), (other, candidate.size)
     return copy_check.compare(*sides, transform, side=copy_check.DOCUMENT_SIDE), ""
 

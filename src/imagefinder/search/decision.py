@@ -11,7 +11,7 @@ import numpy as np
 
 from imagefinder.core.results import Decision, Evidence, Hit, MethodScore, Point, Relation
 from imagefinder.search.calibration import Calibrated, Calibration
-from imagefinder.search.copies import Originals, Side, candidate_side, query_side, settle
+from imagefinder.search.copies import ReadOriginal, Side, candidate_side, query_side, settle
 from imagefinder.search.encoding import QueryImage
 from imagefinder.search.ranking import Ranked
 from imagefinder.search.retrieval import Scores
@@ -59,7 +59,12 @@ def hits_by_score(ranked: Ranked, scores: Scores, calibration: Calibration | Non
 
 
 def hits_by_evidence(
-    ranked: Sequence[str], calibrated: Calibrated, image: QueryImage, originals: Originals, *, threads: int = 1
+    ranked: Sequence[str],
+    calibrated: Calibrated,
+    image: QueryImage,
+    read_original: ReadOriginal,
+    *,
+    threads: int = 1,
 ) -> tuple[Hit, ...]:
     """Hits in the order of their E-values, with decision, relation and evidence.
 
@@ -67,10 +72,10 @@ def hits_by_evidence(
         ranked: Ids of the hits, best first.
         calibrated: E-values and evidence of all images.
         image: The query image.
-        originals: Reads stored images in full resolution.
+        read_original: Reads stored images in full resolution.
         threads: Number of hits whose relations are checked at the same time.
     """
-    query = _Query(image, query_side(image, originals), originals)
+    query = _Query(image, query_side(image, read_original), read_original)
     with ThreadPoolExecutor(threads) as pool:
         return tuple(
             pool.map(
@@ -86,7 +91,7 @@ class _Query:
 
     image: QueryImage
     side: Side
-    originals: Originals
+    read_original: ReadOriginal
 
 
 def _hit(rank: int, image_id: str, calibrated: Calibrated, query: _Query) -> Hit:
@@ -94,13 +99,13 @@ def _hit(rank: int, image_id: str, calibrated: Calibrated, query: _Query) -> Hit
     evidence, verified = finding.evidence if finding else None, calibrated.verified.get(image_id)
     decision = decide(calibrated.calibration, expected, evidence)
     kind: Relation | None = relation(evidence, decision, verified is not None and verified.is_same)
+    note = ""
     if evidence and verified and verified.candidate and decision == "match" and kind != "identical":
         if rank <= CHECKED:
-            kind, evidence = settle(
-                kind, evidence, query.side, candidate_side(verified.candidate, query.originals)
-            )
+            settled = settle(kind, evidence, query.side, candidate_side(verified.candidate, query.read_original))
+            kind, evidence, note = settled.relation, settled.evidence, settled.note
         elif kind in COPIES:
-            kind, evidence = "same scene", replace(evidence, note=NOT_CHECKED)
+            kind, note = "same scene", NOT_CHECKED
     scores = calibrated.scores
     methods = {
         one.method.name: MethodScore(float(one.values[row]), 10.0 ** float(calibrated.alone[one.method.name][row]))
@@ -116,6 +121,7 @@ def _hit(rank: int, image_id: str, calibrated: Calibrated, query: _Query) -> Hit
         decision=decision,
         relation=kind,
         methods=methods,
+        note=note,
     )
 
 

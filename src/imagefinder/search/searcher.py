@@ -14,7 +14,7 @@ from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.runtime import Runtime
 from imagefinder.search import ranking
 from imagefinder.search.calibration import Calibrated, Calibration, calibrate
-from imagefinder.search.copies import Originals
+from imagefinder.search.copies import ReadOriginal
 from imagefinder.search.decision import hits_by_evidence, hits_by_score
 from imagefinder.search.encoding import NO_PIXELS, QueryImage, encode
 from imagefinder.search.null_model import NullModel
@@ -27,7 +27,7 @@ class Searcher:
     """Searches one gallery."""
 
     def __init__(
-        self, runtime: Runtime, gallery: Gallery, methods: Sequence[Method], originals: Originals
+        self, runtime: Runtime, gallery: Gallery, methods: Sequence[Method], read_original: ReadOriginal
     ) -> None:
         """Create a searcher; nothing is read yet.
 
@@ -35,12 +35,12 @@ class Searcher:
             runtime: Provides thumbnail method, photometric check and calibrator.
             gallery: The images to search.
             methods: The methods to search with together; exactly one for a ranking by matches.
-            originals: Reads stored images in full resolution.
+            read_original: Reads stored images in full resolution.
         """
         self._runtime = runtime
         self._gallery = gallery
         self._methods = methods
-        self._originals = originals
+        self._read_original = read_original
 
     def search(self, query: Query, image: QueryImage, options: SearchOptions, watch: Stopwatch) -> Trace:
         """Find the images that match a query.
@@ -123,7 +123,7 @@ class Searcher:
 
     def _hits(self, ranked: Sequence[str], calibrated: Calibrated, image: QueryImage) -> tuple[Hit, ...]:
         threads = self._runtime.settings.threads
-        return hits_by_evidence(ranked, calibrated, image, self._originals, threads=threads)
+        return hits_by_evidence(ranked, calibrated, image, self._read_original, threads=threads)
 
     def _null_model(self) -> NullModel:
         if self._gallery.null_model is None:
