@@ -68,7 +68,7 @@ def tls_context(make: Callable[[], T]) -> T:
     """Call a function that loads certificate authorities, as ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` name them.
 
     Raises:
-        SettingsError: a variable names something that does not exist or holds no certificates.
+        SettingsError: a variable names something that does not exist or contains no certificates.
     """
     variable = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
     path = os.environ.get(variable, "")
