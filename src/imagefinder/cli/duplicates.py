@@ -91,7 +91,6 @@ def _print(opened: Collection, report: DuplicateReport, groups: list[DuplicateGr
         output.table(
             (">group", "kind", "keep", "id", ">dimensions", ">size", "relation", ">agreement"),
             rows,
-            optional=("size", "agreement"),
         )
         output.line()
     else:

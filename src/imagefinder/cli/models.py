@@ -85,6 +85,7 @@ def list_models(context: typer.Context, *, as_json: JsonOption = False) -> None:
             (model.name, state.origin or "no", output.size(state.size_bytes), model.licence, model.summary)
             for model, state in rows
         ],
+        prose=("description",),
     )
     missing = [state.name for _, state in rows if not state.present]
     if missing:

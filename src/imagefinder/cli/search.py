@@ -174,7 +174,6 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
                 )
                 for hit in result.hits
             ],
-            optional=("location", "agreement", "inliers"),
         )
         return
     unit = opened.method(result.method).score
