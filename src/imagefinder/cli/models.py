@@ -11,6 +11,7 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.session import MODEL, OK, JsonOption, settings, unwrapped
 from imagefinder.core.errors import InputError, ModelError, ModelMissingError
+from imagefinder.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from imagefinder.models.catalogue import ModelSpec
@@ -191,7 +192,8 @@ def _chosen(names: Sequence[str] | None) -> list[ModelSpec]:
 
     for name in names or ():
         if name not in MODELS:
-            raise InputError(f"unknown model {name!r}", hint=f"available models: {', '.join(MODELS)}")
+            hint = did_you_mean(name, MODELS, otherwise=f"available models: {', '.join(MODELS)}")
+            raise InputError(f"unknown model {name!r}", hint=hint)
     return [MODELS[name] for name in dict.fromkeys(names or MODELS)]
 
 
