@@ -44,6 +44,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from imagefinder.core.suggestions import did_you_mean
+
 
 class ImagefinderError(Exception):
     """Base class of all errors that imagefinder raises on purpose.
@@ -207,7 +209,10 @@ class UnknownMethodError(InputError):
     def __init__(self, name: str, installed: Iterable[str]) -> None:
         self.name = name
         self.installed = tuple(sorted(installed))
-        super().__init__(f"unknown method {name!r}", hint=f"known methods: {', '.join(self.installed)}")
+        known = f"known methods: {', '.join(self.installed)}"
+        super().__init__(
+            f"unknown method {name!r}", hint=did_you_mean(name, (*self.installed, "auto"), otherwise=known)
+        )
 
 
 class UnknownImageError(InputError):

@@ -13,6 +13,7 @@ from anyio import to_thread
 from fastapi import Request
 
 from imagefinder.core.errors import ImagefinderError, ImageTooLargeError
+from imagefinder.core.suggestions import did_you_mean
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, problem_of
 from imagefinder.server.service import Service
@@ -153,7 +154,7 @@ def parse_text_fields(texts: Sequence[tuple[str, str]], kinds: Mapping[str, type
             raise Problem(
                 "invalid_parameter",
                 f"unknown field {name[:100]!a}",
-                hint=f"the text fields are: {', '.join(kinds)}",
+                hint=did_you_mean(name, kinds, otherwise=f"the text fields are: {', '.join(kinds)}"),
                 field=name[:100],
             )
         if kind is list:
