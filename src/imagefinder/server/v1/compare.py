@@ -10,8 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from imagefinder.core.features import RgbImage
-from imagefinder.core.results import Comparison
-from imagefinder.dedup.identical import LOOKS_THE_SAME
+from imagefinder.core.results import LOOKS_THE_SAME, Comparison
 from imagefinder.server import upload
 from imagefinder.server.collection_names import DEFAULT
 from imagefinder.server.errors import responses
