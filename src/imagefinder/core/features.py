@@ -21,22 +21,27 @@ class Decoded:
     """A decoded image with its encoded format.
 
     Attributes:
-        rgb: ``(height, width, 3)`` uint8, upright, C-contiguous; may be read-only.
+        rgb: ``(height, width, 3)`` uint8, upright, C-contiguous; may be read-only. Reduced if the image
+            has more pixels than requested.
         format: Pillow's name of the encoded format, for example ``JPEG``.
+        pages: Number of pages of the file, or of frames of the animation.
+        size: Width and height of the image in the file, in pixels; ``None``: those of ``rgb``.
     """
 
     rgb: RgbImage
     format: str
+    pages: int = 1
+    size: tuple[int, int] | None = None
 
     @property
     def width(self) -> int:
         """Width in pixels."""
-        return int(self.rgb.shape[1])
+        return self.size[0] if self.size else int(self.rgb.shape[1])
 
     @property
     def height(self) -> int:
         """Height in pixels."""
-        return int(self.rgb.shape[0])
+        return self.size[1] if self.size else int(self.rgb.shape[0])
 
 
 @dataclass(frozen=True, slots=True)

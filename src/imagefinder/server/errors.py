@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from imagefinder.core.errors import (
     FetchError,
@@ -99,7 +100,9 @@ KINDS: Mapping[str, ProblemKind] = {
     "read_only_key": ProblemKind(403, "Write access required"),
     "cross_site": ProblemKind(403, "Cross-site request"),
     "unknown_host": ProblemKind(421, "Unknown host name"),
+    "collection_not_allowed": ProblemKind(403, "Collection not allowed for this API key"),
     "rate_limited": ProblemKind(429, "Rate limit exceeded", retryable=True),
+    "too_many_wrong_keys": ProblemKind(429, "Too many invalid API keys"),
     "busy": ProblemKind(429, "Server busy", retryable=True),
     # the service
     "timed_out": ProblemKind(503, "Request timed out", retryable=True),
@@ -137,7 +140,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         if request is not None:
             request.code = self.code
         return {
-            "type": f"/docs#{self.code}",
+            "type": request_context.link(f"/docs#{self.code}"),
             "title": kind.title,
             "status": kind.status,
             "detail": self.detail,
@@ -198,8 +201,8 @@ def problem_of(error: ImagefinderError) -> Problem:
 
 
 COMMON_CODES = (
-    *("missing_key", "wrong_key", "read_only_key", "cross_site", "unknown_host", "rate_limited", "store_error"),
-    *("upload_timeout", "timed_out", "not_ready"),
+    *("missing_key", "wrong_key", "read_only_key", "collection_not_allowed", "cross_site", "unknown_host"),
+    *("rate_limited", "too_many_wrong_keys", "store_error", "upload_timeout", "timed_out", "not_ready"),
 )
 """Codes of problems that any request may be answered with."""
 
@@ -237,6 +240,17 @@ def _example(code: str) -> dict[str, Any]:
     return document | {"request_id": "5b0c9b1c1b0f4a57"}
 
 
+def _allowed(request: Request) -> list[str]:
+    """The HTTP methods of all routes with the path of a request."""
+    routes = request.app.router.routes
+    verbs = [
+        verb
+        for verb in ("GET", "PUT", "POST", "DELETE")
+        if any(route.matches({**request.scope, "method": verb})[0] is Match.FULL for route in routes)
+    ]
+    return ["GET", "HEAD", *verbs[1:]] if "GET" in verbs else verbs
+
+
 def install(app: FastAPI) -> None:
     """Register the exception handlers that answer each error with a problem document."""
 
@@ -260,12 +274,12 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         path = request.scope["path"]
         if error.status_code == 405:
-            allowed = (error.headers or {}).get("Allow", "")
+            allowed = ", ".join(_allowed(request))
             return Problem(
                 "method_not_allowed",
                 f"{request.method} is not allowed at {path}",
                 hint=f"use {allowed}",
-                headers=error.headers,
+                headers={"Allow": allowed},
             ).response()
         return not_found(path).response()
 

@@ -88,13 +88,8 @@ class DecoderPool:
         weakref.finalize(self, _stop_all, self._all)
         _pools.add(self)
 
-    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-        """Decode the first frame of an encoded image; ``images.decoding.decode.decode`` documents the conversions.
-
-        Args:
-            data: The encoded image.
-            max_bytes: Largest ``data`` accepted.
-            max_pixels: Largest width x height accepted; checked before pixels are decoded.
+    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
+        """Decode a page of an encoded image; the arguments are those of ``images.decoding.decode.decode``.
 
         Returns:
             The decoded image; its pixel array is read-only.
@@ -104,7 +99,9 @@ class DecoderPool:
             DecodeTimeoutError: decoding exceeded the timeout.
             DecoderCrashedError: the worker crashed.
         """
-        decoded: Decoded = self._run(DECODE, data, max_bytes, max_pixels)
+        decoded: Decoded = self._run(
+            DECODE, data, max_bytes=max_bytes, max_pixels=max_pixels, page=page, fit_in=fit_in
+        )
         return decoded
 
     def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
@@ -115,14 +112,13 @@ class DecoderPool:
             DecodeTimeoutError: decoding exceeded the timeout.
             DecoderCrashedError: the worker crashed.
         """
-        examined: FullDepth = self._run(EXAMINE, data, max_bytes, max_pixels)
+        examined: FullDepth = self._run(EXAMINE, data, max_bytes=max_bytes, max_pixels=max_pixels)
         return examined
 
-    def _run(self, task: str, data: bytes, max_bytes: int, max_pixels: int) -> Any:
+    def _run(self, task: str, data: bytes, **limits: int) -> Any:
         """Run a task in a worker."""
-        check_encoded_size(data, max_bytes)
-        limits = {"max_bytes": max_bytes, "max_pixels": max_pixels, "seconds": self._seconds}
-        request = {"task": task, "size": len(data), **limits}
+        check_encoded_size(data, limits["max_bytes"])
+        request = {"task": task, "size": len(data), "seconds": self._seconds, **limits}
         with self._slots:
             for _ in range(2):
                 worker = self._acquire()
@@ -255,7 +251,7 @@ class _Worker:
     def __init__(self, memory: int) -> None:
         self.images = 0
         self._ready = False
-        self._socket, other = socket.socketpair()
+        self._socket, other = map(_above_standard_streams, socket.socketpair())
         with other:
             descriptor = other.fileno()
             # -I -S: PYTHON* variables and site hooks cost start-up time and are not needed.
@@ -292,9 +288,8 @@ class _Worker:
                 raise _error(response)
             if request["task"] == EXAMINE:
                 return FullDepth(**response["full_depth"])
-            return Decoded(
-                _map(target, response["width"], response["height"], request["max_pixels"]), response["format"]
-            )
+            pixels = _map(target, response["width"], response["height"], request["max_pixels"])
+            return Decoded(pixels, response["format"], response["pages"], tuple(response["size"]))
         finally:
             os.close(source)
             os.close(target)
@@ -346,6 +341,20 @@ def _path() -> list[str]:
     """``sys.path`` for the worker, which starts without the ``site`` module."""
     package = str(Path(__file__).parents[3])
     return [package, *(os.path.abspath(place) for place in sys.path)]  # noqa: PTH100 - "" means the current folder
+
+
+def _above_standard_streams(end: socket.socket) -> socket.socket:
+    """The socket with a descriptor above 2: in a program without standard streams, 0 to 2 are free.
+
+    ``Popen`` would replace it by the null device, and messages of C libraries would be written to it.
+    """
+    below = []
+    while end.fileno() <= 2:
+        below.append(end)
+        end = end.dup()
+    for lower in below:
+        lower.close()
+    return end
 
 
 def _anonymous_file(name: str) -> int:

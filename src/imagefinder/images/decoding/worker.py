@@ -68,7 +68,8 @@ def _answer(source: int, target: int, request: dict[str, Any], memory: int) -> d
         data = os.pread(source, request["size"], 0)
         if request["task"] == EXAMINE:
             return {"status": "ok"} | _examined(data, request)
-        image = pillow_decoder.load(data, max_bytes=request["max_bytes"], max_pixels=request["max_pixels"])
+        limits = {name: request[name] for name in ("max_bytes", "max_pixels", "page", "fit_in")}
+        image = pillow_decoder.load(data, **limits)
         for part in image.rows():
             _write(target, part)
     except ImageTooLargeError as error:
@@ -82,7 +83,8 @@ def _answer(source: int, target: int, request: dict[str, Any], memory: int) -> d
         return {"status": "error", "code": FAULT, "message": f"{type(error).__name__}: {error}"[:300], "hint": ""}
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return {"status": "ok", "width": image.width, "height": image.height, "format": image.format}
+    shape = {"width": image.width, "height": image.height, "size": image.size}
+    return {"status": "ok", **shape, "format": image.format, "pages": image.pages}
 
 
 def _examined(data: bytes, request: dict[str, Any]) -> dict[str, Any]:

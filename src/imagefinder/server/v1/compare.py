@@ -13,7 +13,7 @@ from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Comparison
 from imagefinder.dedup.identical import LOOKS_THE_SAME
 from imagefinder.server import upload
-from imagefinder.server.collection_pool import DEFAULT
+from imagefinder.server.collection_names import DEFAULT
 from imagefinder.server.errors import responses
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FORM, JSON, ReserveBytes
@@ -79,7 +79,7 @@ async def compare(service: ServiceDep, request: Request) -> JSONResponse:
         sides, method = await _read(service, request, reserve)
 
         def work() -> Comparison:
-            default = service.collections.get(DEFAULT)
+            default = service.collections.default
             default.method(method)  # raises for an unknown method before an image is read
             a, b = (_side(service, side) for side in sides)
             return _without_originals(default.compare(a.image, b.image, method=method), a, b)

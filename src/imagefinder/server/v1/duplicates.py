@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
 from imagefinder.collection import Collection
 from imagefinder.core.answers import Duplicates, DuplicateSet, DuplicatesRunning, DuplicateSummary, Image, extend
@@ -13,7 +13,9 @@ from imagefinder.core.errors import UnknownImageError
 from imagefinder.core.jobs import Job
 from imagefinder.dedup.proposals import recheck
 from imagefinder.server.errors import responses
+from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.work import collection_state
+from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1 import cursor
 from imagefinder.server.v1.answers import image_answer, respond
@@ -44,19 +46,22 @@ router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
 )
 def duplicates(
     service: ServiceDep,
+    request: Request,
     collection: Name,
     limit: cursor.Limit = cursor.DEFAULT_LIMIT,
     after: cursor.Cursor = "",
-) -> JSONResponse:
+) -> Response:
     opened = service.collections.get(collection)
     begin = _offset(cursor.read(after))
     kept = opened.kept_duplicates()
     if kept is None:
+        if is_head(request):
+            return headers_only("application/json", {"Retry-After": "2"}, 202)
         job = _job(service, collection)
-        headers = {"Retry-After": "2", "Location": f"/v1/jobs/{job.id}"}
+        headers = {"Retry-After": "2", "Location": link(f"/v1/jobs/{job.id}")}
         return respond(DuplicatesRunning("running", job), 202, headers)
     stale = kept.state != collection_state(opened)
-    if stale:
+    if stale and not is_head(request):
         _job(service, collection)
     report = kept.report
     # Files may have changed since the report: each answer looks at them again.
