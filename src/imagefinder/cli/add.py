@@ -128,6 +128,7 @@ def print_report(report: AddReport, location: str, *, all_failures: str = "image
         output.table(
             ("failed image", "error", "message"),
             [(failure.id, failure.code, failure.message) for failure in shown],
+            prose=("message",),
         )
         rest = len(report.failures) - len(shown)
         if rest:

@@ -21,6 +21,7 @@ from imagefinder.cli.session import (
     image_argument,
     open_collection,
     open_page,
+    similar_ids,
 )
 from imagefinder.core.query import MAX_RERANK_DEPTH, Query, SearchOptions
 from imagefinder.core.results import Mode
@@ -112,7 +113,7 @@ def search(  # long: mostly the declarations of its options, as typer reads them
     """Search, and print the hits."""
     if (query is None) == (image_id is None):
         raise typer.BadParameter("give either an IMAGE or --id ID")
-    with open_collection(context, collection) as opened:
+    with open_collection(context, collection) as opened, similar_ids(opened):
         image = None if query is None else _image(opened, query, shown=show)
         options = SearchOptions(
             method, k, ranking, mode, mirror, min_score=min_score, max_evalue=max_evalue, rerank_depth=rerank_depth
@@ -174,7 +175,6 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
                 )
                 for hit in result.hits
             ],
-            optional=("location", "agreement", "inliers"),
         )
         return
     unit = opened.method(result.method).score

@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from imagefinder.core import home
 from imagefinder.core.errors import SettingsError
+from imagefinder.core.suggestions import did_you_mean
 
 PREFIX = "IMAGEFINDER_"
 CONFIG_VARIABLE = "IMAGEFINDER_CONFIG"
@@ -190,7 +191,10 @@ class Settings:
             if minimum is not None and not value >= minimum:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")
             if choices and value not in choices:
-                raise SettingsError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
+                raise SettingsError(
+                    f"{item.name} must be one of {', '.join(choices)}, not {value!r}",
+                    hint=did_you_mean(str(value), choices),
+                )
         try:
             b"a".decode("ascii" if self.zip_encoding == "auto" else self.zip_encoding)
         except (LookupError, ValueError) as error:
@@ -260,9 +264,12 @@ class Settings:
         where = f"{origin}: " if origin else ""
         types = get_type_hints(cls)
         if name not in types:
-            raise SettingsError(
-                f"{where}unknown setting {name!r}", hint=f"the settings are: {', '.join(sorted(types))}"
-            )
+            names = sorted(types)
+            everything = f"the settings are: {', '.join(names)}"
+            if origin.startswith("environment"):
+                names = [*names, CONFIG_VARIABLE[len(PREFIX) :].lower()]
+            hint = did_you_mean(name, names) or everything
+            raise SettingsError(f"{where}unknown setting {name!r}", hint=hint)
         try:
             return _typed(types[name], value)
         except (TypeError, ValueError):

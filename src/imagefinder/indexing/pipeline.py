@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import UnknownImageError
+from imagefinder.core.errors import SettingsError, UnknownImageError
 from imagefinder.core.method import Method
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
 from imagefinder.core.settings import Settings
@@ -82,6 +82,7 @@ class Pipeline:
             ModelMissingError: the weights of a method are not installed; nothing was read.
             FingerprintMismatchError: stored features were made differently; nothing was read.
             StoreError: the store cannot be written.
+            SettingsError: images cannot be downloaded or decoded with these settings; those before are stored.
         """
         if not self.methods:
             raise ValueError("no methods to extract features with")
@@ -131,6 +132,10 @@ class _Run:
                 interrupted = not self._process_all()
             except KeyboardInterrupt:
                 interrupted = True
+            except SettingsError:  # before it, images were read
+                self._write_batch()
+                self._failures.flush()
+                raise
             self._write_batch()
             self._failures.flush()
             if not interrupted:
@@ -238,6 +243,8 @@ class _Run:
         if taken is None:
             return
         task, image = taken
+        if isinstance(image, SettingsError):  # concerns every image
+            raise image
         if isinstance(image, BaseException):
             self._reject(task.item, failed(task.item, image))
         elif image.decoded or image.known:

@@ -15,11 +15,13 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from imagefinder.core.errors import (
+    BoxError,
     FetchError,
     FilterError,
     ImageError,
     ImagefinderError,
     ImageTooLargeError,
+    MetadataError,
     UnknownImageError,
     UnknownMethodError,
 )
@@ -63,6 +65,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "unknown_image": ProblemKind(404, "Unknown image"),
     "unknown_handle": ProblemKind(404, "Unknown or expired handle"),
     "unknown_job": ProblemKind(404, "Unknown job"),
+    "no_duplicate_report": ProblemKind(404, "Duplicates not computed yet"),
     "content_gone": ProblemKind(404, "Original not available"),
     "no_thumbnail": ProblemKind(404, "No thumbnail"),
     "method_not_allowed": ProblemKind(405, "HTTP method not allowed"),
@@ -187,8 +190,12 @@ def problem_of(error: ImagefinderError) -> Problem:
     members: dict[str, Any] = {}
     if isinstance(error, ImageError):
         members["field"] = "image"
+    if isinstance(error, BoxError):
+        members["field"] = "boxes"
     if isinstance(error, FilterError):
         members["field"] = "filter"
+    if isinstance(error, MetadataError):
+        members |= {"field": "metadata"} | ({} if error.limit is None else {"limit": error.limit})
     if isinstance(error, FetchError):
         members["field"] = "url"
     if isinstance(error, UnknownImageError):

@@ -13,11 +13,11 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from imagefinder.collection import Collection
 from imagefinder.core.answers import Image, ImagePage
-from imagefinder.core.errors import UnknownImageError
-from imagefinder.core.filters import is_deeper
+from imagefinder.core.errors import MetadataError, UnknownImageError
 from imagefinder.core.jobs import Job
+from imagefinder.core.metadata import check_metadata
 from imagefinder.server import upload
-from imagefinder.server.errors import Problem, responses
+from imagefinder.server.errors import Problem, problem_of, responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.image_paths import ImageId, image_path
 from imagefinder.server.request_context import link
@@ -38,9 +38,6 @@ _BROWSER_TYPES = {
     "BMP": "image/bmp",
 }
 """Format -> media type, for the formats that browsers can display."""
-
-MAX_LEVELS = 64
-"""Largest nesting depth of metadata; every JSON parser supports it."""
 
 _CHUNK_BYTES = 1 << 18
 
@@ -341,13 +338,12 @@ async def _read_put(
 def _metadata(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise Problem("invalid_parameter", "metadata: must be a JSON object", field="metadata")
-    if is_deeper(value, MAX_LEVELS):
-        raise Problem(
-            "invalid_parameter",
-            f"metadata: nested too deeply; the limit is {MAX_LEVELS} levels",
-            field="metadata",
-            limit=MAX_LEVELS,
-        )
+    try:
+        check_metadata(value)
+    except MetadataError as error:
+        problem = problem_of(error)
+        problem.code = "invalid_parameter"
+        raise problem from error
     return value
 
 
