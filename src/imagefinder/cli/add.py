@@ -55,6 +55,10 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
     prune: Annotated[
         bool, typer.Option("--prune", help="Also remove images that no longer exist in these sources.")
     ] = False,
+    force_prune: Annotated[
+        bool,
+        typer.Option("--force-prune", help="Like --prune, also if a whole folder of a source has vanished."),
+    ] = False,
     zip_encoding: Annotated[
         str | None,
         typer.Option(
@@ -71,7 +75,9 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
     """Add images and report the result."""
     with open_collection(context, collection, create=True, zip_encoding=zip_encoding) as opened:
         with stop_on_signal() as stop, output.progress_bar("adding") as progress:
-            report = opened.add(*sources, methods=methods, prune=prune, progress=progress, stop=stop)
+            report = opened.add(
+                *sources, methods=methods, prune=prune, force_prune=force_prune, progress=progress, stop=stop
+            )
         if not report.interrupted and (report.added or report.replaced or report.removed):
             with output.counter("calibrating scores", of_bytes=False) as calibrating:
                 opened.calibrate(calibrating)
