@@ -17,6 +17,7 @@ from imagefinder.collection.searching import Count, SearchableCollection
 from imagefinder.core import home
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.metadata import check_metadata, check_new_id
 from imagefinder.core.records import CheckReport, Entry, ImageRecord
 from imagefinder.core.results import DuplicateReport
 from imagefinder.core.settings import Settings
@@ -146,6 +147,8 @@ class Collection(SearchableCollection):
             InputError: the id or the metadata are not valid.
             FingerprintMismatchError: the collection's features were made with other parameters or weights.
         """
+        check_new_id(image_id)
+        check_metadata(metadata or {})
         methods = self._methods.to_index()
         decoded = self.decode(data)
         record = ImageRecord(

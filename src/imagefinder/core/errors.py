@@ -15,7 +15,9 @@
     │   ├── FetchError              a URL did not return an image
     │   │   ├── ForbiddenAddressError   its address is not allowed
     │   │   └── TemporaryFetchError     the failure is transient
+    │   ├── BoxError                a box is not valid, or lies outside the image
     │   ├── FilterError             a metadata filter is not valid
+    │   ├── MetadataError           metadata are not a JSON object within the limits
     │   ├── SettingsError           a setting has an invalid value
     │   ├── UnknownMethodError      no method has this name
     │   └── UnknownImageError       no image has this id
@@ -158,6 +160,26 @@ class TemporaryFetchError(FetchError):
     def __init__(self, message: str, *, retry_after: float = 0.0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class BoxError(InputError):
+    """A box is not valid, or lies outside the image."""
+
+    code = "invalid_box"
+
+
+class MetadataError(InputError):
+    """Metadata are not a JSON object, or exceed a limit.
+
+    Attributes:
+        limit: The limit, if one is exceeded.
+    """
+
+    code = "invalid_metadata"
+
+    def __init__(self, message: str, *, hint: str = "", limit: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
 
 
 class FilterError(InputError):
