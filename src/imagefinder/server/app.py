@@ -138,7 +138,9 @@ def _service(
         settings=settings,
         collections=collections,
         admission=admission,
-        readiness=Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready),
+        readiness=Readiness(
+            collections.current_default, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready
+        ),
         search_cache=SearchCache(
             seconds=settings.explanation_seconds,
             queries=settings.explanation_queries,

@@ -16,6 +16,7 @@ from starlette.routing import Match
 
 from imagefinder.core.errors import (
     BoxError,
+    CollectionMovedError,
     FetchError,
     FilterError,
     ImageError,
@@ -97,6 +98,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "model_error": ProblemKind(503, "Model cannot run"),
     "invalid_setting": ProblemKind(503, "Invalid server setting"),
     "store_error": ProblemKind(503, "Collection unavailable", private=True),
+    "collection_moved": ProblemKind(503, "Collection moved, deleted or replaced", retryable=True),
     # access and rate limits
     "missing_key": ProblemKind(401, "API key required"),
     "wrong_key": ProblemKind(401, "Invalid API key"),
@@ -187,6 +189,15 @@ def problem_of(error: ImagefinderError) -> Problem:
             "the server cannot process the request",
             hint="see the server's log; request_id identifies this request",
         )
+    if isinstance(error, CollectionMovedError):  # the message names a folder of the server
+        log.error("%s (%s)", error.message, error.hint)
+        return Problem(
+            code,
+            "the files of the collection were moved, deleted or replaced; nothing was changed",
+            hint="send the request again: the server opens the collection that is in its place now. If there is "
+            "none, the server's operator must bring it back",
+            headers={"Retry-After": "1"},
+        )
     members: dict[str, Any] = {}
     if isinstance(error, ImageError):
         members["field"] = "image"
@@ -209,7 +220,8 @@ def problem_of(error: ImagefinderError) -> Problem:
 
 COMMON_CODES = (
     *("missing_key", "wrong_key", "read_only_key", "collection_not_allowed", "cross_site", "unknown_host"),
-    *("rate_limited", "too_many_wrong_keys", "store_error", "upload_timeout", "timed_out", "not_ready"),
+    *("rate_limited", "too_many_wrong_keys", "store_error", "collection_moved", "upload_timeout", "timed_out"),
+    "not_ready",
 )
 """Codes of problems that any request may be answered with."""
 
