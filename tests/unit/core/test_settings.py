@@ -185,3 +185,10 @@ def test_booleans(text, value):
 def test_invalid_booleans():
     with pytest.raises(SettingsError, match="isolate must be true or false"):
         Settings.load(environment={"IMAGEFINDER_ISOLATE": "perhaps"})
+
+
+@pytest.mark.parametrize("text", ["inf", "-inf", "nan", "1e400", "1e308", "9" * 30])
+@pytest.mark.parametrize("name", ["shutdown_seconds", "request_seconds", "decode_memory", "port"])
+def test_numbers_that_nothing_can_use_are_refused(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.load(environment={f"IMAGEFINDER_{name.upper()}": text})
