@@ -119,7 +119,7 @@ def revoke(context: typer.Context, name: NameArgument, as_json: JsonOption = Fal
 def _keys(context: typer.Context) -> Keys:
     from imagefinder.server.keys import Keys  # noqa: PLC0415 - fast start
 
-    return Keys(settings(context).state)
+    return Keys(settings(context).folder("state"))
 
 
 def _iso(at: float) -> str:

@@ -28,7 +28,7 @@ from imagefinder.client.transport import (
     job_path,
     parse,
     parse_json,
-    quoted,
+    with_id,
 )
 from imagefinder.core.answers import (
     CollectionInfo,
@@ -177,7 +177,9 @@ class AsyncClient:
 
     async def image(self, image_id: str, collection: str = DEFAULT) -> Image:
         """One image."""
-        return await self._transport.json(Image, "GET", f"{collection_path(collection)}/images/{quoted(image_id)}")
+        return await self._transport.json(
+            Image, "GET", f"{collection_path(collection)}/image", params=with_id(image_id)
+        )
 
     async def put(
         self,
@@ -213,19 +215,17 @@ class AsyncClient:
 
     async def delete(self, image_id: str, collection: str = DEFAULT) -> None:
         """Delete an image from a collection."""
-        await self._transport.send("DELETE", f"{collection_path(collection)}/images/{quoted(image_id)}")
+        await self._transport.send("DELETE", f"{collection_path(collection)}/image", params=with_id(image_id))
 
     async def thumbnail(self, image_id: str, collection: str = DEFAULT) -> bytes:
         """The thumbnail of an image: a JPEG of at most 256 x 256 pixels."""
-        return (
-            await self._transport.send("GET", f"{collection_path(collection)}/thumbnails/{quoted(image_id)}")
-        ).content
+        path = f"{collection_path(collection)}/thumbnail"
+        return (await self._transport.send("GET", path, params=with_id(image_id))).content
 
     async def content(self, image_id: str, collection: str = DEFAULT) -> bytes:
         """The original image file, if it still exists on the server, unchanged."""
-        return (
-            await self._transport.send("GET", f"{collection_path(collection)}/contents/{quoted(image_id)}")
-        ).content
+        path = f"{collection_path(collection)}/content"
+        return (await self._transport.send("GET", path, params=with_id(image_id))).content
 
     # -- searching --------------------------------------------------------------------------------------------
 
@@ -322,13 +322,13 @@ class AsyncClient:
             image_id: Id of an image of the collection, whether it is a hit or not.
             method: Name of the method, or ``auto`` for the method with the strongest evidence.
         """
-        path = f"{explanations_path(answer)}/images/{quoted(image_id)}"
-        return await self._transport.json(Explanation, "GET", path, params=drop_none({"method": method}))
+        path = f"{explanations_path(answer)}/image"
+        return await self._transport.json(Explanation, "GET", path, params=with_id(image_id, method=method))
 
     async def drawing(self, answer: SearchAnswer | str, image_id: str, *, method: str | None = None) -> bytes:
         """A drawing of the explanation, as PNG; the arguments are those of ``explain``."""
-        path = f"{explanations_path(answer)}/drawings/{quoted(image_id)}"
-        return (await self._transport.send("GET", path, params=drop_none({"method": method}))).content
+        path = f"{explanations_path(answer)}/drawing"
+        return (await self._transport.send("GET", path, params=with_id(image_id, method=method))).content
 
     async def compare(
         self, a: ImageSource | Stored, b: ImageSource | Stored, *, method: str | None = None
@@ -486,8 +486,8 @@ class AsyncClient:
         *,
         wait: bool,
     ) -> httpx2.Response:
-        path = f"{collection_path(collection)}/images/{quoted(image_id)}"
-        params = {"wait": "true" if wait else "false"}
+        path = f"{collection_path(collection)}/image"
+        params = with_id(image_id, wait="true" if wait else "false")
         if images.is_url(image):
             body = {**await anyio.to_thread.run_sync(images.reference, image), **drop_none({"metadata": metadata})}
             return await self._transport.send("PUT", path, params=params, json=body)

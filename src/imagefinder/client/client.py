@@ -25,7 +25,7 @@ from imagefinder.client.transport import (
     job_path,
     parse,
     parse_json,
-    quoted,
+    with_id,
 )
 from imagefinder.core.answers import (
     CollectionInfo,
@@ -170,7 +170,7 @@ class Client:
 
     def image(self, image_id: str, collection: str = DEFAULT) -> Image:
         """One image."""
-        return self._transport.json(Image, "GET", f"{collection_path(collection)}/images/{quoted(image_id)}")
+        return self._transport.json(Image, "GET", f"{collection_path(collection)}/image", params=with_id(image_id))
 
     def put(
         self,
@@ -206,15 +206,17 @@ class Client:
 
     def delete(self, image_id: str, collection: str = DEFAULT) -> None:
         """Delete an image from a collection."""
-        self._transport.send("DELETE", f"{collection_path(collection)}/images/{quoted(image_id)}")
+        self._transport.send("DELETE", f"{collection_path(collection)}/image", params=with_id(image_id))
 
     def thumbnail(self, image_id: str, collection: str = DEFAULT) -> bytes:
         """The thumbnail of an image: a JPEG of at most 256 x 256 pixels."""
-        return self._transport.send("GET", f"{collection_path(collection)}/thumbnails/{quoted(image_id)}").content
+        path = f"{collection_path(collection)}/thumbnail"
+        return self._transport.send("GET", path, params=with_id(image_id)).content
 
     def content(self, image_id: str, collection: str = DEFAULT) -> bytes:
         """The original image file, if it still exists on the server, unchanged."""
-        return self._transport.send("GET", f"{collection_path(collection)}/contents/{quoted(image_id)}").content
+        path = f"{collection_path(collection)}/content"
+        return self._transport.send("GET", path, params=with_id(image_id)).content
 
     # -- searching --------------------------------------------------------------------------------------------
 
@@ -304,13 +306,13 @@ class Client:
             image_id: Id of an image of the collection, whether it is a hit or not.
             method: Name of the method, or ``auto`` for the method with the strongest evidence.
         """
-        path = f"{explanations_path(answer)}/images/{quoted(image_id)}"
-        return self._transport.json(Explanation, "GET", path, params=drop_none({"method": method}))
+        path = f"{explanations_path(answer)}/image"
+        return self._transport.json(Explanation, "GET", path, params=with_id(image_id, method=method))
 
     def drawing(self, answer: SearchAnswer | str, image_id: str, *, method: str | None = None) -> bytes:
         """A drawing of the explanation, as PNG; the arguments are those of ``explain``."""
-        path = f"{explanations_path(answer)}/drawings/{quoted(image_id)}"
-        return self._transport.send("GET", path, params=drop_none({"method": method})).content
+        path = f"{explanations_path(answer)}/drawing"
+        return self._transport.send("GET", path, params=with_id(image_id, method=method)).content
 
     def compare(
         self, a: ImageSource | Stored, b: ImageSource | Stored, *, method: str | None = None
@@ -461,8 +463,8 @@ class Client:
         *,
         wait: bool,
     ) -> httpx2.Response:
-        path = f"{collection_path(collection)}/images/{quoted(image_id)}"
-        params = {"wait": "true" if wait else "false"}
+        path = f"{collection_path(collection)}/image"
+        params = with_id(image_id, wait="true" if wait else "false")
         if images.is_url(image):
             body = {**images.reference(image), **drop_none({"metadata": metadata})}
             return self._transport.send("PUT", path, params=params, json=body)

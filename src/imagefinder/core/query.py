@@ -77,6 +77,19 @@ class Query:
             check_box(box)
 
 
+def as_query(query: ImageInput | Query | None, image_id: str | None, boxes: Sequence[Box]) -> Query:
+    """The query, built from the other arguments unless it is a ``Query`` already.
+
+    Raises:
+        InputError: a ``Query`` is combined with an id or boxes.
+    """
+    if not isinstance(query, Query):
+        return Query(query, image_id, tuple(boxes))
+    if image_id is not None or boxes:
+        raise InputError("give a Query or keywords, not both")
+    return query
+
+
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
     """The options of a search.

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from imagefinder.core.errors import (
     BoxError,
@@ -142,7 +143,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         if request is not None:
             request.code = self.code
         return {
-            "type": f"/docs#{self.code}",
+            "type": request_context.link(f"/docs#{self.code}"),
             "title": kind.title,
             "status": kind.status,
             "detail": self.detail,
@@ -246,6 +247,17 @@ def _example(code: str) -> dict[str, Any]:
     return document | {"request_id": "5b0c9b1c1b0f4a57"}
 
 
+def _allowed(request: Request) -> list[str]:
+    """The HTTP methods of all routes with the path of a request."""
+    routes = request.app.router.routes
+    verbs = [
+        verb
+        for verb in ("GET", "PUT", "POST", "DELETE")
+        if any(route.matches({**request.scope, "method": verb})[0] is Match.FULL for route in routes)
+    ]
+    return ["GET", "HEAD", *verbs[1:]] if "GET" in verbs else verbs
+
+
 def install(app: FastAPI) -> None:
     """Register the exception handlers that answer each error with a problem document."""
 
@@ -269,12 +281,12 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         path = request.scope["path"]
         if error.status_code == 405:
-            allowed = (error.headers or {}).get("Allow", "")
+            allowed = ", ".join(_allowed(request))
             return Problem(
                 "method_not_allowed",
                 f"{request.method} is not allowed at {path}",
                 hint=f"use {allowed}",
-                headers=error.headers,
+                headers={"Allow": allowed},
             ).response()
         return not_found(path).response()
 

@@ -51,12 +51,14 @@ class RequestContext:
         caller: Sender of the request.
         code: Code of the problem that was sent; empty for none.
         gone: Returns whether the client has disconnected.
+        prefix: Path under which a reverse proxy serves the server, such as ``/images``; empty for none.
     """
 
     request_id: str = ""
     caller: Caller = Caller()
     code: str = ""
     gone: Callable[[], bool] = lambda: False
+    prefix: str = ""
 
 
 GONE = "imagefinder.gone"
@@ -83,3 +85,9 @@ def request_id(sent: bytes | None) -> str:
     if sent is not None and _CLEAN.fullmatch(sent):
         return sent.decode("ascii")
     return secrets.token_hex(8)
+
+
+def link(path: str) -> str:
+    """A path of this server as the client of the current request must send it: with the prefix of its proxy."""
+    context = current.get()
+    return f"{context.prefix if context else ''}{path}"

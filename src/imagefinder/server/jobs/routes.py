@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
@@ -17,10 +17,11 @@ from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.serialization import to_json
 from imagefinder.server import request_context, validation
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
 from imagefinder.server.jobs.queue import unknown_job
 from imagefinder.server.jobs.watch import Watch
-from imagefinder.server.request_context import Caller, may_use
+from imagefinder.server.request_context import Caller, link, may_use
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.streams import MAX_STREAMS, MAX_STREAMS_PER_CLIENT
 from imagefinder.server.upload import JSON, ReserveBytes, content_type, read_json, wrong_type
@@ -70,7 +71,7 @@ async def start_job(service: ServiceDep, request: Request) -> JSONResponse:
         spec = _spec(await _json(request, reserve))
         kind, collection = spec.pop("kind"), spec.pop("collection")
         job = await run_in_threadpool(service.jobs.start, kind, collection, **spec)
-    return respond(job, 202, {"Location": f"{PREFIX}/{job.id}"})
+    return respond(job, 202, {"Location": link(f"{PREFIX}/{job.id}")})
 
 
 @router.get(
@@ -136,12 +137,15 @@ def cancel_job(service: ServiceDep, job: JobId) -> JSONResponse:
         **responses((*_ONE, "busy")),
     },
 )
-async def job_events(service: ServiceDep, job: JobId) -> StreamingResponse:
+async def job_events(service: ServiceDep, request: Request, job: JobId) -> Response:
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if is_head(request):
+        await run_in_threadpool(_visible, service, job)
+        return headers_only("text/event-stream", headers)
     caller = request_context.caller() or Caller()
     service.streams.open(caller.client)
     await run_in_threadpool(_visible, service, job)
     watch = await run_in_threadpool(service.jobs.watch, job)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     stream = _stream(watch, lambda: service.is_valid(caller))
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 

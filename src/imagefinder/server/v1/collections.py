@@ -13,6 +13,7 @@ from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.jobs import JobKind
 from imagefinder.server.collection_names import COLLECTION_NAME, DEFAULT
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1 import cursor
 from imagefinder.server.v1.answers import collection_answer, failed_image, respond
@@ -79,7 +80,7 @@ def put_collection(
         opened, created = service.collections.get(DEFAULT), False
     else:
         opened, created = service.collections.create(collection)
-    headers = {"Location": f"/v1/collections/{collection}"} if created else None
+    headers = {"Location": link(f"/v1/collections/{collection}")} if created else None
     return respond(collection_answer(collection, opened), 201 if created else 200, headers)
 
 

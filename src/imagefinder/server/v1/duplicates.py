@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
 from imagefinder.collection import Collection
 from imagefinder.core.answers import Duplicates, DuplicateSet, DuplicatesRunning, DuplicateSummary, Image, extend
 from imagefinder.core.errors import UnknownImageError
+from imagefinder.dedup.proposals import recheck
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.work import collection_state
+from imagefinder.server.request_context import link
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.v1 import cursor
 from imagefinder.server.v1.answers import image_answer, respond
@@ -24,7 +27,8 @@ router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
     "/duplicates",
     operation_id="duplicates",
     summary="List groups of duplicate images",
-    description="Groups of identical, edited and overlapping images; the best image of each group comes first. A "
+    description="Groups of identical, edited and overlapping images; the best image of each group comes first. "
+    "`spare` lists the images whose files can be deleted, as the files are now; `reasons` says why others stay. A "
     "job of the kind `duplicates` computes the report (`POST /v1/jobs`); this request starts nothing. An outdated "
     "report is returned with `stale: true`.",
     response_model=Duplicates,
@@ -44,10 +48,11 @@ router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
 )
 def duplicates(
     service: ServiceDep,
+    request: Request,
     collection: Name,
     limit: cursor.Limit = cursor.DEFAULT_LIMIT,
     after: cursor.Cursor = "",
-) -> JSONResponse:
+) -> Response:
     opened = service.collections.get(collection)
     begin = _offset(cursor.read(after))
     kept = opened.kept_duplicates()
@@ -55,11 +60,14 @@ def duplicates(
         job = service.jobs.find("duplicates", collection)
         if job is None:
             raise _no_report(collection)
-        headers = {"Retry-After": "2", "Location": f"/v1/jobs/{job.id}"}
+        headers = {"Retry-After": "2", "Location": link(f"/v1/jobs/{job.id}")}
+        if is_head(request):
+            return headers_only("application/json", headers, 202)
         return respond(DuplicatesRunning("running", job), 202, headers)
     stale = kept.state != collection_state(opened)
     report = kept.report
-    page = report.groups[begin : begin + limit]
+    # Files may have changed since the report: each answer looks at them again.
+    page = [recheck(group, report.states, opened.get) for group in report.groups[begin : begin + limit]]
     more = begin + limit < len(report.groups)
     return respond(
         Duplicates(

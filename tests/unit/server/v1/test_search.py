@@ -241,6 +241,24 @@ def test_explanations_of_a_search(shared: TestClient) -> None:
     problem(shared.get("/v1/explanations/none/images/1.png"), 404, "unknown_handle", None)
 
 
+def test_head_explains_nothing(client: TestClient, collection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = ask(client, id="1.png", k=1)
+    base = f"/v1/explanations/{result['explanations']['handle']}"
+    monkeypatch.setattr(collection, "explain", None)
+    monkeypatch.setattr(collection, "stored_pixels", None)
+    for path, media_type in {
+        "images/0.png": "application/json",
+        "image?id=0.png": "application/json",
+        "drawings/0.png": "image/png",
+        "query": "image/jpeg",
+    }.items():
+        head = client.head(f"{base}/{path}")
+        assert (head.status_code, head.headers["content-type"], head.content) == (200, media_type, b"")
+        assert "content-length" not in head.headers, "it is not known without the work"
+    assert client.head(f"{base}/images/none").status_code == 404
+    assert client.head("/v1/explanations/none/query").status_code == 404
+
+
 def test_explanations_of_a_filtered_search_by_id(shared: TestClient) -> None:
     result = ask(shared, id="put/0", filter={"price": {"gte": 2}}, k=1)
     explanation = shared.get(result["hits"][0]["explanation"]).json()
