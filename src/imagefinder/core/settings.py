@@ -30,6 +30,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_LARGEST_INTEGER = 2**63 - 1
+_LARGEST_SECONDS = 10**9
+"""Largest settings that are times; timers accept no infinite ones."""
+
 _BOOLEANS = {
     "true": True,
     "yes": True,
@@ -190,6 +194,9 @@ class Settings:
                 object.__setattr__(self, item.name, tuple(value))
             if minimum is not None and not value >= minimum:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")
+            largest = _LARGEST_SECONDS if isinstance(value, float) else _LARGEST_INTEGER
+            if isinstance(value, int | float) and not value <= largest:
+                raise SettingsError(f"{item.name} must be at most {largest:,}, not {value!r:.100}")
             if choices and value not in choices:
                 raise SettingsError(
                     f"{item.name} must be one of {', '.join(choices)}, not {value!r}",
