@@ -99,7 +99,7 @@ def pull(
     as_json: JsonOption = False,
 ) -> int:
     """Download the weights and report where they are."""
-    cache = _cache(context)
+    cache = _cache(context, write=True)
     states: list[ModelState] = []
     problems: list[ModelError] = []
     for model in _chosen(names):
@@ -144,7 +144,7 @@ def import_(
     """Install the weights and report which models they belong to."""
     from imagefinder.models.bundle import import_bundle  # noqa: PLC0415 - fast start
 
-    cache = _cache(context)
+    cache = _cache(context, write=True)
     with output.counter("unpacking", of_bytes=True) as progress:
         names = import_bundle(cache, file, progress)
     return _report([cache.state(model) for model in _chosen(names)], [], "installed", as_json=as_json)
@@ -176,10 +176,13 @@ def verify(
     return _report(states, problems, "intact", as_json=as_json)
 
 
-def _cache(context: typer.Context) -> ModelCache:
+def _cache(context: typer.Context, *, write: bool = False) -> ModelCache:
     from imagefinder import wiring  # noqa: PLC0415 - fast start
 
-    return wiring.model_cache(settings(context))
+    chosen = settings(context)
+    if write:
+        chosen.folder("models")
+    return wiring.model_cache(chosen)
 
 
 def _chosen(names: Sequence[str] | None) -> list[ModelSpec]:

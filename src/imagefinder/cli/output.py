@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import unquote, urlsplit
 
+from imagefinder.cli.standard_streams import OutputError
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.text import printable
 
@@ -131,13 +132,15 @@ def line(text: str = "", *, style: str = "") -> None:
 
 
 def note(text: str, *, style: str = "") -> None:
-    """Print one line on standard error."""
-    _print_line(text, style, sys.stderr)
+    """Print one line on standard error. A failure to print it is ignored: the exit code reports the result."""
+    with contextlib.suppress(OSError):
+        _print_line(text, style, sys.stderr)
 
 
 def from_signal(text: str) -> None:
     """Print one ASCII line on standard error from a signal handler, bypassing the streams, which may be in use."""
-    os.write(2, f"\n{text}\n".encode("ascii"))
+    with contextlib.suppress(OSError):  # standard error is full or has no reader
+        os.write(2, f"\n{text}\n".encode("ascii"))
 
 
 def error(problem: Exception, *, as_json: bool, code: str = "", hint: str = "") -> None:
@@ -146,7 +149,8 @@ def error(problem: Exception, *, as_json: bool, code: str = "", hint: str = "") 
     if isinstance(problem, ImagefinderError):
         code, hint = problem.code, problem.hint
     if as_json:
-        document({"error": {"code": code, "message": message, "hint": hint}})
+        with contextlib.suppress(OutputError):  # the exit code reports this error
+            document({"error": {"code": code, "message": message, "hint": hint}})
         return
     note(f"error: {message}", style="bold red")
     if hint:
@@ -336,7 +340,6 @@ def _print_line(text: str, style: str, stream: TextIO) -> None:
 
 
 def _write(text: str, stream: TextIO) -> None:
-    # Not Console.print: a broken pipe must reach the caller as BrokenPipeError.
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()

@@ -22,7 +22,7 @@ from imagefinder.core.settings import Settings
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
 
-OK, UNFINISHED, USAGE, INPUT, MODEL, COLLECTION, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+OK, UNFINISHED, USAGE, INPUT, MODEL, COLLECTION, FAILED_BEFORE, OUTPUT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 """Exit codes; docs/guides/command-line.md describes them."""
 
 STDIN = "-"
@@ -136,15 +136,23 @@ def settings_with_origins(
     )
 
 
-def open_collection(context: typer.Context, folder: Path | None, *, create: bool = False) -> Collection:
+def open_collection(
+    context: typer.Context, folder: Path | None, *, create: bool = False, **overrides: Any
+) -> Collection:
     """Open the collection of this run, for use in a ``with`` statement.
+
+    Args:
+        context: Context of the command.
+        folder: Folder of the collection, if it was given after the command.
+        create: Create the collection if it does not exist.
+        overrides: As for ``settings``.
 
     Raises:
         StoreError: the collection does not exist and ``create`` is false, or it cannot be used.
     """
     from imagefinder import wiring  # noqa: PLC0415 - fast start
 
-    return wiring.open_collection(settings(context, collection=folder), create=create)
+    return wiring.open_collection(settings(context, collection=folder, **overrides), create=create)
 
 
 def memory_collection(context: typer.Context) -> Collection:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from imagefinder.collection.searching import Count, SearchableCollection
+from imagefinder.core import home
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import CheckReport, Entry, ImageRecord
@@ -96,7 +97,7 @@ class Collection(SearchableCollection):
         from imagefinder.indexing import discover  # noqa: PLC0415 - searching does not need it
 
         return self._pipeline(methods, guard).run(
-            discover.discover(sources, guard=guard),
+            discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding),
             prune_sources=discover.source_uris(sources) if prune else (),
             progress=progress,
             stop=stop,
@@ -155,9 +156,14 @@ class Collection(SearchableCollection):
         self.store.put([Entry(record, features, thumbnail(decoded.rgb))])
         return self.store.get(image_id)
 
-    def remove(self, ids: str | Sequence[str]) -> int:
-        """Remove images and return the number removed; unknown ids are ignored."""
-        return self.store.delete([ids] if isinstance(ids, str) else list(ids))
+    def remove(self, ids: str | Sequence[str], *, remember: bool = True) -> int:
+        """Remove images and return the number removed; unknown ids are ignored. No file is deleted.
+
+        Args:
+            ids: Ids of the images.
+            remember: Record the removals (``removals``), so that ``add`` does not add the images again.
+        """
+        return self.store.delete([ids] if isinstance(ids, str) else list(ids), remember=remember)
 
     # -- keeping -------------------------------------------------------------------------------------------
 
@@ -211,7 +217,7 @@ class Collection(SearchableCollection):
             CollectionCorruptError: this collection is damaged.
             StoreError: the copy cannot be written, or the collection is in memory.
         """
-        folder = Path(destination).expanduser().absolute()
+        folder = home.expand(destination).absolute()
         self.store.backup(folder, progress)
         return folder
 

@@ -29,6 +29,7 @@
         ├── CollectionFormatError       it is not a collection, or has another format version
         ├── CollectionCorruptError      its data are damaged
         ├── CollectionBusyError         another process kept it locked for too long
+        ├── CollectionMovedError        it was moved, deleted or replaced while it was open
         ├── FingerprintMismatchError    its features were made with other parameters or weights
         └── MethodNotIndexedError       it has no features of this method
 
@@ -273,6 +274,16 @@ class CollectionBusyError(StoreError):
     """Another process kept the collection locked for too long."""
 
     code = "collection_busy"
+    retryable = True
+
+
+class CollectionMovedError(StoreError):
+    """The files of the collection were moved, deleted or replaced while it was open.
+
+    Nothing was stored: a change that is not acknowledged in the collection's present files is not acknowledged.
+    """
+
+    code = "collection_moved"
     retryable = True
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from imagefinder.core import home
 from imagefinder.core.errors import SettingsError
 
 PREFIX = "IMAGEFINDER_"
@@ -19,7 +20,9 @@ CONFIG_VARIABLE = "IMAGEFINDER_CONFIG"
 
 
 def _data_home() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    folder = Path(os.environ.get("XDG_DATA_HOME") or "")
+    # By its specification, a relative path in the variable is ignored.
+    return folder if folder.is_absolute() else home.expand("~/.local/share")
 
 
 def _cores() -> int:
@@ -110,6 +113,9 @@ class Settings:
     sift_max_keypoints: int = _setting(
         1000, "number of strongest keypoints used by sift; 0: all (part of the fingerprint)", minimum=0
     )
+    zip_encoding: str = _setting(
+        "auto", "encoding of names in zip archives that are not marked as UTF-8, such as cp932; auto: detected"
+    )
     fetch_timeout: float = _setting(20.0, "idle timeout of a download, seconds", minimum=0.1)
     fetch_retries: int = _setting(2, "number of retries after a transient download failure", minimum=0)
     fetch_connections: int = _setting(16, "number of concurrent downloads", minimum=1)
@@ -185,6 +191,13 @@ class Settings:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")
             if choices and value not in choices:
                 raise SettingsError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
+        try:
+            b"a".decode("ascii" if self.zip_encoding == "auto" else self.zip_encoding)
+        except (LookupError, ValueError) as error:
+            raise SettingsError(
+                f"zip_encoding: unknown encoding {self.zip_encoding!r}",
+                hint="for example cp866 or cp1251 (Cyrillic), cp932 (Japanese), gbk (Chinese), cp949 (Korean)",
+            ) from error
 
     @classmethod
     def load(
@@ -255,6 +268,17 @@ class Settings:
         except (TypeError, ValueError):
             raise SettingsError(f"{where}{name} must be {_expected(types[name])}, not {value!r}") from None
 
+    def folder(self, name: str) -> Path:
+        """The folder named by a setting, for use.
+
+        Raises:
+            SettingsError: it is in the home folder of a user who has none.
+        """
+        hint = f"set {PREFIX}{name.upper()} or XDG_DATA_HOME to a folder that this user can write"
+        if name == "collection":
+            hint = f"name a folder with -c FOLDER, or {hint}"
+        return home.check(getattr(self, name), f"the folder of the setting {name}", hint=hint)
+
     def describe(self) -> list[tuple[str, str, str]]:
         """Each setting as (name, current value, description)."""
         return [
@@ -301,7 +325,7 @@ def _typed(kind: Any, value: Any) -> Any:
             raise TypeError
         return tuple(_typed(item, part.strip() if isinstance(value, str) else part) for part in parts if part)
     if kind is Path:
-        return Path(value).expanduser()
+        return home.expand(value)
     if kind is str:
         if not isinstance(value, str):
             raise TypeError

@@ -252,5 +252,5 @@ class _Run:
 
     def _fail(self, failure: Failure) -> None:
         self._counters.current = failure.id
-        self._counters.failures.append(failure)
-        self._failures.add(failure)
+        known = self._failures.add(failure)
+        (self._counters.known_failures if known else self._counters.failures).append(failure)

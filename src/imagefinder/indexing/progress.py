@@ -49,10 +49,12 @@ class AddReport:
         replaced: Number of changed images, and of images with additional features.
         unchanged: Number of images that were up to date.
         removed: Number of images removed because their source no longer contains them.
-        failures: Images that could not be indexed, and why.
+        failures: Images that could not be indexed, and why; those of ``failed_before`` last.
         seconds: Duration, seconds.
         interrupted: Whether the run was stopped early; the next run continues.
         skipped: Number of non-image files skipped in folders and archives, by file extension.
+        failed_before: Number of failures that an earlier run reported, too: of the same image, source and error
+            code.
         notes: Further messages for the user, for example why nothing was pruned.
         failed: Number of failures.
     """
@@ -67,6 +69,7 @@ class AddReport:
     interrupted: bool
     skipped: int = 0
     notes: tuple[str, ...] = ()
+    failed_before: int = 0
     failed: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -79,6 +82,8 @@ class Counters:
 
     Attributes:
         progress: Called at most ten times a second and at the end.
+        failures: Images that could not be indexed.
+        known_failures: Those that failed for the same reason in an earlier run.
     """
 
     progress: Callable[[Progress], None] | None = None
@@ -88,6 +93,7 @@ class Counters:
     removed: int = 0
     skipped: int = 0
     failures: list[Failure] = field(default_factory=list)
+    known_failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     current: str = ""
     _started: float = field(init=False, default_factory=time.monotonic)
@@ -113,7 +119,7 @@ class Counters:
                 added=self.added,
                 replaced=self.replaced,
                 unchanged=self.unchanged,
-                failed=len(self.failures),
+                failed=len(self.failures) + len(self.known_failures),
                 seconds=time_now - self._started,
                 current=self.current,
             )
@@ -127,9 +133,10 @@ class Counters:
             replaced=self.replaced,
             unchanged=self.unchanged,
             removed=self.removed,
-            failures=tuple(self.failures),
+            failures=(*self.failures, *self.known_failures),
             seconds=time.monotonic() - self._started,
             interrupted=interrupted,
             skipped=self.skipped,
             notes=tuple(self.notes),
+            failed_before=len(self.known_failures),
         )

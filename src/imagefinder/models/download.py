@@ -191,6 +191,7 @@ def _translated_errors(name: str, source: HubFile) -> Iterator[None]:
             f"the weights of {name} are not installed, and HF_HUB_OFFLINE disables downloads",
             hint=f"unset HF_HUB_OFFLINE, then: imagefinder models pull {name}  (without internet: {offline})",
         )
+    hub_environment.check_cache_folder()
     try:
         yield
     except httpx2.HTTPStatusError as error:

@@ -197,7 +197,9 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
         Middleware(
             AccessMiddleware,
             origins=origins,
-            authenticator=Authenticator(service.keys, required=keys_required),
+            authenticator=Authenticator(
+                service.keys, required=keys_required, requests_per_minute=settings.requests_per_minute
+            ),
             rates=RateLimit(settings.requests_per_minute),
             streams=service.streams,
         ),
@@ -230,6 +232,8 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         StoreError: the collection or the keys cannot be read.
     """
     started = time.monotonic()
+    for name in ("collection", "collections", "state"):
+        settings.folder(name)
     with Keys(settings.state) as keys:
         access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)

@@ -100,7 +100,9 @@ KINDS: Mapping[str, ProblemKind] = {
     "read_only_key": ProblemKind(403, "Write access required"),
     "cross_site": ProblemKind(403, "Cross-site request"),
     "unknown_host": ProblemKind(421, "Unknown host name"),
+    "collection_not_allowed": ProblemKind(403, "Collection not allowed for this API key"),
     "rate_limited": ProblemKind(429, "Rate limit exceeded", retryable=True),
+    "too_many_wrong_keys": ProblemKind(429, "Too many invalid API keys"),
     "busy": ProblemKind(429, "Server busy", retryable=True),
     # the service
     "timed_out": ProblemKind(503, "Request timed out", retryable=True),
@@ -199,8 +201,8 @@ def problem_of(error: ImagefinderError) -> Problem:
 
 
 COMMON_CODES = (
-    *("missing_key", "wrong_key", "read_only_key", "cross_site", "unknown_host", "rate_limited", "store_error"),
-    *("upload_timeout", "timed_out", "not_ready"),
+    *("missing_key", "wrong_key", "read_only_key", "collection_not_allowed", "cross_site", "unknown_host"),
+    *("rate_limited", "too_many_wrong_keys", "store_error", "upload_timeout", "timed_out", "not_ready"),
 )
 """Codes of problems that any request may be answered with."""
 

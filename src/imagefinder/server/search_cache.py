@@ -14,6 +14,7 @@ from typing import Any
 from imagefinder.core.results import Explanation
 from imagefinder.search.trace import Trace
 from imagefinder.server.errors import Problem
+from imagefinder.server.request_context import may_use
 
 _MAX_EXPLANATIONS = 100
 """Number of cached explanations; each takes some 10 kB."""
@@ -128,7 +129,7 @@ class SearchCache:
         with self._lock:
             self._evict()
             entry = self._searches.get(handle)
-        if entry is None:
+        if entry is None or not may_use(entry.search.collection):
             raise Problem(
                 "unknown_handle",
                 "this handle is unknown or has expired",

@@ -12,7 +12,7 @@ from imagefinder.core.errors import InputError, UnknownMethodError
 from imagefinder.core.method import MethodState
 from imagefinder.core.query import MAX_BOXES
 from imagefinder.core.results import Box, Mode
-from imagefinder.server.collection_pool import DEFAULT
+from imagefinder.server.collection_names import DEFAULT
 from imagefinder.server.errors import responses
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.upload import FIELD, read_image
@@ -71,7 +71,7 @@ def make_router(methods: Sequence[MethodState]) -> APIRouter:
 
 
 def unknown_method(service: ServiceDep, method: str) -> None:
-    raise UnknownMethodError(method, [state.name for state in service.collections.get(DEFAULT).methods()])
+    raise UnknownMethodError(method, [state.name for state in service.collections.default.methods()])
 
 
 async def similar_images(

@@ -128,7 +128,7 @@ def test_a_name_that_comes_twice(tmp_path: Path, ending: str) -> None:
     assert [read(c) for c in found(path)] == [b"first"]
     (failure,) = failed(path)
     assert failure.id == failure.uri != "a.jpg"  # the id belongs to the first
-    assert "more than once" in failure.message
+    assert "that of an earlier member of pics" in failure.message
     assert end(path).complete
 
 

@@ -24,4 +24,5 @@ def test_a_report_as_json() -> None:
         "interrupted": False,
         "skipped": 6,
         "notes": ["note"],
+        "failed_before": 0,
     }

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from imagefinder.core.answers import CollectionInfo, CollectionList, FailurePage
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.jobs import JobKind
-from imagefinder.server.collection_pool import DEFAULT, NAME
+from imagefinder.server.collection_names import COLLECTION_NAME, DEFAULT
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
@@ -73,7 +73,7 @@ def get_collection(service: ServiceDep, collection: Name) -> JSONResponse:
 def put_collection(
     service: ServiceDep,
     collection: Annotated[
-        str, Path(pattern=f"^{NAME}$", description="Name of the collection.", examples=["shop"])
+        str, Path(pattern=f"^{COLLECTION_NAME}$", description="Name of the collection.", examples=["shop"])
     ],
 ) -> JSONResponse:
     if collection == DEFAULT:

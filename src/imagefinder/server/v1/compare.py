@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from imagefinder.core.results import Comparison
 from imagefinder.server import upload
-from imagefinder.server.collection_pool import DEFAULT
+from imagefinder.server.collection_names import DEFAULT
 from imagefinder.server.errors import responses
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FORM, JSON, ReserveBytes
@@ -75,7 +75,7 @@ async def compare(service: ServiceDep, request: Request) -> JSONResponse:
         sides, method = await _read(service, request, reserve)
 
         def work() -> Comparison:
-            default = service.collections.get(DEFAULT)
+            default = service.collections.default
             default.method(method)  # raises for an unknown method before an image is read
             a, b = (
                 side.data
