@@ -64,7 +64,8 @@ app = typer.Typer(
     "  imagefinder search photo.jpg --method efficientnet-lite0 -k 10 --show\n\n"
     "New here? Run [bold]imagefinder demo[/bold] to see it work on example images.",
     epilog="Exit codes: 0 success; 1 partial failure, or no match; 2 invalid usage; 3 unusable input; 4 model "
-    "missing or damaged; 5 collection unusable; 130 interrupted.",
+    "missing or damaged; 5 collection unusable; 6 only failures known from earlier runs; 7 the output cannot be "
+    "written; 130 interrupted.",
 )
 
 

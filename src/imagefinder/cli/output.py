@@ -132,7 +132,7 @@ def line(text: str = "", *, style: str = "") -> None:
 
 
 def note(text: str, *, style: str = "") -> None:
-    """Print one line on standard error; a failure to print it is ignored, because the exit code reports the result."""
+    """Print one line on standard error. A failure to print it is ignored: the exit code reports the result."""
     with contextlib.suppress(OSError):
         _print_line(text, style, sys.stderr)
 

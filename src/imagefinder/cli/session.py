@@ -16,6 +16,8 @@ import typer
 
 from imagefinder.cli import output
 from imagefinder.core import registry
+from imagefinder.core.errors import BoxError
+from imagefinder.core.query import check_box
 from imagefinder.core.results import Box, Ranking
 from imagefinder.core.settings import Settings
 
@@ -136,15 +138,23 @@ def settings_with_origins(
     )
 
 
-def open_collection(context: typer.Context, folder: Path | None, *, create: bool = False) -> Collection:
+def open_collection(
+    context: typer.Context, folder: Path | None, *, create: bool = False, **overrides: Any
+) -> Collection:
     """Open the collection of this run, for use in a ``with`` statement.
+
+    Args:
+        context: Context of the command.
+        folder: Folder of the collection, if it was given after the command.
+        create: Create the collection if it does not exist.
+        overrides: As for ``settings``.
 
     Raises:
         StoreError: the collection does not exist and ``create`` is false, or it cannot be used.
     """
     from imagefinder import wiring  # noqa: PLC0415 - fast start
 
-    return wiring.open_collection(settings(context, collection=folder), create=create)
+    return wiring.open_collection(settings(context, collection=folder, **overrides), create=create)
 
 
 def memory_collection(context: typer.Context) -> Collection:
@@ -164,9 +174,11 @@ def boxes(texts: Sequence[str] | None) -> list[Box]:
     for text in texts or ():
         try:
             x, y, width, height = (float(part) for part in text.split(","))
-        except ValueError:
-            raise typer.BadParameter(f"--box expects four numbers X,Y,W,H, not {text!r}") from None
-        found.append((x, y, width, height))
+            found.append(check_box((x, y, width, height)))
+        except (ValueError, BoxError):
+            raise typer.BadParameter(
+                f"--box expects X,Y,W,H in pixels with a positive width and height, not {text[:200]!r}"
+            ) from None
     return found
 
 

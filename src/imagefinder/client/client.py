@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx2
 
 from imagefinder.client import images
-from imagefinder.client.errors import InvalidAnswerError, ServerProblem, problem
+from imagefinder.client.errors import InvalidAnswerError, NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.jobs import RemoteJob
 from imagefinder.client.options import form_fields, request_members
@@ -342,7 +342,7 @@ class Client:
         timeout: float | None = None,
         page_size: int = 100,
     ) -> Duplicates:
-        """The duplicates in a collection; waits for the report if there is none yet.
+        """The duplicates in a collection. If there is no report yet, starts the job that computes it, and waits.
 
         Args:
             collection: Name of the collection.
@@ -354,25 +354,28 @@ class Client:
             The report with all groups. ``stale`` means that the collection has changed since it was computed.
 
         Raises:
-            TimeoutError: the report was not ready in time.
-            JobFailedError: the job that computes the report failed.
+            TimeoutError, JobFailedError: the job did not end in time, or failed.
+            AccessError: there is no report, and the API key does not allow starting a job.
         """
-        path = f"{collection_path(collection)}/duplicates"
-        end = None if timeout is None else time.monotonic() + timeout
-        groups: list[DuplicateSet] = []
-        params: dict[str, Any] = {"limit": page_size}
+        path, end = f"{collection_path(collection)}/duplicates", time.monotonic() + (timeout or 0.0)
+        groups, cursor = list[DuplicateSet](), dict[str, str]()
         while True:
-            response = self._transport.send("GET", path, params=params)
-            if response.status_code == 202:
-                job = self._remote(parse(DuplicatesRunning, response).job)
-                job.wait(progress, timeout=None if end is None else max(0.0, end - time.monotonic()))
-                groups, params = [], {"limit": page_size}
+            try:
+                response = self._transport.send("GET", path, params={"limit": page_size, **cursor})
+                job = self._remote(parse(DuplicatesRunning, response).job) if response.status_code == 202 else None
+            except NotFoundError as error:
+                if error.code != "no_duplicate_report":
+                    raise
+                job = self.start_duplicates(collection)
+            if job is not None:
+                job.wait(progress, timeout=None if timeout is None else max(0.0, end - time.monotonic()))
+                groups, cursor = [], {}
                 continue
             page = parse(Duplicates, response)
             groups += page.groups
             if page.next_cursor is None:
                 return replace(page, groups=tuple(groups))
-            params["cursor"] = page.next_cursor
+            cursor = {"cursor": page.next_cursor}
 
     # -- jobs ----------------------------------------------------------------------------------------------
 

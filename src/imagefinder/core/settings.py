@@ -113,6 +113,9 @@ class Settings:
     sift_max_keypoints: int = _setting(
         1000, "number of strongest keypoints used by sift; 0: all (part of the fingerprint)", minimum=0
     )
+    zip_encoding: str = _setting(
+        "auto", "encoding of names in zip archives that are not marked as UTF-8, such as cp932; auto: detected"
+    )
     fetch_timeout: float = _setting(20.0, "idle timeout of a download, seconds", minimum=0.1)
     fetch_retries: int = _setting(2, "number of retries after a transient download failure", minimum=0)
     fetch_connections: int = _setting(16, "number of concurrent downloads", minimum=1)
@@ -157,7 +160,10 @@ class Settings:
         (), "origins of web pages that may send requests, such as https://shop.example; *: any (requires keys)"
     )
     trusted_proxies: tuple[str, ...] = _setting(
-        (), "addresses or networks of proxies whose X-Forwarded-For header is trusted"
+        (), "addresses or networks of proxies whose X-Forwarded-For, -Proto and -Prefix headers are trusted"
+    )
+    root_path: str = _setting(
+        "/", "path under which a reverse proxy serves the server, such as /images; links in answers begin with it"
     )
     concurrent: int = _setting(_cores, "number of requests computed at the same time", minimum=1)
     queue: int = _setting(
@@ -185,6 +191,13 @@ class Settings:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")
             if choices and value not in choices:
                 raise SettingsError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
+        try:
+            b"a".decode("ascii" if self.zip_encoding == "auto" else self.zip_encoding)
+        except (LookupError, ValueError) as error:
+            raise SettingsError(
+                f"zip_encoding: unknown encoding {self.zip_encoding!r}",
+                hint="for example cp866 or cp1251 (Cyrillic), cp932 (Japanese), gbk (Chinese), cp949 (Korean)",
+            ) from error
 
     @classmethod
     def load(

@@ -29,7 +29,9 @@ from imagefinder.indexing.source_item import (
 Source = str | os.PathLike[str]
 
 
-def discover(sources: Sequence[Source], *, guard: Guard = TRUSTED) -> Iterator[Discovered]:
+def discover(
+    sources: Sequence[Source], *, guard: Guard = TRUSTED, zip_encoding: str = "auto"
+) -> Iterator[Discovered]:
     """Yield the images of the sources in order; nothing is read in advance.
 
     A source is a file, a folder (read recursively, sorted by name), an archive (``.zip``, ``.tar`` or compressed
@@ -41,6 +43,7 @@ def discover(sources: Sequence[Source], *, guard: Guard = TRUSTED) -> Iterator[D
     Args:
         sources: Paths or URLs; ``~`` is the home folder.
         guard: Access limits; links that point outside are skipped.
+        zip_encoding: Encoding of names in zip archives not marked as UTF-8; ``auto``: detected.
 
     Returns:
         Items, failures for unreadable files, and a ``SourceEnd`` after each folder, archive and list.
@@ -49,7 +52,7 @@ def discover(sources: Sequence[Source], *, guard: Guard = TRUSTED) -> Iterator[D
         SourceError: a source does not exist or cannot be opened. All sources are checked before the first item.
     """
     checked = [_check(source, guard) for source in sources]
-    return (item for source in checked for item in _read(source, guard))
+    return (item for source in checked for item in _read(source, guard, zip_encoding))
 
 
 def source_uris(sources: Sequence[Source]) -> list[str]:
@@ -106,14 +109,14 @@ def _check(source: Source, guard: Guard) -> _CheckedSource:
     return _CheckedSource("file", path)
 
 
-def _read(source: _CheckedSource, guard: Guard) -> Iterator[Discovered]:
+def _read(source: _CheckedSource, guard: Guard, zip_encoding: str) -> Iterator[Discovered]:
     match source.kind:
         case "url":
             yield SourceItem(id=source.location, uri=source.location)
         case "folder":
             yield from _walk(source.location, guard)
         case "archive":
-            yield from read_archive(source.location)
+            yield from read_archive(source.location, zip_encoding=zip_encoding)
         case "list":
             yield from read_list(source.location, guard=guard)
         case _:

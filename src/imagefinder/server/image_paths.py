@@ -16,6 +16,7 @@ from fastapi import Depends, Query, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imagefinder.server.errors import Problem
+from imagefinder.server.request_context import link
 
 _BY_PATH = re.compile(
     rb"(?P<collection>/v1/collections/[^/]+)/(?P<kind>image|thumbnail|content)s/(?P<id>.*)"
@@ -46,8 +47,8 @@ def image_path(parent: str, kind: str, image_id: str) -> str:
         image_id: Id of the image.
     """
     if all(part not in {".", ".."} and _PLAIN.fullmatch(part) for part in image_id.split("/")):
-        return f"{parent}/{kind}s/{quote(image_id)}"
-    return f"{parent}/{kind}?id={quote(image_id, safe='')}"
+        return link(f"{parent}/{kind}s/{quote(image_id)}")
+    return link(f"{parent}/{kind}?id={quote(image_id, safe='')}")
 
 
 async def _image_id(

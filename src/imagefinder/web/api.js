@@ -44,9 +44,12 @@ const UNREACHABLE = {
 
 const cancelled = () => new DOMException("cancelled", "AbortError");
 
-/** An absolute URL, relative to this page so that it works behind a proxy that adds a prefix.
- * @param {string} path */
-export const resolve = (path) => new URL(path.replace(/^\/+/, ""), document.baseURI).href;
+const BASE = new URL(".", document.baseURI).pathname;
+
+/** An absolute URL. Behind a proxy that adds a prefix, links of the server have it if the proxy states it.
+ * @param {string} path relative to this page, or a link of the server */
+export const resolve = (path) =>
+  new URL(path.startsWith(BASE) ? path : path.replace(/^\/+/, ""), document.baseURI).href;
 
 /** @param {string} name @param {string} [rest] */
 export const collectionPath = (name, rest = "") => `v1/collections/${encodeURIComponent(name)}${rest}`;

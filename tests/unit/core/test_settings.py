@@ -185,3 +185,10 @@ def test_booleans(text, value):
 def test_invalid_booleans():
     with pytest.raises(SettingsError, match="isolate must be true or false"):
         Settings.load(environment={"IMAGEFINDER_ISOLATE": "perhaps"})
+
+
+@pytest.mark.parametrize("name", ["cp93", "base64", "utf-16", ""])
+def test_an_encoding_that_names_cannot_have(name):
+    with pytest.raises(SettingsError, match="zip_encoding: unknown encoding"):
+        Settings(zip_encoding=name)
+    assert Settings(zip_encoding="cp932").zip_encoding == "cp932"

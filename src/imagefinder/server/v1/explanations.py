@@ -6,11 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
 
 from imagefinder.core.answers import SearchAnswer
 from imagefinder.core.results import AUTO, Explanation
 from imagefinder.images.resize import thumbnail
 from imagefinder.server.errors import responses
+from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.image_paths import ImageId
 from imagefinder.server.search_cache import CachedSearch
 from imagefinder.server.service import Service, ServiceDep
@@ -47,7 +49,7 @@ router = APIRouter(tags=["explanations"], prefix="/v1/explanations/{handle}")
     response_description="The answer.",
     responses=responses(["unknown_handle", "invalid_parameter", "internal_error"]),
 )
-async def get_result(service: ServiceDep, handle: Handle) -> JSONResponse:
+def get_result(service: ServiceDep, handle: Handle) -> JSONResponse:
     return JSONResponse(service.search_cache.result(handle))
 
 
@@ -72,6 +74,8 @@ async def get_query(
     ] = MAX_SIDE,
 ) -> Response:
     search = service.search_cache.search(handle)
+    if is_head(request):
+        return headers_only("image/jpeg")
 
     def work() -> bytes:
         collection, query = service.collections.get(search.collection), search.trace.query
@@ -97,9 +101,11 @@ async def get_query(
     responses=responses(_IMAGE),
 )
 async def explain(
-    service: ServiceDep, handle: Handle, image_id: ImageId, method: MethodName = AUTO
-) -> JSONResponse:
+    service: ServiceDep, request: Request, handle: Handle, image_id: ImageId, method: MethodName = AUTO
+) -> Response:
     search = service.search_cache.search(handle)
+    if is_head(request):
+        return await _headers(service, search, image_id, "application/json")
 
     def work() -> JSONResponse:
         return respond(_explanation(service, handle, search, image_id, method))
@@ -124,6 +130,8 @@ async def draw(
     service: ServiceDep, request: Request, handle: Handle, image_id: ImageId, method: MethodName = AUTO
 ) -> Response:
     search = service.search_cache.search(handle)
+    if is_head(request):
+        return await _headers(service, search, image_id, "image/png")
 
     def work() -> bytes:
         explanation = _explanation(service, handle, search, image_id, method)
@@ -131,6 +139,12 @@ async def draw(
 
     with service.admission.admit():
         return cached(request, await service.admission.run(work), "image/png")
+
+
+async def _headers(service: Service, search: CachedSearch, image_id: str, media_type: str) -> Response:
+    """The response to HEAD: the image must exist, but nothing is explained."""
+    await run_in_threadpool(lambda: service.collections.get(search.collection).get(image_id))
+    return headers_only(media_type)
 
 
 def _explanation(service: Service, handle: str, search: CachedSearch, image_id: str, method: str) -> Explanation:

@@ -13,12 +13,14 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from imagefinder.collection import Collection
 from imagefinder.core.answers import Image, ImagePage
-from imagefinder.core.errors import UnknownImageError
-from imagefinder.core.filters import is_deeper
+from imagefinder.core.errors import MetadataError, UnknownImageError
 from imagefinder.core.jobs import Job
+from imagefinder.core.metadata import check_metadata
 from imagefinder.server import upload
-from imagefinder.server.errors import Problem, responses
+from imagefinder.server.errors import Problem, problem_of, responses
+from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.image_paths import ImageId, image_path
+from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FIELD, FORM, JSON
 from imagefinder.server.v1 import cursor, request_images, requests
@@ -36,9 +38,6 @@ _BROWSER_TYPES = {
     "BMP": "image/bmp",
 }
 """Format -> media type, for the formats that browsers can display."""
-
-MAX_LEVELS = 64
-"""Largest nesting depth of metadata; every JSON parser supports it."""
 
 _CHUNK_BYTES = 1 << 18
 
@@ -187,7 +186,7 @@ async def put_image(
         if not wait:
             start = partial(service.jobs.start_put, collection, image_id, image.data, user_data, uri=image.uri)
             job = await service.admission.run(start)
-            return respond(job, 202, {"Location": f"/v1/jobs/{job.id}"})
+            return respond(job, 202, {"Location": link(f"/v1/jobs/{job.id}")})
         return await service.admission.run(lambda: _put(service, collection, image_id, image, user_data))
 
 
@@ -259,9 +258,11 @@ def get_content(service: ServiceDep, request: Request, collection: Name, image_i
     if _is_cached(request, headers["ETag"]):
         file.close()
         return Response(status_code=304, headers={key: headers[key] for key in ("Cache-Control", "ETag")})
-    return StreamingResponse(
-        _chunks(file, record.sha256), headers=headers, media_type=media_type or "application/octet-stream"
-    )
+    media_type = media_type or "application/octet-stream"
+    if is_head(request):
+        file.close()
+        return headers_only(media_type, headers)
+    return StreamingResponse(_chunks(file, record.sha256), headers=headers, media_type=media_type)
 
 
 def cached(request: Request, data: bytes, media_type: str) -> Response:
@@ -337,13 +338,12 @@ async def _read_put(
 def _metadata(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise Problem("invalid_parameter", "metadata: must be a JSON object", field="metadata")
-    if is_deeper(value, MAX_LEVELS):
-        raise Problem(
-            "invalid_parameter",
-            f"metadata: nested too deeply; the limit is {MAX_LEVELS} levels",
-            field="metadata",
-            limit=MAX_LEVELS,
-        )
+    try:
+        check_metadata(value)
+    except MetadataError as error:
+        problem = problem_of(error)
+        problem.code = "invalid_parameter"
+        raise problem from error
     return value
 
 

@@ -293,6 +293,27 @@ def test_an_unchanged_original_is_served(client: TestClient, image_folder: Path)
     assert client.get(f"{BASE}/contents/1.png", headers=tag).status_code == 304
 
 
+@pytest.mark.parametrize(
+    "path", ["images", "images/0.png", "thumbnails/0.png", "contents/0.png", "content?id=0.png"]
+)
+def test_head_has_the_headers_of_get(shared: TestClient, path: str) -> None:
+    got, head = (shared.request(verb, f"{BASE}/{path}") for verb in ("GET", "HEAD"))
+    assert (got.status_code, head.status_code, head.content) == (200, 200, b"")
+    assert head.headers["content-length"] == str(len(got.content))
+    for headers in (got.headers, head.headers):
+        del headers["x-request-id"]
+    assert head.headers == got.headers
+    tag = {"If-None-Match": got.headers.get("etag", "none")}
+    assert shared.head(f"{BASE}/{path}", headers=tag).status_code == (304 if "etag" in got.headers else 200)
+
+
+def test_head_starts_no_job(client: TestClient, jobs: Any) -> None:
+    head = client.head(f"{BASE}/duplicates")
+    assert (head.status_code, head.headers["retry-after"], jobs.jobs) == (202, "2", [])
+    assert client.get(f"{BASE}/duplicates").status_code == 202
+    assert len(jobs.jobs) == 1
+
+
 @pytest.mark.parametrize("change", ["gone", "changed", "longer", "folder", "pipe", "link to another"])
 def test_a_changed_original_is_not_served(client: TestClient, image_folder: Path, change: str) -> None:
     path = image_folder / "1.png"
