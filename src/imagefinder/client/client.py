@@ -209,7 +209,7 @@ class Client:
         self._transport.send("DELETE", f"{collection_path(collection)}/image", params=with_id(image_id))
 
     def thumbnail(self, image_id: str, collection: str = DEFAULT) -> bytes:
-        """The thumbnail of an image: a JPEG of at most 256 x 256 pixels."""
+        """The thumbnail of an image: a JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128)."""
         path = f"{collection_path(collection)}/thumbnail"
         return self._transport.send("GET", path, params=with_id(image_id)).content
 

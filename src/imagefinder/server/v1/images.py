@@ -210,7 +210,7 @@ def delete_image(service: ServiceDep, collection: Name, image_id: ImageId) -> Re
     "/thumbnail",
     operation_id="get_thumbnail_by_id",
     summary="Get the thumbnail of an image",
-    description="A JPEG of at most 256 x 256 pixels.",
+    description="A JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128).",
     response_class=Response,
     responses={
         200: binary("The thumbnail.", "image/jpeg"),
