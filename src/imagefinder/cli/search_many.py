@@ -19,12 +19,12 @@ from imagefinder.cli.session import INPUT, INTERRUPTED, OK, STDIN, UNFINISHED, s
 from imagefinder.core.addresses import is_web_address
 from imagefinder.core.errors import FetchError, ImageError, ImagefinderError, InputError, SourceError
 from imagefinder.core.query import Query, SearchOptions
-from imagefinder.core.records import Failure
 from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.cli.contact_sheet import SheetEntry
     from imagefinder.collection import Collection
+    from imagefinder.core.records import Failure
     from imagefinder.core.results import Box, SearchResult
     from imagefinder.indexing.source_item import SourceItem
 
@@ -92,6 +92,8 @@ class Answers:
         Raises:
             SourceError: there is no image in any of them.
         """
+        from imagefinder.core.records import Failure  # noqa: PLC0415 - fast start
+
         started = time.monotonic()
         if self.options.ranking == "evidence":
             with output.counter("calibrating scores", of_bytes=False) as calibrating:
@@ -121,6 +123,7 @@ class Answers:
         return UNFINISHED if self._matched or self._unmatched else INPUT
 
     def _items(self, queries: Sequence[str]) -> Iterator[SourceItem | Failure]:
+        from imagefinder.core.records import Failure  # noqa: PLC0415 - fast start
         from imagefinder.indexing.discover import discover  # noqa: PLC0415 - only for many queries
         from imagefinder.indexing.source_item import SourceItem  # noqa: PLC0415 - as above
 
