@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 HELP = """Add images to the collection.
 
-A SOURCE is an image, a folder (including subfolders), an archive (zip, tar), a list (.csv or .jsonl with the
-columns url and id) or a URL. The id of an image is its path inside the source, or the id given in the list.
+A SOURCE is an image, a folder (including subfolders), an archive (zip, tar), a list (.csv, .tsv, .jsonl or
+.ndjson with the columns url and id) or a URL. The id of an image is its path inside the source, or the id given
+in the list.
 
 Adding a source again skips unchanged images, replaces changed ones and retries failed ones. Ctrl-C stops cleanly:
 completed work is saved, and the next run continues from there.

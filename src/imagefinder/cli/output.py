@@ -273,7 +273,7 @@ def progress_bar(verb: str) -> Iterator[Callable[[Progress], None]]:
 
 
 @contextlib.contextmanager
-def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]]:
+def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int | None], None]]:
     """Show a progress bar with a count of bytes or items on standard error; only in a terminal.
 
     Args:
@@ -281,7 +281,7 @@ def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]
         of_bytes: Whether to count bytes, and show the speed.
 
     Yields:
-        A callback that takes (done, total).
+        A callback that takes (done, total); ``None``: the total is unknown.
     """
     if not sys.stderr.isatty():
         yield lambda *_: None
@@ -298,7 +298,8 @@ def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]
         ),
         progress.TimeRemainingColumn(compact=True),
     )
-    with progress.Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
+    # Results that are printed meanwhile go to standard output.
+    with progress.Progress(*columns, console=_console(sys.stderr), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(verb, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -295,3 +295,20 @@ def test_a_very_long_name_is_a_failure(tmp_path: Path) -> None:
     (failure,) = failed(path)
     assert "8,192 bytes" in failure.message
     assert len(failure.id) <= 8192
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"<!DOCTYPE html><html><title>Sign in</title>", "web page"),
+        (b'{"error": "not found"}', "JSON"),
+        (b"%PDF-1.7", "PDF"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz"])
+def test_another_file_under_the_name_of_an_archive(tmp_path: Path, data: bytes, kind: str, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=f"it is a file of another format \\({kind}\\)"):
+        discover([path])
