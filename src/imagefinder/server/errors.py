@@ -52,6 +52,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "not_a_file": ProblemKind(400, "Image sent as text instead of a file"),
     "several_images": ProblemKind(400, "Too many images"),
     "malformed_form": ProblemKind(400, "Malformed form"),
+    "malformed_request": ProblemKind(400, "Malformed HTTP request"),
     "malformed_json": ProblemKind(400, "Malformed JSON"),
     "url_queries_off": ProblemKind(403, "URLs not accepted"),
     "folder_not_allowed": ProblemKind(403, "Folder not allowed"),
@@ -68,6 +69,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "upload_timeout": ProblemKind(408, "Upload timed out", retryable=True),
     "image_too_large": ProblemKind(413, "Image too large"),
     "request_too_large": ProblemKind(413, "Request too large"),
+    "headers_too_large": ProblemKind(431, "Request headers too large"),
     "unsupported_media_type": ProblemKind(415, "Unsupported media type"),
     "invalid_parameter": ProblemKind(422, "Invalid parameter"),
     # the image

@@ -18,6 +18,7 @@ class RequestContext:
 
     Attributes:
         request_id: Id from the client if it is valid, otherwise generated.
+        client: Who sent the request, as the limits distinguish clients: a key or a network address.
         key: Name of the API key; empty if the request has no key.
         access: Access level of the caller: ``none``, ``read`` or ``write``.
         code: Code of the problem that was sent; empty for none.
@@ -25,6 +26,7 @@ class RequestContext:
     """
 
     request_id: str = ""
+    client: str = ""
     key: str = ""
     access: Literal["none", "read", "write"] = "none"
     code: str = ""
@@ -43,3 +45,9 @@ def request_id(sent: bytes | None) -> str:
     if sent is not None and _CLEAN.fullmatch(sent):
         return sent.decode("ascii")
     return secrets.token_hex(8)
+
+
+def client() -> str:
+    """The client of the current request; empty outside a request."""
+    context = current.get()
+    return context.client if context else ""

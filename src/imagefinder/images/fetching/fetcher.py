@@ -116,15 +116,19 @@ class HttpFetcher:
                 pool.close()
             self._pools.clear()
 
-    def fetch(self, url: str) -> bytes:
+    def fetch(self, url: str, *, seconds: float | None = None) -> bytes:
         """Download a URL, following at most ``MAX_REDIRECTS`` redirects.
+
+        Args:
+            url: An ``http`` or ``https`` URL.
+            seconds: Time limit of this download, if it is shorter than that of all downloads.
 
         Raises:
             TemporaryFetchError: no connection, a timeout, 408, 425, 429 or a server error, after all retries.
             FetchError: any other HTTP error, a web page instead of an image, or an unusable URL.
             ImageTooLargeError: the response exceeds ``max_bytes``; the rest is not downloaded.
         """
-        deadline = self._network.begin(self._deadline)
+        deadline = self._network.begin(self._deadline if seconds is None else min(self._deadline, seconds))
         delay = _FIRST_DELAY
         for left in range(self._retries, -1, -1):
             try:

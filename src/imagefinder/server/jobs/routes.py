@@ -19,7 +19,7 @@ from imagefinder.server import validation
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
 from imagefinder.server.jobs.watch import Watch
-from imagefinder.server.service import ServiceDep
+from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import JSON, ReserveBytes, content_type, read_json, wrong_type
 from imagefinder.server.v1.answers import respond
 
@@ -28,6 +28,9 @@ PAGE = 100
 MAX_PAGE = 1000
 MAX_BODY = 16 << 20
 """Largest JSON body of a job request, bytes."""
+
+MAX_VALUES = 101_000
+"""Largest number of values in a job request: URLs, and the other members."""
 
 KEEP_ALIVE_SECONDS = 15.0
 MAX_WATCHERS = 256
@@ -64,7 +67,7 @@ router = APIRouter(tags=["jobs"], prefix=PREFIX)
 )
 async def start_job(service: ServiceDep, request: Request) -> JSONResponse:
     with service.admission.admit() as reserve:
-        spec = _spec(await _json(request, reserve))
+        spec = await _read(service, request, reserve)
         kind, collection = spec.pop("kind"), spec.pop("collection")
         job = await run_in_threadpool(service.jobs.start, kind, collection, **spec)
     return respond(job, 202, {"Location": f"{PREFIX}/{job.id}"})
@@ -165,10 +168,12 @@ def _event(name: str, job: Job) -> str:
     return f"event: {name}\ndata: {json.dumps(to_json(job))}\n\n"
 
 
-async def _json(request: Request, reserve: ReserveBytes) -> Any:
+async def _read(service: Service, request: Request, reserve: ReserveBytes) -> dict[str, Any]:
     if content_type(request) != JSON:
         raise wrong_type(request, JSON)
-    return await read_json(request, max_bytes=MAX_BODY, reserve=reserve)
+    return await read_json(
+        request, _spec, max_bytes=MAX_BODY, max_values=MAX_VALUES, reserve=reserve, parse=service.admission.parse
+    )
 
 
 def _spec(content: Any) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _number(value: object) -> object:
 
 
 Number = Annotated[float, BeforeValidator(_number)]
-BoxList = Annotated[list[Number], Field(min_length=4, max_length=4)]
+BoxList = Annotated[list[Number], Field(min_length=4, max_length=4, fail_fast=True)]
 StrictBool = Annotated[bool, Field(strict=True)]
 
 
@@ -76,6 +76,11 @@ class RequestModel(BaseModel):
     """Base of the request models; unknown members are refused."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=1 << 31)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_unknown(cls, data: object) -> object:
+        return validation.first_unknown(cls, data)
 
 
 class ImageReference(RequestModel):
@@ -101,6 +106,7 @@ class QueryRequest(ImageReference):
         list[BoxList],
         Field(
             max_length=MAX_BOXES,
+            fail_fast=True,
             description="Regions to search for: x, y, width, height in pixels. Default: the whole image.",
         ),
     ] = []
@@ -184,7 +190,8 @@ SearchRequest: type[QueryRequest] = create_model(
 
 class _Queries(RequestModel):
     queries: Annotated[
-        list[QueryRequest], Field(min_length=1, max_length=MAX_IMAGES, description="The query images.")
+        list[QueryRequest],
+        Field(min_length=1, max_length=MAX_IMAGES, fail_fast=True, description="The query images."),
     ]
 
 
@@ -245,7 +252,7 @@ class CompareFields(RequestModel):
 class BoxFields(RequestModel):
     """The boxes in a form."""
 
-    boxes: Annotated[list[BoxList], Field(max_length=MAX_BOXES)]
+    boxes: Annotated[list[BoxList], Field(max_length=MAX_BOXES, fail_fast=True)]
 
 
 class ComparedImage(RequestModel):
