@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from imagefinder.core.errors import (
+    CollectionClosedError,
     FetchError,
     FilterError,
     ImageError,
@@ -174,6 +175,9 @@ def problem_of(error: ImagefinderError) -> Problem:
 
     An error class without a code in ``KINDS`` is reported with the code of its nearest base class that has one.
     """
+    if isinstance(error, CollectionClosedError):
+        # The server closes a collection that is in use only when a client deletes it.
+        return Problem("unknown_collection", "the collection was deleted while this request used it")
     codes = (str(ancestor.__dict__.get("code")) for ancestor in type(error).__mro__)
     code = next((code for code in codes if code in KINDS), "internal_error")
     if KINDS[code].private:

@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imagefinder.core.errors import CollectionBusyError, CollectionCorruptError, StoreError
+from imagefinder.core.errors import (
+    CollectionBusyError,
+    CollectionClosedError,
+    CollectionCorruptError,
+    StoreError,
+)
 
 BUSY_SECONDS = 30.0
 _IDLE_CONNECTIONS = 8
@@ -72,7 +77,7 @@ class Connections:
 
     def _check(self) -> None:
         if self._closed:
-            raise StoreError(f"the collection {self._file.parent} has been closed")
+            raise CollectionClosedError(f"the collection {self._file.parent} has been closed")
         if self._process != os.getpid():
             # SQLite connections and locks must not be used after a fork: the child opens its own.
             _INHERITED.extend(self._idle)
