@@ -177,9 +177,14 @@ class Settings:
     max_upload_bytes: int = _setting(
         512 << 20, "memory limit for the uploads of all requests together, bytes", minimum=1
     )
-    max_connections: int = _setting(512, "maximum number of open connections; further ones are closed", minimum=1)
+    max_json_bytes: int = _setting(
+        32 << 20, "size limit of a JSON request, bytes; images in base64 are a third larger", minimum=1
+    )
+    max_connections: int = _setting(
+        512, "maximum number of open connections; further ones replace idle ones or are closed", minimum=1
+    )
     request_seconds: float = _setting(
-        60.0, "time limit for a request after its upload, seconds; 0: none", minimum=0
+        60.0, "time limit for a request after its upload, including downloads, seconds; 0: none", minimum=0
     )
     requests_per_minute: int = _setting(
         0, "rate limit per API key or, without keys, per client address, requests per minute; 0: none", minimum=0
