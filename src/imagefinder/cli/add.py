@@ -94,7 +94,7 @@ def exit_code(report: AddReport) -> int:
         return INTERRUPTED
     if not report.failures:
         return OK
-    if not report.added + report.replaced + report.unchanged:
+    if not report.added + report.replaced + report.unchanged + report.moved:
         return INPUT
     return FAILED_BEFORE if report.failed_before == report.failed else UNFINISHED
 

@@ -17,8 +17,9 @@ import typer
 
 from imagefinder.cli import output
 from imagefinder.core import registry
-from imagefinder.core.errors import CollectionNotFoundError, UnknownImageError
+from imagefinder.core.errors import BoxError, CollectionNotFoundError, UnknownImageError
 from imagefinder.core.paging import iter_images
+from imagefinder.core.query import check_box
 from imagefinder.core.results import Box, Ranking
 from imagefinder.core.settings import Settings
 from imagefinder.core.suggestions import did_you_mean
@@ -206,9 +207,11 @@ def boxes(texts: Sequence[str] | None) -> list[Box]:
     for text in texts or ():
         try:
             x, y, width, height = (float(part) for part in text.split(","))
-        except ValueError:
-            raise typer.BadParameter(f"--box expects four numbers X,Y,W,H, not {text!r}") from None
-        found.append((x, y, width, height))
+            found.append(check_box((x, y, width, height)))
+        except (ValueError, BoxError):
+            raise typer.BadParameter(
+                f"--box expects X,Y,W,H in pixels with a positive width and height, not {text[:200]!r}"
+            ) from None
     return found
 
 

@@ -170,16 +170,19 @@ def check(response: httpx2.Response) -> None:
     )
 
 
-def quoted(image_id: str) -> str:
-    """An id, escaped as the end of a URL path. Slashes stay; ``.`` and ``..`` are escaped, too.
+def with_id(image_id: str, **options: Any) -> dict[str, Any]:
+    """The query parameters of a request about an image; in a path, clients and proxies would resolve ``..``.
+
+    Args:
+        image_id: Id of the image.
+        options: Further parameters; those that are ``None`` are omitted.
 
     Raises:
         ValueError: the id is empty.
     """
     if not image_id:
         raise ValueError("an id must not be empty")
-    parts = quote(image_id, safe="/").split("/")
-    return "/".join(part.replace(".", "%2E") if part in (".", "..") else part for part in parts)
+    return {"id": image_id, **drop_none(options)}
 
 
 def collection_path(name: str) -> str:

@@ -105,6 +105,25 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """An image that was removed from the collection and must not return with the next ``add``.
+
+    Attributes:
+        id: Id of the image.
+        uri: URI that the image came from.
+        sha256: SHA-256 of the encoded image, hexadecimal.
+        source: URI of the folder, archive or list that the image was added from; empty if none.
+        at: Time of the removal in seconds since 1970; set by the store.
+    """
+
+    id: str
+    uri: str
+    sha256: str
+    source: str = ""
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class GalleryBlock:
     """Ids and features of some images, for one method.
 

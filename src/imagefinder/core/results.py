@@ -143,6 +143,9 @@ class Hit(Described):
     methods: Mapping[str, MethodScore] = field(default_factory=dict)
     """Method name -> score of this image by that method."""
 
+    note: str = ""
+    """What limits the relation, for example "looks the same at this resolution"; usually empty."""
+
 
 @dataclass(frozen=True, slots=True)
 class SearchResult(Described):
@@ -228,6 +231,9 @@ class Comparison(Described):
     relation: Relation | None = None
     """How the first image relates to the second; ``None`` if the evidence is too weak."""
 
+    note: str = ""
+    """What limits the relation, for example "looks the same at this resolution"; usually empty."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation(Described):
@@ -302,6 +308,9 @@ class Explanation(Described):
     numbers: Mapping[str, int | float | None] = field(default_factory=dict)
     """The numbers behind the E-value: name -> value; infinity is ``null`` in JSON."""
 
+    note: str = ""
+    """What limits the relation, for example "looks the same at this resolution"; usually empty."""
+
 
 DuplicateKind: TypeAlias = Literal["identical", "edited copies", "overlapping"]
 """The weakest relation in a group of duplicates."""
@@ -312,7 +321,7 @@ class DuplicatePair:
     """Two images of a collection that are duplicates or overlap."""
 
     a: str
-    """Id of the image suggested for removal, if one of the two is."""
+    """Id of the worse image, the query of the evidence."""
 
     b: str
     """Id of the other image."""
@@ -327,21 +336,31 @@ class DuplicatePair:
     """Fraction of the overlap that looks alike once the images are registered, 0 to 1; ``None`` if it was not
     measured."""
 
+    note: str = ""
+    """What limits the relation, for example "looks the same at this resolution"; usually empty."""
+
 
 @dataclass(frozen=True, slots=True)
 class DuplicateGroup(Described):
     """A group of images that are duplicates of one another, or overlap."""
 
     kind: DuplicateKind
-    """``identical``: the same bytes or pixels. ``edited copies``: versions of the same image, for example resized,
-    recoloured, recompressed or with text added. ``overlapping``: parts of one another, or views of the same
-    scene."""
+    """``identical``: the same bytes, or the same pixels in all frames and in full depth. ``edited copies``:
+    versions of the same image, for example resized, recoloured, recompressed or with text added. ``overlapping``:
+    parts of one another, or views of the same scene."""
 
     ids: tuple[str, ...]
-    """Ids of the images. The image suggested to be kept comes first; overlapping images are all worth keeping."""
+    """Ids of the images, the best one first. It stays if another one is spare; overlapping images all stay."""
 
     pairs: tuple[DuplicatePair, ...]
     """The pairs of the group that were compared."""
+
+    spare: tuple[str, ...] = field(default=(), kw_only=True)
+    """Ids of the images whose files can be deleted: each was compared with the first image of the group, and both
+    files are on disk, unchanged and distinct. Empty for overlapping images."""
+
+    reasons: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """Id -> why this image is neither kept nor spare, for example because its file no longer exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,4 +384,8 @@ class DuplicateReport:
     """Names of the methods used."""
 
     timings: Mapping[str, float]
-    """Stage (``read``, ``propose``, ``verify``, ``group``, ``total``) -> seconds."""
+    """Stage (``read``, ``propose``, ``verify``, ``group``, ``check``, ``total``) -> seconds."""
+
+    states: Mapping[str, str] = field(default_factory=dict)
+    """Id -> state of the file when it was compared (device, inode, size, times), for the images that stay and the
+    spare ones. A file that has another state now must not be deleted."""

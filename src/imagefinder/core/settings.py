@@ -161,7 +161,10 @@ class Settings:
         (), "origins of web pages that may send requests, such as https://shop.example; *: any (requires keys)"
     )
     trusted_proxies: tuple[str, ...] = _setting(
-        (), "addresses or networks of proxies whose X-Forwarded-For header is trusted"
+        (), "addresses or networks of proxies whose X-Forwarded-For, -Proto and -Prefix headers are trusted"
+    )
+    root_path: str = _setting(
+        "/", "path under which a reverse proxy serves the server, such as /images; links in answers begin with it"
     )
     concurrent: int = _setting(_cores, "number of requests computed at the same time", minimum=1)
     queue: int = _setting(

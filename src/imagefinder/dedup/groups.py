@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from imagefinder.core.results import DuplicateGroup, DuplicateKind, DuplicatePair
 from imagefinder.dedup.identical import Item
@@ -82,6 +83,13 @@ def overlapping(
 def group(kind: DuplicateKind, members: Sequence[Item], pairs: Sequence[DuplicatePair]) -> DuplicateGroup:
     """Create a group from its images, best first."""
     return DuplicateGroup(kind, tuple(item.id for item in members), tuple(pairs))
+
+
+def with_notes(one: DuplicateGroup, notes: Mapping[tuple[str, str], str]) -> DuplicateGroup:
+    """A group with notes on some of its pairs: (worse, better) ids -> note."""
+    if not any((pair.a, pair.b) in notes for pair in one.pairs):
+        return one
+    return replace(one, pairs=tuple(replace(pair, note=notes.get((pair.a, pair.b), "")) for pair in one.pairs))
 
 
 def _joined(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:

@@ -37,6 +37,8 @@ from imagefinder.server.access import Authenticator
 from imagefinder.server.admission import Admission
 from imagefinder.server.collection_pool import CollectionPool
 from imagefinder.server.connections import TimeoutProtocol
+from imagefinder.server.head import HeadMiddleware
+from imagefinder.server.image_paths import ImagePathMiddleware, describe_paths
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
 from imagefinder.server.jobs.manager import JobManager
@@ -50,6 +52,7 @@ from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
 from imagefinder.server.search_cache import SearchCache
 from imagefinder.server.service import Service
+from imagefinder.server.targets import TargetMiddleware, checked_root_path
 from imagefinder.server.v1 import answers, requests
 from imagefinder.wiring import open_collection
 
@@ -75,8 +78,9 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
         version=service.version,
         lifespan=partial(_lifespan, service),
         middleware=_middleware(settings, service),
-        # FastAPI's built-in pages load scripts from a third party; pages.py has our own.
+        # FastAPI's built-in pages load scripts from a third party; pages.py has our own, and the description.
         docs_url=None,
+        openapi_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -99,6 +103,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
             **job_forms.PARTS,
         }
         answers.complete_schemas(schemas)
+        describe_paths(description["paths"])
         examples.add_to(schemas)
     return cast(dict[str, Any], app.openapi_schema)
 
@@ -183,14 +188,23 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
     )
     return [
         Middleware(RequestContextMiddleware, metrics=service.metrics),
+        Middleware(
+            TargetMiddleware,
+            root_path=checked_root_path(settings.root_path),
+            trusted_proxies=settings.trusted_proxies,
+        ),
         *([cors] if settings.cors_origins else []),
         Middleware(
             AccessMiddleware,
             origins=origins,
-            authenticator=Authenticator(service.keys, required=keys_required),
+            authenticator=Authenticator(
+                service.keys, required=keys_required, requests_per_minute=settings.requests_per_minute
+            ),
             rates=RateLimit(settings.requests_per_minute),
             streams=service.streams,
         ),
+        Middleware(HeadMiddleware),
+        Middleware(ImagePathMiddleware),
     ]
 
 
@@ -239,8 +253,7 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         log_config=log_config,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        proxy_headers=False,  # TargetMiddleware reads them
         timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
     )
     host, port = listener.getsockname()[:2]

@@ -17,15 +17,12 @@ from imagefinder.collection import Collection
 from imagefinder.core.errors import CollectionNotFoundError, StoreError
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
+from imagefinder.server import request_context
+from imagefinder.server.access import check_collection
+from imagefinder.server.collection_names import COLLECTION_NAME, DEFAULT
 from imagefinder.server.errors import Problem
 
 log = logging.getLogger(__name__)
-
-DEFAULT = "default"
-"""Name of the default collection, whose folder is the setting ``collection``."""
-
-NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
-"""Pattern of collection names. No name can become a path that leads out of the folder."""
 
 MAX_COLLECTIONS = 1000
 MAX_IDLE_OPEN = 16
@@ -36,6 +33,8 @@ _DELETED = ".deleted-"
 
 class CollectionPool:
     """Collections by name; safe to use from several threads.
+
+    A request sees only the collections that its key may use; jobs and monitoring see all.
 
     A collection that leaves the pool stays usable: it closes when the last reference to it is gone.
     """
@@ -64,8 +63,16 @@ class CollectionPool:
         self._lock = threading.RLock()
         self._closed = False
 
+    @property
+    def default(self) -> Collection:
+        """The default collection, whatever the key of the request: for its methods, not for its images."""
+        return self._default
+
     def names(self) -> list[str]:
-        """The names of all collections, sorted."""
+        """The names of the collections that the current request may use, sorted."""
+        return [name for name in self._names() if request_context.may_use(name)]
+
+    def _names(self) -> list[str]:
         try:
             found = {path.name for path in self._folder.iterdir() if _is_name(path.name) and path.is_dir()}
         except OSError:  # the folder does not exist yet
@@ -77,9 +84,10 @@ class CollectionPool:
         """The collection with this name.
 
         Raises:
-            Problem: ``unknown_collection``.
+            Problem: ``unknown_collection`` or ``collection_not_allowed``.
             StoreError: it cannot be opened.
         """
+        check_collection(request_context.caller(), name)
         if name == DEFAULT:
             return self._default
         if not _is_name(name):
@@ -110,7 +118,8 @@ class CollectionPool:
         """The collection with this name, created if it does not exist; and whether it was created.
 
         Raises:
-            Problem: ``invalid_parameter``: an invalid name; ``too_many_collections``.
+            Problem: ``invalid_parameter``: an invalid name; ``collection_not_allowed``,
+                ``too_many_collections``.
             StoreError: it cannot be created.
         """
         if not _is_name(name):
@@ -120,12 +129,13 @@ class CollectionPool:
                 hint="use up to 63 lower-case letters, digits, - and _, starting with a letter or digit",
                 field="collection",
             )
+        check_collection(request_context.caller(), name)
         with self._lock:
             try:
                 return self.get(name), False
             except Problem:
                 pass
-            if len(self.names()) > MAX_COLLECTIONS:
+            if len(self._names()) > MAX_COLLECTIONS:
                 raise Problem(
                     "too_many_collections",
                     f"the server already has {MAX_COLLECTIONS} collections",
@@ -140,9 +150,10 @@ class CollectionPool:
         """Delete a collection and everything in it.
 
         Raises:
-            Problem: ``unknown_collection``; ``collection_protected``: the default collection, or a symbolic link.
+            Problem: as ``get``; ``collection_protected``: the default collection, or a symbolic link.
             StoreError: its files cannot be deleted.
         """
+        check_collection(request_context.caller(), name)
         if name == DEFAULT:
             raise Problem(
                 "collection_protected",
@@ -200,7 +211,7 @@ class CollectionPool:
 
 
 def _is_name(name: str) -> bool:
-    return re.fullmatch(NAME, name) is not None and name != DEFAULT
+    return re.fullmatch(COLLECTION_NAME, name) is not None and name != DEFAULT
 
 
 def _unknown(name: str) -> Problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from imagefinder.server.access import check_unrestricted
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.schemas import Health, Live, Ready
 from imagefinder.server.service import ServiceDep
@@ -54,5 +55,6 @@ def ready(service: ServiceDep) -> Ready:
     },
 )
 def metrics(service: ServiceDep, request: Request) -> Response:
+    check_unrestricted()
     text, content_type = service.metrics.exposition(request.headers.get("accept", ""))
     return Response(text, media_type=content_type)

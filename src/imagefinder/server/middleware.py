@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.server import request_context
-from imagefinder.server.access import Authenticator, Caller, required_access
+from imagefinder.server.access import Authenticator, check_access, required_access
 from imagefinder.server.errors import Problem, internal_error, problem_of
 from imagefinder.server.logs import ACCESS
 from imagefinder.server.metrics import NO_ROUTE, Metrics
 from imagefinder.server.origins import OriginPolicy
 from imagefinder.server.ratelimit import RateLimit
-from imagefinder.server.request_context import RequestContext
+from imagefinder.server.request_context import Caller, RequestContext
+from imagefinder.server.streams import EventStreams
 from imagefinder.server.upload import IDLE_SECONDS
 
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -39,9 +39,6 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 """Headers added to each response that does not set them itself."""
-
-_GRACE_SECONDS = 0.5
-"""Time to send the last event of a stream at shutdown."""
 
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Routes that monitoring polls every few seconds; only their errors are logged."""
@@ -108,49 +105,10 @@ class RequestContextMiddleware:
             "status": status,
             "ms": round(seconds * 1000, 1),
             "code": context.code,
-            "key": context.key,
+            "key": context.caller.key,
             "client": client_address(scope),
         }
         ACCESS.info("request", extra={"fields": fields})
-
-
-class EventStreams:
-    """The open event streams, which would never end by themselves; belongs to one event loop.
-
-    Attributes:
-        ending: Whether the server is shutting down.
-    """
-
-    def __init__(self) -> None:
-        self.ending = False
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def __contains__(self, task: asyncio.Task[Any]) -> bool:
-        return task in self._tasks
-
-    def add(self, task: asyncio.Task[Any]) -> None:
-        """Register a task whose response is an event stream."""
-        self._tasks.add(task)
-        if self.ending:
-            task.cancel()
-
-    def discard(self, task: asyncio.Task[Any]) -> None:
-        """Unregister a task that has ended."""
-        self._tasks.discard(task)
-
-    async def end(self) -> None:
-        """End all streams at shutdown: wait briefly for them to finish, then cancel them.
-
-        Other requests continue until the server cancels them; they are answered with a problem document.
-        """
-        self.ending = True
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_GRACE_SECONDS)
-        for task in self._tasks:
-            task.cancel()
 
 
 class AccessMiddleware:
@@ -224,12 +182,14 @@ class AccessMiddleware:
     def _authorize(self, scope: Scope) -> Caller:
         method, path, headers = scope["method"], scope["path"], scope["headers"]
         self._origins.check(method, path, dict(headers))
-        caller = self._authenticator.check(method, path, headers)
+        required = required_access(method, path)
+        caller = self._authenticator.identify(_network(client_address(scope)), required, headers)
         context = request_context.current.get()
         if context is not None:
-            context.key, context.access = caller.key, caller.access
-        if required_access(method, path) != "none":
-            self._rates.take(f"key {caller.key}" if caller.key else _network(client_address(scope)))
+            context.caller = caller
+        if required != "none":
+            self._rates.take(caller.client)
+        check_access(caller, required, path)
         return caller
 
 

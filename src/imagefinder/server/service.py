@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, cast
@@ -9,6 +10,7 @@ from typing import Annotated, cast
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
+from imagefinder.core.errors import StoreError
 from imagefinder.core.settings import Settings
 from imagefinder.images.fetching.fetcher import HttpFetcher
 from imagefinder.images.fetching.public_addresses import require_public
@@ -18,9 +20,12 @@ from imagefinder.server.errors import Problem
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
-from imagefinder.server.middleware import EventStreams
 from imagefinder.server.readiness import Readiness
+from imagefinder.server.request_context import Caller
 from imagefinder.server.search_cache import SearchCache
+from imagefinder.server.streams import EventStreams
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -84,6 +89,16 @@ class Service:
             )
         # A download waits instead of computing, so it bypasses the admission control.
         return await to_thread.run_sync(self.fetcher.fetch, url, limiter=self._downloads, abandon_on_cancel=True)
+
+    def is_valid(self, caller: Caller) -> bool:
+        """Whether a caller may still use the server: its key was not revoked since its request began."""
+        if not self.keys_required:
+            return True
+        try:
+            return self.keys.exists(caller.sha256)
+        except StoreError as error:
+            log.error("event streams end because the keys cannot be read: %s", error.message)  # noqa: TRY400
+            return False
 
     async def end_streams(self) -> None:
         """End the event streams at shutdown; each one first reports the state of its job."""

@@ -1,6 +1,6 @@
 /** The duplicates view: groups of duplicate images; one of each is kept, the others may be removed. */
 
-import { collectionPath, get, post, queryString } from "./api.js";
+import { Problem, collectionPath, get, post, queryString } from "./api.js";
 import { announce, button, focusOn, h, icon, isAbort, problemBox, put, uniqueId } from "./dom.js";
 import { bytes, count, dateTime, dimensions, fileName, percent } from "./format.js";
 import { largest, thumbnail } from "./images.js";
@@ -246,7 +246,14 @@ export function openDuplicates(main) {
   async function load() {
     put(status, h("p", { class: "wait" }, "Loading…"));
     /** @type {Rest.Duplicates | Rest.DuplicatesRunning} */
-    const page = await get(path(), { signal });
+    let page;
+    try {
+      page = await get(path(), { signal });
+    } catch (error) {
+      const missing = error instanceof Problem && error.code === "no_duplicate_report";
+      if (!missing || !mayWrite()) throw error;
+      return findDuplicates();
+    }
     put(status);
     put(list);
     if (page.state === "ready") return showReport(page);

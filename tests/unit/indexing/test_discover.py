@@ -58,7 +58,7 @@ def test_a_folder_in_order_without_hidden_files(tmp_path: Path) -> None:
     status = (tmp_path / "a/10.png").stat()
     assert first.uri == (tmp_path / "a/10.png").as_uri()
     assert first.source == tmp_path.as_uri()
-    assert first.stamp == f"{status.st_size}:{status.st_mtime_ns}"
+    assert first.stamp == f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
     assert first.read is not None
     assert first.read(100) == b"a/10.png"
     assert not first.in_order

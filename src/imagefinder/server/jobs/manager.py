@@ -210,7 +210,7 @@ class JobManager:
         limit: int = 100,
         before: str | None = None,
         state: JobState | None = None,
-        collection: str | None = None,
+        visible: Callable[[str], bool] = lambda _collection: True,
     ) -> list[Job]:
         """Jobs, newest first.
 
@@ -218,14 +218,14 @@ class JobManager:
             limit: Largest number of jobs.
             before: Only jobs older than the job with this id.
             state: Only jobs in this state.
-            collection: Only jobs of this collection.
+            visible: Only jobs of collections for which this returns true.
         """
         return [
             job
             for job in self._all()
             if (before is None or job.id < before)
             and (state is None or job.state == state)
-            and (collection is None or job.collection == collection)
+            and visible(job.collection)
         ][:limit]
 
     def count(self, state: str) -> int:

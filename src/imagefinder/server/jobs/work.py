@@ -159,6 +159,7 @@ def _duplicates(collection: Collection, context: JobContext) -> JobOutcome:
     report = collection.duplicates(progress=progress)
     collection.keep_duplicates(report, state=state, computed_at=now())
     summary = to_json(report)
+    del summary["states"]
     summary["groups"] = len(report.groups)
     return JobOutcome(summary)
 
