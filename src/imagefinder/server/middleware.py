@@ -41,6 +41,9 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 """Headers added to each response that does not set them itself."""
 
+MAX_PARAMETERS = 100
+"""Largest number of parameters in a URL."""
+
 _GRACE_SECONDS = 0.5
 """Time to send the last event of a stream at shutdown."""
 
@@ -246,6 +249,13 @@ class AccessMiddleware:
         if required_access(method, path) == "none":
             return ""
         self._rates.take(client)
+        if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+            raise Problem(
+                "invalid_parameter",
+                f"the URL has more than {MAX_PARAMETERS} parameters",
+                hint="/docs describes the parameters of each endpoint",
+                limit=MAX_PARAMETERS,
+            )
         if not self._in_progress.take(client):
             raise Problem(
                 "busy",

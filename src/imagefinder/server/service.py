@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Request
 
@@ -23,6 +24,8 @@ from imagefinder.server.metrics import Metrics
 from imagefinder.server.middleware import EventStreams
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.search_cache import SearchCache
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -59,6 +62,7 @@ class Service:
     streams: EventStreams = field(default_factory=EventStreams)
     fetcher: HttpFetcher = field(init=False)
     _downloads: FairPool = field(init=False)
+    _monitoring: FairPool = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -73,6 +77,8 @@ class Service:
         # A download waits instead of computing, so it needs no place among the computing requests.
         downloads = FairShare(settings.fetch_connections)
         self._downloads = FairPool(settings.fetch_connections, name="imagefinder-fetch", share=downloads)
+
+        self._monitoring = FairPool(1, name="imagefinder-monitor", share=FairShare(1))
 
     async def download(self, url: str) -> bytes:
         """Download the image at a URL from a client.
@@ -101,11 +107,16 @@ class Service:
                 raise
             raise self.admission.timed_out(f"did not download {url[:200]}", field="url", urls=[url]) from None
 
+    async def monitor(self, work: Callable[[], T]) -> T:
+        """Run work for monitoring in a thread that other requests do not use."""
+        return await self._monitoring.run(request_context.client(), work)
+
     def close(self) -> None:
         """Cancel the downloads; close the keys and the threads."""
         self.keys.close()
         self.fetcher.close()
         self._downloads.close()
+        self._monitoring.close()
         self.admission.close()
 
     async def end_streams(self) -> None:
