@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagefinder.core.errors import ImagefinderError
@@ -93,11 +92,12 @@ def open(  # noqa: A001 - read as imagefinder.open
     """
     from dataclasses import replace  # noqa: PLC0415 - keeps the import of the package fast
 
+    from imagefinder.core.home import expand  # noqa: PLC0415 - same reason
     from imagefinder.wiring import open_collection  # noqa: PLC0415 - same reason
 
     settings = settings or Settings.load()
     if path is not None:
-        settings = replace(settings, collection=Path(path).expanduser())
+        settings = replace(settings, collection=expand(path))
     return open_collection(settings, create=create)
 
 

@@ -7,7 +7,11 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its exit code."""
-    from imagefinder.cli.app import run  # noqa: PLC0415 - importing this module must load nothing
+    # Importing this module must load nothing, and no file may be opened before the standard streams.
+    from imagefinder.cli import standard_streams  # noqa: PLC0415
+
+    standard_streams.prepare()
+    from imagefinder.cli.app import run  # noqa: PLC0415
 
     sys.exit(run(sys.argv[1:]))
 

@@ -22,6 +22,7 @@ from imagefinder.core.errors import CollectionCorruptError, SettingsError, Unkno
 from imagefinder.core.method import Method
 from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.settings import Settings
+from imagefinder.core.suggestions import did_you_mean
 from imagefinder.runtime import Factories, Runtime
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
     try:
         make_store = registry.load(registry.STORES, settings.store)
     except KeyError:
-        raise SettingsError(
-            f"unknown store {settings.store!r}", hint=f"known stores: {', '.join(registry.names(registry.STORES))}"
-        ) from None
-    store = cast(Store, make_store(settings.collection, settings, create))
+        stores = registry.names(registry.STORES)
+        hint = did_you_mean(settings.store, stores, otherwise=f"known stores: {', '.join(stores)}")
+        raise SettingsError(f"unknown store {settings.store!r}", hint=hint) from None
+    folder = settings.collection if settings.store == "memory" else settings.folder("collection")
+    store = cast(Store, make_store(folder, settings, create))
     return Collection(store, runtime_of(settings), settings)
 
 
@@ -98,7 +100,7 @@ def check_collection(
             return CheckReport(str(settings.collection), 0, (damage,), 0.0)
         from imagefinder.stores.embedded.recovery import recover
 
-        saved.append(recover(settings.collection.absolute()))
+        saved.append(recover(settings.folder("collection").absolute()))
         collection = open_collection(settings, create=False)
     with collection:
         report = collection.check(repair=repair, progress=progress)
@@ -116,7 +118,7 @@ def migrate_collection(settings: Settings) -> Migration:
 
     if settings.store != "embedded":
         raise SettingsError(f"the store {settings.store!r} has no format versions to migrate")
-    return migrate(settings.collection)
+    return migrate(settings.folder("collection"))
 
 
 def load_method(name: str, settings: Settings) -> Method:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx2
 import pytest
 from example_pictures import jpeg
 from playwright.sync_api import expect
+
+from imagefinder.server.image_paths import image_path
 
 
 @pytest.fixture
@@ -27,8 +30,8 @@ def ids(server: Any, collection: str = "default") -> set[str]:
 
 
 def store(server: Any, name: str, seed: int, metadata: dict[str, Any] | None = None) -> None:
-    url = f"{server.url}/v1/collections/default/images/{name}"
-    params = {"wait": "true", "metadata": json.dumps(metadata or {})}
+    url = f"{server.url}/v1/collections/default/image"
+    params = {"id": name, "wait": "true", "metadata": json.dumps(metadata or {})}
     content = jpeg(seed)
     httpx2.put(
         url, params=params, content=content, headers={"Content-Type": "image/jpeg"}, timeout=60
@@ -99,7 +102,7 @@ def test_an_upload_waits_for_a_busy_server(library, tmp_path):
         problem = {"title": "Busy", "detail": "busy", "code": "busy", "status": 429, "retryable": True}
         return route.fulfill(status=429, headers={"Retry-After": "1"}, json=problem)
 
-    library.route("**/images/late.jpg*", busy)
+    library.route("**/image?id=late.jpg*", busy)
     (tmp_path / "late.jpg").write_bytes(jpeg(12))
     library.set_input_files('[data-pick="files"]', tmp_path / "late.jpg")
     expect(library.get_by_text("server busy, waiting")).to_be_visible()
@@ -162,6 +165,62 @@ def test_removing_happens_after_a_delay(library, server):
         library.get_by_role("button", name="Remove gone.jpg from collection").click()
     assert response.value.status == 204
     assert "gone.jpg" not in ids(server)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x/../victim.jpg",
+        "./victim.jpg",
+        "x/%2e%2e/victim.jpg",
+        "/victim.jpg",
+        "x\\..\\victim.jpg",
+        "..",
+        "a/?#'\"&",
+    ],
+)
+def test_an_image_is_removed_and_no_other(library, server, name):
+    store(server, "victim.jpg", 42)
+    store(server, name, 43)
+    before = ids(server)
+    library.goto(f"{server.url}/#/c/default/library?contains={quote(name, safe='')}")
+    tile = library.locator(".tile")
+    expect(tile).to_have_count(1)
+    expect(tile.locator("img")).not_to_have_js_property("naturalWidth", 0)
+    with library.expect_response(lambda response: response.request.method == "DELETE") as response:
+        tile.get_by_role("button", name="from collection").click()
+    assert response.value.status == 204
+    assert before - ids(server) == {name}
+
+
+def test_the_browser_does_not_rewrite_links_of_answers(library):
+    parts = (
+        "..",
+        ".",
+        "",
+        "a",
+        "%2e%2e",
+        "%2F",
+        "\\",
+        "?",
+        "#",
+        " ",
+        "é",
+        "\n",
+        "\t",
+        "\x00",
+        "'",
+        ";",
+        ":",
+        "@",
+        "|",
+        "^",
+        "*",
+    )
+    names = ["/".join(chosen) for count in (1, 2, 3) for chosen in itertools.product(parts, repeat=count)]
+    links = [image_path("/v1/collections/default", "image", name) for name in filter(None, names)]
+    seen = library.evaluate("links => links.map((link) => new URL(link, 'http://server/').href)", links)
+    assert seen == [f"http://server{link}" for link in links]
 
 
 def test_a_collection_is_created_and_selected(library, server, tmp_path):

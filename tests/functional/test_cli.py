@@ -64,7 +64,7 @@ def test_a_broken_pipe_prints_no_error(collection):
     process.stdout.close()
     errors = process.stderr.read()
     process.stderr.close()
-    assert (process.wait(timeout=60), errors) == (1, b"")
+    assert (process.wait(timeout=60), errors) == (7, b"")
 
 
 def test_a_narrow_encoding(tmp_path):

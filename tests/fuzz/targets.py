@@ -28,6 +28,7 @@ import httpx2
 import numpy as np
 import safetensors.numpy
 from starlette.requests import Request
+from tiff_files import DEFLATE, LZW, tiff_pages
 
 from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.calibration.evalue import TailCalibrator
@@ -37,7 +38,14 @@ from imagefinder.client.errors import ClientError
 from imagefinder.client.jobs import RemoteJob
 from imagefinder.core import answers, filters
 from imagefinder.core.answers import SearchAnswer, ServerInfo, ServerLimits
-from imagefinder.core.errors import ImagefinderError, ModelError, SettingsError, SourceError, StoreError
+from imagefinder.core.errors import (
+    ImageError,
+    ImagefinderError,
+    ModelError,
+    SettingsError,
+    SourceError,
+    StoreError,
+)
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.jobs import Job
@@ -47,6 +55,7 @@ from imagefinder.core.serialization import to_json
 from imagefinder.core.settings import Settings
 from imagefinder.dedup import report as duplicate_report
 from imagefinder.evaluation.datasets import read_manifest
+from imagefinder.images.decoding.decode import decode
 from imagefinder.indexing.archives import check_archive, read_archive
 from imagefinder.indexing.lists import check_list, read_list
 from imagefinder.indexing.npy_layout import read_npy_layout
@@ -203,6 +212,27 @@ def _archives() -> list[bytes]:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
     return [zipped.getvalue(), tarred.getvalue()]
+
+
+def _tiffs() -> list[bytes]:
+    values = np.arange(48, dtype=np.uint16).reshape(4, 4, 3) * 1300
+    deep = (values, {"compression": LZW, "predictor": 2, "rows": 2})
+    planes = (values, {"planar": 2, "tile": (16, 16)})
+    real = (values.astype(np.float32) / 65535, {"compression": DEFLATE, "predictor": 3})
+    grey = (values[:, :, 0], {"photometric": 0, "tags": {281: (3, [62400])}})
+    packed = (values[:, :, 0] >> 4, {"bits": 12})
+    return [tiff_pages([deep, real]), tiff_pages([planes, grey], ">"), tiff_pages([packed, deep], "<", big=True)]
+
+
+@_target("tiff", _tiffs)
+def _tiff(data: bytes) -> None:
+    for page in (1, 2):
+        try:
+            image = decode(data, max_bytes=1 << 20, max_pixels=1 << 20, page=page)
+        except ImageError:
+            continue
+        assert image.rgb.shape == (image.height, image.width, 3)
+        assert image.pages >= page
 
 
 @_target("archive", _archives)

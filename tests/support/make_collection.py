@@ -1,4 +1,6 @@
-"""Creates tests/fixtures/collections/format-N with the installed version of imagefinder: two images and a failure.
+"""Creates tests/fixtures/collections/format-N with the installed version of imagefinder.
+
+The collection has two images, a failure and a removal.
 
     python tests/support/make_collection.py tests/fixtures/collections
 
@@ -34,6 +36,8 @@ def make(folder):
         collection.store.register(chosen.extractor.fingerprint(), chosen.extractor.spec)
         for seed, image_id in enumerate(["first.png", "ordner/zweites bild \u00e4.png"], start=1):
             collection.put(image_id, picture(seed), metadata={"seed": seed}, uri=f"file:///pictures/{seed}.png")
+        collection.put("removed.png", picture(9), uri="file:///pictures/removed.png")
+        collection.remove("removed.png")
         collection.store.record_failures([Failure("bad.jpg", "file:///bad.jpg", "not_an_image", "no picture")])
         return collection.info().format_version
 

@@ -8,6 +8,8 @@ import typer
 
 from imagefinder.cli import output
 from imagefinder.cli.session import (
+    FAILED_BEFORE,
+    INPUT,
     INTERRUPTED,
     OK,
     UNFINISHED,
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 
 HELP = """Add images to the collection.
 
-A SOURCE is an image, a folder (including subfolders), an archive (zip, tar), a list (.csv or .jsonl with the
-columns url and id) or a URL. The id of an image is its path inside the source, or the id given in the list.
+A SOURCE is an image, a folder (including subfolders), an archive (zip, tar), a list (.csv, .tsv, .jsonl or
+.ndjson with the columns url and id) or a URL. The id of an image is its path inside the source, or the id given
+in the list.
 
 Adding a source again skips unchanged images, replaces changed ones and retries failed ones. Ctrl-C stops cleanly:
 completed work is saved, and the next run continues from there.
@@ -35,12 +38,14 @@ completed work is saved, and the next run continues from there.
   imagefinder add ~/Pictures --prune
   imagefinder -c shop.collection add feed.jsonl --json
 
-Exit codes: 0 all images added; 1 some images failed; 130 interrupted."""
+Exit codes: 0 all images added; 1 some images failed; 3 all images failed; 6 some images failed, all of them for
+the same reason as in an earlier run; 130 interrupted."""
 
 _FAILURES_SHOWN = 10
 
 
-def add(
+# wide: a parameter for each option of the command, as typer declares them.
+def add(  # long: mostly the declarations of its options, as typer reads them.
     context: typer.Context,
     sources: Annotated[
         list[str],
@@ -51,13 +56,29 @@ def add(
     prune: Annotated[
         bool, typer.Option("--prune", help="Also remove images that no longer exist in these sources.")
     ] = False,
+    force_prune: Annotated[
+        bool,
+        typer.Option("--force-prune", help="Like --prune, also if a whole folder of a source has vanished."),
+    ] = False,
+    zip_encoding: Annotated[
+        str | None,
+        typer.Option(
+            "--zip-encoding",
+            metavar="NAME",
+            help="Encoding of names in zip archives that are not marked as UTF-8, such as cp932, gbk or cp866. "
+            "Default: the setting zip_encoding.",
+            show_default=False,
+        ),
+    ] = None,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Add images and report the result."""
-    with open_collection(context, collection, create=True) as opened:
+    with open_collection(context, collection, create=True, zip_encoding=zip_encoding) as opened:
         with stop_on_signal() as stop, output.progress_bar("adding") as progress:
-            report = opened.add(*sources, methods=methods, prune=prune, progress=progress, stop=stop)
+            report = opened.add(
+                *sources, methods=methods, prune=prune, force_prune=force_prune, progress=progress, stop=stop
+            )
         if not report.interrupted and (report.added or report.replaced or report.removed):
             with output.counter("calibrating scores", of_bytes=False) as calibrating:
                 opened.calibrate(calibrating)
@@ -70,9 +91,18 @@ def add(
         output.document({"collection": location, **to_json(report)})
     else:
         print_report(report, location)
+    return exit_code(report)
+
+
+def exit_code(report: AddReport) -> int:
+    """Exit code of a run, by its result."""
     if report.interrupted:
         return INTERRUPTED
-    return UNFINISHED if report.failures else OK
+    if not report.failures:
+        return OK
+    if not report.added + report.replaced + report.unchanged + report.moved:
+        return INPUT
+    return FAILED_BEFORE if report.failed_before == report.failed else UNFINISHED
 
 
 def print_report(report: AddReport, location: str, *, all_failures: str = "imagefinder info --failures") -> None:
@@ -85,9 +115,10 @@ def print_report(report: AddReport, location: str, *, all_failures: str = "image
     """
     done = report.added + report.replaced
     rate = f" ({done / report.seconds:.1f} images/s)" if done and report.seconds > 0 else ""
+    before = f" ({report.failed_before} as before)" if report.failed_before else ""
     output.line(
         f"{report.added} added, {report.replaced} replaced, {report.unchanged} unchanged, "
-        f"{report.removed} removed, {len(report.failures)} failed in {output.duration(report.seconds)}{rate}"
+        f"{report.removed} removed, {report.failed} failed{before} in {output.duration(report.seconds)}{rate}"
     )
     output.line(f"collection: {location} (methods: {', '.join(report.methods)})")
     if report.skipped:
@@ -98,6 +129,7 @@ def print_report(report: AddReport, location: str, *, all_failures: str = "image
         output.table(
             ("failed image", "error", "message"),
             [(failure.id, failure.code, failure.message) for failure in shown],
+            prose=("message",),
         )
         rest = len(report.failures) - len(shown)
         if rest:

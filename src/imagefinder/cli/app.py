@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +33,7 @@ from imagefinder.cli import (
     search,
     serve,
     settings,
+    standard_streams,
 )
 from imagefinder.cli.session import (
     COLLECTION,
@@ -40,13 +41,14 @@ from imagefinder.cli.session import (
     INTERRUPTED,
     MODEL,
     OK,
-    UNFINISHED,
+    OUTPUT,
     USAGE,
     CollectionOption,
     GlobalOptions,
     unwrapped,
 )
 from imagefinder.core.errors import ImagefinderError, ModelError, SettingsError, StoreError
+from imagefinder.core.suggestions import did_you_mean
 
 # Newer versions of Typer bundle click: this reaches the class through a name that all versions export.
 UsageError = cast(type[Exception], typer.BadParameter.__base__)
@@ -64,7 +66,8 @@ app = typer.Typer(
     "  imagefinder search photo.jpg --method efficientnet-lite0 -k 10 --show\n\n"
     "New here? Run [bold]imagefinder demo[/bold] to see it work on example images.",
     epilog="Exit codes: 0 success; 1 partial failure, or no match; 2 invalid usage; 3 unusable input; 4 model "
-    "missing or damaged; 5 collection unusable; 130 interrupted.",
+    "missing or damaged; 5 collection unusable; 6 only failures known from earlier runs; 7 the output cannot be "
+    "written; 130 interrupted.",
 )
 
 
@@ -141,19 +144,27 @@ app.add_typer(keys.app, rich_help_panel=_SERVICE)
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line, print any error, and return the exit code."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except standard_streams.OutputError as lost:
+        if not isinstance(lost.__cause__, BrokenPipeError):  # such as | head, which has read enough
+            output.note(f"error: standard output cannot be written: {lost}", style="bold red")
+        code = OUTPUT
+    finally:
+        standard_streams.discard()
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
         code: int | None = app(list(arguments), prog_name="imagefinder", standalone_mode=False)
-        sys.stdout.flush()
     except UsageError as problem:
         return _usage(problem, as_json=as_json)
     except ImagefinderError as problem:
         output.error(problem, as_json=as_json)
         return exit_code(problem)
-    except BrokenPipeError:
-        # Broken pipe, such as | head: without this, Python reports it again when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNFINISHED
     except OSError as problem:
         output.error(problem, as_json=as_json, code="system_error")
         return INPUT
@@ -176,6 +187,11 @@ def _usage(problem: Exception, *, as_json: bool) -> int:
     message = (
         message.removeprefix("Invalid value: ").replace("Value error, ", "").replace("Input should be", "must be")
     )
+    message = re.sub(r" \(Possible options: (.+)\)$", r". Did you mean \1?", message)
+    chosen = re.search(r"'([^']*)' is not one of (.+)\.$", message)
+    if chosen:
+        suggestion = did_you_mean(chosen[1], re.findall(r"'([^']*)'", chosen[2]))
+        message += f" {suggestion.capitalize()}" if suggestion else ""
     if not message:
         # Called without a command: the help is already printed.
         return USAGE

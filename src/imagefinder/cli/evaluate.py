@@ -24,6 +24,7 @@ from imagefinder.cli.session import (
 )
 from imagefinder.core import registry
 from imagefinder.core.errors import InputError, ModelError, SourceError
+from imagefinder.core.home import expand
 from imagefinder.core.paging import iter_images
 from imagefinder.core.results import Ranking
 from imagefinder.core.serialization import to_json
@@ -151,7 +152,7 @@ def _dataset(
     from imagefinder import wiring  # noqa: PLC0415 - fast start
     from imagefinder.evaluation import datasets  # noqa: PLC0415 - fast start
 
-    source = source.expanduser()
+    source = expand(source)
     if not groups and (source / "manifest.json").is_file():
         dataset, labels = datasets.read_manifest(source), "labels from manifest.json"
         dataset = datasets.limited(dataset, limit or len(dataset.queries), seed)

@@ -26,18 +26,21 @@ setting state.
 CREATE_HELP = """Create an API key and print it. The key cannot be shown again.
 
 By default a key allows read access: searches and lookups. With --write it also allows changes to collections and
-starting jobs.
+starting jobs. With --collection it is restricted to the named collections, which need not exist yet.
 
   imagefinder keys create shop
   imagefinder keys create editor --write
+  imagefinder keys create supplier --collection shoes --collection bags
   KEY=$(imagefinder keys create me)
   curl -H "Authorization: Bearer $KEY" http://127.0.0.1:5000/v1/info"""
 
-LIST_HELP = """List the keys: name, access and creation time.
+LIST_HELP = """List the keys: name, access, collections and creation time.
 
   imagefinder keys list --json"""
 
-REVOKE_HELP = """Revoke a key, effective immediately.
+REVOKE_HELP = """Revoke a key, effective immediately; its open event streams end within seconds.
+
+Jobs that the key has started continue; cancel them with another key.
 
   imagefinder keys revoke shop"""
 
@@ -51,16 +54,27 @@ def create(
     context: typer.Context,
     name: NameArgument,
     write: Annotated[bool, typer.Option("--write", help="Also allow changes and jobs.")] = False,
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--collection",
+            metavar="NAME",
+            help="Restrict the key to this collection of the server; repeatable. Default: all collections.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a key and print it."""
     access: Access = "write" if write else "read"
     with _keys(context) as keys:
-        secret = keys.create(name, access)
+        secret = keys.create(name, access, collection or None)
+    collections = sorted(set(collection)) if collection else None
     if as_json:
-        output.document({"name": name, "access": access, "key": secret})
+        output.document({"name": name, "access": access, "collections": collections, "key": secret})
         return
-    output.note(f"key {name} ({access} access); save it now, it is not shown again:")
+    scope = f" to {', '.join(collections)}" if collections else ""
+    output.note(f"key {name} ({access} access{scope}); save it now, it is not shown again:")
     output.line(secret)
 
 
@@ -71,13 +85,24 @@ def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
         keys = opened.entries()
     if as_json:
         output.document(
-            [{"name": key.name, "access": key.access, "created_at": _iso(key.created_at)} for key in keys]
+            [
+                {
+                    "name": key.name,
+                    "access": key.access,
+                    "collections": key.collections,
+                    "created_at": _iso(key.created_at),
+                }
+                for key in keys
+            ]
         )
         return
     if not keys:
         output.line("no keys; create one with: imagefinder keys create NAME")
         return
-    output.table(("name", "access", "created"), [(key.name, key.access, _iso(key.created_at)) for key in keys])
+    output.table(
+        ("name", "access", "collections", "created"),
+        [(key.name, key.access, ", ".join(key.collections or ("all",)), _iso(key.created_at)) for key in keys],
+    )
 
 
 @app.command("revoke", help=unwrapped(REVOKE_HELP))
@@ -94,7 +119,7 @@ def revoke(context: typer.Context, name: NameArgument, as_json: JsonOption = Fal
 def _keys(context: typer.Context) -> Keys:
     from imagefinder.server.keys import Keys  # noqa: PLC0415 - fast start
 
-    return Keys(settings(context).state)
+    return Keys(settings(context).folder("state"))
 
 
 def _iso(at: float) -> str:

@@ -11,6 +11,7 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.session import MODEL, OK, JsonOption, settings, unwrapped
 from imagefinder.core.errors import InputError, ModelError, ModelMissingError
+from imagefinder.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from imagefinder.models.catalogue import ModelSpec
@@ -85,6 +86,7 @@ def list_models(context: typer.Context, *, as_json: JsonOption = False) -> None:
             (model.name, state.origin or "no", output.size(state.size_bytes), model.licence, model.summary)
             for model, state in rows
         ],
+        prose=("description",),
     )
     missing = [state.name for _, state in rows if not state.present]
     if missing:
@@ -99,7 +101,7 @@ def pull(
     as_json: JsonOption = False,
 ) -> int:
     """Download the weights and report where they are."""
-    cache = _cache(context)
+    cache = _cache(context, write=True)
     states: list[ModelState] = []
     problems: list[ModelError] = []
     for model in _chosen(names):
@@ -144,7 +146,7 @@ def import_(
     """Install the weights and report which models they belong to."""
     from imagefinder.models.bundle import import_bundle  # noqa: PLC0415 - fast start
 
-    cache = _cache(context)
+    cache = _cache(context, write=True)
     with output.counter("unpacking", of_bytes=True) as progress:
         names = import_bundle(cache, file, progress)
     return _report([cache.state(model) for model in _chosen(names)], [], "installed", as_json=as_json)
@@ -176,10 +178,13 @@ def verify(
     return _report(states, problems, "intact", as_json=as_json)
 
 
-def _cache(context: typer.Context) -> ModelCache:
+def _cache(context: typer.Context, *, write: bool = False) -> ModelCache:
     from imagefinder import wiring  # noqa: PLC0415 - fast start
 
-    return wiring.model_cache(settings(context))
+    chosen = settings(context)
+    if write:
+        chosen.folder("models")
+    return wiring.model_cache(chosen)
 
 
 def _chosen(names: Sequence[str] | None) -> list[ModelSpec]:
@@ -187,7 +192,8 @@ def _chosen(names: Sequence[str] | None) -> list[ModelSpec]:
 
     for name in names or ():
         if name not in MODELS:
-            raise InputError(f"unknown model {name!r}", hint=f"available models: {', '.join(MODELS)}")
+            hint = did_you_mean(name, MODELS, otherwise=f"available models: {', '.join(MODELS)}")
+            raise InputError(f"unknown model {name!r}", hint=hint)
     return [MODELS[name] for name in dict.fromkeys(names or MODELS)]
 
 

@@ -18,7 +18,7 @@ import httpx2
 from imagefinder.client import images
 from imagefinder.client.async_jobs import AsyncRemoteJob
 from imagefinder.client.async_transport import AsyncTransport
-from imagefinder.client.errors import InvalidAnswerError, ServerProblem, problem
+from imagefinder.client.errors import InvalidAnswerError, NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.options import form_fields, request_members
 from imagefinder.client.transport import (
@@ -28,7 +28,7 @@ from imagefinder.client.transport import (
     job_path,
     parse,
     parse_json,
-    quoted,
+    with_id,
 )
 from imagefinder.core.answers import (
     CollectionInfo,
@@ -177,7 +177,9 @@ class AsyncClient:
 
     async def image(self, image_id: str, collection: str = DEFAULT) -> Image:
         """One image."""
-        return await self._transport.json(Image, "GET", f"{collection_path(collection)}/images/{quoted(image_id)}")
+        return await self._transport.json(
+            Image, "GET", f"{collection_path(collection)}/image", params=with_id(image_id)
+        )
 
     async def put(
         self,
@@ -213,19 +215,17 @@ class AsyncClient:
 
     async def delete(self, image_id: str, collection: str = DEFAULT) -> None:
         """Delete an image from a collection."""
-        await self._transport.send("DELETE", f"{collection_path(collection)}/images/{quoted(image_id)}")
+        await self._transport.send("DELETE", f"{collection_path(collection)}/image", params=with_id(image_id))
 
     async def thumbnail(self, image_id: str, collection: str = DEFAULT) -> bytes:
-        """The thumbnail of an image: a JPEG of at most 256 x 256 pixels."""
-        return (
-            await self._transport.send("GET", f"{collection_path(collection)}/thumbnails/{quoted(image_id)}")
-        ).content
+        """The thumbnail of an image: a JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128)."""
+        path = f"{collection_path(collection)}/thumbnail"
+        return (await self._transport.send("GET", path, params=with_id(image_id))).content
 
     async def content(self, image_id: str, collection: str = DEFAULT) -> bytes:
         """The original image file, if it still exists on the server, unchanged."""
-        return (
-            await self._transport.send("GET", f"{collection_path(collection)}/contents/{quoted(image_id)}")
-        ).content
+        path = f"{collection_path(collection)}/content"
+        return (await self._transport.send("GET", path, params=with_id(image_id))).content
 
     # -- searching --------------------------------------------------------------------------------------------
 
@@ -322,13 +322,13 @@ class AsyncClient:
             image_id: Id of an image of the collection, whether it is a hit or not.
             method: Name of the method, or ``auto`` for the method with the strongest evidence.
         """
-        path = f"{explanations_path(answer)}/images/{quoted(image_id)}"
-        return await self._transport.json(Explanation, "GET", path, params=drop_none({"method": method}))
+        path = f"{explanations_path(answer)}/image"
+        return await self._transport.json(Explanation, "GET", path, params=with_id(image_id, method=method))
 
     async def drawing(self, answer: SearchAnswer | str, image_id: str, *, method: str | None = None) -> bytes:
         """A drawing of the explanation, as PNG; the arguments are those of ``explain``."""
-        path = f"{explanations_path(answer)}/drawings/{quoted(image_id)}"
-        return (await self._transport.send("GET", path, params=drop_none({"method": method}))).content
+        path = f"{explanations_path(answer)}/drawing"
+        return (await self._transport.send("GET", path, params=with_id(image_id, method=method))).content
 
     async def compare(
         self, a: ImageSource | Stored, b: ImageSource | Stored, *, method: str | None = None
@@ -365,7 +365,7 @@ class AsyncClient:
         timeout: float | None = None,
         page_size: int = 100,
     ) -> Duplicates:
-        """The duplicates in a collection; waits for the report if there is none yet.
+        """The duplicates in a collection. If there is no report yet, starts the job that computes it, and waits.
 
         Args:
             collection: Name of the collection.
@@ -377,31 +377,32 @@ class AsyncClient:
             The report with all groups. ``stale`` means that the collection has changed since it was computed.
 
         Raises:
-            TimeoutError: the report was not ready in time.
-            JobFailedError: the job that computes the report failed.
+            TimeoutError, JobFailedError: the job did not end in time, or failed.
+            AccessError: there is no report, and the API key does not allow starting a job.
         """
-        path, end = (
-            f"{collection_path(collection)}/duplicates",
-            None if timeout is None else time.monotonic() + timeout,
-        )
-        groups: list[DuplicateSet] = []
-        params: dict[str, Any] = {"limit": page_size}
+        path, end = f"{collection_path(collection)}/duplicates", time.monotonic() + (timeout or 0.0)
+        groups, cursor = list[DuplicateSet](), dict[str, str]()
         while True:
-            response = await self._transport.send("GET", path, params=params)
-            if response.status_code == 202:
-                job = self._remote(parse(DuplicatesRunning, response).job)
-                await job.wait(progress, timeout=None if end is None else max(0.0, end - time.monotonic()))
-                groups, params = [], {"limit": page_size}
+            try:
+                response = await self._transport.send("GET", path, params={"limit": page_size, **cursor})
+                job = self._remote(parse(DuplicatesRunning, response).job) if response.status_code == 202 else None
+            except NotFoundError as error:
+                if error.code != "no_duplicate_report":
+                    raise
+                job = await self.start_duplicates(collection)
+            if job is not None:
+                await job.wait(progress, timeout=None if timeout is None else max(0.0, end - time.monotonic()))
+                groups, cursor = [], {}
                 continue
             page = parse(Duplicates, response)
             groups += page.groups
             if page.next_cursor is None:
                 return replace(page, groups=tuple(groups))
-            params["cursor"] = page.next_cursor
+            cursor = {"cursor": page.next_cursor}
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
-    async def start_add(
+    async def start_add(  # wide: the members of the request
         self,
         collection: str = DEFAULT,
         *,
@@ -410,6 +411,7 @@ class AsyncClient:
         urls: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
         prune: bool | None = None,
+        force_prune: bool | None = None,
     ) -> AsyncRemoteJob:
         """Start a job that adds images from exactly one source: a folder of the server, a CSV list or URLs.
 
@@ -420,14 +422,11 @@ class AsyncClient:
             urls: URLs of images; each URL is also the id of its image.
             methods: Methods whose features are extracted; default: those that the collection has.
             prune: Whether to remove images that came from the same source and are no longer in it.
+            force_prune: Whether to remove them even if a whole folder of the source has vanished.
         """
-        options = {
-            "folder": folder,
-            "csv": csv,
-            "urls": None if urls is None else list(urls),
-            "methods": None if methods is None else list(methods),
-            "prune": prune,
-        }
+        options: dict[str, Any] = {"folder": folder, "csv": csv, "prune": prune, "force_prune": force_prune}
+        lists = {"urls": urls, "methods": methods}
+        options |= {name: None if values is None else list(values) for name, values in lists.items()}
         return await self._start("add", collection, options)
 
     async def start_duplicates(self, collection: str = DEFAULT) -> AsyncRemoteJob:
@@ -485,8 +484,8 @@ class AsyncClient:
         *,
         wait: bool,
     ) -> httpx2.Response:
-        path = f"{collection_path(collection)}/images/{quoted(image_id)}"
-        params = {"wait": "true" if wait else "false"}
+        path = f"{collection_path(collection)}/image"
+        params = with_id(image_id, wait="true" if wait else "false")
         if images.is_url(image):
             body = {**await anyio.to_thread.run_sync(images.reference, image), **drop_none({"metadata": metadata})}
             return await self._transport.send("PUT", path, params=params, json=body)

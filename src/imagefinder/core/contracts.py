@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.features import Decoded, FeatureMap, Features, FeatureSpec, RgbImage
+from imagefinder.core.features import Decoded, FeatureMap, Features, FeatureSpec, FullDepth, RgbImage
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     AnnIndexState,
     Changes,
-    Damage,
     Entry,
     Failure,
     GalleryBlock,
@@ -29,31 +27,34 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
+from imagefinder.core.store_parts import StoreLookups, StoreUpkeep
 
 
 class Decoder(Protocol):
     """Decodes images, including malformed and malicious ones."""
 
-    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-        """Decode the first frame of an encoded image to upright RGB pixels.
+    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
+        """Decode a page of an encoded image to upright RGB pixels.
 
         Args:
             data: The encoded image.
             max_bytes: Maximum length of ``data``.
             max_pixels: Maximum width x height; checked before any pixels are decoded.
+            page: Page of the file, or frame of the animation, from 1.
+            fit_in: Larger images are reduced to at most this many pixels; 0: never.
 
         Raises:
             ImageError: the image cannot be used.
         """
-        ...
+
+    def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
+        """Decode all frames of an encoded image in full depth; arguments and errors as for ``decode``."""
 
     def start(self) -> None:
         """Prepare for an image that will arrive soon; returns immediately."""
-        ...
 
     def close(self) -> None:
         """Release processes and memory. Repeated calls have no effect."""
-        ...
 
 
 class Fetcher(Protocol):
@@ -234,11 +235,12 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(StoreLookups, StoreUpkeep, Protocol):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.
-    Readers never see part of an image, and see the changes of other processes without reopening the store.
+    Readers never see part of an image, and see the changes of other processes without reopening the store. If its
+    files are moved, deleted or replaced, every call raises ``CollectionMovedError``.
     """
 
     def register(self, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
@@ -255,11 +257,16 @@ class Store(Protocol):
         """Delete a method and all its features; unknown methods are ignored."""
         ...
 
-    def put(self, entries: Sequence[Entry]) -> None:
+    def put(self, entries: Sequence[Entry], *, replacing: Sequence[str] = ()) -> None:
         """Add images, or replace those with the same ids. All of them are durable on return.
 
         An entry replaces the whole image, including the features of methods that the entry lacks, and clears the
-        recorded failure of its id. The call is atomic: if it raises, nothing was put.
+        recorded failure of its id. It also clears the removals of its id: those with its URI and, if it has no
+        source, all of them. The call is atomic: if it raises, nothing was put.
+
+        Args:
+            entries: The images.
+            replacing: Ids that are removed first: the earlier ids of files that have moved.
 
         Raises:
             InputError: an id is empty or not valid Unicode, or metadata are not a JSON object.
@@ -281,8 +288,14 @@ class Store(Protocol):
         """Update URI and stamp of an image whose content is unchanged; unknown ids are ignored."""
         ...
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Remove images and return the number removed; unknown ids are ignored."""
+    def delete(self, ids: Sequence[str], *, remember: bool = False) -> int:
+        """Remove images and return the number removed; unknown ids are ignored.
+
+        Args:
+            ids: Ids of the images.
+            remember: Record the removals (``removals``), so that indexing does not add the images again. An image
+                without a URI cannot come from a source, so its removal is not recorded.
+        """
         ...
 
     def get(self, image_id: str) -> ImageRecord:
@@ -401,52 +414,6 @@ class Store(Protocol):
 
     def info(self) -> StoreInfo:
         """Number of images and failures, bytes on disk, and the methods."""
-        ...
-
-    def derived(self, name: str) -> bytes | None:
-        """Derived data stored under a name; ``None`` if there are none (any more)."""
-        ...
-
-    def put_derived(self, name: str, data: bytes) -> None:
-        """Store derived data, which can be recomputed and may be dropped at any time; writes are atomic."""
-        ...
-
-    def check(
-        self,
-        *,
-        repair: bool = False,
-        sound_thumbnail: Callable[[bytes], bool] = bool,
-        sound_derived: Callable[[str, bytes], bool] = lambda _name, _data: True,
-        progress: Callable[[int, int], None] = lambda _done, _total: None,
-    ) -> list[Damage]:
-        """Check all stored data; returns the damage found.
-
-        Args:
-            repair: Drop damaged rows, which the next ``add`` recreates; rebuild counts, indexes and derived data.
-            sound_thumbnail: Returns whether an encoded thumbnail can be decoded.
-            sound_derived: Returns whether derived data of a name are usable; not called for ANN indexes.
-            progress: Called with (done, total), in no fixed unit.
-        """
-        ...
-
-    def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Copy a consistent snapshot, which can be opened as a store, while others may write.
-
-        The copy appears complete, verified and durable, or not at all.
-
-        Args:
-            destination: A folder that is empty or does not exist.
-            progress: Called with (done, total), in no fixed unit.
-
-        Raises:
-            SourceError: the destination is not empty.
-            CollectionCorruptError: this collection is damaged.
-            StoreError: the copy cannot be written, or the store has no files.
-        """
-        ...
-
-    def derived_folder(self) -> Path | None:
-        """Folder for derived files; it may not exist yet. ``None`` if the store has none."""
         ...
 
     def close(self) -> None:

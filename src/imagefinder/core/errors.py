@@ -15,7 +15,9 @@
     │   ├── FetchError              a URL did not return an image
     │   │   ├── ForbiddenAddressError   its address is not allowed
     │   │   └── TemporaryFetchError     the failure is transient
+    │   ├── BoxError                a box is not valid, or lies outside the image
     │   ├── FilterError             a metadata filter is not valid
+    │   ├── MetadataError           metadata are not a JSON object within the limits
     │   ├── SettingsError           a setting has an invalid value
     │   ├── UnknownMethodError      no method has this name
     │   └── UnknownImageError       no image has this id
@@ -30,6 +32,7 @@
         ├── CollectionFormatError       it is not a collection, or has another format version
         ├── CollectionCorruptError      its data are damaged
         ├── CollectionBusyError         another process kept it locked for too long
+        ├── CollectionMovedError        it was moved, deleted or replaced while it was open
         ├── FingerprintMismatchError    its features were made with other parameters or weights
         └── MethodNotIndexedError       it has no features of this method
 
@@ -41,6 +44,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import ClassVar
+
+from imagefinder.core.suggestions import did_you_mean
 
 
 class ImagefinderError(Exception):
@@ -160,6 +165,26 @@ class TemporaryFetchError(FetchError):
         self.retry_after = retry_after
 
 
+class BoxError(InputError):
+    """A box is not valid, or lies outside the image."""
+
+    code = "invalid_box"
+
+
+class MetadataError(InputError):
+    """Metadata are not a JSON object, or exceed a limit.
+
+    Attributes:
+        limit: The limit, if one is exceeded.
+    """
+
+    code = "invalid_metadata"
+
+    def __init__(self, message: str, *, hint: str = "", limit: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
+
+
 class FilterError(InputError):
     """A metadata filter is not valid."""
 
@@ -185,7 +210,10 @@ class UnknownMethodError(InputError):
     def __init__(self, name: str, installed: Iterable[str]) -> None:
         self.name = name
         self.installed = tuple(sorted(installed))
-        super().__init__(f"unknown method {name!r}", hint=f"known methods: {', '.join(self.installed)}")
+        known = f"known methods: {', '.join(self.installed)}"
+        super().__init__(
+            f"unknown method {name!r}", hint=did_you_mean(name, (*self.installed, "auto"), otherwise=known)
+        )
 
 
 class UnknownImageError(InputError):
@@ -280,6 +308,16 @@ class CollectionBusyError(StoreError):
     """Another process kept the collection locked for too long."""
 
     code = "collection_busy"
+    retryable = True
+
+
+class CollectionMovedError(StoreError):
+    """The files of the collection were moved, deleted or replaced while it was open.
+
+    Nothing was stored: a change that is not acknowledged in the collection's present files is not acknowledged.
+    """
+
+    code = "collection_moved"
     retryable = True
 
 

@@ -21,22 +21,55 @@ class Decoded:
     """A decoded image with its encoded format.
 
     Attributes:
-        rgb: ``(height, width, 3)`` uint8, upright, C-contiguous; may be read-only.
+        rgb: ``(height, width, 3)`` uint8, upright, C-contiguous; may be read-only. Reduced if the image
+            has more pixels than requested.
         format: Pillow's name of the encoded format, for example ``JPEG``.
+        pages: Number of pages of the file, or of frames of the animation.
+        size: Width and height of the image in the file, in pixels; ``None``: those of ``rgb``.
     """
 
     rgb: RgbImage
     format: str
+    pages: int = 1
+    size: tuple[int, int] | None = None
 
     @property
     def width(self) -> int:
         """Width in pixels."""
-        return int(self.rgb.shape[1])
+        return self.size[0] if self.size else int(self.rgb.shape[1])
 
     @property
     def height(self) -> int:
         """Height in pixels."""
-        return int(self.rgb.shape[0])
+        return self.size[1] if self.size else int(self.rgb.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class FullDepth:
+    """What an image file shows, in all frames and in full depth.
+
+    Attributes:
+        digest: Digest of the pixels of all frames, their colour profiles and times; empty if the file has more
+            in it than the decoder delivers.
+        format: Pillow's name of the encoded format; empty for an image without a file.
+        frames: Number of frames or pages.
+        bits: Bits per channel, at least 8.
+        transparent: Whether any pixel is transparent.
+        colours: ``other``: for example CMYK, a single channel of more than 8 bits, or sensor data.
+    """
+
+    digest: str = ""
+    format: str = ""
+    frames: int = 1
+    bits: int = 8
+    transparent: bool = False
+    colours: Literal["grey or RGB", "other"] = "other"
+
+    @property
+    def plain(self) -> bool:
+        """Whether its first frame as 8-bit RGB is all that it shows."""
+        is_deep = self.frames > 1 or self.bits > 8 or self.transparent
+        return bool(self.digest) and self.colours == "grey or RGB" and not is_deep
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Entry:
     Attributes:
         image: The record.
         features: Method name -> features of this image, a batch of one.
-        thumbnail: Encoded JPEG of at most 256 x 256 pixels; empty if there is none.
+        thumbnail: Encoded JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128); empty if there is none.
     """
 
     image: ImageRecord
@@ -102,6 +102,25 @@ class Failure:
     attempts: int = 1
     at: float = 0.0
     source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """An image that was removed from the collection and must not return with the next ``add``.
+
+    Attributes:
+        id: Id of the image.
+        uri: URI that the image came from.
+        sha256: SHA-256 of the encoded image, hexadecimal.
+        source: URI of the folder, archive or list that the image was added from; empty if none.
+        at: Time of the removal in seconds since 1970; set by the store.
+    """
+
+    id: str
+    uri: str
+    sha256: str
+    source: str = ""
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

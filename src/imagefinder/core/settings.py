@@ -12,19 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from imagefinder.core import home
 from imagefinder.core.errors import SettingsError
+from imagefinder.core.suggestions import did_you_mean
 
 PREFIX = "IMAGEFINDER_"
 CONFIG_VARIABLE = "IMAGEFINDER_CONFIG"
 
 
 def _data_home() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    folder = Path(os.environ.get("XDG_DATA_HOME") or "")
+    # By its specification, a relative path in the variable is ignored.
+    return folder if folder.is_absolute() else home.expand("~/.local/share")
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
+
+_LARGEST_INTEGER = 2**63 - 1
+_LARGEST_SECONDS = 10**9
+"""Largest settings that are times; timers accept no infinite ones."""
 
 _BOOLEANS = {
     "true": True,
@@ -110,6 +118,9 @@ class Settings:
     sift_max_keypoints: int = _setting(
         1000, "number of strongest keypoints used by sift; 0: all (part of the fingerprint)", minimum=0
     )
+    zip_encoding: str = _setting(
+        "auto", "encoding of names in zip archives that are not marked as UTF-8, such as cp932; auto: detected"
+    )
     fetch_timeout: float = _setting(20.0, "idle timeout of a download, seconds", minimum=0.1)
     fetch_retries: int = _setting(2, "number of retries after a transient download failure", minimum=0)
     fetch_connections: int = _setting(16, "number of concurrent downloads", minimum=1)
@@ -154,7 +165,10 @@ class Settings:
         (), "origins of web pages that may send requests, such as https://shop.example; *: any (requires keys)"
     )
     trusted_proxies: tuple[str, ...] = _setting(
-        (), "addresses or networks of proxies whose X-Forwarded-For header is trusted"
+        (), "addresses or networks of proxies whose X-Forwarded-For, -Proto and -Prefix headers are trusted"
+    )
+    root_path: str = _setting(
+        "/", "path under which a reverse proxy serves the server, such as /images; links in answers begin with it"
     )
     concurrent: int = _setting(_cores, "number of requests computed at the same time", minimum=1)
     queue: int = _setting(
@@ -185,8 +199,21 @@ class Settings:
                 object.__setattr__(self, item.name, tuple(value))
             if minimum is not None and not value >= minimum:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")
+            largest = _LARGEST_SECONDS if isinstance(value, float) else _LARGEST_INTEGER
+            if isinstance(value, int | float) and not value <= largest:
+                raise SettingsError(f"{item.name} must be at most {largest:,}, not {value!r:.100}")
             if choices and value not in choices:
-                raise SettingsError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
+                raise SettingsError(
+                    f"{item.name} must be one of {', '.join(choices)}, not {value!r}",
+                    hint=did_you_mean(str(value), choices),
+                )
+        try:
+            b"a".decode("ascii" if self.zip_encoding == "auto" else self.zip_encoding)
+        except (LookupError, ValueError) as error:
+            raise SettingsError(
+                f"zip_encoding: unknown encoding {self.zip_encoding!r}",
+                hint="for example cp866 or cp1251 (Cyrillic), cp932 (Japanese), gbk (Chinese), cp949 (Korean)",
+            ) from error
 
     @classmethod
     def load(
@@ -249,13 +276,27 @@ class Settings:
         where = f"{origin}: " if origin else ""
         types = get_type_hints(cls)
         if name not in types:
-            raise SettingsError(
-                f"{where}unknown setting {name!r}", hint=f"the settings are: {', '.join(sorted(types))}"
-            )
+            names = sorted(types)
+            everything = f"the settings are: {', '.join(names)}"
+            if origin.startswith("environment"):
+                names = [*names, CONFIG_VARIABLE[len(PREFIX) :].lower()]
+            hint = did_you_mean(name, names) or everything
+            raise SettingsError(f"{where}unknown setting {name!r}", hint=hint)
         try:
             return _typed(types[name], value)
         except (TypeError, ValueError):
             raise SettingsError(f"{where}{name} must be {_expected(types[name])}, not {value!r}") from None
+
+    def folder(self, name: str) -> Path:
+        """The folder named by a setting, for use.
+
+        Raises:
+            SettingsError: it is in the home folder of a user who has none.
+        """
+        hint = f"set {PREFIX}{name.upper()} or XDG_DATA_HOME to a folder that this user can write"
+        if name == "collection":
+            hint = f"name a folder with -c FOLDER, or {hint}"
+        return home.check(getattr(self, name), f"the folder of the setting {name}", hint=hint)
 
     def describe(self) -> list[tuple[str, str, str]]:
         """Each setting as (name, current value, description)."""
@@ -303,7 +344,7 @@ def _typed(kind: Any, value: Any) -> Any:
             raise TypeError
         return tuple(_typed(item, part.strip() if isinstance(value, str) else part) for part in parts if part)
     if kind is Path:
-        return Path(value).expanduser()
+        return home.expand(value)
     if kind is str:
         if not isinstance(value, str):
             raise TypeError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import os
 import posixpath
 import stat
 import struct
@@ -17,8 +16,10 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from imagefinder.core.errors import SourceError
+from imagefinder.core.errors import InputError, SourceError
+from imagefinder.core.metadata import MAX_ID_BYTES, check_new_id
 from imagefinder.core.records import Failure
+from imagefinder.images.decoding.unsupported_formats import identify_unsupported
 from imagefinder.indexing.source_item import (
     Discovered,
     SourceEnd,
@@ -29,6 +30,7 @@ from imagefinder.indexing.source_item import (
     is_image_name,
     name_to_text,
 )
+from imagefinder.indexing.zip_names import member_name
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
@@ -65,37 +67,44 @@ def check_archive(path: str) -> None:
         else:
             _open_tar(path).close()
     except _ARCHIVE_ERRORS as error:
+        kind = _kind(path)
+        reason = f"it is a file of another format ({kind})" if kind else _reason(error)
         raise SourceError(
-            f"{name_to_text(path)} cannot be read as an archive: {_reason(error)}",
+            f"{name_to_text(path)} cannot be read as an archive: {reason}",
             hint="supported archives: zip, tar, tar.gz, tar.bz2 and tar.xz",
         ) from error
 
 
-def read_archive(path: str) -> Iterator[Discovered]:
+def read_archive(path: str, *, zip_encoding: str = "auto") -> Iterator[Discovered]:
     """Yield the images of an archive in its order, then a ``SourceEnd``.
 
     Ids are the member names without a leading ``/`` or ``..``. Folders, links, devices and hidden files are
-    skipped. A repeated name, and damage to the archive, become a ``Failure``.
+    skipped. A repeated id, a very long name, and damage to the archive, become a ``Failure``.
+
+    Args:
+        path: The archive.
+        zip_encoding: Encoding of names in a zip archive that are not marked as UTF-8; ``auto``: detected.
     """
     source, name = file_uri(path), name_to_text(Path(path).name)
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     complete, skipped, found = True, 0, 0
     try:
-        for member, item in _zip(path, source) if _is_zip(path) else _tar(path, source):
+        for member, item in _zip(path, source, zip_encoding) if _is_zip(path) else _tar(path, source):
             if any(map(is_hidden, item.id.split("/"))):
                 continue
             if not member or not is_image_name(item.id):
                 skipped += 1
             elif item.id in seen:
+                message = f"{name} contains {item.id!r} more than once; only the first is added"
+                if item.uri != seen[item.id]:
+                    message = f"the id {item.id!r} is that of an earlier member of {name}; only the first is added"
+                yield Failure(item.uri, item.uri, SourceError.code, message, source=source)
+            elif (reason := _id_problem(item.id)) is not None:
                 yield Failure(
-                    item.uri,
-                    item.uri,
-                    SourceError.code,
-                    f"{name} contains {item.id!r} more than once; only the first is added",
-                    source=source,
+                    item.uri[:MAX_ID_BYTES], source, SourceError.code, f"{name}: {reason}", source=source
                 )
             else:
-                seen.add(item.id)
+                seen[item.id] = item.uri
                 found += 1
                 yield item
     except _ARCHIVE_ERRORS as error:
@@ -106,20 +115,21 @@ def read_archive(path: str) -> Iterator[Discovered]:
     yield SourceEnd(source, complete, found, skipped)
 
 
-def _zip(path: str, source: str) -> Iterator[tuple[bool, SourceItem]]:
+def _zip(path: str, source: str, encoding: str) -> Iterator[tuple[bool, SourceItem]]:
     """Yield all members except folders: whether each is a regular file, and its item."""
     archive = _Zip(path)
     for info in archive.members():
-        if not info.filename.endswith("/"):  # its own is_dir() fails on an empty name
+        name = member_name(info, encoding)
+        if not name.endswith("/"):  # ZipInfo.is_dir() fails on an empty name
             regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
             yield (
                 regular,
                 SourceItem(
-                    id=_member_id(info.filename),
-                    uri=_member_uri(source, info.filename),
+                    id=_member_id(name),
+                    uri=_member_uri(source, name),
                     source=source,
                     stamp=f"{info.file_size}:{info.CRC:08x}",
-                    read=partial(archive.read, info),
+                    read=partial(archive.read, info, name),
                 ),
             )
 
@@ -156,8 +166,8 @@ class _Zip:
     def members(self) -> list[zipfile.ZipInfo]:
         return self._zip.infolist()
 
-    def read(self, info: zipfile.ZipInfo, max_bytes: int) -> bytes:
-        name = f"{info.filename} in {self._name}"
+    def read(self, info: zipfile.ZipInfo, member: str, max_bytes: int) -> bytes:
+        name = f"{member} in {self._name}"
         if info.flag_bits & 0x1:
             raise SourceError(f"{name} is encrypted", hint="unpack the archive and add the folder")
         check_size(name, info.file_size, max_bytes)
@@ -180,7 +190,7 @@ class _Tar:
         self._close = weakref.finalize(self, lambda: None)
 
     def read(self, offset: int, size: int, name: str, max_bytes: int) -> bytes:
-        label = f"{name_to_text(name)} in {name_to_text(Path(self._path).name)}"
+        label = f"{_text(name)} in {name_to_text(Path(self._path).name)}"
         check_size(label, size, max_bytes)
         try:
             with self._lock:
@@ -216,19 +226,43 @@ class _Member(tarfile.TarInfo):
 
 
 def _open_tar(path: str) -> tarfile.TarFile:
-    return tarfile.open(path, "r|*", tarinfo=_Member)
+    # Not the encoding of this machine: the names of an archive do not depend on where it is read.
+    return tarfile.open(path, "r|*", tarinfo=_Member, encoding="utf-8", errors="surrogateescape")
+
+
+def _kind(path: str) -> str:
+    """The format of a file that is not an archive, such as a saved web page; empty if unknown."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - Path would normalise some names
+            found = identify_unsupported(file.read(8192))
+    except OSError:
+        return ""
+    return found.name if found and found.name not in ("archive", "compressed file") else ""
 
 
 def _is_zip(path: str) -> bool:
     return path.lower().endswith(".zip")
 
 
+def _id_problem(image_id: str) -> str | None:
+    try:
+        check_new_id(image_id)
+    except InputError as error:
+        return error.message
+    return None
+
+
 def _member_id(name: str) -> str:
-    return name_to_text(posixpath.normpath("/" + name)).lstrip("/")
+    return _text(posixpath.normpath("/" + name)).lstrip("/")
 
 
 def _member_uri(source: str, name: str) -> str:
-    return f"archive:{source}!/{quote(os.fsencode(name))}"
+    return f"archive:{source}!/{quote(name.encode('utf-8', 'surrogateescape'))}"
+
+
+def _text(name: str) -> str:
+    r"""A member name as text; in tar archives, bytes that are not valid UTF-8 become ``\xNN``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _reason(error: Exception) -> str:

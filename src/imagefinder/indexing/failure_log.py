@@ -14,13 +14,18 @@ class FailureLog:
     def __init__(self, store: Store) -> None:
         """Read the failures of earlier runs."""
         self._store = store
-        self._earlier = {failure.id: failure.source for failure in store.failures()}
+        self._earlier = {failure.id: (failure.source, failure.code) for failure in store.failures()}
         self._unwritten: list[Failure] = []
 
-    def add(self, failure: Failure) -> None:
-        """Add a failure; the next ``flush`` records it."""
-        self._earlier.pop(failure.id, None)
+    def add(self, failure: Failure) -> bool:
+        """Add a failure; the next ``flush`` records it.
+
+        Returns:
+            Whether the same image of the same source failed with the same error code in an earlier run.
+        """
+        earlier = self._earlier.pop(failure.id, None)
         self._unwritten.append(failure)
+        return earlier == (failure.source, failure.code)
 
     def clear(self, image_id: str) -> None:
         """Remove the failure of an image that is stored now, if any."""
@@ -36,4 +41,6 @@ class FailureLog:
 
     def clear_sources(self, sources: Collection[str]) -> None:
         """Remove earlier failures of fully read sources that no longer contain the image."""
-        self._store.forget_failures([image_id for image_id, source in self._earlier.items() if source in sources])
+        self._store.forget_failures(
+            [image_id for image_id, (source, _) in self._earlier.items() if source in sources]
+        )

@@ -19,7 +19,7 @@ class Progress:
         total: Number of images in the sources; ``None`` until all sources have been discovered.
         added: Number of new images stored so far (durable).
         replaced: Number of changed images, and images with additional features, stored so far (durable).
-        unchanged: Number of images that were up to date.
+        unchanged: Number of images that were up to date, had only moved, or were removed earlier.
         failed: Number of images that could not be indexed.
         seconds: Elapsed time, seconds.
         current: Id of the most recent image.
@@ -49,11 +49,15 @@ class AddReport:
         replaced: Number of changed images, and of images with additional features.
         unchanged: Number of images that were up to date.
         removed: Number of images removed because their source no longer contains them.
-        failures: Images that could not be indexed, and why.
+        failures: Images that could not be indexed, and why; those of ``failed_before`` last.
         seconds: Duration, seconds.
         interrupted: Whether the run was stopped early; the next run continues.
         skipped: Number of non-image files skipped in folders and archives, by file extension.
+        failed_before: Number of failures that an earlier run reported, too: of the same image, source and error
+            code.
         notes: Further messages for the user, for example why nothing was pruned.
+        moved: Number of images whose file was moved or renamed; they keep their features and metadata.
+        excluded: Number of images skipped because they were removed from the collection earlier.
         failed: Number of failures.
     """
 
@@ -67,6 +71,9 @@ class AddReport:
     interrupted: bool
     skipped: int = 0
     notes: tuple[str, ...] = ()
+    moved: int = 0
+    excluded: int = 0
+    failed_before: int = 0
     failed: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -79,15 +86,20 @@ class Counters:
 
     Attributes:
         progress: Called at most ten times a second and at the end.
+        failures: Images that could not be indexed.
+        known_failures: Those that failed for the same reason in an earlier run.
     """
 
     progress: Callable[[Progress], None] | None = None
     added: int = 0
     replaced: int = 0
     unchanged: int = 0
+    moved: int = 0
+    excluded: int = 0
     removed: int = 0
     skipped: int = 0
     failures: list[Failure] = field(default_factory=list)
+    known_failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     current: str = ""
     _started: float = field(init=False, default_factory=time.monotonic)
@@ -112,8 +124,8 @@ class Counters:
                 total=total,
                 added=self.added,
                 replaced=self.replaced,
-                unchanged=self.unchanged,
-                failed=len(self.failures),
+                unchanged=self.unchanged + self.moved + self.excluded,
+                failed=len(self.failures) + len(self.known_failures),
                 seconds=time_now - self._started,
                 current=self.current,
             )
@@ -127,9 +139,12 @@ class Counters:
             replaced=self.replaced,
             unchanged=self.unchanged,
             removed=self.removed,
-            failures=tuple(self.failures),
+            failures=(*self.failures, *self.known_failures),
             seconds=time.monotonic() - self._started,
             interrupted=interrupted,
             skipped=self.skipped,
             notes=tuple(self.notes),
+            moved=self.moved,
+            excluded=self.excluded,
+            failed_before=len(self.known_failures),
         )

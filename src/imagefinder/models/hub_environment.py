@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from imagefinder.core import home
 from imagefinder.core.errors import ModelError
 
 _TIMEOUT = 10.0
@@ -19,6 +20,16 @@ def cache_folder() -> Path:
     """Folder of downloaded repositories (``HF_HUB_CACHE``, else ``hub`` in ``HF_HOME``)."""
     default = os.environ.get("HUGGINGFACE_HUB_CACHE") or str(_home() / "hub")
     return _path(os.environ.get("HF_HUB_CACHE") or default)
+
+
+def check_cache_folder() -> None:
+    """Check that downloads have a folder.
+
+    Raises:
+        SettingsError: it is in the home folder of a user who has none.
+    """
+    hint = "set HF_HOME to a folder that this user can write"
+    home.check(cache_folder(), "the cache of the model hub", hint=hint)
 
 
 def endpoint() -> str:
@@ -85,7 +96,7 @@ def _seconds(name: str) -> float:
 
 
 def _path(text: str) -> Path:
-    return Path(os.path.expandvars(text)).expanduser()
+    return home.expand(os.path.expandvars(text))
 
 
 def _is_true(value: str | None) -> bool:

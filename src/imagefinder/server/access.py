@@ -1,19 +1,21 @@
-"""Access control: the access level that each request requires, and the check of its API key."""
+"""Access control: the access that each request requires, and the check of its API key."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from imagefinder.core.errors import SettingsError
 from imagefinder.core.settings import Settings
+from imagefinder.server import request_context
 from imagefinder.server.errors import Problem
 from imagefinder.server.keys import Keys
+from imagefinder.server.ratelimit import RateLimit
+from imagefinder.server.request_context import AccessLevel, Caller
 
-AccessLevel = Literal["none", "read", "write"]
+WRONG_KEYS_PER_MINUTE = 60
+"""Largest number of requests with an invalid API key from one address; a lower rate limit applies to them too."""
 
 _LEVELS: Mapping[str, int] = {"none": 0, "read": 1, "write": 2}
 
@@ -29,25 +31,15 @@ RULES: tuple[tuple[str, str, AccessLevel], ...] = (
 _RULES = tuple((re.compile(methods), re.compile(paths, re.DOTALL), level) for methods, paths, level in RULES)
 
 
+_COLLECTION_PATH = re.compile(r"/v1/collections/([^/]+)(/.*)?", re.DOTALL)
+
+
 def required_access(method: str, path: str) -> AccessLevel:
     """The access level that a request requires."""
     for methods, paths, level in _RULES:
         if methods.fullmatch(method) and paths.fullmatch(path):
             return level
     return "write"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The sender of a request.
-
-    Attributes:
-        key: Name of the API key; empty if the request has no key.
-        access: Access level of the caller.
-    """
-
-    key: str
-    access: AccessLevel
 
 
 def is_local(host: str) -> bool:
@@ -73,34 +65,51 @@ def keys_required(settings: Settings) -> bool:
 
 
 class Authenticator:
-    """Checks the API key of each request."""
+    """Identifies the sender of each request by its API key."""
 
-    def __init__(self, keys: Keys, *, required: bool) -> None:
+    def __init__(self, keys: Keys, *, required: bool, requests_per_minute: int = 0) -> None:
+        """Nothing is read yet.
+
+        Args:
+            keys: The API keys.
+            required: Whether requests need a key.
+            requests_per_minute: Rate limit of all requests; 0 for none.
+        """
         self._required = required
         self._keys = keys
+        self._max_wrong = min(requests_per_minute or WRONG_KEYS_PER_MINUTE, WRONG_KEYS_PER_MINUTE)
+        self._wrong_keys = RateLimit(self._max_wrong)
 
-    def check(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """The caller, if its key allows the request.
+    def identify(self, address: str, required: AccessLevel, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+        """The sender of a request.
+
+        A valid key is never refused because of the invalid keys that others send from the same address.
+
+        Args:
+            address: Address of the client.
+            required: The access that the request requires; keys are not read for ``none``.
+            headers: Headers of the request.
 
         Raises:
-            Problem: ``missing_key``, ``wrong_key`` or ``read_only_key``.
+            Problem: ``wrong_key`` or ``too_many_wrong_keys``.
             StoreError: the keys cannot be read.
         """
         if not self._required:
-            return Caller("", "write")
-        required = required_access(method, path)
-        if required == "none":
-            return Caller("", "none")
-        secret = _secret(headers)
+            return Caller(address, access="write")
+        secret = _secret(headers) if required != "none" else None
         if secret is None:
-            raise Problem(
-                "missing_key",
-                "this service requires an API key",
-                hint="send the header: Authorization: Bearer KEY",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            return Caller(address)
         key = self._keys.find(secret)
         if key is None:
+            wait = self._wrong_keys.try_take(address)
+            if wait:
+                raise Problem(
+                    "too_many_wrong_keys",
+                    f"the limit is {self._max_wrong} requests per minute with an invalid API key from one address",
+                    hint=f"try again in {wait} s, with a valid key",
+                    headers={"Retry-After": str(wait)},
+                    limit=self._max_wrong,
+                )
             raise Problem(
                 "wrong_key",
                 "the API key is invalid or was revoked",
@@ -108,13 +117,65 @@ class Authenticator:
                 "imagefinder keys create NAME",
                 headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             )
-        if _LEVELS[key.access] < _LEVELS[required]:
-            raise Problem(
-                "read_only_key",
-                f"the key {key.name} allows reading and searching, not changes",
-                hint="on the server, create a key with write access: imagefinder keys create NAME --write",
-            )
-        return Caller(key.name, key.access)
+        return Caller(address, key.name, key.access, key.collections, key.sha256)
+
+
+def check_access(caller: Caller, required: AccessLevel, path: str) -> None:
+    """Refuse a request that requires more access than its caller has, before its body is read.
+
+    Raises:
+        Problem: ``missing_key``, ``read_only_key`` or ``collection_not_allowed``.
+    """
+    if _LEVELS[caller.access] >= _LEVELS[required]:
+        named = _COLLECTION_PATH.fullmatch(path)
+        if named:
+            check_collection(caller, named[1])
+        return
+    if not caller.key:
+        raise Problem(
+            "missing_key",
+            "this service requires an API key",
+            hint="send the header: Authorization: Bearer KEY",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    raise Problem(
+        "read_only_key",
+        f"the key {caller.key} allows reading and searching, not changes or jobs",
+        hint="on the server, create a key with write access: imagefinder keys create NAME --write",
+    )
+
+
+def check_collection(caller: Caller | None, name: str) -> None:
+    """Refuse a request whose key is restricted to other collections.
+
+    The answer does not depend on whether the collection exists, so that it reveals nothing about it.
+
+    Raises:
+        Problem: ``collection_not_allowed``.
+    """
+    if caller is not None and not caller.may_use(name):
+        raise Problem(
+            "collection_not_allowed",
+            f"the key {caller.key} may not use the collection {name[:100]!a}",
+            hint="GET /v1/info lists the collections of the key; on the server, create a key for this collection: "
+            "imagefinder keys create NAME --collection COLLECTION",
+            field="collection",
+        )
+
+
+def check_unrestricted() -> None:
+    """Refuse the current request if its key is restricted to some collections.
+
+    Raises:
+        Problem: ``collection_not_allowed``.
+    """
+    caller = request_context.caller()
+    if caller is not None and caller.collections is not None:
+        raise Problem(
+            "collection_not_allowed",
+            f"the key {caller.key} is restricted to some collections, and the answer covers all of them",
+            hint="use a key without --collection",
+        )
 
 
 def check_before_start(settings: Settings, keys: Keys) -> None:

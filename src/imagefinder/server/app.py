@@ -39,6 +39,8 @@ from imagefinder.server.clients import TrustedProxies
 from imagefinder.server.collection_pool import CollectionPool
 from imagefinder.server.connections import ConnectionTable, HttpConnection
 from imagefinder.server.fairness import FairShare
+from imagefinder.server.head import HeadMiddleware
+from imagefinder.server.image_paths import ImagePathMiddleware, describe_paths
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
 from imagefinder.server.jobs.manager import JobManager
@@ -52,6 +54,7 @@ from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
 from imagefinder.server.search_cache import SearchCache
 from imagefinder.server.service import Service
+from imagefinder.server.targets import TargetMiddleware, checked_root_path
 from imagefinder.server.v1 import answers, requests
 from imagefinder.server.v1.request_images import largest_request
 from imagefinder.wiring import open_collection
@@ -82,8 +85,9 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
         version=service.version,
         lifespan=partial(_lifespan, service),
         middleware=_middleware(settings, service),
-        # FastAPI's built-in pages load scripts from a third party; pages.py has our own.
+        # FastAPI's built-in pages load scripts from a third party; pages.py has our own, and the description.
         docs_url=None,
+        openapi_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -106,6 +110,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
             **job_forms.PARTS,
         }
         answers.complete_schemas(schemas)
+        describe_paths(description["paths"])
         examples.add_to(schemas)
     return cast(dict[str, Any], app.openapi_schema)
 
@@ -141,7 +146,9 @@ def _service(
         settings=settings,
         collections=collections,
         admission=admission,
-        readiness=Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready),
+        readiness=Readiness(
+            collections.current_default, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready
+        ),
         search_cache=SearchCache(
             seconds=settings.explanation_seconds,
             queries=settings.explanation_queries,
@@ -189,16 +196,25 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
     )
     return [
         Middleware(RequestContextMiddleware, metrics=service.metrics),
+        Middleware(
+            TargetMiddleware,
+            root_path=checked_root_path(settings.root_path),
+            trusted_proxies=settings.trusted_proxies,
+        ),
         *([cors] if settings.cors_origins else []),
         Middleware(
             AccessMiddleware,
             origins=origins,
-            authenticator=Authenticator(service.keys, required=keys_required),
+            authenticator=Authenticator(
+                service.keys, required=keys_required, requests_per_minute=settings.requests_per_minute
+            ),
             rates=RateLimit(settings.requests_per_minute),
             # Fewer than connections, so that each client has idle ones, which new connections may replace.
             in_progress=FairShare(max(3 * settings.max_connections // 4, 1)),
             streams=service.streams,
         ),
+        Middleware(HeadMiddleware),
+        Middleware(ImagePathMiddleware),
     ]
 
 
@@ -231,6 +247,8 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         StoreError: the collection or the keys cannot be read.
     """
     started = time.monotonic()
+    for name in ("collection", "collections", "state"):
+        settings.folder(name)
     with Keys(settings.state) as keys:
         access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)
@@ -252,8 +270,7 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         log_config=log_config,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        proxy_headers=False,  # TargetMiddleware reads them
         timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
     )
     host, port = listener.getsockname()[:2]

@@ -14,18 +14,15 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
-from imagefinder.core.errors import CollectionNotFoundError, StoreError
+from imagefinder.core.errors import CollectionMovedError, CollectionNotFoundError, StoreError
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
+from imagefinder.server import request_context
+from imagefinder.server.access import check_collection
+from imagefinder.server.collection_names import COLLECTION_NAME, DEFAULT
 from imagefinder.server.errors import Problem
 
 log = logging.getLogger(__name__)
-
-DEFAULT = "default"
-"""Name of the default collection, whose folder is the setting ``collection``."""
-
-NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
-"""Pattern of collection names. No name can become a path that leads out of the folder."""
 
 MAX_COLLECTIONS = 1000
 MAX_IDLE_OPEN = 16
@@ -37,7 +34,12 @@ _DELETED = ".deleted-"
 class CollectionPool:
     """Collections by name; safe to use from several threads.
 
+    A request sees only the collections that its key may use; jobs and monitoring see all.
+
     A collection that leaves the pool stays usable: it closes when the last reference to it is gone.
+
+    A collection whose files were moved, deleted or replaced raises ``CollectionMovedError`` once; the next request
+    gets the collection that is in its place then, for example a restored backup.
     """
 
     def __init__(
@@ -64,8 +66,16 @@ class CollectionPool:
         self._lock = threading.RLock()
         self._closed = False
 
+    @property
+    def default(self) -> Collection:
+        """The default collection, whatever the key of the request: for its methods, not for its images."""
+        return self._default
+
     def names(self) -> list[str]:
-        """The names of all collections, sorted."""
+        """The names of the collections that the current request may use, sorted."""
+        return [name for name in self._names() if request_context.may_use(name)]
+
+    def _names(self) -> list[str]:
         try:
             found = {path.name for path in self._folder.iterdir() if _is_name(path.name) and path.is_dir()}
         except OSError:  # the folder does not exist yet
@@ -77,15 +87,26 @@ class CollectionPool:
         """The collection with this name.
 
         Raises:
-            Problem: ``unknown_collection``.
+            Problem: ``unknown_collection`` or ``collection_not_allowed``.
+            CollectionMovedError: its files were moved, deleted or replaced since the last request.
             StoreError: it cannot be opened.
         """
+        check_collection(request_context.caller(), name)
         if name == DEFAULT:
-            return self._default
+            before = self._default
+            if self.current_default() is not before:
+                raise _moved(name)
+            return before
         if not _is_name(name):
             raise _unknown(name)
         with self._lock:
             collection = self._alive.get(name)
+            if collection is not None and not collection.is_in_place():
+                self._recent.pop(name, None)
+                self._alive.pop(name, None)
+                if (self._folder / name).is_dir():
+                    raise _moved(name)
+                collection = None
             if collection is None:
                 if not (self._folder / name).is_dir():
                     raise _unknown(name)
@@ -95,6 +116,23 @@ class CollectionPool:
                     raise _unknown(name) from None
             self._mark_used(name, collection)
             return collection
+
+    def current_default(self) -> Collection:
+        """The default collection; if its files were replaced, the collection that is in its place now.
+
+        Raises:
+            StoreError: its files were moved or deleted, or another collection in its place cannot be opened.
+        """
+        with self._lock:
+            if self._closed or self._default.is_in_place():
+                return self._default
+            try:
+                opened = self._open(self._settings, False)
+            except CollectionNotFoundError:
+                raise _moved(DEFAULT) from None
+            log.warning("the default collection was replaced; opened the one that is in its place now")
+            self._default = opened
+            return opened
 
     def opened(self) -> list[tuple[str, StoreInfo]]:
         """Name and state of each open collection, ``default`` first.
@@ -110,7 +148,8 @@ class CollectionPool:
         """The collection with this name, created if it does not exist; and whether it was created.
 
         Raises:
-            Problem: ``invalid_parameter``: an invalid name; ``too_many_collections``.
+            Problem: ``invalid_parameter``: an invalid name; ``collection_not_allowed``,
+                ``too_many_collections``.
             StoreError: it cannot be created.
         """
         if not _is_name(name):
@@ -120,12 +159,13 @@ class CollectionPool:
                 hint="use up to 63 lower-case letters, digits, - and _, starting with a letter or digit",
                 field="collection",
             )
+        check_collection(request_context.caller(), name)
         with self._lock:
             try:
                 return self.get(name), False
             except Problem:
                 pass
-            if len(self.names()) > MAX_COLLECTIONS:
+            if len(self._names()) > MAX_COLLECTIONS:
                 raise Problem(
                     "too_many_collections",
                     f"the server already has {MAX_COLLECTIONS} collections",
@@ -140,9 +180,10 @@ class CollectionPool:
         """Delete a collection and everything in it.
 
         Raises:
-            Problem: ``unknown_collection``; ``collection_protected``: the default collection, or a symbolic link.
+            Problem: as ``get``; ``collection_protected``: the default collection, or a symbolic link.
             StoreError: its files cannot be deleted.
         """
+        check_collection(request_context.caller(), name)
         if name == DEFAULT:
             raise Problem(
                 "collection_protected",
@@ -200,7 +241,11 @@ class CollectionPool:
 
 
 def _is_name(name: str) -> bool:
-    return re.fullmatch(NAME, name) is not None and name != DEFAULT
+    return re.fullmatch(COLLECTION_NAME, name) is not None and name != DEFAULT
+
+
+def _moved(name: str) -> CollectionMovedError:
+    return CollectionMovedError(f"the collection {name!r} was moved, deleted or replaced while it was open")
 
 
 def _unknown(name: str) -> Problem:

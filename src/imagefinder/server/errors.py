@@ -12,14 +12,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from imagefinder.core.errors import (
+    BoxError,
     CollectionClosedError,
+    CollectionMovedError,
     FetchError,
     FilterError,
     ImageError,
     ImagefinderError,
     ImageTooLargeError,
+    MetadataError,
     UnknownImageError,
     UnknownMethodError,
 )
@@ -64,6 +68,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "unknown_image": ProblemKind(404, "Unknown image"),
     "unknown_handle": ProblemKind(404, "Unknown or expired handle"),
     "unknown_job": ProblemKind(404, "Unknown job"),
+    "no_duplicate_report": ProblemKind(404, "Duplicates not computed yet"),
     "content_gone": ProblemKind(404, "Original not available"),
     "no_thumbnail": ProblemKind(404, "No thumbnail"),
     "method_not_allowed": ProblemKind(405, "HTTP method not allowed"),
@@ -96,13 +101,16 @@ KINDS: Mapping[str, ProblemKind] = {
     "model_error": ProblemKind(503, "Model cannot run"),
     "invalid_setting": ProblemKind(503, "Invalid server setting"),
     "store_error": ProblemKind(503, "Collection unavailable", private=True),
+    "collection_moved": ProblemKind(503, "Collection moved, deleted or replaced", retryable=True),
     # access and rate limits
     "missing_key": ProblemKind(401, "API key required"),
     "wrong_key": ProblemKind(401, "Invalid API key"),
     "read_only_key": ProblemKind(403, "Write access required"),
     "cross_site": ProblemKind(403, "Cross-site request"),
     "unknown_host": ProblemKind(421, "Unknown host name"),
+    "collection_not_allowed": ProblemKind(403, "Collection not allowed for this API key"),
     "rate_limited": ProblemKind(429, "Rate limit exceeded", retryable=True),
+    "too_many_wrong_keys": ProblemKind(429, "Too many invalid API keys"),
     "busy": ProblemKind(429, "Server busy", retryable=True),
     # the service
     "timed_out": ProblemKind(503, "Request timed out", retryable=True),
@@ -140,7 +148,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         if request is not None:
             request.code = self.code
         return {
-            "type": f"/docs#{self.code}",
+            "type": request_context.link(f"/docs#{self.code}"),
             "title": kind.title,
             "status": kind.status,
             "detail": self.detail,
@@ -187,11 +195,24 @@ def problem_of(error: ImagefinderError) -> Problem:
             "the server cannot process the request",
             hint="see the server's log; request_id identifies this request",
         )
+    if isinstance(error, CollectionMovedError):  # the message names a folder of the server
+        log.error("%s (%s)", error.message, error.hint)
+        return Problem(
+            code,
+            "the files of the collection were moved, deleted or replaced; nothing was changed",
+            hint="send the request again: the server opens the collection that is in its place now. If there is "
+            "none, the server's operator must bring it back",
+            headers={"Retry-After": "1"},
+        )
     members: dict[str, Any] = {}
     if isinstance(error, ImageError):
         members["field"] = "image"
+    if isinstance(error, BoxError):
+        members["field"] = "boxes"
     if isinstance(error, FilterError):
         members["field"] = "filter"
+    if isinstance(error, MetadataError):
+        members |= {"field": "metadata"} | ({} if error.limit is None else {"limit": error.limit})
     if isinstance(error, FetchError):
         members["field"] = "url"
     if isinstance(error, UnknownImageError):
@@ -204,8 +225,9 @@ def problem_of(error: ImagefinderError) -> Problem:
 
 
 COMMON_CODES = (
-    *("missing_key", "wrong_key", "read_only_key", "cross_site", "unknown_host", "rate_limited", "store_error"),
-    *("upload_timeout", "timed_out", "not_ready"),
+    *("missing_key", "wrong_key", "read_only_key", "collection_not_allowed", "cross_site", "unknown_host"),
+    *("rate_limited", "too_many_wrong_keys", "store_error", "collection_moved", "upload_timeout", "timed_out"),
+    "not_ready",
 )
 """Codes of problems that any request may be answered with."""
 
@@ -243,6 +265,17 @@ def _example(code: str) -> dict[str, Any]:
     return document | {"request_id": "5b0c9b1c1b0f4a57"}
 
 
+def _allowed(request: Request) -> list[str]:
+    """The HTTP methods of all routes with the path of a request."""
+    routes = request.app.router.routes
+    verbs = [
+        verb
+        for verb in ("GET", "PUT", "POST", "DELETE")
+        if any(route.matches({**request.scope, "method": verb})[0] is Match.FULL for route in routes)
+    ]
+    return ["GET", "HEAD", *verbs[1:]] if "GET" in verbs else verbs
+
+
 def install(app: FastAPI) -> None:
     """Register the exception handlers that answer each error with a problem document."""
 
@@ -266,12 +299,12 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         path = request.scope["path"]
         if error.status_code == 405:
-            allowed = (error.headers or {}).get("Allow", "")
+            allowed = ", ".join(_allowed(request))
             return Problem(
                 "method_not_allowed",
                 f"{request.method} is not allowed at {path}",
                 hint=f"use {allowed}",
-                headers=error.headers,
+                headers={"Allow": allowed},
             ).response()
         return not_found(path).response()
 

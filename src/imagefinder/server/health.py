@@ -7,6 +7,7 @@ from functools import partial
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from imagefinder.server.access import check_unrestricted
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.schemas import Health, Live, Ready
 from imagefinder.server.service import ServiceDep
@@ -56,6 +57,7 @@ async def ready(service: ServiceDep) -> Ready:
     },
 )
 async def metrics(service: ServiceDep, request: Request) -> Response:
+    check_unrestricted()
     exposition = partial(service.metrics.exposition, request.headers.get("accept", ""))
     text, content_type = await service.monitor(exposition)
     return Response(text, media_type=content_type)

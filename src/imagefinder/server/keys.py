@@ -10,11 +10,13 @@ import math
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from imagefinder.core.errors import InputError, StoreError
+from imagefinder.server.collection_names import COLLECTION_NAME
 from imagefinder.server.state import State, damaged, translated_errors
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ PREFIX = "if_"
 MAX_KEYS = 1000
 """Largest number of keys. The limit exists because each request is compared with all keys."""
 
+MAX_COLLECTIONS = 100
+"""Largest number of collections to which one key can be restricted."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
@@ -40,6 +45,7 @@ class Key:
         access: ``read`` allows viewing and searching; ``write`` also allows changes.
         sha256: SHA-256 of the key, in hexadecimal.
         created_at: Seconds since 1970.
+        collections: Names of the collections that the key may use, sorted; ``None`` for all.
 
     Raises:
         ValueError, TypeError: an attribute is invalid.
@@ -49,6 +55,7 @@ class Key:
     access: Access
     sha256: str
     created_at: float
+    collections: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if (
@@ -56,6 +63,7 @@ class Key:
             or self.access not in ("read", "write")
             or not re.fullmatch("[0-9a-f]{64}", self.sha256)
             or not math.isfinite(self.created_at)
+            or not (self.collections is None or _are_names(self.collections))
         ):
             raise ValueError(f"invalid key record {self.name!a}")
 
@@ -116,13 +124,27 @@ class Keys:
                 found = key
         return found
 
-    def create(self, name: str, access: Access) -> str:
-        """Create a key and return its secret, which is not stored.
+    def exists(self, sha256: str) -> bool:
+        """Whether the key with this hash exists, that is, was not revoked.
 
         Raises:
-            InputError: the name is invalid or already in use, or there are too many keys.
+            StoreError: the keys cannot be read.
+        """
+        return any(key.sha256 == sha256 for key in self.entries())
+
+    def create(self, name: str, access: Access, collections: Sequence[str] | None = None) -> str:
+        """Create a key and return its secret, which is not stored.
+
+        Args:
+            name: Name of the key's owner.
+            access: ``read`` or ``write``.
+            collections: Names of the collections that the key may use, which need not exist; default: all.
+
+        Raises:
+            InputError: a name is invalid or already in use, or there are too many keys or collections.
             StoreError: the keys cannot be read or written.
         """
+        allowed = _allowed(collections)
         if not _NAME.fullmatch(name):
             raise InputError(
                 f"{name!r} is not a valid key name",
@@ -142,7 +164,8 @@ class Keys:
                     f"there are already {len(keys)} keys, the maximum",
                     hint="revoke keys that are no longer used: imagefinder keys revoke NAME",
                 )
-            _insert(database, Key(name, access, hashlib.sha256(secret.encode()).hexdigest(), time.time()))
+            digest = hashlib.sha256(secret.encode()).hexdigest()
+            _insert(database, Key(name, access, digest, time.time(), allowed))
         return secret
 
     def revoke(self, name: str) -> None:
@@ -162,10 +185,13 @@ class Keys:
                 )
 
     def _all(self, database: sqlite3.Connection) -> tuple[Key, ...]:
-        rows = database.execute("SELECT name, access, sha256, created_at FROM keys ORDER BY name")
+        rows = database.execute("SELECT name, access, sha256, created_at, collections FROM keys ORDER BY name")
         try:
-            return tuple(Key(*row) for row in rows)
-        except (ValueError, TypeError) as error:
+            return tuple(
+                Key(name, access, sha256, created_at, None if names is None else tuple(json.loads(names)))
+                for name, access, sha256, created_at, names in rows
+            )
+        except (ValueError, TypeError, RecursionError) as error:
             raise damaged(self._state.file, error) from error
 
     def _import_old_file(self) -> None:
@@ -201,15 +227,44 @@ class Keys:
 
 
 def _insert(database: sqlite3.Connection, key: Key) -> None:
-    row = (key.name, key.access, key.sha256, float(key.created_at))
-    database.execute("INSERT INTO keys (name, access, sha256, created_at) VALUES (?, ?, ?, ?)", row)
+    names = None if key.collections is None else json.dumps(key.collections)
+    row = (key.name, key.access, key.sha256, float(key.created_at), names)
+    database.execute(
+        "INSERT INTO keys (name, access, sha256, created_at, collections) VALUES (?, ?, ?, ?, ?)", row
+    )
+
+
+def _are_names(collections: Sequence[object]) -> bool:
+    return bool(collections) and all(
+        isinstance(name, str) and re.fullmatch(COLLECTION_NAME, name) for name in collections
+    )
+
+
+def _allowed(collections: Sequence[str] | None) -> tuple[str, ...] | None:
+    if collections is None:
+        return None
+    for name in collections:
+        if not re.fullmatch(COLLECTION_NAME, name):
+            raise InputError(
+                f"{name[:100]!r} is not a valid collection name",
+                hint="use up to 63 lower-case letters, digits, - and _, starting with a letter or digit",
+            )
+    allowed = tuple(sorted(set(collections)))
+    if not 1 <= len(allowed) <= MAX_COLLECTIONS:
+        raise InputError(
+            f"a key can be restricted to 1 to {MAX_COLLECTIONS} collections, not {len(allowed)}",
+            hint="without a restriction, a key may use all collections",
+        )
+    return allowed
 
 
 def _parse(data: bytes, taken: set[str]) -> list[Key]:
     document = json.loads(data)
     if document["format"] != 1:
         raise ValueError(f"unsupported format version {document['format']!r}")
-    keys = [Key(**key) for key in document["keys"]]
+    keys = [
+        Key(**{name: key[name] for name in ("name", "access", "sha256", "created_at")}) for key in document["keys"]
+    ]
     for key in keys:
         if key.name in taken:
             raise ValueError(f"a key named {key.name!r} already exists")

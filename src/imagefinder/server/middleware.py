@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.server import request_context
-from imagefinder.server.access import Authenticator, required_access
+from imagefinder.server.access import Authenticator, check_access, required_access
 from imagefinder.server.clients import client_address, network
 from imagefinder.server.errors import Problem, internal_error, problem_of
 from imagefinder.server.fairness import FairShare
@@ -24,6 +23,7 @@ from imagefinder.server.metrics import NO_ROUTE, Metrics
 from imagefinder.server.origins import OriginPolicy
 from imagefinder.server.ratelimit import RateLimit
 from imagefinder.server.request_context import RequestContext
+from imagefinder.server.streams import EventStreams
 from imagefinder.server.upload import IDLE_SECONDS
 
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -43,9 +43,6 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 MAX_PARAMETERS = 100
 """Largest number of parameters in a URL."""
-
-_GRACE_SECONDS = 0.5
-"""Time to send the last event of a stream at shutdown."""
 
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Routes that monitoring polls every few seconds; only their errors are logged."""
@@ -112,49 +109,10 @@ class RequestContextMiddleware:
             "status": status,
             "ms": round(seconds * 1000, 1),
             "code": context.code,
-            "key": context.key,
+            "key": context.caller.key,
             "client": client_address(scope),
         }
         ACCESS.info("request", extra={"fields": fields})
-
-
-class EventStreams:
-    """The open event streams, which would never end by themselves; belongs to one event loop.
-
-    Attributes:
-        ending: Whether the server is shutting down.
-    """
-
-    def __init__(self) -> None:
-        self.ending = False
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def __contains__(self, task: asyncio.Task[Any]) -> bool:
-        return task in self._tasks
-
-    def add(self, task: asyncio.Task[Any]) -> None:
-        """Register a task whose response is an event stream."""
-        self._tasks.add(task)
-        if self.ending:
-            task.cancel()
-
-    def discard(self, task: asyncio.Task[Any]) -> None:
-        """Unregister a task that has ended."""
-        self._tasks.discard(task)
-
-    async def end(self) -> None:
-        """End all streams at shutdown: wait briefly for them to finish, then cancel them.
-
-        Other requests continue until the server cancels them; they are answered with a problem document.
-        """
-        self.ending = True
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_GRACE_SECONDS)
-        for task in self._tasks:
-            task.cancel()
 
 
 class AccessMiddleware:
@@ -240,15 +198,15 @@ class AccessMiddleware:
         """Check a request and count it; returns the client, or nothing for routes without limits."""
         method, path, headers = scope["method"], scope["path"], scope["headers"]
         self._origins.check(method, path, dict(headers))
-        caller = self._authenticator.check(method, path, headers)
-        client = f"key {caller.key}" if caller.key else network(client_address(scope))
+        required = required_access(method, path)
+        caller = self._authenticator.identify(network(client_address(scope)), required, headers)
         context = request_context.current.get()
         if context is not None:
-            context.client, context.key, context.access = client, caller.key, caller.access
-        scope["imagefinder.caller"] = caller
-        if required_access(method, path) == "none":
+            context.caller = caller
+        if required == "none":
             return ""
-        self._rates.take(client)
+        self._rates.take(caller.client)
+        check_access(caller, required, path)
         if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
             raise Problem(
                 "invalid_parameter",
@@ -256,15 +214,15 @@ class AccessMiddleware:
                 hint="/docs describes the parameters of each endpoint",
                 limit=MAX_PARAMETERS,
             )
-        if not self._in_progress.take(client):
+        if not self._in_progress.take(caller.client):
             raise Problem(
                 "busy",
-                f"this client has {self._in_progress.used(client)} requests in progress, which is its share",
+                f"this client has its share of requests in progress: {self._in_progress.used(caller.client)}",
                 hint="wait for their responses",
                 headers={"Retry-After": "1"},
-                limit=self._in_progress.used(client),
+                limit=self._in_progress.used(caller.client),
             )
-        return client
+        return caller.client
 
 
 class _ReadTimeout:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 import imagefinder
 from imagefinder import templates
 from imagefinder.server.errors import KINDS, not_found
+from imagefinder.server.request_context import link
 
 WEB = Path(imagefinder.__file__).parent / "web"
 """Folder with the files of the web page."""
@@ -66,12 +67,12 @@ def _files() -> Mapping[str, _File]:
 router = APIRouter(include_in_schema=False)
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.get("/")
 async def index(request: Request) -> Response:
     return _files()["index.html"].response(request)
 
 
-@router.api_route("/web/{name}", methods=["GET", "HEAD"])
+@router.get("/web/{name}")
 async def web(request: Request, name: str) -> Response:
     if name not in _files():
         raise not_found(request.scope["path"])
@@ -88,12 +89,18 @@ async def style(request: Request) -> Response:
     return _files()["docs.css"].response(request)
 
 
+@router.get("/openapi.json")
+async def openapi(request: Request) -> JSONResponse:
+    description = request.app.openapi()
+    return JSONResponse({**description, "servers": [{"url": prefix}]} if (prefix := link("")) else description)
+
+
 def _base(request: Request) -> str:
     """The base URL that the client used; a placeholder if its host name is not safe to paste into a shell."""
     host = request.headers.get("host", "")
     if not re.fullmatch(r"[A-Za-z0-9.:\[\]_-]+", host):
         host = "HOST:5000"
-    return f"{request.scope['scheme']}://{host}{request.scope.get('root_path', '')}"
+    return f"{request.scope['scheme']}://{host}{link('')}"
 
 
 def _reference(base: str, schema: Mapping[str, Any]) -> str:

@@ -33,17 +33,8 @@ class RateLimit:
         Raises:
             Problem: ``rate_limited``, with the seconds until a token is available.
         """
-        if not self._per_minute:
-            return
-        now, rate = self._clock(), self._per_minute / 60
-        left, at = self._buckets.pop(client, (float(self._per_minute), now))
-        left = min(left + (now - at) * rate, self._per_minute)
-        allowed = left >= 1
-        self._buckets[client] = (left - allowed, now)
-        if len(self._buckets) > MAX_CLIENTS:
-            self._buckets.popitem(last=False)
-        if not allowed:
-            wait = math.ceil((1 - left) / rate)
+        wait = self.try_take(client)
+        if wait:
             raise Problem(
                 "rate_limited",
                 f"the limit is {self._per_minute} requests per minute",
@@ -51,3 +42,16 @@ class RateLimit:
                 headers={"Retry-After": str(wait)},
                 limit=self._per_minute,
             )
+
+    def try_take(self, client: str) -> int:
+        """Take a token if one is available; returns the seconds until one is, 0 if it was taken."""
+        if not self._per_minute:
+            return 0
+        now, rate = self._clock(), self._per_minute / 60
+        left, at = self._buckets.pop(client, (float(self._per_minute), now))
+        left = min(left + (now - at) * rate, self._per_minute)
+        allowed = left >= 1
+        self._buckets[client] = (left - allowed, now)
+        if len(self._buckets) > MAX_CLIENTS:
+            self._buckets.popitem(last=False)
+        return 0 if allowed else math.ceil((1 - left) / rate)

@@ -1,4 +1,4 @@
-"""The context of the current request, accessible from anywhere in its processing."""
+"""The current request and its caller, accessible from anywhere in its processing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,37 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
+AccessLevel = Literal["none", "read", "write"]
+
 _CLEAN = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The sender of a request.
+
+    Attributes:
+        address: IP address of the client, or the IPv6 /64 network that one customer usually has.
+        key: Name of the API key; empty if the request has no key.
+        access: Access level of the caller.
+        collections: Names of the collections that the caller may use; ``None`` for all.
+        sha256: SHA-256 of the API key, which identifies it even if another key gets its name.
+    """
+
+    address: str = ""
+    key: str = ""
+    access: AccessLevel = "none"
+    collections: tuple[str, ...] | None = None
+    sha256: str = ""
+
+    @property
+    def client(self) -> str:
+        """The unit of rate limits and fair shares: the key or, without one, the address."""
+        return f"key {self.key}" if self.key else self.address
+
+    def may_use(self, collection: str) -> bool:
+        """Whether the caller may use the collection with this name."""
+        return self.collections is None or collection in self.collections
 
 
 @dataclass(slots=True)
@@ -18,19 +48,17 @@ class RequestContext:
 
     Attributes:
         request_id: Id from the client if it is valid, otherwise generated.
-        client: Who sent the request, as the limits distinguish clients: a key or a network address.
-        key: Name of the API key; empty if the request has no key.
-        access: Access level of the caller: ``none``, ``read`` or ``write``.
+        caller: Sender of the request.
         code: Code of the problem that was sent; empty for none.
         gone: Returns whether the client has disconnected.
+        prefix: Path under which a reverse proxy serves the server, such as ``/images``; empty for none.
     """
 
     request_id: str = ""
-    client: str = ""
-    key: str = ""
-    access: Literal["none", "read", "write"] = "none"
+    caller: Caller = Caller()
     code: str = ""
     gone: Callable[[], bool] = lambda: False
+    prefix: str = ""
 
 
 GONE = "imagefinder.gone"
@@ -38,6 +66,18 @@ GONE = "imagefinder.gone"
 
 current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 """The request that the current task, or a thread working for it, is processing."""
+
+
+def caller() -> Caller | None:
+    """The sender of the current request; ``None`` outside of requests, for example in a job."""
+    context = current.get()
+    return context.caller if context else None
+
+
+def may_use(collection: str) -> bool:
+    """Whether the current request may use a collection; true outside of requests."""
+    sender = caller()
+    return sender is None or sender.may_use(collection)
 
 
 def request_id(sent: bytes | None) -> str:
@@ -50,4 +90,10 @@ def request_id(sent: bytes | None) -> str:
 def client() -> str:
     """The client of the current request; empty outside a request."""
     context = current.get()
-    return context.client if context else ""
+    return context.caller.client if context else ""
+
+
+def link(path: str) -> str:
+    """A path of this server as the client of the current request must send it: with the prefix of its proxy."""
+    context = current.get()
+    return f"{context.prefix if context else ''}{path}"

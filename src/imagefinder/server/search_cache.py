@@ -8,11 +8,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from imagefinder.core.results import Explanation
 from imagefinder.search.trace import Trace
 from imagefinder.server.errors import Problem
+from imagefinder.server.request_context import may_use
 
 _MAX_EXPLANATIONS = 100
 """Number of cached explanations; each takes some 10 kB."""
@@ -36,7 +38,7 @@ class _CacheEntry:
     search: CachedSearch
     expires: float
     size: int
-    result: Any
+    make_result: Callable[[], Any]
 
 
 class SearchCache:
@@ -76,13 +78,13 @@ class SearchCache:
         """
         size += search.trace.nbytes
         handle = secrets.token_urlsafe(16) if size <= self._max_bytes else None
-        result = make_result(handle, time.time() + self._seconds)
+        make_result = partial(make_result, handle, time.time() + self._seconds)
         if handle is not None:
             with self._lock:
-                self._searches[handle] = _CacheEntry(search, self._clock() + self._seconds, size, result)
+                self._searches[handle] = _CacheEntry(search, self._clock() + self._seconds, size, make_result)
                 self._bytes += size
                 self._evict()
-        return result
+        return make_result()
 
     def search(self, handle: str) -> CachedSearch:
         """The search with this handle.
@@ -93,12 +95,12 @@ class SearchCache:
         return self._find(handle).search
 
     def result(self, handle: str) -> Any:
-        """The answer to the search with this handle.
+        """The answer to the search with this handle, with links for the current request.
 
         Raises:
             Problem: ``unknown_handle``.
         """
-        return self._find(handle).result
+        return self._find(handle).make_result()
 
     def explanation(self, key: Hashable, explain: Callable[[], Explanation]) -> Explanation:
         """An explanation, cached because clients often request it again in another view.
@@ -127,7 +129,7 @@ class SearchCache:
         with self._lock:
             self._evict()
             entry = self._searches.get(handle)
-        if entry is None:
+        if entry is None or not may_use(entry.search.collection):
             raise Problem(
                 "unknown_handle",
                 "this handle is unknown or has expired",

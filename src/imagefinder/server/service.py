@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Request
 
+from imagefinder.core.errors import StoreError
 from imagefinder.core.settings import Settings
 from imagefinder.images.fetching.fetcher import HttpFetcher
 from imagefinder.images.fetching.public_addresses import require_public
@@ -21,9 +23,12 @@ from imagefinder.server.fairness import FairPool, FairShare
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
-from imagefinder.server.middleware import EventStreams
 from imagefinder.server.readiness import Readiness
+from imagefinder.server.request_context import Caller
 from imagefinder.server.search_cache import SearchCache
+from imagefinder.server.streams import EventStreams
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -118,6 +123,16 @@ class Service:
         self._downloads.close()
         self._monitoring.close()
         self.admission.close()
+
+    def is_valid(self, caller: Caller) -> bool:
+        """Whether a caller may still use the server: its key was not revoked since its request began."""
+        if not self.keys_required:
+            return True
+        try:
+            return self.keys.exists(caller.sha256)
+        except StoreError as error:
+            log.error("event streams end because the keys cannot be read: %s", error.message)  # noqa: TRY400
+            return False
 
     async def end_streams(self) -> None:
         """End the event streams at shutdown; each one first reports the state of its job."""

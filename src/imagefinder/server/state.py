@@ -15,13 +15,14 @@ from pathlib import Path
 from imagefinder.core.errors import StoreError
 
 FILE_NAME = "server.sqlite"
-FORMAT = 1
+FORMAT = 2
 APPLICATION_ID = int.from_bytes(b"IMGS")
 BUSY_SECONDS = 30.0
 
 _LARGEST_LOG_BYTES = 4 << 20
 """Size to which the write-ahead log is truncated after a large upload."""
 
+# The collections of a key are a JSON list of names, or NULL for all.
 # Uploads have a separate table because SQLite rewrites the whole row when a job changes. Servers with different
 # default collections can share the file: each has its own queue.
 _TABLES = (
@@ -30,7 +31,8 @@ _TABLES = (
         name TEXT PRIMARY KEY,
         access TEXT NOT NULL,
         sha256 TEXT NOT NULL,
-        created_at REAL NOT NULL
+        created_at REAL NOT NULL,
+        collections TEXT
     ) STRICT
     """,
     """
@@ -51,6 +53,9 @@ _TABLES = (
     """,
     "CREATE TABLE imports (sha256 TEXT PRIMARY KEY, file TEXT NOT NULL) STRICT",
 )
+
+_MIGRATIONS = {1: "ALTER TABLE keys ADD COLUMN collections TEXT"}
+"""Format -> the statement that converts it to the next one."""
 
 
 class State:
@@ -178,16 +183,18 @@ def _open(file: Path) -> sqlite3.Connection:
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA foreign_keys = ON")
         database.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG_BYTES}")
-        if not _is_state(database, file):
-            database.execute("PRAGMA auto_vacuum = FULL")  # the file shrinks when uploads are deleted
+        stored = _format(database, file)
+        if stored != FORMAT:
+            if not stored:
+                database.execute("PRAGMA auto_vacuum = FULL")  # the file shrinks when uploads are deleted
             _enable_wal(database)
             database.execute("BEGIN IMMEDIATE")
-            # Another process may have created the schema. A killed one leaves an empty file, never half a schema.
-            if not _is_state(database, file):
-                for statement in _TABLES:
-                    database.execute(statement)
-                database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                database.execute(f"PRAGMA user_version = {FORMAT}")
+            # Another process may have been faster. A killed one leaves the old format, never half a schema.
+            stored = _format(database, file)
+            for statement in _TABLES if not stored else [_MIGRATIONS[old] for old in range(stored, FORMAT)]:
+                database.execute(statement)
+            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {FORMAT}")
             database.execute("COMMIT")
         _enable_wal(database)  # copies made by other tools may have lost this mode
     except BaseException:
@@ -196,11 +203,11 @@ def _open(file: Path) -> sqlite3.Connection:
     return database
 
 
-def _is_state(database: sqlite3.Connection, file: Path) -> bool:
-    """Whether the file has the schema; false for an empty file.
+def _format(database: sqlite3.Connection, file: Path) -> int:
+    """The format of the file, from 1 to ``FORMAT``; 0 for an empty file.
 
     Raises:
-        StoreError: the file belongs to another program or has another format.
+        StoreError: the file belongs to another program or has an unknown format.
     """
     # A single statement sees a consistent state while another process creates the schema.
     application, version, tables = database.execute(
@@ -208,18 +215,18 @@ def _is_state(database: sqlite3.Connection, file: Path) -> bool:
         " FROM pragma_application_id, pragma_user_version"
     ).fetchone()
     if application == 0 and tables == 0:
-        return False
+        return 0
     if application != APPLICATION_ID:
         raise StoreError(
             f"{file} belongs to another program (application id {application:#010x}, not {APPLICATION_ID:#010x})",
             hint="choose another folder with the setting state",
         )
-    if version != FORMAT:
+    if not 1 <= version <= FORMAT:
         raise StoreError(
             f"the server state {file} has format {version}; this version of imagefinder reads format {FORMAT}",
             hint="use the version of imagefinder that wrote it, or a newer one",
         )
-    return True
+    return int(version)
 
 
 def _enable_wal(database: sqlite3.Connection) -> None:

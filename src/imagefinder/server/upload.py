@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from fastapi import Request
-from python_multipart.exceptions import FormParserError
+from python_multipart.exceptions import FormParserError, ParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from imagefinder.core.errors import ImageTooLargeError
 from imagefinder.server.errors import Problem, problem_of
+from imagefinder.server.form_parts import PreambleFilter, read_part
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -125,14 +126,24 @@ async def read_form(
     if declared != FORM.encode():
         raise wrong_type(request, FORM)
     limit = max_total or max_bytes
+    boundary = options.get(b"boundary", b"")
+    if not boundary:
+        raise Problem(
+            "malformed_form",
+            "the Content-Type has no boundary",
+            hint=f"let the HTTP library set the Content-Type; {_CURL_HINT}",
+        )
     collector = _FormCollector(files, max_bytes, limit, reserve, texts=texts, max_parts=max_parts)
+    body = PreambleFilter(boundary, MultipartParser(boundary, collector.callbacks()).write)
     try:
-        parser = MultipartParser(options.get(b"boundary", b""), collector.callbacks())
-        received = await _feed(request, parser.write, limit + FORM_OVERHEAD, lambda what: _too_large(what, limit))
+        received = await _feed(request, body.write, limit + FORM_OVERHEAD, lambda what: _too_large(what, limit))
     except FormParserError as error:
-        raise Problem("malformed_form", f"the form cannot be parsed: {error}", hint=_CURL_HINT) from error
+        where = f": error near byte {error.offset}" if isinstance(error, ParseError) and error.offset >= 0 else ""
+        hint = "end each boundary and header with CR LF, and the headers of a part with an empty line"
+        raise Problem("malformed_form", f"the form cannot be parsed{where}", hint=hint) from error
     if not received:
         raise Problem("missing_image", "the form is empty", hint=_CURL_HINT, field=first)
+    body.end()
     return collector.form()
 
 
@@ -345,9 +356,10 @@ class _FormCollector:
         self._ended = False
         self._part: bytearray | None = None
         self._is_file = False
+        self._unchosen = ""
         self._header = b""
         self._value = b""
-        self._disposition = b""
+        self._headers: dict[bytes, bytes] = {}
 
     def callbacks(self) -> MultipartCallbacks:
         return {
@@ -412,7 +424,7 @@ class _FormCollector:
             raise Problem(
                 "malformed_form", f"the form has more than {self._max_parts} parts", limit=self._max_parts
             )
-        self._disposition = b""
+        self._headers = {}
         self._part = None
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
@@ -422,28 +434,47 @@ class _FormCollector:
         self._value += data[start:end]
 
     def _header_ends(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            self._disposition = self._value
+        self._headers[self._header.lower()] = self._value
         self._header = self._value = b""
 
     def _headers_end(self) -> None:
-        _, options = parse_options_header(self._disposition.decode("latin-1"))
-        name = options.get(b"name", b"").decode("utf-8", "replace")
-        filename = options.get(b"filename")
-        # Browsers send an empty file name for a file field without a selected file.
-        self._names.append(f"{name} (no file chosen)" if filename == b"" else name)
-        self._is_file = bool(filename)
+        part = read_part(
+            *(
+                self._headers.get(name, b"")
+                for name in (b"content-disposition", b"content-type", b"content-transfer-encoding")
+            )
+        )
+        name = part.name
+        self._names.append(f"{name} (no file chosen)" if part.kind == "unchosen" else name)
+        self._unchosen = name if part.kind == "unchosen" else ""
         if name in self._wanted:
-            if filename:
-                self._counts[name] += 1
-                if self._counts[name] <= self._wanted[name]:
-                    self._files.append((name, bytearray()))
-                    self._part = self._files[-1][1]
-        elif self._keep_texts and filename is None:
+            if part.kind == "file":
+                self._begin_file(name)
+        elif self._keep_texts and part.kind != "unchosen":
+            # Browsers send a Blob with a file name, although it is the value of a text field.
+            self._is_file = False
             self._texts.append((name, bytearray()))
             self._part = self._texts[-1][1]
+        if self._part is not None and part.encoding:
+            raise Problem(
+                "malformed_form",
+                f"the field {name[:100]!a} has the transfer encoding {part.encoding[:50]!a}",
+                hint="send its bytes as they are (RFC 7578)",
+                field=name[:100],
+            )
+
+    def _begin_file(self, name: str) -> None:
+        self._is_file = True
+        self._counts[name] += 1
+        if self._counts[name] <= self._wanted[name]:
+            self._files.append((name, bytearray()))
+            self._part = self._files[-1][1]
 
     def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._unchosen in self._wanted:
+            self._names[-1] = self._unchosen
+            self._begin_file(self._unchosen)
+            self._unchosen = ""
         if self._part is None:
             return
         size = end - start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from imagefinder.core.records import (
     ImageRecord,
     ImageStatus,
     MethodInfo,
+    Removal,
     StoreInfo,
 )
 from imagefinder.stores import validation
@@ -51,6 +53,7 @@ class MemoryStore:
         self._images: dict[str, _Image] = {}
         self._methods: dict[str, tuple[Fingerprint, FeatureSpec]] = {}
         self._failures: dict[str, Failure] = {}
+        self._removals: dict[tuple[str, str], Removal] = {}
         self._derived_data: dict[str, bytes] = {}
         self._closed = False
         self._last_key = 0
@@ -74,12 +77,17 @@ class MemoryStore:
             for image in self._images.values():
                 self._drop_features(image, [method])
 
-    def put(self, entries: Sequence[Entry]) -> None:
-        """Add or replace images, all or none of them."""
+    def put(self, entries: Sequence[Entry], *, replacing: Sequence[str] = ()) -> None:
+        """Add or replace images, all or none of them, after removing the ids in ``replacing``."""
         plain = validation.normalise_entries(entries)
         with self._open():
             for entry in plain:
                 validation.check_registered(entry.features, self._specs())
+            self.delete(replacing)
+            for entry in plain:
+                for key in [key for key in self._removals if key[0] == entry.image.id]:
+                    if key[1] == entry.image.uri or not entry.image.source:
+                        del self._removals[key]
             for entry in plain:
                 image_id = entry.image.id
                 if image_id in self._images:
@@ -107,14 +115,75 @@ class MemoryStore:
             if image:
                 image.record = replace(image.record, uri=uri, stamp=stamp)
 
-    def delete(self, ids: Sequence[str]) -> int:
+    def delete(self, ids: Sequence[str], *, remember: bool = False) -> int:
         """Delete images; returns how many existed."""
         valid = validation.valid_ids(ids)
         with self._open():
+            for image_id in valid if remember else ():
+                record = self._images[image_id].record if image_id in self._images else None
+                if record and record.uri:
+                    self._removals[image_id, record.uri] = Removal(
+                        image_id, record.uri, record.sha256, record.source, time.time()
+                    )
             found = [self._images.pop(image_id) for image_id in valid if image_id in self._images]
             for image in found:
                 self._drop_features(image, list(image.features))
             return len(found)
+
+    def removals(
+        self,
+        *,
+        after: str = "",
+        limit: int | None = None,
+        ids: Sequence[str] | None = None,
+        sha256: str | None = None,
+    ) -> list[Removal]:
+        """Recorded removals, ordered by id and URI."""
+        validation.check_text("start id", after)
+        wanted = None if ids is None else set(validation.valid_ids(ids))
+        with self._open():
+            found = [
+                removal
+                for _, removal in sorted(self._removals.items())
+                if removal.id > after
+                and (wanted is None or removal.id in wanted)
+                and (sha256 is None or removal.sha256 == sha256)
+            ]
+        if limit is None or limit >= len(found) or limit <= 0:
+            return found if limit is None or limit > 0 else []
+        return [removal for removal in found if removal.id <= found[limit - 1].id]
+
+    def forget_removals(self, ids: Sequence[str]) -> int:
+        """Delete recorded removals; returns how many there were."""
+        valid = set(validation.valid_ids(ids))
+        with self._open():
+            found = [key for key in self._removals if key[0] in valid]
+            for key in found:
+                del self._removals[key]
+            return len(found)
+
+    def entry(self, image_id: str) -> Entry:
+        """An image with its features and thumbnail."""
+        with self._open():
+            image = self._image(image_id)
+            return Entry(self.get(image_id), dict(image.features), image.thumbnail)
+
+    def copies(self, sha256: str) -> list[ImageRecord]:
+        """The images with these bytes, ordered by id."""
+        with self._open():
+            return [self.get(i) for i in sorted(self._images) if self._images[i].record.sha256 == sha256]
+
+    def equivalents(self, image_id: str) -> list[str]:
+        """The stored ids that differ from this one at most in Unicode normalisation."""
+        if not validation.is_valid_id(image_id):
+            return []
+        composed = unicodedata.normalize("NFC", image_id)
+        with self._open():
+            return sorted(i for i in self._images if unicodedata.normalize("NFC", i) == composed)
+
+    def is_in_place(self) -> bool:
+        """True: there are no files."""
+        return True
 
     def get(self, image_id: str) -> ImageRecord:
         """The record of an image."""

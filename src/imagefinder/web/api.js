@@ -44,16 +44,20 @@ const UNREACHABLE = {
 
 const cancelled = () => new DOMException("cancelled", "AbortError");
 
-/** An absolute URL, relative to this page so that it works behind a proxy that adds a prefix.
- * @param {string} path */
-export const resolve = (path) => new URL(path.replace(/^\/+/, ""), document.baseURI).href;
+const BASE = new URL(".", document.baseURI).pathname;
 
-/** An image id as the rest of a path; its slashes stay.
- * @param {string} id */
-export const quote = (id) => id.split("/").map(encodeURIComponent).join("/");
+/** An absolute URL. Behind a proxy that adds a prefix, links of the server have it if the proxy states it.
+ * @param {string} path relative to this page, or a link of the server */
+export const resolve = (path) =>
+  new URL(path.startsWith(BASE) ? path : path.replace(/^\/+/, ""), document.baseURI).href;
 
 /** @param {string} name @param {string} [rest] */
 export const collectionPath = (name, rest = "") => `v1/collections/${encodeURIComponent(name)}${rest}`;
+
+/** A stored image. Its id is in the query: in a path, the browser would resolve `..` and reach another image.
+ * @param {string} collection @param {string} id @param {Record<string, string>} [values] further parameters */
+export const imagePath = (collection, id, values = {}) =>
+  collectionPath(collection, `/image${queryString({ id, ...values })}`);
 
 /** A query string without the empty values.
  * @param {Record<string, string | number | null | undefined>} values */

@@ -1,6 +1,6 @@
 /** The images of a collection as tiles, loaded page by page while scrolling. */
 
-import { collectionPath, get, queryString } from "./api.js";
+import { collectionPath, get, queryString, resolve } from "./api.js";
 import { button, focusOn, h, openDialog, problemBox, put } from "./dom.js";
 import { bytes, dateTime, dimensions, fileName } from "./format.js";
 import { imageElement, largest, thumbnail } from "./images.js";
@@ -34,7 +34,7 @@ async function showDetails(image, collection, onremove) {
       typeof value === "string" ? value : JSON.stringify(value),
     ]),
   ]);
-  const original = image.content?.replace(/^\//, "");
+  const original = image.content && resolve(image.content);
   const chosen = await openDialog(
     fileName(image.id),
     /** @param {(choice?: "remove") => void} close */

@@ -1,6 +1,6 @@
 /** Removes images from a collection with undo: the request is sent after a delay, or when the page is left. */
 
-import { Problem, collectionPath, quote, send } from "./api.js";
+import { Problem, imagePath, send } from "./api.js";
 import { toast } from "./dom.js";
 import { count, fileName } from "./format.js";
 
@@ -36,7 +36,7 @@ export const isPending = (collection, id) => pending.has(keyOf(collection, id));
 async function removeNow(collection, id, keepalive) {
   if (!pending.delete(keyOf(collection, id))) return null;
   try {
-    await send(collectionPath(collection, `/images/${quote(id)}`), { method: "DELETE", keepalive });
+    await send(imagePath(collection, id), { method: "DELETE", keepalive });
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (error.code !== "unknown_image") return error;

@@ -1,6 +1,6 @@
 /** Turns a query and its options into search requests. */
 
-import { collectionPath, get, post, quote, send } from "./api.js";
+import { collectionPath, get, imagePath, post, send } from "./api.js";
 import { parseFilter } from "./filter.js";
 import { session } from "./session.js";
 
@@ -40,7 +40,7 @@ async function loadQuery(query, needsSize, signal) {
  * @param {Query} query @param {AbortSignal} signal */
 export async function loadStoredImage(query, signal) {
   /** @type {Rest.Image} */
-  const image = await get(collectionPath(session.collection, `/images/${quote(query.value)}`), { signal });
+  const image = await get(imagePath(session.collection, query.value), { signal });
   query.image = image;
   query.size = [image.width, image.height];
 }

@@ -1,6 +1,6 @@
 /** The search view: one query at a time, its results, and the results of earlier queries. */
 
-import { Problem, collectionPath, get, quote } from "./api.js";
+import { Problem, collectionPath, get, queryString } from "./api.js";
 import { announce, button, h, isAbort, problemBox, put, toast } from "./dom.js";
 import { count } from "./format.js";
 import { thumbnail } from "./images.js";
@@ -92,9 +92,8 @@ function entriesOf(result, preview) {
     evidence: hit.evidence,
     query: { path: preview ?? `${base}/query`, size: [width, height] },
     methods: Object.keys(result.fingerprints),
-    explain: (method, signal) =>
-      get(`${base}/images/${quote(hit.id)}?method=${encodeURIComponent(method)}`, { signal }),
-    drawing: (method) => `${base}/drawings/${quote(hit.id)}?method=${encodeURIComponent(method)}`,
+    explain: (method, signal) => get(`${base}/image${queryString({ id: hit.id, method })}`, { signal }),
+    drawing: (method) => `${base}/drawing${queryString({ id: hit.id, method })}`,
   }));
 }
 

@@ -32,7 +32,11 @@ export async function loadSession() {
   const [limits, { methods }] = await Promise.all([get("v1/limits"), get("v1/methods")]);
   session.limits = limits;
   session.methods = methods;
-  if (!session.info.collections.includes(session.collection)) session.collection = session.info.default_collection;
+  if (!session.info.collections.includes(session.collection)) {
+    // A key may be restricted to other collections than the default one.
+    const { collections, default_collection: preferred } = session.info;
+    session.collection = collections.includes(preferred) ? preferred : (collections[0] ?? preferred);
+  }
 }
 
 export const mayWrite = () => !session.info.read_only && session.info.auth.access !== "read";

@@ -1,6 +1,6 @@
 /** Uploads images to a collection: files and folders, a few at a time, each with its state, and retries. */
 
-import { Problem, collectionPath, get, quote, sleep, upload } from "./api.js";
+import { Problem, get, imagePath, sleep, upload } from "./api.js";
 import { announce, button, h, isAbort, put } from "./dom.js";
 import { bytes, count } from "./format.js";
 
@@ -165,7 +165,7 @@ export function createUploads(collection, onadded) {
   async function exists(item) {
     if (replace.checked || item.replace) return false;
     try {
-      await get(collectionPath(collection, `/images/${quote(item.id)}`), { signal: queue.control.signal });
+      await get(imagePath(collection, item.id), { signal: queue.control.signal });
       return true;
     } catch (error) {
       if (error instanceof Problem && error.status === 404) return false;
@@ -177,7 +177,7 @@ export function createUploads(collection, onadded) {
    * @param {Item} item @returns {Promise<State>} */
   async function uploadItem(item) {
     if (await exists(item)) return "existing";
-    const status = await upload(collectionPath(collection, `/images/${quote(item.id)}?wait=true`), item.file, {
+    const status = await upload(imagePath(collection, item.id, { wait: "true" }), item.file, {
       signal: queue.control.signal,
       onprogress: (fraction) => {
         item.bar.value = fraction;

@@ -79,3 +79,31 @@ def test_skipped_files_and_refused_pruning_are_reported(call, folder, tmp_path):
     (note,) = call("-c", tmp_path / "c", "add", folder, "--prune", "--json").json["notes"]
     assert "0 removed" in emptied.out
     assert emptied.err == f"{note}\n"
+
+
+def test_the_exit_code_distinguishes_known_failures(call, folder, tmp_path):
+    pictures = tmp_path / "nightly"
+    shutil.copytree(folder, pictures)
+    (pictures / "gone.jpg").symlink_to(pictures / "nowhere.jpg")
+    first = call("add", str(pictures), "-m", "sift", "--json")
+    assert (first.code, first.json["failed"], first.json["failed_before"]) == (1, 1, 0)
+    again = call("add", str(pictures), "--json")
+    assert (again.code, again.json["failed"], again.json["failed_before"]) == (6, 1, 1)
+    assert "1 failed (1 as before)" in call("add", str(pictures)).out
+    (pictures / "a-new.png").write_bytes(b"damaged")
+    worse = call("add", str(pictures), "--json")
+    assert (worse.code, worse.json["failed"], worse.json["failed_before"]) == (1, 2, 1)
+    assert [failure["id"] for failure in worse.json["failures"]] == ["a-new.png", "gone.jpg"]
+    (pictures / "gone.jpg").unlink()
+    (pictures / "gone.jpg").write_bytes(b"damaged")  # another reason than before
+    assert call("add", str(pictures)).code == 1
+    assert call("add", str(pictures)).code == 6
+    (pictures / "gone.jpg").unlink()
+    (pictures / "a-new.png").unlink()
+    assert call("add", str(pictures)).code == 0
+
+
+def test_the_exit_code_if_no_image_can_be_used(call, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"damaged")
+    for _ in range(2):
+        assert call("add", str(tmp_path / "a.jpg"), "-m", "sift").code == 3

@@ -118,9 +118,39 @@ def test_mistakes_are_reported(state: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [key.name for key in keys.entries()] == ["a"]
 
 
+def test_a_key_is_restricted_to_collections(state: Path) -> None:
+    keys = Keys(state)
+    secret = keys.create("a", "read", ["shoes", "bags", "shoes"])
+    keys.create("b", "write")
+    assert [key.collections for key in keys.entries()] == [("bags", "shoes"), None]
+    found = Keys(state).find(secret.encode())
+    assert found
+    assert found.collections == ("bags", "shoes")
+    for names in ([], [""], ["Shoes"], ["../x"], ["a/b"], ["*"], ["é"], ["a\n"], [f"c{n}" for n in range(101)]):
+        with pytest.raises(InputError):
+            keys.create("c", "read", names)
+    assert len(keys.entries()) == 2
+
+
+def test_a_key_with_the_name_of_a_revoked_one_is_another_key(state: Path) -> None:
+    keys, elsewhere = Keys(state), Keys(state)
+    keys.create("a", "read")
+    (first,) = keys.entries()
+    assert elsewhere.exists(first.sha256)
+    keys.revoke("a")
+    keys.create("a", "read")
+    assert not elsewhere.exists(first.sha256)
+    assert not elsewhere.exists("")
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        "collections = '[]'",
+        "collections = '{}'",
+        "collections = '[1]'",
+        """collections = '["A"]'""",
+        "collections = 'x'",
         "access = 'all'",
         "sha256 = '00'",
         "name = 'a' || char(10)",

@@ -14,7 +14,14 @@ import pytest
 
 from imagefinder.core.errors import StoreError
 from imagefinder.server import state as state_module
-from imagefinder.server.state import FILE_NAME, FORMAT, State
+from imagefinder.server.state import _TABLES, APPLICATION_ID, FILE_NAME, FORMAT, State
+
+FIRST_KEYS = """
+CREATE TABLE keys (
+    name TEXT PRIMARY KEY, access TEXT NOT NULL, sha256 TEXT NOT NULL, created_at REAL NOT NULL
+) STRICT
+"""
+"""The table of keys in format 1."""
 
 
 @pytest.fixture
@@ -24,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 def add(state: State, name: str) -> None:
     with state.writing() as database:
-        database.execute("INSERT INTO keys VALUES (?, 'read', '00', 1.5)", (name,))
+        database.execute("INSERT INTO keys VALUES (?, 'read', '00', 1.5, NULL)", (name,))
 
 
 def names(state: State) -> list[str]:
@@ -92,7 +99,7 @@ def test_processes_may_create_it_at_the_same_time(folder: Path) -> None:
         "import sys; from pathlib import Path; from imagefinder.server.state import State\n"
         "sys.stdin.read()\n"
         "with State(Path(sys.argv[1])).writing() as database:\n"
-        "    database.execute(\"INSERT INTO keys VALUES (?, 'read', '00', 1.5)\", (sys.argv[2],))"
+        "    database.execute(\"INSERT INTO keys VALUES (?, 'read', '00', 1.5, NULL)\", (sys.argv[2],))"
     )
     running = [
         subprocess.Popen([sys.executable, "-c", code, str(folder), str(number)], stdin=subprocess.PIPE)
@@ -215,3 +222,28 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be used") as caught:
         add(State(tmp_path / "file" / "state"), "a")
     assert "state" in caught.value.hint
+
+
+def test_the_first_format_is_migrated_by_any_number_of_processes(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    with closing(sqlite3.connect(folder / FILE_NAME)) as old, old:
+        for statement in (FIRST_KEYS, *_TABLES[1:]):
+            old.execute(statement)
+        old.execute("INSERT INTO keys VALUES ('a', 'read', '00', 1.5)")
+        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 1")
+    code = (
+        "import sys; from pathlib import Path; from imagefinder.server.state import State\n"
+        "sys.stdin.read()\n"
+        "with State(Path(sys.argv[1])).reading() as database:\n"
+        "    assert database.execute('SELECT name, collections FROM keys').fetchall() == [('a', None)]"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    running = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(4)]
+    for process in running:
+        assert process.stdin
+        process.stdin.close()
+    assert [process.wait(60) for process in running] == [0] * 4
+    state = State(folder)
+    add(state, "b")
+    assert names(state) == ["a", "b"]

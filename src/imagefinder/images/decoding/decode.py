@@ -4,43 +4,49 @@ from __future__ import annotations
 
 import numpy as np
 
-from imagefinder.core.features import Decoded
-from imagefinder.images.decoding import pillow_decoder
+from imagefinder.core.features import Decoded, FullDepth
+from imagefinder.images.decoding import full_depth, pillow_decoder
 
 __all__ = ["Decoded", "InProcessDecoder", "decode"]
 
 
-def decode(data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-    """Decode the first frame of an encoded image to upright 8-bit RGB.
+def decode(data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
+    """Decode a page of an encoded image to upright 8-bit RGB.
 
-    EXIF orientation is applied and transparency is composited over white. CMYK, palette, grey, 16-bit and float
-    images become 8-bit RGB: 16-bit values are rounded to their upper eight bits; 32-bit integer and float values
-    are stretched from their minimum to their maximum.
+    EXIF orientation is applied. Transparency is composited over white or, if the drawing would vanish on it, over
+    black or grey (``transparency``). CMYK, palette, grey, 16-bit and float images become 8-bit RGB (``depth``).
 
     Args:
         data: The encoded image: JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC, AVIF or another format that Pillow decodes
             without starting another program.
         max_bytes: Largest ``data`` accepted.
         max_pixels: Largest width x height accepted; checked before pixels are decoded.
+        page: Page of a TIFF or HEIC file, or frame of an animation, counted from 1.
+        fit_in: Larger images are reduced by a whole factor to at most this many pixels; 0: never. It is set for
+            local files, so that errors name the setting ``max_local_pixels``.
 
     Raises:
         EmptyImageError: no bytes, or no pixels.
         NotAnImageError: unrecognised or unsupported format.
-        DamagedImageError: truncated or corrupt.
+        DamagedImageError: truncated or corrupt, or without this page.
         ImageTooLargeError: over a limit.
     """
-    image = pillow_decoder.load(data, max_bytes=max_bytes, max_pixels=max_pixels)
+    image = pillow_decoder.load(data, max_bytes=max_bytes, max_pixels=max_pixels, page=page, fit_in=fit_in)
     pixels = b"".join(image.rows())
     rgb = np.frombuffer(pixels, dtype=np.uint8).reshape(image.height, image.width, 3)
-    return Decoded(rgb, image.format)
+    return Decoded(rgb, image.format, image.pages, image.size)
 
 
 class InProcessDecoder:
     """A ``Decoder`` without worker processes: it starts at once, but a crash in a codec ends this process."""
 
-    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-        """Decode the first frame of an encoded image; the same arguments and errors as ``decode``."""
-        return decode(data, max_bytes=max_bytes, max_pixels=max_pixels)
+    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
+        """Decode a page of an encoded image; the same arguments and errors as ``decode``."""
+        return decode(data, max_bytes=max_bytes, max_pixels=max_pixels, page=page, fit_in=fit_in)
+
+    def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
+        """Decode all frames in full depth; the same arguments and errors as ``full_depth.examine``."""
+        return full_depth.examine(data, max_bytes=max_bytes, max_pixels=max_pixels)
 
     def start(self) -> None:
         """Do nothing: there is nothing to start."""

@@ -6,6 +6,7 @@ Worker processes import this module first, so it imports NumPy and optional deco
 from __future__ import annotations
 
 import io
+import math
 import re
 import struct
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -23,6 +24,9 @@ from imagefinder.core.errors import DamagedImageError, EmptyImageError, ImageToo
 from imagefinder.images.decoding.limits import check_encoded_size
 from imagefinder.images.decoding.raw import CameraPreview, extract_preview
 from imagefinder.images.decoding.unsupported_formats import identify_unsupported
+
+if TYPE_CHECKING:
+    from imagefinder.images.decoding.tiff import Samples
 
 # Pillow plug-ins that start another program, or that render a page description instead of decoding an image.
 _BLOCKED_FORMATS = frozenset({"EPS", "WMF", "FITS", "MPEG", "PDF", "HDF5", "GRIB", "BUFR"})
@@ -56,16 +60,21 @@ class LoadedImage:
     """An image with decoded pixels, not yet converted to RGB.
 
     Attributes:
-        width: Pixels, after EXIF orientation.
-        height: Pixels, after EXIF orientation.
+        width: Pixels of ``rows``, after EXIF orientation.
+        height: Pixels of ``rows``, after EXIF orientation.
+        size: Width and height of the image in the file; larger if the pixels were reduced.
         format: Encoded format by Pillow's name, for example ``JPEG``.
+        pages: Number of pages of the file (TIFF, HEIF) or frames of the animation.
     """
 
     width: int
     height: int
+    size: tuple[int, int]
     format: str
+    pages: int
     _image: Image.Image
-    _max_pixels: int
+    _factor: int
+    _setting: PixelLimit
 
     def rows(self) -> Iterator[bytes]:
         """Yield the RGB bytes from top to bottom, several rows at a time; ``3 * width * height`` bytes in total.
@@ -74,19 +83,31 @@ class LoadedImage:
             DamagedImageError: the pixels cannot be converted.
             ImageTooLargeError: out of memory.
         """
-        with _translated_errors(f"the {self.format} image is truncated or corrupt", self._max_pixels):
+        with _translated_errors(f"the {self.format} image is truncated or corrupt", self._setting):
             image = _to_8_bit(self._image)
-            step = max(1, _STRIP // self.width)
-            if step >= self.height:
-                yield _to_rgb(image).tobytes()
-                return
-            for top in range(0, self.height, step):
-                bottom = min(self.height, top + step)
-                yield _to_rgb(image.crop((0, top, self.width, bottom))).tobytes()
+            background = _background(image)
+            for strip in _strips(image, self._factor):
+                rgb = _to_rgb(strip, background)
+                yield (rgb.reduce(self._factor) if self._factor > 1 else rgb).tobytes()
 
 
-def load(data: bytes, *, max_bytes: int, max_pixels: int) -> LoadedImage:
-    """Decode the first frame of an encoded image; ``images.decoding.decode.decode`` documents the conversions.
+@dataclass(frozen=True, slots=True)
+class PixelLimit:
+    """A limit of decoded pixels.
+
+    Attributes:
+        pixels: Largest width x height accepted.
+        setting: Name of the setting.
+        fit_in: Larger images are reduced by a whole factor to at most this many pixels; 0: never.
+    """
+
+    pixels: int
+    setting: str = "max_image_pixels"
+    fit_in: int = 0
+
+
+def load(data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> LoadedImage:
+    """Decode a page of an encoded image; ``images.decoding.decode.decode`` documents arguments and conversions.
 
     Raises:
         EmptyImageError: no bytes, or no pixels.
@@ -95,14 +116,51 @@ def load(data: bytes, *, max_bytes: int, max_pixels: int) -> LoadedImage:
         ImageTooLargeError: over a limit.
     """
     check_encoded_size(data, max_bytes)
+    limit = PixelLimit(max_pixels, "max_local_pixels" if fit_in else "max_image_pixels", fit_in)
     preview = extract_preview(data)
     if preview is not None:
-        return _load_preview(preview, max_bytes, max_pixels)
+        if page > 1:
+            raise no_such_page(page, 1)
+        return _load_preview(preview, limit)
+    if data.startswith(_TIFF):
+        return _load_tiff(data, limit, page)
+    return _load(data, limit, page)
+
+
+def _load(data: bytes, limit: PixelLimit, page: int = 1, pages: int = 0) -> LoadedImage:
+    """Decode with Pillow; ``pages`` is their number if it is known."""
     if data.startswith(_JPEG_XL):
         _register_jpeg_xl()
-    with _translated_errors("the image cannot be read", max_pixels):
+    image = _open(data, limit)
+    kind = image.format or "?"
+    with _translated_errors(f"the {kind} image is truncated or corrupt", limit):
+        pages = pages or _count_pages(image)
+        if page > 1 and page > pages:
+            raise no_such_page(page, pages)
+        if page > 1:
+            image.seek(page - 1)
+    size = image.size
+    if size[0] < 1 or size[1] < 1:
+        raise EmptyImageError(f"the image has no pixels ({size[0]} x {size[1]})")
+    if size[0] * size[1] > limit.pixels:
+        raise _too_many_pixels(f"the image has {size[0]:,} x {size[1]:,} pixels", limit)
+    if limit.fit_in and kind == "JPEG":
+        factor = _factor(size, limit)
+        image.draft(None, (-(-size[0] // factor), -(-size[1] // factor)))
+    with _translated_errors(f"the {kind} image is truncated or corrupt", limit):
+        drafted = image.size
+        if _is_dark_16_bit_png(image, data):
+            image = _read_16_bit_png(image, data)
+        image = _upright(image)
+    if image.size != drafted:
+        size = size[::-1]
+    return _loaded(image, size, kind, pages, limit)
+
+
+def _open(data: bytes, limit: PixelLimit) -> Image.Image:
+    with _translated_errors("the image cannot be read", limit):
         try:
-            image: Image.Image = Image.open(io.BytesIO(data), formats=_allowed_formats(max_pixels))
+            return Image.open(io.BytesIO(data), formats=_allowed_formats(limit.pixels))
         except UnidentifiedImageError as error:
             if _HEADER_WITHOUT_PIXELS.match(data):
                 raise EmptyImageError("the image has no pixels: its width or height is 0") from error
@@ -117,29 +175,123 @@ def load(data: bytes, *, max_bytes: int, max_pixels: int) -> LoadedImage:
                 "unrecognised image format",
                 hint="supported formats: JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF",
             ) from error
-    width, height = image.size
-    if width < 1 or height < 1:
-        raise EmptyImageError(f"the image has no pixels ({width} x {height})")
-    if width * height > max_pixels:
-        raise _too_many_pixels(f"the image has {width:,} x {height:,} pixels", max_pixels)
-    kind = image.format or "?"
-    with _translated_errors(f"the {kind} image is truncated or corrupt", max_pixels):
-        image = _upright(image)
-    return LoadedImage(*image.size, kind, image, max_pixels)
 
 
-def _load_preview(preview: CameraPreview, max_bytes: int, max_pixels: int) -> LoadedImage:
+def _loaded(image: Image.Image, size: tuple[int, int], kind: str, pages: int, limit: PixelLimit) -> LoadedImage:
+    factor = _factor(image.size, limit)
+    width, height = (-(-side // factor) for side in image.size)
+    return LoadedImage(width, height, size, kind, pages, image, factor, limit)
+
+
+def _factor(size: tuple[int, int], limit: PixelLimit) -> int:
+    """The whole factor by which an image of this size has to be reduced."""
+    if not limit.fit_in or size[0] * size[1] <= limit.fit_in:
+        return 1
+    return math.ceil(math.sqrt(size[0] * size[1] / limit.fit_in))
+
+
+def no_such_page(page: int, pages: int) -> DamagedImageError:
+    """The error for a page that a file does not have."""
+    return DamagedImageError(f"the file has {pages} pages, so there is no page {page}", hint="add the file again")
+
+
+def _is_dark_16_bit_png(image: Image.Image, data: bytes) -> bool:
+    """Whether a colour PNG of 16 bits may hold values of fewer bits, of which Pillow keeps the upper eight."""
+    if image.format != "PNG" or data[24:25] != b"\x10" or image.mode not in ("RGB", "RGBA", "LA") or image.tell():
+        return False
+    image.load()
+    bands: Any = image.getextrema()
+    return all(high < 64 for _, high in bands[: 1 if image.mode == "LA" else 3])
+
+
+def _read_16_bit_png(image: Image.Image, data: bytes) -> Image.Image:
+    import cv2  # noqa: PLC0415 - only these images need it
+    import numpy as np  # noqa: PLC0415
+
+    from imagefinder.images.decoding.depth import to_8_bit  # noqa: PLC0415
+
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3:
+        return image
+    deep = Image.fromarray(np.ascontiguousarray(to_8_bit(values[:, :, 2::-1])))
+    if values.shape[2] == 4:
+        deep.putalpha(Image.fromarray(np.ascontiguousarray(values[:, :, 3] >> 8).astype(np.uint8)))
+    deep.info = dict(image.info)
+    return deep
+
+
+_PAGED = frozenset({"GIF", "WEBP", "PNG", "AVIF", "HEIF"})
+"""Formats, apart from TIFF, whose further images are pages or frames and not previews, layers or sizes."""
+
+
+def _count_pages(image: Image.Image) -> int:
+    if image.format not in _PAGED:
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except _DECODER_ERRORS:  # damage after the first frame
+        return 1
+
+
+def _load_tiff(data: bytes, limit: PixelLimit, page: int) -> LoadedImage:
+    """Decode a page of a TIFF: with Pillow, or from its samples where Pillow cannot."""
+    from imagefinder.images.decoding import tiff  # noqa: PLC0415 - imports NumPy
+
+    offsets = list(tiff.page_offsets(io.BytesIO(data)))
+    if page > max(1, len(offsets)):
+        raise no_such_page(page, len(offsets))
+    if not offsets:
+        return _load(data, limit)
+    offset = offsets[page - 1]
+    if tiff.Directory(data, offset).is_for_pillow:
+        try:
+            return _load(tiff.starting_at(data, offset), limit, pages=len(offsets))
+        except DamagedImageError as error:
+            if not isinstance(error.__cause__, UnidentifiedImageError):
+                raise
+    with _translated_errors("the TIFF image is truncated or corrupt", limit):
+        samples = tiff.read_samples(data, offset, max_pixels=limit.pixels)
+        image = _image_of(samples)
+        if samples.orientation in _TRANSPOSE:
+            image = image.transpose(_TRANSPOSE[samples.orientation])
+    return _loaded(image, image.size, "TIFF", len(offsets), limit)
+
+
+def _image_of(samples: Samples) -> Image.Image:
+    """The image of 8 bits that samples of any depth show."""
+    from imagefinder.images.decoding.depth import to_8_bit  # noqa: PLC0415 - imports NumPy
+
+    declared = samples.largest or ((1 << samples.bits) - 1 if samples.bits not in (8, 16, 32, 64) else 0)
+    shown = samples.colours
+    values = to_8_bit(samples.values[:, :, :shown], declared=declared)
+    if samples.inverted:
+        values = 255 - values
+    modes = {1: "L", 3: "RGB", 4: "CMYK"}
+    image = Image.merge(modes[shown], [Image.fromarray(values[:, :, band]) for band in range(shown)])
+    if samples.alpha and shown != 4:
+        alpha = Image.fromarray(to_8_bit(samples.values[:, :, shown], declared=declared))
+        image.putalpha(alpha)
+        if samples.alpha == "premultiplied":
+            image = image.convert("RGBA")
+            image = Image.frombytes("RGBa", image.size, image.tobytes()).convert("RGBA")
+    return image
+
+
+def _load_preview(preview: CameraPreview, limit: PixelLimit) -> LoadedImage:
     if not preview.jpeg:
         raise NotAnImageError(
             f"the {preview.format} camera file contains no preview, and raw sensor data is not supported",
             hint="export a JPEG with the camera software",
         )
-    image = load(preview.jpeg, max_bytes=max_bytes, max_pixels=max_pixels)._image
+    loaded = _load(preview.jpeg, limit)
+    image = loaded._image
+    size = loaded.size
     # A preview with its own EXIF data is upright already.
     if "exif" not in image.info and preview.orientation in _TRANSPOSE:
-        with _translated_errors(f"the {preview.format} image is truncated or corrupt", max_pixels):
+        with _translated_errors(f"the {preview.format} image is truncated or corrupt", limit):
             image = image.transpose(_TRANSPOSE[preview.orientation])
-    return LoadedImage(*image.size, preview.format, image, max_pixels)
+        size = size[::-1] if preview.orientation > 4 else size
+    return _loaded(image, size, preview.format, 1, limit)
 
 
 _TRANSPOSE = {
@@ -155,14 +307,14 @@ _TRANSPOSE = {
 
 
 @contextmanager
-def _translated_errors(message: str, max_pixels: int) -> Iterator[None]:
+def _translated_errors(message: str, limit: PixelLimit) -> Iterator[None]:
     """Raise Pillow's exceptions as ``ImageError`` with this message."""
     try:
         yield
     except Image.DecompressionBombError as error:
-        raise _too_many_pixels(str(error), max_pixels) from error
+        raise _too_many_pixels(str(error), limit) from error
     except MemoryError as error:
-        raise _too_many_pixels("the image does not fit into memory", max_pixels) from error
+        raise _too_many_pixels("the image does not fit into memory", limit) from error
     except _DECODER_ERRORS as error:
         raise DamagedImageError(f"{message}: {_reason(error)}") from error
 
@@ -183,6 +335,7 @@ def _allowed_formats(max_pixels: int) -> list[str]:
         return _formats
 
 
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 
 
@@ -213,9 +366,9 @@ _HEADER_WITHOUT_PIXELS = re.compile(
 )
 
 
-def _too_many_pixels(message: str, max_pixels: int) -> ImageTooLargeError:
+def _too_many_pixels(message: str, limit: PixelLimit) -> ImageTooLargeError:
     return ImageTooLargeError(
-        f"{message}; the limit is {max_pixels:,} pixels (max_image_pixels)", limit=max_pixels, unit="pixels"
+        f"{message}; the limit is {limit.pixels:,} pixels ({limit.setting})", limit=limit.pixels, unit="pixels"
     )
 
 
@@ -234,38 +387,44 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """Reduce an image with more than 8 bits per channel to 8; return any other image unchanged."""
-    if image.mode.startswith("I;16"):
-        import numpy as np  # noqa: PLC0415 - only images with 16 bits need it
+    if not image.mode.startswith(("I", "F")):
+        return image
+    import numpy as np  # noqa: PLC0415 - only images with more than 8 bits need it
 
-        values = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        return _stretch(image)
-    return image
+    from imagefinder.images.decoding.depth import to_8_bit  # noqa: PLC0415
+
+    values: np.ndarray[Any, Any] = np.asarray(image)
+    if values.dtype == np.int32 and values.min() >= 0 and values.max() <= 65535:
+        values = values.astype(np.uint16)  # 16-bit grey PNG, which Pillow may decode to 32 bits
+    return Image.fromarray(to_8_bit(values))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _strips(image: Image.Image, factor: int = 1) -> Iterator[Image.Image]:
+    """The image in strips of about ``_STRIP`` pixels, whose heights are multiples of a factor."""
+    step = max(1, _STRIP // image.width // factor) * factor
+    if step >= image.height:
+        yield image
+        return
+    for top in range(0, image.height, step):
+        yield image.crop((0, top, image.width, min(image.height, top + step)))
+
+
+def _background(image: Image.Image) -> int:
+    """The background for a transparent image; any other image needs none."""
+    if not image.has_transparency_data:
+        return 255
+    from imagefinder.images.decoding.transparency import choose_background  # noqa: PLC0415 - imports NumPy
+
+    return choose_background(strip.convert("RGBA") for strip in _strips(image))
+
+
+def _to_rgb(image: Image.Image, background: int) -> Image.Image:
     if image.mode == "LAB":
         from PIL import ImageCms  # noqa: PLC0415 - only LAB images need it
 
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         image = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB") or image
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
+        below = Image.new("RGBA", image.size, (background, background, background, 255))
+        image = Image.alpha_composite(below, image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _stretch(image: Image.Image) -> Image.Image:
-    import numpy as np  # noqa: PLC0415 - only 32-bit images need it
-
-    values: np.ndarray[Any, Any] = np.asarray(image).astype(np.float64)
-    finite = values[np.isfinite(values)]
-    if image.mode == "I" and finite.size and 255 < finite.max() <= 65535 and finite.min() >= 0:
-        # 16-bit grey PNG, which Pillow decodes to 32 bits: use the same fixed scale as for other 16-bit images.
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    scale = 255.0 / (high - low) if high > low else 0.0
-    grey = np.rint((np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) * scale)
-    return Image.fromarray(grey.astype(np.uint8))

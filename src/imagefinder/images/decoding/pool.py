@@ -33,9 +33,9 @@ from imagefinder.core.errors import (
     NotAnImageError,
     SettingsError,
 )
-from imagefinder.core.features import Decoded, RgbImage
+from imagefinder.core.features import Decoded, FullDepth, RgbImage
 from imagefinder.images.decoding.limits import check_encoded_size
-from imagefinder.images.decoding.worker import FAULT, READY, receive
+from imagefinder.images.decoding.worker import DECODE, EXAMINE, FAULT, READY, receive
 
 _START_SECONDS = 60.0
 _IMAGES_PER_WORKER = 1000  # then the worker is replaced, which bounds memory leaks in decoders
@@ -88,13 +88,8 @@ class DecoderPool:
         weakref.finalize(self, _stop_all, self._all)
         _pools.add(self)
 
-    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
-        """Decode the first frame of an encoded image; ``images.decoding.decode.decode`` documents the conversions.
-
-        Args:
-            data: The encoded image.
-            max_bytes: Largest ``data`` accepted.
-            max_pixels: Largest width x height accepted; checked before pixels are decoded.
+    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
+        """Decode a page of an encoded image; the arguments are those of ``images.decoding.decode.decode``.
 
         Returns:
             The decoded image; its pixel array is read-only.
@@ -104,13 +99,31 @@ class DecoderPool:
             DecodeTimeoutError: decoding exceeded the timeout.
             DecoderCrashedError: the worker crashed.
         """
-        check_encoded_size(data, max_bytes)
-        request = {"max_bytes": max_bytes, "max_pixels": max_pixels, "size": len(data), "seconds": self._seconds}
+        decoded: Decoded = self._run(
+            DECODE, data, max_bytes=max_bytes, max_pixels=max_pixels, page=page, fit_in=fit_in
+        )
+        return decoded
+
+    def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
+        """Decode all frames in full depth; ``images.decoding.full_depth.examine`` documents it.
+
+        Raises:
+            ImageError: the errors of ``images.decoding.full_depth.examine``.
+            DecodeTimeoutError: decoding exceeded the timeout.
+            DecoderCrashedError: the worker crashed.
+        """
+        examined: FullDepth = self._run(EXAMINE, data, max_bytes=max_bytes, max_pixels=max_pixels)
+        return examined
+
+    def _run(self, task: str, data: bytes, **limits: int) -> Any:
+        """Run a task in a worker."""
+        check_encoded_size(data, limits["max_bytes"])
+        request = {"task": task, "size": len(data), "seconds": self._seconds, **limits}
         with self._slots:
             for _ in range(2):
                 worker = self._acquire()
                 try:
-                    decoded = worker.decode(data, request)
+                    answer = worker.run(data, request)
                 except _WorkerExitedError as exited:
                     self._stop(worker)
                     if not exited.killed_externally:
@@ -126,7 +139,7 @@ class DecoderPool:
                     raise
                 else:
                     self._release(worker)
-                    return decoded
+                    return answer
         raise DecoderCrashedError(
             "the worker processes were killed by another program or for lack of memory while decoding the image",
             hint="check that the machine has enough free memory, then try again",
@@ -238,7 +251,7 @@ class _Worker:
     def __init__(self, memory: int) -> None:
         self.images = 0
         self._ready = False
-        self._socket, other = socket.socketpair()
+        self._socket, other = map(_above_standard_streams, socket.socketpair())
         with other:
             descriptor = other.fileno()
             # -I -S: PYTHON* variables and site hooks cost start-up time and are not needed.
@@ -257,7 +270,7 @@ class _Worker:
                 self._socket.close()
                 raise _cannot_start(error.strerror or str(error)) from error
 
-    def decode(self, data: bytes, request: dict[str, Any]) -> Decoded:
+    def run(self, data: bytes, request: dict[str, Any]) -> Decoded | FullDepth:
         self._wait_until_ready()
         self.images += 1
         source, target = _anonymous_file("source"), _anonymous_file("pixels")
@@ -273,9 +286,10 @@ class _Worker:
             response = self._receive(deadline, request_sent=True)
             if response["status"] == "error":
                 raise _error(response)
-            return Decoded(
-                _map(target, response["width"], response["height"], request["max_pixels"]), response["format"]
-            )
+            if request["task"] == EXAMINE:
+                return FullDepth(**response["full_depth"])
+            pixels = _map(target, response["width"], response["height"], request["max_pixels"])
+            return Decoded(pixels, response["format"], response["pages"], tuple(response["size"]))
         finally:
             os.close(source)
             os.close(target)
@@ -327,6 +341,20 @@ def _path() -> list[str]:
     """``sys.path`` for the worker, which starts without the ``site`` module."""
     package = str(Path(__file__).parents[3])
     return [package, *(os.path.abspath(place) for place in sys.path)]  # noqa: PTH100 - "" means the current folder
+
+
+def _above_standard_streams(end: socket.socket) -> socket.socket:
+    """The socket with a descriptor above 2: in a program without standard streams, 0 to 2 are free.
+
+    ``Popen`` would replace it by the null device, and messages of C libraries would be written to it.
+    """
+    below = []
+    while end.fileno() <= 2:
+        below.append(end)
+        end = end.dup()
+    for lower in below:
+        lower.close()
+    return end
 
 
 def _anonymous_file(name: str) -> int:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from imagefinder.core.errors import ImageError, ImageTooLargeError
 from imagefinder.images.decoding import pillow_decoder
 
 READY = "ready"
+DECODE, EXAMINE = "decode", "examine"
+"""Tasks of a request: the first frame as 8-bit RGB; all frames in full depth, as a digest."""
+
 FAULT = "decoder_fault"
 """Response code for an exception other than ``ImageError``: a bug in a decoder."""
 
@@ -62,7 +66,10 @@ def _answer(source: int, target: int, request: dict[str, Any], memory: int) -> d
     signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _GRACE)
     try:
         data = os.pread(source, request["size"], 0)
-        image = pillow_decoder.load(data, max_bytes=request["max_bytes"], max_pixels=request["max_pixels"])
+        if request["task"] == EXAMINE:
+            return {"status": "ok"} | _examined(data, request)
+        limits = {name: request[name] for name in ("max_bytes", "max_pixels", "page", "fit_in")}
+        image = pillow_decoder.load(data, **limits)
         for part in image.rows():
             _write(target, part)
     except ImageTooLargeError as error:
@@ -76,7 +83,15 @@ def _answer(source: int, target: int, request: dict[str, Any], memory: int) -> d
         return {"status": "error", "code": FAULT, "message": f"{type(error).__name__}: {error}"[:300], "hint": ""}
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return {"status": "ok", "width": image.width, "height": image.height, "format": image.format}
+    shape = {"width": image.width, "height": image.height, "size": image.size}
+    return {"status": "ok", **shape, "format": image.format, "pages": image.pages}
+
+
+def _examined(data: bytes, request: dict[str, Any]) -> dict[str, Any]:
+    from imagefinder.images.decoding import full_depth  # noqa: PLC0415 - it needs NumPy, which loads slowly
+
+    limits = {"max_bytes": request["max_bytes"], "max_pixels": request["max_pixels"]}
+    return {"full_depth": asdict(full_depth.examine(data, **limits))}
 
 
 def _error(error: ImageError, **more: Any) -> dict[str, Any]:

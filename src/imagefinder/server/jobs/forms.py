@@ -58,6 +58,9 @@ class AddRequest(_Request):
     prune: Annotated[
         bool, Field(description="Remove images that came from the same source and are no longer in it.")
     ] = False
+    force_prune: Annotated[
+        bool, Field(description="Like `prune`, also if a whole folder of the source has vanished.")
+    ] = False
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

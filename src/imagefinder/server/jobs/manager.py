@@ -136,7 +136,7 @@ class JobManager:
             kind: ``add``, ``duplicates`` or ``build-index``.
             collection: Name of the collection.
             spec: For ``add`` exactly one of ``folder`` (a path), ``csv`` (text) and ``urls`` (a list), and
-                optionally ``methods`` (names) and ``prune``.
+                optionally ``methods`` (names), ``prune`` and ``force_prune``.
 
         Returns:
             The queued job; it is durable.
@@ -210,7 +210,7 @@ class JobManager:
         limit: int = 100,
         before: str | None = None,
         state: JobState | None = None,
-        collection: str | None = None,
+        visible: Callable[[str], bool] = lambda _collection: True,
     ) -> list[Job]:
         """Jobs, newest first.
 
@@ -218,14 +218,14 @@ class JobManager:
             limit: Largest number of jobs.
             before: Only jobs older than the job with this id.
             state: Only jobs in this state.
-            collection: Only jobs of this collection.
+            visible: Only jobs of collections for which this returns true.
         """
         return [
             job
             for job in self._all()
             if (before is None or job.id < before)
             and (state is None or job.state == state)
-            and (collection is None or job.collection == collection)
+            and visible(job.collection)
         ][:limit]
 
     def count(self, state: str) -> int:

@@ -135,11 +135,7 @@ class JobQueue:
         with self._changed:
             entry = self._entries.get(job_id)
         if entry is None:
-            raise Problem(
-                "unknown_job",
-                f"there is no job {job_id[:200]!a}",
-                hint=f"ended jobs are kept for {MAX_ENDED_DAYS} days; GET /v1/jobs lists all jobs",
-            )
+            raise unknown_job(job_id)
         return entry
 
     # -- watching ------------------------------------------------------------------------------------------------
@@ -293,3 +289,12 @@ class JobQueue:
                 del self._entries[job_id]
         if old:
             self._store.delete(old)
+
+
+def unknown_job(job_id: str) -> Problem:
+    """The problem for a job that does not exist or that the client may not see."""
+    return Problem(
+        "unknown_job",
+        f"there is no job {job_id[:200]!a}",
+        hint=f"ended jobs are kept for {MAX_ENDED_DAYS} days; GET /v1/jobs lists all jobs",
+    )

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from imagefinder.core.answers import JobPage
 from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.serialization import to_json
-from imagefinder.server import validation
+from imagefinder.server import request_context, validation
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
+from imagefinder.server.jobs.queue import unknown_job
 from imagefinder.server.jobs.watch import Watch
+from imagefinder.server.request_context import Caller, link, may_use
 from imagefinder.server.service import Service, ServiceDep
+from imagefinder.server.streams import MAX_STREAMS, MAX_STREAMS_PER_CLIENT
 from imagefinder.server.upload import JSON, ReserveBytes, content_type, read_json, wrong_type
 from imagefinder.server.v1.answers import respond
 
@@ -33,8 +37,8 @@ MAX_VALUES = 101_000
 """Largest number of values in a job request: URLs, and the other members."""
 
 KEEP_ALIVE_SECONDS = 15.0
-MAX_WATCHERS = 256
-"""Largest number of open event streams."""
+CHECK_SECONDS = 2.0
+"""Interval at which an event stream checks that its key was not revoked."""
 
 _START = (
     *("malformed_json", "folder_not_allowed", "url_queries_off", "unknown_collection", "unknown_method"),
@@ -70,7 +74,7 @@ async def start_job(service: ServiceDep, request: Request) -> JSONResponse:
         spec = await _read(service, request, reserve)
         kind, collection = spec.pop("kind"), spec.pop("collection")
         job = await run_in_threadpool(service.jobs.start, kind, collection, **spec)
-    return respond(job, 202, {"Location": f"{PREFIX}/{job.id}"})
+    return respond(job, 202, {"Location": link(f"{PREFIX}/{job.id}")})
 
 
 @router.get(
@@ -87,7 +91,7 @@ def list_jobs(
     cursor: Annotated[str | None, Query(max_length=100, description="`next_cursor` of the previous page.")] = None,
     state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
 ) -> JSONResponse:
-    found = service.jobs.list(limit=limit + 1, before=cursor or None, state=state)
+    found = service.jobs.list(limit=limit + 1, before=cursor or None, state=state, visible=may_use)
     page, more = tuple(found[:limit]), len(found) > limit
     return respond(JobPage(page, page[-1].id if more else None))
 
@@ -101,7 +105,7 @@ def list_jobs(
     responses=responses(_ONE),
 )
 def get_job(service: ServiceDep, job: JobId) -> JSONResponse:
-    return respond(service.jobs.get(job))
+    return respond(_visible(service, job))
 
 
 @router.post(
@@ -115,6 +119,7 @@ def get_job(service: ServiceDep, job: JobId) -> JSONResponse:
     responses=responses(_ONE),
 )
 def cancel_job(service: ServiceDep, job: JobId) -> JSONResponse:
+    _visible(service, job)
     return respond(service.jobs.cancel(job))
 
 
@@ -124,7 +129,8 @@ def cancel_job(service: ServiceDep, job: JobId) -> JSONResponse:
     summary="Follow the progress of a job as server-sent events",
     description="The data of each `progress` event is the job. The first event is sent immediately, further ones "
     "after each change, at most four per second while the state stays the same. When the job has ended, an `end` "
-    f"event follows. A comment every {KEEP_ALIVE_SECONDS:.0f} s keeps the connection open.",
+    f"event follows. A comment every {KEEP_ALIVE_SECONDS:.0f} s keeps the connection open. A stream ends when its "
+    f"key is revoked. A client may have {MAX_STREAMS_PER_CLIENT} open streams, and all clients {MAX_STREAMS}.",
     response_class=StreamingResponse,
     responses={
         200: {
@@ -134,30 +140,55 @@ def cancel_job(service: ServiceDep, job: JobId) -> JSONResponse:
         **responses((*_ONE, "busy")),
     },
 )
-async def job_events(service: ServiceDep, job: JobId) -> StreamingResponse:
-    if len(service.streams) >= MAX_WATCHERS:
-        raise Problem(
-            "busy",
-            f"the limit of {MAX_WATCHERS} open event streams is reached",
-            hint="try again in 5 s, or poll GET /v1/jobs/{job}",
-            headers={"Retry-After": "5"},
-        )
-    watch = await run_in_threadpool(service.jobs.watch, job)
+async def job_events(service: ServiceDep, request: Request, job: JobId) -> Response:
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_stream(watch), media_type="text/event-stream", headers=headers)
+    if is_head(request):
+        await run_in_threadpool(_visible, service, job)
+        return headers_only("text/event-stream", headers)
+    caller = request_context.caller() or Caller()
+    service.streams.open(caller.client)
+    await run_in_threadpool(_visible, service, job)
+    watch = await run_in_threadpool(service.jobs.watch, job)
+    stream = _stream(watch, lambda: service.is_valid(caller))
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
-async def _stream(watch: Watch) -> AsyncIterator[str]:
+def _visible(service: Service, job_id: str) -> Job:
+    """The job, if the current request may use its collection.
+
+    Raises:
+        Problem: ``unknown_job``.
+    """
+    job = service.jobs.get(job_id)
+    if not may_use(job.collection):
+        raise unknown_job(job_id)
+    return job
+
+
+async def _stream(watch: Watch, is_allowed: Callable[[], bool]) -> AsyncIterator[str]:
+    now = asyncio.get_running_loop().time
+    checked = sent = now()
     with watch:
         while True:
+            job = None
             try:
-                async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                async with asyncio.timeout_at(checked + CHECK_SECONDS):
                     job = await watch.next_change()
             except TimeoutError:
-                yield ": keep-alive\n\n"
+                pass
+            else:
+                if job is None:  # shutdown: clients reconnect after the restart
+                    return
+            if now() - checked >= CHECK_SECONDS:
+                if not is_allowed():  # clients reconnect, and the answer says why
+                    return
+                checked = now()
+            if job is None:
+                if now() - sent >= KEEP_ALIVE_SECONDS:
+                    sent = now()
+                    yield ": keep-alive\n\n"
                 continue
-            if job is None:  # shutdown: clients reconnect after the restart
-                return
+            sent = now()
             yield _event("progress", job)
             if job.ended:
                 yield _event("end", job)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
@@ -24,6 +23,7 @@ from imagefinder.core.records import Failure, ImageRecord
 from imagefinder.core.results import DuplicateGroup, Hit, SearchResult
 from imagefinder.core.serialization import to_json
 from imagefinder.indexing.source_item import local_path, name_to_text
+from imagefinder.server.image_paths import image_path
 from imagefinder.server.redaction import public_uri, redacted
 from imagefinder.server.times import iso
 
@@ -57,13 +57,6 @@ def complete_schemas(schemas: dict[str, Any]) -> None:
                 member["description"] = member["description"].replace("``None``", "``null``")
 
 
-def quoted(image_id: str) -> str:
-    """An id, escaped as the end of a URL path; also escapes ``.`` and ``..``, which clients would resolve."""
-    return "/".join(
-        part.replace(".", "%2E") if part in {".", ".."} else part for part in quote(image_id, safe="/").split("/")
-    )
-
-
 def image_answer(collection: str, record: ImageRecord, methods: Iterable[str] = ()) -> Image:
     """An image of a collection as a response.
 
@@ -72,7 +65,7 @@ def image_answer(collection: str, record: ImageRecord, methods: Iterable[str] = 
         record: Record of the image.
         methods: Names of the methods whose features the image has; empty in lists.
     """
-    base, name = f"/v1/collections/{collection}", quoted(record.id)
+    base = f"/v1/collections/{collection}"
     return Image(
         id=record.id,
         sha256=record.sha256,
@@ -82,8 +75,8 @@ def image_answer(collection: str, record: ImageRecord, methods: Iterable[str] = 
         format=record.format,
         metadata=dict(record.metadata),
         added_at=iso(record.added_at),
-        thumbnail=f"{base}/thumbnails/{name}",
-        content=f"{base}/contents/{name}" if record.uri.startswith("file:") else None,
+        thumbnail=image_path(base, "thumbnail", record.id),
+        content=image_path(base, "content", record.id) if record.uri.startswith("file:") else None,
         uri=public_uri(record.uri),
         methods=tuple(sorted(methods)),
     )

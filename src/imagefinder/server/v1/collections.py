@@ -11,8 +11,9 @@ from fastapi.responses import JSONResponse, Response
 from imagefinder.core.answers import CollectionInfo, CollectionList, FailurePage
 from imagefinder.core.errors import CollectionClosedError, ImagefinderError
 from imagefinder.core.jobs import JobKind
-from imagefinder.server.collection_pool import DEFAULT, NAME
+from imagefinder.server.collection_names import COLLECTION_NAME, DEFAULT
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1 import cursor
 from imagefinder.server.v1.answers import collection_answer, failed_image, respond
@@ -74,14 +75,14 @@ def get_collection(service: ServiceDep, collection: Name) -> JSONResponse:
 def put_collection(
     service: ServiceDep,
     collection: Annotated[
-        str, Path(pattern=f"^{NAME}$", description="Name of the collection.", examples=["shop"])
+        str, Path(pattern=f"^{COLLECTION_NAME}$", description="Name of the collection.", examples=["shop"])
     ],
 ) -> JSONResponse:
     if collection == DEFAULT:
         opened, created = service.collections.get(DEFAULT), False
     else:
         opened, created = service.collections.create(collection)
-    headers = {"Location": f"/v1/collections/{collection}"} if created else None
+    headers = {"Location": link(f"/v1/collections/{collection}")} if created else None
     return respond(collection_answer(collection, opened), 201 if created else 200, headers)
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
 
 from imagefinder.core.answers import SearchAnswer
 from imagefinder.core.results import AUTO, Explanation
 from imagefinder.images.resize import thumbnail
 from imagefinder.server.errors import responses
+from imagefinder.server.head import headers_only, is_head
+from imagefinder.server.image_paths import ImageId
 from imagefinder.server.search_cache import CachedSearch
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1.answers import respond
-from imagefinder.server.v1.images import METHOD_CODES, NOT_MODIFIED, ImageId, binary, cached
+from imagefinder.server.v1.images import METHOD_CODES, NOT_MODIFIED, binary, cached
 
 MAX_SIDE = 2048
 
@@ -46,7 +49,7 @@ router = APIRouter(tags=["explanations"], prefix="/v1/explanations/{handle}")
     response_description="The answer.",
     responses=responses(["unknown_handle", "invalid_parameter", "internal_error"]),
 )
-async def get_result(service: ServiceDep, handle: Handle) -> JSONResponse:
+def get_result(service: ServiceDep, handle: Handle) -> JSONResponse:
     return JSONResponse(service.search_cache.result(handle))
 
 
@@ -71,6 +74,8 @@ async def get_query(
     ] = MAX_SIDE,
 ) -> Response:
     search = service.search_cache.search(handle)
+    if is_head(request):
+        return headers_only("image/jpeg")
 
     def work() -> bytes:
         collection, query = service.collections.get(search.collection), search.trace.query
@@ -85,8 +90,8 @@ async def get_query(
 
 
 @router.get(
-    "/images/{image_id:path}",
-    operation_id="explain",
+    "/image",
+    operation_id="explain_by_id",
     summary="Explain why an image matches the query",
     description="Returns the matches, the transform, the outlines, the heat map and the numbers behind the "
     "E-value. The image can be any image of the collection, not only a hit. Coordinates are in pixels of "
@@ -96,9 +101,11 @@ async def get_query(
     responses=responses(_IMAGE),
 )
 async def explain(
-    service: ServiceDep, handle: Handle, image_id: ImageId, method: MethodName = AUTO
-) -> JSONResponse:
+    service: ServiceDep, request: Request, handle: Handle, image_id: ImageId, method: MethodName = AUTO
+) -> Response:
     search = service.search_cache.search(handle)
+    if is_head(request):
+        return await _headers(service, search, image_id, "application/json")
 
     def work() -> JSONResponse:
         return respond(_explanation(service, handle, search, image_id, method))
@@ -107,34 +114,24 @@ async def explain(
         return await service.admission.run(work)
 
 
-_DRAWING_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: binary("The drawing.", "image/png"),
-    304: NOT_MODIFIED,
-    **responses(_IMAGE),
-}
-
-
 @router.get(
-    "/drawings/{image_id:path}",
-    operation_id="draw",
+    "/drawing",
+    operation_id="draw_by_id",
     summary="Draw the explanation of an image",
     description="A PNG that shows the query and the image with matches, outlines or heat map.",
     response_class=Response,
-    responses=_DRAWING_RESPONSES,
-)
-@router.get(
-    "/pictures/{image_id:path}",
-    operation_id="draw_deprecated",
-    summary="Draw the explanation of an image (old path)",
-    description="Use `/v1/explanations/{handle}/drawings/{image_id}` instead.",
-    deprecated=True,
-    response_class=Response,
-    responses=_DRAWING_RESPONSES,
+    responses={
+        200: binary("The drawing.", "image/png"),
+        304: NOT_MODIFIED,
+        **responses(_IMAGE),
+    },
 )
 async def draw(
     service: ServiceDep, request: Request, handle: Handle, image_id: ImageId, method: MethodName = AUTO
 ) -> Response:
     search = service.search_cache.search(handle)
+    if is_head(request):
+        return await _headers(service, search, image_id, "image/png")
 
     def work() -> bytes:
         explanation = _explanation(service, handle, search, image_id, method)
@@ -142,6 +139,12 @@ async def draw(
 
     with service.admission.admit():
         return cached(request, await service.admission.run(work), "image/png")
+
+
+async def _headers(service: Service, search: CachedSearch, image_id: str, media_type: str) -> Response:
+    """The response to HEAD: the image must exist, but nothing is explained."""
+    await run_in_threadpool(lambda: service.collections.get(search.collection).get(image_id))
+    return headers_only(media_type)
 
 
 def _explanation(service: Service, handle: str, search: CachedSearch, image_id: str, method: str) -> Explanation:

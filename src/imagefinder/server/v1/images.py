@@ -7,29 +7,26 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, BinaryIO
-from urllib.parse import unquote_to_bytes
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from imagefinder.collection import Collection
 from imagefinder.core.answers import Image, ImagePage
-from imagefinder.core.errors import UnknownImageError
-from imagefinder.core.filters import is_deeper
+from imagefinder.core.errors import MetadataError, UnknownImageError
 from imagefinder.core.jobs import Job
+from imagefinder.core.metadata import check_metadata
 from imagefinder.server import upload
-from imagefinder.server.errors import Problem, responses
+from imagefinder.server.errors import Problem, problem_of, responses
+from imagefinder.server.head import headers_only, is_head
+from imagefinder.server.image_paths import ImageId, image_path
+from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FIELD, FORM, JSON
 from imagefinder.server.v1 import cursor, request_images, requests
-from imagefinder.server.v1.answers import image_answer, quoted, respond
+from imagefinder.server.v1.answers import image_answer, respond
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.request_images import RequestImage
-
-ImageId = Annotated[
-    str,
-    Path(description="Id of an image; it may contain slashes.", examples=["2026/cat.jpg"]),
-]
 
 _BROWSER_TYPES = {
     "JPEG": "image/jpeg",
@@ -41,9 +38,6 @@ _BROWSER_TYPES = {
     "BMP": "image/bmp",
 }
 """Format -> media type, for the formats that browsers can display."""
-
-MAX_LEVELS = 64
-"""Largest nesting depth of metadata; every JSON parser supports it."""
 
 _CHUNK_BYTES = 1 << 18
 
@@ -147,8 +141,8 @@ def list_images(
 
 
 @router.get(
-    "/images/{image_id:path}",
-    operation_id="get_image",
+    "/image",
+    operation_id="get_image_by_id",
     summary="Get an image",
     description="Returns the metadata of the image; `thumbnail` and `content` are the URLs of its data.",
     response_model=Image,
@@ -160,8 +154,8 @@ def get_image(service: ServiceDep, collection: Name, image_id: ImageId) -> JSONR
 
 
 @router.put(
-    "/images/{image_id:path}",
-    operation_id="put_image",
+    "/image",
+    operation_id="put_image_by_id",
     summary="Add or replace an image",
     description="Send the image as a form file, as the request body, or as a URL or base64 in JSON. With "
     "`wait=true` (default) the image is durable and searchable when the response arrives. With `wait=false` the "
@@ -186,19 +180,19 @@ async def put_image(
         str, Query(max_length=4000, description="Metadata as a JSON object, if the body is the image.")
     ] = "",
 ) -> JSONResponse:
-    _check_id(request, image_id)
+    _check_new(image_id)
     with service.admission.admit() as reserve:
         image, user_data = await _read_put(service, request, metadata, reserve)
         if not wait:
             start = partial(service.jobs.start_put, collection, image_id, image.data, user_data, uri=image.uri)
             job = await service.admission.run(start)
-            return respond(job, 202, {"Location": f"/v1/jobs/{job.id}"})
+            return respond(job, 202, {"Location": link(f"/v1/jobs/{job.id}")})
         return await service.admission.run(lambda: _put(service, collection, image_id, image, user_data))
 
 
 @router.delete(
-    "/images/{image_id:path}",
-    operation_id="delete_image",
+    "/image",
+    operation_id="delete_image_by_id",
     summary="Delete an image from the collection",
     description="Deletes the image's features, thumbnail and metadata. Its original file is not deleted.",
     status_code=204,
@@ -213,10 +207,10 @@ def delete_image(service: ServiceDep, collection: Name, image_id: ImageId) -> Re
 
 
 @router.get(
-    "/thumbnails/{image_id:path}",
-    operation_id="get_thumbnail",
+    "/thumbnail",
+    operation_id="get_thumbnail_by_id",
     summary="Get the thumbnail of an image",
-    description="A JPEG of at most 256 x 256 pixels.",
+    description="A JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128).",
     response_class=Response,
     responses={
         200: binary("The thumbnail.", "image/jpeg"),
@@ -232,8 +226,8 @@ def get_thumbnail(service: ServiceDep, request: Request, collection: Name, image
 
 
 @router.get(
-    "/contents/{image_id:path}",
-    operation_id="get_content",
+    "/content",
+    operation_id="get_content_by_id",
     summary="Get the original image file",
     description="Available as long as the file exists, unchanged, at its original path on the server.",
     response_class=StreamingResponse,
@@ -264,9 +258,11 @@ def get_content(service: ServiceDep, request: Request, collection: Name, image_i
     if _is_cached(request, headers["ETag"]):
         file.close()
         return Response(status_code=304, headers={key: headers[key] for key in ("Cache-Control", "ETag")})
-    return StreamingResponse(
-        _chunks(file, record.sha256), headers=headers, media_type=media_type or "application/octet-stream"
-    )
+    media_type = media_type or "application/octet-stream"
+    if is_head(request):
+        file.close()
+        return headers_only(media_type, headers)
+    return StreamingResponse(_chunks(file, record.sha256), headers=headers, media_type=media_type)
 
 
 def cached(request: Request, data: bytes, media_type: str) -> Response:
@@ -306,16 +302,9 @@ def _image(name: str, collection: Collection, image_id: str) -> Image:
     return image_answer(name, record, status.methods if status else ())
 
 
-def _check_id(request: Request, image_id: str) -> None:
+def _check_new(image_id: str) -> None:
     """Refuse new ids that are hard to handle; existing images with such ids can still be read."""
-    try:
-        unquote_to_bytes(request.scope.get("raw_path") or b"").decode()
-        is_utf8 = True
-    except UnicodeDecodeError:
-        is_utf8 = False
-    if not is_utf8:
-        reason = "it is not valid UTF-8"
-    elif any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in image_id):
+    if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in image_id):
         reason = "it contains control characters"
     elif not image_id:
         reason = "it is empty"
@@ -350,13 +339,12 @@ async def _read_put(
 def _metadata(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise Problem("invalid_parameter", "metadata: must be a JSON object", field="metadata")
-    if is_deeper(value, MAX_LEVELS):
-        raise Problem(
-            "invalid_parameter",
-            f"metadata: nested too deeply; the limit is {MAX_LEVELS} levels",
-            field="metadata",
-            limit=MAX_LEVELS,
-        )
+    try:
+        check_metadata(value)
+    except MetadataError as error:
+        problem = problem_of(error)
+        problem.code = "invalid_parameter"
+        raise problem from error
     return value
 
 
@@ -366,5 +354,5 @@ def _put(
     collection = service.collections.get(name)
     new = image_id not in collection.status([image_id])
     collection.put(image_id, image.data, metadata=metadata, uri=image.uri)
-    headers = {"Location": f"/v1/collections/{name}/images/{quoted(image_id)}"} if new else None
+    headers = {"Location": image_path(f"/v1/collections/{name}", "image", image_id)} if new else None
     return respond(_image(name, collection, image_id), 201 if new else 200, headers)

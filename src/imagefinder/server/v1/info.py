@@ -13,9 +13,10 @@ from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.method import MethodState
 from imagefinder.core.query import MAX_BOXES
 from imagefinder.images.fetching.fetcher import MAX_REDIRECTS
-from imagefinder.server.collection_pool import DEFAULT
+from imagefinder.server import request_context
+from imagefinder.server.collection_names import DEFAULT
 from imagefinder.server.errors import responses
-from imagefinder.server.request_context import current
+from imagefinder.server.request_context import Caller
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.times import iso
 from imagefinder.server.v1 import requests
@@ -34,16 +35,16 @@ router = APIRouter(tags=["server"])
     responses=responses(["internal_error"]),
 )
 def info(service: ServiceDep) -> JSONResponse:
-    context, settings = current.get(), service.settings
+    caller, settings = request_context.caller() or Caller(), service.settings
     return respond(
         ServerInfo(
             version=service.version,
             started_at=iso(service.started_at.timestamp()),
             collections=tuple(service.collections.names()),
             default_collection=DEFAULT,
-            auth=AuthInfo(service.keys_required, context.access if context else "none"),
+            auth=AuthInfo(service.keys_required, caller.access),
             url_queries=settings.url_queries,
-            job_roots=tuple(map(str, settings.job_roots)),
+            job_roots=tuple(map(str, settings.job_roots)) if caller.access == "write" else (),
             read_only=False,
         )
     )
@@ -89,7 +90,7 @@ async def limits(service: ServiceDep) -> JSONResponse:
     responses=responses(["store_error", "internal_error"]),
 )
 def methods(service: ServiceDep) -> JSONResponse:
-    collection = service.collections.get(DEFAULT)
+    collection = service.collections.default
     return respond(MethodList(tuple(_status(collection, state) for state in collection.methods())))
 
 

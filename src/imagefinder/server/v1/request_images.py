@@ -14,10 +14,12 @@ from fastapi import Request
 
 from imagefinder.core.errors import ImagefinderError, ImageTooLargeError
 from imagefinder.core.settings import Settings
+from imagefinder.core.suggestions import did_you_mean
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, problem_of
 from imagefinder.server.service import Service
 from imagefinder.server.upload import MultipartForm, ReserveBytes
+from imagefinder.server.validation import parse_box, parse_integer, parse_number
 
 T = TypeVar("T")
 
@@ -202,7 +204,7 @@ def parse_text_fields(texts: Sequence[tuple[str, str]], kinds: Mapping[str, type
             raise Problem(
                 "invalid_parameter",
                 f"unknown field {name[:100]!a}",
-                hint=f"the text fields are: {', '.join(kinds)}",
+                hint=did_you_mean(name, kinds, otherwise=f"the text fields are: {', '.join(kinds)}"),
                 field=name[:100],
             )
         if kind is list:
@@ -222,7 +224,7 @@ def _value(name: str, text: str, kind: type) -> Any:
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.strip().lower()]
-        return kind(text if len(text) <= 100 and "_" not in text else "no number")
+        return parse_integer(text) if kind is int else parse_number(text)
     except (KeyError, ValueError):
         expected = {"int": "an integer", "float": "a number", "bool": "true or false"}[kind.__name__]
         raise Problem("invalid_parameter", f"{name}: must be {expected}, not {text[:50]!a}", field=name) from None
@@ -234,7 +236,7 @@ def _boxes(text: str) -> list[Any]:
         boxes = upload.parse_json(text, "box")
         return [boxes] if boxes and not isinstance(boxes[0], list) else boxes
     try:
-        box = [float(part) for part in text.split(",", 8)]
+        box = parse_box(text)
     except ValueError:
         raise Problem(
             "invalid_parameter", f"box: must be x,y,width,height in pixels, not {text[:50]!a}", field="box"

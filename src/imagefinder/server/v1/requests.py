@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,7 +21,7 @@ from pydantic import (
 )
 
 from imagefinder.core.answers import OPTION_NAMES
-from imagefinder.core.query import MAX_BOXES, MAX_RERANK_DEPTH, SearchOptions
+from imagefinder.core.query import MAX_BOXES, MAX_COORDINATE, MAX_RERANK_DEPTH, SearchOptions
 from imagefinder.server import validation
 from imagefinder.server.errors import Problem
 
@@ -61,7 +62,16 @@ def _number(value: object) -> object:
 
 
 Number = Annotated[float, BeforeValidator(_number)]
-BoxList = Annotated[list[Number], Field(min_length=4, max_length=4, fail_fast=True)]
+Coordinate = Annotated[Number, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+
+
+def _box(value: list[float]) -> list[float]:
+    if min(value[2:]) <= 0:
+        raise ValueError("the width and height of a box must be positive")
+    return value
+
+
+BoxList = Annotated[list[Coordinate], Field(min_length=4, max_length=4, fail_fast=True), AfterValidator(_box)]
 StrictBool = Annotated[bool, Field(strict=True)]
 
 

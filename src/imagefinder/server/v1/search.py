@@ -13,7 +13,6 @@ from fastapi.responses import JSONResponse
 from imagefinder.collection import Collection
 from imagefinder.core.answers import (
     AnswerHandle,
-    Image,
     QueryInfo,
     QueryProblem,
     SearchAnswer,
@@ -23,16 +22,18 @@ from imagefinder.core.answers import (
 )
 from imagefinder.core.errors import ImagefinderError, UnknownImageError
 from imagefinder.core.query import Query, SearchOptions
+from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import AUTO
 from imagefinder.core.serialization import to_json
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
+from imagefinder.server.image_paths import image_path
 from imagefinder.server.search_cache import CachedSearch
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.times import iso
 from imagefinder.server.upload import FIELD, FORM, JSON, ReserveBytes
 from imagefinder.server.v1 import request_images, requests
-from imagefinder.server.v1.answers import image_answer, quoted
+from imagefinder.server.v1.answers import image_answer
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.images import IMAGE_CODES, METHOD_CODES
 from imagefinder.server.v1.request_images import RequestImage
@@ -220,15 +221,17 @@ def _cache(service: Service, collection: Collection, search: CachedSearch) -> An
     else:
         record = collection.get(query.id or "")
         sha256, size = record.sha256, (record.width, record.height)
-    images: dict[str, Image] = {}
+    records: dict[str, ImageRecord] = {}
     for hit in result.hits:
         try:
-            images[hit.id] = image_answer(name, collection.get(hit.id))
+            records[hit.id] = collection.get(hit.id)
         except UnknownImageError:  # deleted since the search
             continue
 
     def make_answer(handle: str | None, expires: float) -> Any:
         base = f"/v1/explanations/{handle}"
+        images = {image_id: image_answer(name, record) for image_id, record in records.items()}
+        drawings = {hit.id: image_path(base, "drawing", hit.id) if handle else None for hit in result.hits}
         answer = extend(
             SearchAnswer,
             result,
@@ -238,9 +241,9 @@ def _cache(service: Service, collection: Collection, search: CachedSearch) -> An
                     hit,
                     image=images[hit.id],
                     thumbnail=images[hit.id].thumbnail,
-                    explanation=f"{base}/images/{quoted(hit.id)}" if handle else None,
-                    drawing=f"{base}/drawings/{quoted(hit.id)}" if handle else None,
-                    picture=f"{base}/drawings/{quoted(hit.id)}" if handle else None,
+                    explanation=image_path(base, "image", hit.id) if handle else None,
+                    drawing=drawings[hit.id],
+                    picture=drawings[hit.id],
                 )
                 for hit in result.hits
                 if hit.id in images
@@ -252,5 +255,5 @@ def _cache(service: Service, collection: Collection, search: CachedSearch) -> An
         return to_json(answer)
 
     # An estimate: metadata is the only part of an answer whose size is not limited elsewhere.
-    answer_bytes = sum(len(str(hit)) + len(str(images.get(hit.id))) for hit in result.hits)
+    answer_bytes = sum(len(str(hit)) + len(str(records.get(hit.id))) for hit in result.hits)
     return service.search_cache.add(search, make_answer, answer_bytes)

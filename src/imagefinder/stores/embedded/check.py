@@ -17,7 +17,7 @@ from imagefinder.core.errors import StoreError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Damage
-from imagefinder.stores.embedded import codec, schema
+from imagefinder.stores.embedded import codec, removal_rows, schema
 from imagefinder.stores.embedded.connections import Connections
 
 _ROWS = 64
@@ -72,6 +72,7 @@ def check_contents(
         found += _repair(connections, repair, _feature_damages(rows, methods))
         done += len(rows)
         progress(min(done, total), total)
+    found += _removals(connections, repair=repair)
     return found + _orphans(connections, repair=repair) + _counts(connections, repair=repair)
 
 
@@ -225,6 +226,24 @@ def _drop_image(database: sqlite3.Connection, key: int) -> None:
 
 def _drop_features(database: sqlite3.Connection, key: int) -> None:
     database.execute("DELETE FROM features WHERE key = ?", (key,))
+
+
+def _removals(connections: Connections, *, repair: bool) -> list[Damage]:
+    """Find recorded removals with a wrong checksum."""
+    query = f"SELECT rowid, {removal_rows.COLUMNS}, checksum FROM removals NOT INDEXED"  # noqa: S608 - names
+    with connections.reading() as database, lenient_text(database):
+        rows = database.execute(query).fetchall()
+    damaged = [row for row in rows if not codec.is_intact_record(row[1:-1], row[-1])]
+    if damaged and repair:
+        with connections.writing() as database:
+            database.executemany("DELETE FROM removals WHERE rowid = ?", [(row[0],) for row in damaged])
+    repaired = "forgotten; the next add of its source adds the image again" if repair else ""
+    return [
+        Damage(
+            "record", f"the recorded removal of image {str(row[1])!r} is damaged", str(row[1]), repaired=repaired
+        )
+        for row in damaged
+    ]
 
 
 def _orphans(connections: Connections, *, repair: bool) -> list[Damage]:

@@ -78,6 +78,25 @@ def read_features(database: sqlite3.Connection, image_id: str, method: str) -> F
     return codec.decode(method, spec, [image_id], [codec.EncodedFeatures(*blobs)])
 
 
+def read_all_features(database: sqlite3.Connection, image_id: str) -> dict[str, Features]:
+    """The features of one image by all methods: method name -> features.
+
+    Raises:
+        CollectionCorruptError: a checksum is wrong.
+    """
+    rows = database.execute(
+        "SELECT methods.name, data, keypoints, features.checksum FROM images"
+        " JOIN features ON features.image = images.key JOIN methods ON methods.key = features.method"
+        " WHERE images.id = ?",
+        (image_id,),
+    ).fetchall()
+    methods = read_methods(database)
+    return {
+        name: codec.decode(name, methods[name].spec, [image_id], [codec.EncodedFeatures(*blobs)])
+        for name, *blobs in rows
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFeatures:
     """The stored features of one method; a ``FeatureSource`` of the cache."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
@@ -60,6 +62,35 @@ def insert_image(database: sqlite3.Connection, entry: Entry) -> int:
     if entry.thumbnail:
         database.execute("INSERT INTO thumbnails (image, jpeg) VALUES (?, ?)", (key, entry.thumbnail))
     return key
+
+
+def delete_images(database: sqlite3.Connection, ids: Sequence[str]) -> int:
+    """Delete the images with these ids; returns how many existed."""
+    return database.executemany("DELETE FROM images WHERE id = ?", [(image_id,) for image_id in ids]).rowcount
+
+
+def read_copies(database: sqlite3.Connection, sha256: str) -> list[ImageRecord]:
+    """The records of the images with these bytes, ordered by id."""
+    query = f"SELECT {_RECORD} FROM images WHERE sha256 = ? ORDER BY id"  # noqa: S608 - column names
+    return [_record(row) for row in database.execute(query, (sha256,))]
+
+
+def read_equivalents(database: sqlite3.Connection, image_id: str) -> list[str]:
+    """The ids that equal this one after Unicode normalisation, ordered.
+
+    All of them begin with the same ASCII characters and have other characters, which the index finds.
+    """
+    composed, decomposed = (unicodedata.normalize(form, image_id) for form in ("NFC", "NFD"))
+    same = takewhile(lambda pair: pair[0] == pair[1] < "\x80", zip(composed, decomposed, strict=False))
+    prefix = "".join(letter for letter, _ in same)
+    if prefix == image_id:
+        return [i for (i,) in database.execute("SELECT id FROM images WHERE id = ?", (image_id,))]
+    rows = database.execute(
+        "SELECT id FROM images WHERE id >= ? AND id < ? AND id GLOB ? ORDER BY id",
+        # No text is greater than one that ends with the last code point.
+        (prefix, f"{prefix}\U0010ffff", "*[^\x01-\x7f]*"),
+    )
+    return [i for (i,) in rows if unicodedata.normalize("NFC", i) == composed]
 
 
 def read_record(database: sqlite3.Connection, image_id: str) -> ImageRecord:

@@ -15,7 +15,7 @@ from typing import Any
 from imagefinder.core.errors import CollectionBusyError, CollectionCorruptError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.records import Damage
-from imagefinder.stores.embedded import codec, schema
+from imagefinder.stores.embedded import codec, removal_rows, schema
 from imagefinder.stores.embedded.check import lenient_text
 from imagefinder.stores.embedded.connections import connect, translated_errors
 from imagefinder.stores.embedded.files import disable_wal, sync_folder
@@ -26,12 +26,16 @@ _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 _DEFAULT_LAST_KEY = 100_000
 """The last key to look for if the largest one cannot be determined."""
 
+_UNCOUNTED = ("failures", "removals")
+"""Tables that the report of a recovery leaves out."""
+
 _COLUMNS = {
     "images": f"key, {schema.RECORD}, checksum",
     "thumbnails": "image, jpeg",
     "methods": "key, name, fingerprint, kind, dim, dtype, revision",
     "features": "key, image, method, bytes, checksum, data, keypoints",
     "failures": "rowid, id, uri, code, message, attempts, at, source",
+    "removals": f"rowid, {removal_rows.COLUMNS}, checksum",
 }
 
 
@@ -75,7 +79,7 @@ def recover(folder: Path) -> Damage:
         finally:
             _remove(new)
             _remove(source)
-    recovered = ", ".join(f"{count} {table}" for table, count in counts.items() if table != "failures")
+    recovered = ", ".join(f"{count} {table}" for table, count in counts.items() if table not in _UNCOUNTED)
     return Damage(
         "database",
         "the tables are damaged",
@@ -142,6 +146,8 @@ def _is_intact(
             return False
         blobs = codec.EncodedFeatures(data, keypoints, checksum)
         return codec.is_intact(ids[image][0], *methods[method], blobs) and blobs.nbytes == size
+    if table == "removals":
+        return codec.is_intact_record(values[:-1], values[-1])
     return True
 
 

@@ -13,7 +13,7 @@ from imagefinder.stores.embedded import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"
-FORMAT = 2
+FORMAT = 3
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
 # SIFT features have about 180 KB per image, ResNet-50 features 8 KB: larger pages make reading the former faster,
@@ -36,6 +36,22 @@ _COUNTING = (
         UPDATE totals SET images = images - 1, mirror = mirror + 1;
     END
     """,
+)
+
+_REMOVALS = (
+    """
+    CREATE TABLE removals (
+        id TEXT NOT NULL,
+        uri TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        source TEXT NOT NULL,
+        at REAL NOT NULL,
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (id, uri)
+    ) STRICT
+    """,
+    "CREATE INDEX removals_by_sha256 ON removals (sha256)",
+    "CREATE INDEX images_by_sha256 ON images (sha256)",
 )
 
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
@@ -119,6 +135,7 @@ TABLES = (
         source TEXT NOT NULL
     ) STRICT
     """,
+    *_REMOVALS,
 )
 
 
@@ -140,12 +157,24 @@ def _add_checksums(database: sqlite3.Connection) -> None:
     database.execute(f"UPDATE images SET checksum = record_checksum({RECORD})")  # noqa: S608 - column names
 
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _add_checksums}
+def _add_removals(database: sqlite3.Connection) -> None:
+    """Migrate to format 3, which remembers removed images and finds images by the SHA-256 of their bytes."""
+    for statement in _REMOVALS:
+        database.execute(statement)
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _add_checksums, 2: _add_removals}
 """Format -> function that migrates to the next format, within a transaction."""
+
+ADDITIVE = frozenset({2})
+"""Formats whose migration only adds tables and indexes. Opening a collection migrates it, in no time and without
+exclusive access: programs of the older version that have it open may go on."""
 
 
 def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None:
     """Check that a database is a collection of the current format, and create the tables in an empty one.
+
+    A format in ``ADDITIVE`` is migrated.
 
     Raises:
         CollectionFormatError: a database of another program, or another format.
@@ -164,7 +193,23 @@ def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {FORMAT}")
         database.execute("COMMIT")
+    elif format_of(database, folder) in ADDITIVE:
+        _migrate_in_place(database, folder)
     enable_wal(database)  # a copy made by other tools may be in another journal mode
+
+
+def _migrate_in_place(database: sqlite3.Connection, folder: Path) -> None:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have migrated it meanwhile.
+        while (version := format_of(database, folder)) in ADDITIVE:
+            assert version is not None  # noqa: S101 - it is one of ADDITIVE
+            MIGRATIONS[version](database)
+            database.execute(f"PRAGMA user_version = {version + 1}")
+        database.execute("COMMIT")
+    finally:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
 
 
 def definitions(database: sqlite3.Connection) -> set[tuple[str, str]]:
@@ -203,17 +248,17 @@ def enable_wal(database: sqlite3.Connection) -> None:
 
 
 def _is_collection(database: sqlite3.Connection, folder: Path) -> bool:
-    """Whether a database is a collection of the current format; false if it is empty."""
+    """Whether a database is a collection of a usable format; false if it is empty."""
     version = format_of(database, folder)
     if version is None:
         return False
-    if version in MIGRATIONS:
+    if version in MIGRATIONS and version not in ADDITIVE:
         raise CollectionFormatError(
             f"the collection {folder} has the older format {version}; this version of imagefinder requires format "
             f"{FORMAT}",
             hint=f"stop all programs that use it, then: imagefinder migrate --collection {folder}",
         )
-    if version != FORMAT:
+    if version != FORMAT and version not in ADDITIVE:
         raise unknown_format(folder, version)
     return True
 

@@ -31,10 +31,11 @@ from imagefinder.core.records import (
     ImageRecord,
     ImageStatus,
     MethodInfo,
+    Removal,
     StoreInfo,
 )
 from imagefinder.stores import validation
-from imagefinder.stores.embedded import check, codec, feature_rows, image_rows, schema
+from imagefinder.stores.embedded import check, codec, feature_rows, image_rows, removal_rows, schema
 from imagefinder.stores.embedded.cache import FeatureCache
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
 from imagefinder.stores.embedded.derived import DerivedFiles
@@ -106,20 +107,23 @@ class EmbeddedStore:
 
     # -- writing -------------------------------------------------------------------------------------------
 
-    def put(self, entries: Sequence[Entry]) -> None:
-        """Add or replace images in one durable transaction.
+    def put(self, entries: Sequence[Entry], *, replacing: Sequence[str] = ()) -> None:
+        """Add or replace images in one durable transaction, after removing the ids in ``replacing``.
 
         Raises:
             FingerprintMismatchError: another process has since registered a method differently.
         """
         plain = validation.normalise_entries(entries)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
-        if not plain:
+        gone = validation.valid_ids(replacing)
+        if not plain and not gone:
             return
         with self._connections.writing() as database:
             methods = read_methods(database)
             for entry in plain:
                 self._check_features(entry.features, methods)
+            image_rows.delete_images(database, gone)
+            removal_rows.clear_removals(database, [entry.image for entry in plain])
             for entry, blobs in zip(plain, encoded, strict=True):
                 feature_rows.insert_features(database, image_rows.insert_image(database, entry), blobs, methods)
 
@@ -146,13 +150,23 @@ class EmbeddedStore:
             with self._connections.writing() as database:
                 image_rows.update_location(database, image_id, uri, stamp)
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Delete images; returns how many existed."""
+    def delete(self, ids: Sequence[str], *, remember: bool = False) -> int:
+        """Delete images; returns how many existed. Their data are overwritten in the database and its log."""
+        valid = validation.valid_ids(ids)
+        if not valid:
+            return 0
+        with self._connections.writing(purge=True) as database:
+            if remember:
+                removal_rows.record_removals(database, valid)
+            return image_rows.delete_images(database, valid)
+
+    def forget_removals(self, ids: Sequence[str]) -> int:
+        """Delete recorded removals; returns how many there were."""
         valid = validation.valid_ids(ids)
         if not valid:
             return 0
         with self._connections.writing() as database:
-            return database.executemany("DELETE FROM images WHERE id = ?", [(i,) for i in valid]).rowcount
+            return removal_rows.forget_removals(database, valid)
 
     def record_failures(self, failures: Sequence[Failure]) -> None:
         """Record images that could not be indexed; a repeated id counts another attempt."""
@@ -184,6 +198,40 @@ class EmbeddedStore:
         """The features of one image and method (a batch of one)."""
         with self._reading_image(image_id) as database:
             return feature_rows.read_features(database, image_id, method)
+
+    def entry(self, image_id: str) -> Entry:
+        """An image with its features and thumbnail, in one consistent state."""
+        with self._reading_image(image_id) as database:
+            record = image_rows.read_record(database, image_id)
+            features = feature_rows.read_all_features(database, image_id)
+            return Entry(record, features, image_rows.read_thumbnail(database, image_id))
+
+    def copies(self, sha256: str) -> list[ImageRecord]:
+        """The images with these bytes, ordered by id."""
+        validation.check_text("sha256", sha256)
+        with self._connections.reading() as database:
+            return image_rows.read_copies(database, sha256)
+
+    def equivalents(self, image_id: str) -> list[str]:
+        """The stored ids that differ from this one at most in Unicode normalisation."""
+        if not validation.is_valid_id(image_id):
+            return []
+        with self._connections.reading() as database:
+            return image_rows.read_equivalents(database, image_id)
+
+    def removals(
+        self,
+        *,
+        after: str = "",
+        limit: int | None = None,
+        ids: Sequence[str] | None = None,
+        sha256: str | None = None,
+    ) -> list[Removal]:
+        """Recorded removals, ordered by id and URI."""
+        validation.check_text("start id", after)
+        valid = None if ids is None else validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return removal_rows.read_removals(database, after, limit, valid, sha256)
 
     def status(self, ids: Sequence[str]) -> dict[str, ImageStatus]:
         """The status of the images that exist, by id."""
@@ -254,11 +302,17 @@ class EmbeddedStore:
 
     def derived(self, name: str) -> bytes | None:
         """Derived data by name; ``None`` if there are none."""
+        self._connections.check_place()
         return self._derived.read(name)
 
     def put_derived(self, name: str, data: bytes) -> None:
         """Store derived data under a name."""
+        self._connections.check_place()
         self._derived.write(name, data)
+
+    def is_in_place(self) -> bool:
+        """Whether the files in the folder are still those that were opened."""
+        return self._connections.is_in_place()
 
     def check(
         self,
@@ -291,6 +345,8 @@ class EmbeddedStore:
     def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Copy a consistent state to a new folder, which appears complete and checked, or not at all."""
         destination = destination.absolute()
+        with self._connections.reading():
+            pass  # checks that the files are in place
         try:
             if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
                 raise SourceError(
@@ -338,6 +394,7 @@ class EmbeddedStore:
             closing(connect(self._folder / schema.FILE_NAME)) as database,
         ):
             copy_database(database, folder / schema.FILE_NAME, progress)
+        self._connections.check_place()
         with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as copy:
             found = copy.check()
         if found:

@@ -60,6 +60,7 @@ class _Model:
     images: dict[str, Entry] = field(default_factory=dict)
     methods: dict[str, Fingerprint] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
+    removals: set[tuple[str, str]] = field(default_factory=set)
 
 
 _some_id = st.sampled_from(["a", "b", "c", "A", "ä", "d/e", "\U0001f600", "nul\0"])
@@ -116,6 +117,7 @@ class _StoreMachine(RuleBasedStateMachine):
         for kept in given:
             self.model.images[kept.image.id] = kept
             self.model.failures.pop(kept.image.id, None)
+            self._clear_removals(kept)
 
     @rule(image_id=_some_id, methods=_some_methods, seed=_some_seed, count=st.integers(0, 3))
     def put_features(self, image_id: str, methods: list[str], seed: int, count: int) -> None:
@@ -135,12 +137,38 @@ class _StoreMachine(RuleBasedStateMachine):
         if kept:
             self.model.images[image_id] = replace(kept, image=replace(kept.image, uri=uri, stamp="touched"))
 
-    @rule(ids=st.lists(_some_id, max_size=3))
-    def delete(self, ids: list[str]) -> None:
+    @rule(ids=st.lists(_some_id, max_size=3), remember=st.booleans())
+    def delete(self, ids: list[str], remember: bool) -> None:
         existing = set(ids) & set(self.model.images)
-        assert self.store.delete(ids) == len(existing)
+        assert self.store.delete(ids, remember=remember) == len(existing)
         for image_id in existing:
-            del self.model.images[image_id]
+            uri = self.model.images.pop(image_id).image.uri
+            if remember and uri:
+                self.model.removals.add((image_id, uri))
+
+    @rule(old=_some_id, new=_some_id, seed=_some_seed)
+    def move(self, old: str, new: str, seed: int) -> None:
+        moved = entry(new, seed, [])
+        self.store.put([moved], replacing=[old])
+        self.model.images.pop(old, None)
+        self.model.images[new] = moved
+        self.model.failures.pop(new, None)
+        self._clear_removals(moved)
+
+    @rule(ids=st.lists(_some_id, max_size=3))
+    def forget_removals(self, ids: list[str]) -> None:
+        assert self.store.forget_removals(ids) == self._forget_removals(ids)
+
+    def _clear_removals(self, put: Entry) -> None:
+        image = put.image
+        self.model.removals = {
+            (i, uri) for i, uri in self.model.removals if i != image.id or (uri != image.uri and image.source)
+        }
+
+    def _forget_removals(self, ids: list[str]) -> int:
+        found = {key for key in self.model.removals if key[0] in ids}
+        self.model.removals -= found
+        return len(found)
 
     @rule(ids=st.lists(_some_id, max_size=3))
     def record_failures(self, ids: list[str]) -> None:
@@ -190,6 +218,11 @@ class _StoreMachine(RuleBasedStateMachine):
             assert self.store.thumbnail(image_id) == kept.thumbnail
             for method, batch in kept.features.items():
                 assert content(self.store.features(image_id, method)) == content(batch)
+
+    @invariant()
+    def removals_are_the_same(self) -> None:
+        expected = sorted(self.model.removals)
+        assert [(removal.id, removal.uri) for removal in self.store.removals()] == expected
 
     @invariant()
     def failures_are_the_same(self) -> None:

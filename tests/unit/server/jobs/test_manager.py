@@ -81,7 +81,7 @@ def test_find_and_list(server: Server) -> None:
     assert [job.id for job in server.manager.list(before=second.id)] == [first.id]
     server.wait(first, "running")
     assert [job.id for job in server.manager.list(state="queued")] == [second.id]
-    assert server.manager.list(collection="b") == []
+    assert server.manager.list(visible=lambda collection: collection == "b") == []
     server.a.go.set()
     server.wait(second)
     assert server.manager.find("duplicates", "a") is None

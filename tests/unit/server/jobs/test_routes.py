@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from imagefinder.server import errors
 from imagefinder.server.admission import Admission
+from imagefinder.server.head import HeadMiddleware
 from imagefinder.server.jobs import routes
 from imagefinder.server.middleware import EventStreams
 
@@ -22,7 +24,10 @@ Server = Any  # of conftest.py
 
 @pytest.fixture
 def client(server: Server) -> Iterator[TestClient]:
-    app, admission = FastAPI(), Admission(running=1, requests=10, max_bytes=1 << 30)
+    app, admission = (
+        FastAPI(middleware=[Middleware(HeadMiddleware)]),
+        Admission(running=1, requests=10, max_bytes=1 << 30),
+    )
     errors.install(app)
     app.state.service = SimpleNamespace(jobs=server.manager, admission=admission, streams=EventStreams())
     app.include_router(routes.router)
@@ -55,6 +60,17 @@ def test_the_life_of_a_job(client: TestClient, server: Server) -> None:
     assert last["state"] == "succeeded"
     assert last == client.get(f"/v1/jobs/{job['id']}").json()
     assert server.a.calls[0] == ("add", ("http://x/cat.jpg",), ["sift"], False)
+
+
+def test_head_opens_no_event_stream(client: TestClient, server: Server) -> None:
+    job = started(client, kind="add", collection="a", urls=["http://x/cat.jpg"], methods=["sift"])
+    head = client.head(f"/v1/jobs/{job['id']}/events")  # would not return while the job runs
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"].startswith("text/event-stream")
+    assert head.headers["cache-control"] == "no-store"
+    assert client.head("/v1/jobs/none/events").status_code == 404
+    assert client.head(f"/v1/jobs/{job['id']}").status_code == 200
+    server.a.go.set()
 
 
 @pytest.mark.parametrize(

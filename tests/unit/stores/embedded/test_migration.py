@@ -17,6 +17,7 @@ from imagefinder.core.errors import (
 )
 from imagefinder.stores.embedded import EmbeddedStore, schema
 from imagefinder.stores.embedded.migration import Migration, migrate
+from imagefinder.stores.embedded.recovery import recover
 from imagefinder.stores.embedded.schema import FILE_NAME, FORMAT
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "collections"
@@ -161,3 +162,35 @@ def test_no_space_for_the_copy_of_the_old_database(old):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 17
     assert (old / FILE_NAME).read_bytes()[100:] == before[100:]  # the header knows of journals
     assert [path.name for path in old.iterdir()] == [FILE_NAME]
+
+
+def test_opening_a_collection_of_format_2_adds_what_is_new(tmp_path):
+    """Without a copy and without exclusive access: the older program that has it open goes on."""
+    folder = shutil.copytree(FIXTURES / "format-2", tmp_path / "c")
+    with closing(sqlite3.connect(folder / FILE_NAME)) as older:
+        older.execute("PRAGMA journal_mode = WAL")
+        assert older.execute("SELECT count(*) FROM images").fetchone() == (2,)
+        with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as store:
+            assert store.info().format_version == FORMAT
+            assert store.check() == []
+            assert store.delete(["first.png"], remember=True) == 1
+            older.execute("DELETE FROM failures")
+            older.commit()
+            assert store.failures() == []
+            assert [removal.id for removal in store.removals()] == ["first.png"]
+    assert version(folder) == FORMAT
+    assert [path.name for path in folder.iterdir()] == [FILE_NAME]
+    with closing(sqlite3.connect(folder / FILE_NAME)) as database:
+        assert schema.definitions(database) == schema.expected_definitions()
+
+
+def test_removals_survive_backup_and_recovery(tmp_path):
+    folder = shutil.copytree(FIXTURES / f"format-{FORMAT}", tmp_path / "c")
+    with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as store:
+        kept = store.removals()
+        store.backup(tmp_path / "backup")
+    assert [removal.id for removal in kept] == ["removed.png"]
+    recover(folder)
+    for copy in (folder, tmp_path / "backup"):
+        with closing(EmbeddedStore(copy, create=False, cache_bytes=0)) as store:
+            assert store.removals() == kept

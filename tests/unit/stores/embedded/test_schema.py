@@ -90,7 +90,7 @@ def test_a_database_of_another_program(tmp_path, create):
 def test_a_newer_format(tmp_path, create):
     with closing(sqlite3.connect(make(tmp_path))) as database:
         database.execute(f"PRAGMA user_version = {schema.FORMAT + 6}")
-    with pytest.raises(CollectionFormatError, match=r"format 8.*format 2"), opened(tmp_path, create=create):
+    with pytest.raises(CollectionFormatError, match=r"format 9.*format 3"), opened(tmp_path, create=create):
         pass
 
 

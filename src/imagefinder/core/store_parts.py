@@ -1,0 +1,109 @@
+"""Two parts of the ``Store`` contract: lookups by other properties than the id, and upkeep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from imagefinder.core.records import Damage, Entry, ImageRecord, Removal
+
+
+class StoreLookups(Protocol):
+    """Lookups of stored and removed images."""
+
+    def entry(self, image_id: str) -> Entry:
+        """An image with all its features and its thumbnail, in one consistent state.
+
+        Raises:
+            UnknownImageError: no image has this id.
+            CollectionCorruptError: the features do not match their checksum.
+        """
+        ...
+
+    def copies(self, sha256: str) -> list[ImageRecord]:
+        """The images with these bytes, ordered by id."""
+        ...
+
+    def equivalents(self, image_id: str) -> list[str]:
+        """The stored ids that differ from this one at most in Unicode normalisation, ordered.
+
+        File names written by macOS are decomposed (NFD), names typed by people composed (NFC).
+        """
+        ...
+
+    def removals(
+        self,
+        *,
+        after: str = "",
+        limit: int | None = None,
+        ids: Sequence[str] | None = None,
+        sha256: str | None = None,
+    ) -> list[Removal]:
+        """Recorded removals (``delete``), ordered by id and URI.
+
+        Args:
+            after: The last id of the previous page; empty for the first page.
+            limit: Number of removals; a page is longer if more removals have its last id. ``None``: no limit.
+            ids: Only removals of these ids.
+            sha256: Only removals of images with these bytes.
+        """
+        ...
+
+    def forget_removals(self, ids: Sequence[str]) -> int:
+        """Delete the recorded removals of these ids, and return how many there were."""
+        ...
+
+
+class StoreUpkeep(Protocol):
+    """Derived data, checks and backups."""
+
+    def is_in_place(self) -> bool:
+        """Whether the files are still those that were opened; true for a store without files."""
+        ...
+
+    def derived(self, name: str) -> bytes | None:
+        """Derived data stored under a name; ``None`` if there are none (any more)."""
+        ...
+
+    def put_derived(self, name: str, data: bytes) -> None:
+        """Store derived data, which can be recomputed and may be dropped at any time; writes are atomic."""
+        ...
+
+    def check(
+        self,
+        *,
+        repair: bool = False,
+        sound_thumbnail: Callable[[bytes], bool] = bool,
+        sound_derived: Callable[[str, bytes], bool] = lambda _name, _data: True,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[Damage]:
+        """Check all stored data; returns the damage found.
+
+        Args:
+            repair: Drop damaged rows, which the next ``add`` recreates; rebuild counts, indexes and derived data.
+            sound_thumbnail: Returns whether an encoded thumbnail can be decoded.
+            sound_derived: Returns whether derived data of a name are usable; not called for ANN indexes.
+            progress: Called with (done, total), in no fixed unit.
+        """
+        ...
+
+    def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """Copy a consistent snapshot, which can be opened as a store, while others may write.
+
+        The copy appears complete, verified and durable, or not at all.
+
+        Args:
+            destination: A folder that is empty or does not exist.
+            progress: Called with (done, total), in no fixed unit.
+
+        Raises:
+            SourceError: the destination is not empty.
+            CollectionCorruptError: this collection is damaged.
+            StoreError: the copy cannot be written, or the store has no files.
+        """
+        ...
+
+    def derived_folder(self) -> Path | None:
+        """Folder for derived files; it may not exist yet. ``None`` if the store has none."""
+        ...

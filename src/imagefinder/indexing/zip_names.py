@@ -1,0 +1,51 @@
+"""The names of members of zip archives, which record their encoding in several ways or not at all."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+
+_UTF8 = 0x800  # flag of a name in UTF-8
+_UNICODE_PATH = 0x7075  # extra field of Info-ZIP with the name in UTF-8
+_WINDOWS = frozenset({0, 10, 11, 14})  # systems without backslashes in names: FAT, NTFS, MVS and VFAT
+
+
+def member_name(info: zipfile.ZipInfo, encoding: str = "auto") -> str:
+    r"""The name of a member, with ``/`` between its parts.
+
+    It is decoded as UTF-8 if its flag or a valid Unicode path field says so, or if it has no such mark, is valid
+    UTF-8 and ``encoding`` is ``auto`` (archives of macOS). Any other name is in ``encoding``, or in code page 437,
+    the default of the zip format. Bytes that are not valid in ``encoding`` become ``\xNN``.
+
+    Source: APPNOTE 6.3.10, sections 4.4.4, 4.6.9 and appendix D.
+    """
+    name = info.orig_filename
+    if not info.flag_bits & _UTF8:
+        raw = name.encode("cp437")
+        name = _unicode_path(info.extra, raw) or _decoded(raw, encoding)
+    name = name.partition("\0")[0]
+    return name.replace("\\", "/") if info.create_system in _WINDOWS else name
+
+
+def _decoded(raw: bytes, encoding: str) -> str:
+    if encoding != "auto":
+        return raw.decode(encoding, "backslashreplace")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("cp437")
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> str:
+    """The name in the Unicode path field; empty without a valid one that belongs to the name in the header."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        data, extra = extra[4 : 4 + size], extra[4 + size :]
+        # A program that does not know the field renames the member only in the header: then the checksum differs.
+        if kind == _UNICODE_PATH and len(data) >= 5 and struct.unpack_from("<BL", data) == (1, zlib.crc32(raw)):
+            try:
+                return data[5:].decode()
+            except UnicodeDecodeError:
+                return ""
+    return ""
