@@ -87,13 +87,13 @@ def request_id(sent: bytes | None) -> str:
     return secrets.token_hex(8)
 
 
-def client() -> str:
-    """The client of the current request; empty outside a request."""
-    context = current.get()
-    return context.caller.client if context else ""
-
-
 def link(path: str) -> str:
     """A path of this server as the client of the current request must send it: with the prefix of its proxy."""
     context = current.get()
     return f"{context.prefix if context else ''}{path}"
+
+
+def client() -> str:
+    """The client of the current request, as the limits distinguish clients; empty outside a request."""
+    sender = caller()
+    return sender.client if sender else ""

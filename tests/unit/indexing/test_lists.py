@@ -219,20 +219,6 @@ def test_missing_local_files(tmp_path: Path) -> None:
     }
 
 
-def test_rows_beyond_the_limits_fail_and_name_them(tmp_path: Path) -> None:
-    rows = [
-        {"url": "http://x/a.jpg", "id": "large", "note": "x" * 70_000},
-        {"url": "http://x/b.jpg", "id": "many", "tags": list(range(5000))},
-        {"url": "http://x/c.jpg", "id": "y" * 9000},
-        {"url": "http://x/d.jpg", "id": "good", "note": "x"},
-    ]
-    path = write(tmp_path, "l.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    found = failures(path)
-    assert list(found) == ["large", "many", "y" * 8192]
-    for message, limit in zip(found.values(), ("65,536 bytes", "4,096 values", "8,192 bytes"), strict=True):
-        assert limit in message
-
-
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".CSV"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -262,3 +248,17 @@ def test_another_encoding_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not UTF-8") as error:
         list(discover([path]))
     assert "UTF-16" in error.value.hint
+
+
+def test_rows_beyond_the_limits_fail_and_name_them(tmp_path: Path) -> None:
+    rows = [
+        {"url": "http://x/a.jpg", "id": "large", "note": "x" * 70_000},
+        {"url": "http://x/b.jpg", "id": "many", "tags": list(range(5000))},
+        {"url": "http://x/c.jpg", "id": "y" * 9000},
+        {"url": "http://x/d.jpg", "id": "good", "note": "x"},
+    ]
+    path = write(tmp_path, "l.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    found = failures(path)
+    assert list(found) == ["large", "many", "y" * 8192]
+    for message, limit in zip(found.values(), ("65,536 bytes", "4,096 values", "8,192 bytes"), strict=True):
+        assert limit in message

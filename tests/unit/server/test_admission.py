@@ -15,7 +15,7 @@ from imagefinder.server import request_context
 from imagefinder.server.admission import Admission
 from imagefinder.server.app import create_app
 from imagefinder.server.errors import Problem
-from imagefinder.server.request_context import RequestContext
+from imagefinder.server.request_context import Caller, RequestContext
 
 
 def test_requests_are_counted_and_released() -> None:
@@ -62,7 +62,7 @@ def test_clients_share_places_bytes_and_threads() -> None:
     release, order = threading.Event(), list[str]()
 
     async def ask(admission: Admission, client: str) -> None:
-        request_context.current.set(RequestContext(client=client))
+        request_context.current.set(RequestContext(caller=Caller(client)))
         with admission.admit():
             await admission.run(lambda: (order.append(client), release.wait()))
 
@@ -78,7 +78,7 @@ def test_clients_share_places_bytes_and_threads() -> None:
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [isinstance(result, Problem) for result in results] == [False] * 6 + [True, False]
         assert "".join(order) == "aabaaaa", "b waits for one unit, not for all of a"
-        request_context.current.set(RequestContext(client="a"))
+        request_context.current.set(RequestContext(caller=Caller("a")))
         with admission.admit() as reserve:
             reserve(75)
             with pytest.raises(Problem, match="max_upload_bytes"):
