@@ -195,8 +195,10 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
 
 def _document(opened: Collection, result: SearchResult, page: Path | None) -> None:
     answer = to_json(result)
+    missing = opened.missing(result.ids)
     for hit in answer["hits"]:
         hit["uri"] = opened.get(hit["id"]).uri
+        hit["missing"] = hit["id"] in missing
     if page is not None:
         answer["page"] = str(page)
     output.document(answer)

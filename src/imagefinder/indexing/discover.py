@@ -23,6 +23,7 @@ from imagefinder.indexing.source_item import (
     is_image_name,
     name_to_text,
 )
+from imagefinder.indexing.unicode_paths import existing_path
 
 # ruff: noqa: PTH100, PTH111, PTH116, PTH119, PTH123 - names may be any bytes, and Path is slow for a million files
 
@@ -81,7 +82,7 @@ def _check(source: Source, guard: Guard) -> _CheckedSource:
         if not text.isprintable():
             raise SourceError(f"{text!a} is not a valid URL: it contains control characters")
         return _CheckedSource("url", text)
-    path = os.path.abspath(os.path.expanduser(text))
+    path = existing_path(os.path.abspath(os.path.expanduser(text)))
     guard.check(path)
     try:
         mode = os.stat(path).st_mode
