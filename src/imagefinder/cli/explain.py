@@ -19,6 +19,7 @@ from imagefinder.cli.session import (
     boxes,
     image_argument,
     open_collection,
+    similar_ids,
 )
 from imagefinder.core.serialization import to_json
 
@@ -62,7 +63,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> int:
     """Explain the match, and print or draw the evidence."""
-    with open_collection(context, collection) as opened:
+    with open_collection(context, collection) as opened, similar_ids(opened):
         image = image_argument(query, opened.settings)
         # Read once: both the comparison and the drawing use it.
         data = image if isinstance(image, bytes) else opened.read(image)

@@ -24,8 +24,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.core.elongated import is_elongated
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Size
+from imagefinder.verification.transforms import corners, move
 
 Grey: TypeAlias = NDArray[np.float32]
 Matrix: TypeAlias = NDArray[np.float64]
@@ -84,6 +86,7 @@ def register(
     Returns:
         ``None`` if they overlap too little.
     """
+    query, candidate, transform = focus(query, candidate, transform)
     here, there, matrix = _reduced(query, candidate, transform, side)
     brightness = grey(there)
     warped, inside = _warp(here, brightness.shape, matrix)
@@ -110,6 +113,39 @@ def register(
 def grey(image: RgbImage) -> Grey:
     """``(H, W)`` float32: the brightness of an image, 0 to 255."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+
+
+def focus(
+    query: tuple[RgbImage, Size], candidate: tuple[RgbImage, Size], transform: Matrix
+) -> tuple[tuple[RgbImage, Size], tuple[RgbImage, Size], Matrix]:
+    """Crop elongated images to what the other one covers; reduced as a whole, they would lose it.
+
+    Arguments and results are those of ``register``. Other images, and images that do not overlap, are unchanged.
+    """
+    if not (is_elongated(*query[1]) or is_elongated(*candidate[1])):
+        return query, candidate, transform
+    candidate, shift = _cropped(candidate, query[1], transform)
+    transform = shift @ transform
+    query, shift = _cropped(query, candidate[1], np.asarray(np.linalg.inv(transform), dtype=np.float64))
+    return query, candidate, transform @ np.linalg.inv(shift)
+
+
+def _cropped(image: tuple[RgbImage, Size], other: Size, to_image: Matrix) -> tuple[tuple[RgbImage, Size], Matrix]:
+    """An elongated image, cropped to the other one, and the transform from its pixels to those of the crop."""
+    pixels, size = image
+    if not is_elongated(*size):
+        return image, np.eye(3)
+    x, y = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
+    outline = (move(to_image, corners(other)) + 0.5) / (x, y)
+    limits = np.array([pixels.shape[1], pixels.shape[0]])
+    start = np.clip(np.floor(outline.min(axis=0)), 0, limits).astype(int)
+    end = np.clip(np.ceil(outline.max(axis=0)), 0, limits).astype(int)
+    if (end <= start).any() or not np.isfinite(outline).all():
+        return image, np.eye(3)
+    part = np.ascontiguousarray(pixels[start[1] : end[1], start[0] : end[0]])
+    shift = np.array([[1.0, 0.0, -start[0] * x], [0.0, 1.0, -start[1] * y], [0.0, 0.0, 1.0]])
+    width, height = (end - start).tolist()
+    return (part, (max(1, round(width * x)), max(1, round(height * y)))), shift
 
 
 # -- sizes ---------------------------------------------------------------------------------------------------

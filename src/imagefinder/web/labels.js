@@ -73,6 +73,7 @@ export const JOB_STAGES = {
   calibrate: "Calibrating",
   read: "Reading",
   propose: "Finding candidate pairs",
+  check: "Checking files",
   verify: "Verifying geometry",
 };
 
