@@ -111,9 +111,12 @@ def headline(result: SearchResult) -> str:
 
 
 def location(uri: str) -> str:
-    """Format the location of an image: the path of a local file, any other URI unchanged."""
+    """Format the location of an image: the path of a local file, any other URI unchanged; marks a missing file."""
+    from imagefinder.indexing.missing import is_gone  # noqa: PLC0415 - fast start
+
     parts = urlsplit(uri)
-    return unquote(parts.path, errors="surrogateescape") if parts.scheme == "file" else uri
+    shown = unquote(parts.path, errors="surrogateescape") if parts.scheme == "file" else uri
+    return f"{shown} (missing)" if is_gone(uri) else shown
 
 
 def document(value: Any) -> None:
@@ -273,7 +276,7 @@ def progress_bar(verb: str) -> Iterator[Callable[[Progress], None]]:
 
 
 @contextlib.contextmanager
-def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]]:
+def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int | None], None]]:
     """Show a progress bar with a count of bytes or items on standard error; only in a terminal.
 
     Args:
@@ -281,7 +284,7 @@ def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]
         of_bytes: Whether to count bytes, and show the speed.
 
     Yields:
-        A callback that takes (done, total).
+        A callback that takes (done, total); ``None``: the total is unknown.
     """
     if not sys.stderr.isatty():
         yield lambda *_: None
@@ -298,7 +301,8 @@ def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]
         ),
         progress.TimeRemainingColumn(compact=True),
     )
-    with progress.Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
+    # Results that are printed meanwhile go to standard output.
+    with progress.Progress(*columns, console=_console(sys.stderr), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(verb, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

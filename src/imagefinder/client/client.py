@@ -41,6 +41,8 @@ from imagefinder.core.answers import (
     MethodList,
     MethodStatus,
     QueryProblem,
+    RemovalPage,
+    RemovedImage,
     SearchAnswer,
     SearchAnswers,
     ServerInfo,
@@ -205,11 +207,20 @@ class Client:
         return self._job(self._put(image_id, image, metadata, collection, wait=False))
 
     def delete(self, image_id: str, collection: str = DEFAULT) -> None:
-        """Delete an image from a collection."""
+        """Delete an image from a collection. Its file stays, and jobs do not add it again (``removals``)."""
         self._transport.send("DELETE", f"{collection_path(collection)}/image", params=with_id(image_id))
 
+    def removals(self, collection: str = DEFAULT, *, page_size: int = 100) -> Iterator[RemovedImage]:
+        """The images that were deleted and that jobs do not add again, ordered by id."""
+        for page in self._pages(RemovalPage, f"{collection_path(collection)}/removals", {"limit": page_size}):
+            yield from page.removals
+
+    def forget_removal(self, image_id: str, collection: str = DEFAULT) -> None:
+        """Take the removal of an image back: the next job that finds its file adds it again."""
+        self._transport.send("DELETE", f"{collection_path(collection)}/removals", params=with_id(image_id))
+
     def thumbnail(self, image_id: str, collection: str = DEFAULT) -> bytes:
-        """The thumbnail of an image: a JPEG of at most 256 x 256 pixels."""
+        """The thumbnail of an image: a JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128)."""
         path = f"{collection_path(collection)}/thumbnail"
         return self._transport.send("GET", path, params=with_id(image_id)).content
 

@@ -17,6 +17,8 @@ def similar(name: str, names: Iterable[str]) -> list[str]:
     known: dict[str, str] = {}
     for one in names:
         known.setdefault(_folded(one), one)
+    if _folded(name) in known:
+        return [known[_folded(name)]]
     found = difflib.get_close_matches(_folded(name), known, n=_MOST, cutoff=0.65)
     return [known[one] for one in found]
 

@@ -17,7 +17,7 @@ const KINDS = {
   "edited copies": { label: "Edited copies", note: "The same image in other sizes, colours or encodings." },
   overlapping: {
     label: "Overlapping images",
-    note: "Parts of one another, or the same scene. Nothing is suggested for removal.",
+    note: "Parts of one another, the same scene, or the same layout. Nothing is suggested for removal.",
   },
 };
 const PAGE_SIZE = 30;

@@ -29,7 +29,7 @@ def test_similar_methods(name: str, expected: list[str]) -> None:
 def test_ids() -> None:
     ids = ["holiday/Beach.jpg", "holiday/dunes.jpg", "Größe.jpg", "a.jpg"]
     assert similar("holiday/beach.JPG", ids) == ["holiday/Beach.jpg"]
-    assert similar("beach.jpg", ids) == ["holiday/Beach.jpg"]
+    assert "holiday/Beach.jpg" in similar("beach.jpg", ids)
     assert similar("Gro\u0308ße.jpg", ids)[0] == "Größe.jpg"
 
 

@@ -305,7 +305,7 @@ def test_an_image_removed_during_a_search_has_no_evidence(collection):
         store.put([Entry(record, {"sift": collection.store.features(str(seed), "sift")})])
     parts = runtime(settings)
     gallery = Gallery(store, null_model.read(collection.store, parts.calibrator))
-    searcher = Searcher(parts, gallery, [method])
+    searcher = Searcher(parts, gallery, [method], lambda _: None)
     result = searcher.search(Query(b""), query_image(wide(2)), SearchOptions(k=99), Stopwatch()).result
     assert gone
     assert len(result.hits) == SEEDS
