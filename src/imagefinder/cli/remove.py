@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated
 
 import typer
 
 from imagefinder.cli import output
 from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection
+from imagefinder.cli.session import ids as known_ids
+from imagefinder.core.suggestions import did_you_mean
 
 HELP = """Remove images from the collection. The files stay on disk.
 
@@ -22,6 +25,9 @@ Features, thumbnails and metadata are overwritten in the database. Backups keep 
   imagefinder remove --undo holiday/beach.jpg
 
 Exit codes: 0 all images removed; 1 some ids are not in the collection or, with --undo, were not removed."""
+
+
+_SUGGESTED = 3  # unknown ids for which similar ones are looked for
 
 
 def remove(
@@ -46,12 +52,13 @@ def remove(
     with open_collection(context, collection) as opened:
         if undo:
             unknown = [image_id for image_id in dict.fromkeys(ids) if not opened.forget_removals([image_id])]
-            changed = len(dict.fromkeys(ids)) - len(unknown)
+            changed, hints = len(dict.fromkeys(ids)) - len(unknown), list[str]()
         else:
             names = {image_id: opened.resolve(image_id) for image_id in ids}
             stored = opened.status(list(names.values()))
             unknown = [image_id for image_id, name in names.items() if name not in stored]
             changed = opened.remove(ids, remember=not forget)
+            hints = [did_you_mean(image_id, known_ids(opened)) for image_id in unknown[:_SUGGESTED]]
     if as_json:
         output.document({"undone" if undo else "removed": changed, "unknown": unknown})
     elif undo:
@@ -60,6 +67,6 @@ def remove(
             output.note(f"was not removed: {image_id}")
     else:
         output.line(f"removed {output.plural(changed, 'image')}")
-        for image_id in unknown:
-            output.note(f"not in the collection: {image_id}")
+        for image_id, hint in itertools.zip_longest(unknown, hints, fillvalue=""):
+            output.note(f"not in the collection: {image_id}" + (f" ({hint})" if hint else ""))
     return UNFINISHED if unknown else OK

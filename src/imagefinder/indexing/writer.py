@@ -99,8 +99,10 @@ class Writer:
                 stamp=item.stamp,
                 metadata=item.metadata or task.owner.metadata,
             )
-            methods = self._store.status([item.id])[item.id].methods
-            features = {name: self._store.features(item.id, name) for name in methods}
+            status = self._store.status([item.id]).get(item.id)
+            if status is None:  # deleted a moment ago
+                raise UnknownImageError(item.id)
+            features = {name: self._store.features(item.id, name) for name in status.methods}
             self._store.put([Entry(record, features, self._store.thumbnail(item.id))])
 
     def _extract(self) -> tuple[list[dict[str, Features]], dict[int, BaseException]]:

@@ -16,6 +16,7 @@ from starlette.routing import Match
 
 from imagefinder.core.errors import (
     BoxError,
+    CollectionClosedError,
     CollectionMovedError,
     FetchError,
     FilterError,
@@ -56,6 +57,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "not_a_file": ProblemKind(400, "Image sent as text instead of a file"),
     "several_images": ProblemKind(400, "Too many images"),
     "malformed_form": ProblemKind(400, "Malformed form"),
+    "malformed_request": ProblemKind(400, "Malformed HTTP request"),
     "malformed_json": ProblemKind(400, "Malformed JSON"),
     "url_queries_off": ProblemKind(403, "URLs not accepted"),
     "folder_not_allowed": ProblemKind(403, "Folder not allowed"),
@@ -73,6 +75,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "upload_timeout": ProblemKind(408, "Upload timed out", retryable=True),
     "image_too_large": ProblemKind(413, "Image too large"),
     "request_too_large": ProblemKind(413, "Request too large"),
+    "headers_too_large": ProblemKind(431, "Request headers too large"),
     "unsupported_media_type": ProblemKind(415, "Unsupported media type"),
     "invalid_parameter": ProblemKind(422, "Invalid parameter"),
     # the image
@@ -180,6 +183,9 @@ def problem_of(error: ImagefinderError) -> Problem:
 
     An error class without a code in ``KINDS`` is reported with the code of its nearest base class that has one.
     """
+    if isinstance(error, CollectionClosedError):
+        # The server closes a collection that is in use only when a client deletes it.
+        return Problem("unknown_collection", "the collection was deleted while this request used it")
     codes = (str(ancestor.__dict__.get("code")) for ancestor in type(error).__mro__)
     code = next((code for code in codes if code in KINDS), "internal_error")
     if KINDS[code].private:

@@ -219,7 +219,7 @@ def delete_image(
     "/thumbnail",
     operation_id="get_thumbnail_by_id",
     summary="Get the thumbnail of an image",
-    description="A JPEG of at most 256 x 256 pixels.",
+    description="A JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128).",
     response_class=Response,
     responses={
         200: binary("The thumbnail.", "image/jpeg"),
@@ -331,7 +331,8 @@ async def _read_put(
     """The image and the metadata in a PUT request."""
     kind = upload.content_type(request)
     if kind == JSON:
-        form = requests.read(requests.PutImageRequest, await request_images.read_json(service, request, reserve))
+        read = partial(requests.read, requests.PutImageRequest)
+        form = await request_images.read_json(service, request, reserve, read)
         parsed = _metadata(form.metadata)
         return await request_images.load(service, form, reserve), parsed
     if kind == FORM:
