@@ -11,7 +11,8 @@ from imagefinder.core.errors import ModelError, StoreError, UnknownImageError
 from imagefinder.core.features import Features, RgbImage
 from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, ImageRecord
-from imagefinder.indexing.known_images import KnownImages, is_gone
+from imagefinder.indexing.known_images import KnownImages
+from imagefinder.indexing.missing import is_gone
 from imagefinder.indexing.plan import Task
 from imagefinder.indexing.reader import ReadImage
 
