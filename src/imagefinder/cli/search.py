@@ -22,6 +22,7 @@ from imagefinder.cli.session import (
     open_collection,
     open_page,
 )
+from imagefinder.core.addresses import is_web_address
 from imagefinder.core.query import MAX_RERANK_DEPTH, Query, SearchOptions
 from imagefinder.core.results import Mode
 from imagefinder.core.serialization import to_json
@@ -134,9 +135,9 @@ def search(  # long: mostly the declarations of its options, as typer reads them
 
 
 def _image(opened: Collection, query: str, *, shown: bool) -> str | bytes:
-    """The query image; read or downloaded only once if the page shows it too."""
+    """The query image; downloaded only once if the page shows it too."""
     image = image_argument(query, opened.settings)
-    return opened.read(image) if shown and isinstance(image, str) else image
+    return opened.read(image) if shown and isinstance(image, str) and is_web_address(image) else image
 
 
 def _print(opened: Collection, result: SearchResult) -> None:
