@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 HELP = """Add images to the collection.
 
-A SOURCE is an image, a folder (including subfolders), an archive (zip, tar), a list (.csv or .jsonl with the
-columns url and id) or a URL. The id of an image is its path inside the source, or the id given in the list.
+A SOURCE is an image, a folder (including subfolders), an archive (zip, tar), a list (.csv, .tsv, .jsonl or
+.ndjson with the columns url and id) or a URL. The id of an image is its path inside the source, or the id given
+in the list.
 
 Adding a source again skips unchanged images, replaces changed ones and retries failed ones. Ctrl-C stops cleanly:
 completed work is saved, and the next run continues from there.
@@ -54,6 +55,10 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
     methods: MethodsOption = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Also remove images that no longer exist in these sources.")
+    ] = False,
+    force_prune: Annotated[
+        bool,
+        typer.Option("--force-prune", help="Like --prune, also if a whole folder of a source has vanished."),
     ] = False,
     zip_encoding: Annotated[
         str | None,
@@ -90,7 +95,9 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
     changes = {"zip_encoding": zip_encoding, "max_pages": pages, "animation_frames": frames}
     with open_collection(context, collection, create=True, **changes) as opened:
         with stop_on_signal() as stop, output.progress_bar("adding") as progress:
-            report = opened.add(*sources, methods=methods, prune=prune, progress=progress, stop=stop)
+            report = opened.add(
+                *sources, methods=methods, prune=prune, force_prune=force_prune, progress=progress, stop=stop
+            )
         if not report.interrupted and (report.added or report.replaced or report.removed):
             with output.counter("calibrating scores", of_bytes=False) as calibrating:
                 opened.calibrate(calibrating)
@@ -141,6 +148,7 @@ def print_report(report: AddReport, location: str, *, all_failures: str = "image
         output.table(
             ("failed image", "error", "message"),
             [(failure.id, failure.code, failure.message) for failure in shown],
+            prose=("message",),
         )
         rest = len(report.failures) - len(shown)
         if rest:

@@ -402,7 +402,7 @@ class AsyncClient:
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
-    async def start_add(
+    async def start_add(  # wide: the members of the request
         self,
         collection: str = DEFAULT,
         *,
@@ -411,6 +411,7 @@ class AsyncClient:
         urls: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
         prune: bool | None = None,
+        force_prune: bool | None = None,
     ) -> AsyncRemoteJob:
         """Start a job that adds images from exactly one source: a folder of the server, a CSV list or URLs.
 
@@ -421,14 +422,11 @@ class AsyncClient:
             urls: URLs of images; each URL is also the id of its image.
             methods: Methods whose features are extracted; default: those that the collection has.
             prune: Whether to remove images that came from the same source and are no longer in it.
+            force_prune: Whether to remove them even if a whole folder of the source has vanished.
         """
-        options = {
-            "folder": folder,
-            "csv": csv,
-            "urls": None if urls is None else list(urls),
-            "methods": None if methods is None else list(methods),
-            "prune": prune,
-        }
+        options: dict[str, Any] = {"folder": folder, "csv": csv, "prune": prune, "force_prune": force_prune}
+        lists = {"urls": urls, "methods": methods}
+        options |= {name: None if values is None else list(values) for name, values in lists.items()}
         return await self._start("add", collection, options)
 
     async def start_duplicates(self, collection: str = DEFAULT) -> AsyncRemoteJob:

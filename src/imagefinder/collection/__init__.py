@@ -71,6 +71,7 @@ class Collection(SearchableCollection):
         *sources: str | os.PathLike[str],
         methods: Sequence[str] | None = None,
         prune: bool = False,
+        force_prune: bool = False,
         verify_content: bool = False,
         include_removed: bool = False,
         progress: Callable[[Progress], None] | None = None,
@@ -86,7 +87,9 @@ class Collection(SearchableCollection):
                 and ``id``, or URLs.
             methods: Names of the methods to extract features for; default: those the collection has or, if it is
                 empty, every method that is ready on this machine.
-            prune: Remove images that were added from one of the sources and are no longer in it.
+            prune: Remove images that were added from one of the sources and are no longer in it. Nothing of a
+                source is removed if a whole folder of it has vanished; the report then has a note.
+            force_prune: Remove them even then.
             verify_content: Read every image, also those whose size, times and inode show no change.
             include_removed: Also add images that were removed from the collection.
             progress: Called several times a second.
@@ -109,9 +112,9 @@ class Collection(SearchableCollection):
 
         pipeline = self._pipeline(methods, guard)
         pipeline = replace(pipeline, verify_content=verify_content, include_removed=include_removed)
-        return pipeline.run(
+        return replace(pipeline, force_prune=force_prune).run(
             pages.with_pages(found, limits, guard),
-            prune_sources=discover.source_uris(sources) if prune else (),
+            prune_sources=discover.source_uris(sources) if prune or force_prune else (),
             progress=progress,
             stop=stop,
         )

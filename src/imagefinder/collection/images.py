@@ -251,6 +251,14 @@ class ImageReader:
             return self._decode_local(data, page_of(record.uri)).rgb, source
         return self.decode(data).rgb, source
 
+    def in_full(self, image_id: str) -> RgbImage | None:
+        """The pixels of a stored image from its unchanged file; ``None`` if that cannot be read."""
+        try:
+            pixels, source = self.stored(image_id)
+        except (ImageError, UnknownImageError):
+            return None
+        return pixels if source == "file" else None
+
     def original(self, image_id: str) -> BinaryIO | None:
         """The open file of an image; ``None`` if the image has no file, or the file has changed.
 

@@ -119,6 +119,10 @@ class CollectionReader:
         """
         return self.store.failures(after=after, limit=limit)
 
+    def is_in_place(self) -> bool:
+        """Whether the files are still those that were opened; otherwise every call raises."""
+        return self.store.is_in_place()
+
     def info(self) -> StoreInfo:
         """Number of images and failures, size on disk, and the methods."""
         return self.store.info()

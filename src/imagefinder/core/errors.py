@@ -28,6 +28,7 @@
     │   └── ProviderMissingError        its execution provider is not available
     └── StoreError                  a collection cannot be used
         ├── CollectionNotFoundError     it does not exist
+        ├── CollectionClosedError       it was closed or deleted while it was in use
         ├── CollectionFormatError       it is not a collection, or has another format version
         ├── CollectionCorruptError      its data are damaged
         ├── CollectionBusyError         another process kept it locked for too long
@@ -43,6 +44,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import ClassVar
+
+from imagefinder.core.suggestions import did_you_mean
 
 
 class ImagefinderError(Exception):
@@ -207,7 +210,10 @@ class UnknownMethodError(InputError):
     def __init__(self, name: str, installed: Iterable[str]) -> None:
         self.name = name
         self.installed = tuple(sorted(installed))
-        super().__init__(f"unknown method {name!r}", hint=f"known methods: {', '.join(self.installed)}")
+        known = f"known methods: {', '.join(self.installed)}"
+        super().__init__(
+            f"unknown method {name!r}", hint=did_you_mean(name, (*self.installed, "auto"), otherwise=known)
+        )
 
 
 class UnknownImageError(InputError):
@@ -278,6 +284,12 @@ class CollectionNotFoundError(StoreError):
     """The collection does not exist."""
 
     code = "collection_not_found"
+
+
+class CollectionClosedError(StoreError):
+    """The collection was closed while it was in use."""
+
+    code = "collection_closed"
 
 
 class CollectionFormatError(StoreError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from imagefinder.core.errors import BoxError, InputError
 from imagefinder.core.results import AUTO, Box, Mode, Ranking
+from imagefinder.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from imagefinder.core.features import RgbImage  # the client imports this module, without numpy
@@ -143,7 +144,8 @@ class SearchOptions:
             ("mode", self.mode, get_args(Mode)),
         ):
             if value not in choices:
-                raise InputError(f"unknown {name} {value!r}", hint=f"choose one of: {', '.join(choices)}")
+                hint = did_you_mean(str(value), choices, otherwise=f"choose one of: {', '.join(choices)}")
+                raise InputError(f"unknown {name} {value!r}", hint=hint)
 
 
 def _is_number(value: float) -> bool:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from imagefinder.core.errors import InputError, SourceError
 from imagefinder.core.metadata import MAX_ID_BYTES, check_new_id
 from imagefinder.core.records import Failure
+from imagefinder.images.decoding.unsupported_formats import identify_unsupported
 from imagefinder.indexing.source_item import (
     Discovered,
     SourceEnd,
@@ -66,8 +67,10 @@ def check_archive(path: str) -> None:
         else:
             _open_tar(path).close()
     except _ARCHIVE_ERRORS as error:
+        kind = _kind(path)
+        reason = f"it is a file of another format ({kind})" if kind else _reason(error)
         raise SourceError(
-            f"{name_to_text(path)} cannot be read as an archive: {_reason(error)}",
+            f"{name_to_text(path)} cannot be read as an archive: {reason}",
             hint="supported archives: zip, tar, tar.gz, tar.bz2 and tar.xz",
         ) from error
 
@@ -225,6 +228,16 @@ class _Member(tarfile.TarInfo):
 def _open_tar(path: str) -> tarfile.TarFile:
     # Not the encoding of this machine: the names of an archive do not depend on where it is read.
     return tarfile.open(path, "r|*", tarinfo=_Member, encoding="utf-8", errors="surrogateescape")
+
+
+def _kind(path: str) -> str:
+    """The format of a file that is not an archive, such as a saved web page; empty if unknown."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - Path would normalise some names
+            found = identify_unsupported(file.read(8192))
+    except OSError:
+        return ""
+    return found.name if found and found.name not in ("archive", "compressed file") else ""
 
 
 def _is_zip(path: str) -> bool:

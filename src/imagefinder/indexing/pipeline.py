@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import UnknownImageError
+from imagefinder.core.errors import SettingsError, UnknownImageError
 from imagefinder.core.method import Method
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
 from imagefinder.core.settings import Settings
@@ -46,6 +46,7 @@ class Pipeline:
         check_address: Called with every IP address before connecting to it; raises ``FetchError`` to reject it.
         verify_content: Read every image, also those whose stamp shows no change.
         include_removed: Also add images that were removed from the collection.
+        force_prune: Also prune images of folders that have vanished as a whole, and of empty sources.
     """
 
     store: Store
@@ -55,6 +56,7 @@ class Pipeline:
     check_address: Callable[[str], None] | None = None
     verify_content: bool = False
     include_removed: bool = False
+    force_prune: bool = False
 
     def run(
         self,
@@ -69,8 +71,9 @@ class Pipeline:
         Args:
             items: The iterator of ``discover``.
             prune_sources: URIs of sources (``discover.source_uris``) whose images are deleted if the source no
-                longer contains them. Nothing is deleted if the source could not be read completely or contains no
-                images at all (an unmounted disk); the report then has a note.
+                longer contains them. Nothing is deleted if the source could not be read completely or, unless
+                forced, contains no images at all or lacks a whole folder (an unmounted disk); the report then has
+                a note.
             progress: Called in this thread at most ten times a second, and at the end.
             stop: When set, the run stores the images it has read and ends. Ctrl-C does the same.
 
@@ -79,6 +82,7 @@ class Pipeline:
             ModelMissingError: the weights of a method are not installed; nothing was read.
             FingerprintMismatchError: stored features were made differently; nothing was read.
             StoreError: the store cannot be written.
+            SettingsError: images cannot be downloaded or decoded with these settings; those before are stored.
         """
         if not self.methods:
             raise ValueError("no methods to extract features with")
@@ -109,6 +113,7 @@ class _Run:
         self._writer = Writer(parts.store, list(methods.values()), known)
         self._verify_content = parts.verify_content
         self._include_removed = parts.include_removed
+        self._force_prune = parts.force_prune
         self._reader = Reader(
             parts.settings,
             parts.decode,
@@ -127,12 +132,16 @@ class _Run:
                 interrupted = not self._process_all()
             except KeyboardInterrupt:
                 interrupted = True
+            except SettingsError:  # before it, images were read
+                self._write_batch()
+                self._failures.flush()
+                raise
             self._write_batch()
             self._failures.flush()
             if not interrupted:
                 self._failures.clear_sources(self._pruner.complete_sources)
                 for source in prune_sources:
-                    removed, note = self._pruner.prune(source)
+                    removed, note = self._pruner.prune(source, force=self._force_prune)
                     self._counters.removed += removed
                     self._counters.notes += [note] if note else []
             elif prune_sources:
@@ -234,6 +243,8 @@ class _Run:
         if taken is None:
             return
         task, image = taken
+        if isinstance(image, SettingsError):  # concerns every image
+            raise image
         if isinstance(image, BaseException):
             self._reject(task.item, failed(task.item, image))
         elif image.decoded or image.known:

@@ -9,6 +9,7 @@ from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.images.resize import thumbnail
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate
+from imagefinder.search.copies import Side, settle
 from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
 from imagefinder.search.verification import PairVerifier
 from imagefinder.verification.relation import relation_of_pair
@@ -43,7 +44,13 @@ def compare(runtime: Runtime, method: Method, a: QueryImage, b: QueryImage, *, w
     if finding is None or finding.evidence is None:
         finding = verifier.thumbnails(candidate)
     evidence = finding.evidence if finding else None
+    relation = relation_of_pair(evidence)
     is_same = verifier.is_same(candidate)
+    note = ""
+    if evidence and not is_same:
+        sides = Side(a.pixels, a.size, lambda: a.pixels), Side(b.pixels, b.size, lambda: b.pixels)
+        settled = settle(relation, evidence, *sides)
+        relation, evidence, note = settled.relation, settled.evidence, settled.note
     watch.lap("verify")
     return Comparison(
         method=method.name,
@@ -52,7 +59,8 @@ def compare(runtime: Runtime, method: Method, a: QueryImage, b: QueryImage, *, w
         features_a=_rows(features_a),
         features_b=_rows(features_b),
         evidence=evidence,
-        relation="identical" if is_same else relation_of_pair(evidence),
+        relation="identical" if is_same else relation,
+        note=note,
         timings=watch.total(),
     )
 

@@ -321,7 +321,8 @@ async def _read_put(
     """The image and the metadata in a PUT request."""
     kind = upload.content_type(request)
     if kind == JSON:
-        form = requests.read(requests.PutImageRequest, await request_images.read_json(service, request, reserve))
+        read = partial(requests.read, requests.PutImageRequest)
+        form = await request_images.read_json(service, request, reserve, read)
         parsed = _metadata(form.metadata)
         return await request_images.load(service, form, reserve), parsed
     if kind == FORM:
