@@ -212,7 +212,7 @@ class MeetingDecoder(InProcessDecoder):
     def __init__(self, meeting):
         self.meeting = meeting
 
-    def decode(self, data, *, max_bytes, max_pixels):
+    def decode(self, data, *, max_bytes, max_pixels, page=1, fit_in=0):
         if self.meeting:
             self.meeting.arrive()
             self.meeting = None

@@ -214,6 +214,18 @@ def patch_cell(keypoints: NDArray[np.float32], size: tuple[int, int]) -> tuple[f
     return width or side, height or side
 
 
+def rescale(features: Features, pixels: RgbImage, size: tuple[int, int]) -> Features:
+    """Convert the keypoints of a downscaled image to pixels of the original size."""
+    x, y = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
+    if not isinstance(features, LocalFeatures) or (x, y) == (1.0, 1.0):
+        return features
+    keypoints = features.keypoints.copy()
+    keypoints[:, 0] = (keypoints[:, 0] + 0.5) * x - 0.5
+    keypoints[:, 1] = (keypoints[:, 1] + 0.5) * y - 0.5
+    keypoints[:, 2] *= (x * y) ** 0.5
+    return LocalFeatures(features.descriptors, keypoints, features.offsets)
+
+
 def empty(spec: FeatureSpec) -> Features:
     """An empty batch of features."""
     if spec.kind == "global":
