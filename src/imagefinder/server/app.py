@@ -102,7 +102,7 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
 
 
 def _description(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description: that of FastAPI, with the parts that it cannot derive. It takes a second to make."""
+    """The OpenAPI description: that of FastAPI, with what it cannot derive. Making it takes a second."""
     with _DESCRIBING:
         if app.openapi_schema is not None:
             return app.openapi_schema
