@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from imagefinder.collection.searching import Count, SearchableCollection
-from imagefinder.core import home
+from imagefinder.core import filters, home
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.metadata import check_metadata, check_new_id
@@ -181,7 +181,15 @@ class Collection(SearchableCollection):
             ids: Ids of the images.
             remember: Record the removals (``removals``), so that ``add`` does not add the images again.
         """
-        return self.store.delete([ids] if isinstance(ids, str) else list(ids), remember=remember)
+        names = [ids] if isinstance(ids, str) else list(ids)
+        return self.store.delete([self.resolve(name) for name in names], remember=remember)
+
+    def forget_removals(self, ids: Sequence[str]) -> int:
+        """Take removals back, so that the next ``add`` adds these images again; returns how many there were."""
+        names = [name for name in ids if not name.isascii()]
+        stored = [removal.id for removal in self.store.removals()] if names else []
+        others = [one for one in stored if any(filters.is_same_text(one, name) for name in names)]
+        return self.store.forget_removals([*ids, *others])
 
     # -- keeping -------------------------------------------------------------------------------------------
 

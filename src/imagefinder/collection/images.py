@@ -29,6 +29,7 @@ from imagefinder.core.query import ImageInput, Query
 from imagefinder.core.results import Box, Size
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.source_item import check_size, local_path, read_file
+from imagefinder.indexing.unicode_paths import existing_path
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import THUMBNAIL_BYTES, THUMBNAIL_PIXELS, decode_thumbnail, read_thumbnail
 from imagefinder.search.encoding import QueryImage, query_image
@@ -59,6 +60,13 @@ class ImageReader:
         self._store = store
         self._runtime = runtime
         self._settings = settings
+
+    def resolve(self, image_id: str) -> str:
+        """The stored id for the name of an image: itself, or the only id that differs in Unicode normalisation."""
+        if image_id.isascii():
+            return image_id
+        found = self._store.equivalents(image_id)
+        return image_id if image_id in found or len(found) != 1 else found[0]
 
     def decode(self, data: bytes) -> Decoded:
         """The upright pixels of an encoded image.
@@ -108,6 +116,7 @@ class ImageReader:
         page = self._page(image)
         path = os.fspath(image) if page == 1 else split_page(os.fspath(image))[0]
         try:
+            path = existing_path(path)
             with Path(path).open("rb") as file:
                 status = os.fstat(file.fileno())
                 if stat.S_ISREG(status.st_mode):
@@ -156,8 +165,9 @@ class ImageReader:
         """
         if query.image is not None:
             return self._given(query.image, query.boxes)
-        image_id = query.id or ""
+        image_id = self.resolve(query.id or "")
         record = self._store.get(image_id)
+        query = Query(id=image_id, boxes=query.boxes)
         size = record.width, record.height
         if not query.boxes:
             thumbnail = read_thumbnail(self._store, image_id)
@@ -207,7 +217,7 @@ class ImageReader:
             UnknownImageError: no image has this id.
         """
         if query.image is None:
-            record = self._store.get(query.id or "")
+            record = self._store.get(self.resolve(query.id or ""))
             return self.stored(record.id)[0], (record.width, record.height)
         pixels = self.pixels(query.image)
         return pixels, (pixels.shape[1], pixels.shape[0])
@@ -236,6 +246,7 @@ class ImageReader:
         Raises:
             UnknownImageError: no image has this id.
         """
+        image_id = self.resolve(image_id)
         record = self._store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None
         data = b""
@@ -265,6 +276,7 @@ class ImageReader:
         Raises:
             UnknownImageError: no image has this id.
         """
+        image_id = self.resolve(image_id)
         record = self._store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None
         if path is None:

@@ -55,6 +55,7 @@ class FullDepth:
         frames: Number of frames or pages.
         bits: Bits per channel, at least 8.
         transparent: Whether any pixel is transparent.
+        profile: Digest of the colour space that its first frame names; empty if it names none.
         colours: ``other``: for example CMYK, a single channel of more than 8 bits, or sensor data.
     """
 
@@ -63,6 +64,7 @@ class FullDepth:
     frames: int = 1
     bits: int = 8
     transparent: bool = False
+    profile: str = ""
     colours: Literal["grey or RGB", "other"] = "other"
 
     @property

@@ -61,6 +61,12 @@ from imagefinder.wiring import open_collection
 
 log = logging.getLogger(__name__)
 
+_DESCRIBING = threading.Lock()
+
+_WAITING_CONNECTIONS = 2048
+_ACCEPTED_TOGETHER = 64
+"""Number of waiting connections that the event loop accepts before it continues with the others."""
+
 
 def create_app(collection: Collection, *, warm: Sequence[str] = (), started: float | None = None) -> FastAPI:
     """The REST application for the default collection and those in the folder ``collections``.
@@ -96,8 +102,10 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
 
 
 def _description(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description: that of FastAPI, with the parts that it cannot derive."""
-    if app.openapi_schema is None:
+    """The OpenAPI description: that of FastAPI, with what it cannot derive. Making it takes a second."""
+    with _DESCRIBING:
+        if app.openapi_schema is not None:
+            return app.openapi_schema
         description = FastAPI.openapi(app)
         schemas = description["components"]["schemas"]
         schemas |= {
@@ -205,8 +213,8 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
                 service.keys, required=keys_required, requests_per_minute=settings.requests_per_minute
             ),
             rates=RateLimit(settings.requests_per_minute),
-            # Half of the connections, so that each client has idle ones, which new connections may replace.
-            in_progress=FairShare(max(settings.max_connections // 2, 1)),
+            # Fewer than connections, so that each client has idle ones, which new connections may replace.
+            in_progress=FairShare(max(3 * settings.max_connections // 4, 1)),
             streams=service.streams,
         ),
         Middleware(HeadMiddleware),
@@ -220,6 +228,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(_WAITING_CONNECTIONS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._service.end_streams()
@@ -257,6 +270,7 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         app,
         http=cast(type[asyncio.Protocol], partial(HttpConnection, connections=connections)),
         ws="none",
+        backlog=_ACCEPTED_TOGETHER,
         log_config=log_config,
         access_log=False,
         server_header=False,

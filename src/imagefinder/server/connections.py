@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -246,7 +247,13 @@ class HttpConnection(HttpToolsProtocol):
             raise _Refusal(_malformed("the only supported transfer coding is chunked, in HTTP/1.1"))
         if self._unanswered > MAX_PIPELINED:
             raise _Refusal(_malformed(f"more than {MAX_PIPELINED} pipelined requests"))
+        target, _, query = self.url.partition(b"?")
+        is_absolute = not target.startswith((b"/", b"*"))
+        if is_absolute:  # uvicorn would ignore its host; the middleware for targets uses it
+            self.url = b"/?" + query
         super().on_headers_complete()
+        if is_absolute:
+            self.scope["raw_path"], self.scope["path"] = target, unquote(target.decode("ascii"))
         self._unanswered += 1
         self._receiving = True
         self._all.mark_busy(self)

@@ -41,6 +41,9 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 """Headers added to each response that does not set them itself."""
 
+MAX_PARAMETERS = 100
+"""Largest number of parameters in a URL."""
+
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Routes that monitoring polls every few seconds; only their errors are logged."""
 
@@ -200,21 +203,26 @@ class AccessMiddleware:
         context = request_context.current.get()
         if context is not None:
             context.caller = caller
-        client = caller.client
-        if required != "none":
-            self._rates.take(client)
-        check_access(caller, required, path)
         if required == "none":
             return ""
-        if not self._in_progress.take(client):
+        self._rates.take(caller.client)
+        check_access(caller, required, path)
+        if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+            raise Problem(
+                "invalid_parameter",
+                f"the URL has more than {MAX_PARAMETERS} parameters",
+                hint="/docs describes the parameters of each endpoint",
+                limit=MAX_PARAMETERS,
+            )
+        if not self._in_progress.take(caller.client):
             raise Problem(
                 "busy",
-                f"this client has {self._in_progress.used(client)} requests in progress, which is its share",
+                f"this client has its share of requests in progress: {self._in_progress.used(caller.client)}",
                 hint="wait for their responses",
                 headers={"Retry-After": "1"},
-                limit=self._in_progress.used(client),
+                limit=self._in_progress.used(caller.client),
             )
-        return client
+        return caller.client
 
 
 class _ReadTimeout:

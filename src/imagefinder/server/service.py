@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Request
 
@@ -28,6 +29,8 @@ from imagefinder.server.search_cache import SearchCache
 from imagefinder.server.streams import EventStreams
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -64,6 +67,7 @@ class Service:
     streams: EventStreams = field(default_factory=EventStreams)
     fetcher: HttpFetcher = field(init=False)
     _downloads: FairPool = field(init=False)
+    _monitoring: FairPool = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -78,6 +82,8 @@ class Service:
         # A download waits instead of computing, so it needs no place among the computing requests.
         downloads = FairShare(settings.fetch_connections)
         self._downloads = FairPool(settings.fetch_connections, name="imagefinder-fetch", share=downloads)
+
+        self._monitoring = FairPool(1, name="imagefinder-monitor", share=FairShare(1))
 
     async def download(self, url: str) -> bytes:
         """Download the image at a URL from a client.
@@ -106,11 +112,16 @@ class Service:
                 raise
             raise self.admission.timed_out(f"did not download {url[:200]}", field="url", urls=[url]) from None
 
+    async def monitor(self, work: Callable[[], T]) -> T:
+        """Run work for monitoring in a thread that other requests do not use."""
+        return await self._monitoring.run(request_context.client(), work)
+
     def close(self) -> None:
         """Cancel the downloads; close the keys and the threads."""
         self.keys.close()
         self.fetcher.close()
         self._downloads.close()
+        self._monitoring.close()
         self.admission.close()
 
     def is_valid(self, caller: Caller) -> bool:
