@@ -7,7 +7,7 @@ import { largest, thumbnail } from "./images.js";
 import { openInspector } from "./inspector.js";
 import { follow, isFinished, progressOf } from "./jobs.js";
 import { PAIR_RELATIONS } from "./labels.js";
-import { isPending, removalNote, remove } from "./remove.js";
+import { filesNote, isPending, removalNote, remove } from "./remove.js";
 import { link } from "./route.js";
 import { mayWrite, session } from "./session.js";
 
@@ -147,6 +147,7 @@ function groupCard(group, collection) {
       others.length === 1
         ? "Remove the other from collection"
         : `Remove the other ${others.length} from collection`;
+    const files = filesNote(others);
     card.hidden = state.images.length < 2;
     put(
       card,
@@ -157,6 +158,7 @@ function groupCard(group, collection) {
           "div",
           { class: "row" },
           suggests && mayWrite() && button("trash", removing, () => drop(others), { title: removalNote(others) }),
+          suggests && mayWrite() && files && h("span", { class: "small" }, files),
           button("search", "Compare", () => compare(others[0].id)),
         ),
     );
