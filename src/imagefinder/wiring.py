@@ -22,6 +22,7 @@ from imagefinder.core.errors import CollectionCorruptError, SettingsError, Unkno
 from imagefinder.core.method import Method
 from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.settings import Settings
+from imagefinder.core.suggestions import did_you_mean
 from imagefinder.runtime import Factories, Runtime
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
     try:
         make_store = registry.load(registry.STORES, settings.store)
     except KeyError:
-        raise SettingsError(
-            f"unknown store {settings.store!r}", hint=f"known stores: {', '.join(registry.names(registry.STORES))}"
-        ) from None
+        stores = registry.names(registry.STORES)
+        hint = did_you_mean(settings.store, stores, otherwise=f"known stores: {', '.join(stores)}")
+        raise SettingsError(f"unknown store {settings.store!r}", hint=hint) from None
     folder = settings.collection if settings.store == "memory" else settings.folder("collection")
     store = cast(Store, make_store(folder, settings, create))
     return Collection(store, runtime_of(settings), settings)

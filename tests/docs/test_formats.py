@@ -191,6 +191,11 @@ REJECTED = {
     "ZIP archive": (zipped, "archive"),
     "gzip": (lambda: gzip.compress(b"<svg/>"), "compressed"),
     "web page": (lambda: b"<!DOCTYPE html><html><body>Not found</body></html>", "web page"),
+    "JSON": (lambda: b'{"error": "not found"}', "JSON"),
+    "XML": (lambda: b'<?xml version="1.0"?><Error/>', "XML"),
+    "text": (lambda: b"access denied", "text"),
+    "Git LFS pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+    "audio": (lambda: b"ID3\x04" + bytes(40), "audio"),
 }
 
 

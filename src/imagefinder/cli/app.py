@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,7 @@ from imagefinder.cli.session import (
     unwrapped,
 )
 from imagefinder.core.errors import ImagefinderError, ModelError, SettingsError, StoreError
+from imagefinder.core.suggestions import did_you_mean
 
 # Newer versions of Typer bundle click: this reaches the class through a name that all versions export.
 UsageError = cast(type[Exception], typer.BadParameter.__base__)
@@ -185,6 +187,11 @@ def _usage(problem: Exception, *, as_json: bool) -> int:
     message = (
         message.removeprefix("Invalid value: ").replace("Value error, ", "").replace("Input should be", "must be")
     )
+    message = re.sub(r" \(Possible options: (.+)\)$", r". Did you mean \1?", message)
+    chosen = re.search(r"'([^']*)' is not one of (.+)\.$", message)
+    if chosen:
+        suggestion = did_you_mean(chosen[1], re.findall(r"'([^']*)'", chosen[2]))
+        message += f" {suggestion.capitalize()}" if suggestion else ""
     if not message:
         # Called without a command: the help is already printed.
         return USAGE

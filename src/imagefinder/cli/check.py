@@ -61,6 +61,7 @@ def _print(report: CheckReport, *, repair: bool) -> None:
     output.table(
         ("damaged", "problem", "repair"),
         [(damage.kind, damage.message, damage.repaired or "-") for damage in report.damages[:_SHOWN]],
+        prose=("problem", "repair"),
     )
     rest = len(report.damages) - _SHOWN
     if rest > 0:

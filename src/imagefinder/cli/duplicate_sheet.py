@@ -19,11 +19,13 @@ class SheetGroup:
         group: The group.
         records: Maps an image id to its record.
         relations: Maps an image id to (relation, agreement) as text; both may be empty.
+        roles: Maps an image id to ``keep``, ``spare`` or ``stays``.
     """
 
     group: DuplicateGroup
     records: Mapping[str, ImageRecord]
     relations: Mapping[str, tuple[str, str]]
+    roles: Mapping[str, str]
 
 
 def render(groups: Sequence[SheetGroup], thumbnail: Callable[[str], bytes], *, subtitle: str) -> str:

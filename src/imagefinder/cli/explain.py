@@ -19,6 +19,7 @@ from imagefinder.cli.session import (
     boxes,
     image_argument,
     open_collection,
+    similar_ids,
 )
 from imagefinder.core.serialization import to_json
 
@@ -62,7 +63,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> int:
     """Explain the match, and print or draw the evidence."""
-    with open_collection(context, collection) as opened:
+    with open_collection(context, collection) as opened, similar_ids(opened):
         image = image_argument(query, opened.settings)
         # Read once: both the comparison and the drawing use it.
         data = image if isinstance(image, bytes) else opened.read(image)
@@ -92,6 +93,10 @@ def _print(result: Explanation) -> None:
         output.line(f"inliers: {evidence.inliers} of {matches} ({model}{mirrored})")
         output.line(f"query coverage: {evidence.query_overlap:.0%}")
         output.line(f"match coverage: {evidence.candidate_overlap:.0%} ({result.id})")
+        if evidence.copy_distance is not None:
+            output.line(f"copy distance: {evidence.copy_distance:.2f} (copies: at most 1)")
+        if result.note:
+            output.line(result.note)
     elif result.matches or not result.query_heat:
         output.line(f"no common geometry: {output.plural(result.matches, 'match', 'matches')}, none an inlier")
     if result.query_heat:

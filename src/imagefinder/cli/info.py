@@ -85,6 +85,7 @@ def _print(state: StoreInfo, failed: Sequence[Failure]) -> None:
         output.table(
             ("failed image", "error", ">attempts", "message"),
             [(failure.id, failure.code, str(failure.attempts), failure.message) for failure in failed],
+            prose=("message",),
         )
     elif state.failures:
         output.line()

@@ -29,6 +29,7 @@ def methods(context: typer.Context, as_json: JsonOption = False) -> None:
     output.table(
         ("method", "ready", "score", "description"),
         [(state.name, "yes" if state.ready else "no", state.score, state.summary) for state in states],
+        prose=("description",),
     )
     for state in states:
         if not state.ready:

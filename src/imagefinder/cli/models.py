@@ -11,6 +11,7 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.session import MODEL, OK, JsonOption, settings, unwrapped
 from imagefinder.core.errors import InputError, ModelError, ModelMissingError
+from imagefinder.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from imagefinder.models.catalogue import ModelSpec
@@ -85,6 +86,7 @@ def list_models(context: typer.Context, *, as_json: JsonOption = False) -> None:
             (model.name, state.origin or "no", output.size(state.size_bytes), model.licence, model.summary)
             for model, state in rows
         ],
+        prose=("description",),
     )
     missing = [state.name for _, state in rows if not state.present]
     if missing:
@@ -190,7 +192,8 @@ def _chosen(names: Sequence[str] | None) -> list[ModelSpec]:
 
     for name in names or ():
         if name not in MODELS:
-            raise InputError(f"unknown model {name!r}", hint=f"available models: {', '.join(MODELS)}")
+            hint = did_you_mean(name, MODELS, otherwise=f"available models: {', '.join(MODELS)}")
+            raise InputError(f"unknown model {name!r}", hint=hint)
     return [MODELS[name] for name in dict.fromkeys(names or MODELS)]
 
 

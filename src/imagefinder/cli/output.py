@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from imagefinder.indexing.progress import Progress
 
 _PLAIN_PROGRESS_SECONDS = 10.0
-_GAP = 2
-"""Characters between the columns of a table."""
+_GAP = "  "
+"""Between the columns of a table."""
 
-_BREAKABLE = 24
-"""Longer words, such as paths, may be broken to fit a terminal."""
+_PROSE = 30
+"""Least width of a column of sentences."""
 
 
 def duration(seconds: float) -> str:
@@ -111,9 +111,12 @@ def headline(result: SearchResult) -> str:
 
 
 def location(uri: str) -> str:
-    """Format the location of an image: the path of a local file, any other URI unchanged."""
+    """Format the location of an image: the path of a local file, any other URI unchanged; marks a missing file."""
+    from imagefinder.indexing.missing import is_gone  # noqa: PLC0415 - fast start
+
     parts = urlsplit(uri)
-    return unquote(parts.path, errors="surrogateescape") if parts.scheme == "file" else uri
+    shown = unquote(parts.path, errors="surrogateescape") if parts.scheme == "file" else uri
+    return f"{shown} (missing)" if is_gone(uri) else shown
 
 
 def document(value: Any) -> None:
@@ -157,51 +160,87 @@ def error(problem: Exception, *, as_json: bool, code: str = "", hint: str = "") 
         note(f"hint: {hint}")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, optional: Sequence[str] = ()) -> None:
-    """Print a table: fitted to the width of a terminal; elsewhere, aligned columns that are never cut or wrapped.
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, prose: Sequence[str] = ()) -> None:
+    """Print a table with aligned columns. No cell is ever cut, and no id or path is wrapped.
+
+    If it is wider than the terminal, first columns of prose are wrapped between words; if that is not enough, each
+    row becomes a block with one line per cell.
 
     Args:
         columns: Headings; a leading ``>`` right-aligns the column.
         rows: One cell per column and row.
-        optional: Headings of columns that a narrow terminal leaves out, the first ones first.
+        prose: Headings of columns that contain sentences.
     """
     right_aligned = [name.startswith(">") for name in columns]
     lines = [[name.removeprefix(">") for name in columns], *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for cells in lines:
-            padded = (
-                f"{c:>{w}}" if r else f"{c:<{w}}" for c, w, r in zip(cells, widths, right_aligned, strict=True)
-            )
-            _write("  ".join(padded).rstrip() + "\n", sys.stdout)
+            _write(_GAP.join(map(_padded, cells, widths, right_aligned)).rstrip() + "\n", sys.stdout)
         return
+    console = _console(sys.stdout)
+    space = console.width - len(_GAP) * (len(columns) - 1)
+    if sum(widths) > space:
+        widths = _with_narrow_prose(lines, widths, [name in prose for name in lines[0]], space)
+    with console.capture() as captured:
+        if sum(widths) > space:
+            _print_blocks(console, lines)
+        else:
+            _print_grid(console, lines, widths, right_aligned)
+    _write(captured.get(), sys.stdout)
+
+
+def _with_narrow_prose(
+    lines: Sequence[Sequence[str]], widths: Sequence[int], prose: Sequence[bool], space: int
+) -> list[int]:
+    """Widths of the columns with those of prose as narrow as necessary; the sum may exceed ``space``."""
+    narrow = list(widths)
+    for at in [at for at, is_prose in enumerate(prose) if is_prose]:
+        longest = max(_width(word) for line in lines for word in line[at].split() or [""])
+        narrow[at] = min(widths[at], max(longest, _PROSE, space - sum(narrow) + narrow[at]))
+    return narrow
+
+
+def _print_grid(
+    console: Console, lines: Sequence[Sequence[str]], widths: Sequence[int], right_aligned: Sequence[bool]
+) -> None:
     from rich import box  # noqa: PLC0415 - fast start
     from rich.table import Table  # noqa: PLC0415 - fast start
     from rich.text import Text  # noqa: PLC0415 - fast start
 
-    console = _console(sys.stdout)
-    shown = _fitting(lines, optional, console.width)
-    sheet = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
-    for at in shown:
-        sheet.add_column(lines[0][at], justify="right" if right_aligned[at] else "left", overflow="fold")
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
+    for name, width, right in zip(lines[0], widths, right_aligned, strict=True):
+        grid.add_column(name, justify="right" if right else "left", width=width)
     for cells in lines[1:]:
-        sheet.add_row(*(Text(cells[at]) for at in shown))
-    with console.capture() as captured:
-        console.print(sheet)
-    _write(captured.get(), sys.stdout)
+        grid.add_row(*map(Text, cells))
+    console.print(grid)
 
 
-def _fitting(lines: Sequence[Sequence[str]], optional: Sequence[str], width: int) -> list[int]:
-    """Indexes of the columns that fit without breaking short words, after leaving out optional ones as needed."""
-    widths = [
-        min(max(len(word) for cell in column for word in cell.split() or [""]), _BREAKABLE)
-        for column in zip(*lines, strict=True)
-    ]
-    shown = list(range(len(widths)))
-    for name in optional:
-        if sum(widths[at] + _GAP for at in shown) - _GAP > width:
-            shown.remove(lines[0].index(name))
-    return shown
+def _print_blocks(console: Console, lines: Sequence[Sequence[str]]) -> None:
+    from rich.text import Text  # noqa: PLC0415 - fast start
+
+    wide = max(map(len, lines[0]))
+    for number, cells in enumerate(lines[1:]):
+        if number:
+            console.print()
+        for name, cell in zip(lines[0], cells, strict=True):
+            if cell:
+                # The terminal itself breaks a long line, so that a copied path contains no line break.
+                console.print(Text.assemble((f"{name:<{wide}}", "bold"), _GAP, cell), soft_wrap=True)
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(cell))
+    return space + cell if right else cell + space
+
+
+def _width(text: str) -> int:
+    """Number of columns of a terminal; some characters, such as CJK and emoji, take two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - fast start
+
+    return cell_len(text)
 
 
 @contextlib.contextmanager
@@ -237,7 +276,7 @@ def progress_bar(verb: str) -> Iterator[Callable[[Progress], None]]:
 
 
 @contextlib.contextmanager
-def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]]:
+def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int | None], None]]:
     """Show a progress bar with a count of bytes or items on standard error; only in a terminal.
 
     Args:
@@ -245,7 +284,7 @@ def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]
         of_bytes: Whether to count bytes, and show the speed.
 
     Yields:
-        A callback that takes (done, total).
+        A callback that takes (done, total); ``None``: the total is unknown.
     """
     if not sys.stderr.isatty():
         yield lambda *_: None
@@ -262,7 +301,8 @@ def counter(verb: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None]
         ),
         progress.TimeRemainingColumn(compact=True),
     )
-    with progress.Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
+    # Results that are printed meanwhile go to standard output.
+    with progress.Progress(*columns, console=_console(sys.stderr), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(verb, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

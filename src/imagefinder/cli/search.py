@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from imagefinder.cli import output
+from imagefinder.cli import output, search_many
 from imagefinder.cli.session import (
     OK,
     UNFINISHED,
@@ -21,10 +22,10 @@ from imagefinder.cli.session import (
     image_argument,
     open_collection,
     open_page,
+    similar_ids,
 )
 from imagefinder.core.query import MAX_RERANK_DEPTH, Query, SearchOptions
 from imagefinder.core.results import Mode
-from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 HELP = """Find images that match a query image.
 
 IMAGE is a file, a URL, or - for standard input. To search with an image of the collection, use --id instead.
+With several of them, or with a folder, an archive or a list as for add, each image in them is a query.
 
 All methods of the collection are combined. Each hit has a relation to the query and an E-value: the expected
 number of images in this collection that would score as well by chance. An E-value of at most 0.01 is a match, of
@@ -44,18 +46,25 @@ seconds.
   imagefinder search photo.jpg --box 120,80,200,150
   imagefinder search https://example.org/photo.jpg --json
   imagefinder search --id holiday/beach.jpg
+  imagefinder search ~/Downloads --json
   imagefinder search photo.jpg --method sift --ranking matches
   curl -s https://example.org/photo.jpg | imagefinder search -
 
-Exit codes: 0 match or possible match (with --ranking matches: any hit); 1 no match."""
+Exit codes: 0 match or possible match (with --ranking matches: any hit); 1 no match. With several queries: 0 for
+each of them; 1 some without a match, or failed; 3 all failed."""
 
 
 # wide: a parameter for each option of the command, as typer declares them.
 def search(  # long: mostly the declarations of its options, as typer reads them.
     context: typer.Context,
-    query: Annotated[
-        str | None,
-        typer.Argument(metavar="IMAGE", help="Query: file, URL, or - for standard input.", show_default=False),
+    queries: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGE",
+            help="Query: file, URL, or - for standard input. Several, or a folder, an archive or a list: search "
+            "with each image.",
+            show_default=False,
+        ),
     ] = None,
     *,
     image_id: Annotated[
@@ -110,27 +119,41 @@ def search(  # long: mostly the declarations of its options, as typer reads them
     as_json: JsonOption = False,
 ) -> int:
     """Search, and print the hits."""
-    if (query is None) == (image_id is None):
+    if bool(queries) == (image_id is not None):
         raise typer.BadParameter("give either an IMAGE or --id ID")
-    with open_collection(context, collection) as opened:
-        image = None if query is None else _image(opened, query, shown=show)
-        options = SearchOptions(
-            method, k, ranking, mode, mirror, min_score=min_score, max_evalue=max_evalue, rerank_depth=rerank_depth
-        )
-        with output.counter("calibrating scores", of_bytes=False) as progress:
-            result = opened.search(Query(image, image_id, tuple(boxes(box))), options, progress=progress)
-        if as_json:
-            _document(opened, result, page if show else None)
+    options = SearchOptions(
+        method, k, ranking, mode, mirror, min_score=min_score, max_evalue=max_evalue, rerank_depth=rerank_depth
+    )
+    many = search_many.sources(queries or ())
+    with open_collection(context, collection) as opened, similar_ids(opened):
+        if many:
+            answers = search_many.Answers(
+                opened, options, boxes(box), as_json=as_json, page=page if show else None
+            )
+            code = answers.search(many)
         else:
-            _print(opened, result)
-        if show:
-            _write_page(opened, query or image_id or "", image, result, page)
-            if not as_json:
-                output.line(f"page: {page}")
+            query = Query(queries[0] if queries else None, image_id, tuple(boxes(box)))
+            code = _search(opened, query, options, as_json=as_json, page=page if show else None)
     if show and not as_json:
         open_page(page)
-    no_match = result.ranking == "evidence" and result.decision == "none"
-    return UNFINISHED if no_match or not result.hits else OK
+    return code
+
+
+def _search(opened: Collection, query: Query, options: SearchOptions, *, as_json: bool, page: Path | None) -> int:
+    """Search with one query, and print the result."""
+    name = query.id or str(query.image)
+    image = None if query.id else _image(opened, name, shown=page is not None)
+    with output.counter("calibrating scores", of_bytes=False) as progress:
+        result = opened.search(replace(query, image=image), options, progress=progress)
+    if as_json:
+        _document(opened, result, page)
+    else:
+        _print(opened, result)
+    if page is not None:
+        _write_page(opened, name, image, result, page)
+        if not as_json:
+            output.line(f"page: {page}")
+    return OK if search_many.is_match(result) else UNFINISHED
 
 
 def _image(opened: Collection, query: str, *, shown: bool) -> str | bytes:
@@ -174,7 +197,6 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
                 )
                 for hit in result.hits
             ],
-            optional=("location", "agreement", "inliers"),
         )
         return
     unit = opened.method(result.method).score
@@ -194,9 +216,7 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
 
 
 def _document(opened: Collection, result: SearchResult, page: Path | None) -> None:
-    answer = to_json(result)
-    for hit in answer["hits"]:
-        hit["uri"] = opened.get(hit["id"]).uri
+    answer = search_many.answer(opened, result)
     if page is not None:
         answer["page"] = str(page)
     output.document(answer)
@@ -212,10 +232,6 @@ def _write_page(
     entry = contact_sheet.SheetEntry(
         name="standard input" if name == "-" else name,
         thumbnail=shown,
-        results=(contact_sheet.SheetResult(result, _unit(opened, result)),),
+        results=(contact_sheet.SheetResult(result, search_many.unit(opened, result)),),
     )
     page.write_text(contact_sheet.render([entry], opened.thumbnail, title="imagefinder search"), encoding="utf-8")
-
-
-def _unit(opened: Collection, result: SearchResult) -> str:
-    return "evidence" if result.method == "auto" else opened.method(result.method).score

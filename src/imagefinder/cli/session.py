@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -16,8 +17,12 @@ import typer
 
 from imagefinder.cli import output
 from imagefinder.core import registry
+from imagefinder.core.errors import BoxError, CollectionNotFoundError, UnknownImageError
+from imagefinder.core.paging import iter_images
+from imagefinder.core.query import check_box
 from imagefinder.core.results import Box, Ranking
 from imagefinder.core.settings import Settings
+from imagefinder.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -26,6 +31,7 @@ OK, UNFINISHED, USAGE, INPUT, MODEL, COLLECTION, FAILED_BEFORE, OUTPUT, INTERRUP
 """Exit codes; docs/guides/command-line.md describes them."""
 
 STDIN = "-"
+_SUGGESTED_FROM = 20_000
 
 
 def _method_names() -> list[str]:
@@ -152,7 +158,36 @@ def open_collection(
     """
     from imagefinder import wiring  # noqa: PLC0415 - fast start
 
-    return wiring.open_collection(settings(context, collection=folder, **overrides), create=create)
+    chosen = settings(context, collection=folder, **overrides)
+    try:
+        return wiring.open_collection(chosen, create=create)
+    except CollectionNotFoundError as error:
+        names = [] if chosen.store == "memory" else _collections_beside(chosen.collection)
+        error.hint = did_you_mean(chosen.collection.name, names, otherwise=error.hint)
+        raise
+
+
+@contextlib.contextmanager
+def similar_ids(opened: Collection) -> Iterator[None]:
+    """Add the most similar ids of the collection to the hint of an ``UnknownImageError``."""
+    try:
+        yield
+    except UnknownImageError as error:
+        error.hint = did_you_mean(error.image_id, ids(opened), otherwise=error.hint)
+        raise
+
+
+def ids(opened: Collection) -> Iterator[str]:
+    """The first ids of a collection, for suggestions; comparing more would take seconds."""
+    return (record.id for record in itertools.islice(iter_images(opened.images, page_size=1000), _SUGGESTED_FROM))
+
+
+def _collections_beside(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder.absolute().parent) as entries:
+            return [entry.name for entry in itertools.islice(entries, _SUGGESTED_FROM) if entry.is_dir()]
+    except OSError:
+        return []
 
 
 def memory_collection(context: typer.Context) -> Collection:
@@ -172,9 +207,11 @@ def boxes(texts: Sequence[str] | None) -> list[Box]:
     for text in texts or ():
         try:
             x, y, width, height = (float(part) for part in text.split(","))
-        except ValueError:
-            raise typer.BadParameter(f"--box expects four numbers X,Y,W,H, not {text!r}") from None
-        found.append((x, y, width, height))
+            found.append(check_box((x, y, width, height)))
+        except (ValueError, BoxError):
+            raise typer.BadParameter(
+                f"--box expects X,Y,W,H in pixels with a positive width and height, not {text[:200]!r}"
+            ) from None
     return found
 
 

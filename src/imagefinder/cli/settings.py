@@ -27,4 +27,4 @@ def show(context: typer.Context, as_json: JsonOption = False) -> None:
             {name: {"value": value, "help": text, "variable": PREFIX + name.upper()} for name, value, text in rows}
         )
     else:
-        output.table(("setting", "value", "description"), rows)
+        output.table(("setting", "value", "description"), rows, prose=("description",))

@@ -10,7 +10,14 @@ import anyio
 import httpx2
 
 from imagefinder.client.errors import ServerProblem
-from imagefinder.client.transport import check, headers, parse, seconds_until_retry, translate_errors
+from imagefinder.client.transport import (
+    check,
+    headers,
+    network_options,
+    parse,
+    seconds_until_retry,
+    translate_errors,
+)
 
 T = TypeVar("T")
 
@@ -29,9 +36,8 @@ class AsyncTransport:
     ) -> None:
         self._retries = retries
         self._closed = anyio.Event()
-        self._http = httpx2.AsyncClient(
-            base_url=base_url, headers=headers(api_key), timeout=timeout, transport=transport
-        )
+        network = {"transport": transport} if transport else network_options(base_url)
+        self._http = httpx2.AsyncClient(base_url=base_url, headers=headers(api_key), timeout=timeout, **network)
 
     async def close(self) -> None:
         """Close the connections; a request that waits for a retry gives up."""

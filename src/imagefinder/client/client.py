@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx2
 
 from imagefinder.client import images
-from imagefinder.client.errors import InvalidAnswerError, ServerProblem, problem
+from imagefinder.client.errors import InvalidAnswerError, NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.jobs import RemoteJob
 from imagefinder.client.options import form_fields, request_members
@@ -41,6 +41,8 @@ from imagefinder.core.answers import (
     MethodList,
     MethodStatus,
     QueryProblem,
+    RemovalPage,
+    RemovedImage,
     SearchAnswer,
     SearchAnswers,
     ServerInfo,
@@ -205,11 +207,20 @@ class Client:
         return self._job(self._put(image_id, image, metadata, collection, wait=False))
 
     def delete(self, image_id: str, collection: str = DEFAULT) -> None:
-        """Delete an image from a collection."""
+        """Delete an image from a collection. Its file stays, and jobs do not add it again (``removals``)."""
         self._transport.send("DELETE", f"{collection_path(collection)}/image", params=with_id(image_id))
 
+    def removals(self, collection: str = DEFAULT, *, page_size: int = 100) -> Iterator[RemovedImage]:
+        """The images that were deleted and that jobs do not add again, ordered by id."""
+        for page in self._pages(RemovalPage, f"{collection_path(collection)}/removals", {"limit": page_size}):
+            yield from page.removals
+
+    def forget_removal(self, image_id: str, collection: str = DEFAULT) -> None:
+        """Take the removal of an image back: the next job that finds its file adds it again."""
+        self._transport.send("DELETE", f"{collection_path(collection)}/removals", params=with_id(image_id))
+
     def thumbnail(self, image_id: str, collection: str = DEFAULT) -> bytes:
-        """The thumbnail of an image: a JPEG of at most 256 x 256 pixels."""
+        """The thumbnail of an image: a JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128)."""
         path = f"{collection_path(collection)}/thumbnail"
         return self._transport.send("GET", path, params=with_id(image_id)).content
 
@@ -342,7 +353,7 @@ class Client:
         timeout: float | None = None,
         page_size: int = 100,
     ) -> Duplicates:
-        """The duplicates in a collection; waits for the report if there is none yet.
+        """The duplicates in a collection. If there is no report yet, starts the job that computes it, and waits.
 
         Args:
             collection: Name of the collection.
@@ -354,29 +365,32 @@ class Client:
             The report with all groups. ``stale`` means that the collection has changed since it was computed.
 
         Raises:
-            TimeoutError: the report was not ready in time.
-            JobFailedError: the job that computes the report failed.
+            TimeoutError, JobFailedError: the job did not end in time, or failed.
+            AccessError: there is no report, and the API key does not allow starting a job.
         """
-        path = f"{collection_path(collection)}/duplicates"
-        end = None if timeout is None else time.monotonic() + timeout
-        groups: list[DuplicateSet] = []
-        params: dict[str, Any] = {"limit": page_size}
+        path, end = f"{collection_path(collection)}/duplicates", time.monotonic() + (timeout or 0.0)
+        groups, cursor = list[DuplicateSet](), dict[str, str]()
         while True:
-            response = self._transport.send("GET", path, params=params)
-            if response.status_code == 202:
-                job = self._remote(parse(DuplicatesRunning, response).job)
-                job.wait(progress, timeout=None if end is None else max(0.0, end - time.monotonic()))
-                groups, params = [], {"limit": page_size}
+            try:
+                response = self._transport.send("GET", path, params={"limit": page_size, **cursor})
+                job = self._remote(parse(DuplicatesRunning, response).job) if response.status_code == 202 else None
+            except NotFoundError as error:
+                if error.code != "no_duplicate_report":
+                    raise
+                job = self.start_duplicates(collection)
+            if job is not None:
+                job.wait(progress, timeout=None if timeout is None else max(0.0, end - time.monotonic()))
+                groups, cursor = [], {}
                 continue
             page = parse(Duplicates, response)
             groups += page.groups
             if page.next_cursor is None:
                 return replace(page, groups=tuple(groups))
-            params["cursor"] = page.next_cursor
+            cursor = {"cursor": page.next_cursor}
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
-    def start_add(
+    def start_add(  # wide: the members of the request
         self,
         collection: str = DEFAULT,
         *,
@@ -385,6 +399,7 @@ class Client:
         urls: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
         prune: bool | None = None,
+        force_prune: bool | None = None,
     ) -> RemoteJob:
         """Start a job that adds images from exactly one source: a folder of the server, a CSV list or URLs.
 
@@ -395,14 +410,11 @@ class Client:
             urls: URLs of images; each URL is also the id of its image.
             methods: Methods whose features are extracted; default: those that the collection has.
             prune: Whether to remove images that came from the same source and are no longer in it.
+            force_prune: Whether to remove them even if a whole folder of the source has vanished.
         """
-        options = {
-            "folder": folder,
-            "csv": csv,
-            "urls": None if urls is None else list(urls),
-            "methods": None if methods is None else list(methods),
-            "prune": prune,
-        }
+        options: dict[str, Any] = {"folder": folder, "csv": csv, "prune": prune, "force_prune": force_prune}
+        lists = {"urls": urls, "methods": methods}
+        options |= {name: None if values is None else list(values) for name, values in lists.items()}
         return self._start("add", collection, options)
 
     def start_duplicates(self, collection: str = DEFAULT) -> RemoteJob:

@@ -15,6 +15,8 @@ import httpx2
 
 from imagefinder.client.errors import ConnectionFailedError, InvalidAnswerError, ServerProblem, problem
 from imagefinder.core.answers import SearchAnswer
+from imagefinder.core.errors import SettingsError
+from imagefinder.core.network_environment import proxy_for, tls_context
 from imagefinder.core.serialization import from_json
 
 T = TypeVar("T")
@@ -37,9 +39,8 @@ class Transport:
     ) -> None:
         self._retries = retries
         self._closed = threading.Event()
-        self._http = httpx2.Client(
-            base_url=base_url, headers=headers(api_key), timeout=timeout, transport=transport
-        )
+        network = {"transport": transport} if transport else network_options(base_url)
+        self._http = httpx2.Client(base_url=base_url, headers=headers(api_key), timeout=timeout, **network)
 
     def close(self) -> None:
         """Close the connections; requests that wait for a retry fail."""
@@ -105,6 +106,24 @@ def headers(api_key: str | None) -> dict[str, str]:
     if api_key:
         found["Authorization"] = f"Bearer {api_key}"
     return found
+
+
+def network_options(base_url: str) -> dict[str, Any]:
+    """Arguments of the HTTP client: the proxy and the certificate authorities that the environment names.
+
+    Raises:
+        ConnectionFailedError: one of them cannot be used.
+    """
+    try:
+        url = httpx2.URL(base_url)
+        proxy = proxy_for(url.scheme, url.host)
+        tls = url.scheme == "https" or proxy.startswith("https")
+        verify = tls_context(httpx2.create_ssl_context) if tls else False
+    except SettingsError as error:
+        raise ConnectionFailedError("connection_failed", error.message, hint=error.hint) from error
+    except httpx2.InvalidURL as error:
+        raise ConnectionFailedError("invalid_address", f"{base_url!r} is not a valid URL: {error}") from error
+    return {"proxy": proxy or None, "verify": verify, "trust_env": False}
 
 
 def seconds_until_retry(error: ServerProblem) -> float | None:

@@ -7,15 +7,17 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from imagefinder.collection.searching import Count, SearchableCollection
-from imagefinder.core import home
+from imagefinder.core import filters, home
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.metadata import check_metadata, check_new_id
 from imagefinder.core.records import CheckReport, Entry, ImageRecord
 from imagefinder.core.results import DuplicateReport
 from imagefinder.core.settings import Settings
@@ -64,23 +66,32 @@ class Collection(SearchableCollection):
 
     # -- changing ------------------------------------------------------------------------------------------
 
-    def add(
+    def add(  # wide: independent choices of one run, which callers give by keyword
         self,
         *sources: str | os.PathLike[str],
         methods: Sequence[str] | None = None,
         prune: bool = False,
+        force_prune: bool = False,
+        verify_content: bool = False,
+        include_removed: bool = False,
         progress: Callable[[Progress], None] | None = None,
         stop: Event | None = None,
         guard: Guard = TRUSTED,
     ) -> AddReport:
         """Add images; unchanged images that are already in the collection are skipped quickly.
 
+        A file whose bytes are known, for example because it was renamed, keeps its features.
+
         Args:
             sources: Files, folders (recursive), archives (zip, tar), ``.csv`` or ``.jsonl`` lists with ``url``
                 and ``id``, or URLs.
             methods: Names of the methods to extract features for; default: those the collection has or, if it is
                 empty, every method that is ready on this machine.
-            prune: Remove images that were added from one of the sources and are no longer in it.
+            prune: Remove images that were added from one of the sources and are no longer in it. Nothing of a
+                source is removed if a whole folder of it has vanished; the report then has a note.
+            force_prune: Remove them even then.
+            verify_content: Read every image, also those whose size, times and inode show no change.
+            include_removed: Also add images that were removed from the collection.
             progress: Called several times a second.
             stop: Set it to stop the run after the images in progress; the next run continues.
             guard: Restricts what the sources may reach, for sources named by untrusted users.
@@ -96,9 +107,11 @@ class Collection(SearchableCollection):
         """
         from imagefinder.indexing import discover  # noqa: PLC0415 - searching does not need it
 
-        return self._pipeline(methods, guard).run(
+        pipeline = self._pipeline(methods, guard)
+        pipeline = replace(pipeline, verify_content=verify_content, include_removed=include_removed)
+        return replace(pipeline, force_prune=force_prune).run(
             discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding),
-            prune_sources=discover.source_uris(sources) if prune else (),
+            prune_sources=discover.source_uris(sources) if prune or force_prune else (),
             progress=progress,
             stop=stop,
         )
@@ -137,6 +150,8 @@ class Collection(SearchableCollection):
             InputError: the id or the metadata are not valid.
             FingerprintMismatchError: the collection's features were made with other parameters or weights.
         """
+        check_new_id(image_id)
+        check_metadata(metadata or {})
         methods = self._methods.to_index()
         decoded = self.decode(data)
         record = ImageRecord(
@@ -163,7 +178,15 @@ class Collection(SearchableCollection):
             ids: Ids of the images.
             remember: Record the removals (``removals``), so that ``add`` does not add the images again.
         """
-        return self.store.delete([ids] if isinstance(ids, str) else list(ids), remember=remember)
+        names = [ids] if isinstance(ids, str) else list(ids)
+        return self.store.delete([self.resolve(name) for name in names], remember=remember)
+
+    def forget_removals(self, ids: Sequence[str]) -> int:
+        """Take removals back, so that the next ``add`` adds these images again; returns how many there were."""
+        names = [name for name in ids if not name.isascii()]
+        stored = [removal.id for removal in self.store.removals()] if names else []
+        others = [one for one in stored if any(filters.is_same_text(one, name) for name in names)]
+        return self.store.forget_removals([*ids, *others])
 
     # -- keeping -------------------------------------------------------------------------------------------
 

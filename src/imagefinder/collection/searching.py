@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from imagefinder.collection.derived import Derived
+from imagefinder.collection.identity import IdentityCheck
 from imagefinder.collection.reading import CollectionReader
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError
 from imagefinder.core.features import GlobalFeatures
-from imagefinder.core.query import ImageInput, Query, SearchOptions
+from imagefinder.core.query import ImageInput, Query, SearchOptions, as_query
 from imagefinder.core.records import IndexReport
 from imagefinder.core.results import (
     AUTO,
     Box,
     Comparison,
+    DuplicateKind,
     DuplicateReport,
     Explanation,
     Mode,
@@ -44,6 +46,7 @@ class SearchableCollection(CollectionReader):
     def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
         super().__init__(store, runtime, settings)
         self._derived = Derived(store, runtime, self._methods)
+        self._identity = IdentityCheck(store, runtime, self.settings)
 
     def search(  # wide: the keywords of the first release; new options are fields of SearchOptions alone
         self,
@@ -93,7 +96,7 @@ class SearchableCollection(CollectionReader):
         keywords = SearchOptions(method, k, ranking, mode, mirror, where, evalues)
         if options is not None and keywords != SearchOptions():
             raise InputError("give SearchOptions or keywords, not both")
-        return self.trace(_query(query, id, boxes), options or keywords, progress=progress).result
+        return self.trace(as_query(query, id, boxes), options or keywords, progress=progress).result
 
     def trace(self, query: Query, options: SearchOptions, *, progress: Count | None = None) -> Trace:
         """Search, and record what ``explain`` needs to explain the hits without another search.
@@ -130,7 +133,9 @@ class SearchableCollection(CollectionReader):
         if ann_indexes is not None:
             watch.lap("index")
         gallery = Gallery(self.store, null_model, allowed, ann_indexes)
-        return Searcher(self.runtime, gallery, methods).search(query, image, options, watch)
+        return self._identity.of_trace(
+            Searcher(self.runtime, gallery, methods, self._images.in_full).search(query, image, options, watch)
+        )
 
     def explain(
         self,
@@ -160,7 +165,7 @@ class SearchableCollection(CollectionReader):
             MethodNotIndexedError: the image has no features of this method.
             FingerprintMismatchError: the stored features were made with other parameters or weights.
         """
-        version = self.store.get(id).version
+        version = self.store.get(id := self.resolve(id)).version  # noqa: A001 - the name in all interfaces
         if isinstance(query, Trace):
             trace = query
             options = trace.options if method == AUTO else replace(trace.options, method=method)
@@ -170,7 +175,7 @@ class SearchableCollection(CollectionReader):
                 trace = self._assess(trace.query, options, id)
         else:
             options = SearchOptions(method=method, mirror=mirror, where=where)
-            trace = self._assess(_query(query, None, boxes), options, id)
+            trace = self._assess(as_query(query, None, boxes), options, id)
         explanation = explain(trace, id)
         pooled = heat_method(trace, id)
         return self._with_heat(explanation, trace, pooled) if pooled else explanation
@@ -188,7 +193,9 @@ class SearchableCollection(CollectionReader):
         query, image = self._images.query(query)
         allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, options.mode)
         gallery = Gallery(self.store, self._derived.null_model(), allowed, indexes)
-        return Searcher(self.runtime, gallery, methods).assess(query, image, options, image_id)
+        return self._identity.of_trace(
+            Searcher(self.runtime, gallery, methods, self._images.in_full).assess(query, image, options, image_id)
+        )
 
     def draw(self, explanation: Explanation, query: ImageInput | Query) -> bytes:
         """Draw an explanation: matches, an overlay of both images, or heat maps.
@@ -208,7 +215,7 @@ class SearchableCollection(CollectionReader):
         """
         from imagefinder.images import drawing  # noqa: PLC0415 - only those who draw need fonts
 
-        query = _query(query, None, ())
+        query = as_query(query, None, ())
         pixels, size = self._images.whole(query)
         if size != explanation.query_size:
             raise InputError("this is not the query image of the explanation: its size is different")
@@ -224,28 +231,36 @@ class SearchableCollection(CollectionReader):
         """
         watch = Stopwatch()
         chosen = self.method(method)
-        (_, one), (_, other) = self._images.query(Query(a)), self._images.query(Query(b))
+        (query_a, one), (query_b, other) = self._images.query(Query(a)), self._images.query(Query(b))
         watch.lap("decode")
-        return compare(self.runtime, chosen, one, other, watch=watch)
+        compared = compare(self.runtime, chosen, one, other, watch=watch)
+        same_bytes = bool(one.sha256) and one.sha256 == other.sha256
+        return self._identity.of_comparison(compared, query_a, query_b, same_bytes=same_bytes)
 
     def duplicates(
-        self, *, mirror: bool = True, progress: Callable[[str, int, int], None] | None = None
+        self,
+        *,
+        kinds: Collection[DuplicateKind] | None = None,
+        mirror: bool = True,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> DuplicateReport:
         """Find groups of identical, edited and overlapping images. Nothing is removed.
 
-        All methods of the collection propose a bounded number of pairs per image; methods with keypoints
-        (``sift``) verify them. The time grows roughly linearly with the number of images.
+        All methods of the collection propose a bounded number of pairs per image; those with keypoints (``sift``)
+        verify them. The time grows roughly linearly with the number of images.
 
         Args:
+            kinds: Kinds of groups to find, default all; ``["identical"]`` is much faster.
             mirror: Also find mirrored copies.
-            progress: Called with (stage, done, total); the stages are ``read``, ``propose`` and ``verify``.
+            progress: Called with (stage, done, total), for example ``("verify", 7, 90)``.
 
         Raises:
             StoreError: the collection cannot be read.
         """
         from imagefinder import dedup  # noqa: PLC0415 - searching does not need it
 
-        return dedup.find(self.store, self._methods.installed(), self.runtime, mirror=mirror, progress=progress)
+        parts = self.store, self._methods.installed(), self.runtime, self._images.in_full
+        return dedup.find(*parts, kinds=kinds or dedup.KINDS, mirror=mirror, progress=progress)
 
     # -- derived data --------------------------------------------------------------------------------------
 
@@ -283,12 +298,3 @@ class SearchableCollection(CollectionReader):
     def is_large(self) -> bool:
         """Whether mode ``auto`` uses ANN indexes once they are ready."""
         return self._derived.is_large()
-
-
-def _query(query: ImageInput | Query | None, image_id: str | None, boxes: Sequence[Box]) -> Query:
-    """The query, built from the keywords unless it is a ``Query`` already."""
-    if not isinstance(query, Query):
-        return Query(query, image_id, tuple(boxes))
-    if image_id is not None or boxes:
-        raise InputError("give a Query or keywords, not both")
-    return query

@@ -261,7 +261,8 @@ class Store(StoreLookups, StoreUpkeep, Protocol):
         """Add images, or replace those with the same ids. All of them are durable on return.
 
         An entry replaces the whole image, including the features of methods that the entry lacks, and clears the
-        recorded failure and the removals of its id. The call is atomic: if it raises, nothing was put.
+        recorded failure of its id. It also clears the removals of its id: those with its URI and, if it has no
+        source, all of them. The call is atomic: if it raises, nothing was put.
 
         Args:
             entries: The images.

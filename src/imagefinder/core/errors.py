@@ -15,7 +15,9 @@
     │   ├── FetchError              a URL did not return an image
     │   │   ├── ForbiddenAddressError   its address is not allowed
     │   │   └── TemporaryFetchError     the failure is transient
+    │   ├── BoxError                a box is not valid, or lies outside the image
     │   ├── FilterError             a metadata filter is not valid
+    │   ├── MetadataError           metadata are not a JSON object within the limits
     │   ├── SettingsError           a setting has an invalid value
     │   ├── UnknownMethodError      no method has this name
     │   └── UnknownImageError       no image has this id
@@ -26,6 +28,7 @@
     │   └── ProviderMissingError        its execution provider is not available
     └── StoreError                  a collection cannot be used
         ├── CollectionNotFoundError     it does not exist
+        ├── CollectionClosedError       it was closed or deleted while it was in use
         ├── CollectionFormatError       it is not a collection, or has another format version
         ├── CollectionCorruptError      its data are damaged
         ├── CollectionBusyError         another process kept it locked for too long
@@ -41,6 +44,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import ClassVar
+
+from imagefinder.core.suggestions import did_you_mean
 
 
 class ImagefinderError(Exception):
@@ -160,6 +165,26 @@ class TemporaryFetchError(FetchError):
         self.retry_after = retry_after
 
 
+class BoxError(InputError):
+    """A box is not valid, or lies outside the image."""
+
+    code = "invalid_box"
+
+
+class MetadataError(InputError):
+    """Metadata are not a JSON object, or exceed a limit.
+
+    Attributes:
+        limit: The limit, if one is exceeded.
+    """
+
+    code = "invalid_metadata"
+
+    def __init__(self, message: str, *, hint: str = "", limit: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
+
+
 class FilterError(InputError):
     """A metadata filter is not valid."""
 
@@ -185,7 +210,10 @@ class UnknownMethodError(InputError):
     def __init__(self, name: str, installed: Iterable[str]) -> None:
         self.name = name
         self.installed = tuple(sorted(installed))
-        super().__init__(f"unknown method {name!r}", hint=f"known methods: {', '.join(self.installed)}")
+        known = f"known methods: {', '.join(self.installed)}"
+        super().__init__(
+            f"unknown method {name!r}", hint=did_you_mean(name, (*self.installed, "auto"), otherwise=known)
+        )
 
 
 class UnknownImageError(InputError):
@@ -256,6 +284,12 @@ class CollectionNotFoundError(StoreError):
     """The collection does not exist."""
 
     code = "collection_not_found"
+
+
+class CollectionClosedError(StoreError):
+    """The collection was closed while it was in use."""
+
+    code = "collection_closed"
 
 
 class CollectionFormatError(StoreError):

@@ -14,16 +14,27 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from imagefinder.core.errors import FilterError
+from imagefinder.core.json_limits import JsonLimits, contents
 
 MAX_DEPTH = 8
 """Maximum depth of nested filters."""
 
 MAX_CONDITIONS = 100
+MAX_FILTERS = 200
+"""Maximum number of filters in one filter, including itself."""
+
+MAX_TEXT = 4096
+"""Maximum length of a text to search for with ``contains``, characters."""
+
+FILTER_LIMITS = JsonLimits(bytes=262_144, values=10_000, levels=64)
+"""Largest filter as a whole; the other limits are stricter in their place."""
+
 MAX_VALUES = 1000
 """Maximum number of values in one ``in`` list."""
 
@@ -108,20 +119,30 @@ def parse(data: object) -> Filter:
     """Parse a filter from JSON data.
 
     Raises:
-        FilterError: the data are not a valid filter; the message names the place.
+        FilterError: the data are not a valid filter; the message names the place or the limit.
     """
+    try:
+        violation = FILTER_LIMITS.violation(data)
+    except (TypeError, ValueError, RecursionError):
+        violation = None  # not JSON; the parser names the place
+    if violation:
+        raise _wrong(f"filter has {violation[0]}", hint="send a shorter filter")
     return _Parser().filter(data, "filter", 0)
 
 
 class _Parser:
     def __init__(self) -> None:
         self._conditions = 0
+        self._filters = 0
 
     def filter(self, data: object, where: str, depth: int) -> Filter:
         if not isinstance(data, Mapping):
             raise _wrong(f"{where} must be a JSON object, not {_shown(data)}")
         if depth > MAX_DEPTH:
             raise _wrong(f"{where}: filters can be nested at most {MAX_DEPTH} levels deep")
+        self._filters += 1
+        if self._filters > MAX_FILTERS:
+            raise _wrong(f"a filter can contain at most {MAX_FILTERS} filters")
         parts: list[Filter] = []
         for key, value in data.items():
             if not isinstance(key, str):
@@ -171,6 +192,8 @@ def _check(operator: object, operand: object, where: str) -> None:
         case "contains":
             if not isinstance(operand, str):
                 raise _wrong(f"{inside} must be a string, not {_shown(operand)}")
+            if len(operand) > MAX_TEXT:
+                raise _wrong(f"{inside} has {len(operand):,} characters; the maximum is {MAX_TEXT:,}")
         case "gt" | "gte" | "lt" | "lte":
             if not (isinstance(operand, str) or _is_number(operand)):
                 raise _wrong(f"{inside} must be a number or a string, not {_shown(operand)}")
@@ -220,7 +243,7 @@ def _equal(value: Any, operand: Any) -> bool:
         return value.keys() == operand.keys() and all(_equal(value[key], operand[key]) for key in value)
     if isinstance(value, list) and isinstance(operand, list):
         return len(value) == len(operand) and all(map(_equal, value, operand))
-    return bool(value == operand)
+    return is_same_text(value, operand) if isinstance(value, str) else bool(value == operand)
 
 
 def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
@@ -236,7 +259,7 @@ def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]
 
 
 def _contains(value: Any, operand: str) -> bool:
-    return isinstance(value, str) and operand.casefold() in value.casefold()
+    return isinstance(value, str) and folded(operand) in folded(value)
 
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -252,19 +275,39 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 _HINT = f"conditions: {', '.join(_OPERATORS)}, exists; to compare with an object, use eq"
 
 
+def is_same_text(one: str, other: object) -> bool:
+    """Whether two strings are equal in some Unicode normalisation; ASCII strings are equal only to themselves."""
+    if one == other:
+        return True
+    if not isinstance(other, str) or one.isascii() or other.isascii():
+        return False
+    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+
+
+def folded(text: str) -> str:
+    """The text without differences of case and Unicode normalisation."""
+    return text.casefold() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
+
+
 def contains_text(text: str, image_id: str, metadata: object) -> bool:
-    """Whether the id, or a string in the metadata, contains a text; case-insensitive."""
-    wanted = text.casefold()
-    if wanted in image_id.casefold():
+    """Whether the id, or a string in the metadata, contains a text; case-insensitive.
+
+    Raises:
+        FilterError: the text is too long.
+    """
+    if len(text) > MAX_TEXT:
+        raise _wrong(f"the text to search for has {len(text):,} characters; the maximum is {MAX_TEXT:,}")
+    wanted = folded(text)
+    if wanted in folded(image_id):
         return True
     remaining = [metadata]
     while remaining:  # no recursion: metadata may be nested deeper than Python's limit
         value = remaining.pop()
         if isinstance(value, str):
-            if wanted in value.casefold():
+            if wanted in folded(value):
                 return True
         else:
-            remaining += _inside(value)
+            remaining += contents(value)
     return False
 
 
@@ -272,16 +315,10 @@ def is_deeper(value: object, levels: int) -> bool:
     """Whether lists and objects in a JSON value are nested more than ``levels`` deep."""
     layer = [value]
     for _ in range(levels + 1):
-        layer = [item for outer in layer for item in _inside(outer)]
+        layer = [item for outer in layer for item in contents(outer)]
         if not layer:
             return False
     return True
-
-
-def _inside(value: object) -> list[Any]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return value if isinstance(value, list) else []
 
 
 def _shown(value: object) -> str:

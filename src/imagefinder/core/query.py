@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
-from imagefinder.core.errors import InputError
+from imagefinder.core.errors import BoxError, InputError
 from imagefinder.core.results import AUTO, Box, Mode, Ranking
+from imagefinder.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from imagefinder.core.features import RgbImage  # the client imports this module, without numpy
@@ -24,8 +25,30 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | RgbImage"
 MAX_BOXES = 16
 """Maximum number of boxes of one query."""
 
+MAX_COORDINATE = 1e9
+"""Maximum absolute value of the numbers of a box, pixels; sums of them stay exact."""
+
 MAX_RERANK_DEPTH = 1000
 """Maximum number of images that a search verifies by each method."""
+
+
+def check_box(box: Sequence[float]) -> Box:
+    """The box, if it is one: x, y, width, height in pixels, finite, with a positive area.
+
+    Raises:
+        BoxError: it is not.
+    """
+    try:
+        x, y, width, height = box
+        valid = all(abs(value) <= MAX_COORDINATE for value in box) and width > 0 and height > 0
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise BoxError(
+            f"a box is x, y, width, height with a positive area and values up to {MAX_COORDINATE:,.0f}, "
+            f"not {box!r:.200}"
+        )
+    return x, y, width, height
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +57,7 @@ class Query:
 
     Raises:
         InputError: neither or both of ``image`` and ``id`` are given, or more than 16 boxes.
+        BoxError: a box is invalid.
     """
 
     image: ImageInput | None = None
@@ -50,6 +74,21 @@ class Query:
             raise InputError("give exactly one of a query image and an id")
         if len(self.boxes) > MAX_BOXES:
             raise InputError(f"a query has at most {MAX_BOXES} boxes, not {len(self.boxes)}")
+        for box in self.boxes:
+            check_box(box)
+
+
+def as_query(query: ImageInput | Query | None, image_id: str | None, boxes: Sequence[Box]) -> Query:
+    """The query, built from the other arguments unless it is a ``Query`` already.
+
+    Raises:
+        InputError: a ``Query`` is combined with an id or boxes.
+    """
+    if not isinstance(query, Query):
+        return Query(query, image_id, tuple(boxes))
+    if image_id is not None or boxes:
+        raise InputError("give a Query or keywords, not both")
+    return query
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +135,8 @@ class SearchOptions:
             raise InputError(f"rerank_depth must be 1 to {MAX_RERANK_DEPTH}, not {self.rerank_depth}")
         for name in ("min_score", "max_evalue"):
             value = getattr(self, name)
-            if value is not None and math.isnan(value):
-                raise InputError(f"{name} must be a number, not NaN")
+            if value is not None and not _is_number(value):
+                raise InputError(f"{name} must be a number, not {value!r:.100}")
         if self.k < 1:
             raise InputError(f"k must be at least 1, not {self.k}")
         for name, value, choices in (
@@ -105,4 +144,12 @@ class SearchOptions:
             ("mode", self.mode, get_args(Mode)),
         ):
             if value not in choices:
-                raise InputError(f"unknown {name} {value!r}", hint=f"choose one of: {', '.join(choices)}")
+                hint = did_you_mean(str(value), choices, otherwise=f"choose one of: {', '.join(choices)}")
+                raise InputError(f"unknown {name} {value!r}", hint=hint)
+
+
+def _is_number(value: float) -> bool:
+    try:
+        return not math.isnan(value)
+    except (OverflowError, TypeError):  # an integer too large for a float, or no number
+        return False

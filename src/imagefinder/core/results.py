@@ -32,11 +32,17 @@ Mode: TypeAlias = Literal["auto", "exact", "fast"]
 Decision: TypeAlias = Literal["match", "possible", "none"]
 """``match``: E-value of at most 0.01. ``possible``: at most 1. ``none``: more."""
 
-Relation: TypeAlias = Literal["identical", "edited copy", "part of", "contains", "same scene", "similar"]
-"""How the query relates to the hit; ``part of``: the query is part of the hit."""
+Relation: TypeAlias = Literal[
+    "identical", "edited copy", "part of", "contains", "same scene", "same layout", "similar"
+]
+"""How the query relates to the hit. ``part of``: the query is part of the hit. ``same scene``: another picture of
+the same thing. ``same layout``: a document of the same layout."""
 
 AUTO = "auto"
 """Method name that stands for all methods of a collection together."""
+
+LOOKS_THE_SAME = "looks the same at this resolution"
+"""Note on images that look the same, but could not be compared in full resolution."""
 
 LOOKS_ALIKE = 0.5
 """Minimum agreement of two versions of the same image. Edited copies have more, mostly far more. Photographs of
@@ -94,6 +100,10 @@ class Evidence:
     """Fraction of the overlap that looks alike once the images are registered, 0 to 1; ``None`` if it was not
     measured."""
 
+    copy_distance: float | None = None
+    """How far the images are from being versions of one picture, at least 0; up to 1 they are. ``None`` if that
+    was not checked."""
+
     @property
     def placement(self) -> Relation:
         """The relation of the query to the candidate, by how much of each the other covers, if both look alike."""
@@ -142,6 +152,9 @@ class Hit(Described):
 
     methods: Mapping[str, MethodScore] = field(default_factory=dict)
     """Method name -> score of this image by that method."""
+
+    note: str = ""
+    """What limits the relation, for example "looks the same at this resolution"; usually empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +241,9 @@ class Comparison(Described):
     relation: Relation | None = None
     """How the first image relates to the second; ``None`` if the evidence is too weak."""
 
+    note: str = ""
+    """What limits the relation, for example "looks the same at this resolution"; usually empty."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation(Described):
@@ -302,6 +318,9 @@ class Explanation(Described):
     numbers: Mapping[str, int | float | None] = field(default_factory=dict)
     """The numbers behind the E-value: name -> value; infinity is ``null`` in JSON."""
 
+    note: str = ""
+    """What limits the relation, for example "looks the same at this resolution"; usually empty."""
+
 
 DuplicateKind: TypeAlias = Literal["identical", "edited copies", "overlapping"]
 """The weakest relation in a group of duplicates."""
@@ -312,7 +331,7 @@ class DuplicatePair:
     """Two images of a collection that are duplicates or overlap."""
 
     a: str
-    """Id of the image suggested for removal, if one of the two is."""
+    """Id of the worse image, the query of the evidence."""
 
     b: str
     """Id of the other image."""
@@ -327,21 +346,31 @@ class DuplicatePair:
     """Fraction of the overlap that looks alike once the images are registered, 0 to 1; ``None`` if it was not
     measured."""
 
+    note: str = ""
+    """What limits the relation, for example "looks the same at this resolution"; usually empty."""
+
 
 @dataclass(frozen=True, slots=True)
 class DuplicateGroup(Described):
     """A group of images that are duplicates of one another, or overlap."""
 
     kind: DuplicateKind
-    """``identical``: the same bytes or pixels. ``edited copies``: versions of the same image, for example resized,
-    recoloured, recompressed or with text added. ``overlapping``: parts of one another, or views of the same
-    scene."""
+    """``identical``: the same bytes, or the same pixels in all frames and in full depth. ``edited copies``:
+    versions of the same image, for example resized, recoloured, recompressed or with text added. ``overlapping``:
+    parts of one another, pictures of the same scene, or documents of the same layout."""
 
     ids: tuple[str, ...]
-    """Ids of the images. The image suggested to be kept comes first; overlapping images are all worth keeping."""
+    """Ids of the images, the best one first. It stays if another one is spare; overlapping images all stay."""
 
     pairs: tuple[DuplicatePair, ...]
     """The pairs of the group that were compared."""
+
+    spare: tuple[str, ...] = field(default=(), kw_only=True)
+    """Ids of the images whose files can be deleted: each was compared with the first image of the group, and both
+    files are on disk, unchanged and distinct. Empty for overlapping images."""
+
+    reasons: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """Id -> why this image is neither kept nor spare, for example because its file no longer exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,4 +394,8 @@ class DuplicateReport:
     """Names of the methods used."""
 
     timings: Mapping[str, float]
-    """Stage (``read``, ``propose``, ``verify``, ``group``, ``total``) -> seconds."""
+    """Stage (``read``, ``propose``, ``verify``, ``group``, ``check``, ``total``) -> seconds."""
+
+    states: Mapping[str, str] = field(default_factory=dict)
+    """Id -> state of the file when it was compared (device, inode, size, times), for the images that stay and the
+    spare ones. A file that has another state now must not be deleted."""

@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from imagefinder.core import home
 from imagefinder.core.errors import SettingsError
+from imagefinder.core.suggestions import did_you_mean
 
 PREFIX = "IMAGEFINDER_"
 CONFIG_VARIABLE = "IMAGEFINDER_CONFIG"
@@ -28,6 +29,10 @@ def _data_home() -> Path:
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
+
+_LARGEST_INTEGER = 2**63 - 1
+_LARGEST_SECONDS = 10**9
+"""Largest settings that are times; timers accept no infinite ones."""
 
 _BOOLEANS = {
     "true": True,
@@ -172,9 +177,14 @@ class Settings:
     max_upload_bytes: int = _setting(
         512 << 20, "memory limit for the uploads of all requests together, bytes", minimum=1
     )
-    max_connections: int = _setting(512, "maximum number of open connections; further ones are closed", minimum=1)
+    max_json_bytes: int = _setting(
+        32 << 20, "size limit of a JSON request, bytes; images in base64 are a third larger", minimum=1
+    )
+    max_connections: int = _setting(
+        512, "maximum number of open connections; further ones replace idle ones or are closed", minimum=1
+    )
     request_seconds: float = _setting(
-        60.0, "time limit for a request after its upload, seconds; 0: none", minimum=0
+        60.0, "time limit for a request after its upload, including downloads, seconds; 0: none", minimum=0
     )
     requests_per_minute: int = _setting(
         0, "rate limit per API key or, without keys, per client address, requests per minute; 0: none", minimum=0
@@ -189,8 +199,14 @@ class Settings:
                 object.__setattr__(self, item.name, tuple(value))
             if minimum is not None and not value >= minimum:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")
+            largest = _LARGEST_SECONDS if isinstance(value, float) else _LARGEST_INTEGER
+            if isinstance(value, int | float) and not value <= largest:
+                raise SettingsError(f"{item.name} must be at most {largest:,}, not {value!r:.100}")
             if choices and value not in choices:
-                raise SettingsError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
+                raise SettingsError(
+                    f"{item.name} must be one of {', '.join(choices)}, not {value!r}",
+                    hint=did_you_mean(str(value), choices),
+                )
         try:
             b"a".decode("ascii" if self.zip_encoding == "auto" else self.zip_encoding)
         except (LookupError, ValueError) as error:
@@ -260,9 +276,12 @@ class Settings:
         where = f"{origin}: " if origin else ""
         types = get_type_hints(cls)
         if name not in types:
-            raise SettingsError(
-                f"{where}unknown setting {name!r}", hint=f"the settings are: {', '.join(sorted(types))}"
-            )
+            names = sorted(types)
+            everything = f"the settings are: {', '.join(names)}"
+            if origin.startswith("environment"):
+                names = [*names, CONFIG_VARIABLE[len(PREFIX) :].lower()]
+            hint = did_you_mean(name, names) or everything
+            raise SettingsError(f"{where}unknown setting {name!r}", hint=hint)
         try:
             return _typed(types[name], value)
         except (TypeError, ValueError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from imagefinder.core.results import DuplicateGroup, DuplicateKind, DuplicatePair
 from imagefinder.dedup.identical import Item
@@ -84,6 +85,15 @@ def group(kind: DuplicateKind, members: Sequence[Item], pairs: Sequence[Duplicat
     return DuplicateGroup(kind, tuple(item.id for item in members), tuple(pairs))
 
 
+def with_notes(one: DuplicateGroup, notes: Mapping[tuple[str, str], str]) -> DuplicateGroup:
+    """A group with notes on some of its pairs: (worse, better) ids -> note."""
+    if not any((pair.a, pair.b) in notes for pair in one.pairs):
+        return one
+    return replace(
+        one, pairs=tuple(replace(pair, note=notes.get((pair.a, pair.b), pair.note)) for pair in one.pairs)
+    )
+
+
 def _joined(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """The connected components of pairs, each sorted, in order of their smallest member."""
     above: dict[int, int] = {}
@@ -112,6 +122,7 @@ def _pairs(every: Sequence[Item], pairs: Iterable[Pair]) -> list[DuplicatePair]:
             pair.relation,
             pair.evidence,
             pair.evidence.agreement,
+            pair.note,
         )
         for pair in sorted(pairs, key=lambda pair: (pair.better, pair.worse))
     ]

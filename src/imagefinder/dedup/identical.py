@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import numpy as np
-
 from imagefinder.core.contracts import Store
-from imagefinder.core.features import Features, GlobalFeatures, LocalFeatures
+from imagefinder.core.features import FullDepth
 from imagefinder.core.paging import iter_images
 from imagefinder.core.records import ImageRecord
-from imagefinder.core.results import Size
+from imagefinder.core.results import LOOKS_THE_SAME, Size
+from imagefinder.dedup.originals import Original, Originals, locate, suffix
 from imagefinder.search.candidates import read_thumbnail
-from imagefinder.search.verification import stored_features
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with (stage, done, total); the stages are ``read``, ``propose`` and ``verify``."""
+"""Called with (stage, done, total); the stages are ``read``, ``propose``, ``verify`` and ``check``."""
 
 _EVERY = 64
+
+_LOSSY, _PALETTE = frozenset({"JPEG", "MPO", "WEBP", "HEIF", "AVIF", "JPEG2000", "JXL"}), frozenset({"GIF"})
+
+_SUFFIXES = {
+    "JPEG": frozenset({"jpg", "jpeg", "jpe", "jfif"}),
+    "MPO": frozenset({"jpg", "jpeg", "mpo"}),
+    "PNG": frozenset({"png", "apng"}),
+    "GIF": frozenset({"gif"}),
+    "WEBP": frozenset({"webp"}),
+    "TIFF": frozenset({"tif", "tiff"}),
+    "BMP": frozenset({"bmp", "dib"}),
+    "HEIF": frozenset({"heic", "heif", "hif"}),
+    "AVIF": frozenset({"avif"}),
+}
+"""Format -> extensions of its files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The part of an image's record that duplicate detection uses.
+    """The part of an image's record that duplicate detection uses, and its file as it is now.
 
     Attributes:
         id: Id of the image.
@@ -34,6 +48,9 @@ class Item:
         size_bytes: Size of the encoded image in bytes.
         added_at: Time of the last put in seconds since 1970.
         sha256: SHA-256 of the encoded image; may be empty.
+        format: Encoded format, for example ``JPEG``.
+        original: The file.
+        wrong_suffix: Whether the extension of the file is not one of its format.
     """
 
     id: str
@@ -41,16 +58,32 @@ class Item:
     size_bytes: int
     added_at: float
     sha256: str
+    format: str = ""
+    original: Original = field(default_factory=Original)
+    wrong_suffix: bool = False
 
 
-def best_first(item: Item) -> tuple[int, int, int, float, str]:
-    """Sort key for the image to keep: most pixels, most bytes, shortest id, added first.
+def best_first(item: Item) -> tuple[bool, int, int, bool, int, int, float, str]:
+    """Sort key for the image to keep.
 
-    More bytes for the same pixels mean weaker compression, and accidental copies have longer names. The order does
-    not detect text or logos added to an image, or upscaling, so users should look before they delete.
+    A usable file comes first, then most pixels, a lossless format, the extension of the format, most bytes, the
+    shortest id, added first. More bytes for the same pixels mean weaker compression, and accidental copies have
+    longer names. The order does not detect text or logos added to an image, or upscaling, so users should look
+    before they delete.
     """
     width, height = item.size
-    return -width * height, -item.size_bytes, len(item.id), item.added_at, item.id
+    loss = 2 if item.format in _PALETTE else int(item.format in _LOSSY)
+    usable = not item.original.reason
+    return (
+        not usable,
+        -width * height,
+        loss,
+        item.wrong_suffix,
+        -item.size_bytes,
+        len(item.id),
+        item.added_at,
+        item.id,
+    )
 
 
 def items(store: Store) -> list[Item]:
@@ -58,56 +91,103 @@ def items(store: Store) -> list[Item]:
     return sorted(map(_item, iter_images(store.images)), key=best_first)
 
 
-def identical(
-    store: Store, every: Sequence[Item], methods: Sequence[str], progress: Progress
-) -> Iterator[list[Item]]:
-    """Groups of images with the same bytes or, by thumbnail and features, the same pixels; best first.
+def _item(record: ImageRecord) -> Item:
+    return Item(
+        id=record.id,
+        size=(record.width, record.height),
+        size_bytes=record.size_bytes,
+        added_at=record.added_at,
+        sha256=record.sha256,
+        format=record.format,
+        original=locate(record),
+        wrong_suffix=suffix(record.uri) not in _SUFFIXES.get(record.format, {suffix(record.uri)}),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Identical:
+    """Identical images, and images that only look so.
+
+    Attributes:
+        groups: Groups of images with the same bytes, or the same pixels in all frames and in full depth; best
+            first.
+        alike: (worse, better) ids of images of which the size and the thumbnail are equal, but that are not
+            identical -> how they differ.
+    """
+
+    groups: tuple[tuple[Item, ...], ...]
+    alike: dict[tuple[str, str], str]
+
+
+def find_identical(
+    store: Store, every: Sequence[Item], originals: Originals, threads: int, progress: Progress
+) -> Identical:
+    """Find the identical images.
+
+    Images with the same hash are identical. Of images with the same size and thumbnail, the files are compared.
 
     Args:
         store: The store of the images.
         every: All images, best first.
-        methods: Names of the methods whose features are compared.
+        originals: Reads and decodes the files.
+        threads: Number of files decoded at once.
         progress: Called with (``read``, done, total).
     """
-    by_look: dict[tuple[Size, bytes], list[Item]] = defaultdict(list)
-    for number, item in enumerate(every, 1):
-        by_look[item.size, _look_of(store, item)].append(item)
-        if number % _EVERY == 0 or number == len(every):
-            progress("read", number, len(every))
-    for alike in by_look.values():
-        classes: list[list[Item]] = []
-        for item in alike:
-            for group in classes:
-                if _is_same(store, methods, group[0], item):
-                    group.append(item)
-                    break
-            else:
-                classes.append([item])
-        yield from (group for group in classes if len(group) > 1)
+    by_look: dict[tuple[Size, bytes], list[list[Item]]] = defaultdict(list)
+    by_hash = _by_hash(every)
+    for number, same in enumerate(by_hash, 1):
+        by_look[same[0].size, _look_of(store, same[0])].append(same)
+        if number % _EVERY == 0 or number == len(by_hash):
+            progress("read", number, len(by_hash))
+    compared = [same for classes in by_look.values() if len(classes) > 1 for same in classes]
+    with ThreadPoolExecutor(threads) as pool:
+        found = pool.map(lambda same: _depth_of(same, originals), compared)
+        depths = dict(zip((same[0].id for same in compared), found, strict=True))
+    groups: list[tuple[Item, ...]] = []
+    alike: dict[tuple[str, str], str] = {}
+    for classes in by_look.values():
+        merged: dict[tuple[str, str], list[Item]] = defaultdict(list)
+        for same in classes:
+            depth = depths.get(same[0].id)
+            merged[("digest", depth.digest) if depth else ("id", same[0].id)] += same
+        best, *others = (sorted(same, key=best_first) for same in merged.values())
+        for other in others:
+            alike[other[0].id, best[0].id] = difference(depths[other[0].id], depths[best[0].id])
+        groups.extend(tuple(same) for same in (best, *others) if len(same) > 1)
+    return Identical(tuple(sorted(groups, key=lambda group: best_first(group[0]))), alike)
 
 
-def _item(record: ImageRecord) -> Item:
-    return Item(record.id, (record.width, record.height), record.size_bytes, record.added_at, record.sha256)
+def difference(a: FullDepth | None, b: FullDepth | None) -> str:
+    """How two images with the same size and thumbnail differ."""
+    if a is None or b is None:
+        return LOOKS_THE_SAME
+    if max(a.frames, b.frames) > 1:
+        return "the first frames look the same; the others differ"
+    if a.transparent or b.transparent:
+        return "looks the same without transparency"
+    if max(a.bits, b.bits) > 8:
+        return "looks the same at 8 bits per channel"
+    return LOOKS_THE_SAME
+
+
+def _depth_of(same: Sequence[Item], originals: Originals) -> FullDepth | None:
+    """What images with the same bytes show, by the first of them with a usable file."""
+    for item in same:
+        examined = originals.examine(item.sha256, item.original)
+        if not examined.reason:
+            return examined.depth
+    return None
+
+
+def _by_hash(every: Sequence[Item]) -> list[list[Item]]:
+    """The images with the same bytes, best first; images without a hash are alone."""
+    classes: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    for item in every:
+        classes[item.sha256, "" if item.sha256 else item.id].append(item)
+    return list(classes.values())
 
 
 def _look_of(store: Store, item: Item) -> bytes:
     """A digest that identical images share: that of the thumbnail or, without one, of the encoded image."""
     thumbnail = read_thumbnail(store, item.id)
     return hashlib.sha256(thumbnail).digest() if thumbnail else (item.sha256 or item.id).encode()
-
-
-def _is_same(store: Store, methods: Sequence[str], a: Item, b: Item) -> bool:
-    if a.sha256 and a.sha256 == b.sha256:
-        return True
-    # Images that differ in a detail may have the same thumbnail.
-    compared = [(stored_features(store, a.id, name), stored_features(store, b.id, name)) for name in methods]
-    return any(x is not None for x, _ in compared) and all(_equal(x, y) for x, y in compared)
-
-
-def _equal(a: Features | None, b: Features | None) -> bool:
-    if isinstance(a, LocalFeatures) and isinstance(b, LocalFeatures):
-        return np.array_equal(a.descriptors, b.descriptors) and np.array_equal(a.keypoints, b.keypoints)
-    if isinstance(a, GlobalFeatures) and isinstance(b, GlobalFeatures):
-        # Networks may round differently in another batch.
-        return bool(np.abs(a.vectors - b.vectors).max() <= 1e-4 * np.abs(a.vectors).max())
-    return a is None and b is None

@@ -53,6 +53,8 @@ def from_bytes(data: bytes) -> KeptReport | None:
         # Users delete images by these groups: a single changed letter must not name another image.
         if content.pop("checksum") != _checksum(content):
             return None
+        if not all("spare" in group for group in content["report"]["groups"]):
+            return None  # of a version that proposed files without looking at them
         return from_json(KeptReport, _current_words(content))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -16,8 +16,10 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from imagefinder.core.errors import SourceError
+from imagefinder.core.errors import InputError, SourceError
+from imagefinder.core.metadata import MAX_ID_BYTES, check_new_id
 from imagefinder.core.records import Failure
+from imagefinder.images.decoding.unsupported_formats import identify_unsupported
 from imagefinder.indexing.source_item import (
     Discovered,
     SourceEnd,
@@ -65,8 +67,10 @@ def check_archive(path: str) -> None:
         else:
             _open_tar(path).close()
     except _ARCHIVE_ERRORS as error:
+        kind = _kind(path)
+        reason = f"it is a file of another format ({kind})" if kind else _reason(error)
         raise SourceError(
-            f"{name_to_text(path)} cannot be read as an archive: {_reason(error)}",
+            f"{name_to_text(path)} cannot be read as an archive: {reason}",
             hint="supported archives: zip, tar, tar.gz, tar.bz2 and tar.xz",
         ) from error
 
@@ -75,7 +79,7 @@ def read_archive(path: str, *, zip_encoding: str = "auto") -> Iterator[Discovere
     """Yield the images of an archive in its order, then a ``SourceEnd``.
 
     Ids are the member names without a leading ``/`` or ``..``. Folders, links, devices and hidden files are
-    skipped. A repeated id, and damage to the archive, become a ``Failure``.
+    skipped. A repeated id, a very long name, and damage to the archive, become a ``Failure``.
 
     Args:
         path: The archive.
@@ -95,6 +99,10 @@ def read_archive(path: str, *, zip_encoding: str = "auto") -> Iterator[Discovere
                 if item.uri != seen[item.id]:
                     message = f"the id {item.id!r} is that of an earlier member of {name}; only the first is added"
                 yield Failure(item.uri, item.uri, SourceError.code, message, source=source)
+            elif (reason := _id_problem(item.id)) is not None:
+                yield Failure(
+                    item.uri[:MAX_ID_BYTES], source, SourceError.code, f"{name}: {reason}", source=source
+                )
             else:
                 seen[item.id] = item.uri
                 found += 1
@@ -222,8 +230,26 @@ def _open_tar(path: str) -> tarfile.TarFile:
     return tarfile.open(path, "r|*", tarinfo=_Member, encoding="utf-8", errors="surrogateescape")
 
 
+def _kind(path: str) -> str:
+    """The format of a file that is not an archive, such as a saved web page; empty if unknown."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - Path would normalise some names
+            found = identify_unsupported(file.read(8192))
+    except OSError:
+        return ""
+    return found.name if found and found.name not in ("archive", "compressed file") else ""
+
+
 def _is_zip(path: str) -> bool:
     return path.lower().endswith(".zip")
+
+
+def _id_problem(image_id: str) -> str | None:
+    try:
+        check_new_id(image_id)
+    except InputError as error:
+        return error.message
+    return None
 
 
 def _member_id(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,20 @@ from imagefinder.indexing.source_item import (
     is_image_name,
     name_to_text,
 )
+from imagefinder.indexing.unicode_paths import existing_path
+
+_UNPACK = "unpack it and add the folder"
+_TABLE = "export it as .csv or .jsonl with the columns url and id"
+_REFUSED = {
+    (".tar.zst", ".tzst"): ("a Zstandard archive", f"{_UNPACK}, or unpack it with zstd -d and add the .tar file"),
+    (".7z", ".rar", ".cab", ".iso", ".dmg", ".cbr", ".lzh"): ("an archive of an unsupported format", _UNPACK),
+    (".gz", ".bz2", ".xz", ".zst", ".lz", ".lz4", ".z", ".lzma", ".br"): ("a compressed file", "unpack it first"),
+    (".xlsx", ".xls", ".ods", ".numbers"): ("a spreadsheet", _TABLE),
+    (".parquet", ".feather", ".arrow", ".sqlite", ".db"): ("a table of an unsupported format", _TABLE),
+    (".json",): ("a JSON document", "write one object per line to a .jsonl file: jq -c '.[]' FILE > list.jsonl"),
+    (".txt", ".xml", ".yaml", ".yml"): ("a text file", "a list is a .csv or .jsonl file with url and id"),
+}
+"""Extensions of files that contain images or lists but cannot be read -> what they are, and what to do."""
 
 # ruff: noqa: PTH100, PTH111, PTH116, PTH119, PTH123 - names may be any bytes, and Path is slow for a million files
 
@@ -35,10 +50,11 @@ def discover(
     """Yield the images of the sources in order; nothing is read in advance.
 
     A source is a file, a folder (read recursively, sorted by name), an archive (``.zip``, ``.tar`` or compressed
-    ``.tar``), a list (``.csv`` or ``.jsonl`` with ``url`` and ``id``) or an ``http(s)`` URL. The id of an image is
-    the file name; in folders and archives the path relative to them, with ``/``; in lists the column ``id``; for a
-    URL the URL. Folders and archives contribute only files with an image extension that are not hidden; a file
-    given as a source itself may have any name.
+    ``.tar``), a list (``.csv``, ``.tsv``, ``.jsonl`` or ``.ndjson`` with ``url`` and ``id``) or an ``http(s)``
+    URL. The id of an image is the file name; in folders and archives the path relative to them, with ``/``; in
+    lists the column ``id``; for a URL the URL. Folders and archives contribute only files with an image extension
+    that are not hidden; a file given as a source itself may have any name, except those of other archives, lists
+    and documents, which are rejected.
 
     Args:
         sources: Paths or URLs; ``~`` is the home folder.
@@ -73,7 +89,7 @@ class _CheckedSource(NamedTuple):
 def _check(source: Source, guard: Guard) -> _CheckedSource:
     text = os.fspath(source)
     if is_web_address(text):
-        if text.lower().endswith((*ARCHIVE_SUFFIXES, *LIST_SUFFIXES)):
+        if text.lower().endswith((*ARCHIVE_SUFFIXES, *LIST_SUFFIXES, *itertools.chain(*_REFUSED))):
             raise SourceError(
                 f"{text} is a remote archive or list; only images can be added by URL",
                 hint="download it first, then add the file",
@@ -81,7 +97,7 @@ def _check(source: Source, guard: Guard) -> _CheckedSource:
         if not text.isprintable():
             raise SourceError(f"{text!a} is not a valid URL: it contains control characters")
         return _CheckedSource("url", text)
-    path = os.path.abspath(os.path.expanduser(text))
+    path = existing_path(os.path.abspath(os.path.expanduser(text)))
     guard.check(path)
     try:
         mode = os.stat(path).st_mode
@@ -96,7 +112,7 @@ def _check(source: Source, guard: Guard) -> _CheckedSource:
         name = name_to_text(text)
         raise SourceError(
             f"{name} does not exist" if missing else f"{name} cannot be read: {reason}",
-            hint="a source is a file, a folder, an archive, a .csv or .jsonl list, or an http(s) URL",
+            hint="a source is an image, a folder, an archive, a list (.csv, .tsv, .jsonl, .ndjson) or a URL",
         ) from error
     if not stat.S_ISREG(mode):
         raise SourceError(f"{name_to_text(text)} is neither a regular file nor a folder")
@@ -106,6 +122,9 @@ def _check(source: Source, guard: Guard) -> _CheckedSource:
     if path.lower().endswith(LIST_SUFFIXES):
         check_list(path)
         return _CheckedSource("list", path)
+    for endings, (kind, hint) in _REFUSED.items():
+        if path.lower().endswith(endings):
+            raise SourceError(f"{name_to_text(text)} is {kind}, which cannot be read as a source", hint=hint)
     return _CheckedSource("file", path)
 
 

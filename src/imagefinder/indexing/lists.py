@@ -1,8 +1,10 @@
-"""Read lists of images: ``.csv`` and ``.jsonl`` files with ``url`` and ``id``."""
+"""Read lists of images: ``.csv``, ``.tsv``, ``.jsonl`` and ``.ndjson`` files with ``url`` and ``id``."""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import itertools
 import json
 import os
 import stat
@@ -11,7 +13,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from imagefinder.core.addresses import is_web_address
-from imagefinder.core.errors import SourceError
+from imagefinder.core.errors import InputError, SourceError
+from imagefinder.core.metadata import MAX_ID_BYTES, check_metadata, check_new_id
 from imagefinder.core.records import Failure
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.source_item import (
@@ -23,8 +26,12 @@ from imagefinder.indexing.source_item import (
     local_path,
     name_to_text,
 )
+from imagefinder.indexing.unicode_paths import existing_path
 
-LIST_SUFFIXES = (".csv", ".jsonl")
+_TABLE_SUFFIXES = (".csv", ".tsv")
+LIST_SUFFIXES = (*_TABLE_SUFFIXES, ".jsonl", ".ndjson")
+
+_DELIMITERS = ",;\t"
 
 _MAX_LINE = 1 << 20  # characters
 
@@ -54,8 +61,11 @@ def check_list(path: str) -> None:
             next(_rows(path, file), None)
     except OSError as error:
         raise SourceError(f"{name_to_text(path)} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{name_to_text(path)} is not UTF-8 text: {error}") from error
+    except UnicodeError as error:
+        raise SourceError(
+            f"{name_to_text(path)} is not UTF-8 text: {error}",
+            hint="save the list in the encoding UTF-8, or UTF-16 with a byte order mark",
+        ) from error
 
 
 def read_list(path: str, *, guard: Guard = TRUSTED) -> Iterator[Discovered]:
@@ -88,7 +98,7 @@ def read_list(path: str, *, guard: Guard = TRUSTED) -> Iterator[Discovered]:
                     yield Failure(
                         error.image_id or where, source, SourceError.code, f"{where}: {error}", source=source
                     )
-    except (OSError, SourceError, UnicodeDecodeError) as error:
+    except (OSError, SourceError, UnicodeError) as error:
         complete = False
         if isinstance(error, SourceError):
             reason = error.message
@@ -99,16 +109,23 @@ def read_list(path: str, *, guard: Guard = TRUSTED) -> Iterator[Discovered]:
 
 
 def _open(path: str) -> TextIO:
-    return open(path, encoding="utf-8-sig", newline="")  # noqa: PTH123 - Path would normalise some names
+    with open(path, "rb") as file:  # noqa: PTH123 - Path would normalise some names
+        mark = file.read(2)
+    encoding = "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    return open(path, encoding=encoding, newline="")  # noqa: PTH123 - as above
 
 
 def _rows(path: str, file: TextIO) -> Iterator[tuple[int, Any]]:
     """Yield the line number and content of each row; the content of a valid row is a dictionary."""
-    return _csv_rows(path, file) if path.lower().endswith(".csv") else _jsonl_rows(path, file)
+    return _csv_rows(path, file) if path.lower().endswith(_TABLE_SUFFIXES) else _jsonl_rows(path, file)
 
 
 def _csv_rows(path: str, file: TextIO) -> Iterator[tuple[int, Any]]:
-    reader = csv.DictReader(_lines(path, file), strict=True)
+    lines = _lines(path, file)
+    first = next(lines, "")
+    # Spreadsheets separate by semicolons where the comma is the decimal point.
+    delimiter = max(_DELIMITERS, key=lambda character: _columns(first, character))
+    reader = csv.DictReader(itertools.chain([first], lines) if first else [], strict=True, delimiter=delimiter)
     try:
         columns = [column.strip() for column in reader.fieldnames or ()]
         reader.fieldnames = columns
@@ -117,12 +134,21 @@ def _csv_rows(path: str, file: TextIO) -> Iterator[tuple[int, Any]]:
             raise SourceError(
                 f"{name_to_text(path)} has no column {' and no column '.join(missing)}; "
                 f"its first line contains: {', '.join(columns)[:200] or 'nothing'}",
-                hint="use comma-separated values, with the column names url and id in the first line",
+                hint="separate values by commas, semicolons or tabs, and name the columns url and id in line 1",
             )
         for row in reader:
             yield reader.line_num, row
     except csv.Error as error:
         raise SourceError(f"{name_to_text(path)} line {reader.line_num} is not valid CSV: {error}") from error
+
+
+def _columns(line: str, delimiter: str) -> int:
+    """How many of the columns ``url`` and ``id`` the first line has with a delimiter."""
+    try:
+        names = {name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])}
+    except csv.Error:
+        return 0
+    return len(names & {"url", "id"})
 
 
 def _jsonl_rows(path: str, file: TextIO) -> Iterator[tuple[int, Any]]:
@@ -167,6 +193,11 @@ def _item(path: str, source: str, image_id: str, row: dict[Any, Any], guard: Gua
         raise _RowError("the url is empty", image_id)
     url = url.strip()
     metadata = {key: value for key, value in row.items() if key not in ("url", "id") and value is not None}
+    try:
+        check_new_id(image_id)
+        check_metadata(metadata)
+    except InputError as error:
+        raise _RowError(error.message, image_id[:MAX_ID_BYTES]) from None
     if is_web_address(url):
         return SourceItem(image_id, url, source, metadata=metadata)
     target = local_path(url)
@@ -177,7 +208,7 @@ def _item(path: str, source: str, image_id: str, row: dict[Any, Any], guard: Gua
     # Resolve links first: a link must not point outside the folder of the list.
     folder = os.path.realpath(Path(path).parent)
     try:
-        target = os.path.realpath(Path(folder, target or url))
+        target = os.path.realpath(existing_path(str(Path(folder, target or url))))
         if not target.startswith(folder.rstrip(os.sep) + os.sep):
             raise _RowError(f"{url[:200]!r} is not a path below the folder of the list", image_id)
         if not guard.allows(target):

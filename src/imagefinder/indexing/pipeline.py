@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import UnknownImageError
+from imagefinder.core.errors import SettingsError, UnknownImageError
 from imagefinder.core.method import Method
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.failure_log import FailureLog
+from imagefinder.indexing.known_images import KnownImages
 from imagefinder.indexing.plan import Task, failed, has_other_uri, id_taken, plan
 from imagefinder.indexing.prefetch import Prefetcher
 from imagefinder.indexing.progress import AddReport, Counters, Progress
@@ -31,7 +32,9 @@ class Pipeline:
     """Updates a store from its sources.
 
     Unchanged images, by stamp or bytes, are skipped; features of missing methods are added; a changed image
-    replaces the old one and keeps its metadata unless the source provides some. A failure is recorded with its
+    replaces the old one and keeps its metadata unless the source provides some. The features of known bytes are
+    used again; if a file was moved or renamed, its image changes the id. Images that were removed from the
+    collection stay removed. A failure is recorded with its
     reason and retried by the next run; it never ends the run. Images become durable batch by batch, in the order
     of the items. The result does not depend on the number of threads.
 
@@ -41,6 +44,9 @@ class Pipeline:
         settings: ``batch_size``, ``threads``, ``fetch_*`` and ``max_image_*`` are used.
         decode: Decodes an image.
         check_address: Called with every IP address before connecting to it; raises ``FetchError`` to reject it.
+        verify_content: Read every image, also those whose stamp shows no change.
+        include_removed: Also add images that were removed from the collection.
+        force_prune: Also prune images of folders that have vanished as a whole, and of empty sources.
     """
 
     store: Store
@@ -48,6 +54,9 @@ class Pipeline:
     settings: Settings
     decode: DecodeFunction
     check_address: Callable[[str], None] | None = None
+    verify_content: bool = False
+    include_removed: bool = False
+    force_prune: bool = False
 
     def run(
         self,
@@ -62,8 +71,9 @@ class Pipeline:
         Args:
             items: The iterator of ``discover``.
             prune_sources: URIs of sources (``discover.source_uris``) whose images are deleted if the source no
-                longer contains them. Nothing is deleted if the source could not be read completely or contains no
-                images at all (an unmounted disk); the report then has a note.
+                longer contains them. Nothing is deleted if the source could not be read completely or, unless
+                forced, contains no images at all or lacks a whole folder (an unmounted disk); the report then has
+                a note.
             progress: Called in this thread at most ten times a second, and at the end.
             stop: When set, the run stores the images it has read and ends. Ctrl-C does the same.
 
@@ -72,6 +82,7 @@ class Pipeline:
             ModelMissingError: the weights of a method are not installed; nothing was read.
             FingerprintMismatchError: stored features were made differently; nothing was read.
             StoreError: the store cannot be written.
+            SettingsError: images cannot be downloaded or decoded with these settings; those before are stored.
         """
         if not self.methods:
             raise ValueError("no methods to extract features with")
@@ -98,8 +109,18 @@ class _Run:
         self._counters = Counters(progress)
         self._failures = FailureLog(parts.store)
         self._pruner = Pruner(parts.store)
-        self._writer = Writer(parts.store, list(methods.values()))
-        self._reader = Reader(parts.settings, parts.decode, parts.check_address)
+        known = KnownImages(parts.store, self._methods)
+        self._writer = Writer(parts.store, list(methods.values()), known)
+        self._verify_content = parts.verify_content
+        self._include_removed = parts.include_removed
+        self._force_prune = parts.force_prune
+        self._reader = Reader(
+            parts.settings,
+            parts.decode,
+            known,
+            parts.check_address,
+            include_removed=parts.include_removed,
+        )
         self._prefetcher = Prefetcher(items, _PREFETCH_ITEMS)
         self._looked_up: deque[tuple[SourceItem, ImageStatus | None]] = deque()
         self._in_progress: set[str] = set()  # ids, from discovery to storing
@@ -111,12 +132,16 @@ class _Run:
                 interrupted = not self._process_all()
             except KeyboardInterrupt:
                 interrupted = True
+            except SettingsError:  # before it, images were read
+                self._write_batch()
+                self._failures.flush()
+                raise
             self._write_batch()
             self._failures.flush()
             if not interrupted:
                 self._failures.clear_sources(self._pruner.complete_sources)
                 for source in prune_sources:
-                    removed, note = self._pruner.prune(source)
+                    removed, note = self._pruner.prune(source, force=self._force_prune)
                     self._counters.removed += removed
                     self._counters.notes += [note] if note else []
             elif prune_sources:
@@ -156,7 +181,7 @@ class _Run:
             while self._looked_up:
                 item, stored = self._looked_up.popleft()
                 owner = self._owner(item) if has_other_uri(item, stored) else None
-                planned = plan(item, stored, owner, self._methods)
+                planned = plan(item, stored, owner, self._methods, verify_content=self._verify_content)
                 if isinstance(planned, Task):
                     return planned
                 if planned is None:
@@ -172,7 +197,8 @@ class _Run:
         """Look up the next items in the store; false if none are available yet."""
         self._blocked = False
         items = self._prefetcher.take(_LOOKUP_ITEMS, self._admit)
-        stored = self._store.status([item.id for item in items if isinstance(item, SourceItem)])
+        ids = [item.id for item in items if isinstance(item, SourceItem)]
+        stored, removed = self._store.status(ids), self._removed(ids)
         for item in items:
             if isinstance(item, SourceEnd):
                 self._pruner.add_end(item)
@@ -181,9 +207,17 @@ class _Run:
             self._pruner.add_item(item)
             if isinstance(item, Failure):
                 self._fail(item)
+            elif (item.id, item.uri) in removed:
+                self._exclude(item)
             else:
                 self._looked_up.append((item, stored.get(item.id)))
         return bool(items)
+
+    def _removed(self, ids: Sequence[str]) -> set[tuple[str, str]]:
+        """Id and URI of the images among these that were removed from the collection."""
+        if self._include_removed or not ids:
+            return set()
+        return {(removal.id, removal.uri) for removal in self._store.removals(ids=ids)}
 
     def _admit(self, item: Discovered) -> bool:
         """Admit an item unless another item with the same id is in progress."""
@@ -209,10 +243,14 @@ class _Run:
         if taken is None:
             return
         task, image = taken
+        if isinstance(image, SettingsError):  # concerns every image
+            raise image
         if isinstance(image, BaseException):
             self._reject(task.item, failed(task.item, image))
-        elif image.decoded:
+        elif image.decoded or image.known:
             self._writer.add(task, image)
+        elif image.removed:
+            self._exclude(task.item)
         elif task.is_stored(image.sha256):
             self._writer.update_location(task)
             self._unchanged(task.item)
@@ -224,11 +262,13 @@ class _Run:
         nbytes = self._writer.nbytes
         written = self._writer.write()
         self._reader.release(nbytes)
-        for task, error in written:
+        for task, moved, error in written:
             if error is not None:
                 self._reject(task.item, failed(task.item, error))
                 continue
-            if task.stored is None:
+            if task.stored is None and moved:
+                self._counters.moved += 1
+            elif task.stored is None:
                 self._counters.added += 1
             else:
                 self._counters.replaced += 1
@@ -239,6 +279,10 @@ class _Run:
 
     def _unchanged(self, item: SourceItem) -> None:
         self._counters.unchanged += 1
+        self._done(item)
+
+    def _exclude(self, item: SourceItem) -> None:
+        self._counters.excluded += 1
         self._done(item)
 
     def _done(self, item: SourceItem) -> None:

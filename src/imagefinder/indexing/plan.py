@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
-from imagefinder.indexing.source_item import SourceItem
+from imagefinder.indexing.source_item import SourceItem, is_same_stamp
 
 ID_TAKEN = "id_taken"
 """Error code for an item whose id is used by another image from another source."""
@@ -50,7 +50,12 @@ def has_other_uri(item: SourceItem, stored: ImageStatus | None) -> bool:
 
 
 def plan(
-    item: SourceItem, stored: ImageStatus | None, owner: ImageRecord | None, methods: Collection[str]
+    item: SourceItem,
+    stored: ImageStatus | None,
+    owner: ImageRecord | None,
+    methods: Collection[str],
+    *,
+    verify_content: bool = False,
 ) -> Task | Failure | None:
     """Decide whether to read an item, to reject it, or to do nothing because the store is up to date.
 
@@ -59,14 +64,15 @@ def plan(
         stored: Status of the stored image with its id, if any.
         owner: The stored image with its id, if that belongs to another source.
         methods: Names of the methods to extract.
+        verify_content: Read the item even if its stamp shows no change.
 
     Returns:
         The task to read it; a failure to reject it; ``None`` if nothing has to be done.
     """
     missing = tuple(name for name in methods if stored is None or name not in stored.methods)
     if stored is not None and not has_other_uri(item, stored):
-        same_stamp = item.stamp == stored.stamp and item.stamp
-        if not missing and (same_stamp or item.read is None):
+        is_unchanged = item.read is None or is_same_stamp(stored.stamp, item.stamp)
+        if not missing and is_unchanged and not verify_content:
             return None
     if owner is not None and owner.uri and item.read is None:
         # Different URLs mean different images; there is no need to download.

@@ -19,7 +19,7 @@ class Progress:
         total: Number of images in the sources; ``None`` until all sources have been discovered.
         added: Number of new images stored so far (durable).
         replaced: Number of changed images, and images with additional features, stored so far (durable).
-        unchanged: Number of images that were up to date.
+        unchanged: Number of images that were up to date, had only moved, or were removed earlier.
         failed: Number of images that could not be indexed.
         seconds: Elapsed time, seconds.
         current: Id of the most recent image.
@@ -56,6 +56,8 @@ class AddReport:
         failed_before: Number of failures that an earlier run reported, too: of the same image, source and error
             code.
         notes: Further messages for the user, for example why nothing was pruned.
+        moved: Number of images whose file was moved or renamed; they keep their features and metadata.
+        excluded: Number of images skipped because they were removed from the collection earlier.
         failed: Number of failures.
     """
 
@@ -69,6 +71,8 @@ class AddReport:
     interrupted: bool
     skipped: int = 0
     notes: tuple[str, ...] = ()
+    moved: int = 0
+    excluded: int = 0
     failed_before: int = 0
     failed: int = field(init=False, default=0)
 
@@ -90,6 +94,8 @@ class Counters:
     added: int = 0
     replaced: int = 0
     unchanged: int = 0
+    moved: int = 0
+    excluded: int = 0
     removed: int = 0
     skipped: int = 0
     failures: list[Failure] = field(default_factory=list)
@@ -118,7 +124,7 @@ class Counters:
                 total=total,
                 added=self.added,
                 replaced=self.replaced,
-                unchanged=self.unchanged,
+                unchanged=self.unchanged + self.moved + self.excluded,
                 failed=len(self.failures) + len(self.known_failures),
                 seconds=time_now - self._started,
                 current=self.current,
@@ -138,5 +144,7 @@ class Counters:
             interrupted=interrupted,
             skipped=self.skipped,
             notes=tuple(self.notes),
+            moved=self.moved,
+            excluded=self.excluded,
             failed_before=len(self.known_failures),
         )

@@ -11,9 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from imagefinder.core.features import Decoded
+from imagefinder.core.records import Entry
 from imagefinder.core.settings import Settings
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.byte_budget import ByteBudget
+from imagefinder.indexing.known_images import KnownImages
 from imagefinder.indexing.plan import Task
 
 if TYPE_CHECKING:
@@ -41,16 +43,22 @@ class ReadImage:
         size: Number of encoded bytes.
         decoded: The pixels; ``None`` if there are no features to extract.
         thumbnail: JPEG thumbnail; empty if the stored one remains.
+        known: A stored image with the same bytes, whose features are used again; ``None`` if there is none.
+        removed: Whether the file was removed from the collection, and moved since.
     """
 
     sha256: str
     size: int
     decoded: Decoded | None = None
     thumbnail: bytes = b""
+    known: Entry | None = None
+    removed: bool = False
 
     @property
     def nbytes(self) -> int:
-        """Bytes of pixels."""
+        """Bytes of pixels, or of the known features."""
+        if self.known:
+            return sum(features.nbytes for features in self.known.features.values())
         return self.decoded.rgb.nbytes if self.decoded else 0
 
 
@@ -76,18 +84,28 @@ class Reader:
     """
 
     def __init__(
-        self, settings: Settings, decode: DecodeFunction, check_address: Callable[[str], None] | None = None
+        self,
+        settings: Settings,
+        decode: DecodeFunction,
+        known: KnownImages,
+        check_address: Callable[[str], None] | None = None,
+        *,
+        include_removed: bool = False,
     ) -> None:
         """Store the settings; threads start with the first task.
 
         Args:
             settings: ``batch_size``, ``threads``, ``fetch_*`` and ``max_image_*`` are used.
             decode: Decodes an image.
+            known: Finds stored and removed images with the same bytes.
             check_address: Called with every IP address before connecting to it; raises ``FetchError`` to reject
                 it.
+            include_removed: Also return images that were removed from the collection.
         """
         self._settings = settings
         self._decode = decode
+        self._known = known
+        self._include_removed = include_removed
         self._check_address = check_address
         self._budget = ByteBudget(_BUDGET + _BUDGET_PER_THREAD * settings.threads)
         self._pools: dict[str, ThreadPoolExecutor] = {}
@@ -183,6 +201,13 @@ class Reader:
         sha256 = hashlib.sha256(data).hexdigest()
         if not task.needs_pixels(sha256):
             return ReadImage(sha256, len(data))
+        if not task.is_stored(sha256):
+            if task.stored is None and not self._include_removed and self._known.is_removed(task.item, sha256):
+                return ReadImage(sha256, len(data), removed=True)
+            if known := self._known.find(task.item, sha256):
+                image = ReadImage(sha256, len(data), known=known)
+                self._budget.acquire(started.ticket, image.nbytes, self._budget.limit)
+                return image
         decoded = self._decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels)
         small = b"" if task.is_stored(sha256) else thumbnail(decoded.rgb)
         self._budget.acquire(started.ticket, decoded.rgb.nbytes, self._budget.limit)

@@ -104,6 +104,31 @@ def local_path(uri: str) -> str | None:
     return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
 
 
+def file_stamp(status: os.stat_result) -> str:
+    """The stamp of a file: size, modification time, change time and inode.
+
+    The last two notice content that was exchanged or edited without a new size and modification time. On Windows,
+    the change time is the time of creation.
+    """
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+
+
+def is_same_stamp(stored: str, current: str) -> bool:
+    """Whether a stamp shows that the bytes are unchanged.
+
+    Stamps of earlier versions have size and modification time only, and are compared by these.
+    """
+    return bool(stored) and (stored == current or (stored.count(":") == 1 and current.startswith(f"{stored}:")))
+
+
+def inode_of(stamp: str) -> str:
+    """Size, modification time and inode in the stamp of a file; empty if it has none."""
+    match stamp.split(":"):
+        case [size, modified, _, inode] if inode != "0":
+            return f"{size}:{modified}:{inode}"
+    return ""
+
+
 def file_item(
     path: str,
     status: os.stat_result,
@@ -118,7 +143,7 @@ def file_item(
         id=image_id,
         uri=file_uri(path),
         source=source,
-        stamp=f"{status.st_size}:{status.st_mtime_ns}",
+        stamp=file_stamp(status),
         metadata=metadata or {},
         read=partial(read_file, path, guard=guard),
     )

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ModelError, StoreError, UnknownImageError
 from imagefinder.core.features import Features, RgbImage
 from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, ImageRecord
+from imagefinder.indexing.known_images import KnownImages
+from imagefinder.indexing.missing import is_gone
 from imagefinder.indexing.plan import Task
 from imagefinder.indexing.reader import ReadImage
-from imagefinder.indexing.source_item import local_path
+
+
+class Written(NamedTuple):
+    """The outcome of a task.
+
+    Attributes:
+        task: The task.
+        moved: Whether the file of a stored image was moved or renamed; the earlier id is gone.
+        error: Why it failed; ``None`` if the image is durable.
+    """
+
+    task: Task
+    moved: bool
+    error: BaseException | None
 
 
 class Writer:
     """Collects a batch of images, extracts their features and stores both."""
 
-    def __init__(self, store: Store, methods: Sequence[Method]) -> None:
+    def __init__(self, store: Store, methods: Sequence[Method], known: KnownImages) -> None:
         """Start with an empty batch."""
         self._store = store
         self._methods = methods
+        self._known = known
         self._batch: list[tuple[Task, ReadImage]] = []
 
     def __len__(self) -> int:
@@ -31,25 +47,32 @@ class Writer:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of pixels in the batch."""
+        """Bytes of pixels and known features in the batch."""
         return sum(image.nbytes for _, image in self._batch)
 
     def add(self, task: Task, image: ReadImage) -> None:
-        """Add an image with its pixels to the batch."""
+        """Add an image with its pixels or known features to the batch."""
         self._batch.append((task, image))
 
-    def write(self) -> list[tuple[Task, BaseException | None]]:
+    def write(self) -> list[Written]:
         """Extract and store the batch, then clear it; after an interruption, call it again.
 
         Returns:
-            Each task with ``None`` if it is durable, or with its error. The pixels have been freed.
+            The outcome of each task. The pixels have been freed.
         """
         features, errors = self._extract()
         good = [i for i in range(len(self._batch)) if i not in errors]
         further = [i for i in good if _is_stored(*self._batch[i])]
         changed = [i for i in good if not _is_stored(*self._batch[i])]
+        moved: dict[int, ImageRecord] = {}
+        for i in changed:
+            task, image = self._batch[i]
+            others = {record.id for record in moved.values()}
+            if origin := self._known.moved(task.item, image.sha256, others):
+                moved[i] = origin
         if changed:
-            self._store.put([self._entry(*self._batch[i], features[i]) for i in changed])
+            entries = [self._entry(*self._batch[i], features[i], moved.get(i)) for i in changed]
+            self._store.put(entries, replacing=[record.id for record in moved.values()])
         for i in further:
             task = self._batch[i][0]
             try:
@@ -58,7 +81,7 @@ class Writer:
             except UnknownImageError as error:
                 errors[i] = error
         tasks, self._batch = [task for task, _ in self._batch], []
-        return [(task, errors.get(i)) for i, task in enumerate(tasks)]
+        return [Written(task, i in moved, errors.get(i)) for i, task in enumerate(tasks)]
 
     def update_location(self, task: Task) -> None:
         """Record the location of an image whose bytes have not changed."""
@@ -67,7 +90,7 @@ class Writer:
         if task.owner is None:
             if (item.uri, item.stamp) != (stored.uri, stored.stamp):
                 self._store.touch(item.id, uri=item.uri, stamp=item.stamp)
-        elif _is_missing(task.owner.uri):
+        elif not task.owner.uri or is_gone(task.owner.uri):
             # The file has moved: the image now belongs to this source and keeps its features.
             record = replace(
                 self._store.get(item.id),
@@ -76,8 +99,10 @@ class Writer:
                 stamp=item.stamp,
                 metadata=item.metadata or task.owner.metadata,
             )
-            methods = self._store.status([item.id])[item.id].methods
-            features = {name: self._store.features(item.id, name) for name in methods}
+            status = self._store.status([item.id]).get(item.id)
+            if status is None:  # deleted a moment ago
+                raise UnknownImageError(item.id)
+            features = {name: self._store.features(item.id, name) for name in status.methods}
             self._store.put([Entry(record, features, self._store.thumbnail(item.id))])
 
     def _extract(self) -> tuple[list[dict[str, Features]], dict[int, BaseException]]:
@@ -97,27 +122,32 @@ class Writer:
                     features[i][method.name] = one
         return features, errors
 
-    def _entry(self, task: Task, image: ReadImage, features: Mapping[str, Features]) -> Entry:
-        assert image.decoded is not None  # noqa: S101 - it is in the batch
+    def _entry(
+        self, task: Task, image: ReadImage, features: Mapping[str, Features], origin: ImageRecord | None
+    ) -> Entry:
         item = task.item
-        metadata = item.metadata
+        metadata = item.metadata or (origin.metadata if origin else {})
         if task.stored is not None and not metadata:
             try:
                 metadata = self._store.get(item.id).metadata
             except UnknownImageError:  # deleted a moment ago
                 metadata = {}
+        found = image.known.image if image.known else image.decoded
+        assert found is not None  # noqa: S101 - it is in the batch
         record = ImageRecord(
             id=item.id,
             uri=item.uri,
             sha256=image.sha256,
             size_bytes=image.size,
-            width=image.decoded.width,
-            height=image.decoded.height,
-            format=image.decoded.format,
+            width=found.width,
+            height=found.height,
+            format=found.format,
             source=item.source,
             stamp=item.stamp,
             metadata=metadata,
         )
+        if image.known:
+            return Entry(record, image.known.features, image.known.thumbnail)
         return Entry(record, features, image.thumbnail)
 
 
@@ -140,9 +170,3 @@ def _extract(method: Method, images: Sequence[RgbImage]) -> list[Features | Exce
 
 def _is_stored(task: Task, image: ReadImage) -> bool:
     return task.is_stored(image.sha256)
-
-
-def _is_missing(uri: str) -> bool:
-    """Whether the file of an image no longer exists, or the image has no URI."""
-    path = local_path(uri)
-    return not uri or (path is not None and not os.path.lexists(path))

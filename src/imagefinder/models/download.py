@@ -18,6 +18,7 @@ import filelock
 import httpx2
 
 from imagefinder.core.errors import HubUnreachableError, ModelCorruptError, ModelError
+from imagefinder.core.network_environment import proxy_for, tls_context
 from imagefinder.models import hub_environment
 from imagefinder.models.catalogue import HubFile
 from imagefinder.models.files import Progress, file_sha256, is_sha256
@@ -123,7 +124,26 @@ def _client(timeout: float) -> httpx2.Client:
     headers = {"User-Agent": f"imagefinder/{version('imagefinder')}", "Accept-Encoding": "identity"}
     if token := hub_environment.token():
         headers["Authorization"] = f"Bearer {token}"
-    return httpx2.Client(headers=headers, timeout=timeout)
+    return httpx2.Client(headers=headers, timeout=timeout, transport=_EnvironmentTransport())
+
+
+class _EnvironmentTransport(httpx2.BaseTransport):
+    """Sends each request through the proxy of the environment for its host; redirects lead to other hosts."""
+
+    def __init__(self) -> None:
+        self._transports: dict[tuple[str, bool], httpx2.HTTPTransport] = {}
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        proxy = proxy_for(request.url.scheme, request.url.host)
+        tls = request.url.scheme == "https" or proxy.startswith("https")
+        if (proxy, tls) not in self._transports:
+            verify = tls_context(httpx2.create_ssl_context) if tls else False
+            self._transports[proxy, tls] = httpx2.HTTPTransport(verify=verify, proxy=proxy or None)
+        return self._transports[proxy, tls].handle_request(request)
+
+    def close(self) -> None:
+        for transport in self._transports.values():
+            transport.close()
 
 
 def _head(client: httpx2.Client, url: str) -> httpx2.Response:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import FingerprintMismatchError, InputError, MethodNotIndexedError
+from imagefinder.core.errors import BoxError, FingerprintMismatchError, MethodNotIndexedError
 from imagefinder.core.features import Features, GlobalFeatures, LocalFeatures, RgbImage, concatenate
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
+from imagefinder.core.query import check_box
 from imagefinder.core.results import Box, Point, Size
 
 NO_PIXELS: RgbImage = np.empty((0, 0, 3), dtype=np.uint8)
@@ -80,7 +81,7 @@ def query_image(pixels: RgbImage, boxes: Sequence[Box] = (), *, sha256: str = ""
         sha256: SHA-256 of the encoded image; empty if unknown.
 
     Raises:
-        InputError: a box has no area, or lies outside the image.
+        BoxError: a box is invalid or lies outside the image.
     """
     height, width = pixels.shape[:2]
     if not boxes:
@@ -172,13 +173,10 @@ def augment(method: Method, query: EncodedQuery, *, mirror: bool) -> list[Encode
 
 def _clip(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     """The pixel rectangle that a box touches: left, top, width, height."""
-    values: tuple[float, ...] = tuple(box)
-    if len(values) != 4 or not all(map(math.isfinite, values)) or min(values[2:]) <= 0:
-        raise InputError(f"a box is x, y, width, height with a positive area, not {box!r}")
-    x, y, w, h = values
+    x, y, w, h = values = check_box(box)
     left, top = max(0, math.floor(x)), max(0, math.floor(y))
     right, bottom = min(width, math.ceil(x + w)), min(height, math.ceil(y + h))
     if left >= right or top >= bottom:
         named = ",".join(f"{value:g}" for value in values)
-        raise InputError(f"the box {named} lies outside the image of {width} x {height} pixels")
+        raise BoxError(f"the box {named} lies outside the image of {width} x {height} pixels")
     return left, top, right - left, bottom - top

@@ -44,6 +44,7 @@ def explain(trace: Trace, image_id: str) -> Explanation:
         evalue=hit.evalue,
         decision=hit.decision,
         relation=hit.relation,
+        note=hit.note,
         numbers=found.numbers,
         query_cell=matches.query_cell if matches else (0.0, 0.0),
         candidate_cell=matches.hit_cell if matches else (0.0, 0.0),

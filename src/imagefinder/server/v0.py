@@ -8,14 +8,15 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
 
-from imagefinder.core.errors import InputError, UnknownMethodError
+from imagefinder.core.errors import BoxError, UnknownMethodError
 from imagefinder.core.method import MethodState
-from imagefinder.core.query import MAX_BOXES
+from imagefinder.core.query import MAX_BOXES, check_box
 from imagefinder.core.results import Box, Mode
 from imagefinder.server.collection_names import DEFAULT
-from imagefinder.server.errors import responses
+from imagefinder.server.errors import Problem, responses
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.upload import FIELD, read_image
+from imagefinder.server.validation import parse_box
 
 MAX_K = 1000
 
@@ -109,10 +110,10 @@ async def similar_images(
 
 def _box(text: str) -> Box:
     try:
-        x, y, width, height = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"a box must be x,y,width,height in pixels, not {text[:100]!r}") from None
-    return x, y, width, height
+        return check_box(parse_box(text))
+    except (ValueError, BoxError):
+        detail = f"box: must be x,y,width,height in pixels with a positive area, not {text[:100]!a}"
+        raise Problem("invalid_parameter", detail, field="box") from None
 
 
 def plain_id(image_id: str) -> int | str:

@@ -84,7 +84,10 @@ class MemoryStore:
             for entry in plain:
                 validation.check_registered(entry.features, self._specs())
             self.delete(replacing)
-            self.forget_removals([entry.image.id for entry in plain])
+            for entry in plain:
+                for key in [key for key in self._removals if key[0] == entry.image.id]:
+                    if key[1] == entry.image.uri or not entry.image.source:
+                        del self._removals[key]
             for entry in plain:
                 image_id = entry.image.id
                 if image_id in self._images:

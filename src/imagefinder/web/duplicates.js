@@ -1,6 +1,6 @@
 /** The duplicates view: groups of duplicate images; one of each is kept, the others may be removed. */
 
-import { collectionPath, get, post, queryString } from "./api.js";
+import { Problem, collectionPath, get, post, queryString } from "./api.js";
 import { announce, button, focusOn, h, icon, isAbort, problemBox, put, uniqueId } from "./dom.js";
 import { bytes, count, dateTime, dimensions, fileName, percent } from "./format.js";
 import { largest, thumbnail } from "./images.js";
@@ -13,11 +13,11 @@ import { mayWrite, session } from "./session.js";
 
 /** @type {Record<Rest.DuplicateSet["kind"], {label: string, note: string}>} */
 const KINDS = {
-  identical: { label: "Identical images", note: "Same bytes or same pixels." },
+  identical: { label: "Identical images", note: "Same bytes, or same pixels in all frames." },
   "edited copies": { label: "Edited copies", note: "The same image in other sizes, colours or encodings." },
   overlapping: {
     label: "Overlapping images",
-    note: "Parts of one another, or the same scene. Nothing is suggested for removal.",
+    note: "Parts of one another, the same scene, or the same layout. Nothing is suggested for removal.",
   },
 };
 const PAGE_SIZE = 30;
@@ -59,7 +59,8 @@ function entriesOf(group, images, kept) {
 function groupCard(group, collection) {
   const card = h("li", { class: "card group", "data-kind": group.kind });
   const radioName = uniqueId("keep");
-  const suggests = group.kind !== "overlapping";
+  const suggests = group.spare.length > 0;
+  const proposed = new Set([group.ids[0], ...group.spare]);
   const { label, note } = KINDS[group.kind];
   const state = { images: group.images.filter((image) => !isPending(collection, image.id)), keep: "" };
   state.keep = state.images[0]?.id ?? "";
@@ -101,7 +102,8 @@ function groupCard(group, collection) {
   function relation({ id }) {
     const pair = group.pairs.find(({ a }) => a === id);
     if (!pair) return "";
-    return `${relationTo(pair)}${pair.agreement === null ? "" : `, pixel agreement ${percent(pair.agreement)}`}`;
+    const note = pair.note && ` (${pair.note})`;
+    return `${relationTo(pair)}${note}${pair.agreement === null ? "" : `, pixel agreement ${percent(pair.agreement)}`}`;
   }
 
   /** @param {string} id @param {boolean} kept */
@@ -129,7 +131,8 @@ function groupCard(group, collection) {
       h("p", { class: "id", title: id }, fileName(id)),
       h("p", { class: "small" }, `${dimensions(image)} · ${bytes(image.size_bytes)}`),
       !kept && h("p", { class: "small" }, relation(image)),
-      suggests && mayWrite() && keepRadio(id, kept),
+      group.reasons[id] && h("p", { class: "small" }, `Not spare: ${group.reasons[id]}`),
+      suggests && mayWrite() && proposed.has(id) && keepRadio(id, kept),
       kept && !mayWrite() && h("p", { class: "badge match" }, icon("check"), "Keep"),
       mayWrite() &&
         !kept &&
@@ -143,11 +146,10 @@ function groupCard(group, collection) {
 
   function draw() {
     const others = state.images.filter((image) => image.id !== state.keep);
+    const spare = others.filter((image) => proposed.has(image.id));
     const removing =
-      others.length === 1
-        ? "Remove the other from collection"
-        : `Remove the other ${others.length} from collection`;
-    const files = filesNote(others);
+      spare.length === 1 ? "Remove the other from collection" : `Remove the other ${spare.length} from collection`;
+    const files = filesNote(spare);
     card.hidden = state.images.length < 2;
     put(
       card,
@@ -157,7 +159,10 @@ function groupCard(group, collection) {
         h(
           "div",
           { class: "row" },
-          suggests && mayWrite() && button("trash", removing, () => drop(others), { title: removalNote(others) }),
+          suggests &&
+            mayWrite() &&
+            spare.length > 0 &&
+            button("trash", removing, () => drop(spare), { title: removalNote(spare) }),
           suggests && mayWrite() && files && h("span", { class: "small" }, files),
           button("search", "Compare", () => compare(others[0].id)),
         ),
@@ -248,7 +253,14 @@ export function openDuplicates(main) {
   async function load() {
     put(status, h("p", { class: "wait" }, "Loading…"));
     /** @type {Rest.Duplicates | Rest.DuplicatesRunning} */
-    const page = await get(path(), { signal });
+    let page;
+    try {
+      page = await get(path(), { signal });
+    } catch (error) {
+      const missing = error instanceof Problem && error.code === "no_duplicate_report";
+      if (!missing || !mayWrite()) throw error;
+      return findDuplicates();
+    }
     put(status);
     put(list);
     if (page.state === "ready") return showReport(page);

@@ -112,3 +112,30 @@ def test_the_start_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "question"),
+    [
+        (["serch", "x.jpg"], "Did you mean 'search'"),
+        (["keys", "lst"], "Did you mean 'list'"),
+        (["search", "x.jpg", "--metod", "sift"], "--metod. Did you mean --method"),
+        (["search", "x.jpg", "--mode", "exakt"], "Did you mean exact?"),
+        (["search", "cat.jpg", "-m", "sfit"], "did you mean sift?"),
+        (["search", "--id", "CAT.jpg"], "did you mean cat.jpg?"),
+        (["explain", "cat.jpg", "cta.jpg"], "did you mean cat.jpg?"),
+        (["remove", "cta.jpg"], "not in the collection: cta.jpg (did you mean cat.jpg"),
+        (["models", "verify", "resnet"], "did you mean resnet50?"),
+        (["--set", "thread=1", "methods"], "did you mean threads?"),
+        (["--set", "store=embeded", "list"], "did you mean embedded?"),
+        (["-c", "collectoin", "list"], "did you mean collection?"),
+    ],
+)
+def test_a_misspelt_name(call, collection, images, monkeypatch, arguments, question):
+    monkeypatch.chdir(collection.parent)
+    arguments = [str(images / "cat.jpg") if one == "cat.jpg" and "-m" in arguments else one for one in arguments]
+    if arguments[0] == "explain":
+        arguments[1] = str(images / "cat.jpg")
+    answer = call("-c", collection, *arguments)
+    assert answer.code != 0
+    assert question in answer.err

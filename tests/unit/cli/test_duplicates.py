@@ -25,23 +25,47 @@ def library(tmp_path_factory, images, names):
     return collection
 
 
-def test_the_table(call, library):
+def test_the_text(call, library):
     answer = call("duplicates", "-c", library)
     assert (answer.code, answer.err) == (0, "")
-    lines = answer.out.splitlines()
-    assert lines[0].split() == ["group", "kind", "keep", "id", "dimensions", "size", "relation", "agreement"]
-    rows = [re.split(r"  +", line.strip()) for line in lines[1:7]]
-    assert [row[:4] for row in rows[:4]] == [
-        ["1", "identical", "yes", "cat.jpg"],
-        ["1", "identical", "no", "cat (1).jpg"],
-        ["2", "edited copies", "yes", "cat.jpg"],
-        ["2", "edited copies", "no", "small.jpg"],
-    ]
-    assert rows[3][6] == "edited copy"
-    assert rows[3][7].endswith("%")
-    assert [row[:3] for row in rows[4:]] == [["3", "overlapping", "cat.jpg"], ["3", "overlapping", "cut.png"]]
-    assert rows[5][5] == "part of cat.jpg"
+    lines = [re.sub(r"\([^)]*B\)", "(...)", line) for line in answer.out.splitlines()]
+    assert lines[:3] == ["group 1: identical", "  keep   cat.jpg (...)", "  spare  cat (1).jpg (...): identical"]
+    assert lines[4:6] == ["group 2: edited copies", "  keep   cat.jpg (...)"]
+    assert re.fullmatch(r"  spare  small.jpg \(...\): edited copy; agreement \d+%", lines[6])
+    assert lines[8:10] == ["group 3: overlapping", "  stays  cat.jpg (...)"]
+    assert lines[10].startswith("  stays  cut.png (...): part of cat.jpg; agreement ")
     assert re.search(r"^3 groups in 7 images, \d+ pairs verified in ", answer.out, re.M)
+
+
+def test_a_file_that_is_gone_is_reported(call, library, tmp_path, images):
+    folder, collection = tmp_path / "pictures", tmp_path / "c"
+    folder.mkdir()
+    for name in ("b", "long name"):
+        (folder / f"{name}.jpg").write_bytes((images / "cat.jpg").read_bytes())
+    assert call("add", "-c", collection, folder, "-m", "sift").code == 0
+    (folder / "b.jpg").unlink()
+    answer = call("duplicates", "-c", collection, "--kind", "identical")
+    assert "  stays  long name.jpg" in answer.out
+    assert re.search(r"  stays  b.jpg .*: identical; its file no longer exists\n", answer.out)
+
+
+def test_moving_the_spare_files(call, tmp_path, images):
+    folder, collection, spare = tmp_path / "pictures", tmp_path / "c", tmp_path / "spare"
+    folder.mkdir()
+    for name in ("b", "-rf a 'quoted'\n\"name\""):
+        (folder / f"{name}.jpg").write_bytes((images / "cat.jpg").read_bytes())
+    assert call("add", "-c", collection, folder, "-m", "sift").code == 0
+    assert call("duplicates", "-c", collection, "--move-to", spare).code == 2
+    inside = call("duplicates", "-c", collection, "--kind", "identical", "--move-to", folder / "spare", "--json")
+    assert inside.json["error"]["code"] == "invalid_source"
+    assert len(list(folder.iterdir())) == 2
+    answer = call("duplicates", "-c", collection, "--kind", "identical", "--move-to", spare)
+    assert "1 file moved to" in answer.out
+    assert [path.name for path in folder.iterdir()] == ["b.jpg"]
+    (moved,) = spare.rglob("*.jpg")
+    assert moved.read_bytes() == (images / "cat.jpg").read_bytes()
+    answer = call("duplicates", "-c", collection, "--kind", "identical", "--move-to", spare, "--json")
+    assert (answer.json["moved"], [path.name for path in folder.iterdir()]) == ({}, ["b.jpg"])
 
 
 def test_json(call, library):
@@ -86,6 +110,7 @@ def test_the_page(call, library, tmp_path):
     assert f"page: {page}" in answer.out
     text = page.read_text(encoding="utf-8")
     assert (text.count("<section "), text.count("<img "), text.count("keep</span>")) == (3, 6, 2)
+    assert text.count("spare</span>") == 2
     assert "part of cat.jpg" in text
     assert "no thumbnail" not in text
     assert call("duplicates", "-c", library, "--show", "--page", page, "--json").json["page"] == str(page)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from imagefinder.cli import output
 from imagefinder.core.errors import UnknownMethodError
@@ -100,30 +101,48 @@ class TestTable:
         output.table(("id",), [("\x1b]0;title\x07",)])
         assert "\\x1b]0;title\\x07" in capsys.readouterr().out
 
-    def test_in_a_terminal_it_fits_the_width_and_keeps_all_of_a_name(self, terminal):
-        stream = terminal("stdout")
-        output.table(("id", ">score"), [("x" * 100, "12 matches")])
-        text = stream.getvalue()
-        assert max(len(line) for line in re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()) <= 60
-        assert text.count("x") == 100
-        assert "─" in text
-        assert "\x1b[1m" in text
+    def test_in_a_pipe_wide_characters_take_two_columns(self, capsys):
+        output.table(("id", ">score"), [("写真.jpg", "1"), ("🐈.jpg", "22"), ("plain.jpg", "333")])
+        lines = capsys.readouterr().out.splitlines()
+        assert {cell_len(line) for line in lines} == {len("plain.jpg  score")}
 
-    @pytest.mark.parametrize(
-        ("width", "shown"), [(60, "id score size place"), (22, "id score size"), (12, "id score")]
-    )
-    def test_a_narrow_terminal_leaves_out_optional_columns(self, terminal, monkeypatch, width, shown):
+    def shown(self, terminal, monkeypatch, width, columns, rows, **options):
         monkeypatch.setenv("COLUMNS", str(width))
         stream = terminal("stdout")
-        row = ("a.jpg", "12", "30 kB", "/home/a.jpg")
-        output.table(("id", ">score", ">size", "place"), [row], optional=("place", "size"))
-        lines = re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()).splitlines()
-        assert lines[0].split() == shown.split()
-        assert max(map(len, lines)) <= width
+        output.table(columns, rows, **options)
+        return re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()).splitlines()
 
-    def test_in_a_pipe_no_column_is_left_out(self, capsys):
-        output.table(("id", "place"), [("a" * 100, "b" * 100)], optional=("place",))
-        assert "b" * 100 in capsys.readouterr().out
+    @pytest.mark.parametrize("width", [40, 80, 120])
+    def test_in_a_terminal_a_table_that_fits(self, terminal, monkeypatch, width):
+        lines = self.shown(terminal, monkeypatch, width, ("id", ">score"), [("写真.jpg", "12 matches")])
+        assert lines[0].split() == ["id", "score"]
+        assert set(lines[1].strip()) == {"─"}
+        assert lines[2].strip() == "写真.jpg  12 matches"
+
+    @pytest.mark.parametrize("width", [40, 80, 120])
+    @pytest.mark.parametrize("id_", ["x" * 200, "写真/" * 50, "🐈" * 80, "two words/" * 20])
+    def test_in_a_narrow_terminal_each_row_is_a_block(self, terminal, monkeypatch, width, id_):
+        rows = [(id_, "12", ""), ("b.jpg", "3", "/home/b.jpg")]
+        lines = self.shown(terminal, monkeypatch, width, ("id", ">score", "location"), rows)
+        assert lines == [
+            f"id        {id_}",
+            "score     12",
+            "",
+            "id        b.jpg",
+            "score     3",
+            "location  /home/b.jpg",
+        ]
+
+    def test_sentences_are_wrapped_between_words_first(self, terminal, monkeypatch):
+        message = "the image /a/path/of/thirty/characters.jpg is truncated or corrupt, as its header is unreadable"
+        rows = [("a.jpg", message)]
+        lines = self.shown(terminal, monkeypatch, 60, ("id", "message"), rows, prose=("message",))
+        assert max(map(len, lines)) <= 60
+        assert lines[0].split() == ["id", "message"]
+        assert " ".join(" ".join(lines[2:]).split()) == f"a.jpg {message}"
+        assert any("/a/path/of/thirty/characters.jpg" in line for line in lines)
+        lines = self.shown(terminal, monkeypatch, 36, ("id", "message"), rows, prose=("message",))
+        assert lines == ["id       a.jpg", f"message  {message}"]
 
     @pytest.mark.parametrize(("variable", "coloured"), [("OTHER", True), ("NO_COLOR", False)])
     def test_no_color(self, terminal, monkeypatch, variable, coloured):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -166,3 +167,31 @@ def test_the_maximum_depth_is_accepted() -> None:
 )
 def test_text_search_in_id_and_metadata(text: str, expected: bool) -> None:
     assert contains_text(text, "Cat.jpg", METADATA) is expected
+
+
+@pytest.mark.parametrize(
+    ("data", "limit"),
+    [
+        ({"a": {"contains": "x" * 10_000_000}}, "262,144 bytes"),
+        ({"a": {"contains": "x" * 4097}}, "maximum is 4,096"),
+        ({"a": "x" * 300_000}, "262,144 bytes"),
+        ({"x" * 300_000: 1}, "262,144 bytes"),
+        ({"any": [{}] * 300}, "at most 200 filters"),
+        ({"all": [{"any": [{"not": {}}] * 50}] * 3}, "at most 200 filters"),
+        ({"any": [{}] * 1_000_000}, "10,000 values"),
+        ({"a": {"eq": {str(n): n for n in range(100_000)}}}, "10,000 values"),
+        ({"a": {"in": list(range(1001))}}, "maximum is 1000"),
+        ({"any": [{"a": {"in": list(range(1000))}}] * 11}, "10,000 values"),
+    ],
+)
+def test_large_filters_are_refused_at_no_cost(data: Any, limit: str) -> None:
+    began = time.process_time()
+    with pytest.raises(FilterError, match=limit):
+        parse(data)
+    assert time.process_time() - began < 0.5
+
+
+def test_a_long_text_to_search_for_is_refused() -> None:
+    assert not contains_text("x" * 4096, "a", {})
+    with pytest.raises(FilterError, match="maximum is 4,096"):
+        contains_text("x" * 10_000_000, "a", {})

@@ -15,6 +15,7 @@ from imagefinder.core.serialization import to_json
 from imagefinder.core.settings import Settings
 from imagefinder.dedup.groups import _joined, copies
 from imagefinder.dedup.identical import Item, best_first
+from imagefinder.dedup.originals import Original
 from imagefinder.dedup.pairs import Pair
 from imagefinder.testing.extractors import textured_image
 from imagefinder.verification.relation import STRONG, relation_of_pair
@@ -60,7 +61,7 @@ def test_unrelated_images_are_not_duplicates(collection):
     unrelated(collection)
     report = collection.duplicates()
     assert (report.groups, report.images) == ((), 6)
-    assert set(report.timings) == {"read", "propose", "verify", "group", "total"}
+    assert set(report.timings) == {"read", "propose", "verify", "group", "check", "total"}
     assert to_json(report)["groups"] == []
 
 
@@ -68,16 +69,32 @@ def test_an_empty_collection(collection):
     assert to_json(collection.duplicates())["images"] == 0
 
 
-def test_the_same_bytes_and_the_same_pixels_are_identical(collection):
+def test_the_same_bytes_and_the_same_pixels_are_identical(collection, tmp_path):
     unrelated(collection)
-    put(collection, b=wide(1), a=wide(1), aa=wide(1), bmp=encoded(wide(1), "BMP"))
+    for name, form in (("b", "PNG"), ("a", "PNG"), ("aa", "PNG"), ("bmp", "BMP")):
+        (tmp_path / f"{name}.{form.lower()}").write_bytes(encoded(wide(1), form))
+    collection.add(tmp_path)
     report = collection.duplicates()
-    assert found(report) == [("identical", ("bmp", "b", "a", "aa"))]
+    assert found(report) == [("identical", ("bmp.bmp", "a.png", "b.png", "aa.png"))]
     assert [(pair.a, pair.b, pair.relation) for pair in report.groups[0].pairs] == [
-        ("b", "bmp", "identical"),
-        ("a", "bmp", "identical"),
-        ("aa", "bmp", "identical"),
+        ("a.png", "bmp.bmp", "identical"),
+        ("b.png", "bmp.bmp", "identical"),
+        ("aa.png", "bmp.bmp", "identical"),
     ]
+    assert report.groups[0].spare == ("a.png", "b.png", "aa.png")
+    assert collection.duplicates(kinds=["identical"]).groups == report.groups
+
+
+def test_without_files_only_equal_bytes_are_identical(collection):
+    unrelated(collection)
+    put(collection, b=wide(1), a=wide(1), bmp=encoded(wide(1), "BMP"))
+    report = collection.duplicates()
+    assert found(report) == [("identical", ("b", "a")), ("edited copies", ("bmp", "b"))]
+    assert [group.spare for group in report.groups] == [(), ()]
+    assert report.groups[1].pairs[0].note == "looks the same at this resolution"
+    assert report.groups[0].reasons == dict.fromkeys("ab", "it was added as data, without a file")
+    identical = collection.duplicates(kinds=["identical"])
+    assert (identical.groups, identical.verified, identical.candidates) == (report.groups[:1], 0, 0)
 
 
 def test_equal_thumbnails_do_not_make_images_identical(collection):
@@ -227,8 +244,8 @@ def test_progress_names_each_stage_and_ends_complete(collection):
     put(collection, a=wide(1), b=reduced(wide(1), 0.7))
     reported = []
     collection.duplicates(progress=lambda *state: reported.append(state))
-    assert list(dict.fromkeys(stage for stage, _, _ in reported)) == ["read", "propose", "verify"]
-    for stage in ("read", "propose", "verify"):
+    assert list(dict.fromkeys(stage for stage, _, _ in reported)) == ["read", "propose", "verify", "check"]
+    for stage in ("read", "propose", "verify", "check"):
         done = [(done, total) for name, done, total in reported if name == stage]
         assert done[-1][0] == done[-1][1]
         assert done == sorted(done)
@@ -318,9 +335,14 @@ def test_relations(changes, relation):
 
 
 def test_the_order_of_images_to_keep():
-    kept = Item("kept", (10, 10), 500, 5.0, "")
+    there = Original("/kept.png", "")
+    kept = Item("kept", (10, 10), 500, 5.0, "", "PNG", there)
+    assert best_first(kept) < best_first(Item("gone", (99, 99), 999, 1.0, "", "PNG"))
     for other in (
         replace(kept, size=(9, 11)),
+        replace(kept, format="JPEG", size_bytes=501),
+        replace(kept, format="GIF"),
+        replace(kept, wrong_suffix=True, size_bytes=501),
         replace(kept, size_bytes=499),
         replace(kept, id="kept (1)"),
         replace(kept, added_at=6.0),

@@ -287,3 +287,28 @@ def test_a_tar_that_changed_meanwhile(tmp_path: Path) -> None:
 def test_archives_inside_folders_are_not_opened(tmp_path: Path) -> None:
     make_zip(tmp_path / "x.zip", {"a.jpg": b""})
     assert list(discover([tmp_path])) == [SourceEnd(file_uri(tmp_path), complete=True, images=0, skipped=1)]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"<!DOCTYPE html><html><title>Sign in</title>", "web page"),
+        (b'{"error": "not found"}', "JSON"),
+        (b"%PDF-1.7", "PDF"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz"])
+def test_another_file_under_the_name_of_an_archive(tmp_path: Path, data: bytes, kind: str, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=f"it is a file of another format \\({kind}\\)"):
+        discover([path])
+
+
+def test_a_very_long_name_is_a_failure(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"x" * 9000 + ".jpg": b"1", "b.jpg": b"2"})
+    assert [item.id for item in found(path)] == ["b.jpg"]
+    (failure,) = failed(path)
+    assert "8,192 bytes" in failure.message
+    assert len(failure.id) <= 8192

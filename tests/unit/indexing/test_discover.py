@@ -58,7 +58,7 @@ def test_a_folder_in_order_without_hidden_files(tmp_path: Path) -> None:
     status = (tmp_path / "a/10.png").stat()
     assert first.uri == (tmp_path / "a/10.png").as_uri()
     assert first.source == tmp_path.as_uri()
-    assert first.stamp == f"{status.st_size}:{status.st_mtime_ns}"
+    assert first.stamp == f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
     assert first.read is not None
     assert first.read(100) == b"a/10.png"
     assert not first.in_order
@@ -255,3 +255,26 @@ def test_a_uri_leads_back_to_the_bytes(raw: bytes) -> None:
     assert local_path(uri) == path
     assert local_path(f"archive:{uri}!/member!/name") == path
     assert local_path("http://example.org/x") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.tar.zst", "Zstandard archive"),
+        ("a.TZST", "Zstandard archive"),
+        ("a.7z", "archive"),
+        ("a.rar", "archive"),
+        ("a.csv.gz", "compressed file"),
+        ("a.xlsx", "spreadsheet"),
+        ("a.parquet", "table"),
+        ("a.json", "JSON"),
+        ("urls.txt", "text file"),
+    ],
+)
+def test_other_containers_are_refused_by_name(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd anything")
+    with pytest.raises(SourceError, match=kind) as error:
+        discover([tmp_path / name])
+    assert error.value.hint
+    with pytest.raises(SourceError, match="only images can be added by URL"):
+        discover([f"https://x.example/{name}"])

@@ -73,9 +73,9 @@ def test_jsonl(tmp_path: Path) -> None:
     [
         ("", "no column url and no column id"),
         ("link,id\nhttp://h/x,1\n", "no column url;.* link, id"),
-        ("url;id\nhttp://h/x;1\n", "no column url and no column id;.* url;id"),
+        ("url|id\nhttp://h/x|1\n", r"no column url and no column id;.* url\|id"),
         ("http://h/x,1\n", "no column url and no column id"),
-        (b"\xff\xfeu\0r\0l\0,\0i\0d\0", "is not UTF-8"),
+        (b"url,id\nhttp://h/\xff,1\n", "is not UTF-8"),
         (b"url,id\n" + b"x" * 2_000_000, "1,048,576"),
     ],
 )
@@ -166,7 +166,7 @@ def test_local_files_beside_the_list(tmp_path: Path) -> None:
     candidates = [item for item in items(path) if isinstance(item, SourceItem)]
     assert [c.id for c in candidates] == ["1", "2", "3"]
     assert {c.uri for c in candidates} == {picture.as_uri()}
-    assert candidates[0].stamp == f"7:{picture.stat().st_mtime_ns}"
+    assert candidates[0].stamp.startswith(f"7:{picture.stat().st_mtime_ns}:")
     assert candidates[0].metadata == {"t": "x"}
     assert candidates[0].source == path.as_uri()
     assert candidates[0].read is not None
@@ -217,3 +217,48 @@ def test_missing_local_files(tmp_path: Path) -> None:
         "sub": "l.jsonl line 2: 'sub' is not a regular file",
         "a\0b": "l.jsonl line 3: 'a\\x00b' cannot be read: not a valid path",
     }
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".CSV"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_tables_as_other_programs_write_them(
+    tmp_path: Path, ending: str, delimiter: str, encoding: str, newline: str
+) -> None:
+    rows = [["url", "id", "name"], ["http://x.example/1.jpg", "1", '"ä;b,c"'], ["http://x.example/2.jpg", "2", ""]]
+    path = tmp_path / f"feed{ending}"
+    path.write_bytes((newline.join(delimiter.join(row) for row in rows) + newline).encode(encoding))
+    items = [item for item in discover([path]) if isinstance(item, SourceItem)]
+    assert [(item.id, item.uri, item.metadata) for item in items] == [
+        ("1", "http://x.example/1.jpg", {"name": "ä;b,c"}),
+        ("2", "http://x.example/2.jpg", {"name": ""}),
+    ]
+
+
+def test_ndjson(tmp_path: Path) -> None:
+    path = tmp_path / "feed.ndjson"
+    path.write_text('{"url": "http://x.example/1.jpg", "id": "1"}\n\n{"url": "http://x.example/2.jpg", "id": 2}\n')
+    assert [item.id for item in discover([path]) if isinstance(item, SourceItem)] == ["1", "2"]
+
+
+def test_another_encoding_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "feed.csv"
+    path.write_bytes("url,id,name\nhttp://x.example/1.jpg,1,ä\n".encode("cp1252"))
+    with pytest.raises(SourceError, match="not UTF-8") as error:
+        list(discover([path]))
+    assert "UTF-16" in error.value.hint
+
+
+def test_rows_beyond_the_limits_fail_and_name_them(tmp_path: Path) -> None:
+    rows = [
+        {"url": "http://x/a.jpg", "id": "large", "note": "x" * 70_000},
+        {"url": "http://x/b.jpg", "id": "many", "tags": list(range(5000))},
+        {"url": "http://x/c.jpg", "id": "y" * 9000},
+        {"url": "http://x/d.jpg", "id": "good", "note": "x"},
+    ]
+    path = write(tmp_path, "l.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    found = failures(path)
+    assert list(found) == ["large", "many", "y" * 8192]
+    for message, limit in zip(found.values(), ("65,536 bytes", "4,096 values", "8,192 bytes"), strict=True):
+        assert limit in message

@@ -69,7 +69,7 @@ def test_a_new_time_of_the_same_bytes_is_only_noted(world: World, pics: Path) ->
     os.utime(pics / "3.png", (1, 1))
     assert outcome(world.add(pics)) == (0, 0, 10, 0, 0)
     assert world.decoded == []
-    assert world.store.get("3.png").stamp.endswith(":1000000000")
+    assert world.store.get("3.png").stamp.split(":")[1] == "1000000000"
 
 
 def test_a_changed_file_replaces_the_image(world: World, pics: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_further_method_leaves_the_others_alone(world: World, pics: Path) -> N
     assert world.store.features("3.png", "mean") is kept
     assert world.store.thumbnail("3.png") == thumbnail
     assert world.store.get("3.png") == record
-    assert world.store.get("5.png").stamp.endswith(":1000000000")
+    assert world.store.get("5.png").stamp.split(":")[1] == "1000000000"
     assert world.colours()["4.png"] == 400
     assert outcome(world.add(pics)) == (0, 0, 10, 0, 0)
 
@@ -119,9 +119,9 @@ def test_the_result_does_not_depend_on_threads_or_batches(pics: Path) -> None:
         world = World(settings=Settings(threads=threads, batch_size=batch_size))
         puts: list[str] = []
         put = world.store.put
-        world.store.put = lambda entries, put=put, puts=puts: (  # type: ignore[method-assign]
+        world.store.put = lambda entries, put=put, puts=puts, **more: (  # type: ignore[method-assign]
             puts.extend(e.image.id for e in entries),
-            put(entries),
+            put(entries, **more),
         )[1]
         report = world.add(pics)
         images = [
@@ -464,10 +464,18 @@ def test_after_every_run_the_collection_equals_the_folder(
         bad = sorted(f"{name}.png" for name, colour in state.items() if colour is None)
         world.settings = Settings(threads=2, batch_size=batch_size)
         report = world.add(folder, prune=prune)
+        before, moved = dict(expected), 0
+        for name, colour in sorted(good.items()):
+            if expected.get(name) != colour:
+                absent = sorted(i for i in expected if i not in good and i not in bad and expected[i] == colour)
+                if absent:  # this file was renamed
+                    del expected[absent[0]]
+                    moved += name not in before
+            expected[name] = colour
         gone = [name for name in expected if name not in good and name not in bad] if prune else []
-        assert report.added == len(set(good) - set(expected))
-        assert report.replaced == sum(expected.get(name, colour) != colour for name, colour in good.items())
-        assert report.added + report.replaced + report.unchanged == len(good)
+        assert (report.added, report.moved) == (len(set(good) - set(before)) - moved, moved)
+        assert report.replaced == sum(before.get(name, colour) != colour for name, colour in good.items())
+        assert report.added + report.moved + report.replaced + report.unchanged == len(good)
         assert sorted(f.id for f in report.failures) == [f.id for f in world.store.failures()] == bad
         new = [f.id for f in report.failures[: report.failed - report.failed_before]]
         assert new == [name for name in bad if name not in failed]

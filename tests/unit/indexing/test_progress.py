@@ -24,5 +24,7 @@ def test_a_report_as_json() -> None:
         "interrupted": False,
         "skipped": 6,
         "notes": ["note"],
+        "moved": 0,
+        "excluded": 0,
         "failed_before": 0,
     }

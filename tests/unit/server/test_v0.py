@@ -50,10 +50,21 @@ def test_boxes_restrict_the_query(ask: Ask, fake: Any) -> None:
     assert fake.boxes == []
 
 
-@pytest.mark.parametrize("box", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1;2;3;4", "x" * 5000])
+BAD_BOXES = [
+    *(
+        f"0,0,{number},9"
+        for number in ("0", "-0", "-1", "nan", "inf", "1e400", "1e308", "٣", "1_0", "0x1", "1e-400")
+    ),
+    *(f"{number},0,9,9" for number in ("nan", "-inf", "-1e400", "1e308", "9" * 400, "9" * 20)),
+    "1e308,1e308,1e308,1e308",
+]
+
+
+@pytest.mark.parametrize("box", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1;2;3;4", "x" * 5000, *BAD_BOXES])
 def test_an_invalid_box_is_refused(ask: Ask, fake: Any, box: str) -> None:
     response = ask(box=box)
-    assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+    assert response.json()["field"] == "box"
     assert "x,y,width,height" in response.json()["detail"]
     assert not fake.queries
 

@@ -138,7 +138,7 @@ def _add_frame(state: _State, data: bytes, image: Image.Image, number: int, max_
     if has_lower:
         with _opened(data, max_pixels) as other:
             other.seek(number)
-            other.tile = [_read_lower(tile) for tile in other.tile]
+            other.tile = [_read_lower(tile) for tile in other.tile]  # type: ignore[attr-defined] # files have it
             _add_pixels(state, _upright(other), converted=False)
 
 
@@ -162,7 +162,7 @@ def _add_pixels(state: _State, image: Image.Image, *, converted: bool = True) ->
         strip = image.crop((0, top, image.width, min(image.height, top + step)))
         if shallow:
             strip = strip.convert("RGBA")
-        if "A" in strip.getbands() and strip.getchannel("A").getextrema()[0] != 255:  # type: ignore[comparison-overlap]
+        if "A" in strip.getbands() and strip.getchannel("A").getextrema()[0] != 255:
             state.transparent = True
         if strip.mode.startswith("I;16"):
             state.digest.update(np.asarray(strip).astype("<u2").tobytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import NamedTuple
 
@@ -63,20 +64,47 @@ _SIGNATURES: tuple[tuple[bytes, UnsupportedFormat], ...] = (
     (rb"\x89HDF|GRIB|BUFR", UnsupportedFormat("scientific data (HDF5, GRIB or BUFR)", _EXPORT)),
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", UnsupportedFormat("Office document", _EXPORT)),
     (
+        rb"PK\x03\x04.{26}(?:\[Content_Types\]\.xml|_rels/|mimetypeapplication/)",
+        UnsupportedFormat("Office document or e-book", _EXPORT),
+    ),
+    (
         rb"PK\x03\x04|7z\xbc\xaf|Rar!",
         UnsupportedFormat(
             "archive", "unpack it and add the folder; only .zip and .tar archives are read directly"
         ),
     ),
-    (rb"\x1f\x8b|BZh|\xfd7zXZ", UnsupportedFormat("compressed file", "unpack it first")),
     (
-        rb"(?i:(?:\xef\xbb\xbf)?\s*<(?:!doctype )?html)",
+        rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18",
+        UnsupportedFormat("compressed file", "unpack it first"),
+    ),
+    (rb"ID3|fLaC|RIFF.{4}WAVE", UnsupportedFormat("audio", "extract its cover image first")),
+    (
+        rb"(?i:(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.{0,2000}?-->\s*)*"
+        rb"<(?:!doctype html|html|head|body|title|meta|script)[\s>])",
         UnsupportedFormat("web page", "save the image itself instead of the page that shows it"),
     ),
+    (rb"version https://git-lfs", UnsupportedFormat("Git LFS pointer", "download the file itself: git lfs pull")),
+    (
+        rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*[\"}]|\[\s*[\[{\"\d\]])",
+        UnsupportedFormat("JSON", "it may be an error message of the server that it was downloaded from"),
+    ),
+    (rb"(?:\xef\xbb\xbf)?\s*<\?xml", UnsupportedFormat("XML", _EXPORT)),
 )
+
+_TEXT = UnsupportedFormat("text", "open it in an editor: it may be an error message instead of an image")
 
 
 def identify_unsupported(data: bytes) -> UnsupportedFormat | None:
     """Identify a known but unsupported format by its first bytes; ``None`` if no signature matches."""
     start = data[:8192]
-    return next((found for pattern, found in _SIGNATURES if re.match(pattern, start, re.DOTALL)), None)
+    found = next((found for pattern, found in _SIGNATURES if re.match(pattern, start, re.DOTALL)), None)
+    return found or (_TEXT if _is_text(start) else None)
+
+
+def _is_text(start: bytes) -> bool:
+    encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(start)  # the last character may be cut off
+    except UnicodeDecodeError:
+        return False
+    return bool(text.strip()) and all(c.isprintable() or c.isspace() for c in text)

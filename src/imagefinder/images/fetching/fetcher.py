@@ -10,7 +10,6 @@ import socket
 import ssl
 import threading
 import time
-import urllib.request
 import zlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ import httpcore2
 import httpx2
 
 from imagefinder.core.errors import FetchError, ForbiddenAddressError, ImageTooLargeError, TemporaryFetchError
+from imagefinder.core.network_environment import proxy_for, tls_context
 
 MAX_REDIRECTS = 5
 DEADLINE_FACTOR = 10
@@ -93,7 +93,7 @@ class HttpFetcher:
         self._connections = connections
         self._direct = check is not None
         self._network = _Network(check)
-        self._pools: dict[str, httpcore2.ConnectionPool] = {}
+        self._pools: dict[tuple[str, bool], httpcore2.ConnectionPool] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -116,15 +116,20 @@ class HttpFetcher:
                 pool.close()
             self._pools.clear()
 
-    def fetch(self, url: str) -> bytes:
+    def fetch(self, url: str, *, seconds: float | None = None) -> bytes:
         """Download a URL, following at most ``MAX_REDIRECTS`` redirects.
+
+        Args:
+            url: An ``http`` or ``https`` URL.
+            seconds: Time limit of this download, if it is shorter than that of all downloads.
 
         Raises:
             TemporaryFetchError: no connection, a timeout, 408, 425, 429 or a server error, after all retries.
             FetchError: any other HTTP error, a web page instead of an image, or an unusable URL.
             ImageTooLargeError: the response exceeds ``max_bytes``; the rest is not downloaded.
+            SettingsError: the proxy or the certificates that the environment names cannot be used.
         """
-        deadline = self._network.begin(self._deadline)
+        deadline = self._network.begin(self._deadline if seconds is None else min(self._deadline, seconds))
         delay = _FIRST_DELAY
         for left in range(self._retries, -1, -1):
             try:
@@ -215,34 +220,26 @@ class HttpFetcher:
         )
 
     def _pool(self, url: httpx2.URL) -> httpcore2.ConnectionPool:
-        proxy = ""
-        if not self._direct and not urllib.request.proxy_bypass(url.host):
-            proxies = urllib.request.getproxies()
-            proxy = proxies.get(url.scheme) or proxies.get("all") or ""
+        proxy = "" if self._direct else proxy_for(url.scheme, url.host)
+        # Certificates that cannot be read do not matter to a plain connection.
+        tls = url.scheme == "https" or proxy.startswith("https")
         with self._lock:
-            if proxy not in self._pools:
-                self._pools[proxy] = self._new_pool(proxy)
-            return self._pools[proxy]
+            if (proxy, tls) not in self._pools:
+                self._pools[proxy, tls] = self._new_pool(proxy, tls=tls)
+            return self._pools[proxy, tls]
 
-    def _new_pool(self, proxy: str) -> httpcore2.ConnectionPool:
+    def _new_pool(self, proxy: str, *, tls: bool) -> httpcore2.ConnectionPool:
         common: dict[str, Any] = {
-            "ssl_context": httpcore2.default_ssl_context(),
+            "ssl_context": tls_context(httpcore2.default_ssl_context) if tls else None,
             "max_connections": self._connections,
             "keepalive_expiry": 5.0,
             "network_backend": self._network,
         }
         if not proxy:
             return httpcore2.ConnectionPool(**common)
-        try:
-            url = httpx2.URL(proxy if "://" in proxy else f"http://{proxy}")
-        except httpx2.InvalidURL as error:
-            raise FetchError(f"the proxy in the environment is not a valid URL: {error}") from error
-        if url.scheme not in ("http", "https"):
-            raise FetchError(
-                f"the proxy in the environment has the unsupported scheme {url.scheme!r}",
-                hint="set an http:// or https:// proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY",
-            )
-        return httpcore2.HTTPProxy(
+        url = httpx2.URL(proxy)
+        kind = httpcore2.SOCKSProxy if url.scheme == "socks5h" else httpcore2.HTTPProxy
+        return kind(
             httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/"),
             proxy_auth=(url.username, url.password) if url.userinfo else None,
             **common,

@@ -94,6 +94,7 @@ def _add(collection: Collection, context: JobContext) -> JobOutcome:
         *sources,
         methods=spec.get("methods") or None,
         prune=bool(spec.get("prune")),
+        force_prune=bool(spec.get("force_prune")),
         progress=lambda progress: context.report(_job_progress(progress)),
         stop=context.stop,
         guard=context.guard,
@@ -159,6 +160,7 @@ def _duplicates(collection: Collection, context: JobContext) -> JobOutcome:
     report = collection.duplicates(progress=progress)
     collection.keep_duplicates(report, state=state, computed_at=now())
     summary = to_json(report)
+    del summary["states"]
     summary["groups"] = len(report.groups)
     return JobOutcome(summary)
 

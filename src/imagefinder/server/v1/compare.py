@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from imagefinder.core.results import Comparison
+from imagefinder.core.features import RgbImage
+from imagefinder.core.results import LOOKS_THE_SAME, Comparison
 from imagefinder.server import upload
 from imagefinder.server.collection_names import DEFAULT
 from imagefinder.server.errors import responses
@@ -77,15 +81,42 @@ async def compare(service: ServiceDep, request: Request) -> JSONResponse:
         def work() -> Comparison:
             default = service.collections.default
             default.method(method)  # raises for an unknown method before an image is read
-            a, b = (
-                side.data
-                if side.image_id is None
-                else service.collections.get(side.collection or DEFAULT).stored_pixels(side.image_id)
-                for side in sides
-            )
-            return default.compare(a, b, method=method)
+            a, b = (_side(service, side) for side in sides)
+            return _without_originals(default.compare(a.image, b.image, method=method), a, b)
 
         return respond(await service.admission.run(work))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Side:
+    """One of the two images; ``image`` is a thumbnail if ``is_original`` is false."""
+
+    image: bytes | RgbImage
+    sha256: str
+    is_original: bool = True
+
+
+def _side(service: Service, side: RequestImage) -> _Side:
+    if side.image_id is None:
+        return _Side(side.data, hashlib.sha256(side.data).hexdigest())
+    collection = service.collections.get(side.collection or DEFAULT)
+    sha256 = collection.get(side.image_id).sha256
+    original = collection.original(side.image_id)
+    if original is None:
+        return _Side(collection.stored_pixels(side.image_id), sha256, is_original=False)
+    with original:
+        return _Side(original.read(), sha256)
+
+
+def _without_originals(comparison: Comparison, a: _Side, b: _Side) -> Comparison:
+    """The comparison; if an original is missing, only equal hashes are ``identical``."""
+    if a.is_original and b.is_original:
+        return comparison
+    if a.sha256 and a.sha256 == b.sha256:
+        return replace(comparison, relation="identical", note="")
+    if comparison.relation == "identical":
+        return replace(comparison, relation="edited copy", note=LOOKS_THE_SAME)
+    return comparison
 
 
 async def _read(service: Service, request: Request, reserve: ReserveBytes) -> tuple[list[RequestImage], str]:
@@ -96,9 +127,8 @@ async def _read(service: Service, request: Request, reserve: ReserveBytes) -> tu
         method = requests.read(requests.CompareFields, values).method
         return [RequestImage(form.all("a")[0]), RequestImage(form.all("b")[0])], method
     if kind == JSON:
-        body = requests.read(requests.CompareRequest, await request_images.read_json(service, request, reserve))
-        return [
-            await request_images.load(service, body.a, reserve, "a"),
-            await request_images.load(service, body.b, reserve, "b"),
-        ], body.method
+        read = partial(requests.read, requests.CompareRequest)
+        body = await request_images.read_json(service, request, reserve, read)
+        images = await request_images.load_all(service, [(body.a, "a"), (body.b, "b")], reserve)
+        return [request_images.available(image) for image in images], body.method
     raise upload.wrong_type(request, JSON, FORM)

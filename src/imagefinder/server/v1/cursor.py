@@ -11,12 +11,15 @@ from fastapi import Query
 from imagefinder.server.errors import Problem
 from imagefinder.server.v1.requests import MAX_PAGE, PAGE
 
+MAX_CURSOR = 49_152
+"""Largest length of a cursor: enough for the longest id, also a URL of 8000 characters with four bytes each."""
+
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Largest number of items on the page.")]
 Cursor = Annotated[
     str,
     Query(
         alias="cursor",
-        max_length=6000,  # enough for the longest id; the web server accepts URLs of up to 64 kB
+        max_length=MAX_CURSOR,
         pattern=r"^[A-Za-z0-9_-]*$",
         description="`next_cursor` of the previous page; omit it for the first page.",
     ),

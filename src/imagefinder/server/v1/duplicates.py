@@ -10,14 +10,14 @@ from fastapi.responses import Response
 from imagefinder.collection import Collection
 from imagefinder.core.answers import Duplicates, DuplicateSet, DuplicatesRunning, DuplicateSummary, Image, extend
 from imagefinder.core.errors import UnknownImageError
-from imagefinder.core.jobs import Job
-from imagefinder.server.errors import responses
+from imagefinder.dedup.proposals import recheck
+from imagefinder.server.errors import Problem, responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.work import collection_state
 from imagefinder.server.request_context import link
-from imagefinder.server.service import Service, ServiceDep
+from imagefinder.server.service import ServiceDep
 from imagefinder.server.v1 import cursor
-from imagefinder.server.v1.answers import image_answer, respond
+from imagefinder.server.v1.answers import image_answers, respond
 from imagefinder.server.v1.collections import Name
 
 router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
@@ -27,9 +27,10 @@ router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
     "/duplicates",
     operation_id="duplicates",
     summary="List groups of duplicate images",
-    description="Groups of identical, edited and overlapping images; the best image of each group comes first. A "
-    "job computes the report; the request starts the job if there is no report. An outdated report is returned "
-    "with `stale: true` while a new one is being computed.",
+    description="Groups of identical, edited and overlapping images; the best image of each group comes first. "
+    "`spare` lists the images whose files can be deleted, as the files are now; `reasons` says why others stay. A "
+    "job of the kind `duplicates` computes the report (`POST /v1/jobs`); this request starts nothing. An outdated "
+    "report is returned with `stale: true`.",
     response_model=Duplicates,
     response_description="A page of the latest report.",
     responses={
@@ -38,7 +39,10 @@ router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
             "description": "The first report is being computed; repeat the request after `Retry-After` seconds.",
         },
         **responses(
-            ["unknown_collection", "invalid_parameter", "busy", "not_ready", "store_error", "internal_error"]
+            [
+                *("unknown_collection", "no_duplicate_report", "invalid_parameter", "not_ready", "store_error"),
+                "internal_error",
+            ]
         ),
     },
 )
@@ -53,16 +57,17 @@ def duplicates(
     begin = _offset(cursor.read(after))
     kept = opened.kept_duplicates()
     if kept is None:
-        if is_head(request):
-            return headers_only("application/json", {"Retry-After": "2"}, 202)
-        job = _job(service, collection)
+        job = service.jobs.find("duplicates", collection)
+        if job is None:
+            raise _no_report(collection)
         headers = {"Retry-After": "2", "Location": link(f"/v1/jobs/{job.id}")}
+        if is_head(request):
+            return headers_only("application/json", headers, 202)
         return respond(DuplicatesRunning("running", job), 202, headers)
     stale = kept.state != collection_state(opened)
-    if stale and not is_head(request):
-        _job(service, collection)
     report = kept.report
-    page = report.groups[begin : begin + limit]
+    # Files may have changed since the report: each answer looks at them again.
+    page = [recheck(group, report.states, opened.get) for group in report.groups[begin : begin + limit]]
     more = begin + limit < len(report.groups)
     return respond(
         Duplicates(
@@ -80,18 +85,23 @@ def duplicates(
     )
 
 
-def _job(service: Service, collection: str) -> Job:
-    return service.jobs.find("duplicates", collection) or service.jobs.start("duplicates", collection)
+def _no_report(collection: str) -> Problem:
+    return Problem(
+        "no_duplicate_report",
+        f"the duplicates in the collection {collection!r} have not been computed yet",
+        hint='start a job: POST /v1/jobs with {"kind": "duplicates", "collection": "' + collection + '"}; it '
+        "requires a key with write access",
+    )
 
 
 def _images(name: str, collection: Collection, ids: Sequence[str]) -> tuple[Image, ...]:
     found = []
     for image_id in ids:
         try:
-            found.append(image_answer(name, collection.get(image_id)))
+            found.append(collection.get(image_id))
         except UnknownImageError:
             continue
-    return tuple(found)
+    return image_answers(name, found)
 
 
 def _offset(position: str) -> int:

@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,7 +21,7 @@ from pydantic import (
 )
 
 from imagefinder.core.answers import OPTION_NAMES
-from imagefinder.core.query import MAX_BOXES, MAX_RERANK_DEPTH, SearchOptions
+from imagefinder.core.query import MAX_BOXES, MAX_COORDINATE, MAX_RERANK_DEPTH, SearchOptions
 from imagefinder.server import validation
 from imagefinder.server.errors import Problem
 
@@ -61,7 +62,16 @@ def _number(value: object) -> object:
 
 
 Number = Annotated[float, BeforeValidator(_number)]
-BoxList = Annotated[list[Number], Field(min_length=4, max_length=4)]
+Coordinate = Annotated[Number, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+
+
+def _box(value: list[float]) -> list[float]:
+    if min(value[2:]) <= 0:
+        raise ValueError("the width and height of a box must be positive")
+    return value
+
+
+BoxList = Annotated[list[Coordinate], Field(min_length=4, max_length=4, fail_fast=True), AfterValidator(_box)]
 StrictBool = Annotated[bool, Field(strict=True)]
 
 
@@ -76,6 +86,11 @@ class RequestModel(BaseModel):
     """Base of the request models; unknown members are refused."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=1 << 31)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_unknown(cls, data: object) -> object:
+        return validation.first_unknown(cls, data)
 
 
 class ImageReference(RequestModel):
@@ -101,6 +116,7 @@ class QueryRequest(ImageReference):
         list[BoxList],
         Field(
             max_length=MAX_BOXES,
+            fail_fast=True,
             description="Regions to search for: x, y, width, height in pixels. Default: the whole image.",
         ),
     ] = []
@@ -184,7 +200,8 @@ SearchRequest: type[QueryRequest] = create_model(
 
 class _Queries(RequestModel):
     queries: Annotated[
-        list[QueryRequest], Field(min_length=1, max_length=MAX_IMAGES, description="The query images.")
+        list[QueryRequest],
+        Field(min_length=1, max_length=MAX_IMAGES, fail_fast=True, description="The query images."),
     ]
 
 
@@ -245,7 +262,7 @@ class CompareFields(RequestModel):
 class BoxFields(RequestModel):
     """The boxes in a form."""
 
-    boxes: Annotated[list[BoxList], Field(max_length=MAX_BOXES)]
+    boxes: Annotated[list[BoxList], Field(max_length=MAX_BOXES, fail_fast=True)]
 
 
 class ComparedImage(RequestModel):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from imagefinder.core.records import Removal
+from imagefinder.core.records import ImageRecord, Removal
 from imagefinder.stores.embedded import codec
 from imagefinder.stores.embedded.feature_rows import chunks
 
@@ -50,6 +50,14 @@ def read_removals(
         if limit is not None and rows and len(rows) == limit:
             rows += _select(database, "id = ? AND uri > ?", rows[-1][:2], None)
     return [Removal(*values) for *values, checksum in rows if codec.is_intact_record(values, checksum)]
+
+
+def clear_removals(database: sqlite3.Connection, images: Sequence[ImageRecord]) -> None:
+    """Delete the removals of images that are put: those of the same URI, or all of an image without a source."""
+    database.executemany(
+        "DELETE FROM removals WHERE id = ? AND (uri = ? OR ? = '')",
+        [(image.id, image.uri, image.source) for image in images],
+    )
 
 
 def forget_removals(database: sqlite3.Connection, ids: Sequence[str]) -> int:

@@ -123,7 +123,7 @@ class EmbeddedStore:
             for entry in plain:
                 self._check_features(entry.features, methods)
             image_rows.delete_images(database, gone)
-            removal_rows.forget_removals(database, [entry.image.id for entry in plain])
+            removal_rows.clear_removals(database, [entry.image for entry in plain])
             for entry, blobs in zip(plain, encoded, strict=True):
                 feature_rows.insert_features(database, image_rows.insert_image(database, entry), blobs, methods)
 

@@ -117,7 +117,7 @@ class _StoreMachine(RuleBasedStateMachine):
         for kept in given:
             self.model.images[kept.image.id] = kept
             self.model.failures.pop(kept.image.id, None)
-            self._forget_removals([kept.image.id])
+            self._clear_removals(kept)
 
     @rule(image_id=_some_id, methods=_some_methods, seed=_some_seed, count=st.integers(0, 3))
     def put_features(self, image_id: str, methods: list[str], seed: int, count: int) -> None:
@@ -153,11 +153,17 @@ class _StoreMachine(RuleBasedStateMachine):
         self.model.images.pop(old, None)
         self.model.images[new] = moved
         self.model.failures.pop(new, None)
-        self._forget_removals([new])
+        self._clear_removals(moved)
 
     @rule(ids=st.lists(_some_id, max_size=3))
     def forget_removals(self, ids: list[str]) -> None:
         assert self.store.forget_removals(ids) == self._forget_removals(ids)
+
+    def _clear_removals(self, put: Entry) -> None:
+        image = put.image
+        self.model.removals = {
+            (i, uri) for i, uri in self.model.removals if i != image.id or (uri != image.uri and image.source)
+        }
 
     def _forget_removals(self, ids: list[str]) -> int:
         found = {key for key in self.model.removals if key[0] in ids}

@@ -35,17 +35,21 @@ class RemovalSuite(StoreFixtures):
 
     def test_one_id_from_several_places(self, store: Store) -> None:
         """Removals of one id are kept per URI; a page is never cut within an id."""
-        for seed in (1, 2, 3):
-            store.put([entry("same", seed), entry("z", 9)])
+        for seed in (3, 1, 2):
+            store.put([entry("same", seed, source="s"), entry("z", 9)])
             store.delete(["same"], remember=True)
-            store.forget_removals([])
-            kept = [removal.uri for removal in store.removals(ids=["same"])]
-            assert kept == [f"file:///images/{seed}.jpg"]
+        assert [removal.uri for removal in store.removals(ids=["same"])] == [
+            f"file:///images/{seed}.jpg" for seed in (1, 2, 3)
+        ]
+        store.put([entry("same", 2, source="s")])
+        assert [removal.sha256[-1] for removal in store.removals(ids=["same"])] == ["1", "3"]
         store.put([entry("a", 4), entry("b", 5), entry("c", 6)])
         store.delete(["a", "b", "c"], remember=True)
         assert [removal.id for removal in store.removals(limit=2)] == ["a", "b"]
-        assert [removal.id for removal in store.removals(after="b", limit=2)] == ["c", "same"]
+        assert [removal.id for removal in store.removals(after="b", limit=2)] == ["c", "same", "same"]
         assert store.removals(limit=0) == []
+        store.put([entry("same", 7, source="")])
+        assert store.removals(ids=["same"]) == []
 
     def test_put_replacing_moves_an_image(self, store: Store) -> None:
         """The earlier id goes without a removal, in the transaction of the new one."""

@@ -14,7 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from imagefinder.core.errors import FetchError, ForbiddenAddressError, ImageTooLargeError, TemporaryFetchError
+from imagefinder.core.errors import (
+    FetchError,
+    ForbiddenAddressError,
+    ImageTooLargeError,
+    SettingsError,
+    TemporaryFetchError,
+)
 from imagefinder.images.fetching import fetcher as fetch_module
 from imagefinder.images.fetching.fetcher import MAX_REDIRECTS, HttpFetcher, fetch
 from imagefinder.images.fetching.public_addresses import require_public
@@ -339,8 +345,8 @@ def test_the_proxy_of_the_environment(server: Server, monkeypatch: pytest.Monkey
     monkeypatch.setenv("no_proxy", "")
     server.routes["http://images.invalid/x.jpg"] = answer()
     assert get("http://images.invalid/x.jpg") == IMAGE
-    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
-    with pytest.raises(FetchError, match="socks5"):
+    monkeypatch.setenv("http_proxy", "nonsense://127.0.0.1:1")
+    with pytest.raises(SettingsError, match="nonsense"):
         get("http://images.invalid/x.jpg")
 
 
