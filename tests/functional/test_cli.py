@@ -79,6 +79,26 @@ def test_a_narrow_encoding(tmp_path):
     assert b"\\xe9t\\xe9.jpg" in done.stdout
 
 
+def test_ids_and_queries_in_a_locale_without_utf_8(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(IMAGES / "coins.jpg", folder / "Größe.jpg")
+    shutil.copy(IMAGES / "cat.jpg", os.fsencode(folder) + b"/caf\xe9.jpg")
+    locale = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    options = ("-c", tmp_path / "c")
+    assert call(*options, "add", folder, "-m", "sift", env=locale).returncode == 0
+    found = json.loads(call(*options, "search", folder, "--json", env=locale).stdout)
+    assert [Path(one["query"]).name for one in found["queries"]] == ["Größe.jpg", "caf\\xe9.jpg"]
+    assert [one["hits"][0]["id"] for one in found["queries"]] == ["Größe.jpg", "caf\\xe9.jpg"]
+    assert call(*options, "search", "--id", "Größe.jpg", env=locale).returncode in (0, 1)
+    assert call(*options, "explain", folder / "Größe.jpg", "Größe.jpg", env=locale).returncode == 0
+    command = [*COMMAND, *map(str, options), "remove", "Größe.jpg", b"caf\xe9.jpg"]
+    for environment in (locale, {**os.environ, "PYTHONUTF8": "1"}):
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+        assert done.returncode == (0 if environment is locale else 1), done.stderr
+    assert json.loads(call(*options, "list", "--json").stdout) == []
+
+
 def test_control_characters_in_names_do_not_reach_the_terminal(tmp_path):
     folder = os.fsencode(tmp_path / "odd")
     Path(os.fsdecode(folder)).mkdir()

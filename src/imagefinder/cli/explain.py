@@ -17,6 +17,7 @@ from imagefinder.cli.session import (
     JsonOption,
     MirrorOption,
     boxes,
+    id_argument,
     image_argument,
     open_collection,
     similar_ids,
@@ -67,7 +68,7 @@ def explain(
         image = image_argument(query, opened.settings)
         # Read once: both the comparison and the drawing use it.
         data = image if isinstance(image, bytes) else opened.read(image)
-        result = opened.explain(data, image_id, method=method, mirror=mirror, boxes=boxes(box))
+        result = opened.explain(data, id_argument(image_id), method=method, mirror=mirror, boxes=boxes(box))
         if target is not None:
             target.write_bytes(opened.draw(result, data))
     if as_json:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imagefinder.cli import output
-from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection
+from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, id_argument, open_collection
 from imagefinder.cli.session import ids as known_ids
 from imagefinder.core.suggestions import did_you_mean
 
@@ -34,6 +34,7 @@ def remove(
     as_json: JsonOption = False,
 ) -> int:
     """Remove the images and report unknown ids."""
+    ids = list(map(id_argument, ids))
     with open_collection(context, collection) as opened:
         stored = opened.status(ids)
         unknown = [image_id for image_id in dict.fromkeys(ids) if image_id not in stored]
