@@ -197,6 +197,20 @@ def test_in_a_terminal_a_bar_shows_rate_and_time_left(tmp_path, noise):
     assert "60 added" in shown
 
 
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_ids_and_paths_are_whole_in_every_terminal(tmp_path, width):
+    name = "写真の長いフォルダ/🐈 a picture with a long name " + "x" * 60 + ".jpg"
+    (tmp_path / "p" / name).parent.mkdir(parents=True)
+    shutil.copy(IMAGES / "coins.jpg", tmp_path / "p" / name)
+    assert call("-c", tmp_path / "c", "add", tmp_path / "p", "-m", "sift").returncode == 0
+    for command in (["list"], ["search", IMAGES / "coins.jpg"]):
+        code, shown = in_a_terminal("-c", tmp_path / "c", *command, COLUMNS=str(width), NO_COLOR="1")
+        assert code == 0
+        lines = [re.sub(r"\x1b\[[\d;?]*\w", "", line).split(None, 1) for line in shown.splitlines()]
+        assert ["id", name] in lines
+        assert ["location", str(tmp_path / "p" / name)] in lines
+
+
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_no_color(collection, environment, coloured):
     _, shown = in_a_terminal("search", "no such file", "-c", collection, **environment)

@@ -8,7 +8,7 @@ from imagefinder.server.v1 import requests
     ("field", "hint"),
     [
         ("metod", "did you mean method or mode?  /docs describes"),
-        ("rerank", "did you mean r/docs describes"),
+        ("rerank_dept", "did you mean rerank_depth"),
         ("zzz", "/docs describes"),
         ("m" * 100_000, "/docs describes"),
     ],
