@@ -130,7 +130,16 @@ _EDITS = {"as it is": "unedited"}
 
 
 def relations(rows: list[dict[str, Any]]) -> list[str]:
-    names = ["identical", "edited copy", "part of", "contains", "same scene", "similar", "not found"]
+    names = [
+        "identical",
+        "edited copy",
+        "part of",
+        "contains",
+        "same scene",
+        "same layout",
+        "similar",
+        "not found",
+    ]
     lines = [f"| dataset | edit | queries | {' | '.join(names)} |", "|---|---|---|" + "---|" * len(names)]
     for row in rows:
         kinds: dict[str, Counter[str]] = {}

@@ -1,4 +1,4 @@
-"""Faults of a running server: deleted weights, killed workers, disconnected and slow clients."""
+"""Faults of a running server: moved collections, deleted weights, killed workers, lost and slow clients."""
 
 from __future__ import annotations
 
@@ -63,6 +63,52 @@ def connected(service: Service, *, buffer: int | None = None) -> socket.socket:
     connection.settimeout(60)
     connection.connect((at.hostname or "", at.port or 0))
     return connection
+
+
+def put(client: httpx2.Client, image_id: str) -> httpx2.Response:
+    headers = {"Content-Type": "image/jpeg"}
+    return client.put(f"/v1/collections/default/images/{image_id}", content=COINS, headers=headers)
+
+
+def test_a_backup_restored_under_a_running_server(place: Path, tmp_path: Path) -> None:
+    """As in the guide. One request fails with the reason; the next ones use the restored collection."""
+    shutil.copytree(place / "default", tmp_path / "default")
+    default = tmp_path / "default"
+    with (
+        Service(tmp_path, sift_max_keypoints="200") as service,
+        httpx2.Client(base_url=service.url, timeout=120) as client,
+    ):
+        with imagefinder.open(default) as collection:
+            collection.backup(tmp_path / "backup")
+        assert put(client, "before").status_code == 201
+        assert found(service)
+        default.rename(tmp_path / "lost")
+        (tmp_path / "backup").rename(default)
+        refused = put(client, "after")
+        problem = refused.json()
+        assert (refused.status_code, problem["code"], problem["retryable"]) == (503, "collection_moved", True)
+        assert str(tmp_path) not in refused.text
+        assert put(client, "after").status_code == 201
+        assert client.get("/health/ready").status_code == 200
+        assert client.get("/v1/collections/default/images/before").status_code == 404
+        assert found(service)
+        default.rename(tmp_path / "lost again")
+        for answer in (
+            put(client, "nowhere"),
+            client.get("/health/ready"),
+            client.delete("/v1/collections/default/images/after"),
+            client.get("/v1/collections/default/images"),
+            client.post(SEARCH, files={"image": COINS}),
+        ):
+            assert answer.status_code == 503, answer.text
+        assert client.get("/health/live").status_code == 200
+        assert not default.exists()
+        (tmp_path / "lost again").rename(default)
+        assert client.get("/health/ready").status_code == 200
+    for folder, ids in ((default, {"after"}), (tmp_path / "lost", {"before"})):
+        with imagefinder.open(folder, create=False) as collection:
+            assert {record.id for record in collection.images()} == {"coins.jpg", "cat.jpg", *ids}
+            assert collection.check().sound
 
 
 def test_deleted_weights_affect_only_their_method(

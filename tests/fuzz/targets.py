@@ -65,6 +65,7 @@ from imagefinder.models.catalogue import MODELS, HubFile
 from imagefinder.models.hub import ModelCache
 from imagefinder.models.weights import read_safetensors
 from imagefinder.search import null_model
+from imagefinder.server.admission import Admission
 from imagefinder.server.errors import Problem, problem_of
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs.legacy import read_file
@@ -473,7 +474,11 @@ async def _no_download(url: str) -> bytes:
     raise Problem("url_queries_off", f"not {url[:10]!a}")
 
 
-_SERVICE: Any = SimpleNamespace(settings=Settings(max_image_bytes=1000), download=_no_download)
+_SERVICE: Any = SimpleNamespace(
+    settings=Settings(max_image_bytes=1000, max_json_bytes=3000),
+    download=_no_download,
+    admission=Admission(running=1, requests=1, max_bytes=1 << 20),
+)
 
 
 def _told(error: Problem | ImagefinderError) -> None:
@@ -491,8 +496,11 @@ def _requests(data: bytes, kind: str) -> None:
         assert 1 <= len(queries) <= 16
         for one in queries:
             assert all(len(box) == 4 for box in one.boxes)
-            given = await search._load(_SERVICE, one, lambda size: None)
-            assert len(given.data) <= 1000
+        for given in await search._load(_SERVICE, queries, lambda size: None):
+            if isinstance(given, Problem | ImagefinderError):
+                _told(given)
+            else:
+                assert len(given.data) <= 1000
         if options.where is not None:
             filters.parse(options.where)
 

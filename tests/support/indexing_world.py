@@ -118,6 +118,7 @@ class World:
             more.pop("decode", self.decode),
             verify_content=more.pop("verify_content", False),
             include_removed=more.pop("include_removed", False),
+            force_prune=more.pop("force_prune", False),
         )
         items = more.pop("items", None) or discover(sources)
         return adding.run(items, prune_sources=source_uris(sources) if prune else (), **more)

@@ -33,9 +33,12 @@ in the list.
 Adding a source again skips unchanged images, replaces changed ones and retries failed ones. Ctrl-C stops cleanly:
 completed work is saved, and the next run continues from there.
 
+A renamed or moved file keeps its features and metadata. Images that were removed from the collection are skipped.
+
   imagefinder add ~/Pictures
   imagefinder add photos.zip dataset.csv -m sift -m efficientnet-lite0
   imagefinder add ~/Pictures --prune
+  imagefinder add ~/Pictures --verify-content
   imagefinder -c shop.collection add feed.jsonl --json
 
 Exit codes: 0 all images added; 1 some images failed; 3 all images failed; 6 some images failed, all of them for
@@ -56,6 +59,20 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
     prune: Annotated[
         bool, typer.Option("--prune", help="Also remove images that no longer exist in these sources.")
     ] = False,
+    force_prune: Annotated[
+        bool,
+        typer.Option("--force-prune", help="Like --prune, also if a whole folder of a source has vanished."),
+    ] = False,
+    verify_content: Annotated[
+        bool,
+        typer.Option(
+            "--verify-content",
+            help="Read every image again, also those whose size, times and inode show no change.",
+        ),
+    ] = False,
+    include_removed: Annotated[
+        bool, typer.Option("--include-removed", help="Also add images that were removed from the collection.")
+    ] = False,
     zip_encoding: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +89,16 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
     """Add images and report the result."""
     with open_collection(context, collection, create=True, zip_encoding=zip_encoding) as opened:
         with stop_on_signal() as stop, output.progress_bar("adding") as progress:
-            report = opened.add(*sources, methods=methods, prune=prune, progress=progress, stop=stop)
+            report = opened.add(
+                *sources,
+                methods=methods,
+                prune=prune,
+                force_prune=force_prune,
+                verify_content=verify_content,
+                include_removed=include_removed,
+                progress=progress,
+                stop=stop,
+            )
         if not report.interrupted and (report.added or report.replaced or report.removed):
             with output.counter("calibrating scores", of_bytes=False) as calibrating:
                 opened.calibrate(calibrating)
@@ -114,6 +140,13 @@ def print_report(report: AddReport, location: str, *, all_failures: str = "image
         f"{report.added} added, {report.replaced} replaced, {report.unchanged} unchanged, "
         f"{report.removed} removed, {report.failed} failed{before} in {output.duration(report.seconds)}{rate}"
     )
+    if report.moved:
+        output.line(f"{output.plural(report.moved, 'image')} moved or renamed: features and metadata kept")
+    if report.excluded:
+        output.line(
+            f"skipped {output.plural(report.excluded, 'image')} that were removed from the collection; list them "
+            "with: imagefinder list --removed; to add them again: --include-removed"
+        )
     output.line(f"collection: {location} (methods: {', '.join(report.methods)})")
     if report.skipped:
         output.line(f"skipped {output.plural(report.skipped, 'non-image file')}")

@@ -12,8 +12,8 @@ from imagefinder.core.serialization import to_json
 
 HELP = """Compare two images directly, without a collection.
 
-If the matches agree on a geometry, the second line gives the relation of the first image to the second. Nothing is
-stored.
+If the matches agree on a geometry, the second line gives the relation of the first image to the second: edited
+copy, part of, contains, same scene (another picture of it) or same layout (another document). Nothing is stored.
 
   imagefinder compare a.jpg b.jpg
   imagefinder compare a.jpg https://example.org/b.jpg --method efficientnet-lite0
@@ -51,6 +51,10 @@ def compare(
         inliers, agreement, coverage = output.evidence(result.evidence)
         relation = output.relation(result.relation, result.evidence)
         output.line(f"{relation}: inliers {inliers}, agreement {agreement}, coverage {coverage}")
+        if result.evidence.copy_distance is not None:
+            output.line(f"copy distance {result.evidence.copy_distance:.2f} (copies: at most 1)")
+        if result.note:
+            output.line(result.note)
     elif result.evidence:
         output.line(f"weak common geometry: inliers {output.evidence(result.evidence)[0]}, no relation")
     elif unit == "matches":

@@ -23,8 +23,8 @@ HELP = """Find duplicate images within the collection.
 
 There are three kinds of groups: identical images (same bytes, or same pixels in all frames and in full depth),
 edited copies (resized, re-encoded, recoloured, mirrored, rotated, with added text), and overlapping images (parts
-of each other, or the same scene). In groups of the first two kinds, the best file is kept: most pixels, then a
-lossless format, the right extension, the largest file, the shortest id.
+of each other, the same scene, or documents of the same layout). In groups of the first two kinds, the best file is
+kept: most pixels, then a lossless format, the right extension, the largest file, the shortest id.
 
 A file is spare only if it and the one to keep are on disk, unchanged and distinct. Links, images in archives,
 camera raw files and Live Photos are never spare. Nothing is deleted. --move-to moves the spare files to a folder,
@@ -42,7 +42,13 @@ _STAGES = {
     "propose": "finding candidate pairs",
     "verify": "verifying pairs",
 } | {"check": "checking files"}
-_PREPOSITIONS = {"same scene": " as", "similar": " to", "identical": " to", "edited copy": " of"}
+_PREPOSITIONS = {
+    "same scene": " as",
+    "same layout": " as",
+    "similar": " to",
+    "identical": " to",
+    "edited copy": " of",
+}
 """Joins a relation to the image it refers to; "part of" and "contains" need none."""
 
 

@@ -94,6 +94,10 @@ def _print(result: Explanation) -> None:
         output.line(f"inliers: {evidence.inliers} of {matches} ({model}{mirrored})")
         output.line(f"query coverage: {evidence.query_overlap:.0%}")
         output.line(f"match coverage: {evidence.candidate_overlap:.0%} ({result.id})")
+        if evidence.copy_distance is not None:
+            output.line(f"copy distance: {evidence.copy_distance:.2f} (copies: at most 1)")
+        if result.note:
+            output.line(result.note)
     elif result.matches or not result.query_heat:
         output.line(f"no common geometry: {output.plural(result.matches, 'match', 'matches')}, none an inlier")
     if result.query_heat:

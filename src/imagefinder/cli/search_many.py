@@ -56,10 +56,12 @@ def unit(opened: Collection, result: SearchResult) -> str:
 
 
 def answer(opened: Collection, result: SearchResult) -> dict[str, Any]:
-    """A result as a JSON document, with the locations of the hits."""
+    """A result as a JSON document, with the locations of the hits and whether their files are missing."""
     document: dict[str, Any] = to_json(result)
+    missing = opened.missing(result.ids)
     for hit in document["hits"]:
         hit["uri"] = opened.get(hit["id"]).uri
+        hit["missing"] = hit["id"] in missing
     return document
 
 

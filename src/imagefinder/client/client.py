@@ -41,6 +41,8 @@ from imagefinder.core.answers import (
     MethodList,
     MethodStatus,
     QueryProblem,
+    RemovalPage,
+    RemovedImage,
     SearchAnswer,
     SearchAnswers,
     ServerInfo,
@@ -205,11 +207,20 @@ class Client:
         return self._job(self._put(image_id, image, metadata, collection, wait=False))
 
     def delete(self, image_id: str, collection: str = DEFAULT) -> None:
-        """Delete an image from a collection."""
+        """Delete an image from a collection. Its file stays, and jobs do not add it again (``removals``)."""
         self._transport.send("DELETE", f"{collection_path(collection)}/image", params=with_id(image_id))
 
+    def removals(self, collection: str = DEFAULT, *, page_size: int = 100) -> Iterator[RemovedImage]:
+        """The images that were deleted and that jobs do not add again, ordered by id."""
+        for page in self._pages(RemovalPage, f"{collection_path(collection)}/removals", {"limit": page_size}):
+            yield from page.removals
+
+    def forget_removal(self, image_id: str, collection: str = DEFAULT) -> None:
+        """Take the removal of an image back: the next job that finds its file adds it again."""
+        self._transport.send("DELETE", f"{collection_path(collection)}/removals", params=with_id(image_id))
+
     def thumbnail(self, image_id: str, collection: str = DEFAULT) -> bytes:
-        """The thumbnail of an image: a JPEG of at most 256 x 256 pixels."""
+        """The thumbnail of an image: a JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128)."""
         path = f"{collection_path(collection)}/thumbnail"
         return self._transport.send("GET", path, params=with_id(image_id)).content
 
@@ -379,7 +390,7 @@ class Client:
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
-    def start_add(
+    def start_add(  # wide: the members of the request
         self,
         collection: str = DEFAULT,
         *,
@@ -388,6 +399,7 @@ class Client:
         urls: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
         prune: bool | None = None,
+        force_prune: bool | None = None,
     ) -> RemoteJob:
         """Start a job that adds images from exactly one source: a folder of the server, a CSV list or URLs.
 
@@ -398,14 +410,11 @@ class Client:
             urls: URLs of images; each URL is also the id of its image.
             methods: Methods whose features are extracted; default: those that the collection has.
             prune: Whether to remove images that came from the same source and are no longer in it.
+            force_prune: Whether to remove them even if a whole folder of the source has vanished.
         """
-        options = {
-            "folder": folder,
-            "csv": csv,
-            "urls": None if urls is None else list(urls),
-            "methods": None if methods is None else list(methods),
-            "prune": prune,
-        }
+        options: dict[str, Any] = {"folder": folder, "csv": csv, "prune": prune, "force_prune": force_prune}
+        lists = {"urls": urls, "methods": methods}
+        options |= {name: None if values is None else list(values) for name, values in lists.items()}
         return self._start("add", collection, options)
 
     def start_duplicates(self, collection: str = DEFAULT) -> RemoteJob:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from imagefinder.collection.searching import Count, SearchableCollection
-from imagefinder.core import home
+from imagefinder.core import filters, home
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.metadata import check_metadata, check_new_id
@@ -71,6 +71,7 @@ class Collection(SearchableCollection):
         *sources: str | os.PathLike[str],
         methods: Sequence[str] | None = None,
         prune: bool = False,
+        force_prune: bool = False,
         verify_content: bool = False,
         include_removed: bool = False,
         progress: Callable[[Progress], None] | None = None,
@@ -86,7 +87,9 @@ class Collection(SearchableCollection):
                 and ``id``, or URLs.
             methods: Names of the methods to extract features for; default: those the collection has or, if it is
                 empty, every method that is ready on this machine.
-            prune: Remove images that were added from one of the sources and are no longer in it.
+            prune: Remove images that were added from one of the sources and are no longer in it. Nothing of a
+                source is removed if a whole folder of it has vanished; the report then has a note.
+            force_prune: Remove them even then.
             verify_content: Read every image, also those whose size, times and inode show no change.
             include_removed: Also add images that were removed from the collection.
             progress: Called several times a second.
@@ -106,9 +109,9 @@ class Collection(SearchableCollection):
 
         pipeline = self._pipeline(methods, guard)
         pipeline = replace(pipeline, verify_content=verify_content, include_removed=include_removed)
-        return pipeline.run(
+        return replace(pipeline, force_prune=force_prune).run(
             discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding),
-            prune_sources=discover.source_uris(sources) if prune else (),
+            prune_sources=discover.source_uris(sources) if prune or force_prune else (),
             progress=progress,
             stop=stop,
         )
@@ -175,7 +178,15 @@ class Collection(SearchableCollection):
             ids: Ids of the images.
             remember: Record the removals (``removals``), so that ``add`` does not add the images again.
         """
-        return self.store.delete([ids] if isinstance(ids, str) else list(ids), remember=remember)
+        names = [ids] if isinstance(ids, str) else list(ids)
+        return self.store.delete([self.resolve(name) for name in names], remember=remember)
+
+    def forget_removals(self, ids: Sequence[str]) -> int:
+        """Take removals back, so that the next ``add`` adds these images again; returns how many there were."""
+        names = [name for name in ids if not name.isascii()]
+        stored = [removal.id for removal in self.store.removals()] if names else []
+        others = [one for one in stored if any(filters.is_same_text(one, name) for name in names)]
+        return self.store.forget_removals([*ids, *others])
 
     # -- keeping -------------------------------------------------------------------------------------------
 

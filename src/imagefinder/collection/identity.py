@@ -15,9 +15,9 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ImageError, UnknownImageError
 from imagefinder.core.features import FullDepth
 from imagefinder.core.query import Query
-from imagefinder.core.results import Comparison, Hit
+from imagefinder.core.results import LOOKS_THE_SAME, Comparison, Hit
 from imagefinder.core.settings import Settings
-from imagefinder.dedup.identical import LOOKS_THE_SAME, difference
+from imagefinder.dedup.identical import difference
 from imagefinder.dedup.originals import Originals, locate
 from imagefinder.images.decoding.full_depth import examine_pixels
 from imagefinder.runtime import Runtime

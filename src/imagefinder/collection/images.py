@@ -28,6 +28,7 @@ from imagefinder.core.query import ImageInput, Query
 from imagefinder.core.results import Size
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.source_item import local_path, read_file
+from imagefinder.indexing.unicode_paths import existing_path
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import THUMBNAIL_BYTES, THUMBNAIL_PIXELS, decode_thumbnail, read_thumbnail
 from imagefinder.search.encoding import QueryImage, query_image
@@ -54,6 +55,13 @@ class ImageReader:
         self._store = store
         self._runtime = runtime
         self._settings = settings
+
+    def resolve(self, image_id: str) -> str:
+        """The stored id for the name of an image: itself, or the only id that differs in Unicode normalisation."""
+        if image_id.isascii():
+            return image_id
+        found = self._store.equivalents(image_id)
+        return image_id if image_id in found or len(found) != 1 else found[0]
 
     def decode(self, data: bytes) -> Decoded:
         """The upright pixels of an encoded image.
@@ -86,7 +94,7 @@ class ImageReader:
         if not isinstance(image, str | os.PathLike):
             raise NotAnImageError(f"an image is a path, a URL, bytes or an array, not {type(image).__name__}")
         try:
-            with Path(image).open("rb") as file:
+            with Path(existing_path(os.fspath(image))).open("rb") as file:
                 # One byte over the limit is enough for the decoder to report it as too large.
                 return file.read(self._settings.max_image_bytes + 1)
         except (OSError, ValueError) as error:
@@ -125,8 +133,9 @@ class ImageReader:
                 sha256, data = "", self.pixels(data).copy()
                 pixels = data
             return Query(data, boxes=query.boxes), query_image(pixels, query.boxes, sha256=sha256)
-        image_id = query.id or ""
+        image_id = self.resolve(query.id or "")
         record = self._store.get(image_id)
+        query = Query(id=image_id, boxes=query.boxes)
         size = record.width, record.height
         if not query.boxes:
             thumbnail = read_thumbnail(self._store, image_id)
@@ -157,7 +166,7 @@ class ImageReader:
             UnknownImageError: no image has this id.
         """
         if query.image is None:
-            record = self._store.get(query.id or "")
+            record = self._store.get(self.resolve(query.id or ""))
             return self.stored(record.id)[0], (record.width, record.height)
         pixels = self.pixels(query.image)
         return pixels, (pixels.shape[1], pixels.shape[0])
@@ -186,6 +195,7 @@ class ImageReader:
         Raises:
             UnknownImageError: no image has this id.
         """
+        image_id = self.resolve(image_id)
         record = self._store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None
         data = b""
@@ -199,12 +209,21 @@ class ImageReader:
             return np.full((1, 1, 3), 128, dtype=np.uint8), ""
         return self.decode(data).rgb, source
 
+    def in_full(self, image_id: str) -> RgbImage | None:
+        """The pixels of a stored image from its unchanged file; ``None`` if that cannot be read."""
+        try:
+            pixels, source = self.stored(image_id)
+        except (ImageError, UnknownImageError):
+            return None
+        return pixels if source == "file" else None
+
     def original(self, image_id: str) -> BinaryIO | None:
         """The open file of an image; ``None`` if the image has no file, or the file has changed.
 
         Raises:
             UnknownImageError: no image has this id.
         """
+        image_id = self.resolve(image_id)
         record = self._store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None
         if path is None:

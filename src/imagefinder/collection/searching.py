@@ -134,7 +134,7 @@ class SearchableCollection(CollectionReader):
             watch.lap("index")
         gallery = Gallery(self.store, null_model, allowed, ann_indexes)
         return self._identity.of_trace(
-            Searcher(self.runtime, gallery, methods).search(query, image, options, watch)
+            Searcher(self.runtime, gallery, methods, self._images.in_full).search(query, image, options, watch)
         )
 
     def explain(
@@ -165,7 +165,7 @@ class SearchableCollection(CollectionReader):
             MethodNotIndexedError: the image has no features of this method.
             FingerprintMismatchError: the stored features were made with other parameters or weights.
         """
-        version = self.store.get(id).version
+        version = self.store.get(id := self.resolve(id)).version  # noqa: A001 - the name in all interfaces
         if isinstance(query, Trace):
             trace = query
             options = trace.options if method == AUTO else replace(trace.options, method=method)
@@ -194,7 +194,7 @@ class SearchableCollection(CollectionReader):
         allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, options.mode)
         gallery = Gallery(self.store, self._derived.null_model(), allowed, indexes)
         return self._identity.of_trace(
-            Searcher(self.runtime, gallery, methods).assess(query, image, options, image_id)
+            Searcher(self.runtime, gallery, methods, self._images.in_full).assess(query, image, options, image_id)
         )
 
     def draw(self, explanation: Explanation, query: ImageInput | Query) -> bytes:
@@ -259,8 +259,8 @@ class SearchableCollection(CollectionReader):
         """
         from imagefinder import dedup  # noqa: PLC0415 - searching does not need it
 
-        methods, chosen = self._methods.installed(), kinds or dedup.KINDS
-        return dedup.find(self.store, methods, self.runtime, kinds=chosen, mirror=mirror, progress=progress)
+        parts = self.store, self._methods.installed(), self.runtime, self._images.in_full
+        return dedup.find(*parts, kinds=kinds or dedup.KINDS, mirror=mirror, progress=progress)
 
     # -- derived data --------------------------------------------------------------------------------------
 

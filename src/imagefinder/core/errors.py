@@ -28,6 +28,7 @@
     │   └── ProviderMissingError        its execution provider is not available
     └── StoreError                  a collection cannot be used
         ├── CollectionNotFoundError     it does not exist
+        ├── CollectionClosedError       it was closed or deleted while it was in use
         ├── CollectionFormatError       it is not a collection, or has another format version
         ├── CollectionCorruptError      its data are damaged
         ├── CollectionBusyError         another process kept it locked for too long
@@ -283,6 +284,12 @@ class CollectionNotFoundError(StoreError):
     """The collection does not exist."""
 
     code = "collection_not_found"
+
+
+class CollectionClosedError(StoreError):
+    """The collection was closed while it was in use."""
+
+    code = "collection_closed"
 
 
 class CollectionFormatError(StoreError):

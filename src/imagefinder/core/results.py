@@ -32,11 +32,17 @@ Mode: TypeAlias = Literal["auto", "exact", "fast"]
 Decision: TypeAlias = Literal["match", "possible", "none"]
 """``match``: E-value of at most 0.01. ``possible``: at most 1. ``none``: more."""
 
-Relation: TypeAlias = Literal["identical", "edited copy", "part of", "contains", "same scene", "similar"]
-"""How the query relates to the hit; ``part of``: the query is part of the hit."""
+Relation: TypeAlias = Literal[
+    "identical", "edited copy", "part of", "contains", "same scene", "same layout", "similar"
+]
+"""How the query relates to the hit. ``part of``: the query is part of the hit. ``same scene``: another picture of
+the same thing. ``same layout``: a document of the same layout."""
 
 AUTO = "auto"
 """Method name that stands for all methods of a collection together."""
+
+LOOKS_THE_SAME = "looks the same at this resolution"
+"""Note on images that look the same, but could not be compared in full resolution."""
 
 LOOKS_ALIKE = 0.5
 """Minimum agreement of two versions of the same image. Edited copies have more, mostly far more. Photographs of
@@ -93,6 +99,10 @@ class Evidence:
     agreement: float | None = None
     """Fraction of the overlap that looks alike once the images are registered, 0 to 1; ``None`` if it was not
     measured."""
+
+    copy_distance: float | None = None
+    """How far the images are from being versions of one picture, at least 0; up to 1 they are. ``None`` if that
+    was not checked."""
 
     @property
     def placement(self) -> Relation:
@@ -347,7 +357,7 @@ class DuplicateGroup(Described):
     kind: DuplicateKind
     """``identical``: the same bytes, or the same pixels in all frames and in full depth. ``edited copies``:
     versions of the same image, for example resized, recoloured, recompressed or with text added. ``overlapping``:
-    parts of one another, or views of the same scene."""
+    parts of one another, pictures of the same scene, or documents of the same layout."""
 
     ids: tuple[str, ...]
     """Ids of the images, the best one first. It stays if another one is spare; overlapping images all stay."""

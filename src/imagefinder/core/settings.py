@@ -30,6 +30,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_LARGEST_INTEGER = 2**63 - 1
+_LARGEST_SECONDS = 10**9
+"""Largest settings that are times; timers accept no infinite ones."""
+
 _BOOLEANS = {
     "true": True,
     "yes": True,
@@ -173,9 +177,14 @@ class Settings:
     max_upload_bytes: int = _setting(
         512 << 20, "memory limit for the uploads of all requests together, bytes", minimum=1
     )
-    max_connections: int = _setting(512, "maximum number of open connections; further ones are closed", minimum=1)
+    max_json_bytes: int = _setting(
+        32 << 20, "size limit of a JSON request, bytes; images in base64 are a third larger", minimum=1
+    )
+    max_connections: int = _setting(
+        512, "maximum number of open connections; further ones replace idle ones or are closed", minimum=1
+    )
     request_seconds: float = _setting(
-        60.0, "time limit for a request after its upload, seconds; 0: none", minimum=0
+        60.0, "time limit for a request after its upload, including downloads, seconds; 0: none", minimum=0
     )
     requests_per_minute: int = _setting(
         0, "rate limit per API key or, without keys, per client address, requests per minute; 0: none", minimum=0
@@ -190,6 +199,9 @@ class Settings:
                 object.__setattr__(self, item.name, tuple(value))
             if minimum is not None and not value >= minimum:
                 raise SettingsError(f"{item.name} must be at least {minimum}, not {value}")
+            largest = _LARGEST_SECONDS if isinstance(value, float) else _LARGEST_INTEGER
+            if isinstance(value, int | float) and not value <= largest:
+                raise SettingsError(f"{item.name} must be at most {largest:,}, not {value!r:.100}")
             if choices and value not in choices:
                 raise SettingsError(
                     f"{item.name} must be one of {', '.join(choices)}, not {value!r}",

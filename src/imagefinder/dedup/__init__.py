@@ -19,6 +19,7 @@ from imagefinder.dedup.originals import Originals
 from imagefinder.dedup.pairs import DuplicateVerifier, propose
 from imagefinder.dedup.proposals import Proposer
 from imagefinder.runtime import Runtime
+from imagefinder.search.copies import ReadOriginal
 
 __all__ = ["KINDS", "find"]
 
@@ -30,6 +31,7 @@ def find(  # wide: the parts of a collection, and the options of its method
     store: Store,
     methods: Sequence[Method],
     runtime: Runtime,
+    read_original: ReadOriginal,
     *,
     kinds: Collection[DuplicateKind] = KINDS,
     mirror: bool = True,
@@ -42,6 +44,7 @@ def find(  # wide: the parts of a collection, and the options of its method
         methods: The methods of the store. Global methods and methods with keypoints propose pairs; the latter
             verify.
         runtime: Provides decoder, thumbnail method and photometric check.
+        read_original: Reads the pixels of images in full resolution.
         kinds: Kinds of groups to report. Identical images are found without comparing any others.
         mirror: Also find mirrored copies.
         progress: Called with (stage, done, total).
@@ -62,9 +65,8 @@ def find(  # wide: the parts of a collection, and the options of its method
         alike = {(numbers[worse], numbers[better]) for worse, better in same.alike}
         proposed = sorted(alike.union(propose(store, proposing, left, report)))
         watch.lap("propose")
-        verifier = DuplicateVerifier(
-            store, [method for method in methods if method.verifier], runtime, mirror=mirror
-        )
+        verifying = [method for method in methods if method.verifier]
+        verifier = DuplicateVerifier(store, verifying, runtime, read_original, mirror=mirror)
         found = list(verifier.verify(left, proposed, report))
         watch.lap("verify")
         edited, others = copies(verifier, left, found)

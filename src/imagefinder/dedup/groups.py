@@ -89,7 +89,9 @@ def with_notes(one: DuplicateGroup, notes: Mapping[tuple[str, str], str]) -> Dup
     """A group with notes on some of its pairs: (worse, better) ids -> note."""
     if not any((pair.a, pair.b) in notes for pair in one.pairs):
         return one
-    return replace(one, pairs=tuple(replace(pair, note=notes.get((pair.a, pair.b), "")) for pair in one.pairs))
+    return replace(
+        one, pairs=tuple(replace(pair, note=notes.get((pair.a, pair.b), pair.note)) for pair in one.pairs)
+    )
 
 
 def _joined(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -120,6 +122,7 @@ def _pairs(every: Sequence[Item], pairs: Iterable[Pair]) -> list[DuplicatePair]:
             pair.relation,
             pair.evidence,
             pair.evidence.agreement,
+            pair.note,
         )
         for pair in sorted(pairs, key=lambda pair: (pair.better, pair.worse))
     ]

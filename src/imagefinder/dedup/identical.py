@@ -13,7 +13,7 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.features import FullDepth
 from imagefinder.core.paging import iter_images
 from imagefinder.core.records import ImageRecord
-from imagefinder.core.results import Size
+from imagefinder.core.results import LOOKS_THE_SAME, Size
 from imagefinder.dedup.originals import Original, Originals, locate, suffix
 from imagefinder.search.candidates import read_thumbnail
 
@@ -155,9 +155,6 @@ def find_identical(
             alike[other[0].id, best[0].id] = difference(depths[other[0].id], depths[best[0].id])
         groups.extend(tuple(same) for same in (best, *others) if len(same) > 1)
     return Identical(tuple(sorted(groups, key=lambda group: best_first(group[0]))), alike)
-
-
-LOOKS_THE_SAME = "looks the same at this resolution"
 
 
 def difference(a: FullDepth | None, b: FullDepth | None) -> str:

@@ -13,16 +13,14 @@ from imagefinder.core.results import Evidence, Relation
 from imagefinder.dedup.candidate_pairs import candidate_pairs
 from imagefinder.dedup.identical import Item, Progress
 from imagefinder.runtime import Runtime
-from imagefinder.search.candidates import Candidate, Candidates
+from imagefinder.search.candidates import Candidates
+from imagefinder.search.copies import ReadOriginal, Side, candidate_side, query_side, settle
 from imagefinder.search.encoding import NO_PIXELS, EncodedQuery, QueryImage, augment
 from imagefinder.search.verification import PairVerifier, has_positions, stored_features
 from imagefinder.verification.relation import looks_alike, relation_of_pair
 
 FEW = 100
 """With fewer keypoints there may be no geometry, so the whole images are also compared."""
-
-ASPECT = 0.05
-"""Maximum relative difference of the aspect ratios of images that are compared as a whole."""
 
 _THUMBNAILS = 256
 """Maximum number of candidates in memory, at most 200 kB each."""
@@ -39,12 +37,14 @@ class Pair:
         better: Number of the better image, which is smaller.
         relation: How the worse image relates to the better one.
         evidence: Geometric evidence.
+        note: What limits the relation; usually empty.
     """
 
     worse: int
     better: int
     relation: Relation
     evidence: Evidence
+    note: str = ""
 
 
 def propose(
@@ -71,19 +71,29 @@ class DuplicateVerifier:
         verified: Number of pairs verified so far.
     """
 
-    def __init__(self, store: Store, methods: Sequence[Method], runtime: Runtime, *, mirror: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        methods: Sequence[Method],
+        runtime: Runtime,
+        read_original: ReadOriginal,
+        *,
+        mirror: bool,
+    ) -> None:
         """Create a verifier; nothing is read yet.
 
         Args:
             store: The store of the images.
             methods: The methods with keypoints.
             runtime: Provides thumbnail method and photometric check.
+            read_original: Reads images in full resolution.
             mirror: Also find mirrored copies.
         """
         self.verified = 0
         self._store = store
         self._methods = methods
         self._runtime = runtime
+        self._read_original = read_original
         self._mirror = mirror
         self._fingerprints = {name: info.fingerprint for name, info in store.info().methods.items()}
         self._candidates = Candidates(store, kept=_THUMBNAILS)
@@ -115,8 +125,10 @@ class DuplicateVerifier:
                 query = EncodedQuery(image, features, self._fingerprints[method.name], indexed=True)
                 encoded[method.name] = augment(method, query, mirror=self._mirror)
         runtime = self._runtime
-        verifier = PairVerifier(runtime.thumbnail_method, runtime.photometric_check, image, mirror=self._mirror)
-        return _Query(item, encoded, verifier)
+        verifier = PairVerifier(
+            runtime.thumbnail_method, runtime.photometric_check, image, mirror=self._mirror, both_orders=True
+        )
+        return _Query(item, encoded, verifier, query_side(image, self._read_original))
 
     def compare(self, query: _Query, worse: int, other: Item, better: int) -> Pair | None:
         """Compare an image with another; ``None`` if the evidence is too weak for a relation."""
@@ -138,20 +150,14 @@ class DuplicateVerifier:
                     finding = query.verifier.keypoints(method, [one], candidate, theirs)
                     evidence = _better(evidence, finding.evidence if finding else None)
         if fewest < FEW and not looks_alike(evidence):
-            evidence = self._whole_images(query, candidate) or evidence
-        relation = relation_of_pair(evidence)
-        return Pair(worse, better, relation, evidence) if relation and evidence else None
-
-    def _whole_images(self, query: _Query, other: Candidate) -> Evidence | None:
-        """Evidence from comparing the whole images; ``None`` unless it shows a copy."""
-        size = query.item.size
-        if min(*size, *other.size) < 1:
+            evidence = query.verifier.aligned(candidate) or evidence
+        if evidence is None:
             return None
-        ratios = [width / height for width, height in (size, other.size)]
-        if abs(ratios[0] - ratios[1]) > ASPECT * max(ratios):
+        sides = query.side, candidate_side(candidate, self._read_original)
+        settled = settle(relation_of_pair(evidence), evidence, *sides)
+        if settled.relation is None or settled.evidence is None:
             return None
-        compared = (query.verifier.whole_image(other, mirrored=way) for way in (False, True)[: 1 + self._mirror])
-        return max(filter(looks_alike, compared), key=lambda evidence: evidence.agreement or 0, default=None)
+        return Pair(worse, better, settled.relation, settled.evidence, settled.note)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +167,7 @@ class _Query:
     item: Item
     encoded: Mapping[str, Sequence[EncodedQuery]]
     verifier: PairVerifier
+    side: Side
 
 
 def _count(features: Features) -> int:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.core.elongated import PARTS, is_elongated, longer_side
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures, RgbImage, concatenate
 from imagefinder.core.fingerprint import Fingerprint
 
@@ -60,13 +61,11 @@ class SiftExtractor:
     def _one(self, image: RgbImage) -> LocalFeatures:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         height, width = grey.shape
-        scale = self._max_side / max(height, width)
+        scale = longer_side(width, height, self._max_side) / max(height, width)
         if 0 < scale < 1:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        keypoints, descriptors = cv2.SIFT.create(
-            nfeatures=self._max_keypoints, contrastThreshold=self._contrast
-        ).detectAndCompute(grey, None)
+        keypoints, descriptors = self._detect(grey)
         rows = np.array([(*k.pt, k.size, k.angle) for k in keypoints], dtype=np.float32).reshape(-1, 4)
         # Back to pixels of the original image: the pixel centre x of the downscaled image is (x + 0.5) * f - 0.5.
         fx, fy = width / grey.shape[1], height / grey.shape[0]
@@ -75,6 +74,24 @@ class SiftExtractor:
             rows[:, 1] = (rows[:, 1] + 0.5) * fy - 0.5
             rows[:, 2] *= (fx * fy) ** 0.5
         return LocalFeatures(_to_uint8(descriptors), rows, np.array([0, len(rows)], dtype=np.int64))
+
+    def _detect(self, grey: NDArray[np.uint8]) -> tuple[Sequence[cv2.KeyPoint], NDArray[np.float32] | None]:
+        """Keypoints and descriptors: the strongest of the image or, if it is elongated, of each of its parts."""
+        height, width = grey.shape
+        detector = cv2.SIFT.create(nfeatures=self._max_keypoints, contrastThreshold=self._contrast)
+        if not (self._max_keypoints and is_elongated(width, height)):
+            return detector.detectAndCompute(grey, None)
+        found, descriptors = cv2.SIFT.create(contrastThreshold=self._contrast).detectAndCompute(grey, None)
+        length = max(self._max_side, 4 * min(width, height), max(width, height) / PARTS)
+        axis = 0 if width > height else 1
+        kept: list[int] = []
+        of_part: dict[int, int] = {}
+        for number in sorted(range(len(found)), key=lambda number: -found[number].response):
+            part = int(found[number].pt[axis] // length)
+            of_part[part] = of_part.get(part, 0) + 1
+            if of_part[part] <= self._max_keypoints:
+                kept.append(number)
+        return [found[number] for number in kept], None if descriptors is None else descriptors[kept]
 
 
 def mirrored(features: Features, width: int) -> LocalFeatures:

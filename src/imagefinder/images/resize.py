@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imagefinder.core.elongated import is_elongated, longer_side
 from imagefinder.core.features import RgbImage
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -102,17 +103,19 @@ def normalise(
     return out
 
 
-def thumbnail(image: RgbImage, side: int = 256, quality: int = 80) -> bytes:
+def thumbnail(image: RgbImage, side: int = 0, quality: int = 80) -> bytes:
     """Encode a JPEG thumbnail; an image smaller than ``side`` is not enlarged.
 
     Args:
         image: ``(height, width, 3)`` uint8.
-        side: Length of the longer side in pixels.
+        side: Length of the longer side in pixels; 0: 256, and more for elongated images, whose parts would
+            otherwise be too small to be compared.
         quality: JPEG quality by Pillow's scale, 1 to 95.
     """
     import cv2  # noqa: PLC0415 - the import is slow, and searching creates no thumbnails
 
     height, width = image.shape[:2]
+    side = side or (longer_side(width, height, 512) if is_elongated(width, height) else 256)
     factor = side / max(height, width)
     if factor < 1:
         # Area averaging is several times as fast as Pillow's filters, and ``verification.photometry`` reduces the

@@ -46,6 +46,7 @@ class Pipeline:
         check_address: Called with every IP address before connecting to it; raises ``FetchError`` to reject it.
         verify_content: Read every image, also those whose stamp shows no change.
         include_removed: Also add images that were removed from the collection.
+        force_prune: Also prune images of folders that have vanished as a whole, and of empty sources.
     """
 
     store: Store
@@ -55,6 +56,7 @@ class Pipeline:
     check_address: Callable[[str], None] | None = None
     verify_content: bool = False
     include_removed: bool = False
+    force_prune: bool = False
 
     def run(
         self,
@@ -69,8 +71,9 @@ class Pipeline:
         Args:
             items: The iterator of ``discover``.
             prune_sources: URIs of sources (``discover.source_uris``) whose images are deleted if the source no
-                longer contains them. Nothing is deleted if the source could not be read completely or contains no
-                images at all (an unmounted disk); the report then has a note.
+                longer contains them. Nothing is deleted if the source could not be read completely or, unless
+                forced, contains no images at all or lacks a whole folder (an unmounted disk); the report then has
+                a note.
             progress: Called in this thread at most ten times a second, and at the end.
             stop: When set, the run stores the images it has read and ends. Ctrl-C does the same.
 
@@ -110,6 +113,7 @@ class _Run:
         self._writer = Writer(parts.store, list(methods.values()), known)
         self._verify_content = parts.verify_content
         self._include_removed = parts.include_removed
+        self._force_prune = parts.force_prune
         self._reader = Reader(
             parts.settings,
             parts.decode,
@@ -137,7 +141,7 @@ class _Run:
             if not interrupted:
                 self._failures.clear_sources(self._pruner.complete_sources)
                 for source in prune_sources:
-                    removed, note = self._pruner.prune(source)
+                    removed, note = self._pruner.prune(source, force=self._force_prune)
                     self._counters.removed += removed
                     self._counters.notes += [note] if note else []
             elif prune_sources:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from array import array
+from collections.abc import Iterator
 
 import numpy as np
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.paging import iter_image_pages
-from imagefinder.core.records import Failure
-from imagefinder.indexing.source_item import SourceEnd, SourceItem
+from imagefinder.core.records import Failure, ImageRecord
+from imagefinder.indexing.source_item import SourceEnd, SourceItem, local_path, name_to_text
+
+# ruff: noqa: PTH112, PTH120 - names may be any bytes, and Path would normalise some
 
 _PAGE_IMAGES = 256
+_FOLDERS_NAMED = 5
+"""Number of vanished folders that a note names, those with the most images."""
 
 
 class Pruner:
@@ -36,24 +42,72 @@ class Pruner:
         """Record the end of a source."""
         self._ends[end.source] = end
 
-    def prune(self, source: str) -> tuple[int, str]:
+    def prune(self, source: str, *, force: bool = False) -> tuple[int, str]:
         """Delete the images that a source no longer contains.
 
+        Args:
+            source: URI of the source.
+            force: Also delete images of folders that have vanished as a whole, and of a source that is empty.
+
         Returns:
-            The number of deleted images, and a note if the source could not be pruned, otherwise empty.
+            The number of deleted images, and a note if the source was not pruned, otherwise empty.
         """
         end = self._ends.get(source)
         if end is None or not end.complete:
             return 0, f"no images of {source} were removed, because it could not be read completely"
-        if not end.images and self._store.images(limit=1, source=source):
-            return 0, f"no images of {source} were removed, because it is empty; check that its disk is mounted"
+        if not (end.images or force) and self._store.images(limit=1, source=source):
+            return 0, (
+                f"no images of {source} were removed, because it is empty; check that its disk is mounted, "
+                "or remove them with --force-prune (force_prune)"
+            )
+        vanished = {} if force else self._vanished(source)
+        if vanished:
+            listed = ", ".join(f"{folder} ({count} in the collection)" for folder, count in _first(vanished))
+            return 0, (
+                f"no images of {source} were removed, because whole folders have vanished: {listed}; check that "
+                "their disk is mounted and that they were not renamed, or remove their images with --force-prune "
+                "(force_prune)"
+            )
+        return sum(self._store.delete([image.id for image in missing]) for missing in self._missing(source)), ""
+
+    def _missing(self, source: str) -> Iterator[list[ImageRecord]]:
+        """The images that a source no longer contains, some at a time."""
         seen = np.sort(np.frombuffer(self._seen, dtype=np.int64))
-        removed = 0
         for page in iter_image_pages(self._store.images, page_size=_PAGE_IMAGES, source=source):
             hashes = np.array([hash((source, image.id)) for image in page], dtype=np.int64)
             positions = np.minimum(np.searchsorted(seen, hashes), max(len(seen) - 1, 0))
             found = seen[positions] == hashes if len(seen) else np.zeros(len(page), dtype=bool)
-            missing = [image.id for image, is_found in zip(page, found, strict=True) if not is_found]
+            missing = [image for image, is_found in zip(page, found, strict=True) if not is_found]
             if missing:
-                removed += self._store.delete(missing)
-        return removed, ""
+                yield missing
+
+    def _vanished(self, source: str) -> dict[str, int]:
+        """Sub-folders that are gone, or without any files -> number of their missing images; of a folder only."""
+        base = local_path(source)
+        if base is None or not os.path.isdir(base):
+            return {}
+        folders: dict[str, str] = {}  # folder of an image -> the folder that has vanished, or empty
+        counts: dict[str, int] = {}
+        for image in (image for missing in self._missing(source) for image in missing):
+            folder = os.path.dirname(local_path(image.uri) or "")
+            if folder not in folders:
+                folders[folder] = _vanished_above(folder, base)
+            if folders[folder]:
+                counts[folders[folder]] = counts.get(folders[folder], 0) + 1
+        return counts
+
+
+def _vanished_above(folder: str, base: str) -> str:
+    """The highest folder below ``base`` that is gone, or ``folder`` itself if it is empty; otherwise empty."""
+    if folder == base or not folder.startswith(base.rstrip(os.sep) + os.sep):
+        return ""
+    if os.path.isdir(folder):
+        with os.scandir(folder) as entries:
+            return "" if next(entries, None) else folder
+    above = os.path.dirname(folder)
+    return (_vanished_above(above, base) if not os.path.isdir(above) else "") or folder
+
+
+def _first(vanished: dict[str, int]) -> list[tuple[str, int]]:
+    most = sorted(vanished.items(), key=lambda one: (-one[1], one[0]))[:_FOLDERS_NAMED]
+    return [(name_to_text(folder), count) for folder, count in most]

@@ -11,7 +11,8 @@ from imagefinder.core.errors import ModelError, StoreError, UnknownImageError
 from imagefinder.core.features import Features, RgbImage
 from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, ImageRecord
-from imagefinder.indexing.known_images import KnownImages, is_gone
+from imagefinder.indexing.known_images import KnownImages
+from imagefinder.indexing.missing import is_gone
 from imagefinder.indexing.plan import Task
 from imagefinder.indexing.reader import ReadImage
 
@@ -98,8 +99,10 @@ class Writer:
                 stamp=item.stamp,
                 metadata=item.metadata or task.owner.metadata,
             )
-            methods = self._store.status([item.id])[item.id].methods
-            features = {name: self._store.features(item.id, name) for name in methods}
+            status = self._store.status([item.id]).get(item.id)
+            if status is None:  # deleted a moment ago
+                raise UnknownImageError(item.id)
+            features = {name: self._store.features(item.id, name) for name in status.methods}
             self._store.put([Entry(record, features, self._store.thumbnail(item.id))])
 
     def _extract(self) -> tuple[list[dict[str, Features]], dict[int, BaseException]]:

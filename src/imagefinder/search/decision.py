@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from imagefinder.core.results import Decision, Evidence, Hit, MethodScore, Point
+from imagefinder.core.results import Decision, Evidence, Hit, MethodScore, Point, Relation
 from imagefinder.search.calibration import Calibrated, Calibration
+from imagefinder.search.copies import ReadOriginal, Side, candidate_side, query_side, settle
 from imagefinder.search.encoding import QueryImage
 from imagefinder.search.ranking import Ranked
 from imagefinder.search.retrieval import Scores
-from imagefinder.verification.relation import relation
+from imagefinder.verification.relation import COPIES, relation
 
 MATCH = 0.01
 """Largest E-value of a match: about 1 in 100 queries without a match in the collection gets a false one."""
 
 POSSIBLE = 1.0
 """Largest E-value of a possible match: a query without a match in the collection gets about one."""
+
+
+CHECKED = 20
+"""Number of best hits whose relations are checked; images further down are not called copies."""
+
+NOT_CHECKED = f"only the first {CHECKED} hits are checked for copies"
 
 
 def decide(calibration: Calibration, log10_evalue: float, evidence: Evidence | None) -> Decision:
@@ -50,40 +58,71 @@ def hits_by_score(ranked: Ranked, scores: Scores, calibration: Calibration | Non
     )
 
 
-def hits_by_evidence(ranked: Sequence[str], calibrated: Calibrated, image: QueryImage) -> tuple[Hit, ...]:
+def hits_by_evidence(
+    ranked: Sequence[str],
+    calibrated: Calibrated,
+    image: QueryImage,
+    read_original: ReadOriginal,
+    *,
+    threads: int = 1,
+) -> tuple[Hit, ...]:
     """Hits in the order of their E-values, with decision, relation and evidence.
 
     Args:
         ranked: Ids of the hits, best first.
         calibrated: E-values and evidence of all images.
         image: The query image.
+        read_original: Reads stored images in full resolution.
+        threads: Number of hits whose relations are checked at the same time.
     """
-    scores, verified = calibrated.scores, calibrated.verified
-    hits = []
-    for rank, image_id in enumerate(ranked, 1):
-        finding, expected = calibrated.best.get(image_id), calibrated.log10_evalue(image_id)
-        evidence = finding.evidence if finding else None
-        decision = decide(calibrated.calibration, expected, evidence)
-        methods = {
-            one.method.name: MethodScore(
-                float(one.values[row]), 10.0 ** float(calibrated.alone[one.method.name][row])
-            )
-            for one in scores
-            if (row := one.rows.get(image_id)) is not None
-        }
-        hits.append(
-            Hit(
-                rank=rank,
-                id=image_id,
-                score=methods[scores[0].method.name].score if len(scores) == 1 else -expected,
-                evidence=evidence and uncrop(evidence, image.corner),
-                evalue=10.0**expected,
-                decision=decision,
-                relation=relation(evidence, decision, image_id in verified and verified[image_id].is_same),
-                methods=methods,
+    query = _Query(image, query_side(image, read_original), read_original)
+    with ThreadPoolExecutor(threads) as pool:
+        return tuple(
+            pool.map(
+                lambda rank: _hit(rank, ranked[rank - 1], calibrated, query),
+                range(1, len(ranked) + 1),
             )
         )
-    return tuple(hits)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Query:
+    """The query image, and what the copy check needs."""
+
+    image: QueryImage
+    side: Side
+    read_original: ReadOriginal
+
+
+def _hit(rank: int, image_id: str, calibrated: Calibrated, query: _Query) -> Hit:
+    finding, expected = calibrated.best.get(image_id), calibrated.log10_evalue(image_id)
+    evidence, verified = finding.evidence if finding else None, calibrated.verified.get(image_id)
+    decision = decide(calibrated.calibration, expected, evidence)
+    kind: Relation | None = relation(evidence, decision, verified is not None and verified.is_same)
+    note = ""
+    if evidence and verified and verified.candidate and decision == "match" and kind != "identical":
+        if rank <= CHECKED:
+            settled = settle(kind, evidence, query.side, candidate_side(verified.candidate, query.read_original))
+            kind, evidence, note = settled.relation, settled.evidence, settled.note
+        elif kind in COPIES:
+            kind, note = "same scene", NOT_CHECKED
+    scores = calibrated.scores
+    methods = {
+        one.method.name: MethodScore(float(one.values[row]), 10.0 ** float(calibrated.alone[one.method.name][row]))
+        for one in scores
+        if (row := one.rows.get(image_id)) is not None
+    }
+    return Hit(
+        rank=rank,
+        id=image_id,
+        score=methods[scores[0].method.name].score if len(scores) == 1 else -expected,
+        evidence=evidence and uncrop(evidence, query.image.corner),
+        evalue=10.0**expected,
+        decision=decision,
+        relation=kind,
+        methods=methods,
+        note=note,
+    )
 
 
 def uncrop(evidence: Evidence, corner: Point) -> Evidence:

@@ -13,7 +13,8 @@ from imagefinder.core.results import AUTO, Hit, SearchResult, decision_of
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.runtime import Runtime
 from imagefinder.search import ranking
-from imagefinder.search.calibration import Calibration, calibrate
+from imagefinder.search.calibration import Calibrated, Calibration, calibrate
+from imagefinder.search.copies import ReadOriginal
 from imagefinder.search.decision import hits_by_evidence, hits_by_score
 from imagefinder.search.encoding import NO_PIXELS, QueryImage, encode
 from imagefinder.search.null_model import NullModel
@@ -25,17 +26,21 @@ from imagefinder.search.verification import verify
 class Searcher:
     """Searches one gallery."""
 
-    def __init__(self, runtime: Runtime, gallery: Gallery, methods: Sequence[Method]) -> None:
+    def __init__(
+        self, runtime: Runtime, gallery: Gallery, methods: Sequence[Method], read_original: ReadOriginal
+    ) -> None:
         """Create a searcher; nothing is read yet.
 
         Args:
             runtime: Provides thumbnail method, photometric check and calibrator.
             gallery: The images to search.
             methods: The methods to search with together; exactly one for a ranking by matches.
+            read_original: Reads stored images in full resolution.
         """
         self._runtime = runtime
         self._gallery = gallery
         self._methods = methods
+        self._read_original = read_original
 
     def search(self, query: Query, image: QueryImage, options: SearchOptions, watch: Stopwatch) -> Trace:
         """Find the images that match a query.
@@ -73,7 +78,7 @@ class Searcher:
         calibration = Calibration.of_search(self._null_model(), scores)
         calibrated = calibrate(calibration, scores, verified, image.id)
         ranked = ranking.by_evalue(calibrated.log10_evalues, calibrated.strength, options.k)
-        hits = hits_by_evidence(ranked, calibrated, image)
+        hits = self._hits(ranked, calibrated, image)
         found = trace_hits(ranked, calibrated, image)
         watch.lap("decide")
         result = replace(self._result(hits, scores, options, watch), verified=len(verified))
@@ -93,12 +98,14 @@ class Searcher:
         wanted = Wanted(mirror=options.mirror, only=image_id)
         scores = retrieve(self._gallery, list(zip(self._methods, encoded, strict=True)), wanted)
         if not any(image_id in one.rows for one in scores):
-            stored = self._gallery.store.status([image_id])[image_id].methods
-            raise MethodNotIndexedError(self._methods[0].name, stored, image_id)
+            status = self._gallery.store.status([image_id]).get(image_id)
+            if status is None:  # it was deleted in the meantime
+                raise UnknownImageError(image_id)
+            raise MethodNotIndexedError(self._methods[0].name, status.methods, image_id)
         verified = verify(self._gallery.store, self._runtime, scores, image, [image_id], mirror=options.mirror)
         calibration = Calibration.of_search(self._null_model(), scores)
         calibrated = calibrate(calibration, scores, verified, exclude="")
-        hits = hits_by_evidence([image_id], calibrated, image)
+        hits = self._hits([image_id], calibrated, image)
         found = trace_hits([image_id], calibrated, image)
         if image_id not in found:
             raise UnknownImageError(image_id)  # it was deleted in the meantime
@@ -115,6 +122,10 @@ class Searcher:
         model = self._gallery.null_model
         calibration = Calibration(model, searched(scores), tests=1) if model else None
         return hits_by_score(ranked, scores[0], calibration)
+
+    def _hits(self, ranked: Sequence[str], calibrated: Calibrated, image: QueryImage) -> tuple[Hit, ...]:
+        threads = self._runtime.settings.threads
+        return hits_by_evidence(ranked, calibrated, image, self._read_original, threads=threads)
 
     def _null_model(self) -> NullModel:
         if self._gallery.null_model is None:

@@ -35,8 +35,10 @@ from imagefinder.images.fetching.public_addresses import require_public
 from imagefinder.server import access, errors, examples, health, logs, pages, v0, v1
 from imagefinder.server.access import Authenticator
 from imagefinder.server.admission import Admission
+from imagefinder.server.clients import TrustedProxies
 from imagefinder.server.collection_pool import CollectionPool
-from imagefinder.server.connections import TimeoutProtocol
+from imagefinder.server.connections import ConnectionTable, HttpConnection
+from imagefinder.server.fairness import FairShare
 from imagefinder.server.head import HeadMiddleware
 from imagefinder.server.image_paths import ImagePathMiddleware, describe_paths
 from imagefinder.server.jobs import forms as job_forms
@@ -54,9 +56,14 @@ from imagefinder.server.search_cache import SearchCache
 from imagefinder.server.service import Service
 from imagefinder.server.targets import TargetMiddleware, checked_root_path
 from imagefinder.server.v1 import answers, requests
+from imagefinder.server.v1.request_images import largest_request
 from imagefinder.wiring import open_collection
 
 log = logging.getLogger(__name__)
+
+_WAITING_CONNECTIONS = 2048
+_ACCEPTED_TOGETHER = 64
+"""Number of waiting connections that the event loop accepts before it continues with the others."""
 
 
 def create_app(collection: Collection, *, warm: Sequence[str] = (), started: float | None = None) -> FastAPI:
@@ -116,6 +123,7 @@ def _service(
         running=settings.concurrent,
         requests=settings.concurrent + settings.queue,
         max_bytes=max(settings.max_upload_bytes, settings.max_image_bytes),
+        request_bytes=largest_request(settings),
         seconds=settings.request_seconds,
     )
     collections = CollectionPool(collection, settings, lambda named, create: open_collection(named, create=create))
@@ -138,7 +146,9 @@ def _service(
         settings=settings,
         collections=collections,
         admission=admission,
-        readiness=Readiness(collection, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready),
+        readiness=Readiness(
+            collections.current_default, warm=warm, version=release, loaded=metrics.method_loaded, ready=ready
+        ),
         search_cache=SearchCache(
             seconds=settings.explanation_seconds,
             queries=settings.explanation_queries,
@@ -162,9 +172,7 @@ async def _lifespan(service: Service, _: FastAPI) -> AsyncIterator[None]:
     finally:
         await to_thread.run_sync(service.readiness.stop)
         await to_thread.run_sync(service.jobs.close)
-        service.keys.close()
-        service.fetcher.close()
-        service.admission.close()
+        service.close()
         if service.admission.computing:
             log.warning("shut down with %d requests still computing", service.admission.computing)
         else:
@@ -201,6 +209,8 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
                 service.keys, required=keys_required, requests_per_minute=settings.requests_per_minute
             ),
             rates=RateLimit(settings.requests_per_minute),
+            # Fewer than connections, so that each client has idle ones, which new connections may replace.
+            in_progress=FairShare(max(3 * settings.max_connections // 4, 1)),
             streams=service.streams,
         ),
         Middleware(HeadMiddleware),
@@ -214,6 +224,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(_WAITING_CONNECTIONS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._service.end_streams()
@@ -246,10 +261,12 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
     warm = sorted(info.methods) if methods_to_warm is None else methods_to_warm
     app = create_app(collection, warm=warm, started=started)
     service: Service = app.state.service
+    connections = ConnectionTable(settings.max_connections, proxies=TrustedProxies(settings.trusted_proxies))
     config = uvicorn.Config(
         app,
-        http=cast(type[asyncio.Protocol], partial(TimeoutProtocol, max_connections=settings.max_connections)),
+        http=cast(type[asyncio.Protocol], partial(HttpConnection, connections=connections)),
         ws="none",
+        backlog=_ACCEPTED_TOGETHER,
         log_config=log_config,
         access_log=False,
         server_header=False,
@@ -297,6 +314,6 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host} port {port}: {reason}",
             hint="check whether a server is already running, or choose another address with --host and --port",
         ) from error
-    # Connections inherit it. asyncio does not set it on them, and each response would wait 40 ms for an ACK.
+    # ConnectionTable inherit it. asyncio does not set it on them, and each response would wait 40 ms for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

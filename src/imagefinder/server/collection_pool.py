@@ -14,7 +14,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
-from imagefinder.core.errors import CollectionNotFoundError, StoreError
+from imagefinder.core.errors import CollectionMovedError, CollectionNotFoundError, StoreError
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
 from imagefinder.server import request_context
@@ -37,6 +37,9 @@ class CollectionPool:
     A request sees only the collections that its key may use; jobs and monitoring see all.
 
     A collection that leaves the pool stays usable: it closes when the last reference to it is gone.
+
+    A collection whose files were moved, deleted or replaced raises ``CollectionMovedError`` once; the next request
+    gets the collection that is in its place then, for example a restored backup.
     """
 
     def __init__(
@@ -85,15 +88,25 @@ class CollectionPool:
 
         Raises:
             Problem: ``unknown_collection`` or ``collection_not_allowed``.
+            CollectionMovedError: its files were moved, deleted or replaced since the last request.
             StoreError: it cannot be opened.
         """
         check_collection(request_context.caller(), name)
         if name == DEFAULT:
-            return self._default
+            before = self._default
+            if self.current_default() is not before:
+                raise _moved(name)
+            return before
         if not _is_name(name):
             raise _unknown(name)
         with self._lock:
             collection = self._alive.get(name)
+            if collection is not None and not collection.is_in_place():
+                self._recent.pop(name, None)
+                self._alive.pop(name, None)
+                if (self._folder / name).is_dir():
+                    raise _moved(name)
+                collection = None
             if collection is None:
                 if not (self._folder / name).is_dir():
                     raise _unknown(name)
@@ -103,6 +116,23 @@ class CollectionPool:
                     raise _unknown(name) from None
             self._mark_used(name, collection)
             return collection
+
+    def current_default(self) -> Collection:
+        """The default collection; if its files were replaced, the collection that is in its place now.
+
+        Raises:
+            StoreError: its files were moved or deleted, or another collection in its place cannot be opened.
+        """
+        with self._lock:
+            if self._closed or self._default.is_in_place():
+                return self._default
+            try:
+                opened = self._open(self._settings, False)
+            except CollectionNotFoundError:
+                raise _moved(DEFAULT) from None
+            log.warning("the default collection was replaced; opened the one that is in its place now")
+            self._default = opened
+            return opened
 
     def opened(self) -> list[tuple[str, StoreInfo]]:
         """Name and state of each open collection, ``default`` first.
@@ -212,6 +242,10 @@ class CollectionPool:
 
 def _is_name(name: str) -> bool:
     return re.fullmatch(COLLECTION_NAME, name) is not None and name != DEFAULT
+
+
+def _moved(name: str) -> CollectionMovedError:
+    return CollectionMovedError(f"the collection {name!r} was moved, deleted or replaced while it was open")
 
 
 def _unknown(name: str) -> Problem:

@@ -16,6 +16,8 @@ from starlette.routing import Match
 
 from imagefinder.core.errors import (
     BoxError,
+    CollectionClosedError,
+    CollectionMovedError,
     FetchError,
     FilterError,
     ImageError,
@@ -55,6 +57,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "not_a_file": ProblemKind(400, "Image sent as text instead of a file"),
     "several_images": ProblemKind(400, "Too many images"),
     "malformed_form": ProblemKind(400, "Malformed form"),
+    "malformed_request": ProblemKind(400, "Malformed HTTP request"),
     "malformed_json": ProblemKind(400, "Malformed JSON"),
     "url_queries_off": ProblemKind(403, "URLs not accepted"),
     "folder_not_allowed": ProblemKind(403, "Folder not allowed"),
@@ -72,6 +75,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "upload_timeout": ProblemKind(408, "Upload timed out", retryable=True),
     "image_too_large": ProblemKind(413, "Image too large"),
     "request_too_large": ProblemKind(413, "Request too large"),
+    "headers_too_large": ProblemKind(431, "Request headers too large"),
     "unsupported_media_type": ProblemKind(415, "Unsupported media type"),
     "invalid_parameter": ProblemKind(422, "Invalid parameter"),
     # the image
@@ -97,6 +101,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "model_error": ProblemKind(503, "Model cannot run"),
     "invalid_setting": ProblemKind(503, "Invalid server setting"),
     "store_error": ProblemKind(503, "Collection unavailable", private=True),
+    "collection_moved": ProblemKind(503, "Collection moved, deleted or replaced", retryable=True),
     # access and rate limits
     "missing_key": ProblemKind(401, "API key required"),
     "wrong_key": ProblemKind(401, "Invalid API key"),
@@ -178,6 +183,9 @@ def problem_of(error: ImagefinderError) -> Problem:
 
     An error class without a code in ``KINDS`` is reported with the code of its nearest base class that has one.
     """
+    if isinstance(error, CollectionClosedError):
+        # The server closes a collection that is in use only when a client deletes it.
+        return Problem("unknown_collection", "the collection was deleted while this request used it")
     codes = (str(ancestor.__dict__.get("code")) for ancestor in type(error).__mro__)
     code = next((code for code in codes if code in KINDS), "internal_error")
     if KINDS[code].private:
@@ -186,6 +194,15 @@ def problem_of(error: ImagefinderError) -> Problem:
             code,
             "the server cannot process the request",
             hint="see the server's log; request_id identifies this request",
+        )
+    if isinstance(error, CollectionMovedError):  # the message names a folder of the server
+        log.error("%s (%s)", error.message, error.hint)
+        return Problem(
+            code,
+            "the files of the collection were moved, deleted or replaced; nothing was changed",
+            hint="send the request again: the server opens the collection that is in its place now. If there is "
+            "none, the server's operator must bring it back",
+            headers={"Retry-After": "1"},
         )
     members: dict[str, Any] = {}
     if isinstance(error, ImageError):
@@ -209,7 +226,8 @@ def problem_of(error: ImagefinderError) -> Problem:
 
 COMMON_CODES = (
     *("missing_key", "wrong_key", "read_only_key", "collection_not_allowed", "cross_site", "unknown_host"),
-    *("rate_limited", "too_many_wrong_keys", "store_error", "upload_timeout", "timed_out", "not_ready"),
+    *("rate_limited", "too_many_wrong_keys", "store_error", "collection_moved", "upload_timeout", "timed_out"),
+    "not_ready",
 )
 """Codes of problems that any request may be answered with."""
 

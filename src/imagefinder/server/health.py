@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -16,8 +18,8 @@ router = APIRouter(tags=["health"])
 @router.get(
     "/health", operation_id="health", summary="State of the service, the default collection and the methods"
 )
-def health(service: ServiceDep) -> Health:
-    return service.readiness.health()
+async def health(service: ServiceDep) -> Health:
+    return await service.monitor(service.readiness.health)
 
 
 @router.get("/health/live", operation_id="live", summary="Liveness: the process responds")
@@ -32,8 +34,8 @@ async def live() -> Live:
     response_description="The service is ready.",
     responses=responses(["not_ready"], common=False),
 )
-def ready(service: ServiceDep) -> Ready:
-    state = service.readiness.health()
+async def ready(service: ServiceDep) -> Ready:
+    state = await service.monitor(service.readiness.health)
     if not state.ready:
         raise Problem(
             "not_ready",
@@ -54,7 +56,8 @@ def ready(service: ServiceDep) -> Ready:
         **responses([]),
     },
 )
-def metrics(service: ServiceDep, request: Request) -> Response:
+async def metrics(service: ServiceDep, request: Request) -> Response:
     check_unrestricted()
-    text, content_type = service.metrics.exposition(request.headers.get("accept", ""))
+    exposition = partial(service.metrics.exposition, request.headers.get("accept", ""))
+    text, content_type = await service.monitor(exposition)
     return Response(text, media_type=content_type)

@@ -8,7 +8,6 @@ the host name and origin, the API key and the rate limit.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,12 +15,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.server import request_context
 from imagefinder.server.access import Authenticator, check_access, required_access
+from imagefinder.server.clients import client_address, network
 from imagefinder.server.errors import Problem, internal_error, problem_of
+from imagefinder.server.fairness import FairShare
 from imagefinder.server.logs import ACCESS
 from imagefinder.server.metrics import NO_ROUTE, Metrics
 from imagefinder.server.origins import OriginPolicy
 from imagefinder.server.ratelimit import RateLimit
-from imagefinder.server.request_context import Caller, RequestContext
+from imagefinder.server.request_context import RequestContext
 from imagefinder.server.streams import EventStreams
 from imagefinder.server.upload import IDLE_SECONDS
 
@@ -39,6 +40,9 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 """Headers added to each response that does not set them itself."""
+
+MAX_PARAMETERS = 100
+"""Largest number of parameters in a URL."""
 
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Routes that monitoring polls every few seconds; only their errors are logged."""
@@ -121,6 +125,7 @@ class AccessMiddleware:
         origins: OriginPolicy,
         authenticator: Authenticator,
         rates: RateLimit,
+        in_progress: FairShare,
         streams: EventStreams,
     ) -> None:
         """Store the parts.
@@ -130,12 +135,14 @@ class AccessMiddleware:
             origins: Decides which host names and origins are allowed.
             authenticator: Checks API keys.
             rates: Limits the request rate.
+            in_progress: Limits the requests of each client that are in progress.
             streams: Registry of the open event streams.
         """
         self._app = app
         self._origins = origins
         self._authenticator = authenticator
         self._rates = rates
+        self._in_progress = in_progress
         self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,13 +151,21 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            scope["imagefinder.caller"] = self._authorize(scope)
+            client = self._authorize(scope)
         except ImagefinderError as error:
             await problem_of(error).response()(scope, receive, send)
             return
         except Problem as problem:
             await problem.response()(scope, receive, send)
             return
+        try:
+            await self._forward(scope, receive, send)
+        finally:
+            if client:
+                self._in_progress.release(client)
+
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a permitted request to the routes."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
 
@@ -179,18 +194,35 @@ class AccessMiddleware:
         finally:
             self._streams.discard(task)
 
-    def _authorize(self, scope: Scope) -> Caller:
+    def _authorize(self, scope: Scope) -> str:
+        """Check a request and count it; returns the client, or nothing for routes without limits."""
         method, path, headers = scope["method"], scope["path"], scope["headers"]
         self._origins.check(method, path, dict(headers))
         required = required_access(method, path)
-        caller = self._authenticator.identify(_network(client_address(scope)), required, headers)
+        caller = self._authenticator.identify(network(client_address(scope)), required, headers)
         context = request_context.current.get()
         if context is not None:
             context.caller = caller
-        if required != "none":
-            self._rates.take(caller.client)
+        if required == "none":
+            return ""
+        self._rates.take(caller.client)
         check_access(caller, required, path)
-        return caller
+        if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+            raise Problem(
+                "invalid_parameter",
+                f"the URL has more than {MAX_PARAMETERS} parameters",
+                hint="/docs describes the parameters of each endpoint",
+                limit=MAX_PARAMETERS,
+            )
+        if not self._in_progress.take(caller.client):
+            raise Problem(
+                "busy",
+                f"this client has its share of requests in progress: {self._in_progress.used(caller.client)}",
+                hint="wait for their responses",
+                headers={"Retry-After": "1"},
+                limit=self._in_progress.used(caller.client),
+            )
+        return caller.client
 
 
 class _ReadTimeout:
@@ -244,22 +276,3 @@ def _route(scope: Scope) -> str:
     context = scope.get("fastapi", {}).get("effective_route_context")
     path = getattr(context, "path_format", None) or getattr(scope.get("route"), "path_format", None)
     return str(path) if path else NO_ROUTE
-
-
-def client_address(scope: Scope) -> str:
-    """The IP address of the client; behind a trusted proxy, the address that the proxy reports."""
-    address = scope.get("client")
-    return address[0] if address else ""
-
-
-def _network(address: str) -> str:
-    """The unit of rate limiting: an IPv4 address, or the IPv6 /64 network that one customer usually has."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
-    return address

@@ -24,7 +24,7 @@ class Readiness:
 
     def __init__(
         self,
-        collection: Collection,
+        collection: Callable[[], Collection],
         *,
         warm: Sequence[str],
         version: str,
@@ -34,7 +34,7 @@ class Readiness:
         """Store the arguments; nothing is loaded yet.
 
         Args:
-            collection: The default collection.
+            collection: Returns the default collection.
             warm: Names of the methods to load.
             version: Version of the service.
             loaded: Called after each method with its name, the load time in seconds and whether it failed.
@@ -66,8 +66,9 @@ class Readiness:
         """The current state; reads the state of the collection on each call."""
         warming = tuple(self._waiting)
         try:
-            info = self._collection.info()
-            methods = [self._method(state, info, warming) for state in self._collection.methods()]
+            collection = self._collection()
+            info = collection.info()
+            methods = [self._method(state, info, warming) for state in collection.methods()]
         except ImagefinderError as error:
             log.error("the collection cannot be read: %s (%s)", error.message, error.hint)  # noqa: TRY400
             return Health(
@@ -102,7 +103,7 @@ class Readiness:
         while self._waiting and not self._stop.is_set():
             name, start = self._waiting[0], time.perf_counter()
             try:
-                self._collection.warm(name)
+                self._collection().warm(name)
             except ImagefinderError as error:
                 self._failed[name] = error
                 log.warning("method %s failed to load: %s (%s)", name, error.message, error.hint)

@@ -91,3 +91,9 @@ def link(path: str) -> str:
     """A path of this server as the client of the current request must send it: with the prefix of its proxy."""
     context = current.get()
     return f"{context.prefix if context else ''}{path}"
+
+
+def client() -> str:
+    """The client of the current request, as the limits distinguish clients; empty outside a request."""
+    sender = caller()
+    return sender.client if sender else ""

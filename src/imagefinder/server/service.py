@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, cast
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from imagefinder.core.errors import StoreError
 from imagefinder.core.settings import Settings
 from imagefinder.images.fetching.fetcher import HttpFetcher
 from imagefinder.images.fetching.public_addresses import require_public
+from imagefinder.server import request_context
 from imagefinder.server.admission import Admission
 from imagefinder.server.collection_pool import CollectionPool
 from imagefinder.server.errors import Problem
+from imagefinder.server.fairness import FairPool, FairShare
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
@@ -26,6 +29,8 @@ from imagefinder.server.search_cache import SearchCache
 from imagefinder.server.streams import EventStreams
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -61,7 +66,8 @@ class Service:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     streams: EventStreams = field(default_factory=EventStreams)
     fetcher: HttpFetcher = field(init=False)
-    _downloads: CapacityLimiter = field(init=False)
+    _downloads: FairPool = field(init=False)
+    _monitoring: FairPool = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -73,13 +79,17 @@ class Service:
             connections=settings.fetch_connections,
             check=None if settings.fetch_private else require_public,
         )
-        self._downloads = CapacityLimiter(settings.fetch_connections)
+        # A download waits instead of computing, so it needs no place among the computing requests.
+        downloads = FairShare(settings.fetch_connections)
+        self._downloads = FairPool(settings.fetch_connections, name="imagefinder-fetch", share=downloads)
+
+        self._monitoring = FairPool(1, name="imagefinder-monitor", share=FairShare(1))
 
     async def download(self, url: str) -> bytes:
         """Download the image at a URL from a client.
 
         Raises:
-            Problem: ``url_queries_off``.
+            Problem: ``url_queries_off``; ``timed_out``: the request has no time left.
             FetchError: the download failed, or the address is not allowed.
             ImageTooLargeError: the file is too large.
         """
@@ -87,8 +97,32 @@ class Service:
             raise Problem(
                 "url_queries_off", "this server does not accept image URLs", hint="upload the image", field="url"
             )
-        # A download waits instead of computing, so it bypasses the admission control.
-        return await to_thread.run_sync(self.fetcher.fetch, url, limiter=self._downloads, abandon_on_cancel=True)
+        deadline = self.admission.deadline()
+        loop = asyncio.get_running_loop()
+
+        def fetch() -> bytes:
+            # The thread ends just after the request: nothing else could stop it.
+            return self.fetcher.fetch(url, seconds=deadline - loop.time() + 1 if deadline else None)
+
+        try:
+            async with asyncio.timeout_at(deadline) as clock:
+                return await self._downloads.run(request_context.client(), fetch)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            raise self.admission.timed_out(f"did not download {url[:200]}", field="url", urls=[url]) from None
+
+    async def monitor(self, work: Callable[[], T]) -> T:
+        """Run work for monitoring in a thread that other requests do not use."""
+        return await self._monitoring.run(request_context.client(), work)
+
+    def close(self) -> None:
+        """Cancel the downloads; close the keys and the threads."""
+        self.keys.close()
+        self.fetcher.close()
+        self._downloads.close()
+        self._monitoring.close()
+        self.admission.close()
 
     def is_valid(self, caller: Caller) -> bool:
         """Whether a caller may still use the server: its key was not revoked since its request began."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from anyio import to_thread
 from fastapi import Request
-from python_multipart.exceptions import FormParserError
+from python_multipart.exceptions import FormParserError, ParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from imagefinder.core.errors import ImageTooLargeError
 from imagefinder.server.errors import Problem, problem_of
+from imagefinder.server.form_parts import PreambleFilter, read_part
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
+
+T = TypeVar("T")
 
 FIELD = "image"
 MAX_PARTS = 16
@@ -28,9 +30,24 @@ FORM, JSON = "multipart/form-data", "application/json"
 
 IDLE_SECONDS = 30.0
 UPLOAD_SECONDS = 300.0
+MIN_RATE = 4096
+"""Bytes per second that an upload must reach on average, after the first ``IDLE_SECONDS``."""
+
+MAX_TEXT_BYTES = 1 << 20
+"""Largest size of all text fields of a form together."""
+
+MAX_JSON_VALUES = 20_000
+"""Largest number of values in a JSON document: members of objects and elements of arrays."""
+
+MAX_JSON_ESCAPES = 1 << 20
+_BYTES_PER_VALUE = 32
+"""Outside of strings, a JSON document may have as many bytes per allowed value: numbers and white space."""
+
+JSON_COPIES = 3
+"""Memory that a JSON body needs, as a multiple of its size: bytes, text and values."""
 
 _CURL_HINT = 'send it as a file field; with curl: -F "image=@image.jpg"'
-_SMALL_JSON = 1 << 16
+_SMALL_JSON = 1 << 14
 """Longer JSON is parsed in a thread, so that it does not block the event loop."""
 
 ReserveBytes = Callable[[int], None]
@@ -109,14 +126,24 @@ async def read_form(
     if declared != FORM.encode():
         raise wrong_type(request, FORM)
     limit = max_total or max_bytes
+    boundary = options.get(b"boundary", b"")
+    if not boundary:
+        raise Problem(
+            "malformed_form",
+            "the Content-Type has no boundary",
+            hint=f"let the HTTP library set the Content-Type; {_CURL_HINT}",
+        )
     collector = _FormCollector(files, max_bytes, limit, reserve, texts=texts, max_parts=max_parts)
+    body = PreambleFilter(boundary, MultipartParser(boundary, collector.callbacks()).write)
     try:
-        parser = MultipartParser(options.get(b"boundary", b""), collector.callbacks())
-        received = await _feed(request, parser.write, limit + FORM_OVERHEAD, lambda what: _too_large(what, limit))
+        received = await _feed(request, body.write, limit + FORM_OVERHEAD, lambda what: _too_large(what, limit))
     except FormParserError as error:
-        raise Problem("malformed_form", f"the form cannot be parsed: {error}", hint=_CURL_HINT) from error
+        where = f": error near byte {error.offset}" if isinstance(error, ParseError) and error.offset >= 0 else ""
+        hint = "end each boundary and header with CR LF, and the headers of a part with an empty line"
+        raise Problem("malformed_form", f"the form cannot be parsed{where}", hint=hint) from error
     if not received:
         raise Problem("missing_image", "the form is empty", hint=_CURL_HINT, field=first)
+    body.end()
     return collector.form()
 
 
@@ -134,48 +161,98 @@ async def read_raw(request: Request, *, max_bytes: int, reserve: ReserveBytes) -
             hint="send the image as the body; with curl: --data-binary @image.jpg",
             field=FIELD,
         )
-    return body.bytes()
+    return bytes(body.take())
 
 
-async def read_json(request: Request, *, max_bytes: int, reserve: ReserveBytes) -> Any:
-    """The body as JSON; ``NaN`` and infinities, which the JSON standard does not allow, are refused.
+# wide: the limits of a JSON body.
+async def read_json(
+    request: Request,
+    read: Callable[[Any], T],
+    *,
+    max_bytes: int,
+    max_values: int = MAX_JSON_VALUES,
+    reserve: ReserveBytes,
+    parse: Callable[[Callable[[], T]], Awaitable[T]],
+) -> T:
+    """What ``read`` makes of the body as JSON; ``NaN`` and infinities, which JSON does not allow, are refused.
+
+    Args:
+        request: A request whose body has not been read.
+        read: Validates the parsed body.
+        max_bytes: Largest body accepted.
+        max_values: Largest number of values.
+        reserve: Called with the memory that each chunk will need.
+        parse: Runs the parsing of a large body outside of the event loop.
 
     Raises:
-        Problem: the body is not valid JSON or is too large.
+        Problem: the body is not valid JSON, is too large, or has too many values; or what ``read`` raises.
     """
-    body = _BodyBuffer(reserve)
+    body = _BodyBuffer(lambda size: reserve(JSON_COPIES * size))
 
     def too_large(what: str) -> Problem:
         return Problem(
-            "request_too_large", f"{what}; the limit is {max_bytes:,} bytes", limit=max_bytes, unit="bytes"
+            "request_too_large",
+            f"{what}; the limit for JSON is {max_bytes:,} bytes (max_json_bytes)",
+            hint="send large images as form files",
+            limit=max_bytes,
+            unit="bytes",
         )
 
     await _feed(request, body.add, max_bytes, too_large)
-    data = body.bytes()
-    return parse_json(data) if len(data) <= _SMALL_JSON else await to_thread.run_sync(parse_json, data)
+
+    def work() -> T:
+        return read(parse_json(body.take(), max_values=max_values))
+
+    return work() if len(body) <= _SMALL_JSON else await parse(work)
 
 
-def parse_json(data: bytes | str, field: str = "") -> Any:
-    """Parse JSON.
+def parse_json(data: bytes | bytearray | str, field: str = "", *, max_values: int = MAX_JSON_VALUES) -> Any:
+    """Parse JSON, after checks that bound the time and memory this takes.
 
     Args:
         data: JSON text.
         field: Name of the form field or parameter, for the error; empty for the body.
+        max_values: Largest number of values.
 
     Raises:
-        Problem: ``malformed_json``.
+        Problem: ``malformed_json``; ``invalid_parameter``: it has too many values.
     """
     members: dict[str, Any] = {"field": field} if field else {}
+    what = field or "the body"
     try:
-        return json.loads(data, parse_constant=_reject_constant)
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        excess = _excess(text, max_values)
+        if excess is None:
+            return json.loads(text, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
-        what = field or "the body"
         raise Problem(
             "malformed_json",
             f"{what} is not valid JSON: {str(error)[:200]}",
             hint="send one JSON document, encoded as UTF-8",
             **members,
         ) from error
+    raise Problem(
+        "invalid_parameter",
+        f"{what} has too many {excess[0]}; the limit is {excess[1]:,}",
+        limit=excess[1],
+        **members,
+    )
+
+
+def _excess(text: str, max_values: int) -> tuple[str, int] | None:
+    """The first limit that a JSON document exceeds: what, and how many. Nothing is parsed for it."""
+    escapes = text.count("\\")
+    if escapes > MAX_JSON_ESCAPES:
+        return "escaped characters", MAX_JSON_ESCAPES
+    if escapes:
+        text = text.replace("\\\\", "").replace('\\"', "")
+    if text.count('"') > 4 * max_values:  # two per string, two strings per member
+        return "strings", 2 * max_values
+    outside = "".join(text.split('"')[::2])
+    if len(outside) > _BYTES_PER_VALUE * max_values:
+        return "bytes outside of strings", _BYTES_PER_VALUE * max_values
+    values = outside.count(",") + outside.count("[") + outside.count("{")
+    return ("values", max_values) if values > max_values else None
 
 
 def wrong_type(request: Request, *accepted: str) -> Problem:
@@ -201,8 +278,15 @@ async def _feed(
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:19]) > limit:
         raise too_large(f"the request has {int(length[:19]):,} bytes")
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise Problem(
+            "unsupported_media_type",
+            f"the body has the content encoding {coding[:50]!a}, which the server does not decompress",
+            hint="send the body without compression",
+        )
     loop = asyncio.get_running_loop()
-    end = loop.time() + UPLOAD_SECONDS
+    start = loop.time()
     received = 0
     try:
         async with asyncio.timeout(IDLE_SECONDS) as clock:
@@ -211,11 +295,13 @@ async def _feed(
                 if received > limit:
                     raise too_large(f"the request has at least {received:,} bytes")
                 take(chunk)
-                clock.reschedule(min(loop.time() + IDLE_SECONDS, end))
+                slowest = min(IDLE_SECONDS + received / MIN_RATE, UPLOAD_SECONDS)
+                clock.reschedule(min(loop.time() + IDLE_SECONDS, start + slowest))
     except TimeoutError as error:
         raise Problem(
             "upload_timeout",
-            f"the upload was idle for {IDLE_SECONDS:.0f} s or took longer than {UPLOAD_SECONDS:.0f} s",
+            f"the upload was idle for {IDLE_SECONDS:.0f} s, took longer than {UPLOAD_SECONDS:.0f} s, or had "
+            f"less than {MIN_RATE:,} bytes per second",
             hint="try again on a faster connection, or send a smaller image",
             headers={"Connection": "close"},
         ) from error
@@ -229,12 +315,17 @@ class _BodyBuffer:
         self._reserve = reserve
         self._data = bytearray()
 
+    def __len__(self) -> int:
+        return len(self._data)
+
     def add(self, chunk: bytes) -> None:
         self._reserve(len(chunk))
         self._data += chunk
 
-    def bytes(self) -> bytes:
-        return bytes(self._data)
+    def take(self) -> bytearray:
+        """The collected bytes, which the buffer does not keep."""
+        data, self._data = self._data, bytearray()
+        return data
 
 
 class _FormCollector:
@@ -253,6 +344,7 @@ class _FormCollector:
         self._wanted = wanted
         self._max_bytes = max_bytes
         self._left = max_total
+        self._text_bytes = 0
         self._max_total = max_total
         self._reserve = reserve
         self._keep_texts = texts
@@ -264,9 +356,10 @@ class _FormCollector:
         self._ended = False
         self._part: bytearray | None = None
         self._is_file = False
+        self._unchosen = ""
         self._header = b""
         self._value = b""
-        self._disposition = b""
+        self._headers: dict[bytes, bytes] = {}
 
     def callbacks(self) -> MultipartCallbacks:
         return {
@@ -331,7 +424,7 @@ class _FormCollector:
             raise Problem(
                 "malformed_form", f"the form has more than {self._max_parts} parts", limit=self._max_parts
             )
-        self._disposition = b""
+        self._headers = {}
         self._part = None
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
@@ -341,28 +434,47 @@ class _FormCollector:
         self._value += data[start:end]
 
     def _header_ends(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            self._disposition = self._value
+        self._headers[self._header.lower()] = self._value
         self._header = self._value = b""
 
     def _headers_end(self) -> None:
-        _, options = parse_options_header(self._disposition.decode("latin-1"))
-        name = options.get(b"name", b"").decode("utf-8", "replace")
-        filename = options.get(b"filename")
-        # Browsers send an empty file name for a file field without a selected file.
-        self._names.append(f"{name} (no file chosen)" if filename == b"" else name)
-        self._is_file = bool(filename)
+        part = read_part(
+            *(
+                self._headers.get(name, b"")
+                for name in (b"content-disposition", b"content-type", b"content-transfer-encoding")
+            )
+        )
+        name = part.name
+        self._names.append(f"{name} (no file chosen)" if part.kind == "unchosen" else name)
+        self._unchosen = name if part.kind == "unchosen" else ""
         if name in self._wanted:
-            if filename:
-                self._counts[name] += 1
-                if self._counts[name] <= self._wanted[name]:
-                    self._files.append((name, bytearray()))
-                    self._part = self._files[-1][1]
-        elif self._keep_texts and filename is None:
+            if part.kind == "file":
+                self._begin_file(name)
+        elif self._keep_texts and part.kind != "unchosen":
+            # Browsers send a Blob with a file name, although it is the value of a text field.
+            self._is_file = False
             self._texts.append((name, bytearray()))
             self._part = self._texts[-1][1]
+        if self._part is not None and part.encoding:
+            raise Problem(
+                "malformed_form",
+                f"the field {name[:100]!a} has the transfer encoding {part.encoding[:50]!a}",
+                hint="send its bytes as they are (RFC 7578)",
+                field=name[:100],
+            )
+
+    def _begin_file(self, name: str) -> None:
+        self._is_file = True
+        self._counts[name] += 1
+        if self._counts[name] <= self._wanted[name]:
+            self._files.append((name, bytearray()))
+            self._part = self._files[-1][1]
 
     def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._unchosen in self._wanted:
+            self._names[-1] = self._unchosen
+            self._begin_file(self._unchosen)
+            self._unchosen = ""
         if self._part is None:
             return
         size = end - start
@@ -372,6 +484,15 @@ class _FormCollector:
             if size > self._left:
                 raise _too_large(f"the images have more than {self._max_total:,} bytes in total", self._max_total)
             self._left -= size
+        else:
+            self._text_bytes += size
+            if self._text_bytes > MAX_TEXT_BYTES:
+                raise Problem(
+                    "request_too_large",
+                    f"the text fields of the form have more than {MAX_TEXT_BYTES:,} bytes",
+                    limit=MAX_TEXT_BYTES,
+                    unit="bytes",
+                )
         self._reserve(size)
         self._part += data[start:end]
 

@@ -1,32 +1,39 @@
 """Copy check: is an image an edited copy, or another shot, or another document of the same layout?
 
-Agreement of brightness does not: two shots of a crate of fruit agree nearly everywhere, and so do two filled-in
-forms, while a captioned copy does not. Two measures on registered images do:
+Agreement of brightness does not tell: two shots of a crate of fruit agree nearly everywhere, and so do two
+filled-in forms, while a captioned copy does not. Two measures of registered images do:
 
 *Parallax.* Another shot sees depth from another place: where a window correlates clearly better a pixel or more
 away, it has moved. A copy is one picture under one homography, so its windows stay.
 
-*Changes on both sides.* An edit adds or removes; other content does both. An edge of one image is unexplained
-where the other has no edge of like direction within a pixel. Cells count in which both sides have unexplained
-edges.
-
-A captioned copy does both in the cells under its letters, so more cells are allowed where one side of the
-changed cells has few grey levels, as text and stickers do. Documents have nothing but letters, so of them
-almost none are.
+*Changes on both sides.* An edit adds to one image, or removes from it; other content does both. An edge of one
+image is unexplained where the other has no edge of like direction within a pixel. Cells with unexplained edges are
+counted for each image, after the sharper one was blurred like the other, and the smaller number counts: a caption
+leaves hundreds of such cells on its side, but hides edges only below its letters. If the other number is more than
+twice as large, it counts less still. Of documents, almost no cell may change.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.results import Relation
-from imagefinder.verification.registration import Grey, Registered
-from imagefinder.verification.relation import STRONG
+from imagefinder.core.features import RgbImage
+from imagefinder.core.results import Size
+from imagefinder.verification.registration import Grey, Matrix, Registered, grey, register
+
+SIDE, DOCUMENT_SIDE = 256, 1024
+"""Longer side in pixels at which photographs and documents are compared. A thumbnail suffices for photographs; the
+name on a form cannot be read in it."""
+
+LEGIBLE, TEXT = 640, 0.05
+"""Minimum longer side in pixels of both images for documents to be told apart, if they have text: strokes in this
+share of the cells."""
 
 WINDOWS = 18
 """Windows for parallax along the longer side."""
@@ -36,6 +43,10 @@ REACH = 3
 
 FLAT = 20.0
 """A window whose variance is below this in either image has no texture to compare."""
+
+MOVED, MOVED_IF_FLAT = 0.05, 0.42
+"""Share of moved windows that a copy may have, and what is added if all others are without texture: they say
+nothing, so few textured ones may move by chance."""
 
 CELLS = 42
 """Cells for changes along the longer side."""
@@ -52,24 +63,20 @@ LIKE_DIRECTION = 0.7
 CHANGED_EDGES = 3
 """Unexplained edge pixels that make a cell changed."""
 
-CHANGED_CELLS = 26
-"""Cells changed on both sides that a copy may have."""
+BLURS = (0.6, 0.9, 1.3, 1.8, 2.5, 4.0, 6.0)
+"""Standard deviations of the blurs that are tried to make both images equally sharp, in pixels."""
 
-TEXT_LEVELS, TEXT_SHARE, TEXT_CELLS = 6, 0.55, 85
-"""Changed cells with this share of their pixels in a few of 32 grey levels are a caption: more are allowed."""
+CHANGED_CELLS = 40
+"""Changed cells that a copy may have."""
+
+STROKES = 0.4
+"""Length of the sum of the gradients in a cell with strokes, at most, as a share of the sum of their lengths."""
 
 PAPER_LEVELS, PAPER_SHARE = 9, 0.5
 """An image with this share of its pixels in this many (of 256) grey levels looks like a document."""
 
 DOCUMENT_CELLS, DOCUMENT_SWAPS = 8, 5
 """Changed cells, and cells with pixels both darker and lighter than before, that a copy of a document may have."""
-
-
-COPIES: frozenset[Relation | None] = frozenset({"identical", "edited copy", "part of", "contains"})
-"""Relations of two versions of one picture."""
-
-STILL, CORRELATED = 40, 0.5
-"""Still windows and correlation that make a pair a copy although its geometry is too weak for any relation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,66 +87,85 @@ class CopyMeasures:
         moved: Number of textured windows that correlate clearly better at a shift of a pixel or more.
         still: Number of textured windows that correlate where they are.
         flat: Share of windows without texture, 0 to 1.
-        changed: Number of cells with unexplained edges of both images.
+        changed: Number of cells with unexplained edges of the image with fewer, less if the other has many more.
         swapped: Number of cells in which some pixels became much darker and others much lighter.
-        text: Share of the pixels in changed cells that have one of few grey levels; of the image with more.
         document: Whether both images look like documents.
+        text: Share of cells with edges of opposite directions, as strokes have; of the image with fewer, 0 to 1.
         correlation: Correlation of the Laplacians of both images, -1 to 1.
     """
 
     moved: int
     still: int
     flat: float
-    changed: int
+    changed: float
     swapped: int
-    text: float
     document: bool
+    text: float
     correlation: float
 
     @property
     def distance(self) -> float:
-        """How far this is from a copy, at least 0; up to 1 both images are one picture."""
+        """How far this is from a copy, at least 0; up to 1 both images are versions of one picture."""
         parallax = self.moved / max(1, self.moved + self.still)
-        allowed = TEXT_CELLS if self.text > TEXT_SHARE else CHANGED_CELLS
-        # Windows without texture say nothing, so few textured ones may move by chance.
-        distance = (parallax / (0.09 + 0.42 * self.flat)) ** 2 + (self.changed / allowed) ** 2
+        distance = (parallax / (MOVED + MOVED_IF_FLAT * self.flat)) ** 2 + (self.changed / CHANGED_CELLS) ** 2
         if self.document:
             distance = max(distance, self.changed / DOCUMENT_CELLS, self.swapped / DOCUMENT_SWAPS)
         return distance
 
 
-def is_copy(measures: CopyMeasures, relation: Relation | None, inliers: int) -> bool:
-    """Whether two images are versions of one picture.
+def compare(
+    query: tuple[RgbImage, Size], candidate: tuple[RgbImage, Size], transform: Matrix, *, side: int = SIDE
+) -> CopyMeasures | None:
+    """Register and measure two images; the same for both orders of them, except for the transform.
 
     Args:
-        measures: The measures of the registered images.
-        relation: What geometry and photometric agreement say; ``None`` if they say nothing.
-        inliers: Number of inliers of the geometry.
+        query: ``(H, W, 3)`` uint8 RGB, perhaps reduced, and the size that ``transform`` refers to.
+        candidate: The same for the candidate.
+        transform: ``(3, 3)``, pixels of the query to pixels of the candidate.
+        side: Longer side in pixels at which they are compared, neither of them enlarged.
+
+    Returns:
+        ``None`` if they overlap too little.
     """
-    near = measures.distance <= 1
-    if relation in COPIES:
-        # With few inliers it is the registration that fails, so the relation stays. Documents have many.
-        return near or (inliers < STRONG and not measures.document)
-    return relation is None and near and measures.still >= STILL and measures.correlation >= CORRELATED
+    # Brightness can be predicted from colours, colours not from brightness: warp the more colourful one.
+    if _colour(query[0]) < _colour(candidate[0]):
+        query, candidate, transform = candidate, query, np.asarray(np.linalg.inv(transform), dtype=np.float64)
+    registered = register(query, candidate, transform, side=side)
+    return None if registered is None else measure(registered)
+
+
+def is_document(image: RgbImage) -> bool:
+    """Whether an image looks like a document: few grey levels fill most of it."""
+    return _is_paper(grey(image).reshape(-1))
+
+
+def is_legible(measures: CopyMeasures, *images: RgbImage) -> bool:
+    """Whether documents with these measures can be told apart at the resolution of these images."""
+    return measures.text < TEXT or min(max(image.shape[:2]) for image in images) >= LEGIBLE
+
+
+def _colour(image: RgbImage) -> tuple[float, float]:
+    """Mean chroma and mean brightness of an image."""
+    small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return float((small.max(axis=2) - small.min(axis=2)).mean()), float(small.mean())
 
 
 def measure(pair: Registered) -> CopyMeasures:
     """Measure two registered images."""
-    moved, still, flat = _parallax(pair)
     cell = max(4, round(pair.side / CELLS))
     inside = cv2.erode(pair.inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     contrast = max(_contrast(image[inside]) for image in (pair.query, pair.candidate))
-    changed = _changed(pair, inside, contrast, cell)
-    difference = pair.query - pair.candidate
-    darker, lighter = (_count((sign * difference > 0.25 * contrast) & inside, cell) >= 4 for sign in (1, -1))
+    one, other = _equally_sharp(pair.query, pair.candidate, inside)
+    moved, still, flat = _parallax(one, other, pair.inside)
+    changed = _changed(one, other, inside, contrast, cell)
     return CopyMeasures(
         moved=moved,
         still=still,
         flat=flat,
-        changed=int(np.count_nonzero(changed)),
-        swapped=int(np.count_nonzero(darker & lighter)),
-        text=max(_text(side, changed, cell) for side in (pair.unmapped, pair.candidate)),
-        document=_is_document(pair.unmapped[pair.inside]) and _is_document(pair.candidate.reshape(-1)),
+        changed=changed,
+        swapped=_swapped(one, other, inside, contrast, cell),
+        document=_is_paper(grey(pair.query_colours)[pair.inside]) and _is_paper(pair.candidate.reshape(-1)),
+        text=min(_text(image, cell) for image in (grey(pair.query_colours), pair.candidate)),
         correlation=pair.correlation,
     )
 
@@ -147,10 +173,10 @@ def measure(pair: Registered) -> CopyMeasures:
 # -- parallax ------------------------------------------------------------------------------------------------
 
 
-def _parallax(pair: Registered) -> tuple[int, int, float]:
+def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[int, int, float]:
     """Numbers of moved and of still windows, and the share of flat ones."""
-    side = max(5, round(pair.side / WINDOWS)) | 1
-    one, other = (cv2.GaussianBlur(image, (0, 0), 0.7) for image in (pair.query, pair.candidate))
+    side = max(5, round(max(inside.shape) / WINDOWS)) | 1
+    one, other = (np.asarray(cv2.GaussianBlur(image, (0, 0), 0.7)) for image in (one, other))
     here, variances = _correlations(one, other, side)
     best, shift = here.copy(), np.zeros_like(here)
     for dy in range(-REACH, REACH + 1):
@@ -160,7 +186,7 @@ def _parallax(pair: Registered) -> tuple[int, int, float]:
                 there, _ = _correlations(_shifted(one, dx, dy), other, side)
                 better = there > best
                 best[better], shift[better] = there[better], length
-    whole = cv2.erode(pair.inside.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    whole = cv2.erode(inside.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
     centres = np.zeros_like(whole)
     centres[side // 2 :: side // 2, side // 2 :: side // 2] = True
     centres &= whole
@@ -201,16 +227,42 @@ def _contrast(values: Grey) -> float:
     return max(1.0, float(high - low))
 
 
-def _changed(pair: Registered, inside: NDArray[np.bool_], contrast: float, cell: int) -> NDArray[np.bool_]:
-    """Cells with unexplained edges of both images."""
+def _equally_sharp(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[Grey, Grey]:
+    """Both images, the sharper one blurred if the other is then matched better."""
+
+    def residual(pair: tuple[Grey, Grey]) -> float:
+        values = np.abs(cv2.GaussianBlur(pair[0] - pair[1], (0, 0), 0.7))[inside]
+        return float(np.sort(values)[: int(0.8 * len(values))].mean()) if len(values) > 1 else 0.0
+
+    best, least = (one, other), 0.97 * residual((one, other))
+    for blur in BLURS:
+        for pair in (
+            (np.asarray(cv2.GaussianBlur(one, (0, 0), blur)), other),
+            (one, np.asarray(cv2.GaussianBlur(other, (0, 0), blur))),
+        ):
+            reached = residual(pair)
+            if reached < least:
+                best, least = pair, reached
+    return best
+
+
+def _changed(one: Grey, other: Grey, inside: NDArray[np.bool_], contrast: float, cell: int) -> float:
+    """Number of cells with unexplained edges of the image with fewer, less if the other has many more."""
     strong = max(4.0, EDGE * contrast)
-    edges = [_edges(image) for image in (pair.query, pair.candidate)]
-    one, other = (
-        _count(_unexplained(mine, theirs, strong) & inside, cell) >= CHANGED_EDGES
+    edges = _edges(one), _edges(other)
+    fewer, more = sorted(
+        int(np.count_nonzero(_count(_unexplained(mine, theirs, strong) & inside, cell) >= CHANGED_EDGES))
         for mine, theirs in (edges, edges[::-1])
     )
-    both: NDArray[np.bool_] = one & other
-    return both
+    return fewer * min(1.0, 2 * fewer / max(1, more))
+
+
+def _swapped(one: Grey, other: Grey, inside: NDArray[np.bool_], contrast: float, cell: int) -> int:
+    """Number of cells in which some pixels are much darker and others much lighter than all near them."""
+    square = np.ones((3, 3), np.uint8)
+    lighter = one > np.asarray(cv2.dilate(other, square)) + 0.25 * contrast
+    darker = one < np.asarray(cv2.erode(other, square)) - 0.25 * contrast
+    return int(np.count_nonzero((_count(lighter & inside, cell) >= 4) & (_count(darker & inside, cell) >= 4)))
 
 
 def _edges(image: Grey) -> tuple[Grey, Grey, Grey]:
@@ -235,7 +287,7 @@ def _unexplained(
     return (length > strong) & ~explained
 
 
-def _blocks(image: NDArray[np.generic], cell: int) -> NDArray[np.generic]:
+def _blocks(image: NDArray[Any], cell: int) -> NDArray[Any]:
     """``(rows, columns, cell, cell)``: the whole cells of an image."""
     height, width = image.shape[0] // cell, image.shape[1] // cell
     return image[: height * cell, : width * cell].reshape(height, cell, width, cell).swapaxes(1, 2)
@@ -246,14 +298,15 @@ def _count(mask: NDArray[np.bool_], cell: int) -> NDArray[np.int64]:
     return np.asarray(np.count_nonzero(_blocks(mask, cell), axis=(2, 3)))
 
 
-def _text(image: Grey, cells: NDArray[np.bool_], cell: int) -> float:
-    values = _blocks(image, cell)[cells].astype(np.float32)
-    if values.size == 0:
-        return 0.0
-    counts, _ = np.histogram(np.clip(values, 0, 255), bins=32, range=(0, 256))
-    return float(np.sort(counts)[-TEXT_LEVELS:].sum() / values.size)
+def _text(image: Grey, cell: int) -> float:
+    """Share of cells with edges of opposite directions."""
+    x, y, length = _edges(image)
+    strong = length > max(4.0, EDGE * _contrast(image.reshape(-1)))
+    sums = [_blocks(np.where(strong, values, 0), cell).sum(axis=(2, 3)) for values in (x, y, length)]
+    strokes = (_count(strong, cell) > CHANGED_EDGES) & (np.hypot(sums[0], sums[1]) < STROKES * sums[2])
+    return int(np.count_nonzero(strokes)) / max(1, int(strokes.size))
 
 
-def _is_document(values: Grey) -> bool:
+def _is_paper(values: Grey) -> bool:
     counts = np.bincount(np.clip(values, 0, 255).astype(np.uint8), minlength=256)
     return bool(np.sort(counts)[-PAPER_LEVELS:].sum() >= PAPER_SHARE * max(1, values.size))

@@ -40,6 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Verification
+from imagefinder.core.elongated import diagonal
 from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.core.results import Evidence, Matrix, Outline, Size
 from imagefinder.verification.chance import log10_tail
@@ -66,7 +67,7 @@ GAIN = 1.15
 """Factor by which a model with more parameters must explain more matches than a simpler one."""
 
 TOLERANCE = 0.006
-"""Maximum position error of an inlier, as a fraction of the image diagonal."""
+"""Maximum position error of an inlier, as a fraction of the image diagonal (``core.elongated``)."""
 
 TOLERANCE_PER_SIZE = 0.15
 """Additional position error, as a fraction of the keypoint's size: large keypoints are located less precisely."""
@@ -181,7 +182,7 @@ def _pairs(
     matches = matches[np.logical_and(*((one[:, 0] > 0) & (one[:, 1] >= 0) for one in sizes))]
     matches = matches[np.argsort(-_cosines(query.descriptors, candidate.descriptors, matches), kind="stable")]
     a, b = _exact(query.keypoints[matches[:, 0]]), _exact(candidate.keypoints[matches[:, 1]])
-    base_here, base_there = (TOLERANCE * math.hypot(*size) for size in (query_size, candidate_size))
+    base_here, base_there = (TOLERANCE * diagonal(*size) for size in (query_size, candidate_size))
     return _Pairs(
         rows=matches,
         here=a[:, :2],

@@ -19,9 +19,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.core.elongated import longer_side
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Evidence, Size
-from imagefinder.verification.registration import enlargement, scaling
+from imagefinder.verification.registration import enlargement, focus, scaling
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -55,8 +56,10 @@ class WindowedPhotometricCheck:
 
         ``None`` if too little overlaps.
         """
-        there = _grey(candidate, min(1.0, SIDE / max(candidate.shape[:2])))
-        matrix = scaling(candidate_size, there) @ np.array(evidence.transform)
+        images = focus((query, query_size), (candidate, candidate_size), np.array(evidence.transform))
+        (query, query_size), (candidate, candidate_size), transform = images
+        there = _grey(candidate, min(1.0, longer_side(*_size(candidate), SIDE) / max(candidate.shape[:2])))
+        matrix = scaling(candidate_size, there) @ transform
         # Downscale first to the final size: warping alone would alias.
         factor = enlargement(matrix, query_size) * query_size[0] / query.shape[1]
         here = _grey(query, min(1.0, factor))
@@ -67,6 +70,10 @@ class WindowedPhotometricCheck:
         if np.count_nonzero(inside) < FEWEST * WINDOW**2:
             return None
         return _share(cv2.GaussianBlur(warped, (0, 0), BLUR), cv2.GaussianBlur(there, (0, 0), BLUR), inside)
+
+
+def _size(image: RgbImage) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
 
 
 def _grey(image: RgbImage, factor: float) -> Any:

@@ -24,14 +24,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.core.elongated import is_elongated
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Size
+from imagefinder.verification.transforms import corners, move
 
 Grey: TypeAlias = NDArray[np.float32]
 Matrix: TypeAlias = NDArray[np.float64]
-
-SIDE = 512
-"""Images are compared at this longer side, in pixels."""
 
 GREY_LEVELS = 16
 PIXELS_PER_LEVEL = 400
@@ -53,15 +52,17 @@ class Registered:
     Attributes:
         query: ``(H, W)`` float32, the query image warped onto the candidate, its colours mapped to the candidate's
             brightness, about 0 to 255.
-        unmapped: ``(H, W)`` float32, the query image warped onto the candidate, its own brightness.
         candidate: ``(H, W)`` float32, brightness 0 to 255.
+        query_colours: ``(H, W, 3)`` uint8 RGB, the query image warped onto the candidate, its own colours.
+        candidate_colours: ``(H, W, 3)`` uint8 RGB.
         inside: ``(H, W)`` bool, where the query image covers the candidate.
         correlation: Correlation of the Laplacians, -1 to 1.
     """
 
     query: Grey
-    unmapped: Grey
     candidate: Grey
+    query_colours: RgbImage
+    candidate_colours: RgbImage
     inside: NDArray[np.bool_]
     correlation: float
 
@@ -72,7 +73,7 @@ class Registered:
 
 
 def register(
-    query: tuple[RgbImage, Size], candidate: tuple[RgbImage, Size], transform: Matrix
+    query: tuple[RgbImage, Size], candidate: tuple[RgbImage, Size], transform: Matrix, *, side: int = 512
 ) -> Registered | None:
     """Warp the query image onto the candidate, neither of them enlarged.
 
@@ -80,44 +81,84 @@ def register(
         query: ``(H, W, 3)`` uint8 RGB, perhaps reduced, and the size that ``transform`` refers to.
         candidate: The same for the candidate.
         transform: ``(3, 3)``, pixels of the query to pixels of the candidate.
+        side: Longer side of the registered images in pixels, at most.
 
     Returns:
         ``None`` if they overlap too little.
     """
-    here, there, matrix = _reduced(query, candidate, transform)
-    grey = cv2.cvtColor(there, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    warped, inside = _warp(here, grey.shape, matrix)
-    colours = _fit_colours(warped, grey, inside)
+    query, candidate, transform = focus(query, candidate, transform)
+    here, there, matrix = _reduced(query, candidate, transform, side)
+    brightness = grey(there)
+    warped, inside = _warp(here, brightness.shape, matrix)
+    colours = _fit_colours(warped, brightness, inside)
     if colours is None:
         return None
-    best = _registered(warped, colours, grey, inside)
+    best = _registered(warped, colours, there, inside)
     correlation, correction = _correlation(best), np.eye(3)
-    for side, block, radius in _STEPS:
-        step = _step(best, side, block, radius)
+    for reduced, block, radius in _STEPS:
+        step = _step(best, reduced, block, radius)
         if step is None:
             continue
-        warped, inside = _warp(here, grey.shape, step @ correction @ matrix)
-        reached = _correlation(_registered(warped, colours, grey, inside))
+        warped, inside = _warp(here, brightness.shape, step @ correction @ matrix)
+        reached = _correlation(_registered(warped, colours, there, inside))
         if reached > correlation:
-            colours = _fit_colours(warped, grey, inside)
+            colours = _fit_colours(warped, brightness, inside)
             if colours is None:
                 return None
             correlation, correction = reached, step @ correction
-            best = _registered(warped, colours, grey, inside)
+            best = _registered(warped, colours, there, inside)
     return replace(best, correlation=_correlation(best))
+
+
+def grey(image: RgbImage) -> Grey:
+    """``(H, W)`` float32: the brightness of an image, 0 to 255."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+
+
+def focus(
+    query: tuple[RgbImage, Size], candidate: tuple[RgbImage, Size], transform: Matrix
+) -> tuple[tuple[RgbImage, Size], tuple[RgbImage, Size], Matrix]:
+    """Crop elongated images to what the other one covers; reduced as a whole, they would lose it.
+
+    Arguments and results are those of ``register``. Other images, and images that do not overlap, are unchanged.
+    """
+    if not (is_elongated(*query[1]) or is_elongated(*candidate[1])):
+        return query, candidate, transform
+    candidate, shift = _cropped(candidate, query[1], transform)
+    transform = shift @ transform
+    query, shift = _cropped(query, candidate[1], np.asarray(np.linalg.inv(transform), dtype=np.float64))
+    return query, candidate, transform @ np.linalg.inv(shift)
+
+
+def _cropped(image: tuple[RgbImage, Size], other: Size, to_image: Matrix) -> tuple[tuple[RgbImage, Size], Matrix]:
+    """An elongated image, cropped to the other one, and the transform from its pixels to those of the crop."""
+    pixels, size = image
+    if not is_elongated(*size):
+        return image, np.eye(3)
+    x, y = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
+    outline = (move(to_image, corners(other)) + 0.5) / (x, y)
+    limits = np.array([pixels.shape[1], pixels.shape[0]])
+    start = np.clip(np.floor(outline.min(axis=0)), 0, limits).astype(int)
+    end = np.clip(np.ceil(outline.max(axis=0)), 0, limits).astype(int)
+    if (end <= start).any() or not np.isfinite(outline).all():
+        return image, np.eye(3)
+    part = np.ascontiguousarray(pixels[start[1] : end[1], start[0] : end[0]])
+    shift = np.array([[1.0, 0.0, -start[0] * x], [0.0, 1.0, -start[1] * y], [0.0, 0.0, 1.0]])
+    width, height = (end - start).tolist()
+    return (part, (max(1, round(width * x)), max(1, round(height * y)))), shift
 
 
 # -- sizes ---------------------------------------------------------------------------------------------------
 
 
 def _reduced(
-    query: tuple[RgbImage, Size], candidate: tuple[RgbImage, Size], transform: Matrix
+    query: tuple[RgbImage, Size], candidate: tuple[RgbImage, Size], transform: Matrix, side: int
 ) -> tuple[RgbImage, RgbImage, Matrix]:
     """Both images at the size they are compared at, and the transform between these."""
     (here, here_size), (there, there_size) = query, candidate
     matrix = scaling(there_size, there) @ transform @ np.linalg.inv(scaling(here_size, here))
     growth = enlargement(matrix, (here.shape[1], here.shape[0]))
-    factor = min(1.0, SIDE / max(there.shape[:2]), 1 / max(growth, 1e-6))
+    factor = min(1.0, side / max(there.shape[:2]), 1 / max(growth, 1e-6))
     small_there, small_here = _reduce(there, factor), _reduce(here, growth * factor)
     back = np.linalg.inv(scaling((here.shape[1], here.shape[0]), small_here))
     return small_here, small_there, scaling((there.shape[1], there.shape[0]), small_there) @ matrix @ back
@@ -189,11 +230,10 @@ def _fit_colours(warped: RgbImage, grey: Grey, inside: NDArray[np.bool_]) -> NDA
 
 
 def _registered(
-    warped: RgbImage, colours: NDArray[np.float64], candidate: Grey, inside: NDArray[np.bool_]
+    warped: RgbImage, colours: NDArray[np.float64], candidate: RgbImage, inside: NDArray[np.bool_]
 ) -> Registered:
-    mapped = (_terms(warped) @ colours.astype(np.float32)).reshape(candidate.shape)
-    own = np.asarray(cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY), dtype=np.float32)
-    return Registered(np.clip(mapped, -64, 320), own, candidate, inside, 0.0)
+    mapped = (_terms(warped) @ colours.astype(np.float32)).reshape(candidate.shape[:2])
+    return Registered(np.clip(mapped, -64, 320), grey(candidate), warped, candidate, inside, 0.0)
 
 
 # -- alignment -----------------------------------------------------------------------------------------------

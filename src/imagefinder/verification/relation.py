@@ -8,13 +8,16 @@ CLEARLY = 0.7
 """Minimum agreement, instead of ``LOOKS_ALIKE``, if fewer than ``STRONG`` inliers support the geometry: product
 photos of two pairs of trousers in the same pose reach 0.56 with five inliers."""
 
+COPIES: frozenset[Relation | None] = frozenset({"identical", "edited copy", "part of", "contains"})
+"""Relations of two versions of one picture."""
+
 STRONG = 25
 """Number of inliers that is sufficient evidence of a relation. With repetitive patterns, chance reaches 5 to 10,
 rarely 17 (docs/concepts/verification.md)."""
 
 
 def relation(evidence: Evidence | None, decision: Decision, same: bool) -> Relation:
-    """The relation of a query to a hit.
+    """The relation of a query to a hit, before the copy check.
 
     Args:
         evidence: Geometric evidence, with its agreement; ``None`` if there is none.
@@ -33,7 +36,7 @@ def relation(evidence: Evidence | None, decision: Decision, same: bool) -> Relat
 
 
 def relation_of_pair(evidence: Evidence | None) -> Relation | None:
-    """The relation of two images without a null model; ``None`` if the evidence is too weak."""
+    """The relation of two images without a null model, before the copy check; ``None``: too weak."""
     if evidence is None:
         return None
     if looks_alike(evidence):

@@ -13,11 +13,11 @@ import { mayWrite, session } from "./session.js";
 
 /** @type {Record<Rest.DuplicateSet["kind"], {label: string, note: string}>} */
 const KINDS = {
-  identical: { label: "Identical images", note: "Same bytes or same pixels." },
+  identical: { label: "Identical images", note: "Same bytes, or same pixels in all frames." },
   "edited copies": { label: "Edited copies", note: "The same image in other sizes, colours or encodings." },
   overlapping: {
     label: "Overlapping images",
-    note: "Parts of one another, or the same scene. Nothing is suggested for removal.",
+    note: "Parts of one another, the same scene, or the same layout. Nothing is suggested for removal.",
   },
 };
 const PAGE_SIZE = 30;
@@ -59,7 +59,8 @@ function entriesOf(group, images, kept) {
 function groupCard(group, collection) {
   const card = h("li", { class: "card group", "data-kind": group.kind });
   const radioName = uniqueId("keep");
-  const suggests = group.kind !== "overlapping";
+  const suggests = group.spare.length > 0;
+  const proposed = new Set([group.ids[0], ...group.spare]);
   const { label, note } = KINDS[group.kind];
   const state = { images: group.images.filter((image) => !isPending(collection, image.id)), keep: "" };
   state.keep = state.images[0]?.id ?? "";
@@ -101,7 +102,8 @@ function groupCard(group, collection) {
   function relation({ id }) {
     const pair = group.pairs.find(({ a }) => a === id);
     if (!pair) return "";
-    return `${relationTo(pair)}${pair.agreement === null ? "" : `, pixel agreement ${percent(pair.agreement)}`}`;
+    const note = pair.note && ` (${pair.note})`;
+    return `${relationTo(pair)}${note}${pair.agreement === null ? "" : `, pixel agreement ${percent(pair.agreement)}`}`;
   }
 
   /** @param {string} id @param {boolean} kept */
@@ -129,7 +131,8 @@ function groupCard(group, collection) {
       h("p", { class: "id", title: id }, fileName(id)),
       h("p", { class: "small" }, `${dimensions(image)} · ${bytes(image.size_bytes)}`),
       !kept && h("p", { class: "small" }, relation(image)),
-      suggests && mayWrite() && keepRadio(id, kept),
+      group.reasons[id] && h("p", { class: "small" }, `Not spare: ${group.reasons[id]}`),
+      suggests && mayWrite() && proposed.has(id) && keepRadio(id, kept),
       kept && !mayWrite() && h("p", { class: "badge match" }, icon("check"), "Keep"),
       mayWrite() &&
         !kept &&
@@ -143,10 +146,11 @@ function groupCard(group, collection) {
 
   function draw() {
     const others = state.images.filter((image) => image.id !== state.keep);
+    const spare = others.filter((image) => proposed.has(image.id));
     const removing =
-      others.length === 1
+      spare.length === 1
         ? "Remove the other from collection"
-        : `Remove the other ${others.length} from collection`;
+        : `Remove the other ${spare.length} from collection`;
     card.hidden = state.images.length < 2;
     put(
       card,
@@ -156,7 +160,10 @@ function groupCard(group, collection) {
         h(
           "div",
           { class: "row" },
-          suggests && mayWrite() && button("trash", removing, () => drop(others), { title: removalNote(others) }),
+          suggests &&
+            mayWrite() &&
+            spare.length > 0 &&
+            button("trash", removing, () => drop(spare), { title: removalNote(spare) }),
           button("search", "Compare", () => compare(others[0].id)),
         ),
     );

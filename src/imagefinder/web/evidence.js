@@ -13,11 +13,12 @@ const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** @param {Rest.Evidence} evidence */
 function evidenceRows(evidence) {
-  const { inliers, matches, agreement } = evidence;
+  const { inliers, matches, agreement, copy_distance } = evidence;
   return [
     row("Inliers", inliers ? `${number(inliers)} of ${number(matches)} matches` : "No keypoints used"),
     row("Found by", FOUND_BY[evidence.found_by]),
     row("Pixel agreement", agreement === null ? null : percent(agreement)),
+    row("Copy distance", copy_distance === null ? null : `${number(copy_distance)} (copies: at most 1)`),
     row("Query coverage", percent(Math.min(1, evidence.query_overlap))),
     row("Match coverage", percent(Math.min(1, evidence.candidate_overlap))),
     row("Transform", `${capitalised(evidence.model)}${evidence.mirrored ? ", mirrored" : ""}`),
@@ -33,6 +34,7 @@ export function evidencePanel({ hit, image, relation, evidence: stored }, explan
   return [
     hit && hit.decision !== null ? badge(hit.decision) : null,
     relation && h("p", { class: "relation" }, relation),
+    hit?.note && h("p", { class: "small" }, capitalised(hit.note)),
     oddsLine(hit?.evalue ?? explanation?.evalue ?? null),
     h(
       "dl",

@@ -13,6 +13,7 @@ export const RELATIONS = {
   "part of": "Query is part of this image",
   contains: "Query contains this image",
   "same scene": "Same object or scene",
+  "same layout": "Document of the same layout",
   similar: "Visually similar",
 };
 
@@ -24,6 +25,7 @@ export const PAIR_RELATIONS = {
   "part of": "Part of",
   contains: "Contains",
   "same scene": "Same scene as",
+  "same layout": "Same layout as",
   similar: "Visually similar to",
 };
 
@@ -71,6 +73,7 @@ export const JOB_STAGES = {
   calibrate: "Calibrating",
   read: "Reading",
   propose: "Finding candidate pairs",
+  check: "Checking files",
   verify: "Verifying geometry",
 };
 

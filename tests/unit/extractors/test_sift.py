@@ -92,3 +92,19 @@ def test_mirrored_features_are_those_of_the_mirror_image():
 def test_only_local_features_are_mirrored():
     with pytest.raises(TypeError, match="local"):
         mirrored(GlobalFeatures(np.ones((1, 3), np.float32)), 10)
+
+
+def test_every_part_of_an_elongated_image_keeps_its_strongest_keypoints():
+    strip = np.concatenate([textured_image(seed, 120, 160) for seed in range(20)], axis=1)  # 3200 x 120
+    strip[:, 800:] = strip[:, 800:] // 4 + 90  # weaker keypoints on the right
+    for image, axis in ((strip, 0), (np.ascontiguousarray(strip.transpose(1, 0, 2)), 1)):
+        features = extractor(max_side=400, max_keypoints=50).extract([image])
+        counts, _ = np.histogram(features.keypoints[:, axis], bins=[*range(0, 3200, 480), 3200])
+        assert counts.min() >= 40
+        assert counts.max() <= 52  # rounding at the edges
+        assert features.keypoints[:, 1 - axis].max() <= 120
+
+
+def test_the_keypoints_of_an_elongated_image_are_bounded():
+    features = extractor(max_side=64, max_keypoints=5).extract([textured_image(4, 250, 20_000)])
+    assert 16 <= len(features.descriptors) <= 17 * 5

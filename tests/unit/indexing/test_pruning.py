@@ -84,3 +84,63 @@ def test_prune_frees_an_id_for_another_source(world: World, tmp_path: Path) -> N
     assert outcome(world.add(a, b, prune=True)) == (0, 0, 1, 1, 1)
     assert outcome(world.add(a, b, prune=True)) == (1, 0, 1, 0, 0)
     assert world.colours() == {"x.png": 3, "z.png": 2}
+
+
+def emptied(folder: Path) -> None:
+    """As an unmounted disk leaves its mount point."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("vanish", [shutil.rmtree, emptied])
+def test_prune_refuses_when_a_whole_folder_has_vanished(world: World, pics: Path, vanish: Any) -> None:
+    for n in range(3):
+        write(pics / f"holiday/day {n}/{n}.png", png(60 + n))
+    world.add(pics)
+    before = set(world.ids())
+    (pics / "3.png").unlink()
+    vanish(pics / "holiday/day 1")
+    report = world.add(pics, prune=True)
+    assert report.removed == 0
+    assert before <= set(world.ids())
+    (note,) = report.notes
+    assert f"{pics / 'holiday/day 1'} (1 in the collection)" in note
+    assert "--force-prune" in note
+    forced = world.add(pics, prune=True, force_prune=True)
+    assert (forced.removed, forced.notes) == (2, ())
+    assert not {"holiday/day 1/1.png", "3.png"} & set(world.ids())
+    assert {"holiday/day 0/0.png", "holiday/day 2/2.png"} <= set(world.ids())
+
+
+def test_the_images_of_a_renamed_folder_are_kept(world: World, pics: Path) -> None:
+    write(pics / "holiday/a.png", png(60))
+    world.add(pics)
+    (pics / "holiday").rename(pics / "journey")
+    report = world.add(pics, prune=True)
+    assert (report.removed, report.added, "journey/a.png" in world.ids()) == (0, 0, True)
+
+
+def test_the_highest_folder_that_has_vanished_is_named(world: World, pics: Path) -> None:
+    for n in range(3):
+        write(pics / f"holiday/day {n}/{n}.png", png(60 + n))
+    world.add(pics)
+    shutil.rmtree(pics / "holiday")
+    (note,) = world.add(pics, prune=True).notes
+    assert f"{pics / 'holiday'} (3 in the collection)" in note
+
+
+def test_a_folder_with_other_files_is_pruned(world: World, pics: Path) -> None:
+    write(pics / "holiday/a.png", png(60))
+    (pics / "holiday/notes.txt").write_text("still here")
+    world.add(pics)
+    (pics / "holiday/a.png").unlink()
+    assert world.add(pics, prune=True).removed == 1
+
+
+def test_an_empty_source_is_pruned_by_force(world: World, pics: Path) -> None:
+    world.add(pics)
+    shutil.rmtree(pics)
+    pics.mkdir()
+    assert world.add(pics, prune=True).removed == 0
+    assert world.add(pics, prune=True, force_prune=True).removed == 10
+    assert world.ids() == []

@@ -103,7 +103,7 @@ def test_decisions():
 def hits(scored, found=None, query=QUERY, k=None):
     calibrated = calibrate(Calibration.of_search(NULL_MODEL, scored), scored, found or {}, query.id)
     ranked = ranking.by_evalue(calibrated.log10_evalues, calibrated.strength, k)
-    return hits_by_evidence(ranked, calibrated, query)
+    return hits_by_evidence(ranked, calibrated, query, lambda _: None)
 
 
 def plain(scores, model, k=5):

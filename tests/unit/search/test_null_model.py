@@ -112,7 +112,7 @@ def test_with_few_images_no_score_stands_out(number):
         assert len(result.hits) == number
         assert result.decision == "none"
         if number:
-            assert few.search(textured_image(0)).hits[0].relation == "identical"
+            assert few.search(png(textured_image(0))).hits[0].relation == "identical"
 
 
 def test_standardised_scores_have_no_mean_and_unit_spread():

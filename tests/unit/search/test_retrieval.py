@@ -73,7 +73,7 @@ def scored(store, seed, names=("colour",), allowed=None):
 
 def answer(store, image, k, made):
     options = SearchOptions("colour", k, "matches", evalues=False)
-    searcher = Searcher(runtime(), Gallery(store, ann_indexes=made), [method()])
+    searcher = Searcher(runtime(), Gallery(store, ann_indexes=made), [method()], lambda _: None)
     return searcher.search(Query(b""), query_image(image), options, Stopwatch()).result
 
 

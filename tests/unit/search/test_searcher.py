@@ -68,7 +68,9 @@ def store():
 
 def search_gallery(gallery, used, image, k=3):
     options = SearchOptions("mean-colour", k, "matches", evalues=False)
-    return Searcher(runtime(), gallery, [used]).search(Query(b""), image, options, Stopwatch()).result
+    return (
+        Searcher(runtime(), gallery, [used], lambda _: None).search(Query(b""), image, options, Stopwatch()).result
+    )
 
 
 def search(store, query, k=3, **changes):

@@ -78,6 +78,9 @@ class FakeCollection:
     def __post_init__(self) -> None:
         self.gate.set()
 
+    def is_in_place(self) -> bool:
+        return True
+
     def search(
         self,
         query: bytes,

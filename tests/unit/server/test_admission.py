@@ -15,18 +15,76 @@ from imagefinder.server import request_context
 from imagefinder.server.admission import Admission
 from imagefinder.server.app import create_app
 from imagefinder.server.errors import Problem
-from imagefinder.server.request_context import RequestContext
+from imagefinder.server.request_context import Caller, RequestContext
 
 
 def test_requests_are_counted_and_released() -> None:
-    admission = Admission(running=1, requests=2, max_bytes=10)
-    with admission.admit(), admission.admit():
-        with pytest.raises(Problem) as caught, admission.admit():
-            pass
-        assert caught.value.code == "busy"
-        assert caught.value.headers == {"Retry-After": "1"}
-    with admission.admit(), admission.admit():
-        pass
+    release = threading.Event()
+
+    async def ask(admission: Admission) -> object:
+        with admission.admit():
+            return await admission.run(release.wait)
+
+    async def all_of_it() -> None:
+        admission = Admission(running=1, requests=2, max_bytes=10)
+        for _ in range(2):
+            release.clear()
+            tasks = [asyncio.ensure_future(ask(admission)) for _ in range(2)]
+            await asyncio.sleep(0)
+            with pytest.raises(Problem) as caught, admission.admit():
+                pass
+            assert caught.value.code == "busy"
+            assert caught.value.headers == {"Retry-After": "1"}
+            release.set()
+            assert await asyncio.gather(*tasks) == [True, True]
+            while admission.admitted:
+                await asyncio.sleep(0.005)
+
+    asyncio.run(asyncio.wait_for(all_of_it(), 20))
+
+
+def test_a_slow_upload_occupies_no_place() -> None:
+    async def all_of_it() -> None:
+        admission = Admission(running=1, requests=1, max_bytes=10)
+        with admission.admit() as reserve:
+            reserve(3)
+            assert admission.admitted == 1
+            assert await asyncio.create_task(ask_small(admission)) == "done"
+
+    async def ask_small(admission: Admission) -> str:
+        with admission.admit():
+            return await admission.run(lambda: "done")
+
+    asyncio.run(asyncio.wait_for(all_of_it(), 20))
+
+
+def test_clients_share_places_bytes_and_threads() -> None:
+    release, order = threading.Event(), list[str]()
+
+    async def ask(admission: Admission, client: str) -> None:
+        request_context.current.set(RequestContext(caller=Caller(client)))
+        with admission.admit():
+            await admission.run(lambda: (order.append(client), release.wait()))
+
+    async def all_of_it() -> None:
+        admission = Admission(running=1, requests=8, max_bytes=100, request_bytes=10)
+        tasks = [asyncio.create_task(ask(admission, "a")) for _ in range(7)]
+        await asyncio.sleep(0)
+        assert [task.done() for task in tasks] == [False] * 6 + [True], "three quarters of the places"
+        tasks.append(asyncio.create_task(ask(admission, "b")))
+        await asyncio.sleep(0)
+        assert admission.waiting == 6
+        release.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [isinstance(result, Problem) for result in results] == [False] * 6 + [True, False]
+        assert "".join(order) == "aabaaaa", "b waits for one unit, not for all of a"
+        request_context.current.set(RequestContext(caller=Caller("a")))
+        with admission.admit() as reserve:
+            reserve(75)
+            with pytest.raises(Problem, match="max_upload_bytes"):
+                reserve(1)
+
+    asyncio.run(asyncio.wait_for(all_of_it(), 20))
 
 
 def test_upload_bytes_are_counted_and_released() -> None:
@@ -66,7 +124,7 @@ def test_the_number_of_running_requests_is_limited() -> None:
 
 
 def test_a_full_server_answers_busy_and_stays_healthy(fake: Any) -> None:
-    fake.settings = Settings(concurrent=2, queue=1)
+    fake.settings = Settings(concurrent=2, queue=2)  # of four places, one client gets three
     fake.gate.clear()
     with TestClient(create_app(fake)) as client:
         answers: list[Any] = []

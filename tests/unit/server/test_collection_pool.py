@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from imagefinder.core.errors import StoreError
+from imagefinder.core.errors import CollectionMovedError, StoreError
 from imagefinder.core.settings import Settings
 from imagefinder.server.collection_pool import DEFAULT, CollectionPool
 from imagefinder.server.errors import Problem
+from imagefinder.stores.embedded.schema import FILE_NAME
 from imagefinder.wiring import open_collection
 
 
@@ -143,3 +144,67 @@ def test_a_closed_pool_opens_nothing(collections: Any) -> None:
         made.images()
     with pytest.raises(StoreError):
         collections.get("default").images()
+
+
+def test_a_moved_default_collection_is_refused_until_it_is_back(collections: Any, tmp_path: Path) -> None:
+    default = collections.get(DEFAULT)
+    (tmp_path / "mine").rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(CollectionMovedError):
+            collections.get(DEFAULT)
+        with pytest.raises(CollectionMovedError):
+            collections.current_default()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(CollectionMovedError):
+        collections.get(DEFAULT)
+    assert list((tmp_path / "mine").iterdir()) == []
+    (tmp_path / "mine").rmdir()
+    (tmp_path / "away").rename(tmp_path / "mine")
+    assert collections.get(DEFAULT) is default
+
+
+def test_a_replaced_default_collection_is_opened_after_one_error(collections: Any, tmp_path: Path) -> None:
+    """The request that notices it fails, because its client may rely on the former state."""
+    default = collections.get(DEFAULT)
+    default.backup(tmp_path / "backup")
+    (tmp_path / "mine").rename(tmp_path / "away")
+    (tmp_path / "backup").rename(tmp_path / "mine")
+    with pytest.raises(CollectionMovedError):
+        collections.get(DEFAULT)
+    restored = collections.get(DEFAULT)
+    assert restored is not default
+    assert restored.info().images == 0
+    with pytest.raises(CollectionMovedError):
+        default.info()
+
+
+def test_a_half_copied_collection_is_not_opened(collections: Any, tmp_path: Path) -> None:
+    collections.get(DEFAULT).backup(tmp_path / "backup")
+    (tmp_path / "mine").rename(tmp_path / "away")
+    (tmp_path / "mine").mkdir()
+    file, data = tmp_path / "mine" / FILE_NAME, (tmp_path / "backup" / FILE_NAME).read_bytes()
+    for size in (0, 50, 4096, len(data) // 2, len(data) - 8192):
+        file.write_bytes(data[:size])
+        with pytest.raises(StoreError):
+            collections.get(DEFAULT)
+    file.write_bytes(data)
+    with pytest.raises(CollectionMovedError):
+        collections.get(DEFAULT)
+    assert collections.get(DEFAULT).check().sound
+
+
+def test_named_collections_that_are_moved_or_replaced(collections: Any, tmp_path: Path) -> None:
+    shop = collections.create("shop")[0]
+    shop.backup(tmp_path / "backup")
+    folder = tmp_path / "others" / "shop"
+    folder.rename(tmp_path / "away")
+    assert code_of(lambda: collections.get("shop")) == "unknown_collection"
+    (tmp_path / "backup").rename(folder)
+    assert collections.get("shop") is not shop
+    (folder / FILE_NAME).unlink()
+    with pytest.raises(CollectionMovedError):
+        collections.get("shop")
+    assert code_of(lambda: collections.get("shop")) == "unknown_collection"
+    made, new = collections.create("shop")
+    assert new
+    assert made.info().images == 0

@@ -11,7 +11,6 @@ from imagefinder.server import ratelimit
 from imagefinder.server.app import create_app
 from imagefinder.server.errors import Problem
 from imagefinder.server.keys import Keys
-from imagefinder.server.middleware import _network
 from imagefinder.server.ratelimit import RateLimit
 
 
@@ -78,21 +77,6 @@ def test_the_number_of_buckets_is_limited(monkeypatch: pytest.MonkeyPatch) -> No
         rates.take(str(number))
     assert len(rates._buckets) == 10
     assert taken(rates, "999", 1) == 0
-
-
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ("fe80::1%eth0", "fe80::"),
-        ("testclient", "testclient"),
-        ("", ""),
-    ],
-)
-def test_the_unit_of_rate_limiting(address: str, counted: str) -> None:
-    assert _network(address) == counted
 
 
 def test_each_key_has_its_own_rate_and_health_is_not_limited(fake: Any, tmp_path: Path) -> None:

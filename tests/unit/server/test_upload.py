@@ -20,13 +20,19 @@ LIMIT = 100_000
 TYPE = {"content-type": "multipart/form-data; boundary=xyz"}
 
 
-def part(name: str | None = "image", filename: str | None = "a.jpg", data: bytes = b"image bytes") -> bytes:
+def part(
+    name: str | None = "image",
+    filename: str | None = "a.jpg",
+    data: bytes = b"image bytes",
+    *,
+    media_type: str = "image/jpeg",
+) -> bytes:
     head = b"--xyz\r\nContent-Disposition: form-data"
     if name is not None:
         head += f'; name="{name}"'.encode()
     if filename is not None:
         head += f'; filename="{filename}"'.encode()
-    return head + b"\r\nContent-Type: image/jpeg\r\n\r\n" + data + b"\r\n"
+    return head + f"\r\nContent-Type: {media_type}\r\n\r\n".encode() + data + b"\r\n"
 
 
 END = b"--xyz--\r\n"
@@ -58,7 +64,7 @@ def test_other_fields_are_ignored(client: TestClient, fake: Any) -> None:
         (part("Image") + END, TYPE, 400, "missing_image", "'Image'"),
         (part(None) + END, TYPE, 400, "missing_image", "no file field 'image'"),
         (part(filename="", data=b"") + END, TYPE, 400, "missing_image", "no file chosen"),
-        (part(filename=None) + END, TYPE, 400, "not_a_file", "text"),
+        (part(filename=None, media_type="text/plain") + END, TYPE, 400, "not_a_file", "text"),
         (part() + part() + END, TYPE, 400, "several_images", "2 files"),
         (part(), TYPE, 400, "malformed_form", "closing boundary"),
         (part()[:-9], TYPE, 400, "malformed_form", "closing boundary"),

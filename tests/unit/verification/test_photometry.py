@@ -120,3 +120,27 @@ def test_any_transform_and_size_gives_a_fraction_or_none(numbers, height, width)
 @pytest.mark.parametrize(("height", "width"), [(5, 256), (256, 5), (7, 200)])
 def test_a_narrow_strip_is_not_compared(height, width):
     assert agreement(picture(1, height, width), picture(1, height, width)) is None
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_part_of_an_elongated_image_is_compared_at_the_size_of_the_part(upright):
+    parts = [picture(seed, 200, 240) for seed in range(30)]
+    strip = np.concatenate(parts, axis=1)  # 7200 x 200
+    shift = np.array([[1, 0, 20 * 240], [0, 1, 0], [0, 0, 1]])
+    part, other = parts[20], picture(99, 200, 240)
+    if upright:
+        strip, part, other = (np.ascontiguousarray(image.transpose(1, 0, 2)) for image in (strip, part, other))
+        shift = np.array([[1, 0, 0], [0, 1, 20 * 240], [0, 0, 1]])
+    assert agreement(part, strip, registered(shift)) > 0.9
+    assert agreement(strip, part, registered(np.linalg.inv(shift))) > 0.9
+    assert agreement(other, strip, registered(shift)) < 0.3
+    assert agreement(strip, strip[::-1] if upright else strip[:, ::-1]) < 0.3
+    assert agreement(strip, strip) > 0.9
+    small = np.asarray(Image.fromarray(strip).resize((strip.shape[1] // 4, strip.shape[0] // 4)))
+    assert agreement(part, small, registered(shift), candidate_size=size(strip)) > 0.7
+
+
+def test_an_elongated_image_without_overlap():
+    strip = np.concatenate([picture(seed, 60, 80) for seed in range(12)], axis=1)
+    far = registered(np.array([[1, 0, 10_000], [0, 1, 0], [0, 0, 1]]))
+    assert agreement(picture(3, 60, 80), strip, far) is None

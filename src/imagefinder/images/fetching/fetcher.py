@@ -116,8 +116,12 @@ class HttpFetcher:
                 pool.close()
             self._pools.clear()
 
-    def fetch(self, url: str) -> bytes:
+    def fetch(self, url: str, *, seconds: float | None = None) -> bytes:
         """Download a URL, following at most ``MAX_REDIRECTS`` redirects.
+
+        Args:
+            url: An ``http`` or ``https`` URL.
+            seconds: Time limit of this download, if it is shorter than that of all downloads.
 
         Raises:
             TemporaryFetchError: no connection, a timeout, 408, 425, 429 or a server error, after all retries.
@@ -125,7 +129,7 @@ class HttpFetcher:
             ImageTooLargeError: the response exceeds ``max_bytes``; the rest is not downloaded.
             SettingsError: the proxy or the certificates that the environment names cannot be used.
         """
-        deadline = self._network.begin(self._deadline)
+        deadline = self._network.begin(self._deadline if seconds is None else min(self._deadline, seconds))
         delay = _FIRST_DELAY
         for left in range(self._retries, -1, -1):
             try:

@@ -7,12 +7,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from imagefinder.core.jobs import FORMER_KINDS
+from imagefinder.server import validation
 
 Name = Annotated[str, Field(min_length=1, max_length=200, description="Name of the collection.")]
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_unknown(cls, data: object) -> object:
+        return validation.first_unknown(cls, data)
 
 
 class AddRequest(_Request):
@@ -36,15 +42,24 @@ class AddRequest(_Request):
     urls: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=8000)]] | None,
         Field(
-            min_length=1, max_length=100_000, description="URLs of images; each URL is also the id of its image."
+            min_length=1,
+            max_length=100_000,
+            fail_fast=True,
+            description="URLs of images; each URL is also the id of its image.",
         ),
     ] = None
     methods: Annotated[
         list[str] | None,
-        Field(description="Methods whose features are extracted; default: those that the collection has."),
+        Field(
+            fail_fast=True,
+            description="Methods whose features are extracted; default: those that the collection has.",
+        ),
     ] = None
     prune: Annotated[
         bool, Field(description="Remove images that came from the same source and are no longer in it.")
+    ] = False
+    force_prune: Annotated[
+        bool, Field(description="Like `prune`, also if a whole folder of the source has vanished.")
     ] = False
 
     @model_validator(mode="after")

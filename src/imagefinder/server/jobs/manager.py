@@ -136,7 +136,7 @@ class JobManager:
             kind: ``add``, ``duplicates`` or ``build-index``.
             collection: Name of the collection.
             spec: For ``add`` exactly one of ``folder`` (a path), ``csv`` (text) and ``urls`` (a list), and
-                optionally ``methods`` (names) and ``prune``.
+                optionally ``methods`` (names), ``prune`` and ``force_prune``.
 
         Returns:
             The queued job; it is durable.

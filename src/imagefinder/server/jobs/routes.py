@@ -33,6 +33,9 @@ MAX_PAGE = 1000
 MAX_BODY = 16 << 20
 """Largest JSON body of a job request, bytes."""
 
+MAX_VALUES = 101_000
+"""Largest number of values in a job request: URLs, and the other members."""
+
 KEEP_ALIVE_SECONDS = 15.0
 CHECK_SECONDS = 2.0
 """Interval at which an event stream checks that its key was not revoked."""
@@ -68,7 +71,7 @@ router = APIRouter(tags=["jobs"], prefix=PREFIX)
 )
 async def start_job(service: ServiceDep, request: Request) -> JSONResponse:
     with service.admission.admit() as reserve:
-        spec = _spec(await _json(request, reserve))
+        spec = await _read(service, request, reserve)
         kind, collection = spec.pop("kind"), spec.pop("collection")
         job = await run_in_threadpool(service.jobs.start, kind, collection, **spec)
     return respond(job, 202, {"Location": link(f"{PREFIX}/{job.id}")})
@@ -196,10 +199,12 @@ def _event(name: str, job: Job) -> str:
     return f"event: {name}\ndata: {json.dumps(to_json(job))}\n\n"
 
 
-async def _json(request: Request, reserve: ReserveBytes) -> Any:
+async def _read(service: Service, request: Request, reserve: ReserveBytes) -> dict[str, Any]:
     if content_type(request) != JSON:
         raise wrong_type(request, JSON)
-    return await read_json(request, max_bytes=MAX_BODY, reserve=reserve)
+    return await read_json(
+        request, _spec, max_bytes=MAX_BODY, max_values=MAX_VALUES, reserve=reserve, parse=service.admission.parse
+    )
 
 
 def _spec(content: Any) -> dict[str, Any]:

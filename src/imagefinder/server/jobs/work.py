@@ -94,6 +94,7 @@ def _add(collection: Collection, context: JobContext) -> JobOutcome:
         *sources,
         methods=spec.get("methods") or None,
         prune=bool(spec.get("prune")),
+        force_prune=bool(spec.get("force_prune")),
         progress=lambda progress: context.report(_job_progress(progress)),
         stop=context.stop,
         guard=context.guard,

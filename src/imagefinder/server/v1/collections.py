@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse, Response
 
 from imagefinder.core.answers import CollectionInfo, CollectionList, FailurePage
-from imagefinder.core.errors import ImagefinderError
+from imagefinder.core.errors import CollectionClosedError, ImagefinderError
 from imagefinder.core.jobs import JobKind
 from imagefinder.server.collection_names import COLLECTION_NAME, DEFAULT
 from imagefinder.server.errors import Problem, responses
@@ -38,8 +38,10 @@ def list_collections(service: ServiceDep) -> JSONResponse:
     for name in service.collections.names():
         try:
             found.append(collection_answer(name, service.collections.get(name)))
-        except (Problem, ImagefinderError):
-            # A damaged or just deleted collection must not hide the others; its own URL reports the error.
+        except (Problem, CollectionClosedError):
+            continue  # just deleted
+        except ImagefinderError:
+            # A damaged collection must not hide the others; its own URL reports the error.
             if name == DEFAULT:
                 raise
             log.warning("the collection %s is unreadable and missing from the list", name, exc_info=True)

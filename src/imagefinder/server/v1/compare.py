@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from imagefinder.core.features import RgbImage
-from imagefinder.core.results import Comparison
-from imagefinder.dedup.identical import LOOKS_THE_SAME
+from imagefinder.core.results import LOOKS_THE_SAME, Comparison
 from imagefinder.server import upload
 from imagefinder.server.collection_names import DEFAULT
 from imagefinder.server.errors import responses
@@ -127,9 +127,8 @@ async def _read(service: Service, request: Request, reserve: ReserveBytes) -> tu
         method = requests.read(requests.CompareFields, values).method
         return [RequestImage(form.all("a")[0]), RequestImage(form.all("b")[0])], method
     if kind == JSON:
-        body = requests.read(requests.CompareRequest, await request_images.read_json(service, request, reserve))
-        return [
-            await request_images.load(service, body.a, reserve, "a"),
-            await request_images.load(service, body.b, reserve, "b"),
-        ], body.method
+        read = partial(requests.read, requests.CompareRequest)
+        body = await request_images.read_json(service, request, reserve, read)
+        images = await request_images.load_all(service, [(body.a, "a"), (body.b, "b")], reserve)
+        return [request_images.available(image) for image in images], body.method
     raise upload.wrong_type(request, JSON, FORM)

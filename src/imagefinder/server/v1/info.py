@@ -19,7 +19,7 @@ from imagefinder.server.errors import responses
 from imagefinder.server.request_context import Caller
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.times import iso
-from imagefinder.server.v1 import request_images, requests
+from imagefinder.server.v1 import requests
 from imagefinder.server.v1.answers import respond
 
 router = APIRouter(tags=["server"])
@@ -67,7 +67,7 @@ async def limits(service: ServiceDep) -> JSONResponse:
             max_k=requests.MAX_K,
             max_boxes=MAX_BOXES,
             max_images_per_request=requests.MAX_IMAGES,
-            max_json_bytes=request_images.max_json_bytes(service),
+            max_json_bytes=settings.max_json_bytes,
             request_seconds=settings.request_seconds,
             concurrent=service.admission.running,
             queue=settings.queue,

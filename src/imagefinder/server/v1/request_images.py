@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from anyio import to_thread
 from fastapi import Request
 
 from imagefinder.core.errors import ImagefinderError, ImageTooLargeError
+from imagefinder.core.settings import Settings
 from imagefinder.core.suggestions import did_you_mean
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, problem_of
@@ -20,11 +21,14 @@ from imagefinder.server.service import Service
 from imagefinder.server.upload import MultipartForm, ReserveBytes
 from imagefinder.server.validation import parse_box, parse_integer, parse_number
 
+T = TypeVar("T")
+
 TOTAL_IMAGES = 2
 """Limit of all files of one request together, as a multiple of the largest image size."""
 
 MAX_PARTS = 64
 _SMALL = 1 << 16
+_PIECE = 1 << 20  # a multiple of 4: base64 characters that make whole bytes
 _LISTS = frozenset({"box"})
 _JSON_TEXTS = frozenset({"filter", "metadata"})
 
@@ -46,18 +50,21 @@ class RequestImage:
     uri: str = ""
 
 
-def max_json_bytes(service: Service) -> int:
-    """Largest JSON body, bytes: the largest image in base64, plus space for the other members."""
-    return 4 * -(-service.settings.max_image_bytes // 3) + upload.FORM_OVERHEAD
+def largest_request(settings: Settings) -> int:
+    """Memory that the largest request needs for its body, bytes."""
+    form = TOTAL_IMAGES * settings.max_image_bytes + upload.FORM_OVERHEAD
+    return max(form, (upload.JSON_COPIES + 1) * settings.max_json_bytes)
 
 
-async def read_json(service: Service, request: Request, reserve: ReserveBytes) -> Any:
-    """The JSON body of a request.
+async def read_json(service: Service, request: Request, reserve: ReserveBytes, read: Callable[[Any], T]) -> T:
+    """What ``read`` makes of the JSON body of a request.
 
     Raises:
         Problem: as ``upload.read_json``.
     """
-    return await upload.read_json(request, max_bytes=max_json_bytes(service), reserve=reserve)
+    return await upload.read_json(
+        request, read, max_bytes=service.settings.max_json_bytes, reserve=reserve, parse=service.admission.parse
+    )
 
 
 async def read_form(
@@ -97,7 +104,7 @@ async def load(service: Service, form: Any, reserve: ReserveBytes, field: str = 
         field: Name of the enclosing field, for messages.
 
     Raises:
-        Problem: invalid base64; ``url_queries_off``.
+        Problem: invalid base64; ``url_queries_off``; ``timed_out``.
         ImagefinderError: the download failed; the image is too large.
     """
     image_id: str | None = getattr(form, "id", None)
@@ -108,10 +115,49 @@ async def load(service: Service, form: Any, reserve: ReserveBytes, field: str = 
         reserve(len(data))
         return RequestImage(data, uri=form.url)
     text: str = form.base64
+    reserve(3 * len(text) // 4)
     decode = partial(_decoded, text, service.settings.max_image_bytes, field)
-    data = decode() if len(text) <= _SMALL else await to_thread.run_sync(decode)
-    reserve(len(data))
-    return RequestImage(data)
+    return RequestImage(decode() if len(text) <= _SMALL else await service.admission.parse(decode))
+
+
+async def load_all(
+    service: Service, forms: Sequence[tuple[Any, str]], reserve: ReserveBytes
+) -> list[RequestImage | Problem | ImagefinderError]:
+    """The images that a JSON request names, or why each is not available; the downloads run at the same time.
+
+    Args:
+        service: The service, for downloads and limits.
+        forms: As ``form`` and ``field`` of ``load``.
+        reserve: Called with the size of each image.
+
+    Raises:
+        Problem: ``timed_out``, with the URLs that were not downloaded within the time limit of the request.
+    """
+
+    async def one(form: Any, field: str) -> RequestImage | Problem | ImagefinderError:
+        try:
+            return await load(service, form, reserve, field)
+        except (Problem, ImagefinderError) as error:
+            return error
+
+    images = await asyncio.gather(*(one(form, field) for form, field in forms))
+    late = [
+        url
+        for image in images
+        if isinstance(image, Problem) and image.code == "timed_out"
+        for url in image.members.get("urls", ())
+    ]
+    if late:
+        shown = ", ".join(url[:200] for url in late)
+        raise service.admission.timed_out(f"did not download {shown}", field="url", urls=late)
+    return images
+
+
+def available(image: RequestImage | Problem | ImagefinderError) -> RequestImage:
+    """The image; raises the error instead of which it is not available."""
+    if isinstance(image, RequestImage):
+        return image
+    raise image
 
 
 def _decoded(text: str, max_bytes: int, field: str) -> bytes:
@@ -126,8 +172,12 @@ def _decoded(text: str, max_bytes: int, field: str) -> bytes:
             unit="bytes",
             hint="send a smaller image",
         )
+    if "=" in text[:-2]:
+        raise _invalid_base64("not valid base64: characters after the padding", field)
     try:
-        return base64.b64decode(text, validate=True)
+        # In pieces, because the decoder holds the interpreter lock.
+        pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
+        return b"".join([base64.b64decode(piece, validate=True) for piece in pieces])
     except (binascii.Error, ValueError) as error:
         raise _invalid_base64(f"not valid base64: {error}", field) from error
 

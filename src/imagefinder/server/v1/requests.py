@@ -72,7 +72,7 @@ def _box(value: list[float]) -> list[float]:
     return value
 
 
-BoxList = Annotated[list[Coordinate], Field(min_length=4, max_length=4), AfterValidator(_box)]
+BoxList = Annotated[list[Coordinate], Field(min_length=4, max_length=4, fail_fast=True), AfterValidator(_box)]
 StrictBool = Annotated[bool, Field(strict=True)]
 
 
@@ -87,6 +87,11 @@ class RequestModel(BaseModel):
     """Base of the request models; unknown members are refused."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=1 << 31)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_unknown(cls, data: object) -> object:
+        return validation.first_unknown(cls, data)
 
 
 class ImageReference(RequestModel):
@@ -112,6 +117,7 @@ class QueryRequest(ImageReference):
         list[BoxList],
         Field(
             max_length=MAX_BOXES,
+            fail_fast=True,
             description="Regions to search for: x, y, width, height in pixels. Default: the whole image.",
         ),
     ] = []
@@ -195,7 +201,8 @@ SearchRequest: type[QueryRequest] = create_model(
 
 class _Queries(RequestModel):
     queries: Annotated[
-        list[QueryRequest], Field(min_length=1, max_length=MAX_IMAGES, description="The query images.")
+        list[QueryRequest],
+        Field(min_length=1, max_length=MAX_IMAGES, fail_fast=True, description="The query images."),
     ]
 
 
@@ -256,7 +263,7 @@ class CompareFields(RequestModel):
 class BoxFields(RequestModel):
     """The boxes in a form."""
 
-    boxes: Annotated[list[BoxList], Field(max_length=MAX_BOXES)]
+    boxes: Annotated[list[BoxList], Field(max_length=MAX_BOXES, fail_fast=True)]
 
 
 class ComparedImage(RequestModel):

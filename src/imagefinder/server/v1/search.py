@@ -33,7 +33,7 @@ from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.times import iso
 from imagefinder.server.upload import FIELD, FORM, JSON, ReserveBytes
 from imagefinder.server.v1 import request_images, requests
-from imagefinder.server.v1.answers import image_answer
+from imagefinder.server.v1.answers import image_answers
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.images import IMAGE_CODES, METHOD_CODES
 from imagefinder.server.v1.request_images import RequestImage
@@ -136,16 +136,15 @@ async def search(service: ServiceDep, request: Request, collection: Name) -> JSO
                 hint="set method to one of the names in GET /v1/methods",
                 field="method",
             )
+        images = await _load(service, forms, reserve)
         opened = await service.admission.run(lambda: service.collections.get(collection))
         shared = _Search(service, collection, opened, options)
         if not several:
-            image = await _load(service, forms[0], reserve)
-            return JSONResponse(await _answer(shared, image, forms[0]))
+            return JSONResponse(await _answer(shared, request_images.available(images[0]), forms[0]))
         results: list[Any] = []
-        for form in forms:
+        for form, image in zip(forms, images, strict=True):
             try:
-                image = await _load(service, form, reserve)
-                results.append(await _answer(shared, image, form))
+                results.append(await _answer(shared, request_images.available(image), form))
             except (Problem, ImagefinderError) as error:
                 results.append(to_json(QueryProblem(request_images.problem_details(error))))
         return JSONResponse({"results": results})
@@ -169,19 +168,23 @@ async def _read(
         files = [_File.model_construct(data=data, boxes=boxes) for data in form.all(FIELD)]
         return requests.search_options(requests.read(requests.OptionFields, values)), files, len(files) > 1
     if kind == JSON:
-        data = await request_images.read_json(service, request, reserve)
-        if isinstance(data, dict) and "queries" in data:
-            many = requests.read(requests.MultiSearchRequest, data)
-            return requests.search_options(many), many.queries, True
-        one = requests.read(requests.SearchRequest, data)
-        return requests.search_options(one), [one], False
+        return await request_images.read_json(service, request, reserve, _read_queries)
     raise upload.wrong_type(request, JSON, FORM)
 
 
-async def _load(service: Service, form: QueryRequest, reserve: ReserveBytes) -> RequestImage:
-    return (
-        RequestImage(form.data) if isinstance(form, _File) else await request_images.load(service, form, reserve)
-    )
+def _read_queries(data: Any) -> tuple[SearchOptions, Sequence[QueryRequest], bool]:
+    if isinstance(data, dict) and "queries" in data:
+        many = requests.read(requests.MultiSearchRequest, data)
+        return requests.search_options(many), many.queries, True
+    one = requests.read(requests.SearchRequest, data)
+    return requests.search_options(one), [one], False
+
+
+async def _load(
+    service: Service, forms: Sequence[QueryRequest], reserve: ReserveBytes
+) -> Sequence[RequestImage | Problem | ImagefinderError]:
+    files = [RequestImage(form.data) for form in forms if isinstance(form, _File)]
+    return files or await request_images.load_all(service, [(form, "") for form in forms], reserve)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,7 @@ def _cache(service: Service, collection: Collection, search: CachedSearch) -> An
 
     def make_answer(handle: str | None, expires: float) -> Any:
         base = f"/v1/explanations/{handle}"
-        images = {image_id: image_answer(name, record) for image_id, record in records.items()}
+        images = {image.id: image for image in image_answers(name, list(records.values()))}
         drawings = {hit.id: image_path(base, "drawing", hit.id) if handle else None for hit in result.hits}
         answer = extend(
             SearchAnswer,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from imagefinder.core.errors import (
     CollectionBusyError,
+    CollectionClosedError,
     CollectionCorruptError,
     CollectionMovedError,
     StoreError,
@@ -137,7 +138,7 @@ class Connections:
 
     def _check(self) -> None:
         if self._closed:
-            raise StoreError(f"the collection {self._file.parent} has been closed")
+            raise CollectionClosedError(f"the collection {self._file.parent} has been closed")
         self.check_place()
         if self._process != os.getpid():
             # SQLite connections and locks must not be used after a fork: the child opens its own.

@@ -59,8 +59,16 @@ class FakeCollection:
             raise self.error
 
     def add(
-        self, *sources: str, methods: Any, prune: bool, progress: Any, stop: threading.Event, guard: Any
+        self,
+        *sources: str,
+        methods: Any,
+        prune: bool,
+        force_prune: bool,
+        progress: Any,
+        stop: threading.Event,
+        guard: Any,
     ) -> Any:
+        assert not force_prune
         self.calls.append(("add", sources, methods, prune))
         self.guards.append(guard)
         for n in range(self.progress_calls):
