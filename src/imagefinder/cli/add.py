@@ -83,11 +83,30 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
             show_default=False,
         ),
     ] = None,
+    pages: Annotated[
+        int | None,
+        typer.Option(
+            "--pages",
+            metavar="N",
+            help="Pages of a TIFF file to add, as FILE#page=2 and so on. Default: the setting max_pages.",
+            show_default=False,
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames",
+            metavar="N",
+            help="Frames of an animation to add, evenly spread. Default: the setting animation_frames.",
+            show_default=False,
+        ),
+    ] = None,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Add images and report the result."""
-    with open_collection(context, collection, create=True, zip_encoding=zip_encoding) as opened:
+    changes = {"zip_encoding": zip_encoding, "max_pages": pages, "animation_frames": frames}
+    with open_collection(context, collection, create=True, **changes) as opened:
         with stop_on_signal() as stop, output.progress_bar("adding") as progress:
             report = opened.add(
                 *sources,

@@ -11,7 +11,6 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.session import CollectionOption, JsonOption, open_collection
 from imagefinder.core.paging import iter_images
-from imagefinder.indexing.missing import is_gone
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -44,6 +43,8 @@ def list_images(
             return
         records = list(_all(opened))
     if as_json:
+        from imagefinder.indexing.missing import is_gone  # noqa: PLC0415 - fast start
+
         output.document(
             [
                 {

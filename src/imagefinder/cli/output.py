@@ -106,6 +106,7 @@ def headline(result: SearchResult) -> str:
     if best.decision == "none":
         return f"no match (best E-value {evalue(best.evalue)})"
     kind = f", {relation(best.relation, best.evidence)}" if best.relation else ""
+    kind += f": {best.note}" if best.note else ""
     decision = "match" if best.decision == "match" else "possible match"
     return f"{decision}: {best.id}{kind} (E-value {evalue(best.evalue)})"
 

@@ -25,6 +25,7 @@ from imagefinder.cli.session import (
     open_page,
     similar_ids,
 )
+from imagefinder.core.addresses import is_web_address
 from imagefinder.core.query import MAX_RERANK_DEPTH, Query, SearchOptions
 from imagefinder.core.results import Mode
 
@@ -159,9 +160,9 @@ def _search(opened: Collection, query: Query, options: SearchOptions, *, as_json
 
 
 def _image(opened: Collection, query: str, *, shown: bool) -> str | bytes:
-    """The query image; read or downloaded only once if the page shows it too."""
+    """The query image; downloaded only once if the page shows it too."""
     image = image_argument(query, opened.settings)
-    return opened.read(image) if shown and isinstance(image, str) else image
+    return opened.read(image) if shown and isinstance(image, str) and is_web_address(image) else image
 
 
 def _print(opened: Collection, result: SearchResult) -> None:

@@ -379,16 +379,13 @@ class AsyncClient:
         timeout: float | None = None,
         page_size: int = 100,
     ) -> Duplicates:
-        """The duplicates in a collection. If there is no report yet, starts the job that computes it, and waits.
+        """The report of all duplicates in a collection. If there is none yet, starts the job for it, and waits.
 
         Args:
             collection: Name of the collection.
             progress: Called with the state of the job while the report is computed.
             timeout: Largest waiting time, seconds.
             page_size: Number of groups per request.
-
-        Returns:
-            The report with all groups. ``stale`` means that the collection has changed since it was computed.
 
         Raises:
             TimeoutError, JobFailedError: the job did not end in time, or failed.

@@ -105,12 +105,15 @@ class Collection(SearchableCollection):
             ModelMissingError: the weights of a requested method are not on this machine.
             FingerprintMismatchError: the collection's features were made with other parameters or weights.
         """
-        from imagefinder.indexing import discover  # noqa: PLC0415 - searching does not need it
+        from imagefinder.indexing import discover, pages  # noqa: PLC0415 - searching does not need it
+
+        found = discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding)
+        limits = pages.PageLimits(self.settings.max_pages, self.settings.animation_frames)
 
         pipeline = self._pipeline(methods, guard)
         pipeline = replace(pipeline, verify_content=verify_content, include_removed=include_removed)
         return replace(pipeline, force_prune=force_prune).run(
-            discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding),
+            pages.with_pages(found, limits, guard),
             prune_sources=discover.source_uris(sources) if prune or force_prune else (),
             progress=progress,
             stop=stop,

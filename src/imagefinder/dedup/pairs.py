@@ -13,11 +13,11 @@ from imagefinder.core.results import Evidence, Relation
 from imagefinder.dedup.candidate_pairs import candidate_pairs
 from imagefinder.dedup.identical import Item, Progress
 from imagefinder.runtime import Runtime
-from imagefinder.search.candidates import Candidates
-from imagefinder.search.copies import ReadOriginal, Side, candidate_side, query_side, settle
+from imagefinder.search.candidates import Candidate, Candidates
+from imagefinder.search.copies import ReadOriginal, Settled, Side, candidate_side, query_side, settle
 from imagefinder.search.encoding import NO_PIXELS, EncodedQuery, QueryImage, augment
 from imagefinder.search.verification import PairVerifier, has_positions, stored_features
-from imagefinder.verification.relation import looks_alike, relation_of_pair
+from imagefinder.verification.relation import COPIES, STRONG, looks_alike, relation_of_pair
 
 FEW = 100
 """With fewer keypoints there may be no geometry, so the whole images are also compared."""
@@ -149,15 +149,24 @@ class DuplicateVerifier:
                 if not looks_alike(evidence):
                     finding = query.verifier.keypoints(method, [one], candidate, theirs)
                     evidence = _better(evidence, finding.evidence if finding else None)
-        if fewest < FEW and not looks_alike(evidence):
-            evidence = query.verifier.aligned(candidate) or evidence
-        if evidence is None:
+        found = self._settled(query, candidate, evidence, fewest)
+        if found is None or found.relation is None or found.evidence is None:
             return None
+        return Pair(worse, better, found.relation, found.evidence, found.note)
+
+    def _settled(
+        self, query: _Query, candidate: Candidate, evidence: Evidence | None, fewest: int
+    ) -> Settled | None:
+        """The relation after the copy check; ``fewest``: number of keypoints of the image with fewer."""
         sides = query.side, candidate_side(candidate, self._read_original)
-        settled = settle(relation_of_pair(evidence), evidence, *sides)
-        if settled.relation is None or settled.evidence is None:
-            return None
-        return Pair(worse, better, settled.relation, settled.evidence, settled.note)
+        found = settle(relation_of_pair(evidence), evidence, *sides) if evidence else None
+        is_weak = evidence.inliers < STRONG if evidence else fewest < FEW
+        if is_weak and (found is None or found.relation not in COPIES):
+            whole = query.verifier.aligned(candidate)
+            if whole:
+                aligned = settle(relation_of_pair(whole), whole, *sides)
+                found = aligned if found is None or aligned.relation in COPIES else found
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

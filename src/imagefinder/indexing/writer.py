@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ModelError, StoreError, UnknownImageError
-from imagefinder.core.features import Features, RgbImage
+from imagefinder.core.features import Features, RgbImage, rescale
 from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.indexing.known_images import KnownImages
@@ -118,8 +118,8 @@ class Writer:
             for i, one in zip(numbers, _extract(method, images), strict=True):
                 if isinstance(one, Exception):
                     errors[i] = one
-                else:
-                    features[i][method.name] = one
+                elif decoded := self._batch[i][1].decoded:
+                    features[i][method.name] = rescale(one, decoded.rgb, (decoded.width, decoded.height))
         return features, errors
 
     def _entry(

@@ -14,7 +14,7 @@ from imagefinder.search.candidates import Candidate
 from imagefinder.search.copies import Settled, Side, settle
 from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
 from imagefinder.search.verification import PairVerifier
-from imagefinder.verification.relation import relation_of_pair
+from imagefinder.verification.relation import COPIES, STRONG, relation_of_pair
 
 
 def compare(runtime: Runtime, method: Method, a: QueryImage, b: QueryImage, *, watch: Stopwatch) -> Comparison:
@@ -81,15 +81,15 @@ def _evidence(
 
 
 def _settled(every: Iterable[Evidence], a: QueryImage, b: QueryImage) -> Settled:
-    """The first evidence that shows a relation, or else the first one."""
+    """The first evidence that shows a copy or is strong, else one with a relation, else the first one."""
     sides = Side(a.pixels, a.size, lambda: a.pixels), Side(b.pixels, b.size, lambda: b.pixels)
-    first = Settled(None, None)
+    tried = []
     for evidence in every:
         found = settle(relation_of_pair(evidence), evidence, *sides)
-        if found.relation is not None:
+        if found.relation in COPIES or evidence.inliers >= STRONG:
             return found
-        first = found if first.evidence is None else first
-    return first
+        tried.append(found)
+    return next((found for found in tried if found.relation), tried[0] if tried else Settled(None, None))
 
 
 def _rows(features: Features) -> int:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from imagefinder.core.contracts import PhotometricCheck, Store, Verification, Verifier
 from imagefinder.core.errors import InputError, MethodNotIndexedError, UnknownImageError
-from imagefinder.core.features import Features, LocalFeatures, RgbImage
+from imagefinder.core.features import Features, LocalFeatures, rescale
 from imagefinder.core.method import Method
+from imagefinder.core.pages import page_of
 from imagefinder.core.results import Evidence, Outline, Size
 from imagefinder.images.resize import thumbnail as make_thumbnail
 from imagefinder.runtime import Runtime
@@ -182,7 +183,7 @@ class PairVerifier:
         image = self._image
         if image.boxes:
             return False
-        if image.sha256 and candidate.sha256 == image.sha256:
+        if image.sha256 and candidate.sha256 == image.sha256 and page_of(candidate.id) == page_of(image.id):
             return True
         if candidate.size != image.size:
             return False
@@ -307,18 +308,6 @@ def stored_features(store: Store, image_id: str, method: str) -> Features | None
         return store.features(image_id, method)
     except (UnknownImageError, MethodNotIndexedError):
         return None
-
-
-def rescale(features: Features, pixels: RgbImage, size: Size) -> Features:
-    """Convert the keypoints of a downscaled image to pixels of the original size."""
-    x, y = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
-    if not isinstance(features, LocalFeatures) or (x, y) == (1.0, 1.0):
-        return features
-    keypoints = features.keypoints.copy()
-    keypoints[:, 0] = (keypoints[:, 0] + 0.5) * x - 0.5
-    keypoints[:, 1] = (keypoints[:, 1] + 0.5) * y - 0.5
-    keypoints[:, 2] *= (x * y) ** 0.5
-    return LocalFeatures(features.descriptors, keypoints, features.offsets)
 
 
 def whole_image(size: Size, other: Size, *, mirrored: bool) -> Evidence:

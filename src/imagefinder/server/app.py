@@ -61,6 +61,8 @@ from imagefinder.wiring import open_collection
 
 log = logging.getLogger(__name__)
 
+_DESCRIBING = threading.Lock()
+
 _WAITING_CONNECTIONS = 2048
 _ACCEPTED_TOGETHER = 64
 """Number of waiting connections that the event loop accepts before it continues with the others."""
@@ -100,8 +102,10 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
 
 
 def _description(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description: that of FastAPI, with the parts that it cannot derive."""
-    if app.openapi_schema is None:
+    """The OpenAPI description: that of FastAPI, with what it cannot derive. Making it takes a second."""
+    with _DESCRIBING:
+        if app.openapi_schema is not None:
+            return app.openapi_schema
         description = FastAPI.openapi(app)
         schemas = description["components"]["schemas"]
         schemas |= {

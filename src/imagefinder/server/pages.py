@@ -80,7 +80,7 @@ async def web(request: Request, name: str) -> Response:
 
 
 @router.get("/docs")
-async def docs(request: Request) -> HTMLResponse:
+def docs(request: Request) -> HTMLResponse:
     return HTMLResponse(_reference(_base(request), request.app.openapi()))
 
 
@@ -90,7 +90,7 @@ async def style(request: Request) -> Response:
 
 
 @router.get("/openapi.json")
-async def openapi(request: Request) -> JSONResponse:
+def openapi(request: Request) -> JSONResponse:
     description = request.app.openapi()
     return JSONResponse({**description, "servers": [{"url": prefix}]} if (prefix := link("")) else description)
 

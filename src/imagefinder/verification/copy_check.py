@@ -106,7 +106,9 @@ class CopyMeasures:
     @property
     def distance(self) -> float:
         """How far this is from a copy, at least 0; up to 1 both images are versions of one picture."""
-        parallax = self.moved / max(1, self.moved + self.still)
+        compared = self.moved + self.still
+        # If no window correlates anywhere, the images are different ones.
+        parallax = self.moved / compared if compared else float(self.flat < 1)
         distance = (parallax / (MOVED + MOVED_IF_FLAT * self.flat)) ** 2 + (self.changed / CHANGED_CELLS) ** 2
         if self.document:
             distance = max(distance, self.changed / DOCUMENT_CELLS, self.swapped / DOCUMENT_SWAPS)
@@ -155,8 +157,8 @@ def measure(pair: Registered) -> CopyMeasures:
     cell = max(4, round(pair.side / CELLS))
     inside = cv2.erode(pair.inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     contrast = max(_contrast(image[inside]) for image in (pair.query, pair.candidate))
-    one, other = _equally_sharp(pair.query, pair.candidate, inside)
-    moved, still, flat = _parallax(one, other, pair.inside)
+    one, other, blur = _equally_sharp(pair.query, pair.candidate, inside)
+    moved, still, flat = _parallax(one, other, pair.inside, blur)
     changed = _changed(one, other, inside, contrast, cell)
     return CopyMeasures(
         moved=moved,
@@ -173,8 +175,9 @@ def measure(pair: Registered) -> CopyMeasures:
 # -- parallax ------------------------------------------------------------------------------------------------
 
 
-def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[int, int, float]:
+def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_], blur: float) -> tuple[int, int, float]:
     """Numbers of moved and of still windows, and the share of flat ones."""
+    least = max(0.5, 0.5 * blur)  # a blurred image shows no smaller shifts
     side = max(5, round(max(inside.shape) / WINDOWS)) | 1
     one, other = (np.asarray(cv2.GaussianBlur(image, (0, 0), 0.7)) for image in (one, other))
     here, variances = _correlations(one, other, side)
@@ -191,7 +194,7 @@ def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[int, i
     centres[side // 2 :: side // 2, side // 2 :: side // 2] = True
     centres &= whole
     textured = centres & (variances >= FLAT)
-    moved = textured & (best > 0.8) & (shift > 0.5) & (1 - best < (1 - here) / 2)
+    moved = textured & (best > 0.8) & (shift > least) & (1 - best < (1 - here) / 2)
     flat = int(np.count_nonzero(centres & ~textured)) / max(1, int(np.count_nonzero(centres)))
     return int(np.count_nonzero(moved)), int(np.count_nonzero(textured & (here > 0.8))), flat
 
@@ -227,23 +230,25 @@ def _contrast(values: Grey) -> float:
     return max(1.0, float(high - low))
 
 
-def _equally_sharp(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[Grey, Grey]:
-    """Both images, the sharper one blurred if the other is then matched better."""
-
-    def residual(pair: tuple[Grey, Grey]) -> float:
-        values = np.abs(cv2.GaussianBlur(pair[0] - pair[1], (0, 0), 0.7))[inside]
-        return float(np.sort(values)[: int(0.8 * len(values))].mean()) if len(values) > 1 else 0.0
-
-    best, least = (one, other), 0.97 * residual((one, other))
+def _equally_sharp(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[Grey, Grey, float]:
+    """Both images, the sharper one blurred until it is hardly sharper than the other, and that blur in pixels."""
+    sharpness = [_sharpness(image, inside) for image in (one, other)]
+    if sharpness[0] < sharpness[1]:
+        other, one, blur = _equally_sharp(other, one, inside)
+        return one, other, blur
+    sharpest, used = one, 0.0
     for blur in BLURS:
-        for pair in (
-            (np.asarray(cv2.GaussianBlur(one, (0, 0), blur)), other),
-            (one, np.asarray(cv2.GaussianBlur(other, (0, 0), blur))),
-        ):
-            reached = residual(pair)
-            if reached < least:
-                best, least = pair, reached
-    return best
+        blurred = np.asarray(cv2.GaussianBlur(one, (0, 0), blur))
+        if _sharpness(blurred, inside) < sharpness[1]:
+            break
+        sharpest, used = blurred, blur
+    return sharpest, other, used
+
+
+def _sharpness(image: Grey, inside: NDArray[np.bool_]) -> float:
+    """Mean length of the gradient; of few pixels 0."""
+    values = _edges(image)[2][inside]
+    return float(values.mean()) if len(values) > 1 else 0.0
 
 
 def _changed(one: Grey, other: Grey, inside: NDArray[np.bool_], contrast: float, cell: int) -> float:

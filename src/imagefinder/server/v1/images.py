@@ -21,6 +21,7 @@ from imagefinder.server import upload
 from imagefinder.server.errors import Problem, problem_of, responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.image_paths import ImageId, image_path
+from imagefinder.server.json_text import parse_json
 from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FIELD, FORM, JSON
@@ -133,7 +134,7 @@ def list_images(
     found = service.collections.get(collection).images(
         after=cursor.read(after),
         limit=limit + 1,
-        where=upload.parse_json(filter, "filter") if filter else None,
+        where=parse_json(filter, "filter") if filter else None,
         contains=contains,
     )
     page, more = found[:limit], len(found) > limit
@@ -340,7 +341,7 @@ async def _read_put(
         values = request_images.parse_text_fields(parts.texts, {"metadata": dict})
         return RequestImage(parts.files[0][1]), _metadata(values.get("metadata", {}))
     if kind.startswith("image/") or kind == "application/octet-stream":
-        parsed = _metadata(upload.parse_json(metadata, "metadata") if metadata else {})
+        parsed = _metadata(parse_json(metadata, "metadata") if metadata else {})
         data = await upload.read_raw(request, max_bytes=service.settings.max_image_bytes, reserve=reserve)
         return RequestImage(data), parsed
     raise upload.wrong_type(request, FORM, JSON, "image/*")

@@ -17,6 +17,7 @@ from imagefinder.core.settings import Settings
 from imagefinder.core.suggestions import did_you_mean
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, problem_of
+from imagefinder.server.json_text import parse_json
 from imagefinder.server.service import Service
 from imagefinder.server.upload import MultipartForm, ReserveBytes
 from imagefinder.server.validation import parse_box, parse_integer, parse_number
@@ -220,7 +221,7 @@ def _value(name: str, text: str, kind: type) -> Any:
     if kind is str:
         return text
     if kind is dict:
-        return upload.parse_json(text, name)
+        return parse_json(text, name)
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.strip().lower()]
@@ -233,7 +234,7 @@ def _value(name: str, text: str, kind: type) -> Any:
 def _boxes(text: str) -> list[Any]:
     """The boxes in a text field: one as ``x,y,width,height``, or one or several as JSON."""
     if text.lstrip().startswith("["):
-        boxes = upload.parse_json(text, "box")
+        boxes = parse_json(text, "box")
         return [boxes] if boxes and not isinstance(boxes[0], list) else boxes
     try:
         box = parse_box(text)
