@@ -43,7 +43,6 @@ from imagefinder.core.answers import (
     JobPage,
     MethodList,
     MethodStatus,
-    QueryProblem,
     RemovalPage,
     RemovedImage,
     SearchAnswer,
@@ -299,7 +298,10 @@ class AsyncClient:
                 raise ValueError("boxes can be given for a single query only")
             body = {"queries": [await anyio.to_thread.run_sync(images.reference, one) for one in query], **members}
             results = (await self._transport.json(SearchAnswers, "POST", path, json=body)).results
-            return [one if isinstance(one, SearchAnswer) else _problem(one) for one in results]
+            return [
+                one if isinstance(one, SearchAnswer) else problem(one.problem, status=int(one.problem["status"]))
+                for one in results
+            ]
         if boxes:
             members["boxes"] = [list(box) for box in boxes]
         if isinstance(query, ById) or images.is_url(query):
@@ -487,15 +489,9 @@ class AsyncClient:
     # -- parts ---------------------------------------------------------------------------------------------
 
     async def _put(
-        self,
-        image_id: str,
-        image: ImageSource,
-        metadata: Mapping[str, Any] | None,
-        collection: str,
-        *,
-        wait: bool,
+        self, image_id: str, image: ImageSource, metadata: Mapping[str, Any] | None, name: str, *, wait: bool
     ) -> httpx2.Response:
-        path = f"{collection_path(collection)}/image"
+        path = f"{collection_path(name)}/image"
         params = with_id(image_id, wait="true" if wait else "false")
         if images.is_url(image):
             body = {**await anyio.to_thread.run_sync(images.reference, image), **drop_none({"metadata": metadata})}
@@ -534,7 +530,3 @@ def _job_of(event: str) -> Job:
         return from_json(Job, parse_json(event), newer=True)
     except ValueError as error:
         raise InvalidAnswerError("invalid_answer", f"an event is not a job: {error}") from error
-
-
-def _problem(answer: QueryProblem) -> ServerProblem:
-    return problem(answer.problem, status=int(answer.problem.get("status", 0)))

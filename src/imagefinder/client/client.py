@@ -40,7 +40,6 @@ from imagefinder.core.answers import (
     JobPage,
     MethodList,
     MethodStatus,
-    QueryProblem,
     RemovalPage,
     RemovedImage,
     SearchAnswer,
@@ -287,7 +286,10 @@ class Client:
                 raise ValueError("boxes can be given for a single query only")
             body = {"queries": [images.reference(one) for one in query], **members}
             results = self._transport.json(SearchAnswers, "POST", path, json=body).results
-            return [one if isinstance(one, SearchAnswer) else _problem(one) for one in results]
+            return [
+                one if isinstance(one, SearchAnswer) else problem(one.problem, status=int(one.problem["status"]))
+                for one in results
+            ]
         if boxes:
             members["boxes"] = [list(box) for box in boxes]
         if isinstance(query, ById) or images.is_url(query):
@@ -461,15 +463,9 @@ class Client:
     # -- parts ---------------------------------------------------------------------------------------------
 
     def _put(
-        self,
-        image_id: str,
-        image: ImageSource,
-        metadata: Mapping[str, Any] | None,
-        collection: str,
-        *,
-        wait: bool,
+        self, image_id: str, image: ImageSource, metadata: Mapping[str, Any] | None, name: str, *, wait: bool
     ) -> httpx2.Response:
-        path = f"{collection_path(collection)}/image"
+        path = f"{collection_path(name)}/image"
         params = with_id(image_id, wait="true" if wait else "false")
         if images.is_url(image):
             body = {**images.reference(image), **drop_none({"metadata": metadata})}
@@ -502,7 +498,3 @@ def _job_of(event: str) -> Job:
         return from_json(Job, parse_json(event), newer=True)
     except ValueError as error:
         raise InvalidAnswerError("invalid_answer", f"an event is not a job: {error}") from error
-
-
-def _problem(answer: QueryProblem) -> ServerProblem:
-    return problem(answer.problem, status=int(answer.problem.get("status", 0)))
