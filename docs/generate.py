@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tables import architecture, quality, reference, scale, speed
+from tables import architecture, copies, quality, reference, scale, speed
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code, then run: make docs -->\n\n"
@@ -38,6 +38,7 @@ PAGES = {
 PARTS = {
     "concepts/architecture.md": (architecture.packages, PACKAGES),
     "../README.md": (quality.readme_results, RESULTS),
+    "concepts/copies.md": (copies.confusion, MEASURED),
     "concepts/scale.md": (scale.stages, MEASURED),
     "concepts/service.md": (scale.under_load, MEASURED),
 }

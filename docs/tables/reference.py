@@ -27,7 +27,11 @@ def settings() -> str:
         if item.default_factory is not dataclasses.MISSING:
             value = item.default_factory()
             default = (
-                f"`$XDG_DATA_HOME/imagefinder/{value.name}`" if isinstance(value, Path) else "number of cores"
+                f"`$XDG_DATA_HOME/imagefinder/{value.name}`"
+                if isinstance(value, Path)
+                else "depends on the memory"
+                if item.name.startswith("max_local")
+                else "number of cores"
             )
         else:
             default = "none" if default == () else f"`{default}`"

@@ -28,21 +28,19 @@ def collection(tmp_path_factory):
         # The first image decides the methods of a collection.
         Image.fromarray(textured_image(499, 240, 320)).save(folder / "first.png")
         collection.add(folder / "first.png", methods=["sift"])
-        for number in range(25):
+        for number in range(15):
             collection.put(f"other-{number}", jpeg(textured_image(500 + number, 240, 320)))
-        for count in (10, 30, 90):
+        for count in (12, 40):
             collection.put(f"strip-{count}", jpeg(strip(count, 1000 * count)))
-            collection.put(
-                f"high-{count}", jpeg(strip(count, 1000 * count + 500).transpose(1, 0, 2)), method="sift"
-            )
+            collection.put(f"high-{count}", jpeg(strip(count, 1000 * count + 500).transpose(1, 0, 2)))
         yield collection
 
 
-@pytest.mark.parametrize("count", [10, 30, 90])
-@pytest.mark.parametrize("where", ["first", "middle", "last"])
+@pytest.mark.parametrize("count", [12, 40])
+@pytest.mark.parametrize("where", ["first", "middle"])
 @pytest.mark.parametrize("kind", ["strip", "high"])
 def test_a_part_finds_the_whole(collection, count, where, kind):
-    number = {"first": 0, "middle": count // 2, "last": count - 1}[where]
+    number = {"first": 0, "middle": count // 2}[where]
     image = textured_image(1000 * count + (500 if kind == "high" else 0) + number, 200, 240)
     if kind == "high":
         image = image.transpose(1, 0, 2)
@@ -52,13 +50,13 @@ def test_a_part_finds_the_whole(collection, count, where, kind):
 
 
 def test_a_strip_finds_its_parts_and_copies(collection):
-    whole = strip(30, 30_000)
+    whole = strip(40, 40_000)
     smaller = np.asarray(Image.fromarray(whole).resize((whole.shape[1] // 2, whole.shape[0] // 2)))
     hits = collection.search(jpeg(smaller), method="sift", k=3).hits
-    assert (hits[0].id, hits[0].decision, hits[0].relation) == ("strip-30", "match", "edited copy")
+    assert (hits[0].id, hits[0].decision, hits[0].relation) == ("strip-40", "match", "edited copy")
     row = np.concatenate([textured_image(seed, 240, 320) for seed in range(490, 505)], axis=1)
     found = [hit for hit in collection.search(jpeg(row), method="sift", k=10).hits if hit.decision == "match"]
-    assert {hit.id for hit in found} == {f"other-{number}" for number in range(5)}
+    assert {hit.id for hit in found} == {"first.png", *(f"other-{number}" for number in range(5))}
     assert {hit.relation for hit in found} == {"contains"}
 
 

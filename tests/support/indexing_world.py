@@ -101,7 +101,7 @@ class World:
     )
     decoded: list[str] = field(default_factory=list)
 
-    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
+    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
         self.decoded.append(hashlib.sha256(data).hexdigest())
         return decode(data, max_bytes=max_bytes, max_pixels=max_pixels)
 

@@ -151,7 +151,7 @@ def test_exactly_one_of_query_and_id(collection):
 
 
 def test_limits_apply_to_files(tmp_path, pictures):
-    settings = imagefinder.Settings(collection=tmp_path / "c", max_image_bytes=100, max_image_pixels=100)
+    settings = imagefinder.Settings(collection=tmp_path / "c", max_local_bytes=100)
     with imagefinder.open(settings=settings) as collection, pytest.raises(ImageTooLargeError) as caught:
         collection.search(pictures / "1.png")
     assert (caught.value.limit, caught.value.unit) == (100, "bytes")
@@ -212,7 +212,7 @@ class MeetingDecoder(InProcessDecoder):
     def __init__(self, meeting):
         self.meeting = meeting
 
-    def decode(self, data, *, max_bytes, max_pixels):
+    def decode(self, data, *, max_bytes, max_pixels, page=1, fit_in=0):
         if self.meeting:
             self.meeting.arrive()
             self.meeting = None
@@ -358,3 +358,38 @@ def test_the_original_is_available_while_it_is_unchanged(collection, pictures):
     assert collection.original("p") is None
     with pytest.raises(UnknownImageError):
         collection.original("none")
+
+
+def test_names_in_either_unicode_form(collection):
+    """A stored name is found in every form; if both forms are stored, each is itself."""
+    composed, decomposed = "Caf\u00e9 M\u00fc.png", "Cafe\u0301 Mu\u0308.png"
+    for stored, typed in ((composed, decomposed), (decomposed, composed)):
+        collection.put(stored, png(textured_image(9)), metadata={"name": stored})
+        assert collection.resolve(typed) == stored
+        assert collection.get(typed).id == stored
+        assert collection.thumbnail(typed) == collection.thumbnail(stored)
+        assert collection.stored_pixels(typed).shape == collection.stored_pixels(stored).shape
+        result = collection.search(id=typed, k=9)
+        assert result.hits
+        assert stored not in result.ids  # the query image is excluded
+        explanation = collection.explain(png(textured_image(9)), typed)
+        assert explanation.id == stored
+        assert [record.id for record in collection.images(contains=typed[:5])] == [stored]
+        assert [record.id for record in collection.images(where={"name": typed})] == [stored]
+        assert collection.remove(typed) == 1
+        with pytest.raises(UnknownImageError):
+            collection.get(typed)
+    collection.put(composed, png(textured_image(9)))
+    collection.put(decomposed, png(textured_image(3)))
+    assert collection.get(composed).sha256 != collection.get(decomposed).sha256
+    assert collection.remove(decomposed) == 1
+    assert collection.get(composed).id == composed
+
+
+def test_removals_in_either_unicode_form(collection, pictures):
+    (pictures / "\u00fc.png").write_bytes(png(textured_image(9)))
+    collection.add(pictures)
+    assert collection.remove("u\u0308.png") == 1
+    assert [removal.id for removal in collection.removals()] == ["\u00fc.png"]
+    assert collection.forget_removals(["u\u0308.png"]) == 1
+    assert collection.add(pictures).added == 1

@@ -33,9 +33,12 @@ in the list.
 Adding a source again skips unchanged images, replaces changed ones and retries failed ones. Ctrl-C stops cleanly:
 completed work is saved, and the next run continues from there.
 
+A renamed or moved file keeps its features and metadata. Images that were removed from the collection are skipped.
+
   imagefinder add ~/Pictures
   imagefinder add photos.zip dataset.csv -m sift -m efficientnet-lite0
   imagefinder add ~/Pictures --prune
+  imagefinder add ~/Pictures --verify-content
   imagefinder -c shop.collection add feed.jsonl --json
 
 Exit codes: 0 all images added; 1 some images failed; 3 all images failed; 6 some images failed, all of them for
@@ -60,6 +63,16 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
         bool,
         typer.Option("--force-prune", help="Like --prune, also if a whole folder of a source has vanished."),
     ] = False,
+    verify_content: Annotated[
+        bool,
+        typer.Option(
+            "--verify-content",
+            help="Read every image again, also those whose size, times and inode show no change.",
+        ),
+    ] = False,
+    include_removed: Annotated[
+        bool, typer.Option("--include-removed", help="Also add images that were removed from the collection.")
+    ] = False,
     zip_encoding: Annotated[
         str | None,
         typer.Option(
@@ -70,14 +83,40 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
             show_default=False,
         ),
     ] = None,
+    pages: Annotated[
+        int | None,
+        typer.Option(
+            "--pages",
+            metavar="N",
+            help="Pages of a TIFF file to add, as FILE#page=2 and so on. Default: the setting max_pages.",
+            show_default=False,
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames",
+            metavar="N",
+            help="Frames of an animation to add, evenly spread. Default: the setting animation_frames.",
+            show_default=False,
+        ),
+    ] = None,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Add images and report the result."""
-    with open_collection(context, collection, create=True, zip_encoding=zip_encoding) as opened:
+    changes = {"zip_encoding": zip_encoding, "max_pages": pages, "animation_frames": frames}
+    with open_collection(context, collection, create=True, **changes) as opened:
         with stop_on_signal() as stop, output.progress_bar("adding") as progress:
             report = opened.add(
-                *sources, methods=methods, prune=prune, force_prune=force_prune, progress=progress, stop=stop
+                *sources,
+                methods=methods,
+                prune=prune,
+                force_prune=force_prune,
+                verify_content=verify_content,
+                include_removed=include_removed,
+                progress=progress,
+                stop=stop,
             )
         if not report.interrupted and (report.added or report.replaced or report.removed):
             with output.counter("calibrating scores", of_bytes=False) as calibrating:
@@ -120,6 +159,13 @@ def print_report(report: AddReport, location: str, *, all_failures: str = "image
         f"{report.added} added, {report.replaced} replaced, {report.unchanged} unchanged, "
         f"{report.removed} removed, {report.failed} failed{before} in {output.duration(report.seconds)}{rate}"
     )
+    if report.moved:
+        output.line(f"{output.plural(report.moved, 'image')} moved or renamed: features and metadata kept")
+    if report.excluded:
+        output.line(
+            f"skipped {output.plural(report.excluded, 'image')} that were removed from the collection; list them "
+            "with: imagefinder list --removed; to add them again: --include-removed"
+        )
     output.line(f"collection: {location} (methods: {', '.join(report.methods)})")
     if report.skipped:
         output.line(f"skipped {output.plural(report.skipped, 'non-image file')}")

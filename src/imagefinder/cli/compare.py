@@ -51,6 +51,8 @@ def compare(
         inliers, agreement, coverage = output.evidence(result.evidence)
         relation = output.relation(result.relation, result.evidence)
         output.line(f"{relation}: inliers {inliers}, agreement {agreement}, coverage {coverage}")
+        if result.note:
+            output.line(result.note)
         if result.evidence.copy_distance is not None:
             output.line(f"copy distance {result.evidence.copy_distance:.2f} (copies: at most 1)")
         if result.note:

@@ -17,10 +17,12 @@ from imagefinder.cli.session import (
     JsonOption,
     MirrorOption,
     boxes,
+    id_argument,
     image_argument,
     open_collection,
     similar_ids,
 )
+from imagefinder.core.addresses import is_web_address
 from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
@@ -65,9 +67,9 @@ def explain(
     """Explain the match, and print or draw the evidence."""
     with open_collection(context, collection) as opened, similar_ids(opened):
         image = image_argument(query, opened.settings)
-        # Read once: both the comparison and the drawing use it.
-        data = image if isinstance(image, bytes) else opened.read(image)
-        result = opened.explain(data, image_id, method=method, mirror=mirror, boxes=boxes(box))
+        # Downloaded once: both the comparison and the drawing use it.
+        data = opened.read(image) if isinstance(image, str) and is_web_address(image) else image
+        result = opened.explain(data, id_argument(image_id), method=method, mirror=mirror, boxes=boxes(box))
         if target is not None:
             target.write_bytes(opened.draw(result, data))
     if as_json:

@@ -106,14 +106,18 @@ def headline(result: SearchResult) -> str:
     if best.decision == "none":
         return f"no match (best E-value {evalue(best.evalue)})"
     kind = f", {relation(best.relation, best.evidence)}" if best.relation else ""
+    kind += f": {best.note}" if best.note else ""
     decision = "match" if best.decision == "match" else "possible match"
     return f"{decision}: {best.id}{kind} (E-value {evalue(best.evalue)})"
 
 
 def location(uri: str) -> str:
-    """Format the location of an image: the path of a local file, any other URI unchanged."""
+    """Format the location of an image: the path of a local file, any other URI unchanged; marks a missing file."""
+    from imagefinder.indexing.missing import is_gone  # noqa: PLC0415 - fast start
+
     parts = urlsplit(uri)
-    return unquote(parts.path, errors="surrogateescape") if parts.scheme == "file" else uri
+    shown = unquote(parts.path, errors="surrogateescape") if parts.scheme == "file" else uri
+    return f"{shown} (missing)" if is_gone(uri) else shown
 
 
 def document(value: Any) -> None:

@@ -19,11 +19,13 @@ from imagefinder.cli.session import (
     MirrorOption,
     RankingOption,
     boxes,
+    id_argument,
     image_argument,
     open_collection,
     open_page,
     similar_ids,
 )
+from imagefinder.core.addresses import is_web_address
 from imagefinder.core.query import MAX_RERANK_DEPTH, Query, SearchOptions
 from imagefinder.core.results import Mode
 
@@ -132,7 +134,8 @@ def search(  # long: mostly the declarations of its options, as typer reads them
             )
             code = answers.search(many)
         else:
-            query = Query(queries[0] if queries else None, image_id, tuple(boxes(box)))
+            chosen = None if image_id is None else id_argument(image_id)
+            query = Query(queries[0] if queries else None, chosen, tuple(boxes(box)))
             code = _search(opened, query, options, as_json=as_json, page=page if show else None)
     if show and not as_json:
         open_page(page)
@@ -157,9 +160,9 @@ def _search(opened: Collection, query: Query, options: SearchOptions, *, as_json
 
 
 def _image(opened: Collection, query: str, *, shown: bool) -> str | bytes:
-    """The query image; read or downloaded only once if the page shows it too."""
+    """The query image; downloaded only once if the page shows it too."""
     image = image_argument(query, opened.settings)
-    return opened.read(image) if shown and isinstance(image, str) else image
+    return opened.read(image) if shown and isinstance(image, str) and is_web_address(image) else image
 
 
 def _print(opened: Collection, result: SearchResult) -> None:

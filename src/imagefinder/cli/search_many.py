@@ -56,10 +56,12 @@ def unit(opened: Collection, result: SearchResult) -> str:
 
 
 def answer(opened: Collection, result: SearchResult) -> dict[str, Any]:
-    """A result as a JSON document, with the locations of the hits."""
+    """A result as a JSON document, with the locations of the hits and whether their files are missing."""
     document: dict[str, Any] = to_json(result)
+    missing = opened.missing(result.ids)
     for hit in document["hits"]:
         hit["uri"] = opened.get(hit["id"]).uri
+        hit["missing"] = hit["id"] in missing
     return document
 
 
@@ -235,9 +237,9 @@ def _image(item: SourceItem, max_bytes: int) -> str | bytes:
 
 def _name(uri: str) -> str:
     """Name of a query: its path, relative to the working directory if it is below, or its URI."""
-    path = _path(uri)
-    below = str(Path.cwd()) + os.sep
-    return path.removeprefix(below)
+    from imagefinder.indexing.source_item import name_to_text  # noqa: PLC0415 - only for many queries
+
+    return name_to_text(_path(uri).removeprefix(str(Path.cwd()) + os.sep))
 
 
 def _path(uri: str) -> str:

@@ -41,6 +41,8 @@ from imagefinder.core.answers import (
     MethodList,
     MethodStatus,
     QueryProblem,
+    RemovalPage,
+    RemovedImage,
     SearchAnswer,
     SearchAnswers,
     ServerInfo,
@@ -205,8 +207,17 @@ class Client:
         return self._job(self._put(image_id, image, metadata, collection, wait=False))
 
     def delete(self, image_id: str, collection: str = DEFAULT) -> None:
-        """Delete an image from a collection."""
+        """Delete an image from a collection. Its file stays, and jobs do not add it again (``removals``)."""
         self._transport.send("DELETE", f"{collection_path(collection)}/image", params=with_id(image_id))
+
+    def removals(self, collection: str = DEFAULT, *, page_size: int = 100) -> Iterator[RemovedImage]:
+        """The images that were deleted and that jobs do not add again, ordered by id."""
+        for page in self._pages(RemovalPage, f"{collection_path(collection)}/removals", {"limit": page_size}):
+            yield from page.removals
+
+    def forget_removal(self, image_id: str, collection: str = DEFAULT) -> None:
+        """Take the removal of an image back: the next job that finds its file adds it again."""
+        self._transport.send("DELETE", f"{collection_path(collection)}/removals", params=with_id(image_id))
 
     def thumbnail(self, image_id: str, collection: str = DEFAULT) -> bytes:
         """The thumbnail of an image: a JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128)."""
@@ -342,16 +353,13 @@ class Client:
         timeout: float | None = None,
         page_size: int = 100,
     ) -> Duplicates:
-        """The duplicates in a collection. If there is no report yet, starts the job that computes it, and waits.
+        """The report of all duplicates in a collection. If there is none yet, starts the job for it, and waits.
 
         Args:
             collection: Name of the collection.
             progress: Called with the state of the job while the report is computed.
             timeout: Largest waiting time, seconds.
             page_size: Number of groups per request.
-
-        Returns:
-            The report with all groups. ``stale`` means that the collection has changed since it was computed.
 
         Raises:
             TimeoutError, JobFailedError: the job did not end in time, or failed.

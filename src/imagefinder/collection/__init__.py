@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from imagefinder.collection.searching import Count, SearchableCollection
-from imagefinder.core import home
+from imagefinder.core import filters, home
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.metadata import check_metadata, check_new_id
@@ -105,12 +105,15 @@ class Collection(SearchableCollection):
             ModelMissingError: the weights of a requested method are not on this machine.
             FingerprintMismatchError: the collection's features were made with other parameters or weights.
         """
-        from imagefinder.indexing import discover  # noqa: PLC0415 - searching does not need it
+        from imagefinder.indexing import discover, pages  # noqa: PLC0415 - searching does not need it
+
+        found = discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding)
+        limits = pages.PageLimits(self.settings.max_pages, self.settings.animation_frames)
 
         pipeline = self._pipeline(methods, guard)
         pipeline = replace(pipeline, verify_content=verify_content, include_removed=include_removed)
         return replace(pipeline, force_prune=force_prune).run(
-            discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding),
+            pages.with_pages(found, limits, guard),
             prune_sources=discover.source_uris(sources) if prune or force_prune else (),
             progress=progress,
             stop=stop,
@@ -178,7 +181,15 @@ class Collection(SearchableCollection):
             ids: Ids of the images.
             remember: Record the removals (``removals``), so that ``add`` does not add the images again.
         """
-        return self.store.delete([ids] if isinstance(ids, str) else list(ids), remember=remember)
+        names = [ids] if isinstance(ids, str) else list(ids)
+        return self.store.delete([self.resolve(name) for name in names], remember=remember)
+
+    def forget_removals(self, ids: Sequence[str]) -> int:
+        """Take removals back, so that the next ``add`` adds these images again; returns how many there were."""
+        names = [name for name in ids if not name.isascii()]
+        stored = [removal.id for removal in self.store.removals()] if names else []
+        others = [one for one in stored if any(filters.is_same_text(one, name) for name in names)]
+        return self.store.forget_removals([*ids, *others])
 
     # -- keeping -------------------------------------------------------------------------------------------
 

@@ -24,10 +24,12 @@ from imagefinder.core.errors import (
     UnknownImageError,
 )
 from imagefinder.core.features import Decoded, RgbImage
+from imagefinder.core.pages import page_of, split_page
 from imagefinder.core.query import ImageInput, Query
-from imagefinder.core.results import Size
+from imagefinder.core.results import Box, Size
 from imagefinder.core.settings import Settings
-from imagefinder.indexing.source_item import local_path, read_file
+from imagefinder.indexing.source_item import check_size, local_path, read_file
+from imagefinder.indexing.unicode_paths import existing_path
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import THUMBNAIL_BYTES, THUMBNAIL_PIXELS, decode_thumbnail, read_thumbnail
 from imagefinder.search.encoding import QueryImage, query_image
@@ -47,6 +49,10 @@ def _naming(image: ImageInput) -> Iterator[None]:
         raise
 
 
+def _is_local(image: str | os.PathLike[str]) -> bool:
+    return not (isinstance(image, str) and is_web_address(image)) and isinstance(image, str | os.PathLike)
+
+
 class ImageReader:
     """Reads images for one store, within the limits of the settings."""
 
@@ -54,6 +60,13 @@ class ImageReader:
         self._store = store
         self._runtime = runtime
         self._settings = settings
+
+    def resolve(self, image_id: str) -> str:
+        """The stored id for the name of an image: itself, or the only id that differs in Unicode normalisation."""
+        if image_id.isascii():
+            return image_id
+        found = self._store.equivalents(image_id)
+        return image_id if image_id in found or len(found) != 1 else found[0]
 
     def decode(self, data: bytes) -> Decoded:
         """The upright pixels of an encoded image.
@@ -64,6 +77,17 @@ class ImageReader:
         limits = self._settings
         return self._runtime.decoder.decode(
             data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels
+        )
+
+    def _decode_local(self, data: bytes, page: int) -> Decoded:
+        """The upright pixels of a local file, reduced if it is larger than other images may be."""
+        limits = self._settings
+        return self._runtime.decoder.decode(
+            data,
+            max_bytes=limits.max_local_bytes,
+            max_pixels=max(limits.max_local_pixels, limits.max_image_pixels),
+            page=page,
+            fit_in=limits.max_image_pixels,
         )
 
     def is_thumbnail(self, data: bytes) -> bool:
@@ -85,10 +109,20 @@ class ImageReader:
             return self._runtime.fetcher.fetch(image)
         if not isinstance(image, str | os.PathLike):
             raise NotAnImageError(f"an image is a path, a URL, bytes or an array, not {type(image).__name__}")
+        return self._read_local(image)[0]
+
+    def _read_local(self, image: str | os.PathLike[str]) -> tuple[bytes, int]:
+        """The bytes of a file, and the page that the end of its name selects, unless a file has that name."""
+        page = self._page(image)
+        path = os.fspath(image) if page == 1 else split_page(os.fspath(image))[0]
         try:
-            with Path(image).open("rb") as file:
-                # One byte over the limit is enough for the decoder to report it as too large.
-                return file.read(self._settings.max_image_bytes + 1)
+            path = existing_path(path)
+            with Path(path).open("rb") as file:
+                status = os.fstat(file.fileno())
+                if stat.S_ISREG(status.st_mode):
+                    check_size(path, status.st_size, self._settings.max_local_bytes)
+                # One byte over the limit is enough for the decoder to report a pipe as too large.
+                return file.read(self._settings.max_local_bytes + 1), page
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise SourceError(f"cannot read the image {os.fspath(image)!r}: {reason}") from error
@@ -107,7 +141,20 @@ class ImageReader:
             if image.size == 0:
                 raise EmptyImageError(f"the image has no pixels ({image.shape[1]} x {image.shape[0]})")
             return np.ascontiguousarray(image)
-        return self.decode(image if isinstance(image, bytes) else self.read(image)).rgb
+        if isinstance(image, bytes):
+            return self.decode(image).rgb
+        return self._file_or_url(image)[1].rgb
+
+    def _file_or_url(self, image: str | os.PathLike[str]) -> tuple[bytes, Decoded]:
+        """The bytes behind a path or URL, and the decoded image."""
+        if _is_local(image):
+            data, page = self._read_local(image)
+            return data, self._decode_local(data, page)
+        data = self.read(image)
+        return data, self.decode(data)
+
+    def _page(self, image: str | os.PathLike[str]) -> int:
+        return 1 if os.path.lexists(image) else page_of(os.fspath(image))
 
     def query(self, query: Query) -> tuple[Query, QueryImage]:
         """Read the image of a query; in the returned query, its bytes replace the path or URL.
@@ -117,16 +164,10 @@ class ImageReader:
             UnknownImageError: no image has this id.
         """
         if query.image is not None:
-            data = self.read(query.image) if isinstance(query.image, str | os.PathLike) else query.image
-            if isinstance(data, bytes):
-                with _naming(query.image):
-                    sha256, pixels = hashlib.sha256(data).hexdigest(), self.pixels(data)
-            else:  # a copy: the caller may change the array while the query is kept for explanations
-                sha256, data = "", self.pixels(data).copy()
-                pixels = data
-            return Query(data, boxes=query.boxes), query_image(pixels, query.boxes, sha256=sha256)
-        image_id = query.id or ""
+            return self._given(query.image, query.boxes)
+        image_id = self.resolve(query.id or "")
         record = self._store.get(image_id)
+        query = Query(id=image_id, boxes=query.boxes)
         size = record.width, record.height
         if not query.boxes:
             thumbnail = read_thumbnail(self._store, image_id)
@@ -149,6 +190,25 @@ class ImageReader:
         region = query_image(pixels, query.boxes)
         return query, replace(region, id=image_id, version=record.version)
 
+    def _given(self, image: ImageInput, boxes: tuple[Box, ...]) -> tuple[Query, QueryImage]:
+        """Read an image that is not stored."""
+        if isinstance(image, np.ndarray):
+            # A copy: the caller may change the array while the query is kept for explanations.
+            pixels = self.pixels(image).copy()
+            return Query(pixels, boxes=boxes), query_image(pixels, boxes)
+        with _naming(image):
+            data, decoded = (image, self.decode(image)) if isinstance(image, bytes) else self._file_or_url(image)
+        rgb, sha256 = decoded.rgb, hashlib.sha256(data).hexdigest()
+        x, y = rgb.shape[1] / decoded.width, rgb.shape[0] / decoded.height
+        if (x, y) != (1.0, 1.0):
+            boxes = tuple((left * x, top * y, width * x, height * y) for left, top, width, height in boxes)
+        page = 1 if isinstance(image, bytes) or not _is_local(image) else self._page(image)
+        # Bytes can be decoded again within the limits of other images; a page, or a large file, cannot.
+        again = page == 1 and len(data) <= self._settings.max_image_bytes and (x, y) == (1.0, 1.0)
+        return Query(data if again else rgb, boxes=boxes), query_image(
+            rgb, boxes, sha256=sha256 if page == 1 else ""
+        )
+
     def whole(self, query: Query) -> tuple[RgbImage, Size]:
         """The pixels of a query image, and its size; for a stored image, these may be the pixels of its thumbnail.
 
@@ -157,7 +217,7 @@ class ImageReader:
             UnknownImageError: no image has this id.
         """
         if query.image is None:
-            record = self._store.get(query.id or "")
+            record = self._store.get(self.resolve(query.id or ""))
             return self.stored(record.id)[0], (record.width, record.height)
         pixels = self.pixels(query.image)
         return pixels, (pixels.shape[1], pixels.shape[0])
@@ -186,17 +246,20 @@ class ImageReader:
         Raises:
             UnknownImageError: no image has this id.
         """
+        image_id = self.resolve(image_id)
         record = self._store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None
         data = b""
         if path is not None:
             with contextlib.suppress(InputError):
-                data = read_file(path, self._settings.max_image_bytes)
+                data = read_file(path, self._settings.max_local_bytes)
         source: Source = "file"
         if hashlib.sha256(data).hexdigest() != record.sha256:
             data, source = self._store.thumbnail(image_id), "thumbnail"
         if not data:
             return np.full((1, 1, 3), 128, dtype=np.uint8), ""
+        if source == "file":
+            return self._decode_local(data, page_of(record.uri)).rgb, source
         return self.decode(data).rgb, source
 
     def in_full(self, image_id: str) -> RgbImage | None:
@@ -213,6 +276,7 @@ class ImageReader:
         Raises:
             UnknownImageError: no image has this id.
         """
+        image_id = self.resolve(image_id)
         record = self._store.get(image_id)
         path = local_path(record.uri) if record.uri.startswith("file:") else None
         if path is None:

@@ -16,8 +16,9 @@ from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.method import Method, MethodState
 from imagefinder.core.paging import iter_images
 from imagefinder.core.query import ImageInput
-from imagefinder.core.records import Failure, ImageRecord, ImageStatus, StoreInfo
+from imagefinder.core.records import Failure, ImageRecord, ImageStatus, Removal, StoreInfo
 from imagefinder.core.settings import Settings
+from imagefinder.indexing.missing import gone_uris
 from imagefinder.runtime import Runtime
 
 
@@ -79,7 +80,30 @@ class CollectionReader:
         Raises:
             UnknownImageError: no image has this id.
         """
-        return self.store.get(image_id)
+        return self.store.get(self.resolve(image_id))
+
+    def resolve(self, image_id: str) -> str:
+        """The stored id for the name of an image: itself, or the only id that differs in Unicode normalisation.
+
+        macOS writes file names decomposed (NFD), people type them composed (NFC). An unknown name is returned
+        unchanged.
+        """
+        return self._images.resolve(image_id)
+
+    def missing(self, ids: Sequence[str]) -> frozenset[str]:
+        """The images among these whose file no longer exists; takes at most half a second."""
+        uris = {image_id: stored.uri for image_id, stored in self.store.status(ids).items()}
+        gone = gone_uris(uris.values())
+        return frozenset(image_id for image_id, uri in uris.items() if uri in gone)
+
+    def removals(self, *, after: str = "", limit: int | None = None) -> list[Removal]:
+        """The images that were removed and that ``add`` skips, ordered by id.
+
+        Args:
+            after: The last id of the previous page; empty for the first page.
+            limit: Number of removals; a page is longer if more removals have its last id. ``None``: no limit.
+        """
+        return self.store.removals(after=after, limit=limit)
 
     def status(self, ids: Sequence[str]) -> Mapping[str, ImageStatus]:
         """Id -> stored state of the image; unknown ids are left out."""
@@ -91,7 +115,7 @@ class CollectionReader:
         Raises:
             UnknownImageError: no image has this id.
         """
-        return self.store.thumbnail(image_id)
+        return self.store.thumbnail(self.resolve(image_id))
 
     def images(
         self, *, after: str = "", limit: int = 100, where: Mapping[str, Any] | None = None, contains: str = ""

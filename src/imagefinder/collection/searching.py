@@ -165,7 +165,7 @@ class SearchableCollection(CollectionReader):
             MethodNotIndexedError: the image has no features of this method.
             FingerprintMismatchError: the stored features were made with other parameters or weights.
         """
-        version = self.store.get(id).version
+        version = self.store.get(id := self.resolve(id)).version  # noqa: A001 - the name in all interfaces
         if isinstance(query, Trace):
             trace = query
             options = trace.options if method == AUTO else replace(trace.options, method=method)

@@ -250,6 +250,9 @@ class Image(Described):
     methods: tuple[str, ...] = ()
     """Names of the methods that the image has features of; always empty in listings."""
 
+    missing: bool = False
+    """Whether the file that the image was added from no longer exists."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImagePage(Described):
@@ -291,6 +294,31 @@ class FailurePage(Described):
 
     failures: tuple[FailedImage, ...]
     """The failures of this page."""
+
+    next_cursor: str | None
+    """Cursor of the next page; null on the last page."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedImage(Described):
+    """An image that was removed from the collection, and that jobs do not add again."""
+
+    id: str
+    """Id that the image had."""
+
+    sha256: str
+    """SHA-256 of the encoded image, hexadecimal."""
+
+    removed_at: str
+    """Time of the removal; ISO 8601, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalPage(Described):
+    """A page of removed images, ordered by id."""
+
+    removals: tuple[RemovedImage, ...]
+    """The removed images of this page."""
 
     next_cursor: str | None
     """Cursor of the next page; null on the last page."""

@@ -55,6 +55,7 @@ class FullDepth:
         frames: Number of frames or pages.
         bits: Bits per channel, at least 8.
         transparent: Whether any pixel is transparent.
+        profile: Digest of the colour space that its first frame names; empty if it names none.
         colours: ``other``: for example CMYK, a single channel of more than 8 bits, or sensor data.
     """
 
@@ -63,6 +64,7 @@ class FullDepth:
     frames: int = 1
     bits: int = 8
     transparent: bool = False
+    profile: str = ""
     colours: Literal["grey or RGB", "other"] = "other"
 
     @property
@@ -210,6 +212,18 @@ def patch_cell(keypoints: NDArray[np.float32], size: tuple[int, int]) -> tuple[f
     width, height = (float(step[step > 0.25 * step.max()].min()) if len(step) else 0.0 for step in steps)
     side = float(patches[0, 2])
     return width or side, height or side
+
+
+def rescale(features: Features, pixels: RgbImage, size: tuple[int, int]) -> Features:
+    """Convert the keypoints of a downscaled image to pixels of the original size."""
+    x, y = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
+    if not isinstance(features, LocalFeatures) or (x, y) == (1.0, 1.0):
+        return features
+    keypoints = features.keypoints.copy()
+    keypoints[:, 0] = (keypoints[:, 0] + 0.5) * x - 0.5
+    keypoints[:, 1] = (keypoints[:, 1] + 0.5) * y - 0.5
+    keypoints[:, 2] *= (x * y) ** 0.5
+    return LocalFeatures(features.descriptors, keypoints, features.offsets)
 
 
 def empty(spec: FeatureSpec) -> Features:

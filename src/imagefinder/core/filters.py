@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -242,7 +243,7 @@ def _equal(value: Any, operand: Any) -> bool:
         return value.keys() == operand.keys() and all(_equal(value[key], operand[key]) for key in value)
     if isinstance(value, list) and isinstance(operand, list):
         return len(value) == len(operand) and all(map(_equal, value, operand))
-    return bool(value == operand)
+    return is_same_text(value, operand) if isinstance(value, str) else bool(value == operand)
 
 
 def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
@@ -258,7 +259,7 @@ def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]
 
 
 def _contains(value: Any, operand: str) -> bool:
-    return isinstance(value, str) and operand.casefold() in value.casefold()
+    return isinstance(value, str) and folded(operand) in folded(value)
 
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -274,6 +275,20 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 _HINT = f"conditions: {', '.join(_OPERATORS)}, exists; to compare with an object, use eq"
 
 
+def is_same_text(one: str, other: object) -> bool:
+    """Whether two strings are equal in some Unicode normalisation; ASCII strings are equal only to themselves."""
+    if one == other:
+        return True
+    if not isinstance(other, str) or one.isascii() or other.isascii():
+        return False
+    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+
+
+def folded(text: str) -> str:
+    """The text without differences of case and Unicode normalisation."""
+    return text.casefold() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
+
+
 def contains_text(text: str, image_id: str, metadata: object) -> bool:
     """Whether the id, or a string in the metadata, contains a text; case-insensitive.
 
@@ -282,14 +297,14 @@ def contains_text(text: str, image_id: str, metadata: object) -> bool:
     """
     if len(text) > MAX_TEXT:
         raise _wrong(f"the text to search for has {len(text):,} characters; the maximum is {MAX_TEXT:,}")
-    wanted = text.casefold()
-    if wanted in image_id.casefold():
+    wanted = folded(text)
+    if wanted in folded(image_id):
         return True
     remaining = [metadata]
     while remaining:  # no recursion: metadata may be nested deeper than Python's limit
         value = remaining.pop()
         if isinstance(value, str):
-            if wanted in value.casefold():
+            if wanted in folded(value):
                 return True
         else:
             remaining += contents(value)

@@ -56,7 +56,7 @@ class Entry:
     Attributes:
         image: The record.
         features: Method name -> features of this image, a batch of one.
-        thumbnail: Encoded JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128); empty if there is none.
+        thumbnail: Encoded JPEG of at most 256 x 256 pixels (elongated images: 8,192 x 128); may be empty.
     """
 
     image: ImageRecord

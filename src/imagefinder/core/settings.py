@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -28,6 +29,24 @@ def _data_home() -> Path:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def _memory() -> int:
+    """Memory of this machine or container, bytes; 4 GiB if unknown."""
+    try:
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 4 << 30
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # none, or "max"
+        return physical
+    return min(physical, limit)
+
+
+def _share_of_memory(part: int, least: int, most: int) -> int:
+    return max(least, min(most, _memory() // part))
 
 
 _LARGEST_INTEGER = 2**63 - 1
@@ -103,6 +122,21 @@ class Settings:
     max_image_bytes: int = _setting(64 << 20, "size limit of an encoded image, bytes", minimum=1)
     max_image_pixels: int = _setting(
         150_000_000, "size limit of a decoded image, pixels (3 bytes each)", minimum=1
+    )
+    max_local_bytes: int = _setting(
+        lambda: _share_of_memory(8, 64 << 20, 1 << 30),
+        "size limit of an encoded local file, bytes; default: an eighth of the memory, 64 MiB to 1 GiB",
+        minimum=1,
+    )
+    max_local_pixels: int = _setting(
+        lambda: _share_of_memory(16, 150_000_000, 700_000_000),
+        "size limit of a decoded local file, pixels; default: one per 16 bytes of memory, 150 to 700 million; "
+        "images beyond max_image_pixels are reduced while they are decoded",
+        minimum=1,
+    )
+    max_pages: int = _setting(100, "number of pages of a TIFF file that are added, as separate images", minimum=1)
+    animation_frames: int = _setting(
+        1, "number of frames of an animation that are added, evenly spread, as separate images", minimum=1
     )
     isolate: bool = _setting(
         os.name == "posix", "decode images in separate processes, so that a crash affects only one image"

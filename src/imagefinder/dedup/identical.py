@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import FullDepth
+from imagefinder.core.pages import page_of
 from imagefinder.core.paging import iter_images
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import LOOKS_THE_SAME, Size
@@ -180,10 +181,10 @@ def _depth_of(same: Sequence[Item], originals: Originals) -> FullDepth | None:
 
 
 def _by_hash(every: Sequence[Item]) -> list[list[Item]]:
-    """The images with the same bytes, best first; images without a hash are alone."""
-    classes: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    """The images with the same bytes and page, best first; images without a hash are alone."""
+    classes: dict[tuple[str, str, int], list[Item]] = defaultdict(list)
     for item in every:
-        classes[item.sha256, "" if item.sha256 else item.id].append(item)
+        classes[item.sha256, "" if item.sha256 else item.id, page_of(item.id)].append(item)
     return list(classes.values())
 
 

@@ -16,6 +16,7 @@ from pathlib import PurePath
 from imagefinder.core.contracts import Decoder
 from imagefinder.core.errors import ImageError, ImagefinderError
 from imagefinder.core.features import FullDepth
+from imagefinder.core.pages import page_of
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.source_item import local_path, read_file
@@ -90,6 +91,8 @@ def locate(record: ImageRecord) -> Original:
         return Original()
     if record.uri.startswith("archive:"):
         return Original(reason="it is inside an archive")
+    if page_of(record.uri) > 1:
+        return Original(reason="it is a page of a file")
     path = (local_path(record.uri.replace("file://localhost/", "file:///", 1)) or "") if _is_file(record) else ""
     if not os.path.isabs(path):
         return Original(reason="it was not added from a file on this machine")
@@ -157,7 +160,7 @@ class Originals:
 
         Args:
             decoder: Decodes files, which are not trusted.
-            settings: ``max_image_bytes`` and ``max_image_pixels`` are used.
+            settings: ``max_local_bytes`` and ``max_local_pixels`` are used.
         """
         self._decoder = decoder
         self._settings = settings
@@ -173,7 +176,7 @@ class Originals:
         if key in self._examined:
             return self._examined[key].reason
         if key not in self._read:
-            self._read[key] = _bytes(sha256, original, self._settings.max_image_bytes)[1]
+            self._read[key] = _bytes(sha256, original, self._settings.max_local_bytes)[1]
         return self._read[key]
 
     def examine(self, sha256: str, original: Original) -> Examined:
@@ -201,10 +204,10 @@ class Originals:
         return ""
 
     def _decoded(self, sha256: str, original: Original) -> Examined:
-        data, reason = _bytes(sha256, original, self._settings.max_image_bytes)
+        data, reason = _bytes(sha256, original, self._settings.max_local_bytes)
         if reason:
             return Examined(reason)
-        limits = {"max_bytes": self._settings.max_image_bytes, "max_pixels": self._settings.max_image_pixels}
+        limits = {"max_bytes": self._settings.max_local_bytes, "max_pixels": self._settings.max_local_pixels}
         try:
             depth = self._decoder.examine(data, **limits)
         except ImageError:

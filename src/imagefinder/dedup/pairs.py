@@ -14,16 +14,13 @@ from imagefinder.dedup.candidate_pairs import candidate_pairs
 from imagefinder.dedup.identical import Item, Progress
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate, Candidates
-from imagefinder.search.copies import ReadOriginal, Side, candidate_side, query_side, settle
+from imagefinder.search.copies import ReadOriginal, Settled, Side, candidate_side, query_side, settle
 from imagefinder.search.encoding import NO_PIXELS, EncodedQuery, QueryImage, augment
 from imagefinder.search.verification import PairVerifier, has_positions, stored_features
-from imagefinder.verification.relation import looks_alike, relation_of_pair
+from imagefinder.verification.relation import COPIES, STRONG, looks_alike, relation_of_pair
 
 FEW = 100
 """With fewer keypoints there may be no geometry, so the whole images are also compared."""
-
-ASPECT = 0.05
-"""Maximum relative difference of the aspect ratios of images that are compared as a whole."""
 
 _THUMBNAILS = 256
 """Maximum number of candidates in memory, at most 200 kB each."""
@@ -128,7 +125,9 @@ class DuplicateVerifier:
                 query = EncodedQuery(image, features, self._fingerprints[method.name], indexed=True)
                 encoded[method.name] = augment(method, query, mirror=self._mirror)
         runtime = self._runtime
-        verifier = PairVerifier(runtime.thumbnail_method, runtime.photometric_check, image, mirror=self._mirror)
+        verifier = PairVerifier(
+            runtime.thumbnail_method, runtime.photometric_check, image, mirror=self._mirror, both_orders=True
+        )
         return _Query(item, encoded, verifier, query_side(image, self._read_original))
 
     def compare(self, query: _Query, worse: int, other: Item, better: int) -> Pair | None:
@@ -150,26 +149,24 @@ class DuplicateVerifier:
                 if not looks_alike(evidence):
                     finding = query.verifier.keypoints(method, [one], candidate, theirs)
                     evidence = _better(evidence, finding.evidence if finding else None)
-        if fewest < FEW and not looks_alike(evidence):
-            evidence = self._whole_images(query, candidate) or evidence
-        if evidence is None:
+        found = self._settled(query, candidate, evidence, fewest)
+        if found is None or found.relation is None or found.evidence is None:
             return None
-        sides = query.side, candidate_side(candidate, self._read_original)
-        settled = settle(relation_of_pair(evidence), evidence, *sides)
-        if settled.relation is None:
-            return None
-        return Pair(worse, better, settled.relation, settled.evidence, settled.note)
+        return Pair(worse, better, found.relation, found.evidence, found.note)
 
-    def _whole_images(self, query: _Query, other: Candidate) -> Evidence | None:
-        """Evidence from comparing the whole images; ``None`` unless it shows a copy."""
-        size = query.item.size
-        if min(*size, *other.size) < 1:
-            return None
-        ratios = [width / height for width, height in (size, other.size)]
-        if abs(ratios[0] - ratios[1]) > ASPECT * max(ratios):
-            return None
-        compared = (query.verifier.whole_image(other, mirrored=way) for way in (False, True)[: 1 + self._mirror])
-        return max(filter(looks_alike, compared), key=lambda evidence: evidence.agreement or 0, default=None)
+    def _settled(
+        self, query: _Query, candidate: Candidate, evidence: Evidence | None, fewest: int
+    ) -> Settled | None:
+        """The relation after the copy check; ``fewest``: number of keypoints of the image with fewer."""
+        sides = query.side, candidate_side(candidate, self._read_original)
+        found = settle(relation_of_pair(evidence), evidence, *sides) if evidence else None
+        is_weak = evidence.inliers < STRONG if evidence else fewest < FEW
+        if is_weak and (found is None or found.relation not in COPIES):
+            whole = query.verifier.aligned(candidate)
+            if whole:
+                aligned = settle(relation_of_pair(whole), whole, *sides)
+                found = aligned if found is None or aligned.relation in COPIES else found
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

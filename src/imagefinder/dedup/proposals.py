@@ -44,7 +44,7 @@ class Proposer:
             progress: Called with (``check``, done, total).
         """
         wanted = [
-            (self._items[image_id], group.kind != "identical" and image_id != group.ids[0])
+            (self._items[image_id], group.kind != "identical")
             for group in groups
             if group.kind != "overlapping"
             for image_id in group.ids
@@ -73,8 +73,8 @@ class Proposer:
             gone = {item.id: GONE for item in members if item.original.reason == GONE}
             return replace(group, reasons=gone)
         unusable = {item.id: self._originals.check(item.sha256, item.original) for item in members}
-        if group.kind == "identical":  # any of them may stay
-            members.sort(key=lambda item: bool(unusable[item.id]))
+        if group.kind == "identical":  # any of them may stay; best one that stays in any case
+            members.sort(key=lambda item: (bool(unusable[item.id]), not self._companion(item, unusable)))
         best, *others = members
         reasons = {best.id: unusable[best.id]} if unusable[best.id] else {}
         spare: list[Item] = []
@@ -82,7 +82,7 @@ class Proposer:
             reason = self._same_file(item, [best, *spare]) or unusable[item.id]
             if not reason and unusable[best.id]:
                 reason = "there is no usable file that could stay instead of it"
-            reason = reason or self._reason(item, complete=group.kind == "identical")
+            reason = reason or self._reason(item, None if group.kind == "identical" else best)
             if reason:
                 reasons[item.id] = reason
             else:
@@ -101,18 +101,24 @@ class Proposer:
                 return f"it is the same file as {other.id}"
         return ""
 
-    def _reason(self, item: Item, *, complete: bool) -> str:
+    def _companion(self, item: Item, unusable: Mapping[str, str]) -> str:
+        return "" if unusable[item.id] else self._originals.companion(item.original)
+
+    def _reason(self, item: Item, best: Item | None) -> str:
         """Why a usable file is not spare; empty if it is.
 
         Args:
             item: The image.
-            complete: Whether all that it shows was compared, and not only its first frame as 8-bit RGB.
+            best: The image that stays, of which an edited copy was compared; ``None`` for identical images.
         """
         if item.original.links > 1:
             return "it has further names (hard links), so that deleting this one frees nothing"
         if reason := self._originals.companion(item.original):
             return reason
-        return "" if complete else _not_compared(self._originals.examine(item.sha256, item.original).depth)
+        if best is None:
+            return ""
+        depths = (self._originals.examine(one.sha256, one.original).depth for one in (item, best))
+        return _not_compared(*depths)
 
 
 def recheck(group: DuplicateGroup, states: Mapping[str, str], get: Callable[[str], ImageRecord]) -> DuplicateGroup:
@@ -148,7 +154,7 @@ def _identical_to(members: Sequence[Item]) -> Iterator[DuplicatePair]:
     return (DuplicatePair(item.id, members[0].id, "identical") for item in members[1:])
 
 
-def _not_compared(depth: FullDepth | None) -> str:
+def _not_compared(depth: FullDepth | None, best: FullDepth | None) -> str:
     """The properties that a comparison of first frames as 8-bit RGB ignores; empty if there are none."""
     if depth is None:
         return "its format can contain more than was compared"
@@ -158,4 +164,6 @@ def _not_compared(depth: FullDepth | None) -> str:
         return "it has transparent parts, and transparency was not compared"
     if depth.bits > 8:
         return f"it has {depth.bits} bits per channel, of which 8 were compared"
+    if depth.profile and (best is None or best.profile != depth.profile):
+        return "it has a colour profile that the image to keep does not have"
     return "" if depth.plain else "its colours were compared as 8-bit RGB only"

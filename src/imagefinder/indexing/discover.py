@@ -24,6 +24,7 @@ from imagefinder.indexing.source_item import (
     is_image_name,
     name_to_text,
 )
+from imagefinder.indexing.unicode_paths import existing_path
 
 _UNPACK = "unpack it and add the folder"
 _TABLE = "export it as .csv or .jsonl with the columns url and id"
@@ -96,7 +97,7 @@ def _check(source: Source, guard: Guard) -> _CheckedSource:
         if not text.isprintable():
             raise SourceError(f"{text!a} is not a valid URL: it contains control characters")
         return _CheckedSource("url", text)
-    path = os.path.abspath(os.path.expanduser(text))
+    path = existing_path(os.path.abspath(os.path.expanduser(text)))
     guard.check(path)
     try:
         mode = os.stat(path).st_mode

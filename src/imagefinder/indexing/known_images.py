@@ -9,6 +9,7 @@ from collections.abc import Collection
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
 from imagefinder.core.records import Entry, ImageRecord
+from imagefinder.indexing.missing import is_gone
 from imagefinder.indexing.source_item import SourceItem, inode_of, local_path
 
 _PAGE = re.compile(r"#page=\d+$")
@@ -78,20 +79,6 @@ def has_moved(record: ImageRecord, item: SourceItem) -> bool:
             return next(entries, None) is not None
     except OSError:
         return False
-
-
-def is_gone(uri: str) -> bool:
-    """Whether the local file of a URI, or its archive, no longer exists; false if that cannot be determined."""
-    path = local_path(uri)
-    if path is None:
-        return False
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, ValueError):
-        return False
-    return False
 
 
 def _page(image_id: str) -> str:

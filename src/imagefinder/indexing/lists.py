@@ -26,6 +26,7 @@ from imagefinder.indexing.source_item import (
     local_path,
     name_to_text,
 )
+from imagefinder.indexing.unicode_paths import existing_path
 
 _TABLE_SUFFIXES = (".csv", ".tsv")
 LIST_SUFFIXES = (*_TABLE_SUFFIXES, ".jsonl", ".ndjson")
@@ -207,7 +208,7 @@ def _item(path: str, source: str, image_id: str, row: dict[Any, Any], guard: Gua
     # Resolve links first: a link must not point outside the folder of the list.
     folder = os.path.realpath(Path(path).parent)
     try:
-        target = os.path.realpath(Path(folder, target or url))
+        target = os.path.realpath(existing_path(str(Path(folder, target or url))))
         if not target.startswith(folder.rstrip(os.sep) + os.sep):
             raise _RowError(f"{url[:200]!r} is not a path below the folder of the list", image_id)
         if not guard.allows(target):

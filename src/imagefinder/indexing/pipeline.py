@@ -248,6 +248,8 @@ class _Run:
         if isinstance(image, BaseException):
             self._reject(task.item, failed(task.item, image))
         elif image.decoded or image.known:
+            if image.decoded and task.item.page == 1:
+                self._counters.left_out += image.decoded.pages > task.item.pages
             self._writer.add(task, image)
         elif image.removed:
             self._exclude(task.item)

@@ -88,6 +88,7 @@ class Counters:
         progress: Called at most ten times a second and at the end.
         failures: Images that could not be indexed.
         known_failures: Those that failed for the same reason in an earlier run.
+        left_out: Number of files with pages or frames that are not added.
     """
 
     progress: Callable[[Progress], None] | None = None
@@ -102,6 +103,7 @@ class Counters:
     known_failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     current: str = ""
+    left_out: int = 0
     _started: float = field(init=False, default_factory=time.monotonic)
     _reported: float = field(init=False)
 
@@ -133,6 +135,12 @@ class Counters:
 
     def report(self, methods: Sequence[str], *, interrupted: bool) -> AddReport:
         """The result of the run so far."""
+        notes = [*self.notes]
+        if self.left_out:
+            notes.append(
+                f"files with pages or frames that were not added: {self.left_out}; from archives, lists and "
+                "URLs, and of animations, only the first is added (settings: max_pages, animation_frames)"
+            )
         return AddReport(
             methods=tuple(methods),
             added=self.added,
@@ -143,7 +151,7 @@ class Counters:
             seconds=time.monotonic() - self._started,
             interrupted=interrupted,
             skipped=self.skipped,
-            notes=tuple(self.notes),
+            notes=tuple(notes),
             moved=self.moved,
             excluded=self.excluded,
             failed_before=len(self.known_failures),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from imagefinder.core.errors import ImageTooLargeError
 from imagefinder.core.features import Decoded
 from imagefinder.core.records import Entry
 from imagefinder.core.settings import Settings
@@ -29,7 +31,7 @@ _BUDGET_PER_THREAD = 64 << 20  # ... plus this for each decoding thread
 class DecodeFunction(Protocol):
     """The signature of ``Decoder.decode``."""
 
-    def __call__(self, data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
+    def __call__(self, data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
         """Decode an image."""
         ...
 
@@ -107,6 +109,7 @@ class Reader:
         self._known = known
         self._include_removed = include_removed
         self._check_address = check_address
+        self._large = threading.Lock()  # one large image at a time, to bound memory
         self._budget = ByteBudget(_BUDGET + _BUDGET_PER_THREAD * settings.threads)
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._fetcher: HttpFetcher | None = None
@@ -141,7 +144,7 @@ class Reader:
             get = partial(self._fetcher.fetch, item.uri)
             started.data = self._pool("fetch", self._settings.fetch_connections).submit(self._get, started, get)
         elif item.in_order:
-            get = partial(item.read, self._settings.max_image_bytes)
+            get = partial(item.read, self._settings.max_local_bytes)
             started.data = self._pool("read", 1).submit(self._get, started, get)
         self._started.append(started)
 
@@ -193,7 +196,7 @@ class Reader:
         limits, task = self._settings, started.task
         if started.data is None:
             assert task.item.read is not None  # noqa: S101 - downloads have ``data``
-            data = task.item.read(limits.max_image_bytes)
+            data = task.item.read(limits.max_local_bytes)
         else:
             data = started.data.result()
             started.data = None
@@ -208,10 +211,26 @@ class Reader:
                 image = ReadImage(sha256, len(data), known=known)
                 self._budget.acquire(started.ticket, image.nbytes, self._budget.limit)
                 return image
-        decoded = self._decode(data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels)
+        decoded = self._decoded(task, data)
         small = b"" if task.is_stored(sha256) else thumbnail(decoded.rgb)
         self._budget.acquire(started.ticket, decoded.rgb.nbytes, self._budget.limit)
         return ReadImage(sha256, len(data), decoded, small)
+
+    def _decoded(self, task: Task, data: bytes) -> Decoded:
+        """Decode an image. Local files may be larger than others; such files are decoded one at a time."""
+        limits, page = self._settings, task.item.page
+        small = {"max_bytes": limits.max_image_bytes, "max_pixels": limits.max_image_pixels}
+        if task.item.read is None:
+            return self._decode(data, **small)
+        try:
+            if len(data) <= limits.max_image_bytes:
+                return self._decode(data, page=page, **small)
+        except ImageTooLargeError as error:
+            if error.unit != "pixels":
+                raise
+        large = {"max_bytes": limits.max_local_bytes, "max_pixels": limits.max_local_pixels}
+        with self._large:
+            return self._decode(data, page=page, fit_in=limits.max_image_pixels, **large)
 
     # -- resources -----------------------------------------------------------------------------------------
 

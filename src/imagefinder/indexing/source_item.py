@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 from imagefinder.core.errors import ImageTooLargeError, SourceError
+from imagefinder.core.pages import split_page
 from imagefinder.core.records import Failure
 from imagefinder.indexing.guard import TRUSTED, Guard
 
@@ -43,6 +44,8 @@ class SourceItem:
         read: Returns the bytes, given a size limit; raises ``SourceError`` or ``ImageTooLargeError``. ``None`` if
             the image has to be downloaded from ``uri``.
         in_order: Whether reading is fast only in the order of discovery (compressed archives).
+        page: Page of the file, or frame of the animation, from 1.
+        pages: Number of items that are made from the file.
     """
 
     id: str
@@ -52,6 +55,8 @@ class SourceItem:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     read: Callable[[int], bytes] | None = field(default=None, repr=False, compare=False)
     in_order: bool = False
+    page: int = 1
+    pages: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ def local_path(uri: str) -> str | None:
         uri = uri.removeprefix("archive:").partition("!/")[0]
     if not uri.startswith("file://"):
         return None
-    return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
+    return os.fsdecode(unquote_to_bytes(split_page(uri)[0].removeprefix("file://")))
 
 
 def file_stamp(status: os.stat_result) -> str:
@@ -175,7 +180,8 @@ def check_size(name: str, size: int, max_bytes: int) -> None:
     """
     if size > max_bytes:
         raise ImageTooLargeError(
-            f"{name} has {size:,} bytes; the limit is {max_bytes:,} (max_image_bytes)",
+            f"{name} has {size:,} bytes; the limit for local files is {max_bytes:,} (max_local_bytes)",
             limit=max_bytes,
             unit="bytes",
+            hint="increase max_local_bytes (IMAGEFINDER_MAX_LOCAL_BYTES) if the machine has enough memory",
         )

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ModelError, StoreError, UnknownImageError
-from imagefinder.core.features import Features, RgbImage
+from imagefinder.core.features import Features, RgbImage, rescale
 from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, ImageRecord
-from imagefinder.indexing.known_images import KnownImages, is_gone
+from imagefinder.indexing.known_images import KnownImages
+from imagefinder.indexing.missing import is_gone
 from imagefinder.indexing.plan import Task
 from imagefinder.indexing.reader import ReadImage
 
@@ -98,8 +99,10 @@ class Writer:
                 stamp=item.stamp,
                 metadata=item.metadata or task.owner.metadata,
             )
-            methods = self._store.status([item.id])[item.id].methods
-            features = {name: self._store.features(item.id, name) for name in methods}
+            status = self._store.status([item.id]).get(item.id)
+            if status is None:  # deleted a moment ago
+                raise UnknownImageError(item.id)
+            features = {name: self._store.features(item.id, name) for name in status.methods}
             self._store.put([Entry(record, features, self._store.thumbnail(item.id))])
 
     def _extract(self) -> tuple[list[dict[str, Features]], dict[int, BaseException]]:
@@ -115,8 +118,8 @@ class Writer:
             for i, one in zip(numbers, _extract(method, images), strict=True):
                 if isinstance(one, Exception):
                     errors[i] = one
-                else:
-                    features[i][method.name] = one
+                elif decoded := self._batch[i][1].decoded:
+                    features[i][method.name] = rescale(one, decoded.rgb, (decoded.width, decoded.height))
         return features, errors
 
     def _entry(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.core.method import Method
-from imagefinder.core.results import Comparison
+from imagefinder.core.results import Comparison, Evidence
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.images.resize import thumbnail
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate
-from imagefinder.search.copies import Side, settle
+from imagefinder.search.copies import Settled, Side, settle
 from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
 from imagefinder.search.verification import PairVerifier
-from imagefinder.verification.relation import relation_of_pair
+from imagefinder.verification.relation import COPIES, STRONG, relation_of_pair
 
 
 def compare(runtime: Runtime, method: Method, a: QueryImage, b: QueryImage, *, watch: Stopwatch) -> Comparison:
@@ -36,21 +38,15 @@ def compare(runtime: Runtime, method: Method, a: QueryImage, b: QueryImage, *, w
     fingerprint = method.extractor.fingerprint()
     watch.lap("match")
     candidate = Candidate("", b.size, b.sha256, lambda: thumbnail(b.pixels))
-    verifier = PairVerifier(runtime.thumbnail_method, runtime.photometric_check, a, mirror=True)
-    finding = None
+    verifier = PairVerifier(runtime.thumbnail_method, runtime.photometric_check, a, mirror=True, both_orders=True)
+    queries: list[EncodedQuery] = []
     if method.verifier is not None:
-        query = EncodedQuery(a, features_a, fingerprint, indexed=True)
-        finding = verifier.keypoints(method, augment(method, query, mirror=True), candidate, features_b)
-    if finding is None or finding.evidence is None:
-        finding = verifier.thumbnails(candidate)
-    evidence = finding.evidence if finding else None
-    relation = relation_of_pair(evidence)
-    is_same = verifier.is_same(candidate)
-    note = ""
-    if evidence and not is_same:
-        sides = Side(a.pixels, a.size, lambda: a.pixels), Side(b.pixels, b.size, lambda: b.pixels)
-        settled = settle(relation, evidence, *sides)
-        relation, evidence, note = settled.relation, settled.evidence, settled.note
+        queries = augment(method, EncodedQuery(a, features_a, fingerprint, indexed=True), mirror=True)
+    evidence = _evidence(verifier, method, queries, candidate, features_b)
+    if verifier.is_same(candidate):
+        settled = Settled("identical", next(evidence, None))
+    else:
+        settled = _settled(evidence, a, b)
     watch.lap("verify")
     return Comparison(
         method=method.name,
@@ -58,11 +54,42 @@ def compare(runtime: Runtime, method: Method, a: QueryImage, b: QueryImage, *, w
         score=score,
         features_a=_rows(features_a),
         features_b=_rows(features_b),
-        evidence=evidence,
-        relation="identical" if is_same else relation,
-        note=note,
+        evidence=settled.evidence,
+        relation=settled.relation,
+        note=settled.note,
         timings=watch.total(),
     )
+
+
+def _evidence(
+    verifier: PairVerifier,
+    method: Method,
+    queries: Sequence[EncodedQuery],
+    candidate: Candidate,
+    features: Features,
+) -> Iterator[Evidence]:
+    """Evidence by the keypoints of the method, then of the thumbnails, then of the whole images."""
+    finding = verifier.keypoints(method, queries, candidate, features) if queries else None
+    if finding and finding.evidence:
+        yield finding.evidence
+    finding = verifier.thumbnails(candidate)
+    if finding and finding.evidence:
+        yield finding.evidence
+    whole = verifier.aligned(candidate)
+    if whole:
+        yield whole
+
+
+def _settled(every: Iterable[Evidence], a: QueryImage, b: QueryImage) -> Settled:
+    """The first evidence that shows a copy or is strong, else one with a relation, else the first one."""
+    sides = Side(a.pixels, a.size, lambda: a.pixels), Side(b.pixels, b.size, lambda: b.pixels)
+    tried = []
+    for evidence in every:
+        found = settle(relation_of_pair(evidence), evidence, *sides)
+        if found.relation in COPIES or evidence.inliers >= STRONG:
+            return found
+        tried.append(found)
+    return next((found for found in tried if found.relation), tried[0] if tried else Settled(None, None))
 
 
 def _rows(features: Features) -> int:

@@ -63,12 +63,12 @@ class Settled:
 
     Attributes:
         relation: The relation; ``None`` if the evidence is too weak.
-        evidence: The evidence, with the result of the check.
+        evidence: The evidence, with the result of the check; ``None`` if there is none.
         note: What limits the relation; usually empty.
     """
 
     relation: Relation | None
-    evidence: Evidence
+    evidence: Evidence | None
     note: str = ""
 
 

@@ -98,8 +98,10 @@ class Searcher:
         wanted = Wanted(mirror=options.mirror, only=image_id)
         scores = retrieve(self._gallery, list(zip(self._methods, encoded, strict=True)), wanted)
         if not any(image_id in one.rows for one in scores):
-            stored = self._gallery.store.status([image_id])[image_id].methods
-            raise MethodNotIndexedError(self._methods[0].name, stored, image_id)
+            status = self._gallery.store.status([image_id]).get(image_id)
+            if status is None:  # it was deleted in the meantime
+                raise UnknownImageError(image_id)
+            raise MethodNotIndexedError(self._methods[0].name, status.methods, image_id)
         verified = verify(self._gallery.store, self._runtime, scores, image, [image_id], mirror=options.mirror)
         calibration = Calibration.of_search(self._null_model(), scores)
         calibrated = calibrate(calibration, scores, verified, exclude="")

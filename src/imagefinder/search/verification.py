@@ -12,14 +12,19 @@ from numpy.typing import NDArray
 
 from imagefinder.core.contracts import PhotometricCheck, Store, Verification, Verifier
 from imagefinder.core.errors import InputError, MethodNotIndexedError, UnknownImageError
-from imagefinder.core.features import Features, LocalFeatures, RgbImage
+from imagefinder.core.features import Features, LocalFeatures, rescale
 from imagefinder.core.method import Method
+from imagefinder.core.pages import page_of
 from imagefinder.core.results import Evidence, Outline, Size
 from imagefinder.images.resize import thumbnail as make_thumbnail
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate, Candidates
 from imagefinder.search.encoding import EncodedQuery, QueryImage, augment, extract
 from imagefinder.search.retrieval import Scores
+from imagefinder.verification.relation import looks_alike
+
+ASPECT = 0.05
+"""Maximum relative difference of the aspect ratios of images that are compared as a whole."""
 
 THUMBNAILS = 6
 """Number of top-ranked candidates without a geometry whose thumbnails are compared, in calibration and search."""
@@ -85,6 +90,7 @@ class PairVerifier:
         image: QueryImage,
         *,
         mirror: bool,
+        both_orders: bool = False,
         features: dict[str, Features] | None = None,
     ) -> None:
         """Create a verifier; nothing is computed yet.
@@ -94,12 +100,15 @@ class PairVerifier:
             photometric_check: Compares registered images.
             image: The query image.
             mirror: Also compare the mirror image of the query's thumbnail.
+            both_orders: Also look for a geometry from the candidate to the query, so that the order of two images
+                does not matter.
             features: Cache of candidate id -> thumbnail features, shared by the verifiers of several queries.
         """
         self._thumbnail_method = thumbnail_method
         self._photometric_check = photometric_check
         self._image = image
         self._mirror = mirror
+        self._both_orders = both_orders
         self._features = {} if features is None else features
         self._queries: list[EncodedQuery] | None = None
         self._lock = threading.Lock()
@@ -118,7 +127,8 @@ class PairVerifier:
         """
         if not (has_positions(queries[0].features) and has_positions(features)):
             return None
-        return self._checked(find_geometry(method, queries, features, candidate.size), candidate)
+        found = find_geometry(method, queries, features, candidate.size, both_orders=self._both_orders)
+        return self._checked(found, candidate)
 
     def thumbnails(self, candidate: Candidate) -> Finding | None:
         """Find a geometry by the keypoints of both thumbnails; ``None`` if either image has no thumbnail.
@@ -137,7 +147,8 @@ class PairVerifier:
         if candidate.id not in self._features:
             extracted = method.extractor.extract([candidate.pixels])
             self._features[candidate.id] = rescale(extracted, candidate.pixels, candidate.size)
-        found = find_geometry(method, self._queries, self._features[candidate.id], candidate.size)
+        features = self._features[candidate.id]
+        found = find_geometry(method, self._queries, features, candidate.size, both_orders=self._both_orders)
         if found.verification:
             evidence = replace(found.verification.evidence, found_by="thumbnails")
             found = replace(found, verification=replace(found.verification, evidence=evidence))
@@ -146,6 +157,17 @@ class PairVerifier:
     def whole_image(self, candidate: Candidate, *, mirrored: bool) -> Evidence:
         """Evidence that the whole images match, or one matches the mirror image of the other, with agreement."""
         return self.agreement(whole_image(self._image.size, candidate.size, mirrored=mirrored), candidate)
+
+    def aligned(self, candidate: Candidate) -> Evidence | None:
+        """Evidence from comparing the whole images, as they are or mirrored; ``None`` unless it shows a copy."""
+        sizes = self._image.size, candidate.size
+        if min(*sizes[0], *sizes[1]) < 1:
+            return None
+        ratios = [width / height for width, height in sizes]
+        if abs(ratios[0] - ratios[1]) > ASPECT * max(ratios):
+            return None
+        found = (self.whole_image(candidate, mirrored=way) for way in (False, True)[: 1 + self._mirror])
+        return max(filter(looks_alike, found), key=lambda evidence: evidence.agreement or 0, default=None)
 
     def agreement(self, evidence: Evidence, candidate: Candidate) -> Evidence:
         """Add the ``agreement`` to evidence, if the pixels of both images are available."""
@@ -161,7 +183,7 @@ class PairVerifier:
         image = self._image
         if image.boxes:
             return False
-        if image.sha256 and candidate.sha256 == image.sha256:
+        if image.sha256 and candidate.sha256 == image.sha256 and page_of(candidate.id) == page_of(image.id):
             return True
         if candidate.size != image.size:
             return False
@@ -234,8 +256,12 @@ def verify(
 # -- parts of verification -----------------------------------------------------------------------------------
 
 
-def find_geometry(method: Method, queries: Sequence[EncodedQuery], candidate: Features, size: Size) -> Finding:
+def find_geometry(
+    method: Method, queries: Sequence[EncodedQuery], candidate: Features, size: Size, *, both_orders: bool = False
+) -> Finding:
     """Find a geometry between a candidate and the query or its mirror image, whichever has more inliers.
+
+    With ``both_orders``, one from the candidate to the query will do.
 
     Raises:
         InputError: the method has no verifier.
@@ -245,6 +271,10 @@ def find_geometry(method: Method, queries: Sequence[EncodedQuery], candidate: Fe
     for query in queries:
         matches = method.matcher.matches(query.features, candidate)
         found = verifier.verify(query.features, candidate, matches, query_size=query.size, candidate_size=size)
+        if found is None and both_orders:
+            back = matches[:, ::-1]
+            found = verifier.verify(candidate, query.features, back, query_size=size, candidate_size=query.size)
+            found = found and Verification(_inverse(found.evidence), found.inliers[:, ::-1])
         if found and query.flipped:
             found = replace(found, evidence=_unflipped(found.evidence, query.size[0]))
         findings.append(Finding(method, query, candidate, matches, found))
@@ -280,18 +310,6 @@ def stored_features(store: Store, image_id: str, method: str) -> Features | None
         return None
 
 
-def rescale(features: Features, pixels: RgbImage, size: Size) -> Features:
-    """Convert the keypoints of a downscaled image to pixels of the original size."""
-    x, y = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
-    if not isinstance(features, LocalFeatures) or (x, y) == (1.0, 1.0):
-        return features
-    keypoints = features.keypoints.copy()
-    keypoints[:, 0] = (keypoints[:, 0] + 0.5) * x - 0.5
-    keypoints[:, 1] = (keypoints[:, 1] + 0.5) * y - 0.5
-    keypoints[:, 2] *= (x * y) ** 0.5
-    return LocalFeatures(features.descriptors, keypoints, features.offsets)
-
-
 def whole_image(size: Size, other: Size, *, mirrored: bool) -> Evidence:
     """Evidence that maps the frame of one image, or of its mirror image, onto the frame of the other."""
     x, y = other[0] / size[0], other[1] / size[1]
@@ -308,6 +326,20 @@ def whole_image(size: Size, other: Size, *, mirrored: bool) -> Evidence:
         query_overlap=1.0,
         candidate_overlap=1.0,
         found_by="whole image",
+    )
+
+
+def _inverse(evidence: Evidence) -> Evidence:
+    """Evidence with the roles of query and candidate exchanged."""
+    inverse = np.linalg.inv(np.array(evidence.transform))
+    rows = (inverse / inverse[2, 2]).tolist()
+    return replace(
+        evidence,
+        transform=(tuple(rows[0]), tuple(rows[1]), tuple(rows[2])),
+        query_outline=evidence.candidate_outline,
+        candidate_outline=evidence.query_outline,
+        query_overlap=evidence.candidate_overlap,
+        candidate_overlap=evidence.query_overlap,
     )
 
 

@@ -1,6 +1,6 @@
 """Copy check: is an image an edited copy, or another shot, or another document of the same layout?
 
-Agreement of brightness does not tell: two shots of a crate of fruit agree nearly everywhere, and so do two
+Agreement of brightness is no evidence: two shots of a crate of fruit agree nearly everywhere, and so do two
 filled-in forms, while a captioned copy does not. Two measures of registered images do:
 
 *Parallax.* Another shot sees depth from another place: where a window correlates clearly better a pixel or more
@@ -9,11 +9,8 @@ away, it has moved. A copy is one picture under one homography, so its windows s
 *Changes on both sides.* An edit adds to one image, or removes from it; other content does both. An edge of one
 image is unexplained where the other has no edge of like direction within a pixel. Cells with unexplained edges are
 counted for each image, after the sharper one was blurred like the other, and the smaller number counts: a caption
-leaves hundreds of such cells on its side, but hides edges only below its letters.
-
-A sticker hides more than letters. So more cells are allowed if the changes look like an overlay: one or two
-colours fill nearly every changed spot of one image. Documents have nothing but letters, so of them almost no cell
-is allowed.
+leaves hundreds of such cells on its side, but hides edges only below its letters. If the other number is more than
+twice as large, it counts less still. Of documents, almost no cell may change.
 """
 
 from __future__ import annotations
@@ -35,7 +32,7 @@ SIDE, DOCUMENT_SIDE = 256, 1024
 name on a form cannot be read in it."""
 
 LEGIBLE, TEXT = 640, 0.05
-"""Minimum longer side in pixels of both images for documents to be told apart, if they have text: strokes in this
+"""Minimum longer side in pixels of both images for documents to be compared, if they have text: strokes in this
 share of the cells."""
 
 WINDOWS = 18
@@ -47,7 +44,7 @@ REACH = 3
 FLAT = 20.0
 """A window whose variance is below this in either image has no texture to compare."""
 
-MOVED, MOVED_IF_FLAT = 0.09, 0.42
+MOVED, MOVED_IF_FLAT = 0.06, 0.42
 """Share of moved windows that a copy may have, and what is added if all others are without texture: they say
 nothing, so few textured ones may move by chance."""
 
@@ -69,12 +66,8 @@ CHANGED_EDGES = 3
 BLURS = (0.6, 0.9, 1.3, 1.8, 2.5, 4.0, 6.0)
 """Standard deviations of the blurs that are tried to make both images equally sharp, in pixels."""
 
-CHANGED_CELLS, OVERLAID_CELLS = 36, 64
-"""Changed cells that a copy may have on the side with fewer, without and with an overlay."""
-
-OVERLAY_DIFFERENCE, OVERLAY_COLOUR, OVERLAY_SPOT, OVERLAY = 0.2, 40, 0.75, 0.7
-"""Pixels that differ by this share of the contrast are changed. Two colours, up to this many grey levels apart in
-each channel, fill at least this share of a spot of an overlay, and such spots this share of the changed pixels."""
+CHANGED_CELLS = 40
+"""Changed cells that a copy may have."""
 
 STROKES = 0.4
 """Length of the sum of the gradients in a cell with strokes, at most, as a share of the sum of their lengths."""
@@ -94,9 +87,8 @@ class CopyMeasures:
         moved: Number of textured windows that correlate clearly better at a shift of a pixel or more.
         still: Number of textured windows that correlate where they are.
         flat: Share of windows without texture, 0 to 1.
-        changed: Number of cells with unexplained edges, of the image with fewer.
+        changed: Number of cells with unexplained edges of the image with fewer, less if the other has many more.
         swapped: Number of cells in which some pixels became much darker and others much lighter.
-        overlay: Share of the changed area that shows the colours of an overlay; of the image with more, 0 to 1.
         document: Whether both images look like documents.
         text: Share of cells with edges of opposite directions, as strokes have; of the image with fewer, 0 to 1.
         correlation: Correlation of the Laplacians of both images, -1 to 1.
@@ -105,9 +97,8 @@ class CopyMeasures:
     moved: int
     still: int
     flat: float
-    changed: int
+    changed: float
     swapped: int
-    overlay: float
     document: bool
     text: float
     correlation: float
@@ -115,9 +106,10 @@ class CopyMeasures:
     @property
     def distance(self) -> float:
         """How far this is from a copy, at least 0; up to 1 both images are versions of one picture."""
-        parallax = self.moved / max(1, self.moved + self.still)
-        allowed = OVERLAID_CELLS if self.overlay >= OVERLAY and not self.document else CHANGED_CELLS
-        distance = (parallax / (MOVED + MOVED_IF_FLAT * self.flat)) ** 2 + (self.changed / allowed) ** 2
+        compared = self.moved + self.still
+        # If no window correlates anywhere, the images are different ones.
+        parallax = self.moved / compared if compared else float(self.flat < 1)
+        distance = (parallax / (MOVED + MOVED_IF_FLAT * self.flat)) ** 2 + (self.changed / CHANGED_CELLS) ** 2
         if self.document:
             distance = max(distance, self.changed / DOCUMENT_CELLS, self.swapped / DOCUMENT_SWAPS)
         return distance
@@ -150,7 +142,7 @@ def is_document(image: RgbImage) -> bool:
 
 
 def is_legible(measures: CopyMeasures, *images: RgbImage) -> bool:
-    """Whether documents with these measures can be told apart at the resolution of these images."""
+    """Whether documents with these measures can be compared at the resolution of these images."""
     return measures.text < TEXT or min(max(image.shape[:2]) for image in images) >= LEGIBLE
 
 
@@ -165,19 +157,16 @@ def measure(pair: Registered) -> CopyMeasures:
     cell = max(4, round(pair.side / CELLS))
     inside = cv2.erode(pair.inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     contrast = max(_contrast(image[inside]) for image in (pair.query, pair.candidate))
-    one, other = _equally_sharp(pair.query, pair.candidate, inside)
-    moved, still, flat = _parallax(one, other, pair.inside)
+    one, other, blur = _equally_sharp(pair.query, pair.candidate, inside)
+    moved, still, flat = _parallax(one, other, pair.inside, blur)
     changed = _changed(one, other, inside, contrast, cell)
-    difference = pair.query - pair.candidate
-    darker, lighter = (_count((sign * difference > 0.25 * contrast) & inside, cell) >= 4 for sign in (1, -1))
     return CopyMeasures(
         moved=moved,
         still=still,
         flat=flat,
         changed=changed,
-        swapped=int(np.count_nonzero(darker & lighter)),
-        overlay=_overlay(pair, np.abs(one - other), inside, contrast) if changed else 0.0,
-        document=_is_paper(grey(pair.query_colours)[pair.inside]) and _is_paper(pair.candidate.reshape(-1)),
+        swapped=_swapped(one, other, inside, contrast, cell),
+        document=_is_paper(grey(pair.query_colours)[pair.inside]) and _is_paper(pair.candidate[pair.inside]),
         text=min(_text(image, cell) for image in (grey(pair.query_colours), pair.candidate)),
         correlation=pair.correlation,
     )
@@ -186,8 +175,9 @@ def measure(pair: Registered) -> CopyMeasures:
 # -- parallax ------------------------------------------------------------------------------------------------
 
 
-def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[int, int, float]:
+def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_], blur: float) -> tuple[int, int, float]:
     """Numbers of moved and of still windows, and the share of flat ones."""
+    least = max(0.5, 0.5 * blur)  # a blurred image shows no smaller shifts
     side = max(5, round(max(inside.shape) / WINDOWS)) | 1
     one, other = (np.asarray(cv2.GaussianBlur(image, (0, 0), 0.7)) for image in (one, other))
     here, variances = _correlations(one, other, side)
@@ -204,7 +194,7 @@ def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[int, i
     centres[side // 2 :: side // 2, side // 2 :: side // 2] = True
     centres &= whole
     textured = centres & (variances >= FLAT)
-    moved = textured & (best > 0.8) & (shift > 0.5) & (1 - best < (1 - here) / 2)
+    moved = textured & (best > 0.8) & (shift > least) & (1 - best < (1 - here) / 2)
     flat = int(np.count_nonzero(centres & ~textured)) / max(1, int(np.count_nonzero(centres)))
     return int(np.count_nonzero(moved)), int(np.count_nonzero(textured & (here > 0.8))), flat
 
@@ -240,33 +230,44 @@ def _contrast(values: Grey) -> float:
     return max(1.0, float(high - low))
 
 
-def _equally_sharp(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[Grey, Grey]:
-    """Both images, the sharper one blurred if the other is then matched better."""
-
-    def residual(pair: tuple[Grey, Grey]) -> float:
-        values = np.abs(cv2.GaussianBlur(pair[0] - pair[1], (0, 0), 0.7))[inside]
-        return float(np.sort(values)[: int(0.8 * len(values))].mean()) if len(values) > 1 else 0.0
-
-    best, least = (one, other), 0.97 * residual((one, other))
+def _equally_sharp(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[Grey, Grey, float]:
+    """Both images, the sharper one blurred until it is hardly sharper than the other, and that blur in pixels."""
+    sharpness = [_sharpness(image, inside) for image in (one, other)]
+    if sharpness[0] < sharpness[1]:
+        other, one, blur = _equally_sharp(other, one, inside)
+        return one, other, blur
+    sharpest, used = one, 0.0
     for blur in BLURS:
-        for pair in (
-            (np.asarray(cv2.GaussianBlur(one, (0, 0), blur)), other),
-            (one, np.asarray(cv2.GaussianBlur(other, (0, 0), blur))),
-        ):
-            reached = residual(pair)
-            if reached < least:
-                best, least = pair, reached
-    return best
+        blurred = np.asarray(cv2.GaussianBlur(one, (0, 0), blur))
+        if _sharpness(blurred, inside) < sharpness[1]:
+            break
+        sharpest, used = blurred, blur
+    return sharpest, other, used
 
 
-def _changed(one: Grey, other: Grey, inside: NDArray[np.bool_], contrast: float, cell: int) -> int:
-    """Number of cells with unexplained edges, of the image with fewer."""
+def _sharpness(image: Grey, inside: NDArray[np.bool_]) -> float:
+    """Mean length of the gradient; of few pixels 0."""
+    values = _edges(image)[2][inside]
+    return float(values.mean()) if len(values) > 1 else 0.0
+
+
+def _changed(one: Grey, other: Grey, inside: NDArray[np.bool_], contrast: float, cell: int) -> float:
+    """Number of cells with unexplained edges of the image with fewer, less if the other has many more."""
     strong = max(4.0, EDGE * contrast)
     edges = _edges(one), _edges(other)
-    return min(
+    fewer, more = sorted(
         int(np.count_nonzero(_count(_unexplained(mine, theirs, strong) & inside, cell) >= CHANGED_EDGES))
         for mine, theirs in (edges, edges[::-1])
     )
+    return fewer * min(1.0, 2 * fewer / max(1, more))
+
+
+def _swapped(one: Grey, other: Grey, inside: NDArray[np.bool_], contrast: float, cell: int) -> int:
+    """Number of cells in which some pixels are much darker and others much lighter than all near them."""
+    square = np.ones((3, 3), np.uint8)
+    lighter = one > np.asarray(cv2.dilate(other, square)) + 0.25 * contrast
+    darker = one < np.asarray(cv2.erode(other, square)) - 0.25 * contrast
+    return int(np.count_nonzero((_count(lighter & inside, cell) >= 4) & (_count(darker & inside, cell) >= 4)))
 
 
 def _edges(image: Grey) -> tuple[Grey, Grey, Grey]:
@@ -300,34 +301,6 @@ def _blocks(image: NDArray[Any], cell: int) -> NDArray[Any]:
 def _count(mask: NDArray[np.bool_], cell: int) -> NDArray[np.int64]:
     """Number of pixels in each cell."""
     return np.asarray(np.count_nonzero(_blocks(mask, cell), axis=(2, 3)))
-
-
-def _overlay(pair: Registered, difference: Grey, inside: NDArray[np.bool_], contrast: float) -> float:
-    """Share of the changed area in spots that one or two colours fill, in the image that has more of it."""
-    smooth = np.asarray(cv2.GaussianBlur(difference, (0, 0), 0.7))
-    changed = (smooth > OVERLAY_DIFFERENCE * contrast) & inside
-    number, spots = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
-    spot = np.asarray(spots)[changed]
-    areas = np.bincount(spot, minlength=number)
-    shares = [0.0]
-    for image in (pair.query_colours, pair.candidate_colours):
-        filled = np.bincount(spot, weights=_of_two_colours(image[changed]), minlength=number)
-        full = filled >= OVERLAY_SPOT * np.maximum(areas, 1)
-        shares.append(float(areas[full].sum() / max(1, areas.sum())))
-    return max(shares)
-
-
-def _of_two_colours(colours: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """``(N,)`` bool: which of ``(N, 3)`` colours are near one of the two most frequent ones."""
-    near, values = np.zeros(len(colours), dtype=np.bool_), colours.astype(np.int32)
-    for _ in range(2):
-        left = values[~near]
-        if len(left) == 0:
-            break
-        bins = left // 32 @ np.array([64, 8, 1])
-        centre = np.median(left[bins == np.bincount(bins).argmax()], axis=0)
-        near |= np.abs(values - centre).max(axis=1) <= OVERLAY_COLOUR
-    return near
 
 
 def _text(image: Grey, cell: int) -> float:

@@ -84,6 +84,9 @@ MAX_OCTAVES = 0.8
 MAX_SCALE = 20.0
 """Maximum scale factor, up or down; beyond it, a transform is considered degenerate."""
 
+LARGE = 10_000.0
+"""Side in pixels beyond which the maximum scale factor grows with the image: scans have small previews."""
+
 MAX_ANISOTROPY = 5.0
 """Maximum ratio of the scales in two directions, at any corner and in the centre."""
 
@@ -109,6 +112,7 @@ class _Pairs:
         turns: ``(M,)`` float64, change of angle from query to candidate, degrees.
         reach_here: ``(M,)`` float64, tolerance in pixels of the query.
         reach_there: ``(M,)`` float64, tolerance in pixels of the candidate.
+        max_scale: Maximum scale factor, up or down.
         spots: Grid size in pixels of the query and of the candidate; inliers in the same grid cell count once.
     """
 
@@ -119,6 +123,7 @@ class _Pairs:
     turns: Array
     reach_here: Array
     reach_there: Array
+    max_scale: float
     spots: tuple[float, float]
 
 
@@ -191,6 +196,7 @@ def _pairs(
         turns=b[:, 3] - a[:, 3],
         reach_here=base_here + TOLERANCE_PER_SIZE * a[:, 2],
         reach_there=base_there + TOLERANCE_PER_SIZE * b[:, 2],
+        max_scale=MAX_SCALE * max(1.0, max(*query_size, *candidate_size) / LARGE),
         spots=(base_here / 2, base_there / 2),
     )
 
@@ -257,7 +263,7 @@ def _settle(pairs: _Pairs, start: Mask, model: Model, query_size: Size) -> tuple
     matrix: Array = np.eye(3)
     for round_, factor in enumerate(_SHRINKING):
         fitted = _solve(model, pairs.here[chosen], pairs.there[chosen])
-        if fitted is None or not _possible(fitted, query_size):
+        if fitted is None or not _possible(fitted, query_size, pairs.max_scale):
             return None
         matrix, before, chosen = fitted, chosen, _explained(pairs, fitted, factor)
         if np.count_nonzero(chosen) < NEEDED[model] or not _spread(pairs, chosen):
@@ -324,7 +330,7 @@ def _near(a: Array, b: Array, degrees: float) -> Mask:
 # -- transforms: (3, 3), applied to (x, y, 1) ----------------------------------------------------------------
 
 
-def _possible(matrix: Array, size: Size) -> bool:
+def _possible(matrix: Array, size: Size, max_scale: float) -> bool:
     """Whether a transform is plausible for an image of this size, checked at its corners and its centre."""
     if not np.isfinite(matrix).all():
         return False
@@ -340,7 +346,7 @@ def _possible(matrix: Array, size: Size) -> bool:
         half = math.hypot(*corner) ** 2 / 2
         largest = math.sqrt(half + math.sqrt(max(0.0, half * half - determinant * determinant)))
         least = determinant / largest
-        if largest > MAX_SCALE or least < 1 / MAX_SCALE or largest > MAX_ANISOTROPY * least:
+        if largest > max_scale or least < 1 / max_scale or largest > MAX_ANISOTROPY * least:
             return False
     return True
 

@@ -85,7 +85,7 @@ def test_migrate(call, tmp_path):
     answer = call("migrate", "-c", old)
     assert str(old / "collection.sqlite.format-1") in answer.out
     assert "already" in call("migrate", "-c", old).out
-    assert call("migrate", "-c", old, "--json").json == {"before": 2, "after": 2, "backup": None}
+    assert call("migrate", "-c", old, "--json").json == {"before": 3, "after": 3, "backup": None}
     assert len(call("list", "-c", old, "--json").json) == 2
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forms import form as new_form
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -63,6 +64,25 @@ def test_unrelated_images_are_not_duplicates(collection):
     assert (report.groups, report.images) == ((), 6)
     assert set(report.timings) == {"read", "propose", "verify", "group", "check", "total"}
     assert to_json(report)["groups"] == []
+
+
+def test_forms_of_one_layout_are_for_review(collection, tmp_path):
+    for seed in (1, 2):
+        Image.fromarray(new_form(seed)).save(tmp_path / f"{seed}.png")
+    Image.fromarray(new_form(1)).save(tmp_path / "copy.jpg", quality=90)
+    collection.add(tmp_path, methods=["sift"])
+    report = collection.duplicates()
+    assert [group.kind for group in report.groups] == ["edited copies", "overlapping"]
+    assert report.groups[0].ids == ("1.png", "copy.jpg")
+    assert [pair.relation for pair in report.groups[1].pairs] == ["same layout"]
+    assert not report.groups[1].spare
+
+
+def test_without_their_files_documents_are_not_called_copies(collection):
+    put(collection, a=new_form(1), b=encoded(new_form(1), "JPEG", quality=90))
+    (group,) = collection.duplicates().groups
+    assert (group.kind, group.pairs[0].relation) == ("overlapping", "same layout")
+    assert group.pairs[0].note == "looks the same at this resolution"
 
 
 def test_an_empty_collection(collection):

@@ -202,10 +202,13 @@ def test_files_that_belong_to_another_one(collection, folder, beside, word):
     write(folder / "copies", a=picture())
     (folder / "copies" / beside).write_bytes(b"not read")
     collection.add(folder, methods=["sift"])
+    # What stays in any case is also what is kept.
+    assert identical(collection) == ("copies/a.jpg", ("a.jpg",), {})
+    (folder / beside).write_bytes(b"not read")
     kept, spare, reasons = identical(collection)
     assert (kept, spare) == ("a.jpg", ())
     assert word in reasons["copies/a.jpg"]
-    (folder / "copies" / beside).rename(folder / beside)
+    (folder / "copies" / beside).unlink()
     assert identical(collection) == ("a.jpg", ("copies/a.jpg",), {})
 
 
@@ -243,6 +246,7 @@ def test_an_edited_copy_is_spare(collection, folder):
         ("transparency", "transparency was not compared"),
         ("CMYK", "compared as 8-bit RGB"),
         ("motion photo", "can contain more"),
+        ("profile", "colour profile"),
     ],
 )
 def test_more_than_was_compared_is_never_spare(collection, folder, change, word):
@@ -256,6 +260,8 @@ def test_more_than_was_compared_is_never_spare(collection, folder, change, word)
         image.save(folder / "a.png")
     elif change == "CMYK":
         image.convert("CMYK").save(folder / "a.jpg", quality=95)
+    elif change == "profile":
+        image.save(folder / "a.jpg", quality=95, icc_profile=b"wide gamut")
     else:
         image.save(folder / "a.jpg", quality=90)
         with (folder / "a.jpg").open("ab") as file:
@@ -265,6 +271,18 @@ def test_more_than_was_compared_is_never_spare(collection, folder, change, word)
     assert (kept, spare) == ("large.png", ())
     (reason,) = reasons.values()
     assert word in reason
+
+
+def test_a_file_that_vanishes_during_the_run(collection, folder):
+    write(folder, a=picture(), bb=picture(), ccc=picture())
+    collection.add(folder, methods=["sift"])
+
+    def progress(stage, done, total):
+        if stage == "check" and done == total:
+            (folder / "a.jpg").unlink()
+
+    (group,) = collection.duplicates(kinds=["identical"], progress=progress).groups
+    assert (group.spare, group.reasons["a.jpg"]) == ((), "its file no longer exists")
 
 
 def test_a_later_look_at_a_report(collection, folder):

@@ -9,7 +9,8 @@ import pytest
 from indexing_world import World, outcome, png, write
 
 from imagefinder.core.records import ImageRecord
-from imagefinder.indexing.known_images import has_moved, is_gone
+from imagefinder.indexing.known_images import has_moved
+from imagefinder.indexing.missing import is_gone
 from imagefinder.indexing.source_item import SourceItem, file_stamp, file_uri, inode_of, is_same_stamp
 
 

@@ -202,7 +202,7 @@ def test_a_file_that_vanishes_before_it_is_read(world: World, pics: Path) -> Non
 
 
 def test_a_decoder_crash_affects_one_image(world: World, pics: Path) -> None:
-    def fragile(data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
+    def fragile(data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
         if data == png(3):
             raise ZeroDivisionError("in the depths")
         if data == png(4):

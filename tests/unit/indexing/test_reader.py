@@ -26,7 +26,7 @@ def test_pixels_in_flight_are_bounded(world: World, tmp_path: Path, monkeypatch:
     most = 0
     lock = threading.Lock()
 
-    def large(data: bytes, *, max_bytes: int, max_pixels: int) -> Decoded:
+    def large(data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
         nonlocal most
         rgb = np.full(
             (100, 100, 3), decode(data, max_bytes=max_bytes, max_pixels=max_pixels).rgb[0, 0, 0], np.uint8

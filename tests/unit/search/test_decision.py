@@ -12,7 +12,8 @@ from imagefinder.core.method import Method
 from imagefinder.core.results import Evidence
 from imagefinder.search import decision, ranking
 from imagefinder.search.calibration import Calibration, calibrate
-from imagefinder.search.decision import decide, hits_by_evidence, hits_by_score
+from imagefinder.search.candidates import Candidate
+from imagefinder.search.decision import CHECKED, NOT_CHECKED, decide, hits_by_evidence, hits_by_score
 from imagefinder.search.encoding import NO_PIXELS, QueryImage
 from imagefinder.search.null_model import MethodNullModel, NullModel
 from imagefinder.search.retrieval import Scores, searched
@@ -129,6 +130,15 @@ def test_evidence_ranks_an_image_first_with_its_relation():
     assert first.score == pytest.approx(-math.log10(first.evalue))
     assert set(first.methods) == {"net", "sift"}
     assert first.methods["net"].score == 3.0
+
+
+def test_only_the_first_hits_are_checked_and_called_copies():
+    candidate = Candidate("", (100, 100), "", lambda: b"")
+    one = Verified(candidate, {"sift": finding(EVIDENCE)})
+    ids = [f"{number:02}" for number in range(CHECKED + 1)]
+    answer = hits([scores("sift", dict.fromkeys(ids, 1.0), verifier=object())], dict.fromkeys(ids, one))
+    assert {hit.relation for hit in answer} == {"same scene"}
+    assert [hit.note for hit in answer] == [""] * CHECKED + [NOT_CHECKED]
 
 
 def test_with_one_method_the_score_is_that_of_the_matcher():

@@ -123,7 +123,7 @@ def test_a_page_that_contains_an_image(collection):
 
 
 def test_a_network_alone_compares_thumbnails(collection):
-    blurred = np.asarray(Image.fromarray(wide(6)).filter(ImageFilter.GaussianBlur(7)))
+    blurred = np.asarray(Image.fromarray(wide(6)).filter(ImageFilter.GaussianBlur(3)))
     first = collection.search(blurred, method="efficientnet-lite0").hits[0]
     assert (first.id, first.decision, first.relation) == ("6", "match", "edited copy")
     assert first.evidence.found_by == "thumbnails"
@@ -235,7 +235,7 @@ def test_explanation_of_a_part(collection):
 
 
 def test_explanation_by_thumbnails(collection):
-    blurred = np.asarray(Image.fromarray(wide(6)).filter(ImageFilter.GaussianBlur(7)))
+    blurred = np.asarray(Image.fromarray(wide(6)).filter(ImageFilter.GaussianBlur(3)))
     explanation = collection.explain(blurred, "6", method="efficientnet-lite0")
     assert explanation.evidence.found_by == "thumbnails"
     assert len(explanation.inliers) == explanation.evidence.inliers >= 5

@@ -84,6 +84,7 @@ def _examined(data: bytes, max_pixels: int) -> FullDepth:
         frames=frames,
         bits=state.bits,
         transparent=state.transparent,
+        profile=state.profile or "",
         colours="grey or RGB" if state.colours == {"RGBA"} else "other",
     )
 
@@ -114,6 +115,7 @@ class _State:
         self.complete = complete
         self.bits = 8
         self.transparent = False
+        self.profile: str | None = None  # of the first frame
         self.colours: set[str] = set()
 
     def add(self, part: bytes) -> None:
@@ -156,7 +158,10 @@ def _add_pixels(state: _State, image: Image.Image, *, converted: bool = True) ->
     mode = "RGBA" if shallow else image.mode
     state.colours.add(mode if converted else "RGBA")
     state.add(f"{image.width} x {image.height} {mode.split(';')[0]}".encode())
-    state.add(_profile(image.info))
+    profile = _profile(image.info)
+    state.add(profile)
+    if state.profile is None:
+        state.profile = hashlib.sha256(profile).hexdigest() if profile else ""
     step = max(1, _STRIP // image.width)
     for top in range(0, image.height, step):
         strip = image.crop((0, top, image.width, min(image.height, top + step)))

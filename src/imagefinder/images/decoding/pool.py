@@ -118,7 +118,10 @@ class DecoderPool:
     def _run(self, task: str, data: bytes, **limits: int) -> Any:
         """Run a task in a worker."""
         check_encoded_size(data, limits["max_bytes"])
-        request = {"task": task, "size": len(data), "seconds": self._seconds, **limits}
+        fit_in = limits.get("fit_in", 0)
+        # An image that is reduced to a share of its pixels may take so much longer.
+        seconds = self._seconds * max(1.0, limits["max_pixels"] / fit_in if fit_in else 1.0)
+        request = {"task": task, "size": len(data), "seconds": seconds, **limits}
         with self._slots:
             for _ in range(2):
                 worker = self._acquire()
@@ -127,10 +130,10 @@ class DecoderPool:
                 except _WorkerExitedError as exited:
                     self._stop(worker)
                     if not exited.killed_externally:
-                        raise self._crash(exited) from None
+                        raise _died(exited, seconds) from None
                 except _DeadlineError:
                     self._stop(worker)
-                    raise self._timeout() from None
+                    raise _timeout(seconds) from None
                 except ImageError:
                     self._release(worker)
                     raise
@@ -200,16 +203,18 @@ class DecoderPool:
             self._all.discard(worker)
         worker.stop()
 
-    def _timeout(self) -> DecodeTimeoutError:
-        return DecodeTimeoutError(
-            f"decoding the image took longer than {self._seconds:g} s",
-            hint="on a slow machine, increase decode_seconds (IMAGEFINDER_DECODE_SECONDS)",
-        )
 
-    def _crash(self, exited: _WorkerExitedError) -> ImageError:
-        if exited.signal == signal.SIGALRM:
-            return self._timeout()
-        return _crashed(str(exited))
+def _timeout(seconds: float) -> DecodeTimeoutError:
+    return DecodeTimeoutError(
+        f"decoding the image took longer than {seconds:g} s",
+        hint="on a slow machine, increase decode_seconds (IMAGEFINDER_DECODE_SECONDS)",
+    )
+
+
+def _died(exited: _WorkerExitedError, seconds: float) -> ImageError:
+    if exited.signal == signal.SIGALRM:
+        return _timeout(seconds)
+    return _crashed(str(exited))
 
 
 def _crashed(reason: str) -> DecoderCrashedError:

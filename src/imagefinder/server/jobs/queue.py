@@ -13,6 +13,7 @@ from typing import Any
 
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.jobs import Job, JobKind, JobProgress
+from imagefinder.server import request_context
 from imagefinder.server.errors import Problem
 from imagefinder.server.jobs.record import JobRecord
 from imagefinder.server.jobs.store import JobStore
@@ -32,9 +33,11 @@ class JobEntry:
         watchers: Functions to call after each change.
         store_lock: Held while the record is stored, so that the latest state is stored last.
         progress: Latest progress, whether published or not.
+        client: The client that started the job; empty after a restart.
     """
 
     record: JobRecord
+    client: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     watchers: set[Callable[[], None]] = field(default_factory=set)
     store_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -70,7 +73,7 @@ class JobQueue:
         self._store = store
         self._max_queued = max_queued
         self._entries: dict[str, JobEntry] = {}
-        self._reserved = 0  # jobs that are being stored
+        self._reserved: list[str] = []  # the clients of jobs that are being stored
         self._last = 0
         self._changed = threading.Condition()
         self._closed = False
@@ -171,8 +174,10 @@ class JobQueue:
             Problem: ``busy`` or ``not_ready``.
             StoreError: the job cannot be stored.
         """
-        job_id = self._reserve()
-        entry = JobEntry(JobRecord(Job(job_id, kind, collection, "queued", now()), spec))
+        caller = request_context.caller()
+        client = caller.client if caller else ""
+        job_id = self._reserve(client)
+        entry = JobEntry(JobRecord(Job(job_id, kind, collection, "queued", now()), spec), client)
         try:
             self._store.add(entry.record, upload)
             with self._changed:
@@ -180,13 +185,23 @@ class JobQueue:
                 self._changed.notify_all()
         finally:
             with self._changed:
-                self._reserved -= 1
+                self._reserved.remove(client)
         return entry.job
 
-    def _reserve(self) -> str:
+    def _reserve(self, client: str) -> str:
         """Reserve a place in the queue; returns the id of the new job."""
         with self._changed:
-            queued = sum(entry.job.state == "queued" for entry in self._entries.values()) + self._reserved
+            waiting = [entry.client for entry in self._entries.values() if entry.job.state == "queued"]
+            waiting += self._reserved
+            queued, own = len(waiting), waiting.count(client)
+            if client and own >= max(self._max_queued // 2, 1):
+                raise Problem(
+                    "busy",
+                    f"this client has {own} jobs in the queue, which is its share",
+                    hint="try again when some of them have ended",
+                    headers={"Retry-After": "10"},
+                    limit=own,
+                )
             if queued >= self._max_queued:
                 raise Problem(
                     "busy",
@@ -196,7 +211,7 @@ class JobQueue:
                 )
             if self._closed:
                 raise Problem("not_ready", "the server is shutting down", headers={"Retry-After": "5"})
-            self._reserved += 1
+            self._reserved.append(client)
             self._last = max(self._last + 1, time.time_ns() // 1000)  # increasing even if the clock is set back
             return f"{self._last:014x}{secrets.token_hex(5)}"
 

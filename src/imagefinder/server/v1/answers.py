@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -22,6 +22,7 @@ from imagefinder.core.answers import (
 from imagefinder.core.records import Failure, ImageRecord
 from imagefinder.core.results import DuplicateGroup, Hit, SearchResult
 from imagefinder.core.serialization import to_json
+from imagefinder.indexing.missing import gone_uris
 from imagefinder.indexing.source_item import local_path, name_to_text
 from imagefinder.server.image_paths import image_path
 from imagefinder.server.redaction import public_uri, redacted
@@ -57,13 +58,22 @@ def complete_schemas(schemas: dict[str, Any]) -> None:
                 member["description"] = member["description"].replace("``None``", "``null``")
 
 
-def image_answer(collection: str, record: ImageRecord, methods: Iterable[str] = ()) -> Image:
+def image_answers(collection: str, records: Sequence[ImageRecord]) -> tuple[Image, ...]:
+    """Images of a collection as responses, those without their file marked."""
+    gone = gone_uris(record.uri for record in records)
+    return tuple(image_answer(collection, record, missing=record.uri in gone) for record in records)
+
+
+def image_answer(
+    collection: str, record: ImageRecord, methods: Iterable[str] = (), *, missing: bool = False
+) -> Image:
     """An image of a collection as a response.
 
     Args:
         collection: Name of the collection.
         record: Record of the image.
         methods: Names of the methods whose features the image has; empty in lists.
+        missing: Whether its file no longer exists.
     """
     base = f"/v1/collections/{collection}"
     return Image(
@@ -79,6 +89,7 @@ def image_answer(collection: str, record: ImageRecord, methods: Iterable[str] = 
         content=image_path(base, "content", record.id) if record.uri.startswith("file:") else None,
         uri=public_uri(record.uri),
         methods=tuple(sorted(methods)),
+        missing=missing,
     )
 
 

@@ -17,7 +17,7 @@ from imagefinder.server.jobs.work import collection_state
 from imagefinder.server.request_context import link
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.v1 import cursor
-from imagefinder.server.v1.answers import image_answer, respond
+from imagefinder.server.v1.answers import image_answers, respond
 from imagefinder.server.v1.collections import Name
 
 router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
@@ -98,10 +98,10 @@ def _images(name: str, collection: Collection, ids: Sequence[str]) -> tuple[Imag
     found = []
     for image_id in ids:
         try:
-            found.append(image_answer(name, collection.get(image_id)))
+            found.append(collection.get(image_id))
         except UnknownImageError:
             continue
-    return tuple(found)
+    return image_answers(name, found)
 
 
 def _offset(position: str) -> int:

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from imagefinder.core.answers import SearchAnswer
+from imagefinder.core.errors import InputError
 from imagefinder.core.results import AUTO, Explanation
 from imagefinder.images.resize import thumbnail
 from imagefinder.server.errors import responses
@@ -150,9 +151,17 @@ async def _headers(service: Service, search: CachedSearch, image_id: str, media_
 def _explanation(service: Service, handle: str, search: CachedSearch, image_id: str, method: str) -> Explanation:
     collection = service.collections.get(search.collection)
     record = collection.get(image_id)
+
+    def explain() -> Explanation:
+        try:
+            return collection.explain(search.trace, image_id, method=method)
+        except InputError:
+            collection.get(image_id)  # raises unknown_image if the image was deleted in the meantime
+            raise
+
     query_id = search.trace.query.id
     stored_query = collection.status([query_id]).get(query_id) if query_id is not None else None
     return service.search_cache.explanation(
         (handle, image_id, method, record.sha256, record.added_at, stored_query),
-        lambda: collection.explain(search.trace, image_id, method=method),
+        explain,
     )

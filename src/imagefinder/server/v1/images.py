@@ -16,6 +16,7 @@ from imagefinder.core.answers import Image, ImagePage
 from imagefinder.core.errors import MetadataError, UnknownImageError
 from imagefinder.core.jobs import Job
 from imagefinder.core.metadata import check_metadata
+from imagefinder.indexing.missing import gone_uris
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, problem_of, responses
 from imagefinder.server.head import headers_only, is_head
@@ -25,7 +26,7 @@ from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FIELD, FORM, JSON
 from imagefinder.server.v1 import cursor, request_images, requests
-from imagefinder.server.v1.answers import image_answer, respond
+from imagefinder.server.v1.answers import image_answer, image_answers, respond
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.request_images import RequestImage
 
@@ -137,8 +138,7 @@ def list_images(
         contains=contains,
     )
     page, more = found[:limit], len(found) > limit
-    images = tuple(image_answer(collection, record) for record in page)
-    return respond(ImagePage(images, cursor.make(page[-1].id) if more else None))
+    return respond(ImagePage(image_answers(collection, page), cursor.make(page[-1].id) if more else None))
 
 
 @router.get(
@@ -195,14 +195,23 @@ async def put_image(
     "/image",
     operation_id="delete_image_by_id",
     summary="Delete an image from the collection",
-    description="Deletes the image's features, thumbnail and metadata. Its original file is not deleted.",
+    description="Deletes the image's features, thumbnail and metadata. Its original file is not deleted, and jobs "
+    "do not add it again: `GET .../removals` lists such images; `DELETE .../removals` and `PUT` of the image take "
+    "a removal back.",
     status_code=204,
     response_description="The image was deleted.",
     response_class=Response,
     responses=responses(_ONE),
 )
-def delete_image(service: ServiceDep, collection: Name, image_id: ImageId) -> Response:
-    if not service.collections.get(collection).remove(image_id):
+def delete_image(
+    service: ServiceDep,
+    collection: Name,
+    image_id: ImageId,
+    remember: Annotated[
+        bool, Query(description="Record the removal. If false, a job that finds the file adds the image again.")
+    ] = True,
+) -> Response:
+    if not service.collections.get(collection).remove(image_id, remember=remember):
         raise UnknownImageError(image_id)
     return Response(status_code=204)
 
@@ -299,8 +308,9 @@ def _chunks(file: BinaryIO, sha256: str) -> Iterator[bytes]:
 
 def _image(name: str, collection: Collection, image_id: str) -> Image:
     record = collection.get(image_id)
-    status = collection.status([image_id]).get(image_id)
-    return image_answer(name, record, status.methods if status else ())
+    status = collection.status([record.id]).get(record.id)
+    missing = bool(gone_uris([record.uri]))
+    return image_answer(name, record, status.methods if status else (), missing=missing)
 
 
 def _check_new(image_id: str) -> None:

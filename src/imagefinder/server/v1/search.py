@@ -33,7 +33,7 @@ from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.times import iso
 from imagefinder.server.upload import FIELD, FORM, JSON, ReserveBytes
 from imagefinder.server.v1 import request_images, requests
-from imagefinder.server.v1.answers import image_answer
+from imagefinder.server.v1.answers import image_answers
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.images import IMAGE_CODES, METHOD_CODES
 from imagefinder.server.v1.request_images import RequestImage
@@ -230,7 +230,7 @@ def _cache(service: Service, collection: Collection, search: CachedSearch) -> An
 
     def make_answer(handle: str | None, expires: float) -> Any:
         base = f"/v1/explanations/{handle}"
-        images = {image_id: image_answer(name, record) for image_id, record in records.items()}
+        images = {image.id: image for image in image_answers(name, list(records.values()))}
         drawings = {hit.id: image_path(base, "drawing", hit.id) if handle else None for hit in result.hits}
         answer = extend(
             SearchAnswer,

@@ -175,7 +175,7 @@ def _image_damages(rows: Sequence[Sequence[Any]], sound_thumbnail: Callable[[byt
                     "thumbnail",
                     f"the thumbnail of image {image_id!r} is damaged",
                     image_id,
-                    repaired="dropped; to get a new one, remove the image and add it again",
+                    repaired="dropped; for a new one: imagefinder remove --forget, then add the image again",
                 ),
             )
 

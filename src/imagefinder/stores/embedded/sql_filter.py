@@ -87,8 +87,11 @@ def _item(path: str, operands: Sequence[object]) -> SqlCondition:
             return SqlCondition("json_type(metadata, ?) IS NOT NULL", (path,))
     if not plain:
         return SqlCondition("0")
-    marks = ", ".join("?" * len(plain))
-    return SqlCondition(_EXISTS.format(f"item.value IN ({marks})"), (path, *plain))
+    test = f"item.value IN ({', '.join('?' * len(plain))})"
+    if any(isinstance(one, str) and not one.isascii() for one in plain):
+        # Text that is not ASCII equals other normalisation forms of it.
+        test = f"({test} OR item.value GLOB '*[^\x01-\x7f]*')"
+    return SqlCondition(_EXISTS.format(test), (path, *plain))
 
 
 def _joined(parts: Sequence[SqlCondition], operator: str) -> SqlCondition:

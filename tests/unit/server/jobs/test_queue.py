@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from imagefinder.core.errors import StoreError
+from imagefinder.server import request_context
 from imagefinder.server.errors import Problem
 from imagefinder.server.jobs import queue as queue_module
 from imagefinder.server.jobs.store import JobStore
+from imagefinder.server.request_context import Caller, RequestContext
 
 Server = Any  # of conftest.py
 
@@ -112,3 +114,25 @@ def test_the_end_of_an_abandoned_job_is_not_stored(server: Server) -> None:
     assert next_server.load() == before
     assert next_server.upload(job.id) == b"x"
     next_server.release()
+
+
+def test_one_client_cannot_fill_the_queue(server: Server) -> None:
+    def start(client: str) -> None:
+        context = RequestContext(caller=Caller(key=client))
+        token = request_context.current.set(context)
+        try:
+            server.manager.start("build-index", "a")
+        finally:
+            request_context.current.reset(token)
+
+    server.wait(server.manager.start_put("a", "1", b"x"), "running")
+    for _ in range(2):  # half of the queue of 5
+        start("first")
+    with pytest.raises(Problem, match="this client has 2 jobs in the queue") as caught:
+        start("first")
+    assert (caught.value.code, caught.value.headers["Retry-After"]) == ("busy", "10")
+    for _ in range(2):
+        start("second")
+    start("third")
+    with pytest.raises(Problem, match="the job queue is full"):
+        start("fourth")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
-from imagefinder.server import errors
+from imagefinder.server import errors, streams
 from imagefinder.server.admission import Admission
 from imagefinder.server.head import HeadMiddleware
 from imagefinder.server.jobs import routes
@@ -190,3 +191,28 @@ def test_all_references_in_the_description_exist(client: TestClient) -> None:
     assert refs == set(PARTS)
     for example in body["examples"].values():
         routes._spec(example["value"])
+
+
+def test_the_stream_of_a_revoked_key_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(routes, "KEEP_ALIVE_SECONDS", 0.05)
+    job = server.manager.start("duplicates", "a")
+
+    answers = iter([True, True, True, True, True, False])
+
+    async def follow() -> list[str]:
+        return [event async for event in routes._stream(server.manager.watch(job.id), lambda: next(answers))]
+
+    seen = asyncio.run(asyncio.wait_for(follow(), 10))
+    assert seen[-1] == ": keep-alive\n\n"
+    assert not server.manager.get(job.id).ended  # the job continues
+
+
+def test_streams_of_one_client_are_limited(
+    client: TestClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MAX_STREAMS_PER_CLIENT", 0)
+    job = started(client, kind="duplicates", collection="a")
+    response = client.get(f"/v1/jobs/{job['id']}/events")
+    assert (response.status_code, response.json()["code"], response.json()["limit"]) == (429, "busy", 0)
+    assert response.headers["retry-after"] == "5"

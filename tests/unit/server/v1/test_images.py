@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from imagefinder.testing.extractors import textured_image
 
 BASE = "/v1/collections/default"
+JPEG = {"Content-Type": "image/jpeg"}
 
 
 def encoded_image(seed: int = 50) -> bytes:
@@ -354,3 +355,41 @@ def test_failures_reveal_no_server_path(client: TestClient, collection: Any, ima
     assert {one["code"] for one in failures} == {"not_an_image"}
     assert all(one["message"] and one["uri"] == "" for one in failures)
     assert str(image_folder) not in json.dumps(failures)
+
+
+def test_removals_are_listed_and_taken_back(client: TestClient, collection: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "removals"
+    folder.mkdir()
+    for seed in range(3):
+        (folder / f"r{seed}.png").write_bytes(encoded_image(20 + seed))
+    collection.add(folder, methods=["sift"])
+    for image_id in ("r0.png", "r1.png"):
+        assert client.delete(f"{BASE}/image", params={"id": image_id}).status_code == 204
+    assert client.delete(f"{BASE}/image", params={"id": "r2.png", "remember": "false"}).status_code == 204
+    page = client.get(f"{BASE}/removals", params={"limit": 1}).json()
+    assert [removal["id"] for removal in page["removals"]] == ["r0.png"]
+    assert set(page["removals"][0]) == {"id", "sha256", "removed_at"}
+    page = client.get(f"{BASE}/removals", params={"limit": 1, "cursor": page["next_cursor"]}).json()
+    assert [removal["id"] for removal in page["removals"]] == ["r1.png"]
+    assert (collection.add(folder).added, collection.add(folder).excluded) == (1, 2)
+    assert client.delete(f"{BASE}/removals", params={"id": "r0.png"}).status_code == 204
+    assert client.delete(f"{BASE}/removals", params={"id": "r0.png"}).json()["code"] == "unknown_image"
+    put = client.put(f"{BASE}/image", params={"id": "r1.png"}, content=encoded_image(5), headers=JPEG)
+    assert put.status_code == 201
+    assert client.get(f"{BASE}/removals").json() == {"removals": [], "next_cursor": None}
+
+
+def test_images_without_their_file_are_marked(client: TestClient, collection: Any, tmp_path: Path) -> None:
+    file = tmp_path / "gone.png"
+    file.write_bytes(encoded_image(30))
+    collection.add(file, methods=["sift"])
+
+    def marks() -> list[bool]:
+        image = client.get(f"{BASE}/image", params={"id": "gone.png"}).json()
+        (listed,) = client.get(f"{BASE}/images", params={"contains": "gone.png"}).json()["images"]
+        answer = client.post(f"{BASE}/search", files={"image": encoded_image(30)}).json()
+        return [image["missing"], listed["missing"], answer["hits"][0]["image"]["missing"]]
+
+    assert marks() == [False, False, False]
+    file.unlink()
+    assert marks() == [True, True, True]

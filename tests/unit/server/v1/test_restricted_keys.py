@@ -84,7 +84,11 @@ def test_lists_contain_only_the_own_collections(server: dict[str, Any]) -> None:
         ("GET", f"{BAGS}/images/a", None),
         ("GET", f"{BAGS}/thumbnails/a", None),
         ("GET", f"{BAGS}/contents/a", None),
+        ("GET", f"{BAGS}/image?id=a", None),
+        ("GET", f"{BAGS}/thumbnail?id=a", None),
+        ("DELETE", f"{BAGS}/image?id=a", None),
         ("GET", f"{BAGS}/failures", None),
+        ("GET", f"{BAGS}/removals", None),
         ("GET", f"{BAGS}/duplicates", None),
         ("GET", "/v1/collections/b%61gs/images", None),
         ("GET", "/v1/collections/default/images", None),
@@ -107,6 +111,12 @@ def test_other_collections_are_refused(server: dict[str, Any], method: str, path
     assert code(server["shoes"].request(method, path, json=body)) == (403, "collection_not_allowed")
     assert server["all"].get(f"{BAGS}/images").json() == before
     assert server["all"].get("/v1/info").json()["collections"] == ["bags", "default", "shoes"]
+
+
+def test_head_is_refused_like_get(server: dict[str, Any]) -> None:
+    for path in (BAGS, f"{BAGS}/images/a", "/v1/collections/unknown"):
+        assert server["shoes"].head(path).status_code == 403
+    assert server["all"].head(f"{BAGS}/images/a").status_code == 200
 
 
 def test_the_original_endpoints_search_the_default_collection(server: dict[str, Any]) -> None:
