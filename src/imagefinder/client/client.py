@@ -31,7 +31,6 @@ from imagefinder.core.answers import (
     CollectionInfo,
     CollectionList,
     Duplicates,
-    DuplicateSet,
     DuplicatesRunning,
     FailedImage,
     FailurePage,
@@ -364,28 +363,21 @@ class Client:
             page_size: Number of groups per request.
 
         Raises:
-            TimeoutError, JobFailedError: the job did not end in time, or failed.
-            AccessError: there is no report, and the API key does not allow starting a job.
+            TimeoutError, JobFailedError, AccessError: the job did not end in time, failed, or is not allowed.
         """
-        path, end = f"{collection_path(collection)}/duplicates", time.monotonic() + (timeout or 0.0)
-        groups, cursor = list[DuplicateSet](), dict[str, str]()
-        while True:
-            try:
-                response = self._transport.send("GET", path, params={"limit": page_size, **cursor})
-                job = self._remote(parse(DuplicatesRunning, response).job) if response.status_code == 202 else None
-            except NotFoundError as error:
-                if error.code != "no_duplicate_report":
-                    raise
-                job = self.start_duplicates(collection)
-            if job is not None:
-                job.wait(progress, timeout=None if timeout is None else max(0.0, end - time.monotonic()))
-                groups, cursor = [], {}
-                continue
-            page = parse(Duplicates, response)
+        path, groups = f"{collection_path(collection)}/duplicates", tuple[Any, ...]()
+        try:
+            first = self._transport.send("GET", path, params={"limit": 1})
+            job = self._remote(parse(DuplicatesRunning, first).job) if first.status_code == 202 else None
+        except NotFoundError as error:
+            if error.code != "no_duplicate_report":
+                raise
+            job = self.start_duplicates(collection)
+        if job:
+            job.wait(progress, timeout=timeout)
+        for page in self._pages(Duplicates, path, {"limit": page_size}):
             groups += page.groups
-            if page.next_cursor is None:
-                return replace(page, groups=tuple(groups))
-            cursor = {"cursor": page.next_cursor}
+        return replace(page, groups=groups)
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
