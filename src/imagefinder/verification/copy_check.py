@@ -1,6 +1,6 @@
 """Copy check: is an image an edited copy, or another shot, or another document of the same layout?
 
-Agreement of brightness does not tell: two shots of a crate of fruit agree nearly everywhere, and so do two
+Agreement of brightness is no evidence: two shots of a crate of fruit agree nearly everywhere, and so do two
 filled-in forms, while a captioned copy does not. Two measures of registered images do:
 
 *Parallax.* Another shot sees depth from another place: where a window correlates clearly better a pixel or more
@@ -32,7 +32,7 @@ SIDE, DOCUMENT_SIDE = 256, 1024
 name on a form cannot be read in it."""
 
 LEGIBLE, TEXT = 640, 0.05
-"""Minimum longer side in pixels of both images for documents to be told apart, if they have text: strokes in this
+"""Minimum longer side in pixels of both images for documents to be compared, if they have text: strokes in this
 share of the cells."""
 
 WINDOWS = 18
@@ -44,7 +44,7 @@ REACH = 3
 FLAT = 20.0
 """A window whose variance is below this in either image has no texture to compare."""
 
-MOVED, MOVED_IF_FLAT = 0.05, 0.42
+MOVED, MOVED_IF_FLAT = 0.06, 0.42
 """Share of moved windows that a copy may have, and what is added if all others are without texture: they say
 nothing, so few textured ones may move by chance."""
 
@@ -142,7 +142,7 @@ def is_document(image: RgbImage) -> bool:
 
 
 def is_legible(measures: CopyMeasures, *images: RgbImage) -> bool:
-    """Whether documents with these measures can be told apart at the resolution of these images."""
+    """Whether documents with these measures can be compared at the resolution of these images."""
     return measures.text < TEXT or min(max(image.shape[:2]) for image in images) >= LEGIBLE
 
 
@@ -166,7 +166,7 @@ def measure(pair: Registered) -> CopyMeasures:
         flat=flat,
         changed=changed,
         swapped=_swapped(one, other, inside, contrast, cell),
-        document=_is_paper(grey(pair.query_colours)[pair.inside]) and _is_paper(pair.candidate.reshape(-1)),
+        document=_is_paper(grey(pair.query_colours)[pair.inside]) and _is_paper(pair.candidate[pair.inside]),
         text=min(_text(image, cell) for image in (grey(pair.query_colours), pair.candidate)),
         correlation=pair.correlation,
     )
