@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.elongated import is_elongated
+from imagefinder.core.elongated import is_elongated, longer_side
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Size
 from imagefinder.verification.transforms import corners, move
@@ -68,8 +68,9 @@ class Registered:
 
     @property
     def side(self) -> int:
-        """The longer side in pixels."""
-        return int(max(self.candidate.shape))
+        """The longer side in pixels; of an elongated image, that of one of its parts of 4 to 1."""
+        height, width = self.candidate.shape
+        return int(4 * min(height, width) if is_elongated(width, height) else max(height, width))
 
 
 def register(
@@ -158,7 +159,8 @@ def _reduced(
     (here, here_size), (there, there_size) = query, candidate
     matrix = scaling(there_size, there) @ transform @ np.linalg.inv(scaling(here_size, here))
     growth = enlargement(matrix, (here.shape[1], here.shape[0]))
-    factor = min(1.0, side / max(there.shape[:2]), 1 / max(growth, 1e-6))
+    longest = longer_side(there.shape[1], there.shape[0], side)
+    factor = min(1.0, longest / max(there.shape[:2]), 1 / max(growth, 1e-6))
     small_there, small_here = _reduce(there, factor), _reduce(here, growth * factor)
     back = np.linalg.inv(scaling((here.shape[1], here.shape[0]), small_here))
     return small_here, small_there, scaling((there.shape[1], there.shape[0]), small_there) @ matrix @ back
