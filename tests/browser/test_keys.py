@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 from playwright.sync_api import expect
 
@@ -27,7 +28,7 @@ def guarded(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory)
 
     write, read = make("writer", "--write"), make("reader")
     server = serve(IMAGEFINDER_AUTH="on", IMAGEFINDER_STATE=str(state))
-    server.write, server.read = write, read
+    server.write, server.read, server.shoes = write, read, make("shoes", "--collection", "shoes")
     return server
 
 
@@ -66,3 +67,14 @@ def test_a_read_key_offers_no_changes(visit, guarded):
     page.get_by_role("link", name="Jobs").click()
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
     expect(page.get_by_role("button", name="Find duplicates")).to_have_count(0)
+
+
+def test_a_key_for_some_collections_shows_only_these(visit, guarded):
+    httpx2.put(f"{guarded.url}/v1/collections/shoes", headers={"X-Api-Key": guarded.write}).raise_for_status()
+    visitor = visit(guarded)
+    page = visitor.open("#/c/shoes/library")
+    enter(page, guarded.shoes)
+    page.locator("option", has_text="shoes").first.wait_for(state="attached")
+    assert page.locator("option", has_text="default").count() == 0
+    visitor.open("#/c/default/library")
+    expect(page.get_by_text("may not use the collection").first).to_be_visible()

@@ -44,6 +44,8 @@ def test_an_image_shows_its_details_and_is_searched_by(library):
     details = library.get_by_role("dialog", name="astronaut.jpg")
     expect(details).to_contain_text("512 \N{MULTIPLICATION SIGN} 512")
     expect(details).to_contain_text("SHA-256")
+    expect(details.get_by_role("button", name="Remove from collection")).to_be_visible()
+    expect(details).to_contain_text("the file stays on disk")
     details.get_by_role("link", name="Search by this image").click()
     expect(library.get_by_role("heading", level=1)).to_have_text("No match")
 
@@ -189,6 +191,7 @@ def test_an_image_is_removed_and_no_other(library, server, name):
     expect(tile.locator("img")).not_to_have_js_property("naturalWidth", 0)
     with library.expect_response(lambda response: response.request.method == "DELETE") as response:
         tile.get_by_role("button", name="from collection").click()
+        expect(library.locator(".toast")).to_contain_text(f"Removed {name} from the collection")
     assert response.value.status == 204
     assert before - ids(server) == {name}
 

@@ -79,6 +79,26 @@ def test_a_narrow_encoding(tmp_path):
     assert b"\\xe9t\\xe9.jpg" in done.stdout
 
 
+def test_ids_and_queries_in_a_locale_without_utf_8(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(IMAGES / "coins.jpg", folder / "Größe.jpg")
+    shutil.copy(IMAGES / "cat.jpg", os.fsencode(folder) + b"/caf\xe9.jpg")
+    locale = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    options = ("-c", tmp_path / "c")
+    assert call(*options, "add", folder, "-m", "sift", env=locale).returncode == 0
+    found = json.loads(call(*options, "search", folder, "--json", env=locale).stdout)
+    assert [Path(one["query"]).name for one in found["queries"]] == ["Größe.jpg", "caf\\xe9.jpg"]
+    assert [one["hits"][0]["id"] for one in found["queries"]] == ["Größe.jpg", "caf\\xe9.jpg"]
+    assert call(*options, "search", "--id", "Größe.jpg", env=locale).returncode in (0, 1)
+    assert call(*options, "explain", folder / "Größe.jpg", "Größe.jpg", env=locale).returncode == 0
+    command = [*COMMAND, *map(str, options), "remove", "Größe.jpg", b"caf\xe9.jpg"]
+    for environment in (locale, {**os.environ, "PYTHONUTF8": "1"}):
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+        assert done.returncode == (0 if environment is locale else 1), done.stderr
+    assert json.loads(call(*options, "list", "--json").stdout) == []
+
+
 def test_control_characters_in_names_do_not_reach_the_terminal(tmp_path):
     folder = os.fsencode(tmp_path / "odd")
     Path(os.fsdecode(folder)).mkdir()
@@ -175,6 +195,20 @@ def test_in_a_terminal_a_bar_shows_rate_and_time_left(tmp_path, noise):
     assert code == 0
     assert re.search(r"adding.*\d+%.*\d+ of 60, [\d.]+/s.*\d\d:\d\d", shown)
     assert "60 added" in shown
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_ids_and_paths_are_whole_in_every_terminal(tmp_path, width):
+    name = "写真の長いフォルダ/🐈 a picture with a long name " + "x" * 60 + ".jpg"
+    (tmp_path / "p" / name).parent.mkdir(parents=True)
+    shutil.copy(IMAGES / "coins.jpg", tmp_path / "p" / name)
+    assert call("-c", tmp_path / "c", "add", tmp_path / "p", "-m", "sift").returncode == 0
+    for command in (["list"], ["search", IMAGES / "coins.jpg"]):
+        code, shown = in_a_terminal("-c", tmp_path / "c", *command, COLUMNS=str(width), NO_COLOR="1")
+        assert code == 0
+        lines = [re.sub(r"\x1b\[[\d;?]*\w", "", line).split(None, 1) for line in shown.splitlines()]
+        assert ["id", name] in lines
+        assert ["location", str(tmp_path / "p" / name)] in lines
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

@@ -151,7 +151,7 @@ def test_exactly_one_of_query_and_id(collection):
 
 
 def test_limits_apply_to_files(tmp_path, pictures):
-    settings = imagefinder.Settings(collection=tmp_path / "c", max_image_bytes=100, max_image_pixels=100)
+    settings = imagefinder.Settings(collection=tmp_path / "c", max_local_bytes=100)
     with imagefinder.open(settings=settings) as collection, pytest.raises(ImageTooLargeError) as caught:
         collection.search(pictures / "1.png")
     assert (caught.value.limit, caught.value.unit) == (100, "bytes")

@@ -12,12 +12,12 @@ from imagefinder.cli import output
 from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection, open_page
 from imagefinder.core.results import DuplicateKind
 from imagefinder.core.serialization import to_json
-from imagefinder.dedup.moving import LOG, MoveReport, move_spare
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.records import ImageRecord
     from imagefinder.core.results import DuplicateGroup, DuplicatePair, DuplicateReport
+    from imagefinder.dedup.moving import MoveReport
 
 HELP = """Find duplicate images within the collection.
 
@@ -108,6 +108,8 @@ def duplicates(
         if show:
             _write_page(opened, report, shown, found, page)
         if move_to is not None:
+            from imagefinder.dedup.moving import move_spare  # noqa: PLC0415 - fast start
+
             moves = move_spare(shown, report.states, opened.get, move_to)
         if as_json:
             _document(opened, report, shown, {"page": str(page)} if show else {}, moves)
@@ -141,6 +143,8 @@ def _print_moves(moves: MoveReport | None, folder: Path | None) -> None:
     if moves is None:
         output.line("No file was deleted. Review the groups with --show before you delete any.", style="dim")
         return
+    from imagefinder.dedup.moving import LOG  # noqa: PLC0415 - fast start
+
     output.line(f"{output.plural(len(moves.moved), 'file')} moved to {folder}; {LOG} there lists them")
     for image_id, reason in moves.kept_back.items():
         output.line(f"not moved: {image_id}: {reason}")

@@ -17,6 +17,7 @@ from imagefinder.cli.session import (
     JsonOption,
     MirrorOption,
     boxes,
+    id_argument,
     image_argument,
     open_collection,
     similar_ids,
@@ -68,7 +69,7 @@ def explain(
         image = image_argument(query, opened.settings)
         # Downloaded once: both the comparison and the drawing use it.
         data = opened.read(image) if isinstance(image, str) and is_web_address(image) else image
-        result = opened.explain(data, image_id, method=method, mirror=mirror, boxes=boxes(box))
+        result = opened.explain(data, id_argument(image_id), method=method, mirror=mirror, boxes=boxes(box))
         if target is not None:
             target.write_bytes(opened.draw(result, data))
     if as_json:

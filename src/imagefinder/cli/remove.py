@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imagefinder.cli import output
-from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection
+from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, id_argument, open_collection
 from imagefinder.cli.session import ids as known_ids
 from imagefinder.core.suggestions import did_you_mean
 
@@ -49,6 +49,7 @@ def remove(
     """Remove the images, or take removals back, and report unknown ids."""
     if undo and forget:
         raise typer.BadParameter("give either --undo or --forget")
+    ids = list(map(id_argument, ids))
     with open_collection(context, collection) as opened:
         if undo:
             unknown = [image_id for image_id in dict.fromkeys(ids) if not opened.forget_removals([image_id])]

@@ -19,6 +19,7 @@ from imagefinder.cli.session import (
     MirrorOption,
     RankingOption,
     boxes,
+    id_argument,
     image_argument,
     open_collection,
     open_page,
@@ -133,7 +134,8 @@ def search(  # long: mostly the declarations of its options, as typer reads them
             )
             code = answers.search(many)
         else:
-            query = Query(queries[0] if queries else None, image_id, tuple(boxes(box)))
+            chosen = None if image_id is None else id_argument(image_id)
+            query = Query(queries[0] if queries else None, chosen, tuple(boxes(box)))
             code = _search(opened, query, options, as_json=as_json, page=page if show else None)
     if show and not as_json:
         open_page(page)

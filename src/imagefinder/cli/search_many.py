@@ -237,9 +237,9 @@ def _image(item: SourceItem, max_bytes: int) -> str | bytes:
 
 def _name(uri: str) -> str:
     """Name of a query: its path, relative to the working directory if it is below, or its URI."""
-    path = _path(uri)
-    below = str(Path.cwd()) + os.sep
-    return path.removeprefix(below)
+    from imagefinder.indexing.source_item import name_to_text  # noqa: PLC0415 - only for many queries
+
+    return name_to_text(_path(uri).removeprefix(str(Path.cwd()) + os.sep))
 
 
 def _path(uri: str) -> str:

@@ -215,6 +215,11 @@ def boxes(texts: Sequence[str] | None) -> list[Box]:
     return found
 
 
+def id_argument(text: str) -> str:
+    r"""The id in an argument: UTF-8 in every locale, and ``\xNN`` for other bytes, as in ids of files."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
 def image_argument(argument: str, limits: Settings) -> str | bytes:
     """Resolve an IMAGE argument: a path or URL unchanged, or the bytes of standard input for ``-``.
 

@@ -17,7 +17,7 @@ from imagefinder.dedup.groups import copies, group, overlapping, with_notes
 from imagefinder.dedup.identical import Progress, find_identical, items
 from imagefinder.dedup.originals import Originals
 from imagefinder.dedup.pairs import DuplicateVerifier, propose
-from imagefinder.dedup.proposals import Proposer
+from imagefinder.dedup.proposals import Proposer, recheck
 from imagefinder.runtime import Runtime
 from imagefinder.search.copies import ReadOriginal
 
@@ -75,13 +75,14 @@ def find(  # wide: the parts of a collection, and the options of its method
         watch.lap("group")
     proposer = Proposer({item.id: item for item in every}, originals)
     decided = list(proposer.decide([one for one in groups if one.kind in kinds], threads, report))
+    states = proposer.states(decided)
     watch.lap("check")
     return DuplicateReport(
-        groups=tuple(decided),
+        groups=tuple(recheck(one, states, store.get) for one in decided),  # the run may have taken hours
         images=len(every),
         candidates=candidates,
         verified=verified,
         methods=tuple(method.name for method in proposing),
         timings=watch.total(),
-        states=proposer.states(decided),
+        states=states,
     )

@@ -266,5 +266,7 @@ def _text(name: str) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"a name in it is marked as UTF-8 and is not ({error.object!r:.100}); pack it again, or unpack it"
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return reason or type(error).__name__

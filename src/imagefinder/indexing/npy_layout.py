@@ -35,9 +35,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import SourceError, UnknownImageError
+from imagefinder.core.errors import MetadataError, SourceError, UnknownImageError
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.metadata import check_metadata
 from imagefinder.core.paging import iter_images
 from imagefinder.core.records import Entry, Failure, ImageRecord
 from imagefinder.indexing.npy_file import read_array, write_array
@@ -370,9 +371,15 @@ def _entries(layout: _Layout) -> Iterator[Entry | Failure]:
                     yield _failure(image_id, url, path, error.message)
                 except OSError as error:
                     yield _failure(image_id, url, path, f"cannot be read: {error.strerror}")
+        metadata = row.metadata if row else {}
+        try:
+            check_metadata(metadata)
+        except MetadataError as error:
+            where = f"{LIST_NAME} line {row.line}" if row else LIST_NAME
+            yield Failure(image_id, url, SourceError.code, f"{where}: {error.message}")
+            continue
         if features:
-            record = ImageRecord(image_id, url, "", 0, 0, 0, "", metadata=row.metadata if row else {})
-            yield Entry(record, features)
+            yield Entry(ImageRecord(image_id, url, "", 0, 0, 0, "", metadata=metadata), features)
         elif row and not found:
             message = f"{LIST_NAME} line {row.line}: the image has no feature file"
             yield Failure(image_id, url, SourceError.code, message)

@@ -102,7 +102,7 @@ def create_app(collection: Collection, *, warm: Sequence[str] = (), started: flo
 
 
 def _description(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description: that of FastAPI, with what it cannot derive. Making it takes a second."""
+    """The OpenAPI description: that of FastAPI, with the parts that it cannot derive. It takes a second."""
     with _DESCRIBING:
         if app.openapi_schema is not None:
             return app.openapi_schema
@@ -126,7 +126,7 @@ def _service(
     admission = Admission(
         running=settings.concurrent,
         requests=settings.concurrent + settings.queue,
-        max_bytes=max(settings.max_upload_bytes, settings.max_image_bytes),
+        max_bytes=max(settings.max_upload_bytes, largest_request(settings)),
         request_bytes=largest_request(settings),
         seconds=settings.request_seconds,
     )

@@ -262,9 +262,11 @@ def _parse(data: bytes, taken: set[str]) -> list[Key]:
     document = json.loads(data)
     if document["format"] != 1:
         raise ValueError(f"unsupported format version {document['format']!r}")
-    keys = [
-        Key(**{name: key[name] for name in ("name", "access", "sha256", "created_at")}) for key in document["keys"]
-    ]
+    keys = []
+    for key in document["keys"]:
+        if set(key) != {"name", "access", "sha256", "created_at"}:
+            raise ValueError("a key has other members than name, access, sha256 and created_at")
+        keys.append(Key(**key))
     for key in keys:
         if key.name in taken:
             raise ValueError(f"a key named {key.name!r} already exists")

@@ -7,7 +7,7 @@ import { largest, thumbnail } from "./images.js";
 import { openInspector } from "./inspector.js";
 import { follow, isFinished, progressOf } from "./jobs.js";
 import { PAIR_RELATIONS } from "./labels.js";
-import { isPending, removalNote, remove } from "./remove.js";
+import { filesNote, isPending, removalNote, remove } from "./remove.js";
 import { link } from "./route.js";
 import { mayWrite, session } from "./session.js";
 
@@ -148,9 +148,8 @@ function groupCard(group, collection) {
     const others = state.images.filter((image) => image.id !== state.keep);
     const spare = others.filter((image) => proposed.has(image.id));
     const removing =
-      spare.length === 1
-        ? "Remove the other from collection"
-        : `Remove the other ${spare.length} from collection`;
+      spare.length === 1 ? "Remove the other from collection" : `Remove the other ${spare.length} from collection`;
+    const files = filesNote(spare);
     card.hidden = state.images.length < 2;
     put(
       card,
@@ -164,6 +163,7 @@ function groupCard(group, collection) {
             mayWrite() &&
             spare.length > 0 &&
             button("trash", removing, () => drop(spare), { title: removalNote(spare) }),
+          suggests && mayWrite() && files && h("span", { class: "small" }, files),
           button("search", "Compare", () => compare(others[0].id)),
         ),
     );

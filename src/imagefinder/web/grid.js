@@ -4,7 +4,7 @@ import { collectionPath, get, queryString, resolve } from "./api.js";
 import { button, focusOn, h, openDialog, problemBox, put } from "./dom.js";
 import { bytes, dateTime, dimensions, fileName } from "./format.js";
 import { imageElement, largest, thumbnail } from "./images.js";
-import { isPending, removalNote, remove } from "./remove.js";
+import { filesNote, isPending, removalNote, remove } from "./remove.js";
 import { link } from "./route.js";
 import { mayWrite } from "./session.js";
 
@@ -35,6 +35,7 @@ async function showDetails(image, collection, onremove) {
     ]),
   ]);
   const original = image.content && resolve(image.content);
+  const note = filesNote([image]);
   const chosen = await openDialog(
     fileName(image.id),
     /** @param {(choice?: "remove") => void} close */
@@ -49,6 +50,7 @@ async function showDetails(image, collection, onremove) {
         {},
         rows.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
       ),
+      mayWrite() && note && h("p", { class: "small" }, `If removed, ${note}.`),
       h(
         "div",
         { class: "row end" },

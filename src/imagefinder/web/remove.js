@@ -2,7 +2,7 @@
 
 import { Problem, imagePath, send } from "./api.js";
 import { toast } from "./dom.js";
-import { count, fileName } from "./format.js";
+import { count } from "./format.js";
 
 const UNDO_SECONDS = 8;
 
@@ -10,17 +10,20 @@ const UNDO_SECONDS = 8;
  * @type {Map<string, (leaving?: boolean) => void>} */
 const pending = new Map();
 
-/** Says that removing images deletes no files, if the collection was made from files.
+/** Says that removing images deletes no files; empty if the collection was not made from files.
  * @param {Rest.Image[]} images */
-function filesNote(images) {
+export function filesNote(images) {
   const files = images.filter((image) => image.content).length;
   if (!files) return "";
-  return files === 1 ? "; the file stays on disk" : "; the files stay on disk";
+  return files === 1 ? "the file stays on disk" : "the files stay on disk";
 }
+
+/** @param {string} text @param {Rest.Image[]} images */
+const withNote = (text, images) => [text, filesNote(images)].filter(Boolean).join("; ");
 
 /** The tooltip of a button that removes images.
  * @param {Rest.Image[]} images */
-export const removalNote = (images) => `Remove from collection${filesNote(images)}`;
+export const removalNote = (images) => withNote("Remove from collection", images);
 
 /** @param {string} collection @param {string} id */
 const keyOf = (collection, id) => JSON.stringify([collection, id]);
@@ -54,7 +57,7 @@ async function removeAll(collection, ids, onfail) {
   }
   if (!failed.length) return;
   const [{ id, problem }] = failed;
-  const what = failed.length === 1 ? fileName(id) : count(failed.length, "image");
+  const what = failed.length === 1 ? id : count(failed.length, "image");
   toast(`Could not remove ${what}: ${problem.message} ${problem.hint}`, { kind: "bad", seconds: 15 });
   onfail(failed.map((each) => each.id));
 }
@@ -74,8 +77,8 @@ export function remove(collection, images, onrestore) {
     for (const id of ids) pending.delete(keyOf(collection, id));
     onrestore(ids);
   };
-  const what = ids.length === 1 ? fileName(ids[0]) : count(ids.length, "image");
-  toast(`Removed ${what} from the collection${filesNote(images)}`, {
+  const what = ids.length === 1 ? ids[0] : count(ids.length, "image");
+  toast(withNote(`Removed ${what} from the collection`, images), {
     seconds: UNDO_SECONDS,
     action: { label: "Undo", run: undo },
     onend: (reason) => {

@@ -273,6 +273,18 @@ def test_more_than_was_compared_is_never_spare(collection, folder, change, word)
     assert word in reason
 
 
+def test_a_file_that_vanishes_during_the_run(collection, folder):
+    write(folder, a=picture(), bb=picture(), ccc=picture())
+    collection.add(folder, methods=["sift"])
+
+    def progress(stage, done, total):
+        if stage == "check" and done == total:
+            (folder / "a.jpg").unlink()
+
+    (group,) = collection.duplicates(kinds=["identical"], progress=progress).groups
+    assert (group.spare, group.reasons["a.jpg"]) == ((), "its file no longer exists")
+
+
 def test_a_later_look_at_a_report(collection, folder):
     write(folder, a=picture(), bb=picture(), ccc=picture())
     collection.add(folder, methods=["sift"])

@@ -289,6 +289,13 @@ def test_archives_inside_folders_are_not_opened(tmp_path: Path) -> None:
     assert list(discover([tmp_path])) == [SourceEnd(file_uri(tmp_path), complete=True, images=0, skipped=1)]
 
 
+def test_a_name_that_is_wrongly_marked_as_utf_8(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"Größe.jpg": b"1"})
+    path.write_bytes(path.read_bytes().replace("Größe".encode(), b"Gr\xf6\xdf__e"))
+    with pytest.raises(SourceError, match=r"a name in it is marked as UTF-8 and is not .*Gr.xf6"):
+        discover([path])
+
+
 @pytest.mark.parametrize(
     ("data", "kind"),
     [

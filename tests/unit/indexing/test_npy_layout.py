@@ -260,6 +260,15 @@ def test_images_of_the_list_without_files(tmp_path):
     assert "dataset.csv line 3" in failure.message
 
 
+def test_metadata_beyond_the_limits_are_a_failure(tmp_path):
+    make_list(tmp_path, ("x" * 70_000, "u", "1"), ("red", "v", "2"), header=("colour", "url", "id"))
+    for name in "12":
+        save(tmp_path, "sift", name, SIFT)
+    entries, (failure,) = read(tmp_path)
+    assert (list(entries), failure.id) == (["2"], "1")
+    assert "dataset.csv line 2: the metadata have more than 65,536 bytes" in failure.message
+
+
 def test_other_columns_are_metadata(tmp_path):
     make_list(tmp_path, ("red", "u", "1"), header=("colour", " url ", "id"))
     save(tmp_path, "sift", "1", SIFT)

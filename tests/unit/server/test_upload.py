@@ -173,6 +173,46 @@ def test_uploads_share_a_budget(fake: Any) -> None:
             assert post(client, part(data=b"x" * LIMIT) + END).status_code == 200
 
 
+def test_slow_uploads_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "IDLE_SECONDS", 0.4)
+    taken = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal taken
+        taken += 1
+        await asyncio.sleep(0.05)  # never idle, but 20 bytes per second
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    with pytest.raises(Problem, match=f"less than {upload.MIN_RATE:,} bytes per second") as caught:
+        _read(receive)
+    assert caught.value.code == "upload_timeout"
+    assert taken < 12
+
+
+def test_compressed_bodies_are_refused(client: TestClient) -> None:
+    response = post(client, part() + END, {**TYPE, "content-encoding": "gzip"})
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+    assert "gzip" in response.json()["detail"]
+    assert post(client, part() + END, {**TYPE, "content-encoding": "identity"}).status_code == 200
+
+
+def test_text_fields_of_a_form_are_bounded() -> None:
+    reserved: list[int] = []
+    text = part("filter", filename=None, data=b"[" * (upload.MAX_TEXT_BYTES + 1))
+    messages = iter([{"type": "http.request", "body": part() + text + END, "more_body": False}])
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    headers = [(name.encode(), value.encode()) for name, value in TYPE.items()]
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    with pytest.raises(Problem, match="the text fields of the form") as caught:
+        asyncio.run(
+            upload.read_form(request, files={"image": 1}, max_bytes=1 << 22, reserve=reserved.append, texts=True)
+        )
+    assert (caught.value.code, caught.value.members["limit"]) == ("request_too_large", upload.MAX_TEXT_BYTES)
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     pieces=st.lists(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imagefinder.server.validation import _MESSAGES, message
+from imagefinder.server.validation import _MESSAGES, first_unknown, message
 
 
 class Model(BaseModel):
@@ -49,3 +49,17 @@ def test_messages_replace_those_of_the_validator(data: dict[str, object], expect
 def test_each_template_can_be_filled(kind: str) -> None:
     names = ["ge", "le", "min_length", "max_length", "pattern", "expected", "expected_tags"]
     assert "{" not in message({"type": kind, "msg": "", "ctx": dict.fromkeys(names, 1)})
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    a: int = 0
+    b: int = 0
+
+
+def test_only_the_first_unknown_member_is_reported() -> None:
+    many = {"a": 1, **{f"x{number}": 0 for number in range(1000)}, "b": 2}
+    assert first_unknown(_Model, many) == {"a": 1, "x0": 0, "b": 2}
+    assert first_unknown(_Model, {"a": 1, "b": 2}) == {"a": 1, "b": 2}
+    assert first_unknown(_Model, {"x": 1}) == {"x": 1}
+    assert first_unknown(_Model, [1]) == [1]

@@ -368,7 +368,10 @@ _HEADER_WITHOUT_PIXELS = re.compile(
 
 def _too_many_pixels(message: str, limit: PixelLimit) -> ImageTooLargeError:
     return ImageTooLargeError(
-        f"{message}; the limit is {limit.pixels:,} pixels ({limit.setting})", limit=limit.pixels, unit="pixels"
+        f"{message}; the limit is {limit.pixels:,} pixels ({limit.setting})",
+        limit=limit.pixels,
+        unit="pixels",
+        hint=f"increase {limit.setting} (IMAGEFINDER_{limit.setting.upper()}) if the machine has enough memory",
     )
 
 

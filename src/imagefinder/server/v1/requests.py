@@ -22,6 +22,7 @@ from pydantic import (
 
 from imagefinder.core.answers import OPTION_NAMES
 from imagefinder.core.query import MAX_BOXES, MAX_COORDINATE, MAX_RERANK_DEPTH, SearchOptions
+from imagefinder.core.suggestions import did_you_mean
 from imagefinder.server import validation
 from imagefinder.server.errors import Problem
 
@@ -323,9 +324,12 @@ def read(model: type[M], data: object) -> M:
             members["limit"] = next(
                 value for key, value in first["ctx"].items() if key in {"ge", "le", "max_length"}
             )
+        hint = validation.HINT
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            hint = did_you_mean(field, model.model_fields, otherwise=hint)
         text = f"{field}: {message}" if field else message
         detail = text.encode("utf-8", "backslashreplace").decode()
-        raise Problem("invalid_parameter", detail, hint=validation.HINT, **members) from error
+        raise Problem("invalid_parameter", detail, hint=hint, **members) from error
 
 
 def _exactly_one(form: BaseModel, names: tuple[str, ...]) -> None:
