@@ -1,6 +1,6 @@
 """Copy check: is an image an edited copy, or another shot, or another document of the same layout?
 
-Agreement of brightness is no evidence: two shots of a crate of fruit agree nearly everywhere, and so do two
+Agreement of brightness does not suffice: two shots of a crate of fruit agree nearly everywhere, and so do two
 filled-in forms, while a captioned copy does not. Two measures of registered images do:
 
 *Parallax.* Another shot sees depth from another place: where a window correlates clearly better a pixel or more
