@@ -163,8 +163,8 @@ def print_report(report: AddReport, location: str, *, all_failures: str = "image
         output.line(f"{output.plural(report.moved, 'image')} moved or renamed: features and metadata kept")
     if report.excluded:
         output.line(
-            f"skipped {output.plural(report.excluded, 'image')} that were removed from the collection; list them "
-            "with: imagefinder list --removed; to add them again: --include-removed"
+            f"skipped {output.plural(report.excluded, 'removed image')}; "
+            "to list them: imagefinder list --removed; to add them again: --include-removed"
         )
     output.line(f"collection: {location} (methods: {', '.join(report.methods)})")
     if report.skipped:

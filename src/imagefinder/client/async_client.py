@@ -34,7 +34,6 @@ from imagefinder.core.answers import (
     CollectionInfo,
     CollectionList,
     Duplicates,
-    DuplicateSet,
     DuplicatesRunning,
     FailedImage,
     FailurePage,
@@ -43,7 +42,6 @@ from imagefinder.core.answers import (
     JobPage,
     MethodList,
     MethodStatus,
-    QueryProblem,
     RemovalPage,
     RemovedImage,
     SearchAnswer,
@@ -299,7 +297,10 @@ class AsyncClient:
                 raise ValueError("boxes can be given for a single query only")
             body = {"queries": [await anyio.to_thread.run_sync(images.reference, one) for one in query], **members}
             results = (await self._transport.json(SearchAnswers, "POST", path, json=body)).results
-            return [one if isinstance(one, SearchAnswer) else _problem(one) for one in results]
+            return [
+                one if isinstance(one, SearchAnswer) else problem(one.problem, status=int(one.problem["status"]))
+                for one in results
+            ]
         if boxes:
             members["boxes"] = [list(box) for box in boxes]
         if isinstance(query, ById) or images.is_url(query):
@@ -388,28 +389,21 @@ class AsyncClient:
             page_size: Number of groups per request.
 
         Raises:
-            TimeoutError, JobFailedError: the job did not end in time, or failed.
-            AccessError: there is no report, and the API key does not allow starting a job.
+            TimeoutError, JobFailedError, AccessError: the job did not end in time, failed, or is not allowed.
         """
-        path, end = f"{collection_path(collection)}/duplicates", time.monotonic() + (timeout or 0.0)
-        groups, cursor = list[DuplicateSet](), dict[str, str]()
-        while True:
-            try:
-                response = await self._transport.send("GET", path, params={"limit": page_size, **cursor})
-                job = self._remote(parse(DuplicatesRunning, response).job) if response.status_code == 202 else None
-            except NotFoundError as error:
-                if error.code != "no_duplicate_report":
-                    raise
-                job = await self.start_duplicates(collection)
-            if job is not None:
-                await job.wait(progress, timeout=None if timeout is None else max(0.0, end - time.monotonic()))
-                groups, cursor = [], {}
-                continue
-            page = parse(Duplicates, response)
+        path, groups = f"{collection_path(collection)}/duplicates", tuple[Any, ...]()
+        try:
+            first = await self._transport.send("GET", path, params={"limit": 1})
+            job = self._remote(parse(DuplicatesRunning, first).job) if first.status_code == 202 else None
+        except NotFoundError as error:
+            if error.code != "no_duplicate_report":
+                raise
+            job = await self.start_duplicates(collection)
+        if job:
+            await job.wait(progress, timeout=timeout)
+        async for page in self._pages(Duplicates, path, {"limit": page_size}):
             groups += page.groups
-            if page.next_cursor is None:
-                return replace(page, groups=tuple(groups))
-            cursor = {"cursor": page.next_cursor}
+        return replace(page, groups=groups)
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
@@ -487,15 +481,9 @@ class AsyncClient:
     # -- parts ---------------------------------------------------------------------------------------------
 
     async def _put(
-        self,
-        image_id: str,
-        image: ImageSource,
-        metadata: Mapping[str, Any] | None,
-        collection: str,
-        *,
-        wait: bool,
+        self, image_id: str, image: ImageSource, metadata: Mapping[str, Any] | None, name: str, *, wait: bool
     ) -> httpx2.Response:
-        path = f"{collection_path(collection)}/image"
+        path = f"{collection_path(name)}/image"
         params = with_id(image_id, wait="true" if wait else "false")
         if images.is_url(image):
             body = {**await anyio.to_thread.run_sync(images.reference, image), **drop_none({"metadata": metadata})}
@@ -534,7 +522,3 @@ def _job_of(event: str) -> Job:
         return from_json(Job, parse_json(event), newer=True)
     except ValueError as error:
         raise InvalidAnswerError("invalid_answer", f"an event is not a job: {error}") from error
-
-
-def _problem(answer: QueryProblem) -> ServerProblem:
-    return problem(answer.problem, status=int(answer.problem.get("status", 0)))

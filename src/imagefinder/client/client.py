@@ -31,7 +31,6 @@ from imagefinder.core.answers import (
     CollectionInfo,
     CollectionList,
     Duplicates,
-    DuplicateSet,
     DuplicatesRunning,
     FailedImage,
     FailurePage,
@@ -40,7 +39,6 @@ from imagefinder.core.answers import (
     JobPage,
     MethodList,
     MethodStatus,
-    QueryProblem,
     RemovalPage,
     RemovedImage,
     SearchAnswer,
@@ -287,7 +285,10 @@ class Client:
                 raise ValueError("boxes can be given for a single query only")
             body = {"queries": [images.reference(one) for one in query], **members}
             results = self._transport.json(SearchAnswers, "POST", path, json=body).results
-            return [one if isinstance(one, SearchAnswer) else _problem(one) for one in results]
+            return [
+                one if isinstance(one, SearchAnswer) else problem(one.problem, status=int(one.problem["status"]))
+                for one in results
+            ]
         if boxes:
             members["boxes"] = [list(box) for box in boxes]
         if isinstance(query, ById) or images.is_url(query):
@@ -362,28 +363,21 @@ class Client:
             page_size: Number of groups per request.
 
         Raises:
-            TimeoutError, JobFailedError: the job did not end in time, or failed.
-            AccessError: there is no report, and the API key does not allow starting a job.
+            TimeoutError, JobFailedError, AccessError: the job did not end in time, failed, or is not allowed.
         """
-        path, end = f"{collection_path(collection)}/duplicates", time.monotonic() + (timeout or 0.0)
-        groups, cursor = list[DuplicateSet](), dict[str, str]()
-        while True:
-            try:
-                response = self._transport.send("GET", path, params={"limit": page_size, **cursor})
-                job = self._remote(parse(DuplicatesRunning, response).job) if response.status_code == 202 else None
-            except NotFoundError as error:
-                if error.code != "no_duplicate_report":
-                    raise
-                job = self.start_duplicates(collection)
-            if job is not None:
-                job.wait(progress, timeout=None if timeout is None else max(0.0, end - time.monotonic()))
-                groups, cursor = [], {}
-                continue
-            page = parse(Duplicates, response)
+        path, groups = f"{collection_path(collection)}/duplicates", tuple[Any, ...]()
+        try:
+            first = self._transport.send("GET", path, params={"limit": 1})
+            job = self._remote(parse(DuplicatesRunning, first).job) if first.status_code == 202 else None
+        except NotFoundError as error:
+            if error.code != "no_duplicate_report":
+                raise
+            job = self.start_duplicates(collection)
+        if job:
+            job.wait(progress, timeout=timeout)
+        for page in self._pages(Duplicates, path, {"limit": page_size}):
             groups += page.groups
-            if page.next_cursor is None:
-                return replace(page, groups=tuple(groups))
-            cursor = {"cursor": page.next_cursor}
+        return replace(page, groups=groups)
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
@@ -461,15 +455,9 @@ class Client:
     # -- parts ---------------------------------------------------------------------------------------------
 
     def _put(
-        self,
-        image_id: str,
-        image: ImageSource,
-        metadata: Mapping[str, Any] | None,
-        collection: str,
-        *,
-        wait: bool,
+        self, image_id: str, image: ImageSource, metadata: Mapping[str, Any] | None, name: str, *, wait: bool
     ) -> httpx2.Response:
-        path = f"{collection_path(collection)}/image"
+        path = f"{collection_path(name)}/image"
         params = with_id(image_id, wait="true" if wait else "false")
         if images.is_url(image):
             body = {**images.reference(image), **drop_none({"metadata": metadata})}
@@ -502,7 +490,3 @@ def _job_of(event: str) -> Job:
         return from_json(Job, parse_json(event), newer=True)
     except ValueError as error:
         raise InvalidAnswerError("invalid_answer", f"an event is not a job: {error}") from error
-
-
-def _problem(answer: QueryProblem) -> ServerProblem:
-    return problem(answer.problem, status=int(answer.problem.get("status", 0)))

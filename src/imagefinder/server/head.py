@@ -42,8 +42,9 @@ class HeadMiddleware:
                 message["body"] = b""
             await send(message)
 
-        scope.update({"method": "GET", _IS_HEAD: True})
+        # A copy: the connection reads the method of its scope to know that no body follows.
+        inner = {**scope, "method": "GET", _IS_HEAD: True}
         try:
-            await self._app(scope, receive, send_without_body)
+            await self._app(inner, receive, send_without_body)
         finally:
-            scope["method"] = "HEAD"  # for the access log and the connection
+            scope.update({name: value for name, value in inner.items() if name != "method"})  # for metrics and log

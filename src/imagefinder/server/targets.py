@@ -16,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from imagefinder.core.errors import SettingsError
 from imagefinder.server import request_context
 from imagefinder.server.access import is_local
+from imagefinder.server.clients import TrustedProxies
 from imagefinder.server.errors import Problem
 
 MAX_PREFIX = 200
@@ -64,6 +65,7 @@ class TargetMiddleware:
         """
         self._root_path = root_path
         self._app = app
+        self._trusted = TrustedProxies(trusted_proxies)
         self._forwarded = ProxyHeadersMiddleware(app, list(trusted_proxies))  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,7 +113,7 @@ class TargetMiddleware:
         sent = [value for name, value in scope["headers"] if name == b"x-forwarded-prefix"]
         address = scope["client"][0] if scope.get("client") else ""
         # A local proxy needs no setting: a prefix concerns only the links in the answer to its own request.
-        if not sent or not (is_local(address) or address in self._forwarded.trusted_hosts):
+        if not sent or not (is_local(address) or address in self._trusted):
             return self._root_path
         # Each proxy on the way adds its own prefix, the outermost first.
         parts = [path_prefix(part) for part in b",".join(sent).decode("latin-1").split(",")]

@@ -1,6 +1,6 @@
 """Copy check: is an image an edited copy, or another shot, or another document of the same layout?
 
-Agreement of brightness is no evidence: two shots of a crate of fruit agree nearly everywhere, and so do two
+Agreement of brightness does not suffice: two shots of a crate of fruit agree nearly everywhere, and so do two
 filled-in forms, while a captioned copy does not. Two measures of registered images do:
 
 *Parallax.* Another shot sees depth from another place: where a window correlates clearly better a pixel or more
@@ -66,16 +66,16 @@ CHANGED_EDGES = 3
 BLURS = (0.6, 0.9, 1.3, 1.8, 2.5, 4.0, 6.0)
 """Standard deviations of the blurs that are tried to make both images equally sharp, in pixels."""
 
-CHANGED_CELLS = 40
+CHANGED_CELLS = 36
 """Changed cells that a copy may have."""
 
 STROKES = 0.4
 """Length of the sum of the gradients in a cell with strokes, at most, as a share of the sum of their lengths."""
 
-PAPER_LEVELS, PAPER_SHARE = 9, 0.5
+PAPER_LEVELS, PAPER_SHARE = 9, 0.45
 """An image with this share of its pixels in this many (of 256) grey levels looks like a document."""
 
-DOCUMENT_CELLS, DOCUMENT_SWAPS = 8, 5
+DOCUMENT_CELLS, DOCUMENT_SWAPS = 4, 5
 """Changed cells, and cells with pixels both darker and lighter than before, that a copy of a document may have."""
 
 

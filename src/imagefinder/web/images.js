@@ -102,7 +102,16 @@ export async function source(path) {
 
 const MAX_CONTENT_BYTES = 6e6;
 
-/** The original of a stored image, or its thumbnail where the original is missing or large.
+/** Formats that every browser displays. */
+const DISPLAYED = new Set(["JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP"]);
+
+/** The original of a stored image, or its thumbnail where the original is missing or large, shows another page, or
+ * has a format that browsers do not display.
  * @param {Rest.Image} image */
 export const largest = (image) =>
-  image.content && image.size_bytes < MAX_CONTENT_BYTES ? image.content : image.thumbnail;
+  image.content &&
+  image.size_bytes < MAX_CONTENT_BYTES &&
+  DISPLAYED.has(image.format) &&
+  !/#page=\d+$/.test(image.id)
+    ? image.content
+    : image.thumbnail;

@@ -76,8 +76,11 @@ class TestNumbers:
     def test_score(self, value, unit, text):
         assert output.score(value, unit) == text
 
-    def test_location(self):
-        assert output.location("file:///home/me/a%20b%23.jpg") == "/home/me/a b#.jpg"
+    def test_location(self, tmp_path):
+        path = tmp_path / "a b#.jpg"
+        assert output.location(path.as_uri()) == f"{path} (missing)"
+        path.touch()
+        assert output.location(path.as_uri()) == str(path)
         assert output.location("https://example.org/a%20b.jpg") == "https://example.org/a%20b.jpg"
 
 

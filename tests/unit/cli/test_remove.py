@@ -23,7 +23,7 @@ def test_removed_images_stay_removed_until_it_is_undone(call, images, tmp_path):
     assert call("remove", "--forget", "clock.jpg", "-c", folder).code == 0
     added = call("add", pictures, "-c", folder)
     assert added.out.startswith("1 added, 0 replaced, 0 unchanged")
-    assert "skipped 2 images that were removed" in added.out
+    assert "skipped 2 removed images;" in added.out
     assert "--include-removed" in added.out
     rows = call("list", "--removed", "-c", folder, "--json").json
     assert [(row["id"], row["uri"]) for row in rows] == [

@@ -203,16 +203,18 @@ def test_duplicates_are_waited_for(client: Client, service: FakeService) -> None
         "report": {"images": 2, "candidates": 1, "verified": 1, "methods": ["sift"], "timings": {}},
         "groups": [{**group, "images": [IMAGE, IMAGE]}],
     }
-    service.refuses(404, "no_duplicate_report")
-    service.says(JOB, 202)
-    service.tells({**JOB, "state": "succeeded"})
-    service.says({"state": "running", "job": JOB}, 202, retry_after="1")
-    service.tells({**JOB, "state": "running"}, {**JOB, "state": "succeeded"})
-    service.says({**page, "next_cursor": "c"})
-    service.says({**page, "next_cursor": None})
     states: list[str] = []
-    found = client.duplicates(progress=lambda job: states.append(job.state))
-    assert states == ["succeeded", "running", "succeeded"]
+    for running in (True, False):
+        if running:
+            service.says({"state": "running", "job": JOB}, 202, retry_after="1")
+        else:
+            service.refuses(404, "no_duplicate_report")
+            service.says(JOB, 202)
+        service.tells({**JOB, "state": "running"}, {**JOB, "state": "succeeded"})
+        service.says({**page, "next_cursor": "c"})
+        service.says({**page, "next_cursor": None})
+        found = client.duplicates(progress=lambda job: states.append(job.state))
+    assert states == ["running", "succeeded"] * 2
     assert [group.ids for group in found.groups] == [("a", "b")] * 2
     assert found.groups[0].pairs[0].relation == "identical"
     assert found.report.candidates == 1
