@@ -41,8 +41,8 @@ MIN_CONNECTIONS = 8
 """Number of connections that each client may open as long as any are free; browsers open six."""
 
 LINGER_SECONDS = 5.0
-"""Time to receive and discard what a refused client still sends. Closing the connection at once would reset it,
-and the client would not get the response."""
+"""Idle time after which the connection of a refused client is closed; until then, what it sends is discarded.
+Closing at once would reset the connection, and the client would not get the response."""
 
 _NO_PROXIES = TrustedProxies(())
 
@@ -131,6 +131,7 @@ class HttpConnection(HttpToolsProtocol):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.cycle: RequestResponseCycle | None = None  # type: ignore[assignment]  # uvicorn's omits None
         self._refused = False
+        self._linger_end = 0.0
         self._unanswered = 0  # requests in progress, pipelined ones included
         self._receiving = False  # between the headers and the end of the body
         self._headers = self._head_bytes = 0
@@ -195,6 +196,9 @@ class HttpConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse received bytes. Incomplete headers do not restart their timer."""
         if self._refused:
+            if self.loop.time() < self._linger_end:
+                self._stop("linger")
+                self._start("linger", LINGER_SECONDS, self.close)
             return
         self._unset_keepalive_if_required()
         self._other_bytes += len(data)
@@ -318,6 +322,7 @@ class HttpConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
+        self._linger_end = self.loop.time() + self.idle_seconds
         self._start("linger", LINGER_SECONDS, self.close)
 
     def _start(self, name: str, seconds: float, action: Callable[[], None]) -> None:
