@@ -175,9 +175,7 @@ def measure(pair: Registered) -> CopyMeasures:
 # -- parallax ------------------------------------------------------------------------------------------------
 
 
-def _parallax(
-    one: Grey, other: Grey, inside: NDArray[np.bool_], blur: float, side: int
-) -> tuple[int, int, float]:
+def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_], blur: float, side: int) -> tuple[int, int, float]:
     """Numbers of moved and of still windows, and the share of flat ones; windows have this side in pixels."""
     least = max(0.5, 0.5 * blur)  # a blurred image shows no smaller shifts
     one, other = (np.asarray(cv2.GaussianBlur(image, (0, 0), 0.7)) for image in (one, other))
