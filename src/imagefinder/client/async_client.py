@@ -417,6 +417,8 @@ class AsyncClient:
         methods: Sequence[str] | None = None,
         prune: bool | None = None,
         force_prune: bool | None = None,
+        verify_content: bool | None = None,
+        include_removed: bool | None = None,
     ) -> AsyncRemoteJob:
         """Start a job that adds images from exactly one source: a folder of the server, a CSV list or URLs.
 
@@ -428,8 +430,11 @@ class AsyncClient:
             methods: Methods whose features are extracted; default: those that the collection has.
             prune: Whether to remove images that came from the same source and are no longer in it.
             force_prune: Whether to remove them even if a whole folder of the source has vanished.
+            verify_content: Whether to read every image again, also those that show no change.
+            include_removed: Whether to add images that were removed from the collection.
         """
         options: dict[str, Any] = {"folder": folder, "csv": csv, "prune": prune, "force_prune": force_prune}
+        options |= {"verify_content": verify_content, "include_removed": include_removed}
         lists = {"urls": urls, "methods": methods}
         options |= {name: None if values is None else list(values) for name, values in lists.items()}
         return await self._start("add", collection, options)

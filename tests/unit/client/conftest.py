@@ -38,6 +38,7 @@ EVIDENCE = {
     "method": "sift",
     "log10_chance": -20.5,
     "agreement": None,
+    "copy_distance": None,
 }
 ANSWER = {
     "method": "auto",

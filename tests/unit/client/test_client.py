@@ -231,6 +231,10 @@ def test_starting_jobs(client: Client, service: FakeService) -> None:
             {"kind": "add", "csv": "url,id\n", "prune": True},
         ),
         (
+            lambda: client.start_add(folder="/f", verify_content=True, include_removed=True),
+            {"kind": "add", "folder": "/f", "verify_content": True, "include_removed": True},
+        ),
+        (
             lambda: client.start_add(folder="/f", methods=("sift",)),
             {"kind": "add", "folder": "/f", "methods": ["sift"]},
         ),

@@ -61,6 +61,12 @@ class AddRequest(_Request):
     force_prune: Annotated[
         bool, Field(description="Like `prune`, also if a whole folder of the source has vanished.")
     ] = False
+    verify_content: Annotated[
+        bool, Field(description="Read every image again, also those whose size, times and inode show no change.")
+    ] = False
+    include_removed: Annotated[
+        bool, Field(description="Also add images that were removed from the collection.")
+    ] = False
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

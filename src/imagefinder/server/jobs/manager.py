@@ -136,7 +136,8 @@ class JobManager:
             kind: ``add``, ``duplicates`` or ``build-index``.
             collection: Name of the collection.
             spec: For ``add`` exactly one of ``folder`` (a path), ``csv`` (text) and ``urls`` (a list), and
-                optionally ``methods`` (names), ``prune`` and ``force_prune``.
+                optionally ``methods`` (names), ``prune``, ``force_prune``, ``verify_content`` and
+                ``include_removed``.
 
         Returns:
             The queued job; it is durable.

@@ -95,6 +95,8 @@ def _add(collection: Collection, context: JobContext) -> JobOutcome:
         methods=spec.get("methods") or None,
         prune=bool(spec.get("prune")),
         force_prune=bool(spec.get("force_prune")),
+        verify_content=bool(spec.get("verify_content")),
+        include_removed=bool(spec.get("include_removed")),
         progress=lambda progress: context.report(_job_progress(progress)),
         stop=context.stop,
         guard=context.guard,

@@ -30,9 +30,10 @@ from imagefinder.server.state import FILE_NAME
 
 @dataclass
 class FakeCollection:
-    """A fake collection: work ends when ``go`` is set, and records its arguments in ``calls``."""
+    """A fake collection: work ends when ``go`` is set, and records its arguments in ``calls`` and ``options``."""
 
     calls: list[tuple[Any, ...]] = field(default_factory=list)
+    options: list[tuple[bool, ...]] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
     at_work: threading.Event = field(default_factory=threading.Event)
     failures: int = 0
@@ -64,11 +65,13 @@ class FakeCollection:
         methods: Any,
         prune: bool,
         force_prune: bool,
+        verify_content: bool,
+        include_removed: bool,
         progress: Any,
         stop: threading.Event,
         guard: Any,
     ) -> Any:
-        assert not force_prune
+        self.options.append((force_prune, verify_content, include_removed))
         self.calls.append(("add", sources, methods, prune))
         self.guards.append(guard)
         for n in range(self.progress_calls):

@@ -19,6 +19,15 @@ def test_nothing_is_written_before_the_first_job(server: Server) -> None:
     assert not server.state.exists()
 
 
+@pytest.mark.parametrize("name", ["force_prune", "verify_content", "include_removed"])
+def test_options_reach_the_collection(server: Server, name: str) -> None:
+    server.a.go.set()
+    server.wait(server.manager.start("add", "a", csv="url,id\n"))
+    server.wait(server.manager.start("add", "a", csv="url,id\n", **{name: True}))
+    names = ("force_prune", "verify_content", "include_removed")
+    assert server.a.options == [(False, False, False), tuple(name == one for one in names)]
+
+
 def test_only_allowed_folders_are_added(server: Server, tmp_path: Path) -> None:
     allowed, other = tmp_path / "allowed", tmp_path / "other"
     (allowed / "x").mkdir(parents=True)
