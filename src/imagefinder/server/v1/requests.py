@@ -63,7 +63,8 @@ def _number(value: object) -> object:
 
 
 Number = Annotated[float, BeforeValidator(_number)]
-Coordinate = Annotated[Number, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+# The limits come first, or the description calls them ge and le.
+Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE), BeforeValidator(_number)]
 
 
 def _box(value: list[float]) -> list[float]:
@@ -72,7 +73,18 @@ def _box(value: list[float]) -> list[float]:
     return value
 
 
-BoxList = Annotated[list[Coordinate], Field(min_length=4, max_length=4, fail_fast=True), AfterValidator(_box)]
+_PLACE = {"type": "number", "minimum": -MAX_COORDINATE, "maximum": MAX_COORDINATE}
+_LENGTH = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_COORDINATE}
+BoxList = Annotated[
+    list[Coordinate],
+    Field(
+        min_length=4,
+        max_length=4,
+        fail_fast=True,
+        json_schema_extra={"prefixItems": [_PLACE, _PLACE, _LENGTH, _LENGTH]},
+    ),
+    AfterValidator(_box),
+]
 StrictBool = Annotated[bool, Field(strict=True)]
 
 
