@@ -144,6 +144,19 @@ def test_a_client_with_a_full_queue_does_not_delay_another_one(service: Service)
     assert answer.seconds < 2 + 10 * alone, "it waits for the searches that run, not for the whole queue"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a second loopback address")
+@pytest.mark.parametrize("name", ["listings", "reference"])
+def test_many_short_requests_of_one_client_do_not_delay_another_one(service: Service, name: str) -> None:
+    path = "/v1/collections/default"
+    with attack(service, name, 20) as running:
+        time.sleep(2)
+        answers = [request(service, "GET", path, source="127.0.0.2") for _ in range(5)]
+        assert running.poll() is None
+        running.kill()
+    assert {answer.status for answer in answers} == {200}
+    assert min(answer.seconds for answer in answers) < MAX_WAIT
+
+
 def test_downloads_count_towards_the_time_limit_of_a_request(tmp_path: Path) -> None:
     with imagefinder.open(tmp_path / "default", settings=SETTINGS) as collection:
         collection.add(Path(__file__).parents[2] / "examples" / "pictures" / "coins.jpg", methods=["sift"])

@@ -165,6 +165,7 @@ ATTACKS: Mapping[str, Attack] = {
         lambda: post(SEARCH, bytes(10_000_000), "application/json\r\nContent-Encoding: gzip"), 4
     ),
     "listings": send(lambda: LIST, 60),
+    "reference": send(lambda: b"GET /docs HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n", 60),
     "searches": send(lambda: post("/sift-similar-images", image_form(), FORM), 60),
 }
 """Name -> attack."""

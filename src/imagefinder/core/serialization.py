@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from pydantic_core import SchemaValidator
 
 T = TypeVar("T")
+
+_BUILDING = threading.Lock()
 
 
 class Described:
@@ -23,7 +26,7 @@ class Described:
 def to_json(value: object) -> Any:
     """Convert a dataclass to JSON data (dicts, lists, ...); infinity and NaN become ``None``."""
     kind: Any = type(value)
-    return _finite(_adapter(kind).dump_python(value, mode="json"))
+    return _finite(type_adapter(kind).dump_python(value, mode="json"))
 
 
 def from_json(kind: type[T], data: object, *, newer: bool = False) -> T:
@@ -37,10 +40,10 @@ def from_json(kind: type[T], data: object, *, newer: bool = False) -> T:
     Raises:
         ValueError: the data do not match the dataclass.
     """
-    from pydantic import ValidationError  # noqa: PLC0415 - see _adapter
+    from pydantic import ValidationError  # noqa: PLC0415 - see type_adapter
 
     form: Any = kind
-    validate = _lenient(form).validate_python if newer else _adapter(form).validate_python
+    validate = _lenient(form).validate_python if newer else type_adapter(form).validate_python
     try:
         return validate(data)  # type: ignore[no-any-return] # the validator of a schema is not generic
     except ValidationError as error:
@@ -50,17 +53,20 @@ def from_json(kind: type[T], data: object, *, newer: bool = False) -> T:
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def type_adapter(kind: Any) -> TypeAdapter[Any]:
+    """Pydantic's converter of a class; threads may call this at the same time."""
     from pydantic import TypeAdapter  # noqa: PLC0415 - most commands need no JSON, and it costs 0.1 s
 
-    return TypeAdapter(kind)
+    # Pydantic parses docstrings, and in Python 3.11 ast.parse fails if two threads call it at the same time.
+    with _BUILDING:
+        return TypeAdapter(kind)
 
 
 @cache
 def _lenient(kind: Any) -> SchemaValidator:
-    from pydantic_core import SchemaValidator  # noqa: PLC0415 - see _adapter
+    from pydantic_core import SchemaValidator  # noqa: PLC0415 - see type_adapter
 
-    return SchemaValidator(_any_word(_adapter(kind).core_schema))
+    return SchemaValidator(_any_word(type_adapter(kind).core_schema))
 
 
 def _any_word(schema: Any) -> Any:

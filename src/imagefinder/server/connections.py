@@ -203,11 +203,9 @@ class HttpConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._other_bytes += len(data)
         try:
-            self.parser.feed_data(data)
+            self._parse(data)
             if self._other_bytes > MAX_HEAD_BYTES + self._body_bytes // 4:
                 raise _too_much(self._receiving)
-        except httptools.HttpParserUpgrade:
-            pass  # the request is answered as if it did not offer another protocol
         except httptools.HttpParserError as error:
             cause = error.__context__
             if isinstance(cause, _Refusal):
@@ -220,6 +218,19 @@ class HttpConnection(HttpToolsProtocol):
             self._stop("head")
         elif self.timeout_keep_alive_task is None and not self._refused:
             self._start("head", self.idle_seconds, self.close)
+
+    def _parse(self, data: bytes) -> None:
+        """Pass data to the parser, which stops after a request that offers another protocol.
+
+        Such a request is answered as if it did not, and other requests may follow it.
+        """
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = data[offer.args[0] :]
+            else:
+                return
 
     def on_message_begin(self) -> None:
         """Reset the counters; the parser calls this and the following methods."""

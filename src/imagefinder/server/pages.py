@@ -12,11 +12,11 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 import imagefinder
@@ -33,6 +33,8 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+
+_BASE = "https://base-url.invalid"
 
 _CACHE = {"Cache-Control": "no-cache"}  # browsers revalidate each time; the response is 304 until the next release
 
@@ -81,7 +83,7 @@ async def web(request: Request, name: str) -> Response:
 
 @router.get("/docs")
 def docs(request: Request) -> HTMLResponse:
-    return HTMLResponse(_reference(_base(request), request.app.openapi()))
+    return HTMLResponse(_reference(request.app).replace(_BASE, _base(request)))
 
 
 @router.get("/docs.css")
@@ -90,9 +92,17 @@ async def style(request: Request) -> Response:
 
 
 @router.get("/openapi.json")
-def openapi(request: Request) -> JSONResponse:
-    description = request.app.openapi()
-    return JSONResponse({**description, "servers": [{"url": prefix}]} if (prefix := link("")) else description)
+def openapi(request: Request) -> Response:
+    body = _description(request.app)
+    if prefix := link(""):
+        body = body[:-1] + b',"servers":' + json.dumps([{"url": prefix}]).encode() + b"}"
+    return Response(body, media_type="application/json")
+
+
+@lru_cache(maxsize=1)
+def _description(app: FastAPI) -> bytes:
+    """The OpenAPI description; made once, because it needs no key and takes a while."""
+    return bytes(JSONResponse(app.openapi()).body)
 
 
 def _base(request: Request) -> str:
@@ -103,9 +113,12 @@ def _base(request: Request) -> str:
     return f"{request.scope['scheme']}://{host}{link('')}"
 
 
-def _reference(base: str, schema: Mapping[str, Any]) -> str:
+@lru_cache(maxsize=1)
+def _reference(app: FastAPI) -> str:
+    """The reference, with ``_BASE`` instead of the base URL; made once, because it needs no key."""
+    schema = app.openapi()
     operations = [
-        _operation(base, path, verb, operation)
+        _operation(_BASE, path, verb, operation)
         for path, operations in schema["paths"].items()
         for verb, operation in operations.items()
     ]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
 
 from imagefinder.core.errors import StoreError
 from imagefinder.core.settings import Settings
@@ -31,6 +32,10 @@ from imagefinder.server.streams import EventStreams
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+BLOCKING_THREADS = 8
+"""Number of threads for blocking work of short requests, such as lists. More would not make them faster, because
+they share one interpreter, but each would delay the event loop."""
 
 
 @dataclass(slots=True)
@@ -67,6 +72,7 @@ class Service:
     streams: EventStreams = field(default_factory=EventStreams)
     fetcher: HttpFetcher = field(init=False)
     _downloads: FairPool = field(init=False)
+    _blocking: FairPool = field(init=False)
     _monitoring: FairPool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,7 +88,8 @@ class Service:
         # A download waits instead of computing, so it needs no place among the computing requests.
         downloads = FairShare(settings.fetch_connections)
         self._downloads = FairPool(settings.fetch_connections, name="imagefinder-fetch", share=downloads)
-
+        blocking = FairShare(BLOCKING_THREADS)
+        self._blocking = FairPool(BLOCKING_THREADS, name="imagefinder-block", share=blocking)
         self._monitoring = FairPool(1, name="imagefinder-monitor", share=FairShare(1))
 
     async def download(self, url: str) -> bytes:
@@ -112,6 +119,21 @@ class Service:
                 raise
             raise self.admission.timed_out(f"did not download {url[:200]}", field="url", urls=[url]) from None
 
+    async def block(self, work: Callable[[], T]) -> T:
+        """Run the blocking work of a short request in a thread; the waiting clients take turns.
+
+        Raises:
+            ClientDisconnect: the client has disconnected, and the work has not started.
+        """
+        request = request_context.current.get()
+
+        def task() -> T:
+            if request is not None and request.gone():
+                raise ClientDisconnect
+            return work()
+
+        return await self._blocking.run(request_context.client(), task)
+
     async def monitor(self, work: Callable[[], T]) -> T:
         """Run work for monitoring in a thread that other requests do not use."""
         return await self._monitoring.run(request_context.client(), work)
@@ -121,6 +143,7 @@ class Service:
         self.keys.close()
         self.fetcher.close()
         self._downloads.close()
+        self._blocking.close()
         self._monitoring.close()
         self.admission.close()
 

@@ -13,6 +13,7 @@ from imagefinder.core.method import MethodState
 from imagefinder.core.query import MAX_BOXES, check_box
 from imagefinder.core.results import Box, Mode
 from imagefinder.server.collection_names import DEFAULT
+from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.upload import FIELD, read_image
@@ -53,7 +54,7 @@ _PATH = "/{method}-similar-images"
 
 def make_router(methods: Sequence[MethodState]) -> APIRouter:
     """The routes of the installed methods, and a route that answers ``unknown_method`` for all other names."""
-    routes = APIRouter(tags=["search"])
+    routes = APIRouter(tags=["search"], route_class=FairRoute)
     for state in methods:
         routes.add_api_route(
             _PATH.format(method=state.name),

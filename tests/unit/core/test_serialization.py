@@ -6,6 +6,9 @@ import json
 import math
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 from imagefinder.core import answers, jobs, records, results
 from imagefinder.core.answers import SearchAnswer, SearchHit, extend
 from imagefinder.core.method import MethodState
-from imagefinder.core.serialization import Described, from_json, to_json
+from imagefinder.core.serialization import Described, from_json, to_json, type_adapter
 from imagefinder.indexing.npy_layout import ExportReport
 from imagefinder.indexing.progress import AddReport
 from imagefinder.server.examples import ANSWERS
@@ -179,3 +182,19 @@ def test_client_and_version_import_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_converters_are_built_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Python 3.11, ast.parse raises SystemError if several threads call it at the same time."""
+    building = threading.Lock()
+
+    class Adapter:
+        def __init__(self, kind: object) -> None:
+            assert building.acquire(blocking=False), "two threads build a converter"
+            time.sleep(0.01)
+            building.release()
+
+    monkeypatch.setattr("pydantic.TypeAdapter", Adapter)
+    kinds = [type(f"Kind{number}", (), {}) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        assert len(list(threads.map(type_adapter, kinds))) == 8

@@ -304,6 +304,18 @@ def test_pipelined_requests_are_answered_up_to_a_limit() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("method", [b"GET", b"CONNECT"])
+def test_requests_after_one_that_offers_another_protocol_are_answered(method: bytes) -> None:
+    async def test() -> None:
+        async with running(idle=20) as (_, port):
+            target = b"a:80" if method == b"CONNECT" else b"/"
+            offer = method + b" " + target + b" HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+            close = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            assert (await status(port, offer * 3 + close)).count(b" 200 ") == 4
+
+    run(test)
+
+
 def test_a_malformed_request_after_a_complete_one_does_not_affect_it() -> None:
     async def test() -> None:
         async with running(idle=20) as (_, port):

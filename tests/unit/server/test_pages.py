@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from imagefinder.core.settings import Settings
+from imagefinder.server import pages
 from imagefinder.server.app import create_app
 from imagefinder.server.errors import KINDS
 from imagefinder.server.pages import WEB
@@ -169,3 +170,14 @@ def test_the_curl_examples_are_valid_shell_commands(client: TestClient) -> None:
     calls = [call for call in re.findall(r"<pre>(.+?)</pre>", text) if "--json" in call]
     bodies = [json.loads(shlex.split(call)[4]) for call in calls]
     assert any("folder" in body or "urls" in body for body in bodies), calls
+
+
+def test_the_description_and_the_reference_are_made_once(client: TestClient) -> None:
+    first = client.get("/docs").text, client.get("/openapi.json").content
+    before = pages._reference.cache_info(), pages._description.cache_info()
+    other = {"Host": "127.0.0.1:81"}
+    assert client.get("/docs", headers=other).text == first[0].replace("http://testserver", "http://127.0.0.1:81")
+    assert client.get("/openapi.json", headers=other).content == first[1]
+    after = pages._reference.cache_info(), pages._description.cache_info()
+    assert [now.misses for now in after] == [then.misses for then in before]
+    assert "base-url.invalid" not in first[0]

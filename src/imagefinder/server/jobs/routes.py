@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 
 from imagefinder.core.answers import JobPage
 from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.serialization import to_json
 from imagefinder.server import request_context, validation
+from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
@@ -48,7 +49,7 @@ _START = (
 _ONE = ("unknown_job", "invalid_parameter", "store_error", "not_ready", "internal_error")
 JobId = Annotated[str, Path(description="Id of the job.")]
 
-router = APIRouter(tags=["jobs"], prefix=PREFIX)
+router = APIRouter(tags=["jobs"], prefix=PREFIX, route_class=FairRoute)
 
 
 @router.post(
@@ -73,7 +74,7 @@ async def start_job(service: ServiceDep, request: Request) -> JSONResponse:
     with service.admission.admit() as reserve:
         spec = await _read(service, request, reserve)
         kind, collection = spec.pop("kind"), spec.pop("collection")
-        job = await run_in_threadpool(service.jobs.start, kind, collection, **spec)
+        job = await service.block(partial(service.jobs.start, kind, collection, **spec))
     return respond(job, 202, {"Location": link(f"{PREFIX}/{job.id}")})
 
 
@@ -143,12 +144,12 @@ def cancel_job(service: ServiceDep, job: JobId) -> JSONResponse:
 async def job_events(service: ServiceDep, request: Request, job: JobId) -> Response:
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if is_head(request):
-        await run_in_threadpool(_visible, service, job)
+        await service.block(partial(_visible, service, job))
         return headers_only("text/event-stream", headers)
     caller = request_context.caller() or Caller()
     service.streams.open(caller.client)
-    await run_in_threadpool(_visible, service, job)
-    watch = await run_in_threadpool(service.jobs.watch, job)
+    await service.block(partial(_visible, service, job))
+    watch = await service.block(partial(service.jobs.watch, job))
     stream = _stream(watch, lambda: service.is_valid(caller))
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi.responses import JSONResponse
-from pydantic import TypeAdapter
 
 from imagefinder.collection import Collection
 from imagefinder.core.answers import (
@@ -21,7 +20,7 @@ from imagefinder.core.answers import (
 )
 from imagefinder.core.records import Failure, ImageRecord
 from imagefinder.core.results import DuplicateGroup, Hit, SearchResult
-from imagefinder.core.serialization import to_json
+from imagefinder.core.serialization import to_json, type_adapter
 from imagefinder.indexing.missing import gone_uris
 from imagefinder.indexing.source_item import local_path, name_to_text
 from imagefinder.server.image_paths import image_path
@@ -48,7 +47,7 @@ def complete_schemas(schemas: dict[str, Any]) -> None:
         for name in names:
             schemas[kind.__name__]["properties"][name]["deprecated"] = True
     for kind, base in ((SearchHit, Hit), (SearchAnswer, SearchResult), (DuplicateSet, DuplicateGroup)):
-        described = TypeAdapter(base).json_schema(mode="serialization")["properties"]
+        described = type_adapter(base).json_schema(mode="serialization")["properties"]
         for name, schema in schemas[kind.__name__]["properties"].items():
             if "description" not in schema and "description" in described.get(name, {}):
                 schema["description"] = described[name]["description"]

@@ -12,6 +12,7 @@ from imagefinder.core.answers import CollectionInfo, CollectionList, FailurePage
 from imagefinder.core.errors import CollectionClosedError, ImagefinderError
 from imagefinder.core.jobs import JobKind
 from imagefinder.server.collection_names import COLLECTION_NAME, DEFAULT
+from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 Name = Annotated[str, Path(description="Name of the collection.", examples=[DEFAULT])]
 
-router = APIRouter(tags=["collections"], prefix="/v1/collections")
+router = APIRouter(tags=["collections"], prefix="/v1/collections", route_class=FairRoute)
 
 
 @router.get(

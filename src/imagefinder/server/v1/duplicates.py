@@ -11,6 +11,7 @@ from imagefinder.collection import Collection
 from imagefinder.core.answers import Duplicates, DuplicateSet, DuplicatesRunning, DuplicateSummary, Image, extend
 from imagefinder.core.errors import UnknownImageError
 from imagefinder.dedup.proposals import recheck
+from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.work import collection_state
@@ -20,7 +21,7 @@ from imagefinder.server.v1 import cursor
 from imagefinder.server.v1.answers import image_answers, respond
 from imagefinder.server.v1.collections import Name
 
-router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}")
+router = APIRouter(tags=["duplicates"], prefix="/v1/collections/{collection}", route_class=FairRoute)
 
 
 @router.get(

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.concurrency import run_in_threadpool
 
 from imagefinder.core.answers import SearchAnswer
 from imagefinder.core.errors import InputError
@@ -144,7 +143,7 @@ async def draw(
 
 async def _headers(service: Service, search: CachedSearch, image_id: str, media_type: str) -> Response:
     """The response to HEAD: the image must exist, but nothing is explained."""
-    await run_in_threadpool(lambda: service.collections.get(search.collection).get(image_id))
+    await service.block(lambda: service.collections.get(search.collection).get(image_id))
     return headers_only(media_type)
 
 

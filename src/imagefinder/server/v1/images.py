@@ -18,6 +18,7 @@ from imagefinder.core.jobs import Job
 from imagefinder.core.metadata import check_metadata
 from imagefinder.indexing.missing import gone_uris
 from imagefinder.server import upload
+from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, problem_of, responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.image_paths import ImageId, image_path
@@ -96,7 +97,7 @@ _PUT_BODY: dict[str, Any] = {
 }
 
 
-router = APIRouter(tags=["images"], prefix="/v1/collections/{collection}")
+router = APIRouter(tags=["images"], prefix="/v1/collections/{collection}", route_class=FairRoute)
 
 
 @router.get(

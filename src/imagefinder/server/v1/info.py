@@ -15,6 +15,7 @@ from imagefinder.core.query import MAX_BOXES
 from imagefinder.images.fetching.fetcher import MAX_REDIRECTS
 from imagefinder.server import request_context
 from imagefinder.server.collection_names import DEFAULT
+from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import responses
 from imagefinder.server.request_context import Caller
 from imagefinder.server.service import ServiceDep
@@ -22,7 +23,7 @@ from imagefinder.server.times import iso
 from imagefinder.server.v1 import requests
 from imagefinder.server.v1.answers import respond
 
-router = APIRouter(tags=["server"])
+router = APIRouter(tags=["server"], route_class=FairRoute)
 
 
 @router.get(

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from imagefinder.core.answers import RemovalPage, RemovedImage
+from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.service import ServiceDep
 from imagefinder.server.times import iso
@@ -15,7 +16,7 @@ from imagefinder.server.v1 import cursor
 from imagefinder.server.v1.answers import respond
 from imagefinder.server.v1.collections import Name
 
-router = APIRouter(tags=["images"], prefix="/v1/collections/{collection}")
+router = APIRouter(tags=["images"], prefix="/v1/collections/{collection}", route_class=FairRoute)
 
 
 @router.get(
