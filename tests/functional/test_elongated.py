@@ -53,7 +53,7 @@ def test_a_strip_finds_its_parts_and_copies(collection):
     whole = strip(40, 40_000)
     smaller = np.asarray(Image.fromarray(whole).resize((whole.shape[1] // 2, whole.shape[0] // 2)))
     hits = collection.search(jpeg(smaller), method="sift", k=3).hits
-    assert (hits[0].id, hits[0].decision) == ("strip-40", "match")
+    assert (hits[0].id, hits[0].decision, hits[0].relation) == ("strip-40", "match", "edited copy")
     row = np.concatenate([textured_image(seed, 240, 320) for seed in range(490, 505)], axis=1)
     found = [hit for hit in collection.search(jpeg(row), method="sift", k=10).hits if hit.decision == "match"]
     assert {hit.id for hit in found} == {"first.png", *(f"other-{number}" for number in range(5))}

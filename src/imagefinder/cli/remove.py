@@ -53,7 +53,9 @@ def remove(
     with open_collection(context, collection) as opened:
         if undo:
             unknown = [image_id for image_id in dict.fromkeys(ids) if not opened.forget_removals([image_id])]
-            changed, hints = len(dict.fromkeys(ids)) - len(unknown), list[str]()
+            changed = len(dict.fromkeys(ids)) - len(unknown)
+            removed = [one.id for one in opened.removals()] if unknown else []
+            hints = [did_you_mean(image_id, removed) for image_id in unknown[:_SUGGESTED]]
         else:
             names = {image_id: opened.resolve(image_id) for image_id in ids}
             stored = opened.status(list(names.values()))
@@ -62,12 +64,11 @@ def remove(
             hints = [did_you_mean(image_id, known_ids(opened)) for image_id in unknown[:_SUGGESTED]]
     if as_json:
         output.document({"undone" if undo else "removed": changed, "unknown": unknown})
-    elif undo:
-        output.line(f"took the removal of {output.plural(changed, 'image')} back; add their source again")
-        for image_id in unknown:
-            output.note(f"was not removed: {image_id}")
     else:
-        output.line(f"removed {output.plural(changed, 'image')}")
+        done = f"took the removal of {output.plural(changed, 'image')} back"
+        again = "; the next add of their source adds them" if changed else ""
+        output.line(done + again if undo else f"removed {output.plural(changed, 'image')}")
+        reason = "was not removed" if undo else "not in the collection"
         for image_id, hint in itertools.zip_longest(unknown, hints, fillvalue=""):
-            output.note(f"not in the collection: {image_id}" + (f" ({hint})" if hint else ""))
+            output.note(f"{reason}: {image_id}" + (f" ({hint})" if hint else ""))
     return UNFINISHED if unknown else OK

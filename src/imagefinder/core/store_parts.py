@@ -50,6 +50,10 @@ class StoreLookups(Protocol):
         """
         ...
 
+    def move_removal(self, removal: Removal, moved: Removal) -> None:
+        """Replace a recorded removal by that of the new id and URI of its file; an unknown one is ignored."""
+        ...
+
     def forget_removals(self, ids: Sequence[str]) -> int:
         """Delete the recorded removals of these ids, and return how many there were."""
         ...

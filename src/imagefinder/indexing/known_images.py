@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
-from imagefinder.core.records import Entry, ImageRecord
+from imagefinder.core.records import Entry, ImageRecord, Removal
 from imagefinder.indexing.missing import is_gone
 from imagefinder.indexing.source_item import SourceItem, inode_of, local_path
 
@@ -51,12 +51,13 @@ class KnownImages:
         page = _page(item.id)
         return [record for record in self._store.copies(sha256) if _page(record.id) == page]
 
-    def is_removed(self, item: SourceItem, sha256: str) -> bool:
-        """Whether the file was removed from the collection, and moved or renamed since."""
+    def removal(self, item: SourceItem, sha256: str) -> Removal | None:
+        """The removal of a file that was moved or renamed since to be this item; ``None`` if there is none."""
         page = _page(item.id)
-        return any(
-            _page(removal.id) == page and is_gone(removal.uri) for removal in self._store.removals(sha256=sha256)
-        )
+        for removal in self._store.removals(sha256=sha256):
+            if _page(removal.id) == page and is_gone(removal.uri):
+                return removal
+        return None
 
 
 def has_moved(record: ImageRecord, item: SourceItem) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import SettingsError, UnknownImageError
@@ -245,13 +245,18 @@ class _Run:
         task, image = taken
         if isinstance(image, SettingsError):  # concerns every image
             raise image
+        if not isinstance(image, BaseException) and image.removal:
+            moved = replace(image.removal, id=task.item.id, uri=task.item.uri, source=task.item.source)
+            self._store.move_removal(
+                image.removal, moved
+            )  # so that it hides no other copy, and is found by its id
         if isinstance(image, BaseException):
             self._reject(task.item, failed(task.item, image))
         elif image.decoded or image.known:
             if image.decoded and task.item.page == 1:
                 self._counters.left_out += image.decoded.pages > task.item.pages
             self._writer.add(task, image)
-        elif image.removed:
+        elif image.removal:
             self._exclude(task.item)
         elif task.is_stored(image.sha256):
             self._writer.update_location(task)

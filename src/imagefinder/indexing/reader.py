@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from imagefinder.core.errors import ImageTooLargeError
 from imagefinder.core.features import Decoded
-from imagefinder.core.records import Entry
+from imagefinder.core.records import Entry, Removal
 from imagefinder.core.settings import Settings
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.byte_budget import ByteBudget
@@ -46,7 +46,7 @@ class ReadImage:
         decoded: The pixels; ``None`` if there are no features to extract.
         thumbnail: JPEG thumbnail; empty if the stored one remains.
         known: A stored image with the same bytes, whose features are used again; ``None`` if there is none.
-        removed: Whether the file was removed from the collection, and moved since.
+        removal: The removal of the file from the collection, if it was moved since; otherwise ``None``.
     """
 
     sha256: str
@@ -54,7 +54,7 @@ class ReadImage:
     decoded: Decoded | None = None
     thumbnail: bytes = b""
     known: Entry | None = None
-    removed: bool = False
+    removal: Removal | None = None
 
     @property
     def nbytes(self) -> int:
@@ -204,17 +204,17 @@ class Reader:
         sha256 = hashlib.sha256(data).hexdigest()
         if not task.needs_pixels(sha256):
             return ReadImage(sha256, len(data))
-        if not task.is_stored(sha256):
-            if task.stored is None and not self._include_removed and self._known.is_removed(task.item, sha256):
-                return ReadImage(sha256, len(data), removed=True)
-            if known := self._known.find(task.item, sha256):
-                image = ReadImage(sha256, len(data), known=known)
-                self._budget.acquire(started.ticket, image.nbytes, self._budget.limit)
-                return image
+        removal = None if task.stored else self._known.removal(task.item, sha256)
+        if removal and not self._include_removed:
+            return ReadImage(sha256, len(data), removal=removal)
+        if not task.is_stored(sha256) and (known := self._known.find(task.item, sha256)):
+            image = ReadImage(sha256, len(data), known=known, removal=removal)
+            self._budget.acquire(started.ticket, image.nbytes, self._budget.limit)
+            return image
         decoded = self._decoded(task, data)
         small = b"" if task.is_stored(sha256) else thumbnail(decoded.rgb)
         self._budget.acquire(started.ticket, decoded.rgb.nbytes, self._budget.limit)
-        return ReadImage(sha256, len(data), decoded, small)
+        return ReadImage(sha256, len(data), decoded, small, removal=removal)
 
     def _decoded(self, task: Task, data: bytes) -> Decoded:
         """Decode an image. Local files may be larger than others; such files are decoded one at a time."""

@@ -162,6 +162,12 @@ class MemoryStore:
                 del self._removals[key]
             return len(found)
 
+    def move_removal(self, removal: Removal, moved: Removal) -> None:
+        """Replace a recorded removal by that of the new id and URI of its file; an unknown one is ignored."""
+        with self._open():
+            if self._removals.pop((removal.id, removal.uri), None):
+                self._removals[moved.id, moved.uri] = moved
+
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail."""
         with self._open():

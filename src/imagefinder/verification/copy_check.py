@@ -36,7 +36,7 @@ LEGIBLE, TEXT = 640, 0.05
 share of the cells."""
 
 WINDOWS = 18
-"""Windows for parallax along the longer side."""
+"""Windows for parallax along the longer side; of an elongated image, along that of one of its parts."""
 
 REACH = 3
 """Largest shift of a window, in pixels."""
@@ -49,7 +49,7 @@ MOVED, MOVED_IF_FLAT = 0.06, 0.42
 nothing, so few textured ones may move by chance."""
 
 CELLS = 42
-"""Cells for changes along the longer side."""
+"""Cells for changes along the longer side; of an elongated image, along that of one of its parts."""
 
 EDGE = 0.06
 """Gradient of a strong edge, per pixel, as a share of the contrast of the image with more of it."""
@@ -158,7 +158,7 @@ def measure(pair: Registered) -> CopyMeasures:
     inside = cv2.erode(pair.inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     contrast = max(_contrast(image[inside]) for image in (pair.query, pair.candidate))
     one, other, blur = _equally_sharp(pair.query, pair.candidate, inside)
-    moved, still, flat = _parallax(one, other, pair.inside, blur)
+    moved, still, flat = _parallax(one, other, pair.inside, blur, max(5, round(pair.side / WINDOWS)) | 1)
     changed = _changed(one, other, inside, contrast, cell)
     return CopyMeasures(
         moved=moved,
@@ -175,10 +175,9 @@ def measure(pair: Registered) -> CopyMeasures:
 # -- parallax ------------------------------------------------------------------------------------------------
 
 
-def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_], blur: float) -> tuple[int, int, float]:
-    """Numbers of moved and of still windows, and the share of flat ones."""
+def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_], blur: float, side: int) -> tuple[int, int, float]:
+    """Numbers of moved and of still windows, and the share of flat ones; windows have this side in pixels."""
     least = max(0.5, 0.5 * blur)  # a blurred image shows no smaller shifts
-    side = max(5, round(max(inside.shape) / WINDOWS)) | 1
     one, other = (np.asarray(cv2.GaussianBlur(image, (0, 0), 0.7)) for image in (one, other))
     here, variances = _correlations(one, other, side)
     best, shift = here.copy(), np.zeros_like(here)

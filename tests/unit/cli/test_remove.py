@@ -30,8 +30,14 @@ def test_removed_images_stay_removed_until_it_is_undone(call, images, tmp_path):
         (name, (pictures / name).as_uri()) for name in ("cat.jpg", "coins.jpg")
     ]
     assert "cat.jpg" in call("list", "--removed", "-c", folder).out
+    undone = call("remove", "--undo", "coins.jgp", "-c", folder)
+    assert (undone.code, undone.out) == (1, "took the removal of 0 images back\n")
+    assert undone.err == "was not removed: coins.jgp (did you mean coins.jpg?)\n"
     undone = call("remove", "--undo", "cat.jpg", "x", "-c", folder)
-    assert (undone.code, undone.out) == (1, "took the removal of 1 image back; add their source again\n")
+    assert (undone.code, undone.out) == (
+        1,
+        "took the removal of 1 image back; the next add of their source adds them\n",
+    )
     assert undone.err == "was not removed: x\n"
     assert call("add", pictures, "-c", folder, "--json").json["added"] == 1
     report = call("add", pictures, "-c", folder, "--include-removed", "--json").json

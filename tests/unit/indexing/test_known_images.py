@@ -171,10 +171,16 @@ def test_removed_images_stay_removed(world: World, pics: Path) -> None:
     report = world.add(pics)
     assert (outcome(report), report.excluded, extracted(world)) == ((0, 0, 7, 0, 0), 3, 0)
     assert len(world.ids()) == 7
+    removals = world.store.removals()
+    assert [removal.id for removal in removals] == ["3.png", "5.png", "renamed.png"]
+    assert removals[2].uri == file_uri(pics / "renamed.png")
+    shutil.copy(pics / "renamed.png", pics / "copy.png")  # another file, although its bytes were removed
+    assert world.add(pics).added == 1
+    (pics / "3.png").rename(pics / "new.png")
     report = world.add(pics, include_removed=True)
     assert (report.added, report.excluded) == (3, 0)
-    assert [removal.id for removal in world.store.removals()] == ["4.png"]
-    assert world.add(pics).unchanged == 10
+    assert world.store.removals() == []
+    assert world.add(pics).unchanged == 11
 
 
 def test_a_removal_does_not_hide_other_files(world: World, pics: Path, tmp_path: Path) -> None:

@@ -85,3 +85,17 @@ def test_backslashes_of_windows_separate_folders() -> None:
 
 def test_a_name_ends_at_a_zero_byte() -> None:
     assert member_name(member(b"a.jpg\0.txt")) == "a.jpg"
+
+
+def test_a_name_of_unknown_encoding_is_not_split_within_a_character() -> None:
+    """The second byte of these characters is a backslash; what follows it would be a hidden file."""
+    for name in ("\u8868.png", "x/\u80fd.png", "\u30bd/1.png"):
+        found = member_name(member(name.encode("cp932"), system=0))
+        assert found.count("/") == name.count("/")
+        assert not any(part.startswith(".") for part in found.split("/"))
+    assert member_name(member(b"a\\caf\x82.png", system=0)) == "a/caf\u00e9.png"
+
+
+def test_bytes_without_a_character_do_not_separate_folders() -> None:
+    assert member_name(member(b"a\\caf\x82.png", system=0), "ascii") == "a/caf\\x82.png"
+    assert member_name(member(b"\x1b$Bzz\x80.png"), "iso2022_jp").startswith("\\x7a\\x7a\\x80")

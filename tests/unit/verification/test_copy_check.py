@@ -76,6 +76,16 @@ def test_two_sizes_of_one_image_are_copies():
     assert distance(small, image, np.linalg.inv(transform)) < 1
 
 
+@pytest.mark.parametrize("parts", [12, 40])
+def test_elongated_images_are_compared_part_by_part(parts):
+    image = np.concatenate([textured_image(seed, 200, 240) for seed in range(parts)], axis=1)
+    small = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    transform = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]])
+    assert distance(image, small, transform) < 1
+    small[:, 240:600] = np.roll(small[:, 240:600], 50, axis=0)
+    assert distance(image, small, transform) > 1
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_scene_with_depth_seen_from_elsewhere_is_no_copy(seed):
     """The near half moves by two pixels against the far half, under an optimal alignment of either."""

@@ -192,7 +192,11 @@ def _factor(size: tuple[int, int], limit: PixelLimit) -> int:
 
 def no_such_page(page: int, pages: int) -> DamagedImageError:
     """The error for a page that a file does not have."""
-    return DamagedImageError(f"the file has {pages} pages, so there is no page {page}", hint="add the file again")
+    count = "1 page" if pages == 1 else f"{pages} pages"
+    return DamagedImageError(
+        f"the file has {count}, so there is no page {page}",
+        hint="choose another page; if the file has changed since it was added, add it again",
+    )
 
 
 def _is_dark_16_bit_png(image: Image.Image, data: bytes) -> bool:

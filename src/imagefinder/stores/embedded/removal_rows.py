@@ -24,11 +24,7 @@ def record_removals(database: sqlite3.Connection, ids: Sequence[str]) -> None:
             some,
         ).fetchall()
         for row in rows:
-            values = (*row, time.time())
-            database.execute(
-                f"INSERT OR REPLACE INTO removals ({COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
-                (*values, codec.record_checksum(values)),
-            )
+            _insert(database, (*row, time.time()))
 
 
 def read_removals(
@@ -60,9 +56,23 @@ def clear_removals(database: sqlite3.Connection, images: Sequence[ImageRecord]) 
     )
 
 
+def move_removal(database: sqlite3.Connection, removal: Removal, moved: Removal) -> None:
+    """Replace a removal by that of the new id and URI of its file; an unknown one is ignored."""
+    where = removal.id, removal.uri
+    if database.execute("DELETE FROM removals WHERE id = ? AND uri = ?", where).rowcount:
+        _insert(database, (moved.id, moved.uri, moved.sha256, moved.source, moved.at))
+
+
 def forget_removals(database: sqlite3.Connection, ids: Sequence[str]) -> int:
     """Delete the removals of these ids; returns how many there were."""
     return database.executemany("DELETE FROM removals WHERE id = ?", [(image_id,) for image_id in ids]).rowcount
+
+
+def _insert(database: sqlite3.Connection, values: tuple[Any, ...]) -> None:
+    database.execute(
+        f"INSERT OR REPLACE INTO removals ({COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+        (*values, codec.record_checksum(values)),
+    )
 
 
 def _select(database: sqlite3.Connection, condition: str, values: Sequence[Any], limit: int | None) -> list[Any]:

@@ -168,6 +168,11 @@ class EmbeddedStore:
         with self._connections.writing() as database:
             return removal_rows.forget_removals(database, valid)
 
+    def move_removal(self, removal: Removal, moved: Removal) -> None:
+        """Replace a recorded removal by that of the new id and URI of its file; an unknown one is ignored."""
+        with self._connections.writing() as database:
+            removal_rows.move_removal(database, removal, moved)
+
     def record_failures(self, failures: Sequence[Failure]) -> None:
         """Record images that could not be indexed; a repeated id counts another attempt."""
         plain = validation.normalise_failures(failures)

@@ -51,6 +51,18 @@ class RemovalSuite(StoreFixtures):
         store.put([entry("same", 7, source="")])
         assert store.removals(ids=["same"]) == []
 
+    def test_a_removal_moves_with_its_file(self, store: Store) -> None:
+        """It gets another id and URI, keeps the rest, and is then cleared by putting that image."""
+        store.put([entry("old", 1, source="s")])
+        store.delete(["old"], remember=True)
+        (removal,) = store.removals()
+        moved = replace(removal, id="new", uri="file:///images/2.jpg", source="t")
+        store.move_removal(removal, moved)
+        store.move_removal(removal, replace(removal, id="newer"))
+        assert store.removals() == store.removals(sha256=removal.sha256) == [moved]
+        store.put([entry("new", 2, source="t")])
+        assert store.removals() == []
+
     def test_put_replacing_moves_an_image(self, store: Store) -> None:
         """The earlier id goes without a removal, in the transaction of the new one."""
         store.put([entry("old", 1), entry("other", 2)])

@@ -165,6 +165,8 @@ def test_pages():
             np.testing.assert_array_equal(decode(data, number), expected)
         with pytest.raises(DamagedImageError, match="3 pages, so there is no page 4"):
             decode(data, 4)
+    with pytest.raises(DamagedImageError, match="1 page, so there is no page 2"):
+        decode(tiff_pages(pages[:1], "<", False), 2)
 
 
 def test_directories_that_form_a_circle_end():
