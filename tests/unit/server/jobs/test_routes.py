@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
@@ -30,7 +31,9 @@ def client(server: Server) -> Iterator[TestClient]:
         Admission(running=1, requests=10, max_bytes=1 << 30),
     )
     errors.install(app)
-    app.state.service = SimpleNamespace(jobs=server.manager, admission=admission, streams=EventStreams())
+    app.state.service = SimpleNamespace(
+        jobs=server.manager, admission=admission, streams=EventStreams(), block=run_in_threadpool
+    )
     app.include_router(routes.router)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

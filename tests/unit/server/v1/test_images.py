@@ -309,11 +309,10 @@ def test_head_has_the_headers_of_get(shared: TestClient, path: str) -> None:
     assert shared.head(f"{BASE}/{path}", headers=tag).status_code == (304 if "etag" in got.headers else 200)
 
 
-def test_head_starts_no_job(client: TestClient, jobs: Any) -> None:
-    head = client.head(f"{BASE}/duplicates")
-    assert (head.status_code, head.headers["retry-after"], jobs.jobs) == (202, "2", [])
-    assert client.get(f"{BASE}/duplicates").status_code == 202
-    assert len(jobs.jobs) == 1
+def test_reading_duplicates_starts_no_job(client: TestClient, jobs: Any) -> None:
+    assert client.head(f"{BASE}/duplicates").status_code == 404
+    problem(client.get(f"{BASE}/duplicates"), 404, "no_duplicate_report")
+    assert jobs.jobs == []
 
 
 @pytest.mark.parametrize("change", ["gone", "changed", "longer", "folder", "pipe", "link to another"])
