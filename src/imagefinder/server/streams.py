@@ -7,12 +7,13 @@ from collections import Counter
 from typing import Any
 
 from imagefinder.server.errors import Problem
+from imagefinder.server.fairness import WEIGHT
 
 MAX_STREAMS = 256
 """Largest number of open event streams."""
 
 MAX_STREAMS_PER_CLIENT = 64
-"""Largest number of open event streams of one client (API key or address)."""
+"""Largest number of open event streams of one client (API key or address); fewer if few are free."""
 
 _GRACE_SECONDS = 0.5
 """Time to send the last event of a stream at shutdown."""
@@ -46,9 +47,10 @@ class EventStreams:
         """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
-        own = Counter(self._clients.values())[client]
-        if own >= MAX_STREAMS_PER_CLIENT:
-            raise _busy(f"this client has {own} open event streams, the maximum", MAX_STREAMS_PER_CLIENT)
+        own, free = Counter(self._clients.values())[client], MAX_STREAMS - len(self._clients)
+        share = max(1, min(MAX_STREAMS_PER_CLIENT, WEIGHT * (free - 1)))
+        if own >= share:
+            raise _busy(f"this client has {own} open event streams, its share", share)
         if len(self._clients) >= MAX_STREAMS:
             raise _busy(f"the server has {len(self._clients)} open event streams, the maximum", MAX_STREAMS)
         self.add(task, client)
