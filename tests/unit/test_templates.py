@@ -26,7 +26,9 @@ def test_a_hostile_id_is_escaped_everywhere_on_the_duplicate_sheet():
     records = {name: ImageRecord(name, "file:///a", "0" * 64, 1200, 640, 427, "JPEG") for name in group.ids}
     relations = dict.fromkeys(group.ids, (EVIL, EVIL))
     page = duplicate_sheet.render(
-        [duplicate_sheet.SheetGroup(group, records, relations)], lambda image_id: b"JPEG", subtitle=EVIL
+        [duplicate_sheet.SheetGroup(group, records, relations, dict.fromkeys(group.ids, "stays"))],
+        lambda image_id: b"JPEG",
+        subtitle=EVIL,
     )
     shown = "&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;\\x1b[31m\\u202e\\udcff\\n.jpg"
     assert "<script" not in page

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from imagefinder.core.features import RgbImage
 from imagefinder.core.results import LOOKS_THE_SAME, Evidence, Relation, Size
 from imagefinder.search.candidates import Candidate
 from imagefinder.search.encoding import QueryImage
-from imagefinder.verification import copy_check
-from imagefinder.verification.copy_check import CopyMeasures
 from imagefinder.verification.relation import COPIES
+
+if TYPE_CHECKING:
+    from imagefinder.verification.copy_check import CopyMeasures
 
 ReadOriginal: TypeAlias = Callable[[str], RgbImage | None]
 """Image id -> its pixels in full resolution; ``None`` if its file is missing or has changed."""
@@ -99,6 +100,8 @@ def settle(relation: Relation | None, evidence: Evidence, query: Side, candidate
 
 def _measure(evidence: Evidence, query: Side, candidate: Side) -> tuple[CopyMeasures | None, str]:
     """The measures of a pair, and a note if documents could not be compared in full resolution."""
+    from imagefinder.verification import copy_check  # noqa: PLC0415 - loads OpenCV, which few commands need
+
     transform = np.array(evidence.transform)
     found = copy_check.compare((query.pixels, query.size), (candidate.pixels, candidate.size), transform)
     if found is None or not found.document or found.distance > FAR:
@@ -116,6 +119,8 @@ def _is_certain(measures: CopyMeasures) -> bool:
 
 def _without_check(relation: Relation | None, query: Side, candidate: Side) -> Relation | None:
     """The relation of images that overlap only partly."""
+    from imagefinder.verification import copy_check  # noqa: PLC0415 - loads OpenCV, which few commands need
+
     if relation == "same scene" and all(copy_check.is_document(side.pixels) for side in (query, candidate)):
         return "same layout"
     return relation
