@@ -275,7 +275,8 @@ def test_archives_write_nothing_and_are_bounded(tmp_path: Path) -> None:
         member.size = len(picture(4))
         file.addfile(member, io.BytesIO(picture(4)))
     before = set(tmp_path.parent.rglob("*.png"))
-    done = command("-c", tmp_path / "c", "add", archive, tar, "-m", "sift", "--json", folder=tmp_path)
+    limit = ("--set", f"max_local_bytes={64 << 20}")
+    done = command("-c", tmp_path / "c", *limit, "add", archive, tar, "-m", "sift", "--json", folder=tmp_path)
     report = json.loads(done.stdout)
     assert report["added"] == 3, done.stdout
     assert [failure["code"] for failure in report["failures"]] == ["image_too_large"]

@@ -123,7 +123,7 @@ class Derived:
     def is_readable(self, name: str, data: bytes) -> bool:
         """Whether derived data are readable."""
         if name == report.NAME:
-            return report.from_bytes(data) is not None
+            return report.is_intact(data)
         return name != null_model.NAME or null_model.from_bytes(data, self._runtime.calibrator) is not None
 
     def index_damages(self, *, repair: bool) -> list[Damage]:

@@ -47,17 +47,33 @@ def to_bytes(report: DuplicateReport, *, state: Mapping[str, Any], computed_at: 
 
 
 def from_bytes(data: bytes) -> KeptReport | None:
-    """The report that ``to_bytes`` serialised; ``None`` if the data are damaged or of another format."""
+    """The report that ``to_bytes`` serialised; ``None`` if the data are damaged or of an earlier version."""
     try:
-        content = json.loads(data.decode("utf-8", "surrogatepass"))
-        # Users delete images by these groups: a single changed letter must not name another image.
-        if content.pop("checksum") != _checksum(content):
-            return None
-        if not all("spare" in group for group in content["report"]["groups"]):
-            return None  # of a version that proposed files without looking at them
-        return from_json(KeptReport, _current_words(content))
+        content = _content(data)
+        return None if _is_former(content) else from_json(KeptReport, _current_words(content))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def is_intact(data: bytes) -> bool:
+    """Whether data are an undamaged report, of this version or of one that is computed again."""
+    try:
+        return _is_former(_content(data)) or from_bytes(data) is not None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _content(data: bytes) -> Any:
+    content = json.loads(data.decode("utf-8", "surrogatepass"))
+    # Users delete images by these groups: a single changed letter must not name another image.
+    if content.pop("checksum") != _checksum(content):
+        raise ValueError("the checksum does not match")
+    return content
+
+
+def _is_former(content: Any) -> bool:
+    """Whether a report proposes files without having looked at them."""
+    return not all("spare" in group for group in content["report"]["groups"])
 
 
 def _current_words(content: Any) -> Any:

@@ -127,7 +127,11 @@ def focus(
         return query, candidate, transform
     candidate, shift = _cropped(candidate, query[1], transform)
     transform = shift @ transform
-    query, shift = _cropped(query, candidate[1], np.asarray(np.linalg.inv(transform), dtype=np.float64))
+    try:
+        inverse = np.asarray(np.linalg.inv(transform), dtype=np.float64)
+    except np.linalg.LinAlgError:  # all of the query is mapped to a line
+        return query, candidate, transform
+    query, shift = _cropped(query, candidate[1], inverse)
     return query, candidate, transform @ np.linalg.inv(shift)
 
 
@@ -185,7 +189,8 @@ def enlargement(matrix: Matrix, size: Size) -> float:
     middle = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2, 1.0])
     x, y, depth = matrix @ middle
     derivative = (matrix[:2, :2] - np.outer((x / depth, y / depth), matrix[2, :2])) / depth
-    return math.sqrt(abs(float(np.linalg.det(derivative))))
+    with np.errstate(divide="ignore"):  # of transforms that map everything to a line
+        return math.sqrt(abs(float(np.linalg.det(derivative))))
 
 
 def _warp(image: RgbImage, shape: tuple[int, ...], matrix: Matrix) -> tuple[RgbImage, NDArray[np.bool_]]:

@@ -29,6 +29,14 @@ def test_the_words_of_version_0_1_are_read(former, word):
     assert read == KeptReport("2026-01-01T00:00:00Z", {}, kept)
 
 
+def test_a_report_without_spare_files_is_computed_again_but_not_damaged():
+    content = json.loads(KEPT)
+    del content["checksum"], content["report"]["groups"][0]["spare"]
+    former = json.dumps({"checksum": report._checksum(content), **content}).encode()
+    assert (from_bytes(former), report.is_intact(former), report.is_intact(KEPT)) == (None, True, True)
+    assert not report.is_intact(former.replace(b'"edited copy"', b'"identical"'))
+
+
 @pytest.mark.parametrize(
     "data",
     [

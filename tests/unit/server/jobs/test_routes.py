@@ -214,7 +214,7 @@ def test_the_stream_of_a_revoked_key_ends(server: Server, monkeypatch: pytest.Mo
 def test_streams_of_one_client_are_limited(
     client: TestClient, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "MAX_STREAMS_PER_CLIENT", 0)
+    monkeypatch.setattr(streams, "MAX_STREAMS", 0)
     job = started(client, kind="duplicates", collection="a")
     response = client.get(f"/v1/jobs/{job['id']}/events")
     assert (response.status_code, response.json()["code"], response.json()["limit"]) == (429, "busy", 0)
