@@ -106,7 +106,9 @@ def test_add_search_and_the_server_agree(sample, tmp_path):
         link = folder / f"{number:03}.png"  # folders are looked through for endings; the bytes say what it is
         link.write_bytes(path.read_bytes())
         names[link.name] = name
-    environment = {**os.environ, "IMAGEFINDER_SIFT_MAX_KEYPOINTS": "50", "IMAGEFINDER_SIFT_MAX_SIDE": "256"}
+    limits = {"max_local_bytes": 64 << 20, "max_local_pixels": 150_000_000}  # those of uploads
+    chosen = {"sift_max_keypoints": 50, "sift_max_side": 256, **limits}
+    environment = os.environ | {f"IMAGEFINDER_{name.upper()}": str(value) for name, value in chosen.items()}
     command = [sys.executable, "-m", "imagefinder", "-c", str(tmp_path / "c"), "add", str(folder), "-m", "sift"]
     done = subprocess.run([*command, "--json"], capture_output=True, env=environment, timeout=250, check=False)
     assert done.returncode == 1, "some of them are refused"
@@ -117,7 +119,7 @@ def test_add_search_and_the_server_agree(sample, tmp_path):
     assert all(failure["message"] for failure in report["failures"])
     assert len(refused) + report["added"] == len(names)
 
-    settings = Settings(collection=tmp_path / "c", sift_max_keypoints=50, sift_max_side=256)
+    settings = Settings(collection=tmp_path / "c", **chosen)
     queried, served = {}, {}
     with (
         imagefinder.open(settings=settings) as collection,

@@ -129,7 +129,9 @@ def focus(
     transform = shift @ transform
     try:
         inverse = np.asarray(np.linalg.inv(transform), dtype=np.float64)
-    except np.linalg.LinAlgError:  # all of the query is mapped to a line
+    except np.linalg.LinAlgError:
+        inverse = np.full((3, 3), np.nan)
+    if not np.isfinite(inverse).all():  # all of the query is mapped to a line
         return query, candidate, transform
     query, shift = _cropped(query, candidate[1], inverse)
     return query, candidate, transform @ np.linalg.inv(shift)
