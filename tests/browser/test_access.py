@@ -84,12 +84,16 @@ def duplicates(page: Any, crop: Any) -> None:
             "ids": ids[:2],
             "images": images[:2],
             "pairs": [{**pair, "a": ids[1], "b": ids[0], "relation": "identical"}],
+            "spare": [ids[1]],
+            "reasons": {},
         },
         {
             "kind": "overlapping",
             "ids": ids[2:],
             "images": images[2:],
             "pairs": [{**pair, "a": ids[2], "b": ids[3], "relation": "part of"}],
+            "spare": [],
+            "reasons": {},
         },
     ]
     report = {"images": 24, "candidates": 2, "verified": 2, "methods": [], "timings": {}}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import atheris
 
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 with atheris.instrument_imports(include=["imagefinder", "python_multipart"]):
     from targets import TARGETS
 
