@@ -1,4 +1,4 @@
-"""Are edited copies told apart from other shots of the same thing and from other documents of the same layout?
+"""Are edited copies distinguished from other shots of a thing and other documents of a layout?
 
 The labelled pairs of the dataset ``pairs`` (``pairs.json``: ``a``, ``b``, ``label``, ``kind``), as users compare
 them:

@@ -39,7 +39,7 @@ def serving(server: socketserver.TCPServer) -> Iterator[int]:
 
 
 class Pictures(http.server.BaseHTTPRequestHandler):
-    """Answers every request, also one that a proxy gets, with an image; records what was asked."""
+    """Answers every request, also one that a proxy gets, with an image; records the requests."""
 
     seen: list[tuple[str, str | None]]
 

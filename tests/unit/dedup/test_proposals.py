@@ -1,4 +1,4 @@
-"""Which files of a collection are spare: files are made, changed, and the collection asked again."""
+"""Which files of a collection are spare: files are made, changed, and the collection searched for duplicates again."""
 
 import io
 import os
