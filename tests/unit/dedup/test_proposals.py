@@ -1,4 +1,4 @@
-"""Which files of a collection are spare: files are made, changed, and the collection searched for duplicates again."""
+"""Which files of a collection are spare: files are added and changed, and duplicates searched again."""
 
 import io
 import os
