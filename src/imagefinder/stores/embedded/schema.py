@@ -13,7 +13,7 @@ from imagefinder.stores.embedded import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"
-FORMAT = 3
+FORMAT = 4
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
 # SIFT features have about 180 KB per image, ResNet-50 features 8 KB: larger pages make reading the former faster,
@@ -53,6 +53,9 @@ _REMOVALS = (
     "CREATE INDEX removals_by_sha256 ON removals (sha256)",
     "CREATE INDEX images_by_sha256 ON images (sha256)",
 )
+
+_FORMAT_4: tuple[str, ...] = ()
+"""Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
 
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
@@ -136,6 +139,7 @@ TABLES = (
     ) STRICT
     """,
     *_REMOVALS,
+    *_FORMAT_4,
 )
 
 
@@ -163,10 +167,20 @@ def _add_removals(database: sqlite3.Connection) -> None:
         database.execute(statement)
 
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _add_checksums, 2: _add_removals}
+def _to_format_4(database: sqlite3.Connection) -> None:
+    """Migrate to format 4. Steps that read or rewrite every image do not belong here: opening must stay fast."""
+    for statement in _FORMAT_4:
+        database.execute(statement)
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
+    1: _add_checksums,
+    2: _add_removals,
+    3: _to_format_4,
+}
 """Format -> function that migrates to the next format, within a transaction."""
 
-ADDITIVE = frozenset({2})
+ADDITIVE = frozenset({2, 3})
 """Formats whose migration only adds tables and indexes. Opening a collection migrates it, in no time and without
 exclusive access: programs of the older version that have it open may go on."""
 
