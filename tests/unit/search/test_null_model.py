@@ -98,7 +98,7 @@ def test_unreadable_data_are_fitted_again(small, damage):
 
 def test_damaged_parts_are_detected(collection):
     collection.calibrate()
-    written = json.loads(collection.store.derived(null_model.NAME))
+    written = json.loads(collection.store.derived(null_model.NAME).data)
     written["methods"]["sift"]["score"]["scale"] = -1
     collection.store.put_derived(null_model.NAME, json.dumps(written).encode())
     assert null_model.read(collection.store, CALIBRATOR) is None
