@@ -12,6 +12,22 @@ from imagefinder.core.records import Damage, DerivedData, Entry, ImageRecord, Re
 class StoreLookups(Protocol):
     """Lookups of stored and removed images."""
 
+    def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
+        """The records of many images, by id; unknown ids are left out.
+
+        Raises:
+            CollectionCorruptError: a record does not match its checksum.
+        """
+        ...
+
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The JPEG thumbnails of many images, by id; empty for an image without one; unknown ids are left out.
+
+        Raises:
+            CollectionCorruptError: a thumbnail does not match its checksum.
+        """
+        ...
+
     def entry(self, image_id: str) -> Entry:
         """An image with all its features and its thumbnail, in one consistent state.
 

@@ -215,6 +215,18 @@ class MemoryStore:
         with self._open():
             return self._image(image_id).thumbnail
 
+    def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
+        """The records of the images that exist, by id."""
+        valid = validation.valid_ids(ids)
+        with self._open():
+            return {image_id: self.get(image_id) for image_id in valid if image_id in self._images}
+
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The JPEG thumbnails of the images that exist, by id; empty for an image without one."""
+        valid = validation.valid_ids(ids)
+        with self._open():
+            return {image_id: self._images[image_id].thumbnail for image_id in valid if image_id in self._images}
+
     def features(self, image_id: str, method: str) -> Features:
         """The features of one image and method (a batch of one)."""
         with self._open():

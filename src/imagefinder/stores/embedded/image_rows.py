@@ -100,11 +100,22 @@ def read_record(database: sqlite3.Connection, image_id: str) -> ImageRecord:
         UnknownImageError: no image has that id.
         CollectionCorruptError: the checksum is wrong.
     """
-    query = f"SELECT {_RECORD} FROM images WHERE id = ?"  # noqa: S608 - column names
-    row = database.execute(query, (image_id,)).fetchone()
-    if row is None:
-        raise UnknownImageError(image_id)
-    return _record(row)
+    for record in read_records(database, [image_id]).values():
+        return record
+    raise UnknownImageError(image_id)
+
+
+def read_records(database: sqlite3.Connection, ids: Sequence[str]) -> dict[str, ImageRecord]:
+    """The records of the images that exist, by id.
+
+    Raises:
+        CollectionCorruptError: a checksum is wrong.
+    """
+    found = {}
+    for some in chunks(ids):
+        query = f"SELECT {_RECORD} FROM images WHERE id IN ({', '.join('?' * len(some))})"  # noqa: S608 - names
+        found.update({row[0]: _record(row) for row in database.execute(query, some)})
+    return found
 
 
 def read_thumbnail(database: sqlite3.Connection, image_id: str) -> bytes:
@@ -114,16 +125,31 @@ def read_thumbnail(database: sqlite3.Connection, image_id: str) -> bytes:
         UnknownImageError: no image has that id.
         CollectionCorruptError: the checksum is wrong.
     """
-    row = database.execute(
-        "SELECT thumbnail, jpeg FROM images LEFT JOIN thumbnails ON thumbnails.image = images.key WHERE id = ?",
-        (image_id,),
-    ).fetchone()
-    if row is None:
-        raise UnknownImageError(image_id)
-    checksum, jpeg = row
-    if not codec.is_intact_thumbnail(image_id, checksum, jpeg):
-        raise CollectionCorruptError(f"the thumbnail of image {image_id!r} is damaged", hint=codec.REPAIR_HINT)
-    return jpeg or b""
+    for thumbnail in read_thumbnails(database, [image_id]).values():
+        return thumbnail
+    raise UnknownImageError(image_id)
+
+
+def read_thumbnails(database: sqlite3.Connection, ids: Sequence[str]) -> dict[str, bytes]:
+    """The thumbnails of the images that exist, by id; empty for an image without one.
+
+    Raises:
+        CollectionCorruptError: a checksum is wrong.
+    """
+    found = {}
+    for some in chunks(ids):
+        query = (
+            "SELECT id, thumbnail, jpeg FROM images"  # noqa: S608 - question marks
+            " LEFT JOIN thumbnails ON thumbnails.image = images.key"
+            f" WHERE id IN ({', '.join('?' * len(some))})"
+        )
+        for image_id, checksum, jpeg in database.execute(query, some):
+            if not codec.is_intact_thumbnail(image_id, checksum, jpeg):
+                raise CollectionCorruptError(
+                    f"the thumbnail of image {image_id!r} is damaged", hint=codec.REPAIR_HINT
+                )
+            found[image_id] = jpeg or b""
+    return found
 
 
 def update_location(database: sqlite3.Connection, image_id: str, uri: str, stamp: str) -> None:

@@ -53,7 +53,7 @@ from imagefinder.stores.embedded.derived import DerivedFiles
 from imagefinder.stores.embedded.failure_rows import read_failures, write_failures
 from imagefinder.stores.embedded.files import copy_database, make_folder, sync_folder
 from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
-from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, write_method
+from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec, write_method
 from imagefinder.stores.embedded.recovery import recover
 
 DERIVED = "index"
@@ -220,6 +220,18 @@ class EmbeddedStore:
         with self._reading_image(image_id) as database:
             return feature_rows.read_features(database, image_id, method)
 
+    def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
+        """The records of the images that exist, by id."""
+        valid = validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return image_rows.read_records(database, valid)
+
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The JPEG thumbnails of the images that exist, by id; empty for an image without one."""
+        valid = validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return image_rows.read_thumbnails(database, valid)
+
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail, in one consistent state."""
         with self._reading_image(image_id) as database:
@@ -286,7 +298,7 @@ class EmbeddedStore:
         """Yield all images with features of a method in blocks of about 32 MB, cached as far as memory allows."""
         with self._connections.reading() as database:
             methods = read_methods(database)
-        return self._cache.scan(self._source(method, methods), [stored.key for stored in methods.values()])
+        return self._cache.scan(self._source(method), [stored.key for stored in methods.values()])
 
     def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
         """The features of the given images in this order; images without any are skipped."""
@@ -409,13 +421,9 @@ class EmbeddedStore:
         with self._connections.reading() as database:
             yield database
 
-    def _source(self, method: str, methods: Mapping[str, MethodRow] | None = None) -> feature_rows.StoredFeatures:
-        if methods is None:
-            with self._connections.reading() as database:
-                methods = read_methods(database)
-        if method not in methods:
-            raise MethodNotIndexedError(method, methods)
-        return feature_rows.StoredFeatures(self._connections, method, methods[method].key, methods[method].spec)
+    def _source(self, method: str) -> feature_rows.StoredFeatures:
+        with self._connections.reading() as database:
+            return feature_rows.StoredFeatures(self._connections, method, *read_spec(database, method))
 
     def _copy_to(self, folder: Path, progress: Callable[[int, int], None]) -> None:
         folder.mkdir()
