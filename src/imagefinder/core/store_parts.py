@@ -124,11 +124,11 @@ class StoreDerived(Protocol):
         ...
 
     def lease(self, name: str, seconds: float) -> Lease | None:
-        """Obtain the lease of this name for ``seconds``; ``None`` while someone else holds it.
+        """Obtain the lease of this name for ``seconds``; ``None`` while another holder has it.
 
-        At most one thread of all processes that use the store holds it. It ends with ``release``, or ``seconds``
-        after it was obtained or last renewed, also if the process of its holder was killed. A holder that was
-        suspended for longer may find out late, so whoever works under a lease stores the result with
+        At most one thread of all processes that use the store has the lease. It ends with ``release``, or
+        ``seconds`` after it was obtained or last renewed, also if the process of its holder was killed. A holder
+        that was suspended for longer may find out late, so the result of work under a lease is stored with
         ``put_derived(..., replaces=...)``.
         """
         ...
