@@ -745,7 +745,7 @@ def _shortlist_files(data: bytes) -> None:
     for path in folder.iterdir():
         if path.name not in files:
             path.unlink()
-    changes = store.changes("tiny", revision=-1, last=0, count=0)
+    changes = store.changes("tiny", None)
     assert changes
     _, block = store.load("tiny", changes.new[:1])
     shortlist = InvertedFileIndex(store, "tiny", LOCAL)

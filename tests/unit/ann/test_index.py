@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from imagefinder.ann import compaction, hamming_embedding
 from imagefinder.ann.index import OUTGROWN, InvertedFileIndex
 from imagefinder.core.features import FeatureSpec
 from imagefinder.stores.embedded import EmbeddedStore
+from imagefinder.stores.embedded.schema import FILE_NAME
 from imagefinder.testing.ann_indexes import METHOD, features, names, put
 
 SPEC = FeatureSpec("local", 128, "uint8")
@@ -153,10 +155,111 @@ def test_a_manifest_cannot_name_files_outside_the_folder(store, tmp_path):
     assert index.state().waiting == 60
 
 
+def manifest_of(store):
+    (path,) = [path for path in files(store) if path.name == "manifest.json"]
+    return path, json.loads(path.read_bytes())
+
+
+class Listings:
+    """A store that records how much each call of ``changes`` reported."""
+
+    def __init__(self, store):
+        self._store = store
+        self.reported = []
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def changes(self, method, since):
+        changes = self._store.changes(method, since)
+        self.reported.append(len(changes.new) + len(changes.gone))
+        return changes
+
+
+def test_opening_an_index_lists_only_what_changed_since_it_was_written(store):
+    index = made(store)
+    index.refresh()
+    store.delete(["5", "6"])
+    put(store, SPEC, {"more": 100})
+    index.refresh()
+    store.delete(["7"])
+    put(store, SPEC, {"new": 101, "8": 1008})
+    watched = Listings(store)
+    other = made(watched)
+    state = other.state()
+    assert (state.images, state.waiting) == (59, 2)
+    assert watched.reported == [2 + 2]
+    assert set(names(store, other, features(SPEC, 3), 100)) == {
+        *map(str, [n for n in range(60) if n not in (5, 6, 7)]),
+        "more",
+        "new",
+    }
+    watched.reported.clear()
+    for _ in range(3):
+        other.propose(features(SPEC, 3), 5)
+    assert sum(watched.reported) == 0
+    store.delete(["9"])
+    assert "9" not in names(store, other, features(SPEC, 9), 100)
+    assert sum(watched.reported) == 1
+
+
+def test_a_manifest_of_version_0_1_is_compared_with_the_store_once(store):
+    index = made(store)
+    index.refresh()
+    path, manifest = manifest_of(store)
+    path.write_text(json.dumps({name: manifest[name] for name in ("made", "model", "segments")}))
+    store.delete(["5"])
+    put(store, SPEC, {"new": 101})
+    other = made(store)
+    state = other.state()
+    assert (state.images, state.waiting) == (60, 1)
+    assert "5" not in names(store, other, features(SPEC, 5), 100)
+    assert other.refresh()
+    assert manifest_of(store)[1]["cursor"]
+
+
+@pytest.mark.parametrize("name", ["cursor", "gone"])
+def test_a_changed_manifest_hides_no_image(store, name):
+    made(store).refresh()
+    path, manifest = manifest_of(store)
+    _, block = store.load(METHOD, store.changes(METHOD, None).new[:1])
+    changed = [1, 2] if name == "gone" else manifest["cursor"][:-1] + "9"
+    path.write_text(json.dumps({**manifest, name: changed}))
+    assert made(store).state().images == 60
+    assert len(made(store).propose(block.features, 100)[0].keys) == 60
+
+
+def test_an_earlier_database_that_is_put_back_is_detected(store, tmp_path):
+    """Its later keys are given again, to other images."""
+    index = made(store)
+    index.refresh()
+    store.close()
+    shutil.copy(tmp_path / "c" / FILE_NAME, tmp_path / "kept")
+    later = EmbeddedStore(tmp_path / "c", create=False, cache_bytes=0)
+    put(later, SPEC, {f"lost {number}": 200 + number for number in range(10)})
+    later.delete(["3"])
+    made(later).refresh()
+    later.close()
+    shutil.copy(tmp_path / "kept", tmp_path / "c" / FILE_NAME)
+    restored = EmbeddedStore(tmp_path / "c", create=False, cache_bytes=0)
+    put(restored, SPEC, {f"other {number}": 300 + number for number in range(20)})
+    restored.delete(["4"])
+    index = made(restored)
+    assert index.state().images == 79
+    expected = {*(str(n) for n in range(60) if n != 4), *(f"other {n}" for n in range(20))}
+    assert set(names(restored, index, features(SPEC, 3), 100)) == expected
+    index.refresh()
+    for number in range(20):
+        assert names(restored, index, features(SPEC, 300 + number), 1) == [f"other {number}"]
+    assert index.verify() == []
+    restored.close()
+
+
 ANOTHER = """
 import sys
 from pathlib import Path
 from imagefinder.stores.embedded import EmbeddedStore
+from imagefinder.stores.embedded.schema import FILE_NAME
 from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.testing.ann_indexes import METHOD, features, put, names
 from imagefinder.core.features import FeatureSpec

@@ -23,7 +23,9 @@ from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    NO_FEATURES,
     Changes,
+    Cursor,
     Damage,
     DerivedData,
     Entry,
@@ -304,14 +306,13 @@ class EmbeddedStore:
         """The features of the given images in this order; images without any are skipped."""
         return self._source(method).of_ids(validation.valid_ids(ids))
 
-    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """Changes of the features of a method since a revision; ``None`` without changes."""
+    def changes(self, method: str, since: Cursor | None) -> Changes:
+        """Changes of the features of a method since a cursor, as of one transaction."""
         try:
             source = self._source(method)
         except MethodNotIndexedError:
-            none = np.empty(0, dtype=np.int64)
-            return Changes(-1, none, none, none) if count else None
-        return source.changes(revision, last, count)
+            return NO_FEATURES
+        return source.changes(since)[0]
 
     def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
         """The existing keys, ascending, and their features."""
@@ -432,6 +433,8 @@ class EmbeddedStore:
             closing(connect(self._folder / schema.FILE_NAME)) as database,
         ):
             copy_database(database, folder / schema.FILE_NAME, progress)
+            with closing(connect(folder / schema.FILE_NAME)) as copied:
+                schema.begin_history(copied)
         self._connections.check_place()
         with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as copy:
             found = copy.check()
