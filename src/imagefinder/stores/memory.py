@@ -5,17 +5,15 @@ from __future__ import annotations
 import threading
 import time
 import unicodedata
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.errors import MethodNotIndexedError, StoreError, UnknownImageError
-from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
+from imagefinder.core.features import Features, FeatureSpec, concatenate
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
@@ -31,10 +29,7 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.stores import validation
-
-_BLOCK_BYTES = 32 << 20
-
-_Array = TypeVar("_Array", bound=np.ndarray[Any, Any])
+from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
 
 
 @dataclass(slots=True)
@@ -264,7 +259,7 @@ class MemoryStore:
             entries = [
                 (i, image.features[method]) for i, image in self._images.items() if method in image.features
             ]
-        return _blocks(spec, entries)
+        return blocks(spec, entries)
 
     def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
         """The features of the given images in this order; images without any are skipped."""
@@ -282,7 +277,7 @@ class MemoryStore:
         """Changes of the features of a method since a revision; ``None`` without changes."""
         with self._open():
             stored = sorted(
-                (image.keys[method], _stored_bytes(image.features[method])) for image in self._images_with(method)
+                (image.keys[method], stored_bytes(image.features[method])) for image in self._images_with(method)
             )
             current = self._revisions.get(method, 0)
         if current == revision or (revision == -1 and not stored and not count):
@@ -310,7 +305,7 @@ class MemoryStore:
         """Checksums of the existing keys, by key."""
         found, block = self.load(method, keys)
         return {
-            key: _checksum(image_id, block.features.image(number))
+            key: checksum(image_id, block.features.image(number))
             for number, (key, image_id) in enumerate(zip(found.tolist(), block.ids, strict=True))
         }
 
@@ -343,7 +338,7 @@ class MemoryStore:
             methods = {}
             for name, (fingerprint, spec) in sorted(self._methods.items()):
                 matching = self._images_with(name)
-                size = sum(_stored_bytes(image.features[name]) for image in matching)
+                size = sum(stored_bytes(image.features[name]) for image in matching)
                 methods[name] = MethodInfo(fingerprint, spec, len(matching), size)
             return StoreInfo("memory", 0, len(self._images), len(self._failures), methods, 0)
 
@@ -413,7 +408,7 @@ class MemoryStore:
         return self._images[image_id]
 
     def _add_features(self, image: _Image, features: Mapping[str, Features]) -> None:
-        for method, own in _copy(features).items():
+        for method, own in read_only(features).items():
             self._last_key += 1
             image.features[method], image.keys[method] = own, self._last_key
             self._revisions[method] = self._revisions.get(method, 0) + 1
@@ -434,53 +429,3 @@ class MemoryStore:
 
     def _specs(self) -> dict[str, FeatureSpec]:
         return {name: spec for name, (_, spec) in self._methods.items()}
-
-
-def _blocks(spec: FeatureSpec, matching: list[tuple[str, Features]]) -> Iterator[GalleryBlock]:
-    ids: list[str] = []
-    parts: list[Features] = []
-    size = 0
-    for image_id, features in matching:
-        ids.append(image_id)
-        parts.append(features)
-        size += features.nbytes
-        if size >= _BLOCK_BYTES:
-            yield GalleryBlock(tuple(ids), concatenate(spec, parts))
-            ids, parts, size = [], [], 0
-    if ids:
-        yield GalleryBlock(tuple(ids), concatenate(spec, parts))
-
-
-def _copy(features: Mapping[str, Features]) -> dict[str, Features]:
-    """Read-only copies of the features."""
-    own: dict[str, Features] = {}
-    for method, batch in features.items():
-        if isinstance(batch, GlobalFeatures):
-            own[method] = GlobalFeatures(_frozen(batch.vectors))
-        else:
-            own[method] = LocalFeatures(
-                _frozen(batch.descriptors), _frozen(batch.keypoints), _frozen(batch.offsets)
-            )
-    return own
-
-
-def _frozen(array: _Array) -> _Array:
-    copy = array.copy(order="C")
-    copy.flags.writeable = False
-    return copy
-
-
-def _stored_bytes(features: Features) -> int:
-    if isinstance(features, GlobalFeatures):
-        return features.nbytes
-    return features.descriptors.nbytes + features.keypoints.nbytes
-
-
-def _checksum(image_id: str, features: Features) -> int:
-    arrays = (
-        (features.vectors,) if isinstance(features, GlobalFeatures) else (features.descriptors, features.keypoints)
-    )
-    value = zlib.crc32(image_id.encode())
-    for array in arrays:
-        value = zlib.crc32(np.ascontiguousarray(array).tobytes(), value)
-    return value
