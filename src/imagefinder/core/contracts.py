@@ -269,7 +269,8 @@ class Store(StoreLookups, StoreUpkeep, Protocol):
             replacing: Ids that are removed first: the earlier ids of files that have moved.
 
         Raises:
-            InputError: an id is empty or not valid Unicode, or metadata are not a JSON object.
+            InputError: an id is empty, not valid Unicode or longer than ``MAX_ID_BYTES`` (``core.metadata``), or
+                metadata are not a JSON object.
             ValueError: features of an unregistered method, of another spec, or not of exactly one image.
             FingerprintMismatchError: the method has since been registered with another fingerprint.
         """
