@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from imagefinder.core.filters import Filter
 from imagefinder.core.records import Damage, DerivedData, Entry, ImageRecord, Removal
 
 
@@ -26,6 +27,14 @@ class StoreLookups(Protocol):
         Raises:
             CollectionCorruptError: a thumbnail does not match its checksum.
         """
+        ...
+
+    def count(self, where: Filter | None = None) -> int:
+        """The number of images whose metadata match a filter; of all images without one."""
+        ...
+
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
+        """The ids of the images whose metadata match a filter; with ``ids``, only those among them."""
         ...
 
     def entry(self, image_id: str) -> Entry:

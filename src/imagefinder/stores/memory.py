@@ -31,8 +31,8 @@ from imagefinder.core.records import (
 )
 from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
+from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
 from imagefinder.stores.memory_derived import DerivedInMemory
-from imagefinder.stores.memory_features import blocks, checksum, copied, stored_bytes
 
 
 @dataclass(slots=True)
@@ -165,6 +165,17 @@ class MemoryStore:
         with self._open():
             if self._removals.pop((removal.id, removal.uri), None):
                 self._removals[moved.id, moved.uri] = moved
+
+    def count(self, where: Filter | None = None) -> int:
+        """The number of images that match the filter."""
+        with self._open():
+            return len(self._images) if where is None else len(self.matching(where))
+
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
+        """The ids, among the given ones, of the images that match the filter."""
+        with self._open():
+            among = self._images if ids is None else self._images.keys() & validation.valid_ids(ids)
+            return {image_id for image_id in among if where.matches(self._images[image_id].record.metadata)}
 
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail."""
@@ -301,15 +312,17 @@ class MemoryStore:
         deleted = len(pairs) - len(new) != count
         return Changes(current, new[:, 0].copy(), new[:, 1].copy(), pairs[:, 0].copy() if deleted else None)
 
-    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
-        """The existing keys, ascending, and their features."""
+    def load(
+        self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
+    ) -> tuple[NDArray[np.int64], GalleryBlock]:
+        """The existing keys whose images match the filter, ascending, and their features."""
         valid = set(keys.tolist())
         with self._open():
             spec = self._spec(method)
             matching = sorted(
                 (image.keys[method], image_id)
                 for image_id, image in self._images.items()
-                if image.keys.get(method) in valid
+                if image.keys.get(method) in valid and (where is None or where.matches(image.record.metadata))
             )
             parts = [self._images[image_id].features[method] for _, image_id in matching]
         found = np.array([key for key, _ in matching], dtype=np.int64)
@@ -427,7 +440,7 @@ class MemoryStore:
         return self._images[image_id]
 
     def _add_features(self, image: _Image, features: Mapping[str, Features]) -> None:
-        for method, own in copied(features).items():
+        for method, own in read_only(features).items():
             self._last_key += 1
             image.features[method], image.keys[method] = own, self._last_key
             self._revisions[method] = self._revisions.get(method, 0) + 1
