@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from imagefinder.core.features import FeatureSpec, LocalFeatures
+from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     Damage,
@@ -36,6 +37,14 @@ class StoreLookups(Protocol):
         Raises:
             CollectionCorruptError: a thumbnail does not match its checksum.
         """
+        ...
+
+    def count(self, where: Filter | None = None) -> int:
+        """The number of images whose metadata match a filter; of all images without one."""
+        ...
+
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
+        """The ids of the images whose metadata match a filter; with ``ids``, only those among them."""
         ...
 
     def entry(self, image_id: str) -> Entry:
@@ -174,11 +183,11 @@ class StoreDerived(Protocol):
         ...
 
     def lease(self, name: str, seconds: float) -> Lease | None:
-        """Obtain the lease of this name for ``seconds``; ``None`` while someone else holds it.
+        """Obtain the lease of this name for ``seconds``; ``None`` while another holder has it.
 
-        At most one thread of all processes that use the store holds it. It ends with ``release``, or ``seconds``
-        after it was obtained or last renewed, also if the process of its holder was killed. A holder that was
-        suspended for longer may find out late, so whoever works under a lease stores the result with
+        At most one thread of all processes that use the store has the lease. It ends with ``release``, or
+        ``seconds`` after it was obtained or last renewed, also if the process of its holder was killed. A holder
+        that was suspended for longer may find out late, so the result of work under a lease is stored with
         ``put_derived(..., replaces=...)``.
         """
         ...

@@ -40,11 +40,11 @@ class DerivedInMemory:
             return version_of(data)
 
     def lease(self, name: str, seconds: float) -> LeaseInMemory | None:
-        """Obtain a lease; ``None`` while someone else holds it."""
+        """Obtain a lease; ``None`` while another holder has it."""
         validation.check_lease(name, seconds)
         with self.lock:
-            held = self.leases.get(name)
-            if held and held.expires > time.monotonic():
+            last = self.leases.get(name)
+            if last and last.expires > time.monotonic():
                 return None
             self.leases[name] = lease = LeaseInMemory(self, name, seconds, time.monotonic() + seconds)
             return lease
@@ -67,7 +67,7 @@ class LeaseInMemory:
     expires: float
 
     def renew(self) -> bool:
-        """Hold the lease for its full duration again; false if it is someone else's, or was released."""
+        """Hold the lease for its full duration again; false if it is another holder's, or was released."""
         with self.owner.lock:
             if self.owner.leases.get(self.name) is not self:
                 return False
@@ -75,7 +75,7 @@ class LeaseInMemory:
             return True
 
     def release(self) -> None:
-        """Remove the lease, unless it is someone else's."""
+        """Remove the lease, unless it is another holder's."""
         with self.owner.lock:
             if self.owner.leases.get(self.name) is self:
                 del self.owner.leases[self.name]

@@ -30,7 +30,7 @@ class StoredLease:
     holder: str
 
     def renew(self) -> bool:
-        """Hold the lease for its full duration again; false if it is someone else's, or was released."""
+        """Hold the lease for its full duration again; false if it is another holder's, or was released."""
         with self.connections.writing() as database:
             changed = database.execute(
                 "UPDATE leases SET expires = ? WHERE name = ? AND holder = ?",
@@ -39,24 +39,24 @@ class StoredLease:
         return changed > 0
 
     def release(self) -> None:
-        """Delete the row, unless it is someone else's."""
+        """Delete the row, unless it belongs to another holder."""
         with self.connections.writing() as database:
             database.execute("DELETE FROM leases WHERE name = ? AND holder = ?", (self.name, self.holder))
 
 
 def obtain(connections: Connections, name: str, seconds: float) -> StoredLease | None:
-    """Obtain a lease; ``None`` while someone else holds it."""
+    """Obtain a lease; ``None`` while another holder has it."""
     validation.check_lease(name, seconds)
-    held = f"SELECT 1 FROM leases WHERE name = :name AND {_HELD}"  # noqa: S608 - a constant
+    unexpired = f"SELECT 1 FROM leases WHERE name = :name AND {_HELD}"  # noqa: S608 - a constant
     with (
         connections.reading() as database
     ):  # whoever waits for a lease must not take the lock of writers each time
-        if database.execute(held, {"name": name, "now": time.time()}).fetchone():
+        if database.execute(unexpired, {"name": name, "now": time.time()}).fetchone():
             return None
     lease = StoredLease(connections, name, seconds, uuid.uuid4().hex)
     with connections.writing() as database:
         now = time.time()
-        if database.execute(held, {"name": name, "now": now}).fetchone():
+        if database.execute(unexpired, {"name": name, "now": now}).fetchone():
             return None
         database.execute(
             "INSERT OR REPLACE INTO leases (name, holder, seconds, expires) VALUES (?, ?, ?, ?)",

@@ -235,6 +235,19 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
         with self._connections.reading() as database:
             return image_rows.read_thumbnails(database, valid)
 
+    def count(self, where: Filter | None = None) -> int:
+        """The number of images that match the filter."""
+        with self._connections.reading() as database:
+            if where is None:
+                return image_rows.count_images(database)
+            return sum(1 for _ in image_rows.matching_ids(database, where))
+
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
+        """The ids, among the given ones, of the images that match the filter."""
+        valid = None if ids is None else validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return set(image_rows.matching_ids(database, where, valid))
+
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail, in one consistent state."""
         with self._reading_image(image_id) as database:
@@ -316,9 +329,16 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
             return Changes(-1, none, none, none) if count else None
         return source.changes(revision, last, count)
 
-    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
-        """The existing keys, ascending, and their features."""
-        return self._source(method).of_keys(keys)
+    def load(
+        self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
+    ) -> tuple[NDArray[np.int64], GalleryBlock]:
+        """The existing keys whose images match the filter, ascending, and their features."""
+        source = self._source(method)
+        if where is not None:
+            with self._connections.reading() as database:
+                found = image_rows.matching_keys(database, source.key, keys.tolist(), where)
+            keys = np.array(found, dtype=np.int64)
+        return source.of_keys(keys)
 
     def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
         """Checksums of the existing keys, by key."""

@@ -52,7 +52,7 @@ class DerivedSuite(StoreFixtures):
         assert data_of(store, "x") == b"third"
 
     def test_one_of_many_writers_is_first(self, store: Store) -> None:
-        """Of all writers that replace the same version, exactly one succeeds; it learns the stored version."""
+        """Exactly one of the writers that replace the same version succeeds; it receives the stored version."""
         version = store.put_derived("x", b"start") or ""
         for turn in range(5):
             with ThreadPoolExecutor(4) as pool:
@@ -126,12 +126,12 @@ class DerivedSuite(StoreFixtures):
         """Exactly one obtains it."""
         together = threading.Barrier(6)
 
-        def ask(_: int) -> bool:
+        def obtain(_: int) -> bool:
             together.wait()
             return store.lease("work", _LONG) is not None
 
         with ThreadPoolExecutor(6) as pool:
-            assert sum(pool.map(ask, range(6))) == 1
+            assert sum(pool.map(obtain, range(6))) == 1
 
     @pytest.mark.parametrize(("name", "seconds"), [("", 1.0), ("x", 0.0), ("x", -1.0), ("x", float("inf"))])
     def test_impossible_leases(self, store: Store, name: str, seconds: float) -> None:

@@ -110,7 +110,7 @@ class SamplingSuite(StoreFixtures):
             store.sample("vector", 10)
 
     def test_an_empty_sample(self, store: Store) -> None:
-        """Of no images, and of an empty store."""
+        """An empty store, or a sample of no images."""
         assert store.sample("points", 5) == []
         store.put([entry("a", 1)])
         assert store.sample("points", 0) == []
