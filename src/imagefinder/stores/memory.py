@@ -19,6 +19,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     Changes,
     Damage,
+    DerivedData,
     Entry,
     Failure,
     GalleryBlock,
@@ -27,20 +28,25 @@ from imagefinder.core.records import (
     MethodInfo,
     Removal,
     StoreInfo,
+    ThumbnailFeatures,
 )
+from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
 from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
+from imagefinder.stores.memory_derived import DerivedInMemory
+from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, copied
 
 
 @dataclass(slots=True)
 class _Image:
     record: ImageRecord
     thumbnail: bytes
+    thumbnail_features: ThumbnailFeatures | None = None
     features: dict[str, Features] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
 
 
-class MemoryStore:
+class MemoryStore(ThumbnailsInMemory):
     """Stores everything in dictionaries; arrays are copied on input."""
 
     def __init__(self) -> None:
@@ -49,7 +55,7 @@ class MemoryStore:
         self._methods: dict[str, tuple[Fingerprint, FeatureSpec]] = {}
         self._failures: dict[str, Failure] = {}
         self._removals: dict[tuple[str, str], Removal] = {}
-        self._derived_data: dict[str, bytes] = {}
+        self._derived = DerivedInMemory()
         self._closed = False
         self._last_key = 0
         self._revisions: dict[str, int] = {}
@@ -87,7 +93,9 @@ class MemoryStore:
                 image_id = entry.image.id
                 if image_id in self._images:
                     self._drop_features(self._images[image_id], list(self._images[image_id].features))
-                image = _Image(replace(entry.image, added_at=time.time()), entry.thumbnail)
+                image = _Image(
+                    replace(entry.image, added_at=time.time()), entry.thumbnail, copied(entry.thumbnail_features)
+                )
                 self._add_features(image, entry.features)
                 self._images[image_id] = image
                 self._failures.pop(image_id, None)
@@ -184,6 +192,17 @@ class MemoryStore:
         """The images with these bytes, ordered by id."""
         with self._open():
             return [self.get(i) for i in sorted(self._images) if self._images[i].record.sha256 == sha256]
+
+    def sample(self, method: str, n: int) -> list[str]:
+        """Ids of the images with the smallest hashes of their content, in the order of the hashes."""
+        with self._open():
+            self._spec(method)
+            images = {image.record.id: image for image in self._images_with(method)}
+        first: dict[str, str] = {}
+        for image_id in sorted(images, reverse=True):  # the smallest id of each hash stays
+            image = images[image_id]
+            first[image.record.sha256 or f"{checksum('', image.features[method]):08x}"] = image_id
+        return [image_id for _, image_id in sorted(first.items())[: max(n, 0)]]
 
     def equivalents(self, image_id: str) -> list[str]:
         """The stored ids that differ from this one at most in Unicode normalisation."""
@@ -355,15 +374,20 @@ class MemoryStore:
                 methods[name] = MethodInfo(fingerprint, spec, len(matching), size)
             return StoreInfo("memory", 0, len(self._images), len(self._failures), methods, 0)
 
-    def derived(self, name: str) -> bytes | None:
-        """Derived data by name; ``None`` if there are none."""
+    def derived(self, name: str) -> DerivedData | None:
+        """Derived data by name, with their version; ``None`` if there are none."""
         with self._open():
-            return self._derived_data.get(validation.check_derived_name(name))
+            return self._derived.read(name)
 
-    def put_derived(self, name: str, data: bytes) -> None:
-        """Store derived data under a name."""
+    def put_derived(self, name: str, data: bytes, *, replaces: str | None = None) -> str | None:
+        """Store derived data under a name; ``None`` if ``replaces`` is not the stored version."""
         with self._open():
-            self._derived_data[validation.check_derived_name(name)] = bytes(data)
+            return self._derived.write(name, data, replaces)
+
+    def lease(self, name: str, seconds: float) -> Lease | None:
+        """Obtain the lease of a name; ``None`` while another thread holds it."""
+        with self._open():
+            return self._derived.lease(name, seconds)
 
     def check(
         self,
@@ -378,12 +402,13 @@ class MemoryStore:
         with self._open():
             for image_id, image in self._images.items():
                 if image.thumbnail and not sound_thumbnail(image.thumbnail):
-                    image.thumbnail = b"" if repair else image.thumbnail
+                    if repair:
+                        image.thumbnail, image.thumbnail_features = b"", None
                     found.append(Damage("thumbnail", f"the thumbnail of image {image_id!r} is damaged", image_id))
-            for name, data in list(self._derived_data.items()):
+            for name, data in list(self._derived.data.items()):
                 if not sound_derived(name, data):
                     if repair:
-                        del self._derived_data[name]
+                        del self._derived.data[name]
                     found.append(Damage("derived", f"the derived data {name!r} are damaged"))
             progress(len(self._images), len(self._images))
         return [replace(damage, repaired="dropped" if repair else "") for damage in found]
