@@ -143,7 +143,7 @@ class Collection(SearchableCollection):
         empty: of every method that is ready).
 
         Args:
-            image_id: The id; any non-empty string.
+            image_id: The id; any text of 1 to 1,024 bytes in UTF-8.
             data: The encoded image.
             metadata: User-defined JSON object.
             uri: URI that the image came from; optional.

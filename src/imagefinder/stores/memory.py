@@ -30,23 +30,26 @@ from imagefinder.core.records import (
     MethodInfo,
     Removal,
     StoreInfo,
+    ThumbnailFeatures,
 )
 from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
+from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
 from imagefinder.stores.memory_derived import DerivedInMemory
-from imagefinder.stores.memory_features import blocks, checksum, copied, stored_bytes
 from imagefinder.stores.memory_feed import FeedInMemory
+from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, copied
 
 
 @dataclass(slots=True)
 class _Image:
     record: ImageRecord
     thumbnail: bytes
+    thumbnail_features: ThumbnailFeatures | None = None
     features: dict[str, Features] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
 
 
-class MemoryStore:
+class MemoryStore(ThumbnailsInMemory):
     """Stores everything in dictionaries; arrays are copied on input."""
 
     def __init__(self) -> None:
@@ -92,7 +95,9 @@ class MemoryStore:
                 image_id = entry.image.id
                 if image_id in self._images:
                     self._drop_features(self._images[image_id], list(self._images[image_id].features))
-                image = _Image(replace(entry.image, added_at=time.time()), entry.thumbnail)
+                image = _Image(
+                    replace(entry.image, added_at=time.time()), entry.thumbnail, copied(entry.thumbnail_features)
+                )
                 self._add_features(image, entry.features)
                 self._images[image_id] = image
                 self._failures.pop(image_id, None)
@@ -167,6 +172,17 @@ class MemoryStore:
         with self._open():
             if self._removals.pop((removal.id, removal.uri), None):
                 self._removals[moved.id, moved.uri] = moved
+
+    def count(self, where: Filter | None = None) -> int:
+        """The number of images that match the filter."""
+        with self._open():
+            return len(self._images) if where is None else len(self.matching(where))
+
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
+        """The ids, among the given ones, of the images that match the filter."""
+        with self._open():
+            among = self._images if ids is None else self._images.keys() & validation.valid_ids(ids)
+            return {image_id for image_id in among if where.matches(self._images[image_id].record.metadata)}
 
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail."""
@@ -299,15 +315,17 @@ class MemoryStore:
             ]
             return self._feed.changes(method, existing, since)
 
-    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
-        """The existing keys, ascending, and their features."""
+    def load(
+        self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
+    ) -> tuple[NDArray[np.int64], GalleryBlock]:
+        """The existing keys whose images match the filter, ascending, and their features."""
         valid = set(keys.tolist())
         with self._open():
             spec = self._spec(method)
             matching = sorted(
                 (image.keys[method], image_id)
                 for image_id, image in self._images.items()
-                if image.keys.get(method) in valid
+                if image.keys.get(method) in valid and (where is None or where.matches(image.record.metadata))
             )
             parts = [self._images[image_id].features[method] for _, image_id in matching]
         found = np.array([key for key, _ in matching], dtype=np.int64)
@@ -382,7 +400,8 @@ class MemoryStore:
         with self._open():
             for image_id, image in self._images.items():
                 if image.thumbnail and not sound_thumbnail(image.thumbnail):
-                    image.thumbnail = b"" if repair else image.thumbnail
+                    if repair:
+                        image.thumbnail, image.thumbnail_features = b"", None
                     found.append(Damage("thumbnail", f"the thumbnail of image {image_id!r} is damaged", image_id))
             for name, data in list(self._derived.data.items()):
                 if not sound_derived(name, data):
@@ -425,7 +444,7 @@ class MemoryStore:
         return self._images[image_id]
 
     def _add_features(self, image: _Image, features: Mapping[str, Features]) -> None:
-        for method, own in copied(features).items():
+        for method, own in read_only(features).items():
             image.features[method], image.keys[method] = own, self._feed.add()
 
     def _drop_features(self, image: _Image, methods: Sequence[str]) -> None:

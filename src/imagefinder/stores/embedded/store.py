@@ -48,6 +48,7 @@ from imagefinder.stores.embedded import (
     removal_rows,
     sample_rows,
     schema,
+    thumbnail_rows,
 )
 from imagefinder.stores.embedded.cache import FeatureCache
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
@@ -62,7 +63,7 @@ DERIVED = "index"
 """Folder of derived data, which may be deleted at any time."""
 
 
-class EmbeddedStore:
+class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -128,6 +129,7 @@ class EmbeddedStore:
         """
         plain = validation.normalise_entries(entries)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
+        of_thumbnails = [thumbnail_rows.encode(entry.image.id, entry.thumbnail_features) for entry in plain]
         gone = validation.valid_ids(replacing)
         if not plain and not gone:
             return
@@ -137,8 +139,9 @@ class EmbeddedStore:
                 self._check_features(entry.features, methods)
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
-            for entry, blobs in zip(plain, encoded, strict=True):
+            for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
                 key = image_rows.insert_image(database, entry)
+                thumbnail_rows.insert(database, key, of_thumbnail)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
@@ -234,6 +237,19 @@ class EmbeddedStore:
         with self._connections.reading() as database:
             return image_rows.read_thumbnails(database, valid)
 
+    def count(self, where: Filter | None = None) -> int:
+        """The number of images that match the filter."""
+        with self._connections.reading() as database:
+            if where is None:
+                return image_rows.count_images(database)
+            return sum(1 for _ in image_rows.matching_ids(database, where))
+
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
+        """The ids, among the given ones, of the images that match the filter."""
+        valid = None if ids is None else validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return set(image_rows.matching_ids(database, where, valid))
+
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail, in one consistent state."""
         with self._reading_image(image_id) as database:
@@ -314,9 +330,16 @@ class EmbeddedStore:
             return NO_FEATURES
         return source.changes(since)[0]
 
-    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
-        """The existing keys, ascending, and their features."""
-        return self._source(method).of_keys(keys)
+    def load(
+        self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
+    ) -> tuple[NDArray[np.int64], GalleryBlock]:
+        """The existing keys whose images match the filter, ascending, and their features."""
+        source = self._source(method)
+        if where is not None:
+            with self._connections.reading() as database:
+                found = image_rows.matching_keys(database, source.key, keys.tolist(), where)
+            keys = np.array(found, dtype=np.int64)
+        return source.of_keys(keys)
 
     def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
         """Checksums of the existing keys, by key."""

@@ -1,4 +1,4 @@
-"""Features in memory: copies, blocks, sizes and checksums."""
+"""Features in memory: read-only copies, blocks, sizes and checksums."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Array = TypeVar("_Array", bound=np.ndarray[Any, Any])
 
 
 def blocks(spec: FeatureSpec, matching: list[tuple[str, Features]]) -> Iterator[GalleryBlock]:
-    """Yield images with these features in blocks of bounded size."""
+    """Images (id, features) in blocks of about 32 MB."""
     ids: list[str] = []
     parts: list[Features] = []
     size = 0
@@ -32,7 +32,7 @@ def blocks(spec: FeatureSpec, matching: list[tuple[str, Features]]) -> Iterator[
         yield GalleryBlock(tuple(ids), concatenate(spec, parts))
 
 
-def copied(features: Mapping[str, Features]) -> dict[str, Features]:
+def read_only(features: Mapping[str, Features]) -> dict[str, Features]:
     """Read-only copies of the features."""
     own: dict[str, Features] = {}
     for method, batch in features.items():
@@ -52,14 +52,14 @@ def _frozen(array: _Array) -> _Array:
 
 
 def stored_bytes(features: Features) -> int:
-    """Bytes of the features as a store counts them."""
+    """Bytes of the features without offsets, as every store counts them."""
     if isinstance(features, GlobalFeatures):
         return features.nbytes
     return features.descriptors.nbytes + features.keypoints.nbytes
 
 
 def checksum(image_id: str, features: Features) -> int:
-    """CRC-32 of an image id and features; with an empty id, of the features alone."""
+    """CRC-32 of an image id and its features, a batch of one."""
     arrays = (
         (features.vectors,) if isinstance(features, GlobalFeatures) else (features.descriptors, features.keypoints)
     )
