@@ -36,6 +36,7 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.files import write_atomically
 from imagefinder.core.records import SHORTLIST, Cursor
+from imagefinder.core.scratch import Scratch
 
 _FORMAT = 2
 _MANIFEST = "manifest.json"
@@ -77,19 +78,21 @@ class IndexFiles:
         fingerprint: Digest of the fingerprint of the features; files with another one are ignored.
     """
 
-    def __init__(self, store: Store, method: str, spec: FeatureSpec, codec: Codec) -> None:
+    def __init__(
+        self, store: Store, method: str, spec: FeatureSpec, codec: Codec, scratch: Scratch | None
+    ) -> None:
         """Create an accessor; no file is read yet."""
         self.fingerprint = ""
         self._store = store
         self._method = method
         self._spec = spec
         self._codec = codec
+        self._scratch = scratch
 
     @property
     def folder(self) -> Path | None:
-        """The folder of the index; ``None`` if the store has no folder for derived data."""
-        derived = self._store.derived_folder()
-        return derived and derived / f"{SHORTLIST}{self._method}"
+        """The folder of the index; ``None`` without scratch space."""
+        return self._scratch.folder(f"{SHORTLIST}{self._method}") if self._scratch else None
 
     def stamp(self) -> tuple[int, int] | None:
         """Identifies the current manifest; ``None`` if there is none."""

@@ -20,6 +20,7 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.filters import Filter
 from imagefinder.core.records import AnnIndexState, Cursor, GalleryBlock, Proposals
+from imagefinder.core.scratch import Scratch
 
 OUTGROWN = 4
 """An index is outgrown if training now would give this many times as many words."""
@@ -36,19 +37,20 @@ class InvertedFileIndex:
     It is thread-safe, and several processes may use the same files.
     """
 
-    def __init__(self, store: Store, method: str, spec: FeatureSpec) -> None:
+    def __init__(self, store: Store, method: str, spec: FeatureSpec, scratch: Scratch | None = None) -> None:
         """Create an index; files are read on first use.
 
         Args:
             store: The store it is derived from.
             method: Name of the method.
             spec: Kind, dimension and dtype of the features.
+            scratch: Where its files are; ``None``: it is only in memory.
         """
         self._store = store
         self._method = method
         self._spec = spec
         self._codec: Codec = HammingEmbedding(spec) if spec.kind == "local" else IvfSq8(spec)
-        self._files = IndexFiles(store, method, spec, self._codec)
+        self._files = IndexFiles(store, method, spec, self._codec, scratch)
         self._lock = threading.RLock()
         self._model: IndexModel | None = None
         self._coverage = Coverage()

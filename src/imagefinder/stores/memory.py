@@ -7,7 +7,6 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -410,22 +409,6 @@ class MemoryStore(ThumbnailsInMemory):
                     found.append(Damage("derived", f"the derived data {name!r} are damaged"))
             progress(len(self._images), len(self._images))
         return [replace(damage, repaired="dropped" if repair else "") for damage in found]
-
-    def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Raise an error: there is no durable state to copy.
-
-        Raises:
-            StoreError: always.
-        """
-        del progress
-        raise StoreError(
-            f"a collection in memory cannot be backed up to {destination}",
-            hint="store it on disk: set store = embedded",
-        )
-
-    def derived_folder(self) -> Path | None:
-        """``None``: there is no folder."""
-        return None
 
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from imagefinder.ann import arrays as array_files
 from imagefinder.ann import compaction, hamming_embedding
 from imagefinder.ann.index import OUTGROWN, InvertedFileIndex
 from imagefinder.core.features import FeatureSpec
+from imagefinder.core.scratch import SCRATCH, Scratch
 from imagefinder.stores.embedded import EmbeddedStore
 from imagefinder.stores.embedded.schema import FILE_NAME
 from imagefinder.testing.ann_indexes import METHOD, features, names, put
@@ -26,11 +28,15 @@ def store(tmp_path):
 
 
 def made(store):
-    return InvertedFileIndex(store, METHOD, SPEC)
+    return InvertedFileIndex(store, METHOD, SPEC, scratch(store))
+
+
+def scratch(store):
+    return Scratch(Path(store.info().location) / SCRATCH)
 
 
 def files(store):
-    return sorted((store.derived_folder() / f"shortlist-{METHOD}").iterdir())
+    return sorted(scratch(store).folder(f"shortlist-{METHOD}").iterdir())
 
 
 def finds(store, shortlist, seed=17):
@@ -83,9 +89,9 @@ def test_files_of_another_collection_are_detected(store, tmp_path):
     other = EmbeddedStore(tmp_path / "other", create=True, cache_bytes=0)
     put(other, SPEC, {str(seed): seed + 5000 for seed in range(60)})
     made(other).refresh()
-    folder = store.derived_folder() / f"shortlist-{METHOD}"
+    folder = scratch(store).folder(f"shortlist-{METHOD}")
     folder.parent.mkdir(exist_ok=True)
-    (other.derived_folder() / f"shortlist-{METHOD}").rename(folder)
+    scratch(other).folder(f"shortlist-{METHOD}").rename(folder)
     other.close()
     index = made(store)
     assert index.state().waiting == 60
@@ -263,9 +269,10 @@ from imagefinder.stores.embedded.schema import FILE_NAME
 from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.testing.ann_indexes import METHOD, features, put, names
 from imagefinder.core.features import FeatureSpec
+from imagefinder.core.scratch import SCRATCH, Scratch
 spec = FeatureSpec("local", 128, "uint8")
 store = EmbeddedStore(Path(sys.argv[1]), create=False, cache_bytes=0)
-index = InvertedFileIndex(store, METHOD, spec)
+index = InvertedFileIndex(store, METHOD, spec, Scratch(Path(sys.argv[1]) / SCRATCH))
 for number in range(6):
     put(store, spec, {f"theirs {number}": 300 + number})
     index.refresh(rebuild=number == 3)
@@ -274,7 +281,7 @@ for number in range(6):
 
 
 def test_two_processes_index_and_query_at_the_same_time(store):
-    other = subprocess.Popen([sys.executable, "-c", ANOTHER, str(store.derived_folder().parent)])
+    other = subprocess.Popen([sys.executable, "-c", ANOTHER, store.info().location])
     index = made(store)
     for number in range(6):
         put(store, SPEC, {f"ours {number}": 400 + number})

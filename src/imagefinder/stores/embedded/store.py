@@ -37,6 +37,7 @@ from imagefinder.core.records import (
     Removal,
     StoreInfo,
 )
+from imagefinder.core.scratch import SCRATCH
 from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
 from imagefinder.stores.embedded import (
@@ -58,9 +59,6 @@ from imagefinder.stores.embedded.files import copy_database, make_folder, sync_f
 from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec, write_method
 from imagefinder.stores.embedded.recovery import recover
-
-DERIVED = "index"
-"""Folder of derived data, which may be deleted at any time."""
 
 
 class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
@@ -86,7 +84,7 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
         """
         self._folder = folder = folder.absolute()
         self._cache = FeatureCache(cache_bytes)
-        self._derived = DerivedFiles(folder / DERIVED)
+        self._derived = DerivedFiles(folder / SCRATCH)
         self._registered: dict[str, str] = {}
         file = folder / schema.FILE_NAME
         prepare_folder(folder, create=create)
@@ -427,10 +425,6 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
                 sync_folder(destination.parent)
         except OSError as error:
             raise StoreError(f"cannot write the backup {destination}: {error.strerror}") from error
-
-    def derived_folder(self) -> Path | None:
-        """Folder for derived files; it may not exist yet."""
-        return self._derived.folder
 
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""
