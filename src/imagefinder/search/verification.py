@@ -218,6 +218,8 @@ def verify(
         mirror: Also compare the mirror image of the query.
     """
     candidates = Candidates(store)
+    candidates.prefetch(ids)
+    features_by = {one.method.name: one.features_of(ids) for one in scores if one.method.verifier}
     verifier = PairVerifier(runtime.thumbnail_method, runtime.photometric_check, image, mirror=mirror)
 
     def keypoints(image_id: str) -> Verified:
@@ -228,9 +230,7 @@ def verify(
         for one in scores:
             if one.method.verifier is None or image_id not in one.rows:
                 continue
-            features = one.features_of(image_id)
-            if features is None:
-                features = stored_features(store, image_id, one.method.name)
+            features = features_by[one.method.name].get(image_id)
             if features is not None:
                 finding = verifier.keypoints(one.method, [one.query_for(image_id)], candidate, features)
                 if finding:
