@@ -76,8 +76,8 @@ class Candidates:
         """Read the records and thumbnails of these candidates, each in one statement."""
         records, thumbnails = self._store.records(ids), self._store.thumbnails(ids)
         for image_id in ids:
-            record = records.get(image_id)
-            self._read[image_id] = record and _candidate(record, partial(thumbnails.get, image_id, b""))
+            record, thumbnail = records.get(image_id), thumbnails.get(image_id, b"")
+            self._read[image_id] = None if record is None else _candidate(record, partial(bytes, thumbnail))
 
     def of(self, record: ImageRecord) -> Candidate:
         """The candidate with this record."""

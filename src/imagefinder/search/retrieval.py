@@ -7,7 +7,7 @@ scored exactly. Scores are identical in both modes; only the set of scored image
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.features import Features, concatenate
 from imagefinder.core.method import Method
 from imagefinder.search import ranking
+from imagefinder.search.allowed import Allowed
 from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
 from imagefinder.search.null_model import NullModel
 from imagefinder.search.scanned import Scanned
@@ -42,12 +43,6 @@ PROPOSED = 64
 SAMPLE_LOCAL, SAMPLE_GLOBAL = 48, 1000
 """Size of the sample that fast mode standardises scores against."""
 
-FEW = 1000
-"""A filtered search scores all allowed images if there are at most this many."""
-
-OVERFETCH = 8
-"""Factor by which more candidates are proposed if a filter is set."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gallery:
@@ -56,13 +51,13 @@ class Gallery:
     Attributes:
         store: The store of the images.
         null_model: Null model of the collection; ``None`` if E-values are not required.
-        allowed: Ids of the images to search, which E-values refer to; ``None``: all images.
+        allowed: The images to search, which E-values refer to; ``None``: all images.
         ann_indexes: Method name -> ANN index; ``None``: score every image.
     """
 
     store: Store
     null_model: NullModel | None = None
-    allowed: Set[str] | None = None
+    allowed: Allowed | None = None
     ann_indexes: Mapping[str, AnnIndex] | None = None
 
 
@@ -98,7 +93,7 @@ class Scores:
         standard: ``(B,)`` float64, standardised scores; zeros without a null model.
         near: ``(B,)`` float64, number of near matches; ``None`` if they were not counted.
         eligible: Fast mode: number of images that the ANN indexes cover. Exact mode: ``None``.
-        images: The features of the images, in the same order; ``None`` without images.
+        images: The features of the images; ``None`` if they were not kept.
     """
 
     method: Method
@@ -117,15 +112,12 @@ class Scores:
         return dict(zip(self.ids, range(len(self.ids)), strict=True))
 
     def features_of(self, ids: Iterable[str]) -> dict[str, Features]:
-        """Id -> features as a batch of one; images without a row, or removed meanwhile, are left out.
+        """Id -> features as a batch of one; unknown images, and those removed meanwhile, are left out.
 
         Raises:
             CollectionCorruptError: features do not match their checksum.
         """
-        if self.images is None:
-            return {}
-        found = self.images.features([self.rows[image_id] for image_id in ids if image_id in self.rows])
-        return {self.ids[row]: features for row, features in found.items()}
+        return self.images.features(ids) if self.images else {}
 
     def query_for(self, image_id: str) -> EncodedQuery:
         """The augmentation of the query to verify against an image; the image must have a row."""
@@ -161,7 +153,11 @@ def retrieve(gallery: Gallery, encoded: Sequence[tuple[Method, EncodedQuery]], w
         return _two_stage(gallery, scorers, gallery.ann_indexes, wanted)
     allowed = _allowed(gallery, wanted)
     scores = [_exact(gallery.store, scorer) for scorer in scorers]
-    return scores if allowed is None else [restrict(one, allowed) for one in scores]
+    if allowed is None:
+        return scores
+    if allowed.ids is None:
+        raise ValueError("an exact search with a filter requires the ids of all matching images")
+    return [restrict(one, allowed.ids) for one in scores]
 
 
 def is_test(method: Method, methods: Sequence[Method]) -> bool:
@@ -214,10 +210,10 @@ def align(scores: Sequence[Scores]) -> tuple[Sequence[str], list[NDArray[np.int6
     return ids, [np.array([one.rows.get(image_id, -1) for image_id in ids], dtype=np.int64) for one in scores]
 
 
-def _allowed(gallery: Gallery, wanted: Wanted) -> Set[str] | None:
+def _allowed(gallery: Gallery, wanted: Wanted) -> Allowed | None:
     if gallery.allowed is None or wanted.only is None:
         return gallery.allowed
-    return {*gallery.allowed, wanted.only}
+    return gallery.allowed.including(gallery.store, wanted.only)
 
 
 # -- exact -----------------------------------------------------------------------------------------------------
@@ -269,7 +265,6 @@ def restrict(scores: Scores, allowed: Set[str]) -> Scores:
         likely=scores.likely[rows],
         near=None if scores.near is None else scores.near[rows],
         standard=scores.standard[rows],
-        images=None,
     )
 
 
@@ -296,7 +291,7 @@ def _two_stage(
     info = store.info()
     eligible = min(info.images, sum(info.methods[one.method.name].images for one in indexed))
     if allowed is not None:
-        eligible = min(eligible, len(allowed))
+        eligible = min(eligible, allowed.count)
     found = []
     for one in scorers:
         sample = None
@@ -307,22 +302,17 @@ def _two_stage(
     return found
 
 
-def _score_proposed(scorer: Scorer, ann_index: AnnIndex, many: int, allowed: Collection[str] | None) -> None:
+def _score_proposed(scorer: Scorer, ann_index: AnnIndex, many: int, allowed: Allowed | None) -> None:
     """Score the candidates that the ANN index of one method proposes for all augmentations of the query."""
     store, method = scorer.store, scorer.method
-    if allowed is not None and len(allowed) <= FEW:
-        scorer.scan([store.select(method.name, sorted(allowed))], keep=True)
+    if allowed is not None and allowed.ids is not None:
+        scorer.scan([store.select(method.name, sorted(allowed.ids))], keep=True)
         return
-    if allowed is not None:
-        many *= OVERFETCH
+    where = None if allowed is None else allowed.where
     features = concatenate(method.extractor.spec, [query.features for query in scorer.queries])
-    proposed = [proposals.keys for proposals in ann_index.propose(features, many)]
-    keys, block = store.load(method.name, np.unique(np.concatenate(proposed)))
-    mirrored = {block.ids[row] for row in np.flatnonzero(np.isin(keys, proposed[-1])).tolist()}
-    if allowed is not None:
-        kept = set(allowed)
-        block = store.select(method.name, [image_id for image_id in block.ids if image_id in kept])
-    scorer.add(block, mirrored)
+    proposed = [proposals.keys for proposals in ann_index.propose(features, many, where=where)]
+    keys, block = store.load(method.name, np.unique(np.concatenate(proposed)), where=where)
+    scorer.add(block, {block.ids[row] for row in np.flatnonzero(np.isin(keys, proposed[-1])).tolist()})
 
 
 def _complete(scorer: Scorer, ids: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from imagefinder.core.contracts import Store
@@ -28,6 +28,7 @@ class Scanned:
         self._blocks: list[weakref.ref[GalleryBlock]] = []
         self._starts: list[int] = []
         self._kept: list[GalleryBlock] = []
+        self._rows: dict[str, int] = {}
         self.ids: list[str] = []
 
     def add(self, block: GalleryBlock, *, keep: bool = False) -> None:
@@ -38,23 +39,27 @@ class Scanned:
         if keep:
             self._kept.append(block)
 
-    def features(self, rows: Sequence[int]) -> dict[int, Features]:
-        """Row -> features as a batch of one, for these images; those removed meanwhile may be left out.
+    def features(self, ids: Iterable[str]) -> dict[str, Features]:
+        """Id -> features as a batch of one; unknown images, and those removed meanwhile, are left out.
 
         Raises:
             CollectionCorruptError: features do not match their checksum.
         """
-        found = dict(self._in_memory(rows))
-        missing = {self.ids[row]: row for row in rows if row not in found}
+        if len(self._rows) < len(self.ids):
+            self._rows = {image_id: row for row, image_id in enumerate(self.ids)}
+        known = [image_id for image_id in ids if image_id in self._rows]
+        found = dict(self._in_memory(known))
+        missing = [image_id for image_id in known if image_id not in found]
         if missing:
             with suppress(MethodNotIndexedError):  # the method was removed meanwhile
-                block = self._store.select(self._method, list(missing))
-                found.update((missing[image_id], block.features.image(n)) for n, image_id in enumerate(block.ids))
+                block = self._store.select(self._method, missing)
+                found.update((image_id, block.features.image(row)) for row, image_id in enumerate(block.ids))
         return found
 
-    def _in_memory(self, rows: Sequence[int]) -> Iterator[tuple[int, Features]]:
-        for row in rows:
+    def _in_memory(self, ids: Iterable[str]) -> Iterator[tuple[str, Features]]:
+        for image_id in ids:
+            row = self._rows[image_id]
             number = bisect_right(self._starts, row) - 1
             block = self._blocks[number]()
             if block is not None:
-                yield row, block.features.image(row - self._starts[number])
+                yield image_id, block.features.image(row - self._starts[number])

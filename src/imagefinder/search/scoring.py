@@ -94,7 +94,7 @@ class Scorer:
             self.each[1] = 0
             if self.near is not None:
                 self.near[1] = 0
-            self._compare_mirrored(self.images.features(likely))
+            self._compare_mirrored(likely)
 
     def add(self, block: GalleryBlock, mirrored: Collection[str] | None = None) -> None:
         """Compare the images of a block, and keep them in memory.
@@ -109,8 +109,7 @@ class Scorer:
             self._append([self._compare(self.queries, block.features)])
             return
         self._append([self._compare(self.queries[:1], block.features)])
-        some = [start + number for number, image_id in enumerate(block.ids) if image_id in mirrored]
-        self._compare_mirrored(self.images.features(some))
+        self._compare_mirrored([start + row for row, image_id in enumerate(block.ids) if image_id in mirrored])
 
     def standard(self, sample: Features | None = None, total: int | None = None) -> NDArray[np.float64]:
         """The standardised scores of all images compared, ``(B,)`` float64; zeros without a null model.
@@ -162,14 +161,16 @@ class Scorer:
             likely.update((row, None) for row in rows if self.near[1, row])
         return list(likely)
 
-    def _compare_mirrored(self, features: dict[int, Features]) -> None:
+    def _compare_mirrored(self, rows: Sequence[int]) -> None:
         """Compare the mirror image with the images of these rows."""
-        batch = concatenate(self.method.extractor.spec, list(features.values()))
+        places = {self.images.ids[row]: row for row in rows}
+        found = self.images.features(places)
+        batch = concatenate(self.method.extractor.spec, list(found.values()))
+        compared = [places[image_id] for image_id in found]
         scores, near = self._compare(self.queries[1:], batch)
-        rows = list(features)
-        self.each[1:, rows] = scores
+        self.each[1:, compared] = scores
         if self.near is not None:
-            self.near[1:, rows] = near
+            self.near[1:, compared] = near
 
 
 def _shortened(query: EncodedQuery) -> EncodedQuery:

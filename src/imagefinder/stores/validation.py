@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -62,6 +63,17 @@ def check_derived_name(name: str) -> str:
     return name
 
 
+def check_lease(name: str, seconds: float) -> None:
+    """Check the name and the duration of a lease.
+
+    Raises:
+        InputError: the name is not valid Unicode text.
+        ValueError: the name is empty, or the duration is not a positive number.
+    """
+    if not check_text("name of a lease", name) or not 0 < seconds < math.inf:
+        raise ValueError(f"a lease needs a name and a positive number of seconds, not {name!r} and {seconds!r}")
+
+
 def normalise_image(image: ImageRecord) -> ImageRecord:
     """Validate a record and copy its metadata to plain JSON types.
 
@@ -104,7 +116,13 @@ def normalise_entries(entries: Sequence[Entry]) -> list[Entry]:
         image = normalise_image(entry.image)
         check_one_image(image.id, entry.features)
         plain.pop(image.id, None)
-        plain[image.id] = Entry(image, dict(entry.features), bytes(entry.thumbnail))
+        made = entry.thumbnail_features
+        if made:
+            check_one_image(image.id, {"thumbnail": made.features})
+        # Without a thumbnail, it is unknown what they were computed from.
+        plain[image.id] = Entry(
+            image, dict(entry.features), bytes(entry.thumbnail), made if entry.thumbnail else None
+        )
     return list(plain.values())
 
 

@@ -90,8 +90,8 @@ class CopyMeasures:
         changed: Number of cells with unexplained edges of the image with fewer, less if the other has many more.
         swapped: Number of cells in which some pixels became much darker and others much lighter.
         document: Whether both images look like documents.
-        text: Share of cells with edges of opposite directions, as strokes have; of the image with fewer, 0 to 1. Only
-            of documents; otherwise 0.
+        text: For documents, the share of cells with edges of opposite directions, as strokes have, 0 to 1; that of
+            the image with fewer.
         correlation: Correlation of the Laplacians of both images, -1 to 1.
     """
 
@@ -228,7 +228,7 @@ class _Neighbours:
     def __init__(self, image: Grey, margin: int) -> None:
         self._margin = margin
         self._size = image.shape
-        self._padded = np.asarray(cv2.copyMakeBorder(image, *[margin] * 4, cv2.BORDER_REPLICATE))
+        self._padded = np.asarray(cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REPLICATE))
 
     def shifted(self, dx: int, dy: int) -> Grey:
         """The image, shifted by whole pixels; its border is replicated."""

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from imagefinder.core.elongated import is_elongated, longer_side
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Size
-from imagefinder.verification.transforms import corners, move
+from imagefinder.kernels.transforms import corners, move
 
 Grey: TypeAlias = NDArray[np.float32]
 Matrix: TypeAlias = NDArray[np.float64]
@@ -219,8 +219,9 @@ def _mapped(rgb: NDArray[np.uint8], colours: NDArray[np.float64]) -> Grey:
     """``(H, W)``: the polynomial with these coefficients, of each pixel."""
     r, g, b = (plane.astype(np.float32) * np.float32(1 / 255) - np.float32(0.5) for plane in cv2.split(rgb))
     c = colours.astype(np.float32)
-    mapped: Grey = r * (c[1] + c[4] * r + c[7] * g + c[8] * b) + g * (c[2] + c[5] * g + c[9] * b)
-    return mapped + b * (c[3] + c[6] * b) + c[0]
+    of_red, of_green = c[1] + c[4] * r + c[7] * g + c[8] * b, c[2] + c[5] * g + c[9] * b
+    mapped: Grey = c[0] + r * of_red + g * of_green + b * (c[3] + c[6] * b)
+    return mapped
 
 
 def _fit_colours(warped: RgbImage, grey: Grey, inside: NDArray[np.bool_]) -> NDArray[np.float64] | None:
