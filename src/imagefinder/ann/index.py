@@ -18,10 +18,14 @@ from imagefinder.ann.segment import Keys, Postings, Segment, build, merge
 from imagefinder.ann.training import BATCH_BYTES, row_bytes, training_sample
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec
+from imagefinder.core.filters import Filter
 from imagefinder.core.records import AnnIndexState, GalleryBlock, Proposals
 
 OUTGROWN = 4
 """An index is outgrown if training now would give this many times as many words."""
+
+OVERFETCH = 8
+"""Factor by which more candidates are proposed if a filter is set; the index itself does not know metadata."""
 
 _VERIFIED_IMAGES = 64  # of each segment
 
@@ -78,8 +82,10 @@ class InvertedFileIndex:
                 outgrown=model is not None and wanted >= OUTGROWN * model.words,
             )
 
-    def propose(self, queries: Features, n: int) -> list[Proposals]:
-        """The ``n`` best candidates for each query, and all images that are not indexed yet."""
+    def propose(self, queries: Features, n: int, *, where: Filter | None = None) -> list[Proposals]:
+        """The best candidates for each query, more if a filter is set, and all images that are not indexed yet."""
+        if where is not None:
+            n *= OVERFETCH
         with self._lock:
             self._follow()
             model, waiting = self._model, self._coverage.waiting
@@ -185,7 +191,7 @@ class InvertedFileIndex:
             begin = end
             nbytes = sum(part.codes.nbytes + part.owners.nbytes for part in parts)
             if parts and (nbytes >= compaction.SEGMENT_BYTES or begin >= total):
-                segments.append(self._files.write(model, build(np.concatenate(keys), parts, model.words)))
+                segments.append(self._files.write(model, build(np.concatenate(keys), parts)))
                 parts, keys = [], []
             if progress:
                 progress(min(end, total), total)
@@ -194,7 +200,7 @@ class InvertedFileIndex:
     def _compact(self, model: IndexModel) -> None:
         worn = compaction.worn(self._coverage.segments)
         if worn:
-            merged = [merge(group, model.words) for group in compaction.groups(worn)]
+            merged = [merge(group) for group in compaction.groups(worn)]
             self._coverage.replace(worn, [self._files.write(model, one) for one in merged if len(one.keys)])
 
     def _differences(self, model: IndexModel, segment: Segment) -> list[str]:
@@ -205,7 +211,7 @@ class InvertedFileIndex:
         fresh = self._codec.encode(model.arrays, block.features)
         rows = np.searchsorted(segment.keys, keys)
         problems = []
-        word_of = np.repeat(np.arange(model.words, dtype=np.int32), np.diff(segment.starts))
+        word_of = np.repeat(segment.words, np.diff(segment.starts))
         for number, row in enumerate(rows.tolist()):
             mine, theirs = fresh.owners == number, segment.owners == row
             words = fresh.words[mine]

@@ -143,7 +143,7 @@ class Collection(SearchableCollection):
         empty: of every method that is ready).
 
         Args:
-            image_id: The id; any non-empty string.
+            image_id: The id; any text of 1 to 1,024 bytes in UTF-8.
             data: The encoded image.
             metadata: User-defined JSON object.
             uri: URI that the image came from; optional.
@@ -259,8 +259,8 @@ class Collection(SearchableCollection):
 
     def kept_duplicates(self) -> reports.KeptReport | None:
         """The stored duplicate report; ``None`` if there is no readable one."""
-        data = self.store.derived(reports.NAME)
-        return None if data is None else reports.from_bytes(data)
+        stored = self.store.derived(reports.NAME)
+        return None if stored is None else reports.from_bytes(stored.data)
 
     # -- other layouts -------------------------------------------------------------------------------------
 
