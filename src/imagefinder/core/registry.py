@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from imagefinder.core.errors import SettingsError
@@ -42,7 +42,7 @@ def load(group: str, name: str) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _installed(path: tuple[str, ...]) -> EntryPoints:
-    """All entry points; reading those of every installed package takes longer than to import one."""
+def _installed(path: tuple[str, ...]) -> Any:
+    """All entry points, with ``select``; reading the metadata of every installed package takes long."""
     del path  # part of the cache key
     return entry_points()
