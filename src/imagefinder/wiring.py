@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
-from imagefinder.core import registry
+from imagefinder.core import home, registry
 from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
 from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
 from imagefinder.core.location import scheme_of, shown
@@ -265,6 +265,7 @@ def _network(name: str, settings: Settings) -> Method:
     from imagefinder.matching.cosine import CosineMatcher
     from imagefinder.matching.mutual_nn import MutualNNMatcher
     from imagefinder.models.catalogue import MODELS
+    from imagefinder.models.graph_cache import GraphCache
     from imagefinder.models.providers import resolve
     from imagefinder.verification.tokens import TokenVerifier
 
@@ -284,6 +285,7 @@ def _network(name: str, settings: Settings) -> Method:
         threads=settings.threads,
         run=run,
         tokens="int8" if settings.tokens == "int8" else "float32",
+        graphs=None if settings.models.parts[:1] == (home.HOME,) else GraphCache(settings.models / "graphs"),
     )
     return Method(
         name=name,

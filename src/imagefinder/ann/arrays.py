@@ -6,7 +6,7 @@ import json
 import mmap
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,12 @@ def write(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]
     write_atomically(path, _chunks(lead, plain.values()))
 
 
-def read(path: Path) -> tuple[dict[str, Any], Arrays]:
+def read(path: Path, *, scattered: bool = False) -> tuple[dict[str, Any], Arrays]:
     """Read the metadata and the arrays, read-only and memory-mapped, after verifying all checksums.
+
+    Args:
+        path: The file.
+        scattered: Small parts of the arrays will be read, so the system should not read ahead.
 
     Raises:
         OSError: the file cannot be read.
@@ -72,10 +76,27 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays]:
         dtype, shape = np.dtype(item["dtype"]), tuple(item["shape"])
         count = int(np.prod(shape, dtype=np.int64))
         array = np.frombuffer(mapped, dtype, count, begin + item["at"]).reshape(shape)
-        if _checksum(_bytes(array)) != item["crc"]:
+        if _checksum(_bytes(array), lambda: _release(mapped)) != item["crc"]:
             raise ValueError(f"the array {item['name']} in {path.name} is damaged")
         arrays[item["name"]] = array
+    if scattered and hasattr(mmap, "MADV_RANDOM"):
+        mapped.madvise(mmap.MADV_RANDOM)
     return document["meta"], arrays
+
+
+def release(arrays: Iterable[NDArray[Any]]) -> None:
+    """Let the system take the memory of mapped arrays; what is read again is mapped again, from its file cache."""
+    for array in arrays:
+        base: Any = array
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(base, mmap.mmap):
+            _release(base)
+
+
+def _release(mapped: mmap.mmap) -> None:
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _chunks(lead: bytes, arrays: Iterable[NDArray[Any]]) -> Iterator[bytes | memoryview]:
@@ -89,8 +110,9 @@ def _bytes(array: NDArray[Any]) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def _checksum(data: memoryview) -> int:
+def _checksum(data: memoryview, after_chunk: Callable[[], None] = lambda: None) -> int:
     value = 0
-    for begin in range(0, len(data), _CHUNK):  # in chunks, so that mapped pages can be released
+    for begin in range(0, len(data), _CHUNK):
         value = zlib.crc32(data[begin : begin + _CHUNK], value)
+        after_chunk()
     return value

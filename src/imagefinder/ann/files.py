@@ -34,7 +34,7 @@ from imagefinder.core.features import FeatureSpec
 from imagefinder.core.files import write_atomically
 from imagefinder.core.records import SHORTLIST
 
-_FORMAT = 1
+_FORMAT = 2
 _MANIFEST = "manifest.json"
 _WITNESSES = 16
 
@@ -58,8 +58,8 @@ class IndexModel:
 
     @property
     def words(self) -> int:
-        """Number of words."""
-        return int(self.arrays["fine"].shape[0] * self.arrays["fine"].shape[1])
+        """Number of words, gaps in their numbers included."""
+        return self.arrays["halves"].size
 
     @property
     def nbytes(self) -> int:
@@ -140,7 +140,7 @@ class IndexFiles:
             chosen = segment.keys[:: max(1, len(segment.keys) // _WITNESSES)]
             witnesses = sorted(self._store.checksums(self._method, chosen).items())
             arrays.write(self._file(name), {"model": model.name, "witnesses": witnesses}, segment.arrays())
-            _, mapped = arrays.read(self._file(name))
+            _, mapped = arrays.read(self._file(name), scattered=True)
         except (OSError, ValueError):  # read-only or full: the segment stays in memory
             _log.info("could not write a segment of the index of %s", self._method, exc_info=True)
             return segment
@@ -190,7 +190,7 @@ class IndexFiles:
 
     def _read_segment(self, name: str, model: IndexModel) -> Segment:
         path = self._file(name)
-        meta, mapped = arrays.read(path)
+        meta, mapped = arrays.read(path, scattered=True)
         if meta["model"] != model.name:
             raise ValueError("it belongs to another model")
         segment = Segment(**mapped, name=path.name)

@@ -191,7 +191,7 @@ class InvertedFileIndex:
             begin = end
             nbytes = sum(part.codes.nbytes + part.owners.nbytes for part in parts)
             if parts and (nbytes >= compaction.SEGMENT_BYTES or begin >= total):
-                segments.append(self._files.write(model, build(np.concatenate(keys), parts, model.words)))
+                segments.append(self._files.write(model, build(np.concatenate(keys), parts)))
                 parts, keys = [], []
             if progress:
                 progress(min(end, total), total)
@@ -200,7 +200,7 @@ class InvertedFileIndex:
     def _compact(self, model: IndexModel) -> None:
         worn = compaction.worn(self._coverage.segments)
         if worn:
-            merged = [merge(group, model.words) for group in compaction.groups(worn)]
+            merged = [merge(group) for group in compaction.groups(worn)]
             self._coverage.replace(worn, [self._files.write(model, one) for one in merged if len(one.keys)])
 
     def _differences(self, model: IndexModel, segment: Segment) -> list[str]:
@@ -211,7 +211,7 @@ class InvertedFileIndex:
         fresh = self._codec.encode(model.arrays, block.features)
         rows = np.searchsorted(segment.keys, keys)
         problems = []
-        word_of = np.repeat(np.arange(model.words, dtype=np.int32), np.diff(segment.starts))
+        word_of = np.repeat(segment.words, np.diff(segment.starts))
         for number, row in enumerate(rows.tolist()):
             mine, theirs = fresh.owners == number, segment.owners == row
             words = fresh.words[mine]

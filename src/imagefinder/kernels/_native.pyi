@@ -37,6 +37,17 @@ def dots(
     plain: bool = False,
     /,
 ) -> None: ...
+def nearest_words(
+    vectors: NDArray[Any],
+    rows: NDArray[Any],
+    cells: NDArray[Any],
+    centres: NDArray[Any],
+    halves: NDArray[Any],
+    words: NDArray[Any],
+    scores: NDArray[Any],
+    plain: bool = False,
+    /,
+) -> None: ...
 def supported() -> tuple[str, ...]: ...
 def vote(
     starts: NDArray[Any],

@@ -10,7 +10,7 @@ IMAGE_BYTES = 8 + 8 + 4 + 8  # key, size, owner, code
 def segment(first, count, gone=0):
     rows = np.arange(count, dtype=np.int32)
     postings = Postings(rows * 0, rows, np.zeros(count, np.uint64), np.ones(count, dtype=np.int64))
-    made = build(np.arange(first, first + count, dtype=np.int64), [postings], 1)
+    made = build(np.arange(first, first + count, dtype=np.int64), [postings])
     made.alive[:gone] = False
     return made
 

@@ -15,7 +15,7 @@ def keys(*values):
 def segment(*values):
     count = len(values)
     rows = np.arange(count, dtype=np.int32)
-    return build(keys(*values), [Postings(rows * 0, rows, rows, np.ones(count, dtype=np.int64))], 1)
+    return build(keys(*values), [Postings(rows * 0, rows, rows, np.ones(count, dtype=np.int64))])
 
 
 def changes(revision, *new, alive=None):
