@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,14 +84,14 @@ class Wanted:
     only: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """Scores of images by one method.
 
     Attributes:
         method: The method.
         queries: The augmentations of the query: the query itself, and possibly its mirror image.
-        rows: Image id -> row of the arrays.
+        ids: Ids of the images, in the order of the arrays.
         values: ``(B,)`` float64, score of the matcher; the maximum over the augmentations.
         likely: ``(B,)`` int64, index of the augmentation to verify.
         standard: ``(B,)`` float64, standardised scores; zeros without a null model.
@@ -101,13 +102,18 @@ class Scores:
 
     method: Method
     queries: Sequence[EncodedQuery]
-    rows: Mapping[str, int]
+    ids: Sequence[str]
     values: NDArray[np.float64]
     likely: NDArray[np.int64]
     standard: NDArray[np.float64]
     near: NDArray[np.float64] | None = None
     eligible: int | None = None
     features: Features | None = None
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Image id -> row of the arrays."""
+        return dict(zip(self.ids, range(len(self.ids)), strict=True))
 
     def features_of(self, image_id: str) -> Features | None:
         """Features of one image as a batch of one; ``None`` if they were not kept."""
@@ -154,7 +160,7 @@ def candidates(scores: Sequence[Scores], image: QueryImage, rerank_depth: int | 
     chosen: dict[str, None] = {}
     for one in scores:
         depth = rerank_depth or (RERANK_DEPTH if one.method.verifier else RERANK_DEPTH_GLOBAL)
-        ids = list(one.rows)
+        ids = one.ids
         best = ranking.best(ids, one.values if one.method.verifier else one.standard, depth)
         chosen.update((image_id, None) for image_id, _ in best)
         if one.near is not None:
@@ -169,7 +175,16 @@ def searched(scores: Sequence[Scores]) -> int:
     eligible = [one.eligible for one in scores if one.eligible is not None]
     if eligible:
         return max(eligible)
-    return len({image_id for one in scores for image_id in one.rows})
+    return len(align(scores)[0])
+
+
+def align(scores: Sequence[Scores]) -> tuple[Sequence[str], list[NDArray[np.int64]]]:
+    """The ids of all scored images, and for each method their rows; -1 for an image without a score."""
+    ids = scores[0].ids
+    if all(one.ids == ids for one in scores):  # usually all images have features of all methods
+        return ids, [np.arange(len(ids)) for _ in scores]
+    ids = list(dict.fromkeys(image_id for one in scores for image_id in one.ids))
+    return ids, [np.array([one.rows.get(image_id, -1) for image_id in ids], dtype=np.int64) for one in scores]
 
 
 def _allowed(gallery: Gallery, wanted: Wanted) -> Set[str] | None:
@@ -202,7 +217,7 @@ def _exact(gallery: Gallery, method: Method, queries: Sequence[EncodedQuery], *,
     return Scores(
         method,
         queries,
-        dict(zip(ids, range(len(ids)), strict=True)),
+        ids,
         best,
         _likely(each, best),
         standard,
@@ -212,11 +227,10 @@ def _exact(gallery: Gallery, method: Method, queries: Sequence[EncodedQuery], *,
 
 def restrict(scores: Scores, allowed: Set[str]) -> Scores:
     """The scores of the allowed images."""
-    kept = [image_id for image_id in scores.rows if image_id in allowed]
-    rows = np.array([scores.rows[image_id] for image_id in kept], dtype=np.int64)
+    rows = np.array([row for row, image_id in enumerate(scores.ids) if image_id in allowed], dtype=np.int64)
     return replace(
         scores,
-        rows=dict(zip(kept, range(len(kept)), strict=True)),
+        ids=[scores.ids[row] for row in rows.tolist()],
         values=scores.values[rows],
         likely=scores.likely[rows],
         near=None if scores.near is None else scores.near[rows],
@@ -274,7 +288,7 @@ def _of_block(
     return Scores(
         method,
         queries,
-        dict(zip(block.ids, range(len(block.ids)), strict=True)),
+        block.ids,
         best,
         _likely(each, best),
         np.zeros(len(best)),
