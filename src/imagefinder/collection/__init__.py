@@ -259,8 +259,8 @@ class Collection(SearchableCollection):
 
     def kept_duplicates(self) -> reports.KeptReport | None:
         """The stored duplicate report; ``None`` if there is no readable one."""
-        data = self.store.derived(reports.NAME)
-        return None if data is None else reports.from_bytes(data)
+        stored = self.store.derived(reports.NAME)
+        return None if stored is None else reports.from_bytes(stored.data)
 
     # -- other layouts -------------------------------------------------------------------------------------
 

@@ -52,17 +52,22 @@ class Derived:
         """
         calibrator = self._runtime.calibrator
         with self._fitting:
-            model = self._null_model or null_model.read(self._store, calibrator)
-            if model is None or not model.fits(self._store):
-                # Another process may have fitted it in the meantime.
-                model = null_model.read(self._store, calibrator)
-            if model is None or not model.fits(self._store):
-                stored = [name for name, method in sorted(self._store.info().methods.items()) if method.images]
-                methods = [self._runtime.method(name) for name in stored]
-                model = fit(self._store, methods, self._runtime, progress=progress)
-                null_model.write(self._store, model)
+            model, fitted = self._null_model, None
+            while model is None or not model.fits(self._store):
+                stored = self._store.derived(null_model.NAME)
+                model = null_model.from_stored(stored, calibrator)
+                if model is None or not model.fits(self._store):
+                    fitted = fitted or self._fit(progress)
+                    model = null_model.write(self._store, fitted, replaces=stored.version if stored else "")
+                    if model is not None:  # otherwise another process has just stored one
+                        break
             self._null_model = model
             return model
+
+    def _fit(self, progress: Callable[[int, int], None] | None) -> NullModel:
+        stored = [name for name, method in sorted(self._store.info().methods.items()) if method.images]
+        methods = [self._runtime.method(name) for name in stored]
+        return fit(self._store, methods, self._runtime, progress=progress)
 
     def calibrate(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Fit the null model if necessary; returns whether it was."""

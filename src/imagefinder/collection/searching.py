@@ -11,6 +11,7 @@ import numpy as np
 from imagefinder.collection.derived import Derived
 from imagefinder.collection.identity import IdentityCheck
 from imagefinder.collection.reading import CollectionReader
+from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError
 from imagefinder.core.features import GlobalFeatures
@@ -30,6 +31,7 @@ from imagefinder.core.results import (
 from imagefinder.core.settings import Settings
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.runtime import Runtime
+from imagefinder.search.allowed import Allowed
 from imagefinder.search.compare import compare
 from imagefinder.search.explain import explain, heat_method
 from imagefinder.search.heat import with_heat
@@ -117,9 +119,7 @@ class SearchableCollection(CollectionReader):
         watch = Stopwatch()
         if query.image is not None and not isinstance(query.image, np.ndarray):
             self.runtime.decoder.start()
-        allowed = self._allowed(options.where)
-        if allowed is not None:
-            watch.lap("filter")
+        where = filters.parse_optional(options.where)
         methods = self._methods.to_search(options.method)  # report an unknown method before reading the image
         if query.image is not None:
             self.runtime.preload(methods)
@@ -129,13 +129,15 @@ class SearchableCollection(CollectionReader):
         needs_model = options.ranking == "evidence" or options.evalues
         null_model = self._derived.null_model(progress) if needs_model else None
         watch.lap("calibrate")
-        ann_indexes = self._derived.ann_indexes(methods, options.mode)
-        if ann_indexes is not None:
+        indexes = self._derived.ann_indexes(methods, options.mode)
+        if indexes is not None:
             watch.lap("index")
-        gallery = Gallery(self.store, null_model, allowed, ann_indexes)
-        return self._identity.of_trace(
-            Searcher(self.runtime, gallery, methods, self._images.in_full).search(query, image, options, watch)
-        )
+        allowed = Allowed.of(self.store, where, fast=indexes is not None)
+        if allowed is not None:
+            watch.lap("filter")
+        gallery = Gallery(self.store, null_model, allowed, indexes)
+        searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
+        return self._identity.of_trace(searcher.search(query, image, options, watch))
 
     def explain(
         self,
@@ -191,11 +193,11 @@ class SearchableCollection(CollectionReader):
         """The trace of a search with a single candidate."""
         methods = self._methods.to_search(options.method, query.id)
         query, image = self._images.query(query)
-        allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, options.mode)
+        where, indexes = filters.parse_optional(options.where), self._derived.ann_indexes(methods, options.mode)
+        allowed = Allowed.of(self.store, where, fast=indexes is not None)
         gallery = Gallery(self.store, self._derived.null_model(), allowed, indexes)
-        return self._identity.of_trace(
-            Searcher(self.runtime, gallery, methods, self._images.in_full).assess(query, image, options, image_id)
-        )
+        searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
+        return self._identity.of_trace(searcher.assess(query, image, options, image_id))
 
     def draw(self, explanation: Explanation, query: ImageInput | Query) -> bytes:
         """Draw an explanation: matches, an overlay of both images, or heat maps.
@@ -261,8 +263,6 @@ class SearchableCollection(CollectionReader):
 
         parts = self.store, self._methods.installed(), self.runtime, self._images.in_full
         return dedup.find(*parts, kinds=kinds or dedup.KINDS, mirror=mirror, progress=progress)
-
-    # -- derived data --------------------------------------------------------------------------------------
 
     def calibrate(self, progress: Count | None = None) -> bool:
         """Calibrate the collection: fit its null model, unless the stored one still fits.

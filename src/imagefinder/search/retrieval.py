@@ -7,7 +7,7 @@ scored exactly. Scores are identical in both modes; only the set of scored image
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from imagefinder.core.features import Features, concatenate
 from imagefinder.core.method import Method
 from imagefinder.core.records import GalleryBlock
 from imagefinder.search import ranking
+from imagefinder.search.allowed import Allowed
 from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
 from imagefinder.search.null_model import NullModel
 
@@ -41,12 +42,6 @@ PROPOSED = 64
 SAMPLE_LOCAL, SAMPLE_GLOBAL = 48, 1000
 """Size of the sample that fast mode standardises scores against."""
 
-FEW = 1000
-"""A filtered search scores all allowed images if there are at most this many."""
-
-OVERFETCH = 8
-"""Factor by which more candidates are proposed if a filter is set."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gallery:
@@ -55,13 +50,13 @@ class Gallery:
     Attributes:
         store: The store of the images.
         null_model: Null model of the collection; ``None`` if E-values are not required.
-        allowed: Ids of the images to search, which E-values refer to; ``None``: all images.
+        allowed: The images to search, which E-values refer to; ``None``: all images.
         ann_indexes: Method name -> ANN index; ``None``: score every image.
     """
 
     store: Store
     null_model: NullModel | None = None
-    allowed: Set[str] | None = None
+    allowed: Allowed | None = None
     ann_indexes: Mapping[str, AnnIndex] | None = None
 
 
@@ -143,7 +138,11 @@ def retrieve(gallery: Gallery, encoded: Sequence[tuple[Method, EncodedQuery]], w
         return _two_stage(gallery, compared, gallery.ann_indexes, wanted)
     scores = [_exact(gallery, method, each, near=wanted.near) for method, each in compared]
     allowed = _allowed(gallery, wanted)
-    return scores if allowed is None else [restrict(one, allowed) for one in scores]
+    if allowed is None:
+        return scores
+    if allowed.ids is None:
+        raise ValueError("an exact search with a filter requires the ids of all matching images")
+    return [restrict(one, allowed.ids) for one in scores]
 
 
 def candidates(scores: Sequence[Scores], image: QueryImage, rerank_depth: int | None = None) -> list[str]:
@@ -187,10 +186,10 @@ def align(scores: Sequence[Scores]) -> tuple[Sequence[str], list[NDArray[np.int6
     return ids, [np.array([one.rows.get(image_id, -1) for image_id in ids], dtype=np.int64) for one in scores]
 
 
-def _allowed(gallery: Gallery, wanted: Wanted) -> Set[str] | None:
+def _allowed(gallery: Gallery, wanted: Wanted) -> Allowed | None:
     if gallery.allowed is None or wanted.only is None:
         return gallery.allowed
-    return {*gallery.allowed, wanted.only}
+    return gallery.allowed.including(gallery.store, wanted.only)
 
 
 # -- exact -----------------------------------------------------------------------------------------------------
@@ -263,7 +262,7 @@ def _two_stage(
     info = store.info()
     eligible = min(info.images, sum(info.methods[method.name].images for method, _ in indexed))
     if allowed is not None:
-        eligible = min(eligible, len(allowed))
+        eligible = min(eligible, allowed.count)
     found = []
     for method, queries in compared:
         block = blocks.get(method.name) or GalleryBlock((), concatenate(method.extractor.spec, []))
@@ -303,21 +302,17 @@ def _propose(
     compared: tuple[Method, Sequence[EncodedQuery]],
     ann_index: AnnIndex,
     many: int,
-    allowed: Collection[str] | None,
+    allowed: Allowed | None,
 ) -> GalleryBlock:
     """The candidates that the ANN index of one method proposes for all augmentations of the query."""
     method, queries = compared
-    if allowed is not None and len(allowed) <= FEW:
-        return store.select(method.name, sorted(allowed))
-    if allowed is not None:
-        many *= OVERFETCH
+    if allowed is not None and allowed.ids is not None:
+        return store.select(method.name, sorted(allowed.ids))
+    where = None if allowed is None else allowed.where
     features = concatenate(method.extractor.spec, [query.features for query in queries])
-    keys = np.unique(np.concatenate([proposals.keys for proposals in ann_index.propose(features, many)]))
-    _, block = store.load(method.name, keys)
-    if allowed is None:
-        return block
-    kept = set(allowed)
-    return store.select(method.name, [image_id for image_id in block.ids if image_id in kept])
+    proposed = ann_index.propose(features, many, where=where)
+    keys = np.unique(np.concatenate([proposals.keys for proposals in proposed]))
+    return store.load(method.name, keys, where=where)[1]
 
 
 def _best_of_all(

@@ -146,6 +146,7 @@ class Searcher:
             timings=watch.total(),
             ranking=options.ranking,
             decision=decision_of(wanted, options.ranking),
+            null_model=self._gallery.null_model.version if self._gallery.null_model else None,
             query_size=image.whole,
             boxes=tuple((x + image.corner[0], y + image.corner[1], w, h) for x, y, w, h in image.boxes),
         )

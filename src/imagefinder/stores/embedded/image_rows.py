@@ -207,10 +207,8 @@ def read_matching(
 
     SQLite preselects records; the filter is then applied to each of them.
     """
-    condition = sql_filter.to_sql(where)
-    # Metadata that SQLite cannot parse, because they are damaged or deeply nested, are filtered in Python.
-    tests = ["id > ?", f"CASE WHEN json_valid(metadata) THEN {condition.sql} ELSE 1 END"]
-    values = [after, *condition.values]
+    condition = sql_filter.on_metadata(where)
+    tests, values = ["id > ?", condition.sql], [after, *condition.values]
     if source is not None:
         tests.append("source = ?")
         values.append(source)
@@ -221,6 +219,39 @@ def read_matching(
             not contains or contains_text(contains, record.id, record.metadata)
         ):
             yield record
+
+
+def matching_ids(database: sqlite3.Connection, where: Filter, ids: Sequence[str] | None = None) -> Iterator[str]:
+    """Yield the ids of the images, or of some of them, that match a filter, in no order.
+
+    Raises:
+        CollectionCorruptError: the checksum of a preselected record is wrong.
+    """
+    condition = sql_filter.on_metadata(where)
+    query = f"SELECT {_RECORD} FROM images WHERE {condition.sql}"  # noqa: S608 - question marks
+    for some in [()] if ids is None else chunks(ids):
+        among = "" if ids is None else f" AND id IN ({', '.join('?' * len(some))})"
+        for row in database.execute(query + among, (*condition.values, *some)):
+            if _matches(row, where):
+                yield row[0]
+
+
+def matching_keys(database: sqlite3.Connection, method: int, keys: Sequence[int], where: Filter) -> list[int]:
+    """Those of the keys of the features of a method whose images match a filter, in no order.
+
+    Raises:
+        CollectionCorruptError: the checksum of a preselected record is wrong.
+    """
+    condition, found = sql_filter.on_metadata(where), []
+    for some in chunks(keys):
+        query = (
+            f"SELECT features.key, {schema.RECORD}, images.checksum FROM features"  # noqa: S608 - question marks
+            f" JOIN images ON images.key = features.image WHERE features.key IN ({', '.join('?' * len(some))})"
+            f" AND features.method = ? AND {condition.sql}"
+        )
+        rows = database.execute(query, (*some, method, *condition.values))
+        found += [key for key, *row in rows if _matches(row, where)]
+    return found
 
 
 def count_images(database: sqlite3.Connection) -> int:
@@ -249,7 +280,17 @@ def _checked(row: Sequence[Any]) -> list[Any]:
 
 def _record(row: Sequence[Any]) -> ImageRecord:
     *values, metadata, added_at, _ = _checked(row)
+    return replace(ImageRecord(*values), metadata=_parsed(values[0], metadata), added_at=added_at)
+
+
+def _matches(row: Sequence[Any], where: Filter) -> bool:
+    """Whether the metadata of a record match a filter."""
+    *_, metadata, _, _ = _checked(row)
+    return where.matches(_parsed(row[0], metadata))
+
+
+def _parsed(image_id: str, metadata: str) -> dict[str, Any]:
     parsed = json.loads(metadata)
     if not isinstance(parsed, dict):
-        raise DamagedTextError(f"the metadata of image {values[0]!r} are not a JSON object")
-    return replace(ImageRecord(*values), metadata=parsed, added_at=added_at)
+        raise DamagedTextError(f"the metadata of image {image_id!r} are not a JSON object")
+    return parsed

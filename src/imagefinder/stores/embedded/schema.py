@@ -54,7 +54,32 @@ _REMOVALS = (
     "CREATE INDEX images_by_sha256 ON images (sha256)",
 )
 
-_FORMAT_4: tuple[str, ...] = ()
+_LEASES = (
+    """
+    CREATE TABLE leases (
+        name TEXT PRIMARY KEY,
+        holder TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        expires REAL NOT NULL
+    ) STRICT
+    """,
+)
+
+# Hashes of the features of images without a SHA-256 (sample_rows.py). A column of features would come after the
+# blobs, and filling it would rewrite them.
+_CONTENTS = (
+    """
+    CREATE TABLE contents (
+        key INTEGER PRIMARY KEY,
+        method INTEGER NOT NULL,
+        hash TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX contents_by_hash ON contents (method, hash)",
+    "CREATE TRIGGER content_removed AFTER DELETE ON features BEGIN DELETE FROM contents WHERE key = OLD.key; END",
+)
+
+_FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS)
 """Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
 
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
@@ -171,6 +196,21 @@ def _to_format_4(database: sqlite3.Connection) -> None:
     """Migrate to format 4. Steps that read or rewrite every image do not belong here: opening must stay fast."""
     for statement in _FORMAT_4:
         database.execute(statement)
+    fill_contents(database)
+
+
+def fill_contents(database: sqlite3.Connection) -> None:
+    """Compute all rows of the table ``contents`` again, without reading the features themselves."""
+    database.create_function(
+        "content_hash", 4, lambda *values: f"{codec.content_checksum(*values):08x}", deterministic=True
+    )
+    database.execute("DELETE FROM contents")
+    database.execute(
+        "INSERT INTO contents (key, method, hash)"
+        " SELECT features.key, method, content_hash(id, methods.name, features.bytes, features.checksum)"
+        " FROM images CROSS JOIN features ON image = images.key CROSS JOIN methods ON methods.key = method"
+        " WHERE images.sha256 = ''"
+    )
 
 
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
