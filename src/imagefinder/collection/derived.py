@@ -67,7 +67,7 @@ class Derived:
     def _fit(self, progress: Callable[[int, int], None] | None) -> NullModel:
         stored = [name for name, method in sorted(self._store.info().methods.items()) if method.images]
         methods = [self._runtime.method(name) for name in stored]
-        return fit(self._store, methods, self._runtime, progress=progress)
+        return fit(self._store, methods, self._runtime, previous=self._null_model, progress=progress)
 
     def calibrate(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Fit the null model if necessary; returns whether it was."""
