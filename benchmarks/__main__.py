@@ -7,7 +7,7 @@ from benchmarks.contract import others
 
 BENCHMARKS = (
     *("mutual_nn", "retrieval", "evidence", "stages", "vectors", "inference"),
-    *("indexing", "latency", "sizing", "service", "robust", "copies"),
+    *("indexing", "latency", "sizing", "service", "robust", "copies", "calibration"),
 )
 
 SEPARATE = ("peers",)

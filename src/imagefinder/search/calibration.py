@@ -4,8 +4,8 @@ Each kind of evidence for an image is a statistical test with its own E-value: t
 geometry, by the keypoints of a method or of thumbnails. The best test counts, multiplied by the number of tests
 (Bonferroni correction), which is valid whatever their dependence.
 
-A wrong image gets a geometry from matches that chance placed, or from a part that it has in common with the query. The
-E-value of a geometry is the sum of both:
+A wrong image gets a geometry from matches that chance placed, or from a part that it has in common with the query.
+The E-value of a geometry is the sum of both:
 
 * images compared x chance probability x probability that decoys look as much alike;
 * images with a common part x probability that such images have as strong a geometry that agrees as much.

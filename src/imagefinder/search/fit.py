@@ -1,14 +1,14 @@
 """Fits the null model of a collection to the collection itself, without labels.
 
-* Global methods: some images (the cohort) are scored against a sample of the collection. Nearly all of these pairs are
-  wrong matches.
-* Seeds: a few images are searched for in the collection. Those whose geometry rules out chance either show the scene
-  of the seed, or have a part in common with it. Similar images with a strong geometry that agrees are linked, and so
-  are images that are linked with these; what is left outside of this component is counted.
+* Global methods: some images (the cohort) are scored against a sample of the collection. Nearly all of these pairs
+  are wrong matches.
+* Seeds: a few images are searched for in the collection. Those whose geometry rules out chance either show the
+  scene of the seed, or have a part in common with it. Similar images with a strong geometry that agrees are
+  linked, and so are images that are linked with these; what is left outside of this component is counted.
 * Decoys: neighbours of the seeds, registered after mirroring. What agrees then agrees by chance.
 
-Seeds are chosen by content, so neither ids nor the order in which images were added matter. Growth adds seeds; a seed
-is searched for again when the collection has twice the size.
+Seeds are chosen by content, so neither ids nor the order in which images were added matter. Growth adds seeds; a
+seed is searched for again when the collection has twice the size.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _mean_and_spread(lines: Sequence[NDArray[np.float64]]) -> tuple[float, float
 
 
 def _tail(values: NDArray[np.float64], calibrator: Calibrator) -> Tail:
-    return calibrator.fit(values, total=max(1, len(values)), floor=0.0, scale=_SCALES["score"])
+    return calibrator.fit(values, total=len(values), floor=0.0, scale=_SCALES["score"])
 
 
 # -- seeds -----------------------------------------------------------------------------------------------------

@@ -3,19 +3,19 @@
 A wrong image gets evidence in three ways, and the null model knows how often each happens in the collection:
 
 * It scores high: among shoes a cosine of 0.8 is common, among holiday photographs it is not (``MethodNullModel``).
-* It looks alike: in a collection of fruit on white, everything does. Decoys show it: neighbours that are registered
-  after mirroring one of them.
-* It has a part in common with the query: a logo, a shelf. Some images of the collection, the seeds, are searched for
-  in it. A geometry that rules out chance, with an image that does not belong to the connected component of the seed,
-  is counted (``Seed.apart``).
+* It looks alike: in a collection of fruit on white, everything does. Decoys show it: neighbours that are
+  registered after mirroring one of them.
+* It has a part in common with the query: a logo, a shelf. Some images of the collection, the seeds, are searched
+  for in it. A geometry that rules out chance, with an image that does not belong to the connected component of the
+  seed, is counted (``Seed.apart``).
 
 The module ``fit`` fits it, without labels.
 
 Sources. Cohort normalisation of scores: R. Auckenthaler, M. Carey, H. Lloyd-Thomas, "Score normalization for
-text-independent speaker verification systems", Digital Signal Processing 10, 2000; for copies of images: M. Douze et
-al., "The 2021 image similarity dataset and challenge", arXiv:2106.09672. Decoys: J. Elias, S. Gygi, "Target-decoy
-search strategy", Nature Methods 4, 2007. Connected components of matching images: J. Philbin, A. Zisserman, "Object
-mining using a matching graph on very large image collections", ICVGIP 2008.
+text-independent speaker verification systems", Digital Signal Processing 10, 2000; for copies of images: M. Douze
+et al., "The 2021 image similarity dataset and challenge", arXiv:2106.09672. Decoys: J. Elias, S. Gygi,
+"Target-decoy search strategy", Nature Methods 4, 2007. Connected components of matching images: J. Philbin, A.
+Zisserman, "Object mining using a matching graph on very large image collections", ICVGIP 2008.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class MethodNullModel:
     Attributes:
         fingerprint: Digest of the fingerprint of the features.
         mean: Mean of the scores of one query, averaged over the cohort.
-        spread: Standard deviation of the scores of one query, averaged over the cohort; 0: not known, so the scores of
-            a query are standardised by themselves.
+        spread: Standard deviation of the scores of one query, averaged over the cohort; 0: not known, so that the
+            scores of a query are standardised by themselves.
         centre: For global features: mean of the cohort's vectors, each normalised to length 1; otherwise ``None``.
         score: Tail of standardised scores. True matches among the pairs make it conservative.
     """
@@ -128,7 +128,7 @@ class MethodNullModel:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What the search for one stored image found in the collection.
+    """The result of the search for one stored image in the collection.
 
     Attributes:
         images: Number of images in the collection at that time.
@@ -153,9 +153,9 @@ class NullModel:
         images: Number of images in the collection when it was fitted.
         methods: Method name -> null model of the method.
         agreement: Tail of the agreement of decoys, on the scale of ``logit``.
-        seeds: Image id -> what the search for it found; empty before anything was learned.
+        seeds: Image id -> what the search for it found; empty before the first fit.
         version: Version under which it is stored (``StoreDerived``); empty if it is not.
-        is_prior: Whether nothing was learned from the collection.
+        is_prior: Whether it was not fitted to the collection.
     """
 
     images: int
@@ -184,7 +184,7 @@ class NullModel:
         return present == {name: method.fingerprint for name, method in self.methods.items()}
 
     def fits(self, store: Store) -> bool:
-        """Whether it was learned from this collection, at about its size of today."""
+        """Whether it was fitted to this collection, at about its present size."""
         return (
             not self.is_prior
             and self.is_usable(store)
@@ -201,7 +201,7 @@ class NullModel:
 
     @property
     def agreement_counts(self) -> bool:
-        """Whether agreement tells images apart: less than one in twenty decoys reaches one half."""
+        """Whether agreement distinguishes images: fewer than one in twenty decoys reach one half."""
         decoys = [value for seed in self.seeds.values() for value in seed.decoys]
         return not decoys or float(np.quantile(decoys, 0.95)) < LOOKS_ALIKE
 

@@ -86,13 +86,13 @@ def test_another_process_that_was_first_is_not_overwritten(collection, monkeypat
 
     def beaten(store, *rest, **others):
         model = fit(store, *rest, **others)
-        null_model.write(store, replace(model, cohort=model.cohort - 1))
+        null_model.write(store, replace(model, images=model.images - 1))
         return model
 
     monkeypatch.setattr(derived, "fit", beaten)
     assert collection.calibrate()
     known = null_model.read(collection.store, CALIBRATOR)
-    assert known.cohort == 11
+    assert known.images == 11
     assert collection.search(textured_image(3)).null_model == known.version
 
 
@@ -204,12 +204,12 @@ def test_growth_adds_seeds_and_keeps_those_that_are_known(collection, monkeypatc
 
 
 def test_images_with_a_common_part_are_counted():
-    shelf = textured_image(99)[:140, :140]
+    shelf = textured_image(99, 80, 80)
     with imagefinder.open(settings=Settings(store="memory")) as collection:
         for seed in range(12):
             image = textured_image(seed).copy()
             if seed % 2:
-                image[30:170, 30:170] = shelf
+                image[20:100, 30:110] = shelf
             collection.put(str(seed), png(image))
         known = fitted(collection)
         with_shelf = [seed for name, seed in known.seeds.items() if int(name) % 2]
@@ -240,7 +240,7 @@ def test_scores_are_standardised_by_themselves_before_calibration():
 def test_small_collections_recognise_copies_and_nothing_else(number):
     with imagefinder.open(settings=Settings(store="memory")) as few:
         filled(few, range(number))
-        copy = few.search(textured_image(0)[10:230, 20:])
+        copy = few.search(textured_image(0)[10:110, 20:], k=99)
         assert (copy.ids[0], copy.decision) == ("0", "match")
         assert [hit.decision for hit in copy.hits[1:]] == ["none"] * (number - 1)
         assert few.search(textured_image(77)).decision == "none"
@@ -254,7 +254,7 @@ def test_agreement_on_the_logit_scale():
 
 
 @pytest.mark.parametrize("call", ["get", "thumbnail", "features"])
-@pytest.mark.parametrize("after", [0, 1, 5, 9])
+@pytest.mark.parametrize("after", [0, 1, 3, 5])
 def test_images_removed_during_fitting_are_skipped(monkeypatch, call, after):
     settings = Settings(store="memory", sift_max_keypoints=50)
     with imagefinder.open(settings=settings) as collection:
