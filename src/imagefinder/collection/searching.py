@@ -259,10 +259,10 @@ class SearchableCollection(CollectionReader):
             mirror: Also find mirrored copies.
             progress: Called with (stage, done, total), for example ``("verify", 7, 90)``.
         """
-        from imagefinder import dedup  # noqa: PLC0415 - searching does not need it
+        from imagefinder.dedup.find import KINDS, find  # noqa: PLC0415 - searching does not need it
 
         parts = self.store, self._methods.installed(), self.runtime, self._images.in_full
-        return dedup.find(*parts, kinds=kinds or dedup.KINDS, mirror=mirror, progress=progress)
+        return find(*parts, kinds=kinds or KINDS, mirror=mirror, progress=progress)
 
     def calibrate(self, progress: Count | None = None) -> bool:
         """Calibrate the collection: fit its null model, unless the stored one still fits.

@@ -151,7 +151,7 @@ class Removal:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class GalleryBlock:
     """Ids and features of some images, for one method.
 
