@@ -99,6 +99,18 @@ def test_files_of_another_collection_are_detected(store, tmp_path):
     assert finds(store, index)
 
 
+def test_an_index_of_another_version_is_built_again_without_being_damage(store):
+    index = made(store)
+    index.refresh()
+    path, manifest = manifest_of(store)
+    made_by = {**manifest["made"], "version": -1}
+    path.write_text(json.dumps({"made": made_by, "model": manifest["model"], "segments": manifest["segments"]}))
+    assert made(store).verify() == []
+    assert made(store).state().waiting == 60
+    assert made(store).refresh()
+    assert finds(store, made(store))
+
+
 def test_another_fingerprint_requires_another_index(store):
     made(store).refresh()
     index = made(store)
