@@ -22,6 +22,7 @@ from imagefinder.core.errors import CollectionCorruptError, SettingsError, Unkno
 from imagefinder.core.location import scheme_of, shown
 from imagefinder.core.method import Method
 from imagefinder.core.records import CheckReport, Damage
+from imagefinder.core.scratch import SCRATCH, Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.core.suggestions import did_you_mean
 from imagefinder.runtime import Factories, Runtime
@@ -49,10 +50,12 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         stores = registry.names(registry.STORES)
         hint = did_you_mean(name, stores, otherwise=f"known stores: {', '.join(stores)}")
         raise SettingsError(f"unknown store {name!r}", hint=hint) from None
+    scratch = None
     if not scheme_of(location) and name != "memory":
-        location = str(settings.folder("collection"))
+        folder = settings.folder("collection")
+        location, scratch = str(folder), Scratch(folder.absolute() / SCRATCH)
     store = cast(Store, make_store(location, settings, create))
-    return Collection(store, runtime_of(settings), settings)
+    return Collection(store, runtime_of(settings), settings, scratch)
 
 
 def store_name(settings: Settings) -> str:
@@ -164,11 +167,11 @@ def make_decoder(settings: Settings) -> Decoder:
     return DecoderPool(workers=settings.threads, seconds=settings.decode_seconds, memory=settings.decode_memory)
 
 
-def make_ann_index(store: Store, method: Method) -> AnnIndex:
-    """The ANN index of a method over a store."""
+def make_ann_index(store: Store, method: Method, scratch: Scratch | None) -> AnnIndex:
+    """The ANN index of a method over a store, with its files in the scratch space."""
     from imagefinder.ann.index import InvertedFileIndex
 
-    return InvertedFileIndex(store, method.name, method.extractor.spec)
+    return InvertedFileIndex(store, method.name, method.extractor.spec, scratch)
 
 
 def thumbnail_method(settings: Settings) -> Method:
