@@ -21,6 +21,7 @@ from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, P
 from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
 from imagefinder.core.method import Method
 from imagefinder.core.records import CheckReport, Damage
+from imagefinder.core.scratch import SCRATCH, Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.core.suggestions import did_you_mean
 from imagefinder.runtime import Factories, Runtime
@@ -46,7 +47,8 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         raise SettingsError(f"unknown store {settings.store!r}", hint=hint) from None
     folder = settings.collection if settings.store == "memory" else settings.folder("collection")
     store = cast(Store, make_store(folder, settings, create))
-    return Collection(store, runtime_of(settings), settings)
+    scratch = None if settings.store == "memory" else Scratch(folder.absolute() / SCRATCH)
+    return Collection(store, runtime_of(settings), settings, scratch)
 
 
 _runtimes: WeakValueDictionary[Settings, Runtime] = WeakValueDictionary()
@@ -145,11 +147,11 @@ def make_decoder(settings: Settings) -> Decoder:
     return DecoderPool(workers=settings.threads, seconds=settings.decode_seconds, memory=settings.decode_memory)
 
 
-def make_ann_index(store: Store, method: Method) -> AnnIndex:
-    """The ANN index of a method over a store."""
+def make_ann_index(store: Store, method: Method, scratch: Scratch | None) -> AnnIndex:
+    """The ANN index of a method over a store, with its files in the scratch space."""
     from imagefinder.ann.index import InvertedFileIndex
 
-    return InvertedFileIndex(store, method.name, method.extractor.spec)
+    return InvertedFileIndex(store, method.name, method.extractor.spec, scratch)
 
 
 def thumbnail_method(settings: Settings) -> Method:

@@ -92,4 +92,4 @@ def test_a_runtime_without_ann_indexes():
     parts = runtime(ann_indexes=False)
     assert not parts.has_ann_indexes
     with pytest.raises(SettingsError, match="exact"):
-        parts.ann_index(MemoryStore(), parts.method("sift"))
+        parts.ann_index(MemoryStore(), parts.method("sift"), None)

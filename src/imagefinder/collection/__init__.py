@@ -13,6 +13,7 @@ from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from imagefinder.collection.backups import with_backups
 from imagefinder.collection.searching import Count, SearchableCollection
 from imagefinder.core import filters, home
 from imagefinder.core.contracts import Store
@@ -20,6 +21,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.metadata import check_metadata, check_new_id
 from imagefinder.core.records import CheckReport, Entry, ImageRecord
 from imagefinder.core.results import DuplicateReport
+from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.dedup import report as reports
 from imagefinder.images.resize import thumbnail
@@ -45,9 +47,11 @@ class Collection(SearchableCollection):
         runtime: The parts shared with other collections of the process.
     """
 
-    def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
-        """Create a collection; ``settings`` default to those of the runtime."""
-        super().__init__(store, runtime, settings)
+    def __init__(
+        self, store: Store, runtime: Runtime, settings: Settings | None = None, scratch: Scratch | None = None
+    ) -> None:
+        """Create a collection; ``settings`` default to those of the runtime, ``scratch`` is for ANN indexes."""
+        super().__init__(store, runtime, settings, scratch)
         runtime.attach(self)
         weakref.finalize(self, store.close)  # for a collection that is dropped without being closed
 
@@ -226,7 +230,7 @@ class Collection(SearchableCollection):
         )
 
     def backup(self, destination: str | os.PathLike[str], *, progress: Count = lambda _done, _total: None) -> Path:
-        """Copy a consistent snapshot of the collection, while others may search and add.
+        """Copy a consistent snapshot of the collection, while others may search and add; returns the folder.
 
         The copy is a collection: to restore it, open it, or move it to the place of the original. Derived data
         (``index/``) are not copied; they are recomputed.
@@ -235,16 +239,13 @@ class Collection(SearchableCollection):
             destination: A folder that is empty or does not exist. It appears complete and verified, or not at all.
             progress: Called with (done, total).
 
-        Returns:
-            The destination folder.
-
         Raises:
             SourceError: the destination is not empty.
             CollectionCorruptError: this collection is damaged.
-            StoreError: the copy cannot be written, or the collection is in memory.
+            StoreError: the copy cannot be written, or this kind of store has no backups.
         """
         folder = home.expand(destination).absolute()
-        self.store.backup(folder, progress)
+        with_backups(self.store).backup(folder, progress)
         return folder
 
     def keep_duplicates(self, report: DuplicateReport, *, state: Mapping[str, Any], computed_at: str) -> None:
