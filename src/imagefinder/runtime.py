@@ -11,9 +11,13 @@ from weakref import WeakSet
 
 from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
 from imagefinder.core.errors import ModelError, SettingsError, UnknownMethodError
+from imagefinder.core.features import Features
+from imagefinder.core.lru import LruCache
 from imagefinder.core.method import Method, MethodState
 from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
+
+_THUMBNAIL_CACHE_BYTES = 64 << 20  # about 900 thumbnails
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Runtime:
     Attributes:
         settings: The settings; the location of the collection does not matter here.
         method_names: Names of the installed methods, sorted.
+        thumbnail_cache: Features of thumbnails that are not stored, of all collections.
     """
 
     def __init__(self, settings: Settings, factories: Factories) -> None:
@@ -61,6 +66,7 @@ class Runtime:
         self._preloaded: set[str] = set()
         self._decoder: Decoder | None = None
         self._fetcher: Fetcher | None = None
+        self.thumbnail_cache: LruCache[Features] = LruCache(_THUMBNAIL_CACHE_BYTES)
         self._users: WeakSet[object] = WeakSet()
         self._lock = threading.RLock()
 

@@ -28,6 +28,7 @@ from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.indexing.source_item import SourceItem
+from imagefinder.indexing.thumbnails import ThumbnailIndexer
 from imagefinder.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -113,10 +114,8 @@ class Collection(SearchableCollection):
 
         found = discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding)
         limits = pages.PageLimits(self.settings.max_pages, self.settings.animation_frames)
-
-        pipeline = self._pipeline(methods, guard)
-        pipeline = replace(pipeline, verify_content=verify_content, include_removed=include_removed)
-        return replace(pipeline, force_prune=force_prune).run(
+        pipeline = replace(self._pipeline(methods, guard), force_prune=force_prune)
+        return replace(pipeline, verify_content=verify_content, include_removed=include_removed).run(
             pages.with_pages(found, limits, guard),
             prune_sources=discover.source_uris(sources) if prune or force_prune else (),
             progress=progress,
@@ -136,7 +135,8 @@ class Collection(SearchableCollection):
         from imagefinder.indexing.pipeline import Pipeline  # noqa: PLC0415 - searching does not need it
 
         chosen = self._methods.to_index(methods)
-        return Pipeline(self.store, chosen, self.settings, self.runtime.decoder.decode, guard.check_address)
+        decode, thumbnails = self.runtime.decoder.decode, ThumbnailIndexer(self.store, self.runtime)
+        return Pipeline(self.store, chosen, self.settings, decode, guard.check_address, thumbnails=thumbnails)
 
     def put(
         self, image_id: str, data: bytes, *, metadata: Mapping[str, Any] | None = None, uri: str = ""
@@ -175,7 +175,8 @@ class Collection(SearchableCollection):
         for method in methods:
             self.store.register(method.extractor.fingerprint(), method.extractor.spec)
             features[method.name] = method.extractor.extract([decoded.rgb])
-        self.store.put([Entry(record, features, thumbnail(decoded.rgb))])
+        entry = Entry(record, features, thumbnail(decoded.rgb))
+        self.store.put(ThumbnailIndexer(self.store, self.runtime).with_features([entry]))
         return self.store.get(image_id)
 
     def remove(self, ids: str | Sequence[str], *, remember: bool = True) -> int:

@@ -115,6 +115,12 @@ class Settings:
         "(sift: about 10,000 images)",
         minimum=0,
     )
+    thumbnail_features_bytes: int = _setting(
+        8 << 30,
+        "disk space for features of thumbnails in a collection, bytes (51 kB per image); without them a search "
+        "computes those of up to 6 candidates (90 ms of CPU time); 0: never stored",
+        minimum=0,
+    )
     original_mode: str = _setting(
         "exact",
         "search mode of the original endpoints: exact, fast or auto; the API defines their answers as exact",
