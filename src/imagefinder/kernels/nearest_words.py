@@ -102,6 +102,30 @@ def nearest_words(
     return words, scores
 
 
+def sums(
+    vectors: NDArray[np.uint8], owners: NDArray[np.int32], many: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The sum of the vectors of each owner; releases the GIL.
+
+    Args:
+        vectors: ``(N, D)`` uint8, C-contiguous; ``N`` is at most 2^23.
+        owners: ``(N,)`` int32, from 0 to ``many - 1``.
+        many: Number of owners.
+
+    Returns:
+        ``(many, D)`` int32, the sums. ``(many,)`` int32, the numbers of vectors.
+    """
+    found, counts = np.zeros((many, vectors.shape[1]), dtype=np.int32), np.zeros(many, dtype=np.int32)
+    if backend() == "numpy":
+        np.add.at(found, owners, vectors)
+        np.add.at(counts, owners, 1)
+        return found, counts
+    from imagefinder.kernels import _native  # noqa: PLC0415 - missing if built without a compiler
+
+    _native.add_rows(vectors, owners, found, counts)
+    return found, counts
+
+
 # wide: the twin of the native kernel takes the same arguments.
 def _nearest_numpy(  # noqa: PLR0917 - the native kernel's arguments
     vectors: NDArray[np.uint8],

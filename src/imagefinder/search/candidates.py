@@ -6,15 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import ImageError, UnknownImageError
+from imagefinder.core.errors import UnknownImageError
 from imagefinder.core.features import RgbImage
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import Size
-from imagefinder.images.decoding.decode import decode
-from imagefinder.search.encoding import NO_PIXELS
-
-THUMBNAIL_BYTES, THUMBNAIL_PIXELS = 4 << 20, 1 << 22
-"""Limits for decoding a thumbnail; far above the size of any thumbnail."""
+from imagefinder.images.decoding.decode import decode_thumbnail
 
 
 class Candidate:
@@ -95,11 +91,3 @@ def read_thumbnail(store: Store, image_id: str) -> bytes:
         return store.thumbnail(image_id)
     except UnknownImageError:
         return b""
-
-
-def decode_thumbnail(data: bytes) -> RgbImage:
-    """The pixels of an encoded thumbnail; ``NO_PIXELS`` if it cannot be decoded."""
-    try:
-        return decode(data, max_bytes=THUMBNAIL_BYTES, max_pixels=THUMBNAIL_PIXELS).rgb
-    except ImageError:
-        return NO_PIXELS

@@ -33,6 +33,7 @@ from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate, Candidates
 from imagefinder.search.encoding import EncodedQuery, QueryImage
 from imagefinder.search.null_model import MethodNullModel, NullModel, logit
+from imagefinder.search.thumbnail_source import ThumbnailSource
 from imagefinder.search.verification import THUMBNAILS, PairVerifier, stored_features
 
 COHORT = 128
@@ -202,7 +203,7 @@ class _Verifiers:
         self._store = store
         self._runtime = runtime
         self._pool = pool
-        self._features: dict[str, Features] = {}
+        self._thumbnails = ThumbnailSource(runtime.thumbnail_method, store, runtime.thumbnail_cache)
 
     def keypoints(
         self, method: Method, made: Fingerprint, near: Mapping[str, Sequence[str]]
@@ -250,10 +251,7 @@ class _Verifiers:
         return self._pool.map(compare, near)
 
     def _verifier(self, image: QueryImage) -> PairVerifier:
-        runtime = self._runtime
-        return PairVerifier(
-            runtime.thumbnail_method, runtime.photometric_check, image, mirror=False, features=self._features
-        )
+        return PairVerifier(self._thumbnails, self._runtime.photometric_check, image, mirror=False)
 
 
 def _of_thumbnails(
