@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from imagefinder.collection.backups import back_up
 from imagefinder.collection.searching import Count, SearchableCollection
-from imagefinder.core import filters, home
+from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.location import shown
