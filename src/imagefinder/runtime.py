@@ -14,6 +14,7 @@ from imagefinder.core.errors import ModelError, SettingsError, UnknownMethodErro
 from imagefinder.core.features import Features
 from imagefinder.core.lru import LruCache
 from imagefinder.core.method import Method, MethodState
+from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
 
 _THUMBNAIL_CACHE_BYTES = 64 << 20  # about 900 thumbnails
@@ -41,7 +42,7 @@ class Factories:
     calibrator: Callable[[], Calibrator]
     decoder: Callable[[], Decoder]
     fetcher: Callable[[], Fetcher]
-    ann_index: Callable[[Store, Method], AnnIndex] | None = None
+    ann_index: Callable[[Store, Method, Scratch | None], AnnIndex] | None = None
 
 
 class Runtime:
@@ -142,15 +143,15 @@ class Runtime:
         """Fits and reads null distributions."""
         return self._factories.calibrator()
 
-    def ann_index(self, store: Store, method: Method) -> AnnIndex:
-        """Create the ANN index of a method over a store.
+    def ann_index(self, store: Store, method: Method, scratch: Scratch | None) -> AnnIndex:
+        """Create the ANN index of a method over a store; without scratch space, it is only in memory.
 
         Raises:
             SettingsError: this runtime has no ANN indexes (``has_ann_indexes``).
         """
         if self._factories.ann_index is None:
             raise SettingsError("ANN indexes are not available, so every search is exact")
-        return self._factories.ann_index(store, method)
+        return self._factories.ann_index(store, method, scratch)
 
     @property
     def has_ann_indexes(self) -> bool:

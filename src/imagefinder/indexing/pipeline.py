@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import SettingsError, UnknownImageError
+from imagefinder.core.metadata import shortened_id
 from imagefinder.core.method import Method
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
 from imagefinder.core.settings import Settings
@@ -303,13 +304,14 @@ class _Run:
     def _done(self, item: SourceItem) -> None:
         self._counters.current = item.id
         self._in_progress.discard(item.id)
-        self._failures.clear(item.id)
+        self._failures.clear(shortened_id(item.id))
 
     def _reject(self, item: SourceItem, failure: Failure) -> None:
         self._in_progress.discard(item.id)
         self._fail(failure)
 
     def _fail(self, failure: Failure) -> None:
+        failure = replace(failure, id=shortened_id(failure.id))
         self._counters.current = failure.id
         known = self._failures.add(failure)
         (self._counters.known_failures if known else self._counters.failures).append(failure)

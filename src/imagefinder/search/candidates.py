@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import UnknownImageError
@@ -68,12 +68,21 @@ class Candidates:
                 self._read[image_id] = None
         return self._read[image_id]
 
+    def prefetch(self, ids: Sequence[str]) -> None:
+        """Read the records and thumbnails of these candidates, each in one statement."""
+        records, thumbnails = self._store.records(ids), self._store.thumbnails(ids)
+        for image_id in ids:
+            record, thumbnail = records.get(image_id), thumbnails.get(image_id, b"")
+            self._read[image_id] = None if record is None else _candidate(record, partial(bytes, thumbnail))
+
     def of(self, record: ImageRecord) -> Candidate:
         """The candidate with this record."""
-        size = record.width, record.height
-        return Candidate(
-            record.id, size, record.sha256, lambda: read_thumbnail(self._store, record.id), version=record.version
-        )
+        return _candidate(record, lambda: read_thumbnail(self._store, record.id))
+
+
+def _candidate(record: ImageRecord, load_thumbnail: Callable[[], bytes]) -> Candidate:
+    size = record.width, record.height
+    return Candidate(record.id, size, record.sha256, load_thumbnail, version=record.version)
 
 
 def read_thumbnail(store: Store, image_id: str) -> bytes:

@@ -218,12 +218,13 @@ def verify(
     """
     threads = runtime.settings.threads
     candidates = Candidates(store)
+    candidates.prefetch(ids)
     source = ThumbnailSource(runtime.thumbnail_method, store, runtime.thumbnail_cache)
     verifier = PairVerifier(source, runtime.photometric_check, image, mirror=mirror, threads=threads)
     present = {image_id: candidate for image_id in ids if (candidate := candidates.get(image_id))}
     findings: dict[str, dict[str, Finding]] = {image_id: {} for image_id in present}
     for one in scores:
-        for query, compared in _by_view(store, one, present):
+        for query, compared in _by_view(one, present):
             found = verifier.keypoints(one.method, [query], compared)
             for (candidate, _), finding in zip(compared, found, strict=True):
                 if finding:
@@ -243,18 +244,14 @@ def verify(
 
 
 def _by_view(
-    store: Store, scores: Scores, candidates: Mapping[str, Candidate]
+    scores: Scores, candidates: Mapping[str, Candidate]
 ) -> Iterator[tuple[EncodedQuery, list[tuple[Candidate, Features]]]]:
     """Each augmentation of the query with the candidates to verify it against, if the method has a verifier."""
+    if scores.method.verifier is None:
+        return
     views: list[list[tuple[Candidate, Features]]] = [[] for _ in scores.queries]
-    for image_id, candidate in candidates.items():
-        if scores.method.verifier is None or image_id not in scores.rows:
-            continue
-        features = scores.features_of(image_id)
-        if features is None:
-            features = stored_features(store, image_id, scores.method.name)
-        if features is not None:
-            views[int(scores.likely[scores.rows[image_id]])].append((candidate, features))
+    for image_id, features in scores.features_of(candidates).items():
+        views[int(scores.likely[scores.rows[image_id]])].append((candidates[image_id], features))
     yield from ((query, some) for query, some in zip(scores.queries, views, strict=True) if some)
 
 
