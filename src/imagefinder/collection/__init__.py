@@ -224,12 +224,8 @@ class Collection(SearchableCollection):
         info = self.store.info() if repair or not any(damage.kind == "database" for damage in damages) else None
         if info:
             damages += self._derived.index_damages(repair=repair)
-        return CheckReport(
-            info.location if info else shown(self.settings.collection),
-            info.images if info else 0,
-            tuple(damages),
-            time.monotonic() - begin,
-        )
+        location, images = (info.location, info.images) if info else (shown(self.settings.collection), 0)
+        return CheckReport(location, images, tuple(damages), time.monotonic() - begin)
 
     def backup(self, destination: str | os.PathLike[str], *, progress: Count = lambda _done, _total: None) -> Path:
         """Copy a consistent snapshot of the collection, while others may search and add; returns the folder.
