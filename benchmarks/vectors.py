@@ -40,7 +40,7 @@ PARTS = ("made", "pictures", "faiss")
 FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 QUERIES = 100
 CORES = len(os.sched_getaffinity(0))
-SCORED = (4096, 8192, 16384, 32768, 131072)
+SCORED = (4096, 8192, 32768, 65536, 131072)
 child, keep = partial(parts.child, "vectors"), partial(parts.keep, "vectors", PARTS)
 
 
@@ -156,6 +156,7 @@ def opened(folder: str, *, create: bool = False) -> tuple[Any, Any, Any]:
     from imagefinder.ann.index import InvertedFileIndex
     from imagefinder.core.features import FeatureSpec
     from imagefinder.core.fingerprint import Fingerprint
+    from imagefinder.core.scratch import SCRATCH, Scratch
     from imagefinder.stores.embedded import EmbeddedStore
 
     crops_file = Path(folder) / "crops.npy"
@@ -163,7 +164,7 @@ def opened(folder: str, *, create: bool = False) -> tuple[Any, Any, Any]:
     spec = FeatureSpec("global", numbers, "float32")
     store = EmbeddedStore(Path(folder) / "global", create=create, cache_bytes=0)
     store.register(Fingerprint("made", 1), spec)
-    return store, spec, InvertedFileIndex(store, "made", spec)
+    return store, spec, InvertedFileIndex(store, "made", spec, Scratch(Path(folder) / "global" / SCRATCH))
 
 
 def fill(folder: str, size: int, source: str) -> dict[str, Any]:

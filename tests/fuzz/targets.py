@@ -51,6 +51,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.jobs import Job
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.results import Comparison, DuplicateGroup, DuplicatePair, DuplicateReport
+from imagefinder.core.scratch import SCRATCH, Scratch
 from imagefinder.core.serialization import to_json
 from imagefinder.core.settings import Settings
 from imagefinder.dedup import report as duplicate_report
@@ -707,6 +708,10 @@ def _duplicates(data: bytes) -> None:
 _INDEXED = 12
 
 
+def _index_scratch() -> Scratch:
+    return Scratch(_scratch() / "indexed" / SCRATCH)
+
+
 @functools.cache
 def _index() -> tuple[EmbeddedStore, dict[str, bytes]]:
     """A store with an index, and the files of that."""
@@ -719,8 +724,8 @@ def _index() -> tuple[EmbeddedStore, dict[str, bytes]]:
         features = LocalFeatures(descriptors, np.zeros((8, 4), np.float32), np.array([0, 8], np.int64))
         store.put([Entry(ImageRecord(f"{number}", "", "", 1, 1, 1, "PNG"), {"tiny": features})])
         if number == _INDEXED // 2:
-            InvertedFileIndex(store, "tiny", LOCAL).refresh(rebuild=True)
-    InvertedFileIndex(store, "tiny", LOCAL).refresh()
+            InvertedFileIndex(store, "tiny", LOCAL, _index_scratch()).refresh(rebuild=True)
+    InvertedFileIndex(store, "tiny", LOCAL, _index_scratch()).refresh()
     files = (folder / "index" / "shortlist-tiny").iterdir()
     return store, {path.name: path.read_bytes() for path in sorted(files, key=lambda path: path.stat().st_size)}
 
@@ -747,10 +752,10 @@ def _shortlist_files(data: bytes) -> None:
     for path in folder.iterdir():
         if path.name not in files:
             path.unlink()
-    changes = store.changes("tiny", revision=-1, last=0, count=0)
+    changes = store.changes("tiny", None)
     assert changes
     _, block = store.load("tiny", changes.new[:1])
-    shortlist = InvertedFileIndex(store, "tiny", LOCAL)
+    shortlist = InvertedFileIndex(store, "tiny", LOCAL, _index_scratch())
     proposed = shortlist.propose(block.features, 100)[0].keys.tolist()
     assert len(proposed) == len(set(proposed))
     assert set(proposed) <= set(changes.new.tolist())

@@ -28,6 +28,7 @@ from imagefinder.core.results import (
     Ranking,
     SearchResult,
 )
+from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.runtime import Runtime
@@ -45,9 +46,11 @@ Count: TypeAlias = Callable[[int, int], None]  # called with (done, total)
 class SearchableCollection(CollectionReader):
     """The searching methods of a ``Collection``."""
 
-    def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, settings: Settings | None = None, scratch: Scratch | None = None
+    ) -> None:
         super().__init__(store, runtime, settings)
-        self._derived = Derived(store, runtime, self._methods)
+        self._derived = Derived(store, runtime, self._methods, scratch)
         self._identity = IdentityCheck(store, runtime, self.settings)
 
     def search(  # wide: the keywords of the first release; new options are fields of SearchOptions alone
@@ -255,14 +258,11 @@ class SearchableCollection(CollectionReader):
             kinds: Kinds of groups to find, default all; ``["identical"]`` is much faster.
             mirror: Also find mirrored copies.
             progress: Called with (stage, done, total), for example ``("verify", 7, 90)``.
-
-        Raises:
-            StoreError: the collection cannot be read.
         """
-        from imagefinder import dedup  # noqa: PLC0415 - searching does not need it
+        from imagefinder.dedup.find import KINDS, find  # noqa: PLC0415 - searching does not need it
 
         parts = self.store, self._methods.installed(), self.runtime, self._images.in_full
-        return dedup.find(*parts, kinds=kinds or dedup.KINDS, mirror=mirror, progress=progress)
+        return find(*parts, kinds=kinds or KINDS, mirror=mirror, progress=progress)
 
     def calibrate(self, progress: Count | None = None) -> bool:
         """Calibrate the collection: fit its null model, unless the stored one still fits.

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from imagefinder.core.features import FeatureSpec, LocalFeatures
 from imagefinder.core.filters import Filter
-from imagefinder.core.records import Damage, DerivedData, Entry, ImageRecord, Removal
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.records import (
+    Damage,
+    DerivedData,
+    Entry,
+    ImageRecord,
+    Removal,
+    ThumbnailFeatures,
+    ThumbnailUsage,
+)
 
 
 class StoreLookups(Protocol):
@@ -99,6 +109,46 @@ class StoreLookups(Protocol):
         ...
 
 
+class StoreThumbnails(Protocol):
+    """Features of thumbnails: data derived from images, of which ``put`` stores those of new ones.
+
+    They are dropped with their thumbnail, and when the image is replaced. An image may lack them: then they are
+    computed where they are needed.
+    """
+
+    def thumbnail_features(
+        self, ids: Sequence[str], fingerprint: Fingerprint, spec: FeatureSpec
+    ) -> dict[str, LocalFeatures]:
+        """The features of many thumbnails, by id; images without intact ones are left out.
+
+        Args:
+            ids: Ids of images.
+            fingerprint: Fingerprint of the features.
+            spec: Kind, dimension and dtype of the features.
+        """
+        ...
+
+    def put_thumbnail_features(
+        self, made: Mapping[str, ThumbnailFeatures], thumbnails: Mapping[str, bytes]
+    ) -> None:
+        """Store features of the thumbnails of existing images, replacing earlier ones.
+
+        Args:
+            made: Id -> features.
+            thumbnails: Id -> the thumbnail from which they were computed. An image that has another one by now, or
+                that was removed, is left out.
+        """
+        ...
+
+    def lacking_thumbnail_features(self, fingerprint: Fingerprint, *, limit: int) -> list[str]:
+        """Ids of up to ``limit`` images that have a thumbnail but no features of it with this fingerprint."""
+        ...
+
+    def thumbnail_usage(self, fingerprint: Fingerprint) -> ThumbnailUsage:
+        """Number and bytes of the features with this fingerprint."""
+        ...
+
+
 class Lease(Protocol):
     """The right to do a piece of work alone, for a limited time; see ``StoreDerived.lease``."""
 
@@ -144,7 +194,7 @@ class StoreDerived(Protocol):
 
 
 class StoreUpkeep(Protocol):
-    """Checks and backups."""
+    """Checks of the stored data."""
 
     def is_in_place(self) -> bool:
         """Whether the files are still those that were opened; true for a store without files."""
@@ -168,6 +218,11 @@ class StoreUpkeep(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class SupportsBackup(Protocol):
+    """A store that can copy itself into a folder; optional."""
+
     def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Copy a consistent snapshot, which can be opened as a store, while others may write.
 
@@ -180,10 +235,6 @@ class StoreUpkeep(Protocol):
         Raises:
             SourceError: the destination is not empty.
             CollectionCorruptError: this collection is damaged.
-            StoreError: the copy cannot be written, or the store has no files.
+            StoreError: the copy cannot be written.
         """
-        ...
-
-    def derived_folder(self) -> Path | None:
-        """Folder for derived files; it may not exist yet. ``None`` if the store has none."""
         ...

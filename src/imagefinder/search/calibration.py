@@ -25,7 +25,7 @@ from imagefinder.calibration import common_parts
 from imagefinder.core.results import LOOKS_ALIKE, Evidence
 from imagefinder.search.geometry import Finding
 from imagefinder.search.null_model import NullModel, logit
-from imagefinder.search.retrieval import Scores, align, searched
+from imagefinder.search.retrieval import Scores, align, is_test, searched
 from imagefinder.search.verification import THUMBNAILS, Verified
 
 _LEAST = -300.0
@@ -51,7 +51,8 @@ class Calibration:
     @classmethod
     def of_search(cls, null_model: NullModel, scores: Sequence[Scores]) -> Calibration:
         """The calibration of a search that produced these scores and verifies the best candidates."""
-        return cls(null_model, searched(scores), tests=1 + sum(is_test(one, scores) for one in scores))
+        methods = [one.method for one in scores]
+        return cls(null_model, searched(scores), tests=1 + sum(is_test(one.method, methods) for one in scores))
 
     @property
     def log10_searched(self) -> float:
@@ -147,11 +148,12 @@ def calibrate(
         exclude: Id of a stored query image; empty for any other query.
     """
     alone = {one.method.name: calibration.of_scores(one.method.name, one.standard) for one in scores}
+    methods = [one.method for one in scores]
     ids, rows = align(scores)
     strength, least = np.zeros(len(ids)), np.full(len(ids), np.inf)
     for one, row in zip(scores, rows, strict=True):
         strength += _at(one.standard, row, -np.inf)
-        if is_test(one, scores):
+        if is_test(one.method, methods):
             # Many matches without a common geometry are not a match.
             floor = 0.0 if one.method.verifier else -np.inf
             least = np.minimum(least, np.maximum(floor, _at(alone[one.method.name], row, np.inf)))
@@ -192,12 +194,3 @@ def _of_verified(
         if found.is_same:
             least[image_id] = -math.inf
     return least, best
-
-
-def is_test(scores: Scores, every: Sequence[Scores]) -> bool:
-    """Whether the score of a method counts as a test.
-
-    The number of keypoint matches only selects candidates, which geometry then tests. But if all methods have
-    keypoints, their scores still rank the images without a geometry.
-    """
-    return scores.method.verifier is None or all(other.method.verifier for other in every)

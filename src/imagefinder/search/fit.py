@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from imagefinder.calibration.common_parts import witness
 from imagefinder.core.contracts import AnnIndex, Calibrator, Store, Tail
-from imagefinder.core.features import Features, GlobalFeatures
+from imagefinder.core.features import GlobalFeatures
 from imagefinder.core.method import Method
 from imagefinder.core.records import GalleryBlock
 from imagefinder.runtime import Runtime
@@ -31,6 +31,7 @@ from imagefinder.search.encoding import EncodedQuery, QueryImage
 from imagefinder.search.geometry import Finding
 from imagefinder.search.null_model import MethodNullModel, NullModel, Seed, logit
 from imagefinder.search.retrieval import Gallery, Wanted, candidates, retrieve
+from imagefinder.search.thumbnail_source import ThumbnailSource
 from imagefinder.search.verification import THUMBNAILS, PairVerifier, stored_features
 
 COHORT, SAMPLE = 128, 500
@@ -82,6 +83,7 @@ def fit(
     runtime: Runtime,
     *,
     previous: NullModel | None = None,
+    ann_index: Callable[[Method], AnnIndex] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NullModel:
     """Fit a null model.
@@ -89,8 +91,9 @@ def fit(
     Args:
         store: The collection; it may change meanwhile.
         methods: The methods that it has features of.
-        runtime: Provides thumbnail method, photometric check, calibrator and ANN indexes.
+        runtime: Provides thumbnail method, photometric check and calibrator.
         previous: An earlier null model of this collection; its seeds are kept as long as they are up to date.
+        ann_index: Returns the ANN index of a method, which proposes the candidates in large collections.
         progress: Called with (done, total) steps.
     """
     images = store.info().images
@@ -111,7 +114,8 @@ def fit(
             digest = prior.methods[method.name].fingerprint
             fitted[method.name] = _of_vectors(store, method, digest, runtime.calibrator)
             step()
-    search = _SeedSearch(store, runtime, methods, replace(prior, methods={**prior.methods, **fitted}))
+    indexes = _indexes(methods, images, ann_index)
+    search = _SeedSearch(store, runtime, methods, replace(prior, methods={**prior.methods, **fitted}), indexes)
     for image_id in chosen:
         if image_id not in seeds:
             found = search.look(image_id)
@@ -195,17 +199,22 @@ def _tail(values: NDArray[np.float64], calibrator: Calibrator) -> Tail:
 class _SeedSearch:
     """Searches a collection for its own images."""
 
-    def __init__(self, store: Store, runtime: Runtime, methods: Sequence[Method], null_model: NullModel) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runtime: Runtime,
+        methods: Sequence[Method],
+        null_model: NullModel,
+        ann_indexes: Mapping[str, AnnIndex] | None,
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._methods = methods
         self._images = null_model.images
-        self._gallery = Gallery(
-            store, null_model, ann_indexes=_indexes(store, runtime, methods, null_model.images)
-        )
+        self._gallery = Gallery(store, null_model, ann_indexes=ann_indexes)
         self._fingerprints = {name: method.fingerprint for name, method in store.info().methods.items()}
         self._candidates = Candidates(store, kept=KEPT)
-        self._thumbnails: dict[str, Features] = {}
+        self._thumbnails = ThumbnailSource(runtime.thumbnail_method, store, runtime.thumbnail_cache)
         self._samples: dict[str, GalleryBlock] = {}
 
     def look(self, image_id: str) -> Seed | None:
@@ -301,10 +310,10 @@ class _SeedSearch:
                     yield value
 
     def _verifier(self, image: QueryImage) -> PairVerifier:
-        runtime = self._runtime
-        parts = runtime.thumbnail_method, runtime.photometric_check
-        threads = runtime.settings.threads
-        return PairVerifier(*parts, image, mirror=False, features=self._thumbnails, threads=threads)
+        threads = self._runtime.settings.threads
+        return PairVerifier(
+            self._thumbnails, self._runtime.photometric_check, image, mirror=False, threads=threads
+        )
 
     def _local_scores(self, method: Method, query: EncodedQuery, without: set[str]) -> Iterable[float]:
         """Scores of the seed with a sample of the collection, without these images."""
@@ -321,8 +330,11 @@ def _links(value: float, cosine: float) -> bool:
     return value + 1.5 * min(max(cosine, 0.0), 3.0) >= LINKED
 
 
-def _indexes(store: Store, runtime: Runtime, methods: Sequence[Method], images: int) -> dict[str, AnnIndex] | None:
-    if images <= LARGE or not runtime.has_ann_indexes:
+def _indexes(
+    methods: Sequence[Method], images: int, ann_index: Callable[[Method], AnnIndex] | None
+) -> dict[str, AnnIndex] | None:
+    """The ANN indexes of a large collection, if they are ready."""
+    if images <= LARGE or ann_index is None:
         return None
-    indexes = {method.name: runtime.ann_index(store, method) for method in methods}
+    indexes = {method.name: ann_index(method) for method in methods}
     return indexes if all(index.state().indexed for index in indexes.values()) else None

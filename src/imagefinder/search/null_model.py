@@ -154,7 +154,7 @@ class NullModel:
         methods: Method name -> null model of the method.
         agreement: Tail of the agreement of decoys, on the scale of ``logit``.
         seeds: Image id -> what the search for it found; empty before the first fit.
-        version: Version under which it is stored (``StoreDerived``); empty if it is not.
+        version: Version under which it is stored (``StoreDerived``), or ``prior``; empty if it is not stored.
         is_prior: Whether it was not fitted to the collection.
     """
 
@@ -175,7 +175,7 @@ class NullModel:
             for name, method in info.methods.items()
             if method.images
         }
-        return cls(info.images, methods, PRIOR_AGREEMENT, is_prior=True)
+        return cls(info.images, methods, PRIOR_AGREEMENT, version="prior", is_prior=True)
 
     def is_usable(self, store: Store) -> bool:
         """Whether it describes the methods of the collection, whatever its size."""

@@ -7,7 +7,6 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,9 @@ from imagefinder.core.features import Features, FeatureSpec, concatenate
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    NO_FEATURES,
     Changes,
+    Cursor,
     Damage,
     DerivedData,
     Entry,
@@ -28,22 +29,26 @@ from imagefinder.core.records import (
     MethodInfo,
     Removal,
     StoreInfo,
+    ThumbnailFeatures,
 )
 from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
 from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
 from imagefinder.stores.memory_derived import DerivedInMemory
+from imagefinder.stores.memory_feed import FeedInMemory
+from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, copied
 
 
 @dataclass(slots=True)
 class _Image:
     record: ImageRecord
     thumbnail: bytes
+    thumbnail_features: ThumbnailFeatures | None = None
     features: dict[str, Features] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
 
 
-class MemoryStore:
+class MemoryStore(ThumbnailsInMemory):
     """Stores everything in dictionaries; arrays are copied on input."""
 
     def __init__(self) -> None:
@@ -54,8 +59,7 @@ class MemoryStore:
         self._removals: dict[tuple[str, str], Removal] = {}
         self._derived = DerivedInMemory()
         self._closed = False
-        self._last_key = 0
-        self._revisions: dict[str, int] = {}
+        self._feed = FeedInMemory()
 
     def register(self, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
         """Register a method before its features are put."""
@@ -90,7 +94,9 @@ class MemoryStore:
                 image_id = entry.image.id
                 if image_id in self._images:
                     self._drop_features(self._images[image_id], list(self._images[image_id].features))
-                image = _Image(replace(entry.image, added_at=time.time()), entry.thumbnail)
+                image = _Image(
+                    replace(entry.image, added_at=time.time()), entry.thumbnail, copied(entry.thumbnail_features)
+                )
                 self._add_features(image, entry.features)
                 self._images[image_id] = image
                 self._failures.pop(image_id, None)
@@ -298,19 +304,15 @@ class MemoryStore:
             }
         return GalleryBlock(tuple(found), concatenate(spec, list(found.values())))
 
-    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """Changes of the features of a method since a revision; ``None`` without changes."""
+    def changes(self, method: str, since: Cursor | None) -> Changes:
+        """Changes of the features of a method since a cursor."""
         with self._open():
-            stored = sorted(
+            if method not in self._methods:
+                return NO_FEATURES
+            existing = [
                 (image.keys[method], stored_bytes(image.features[method])) for image in self._images_with(method)
-            )
-            current = self._revisions.get(method, 0)
-        if current == revision or (revision == -1 and not stored and not count):
-            return None
-        pairs = np.array(stored, dtype=np.int64).reshape(-1, 2)
-        new = pairs[pairs[:, 0] > last]
-        deleted = len(pairs) - len(new) != count
-        return Changes(current, new[:, 0].copy(), new[:, 1].copy(), pairs[:, 0].copy() if deleted else None)
+            ]
+            return self._feed.changes(method, existing, since)
 
     def load(
         self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
@@ -397,7 +399,8 @@ class MemoryStore:
         with self._open():
             for image_id, image in self._images.items():
                 if image.thumbnail and not sound_thumbnail(image.thumbnail):
-                    image.thumbnail = b"" if repair else image.thumbnail
+                    if repair:
+                        image.thumbnail, image.thumbnail_features = b"", None
                     found.append(Damage("thumbnail", f"the thumbnail of image {image_id!r} is damaged", image_id))
             for name, data in list(self._derived.data.items()):
                 if not sound_derived(name, data):
@@ -406,22 +409,6 @@ class MemoryStore:
                     found.append(Damage("derived", f"the derived data {name!r} are damaged"))
             progress(len(self._images), len(self._images))
         return [replace(damage, repaired="dropped" if repair else "") for damage in found]
-
-    def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Raise an error: there is no durable state to copy.
-
-        Raises:
-            StoreError: always.
-        """
-        del progress
-        raise StoreError(
-            f"a collection in memory cannot be backed up to {destination}",
-            hint="store it on disk: set store = embedded",
-        )
-
-    def derived_folder(self) -> Path | None:
-        """``None``: there is no folder."""
-        return None
 
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""
@@ -441,15 +428,12 @@ class MemoryStore:
 
     def _add_features(self, image: _Image, features: Mapping[str, Features]) -> None:
         for method, own in read_only(features).items():
-            self._last_key += 1
-            image.features[method], image.keys[method] = own, self._last_key
-            self._revisions[method] = self._revisions.get(method, 0) + 1
+            image.features[method], image.keys[method] = own, self._feed.add()
 
     def _drop_features(self, image: _Image, methods: Sequence[str]) -> None:
         for method in methods:
             if image.features.pop(method, None) is not None:
-                del image.keys[method]
-                self._revisions[method] = self._revisions.get(method, 0) + 1
+                self._feed.remove(method, image.keys.pop(method))
 
     def _spec(self, method: str) -> FeatureSpec:
         if method not in self._methods:

@@ -23,7 +23,9 @@ from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    NO_FEATURES,
     Changes,
+    Cursor,
     Damage,
     DerivedData,
     Entry,
@@ -35,17 +37,20 @@ from imagefinder.core.records import (
     Removal,
     StoreInfo,
 )
+from imagefinder.core.scratch import SCRATCH
 from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
 from imagefinder.stores.embedded import (
     check,
     codec,
     feature_rows,
+    feed,
     image_rows,
     leases,
     removal_rows,
     sample_rows,
     schema,
+    thumbnail_rows,
 )
 from imagefinder.stores.embedded.cache import FeatureCache
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
@@ -56,11 +61,8 @@ from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec, write_method
 from imagefinder.stores.embedded.recovery import recover
 
-DERIVED = "index"
-"""Folder of derived data, which may be deleted at any time."""
 
-
-class EmbeddedStore:
+class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -83,7 +85,7 @@ class EmbeddedStore:
         """
         self._folder = folder = folder.absolute()
         self._cache = FeatureCache(cache_bytes)
-        self._derived = DerivedFiles(folder / DERIVED)
+        self._derived = DerivedFiles(folder / SCRATCH)
         self._registered: dict[str, str] = {}
         file = folder / schema.FILE_NAME
         prepare_folder(folder, create=create)
@@ -126,6 +128,7 @@ class EmbeddedStore:
         """
         plain = validation.normalise_entries(entries)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
+        of_thumbnails = [thumbnail_rows.encode(entry.image.id, entry.thumbnail_features) for entry in plain]
         gone = validation.valid_ids(replacing)
         if not plain and not gone:
             return
@@ -135,8 +138,9 @@ class EmbeddedStore:
                 self._check_features(entry.features, methods)
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
-            for entry, blobs in zip(plain, encoded, strict=True):
+            for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
                 key = image_rows.insert_image(database, entry)
+                thumbnail_rows.insert(database, key, of_thumbnail)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
@@ -317,14 +321,14 @@ class EmbeddedStore:
         """The features of the given images in this order; images without any are skipped."""
         return self._source(method).of_ids(validation.valid_ids(ids))
 
-    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """Changes of the features of a method since a revision; ``None`` without changes."""
-        try:
-            source = self._source(method)
-        except MethodNotIndexedError:
-            none = np.empty(0, dtype=np.int64)
-            return Changes(-1, none, none, none) if count else None
-        return source.changes(revision, last, count)
+    def changes(self, method: str, since: Cursor | None) -> Changes:
+        """Changes of the features of a method since a cursor, as of one transaction."""
+        with self._connections.reading() as database:
+            try:
+                key, _ = read_spec(database, method)
+            except MethodNotIndexedError:
+                return NO_FEATURES
+            return feed.read_changes(database, key, since)
 
     def load(
         self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
@@ -424,10 +428,6 @@ class EmbeddedStore:
         except OSError as error:
             raise StoreError(f"cannot write the backup {destination}: {error.strerror}") from error
 
-    def derived_folder(self) -> Path | None:
-        """Folder for derived files; it may not exist yet."""
-        return self._derived.folder
-
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""
         self._connections.close()
@@ -452,6 +452,8 @@ class EmbeddedStore:
             closing(connect(self._folder / schema.FILE_NAME)) as database,
         ):
             copy_database(database, folder / schema.FILE_NAME, progress)
+            with closing(connect(folder / schema.FILE_NAME)) as copied:
+                schema.begin_history(copied)
         self._connections.check_place()
         with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as copy:
             found = copy.check()

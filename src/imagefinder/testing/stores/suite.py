@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imagefinder.testing.stores.derived import DerivedSuite
+from imagefinder.testing.stores.feed import FeedSuite
 from imagefinder.testing.stores.images import ImageSuite
 from imagefinder.testing.stores.listings import ListingSuite
 from imagefinder.testing.stores.machine import compare_with_a_dictionary
@@ -12,6 +13,7 @@ from imagefinder.testing.stores.samples import MakeStore
 from imagefinder.testing.stores.sampling import SamplingSuite
 from imagefinder.testing.stores.scans import ScanSuite
 from imagefinder.testing.stores.sharing import SharingSuite
+from imagefinder.testing.stores.thumbnails import ThumbnailSuite
 from imagefinder.testing.stores.upkeep import UpkeepSuite
 
 
@@ -22,7 +24,9 @@ class StoreSuite(
     ListingSuite,
     SamplingSuite,
     ScanSuite,
+    FeedSuite,
     DerivedSuite,
+    ThumbnailSuite,
     UpkeepSuite,
     SharingSuite,
 ):
