@@ -19,6 +19,7 @@ from imagefinder.collection import Collection
 from imagefinder.core import home, registry
 from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
 from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
+from imagefinder.core.location import scheme_of, shown
 from imagefinder.core.method import Method
 from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.scratch import SCRATCH, Scratch
@@ -39,16 +40,35 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         CollectionFormatError: the folder is not a collection, or its format is of another version.
         SettingsError: the kind of store is unknown.
     """
+    location = settings.collection
+    name = store_name(settings)
     try:
-        make_store = registry.load(registry.STORES, settings.store)
+        make_store = registry.load(registry.STORES, name)
     except KeyError:
+        if scheme_of(location):
+            raise _unknown_kind(location) from None
         stores = registry.names(registry.STORES)
-        hint = did_you_mean(settings.store, stores, otherwise=f"known stores: {', '.join(stores)}")
-        raise SettingsError(f"unknown store {settings.store!r}", hint=hint) from None
-    folder = settings.collection if settings.store == "memory" else settings.folder("collection")
-    store = cast(Store, make_store(folder, settings, create))
-    scratch = None if settings.store == "memory" else Scratch(folder.absolute() / SCRATCH)
+        hint = did_you_mean(name, stores, otherwise=f"known stores: {', '.join(stores)}")
+        raise SettingsError(f"unknown store {name!r}", hint=hint) from None
+    scratch = None
+    if not scheme_of(location) and name != "memory":
+        folder = settings.folder("collection")
+        location, scratch = str(folder), Scratch(folder.absolute() / SCRATCH)
+    store = cast(Store, make_store(location, settings, create))
     return Collection(store, runtime_of(settings), settings, scratch)
+
+
+def store_name(settings: Settings) -> str:
+    """Name of the store of the collection: the scheme of a URL; the setting ``store`` for a path."""
+    return scheme_of(settings.collection) or settings.store
+
+
+def _unknown_kind(location: str) -> SettingsError:
+    """The error for a URL of no known store; it does not repeat the URL, which may contain a password."""
+    return SettingsError(
+        f"unknown kind of collection: {scheme_of(location)}://..., imagefinder opens folders",
+        hint="name the folder of the collection, such as /data/shop or file:///data/shop",
+    )
 
 
 _runtimes: WeakValueDictionary[Settings, Runtime] = WeakValueDictionary()
@@ -58,7 +78,7 @@ _runtimes_lock = threading.Lock()
 def runtime_of(settings: Settings) -> Runtime:
     """The runtime for these settings: one per process, however many collections are open."""
     # The location of a collection does not affect the shared parts.
-    shared = replace(settings, collection=Path(), collections=Path(), store="embedded")
+    shared = replace(settings, collection=".", collections=Path(), store="embedded")
     with _runtimes_lock:
         runtime = _runtimes.get(shared)
         if runtime is None:
@@ -98,8 +118,8 @@ def check_collection(
         collection = open_collection(settings, create=False)
     except CollectionCorruptError as error:
         damage = Damage("database", error.message)
-        if not repair or settings.store != "embedded":
-            return CheckReport(str(settings.collection), 0, (damage,), 0.0)
+        if not repair or store_name(settings) != "embedded":
+            return CheckReport(shown(settings.collection), 0, (damage,), 0.0)
         from imagefinder.stores.embedded.recovery import recover
 
         saved.append(recover(settings.folder("collection").absolute()))
@@ -118,8 +138,8 @@ def migrate_collection(settings: Settings) -> Migration:
     """
     from imagefinder.stores.embedded.migration import migrate
 
-    if settings.store != "embedded":
-        raise SettingsError(f"the store {settings.store!r} has no format versions to migrate")
+    if (name := store_name(settings)) != "embedded":
+        raise SettingsError(f"the store {name!r} has no format versions to migrate")
     return migrate(settings.folder("collection"))
 
 
@@ -285,14 +305,16 @@ def _network(name: str, settings: Settings) -> Method:
 # stores
 
 
-def embedded_store(location: Path, settings: Settings, create: bool) -> Store:
+def embedded_store(location: str, settings: Settings, create: bool) -> Store:
     """A store in a folder on disk."""
     from imagefinder.stores.embedded import EmbeddedStore
 
-    return EmbeddedStore(location, create=create, cache_bytes=settings.cache_bytes)
+    if scheme_of(location):  # embedded://...
+        raise _unknown_kind(location)
+    return EmbeddedStore(Path(location), create=create, cache_bytes=settings.cache_bytes)
 
 
-def memory_store(location: Path, settings: Settings, create: bool) -> Store:
+def memory_store(location: str, settings: Settings, create: bool) -> Store:
     """A store in memory, which ends with the process."""
     from imagefinder.stores.memory import MemoryStore
 

@@ -32,8 +32,8 @@ POSTINGS_PER_WORD = 600
 
 MOST_WORDS = 1 << 21
 SAMPLES_PER_WORD = 12
-"""Number of descriptors to train each word on. With two, words are so unequal that queries look at 1.6 times as many
-postings."""
+"""Number of descriptors to train each word on. With two, words are so unequal that a query looks at 1.6 times as
+many postings."""
 
 MOST_SAMPLES = 1 << 24
 """Maximum number of descriptors to train on; bounds the memory to 2 GiB for SIFT."""
@@ -213,7 +213,7 @@ def _bytes(descriptors: NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float3
     A byte of a token is 1/127 of eight times the root mean square of the elements of a direction.
     """
     if descriptors.dtype == np.uint8:
-        return descriptors
+        return descriptors.view(np.uint8)
     real = descriptors.astype(np.float32, copy=False)
     directions = real / np.maximum(np.linalg.norm(real, axis=1, keepdims=True), 1e-12)
     scale = 127 / 8 * np.sqrt(real.shape[1])

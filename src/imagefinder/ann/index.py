@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from imagefinder.ann import compaction
+from imagefinder.ann import arrays, compaction
 from imagefinder.ann.codec import Codec
 from imagefinder.ann.coverage import Coverage
 from imagefinder.ann.files import IndexFiles, IndexModel
 from imagefinder.ann.hamming_embedding import HammingEmbedding
 from imagefinder.ann.ivf_sq8 import IvfSq8
-from imagefinder.ann.proposals import best_proposals
+from imagefinder.ann.proposals import best_proposals, score_segments
 from imagefinder.ann.segment import Keys, Postings, Segment, build, merge
 from imagefinder.ann.training import BATCH_BYTES, row_bytes, training_sample
 from imagefinder.core.contracts import Store
@@ -21,6 +23,8 @@ from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.filters import Filter
 from imagefinder.core.records import AnnIndexState, Cursor, GalleryBlock, Proposals
 from imagefinder.core.scratch import Scratch
+
+_log = logging.getLogger(__name__)
 
 OUTGROWN = 4
 """An index is outgrown if training now would give this many times as many words."""
@@ -94,7 +98,7 @@ class InvertedFileIndex:
             segments = [(segment, segment.alive) for segment in self._coverage.segments]
         if model is None:
             return [best_proposals(waiting, [], [], n) for _ in range(len(queries))]
-        scores = self._codec.score(model.arrays, queries, [segment for segment, _ in segments])
+        scores = score_segments(self._codec, model.arrays, queries, [segment for segment, _ in segments])
         return [best_proposals(waiting, segments, of_query, n) for of_query in scores]
 
     def sample(self, n: int) -> GalleryBlock:
@@ -197,9 +201,13 @@ class InvertedFileIndex:
 
     def _compact(self, model: IndexModel) -> None:
         worn = compaction.worn(self._coverage.segments)
-        if worn:
-            merged = [merge(group) for group in compaction.groups(worn)]
-            self._coverage.replace(worn, [self._files.write(model, one) for one in merged if len(one.keys)])
+        for group in compaction.groups(worn):
+            try:
+                merged = self._files.write(model, merge(group, partial(arrays.allocate, self._files.folder)))
+            except OSError:  # the disk is full: the segments stay as they are
+                _log.info("could not merge segments of the index of %s", self._method, exc_info=True)
+                continue
+            self._coverage.replace(group, [merged] if len(merged.keys) else [])
 
     def _differences(self, model: IndexModel, segment: Segment) -> list[str]:
         """Encode some images again and compare them with the segment."""

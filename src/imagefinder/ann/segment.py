@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.ann.arrays import Arrays
+from imagefinder.ann.arrays import Arrays, release
 
 Keys = NDArray[np.int64]
 Allocate = Callable[[Any, Any], NDArray[Any]]
@@ -108,6 +109,10 @@ class Segment:
         occurs = self.words[places] == words
         return np.where(occurs, self.starts[places], 0), np.where(occurs, self.starts[places + 1], 0)
 
+    def release(self) -> None:
+        """Let the system take the memory of the postings that were read from the file."""
+        release([self.owners, self.codes])
+
     def is_sound(self, words: int) -> bool:
         """Whether the arrays are consistent with one another and with this number of words."""
         return (
@@ -172,6 +177,7 @@ def merge(segments: Sequence[Segment], allocate: Allocate = np.empty) -> Segment
         last = at + len(some[2])
         merged[0][at:last], merged[1][at:last] = some[2], some[3]
         at = last
+        release([*merged, *(array for segment in segments for array in (segment.owners, segment.codes))])
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(counts))])
     return Segment(keys[order], sizes[order], np.concatenate(words), starts, *merged)
 
@@ -184,7 +190,7 @@ def _word_ranges(segments: Sequence[Segment]) -> Iterator[tuple[int, int]]:
         counts[np.searchsorted(words, segment.words)] += np.diff(segment.starts)
     part = np.cumsum(counts) // MERGED_AT_ONCE
     cuts = np.flatnonzero(np.diff(part, prepend=-1))
-    for begin, end in zip(cuts.tolist(), [*cuts[1:].tolist(), len(words)], strict=True):
+    for begin, end in pairwise([*cuts.tolist(), len(words)]):
         yield int(words[begin]), int(words[end - 1]) + 1
 
 

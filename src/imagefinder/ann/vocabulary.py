@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.kernels.nearest_words import LANES, PADDING, nearest_words, padded, panels
+from imagefinder.kernels.nearest_words import LANES, PADDING, nearest_words, padded, panels, sums
 
 _ROUNDS = 8
 _BLOCK = 1 << 18
@@ -104,7 +104,8 @@ def train(sample: Bytes, words: int, *, seed: int = 0) -> Vocabulary:
     some = sample
     if len(sample) > first * _COARSE_SAMPLE:
         some = sample[np.sort(generator.choice(len(sample), first * _COARSE_SAMPLE, replace=False))]
-    cells, cell_halves = (array[None] for array in panels(_kmeans(some, first, generator)))
+    packed_cells, halves_of_cells = panels(_kmeans(some, first, generator))
+    cells, cell_halves = packed_cells[None], halves_of_cells[None]
     owner = np.empty(len(sample), dtype=np.int32)
     for begin in range(0, len(sample), _BLOCK):
         block = padded(sample[begin : begin + _BLOCK])
@@ -141,19 +142,16 @@ def _kmeans(vectors: Bytes, many: int, generator: np.random.Generator) -> Bytes:
     """Centres of ``many`` clusters: ``(many, D)`` uint8."""
     centres = vectors[generator.choice(len(vectors), many, replace=False)]
     for _ in range(_ROUNDS):
-        sums = np.zeros(centres.shape, dtype=np.float64)
+        total = np.zeros(centres.shape, dtype=np.int64)
         counts = np.zeros(many, dtype=np.int64)
-        packed, halves = (array[None] for array in panels(centres))
+        packed, halves = panels(centres)
         for begin in range(0, len(vectors), _BLOCK):
             some = vectors[begin : begin + _BLOCK]
-            owner = _nearest_centres(padded(some), packed, halves, 1)[:, 0]
-            order = np.argsort(owner, kind="stable")
-            of_block = np.bincount(owner, minlength=many)
-            filled = np.flatnonzero(of_block)
-            starts = (np.cumsum(of_block) - of_block)[filled]
-            sums[filled] += np.add.reduceat(some[order].astype(np.float32), starts, axis=0)
-            counts += of_block
+            owner = _nearest_centres(padded(some), packed[None], halves[None], 1)[:, 0]
+            of_block, in_block = sums(some, owner, many)
+            total += of_block
+            counts += in_block
         filled = np.flatnonzero(counts)
         centres = centres.copy()
-        centres[filled] = np.rint(sums[filled] / counts[filled, None])
+        centres[filled] = np.rint(total[filled] / counts[filled, None])
     return centres

@@ -18,6 +18,7 @@ from imagefinder.collection.searching import Count, SearchableCollection
 from imagefinder.core import filters, home
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.location import shown
 from imagefinder.core.metadata import check_metadata, check_new_id
 from imagefinder.core.records import CheckReport, Entry, ImageRecord
 from imagefinder.core.results import DuplicateReport
@@ -224,7 +225,7 @@ class Collection(SearchableCollection):
         if info:
             damages += self._derived.index_damages(repair=repair)
         return CheckReport(
-            info.location if info else str(self.settings.collection),
+            info.location if info else shown(self.settings.collection),
             info.images if info else 0,
             tuple(damages),
             time.monotonic() - begin,

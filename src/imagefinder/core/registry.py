@@ -13,7 +13,10 @@ METHODS = "imagefinder.methods"
 """Entry-point group for methods: functions ``(settings: Settings) -> Method``."""
 
 STORES = "imagefinder.stores"
-"""Entry-point group for stores: functions ``(location: Path, settings: Settings, create: bool) -> Store``."""
+"""Entry-point group for stores: functions ``(location: str, settings: Settings, create: bool) -> Store``.
+
+The setting ``store`` names the store of a path; the scheme of a URL names its store, for example ``s3`` that of
+``s3://photos``."""
 
 
 def names(group: str) -> list[str]:

@@ -53,7 +53,8 @@ def panels(centres: NDArray[np.uint8]) -> tuple[NDArray[np.int8], NDArray[np.int
 
 def padded(vectors: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Vectors with zeros appended up to a multiple of ``GROUP`` elements, C-contiguous."""
-    return np.ascontiguousarray(np.pad(vectors, ((0, 0), (0, -vectors.shape[1] % GROUP))))
+    missing = -vectors.shape[1] % GROUP
+    return np.ascontiguousarray(np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors)
 
 
 def nearest_words(
@@ -100,6 +101,30 @@ def nearest_words(
         with ThreadPoolExecutor(shares) as pool:
             list(pool.map(lambda bound: search(*bound), pairwise(bounds)))
     return words, scores
+
+
+def sums(
+    vectors: NDArray[np.uint8], owners: NDArray[np.int32], many: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The sum of the vectors of each owner; releases the GIL.
+
+    Args:
+        vectors: ``(N, D)`` uint8, C-contiguous; ``N`` is at most 2^23.
+        owners: ``(N,)`` int32, from 0 to ``many - 1``.
+        many: Number of owners.
+
+    Returns:
+        ``(many, D)`` int32, the sums. ``(many,)`` int32, the numbers of vectors.
+    """
+    found, counts = np.zeros((many, vectors.shape[1]), dtype=np.int32), np.zeros(many, dtype=np.int32)
+    if backend() == "numpy":
+        np.add.at(found, owners, vectors)
+        np.add.at(counts, owners, 1)
+        return found, counts
+    from imagefinder.kernels import _native  # noqa: PLC0415 - missing if built without a compiler
+
+    _native.add_rows(vectors, owners, found, counts)
+    return found, counts
 
 
 # wide: the twin of the native kernel takes the same arguments.

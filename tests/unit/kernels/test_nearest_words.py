@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagefinder.kernels import mutual_nn
-from imagefinder.kernels.nearest_words import NO_WORD, nearest_words, padded, panels
+from imagefinder.kernels.nearest_words import NO_WORD, nearest_words, padded, panels, sums
 
 
 def slow(vectors, rows, cells, centres, many):
@@ -85,3 +85,16 @@ def test_arrays_that_do_not_belong_together_are_refused():
         nearest_words(np.zeros((2, 8), np.uint8), rows, rows, centres=packed[None], halves=halves[None], many=65)
     with pytest.raises(ValueError, match="integer type"):
         nearest_words(np.zeros((2, 8), np.int8), rows, rows, centres=packed[None], halves=halves[None], many=1)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_sums_by_owner(monkeypatch, backend):
+    if backend == "numpy":
+        monkeypatch.setattr("imagefinder.kernels.nearest_words.backend", lambda: "numpy")
+    elif mutual_nn.backend() == "numpy":
+        pytest.skip("built without a compiler")
+    rng = np.random.default_rng(0)
+    vectors, owners = rng.integers(0, 256, (90, 7), dtype=np.uint8), rng.integers(0, 5, 90).astype(np.int32)
+    found, counts = sums(vectors, owners, 6)
+    assert found.tolist() == [vectors[owners == owner].astype(int).sum(axis=0).tolist() for owner in range(6)]
+    assert counts.tolist() == [int((owners == owner).sum()) for owner in range(6)]

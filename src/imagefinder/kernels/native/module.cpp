@@ -435,6 +435,31 @@ PyObject* nearest_words(PyObject*, PyObject* arguments) {
     Py_RETURN_NONE;
 }
 
+PyObject* add_rows(PyObject*, PyObject* arguments) {
+    PyObject* given[4];
+    if (!PyArg_ParseTuple(arguments, "OOOO", &given[0], &given[1], &given[2], &given[3])) return nullptr;
+    Array vectors, owners, sums, counts;
+    if (!vectors.get(given[0], "vectors", 2) || !owners.get(given[1], "owners", 1) ||
+        !sums.get(given[2], "sums", 2, true) || !counts.get(given[3], "counts", 1, true))
+        return nullptr;
+    if (!vectors.is("B", 1) || !owners.is("il", 4) || !sums.is("il", 4) || !counts.is("il", 4)) {
+        Array::refuse("arrays", "must be of the right integer type");
+        return nullptr;
+    }
+    if (vectors.shape(0) != owners.shape(0) || vectors.shape(1) != sums.shape(1) ||
+        sums.shape(0) != counts.shape(0) || vectors.shape(0) > INT32_MAX / 256) {
+        Array::refuse("arrays", "must be of sizes that belong together");
+        return nullptr;
+    }
+    if (!unlocked([&] {
+            imagefinder::add_rows(vectors.data<std::uint8_t>(), owners.data<std::int32_t>(), vectors.shape(0),
+                                  vectors.shape(1), sums.data<std::int32_t>(), counts.data<std::int32_t>(),
+                                  counts.shape(0));
+        }))
+        return nullptr;
+    Py_RETURN_NONE;
+}
+
 PyObject* supported(PyObject*, PyObject*) {
     const auto& sets = imagefinder::supported();
     PyObject* names = PyTuple_New(static_cast<Py_ssize_t>(sets.size()));
@@ -468,6 +493,8 @@ PyMethodDef methods[] = {
     {"nearest_words", nearest_words, METH_VARARGS,
      "nearest_words(vectors, rows, cells, centres, halves, words, scores, plain=False)\n\n"
      "The nearest words of uint8 vectors within cells of a vocabulary."},
+    {"add_rows", add_rows, METH_VARARGS,
+     "add_rows(vectors, owners, sums, counts)\n\nAdds each row of uint8 vectors to the sum of its owner."},
     {"supported", supported, METH_NOARGS,
      "supported()\n\nThe instruction sets that this processor supports, fastest first; the first one is used."},
     {nullptr, nullptr, 0, nullptr}};

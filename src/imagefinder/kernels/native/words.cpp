@@ -51,4 +51,15 @@ void nearest_words_plain(const Words& words, const WordPairs& pairs, std::size_t
     search_words<Plain>(words, pairs, many, found, scores);
 }
 
+void add_rows(const std::uint8_t* vectors, const std::int32_t* owners, std::size_t rows, std::size_t length,
+              std::int32_t* sums, std::int32_t* counts, std::size_t size) {
+    for (std::size_t row = 0; row < rows; ++row, vectors += length) {
+        if (owners[row] < 0 || static_cast<std::size_t>(owners[row]) >= size) continue;
+        const auto owner = static_cast<std::size_t>(owners[row]);
+        std::int32_t* const sum = sums + owner * length;
+        for (std::size_t i = 0; i < length; ++i) sum[i] += vectors[i];
+        ++counts[owner];
+    }
+}
+
 }  // namespace imagefinder

@@ -29,6 +29,10 @@ struct WordPairs {
 void nearest_words(const Words& words, const WordPairs& pairs, std::size_t many, std::int32_t* found,
                    std::int32_t* scores);
 
+// Adds each row of vectors to the sum of its owner and counts it. Owners out of range are ignored.
+void add_rows(const std::uint8_t* vectors, const std::int32_t* owners, std::size_t rows, std::size_t length,
+              std::int32_t* sums, std::int32_t* counts, std::size_t size);
+
 // Implementations; the second requires `cpu_has_avx512vnni`.
 void nearest_words_plain(const Words& words, const WordPairs& pairs, std::size_t many, std::int32_t* found,
                          std::int32_t* scores);
