@@ -25,7 +25,7 @@ from imagefinder.ann.segment import Postings, Segment, SegmentScores
 from imagefinder.ann.vocabulary import Vectors, Vocabulary
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
 from imagefinder.kernels import voting
-from imagefinder.kernels.mutual_nn import cores
+from imagefinder.kernels.threads import share
 
 POSTINGS_PER_WORD = 600
 """Approximate number of descriptors of the collection per word."""
@@ -128,7 +128,7 @@ class HammingEmbedding:
             return SegmentScores(rows, votes[rows] / np.sqrt(segment.sizes[rows] + 30.0))
 
         scores = []
-        with ThreadPoolExecutor(cores()) as pool:
+        with ThreadPoolExecutor(share()) as pool:
             for begin, end in pairwise(queries.offsets.tolist()):
                 query_postings = _in_word_order(near[begin:end], codes[begin:end])
                 scores.append(pool.map(partial(found, query_postings), segments))

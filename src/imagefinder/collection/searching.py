@@ -29,6 +29,7 @@ from imagefinder.core.results import (
 )
 from imagefinder.core.settings import Settings
 from imagefinder.core.stopwatch import Stopwatch
+from imagefinder.kernels.threads import computation
 from imagefinder.runtime import Runtime
 from imagefinder.search.compare import compare
 from imagefinder.search.explain import explain, heat_method
@@ -133,9 +134,9 @@ class SearchableCollection(CollectionReader):
         if ann_indexes is not None:
             watch.lap("index")
         gallery = Gallery(self.store, null_model, allowed, ann_indexes)
-        return self._identity.of_trace(
-            Searcher(self.runtime, gallery, methods, self._images.in_full).search(query, image, options, watch)
-        )
+        searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
+        with computation():
+            return self._identity.of_trace(searcher.search(query, image, options, watch))
 
     def explain(
         self,
@@ -193,9 +194,9 @@ class SearchableCollection(CollectionReader):
         query, image = self._images.query(query)
         allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, options.mode)
         gallery = Gallery(self.store, self._derived.null_model(), allowed, indexes)
-        return self._identity.of_trace(
-            Searcher(self.runtime, gallery, methods, self._images.in_full).assess(query, image, options, image_id)
-        )
+        searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
+        with computation():
+            return self._identity.of_trace(searcher.assess(query, image, options, image_id))
 
     def draw(self, explanation: Explanation, query: ImageInput | Query) -> bytes:
         """Draw an explanation: matches, an overlay of both images, or heat maps.
@@ -260,7 +261,8 @@ class SearchableCollection(CollectionReader):
         from imagefinder import dedup  # noqa: PLC0415 - searching does not need it
 
         parts = self.store, self._methods.installed(), self.runtime, self._images.in_full
-        return dedup.find(*parts, kinds=kinds or dedup.KINDS, mirror=mirror, progress=progress)
+        with computation():
+            return dedup.find(*parts, kinds=kinds or dedup.KINDS, mirror=mirror, progress=progress)
 
     # -- derived data --------------------------------------------------------------------------------------
 
