@@ -1,4 +1,4 @@
-"""The derived data of a collection, which can be recomputed: the null model and the ANN indexes."""
+"""The derived data of a collection, which can be recomputed: the ANN indexes, and checks of all of it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from imagefinder.core.results import Mode
 from imagefinder.dedup import report
 from imagefinder.runtime import Runtime
 from imagefinder.search import null_model
-from imagefinder.search.fit import fit
-from imagefinder.search.null_model import NullModel
 
 _SOME_WAITING = 256
 """Maximum number of unindexed images that a ``fast`` search scores in addition to the candidates; more are indexed
@@ -29,45 +27,14 @@ faster."""
 
 
 class Derived:
-    """Null model and ANN indexes of one store; thread-safe."""
+    """ANN indexes of one store; thread-safe."""
 
     def __init__(self, store: Store, runtime: Runtime, methods: CollectionMethods) -> None:
         self._store = store
         self._runtime = runtime
         self._methods = methods
-        self._null_model: NullModel | None = None
         self._indexes: dict[str, AnnIndex] = {}
-        self._fitting = threading.Lock()
         self._lock = threading.Lock()
-
-    # -- null model ----------------------------------------------------------------------------------------
-
-    def null_model(self, progress: Callable[[int, int], None] | None = None) -> NullModel:
-        """The null model, fitted first if there is none that fits the current collection.
-
-        One thread fits it while the others wait.
-
-        Args:
-            progress: Called with (done, total) during fitting.
-        """
-        calibrator = self._runtime.calibrator
-        with self._fitting:
-            model = self._null_model or null_model.read(self._store, calibrator)
-            if model is None or not model.fits(self._store):
-                # Another process may have fitted it in the meantime.
-                model = null_model.read(self._store, calibrator)
-            if model is None or not model.fits(self._store):
-                stored = [name for name, method in sorted(self._store.info().methods.items()) if method.images]
-                methods = [self._runtime.method(name) for name in stored]
-                model = fit(self._store, methods, self._runtime, progress=progress)
-                null_model.write(self._store, model)
-            self._null_model = model
-            return model
-
-    def calibrate(self, progress: Callable[[int, int], None] | None = None) -> bool:
-        """Fit the null model if necessary; returns whether it was."""
-        before = self._null_model
-        return self.null_model(progress) is not before
 
     # -- ANN indexes ---------------------------------------------------------------------------------------
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from threading import Event
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from imagefinder.collection.calibrating import Calibrating
 from imagefinder.collection.derived import Derived
 from imagefinder.collection.identity import IdentityCheck
 from imagefinder.collection.reading import CollectionReader
@@ -15,7 +17,7 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError
 from imagefinder.core.features import GlobalFeatures
 from imagefinder.core.query import ImageInput, Query, SearchOptions, as_query
-from imagefinder.core.records import IndexReport
+from imagefinder.core.records import CalibrationInfo, IndexReport
 from imagefinder.core.results import (
     AUTO,
     Box,
@@ -34,6 +36,7 @@ from imagefinder.runtime import Runtime
 from imagefinder.search.compare import compare
 from imagefinder.search.explain import explain, heat_method
 from imagefinder.search.heat import with_heat
+from imagefinder.search.null_model import NullModel
 from imagefinder.search.retrieval import Gallery
 from imagefinder.search.searcher import Searcher
 from imagefinder.search.trace import Trace
@@ -47,6 +50,7 @@ class SearchableCollection(CollectionReader):
     def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
         super().__init__(store, runtime, settings)
         self._derived = Derived(store, runtime, self._methods)
+        self._calibrating = Calibrating(store, runtime)
         self._identity = IdentityCheck(store, runtime, self.settings)
 
     def search(  # wide: the keywords of the first release; new options are fields of SearchOptions alone
@@ -62,19 +66,17 @@ class SearchableCollection(CollectionReader):
         boxes: Sequence[Box] = (),
         evalues: bool = True,
         where: Mapping[str, Any] | None = None,
-        progress: Count | None = None,
         mode: Mode = "auto",
     ) -> SearchResult:
         """Find the images that match a query, and decide whether any of them is a match at all.
 
-        ``search("crop.jpg", k=5)`` and ``search(Query("crop.jpg"), SearchOptions(k=5))`` are equivalent. The first
-        search with E-values calibrates the collection, which takes some seconds; it is calibrated again when it
-        has grown or shrunk by half. ``calibrate`` does so in advance.
+        ``search("crop.jpg", k=5)`` and ``search(Query("crop.jpg"), SearchOptions(k=5))`` are equivalent. A search
+        does not wait for calibration: a collection that has not been calibrated, or has outgrown its calibration,
+        is calibrated in the background, and until then the answers are cautious.
 
         Args:
             query: The query image, or a ``Query``.
             options: The search options, instead of keywords.
-            progress: Called with (done, total) during calibration.
             id: Id of an image in the collection, instead of a query image.
             boxes: Regions of the query image to search with; empty: the whole image.
             method: Name of a method, or ``auto`` for all methods of the collection together.
@@ -97,15 +99,14 @@ class SearchableCollection(CollectionReader):
         keywords = SearchOptions(method, k, ranking, mode, mirror, where, evalues)
         if options is not None and keywords != SearchOptions():
             raise InputError("give SearchOptions or keywords, not both")
-        return self.trace(as_query(query, id, boxes), options or keywords, progress=progress).result
+        return self.trace(as_query(query, id, boxes), options or keywords).result
 
-    def trace(self, query: Query, options: SearchOptions, *, progress: Count | None = None) -> Trace:
+    def trace(self, query: Query, options: SearchOptions) -> Trace:
         """Search, and record what ``explain`` needs to explain the hits without another search.
 
         Args:
             query: The query.
             options: The search options.
-            progress: Called with (done, total) during calibration.
 
         Raises:
             ImagefinderError: as for ``search``.
@@ -128,8 +129,7 @@ class SearchableCollection(CollectionReader):
         methods = self._methods.to_search(options.method, query.id)
         watch.lap("decode")
         needs_model = options.ranking == "evidence" or options.evalues
-        null_model = self._derived.null_model(progress) if needs_model else None
-        watch.lap("calibrate")
+        null_model = self._null_model() if needs_model else None
         ann_indexes = self._derived.ann_indexes(methods, options.mode)
         if ann_indexes is not None:
             watch.lap("index")
@@ -193,7 +193,7 @@ class SearchableCollection(CollectionReader):
         methods = self._methods.to_search(options.method, query.id)
         query, image = self._images.query(query)
         allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, options.mode)
-        gallery = Gallery(self.store, self._derived.null_model(), allowed, indexes)
+        gallery = Gallery(self.store, self._null_model(), allowed, indexes)
         searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
         with computation():
             return self._identity.of_trace(searcher.assess(query, image, options, image_id))
@@ -266,16 +266,25 @@ class SearchableCollection(CollectionReader):
 
     # -- derived data --------------------------------------------------------------------------------------
 
-    def calibrate(self, progress: Count | None = None) -> bool:
-        """Calibrate the collection: fit its null model, unless the stored one still fits.
+    def calibrate(self, progress: Count | None = None, stop: Event | None = None) -> bool:
+        """Calibrate the collection unless its calibration is current; ``add`` and searches do so by themselves.
 
         Args:
             progress: Called with (done, total).
+            stop: Set it to stop early; nothing is stored then.
 
         Returns:
-            Whether the null model was fitted.
+            Whether there is a new null model.
         """
-        return self._derived.calibrate(progress)
+        return self._calibrating.fit(progress, stop)
+
+    def calibration(self) -> CalibrationInfo:
+        """The state of the calibration."""
+        return self._calibrating.info()
+
+    def _null_model(self) -> NullModel:
+        self._calibrating.start()
+        return self._calibrating.current()
 
     def rebuild_index(
         self, progress: Callable[[str, int, int], None] | None = None, *, rebuild: bool = True

@@ -194,6 +194,24 @@ class StoreInfo:
     bytes_on_disk: int
 
 
+@dataclass(frozen=True, slots=True)
+class CalibrationInfo:
+    """The state of the calibration of a collection.
+
+    Attributes:
+        state: ``current``; ``outdated``: the collection has changed much since; ``running``: in the background;
+            ``none``: searches use the prior that imagefinder ships with, and are cautious.
+        null_model: Version of the null model that searches use.
+        calibrated_images: Number of images of the collection when it was calibrated; 0 for the prior.
+        images: Number of images now.
+    """
+
+    state: Literal["current", "outdated", "running", "none"]
+    null_model: str
+    calibrated_images: int
+    images: int
+
+
 DamageKind: TypeAlias = Literal[
     "database", "method", "record", "thumbnail", "features", "orphan", "counts", "derived"
 ]

@@ -69,6 +69,7 @@ class Readiness:
             collection = self._collection()
             info = collection.info()
             methods = [self._method(state, info, warming) for state in collection.methods()]
+            calibration = collection.calibration().state
         except ImagefinderError as error:
             log.error("the collection cannot be read: %s (%s)", error.message, error.hint)  # noqa: TRY400
             return Health(
@@ -84,7 +85,9 @@ class Readiness:
             live=True,
             ready=not warming,
             version=self._version,
-            collection=CollectionHealth(open=True, images=info.images, failures=info.failures),
+            collection=CollectionHealth(
+                open=True, images=info.images, failures=info.failures, calibration=calibration
+            ),
             methods=methods,
         )
 

@@ -38,6 +38,11 @@ class CollectionHealth(BaseModel):
     open: bool = Field(description="Whether the collection can be read.")
     images: int = Field(description="Number of images.")
     failures: int = Field(description="Number of images that could not be added.")
+    calibration: Literal["current", "outdated", "running", "none"] = Field(
+        "none",
+        description="State of the calibration: `outdated` if the collection has changed much since, `running` in the "
+        "background, `none` before the first one; searches are answered in every state, cautiously in `none`.",
+    )
 
 
 class Health(BaseModel):
