@@ -395,7 +395,8 @@ def _learned() -> list[bytes]:
     found = []
     for methods in ({}, made):
         null_model.write(store, null_model.NullModel(2, 2, methods, tail, tail))
-        found.append(store.derived(null_model.NAME) or b"")
+        stored = store.derived(null_model.NAME)
+        found.append(stored.data if stored else b"")
     return found
 
 

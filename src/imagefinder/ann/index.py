@@ -18,10 +18,14 @@ from imagefinder.ann.segment import Keys, Postings, Segment, build, merge
 from imagefinder.ann.training import BATCH_BYTES, row_bytes, training_sample
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec
+from imagefinder.core.filters import Filter
 from imagefinder.core.records import AnnIndexState, GalleryBlock, Proposals
 
 OUTGROWN = 4
 """An index is outgrown if training now would give this many times as many words."""
+
+OVERFETCH = 8
+"""Factor by which more candidates are proposed if a filter is set; the index itself does not know metadata."""
 
 _VERIFIED_IMAGES = 64  # of each segment
 
@@ -78,8 +82,10 @@ class InvertedFileIndex:
                 outgrown=model is not None and wanted >= OUTGROWN * model.words,
             )
 
-    def propose(self, queries: Features, n: int) -> list[Proposals]:
-        """The ``n`` best candidates for each query, and all images that are not indexed yet."""
+    def propose(self, queries: Features, n: int, *, where: Filter | None = None) -> list[Proposals]:
+        """The best candidates for each query, more if a filter is set, and all images that are not indexed yet."""
+        if where is not None:
+            n *= OVERFETCH
         with self._lock:
             self._follow()
             model, waiting = self._model, self._coverage.waiting

@@ -24,8 +24,7 @@ from imagefinder.core.serialization import to_json
 if TYPE_CHECKING:
     from imagefinder.indexing.progress import AddReport
 
-HELP = """Add images to the collection.
-
+HELP = """\
 A SOURCE is an image, a folder (including subfolders), an archive (zip, tar), a list (.csv, .tsv, .jsonl or
 .ndjson with the columns url and id) or a URL. The id of an image is its path inside the source, or the id given
 in the list.

@@ -10,8 +10,7 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.session import CollectionOption, JsonOption, open_collection
 
-HELP = """Copy the collection to a new folder, even while it is in use.
-
+HELP = """\
 The copy is a consistent snapshot and an ordinary collection: open it with --collection, or move it to where the
 original was. Other processes may search and add images meanwhile. A backup under its final name is complete and
 verified.

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.results import SearchResult
 
-HELP = """Show how imagefinder works, on example images.
-
+HELP = """\
 The demo adds images, searches for some of them, and shows the results. The queries are typical: a crop, a rotated
 copy, a screenshot, a second photo of the same object, and an image that is not in the collection. Every method
 that is ready is used. Without a FOLDER, the demo uses the example images of the source checkout and verifies the

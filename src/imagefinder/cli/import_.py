@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.fingerprint import Fingerprint
 
-HELP = """Import features from a folder of .npy files.
-
+HELP = """\
 FOLDER has the layout of the original program: dataset.csv (columns url and id) and the subfolders features/sift,
 features/resnet_50 and features/microsoft_beit, with one file per image, named by its id. Images that the
 collection already has gain the additional features.

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from imagefinder.core.records import CalibrationInfo, Failure, StoreInfo
 
-HELP = """Show the contents of the collection, and the images that failed.
-
+HELP = """\
   imagefinder info
   imagefinder info --failures
   imagefinder -c shop.collection info --json"""

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from imagefinder.cli import output, search_many
+from imagefinder.cli.query_options import BoxOption, RankingOption, boxes
 from imagefinder.cli.session import (
     OK,
     UNFINISHED,
     AnyMethodOption,
-    BoxOption,
     CollectionOption,
     JsonOption,
     MirrorOption,
-    RankingOption,
-    boxes,
     id_argument,
     image_argument,
     open_collection,
@@ -33,8 +31,7 @@ if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.results import SearchResult
 
-HELP = """Find images that match a query image.
-
+HELP = """\
 IMAGE is a file, a URL, or - for standard input. To search with an image of the collection, use --id instead.
 With several of them, or with a folder, an archive or a list as for add, each image in them is a query.
 

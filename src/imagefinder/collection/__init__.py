@@ -13,7 +13,8 @@ from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from imagefinder.collection.searching import Count, SearchableCollection
+from imagefinder.collection.indexed import Count
+from imagefinder.collection.searching import SearchableCollection
 from imagefinder.core import filters, home
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
@@ -61,6 +62,7 @@ class Collection(SearchableCollection):
 
     def close(self) -> None:
         """Close all files and, with the last collection of the process, decoders; idempotent."""
+        self._calibrating.close()
         self.runtime.detach(self)
         self.store.close()
 
@@ -78,7 +80,7 @@ class Collection(SearchableCollection):
         stop: Event | None = None,
         guard: Guard = TRUSTED,
     ) -> AddReport:
-        """Add images; unchanged images that are already in the collection are skipped quickly.
+        """Add images, then calibrate; unchanged images that are already in the collection are skipped quickly.
 
         A file whose bytes are known, for example because it was renamed, keeps its features.
 
@@ -112,12 +114,13 @@ class Collection(SearchableCollection):
 
         pipeline = self._pipeline(methods, guard)
         pipeline = replace(pipeline, verify_content=verify_content, include_removed=include_removed)
-        return replace(pipeline, force_prune=force_prune).run(
+        report = replace(pipeline, force_prune=force_prune).run(
             pages.with_pages(found, limits, guard),
             prune_sources=discover.source_uris(sources) if prune or force_prune else (),
             progress=progress,
             stop=stop,
         )
+        return self._calibrated(report, progress, stop)
 
     def add_items(
         self,
@@ -126,7 +129,8 @@ class Collection(SearchableCollection):
         progress: Callable[[Progress], None] | None = None,
     ) -> AddReport:
         """Add images from items that were discovered before; otherwise like ``add``."""
-        return self._pipeline(methods, TRUSTED).run(iter(items), progress=progress)
+        report = self._pipeline(methods, TRUSTED).run(iter(items), progress=progress)
+        return self._calibrated(report, progress, None)
 
     def _pipeline(self, methods: Sequence[str] | None, guard: Guard) -> Pipeline:
         from imagefinder.indexing.pipeline import Pipeline  # noqa: PLC0415 - searching does not need it
@@ -259,8 +263,8 @@ class Collection(SearchableCollection):
 
     def kept_duplicates(self) -> reports.KeptReport | None:
         """The stored duplicate report; ``None`` if there is no readable one."""
-        data = self.store.derived(reports.NAME)
-        return None if data is None else reports.from_bytes(data)
+        stored = self.store.derived(reports.NAME)
+        return None if stored is None else reports.from_bytes(stored.data)
 
     # -- other layouts -------------------------------------------------------------------------------------
 

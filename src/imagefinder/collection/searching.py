@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from threading import Event
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from imagefinder.collection.calibrating import Calibrating
-from imagefinder.collection.derived import Derived
 from imagefinder.collection.identity import IdentityCheck
-from imagefinder.collection.reading import CollectionReader
+from imagefinder.collection.indexed import IndexedCollection
+from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError
 from imagefinder.core.features import GlobalFeatures
 from imagefinder.core.query import ImageInput, Query, SearchOptions, as_query
-from imagefinder.core.records import CalibrationInfo, IndexReport
 from imagefinder.core.results import (
     AUTO,
     Box,
@@ -33,24 +30,20 @@ from imagefinder.core.settings import Settings
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.kernels.threads import computation
 from imagefinder.runtime import Runtime
+from imagefinder.search.allowed import Allowed
 from imagefinder.search.compare import compare
 from imagefinder.search.explain import explain, heat_method
 from imagefinder.search.heat import with_heat
-from imagefinder.search.null_model import NullModel
 from imagefinder.search.retrieval import Gallery
 from imagefinder.search.searcher import Searcher
 from imagefinder.search.trace import Trace
 
-Count: TypeAlias = Callable[[int, int], None]  # called with (done, total)
 
-
-class SearchableCollection(CollectionReader):
+class SearchableCollection(IndexedCollection):
     """The searching methods of a ``Collection``."""
 
     def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
         super().__init__(store, runtime, settings)
-        self._derived = Derived(store, runtime, self._methods)
-        self._calibrating = Calibrating(store, runtime)
         self._identity = IdentityCheck(store, runtime, self.settings)
 
     def search(  # wide: the keywords of the first release; new options are fields of SearchOptions alone
@@ -119,9 +112,7 @@ class SearchableCollection(CollectionReader):
         watch = Stopwatch()
         if query.image is not None and not isinstance(query.image, np.ndarray):
             self.runtime.decoder.start()
-        allowed = self._allowed(options.where)
-        if allowed is not None:
-            watch.lap("filter")
+        where = filters.parse_optional(options.where)
         methods = self._methods.to_search(options.method)  # report an unknown method before reading the image
         if query.image is not None:
             self.runtime.preload(methods)
@@ -130,10 +121,13 @@ class SearchableCollection(CollectionReader):
         watch.lap("decode")
         needs_model = options.ranking == "evidence" or options.evalues
         null_model = self._null_model() if needs_model else None
-        ann_indexes = self._derived.ann_indexes(methods, options.mode)
-        if ann_indexes is not None:
+        indexes = self._derived.ann_indexes(methods, options.mode)
+        if indexes is not None:
             watch.lap("index")
-        gallery = Gallery(self.store, null_model, allowed, ann_indexes)
+        allowed = Allowed.of(self.store, where, fast=indexes is not None)
+        if allowed is not None:
+            watch.lap("filter")
+        gallery = Gallery(self.store, null_model, allowed, indexes)
         searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
         with computation():
             return self._identity.of_trace(searcher.search(query, image, options, watch))
@@ -192,7 +186,8 @@ class SearchableCollection(CollectionReader):
         """The trace of a search with a single candidate."""
         methods = self._methods.to_search(options.method, query.id)
         query, image = self._images.query(query)
-        allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, options.mode)
+        where, indexes = filters.parse_optional(options.where), self._derived.ann_indexes(methods, options.mode)
+        allowed = Allowed.of(self.store, where, fast=indexes is not None)
         gallery = Gallery(self.store, self._null_model(), allowed, indexes)
         searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
         with computation():
@@ -263,49 +258,3 @@ class SearchableCollection(CollectionReader):
         parts = self.store, self._methods.installed(), self.runtime, self._images.in_full
         with computation():
             return dedup.find(*parts, kinds=kinds or dedup.KINDS, mirror=mirror, progress=progress)
-
-    # -- derived data --------------------------------------------------------------------------------------
-
-    def calibrate(self, progress: Count | None = None, stop: Event | None = None) -> bool:
-        """Calibrate the collection unless its calibration is current; ``add`` and searches do so by themselves.
-
-        Args:
-            progress: Called with (done, total).
-            stop: Set it to stop early; nothing is stored then.
-
-        Returns:
-            Whether there is a new null model.
-        """
-        return self._calibrating.fit(progress, stop)
-
-    def calibration(self) -> CalibrationInfo:
-        """The state of the calibration."""
-        return self._calibrating.info()
-
-    def _null_model(self) -> NullModel:
-        self._calibrating.start()
-        return self._calibrating.current()
-
-    def rebuild_index(
-        self, progress: Callable[[str, int, int], None] | None = None, *, rebuild: bool = True
-    ) -> IndexReport:
-        """Build the ANN indexes of all methods, which propose the candidates of ``fast`` searches.
-
-        Searches continue with the previous indexes meanwhile.
-
-        Args:
-            progress: Called with (method name, indexed images, total images).
-            rebuild: Rebuild all indexes; if false, index only new images, and rebuild only outgrown indexes.
-
-        Raises:
-            CollectionCorruptError: stored features are damaged.
-        """
-        return self._derived.build_indexes(progress, rebuild=rebuild)
-
-    def verify_index(self) -> IndexReport:
-        """Verify the ANN indexes: the checksums of their files, and some images against the store."""
-        return self._derived.verify_indexes()
-
-    def is_large(self) -> bool:
-        """Whether mode ``auto`` uses ANN indexes once they are ready."""
-        return self._derived.is_large()

@@ -27,7 +27,7 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
-from imagefinder.core.store_parts import StoreLookups, StoreUpkeep
+from imagefinder.core.store_parts import StoreDerived, StoreLookups, StoreUpkeep
 
 
 class Decoder(Protocol):
@@ -235,7 +235,7 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(StoreLookups, StoreUpkeep, Protocol):
+class Store(StoreLookups, StoreDerived, StoreUpkeep, Protocol):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.
@@ -384,8 +384,15 @@ class Store(StoreLookups, StoreUpkeep, Protocol):
         """
         ...
 
-    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
+    def load(
+        self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
+    ) -> tuple[NDArray[np.int64], GalleryBlock]:
         """The features of some keys (ascending); removed ones are left out.
+
+        Args:
+            method: Name of the method.
+            keys: ``(K,)`` int64.
+            where: Only images whose metadata match this filter; features of others are not read.
 
         Returns:
             The keys that exist, ascending, and their images in the same order.
@@ -447,12 +454,14 @@ class AnnIndex(Protocol):
         """
         ...
 
-    def propose(self, queries: Features, n: int) -> list[Proposals]:
+    def propose(self, queries: Features, n: int, *, where: Filter | None = None) -> list[Proposals]:
         """The ``n`` best candidates for each query, and all images that are not indexed yet.
 
         Args:
             queries: A batch; faster than one query at a time.
             n: Number of indexed images to propose.
+            where: Propose enough images for about ``n`` to match this filter, where it is not too narrow. Images
+                that do not match may be among them: ``Store.load`` applies the filter.
         """
         ...
 

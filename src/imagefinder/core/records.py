@@ -278,6 +278,19 @@ class Proposals:
     scores: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class DerivedData:
+    """Derived data as a store returns them.
+
+    Attributes:
+        data: The data.
+        version: Identifies these data among all that were ever stored under the name: short, opaque text.
+    """
+
+    data: bytes
+    version: str
+
+
 SHORTLIST = "shortlist-"
 """Prefix of the folder of an ANN index among the derived data; the name of the method follows."""
 

@@ -195,6 +195,10 @@ class SearchResult(Described):
     """Decision of the best hit; ``none``: the collection has no match. ``None`` without
     E-values."""
 
+    null_model: str | None = None
+    """Version of the null model behind the E-values; ``None`` if none was used. Results with equal versions are
+    comparable."""
+
     @property
     def ids(self) -> list[str]:
         """The ids of the hits, best first."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from imagefinder.core.contracts import Tail
 from imagefinder.core.results import LOOKS_ALIKE, Evidence
 from imagefinder.search.null_model import NullModel, logit
-from imagefinder.search.retrieval import Scores, searched
+from imagefinder.search.retrieval import Scores, align, searched
 from imagefinder.search.verification import THUMBNAILS, Finding, Verified
 
 _LEAST = -300.0
@@ -76,16 +77,16 @@ class Calibration:
         reached, half = self.null_model.agreement.log10_p(logit(np.array([agreement, LOOKS_ALIKE]))).tolist()
         return float(reached - half)
 
-    def combine(self, best: float) -> float:
-        """Log10 E-value of an image, from that of its best test."""
-        return max(_LEAST, min(self.log10_searched, best + math.log10(self.tests)))
+    def combine(self, best: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log10 E-values of images, ``(B,)``, from those of their best tests, ``(B,)``."""
+        return np.clip(best + math.log10(self.tests), _LEAST, self.log10_searched)
 
     def _of_evidence(self, tail: Tail, evidence: Evidence) -> float:
         chance = float(tail.log10_p(np.array([-evidence.log10_chance]))[0])
         return chance + self.of_agreement(evidence.agreement)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Calibrated:
     """The E-values of all images of one search, as log10, and the evidence behind them.
 
@@ -93,8 +94,9 @@ class Calibrated:
         calibration: Calibration of this search.
         scores: Scores by each method.
         verified: Image id -> result of the spatial verification, for the candidates.
-        log10_evalues: Image id -> log10 of its E-value from all tests; without the query image.
-        strength: Image id -> sum of its standardised scores.
+        ids: Ids of the images with a test, without the query image.
+        log10_evalues: ``(len(ids),)`` float64, log10 of the E-values from all tests.
+        strength: ``(len(ids),)`` float64, sums of the standardised scores.
         alone: Method name -> ``(B,)`` float64, log10 E-value of each score as a single test, in the rows of
             ``Scores``.
         best: Image id -> the geometry with the smallest E-value; images without a geometry are left out.
@@ -103,14 +105,20 @@ class Calibrated:
     calibration: Calibration
     scores: Sequence[Scores]
     verified: Mapping[str, Verified]
-    log10_evalues: Mapping[str, float]
-    strength: Mapping[str, float]
+    ids: Sequence[str]
+    log10_evalues: NDArray[np.float64]
+    strength: NDArray[np.float64]
     alone: Mapping[str, NDArray[np.float64]]
     best: Mapping[str, Finding]
 
     def log10_evalue(self, image_id: str) -> float:
         """Log10 E-value of an image; the largest possible one if no test supports the image."""
-        return self.log10_evalues.get(image_id, self.calibration.log10_searched)
+        row = self._rows.get(image_id)
+        return self.calibration.log10_searched if row is None else float(self.log10_evalues[row])
+
+    @cached_property
+    def _rows(self) -> Mapping[str, int]:
+        return dict(zip(self.ids, range(len(self.ids)), strict=True))
 
 
 def calibrate(
@@ -125,14 +133,42 @@ def calibrate(
         exclude: Id of a stored query image; empty for any other query.
     """
     alone = {one.method.name: calibration.of_scores(one.method.name, one.standard) for one in scores}
-    least: dict[str, float] = {}
-    for one in scores:
+    ids, rows = align(scores)
+    strength, least = np.zeros(len(ids)), np.full(len(ids), np.inf)
+    for one, row in zip(scores, rows, strict=True):
+        strength += _at(one.standard, row, -np.inf)
         if is_test(one, scores):
             # Many matches without a common geometry are not a match.
-            floor = 0.0 if one.method.verifier else -math.inf
-            for image_id, value in zip(one.rows, alone[one.method.name].tolist(), strict=True):
-                least[image_id] = min(least.get(image_id, math.inf), max(floor, value))
-    best: dict[str, Finding] = {}
+            floor = 0.0 if one.method.verifier else -np.inf
+            least = np.minimum(least, np.maximum(floor, _at(alone[one.method.name], row, np.inf)))
+    of_verified, best = _of_verified(calibration, verified)
+    if of_verified:
+        places = {image_id: place for place, image_id in enumerate(ids) if image_id in of_verified}
+        for image_id, value in of_verified.items():
+            least[places[image_id]] = min(least[places[image_id]], value)
+    tested = [place for place in np.flatnonzero(least < np.inf).tolist() if ids[place] != exclude]
+    return Calibrated(
+        calibration,
+        scores,
+        verified,
+        ids=[ids[place] for place in tested],
+        log10_evalues=calibration.combine(least[tested]),
+        strength=strength[tested],
+        alone=alone,
+        best=best,
+    )
+
+
+def _at(values: NDArray[np.float64], rows: NDArray[np.int64], missing: float) -> NDArray[np.float64]:
+    """The values of these rows; ``missing`` for row -1."""
+    return np.append(values, missing)[rows]
+
+
+def _of_verified(
+    calibration: Calibration, verified: Mapping[str, Verified]
+) -> tuple[dict[str, float], dict[str, Finding]]:
+    """Log10 of the E-value of the best geometry of each image, and this geometry."""
+    least, best = dict[str, float](), dict[str, Finding]()
     for image_id, found in verified.items():
         tests = [
             (calibration.of_finding(finding, finding.evidence, thumbnails=finding is found.thumbnails), finding)
@@ -140,20 +176,10 @@ def calibrate(
             if finding.evidence
         ]
         if tests:
-            value, best[image_id] = min(tests, key=lambda test: test[0])
-            least[image_id] = min(least.get(image_id, math.inf), value)
+            least[image_id], best[image_id] = min(tests, key=lambda test: test[0])
         if found.is_same:
             least[image_id] = -math.inf
-    least.pop(exclude, None)
-    return Calibrated(
-        calibration,
-        scores,
-        verified,
-        log10_evalues={image_id: calibration.combine(value) for image_id, value in least.items()},
-        strength={image_id: sum(one.standard_of(image_id) for one in scores) for image_id in least},
-        alone=alone,
-        best=best,
-    )
+    return least, best
 
 
 def is_test(scores: Scores, every: Sequence[Scores]) -> bool:

@@ -16,7 +16,7 @@ import json
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from imagefinder.core.contracts import Calibrator, Store, Tail
 from imagefinder.core.features import Features, GlobalFeatures
 from imagefinder.core.method import Method
+from imagefinder.core.records import DerivedData
 
 GROWTH = 1.5
 """A collection that has grown or shrunk by this factor is calibrated again."""
@@ -105,6 +106,7 @@ class NullModel:
         methods: Method name -> null model of the method.
         thumbnails: Tail of ``-log10_chance`` of geometries between thumbnails.
         agreement: Tail of the agreement of wrong pairs with a common geometry, on the scale of ``logit``.
+        version: Version under which it is stored (``StoreDerived``); empty if it is not.
     """
 
     images: int
@@ -112,6 +114,7 @@ class NullModel:
     methods: Mapping[str, MethodNullModel]
     thumbnails: Tail
     agreement: Tail
+    version: str = ""
 
     def fits(self, store: Store) -> bool:
         """Whether it still fits the collection."""
@@ -133,14 +136,30 @@ def logit(agreement: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def read(store: Store, calibrator: Calibrator) -> NullModel | None:
     """The stored null model; ``None`` if there is no readable one."""
-    data = store.derived(NAME)
-    return None if data is None else from_bytes(data, calibrator)
+    return from_stored(store.derived(NAME), calibrator)
 
 
-def write(store: Store, model: NullModel) -> None:
-    """Store a null model."""
+def from_stored(stored: DerivedData | None, calibrator: Calibrator) -> NullModel | None:
+    """The null model among derived data, with its version; ``None`` if there is no readable one."""
+    model = from_bytes(stored.data, calibrator) if stored else None
+    return replace(model, version=stored.version) if stored and model else None
+
+
+def write(store: Store, model: NullModel, *, replaces: str | None = None) -> NullModel | None:
+    """Store a null model, and return it with its version.
+
+    Args:
+        store: The store.
+        model: The null model.
+        replaces: The version that was stored before it was fitted (``StoreDerived.put_derived``).
+
+    Returns:
+        ``None`` if another version is stored now: another process was first.
+    """
     content = _to_json(model)
-    store.put_derived(NAME, json.dumps({"checksum": _checksum(content), **content}).encode())
+    data = json.dumps({"checksum": _checksum(content), **content}).encode()
+    version = store.put_derived(NAME, data, replaces=replaces)
+    return None if version is None else replace(model, version=version)
 
 
 def from_bytes(data: bytes, calibrator: Calibrator) -> NullModel | None:

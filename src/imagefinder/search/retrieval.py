@@ -7,8 +7,9 @@ scored exactly. Scores are identical in both modes; only the set of scored image
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from imagefinder.core.features import Features, concatenate
 from imagefinder.core.method import Method
 from imagefinder.core.records import GalleryBlock
 from imagefinder.search import ranking
+from imagefinder.search.allowed import Allowed
 from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
 from imagefinder.search.null_model import NullModel
 
@@ -40,12 +42,6 @@ PROPOSED = 64
 SAMPLE_LOCAL, SAMPLE_GLOBAL = 48, 1000
 """Size of the sample that fast mode standardises scores against."""
 
-FEW = 1000
-"""A filtered search scores all allowed images if there are at most this many."""
-
-OVERFETCH = 8
-"""Factor by which more candidates are proposed if a filter is set."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gallery:
@@ -54,13 +50,13 @@ class Gallery:
     Attributes:
         store: The store of the images.
         null_model: Null model of the collection; ``None`` if E-values are not required.
-        allowed: Ids of the images to search, which E-values refer to; ``None``: all images.
+        allowed: The images to search, which E-values refer to; ``None``: all images.
         ann_indexes: Method name -> ANN index; ``None``: score every image.
     """
 
     store: Store
     null_model: NullModel | None = None
-    allowed: Set[str] | None = None
+    allowed: Allowed | None = None
     ann_indexes: Mapping[str, AnnIndex] | None = None
 
 
@@ -83,14 +79,14 @@ class Wanted:
     only: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """Scores of images by one method.
 
     Attributes:
         method: The method.
         queries: The augmentations of the query: the query itself, and possibly its mirror image.
-        rows: Image id -> row of the arrays.
+        ids: Ids of the images, in the order of the arrays.
         values: ``(B,)`` float64, score of the matcher; the maximum over the augmentations.
         likely: ``(B,)`` int64, index of the augmentation to verify.
         standard: ``(B,)`` float64, standardised scores; zeros without a null model.
@@ -101,13 +97,18 @@ class Scores:
 
     method: Method
     queries: Sequence[EncodedQuery]
-    rows: Mapping[str, int]
+    ids: Sequence[str]
     values: NDArray[np.float64]
     likely: NDArray[np.int64]
     standard: NDArray[np.float64]
     near: NDArray[np.float64] | None = None
     eligible: int | None = None
     features: Features | None = None
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Image id -> row of the arrays."""
+        return dict(zip(self.ids, range(len(self.ids)), strict=True))
 
     def features_of(self, image_id: str) -> Features | None:
         """Features of one image as a batch of one; ``None`` if they were not kept."""
@@ -137,7 +138,11 @@ def retrieve(gallery: Gallery, encoded: Sequence[tuple[Method, EncodedQuery]], w
         return _two_stage(gallery, compared, gallery.ann_indexes, wanted)
     scores = [_exact(gallery, method, each, near=wanted.near) for method, each in compared]
     allowed = _allowed(gallery, wanted)
-    return scores if allowed is None else [restrict(one, allowed) for one in scores]
+    if allowed is None:
+        return scores
+    if allowed.ids is None:
+        raise ValueError("an exact search with a filter requires the ids of all matching images")
+    return [restrict(one, allowed.ids) for one in scores]
 
 
 def candidates(scores: Sequence[Scores], image: QueryImage, rerank_depth: int | None = None) -> list[str]:
@@ -154,7 +159,7 @@ def candidates(scores: Sequence[Scores], image: QueryImage, rerank_depth: int | 
     chosen: dict[str, None] = {}
     for one in scores:
         depth = rerank_depth or (RERANK_DEPTH if one.method.verifier else RERANK_DEPTH_GLOBAL)
-        ids = list(one.rows)
+        ids = one.ids
         best = ranking.best(ids, one.values if one.method.verifier else one.standard, depth)
         chosen.update((image_id, None) for image_id, _ in best)
         if one.near is not None:
@@ -169,13 +174,22 @@ def searched(scores: Sequence[Scores]) -> int:
     eligible = [one.eligible for one in scores if one.eligible is not None]
     if eligible:
         return max(eligible)
-    return len({image_id for one in scores for image_id in one.rows})
+    return len(align(scores)[0])
 
 
-def _allowed(gallery: Gallery, wanted: Wanted) -> Set[str] | None:
+def align(scores: Sequence[Scores]) -> tuple[Sequence[str], list[NDArray[np.int64]]]:
+    """The ids of all scored images, and for each method their rows; -1 for an image without a score."""
+    ids = scores[0].ids
+    if all(one.ids == ids for one in scores):  # usually all images have features of all methods
+        return ids, [np.arange(len(ids)) for _ in scores]
+    ids = list(dict.fromkeys(image_id for one in scores for image_id in one.ids))
+    return ids, [np.array([one.rows.get(image_id, -1) for image_id in ids], dtype=np.int64) for one in scores]
+
+
+def _allowed(gallery: Gallery, wanted: Wanted) -> Allowed | None:
     if gallery.allowed is None or wanted.only is None:
         return gallery.allowed
-    return {*gallery.allowed, wanted.only}
+    return gallery.allowed.including(gallery.store, wanted.only)
 
 
 # -- exact -----------------------------------------------------------------------------------------------------
@@ -202,7 +216,7 @@ def _exact(gallery: Gallery, method: Method, queries: Sequence[EncodedQuery], *,
     return Scores(
         method,
         queries,
-        dict(zip(ids, range(len(ids)), strict=True)),
+        ids,
         best,
         _likely(each, best),
         standard,
@@ -212,11 +226,10 @@ def _exact(gallery: Gallery, method: Method, queries: Sequence[EncodedQuery], *,
 
 def restrict(scores: Scores, allowed: Set[str]) -> Scores:
     """The scores of the allowed images."""
-    kept = [image_id for image_id in scores.rows if image_id in allowed]
-    rows = np.array([scores.rows[image_id] for image_id in kept], dtype=np.int64)
+    rows = np.array([row for row, image_id in enumerate(scores.ids) if image_id in allowed], dtype=np.int64)
     return replace(
         scores,
-        rows=dict(zip(kept, range(len(kept)), strict=True)),
+        ids=[scores.ids[row] for row in rows.tolist()],
         values=scores.values[rows],
         likely=scores.likely[rows],
         near=None if scores.near is None else scores.near[rows],
@@ -249,7 +262,7 @@ def _two_stage(
     info = store.info()
     eligible = min(info.images, sum(info.methods[method.name].images for method, _ in indexed))
     if allowed is not None:
-        eligible = min(eligible, len(allowed))
+        eligible = min(eligible, allowed.count)
     found = []
     for method, queries in compared:
         block = blocks.get(method.name) or GalleryBlock((), concatenate(method.extractor.spec, []))
@@ -274,7 +287,7 @@ def _of_block(
     return Scores(
         method,
         queries,
-        dict(zip(block.ids, range(len(block.ids)), strict=True)),
+        block.ids,
         best,
         _likely(each, best),
         np.zeros(len(best)),
@@ -289,21 +302,17 @@ def _propose(
     compared: tuple[Method, Sequence[EncodedQuery]],
     ann_index: AnnIndex,
     many: int,
-    allowed: Collection[str] | None,
+    allowed: Allowed | None,
 ) -> GalleryBlock:
     """The candidates that the ANN index of one method proposes for all augmentations of the query."""
     method, queries = compared
-    if allowed is not None and len(allowed) <= FEW:
-        return store.select(method.name, sorted(allowed))
-    if allowed is not None:
-        many *= OVERFETCH
+    if allowed is not None and allowed.ids is not None:
+        return store.select(method.name, sorted(allowed.ids))
+    where = None if allowed is None else allowed.where
     features = concatenate(method.extractor.spec, [query.features for query in queries])
-    keys = np.unique(np.concatenate([proposals.keys for proposals in ann_index.propose(features, many)]))
-    _, block = store.load(method.name, keys)
-    if allowed is None:
-        return block
-    kept = set(allowed)
-    return store.select(method.name, [image_id for image_id in block.ids if image_id in kept])
+    proposed = ann_index.propose(features, many, where=where)
+    keys = np.unique(np.concatenate([proposals.keys for proposals in proposed]))
+    return store.load(method.name, keys, where=where)[1]
 
 
 def _best_of_all(

@@ -77,7 +77,7 @@ class Searcher:
         watch.lap("verify")
         calibration = Calibration.of_search(self._null_model(), scores)
         calibrated = calibrate(calibration, scores, verified, image.id)
-        ranked = ranking.by_evalue(calibrated.log10_evalues, calibrated.strength, options.k)
+        ranked = ranking.by_evalue(calibrated.ids, calibrated.log10_evalues, calibrated.strength, options.k)
         hits = self._hits(ranked, calibrated, image)
         found = trace_hits(ranked, calibrated, image)
         watch.lap("decide")
@@ -117,7 +117,7 @@ class Searcher:
         if len(scores) != 1:
             raise ValueError("ranking by matches requires exactly one method")
         # One more than needed, because a stored query image finds itself.
-        ranked = ranking.best(list(scores[0].rows), scores[0].values, options.k + 1)
+        ranked = ranking.best(scores[0].ids, scores[0].values, options.k + 1)
         ranked = [pair for pair in ranked if pair[0] != image.id][: options.k]
         model = self._gallery.null_model
         calibration = Calibration(model, searched(scores), tests=1) if model else None
@@ -146,6 +146,7 @@ class Searcher:
             timings=watch.total(),
             ranking=options.ranking,
             decision=decision_of(wanted, options.ranking),
+            null_model=self._gallery.null_model.version if self._gallery.null_model else None,
             query_size=image.whole,
             boxes=tuple((x + image.corner[0], y + image.corner[1], w, h) for x, y, w, h in image.boxes),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -60,6 +61,17 @@ def check_derived_name(name: str) -> str:
     if not _WORD.fullmatch(name):
         raise ValueError(f"the name of derived data must be a plain word, not {name!r}")
     return name
+
+
+def check_lease(name: str, seconds: float) -> None:
+    """Check the name and the duration of a lease.
+
+    Raises:
+        InputError: the name is not valid Unicode text.
+        ValueError: the name is empty, or the duration is not a positive number.
+    """
+    if not check_text("name of a lease", name) or not 0 < seconds < math.inf:
+        raise ValueError(f"a lease needs a name and a positive number of seconds, not {name!r} and {seconds!r}")
 
 
 def normalise_image(image: ImageRecord) -> ImageRecord:

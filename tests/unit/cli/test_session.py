@@ -62,16 +62,3 @@ class TestProgram:
         monkeypatch.setenv("PATH", str(command.parent) if found else "")
         monkeypatch.setattr(sys, "argv", [str(command)])
         assert session.program() == ("imagefinder" if found else "bin/imagefinder")
-
-
-def test_unwrapped_joins_prose_and_keeps_examples():
-    text = "First\nline.\n\nMore\nprose.\n\n  an example\n  another"
-    assert session.unwrapped(text) == "First line.\n\nMore prose.\n\nExamples:\n  an example\n  another"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "1,2,3", "0,0,0,9", "0,0,nan,9", "inf,0,9,9", "1e308,0,1e308,9", f"0,0,{'9' * 400},9"]
-)
-def test_an_invalid_box_is_a_usage_error(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="--box expects"):
-        session.boxes([text])

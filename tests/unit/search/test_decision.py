@@ -49,8 +49,7 @@ NULL_MODEL = NullModel(
 def scores(name, standard, verifier=None):
     method = Method(name, "", "cosine", None, None, verifier)
     values = np.array(list(standard.values()), dtype=np.float64)
-    rows = dict(zip(standard, range(len(standard)), strict=True))
-    return Scores(method, (), rows, values * 10, np.zeros(len(values), np.int64), values)
+    return Scores(method, (), list(standard), values * 10, np.zeros(len(values), np.int64), values)
 
 
 def calibration(searched=500, tests=2):
@@ -87,7 +86,7 @@ def test_only_an_agreement_above_one_half_counts():
 
 @given(st.floats(-400, 10))
 def test_evalues_are_finite_and_bounded_by_the_collection(best):
-    together = calibration().combine(best)
+    together = calibration().combine(np.array([best]))[0]
     assert 0 < 10.0**together <= 500 * (1 + 1e-9)
 
 
@@ -103,13 +102,13 @@ def test_decisions():
 
 def hits(scored, found=None, query=QUERY, k=None):
     calibrated = calibrate(Calibration.of_search(NULL_MODEL, scored), scored, found or {}, query.id)
-    ranked = ranking.by_evalue(calibrated.log10_evalues, calibrated.strength, k)
+    ranked = ranking.by_evalue(calibrated.ids, calibrated.log10_evalues, calibrated.strength, k)
     return hits_by_evidence(ranked, calibrated, query, lambda _: None)
 
 
 def plain(scores, model, k=5):
     tests = Calibration(model, searched([scores]), tests=1) if model else None
-    return hits_by_score(ranking.best(list(scores.rows), scores.values, k), scores, tests)
+    return hits_by_score(ranking.best(scores.ids, scores.values, k), scores, tests)
 
 
 def test_without_evidence_scores_rank_and_nothing_matches():

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 import imagefinder
 from imagefinder.calibration.evalue import TailCalibrator
+from imagefinder.collection import derived
 from imagefinder.core.settings import Settings
 from imagefinder.search import fit, null_model
 from imagefinder.testing.extractors import textured_image
@@ -68,6 +70,33 @@ def test_it_is_stored_and_fitted_once(collection):
     assert collection.store.derived(null_model.NAME) == written
 
 
+def test_results_name_the_version_of_their_null_model(collection):
+    result = collection.search(textured_image(3))
+    stored = collection.store.derived(null_model.NAME)
+    assert result.null_model == stored.version
+    assert collection.search(textured_image(3), method="sift", ranking="matches", evalues=False).null_model is None
+    filled(collection, range(12, 30))
+    again = collection.search(textured_image(3)).null_model
+    assert again == collection.store.derived(null_model.NAME).version
+    assert again != stored.version
+
+
+def test_another_process_that_was_first_is_not_overwritten(collection, monkeypatch):
+    """Its null model is used, and the one that was fitted meanwhile is dropped."""
+    fit = derived.fit
+
+    def beaten(store, *rest, **others):
+        model = fit(store, *rest, **others)
+        null_model.write(store, replace(model, cohort=model.cohort - 1))
+        return model
+
+    monkeypatch.setattr(derived, "fit", beaten)
+    assert collection.calibrate()
+    known = null_model.read(collection.store, CALIBRATOR)
+    assert known.cohort == 11
+    assert collection.search(textured_image(3)).null_model == known.version
+
+
 def test_it_is_fitted_again_after_large_changes(collection):
     collection.calibrate()
     filled(collection, range(12, 16))
@@ -98,7 +127,7 @@ def test_unreadable_data_are_fitted_again(small, damage):
 
 def test_damaged_parts_are_detected(collection):
     collection.calibrate()
-    written = json.loads(collection.store.derived(null_model.NAME))
+    written = json.loads(collection.store.derived(null_model.NAME).data)
     written["methods"]["sift"]["score"]["scale"] = -1
     collection.store.put_derived(null_model.NAME, json.dumps(written).encode())
     assert null_model.read(collection.store, CALIBRATOR) is None

@@ -4,6 +4,7 @@ from runtimes import runtime
 
 from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.core.features import FeatureSpec, GlobalFeatures
+from imagefinder.core.filters import parse
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.query import Query, SearchOptions
@@ -11,6 +12,7 @@ from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.matching.cosine import CosineMatcher
 from imagefinder.search import retrieval
+from imagefinder.search.allowed import Allowed
 from imagefinder.search.encoding import encode, query_image
 from imagefinder.search.retrieval import Gallery, Wanted, retrieve, searched
 from imagefinder.search.searcher import Searcher
@@ -52,7 +54,8 @@ def store(monkeypatch):
             if seed in range(200, 400) and name == "other":
                 store.put_features(str(seed), features)
             else:
-                store.put([Entry(ImageRecord(str(seed), "", "", 1, 5, 4, "PNG"), features)])
+                metadata = {"odd": bool(seed % 2), "place": seed, "first": name == "colour"}
+                store.put([Entry(ImageRecord(str(seed), "", "", 1, 5, 4, "PNG", metadata=metadata), features)])
     return store
 
 
@@ -103,13 +106,15 @@ def test_each_method_scores_the_proposals_of_the_others(store):
 
 @pytest.mark.parametrize("few", [1, 10_000])
 def test_only_allowed_images_are_scored(store, monkeypatch, few):
-    monkeypatch.setattr(retrieval, "FEW", few)
-    allowed = {str(seed) for seed in range(0, 400, 2)} | {"gone"}
+    monkeypatch.setattr("imagefinder.search.allowed.FEW", few)
+    where = parse({"odd": False, "first": True})
+    allowed = Allowed.of(store, where, fast=True)
+    assert (allowed.ids is None) == (few == 1)
     (found,), (everything,) = scored(store, 1002, allowed=allowed)
-    assert set(found.rows) <= allowed
-    best = max(allowed - {"gone"}, key=lambda i: everything.values[everything.rows[i]])
-    assert best in found.rows
-    assert searched([found]) == 201
+    assert {int(image_id) % 2 for image_id in found.rows} == {0}
+    best = max(range(0, 400, 2), key=lambda seed: everything.values[everything.rows[str(seed)]])
+    assert str(best) in found.rows
+    assert searched([found]) == 200
 
 
 def test_a_fast_search_finds_new_images(store):

@@ -260,6 +260,7 @@ def _orphans(connections: Connections, *, repair: bool) -> list[Damage]:
                 "DELETE FROM thumbnails WHERE image NOT IN (SELECT key FROM images)",
             ):
                 database.execute(statement)
+            schema.fill_contents(database)
     tables = sorted({str(row[0]) for row in rows})
     count = len({(row[0], row[1]) for row in rows})
     return [

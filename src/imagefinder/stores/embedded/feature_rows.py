@@ -15,7 +15,7 @@ from imagefinder.core.records import Changes, GalleryBlock
 from imagefinder.stores.embedded import codec
 from imagefinder.stores.embedded.cache import Keys
 from imagefinder.stores.embedded.connections import Connections
-from imagefinder.stores.embedded.method_rows import MethodRow, read_methods
+from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec
 
 _VALUES_PER_QUERY = 500
 
@@ -74,7 +74,7 @@ def read_features(database: sqlite3.Connection, image_id: str, method: str) -> F
     blobs = database.execute(
         "SELECT data, keypoints, checksum FROM features WHERE key = ?", (keys[method],)
     ).fetchone()
-    spec = read_methods(database)[method].spec
+    _, spec = read_spec(database, method)
     return codec.decode(method, spec, [image_id], [codec.EncodedFeatures(*blobs)])
 
 
@@ -162,16 +162,24 @@ class StoredFeatures:
     def of_ids(self, ids: Sequence[str]) -> GalleryBlock:
         """Features of images in the order of ``ids``; unknown ids are skipped."""
         found: dict[str, Sequence[Any]] = {}
-        for some in chunks(ids):
-            for row in self._rows(f"images.id IN ({', '.join('?' * len(some))})", some):
-                found[row[1]] = row
+        with self.connections.reading() as database:
+            for some in chunks(ids):
+                query = (
+                    "SELECT features.key, images.id, data, keypoints, features.checksum"  # noqa: S608 - question marks
+                    # A cross join, so that SQLite begins with the ids and not with all features of the method.
+                    " FROM images CROSS JOIN features ON features.image = images.key"
+                    f" WHERE images.id IN ({', '.join('?' * len(some))}) AND features.method = ?"
+                )
+                found.update({row[1]: row for row in database.execute(query, (*some, self.key))})
         return self._block([found[image_id] for image_id in ids if image_id in found])[1]
 
     def of_keys(self, keys: Keys) -> tuple[Keys, GalleryBlock]:
         """The existing keys, ascending, and their features."""
         rows: list[Sequence[Any]] = []
-        for some in chunks(keys.tolist()):
-            rows += self._rows(f"features.key IN ({', '.join('?' * len(some))})", some)
+        with self.connections.reading() as database:
+            for some in chunks(keys.tolist()):
+                query = _where(f"features.key IN ({', '.join('?' * len(some))})")
+                rows += database.execute(query, (self.key, *some)).fetchall()
         rows.sort(key=lambda row: int(row[0]))
         return self._block(rows)
 
@@ -187,13 +195,8 @@ class StoredFeatures:
                 found.update(database.execute(query, [self.key, *some]).fetchall())
         return found
 
-    def _rows(self, condition: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        """Rows (key, id, data, keypoints, checksum) that match a condition, ordered by key."""
-        with self.connections.reading() as database:
-            return database.execute(_where(condition), (self.key, *values)).fetchall()
-
     def _block(self, rows: Sequence[Sequence[Any]]) -> tuple[Keys, GalleryBlock]:
-        """Convert such rows to keys and features."""
+        """Keys and features of rows (key, id, data, keypoints, checksum)."""
         keys = np.array([row[0] for row in rows], dtype=np.int64)
         ids = tuple(row[1] for row in rows)
         features = codec.decode(self.method, self.spec, ids, [codec.EncodedFeatures(*row[2:]) for row in rows])

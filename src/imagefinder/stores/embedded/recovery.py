@@ -126,6 +126,7 @@ def _copy_intact_rows(source: Path, target: sqlite3.Connection) -> dict[str, int
                     ids[key] = (values[0], values[-2])
                 elif table == "methods":
                     methods[key] = (values[0], FeatureSpec(values[2], values[3], values[4]))
+    schema.fill_contents(target)
     return counts
 
 

@@ -13,7 +13,7 @@ from imagefinder.stores.embedded import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"
-FORMAT = 3
+FORMAT = 4
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
 # SIFT features have about 180 KB per image, ResNet-50 features 8 KB: larger pages make reading the former faster,
@@ -53,6 +53,34 @@ _REMOVALS = (
     "CREATE INDEX removals_by_sha256 ON removals (sha256)",
     "CREATE INDEX images_by_sha256 ON images (sha256)",
 )
+
+_LEASES = (
+    """
+    CREATE TABLE leases (
+        name TEXT PRIMARY KEY,
+        holder TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        expires REAL NOT NULL
+    ) STRICT
+    """,
+)
+
+# Hashes of the features of images without a SHA-256 (sample_rows.py). A column of features would come after the
+# blobs, and filling it would rewrite them.
+_CONTENTS = (
+    """
+    CREATE TABLE contents (
+        key INTEGER PRIMARY KEY,
+        method INTEGER NOT NULL,
+        hash TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX contents_by_hash ON contents (method, hash)",
+    "CREATE TRIGGER content_removed AFTER DELETE ON features BEGIN DELETE FROM contents WHERE key = OLD.key; END",
+)
+
+_FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS)
+"""Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
 
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
@@ -136,6 +164,7 @@ TABLES = (
     ) STRICT
     """,
     *_REMOVALS,
+    *_FORMAT_4,
 )
 
 
@@ -163,10 +192,35 @@ def _add_removals(database: sqlite3.Connection) -> None:
         database.execute(statement)
 
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _add_checksums, 2: _add_removals}
+def _to_format_4(database: sqlite3.Connection) -> None:
+    """Migrate to format 4. Steps that read or rewrite every image do not belong here: opening must stay fast."""
+    for statement in _FORMAT_4:
+        database.execute(statement)
+    fill_contents(database)
+
+
+def fill_contents(database: sqlite3.Connection) -> None:
+    """Compute all rows of the table ``contents`` again, without reading the features themselves."""
+    database.create_function(
+        "content_hash", 4, lambda *values: f"{codec.content_checksum(*values):08x}", deterministic=True
+    )
+    database.execute("DELETE FROM contents")
+    database.execute(
+        "INSERT INTO contents (key, method, hash)"
+        " SELECT features.key, method, content_hash(id, methods.name, features.bytes, features.checksum)"
+        " FROM images CROSS JOIN features ON image = images.key CROSS JOIN methods ON methods.key = method"
+        " WHERE images.sha256 = ''"
+    )
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
+    1: _add_checksums,
+    2: _add_removals,
+    3: _to_format_4,
+}
 """Format -> function that migrates to the next format, within a transaction."""
 
-ADDITIVE = frozenset({2})
+ADDITIVE = frozenset({2, 3})
 """Formats whose migration only adds tables and indexes. Opening a collection migrates it, in no time and without
 exclusive access: programs of the older version that have it open may go on."""
 

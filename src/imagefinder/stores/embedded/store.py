@@ -25,6 +25,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     Changes,
     Damage,
+    DerivedData,
     Entry,
     Failure,
     GalleryBlock,
@@ -34,15 +35,25 @@ from imagefinder.core.records import (
     Removal,
     StoreInfo,
 )
+from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
-from imagefinder.stores.embedded import check, codec, feature_rows, image_rows, removal_rows, schema
+from imagefinder.stores.embedded import (
+    check,
+    codec,
+    feature_rows,
+    image_rows,
+    leases,
+    removal_rows,
+    sample_rows,
+    schema,
+)
 from imagefinder.stores.embedded.cache import FeatureCache
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
 from imagefinder.stores.embedded.derived import DerivedFiles
 from imagefinder.stores.embedded.failure_rows import read_failures, write_failures
 from imagefinder.stores.embedded.files import copy_database, make_folder, sync_folder
 from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
-from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, write_method
+from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec, write_method
 from imagefinder.stores.embedded.recovery import recover
 
 DERIVED = "index"
@@ -125,7 +136,10 @@ class EmbeddedStore:
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
             for entry, blobs in zip(plain, encoded, strict=True):
-                feature_rows.insert_features(database, image_rows.insert_image(database, entry), blobs, methods)
+                key = image_rows.insert_image(database, entry)
+                feature_rows.insert_features(database, key, blobs, methods)
+                if not entry.image.sha256:
+                    sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
         """Add or replace features of a stored image in one durable transaction.
@@ -140,7 +154,9 @@ class EmbeddedStore:
         with self._connections.writing() as database:
             methods = read_methods(database)
             self._check_features(features, methods)
-            feature_rows.replace_features(database, image_rows.key_of(database, image_id), encoded, methods)
+            key = image_rows.key_of(database, image_id)
+            feature_rows.replace_features(database, key, encoded, methods)
+            sample_rows.insert_contents(database, key, image_id, encoded, methods)
 
     def touch(self, image_id: str, *, uri: str, stamp: str) -> None:
         """Update the URI and stamp of an unchanged image; an unknown id is ignored."""
@@ -204,6 +220,31 @@ class EmbeddedStore:
         with self._reading_image(image_id) as database:
             return feature_rows.read_features(database, image_id, method)
 
+    def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
+        """The records of the images that exist, by id."""
+        valid = validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return image_rows.read_records(database, valid)
+
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The JPEG thumbnails of the images that exist, by id; empty for an image without one."""
+        valid = validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return image_rows.read_thumbnails(database, valid)
+
+    def count(self, where: Filter | None = None) -> int:
+        """The number of images that match the filter."""
+        with self._connections.reading() as database:
+            if where is None:
+                return image_rows.count_images(database)
+            return sum(1 for _ in image_rows.matching_ids(database, where))
+
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
+        """The ids, among the given ones, of the images that match the filter."""
+        valid = None if ids is None else validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return set(image_rows.matching_ids(database, where, valid))
+
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail, in one consistent state."""
         with self._reading_image(image_id) as database:
@@ -216,6 +257,11 @@ class EmbeddedStore:
         validation.check_text("sha256", sha256)
         with self._connections.reading() as database:
             return image_rows.read_copies(database, sha256)
+
+    def sample(self, method: str, n: int) -> list[str]:
+        """Ids of the images with the smallest hashes of their content, in the order of the hashes."""
+        with self._connections.reading() as database:
+            return sample_rows.read_sample(database, method, n)
 
     def equivalents(self, image_id: str) -> list[str]:
         """The stored ids that differ from this one at most in Unicode normalisation."""
@@ -265,7 +311,7 @@ class EmbeddedStore:
         """Yield all images with features of a method in blocks of about 32 MB, cached as far as memory allows."""
         with self._connections.reading() as database:
             methods = read_methods(database)
-        return self._cache.scan(self._source(method, methods), [stored.key for stored in methods.values()])
+        return self._cache.scan(self._source(method), [stored.key for stored in methods.values()])
 
     def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
         """The features of the given images in this order; images without any are skipped."""
@@ -280,9 +326,16 @@ class EmbeddedStore:
             return Changes(-1, none, none, none) if count else None
         return source.changes(revision, last, count)
 
-    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
-        """The existing keys, ascending, and their features."""
-        return self._source(method).of_keys(keys)
+    def load(
+        self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
+    ) -> tuple[NDArray[np.int64], GalleryBlock]:
+        """The existing keys whose images match the filter, ascending, and their features."""
+        source = self._source(method)
+        if where is not None:
+            with self._connections.reading() as database:
+                found = image_rows.matching_keys(database, source.key, keys.tolist(), where)
+            keys = np.array(found, dtype=np.int64)
+        return source.of_keys(keys)
 
     def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
         """Checksums of the existing keys, by key."""
@@ -305,15 +358,19 @@ class EmbeddedStore:
             }
         return StoreInfo(str(self._folder), schema.FORMAT, count, failures, methods, bytes_of_files(self._folder))
 
-    def derived(self, name: str) -> bytes | None:
-        """Derived data by name; ``None`` if there are none."""
+    def derived(self, name: str) -> DerivedData | None:
+        """Derived data by name, with their version; ``None`` if there are none."""
         self._connections.check_place()
         return self._derived.read(name)
 
-    def put_derived(self, name: str, data: bytes) -> None:
-        """Store derived data under a name."""
-        self._connections.check_place()
-        self._derived.write(name, data)
+    def put_derived(self, name: str, data: bytes, *, replaces: str | None = None) -> str | None:
+        """Store derived data under a name; ``None`` if ``replaces`` is not the stored version."""
+        with self._connections.writing():  # no other writer comes between comparing the version and writing
+            return self._derived.write(name, data, replaces)
+
+    def lease(self, name: str, seconds: float) -> Lease | None:
+        """Obtain the lease of a name; ``None`` while another thread or process holds it."""
+        return leases.obtain(self._connections, name, seconds)
 
     def is_in_place(self) -> bool:
         """Whether the files in the folder are still those that were opened."""
@@ -384,13 +441,9 @@ class EmbeddedStore:
         with self._connections.reading() as database:
             yield database
 
-    def _source(self, method: str, methods: Mapping[str, MethodRow] | None = None) -> feature_rows.StoredFeatures:
-        if methods is None:
-            with self._connections.reading() as database:
-                methods = read_methods(database)
-        if method not in methods:
-            raise MethodNotIndexedError(method, methods)
-        return feature_rows.StoredFeatures(self._connections, method, methods[method].key, methods[method].spec)
+    def _source(self, method: str) -> feature_rows.StoredFeatures:
+        with self._connections.reading() as database:
+            return feature_rows.StoredFeatures(self._connections, method, *read_spec(database, method))
 
     def _copy_to(self, folder: Path, progress: Callable[[int, int], None]) -> None:
         folder.mkdir()

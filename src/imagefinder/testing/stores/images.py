@@ -217,6 +217,25 @@ class ImageSuite(StoreFixtures):
         assert store.delete(["unknown"]) == 0
         assert store.info().images == 0
 
+    def test_records_and_thumbnails_of_many_images(self, store: Store) -> None:
+        """They equal those of each image, also for more ids than a database accepts in one statement."""
+        store.put([entry(image_id, seed, methods=[]) for seed, image_id in enumerate(ODD_IDS)])
+        store.put([entry(f"image {number}", number, methods=[]) for number in range(1200)])
+        store.put([replace(entry("bare", methods=[]), thumbnail=b"")])
+        there = [*(f"image {number}" for number in range(1199, -1, -1)), *ODD_IDS, "bare"]
+        ids = ["", "gone", "half \ud800 pair", "bare", *there, "image 7"]
+        records, thumbnails = store.records(ids), store.thumbnails(ids)
+        assert set(records) == set(thumbnails) == set(there)
+        assert thumbnails["bare"] == b""
+        for image_id in (*ODD_IDS, "bare", "image 0", "image 600", "image 1199"):
+            assert records[image_id] == store.get(image_id)
+            assert thumbnails[image_id] == store.thumbnail(image_id)
+        assert not store.records([])
+        assert not store.thumbnails([])
+        for read in (store.records, store.thumbnails):
+            with pytest.raises(TypeError):
+                read("gone")
+
     def test_delete(self, store: Store) -> None:
         """The number of deleted images is returned; deleted images can be put again."""
         store.put([entry("a", 1), entry("b", 2), entry("c", 3)])

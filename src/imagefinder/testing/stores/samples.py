@@ -109,3 +109,9 @@ def register(store: Store) -> None:
     """Register all methods of the tests."""
     for name, spec in METHODS.items():
         store.register(fingerprint(name), spec)
+
+
+def data_of(store: Store, name: str) -> bytes | None:
+    """The derived data of a name without their version; ``None`` if there are none."""
+    stored = store.derived(name)
+    return stored.data if stored else None

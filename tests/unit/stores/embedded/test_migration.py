@@ -164,9 +164,10 @@ def test_no_space_for_the_copy_of_the_old_database(old):
     assert [path.name for path in old.iterdir()] == [FILE_NAME]
 
 
-def test_opening_a_collection_of_format_2_adds_what_is_new(tmp_path):
+@pytest.mark.parametrize("number", sorted(schema.ADDITIVE))
+def test_opening_a_collection_adds_what_is_new(tmp_path, number):
     """Without a copy and without exclusive access: the older program that has it open goes on."""
-    folder = shutil.copytree(FIXTURES / "format-2", tmp_path / "c")
+    folder = shutil.copytree(FIXTURES / f"format-{number}", tmp_path / "c")
     with closing(sqlite3.connect(folder / FILE_NAME)) as older:
         older.execute("PRAGMA journal_mode = WAL")
         assert older.execute("SELECT count(*) FROM images").fetchone() == (2,)
@@ -177,7 +178,7 @@ def test_opening_a_collection_of_format_2_adds_what_is_new(tmp_path):
             older.execute("DELETE FROM failures")
             older.commit()
             assert store.failures() == []
-            assert [removal.id for removal in store.removals()] == ["first.png"]
+            assert "first.png" in [removal.id for removal in store.removals()]
     assert version(folder) == FORMAT
     assert [path.name for path in folder.iterdir()] == [FILE_NAME]
     with closing(sqlite3.connect(folder / FILE_NAME)) as database:
