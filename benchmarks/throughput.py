@@ -44,7 +44,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, imagefinder.open(f"{scratch}/c") as collection:
         add_gallery(collection, dataset, METHODS)
         collection.calibrate()
-        images = [query.path.read_bytes() for query in dataset.queries[:: len(dataset.queries) // QUERIES][:QUERIES]]
+        images = [
+            query.path.read_bytes() for query in dataset.queries[:: len(dataset.queries) // QUERIES][:QUERIES]
+        ]
         expected = [_numbers(to_json(collection.search(image, k=K))) for image in images]
         with _server(Path(scratch)) as (port, process):
             results = _rounds(collection, port, process.pid, images, expected)
@@ -75,7 +77,10 @@ def _rounds(collection, port: int, pid: int, images: list[bytes], expected: list
         crowd += times
         rates["server"].append(len(times) / seconds)
         memory.append(_resident_mb(pid))
-        print(f"round {number + 1}: " + ", ".join(f"{name} {rate[-1]:.2f}/s" for name, rate in rates.items()), flush=True)
+        print(
+            f"round {number + 1}: " + ", ".join(f"{name} {rate[-1]:.2f}/s" for name, rate in rates.items()),
+            flush=True,
+        )
     best = [max(rates["library, 1 thread"][n], rates[f"library, {cores} threads"][n]) for n in range(ROUNDS)]
     crowd.sort()
     p50_alone = statistics.median(alone)
@@ -83,7 +88,9 @@ def _rounds(collection, port: int, pid: int, images: list[bytes], expected: list
     return {
         "clients": CLIENTS,
         "per_second": {name: round(statistics.median(rate), 2) for name, rate in rates.items()},
-        "server_against_library": round(statistics.median([s / b for s, b in zip(rates["server"], best, strict=True)]), 3),
+        "server_against_library": round(
+            statistics.median([s / b for s, b in zip(rates["server"], best, strict=True)]), 3
+        ),
         "alone_p50_ms": round(1000 * p50_alone),
         "p50_ms": round(1000 * statistics.median(crowd)),
         "p95_ms": round(1000 * p95),

@@ -27,7 +27,7 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
-from imagefinder.core.store_parts import StoreDerived, StoreLookups, StoreUpkeep
+from imagefinder.core.store_parts import StoreDerived, StoreLookups, StoreThumbnails, StoreUpkeep
 
 
 class Decoder(Protocol):
@@ -235,7 +235,7 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(StoreLookups, StoreDerived, StoreUpkeep, Protocol):
+class Store(StoreLookups, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.

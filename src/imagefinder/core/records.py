@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.features import Features, FeatureSpec
+from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 
 
@@ -49,6 +49,32 @@ class ImageRecord:
         return self.sha256 or repr(self.added_at)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ThumbnailFeatures:
+    """Features of the thumbnail of an image, which spatial verification would otherwise compute again and again.
+
+    Attributes:
+        fingerprint: Fingerprint of the features.
+        features: A batch of one; keypoints in pixels of the image itself.
+    """
+
+    fingerprint: Fingerprint
+    features: LocalFeatures
+
+
+@dataclass(frozen=True, slots=True)
+class ThumbnailUsage:
+    """Number and size of stored features of thumbnails.
+
+    Attributes:
+        images: Number of images whose thumbnail has features.
+        bytes: Their size in the store, in bytes.
+    """
+
+    images: int
+    bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An image as it is put into a store: record, features and thumbnail.
@@ -57,11 +83,13 @@ class Entry:
         image: The record.
         features: Method name -> features of this image, a batch of one.
         thumbnail: Encoded JPEG of at most 256 x 256 pixels (elongated images: 8,192 x 128); may be empty.
+        thumbnail_features: Features of the thumbnail; ``None`` if they were not computed.
     """
 
     image: ImageRecord
     features: Mapping[str, Features]
     thumbnail: bytes = b""
+    thumbnail_features: ThumbnailFeatures | None = None
 
 
 @dataclass(frozen=True, slots=True)

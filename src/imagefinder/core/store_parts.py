@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from imagefinder.core.features import FeatureSpec, LocalFeatures
 from imagefinder.core.filters import Filter
-from imagefinder.core.records import Damage, DerivedData, Entry, ImageRecord, Removal
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.records import (
+    Damage,
+    DerivedData,
+    Entry,
+    ImageRecord,
+    Removal,
+    ThumbnailFeatures,
+    ThumbnailUsage,
+)
 
 
 class StoreLookups(Protocol):
@@ -96,6 +106,46 @@ class StoreLookups(Protocol):
 
     def forget_removals(self, ids: Sequence[str]) -> int:
         """Delete the recorded removals of these ids, and return how many there were."""
+        ...
+
+
+class StoreThumbnails(Protocol):
+    """Features of thumbnails: data derived from images, of which ``put`` stores those of new ones.
+
+    They are dropped with their thumbnail, and when the image is replaced. An image may lack them: then they are
+    computed where they are needed.
+    """
+
+    def thumbnail_features(
+        self, ids: Sequence[str], fingerprint: Fingerprint, spec: FeatureSpec
+    ) -> dict[str, LocalFeatures]:
+        """The features of many thumbnails, by id; images without intact ones are left out.
+
+        Args:
+            ids: Ids of images.
+            fingerprint: Fingerprint of the features.
+            spec: Kind, dimension and dtype of the features.
+        """
+        ...
+
+    def put_thumbnail_features(
+        self, made: Mapping[str, ThumbnailFeatures], thumbnails: Mapping[str, bytes]
+    ) -> None:
+        """Store features of the thumbnails of existing images, replacing earlier ones.
+
+        Args:
+            made: Id -> features.
+            thumbnails: Id -> the thumbnail from which they were computed. An image that has another one by now, or
+                that was removed, is left out.
+        """
+        ...
+
+    def lacking_thumbnail_features(self, fingerprint: Fingerprint, *, limit: int) -> list[str]:
+        """Ids of up to ``limit`` images that have a thumbnail but no features of it with this fingerprint."""
+        ...
+
+    def thumbnail_usage(self, fingerprint: Fingerprint) -> ThumbnailUsage:
+        """Number and bytes of the features with this fingerprint."""
         ...
 
 

@@ -147,7 +147,7 @@ class DuplicateVerifier:
             for one in ours:
                 # The mirror image, which takes as much time, is compared only if necessary.
                 if not looks_alike(evidence):
-                    finding = query.verifier.keypoints(method, [one], candidate, theirs)
+                    finding = query.verifier.keypoints(method, [one], [(candidate, theirs)])[0]
                     evidence = _better(evidence, finding.evidence if finding else None)
         found = self._settled(query, candidate, evidence, fewest)
         if found is None or found.relation is None or found.evidence is None:

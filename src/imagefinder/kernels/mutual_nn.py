@@ -13,7 +13,9 @@ The native kernel in ``native/`` does the work, or NumPy if the package was buil
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -133,13 +135,37 @@ def pairs(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
     Raises:
         ValueError: a dtype, shape or memory layout is wrong.
     """
-    _check(query, candidate)
-    if len(query) == 0 or len(candidate) == 0:
-        return np.empty((0, 2), dtype=np.int64)
-    if _is_native(query):
-        found = np.empty((min(len(query), len(candidate)), 2), dtype=np.int64)
-        return found[: _native.pairs(query, candidate, found)]
-    return _pairs_numpy(query, candidate)
+    return pairs_all(query, [candidate], threads=1)[0]
+
+
+def pairs_all(
+    query: Descriptors, candidates: Sequence[Descriptors], *, threads: int | None = None
+) -> list[NDArray[np.int64]]:
+    """The mutual nearest neighbours of a query and each candidate; the query is prepared once. Releases the GIL.
+
+    Args:
+        query: ``(n, D)``, as for ``pairs``.
+        candidates: Each ``(m, D)``, as for ``pairs``.
+        threads: Maximum number of threads, as for ``count``.
+
+    Returns:
+        For each candidate, the result of ``pairs``: views of one array.
+
+    Raises:
+        ValueError: as for ``pairs``, or ``threads`` is below 1.
+    """
+    for candidate in candidates:
+        _check(query, candidate)
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
+    if not _is_native(query):
+        return [_pairs_numpy(query, candidate) for candidate in candidates]
+    most = [min(len(query), len(candidate)) for candidate in candidates]
+    found = np.empty((sum(most), 2), dtype=np.int64)
+    counts = np.empty(len(candidates), dtype=np.int64)
+    _native.pairs(query, candidates, found, counts, threads or share())
+    begins = accumulate(most, initial=0)
+    return [found[begin : begin + many] for begin, many in zip(begins, counts.tolist(), strict=False)]
 
 
 def _check(query: Descriptors, gallery: Descriptors) -> None:
@@ -188,6 +214,8 @@ def _count_numpy(  # noqa: PLR0917 - the native kernel's arguments
 
 
 def _pairs_numpy(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
+    if len(query) == 0 or len(candidate) == 0:
+        return np.empty((0, 2), dtype=np.int64)
     prepared = _real(query)
     products = prepared @ candidate.astype(prepared.dtype, copy=False).T
     best_column, best_row = products.argmax(axis=1), products.argmax(axis=0)

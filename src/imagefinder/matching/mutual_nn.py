@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,13 @@ class MutualNNMatcher:
     def matches(self, query: Features, candidate: Features) -> NDArray[np.int64]:
         """The mutual nearest neighbours of two images: ``(M, 2)`` int64 pairs (query, candidate), sorted."""
         return mutual_nn.pairs(_local(query).descriptors, _local(candidate).descriptors)
+
+    def matches_all(
+        self, query: Features, candidates: Sequence[Features], *, threads: int
+    ) -> list[NDArray[np.int64]]:
+        """The matches of the query and each candidate."""
+        descriptors = [_local(candidate).descriptors for candidate in candidates]
+        return mutual_nn.pairs_all(_local(query).descriptors, descriptors, threads=threads)
 
 
 def _local(features: Features) -> LocalFeatures:

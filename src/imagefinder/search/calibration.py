@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Tail
 from imagefinder.core.results import LOOKS_ALIKE, Evidence
+from imagefinder.search.geometry import Finding
 from imagefinder.search.null_model import NullModel, logit
 from imagefinder.search.retrieval import Scores, align, searched
-from imagefinder.search.verification import THUMBNAILS, Finding, Verified
+from imagefinder.search.verification import THUMBNAILS, Verified
 
 _LEAST = -300.0
 """Smallest exponent of ten that a float represents."""

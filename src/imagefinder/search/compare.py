@@ -69,10 +69,10 @@ def _evidence(
     features: Features,
 ) -> Iterator[Evidence]:
     """Evidence by the keypoints of the method, then of the thumbnails, then of the whole images."""
-    finding = verifier.keypoints(method, queries, candidate, features) if queries else None
+    finding = verifier.keypoints(method, queries, [(candidate, features)])[0] if queries else None
     if finding and finding.evidence:
         yield finding.evidence
-    finding = verifier.thumbnails(candidate)
+    finding = verifier.thumbnails([candidate])[0]
     if finding and finding.evidence:
         yield finding.evidence
     whole = verifier.aligned(candidate)

@@ -215,16 +215,15 @@ class _Verifiers:
             features = stored_features(self._store, image_id, method.name)
             if image is None or features is None:
                 return []
-            verifier, found = self._verifier(image), []
+            compared = []
             for other in near[image_id]:
                 candidate = candidates.get(other)
                 theirs = stored_features(self._store, other, method.name)
                 if candidate is not None and theirs is not None:
-                    query = EncodedQuery(image, features, made, indexed=True)
-                    finding = verifier.keypoints(method, [query], candidate, theirs)
-                    if finding and finding.evidence:
-                        found.append(finding.evidence)
-            return found
+                    compared.append((candidate, theirs))
+            query = EncodedQuery(image, features, made, indexed=True)
+            findings = self._verifier(image).keypoints(method, [query], compared)
+            return [finding.evidence for finding in findings if finding and finding.evidence]
 
         for found in self._pool.map(compare, near):
             yield from found
@@ -240,7 +239,7 @@ class _Verifiers:
             verifier = self._verifier(image)
             others = list(near[image_id])[:THUMBNAILS]
             present = [candidate for other in others if (candidate := candidates.get(other))]
-            findings = [verifier.thumbnails(candidate) for candidate in present]
+            findings = [verifier.thumbnails([candidate])[0] for candidate in present]
             decoys = [verifier.whole_image(candidate, mirrored=True).agreement for candidate in present[:2]]
             return (
                 len(others),

@@ -13,7 +13,7 @@ from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.results import SearchResult, Size
 from imagefinder.search.calibration import Calibrated
 from imagefinder.search.encoding import QueryImage
-from imagefinder.search.verification import Finding
+from imagefinder.search.geometry import Finding
 
 
 @dataclass(frozen=True, slots=True, eq=False)

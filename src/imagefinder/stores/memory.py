@@ -28,22 +28,25 @@ from imagefinder.core.records import (
     MethodInfo,
     Removal,
     StoreInfo,
+    ThumbnailFeatures,
 )
 from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
 from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
 from imagefinder.stores.memory_derived import DerivedInMemory
+from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, copied
 
 
 @dataclass(slots=True)
 class _Image:
     record: ImageRecord
     thumbnail: bytes
+    thumbnail_features: ThumbnailFeatures | None = None
     features: dict[str, Features] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
 
 
-class MemoryStore:
+class MemoryStore(ThumbnailsInMemory):
     """Stores everything in dictionaries; arrays are copied on input."""
 
     def __init__(self) -> None:
@@ -90,7 +93,9 @@ class MemoryStore:
                 image_id = entry.image.id
                 if image_id in self._images:
                     self._drop_features(self._images[image_id], list(self._images[image_id].features))
-                image = _Image(replace(entry.image, added_at=time.time()), entry.thumbnail)
+                image = _Image(
+                    replace(entry.image, added_at=time.time()), entry.thumbnail, copied(entry.thumbnail_features)
+                )
                 self._add_features(image, entry.features)
                 self._images[image_id] = image
                 self._failures.pop(image_id, None)
@@ -397,7 +402,8 @@ class MemoryStore:
         with self._open():
             for image_id, image in self._images.items():
                 if image.thumbnail and not sound_thumbnail(image.thumbnail):
-                    image.thumbnail = b"" if repair else image.thumbnail
+                    if repair:
+                        image.thumbnail, image.thumbnail_features = b"", None
                     found.append(Damage("thumbnail", f"the thumbnail of image {image_id!r} is damaged", image_id))
             for name, data in list(self._derived.data.items()):
                 if not sound_derived(name, data):

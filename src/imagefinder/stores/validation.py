@@ -116,7 +116,13 @@ def normalise_entries(entries: Sequence[Entry]) -> list[Entry]:
         image = normalise_image(entry.image)
         check_one_image(image.id, entry.features)
         plain.pop(image.id, None)
-        plain[image.id] = Entry(image, dict(entry.features), bytes(entry.thumbnail))
+        made = entry.thumbnail_features
+        if made:
+            check_one_image(image.id, {"thumbnail": made.features})
+        # Without a thumbnail, it is unknown what they were computed from.
+        plain[image.id] = Entry(
+            image, dict(entry.features), bytes(entry.thumbnail), made if entry.thumbnail else None
+        )
     return list(plain.values())
 
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from imagefinder.core.elongated import is_elongated, longer_side
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Size
-from imagefinder.verification.transforms import corners, move
+from imagefinder.kernels.transforms import corners, move
 
 Grey: TypeAlias = NDArray[np.float32]
 Matrix: TypeAlias = NDArray[np.float64]

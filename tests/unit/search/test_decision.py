@@ -15,9 +15,10 @@ from imagefinder.search.calibration import Calibration, calibrate
 from imagefinder.search.candidates import Candidate
 from imagefinder.search.decision import CHECKED, NOT_CHECKED, decide, hits_by_evidence, hits_by_score
 from imagefinder.search.encoding import NO_PIXELS, QueryImage
+from imagefinder.search.geometry import Finding
 from imagefinder.search.null_model import MethodNullModel, NullModel
 from imagefinder.search.retrieval import Scores, searched
-from imagefinder.search.verification import Finding, Verified
+from imagefinder.search.verification import Verified
 
 FRAME = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 MATRIX = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))

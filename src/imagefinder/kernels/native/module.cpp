@@ -2,17 +2,22 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <algorithm>
 #include <cstring>
+#include <deque>
 #include <exception>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "dots.hpp"
+#include "geometry.hpp"
 #include "match.hpp"
 #include "votes.hpp"
 
 namespace {
 
+using imagefinder::Descriptors;
 using imagefinder::InstructionSet;
 using imagefinder::Kernel;
 using imagefinder::Problem;
@@ -36,6 +41,17 @@ public:
         if (view_.itemsize && reinterpret_cast<std::uintptr_t>(view_.buf) % static_cast<std::size_t>(view_.itemsize))
             return refuse(name, "must be aligned");
         return true;
+    }
+    // The same for a new reference, which may be null after an error.
+    bool take(PyObject* object, const char* name, int dimensions) {
+        const bool valid = object && get(object, name, dimensions);
+        Py_XDECREF(object);  // the view keeps its own reference
+        return valid;
+    }
+    bool is_descriptors() const { return is("B", 1) || is("b", 1) || is("f", 4); }
+    bool like(const Array& other) const {
+        return view_.format && other.view_.format && std::strcmp(view_.format, other.view_.format) == 0 &&
+               shape(1) == other.shape(1);
     }
     bool is(const char* formats, Py_ssize_t itemsize) const {
         return view_.itemsize == itemsize && view_.format && std::strlen(view_.format) == 1 &&
@@ -62,27 +78,19 @@ const InstructionSet* named(const char* name) {
     return nullptr;
 }
 
-// Query and gallery: (n, D) and (N, D), both uint8, both int8 or both float32.
-struct Sides {
-    Array query, gallery;
+// Whether the kernels support these query descriptors: (n, D) uint8, int8 or float32.
+bool is_query(const Array& query) {
+    if (!query.is_descriptors()) return Array::refuse("descriptors", "must both be uint8, int8 or float32");
+    if (!query.is("f", 4) && query.shape(1) > imagefinder::kLongestBytes)
+        return Array::refuse("descriptors", "are longer than int32 products allow");
+    return query.shape(0) <= INT32_MAX / 2 || Array::refuse("query descriptors", "are too many");
+}
 
-    bool get(PyObject* first, PyObject* second) {
-        if (!query.get(first, "query descriptors", 2) || !gallery.get(second, "gallery descriptors", 2)) return false;
-        const bool bytes = (query.is("B", 1) && gallery.is("B", 1)) || (query.is("b", 1) && gallery.is("b", 1));
-        const bool floats = query.is("f", 4) && gallery.is("f", 4);
-        if (!bytes && !floats) return Array::refuse("descriptors", "must both be uint8, int8 or float32");
-        if (query.shape(1) != gallery.shape(1)) return Array::refuse("descriptors", "must have the same length");
-        if (bytes && query.shape(1) > imagefinder::kLongestBytes)
-            return Array::refuse("descriptors", "are longer than int32 products allow");
-        if (query.shape(0) > INT32_MAX / 2) return Array::refuse("query descriptors", "are too many");
-        return true;
-    }
-    Problem problem(const InstructionSet& set) const {
-        const bool floats = query.is("f", 4);
-        const Kernel& kernel = floats ? set.floats : query.is("b", 1) ? set.signed_bytes : set.bytes;
-        return {kernel, query.data<void>(), query.shape(0), query.shape(1), gallery.data<void>(), floats ? 4u : 1u};
-    }
-};
+Problem problem_of(const Array& query, const InstructionSet& set) {
+    const bool floats = query.is("f", 4);
+    const Kernel& kernel = floats ? set.floats : query.is("b", 1) ? set.signed_bytes : set.bytes;
+    return {kernel, query.data<void>(), query.shape(0), query.shape(1), floats ? 4u : 1u};
+}
 
 // Runs a function without the GIL; C++ exceptions become Python exceptions.
 template <class Work>
@@ -109,10 +117,14 @@ PyObject* count(PyObject*, PyObject* arguments) {
     const char* isa = nullptr;
     if (!PyArg_ParseTuple(arguments, "OOOOn|zOO", &first, &second, &third, &fourth, &threads, &isa, &fifth, &sixth))
         return nullptr;
-    Sides sides;
-    Array offsets, counts, least, near;
-    if (!sides.get(first, second) || !offsets.get(third, "offsets", 1) || !counts.get(fourth, "counts", 1, true))
+    Array query, gallery, offsets, counts, least, near;
+    if (!query.get(first, "query descriptors", 2) || !gallery.get(second, "gallery descriptors", 2) ||
+        !is_query(query) || !offsets.get(third, "offsets", 1) || !counts.get(fourth, "counts", 1, true))
         return nullptr;
+    if (!gallery.like(query)) {
+        Array::refuse("descriptors", "must be of one type and length");
+        return nullptr;
+    }
     if (!offsets.is("lq", 8) || !counts.is("lq", 8)) {
         Array::refuse("offsets and counts", "must be int64");
         return nullptr;
@@ -123,7 +135,7 @@ PyObject* count(PyObject*, PyObject* arguments) {
     }
     const std::size_t images = counts.shape(0);
     const std::int64_t* const at = offsets.data<std::int64_t>();
-    if (at[0] < 0 || at[images] > static_cast<std::int64_t>(sides.gallery.shape(0))) {
+    if (at[0] < 0 || at[images] > static_cast<std::int64_t>(gallery.shape(0))) {
         Array::refuse("offsets", "point outside the gallery");
         return nullptr;
     }
@@ -147,7 +159,7 @@ PyObject* count(PyObject*, PyObject* arguments) {
             if (!PyErr_Occurred()) Array::refuse("near counts", "are missing");
             return nullptr;
         }
-        if (!least.is("d", 8) || !near.is("lq", 8) || least.shape(0) != sides.query.shape(0) ||
+        if (!least.is("d", 8) || !near.is("lq", 8) || least.shape(0) != query.shape(0) ||
             near.shape(0) != images) {
             Array::refuse("least and near counts", "must be float64 per query descriptor and int64 per image");
             return nullptr;
@@ -156,37 +168,158 @@ PyObject* count(PyObject*, PyObject* arguments) {
     }
     const InstructionSet* const set = named(isa);
     if (!set) return nullptr;
-    const Problem problem = sides.problem(*set);
+    const Problem problem = problem_of(query, *set);
     if (!unlocked([&] {
-            imagefinder::count(problem, at, images, static_cast<std::size_t>(threads), counts.data<std::int64_t>(),
-                               also);
+            imagefinder::count(problem, gallery.data<void>(), at, images, static_cast<std::size_t>(threads),
+                               counts.data<std::int64_t>(), also);
         }))
         return nullptr;
     Py_RETURN_NONE;
 }
 
+// The images of a list of descriptors of the same type and length as those of the query.
+bool images_of(PyObject* list, const Array& query, std::deque<Array>& arrays, std::vector<Descriptors>& images) {
+    const Py_ssize_t size = PySequence_Size(list);
+    for (Py_ssize_t b = 0; b < size; ++b) {
+        Array& array = arrays.emplace_back();
+        if (!array.take(PySequence_GetItem(list, b), "candidate descriptors", 2)) return false;
+        if (!array.like(query)) return Array::refuse("descriptors", "must be of one type and length");
+        if (array.shape(0) > INT32_MAX / 2) return Array::refuse("candidate descriptors", "are too many");
+        images.push_back({array.data<void>(), array.shape(0)});
+    }
+    return size >= 0;
+}
+
 PyObject* pairs(PyObject*, PyObject* arguments) {
-    PyObject *first, *second, *third;
+    PyObject *first, *second, *third, *fourth;
+    Py_ssize_t threads;
     const char* isa = nullptr;
-    if (!PyArg_ParseTuple(arguments, "OOO|z", &first, &second, &third, &isa)) return nullptr;
-    Sides sides;
-    Array found;
-    if (!sides.get(first, second) || !found.get(third, "found", 2, true)) return nullptr;
-    const std::size_t rows = sides.gallery.shape(0), n = sides.query.shape(0);
-    if (!found.is("lq", 8) || found.shape(0) < (n < rows ? n : rows) || found.shape(1) != 2) {
-        Array::refuse("found", "must be int64 with capacity for every pair");
+    if (!PyArg_ParseTuple(arguments, "OOOOn|z", &first, &second, &third, &fourth, &threads, &isa)) return nullptr;
+    Array query, found, counts;
+    std::deque<Array> arrays;
+    std::vector<Descriptors> images;
+    if (!query.get(first, "query descriptors", 2) || !is_query(query) ||
+        !images_of(second, query, arrays, images) || !found.get(third, "found", 2, true) ||
+        !counts.get(fourth, "counts", 1, true))
+        return nullptr;
+    std::size_t capacity = 0;
+    for (const Descriptors& image : images) capacity += std::min(image.rows, query.shape(0));
+    if (!found.is("lq", 8) || found.shape(0) < capacity || found.shape(1) != 2 || !counts.is("lq", 8) ||
+        counts.shape(0) != images.size()) {
+        Array::refuse("found and counts", "must be int64 with capacity for every pair and image");
         return nullptr;
     }
-    if (rows > INT32_MAX / 2) {
-        Array::refuse("gallery descriptors", "are too many");
+    if (threads < 1) {
+        Array::refuse("threads", "must be at least 1");
         return nullptr;
     }
     const InstructionSet* const set = named(isa);
     if (!set) return nullptr;
-    const Problem problem = sides.problem(*set);
-    std::size_t many = 0;
-    if (!unlocked([&] { many = imagefinder::pairs(problem, rows, found.data<std::int64_t>()); })) return nullptr;
-    return PyLong_FromSize_t(many);
+    const Problem problem = problem_of(query, *set);
+    if (!unlocked([&] {
+            imagefinder::pairs(problem, images, static_cast<std::size_t>(threads), found.data<std::int64_t>(),
+                               counts.data<std::int64_t>());
+        }))
+        return nullptr;
+    Py_RETURN_NONE;
+}
+
+// The arrays of one pair of images to fit, and what follows from them.
+struct FitArguments {
+    Array query, query_keypoints, candidate, candidate_keypoints, matches;
+    imagefinder::MatchedPair pair{};
+
+    bool get(PyObject* tuple) {
+        PyObject* given[5];
+        imagefinder::PairSizes& sizes = pair.sizes;
+        if (!tuple || !PyArg_ParseTuple(tuple, "OOOOOddddd", &given[0], &given[1], &given[2], &given[3], &given[4],
+                                        &sizes.reach_here, &sizes.reach_there, &sizes.max_scale, &sizes.width,
+                                        &sizes.height))
+            return false;
+        if (!query.get(given[0], "query descriptors", 2) || !query_keypoints.get(given[1], "query keypoints", 2) ||
+            !candidate.get(given[2], "candidate descriptors", 2) ||
+            !candidate_keypoints.get(given[3], "candidate keypoints", 2) || !matches.get(given[4], "matches", 2))
+            return false;
+        if (!candidate.like(query)) return Array::refuse("descriptors", "must be of one type and length");
+        if (!query.is_descriptors()) return Array::refuse("descriptors", "must be uint8, int8 or float32");
+        if (!is_keypoints(query, query_keypoints) || !is_keypoints(candidate, candidate_keypoints))
+            return Array::refuse("keypoints", "must be (N, 4) float32, one for each descriptor");
+        if (!matches.is("lq", 8) || matches.shape(1) != 2 || matches.shape(0) > INT32_MAX)
+            return Array::refuse("matches", "must be (M, 2) int64");
+        pair.query = {query.data<void>(), query_keypoints.data<float>(), query.shape(0)};
+        pair.candidate = {candidate.data<void>(), candidate_keypoints.data<float>(), candidate.shape(0)};
+        pair.element = query.is("f", 4)   ? imagefinder::Element::kFloat32
+                       : query.is("b", 1) ? imagefinder::Element::kInt8
+                                          : imagefinder::Element::kUint8;
+        pair.length = query.shape(1);
+        pair.matches = matches.data<std::int64_t>();
+        pair.size = matches.shape(0);
+        for (std::size_t m = 0; m < pair.size; ++m) {
+            const std::int64_t i = pair.matches[2 * m], j = pair.matches[2 * m + 1];
+            if (i < 0 || j < 0 || static_cast<std::size_t>(i) >= pair.query.rows ||
+                static_cast<std::size_t>(j) >= pair.candidate.rows)
+                return Array::refuse("matches", "point outside the descriptors");
+        }
+        return true;
+    }
+    static bool is_keypoints(const Array& descriptors, const Array& keypoints) {
+        return keypoints.is("f", 4) && keypoints.shape(1) == 4 && keypoints.shape(0) == descriptors.shape(0);
+    }
+};
+
+// The answer for one pair: (model, matrix, usable, reach), or None.
+PyObject* as_tuple(const imagefinder::FittedModel& fitted) {
+    if (fitted.model < 0) Py_RETURN_NONE;
+    const auto& m = fitted.matrix;
+    return Py_BuildValue("(i((ddd)(ddd)(ddd))Ld)", static_cast<int>(fitted.model), m[0], m[1], m[2], m[3], m[4], m[5],
+                         m[6], m[7], m[8], static_cast<long long>(fitted.usable), fitted.reach);
+}
+
+PyObject* fit(PyObject*, PyObject* arguments) {
+    PyObject *first, *second, *third;
+    Py_ssize_t threads;
+    if (!PyArg_ParseTuple(arguments, "OOOn", &first, &second, &third, &threads)) return nullptr;
+    Array constants, inliers;
+    if (!constants.get(second, "limits", 1) || !inliers.get(third, "inliers", 1, true)) return nullptr;
+    if (!constants.is("d", 8) || constants.shape(0) != imagefinder::kLimits || !inliers.is("B?", 1) || threads < 1) {
+        Array::refuse("limits, inliers or threads", "are invalid");
+        return nullptr;
+    }
+    imagefinder::Limits limits;
+    std::memcpy(&limits, constants.data<void>(), sizeof limits);
+    std::deque<FitArguments> given;
+    std::vector<imagefinder::MatchedPair> pairs;
+    std::size_t total = 0;
+    const Py_ssize_t size = PySequence_Size(first);
+    for (Py_ssize_t p = 0; p < size; ++p) {
+        PyObject* const tuple = PySequence_GetItem(first, p);
+        const bool valid = given.emplace_back().get(tuple);
+        Py_XDECREF(tuple);
+        if (!valid) return nullptr;
+        pairs.push_back(given.back().pair);
+        pairs.back().inliers = inliers.data<std::uint8_t>() + total;
+        total += pairs.back().size;
+        if (total > inliers.shape(0)) break;
+    }
+    if (size < 0) return nullptr;
+    if (total != inliers.shape(0)) {
+        Array::refuse("inliers", "must have one element for each match");
+        return nullptr;
+    }
+    std::vector<imagefinder::FittedModel> fitted(pairs.size());
+    if (!unlocked([&] {
+            imagefinder::fit(limits, pairs.data(), pairs.size(), static_cast<std::size_t>(threads), fitted.data());
+        }))
+        return nullptr;
+    PyObject* const answer = PyList_New(size);
+    for (Py_ssize_t p = 0; answer && p < size; ++p) {
+        PyObject* const one = as_tuple(fitted[static_cast<std::size_t>(p)]);
+        if (!one || PyList_SetItem(answer, p, one)) {
+            Py_DECREF(answer);
+            return nullptr;
+        }
+    }
+    return answer;
 }
 
 PyObject* vote(PyObject*, PyObject* arguments) {
@@ -278,7 +411,12 @@ PyMethodDef methods[] = {
      "count(query, gallery, offsets, counts, threads, isa=None, least, near)\n\n"
      "Number of mutual nearest neighbours with every image, and of those whose product reaches a minimum."},
     {"pairs", pairs, METH_VARARGS,
-     "pairs(query, candidate, found, isa=None)\n\nThe mutual nearest neighbours of two images; returns their number."},
+     "pairs(query, candidates, found, counts, threads, isa=None)\n\n"
+     "The mutual nearest neighbours of a query and each of a list of images, and their numbers."},
+    {"fit", fit, METH_VARARGS,
+     "fit(pairs, limits, inliers, threads)\n\n"
+     "The transform that most matches agree on, for each of a list of pairs of images: (query descriptors, keypoints, "
+     "candidate descriptors, keypoints, matches, reach here, reach there, max_scale, width, height)."},
     {"vote", vote, METH_VARARGS,
      "vote(starts, owners, codes, words, query_codes, weights, rarities, votes, plain=False)\n\n"
      "Votes of binary codes for images; plain: without the CPU's bit count instructions."},

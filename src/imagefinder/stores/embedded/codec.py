@@ -47,7 +47,7 @@ def encode(image_id: str, method: str, features: Features) -> EncodedFeatures:
     else:
         data = features.descriptors.astype(_LITTLE_ENDIAN[features.spec().dtype], copy=False).tobytes()
         keypoints = features.keypoints.astype("<f4", copy=False).tobytes()
-    return EncodedFeatures(data, keypoints, _checksum(image_id, method, data, keypoints))
+    return EncodedFeatures(data, keypoints, checksum(image_id, method, data, keypoints))
 
 
 def decode(method: str, spec: FeatureSpec, ids: Sequence[str], blobs: Sequence[EncodedFeatures]) -> Features:
@@ -93,7 +93,7 @@ def is_intact(image_id: str, method: str, spec: FeatureSpec, blob: EncodedFeatur
         well_formed = rows == 1 and keypoints is None
     else:
         well_formed = keypoints is not None and len(keypoints) == rows * _KEYPOINT_BYTES
-    return well_formed and rest == 0 and _checksum(image_id, method, data, keypoints) == blob.checksum
+    return well_formed and rest == 0 and checksum(image_id, method, data, keypoints) == blob.checksum
 
 
 def record_checksum(values: Sequence[str | float | None]) -> int:
@@ -127,7 +127,7 @@ def _array(parts: list[bytes], dtype: str, columns: int) -> np.ndarray[Any, Any]
     return little.astype(dtype, copy=False)
 
 
-def _checksum(image_id: str, method: str, data: bytes, keypoints: bytes | None) -> int:
+def checksum(image_id: str, method: str, data: bytes, keypoints: bytes | None) -> int:
     """CRC-32 including method and image id, to detect features that a damaged index assigns to another image."""
     return zlib.crc32(keypoints or b"", zlib.crc32(data, zlib.crc32(_owner(image_id, method))))
 

@@ -79,7 +79,23 @@ _CONTENTS = (
     "CREATE TRIGGER content_removed AFTER DELETE ON features BEGIN DELETE FROM contents WHERE key = OLD.key; END",
 )
 
-_FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS)
+# Features of thumbnails (thumbnail_rows.py). The index counts them, and finds the images without them, without
+# reading the large rows.
+_THUMBNAIL_FEATURES = (
+    """
+    CREATE TABLE thumbnail_features (
+        image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
+        method TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        keypoints BLOB NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX thumbnail_features_by_method ON thumbnail_features (method, image, bytes)",
+)
+
+_FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS, *_THUMBNAIL_FEATURES)
 """Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
 
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a

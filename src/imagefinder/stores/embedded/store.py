@@ -46,6 +46,7 @@ from imagefinder.stores.embedded import (
     removal_rows,
     sample_rows,
     schema,
+    thumbnail_rows,
 )
 from imagefinder.stores.embedded.cache import FeatureCache
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
@@ -60,7 +61,7 @@ DERIVED = "index"
 """Folder of derived data, which may be deleted at any time."""
 
 
-class EmbeddedStore:
+class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -126,6 +127,7 @@ class EmbeddedStore:
         """
         plain = validation.normalise_entries(entries)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
+        of_thumbnails = [thumbnail_rows.encode(entry.image.id, entry.thumbnail_features) for entry in plain]
         gone = validation.valid_ids(replacing)
         if not plain and not gone:
             return
@@ -135,8 +137,9 @@ class EmbeddedStore:
                 self._check_features(entry.features, methods)
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
-            for entry, blobs in zip(plain, encoded, strict=True):
+            for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
                 key = image_rows.insert_image(database, entry)
+                thumbnail_rows.insert(database, key, of_thumbnail)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)

@@ -12,6 +12,7 @@ from imagefinder.testing.stores.samples import MakeStore
 from imagefinder.testing.stores.sampling import SamplingSuite
 from imagefinder.testing.stores.scans import ScanSuite
 from imagefinder.testing.stores.sharing import SharingSuite
+from imagefinder.testing.stores.thumbnails import ThumbnailSuite
 from imagefinder.testing.stores.upkeep import UpkeepSuite
 
 
@@ -23,6 +24,7 @@ class StoreSuite(
     SamplingSuite,
     ScanSuite,
     DerivedSuite,
+    ThumbnailSuite,
     UpkeepSuite,
     SharingSuite,
 ):
