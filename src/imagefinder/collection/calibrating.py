@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ImagefinderError
-from imagefinder.core.records import CalibrationInfo
+from imagefinder.core.records import CalibrationInfo, CalibrationState
 from imagefinder.kernels.threads import computation
 from imagefinder.runtime import Runtime
 from imagefinder.search import null_model
@@ -59,14 +59,14 @@ class Calibrating:
     def info(self) -> CalibrationInfo:
         """The state of the calibration."""
         model = self.current()
-        images = self._store.info().images
+        return CalibrationInfo(self._state(model), model.version, model.images, self._store.info().images)
+
+    def _state(self, model: NullModel) -> CalibrationState:
         if self.is_running():
-            state = "running"
-        elif model.fits(self._store):
-            state = "current"
-        else:
-            state = "none" if model.is_prior else "outdated"
-        return CalibrationInfo(state, model.version, model.images, images)
+            return "running"
+        if model.is_prior:
+            return "none"
+        return "current" if model.fits(self._store) else "outdated"
 
     def is_running(self) -> bool:
         """Whether this process is calibrating in the background."""
@@ -129,11 +129,13 @@ class Calibrating:
 
         try:
             with computation():
-                stored = [name for name, method in sorted(self._store.info().methods.items()) if method.images]
-                methods = [self._runtime.method(name) for name in stored]
+                present = [name for name, method in sorted(self._store.info().methods.items()) if method.images]
+                methods = [self._runtime.method(name) for name in present]
                 previous = None if self.current().is_prior else self.current()
-                self._model = fit(self._store, methods, self._runtime, previous=previous, progress=renewing)
-                null_model.write(self._store, self._model)
+                stored = self._store.derived(null_model.NAME)
+                model = fit(self._store, methods, self._runtime, previous=previous, progress=renewing)
+                # None: the lease expired meanwhile, and another process was first.
+                self._model = null_model.write(self._store, model, replaces=stored.version if stored else "")
         finally:
             lease.release()
         return True
