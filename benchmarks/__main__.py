@@ -6,8 +6,8 @@ import sys
 from benchmarks.contract import others
 
 BENCHMARKS = (
-    *("mutual_nn", "retrieval", "evidence", "stages", "vectors", "inference"),
-    *("indexing", "latency", "sizing", "service", "robust", "copies"),
+    *("mutual_nn", "retrieval", "evidence", "stages", "vectors", "words", "inference"),
+    *("default_search", "indexing", "latency", "sizing", "service", "robust", "copies", "calibration"),
 )
 
 SEPARATE = ("peers",)

@@ -172,12 +172,12 @@ class Pool:
         self.noise = np.random.default_rng(7).normal(0, 10, 1 << 23).astype(np.float32)
 
     @staticmethod
-    def paths(copy: Any) -> list[Path]:
+    def paths(copy: Any, many: int = 400) -> list[Path]:
         labelled = {image for query in copy.queries for image in query.positives | query.ignore}
         paths = [copy.root / image for image in copy.images if image not in labelled]
         for name in ("clothing", "grocery", "places"):
             paths += sorted((DATASETS / name).rglob("*.jpg"))
-        order = np.random.default_rng(3).permutation(len(paths))[:400]
+        order = np.random.default_rng(3).permutation(len(paths))[:many]
         return [paths[place] for place in order.tolist()]
 
     @staticmethod

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from os import PathLike
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 # Importing the package loads nothing else, so that "imagefinder --version" and completion start quickly.
@@ -90,7 +90,7 @@ def open(  # noqa: A001 - read as imagefinder.open
     """Open a collection of images, or create a new one.
 
     Args:
-        path: Folder of the collection; default: the one in the settings.
+        path: Folder of the collection, or a URL such as ``file:///data/shop``; default: the one in the settings.
         create: Create the collection if it does not exist.
         settings: Default: those of the settings file and the environment (``IMAGEFINDER_*``).
 
@@ -104,13 +104,12 @@ def open(  # noqa: A001 - read as imagefinder.open
     """
     from dataclasses import replace  # noqa: PLC0415 - keeps the import of the package fast
 
-    from imagefinder.core.home import expand  # noqa: PLC0415 - same reason
     from imagefinder.core.settings import Settings  # noqa: PLC0415 - same reason
     from imagefinder.wiring import open_collection  # noqa: PLC0415 - same reason
 
     settings = settings or Settings.load()
     if path is not None:
-        settings = replace(settings, collection=expand(path))
+        settings = replace(settings, collection=fspath(path))
     return open_collection(settings, create=create)
 
 

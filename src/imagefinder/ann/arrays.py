@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ Arrays = dict[str, NDArray[Any]]
 _MAGIC = b"imagefinder arrays 1\n"
 _ALIGNMENT = 64
 _CHUNK = 16 << 20
+_IN_MEMORY = 64 << 20
 
 
 def write(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -37,9 +39,7 @@ def write(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     for name, array in plain.items():
         little = array.dtype.newbyteorder("<").str
-        described.append(
-            {"name": name, "dtype": little, "shape": array.shape, "at": at, "crc": _checksum(_bytes(array))}
-        )
+        described.append({"name": name, "dtype": little, "shape": array.shape, "at": at, "crc": _checksum(array)})
         at += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
     header = json.dumps({"meta": dict(meta), "arrays": described, "bytes": at}).encode() + b"\n"
     checked = b"%08x\n" % zlib.crc32(header)
@@ -49,8 +49,12 @@ def write(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]
     write_atomically(path, _chunks(lead, plain.values()))
 
 
-def read(path: Path) -> tuple[dict[str, Any], Arrays]:
+def read(path: Path, *, scattered: bool = False) -> tuple[dict[str, Any], Arrays]:
     """Read the metadata and the arrays, read-only and memory-mapped, after verifying all checksums.
+
+    Args:
+        path: The file.
+        scattered: Small parts of the arrays will be read, so the system should not read ahead.
 
     Raises:
         OSError: the file cannot be read.
@@ -72,25 +76,58 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays]:
         dtype, shape = np.dtype(item["dtype"]), tuple(item["shape"])
         count = int(np.prod(shape, dtype=np.int64))
         array = np.frombuffer(mapped, dtype, count, begin + item["at"]).reshape(shape)
-        if _checksum(_bytes(array)) != item["crc"]:
+        if _checksum(array) != item["crc"]:
             raise ValueError(f"the array {item['name']} in {path.name} is damaged")
         arrays[item["name"]] = array
+    if scattered and hasattr(mmap, "MADV_RANDOM"):
+        mapped.madvise(mmap.MADV_RANDOM)
     return document["meta"], arrays
+
+
+def allocate(folder: Path | None, shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Allocate an array of any content; a large one in a temporary file in this folder.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if folder is None or nbytes < _IN_MEMORY or not nbytes:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):  # otherwise, a full disk would end the process
+            os.posix_fallocate(file.fileno(), 0, nbytes)
+        else:
+            file.truncate(nbytes)
+        return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def release(arrays: Iterable[NDArray[Any]]) -> None:
+    """Let the system take the memory of mapped arrays; what is read again is mapped again, from its file cache."""
+    for array in arrays:
+        base: Any = array
+        while isinstance(base, np.ndarray | memoryview):
+            base = base.base if isinstance(base, np.ndarray) else base.obj
+        if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
 
 
 def _chunks(lead: bytes, arrays: Iterable[NDArray[Any]]) -> Iterator[bytes | memoryview]:
     yield lead
     for array in arrays:
-        yield _bytes(array)
+        yield from _parts(array)
         yield b"\0" * (-array.nbytes % _ALIGNMENT)
 
 
-def _bytes(array: NDArray[Any]) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
+def _parts(array: NDArray[Any]) -> Iterator[memoryview]:
+    """The bytes of an array in parts; a mapped array does not stay in memory."""
+    data = array.reshape(-1).view(np.uint8).data
+    for begin in range(0, len(data), _CHUNK):
+        yield data[begin : begin + _CHUNK]
+        release([array])
 
 
-def _checksum(data: memoryview) -> int:
+def _checksum(array: NDArray[Any]) -> int:
     value = 0
-    for begin in range(0, len(data), _CHUNK):  # in chunks, so that mapped pages can be released
-        value = zlib.crc32(data[begin : begin + _CHUNK], value)
+    for part in _parts(array):
+        value = zlib.crc32(part, value)
     return value

@@ -30,7 +30,7 @@ class Codec(Protocol):
         ...
 
     def train(self, sample: Features, images: int, rows: int) -> Arrays:
-        """Train a model on a sample; ``coarse`` and ``fine`` are its words."""
+        """Train a model on a sample; the array ``halves`` has one element per word number."""
         ...
 
     def check(self, model: Arrays) -> None:
@@ -50,13 +50,16 @@ class Codec(Protocol):
         ...
 
 
-def check_shapes(arrays: Arrays, shapes: Mapping[str, str], sizes: Mapping[str, int]) -> None:
-    """Check float32 arrays against shapes written as letters, one per axis; equal letters stand for equal sizes.
+def check_shapes(
+    arrays: Arrays, shapes: Mapping[str, str], sizes: Mapping[str, int], dtypes: Mapping[str, type] | None = None
+) -> None:
+    """Check arrays against shapes written as letters, one per axis; equal letters stand for equal sizes.
 
     Args:
         arrays: The arrays.
         shapes: Name -> letters, such as ``"CFD"``; exactly the names that ``arrays`` must have.
         sizes: Letter -> size, of the letters that are fixed.
+        dtypes: Name -> dtype, of those that are not float32.
 
     Raises:
         ValueError: an array is missing, superfluous, empty, or of another dtype or shape.
@@ -66,7 +69,8 @@ def check_shapes(arrays: Arrays, shapes: Mapping[str, str], sizes: Mapping[str, 
     bound = dict(sizes)
     for name, letters in shapes.items():
         shape = arrays[name].shape
-        fits = len(shape) == len(letters) and arrays[name].dtype == np.float32 and min(shape, default=1) > 0
+        dtype = (dtypes or {}).get(name, np.float32)
+        fits = len(shape) == len(letters) and arrays[name].dtype == dtype and min(shape, default=1) > 0
         if not fits or any(
             bound.setdefault(letter, size) != size for letter, size in zip(letters, shape, strict=True)
         ):

@@ -5,9 +5,8 @@ and the principal directions, at most 256 in all, and stored as one byte per dir
 query scores all vectors of its nearest cells by the approximate cosine of their codes; the exact cosine decides
 later.
 
-Sources. H. Jégou, M. Douze, C. Schmid, "Product quantization for nearest neighbor search", PAMI 2011 (inverted
-file); the scalar quantisation is FAISS's ``SQ8``. Cells by direction: I. Dhillon, D. Modha, "Concept
-decompositions for large sparse text data using clustering", Machine Learning 42, 2001.
+Sources: H. Jégou, M. Douze, C. Schmid, "Product quantization for nearest neighbor search", PAMI 2011 (inverted
+file); the scalar quantisation is FAISS's ``SQ8``.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from imagefinder.ann import vocabulary
+from imagefinder.ann import spherical_kmeans
 from imagefinder.ann.arrays import Arrays
 from imagefinder.ann.codec import check_shapes
 from imagefinder.ann.segment import Postings, Segment, SegmentScores
-from imagefinder.ann.vocabulary import Vectors, Vocabulary
+from imagefinder.ann.spherical_kmeans import Vectors
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures
 from imagefinder.kernels.dots import dots
 
@@ -42,7 +41,7 @@ class IvfSq8:
     """The codec of global vectors."""
 
     name = "cells"
-    version = 4
+    version = 5
 
     def __init__(self, spec: FeatureSpec) -> None:
         """Create a codec for global vectors of this spec."""
@@ -68,30 +67,28 @@ class IvfSq8:
         short = apart @ rotation
         reach = np.maximum(np.abs(short).max(axis=0, initial=0.0), 1e-6)
         directions = short / np.maximum(np.linalg.norm(short, axis=1, keepdims=True), 1e-12)
-        words = vocabulary.train(directions, self.words(images, rows), levels=1, spherical=True)
+        centres = spherical_kmeans.train(directions, self.words(images, rows))
         return {
             "mean": mean,
             "rotation": rotation,
             "steps": (reach / _LEVELS).astype(np.float32),
-            "coarse": words.coarse,
-            "fine": words.fine,
-            "halves": words.halves,
+            "centres": centres,
+            "halves": np.einsum("cr,cr->c", centres, centres) / 2,
         }
 
     def check(self, model: Arrays) -> None:
         """Check the names, dtypes and shapes of a model's arrays."""
-        shapes = {"mean": "D", "rotation": "DR", "steps": "R", "coarse": "CR", "fine": "CFR", "halves": "CF"}
+        shapes = {"mean": "D", "rotation": "DR", "steps": "R", "centres": "CR", "halves": "C"}
         check_shapes(model, shapes, {"D": self._spec.dim})
 
     def encode(self, model: Arrays, features: Features) -> Postings:
         """Cell and code of each vector."""
         words, codes = [np.empty(0, np.int32)], [np.empty((0, model["rotation"].shape[1]), np.int8)]
-        vocabulary_ = Vocabulary(model["coarse"], model["fine"], model["halves"])
         assert isinstance(features, GlobalFeatures)  # noqa: S101 - narrows the type
         for begin in range(0, len(features), _BLOCK):
             vectors = _unit(GlobalFeatures(features.vectors[begin : begin + _BLOCK]))
             short = (vectors - model["mean"]) @ model["rotation"]
-            words.append(vocabulary_.assign(short))
+            words.append(spherical_kmeans.nearest(short, model["centres"]).astype(np.int32))
             codes.append(np.clip(np.rint(short / model["steps"]), -_LEVELS, _LEVELS).astype(np.int8))
         count = len(features)
         owners = np.arange(count, dtype=np.int32)
@@ -104,16 +101,17 @@ class IvfSq8:
 
 def _score(model: Arrays, vector: Vectors, segments: Sequence[Segment]) -> list[SegmentScores]:
     mean, rotation = model["mean"], model["rotation"]
-    far = model["halves"][:, 0] - model["coarse"] @ ((vector - mean) @ rotation)
-    near = np.argsort(far, kind="stable")
-    seen = np.cumsum(sum(np.diff(segment.starts)[near] for segment in segments))
-    near = near[: max(VISITED, int(np.searchsorted(seen, SCORED)) + 1)]
+    far = model["halves"] - model["centres"] @ ((vector - mean) @ rotation)
+    near = np.argsort(far, kind="stable").astype(np.int32)
+    ranges = [segment.ranges(near) for segment in segments]
+    seen = np.cumsum(sum(ends - begins for begins, ends in ranges))
+    visited = max(VISITED, int(np.searchsorted(seen, SCORED)) + 1)
     scaled = (vector @ rotation) * model["steps"]
     step = max(float(np.abs(scaled).max(initial=0.0)), 1e-30) / _FINE_LEVELS
     whole = np.rint(scaled / step).astype(np.int16)
     scores = []
-    for segment in segments:
-        begins, ends = segment.starts[near], segment.starts[near + 1]
+    for segment, of_all in zip(segments, ranges, strict=True):
+        begins, ends = (bounds[:visited] for bounds in of_all)
         rows = np.concatenate([segment.owners[a:b] for a, b in zip(begins, ends, strict=True)])
         products = dots(segment.codes, begins, ends, whole).astype(np.float64)
         scores.append(SegmentScores(rows, products * step + vector @ mean))

@@ -1,4 +1,4 @@
-"""Selection of the best candidates from all segments."""
+"""Scores of the images of all segments, and selection of the best candidates."""
 
 from __future__ import annotations
 
@@ -7,11 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.ann.arrays import Arrays
+from imagefinder.ann.codec import Codec
 from imagefinder.ann.segment import Keys, Segment, SegmentScores, contains
+from imagefinder.core.features import Features
 from imagefinder.core.records import Proposals
+
+MAPPED_BYTES = 2 << 30
+"""Maximum size of all segments up to which the pages that queries have read stay in the memory of the process."""
 
 _NO_SCORE = -1e300
 """Score of an image that shares no word with the query."""
+
+
+def score_segments(
+    codec: Codec, model: Arrays, queries: Features, segments: Sequence[Segment]
+) -> list[list[SegmentScores]]:
+    """Score the images of all segments against each query; large segments do not stay in memory."""
+    scores = codec.score(model, queries, segments)
+    if sum(segment.nbytes for segment in segments) > MAPPED_BYTES:
+        for segment in segments:
+            segment.release()
+    return scores
 
 
 def best_proposals(

@@ -1,161 +1,156 @@
-"""Visual vocabularies: k-means with one or two levels, trained on a sample."""
+"""Visual vocabularies: hierarchical k-means with two levels, trained on a sample.
+
+Level one divides the descriptors into cells, level two each cell into words. With a thousand of each, a descriptor
+is compared with two thousand centres to find one of a million words.
+
+Source: D. Nistér, H. Stewénius, "Scalable recognition with a vocabulary tree", CVPR 2006.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.kernels.nearest_words import LANES, PADDING, nearest_words, padded, panels, sums
+
 _ROUNDS = 8
 _BLOCK = 1 << 18
-_DISTANCES = 1 << 24
-"""Number of distances in memory at once."""
-_SAMPLES_PER_WORD = 12
+_COARSE_SAMPLE = 1024
+"""Maximum number of vectors per cell that level one is trained on."""
 
-Vectors = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vocabulary:
-    """A two-level vocabulary: cells, each divided into the same number of words.
+    """A vocabulary of two levels; centres are bytes.
+
+    Words are numbered by cell, with gaps: each cell has room for ``P * LANES`` words and uses the first of them.
 
     Attributes:
-        coarse: ``(C, D)`` float32, centres of the cells.
-        fine: ``(C, F, D)`` float32, centres of the words of each cell.
-        halves: ``(C, F)`` float32, half of the squared length of each word centre.
+        cells: ``(1, p, G, LANES, GROUP)`` int8, panels of the centres of the cells.
+        cell_halves: ``(1, p * LANES)`` int32, half of the squared length of each.
+        fine: ``(C, P, G, LANES, GROUP)`` int8, panels of the centres of the words of each cell.
+        halves: ``(C, P * LANES)`` int32, half of the squared length of each; ``PADDING`` without a word.
     """
 
-    coarse: Vectors
-    fine: Vectors
-    halves: Vectors
-
-    @classmethod
-    def of(cls, coarse: Vectors, fine: Vectors) -> Vocabulary:
-        """Create a vocabulary from its centres."""
-        return cls(coarse, fine, np.einsum("cfd,cfd->cf", fine, fine) / 2)
+    cells: NDArray[np.int8]
+    cell_halves: NDArray[np.int32]
+    fine: NDArray[np.int8]
+    halves: NDArray[np.int32]
 
     @property
     def words(self) -> int:
-        """Number of words."""
-        return int(self.fine.shape[0] * self.fine.shape[1])
+        """Number of word numbers, gaps included."""
+        return self.halves.size
 
-    @property
-    def centres(self) -> Vectors:
-        """Centres of all words, ``(W, D)`` float32."""
-        return self.fine.reshape(-1, self.fine.shape[2])
+    def centres(self, words: NDArray[np.int32]) -> Bytes:
+        """The centres of these words: ``(N, D)`` uint8, ``D`` rounded up to a multiple of ``GROUP``."""
+        cells, numbers = np.divmod(words, self.halves.shape[1])
+        stored = self.fine[cells, numbers // LANES, :, numbers % LANES].reshape(len(words), -1)
+        return stored.view(np.uint8) ^ np.uint8(0x80)
 
-    def assign(self, vectors: Vectors) -> NDArray[np.int32]:
+    def assign(self, vectors: Bytes) -> NDArray[np.int32]:
         """The word of each vector, the nearest one of the nearest cell: ``(N,)`` int32."""
         words = np.empty(len(vectors), dtype=np.int32)
-        for begin in range(0, len(vectors), _BLOCK):
-            some = vectors[begin : begin + _BLOCK]
-            cells = _nearest(some, self.coarse)
-            for cell, rows in _groups(cells, len(self.coarse)):
-                inner = _nearest(some[rows], self.fine[cell])
-                words[begin + rows] = cell * self.fine.shape[1] + inner
+        for begin in range(0, len(vectors), _BLOCK):  # large blocks, so that the words of a cell stay in the cache
+            words[begin : begin + _BLOCK] = self.nearest(vectors[begin : begin + _BLOCK], 1, cells=1)[:, 0]
         return words
 
-    def nearest(self, vectors: Vectors, many: int, *, cells: int = 4) -> NDArray[np.int32]:
-        """The ``many`` nearest words of each vector among those of its nearest cells: ``(N, many)`` int32."""
-        cells = min(cells, len(self.coarse))
-        fine = self.fine.shape[1]
-        many = min(many, cells * fine)
-        near = _least(_distances(vectors, self.coarse), cells)
-        far = np.empty((len(vectors) * cells, fine), dtype=np.float32)
-        for cell, rows in _groups(near.reshape(-1), len(self.coarse)):
-            # The squared length of the vector is omitted, because it is the same for all words.
-            far[rows] = self.halves[cell] - vectors[rows // cells] @ self.fine[cell].T
-        best = _least(far.reshape(len(vectors), cells * fine), many)
-        words: NDArray[np.int32] = (np.take_along_axis(near, best // fine, axis=1) * fine + best % fine).astype(
-            np.int32
-        )
-        return words
+    def nearest(self, vectors: Bytes, many: int, *, cells: int = 2) -> NDArray[np.int32]:
+        """The nearest words of each vector among those of its nearest cells, best first.
+
+        Args:
+            vectors: ``(N, D)`` uint8.
+            many: Number of words to find.
+            cells: Number of cells to search.
+
+        Returns:
+            ``(N, many)`` int32; -1 where the cells have fewer words.
+        """
+        vectors = padded(vectors)
+        near = _nearest_centres(vectors, self.cells, self.cell_halves, cells)
+        rows, cell_of = np.divmod(np.argsort(near.reshape(-1), kind="stable").astype(np.int32), cells)
+        pairs = rows.astype(np.int32), near[rows, cell_of]
+        words, scores = nearest_words(vectors, *pairs, centres=self.fine, halves=self.halves, many=many)
+        if cells == 1:
+            best = np.empty_like(words)
+            best[rows] = words
+            return best
+        of_cells = np.empty((len(vectors), cells, many, 2), dtype=np.int32)
+        of_cells[rows, cell_of] = np.stack([scores, words], axis=2)
+        merged = of_cells.reshape(len(vectors), cells * many, 2)
+        order = np.argsort(-merged[:, :, 0].astype(np.int64), axis=1, kind="stable")[:, :many]
+        found: NDArray[np.int32] = np.take_along_axis(merged[:, :, 1], order, axis=1)
+        return found
 
 
-def train(
-    sample: Vectors, words: int, *, levels: Literal[1, 2] = 2, spherical: bool = False, seed: int = 0
-) -> Vocabulary:
-    """Train a vocabulary of about ``words`` words; deterministic for the same sample.
+def train(sample: Bytes, words: int, *, seed: int = 0) -> Vocabulary:
+    """Train a vocabulary; deterministic for the same sample.
 
     Args:
-        sample: ``(S, D)`` float32; an empty sample gives one word at the origin.
-        words: Desired number of words; there are never more words than vectors.
-        levels: Two levels are much faster, and give words of less equal sizes.
-        spherical: Spherical k-means, for vectors of length 1 and one level: centres are normalised to length 1.
-            Otherwise, centres of dissimilar vectors would be short, and near to all short vectors.
+        sample: ``(S, D)`` uint8; an empty sample gives one word at the origin.
+        words: Desired number of words; there are never more words than half as many as vectors.
         seed: Seed of the random choice of initial centres.
     """
     generator = np.random.default_rng(seed)
     if len(sample) == 0:
-        return Vocabulary.of(
-            np.zeros_like(sample, shape=(1, sample.shape[1])), np.zeros((1, 1, sample.shape[1]), np.float32)
-        )
+        sample = np.zeros((1, sample.shape[1]), dtype=np.uint8)
     words = max(1, min(words, len(sample) // 2 or 1))
-    if levels == 1:
-        centres = _kmeans(sample, words, generator, spherical=spherical)
-        return Vocabulary.of(centres, centres[:, None])
     first = max(1, round(words**0.5))
     second = max(1, words // first)
-    chosen = generator.permutation(len(sample))[: words * _SAMPLES_PER_WORD]
-    sample = sample[chosen]
-    coarse = _kmeans(sample[: first * 1024], first, generator)
-    fine = np.empty((first, second, sample.shape[1]), dtype=np.float32)
-    fine[:] = coarse[:, None]
-    for cell, rows in _groups(_nearest(sample, coarse), first):
-        found = _kmeans(sample[rows], min(second, len(rows)), generator)
-        fine[cell] = found[np.arange(second) % len(found)]
-        # Of equal centres, the first gets all vectors, and the others stay empty.
-    return Vocabulary.of(coarse, fine)
+    some = sample
+    if len(sample) > first * _COARSE_SAMPLE:
+        some = sample[np.sort(generator.choice(len(sample), first * _COARSE_SAMPLE, replace=False))]
+    packed_cells, halves_of_cells = panels(_kmeans(some, first, generator))
+    cells, cell_halves = packed_cells[None], halves_of_cells[None]
+    owner = np.empty(len(sample), dtype=np.int32)
+    for begin in range(0, len(sample), _BLOCK):
+        block = padded(sample[begin : begin + _BLOCK])
+        owner[begin : begin + _BLOCK] = _nearest_centres(block, cells, cell_halves, 1)[:, 0]
+    order = np.argsort(owner, kind="stable")
+    starts = np.searchsorted(owner[order], np.arange(first + 1))
+    empty, no_halves = panels(np.zeros((second, sample.shape[1]), dtype=np.uint8))
+    fine = np.broadcast_to(empty, (first, *empty.shape)).copy()
+    halves = np.full((first, len(no_halves)), PADDING, dtype=np.int32)
+    for cell in range(first):
+        rows = order[starts[cell] : starts[cell + 1]]
+        if len(rows):
+            centres = _kmeans(sample[rows], min(second, len(rows)), generator)
+        else:  # a query can still have this cell among its nearest
+            centres = _bytes_of(cells[0], cell, sample.shape[1])
+        packed, its_halves = panels(centres)
+        fine[cell, : len(packed)], halves[cell, : len(its_halves)] = packed, its_halves
+    return Vocabulary(cells, cell_halves, fine, halves)
 
 
-def _kmeans(vectors: Vectors, many: int, generator: np.random.Generator, *, spherical: bool = False) -> Vectors:
+def _bytes_of(packed: NDArray[np.int8], number: int, dim: int) -> Bytes:
+    stored = packed[number // LANES, :, number % LANES].reshape(1, -1)[:, :dim]
+    return stored.view(np.uint8) ^ np.uint8(0x80)
+
+
+def _nearest_centres(
+    vectors: Bytes, packed: NDArray[np.int8], halves: NDArray[np.int32], many: int
+) -> NDArray[np.int32]:
+    rows = np.arange(len(vectors), dtype=np.int32)
+    return nearest_words(vectors, rows, np.zeros_like(rows), centres=packed, halves=halves, many=many)[0]
+
+
+def _kmeans(vectors: Bytes, many: int, generator: np.random.Generator) -> Bytes:
+    """Centres of ``many`` clusters: ``(many, D)`` uint8."""
     centres = vectors[generator.choice(len(vectors), many, replace=False)]
     for _ in range(_ROUNDS):
-        owner = _nearest(vectors, centres)
-        order = np.argsort(owner, kind="stable")
-        counts = np.bincount(owner, minlength=many)
+        total = np.zeros(centres.shape, dtype=np.int64)
+        counts = np.zeros(many, dtype=np.int64)
+        packed, halves = panels(centres)
+        for begin in range(0, len(vectors), _BLOCK):
+            some = vectors[begin : begin + _BLOCK]
+            owner = _nearest_centres(padded(some), packed[None], halves[None], 1)[:, 0]
+            for whole, of_block in zip((total, counts), sums(some, owner, many), strict=True):
+                whole += of_block
         filled = np.flatnonzero(counts)
-        starts = (np.cumsum(counts) - counts)[filled]
         centres = centres.copy()
-        centres[filled] = np.add.reduceat(vectors[order], starts, axis=0) / counts[filled, None]
-        if spherical:
-            centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
-    return centres.astype(np.float32)
-
-
-def _distances(vectors: Vectors, centres: Vectors) -> Vectors:
-    """Half of the squared distances, minus the part that is the same for all centres."""
-    distances: Vectors = vectors @ centres.T
-    np.subtract(np.einsum("cd,cd->c", centres, centres) / 2, distances, out=distances)
-    return distances
-
-
-def _least(values: Vectors, many: int) -> NDArray[np.int64]:
-    """Columns of the ``many`` smallest values of each row, ascending: ``(N, many)``; overwrites the values."""
-    found = np.empty((len(values), many), dtype=np.int64)
-    rows = np.arange(len(values))
-    for place in range(many):  # for small ``many``, ten times as fast as NumPy's argpartition
-        found[:, place] = values.argmin(axis=1)
-        values[rows, found[:, place]] = np.inf
-    return found
-
-
-def _nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
-    nearest = np.empty(len(vectors), dtype=np.int64)
-    step = max(1, _DISTANCES // len(centres))
-    for begin in range(0, len(vectors), step):
-        nearest[begin : begin + step] = _distances(vectors[begin : begin + step], centres).argmin(axis=1)
-    return nearest
-
-
-def _groups(labels: NDArray[np.int64], many: int) -> list[tuple[int, NDArray[np.int64]]]:
-    """(label, rows) for each label that occurs."""
-    order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], np.arange(many + 1))
-    return [
-        (label, order[starts[label] : starts[label + 1]])
-        for label in range(many)
-        if starts[label] < starts[label + 1]
-    ]
+        centres[filled] = np.rint(total[filled] / counts[filled, None])
+    return centres

@@ -19,6 +19,7 @@ from imagefinder.cli.session import (
     open_collection,
     stop_on_signal,
 )
+from imagefinder.core.location import shown
 from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
             labels = {name: f"indexing {name}" for name in opened.info().methods}
             with output.stage_bar(labels) as indexing:
                 opened.rebuild_index(indexing, rebuild=False)
-        location = str(opened.settings.collection)
+        location = shown(opened.settings.collection)
     if as_json:
         output.document({"collection": location, **to_json(report)})
     else:

@@ -32,7 +32,7 @@ def backup(
     """Copy the collection and report the size of the copy."""
     with open_collection(context, collection) as opened, output.counter("copying", of_bytes=False) as progress:
         folder = opened.backup(destination, progress=progress)
-    with open_collection(context, folder) as copy:
+    with open_collection(context, str(folder)) as copy:
         info = copy.info()
     if as_json:
         output.document({"backup": str(folder), "images": info.images, "bytes": info.bytes_on_disk})

@@ -74,7 +74,7 @@ def demo(
     """Add the images, run the queries, show the results."""
     examples = None if folder else _examples()
     images = folder or examples / "pictures"  # type: ignore[operator]
-    with open_collection(context, destination / "collection", create=True) as opened:
+    with open_collection(context, str(destination / "collection"), create=True) as opened:
         ready = sorted((state.name for state in opened.methods() if state.ready), key=lambda name: name != "sift")
         methods = [AUTO, *ready]
         try:

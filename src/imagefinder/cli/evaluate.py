@@ -127,7 +127,7 @@ def evaluate(  # long: mostly the declarations of its options, as typer reads th
         description += f", ranked by {ranking}"
         if not as_json:
             output.line(description)
-        with open_collection(context, Path(kept) if kept else scratch / "collection", create=True) as opened:
+        with open_collection(context, str(kept or scratch / "collection"), create=True) as opened:
             _require_only_gallery(opened, dataset)
             to_add, to_evaluate = _methods(opened, methods, ranking)
             added, dataset = _add(opened, dataset, to_add)

@@ -25,7 +25,7 @@ from imagefinder.cli.session import (
 )
 from imagefinder.core.addresses import is_web_address
 from imagefinder.core.query import MAX_RERANK_DEPTH, Query, SearchOptions
-from imagefinder.core.results import Mode
+from imagefinder.core.results import PRIOR, Mode
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -152,7 +152,7 @@ def _search(opened: Collection, query: Query, options: SearchOptions, *, as_json
         _write_page(opened, name, image, result, page)
         if not as_json:
             output.line(f"page: {page}")
-    if opened.calibration().state != "current":
+    if opened.calibration().state != "current" and opened.info().images:
         with output.counter("calibrating for the next search", of_bytes=False) as progress:
             opened.calibrate(progress)
     return OK if search_many.is_match(result) else UNFINISHED
@@ -167,6 +167,8 @@ def _image(opened: Collection, query: str, *, shown: bool) -> str | bytes:
 def _print(opened: Collection, result: SearchResult) -> None:
     if result.ranking == "evidence" or not result.hits:
         output.line(output.headline(result), style="bold")
+    if result.null_model == PRIOR:
+        output.note("the collection is not calibrated yet, so this answer is cautious")
     if result.hits:
         _print_hits(opened, result)
     output.line()

@@ -37,8 +37,10 @@ def _method_names() -> list[str]:
 
 
 CollectionOption = Annotated[
-    Path | None,
-    typer.Option("--collection", "-c", metavar="FOLDER", help="Folder of the collection.", show_default=False),
+    str | None,
+    typer.Option(
+        "--collection", "-c", metavar="FOLDER", help="Folder of the collection, or a URL.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 MethodOption = Annotated[
@@ -118,13 +120,13 @@ def settings_with_origins(
 
 
 def open_collection(
-    context: typer.Context, folder: Path | None, *, create: bool = False, **overrides: Any
+    context: typer.Context, collection: str | None, *, create: bool = False, **overrides: Any
 ) -> Collection:
     """Open the collection of this run, for use in a ``with`` statement.
 
     Args:
         context: Context of the command.
-        folder: Folder of the collection, if it was given after the command.
+        collection: Folder or URL of the collection, if it was given after the command.
         create: Create the collection if it does not exist.
         overrides: As for ``settings``.
 
@@ -133,12 +135,13 @@ def open_collection(
     """
     from imagefinder import wiring  # noqa: PLC0415 - fast start
 
-    chosen = settings(context, collection=folder, **overrides)
+    chosen = settings(context, collection=collection, **overrides)
     try:
         return wiring.open_collection(chosen, create=create)
     except CollectionNotFoundError as error:
-        names = [] if chosen.store == "memory" else _collections_beside(chosen.collection)
-        error.hint = did_you_mean(chosen.collection.name, names, otherwise=error.hint)
+        if wiring.store_name(chosen) == "embedded":
+            folder = Path(chosen.collection)
+            error.hint = did_you_mean(folder.name, _collections_beside(folder), otherwise=error.hint)
         raise
 
 

@@ -6,8 +6,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from imagefinder.core.contracts import Store
+from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.errors import ImagefinderError
+from imagefinder.core.method import Method
 from imagefinder.core.records import CalibrationInfo, CalibrationState
 from imagefinder.kernels.threads import computation
 from imagefinder.runtime import Runtime
@@ -38,9 +39,13 @@ class Calibrating:
     Searches never wait: ``current`` returns what there is, and ``start`` fits a better model in a thread.
     """
 
-    def __init__(self, store: Store, runtime: Runtime) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, ann_index: Callable[[Method], AnnIndex] | None = None
+    ) -> None:
+        """Read nothing yet; the arguments are those of ``fit``."""
         self._store = store
         self._runtime = runtime
+        self._ann_index = ann_index
         self._model: NullModel | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -59,7 +64,8 @@ class Calibrating:
     def info(self) -> CalibrationInfo:
         """The state of the calibration."""
         model = self.current()
-        return CalibrationInfo(self._state(model), model.version, model.images, self._store.info().images)
+        calibrated = 0 if model.is_prior else model.images
+        return CalibrationInfo(self._state(model), model.version, calibrated, self._store.info().images)
 
     def _state(self, model: NullModel) -> CalibrationState:
         if self.is_running():
@@ -68,6 +74,10 @@ class Calibrating:
             return "none"
         return "current" if model.fits(self._store) else "outdated"
 
+    def is_due(self) -> bool:
+        """Whether there are images, and no null model that fits them."""
+        return self._store.info().images > 0 and not self.current().fits(self._store)
+
     def is_running(self) -> bool:
         """Whether this process is calibrating in the background."""
         thread = self._thread
@@ -75,7 +85,7 @@ class Calibrating:
 
     def start(self) -> None:
         """Fit the null model in a thread if the store has outgrown it; returns immediately."""
-        if self._stop.is_set() or self.current().fits(self._store):
+        if self._stop.is_set() or not self.is_due():
             return
         with self._lock:
             if self.is_running() or self._failed_at == self._store.info().images:
@@ -102,7 +112,7 @@ class Calibrating:
                 progress(done, total)
 
         try:
-            while not self.current().fits(self._store):
+            while self.is_due():
                 if self._fit(step):
                     break
                 step(0, 1)
@@ -129,16 +139,19 @@ class Calibrating:
 
         try:
             with computation():
-                present = [name for name, method in sorted(self._store.info().methods.items()) if method.images]
-                methods = [self._runtime.method(name) for name in present]
-                previous = None if self.current().is_prior else self.current()
-                stored = self._store.derived(null_model.NAME)
-                model = fit(self._store, methods, self._runtime, previous=previous, progress=renewing)
-                # None: the lease expired meanwhile, and another process was first.
-                self._model = null_model.write(self._store, model, replaces=stored.version if stored else "")
+                model = self.current()
+                self._model = self._fitted(None if model.is_prior else model, renewing)
         finally:
             lease.release()
         return True
+
+    def _fitted(self, previous: NullModel | None, progress: Count) -> NullModel | None:
+        """Fit and store; ``None`` if the lease expired meanwhile, and another process was first."""
+        stored = self._store.derived(null_model.NAME)
+        present = [name for name, method in sorted(self._store.info().methods.items()) if method.images]
+        parts = self._store, [self._runtime.method(name) for name in present], self._runtime
+        model = fit(*parts, previous=previous, ann_index=self._ann_index, progress=progress)
+        return null_model.write(self._store, model, replaces=stored.version if stored else "")
 
     def _in_background(self) -> None:
         images = self._store.info().images

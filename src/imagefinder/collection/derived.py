@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.method import Method
 from imagefinder.core.records import SHORTLIST, Damage, IndexReport
 from imagefinder.core.results import Mode
+from imagefinder.core.scratch import Scratch
 from imagefinder.dedup import report
 from imagefinder.runtime import Runtime
 from imagefinder.search import null_model
@@ -29,10 +29,13 @@ faster."""
 class Derived:
     """ANN indexes of one store; thread-safe."""
 
-    def __init__(self, store: Store, runtime: Runtime, methods: CollectionMethods) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, methods: CollectionMethods, scratch: Scratch | None
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._methods = methods
+        self._scratch = scratch
         self._indexes: dict[str, AnnIndex] = {}
         self._lock = threading.Lock()
 
@@ -64,7 +67,7 @@ class Derived:
         start = time.perf_counter()
         states = []
         for name in self._methods.indexed():
-            index = self._own_index(name)
+            index = self.own_index(self._runtime.method(name))
             everything = rebuild or index.state().outgrown
             index.refresh(rebuild=everything, progress=_of_method(progress, name))
             states.append(index.state())
@@ -80,7 +83,7 @@ class Derived:
         start = time.perf_counter()
         states, problems = [], []
         for name in self._methods.indexed():
-            index = self._own_index(name)
+            index = self.own_index(self._runtime.method(name))
             problems += index.verify()
             states.append(index.state())
         return IndexReport(tuple(states), tuple(problems), time.perf_counter() - start)
@@ -95,15 +98,15 @@ class Derived:
 
     def index_damages(self, *, repair: bool) -> list[Damage]:
         """The damage of existing indexes; with ``repair``, damaged indexes are rebuilt."""
-        damages, folder = list[Damage](), self._store.derived_folder()
-        if folder is None or not self._runtime.has_ann_indexes:
+        damages = list[Damage]()
+        if self._scratch is None or not self._runtime.has_ann_indexes:
             return damages
         for name in self._methods.indexed():
-            index, repaired = self._own_index(name), ""
+            index, repaired = self.own_index(self._runtime.method(name)), ""
             try:
                 problems = index.verify()
                 if problems and repair:
-                    shutil.rmtree(folder / f"{SHORTLIST}{name}", ignore_errors=True)
+                    self._scratch.delete(f"{SHORTLIST}{name}")
                     index.refresh(rebuild=True)
                     repaired = "the index was rebuilt" if index.state().kept else ""
             except CollectionCorruptError:  # damaged features are reported by the store
@@ -115,17 +118,14 @@ class Derived:
         """The index that searches use."""
         with self._lock:
             if method.name not in self._indexes:
-                self._indexes[method.name] = self._runtime.ann_index(self._store, method)
+                self._indexes[method.name] = self._runtime.ann_index(self._store, method, self._scratch)
             return self._indexes[method.name]
 
-    def _own_index(self, name: str) -> AnnIndex:
+    def own_index(self, method: Method) -> AnnIndex:
         """A separate index object, so that searches need not wait; their index picks up the files it writes."""
-        method = self._runtime.method(name)
-        return (
-            self._index(method)
-            if self._store.derived_folder() is None
-            else self._runtime.ann_index(self._store, method)
-        )
+        if self._scratch is None:
+            return self._index(method)
+        return self._runtime.ann_index(self._store, method, self._scratch)
 
 
 def _of_method(progress: Callable[[str, int, int], None] | None, name: str) -> Callable[[int, int], None] | None:

@@ -1,12 +1,12 @@
-"""The derived data of a collection: calibration and ANN indexes."""
+"""The derived data of a collection: calibration, ANN indexes, and the stored duplicate report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Event
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from imagefinder.collection.calibrating import Calibrating
 from imagefinder.collection.derived import Derived
@@ -14,7 +14,10 @@ from imagefinder.collection.reading import CollectionReader
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.records import CalibrationInfo, IndexReport
+from imagefinder.core.results import DuplicateReport
+from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
+from imagefinder.dedup import report as reports
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.runtime import Runtime
 from imagefinder.search.null_model import NullModel
@@ -25,10 +28,14 @@ Count: TypeAlias = Callable[[int, int], None]  # called with (done, total)
 class IndexedCollection(CollectionReader):
     """The methods of a ``Collection`` that keep its derived data."""
 
-    def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, settings: Settings | None = None, scratch: Scratch | None = None
+    ) -> None:
         super().__init__(store, runtime, settings)
-        self._derived = Derived(store, runtime, self._methods)
-        self._calibrating = Calibrating(store, runtime)
+        self._derived = Derived(store, runtime, self._methods, scratch)
+        self._calibrating = Calibrating(
+            store, runtime, self._derived.own_index if runtime.has_ann_indexes else None
+        )
 
     def calibrate(self, progress: Count | None = None, stop: Event | None = None) -> bool:
         """Calibrate the collection unless its calibration is current; ``add`` and searches do so by themselves.
@@ -96,3 +103,18 @@ class IndexedCollection(CollectionReader):
     def is_large(self) -> bool:
         """Whether mode ``auto`` uses ANN indexes once they are ready."""
         return self._derived.is_large()
+
+    def keep_duplicates(self, report: DuplicateReport, *, state: Mapping[str, Any], computed_at: str) -> None:
+        """Store a duplicate report with the collection, in place of the previous one.
+
+        Args:
+            report: The report that ``duplicates`` returned.
+            state: State of the collection before the report was computed; a JSON object.
+            computed_at: Time of the computation; ISO 8601, UTC.
+        """
+        self.store.put_derived(reports.NAME, reports.to_bytes(report, state=state, computed_at=computed_at))
+
+    def kept_duplicates(self) -> reports.KeptReport | None:
+        """The stored duplicate report; ``None`` if there is no readable one."""
+        stored = self.store.derived(reports.NAME)
+        return None if stored is None else reports.from_bytes(stored.data)

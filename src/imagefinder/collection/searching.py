@@ -26,6 +26,7 @@ from imagefinder.core.results import (
     Ranking,
     SearchResult,
 )
+from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.kernels.threads import computation
@@ -42,8 +43,10 @@ from imagefinder.search.trace import Trace
 class SearchableCollection(IndexedCollection):
     """The searching methods of a ``Collection``."""
 
-    def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
-        super().__init__(store, runtime, settings)
+    def __init__(
+        self, store: Store, runtime: Runtime, settings: Settings | None = None, scratch: Scratch | None = None
+    ) -> None:
+        super().__init__(store, runtime, settings, scratch)
         self._identity = IdentityCheck(store, runtime, self.settings)
 
     def search(  # wide: the keywords of the first release; new options are fields of SearchOptions alone
@@ -249,12 +252,9 @@ class SearchableCollection(IndexedCollection):
             kinds: Kinds of groups to find, default all; ``["identical"]`` is much faster.
             mirror: Also find mirrored copies.
             progress: Called with (stage, done, total), for example ``("verify", 7, 90)``.
-
-        Raises:
-            StoreError: the collection cannot be read.
         """
-        from imagefinder import dedup  # noqa: PLC0415 - searching does not need it
+        from imagefinder.dedup.find import KINDS, find  # noqa: PLC0415 - searching does not need it
 
         parts = self.store, self._methods.installed(), self.runtime, self._images.in_full
         with computation():
-            return dedup.find(*parts, kinds=kinds or dedup.KINDS, mirror=mirror, progress=progress)
+            return find(*parts, kinds=kinds or KINDS, mirror=mirror, progress=progress)

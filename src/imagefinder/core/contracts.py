@@ -18,6 +18,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     AnnIndexState,
     Changes,
+    Cursor,
     Entry,
     Failure,
     GalleryBlock,
@@ -269,7 +270,8 @@ class Store(StoreLookups, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
             replacing: Ids that are removed first: the earlier ids of files that have moved.
 
         Raises:
-            InputError: an id is empty or not valid Unicode, or metadata are not a JSON object.
+            InputError: an id is empty, not valid Unicode or longer than ``MAX_ID_BYTES`` (``core.metadata``), or
+                metadata are not a JSON object.
             ValueError: features of an unregistered method, of another spec, or not of exactly one image.
             FingerprintMismatchError: the method has since been registered with another fingerprint.
         """
@@ -370,17 +372,20 @@ class Store(StoreLookups, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
         """
         ...
 
-    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """Changes to the features of a method since an earlier state, for incremental updates of derived data.
+    def changes(self, method: str, since: Cursor | None) -> Changes:
+        """Changes to the features of a method since a cursor, for incremental updates of derived data.
+
+        A follower applies ``new`` first, without the keys it knows already, and then ``gone``, without those it
+        does not know. It then knows exactly the keys that existed in one state of the store, which contains every
+        change that had returned before the call, whatever the number of writers. So it misses nothing, and a
+        removed key never returns.
+
+        A store keeps a limited record of removals. If ``since`` is older, or does not belong to the present
+        history of this store (which was restored, or replaced by another), the changes are ``complete``.
 
         Args:
-            method: Name of the method; if it is not registered, all of its features count as removed.
-            revision: Revision of the earlier state; -1 for an empty one.
-            last: The greatest key of the earlier state; 0 for an empty one.
-            count: Number of keys of the earlier state.
-
-        Returns:
-            ``None`` if nothing has changed.
+            method: Name of the method; if it is not registered, it has no features.
+            since: Cursor of the last changes; ``None`` for all existing features.
         """
         ...
 

@@ -151,7 +151,7 @@ class Removal:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class GalleryBlock:
     """Ids and features of some images, for one method.
 
@@ -164,24 +164,43 @@ class GalleryBlock:
     features: Features
 
 
+Cursor: TypeAlias = str
+"""A position in the changes of a method: opaque ASCII text of at most 200 characters, which may be stored."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Changes:
-    """Changes to the stored features of a method since an earlier state.
+    """Changes to the stored features of a method since a cursor.
 
     A key identifies the features of one image by one method. Keys are never reused, and replaced features get a
     new key.
 
     Attributes:
-        revision: Revision of the current state.
-        new: ``(K,)`` int64, keys added since, ascending and greater than all earlier ones.
+        cursor: The position after these changes.
+        new: ``(K,)`` int64, keys of existing features that were added since, ascending. They may include keys that
+            were reported before, and keys smaller than those.
         sizes: ``(K,)`` int64, bytes of the features of each of these keys.
-        alive: All current keys, ascending; ``None`` if no earlier key was removed.
+        gone: ``(G,)`` int64, keys of features that were removed since, in any order. They may include keys that
+            were never reported, or repeatedly.
+        complete: Whether ``new`` lists all existing keys, so that all others are gone.
     """
 
-    revision: int
+    cursor: Cursor
     new: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    alive: NDArray[np.int64] | None
+    gone: NDArray[np.int64]
+    complete: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to apply."""
+        return self.complete or len(self.new) > 0 or len(self.gone) > 0
+
+
+_NO_KEYS = np.empty(0, dtype=np.int64)
+
+NO_FEATURES = Changes("", new=_NO_KEYS, sizes=_NO_KEYS, gone=_NO_KEYS, complete=True)
+"""The changes of a method that is not registered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from imagefinder.core.features import FeatureSpec, LocalFeatures
 from imagefinder.core.filters import Filter
@@ -194,7 +194,7 @@ class StoreDerived(Protocol):
 
 
 class StoreUpkeep(Protocol):
-    """Checks and backups."""
+    """Checks of the stored data."""
 
     def is_in_place(self) -> bool:
         """Whether the files are still those that were opened; true for a store without files."""
@@ -218,6 +218,11 @@ class StoreUpkeep(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class SupportsBackup(Protocol):
+    """A store that can copy itself into a folder; optional."""
+
     def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Copy a consistent snapshot, which can be opened as a store, while others may write.
 
@@ -230,10 +235,6 @@ class StoreUpkeep(Protocol):
         Raises:
             SourceError: the destination is not empty.
             CollectionCorruptError: this collection is damaged.
-            StoreError: the copy cannot be written, or the store has no files.
+            StoreError: the copy cannot be written.
         """
-        ...
-
-    def derived_folder(self) -> Path | None:
-        """Folder for derived files; it may not exist yet. ``None`` if the store has none."""
         ...

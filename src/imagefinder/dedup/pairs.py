@@ -16,6 +16,7 @@ from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate, Candidates
 from imagefinder.search.copies import ReadOriginal, Settled, Side, candidate_side, query_side, settle
 from imagefinder.search.encoding import NO_PIXELS, EncodedQuery, QueryImage, augment
+from imagefinder.search.thumbnail_source import ThumbnailSource
 from imagefinder.search.verification import PairVerifier, has_positions, stored_features
 from imagefinder.verification.relation import COPIES, STRONG, looks_alike, relation_of_pair
 
@@ -124,9 +125,9 @@ class DuplicateVerifier:
             if features is not None and has_positions(features):
                 query = EncodedQuery(image, features, self._fingerprints[method.name], indexed=True)
                 encoded[method.name] = augment(method, query, mirror=self._mirror)
-        runtime = self._runtime
+        thumbnails = ThumbnailSource(self._runtime.thumbnail_method, self._store)
         verifier = PairVerifier(
-            runtime.thumbnail_method, runtime.photometric_check, image, mirror=self._mirror, both_orders=True
+            thumbnails, self._runtime.photometric_check, image, mirror=self._mirror, both_orders=True
         )
         return _Query(item, encoded, verifier, query_side(image, self._read_original))
 

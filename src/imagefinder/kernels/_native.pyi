@@ -37,6 +37,18 @@ def dots(
     plain: bool = False,
     /,
 ) -> None: ...
+def nearest_words(
+    vectors: NDArray[Any],
+    rows: NDArray[Any],
+    cells: NDArray[Any],
+    centres: NDArray[Any],
+    halves: NDArray[Any],
+    words: NDArray[Any],
+    scores: NDArray[Any],
+    plain: bool = False,
+    /,
+) -> None: ...
+def add_rows(vectors: NDArray[Any], owners: NDArray[Any], sums: NDArray[Any], counts: NDArray[Any], /) -> None: ...
 def supported() -> tuple[str, ...]: ...
 def vote(
     starts: NDArray[Any],

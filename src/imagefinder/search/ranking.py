@@ -20,8 +20,13 @@ def best(ids: Sequence[str], scores: NDArray[np.float64], k: int) -> Ranked:
         scores: ``(len(ids),)`` float64; higher is better.
         k: Maximum number of images, at least 1.
     """
-    chosen = _smallest(-scores, np.arange(len(scores)), k)
-    return sorted(((ids[i], float(scores[i])) for i in chosen.tolist()), key=lambda pair: (-pair[1], pair[0]))[:k]
+    return [(ids[row], float(scores[row])) for row in best_rows(ids, scores, k)]
+
+
+def best_rows(ids: Sequence[str], scores: NDArray[np.float64], k: int) -> list[int]:
+    """The rows of the images that ``best`` returns."""
+    chosen = _smallest(-scores, np.arange(len(scores)), k).tolist()
+    return sorted(chosen, key=lambda row: (-scores[row], ids[row]))[:k]
 
 
 def by_evalue(

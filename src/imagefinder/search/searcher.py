@@ -61,12 +61,7 @@ class Searcher:
         encoded = encode(self._gallery.store, self._methods, image)
         watch.lap("extract")
         by_evidence = options.ranking == "evidence"
-        wanted = Wanted(
-            k=options.k,
-            mirror=options.mirror and by_evidence,
-            near=by_evidence,
-            rerank_depth=options.rerank_depth or RERANK_DEPTH,
-        )
+        wanted = _wanted(options, by_evidence=by_evidence)
         scores = retrieve(self._gallery, list(zip(self._methods, encoded, strict=True)), wanted)
         watch.lap("match")
         if not by_evidence:
@@ -95,7 +90,7 @@ class Searcher:
         """
         watch = Stopwatch()
         encoded = encode(self._gallery.store, self._methods, image)
-        wanted = Wanted(mirror=options.mirror, only=image_id)
+        wanted = replace(_wanted(options, by_evidence=True), only=image_id)
         scores = retrieve(self._gallery, list(zip(self._methods, encoded, strict=True)), wanted)
         if not any(image_id in one.rows for one in scores):
             status = self._gallery.store.status([image_id]).get(image_id)
@@ -169,6 +164,16 @@ class Searcher:
             local_only=all(method.verifier for method in self._methods),
             vectors={name: one for name, one in encoded.items() if isinstance(one, GlobalFeatures)},
         )
+
+
+def _wanted(options: SearchOptions, *, by_evidence: bool) -> Wanted:
+    """The scores that a search with these options computes."""
+    return Wanted(
+        k=options.k,
+        mirror=options.mirror and by_evidence,
+        near=by_evidence,
+        rerank_depth=options.rerank_depth or RERANK_DEPTH,
+    )
 
 
 def _is_wanted(hit: Hit, options: SearchOptions) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from imagefinder.core.contracts import PhotometricCheck, Store
 from imagefinder.core.errors import MethodNotIndexedError, UnknownImageError
-from imagefinder.core.features import Features, LocalFeatures, rescale
+from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.core.method import Method
 from imagefinder.core.pages import page_of
 from imagefinder.core.results import Evidence, Outline, Size
@@ -15,9 +15,10 @@ from imagefinder.images.resize import thumbnail as make_thumbnail
 from imagefinder.kernels.threads import share
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate, Candidates
-from imagefinder.search.encoding import EncodedQuery, QueryImage, augment, extract
+from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
 from imagefinder.search.geometry import Finding, find_geometries
 from imagefinder.search.retrieval import Scores
+from imagefinder.search.thumbnail_source import ThumbnailSource
 from imagefinder.verification.relation import looks_alike
 
 ASPECT = 0.05
@@ -59,33 +60,30 @@ class PairVerifier:
     # wide: all but the first three are optional.
     def __init__(
         self,
-        thumbnail_method: Method,
+        thumbnails: ThumbnailSource,
         photometric_check: PhotometricCheck,
         image: QueryImage,
         *,
         mirror: bool,
         both_orders: bool = False,
-        features: dict[str, Features] | None = None,
         threads: int = 1,
     ) -> None:
         """Create a verifier; nothing is computed yet.
 
         Args:
-            thumbnail_method: Compares thumbnails; has a verifier.
+            thumbnails: Provides the features of thumbnails; its method has a verifier.
             photometric_check: Compares registered images.
             image: The query image.
             mirror: Also compare the mirror image of the query's thumbnail.
             both_orders: Also look for a geometry from the candidate to the query, so that the order of two images
                 does not matter.
-            features: Cache of candidate id -> thumbnail features, shared by the verifiers of several queries.
             threads: Maximum number of threads for matching and verifying several candidates.
         """
-        self._thumbnail_method = thumbnail_method
+        self._thumbnails = thumbnails
         self._photometric_check = photometric_check
         self._image = image
         self._mirror = mirror
         self._both_orders = both_orders
-        self._features = {} if features is None else features
         self._threads = threads
         self._queries: list[EncodedQuery] | None = None
         self._thumbnail: bytes | None = None
@@ -126,12 +124,16 @@ class PairVerifier:
         found: list[Finding | None] = [None] * len(candidates)
         if self._image.pixels.size == 0:
             return found
-        usable = [number for number, candidate in enumerate(candidates) if candidate.pixels.size]
-        some = [candidates[number] for number in usable]
-        given = list(zip(self._thumbnail_features(some), (candidate.size for candidate in some), strict=True))
-        findings = self._geometries(self._thumbnail_method, self._thumbnail_queries(), given) if some else []
-        for number, finding in zip(usable, findings, strict=True):
-            found[number] = self._checked(finding, candidates[number], thumbnails=True)
+        features = self._thumbnails.of_candidates(candidates)
+        given = [
+            (one, candidate.size) for one, candidate in zip(features, candidates, strict=True) if one is not None
+        ]
+        if not given:
+            return found
+        findings = iter(self._geometries(self._thumbnails.method, self._thumbnail_queries(), given))
+        for number, candidate in enumerate(candidates):
+            if features[number] is not None:
+                found[number] = self._checked(next(findings), candidate, thumbnails=True)
         return found
 
     def _geometries(
@@ -142,20 +144,11 @@ class PairVerifier:
     def _thumbnail_queries(self) -> list[EncodedQuery]:
         """The features of the query's thumbnail, and possibly those of its mirror image."""
         if self._queries is None:
-            method = self._thumbnail_method
-            features = rescale(extract(method, self._image), self._image.pixels, self._image.size)
+            method = self._thumbnails.method
+            features = self._thumbnails.of_query(self._image)
             query = EncodedQuery(self._image, features, method.extractor.fingerprint(), indexed=True)
             self._queries = augment(method, query, mirror=self._mirror)
         return self._queries
-
-    def _thumbnail_features(self, candidates: Sequence[Candidate]) -> list[Features]:
-        """The features of thumbnails in pixels of the candidates, each a batch of one."""
-        missing = [candidate for candidate in candidates if candidate.id not in self._features]
-        extracted = self._thumbnail_method.extractor.extract([candidate.pixels for candidate in missing])
-        for number, candidate in enumerate(missing):
-            features = rescale(extracted.image(number), candidate.pixels, candidate.size)
-            self._features[candidate.id] = features
-        return [self._features[candidate.id] for candidate in candidates]
 
     def whole_image(self, candidate: Candidate, *, mirrored: bool) -> Evidence:
         """Evidence that the whole images match, or one matches the mirror image of the other, with agreement."""
@@ -218,7 +211,7 @@ def verify(
 
     Args:
         store: The store of the candidates.
-        runtime: Provides thumbnail method, photometric check and number of threads.
+        runtime: Provides thumbnail method and cache, photometric check and number of threads.
         scores: Scores by each method.
         image: The query image.
         ids: Ids of the candidates; deleted ones get no findings.
@@ -226,13 +219,13 @@ def verify(
     """
     threads = share(runtime.settings.threads)
     candidates = Candidates(store)
-    verifier = PairVerifier(
-        runtime.thumbnail_method, runtime.photometric_check, image, mirror=mirror, threads=threads
-    )
+    candidates.prefetch(ids)
+    source = ThumbnailSource(runtime.thumbnail_method, store, runtime.thumbnail_cache)
+    verifier = PairVerifier(source, runtime.photometric_check, image, mirror=mirror, threads=threads)
     present = {image_id: candidate for image_id in ids if (candidate := candidates.get(image_id))}
     findings: dict[str, dict[str, Finding]] = {image_id: {} for image_id in present}
     for one in scores:
-        for query, compared in _by_view(store, one, present):
+        for query, compared in _by_view(one, present):
             found = verifier.keypoints(one.method, [query], compared)
             for (candidate, _), finding in zip(compared, found, strict=True):
                 if finding:
@@ -252,18 +245,14 @@ def verify(
 
 
 def _by_view(
-    store: Store, scores: Scores, candidates: Mapping[str, Candidate]
+    scores: Scores, candidates: Mapping[str, Candidate]
 ) -> Iterator[tuple[EncodedQuery, list[tuple[Candidate, Features]]]]:
     """Each augmentation of the query with the candidates to verify it against, if the method has a verifier."""
+    if scores.method.verifier is None:
+        return
     views: list[list[tuple[Candidate, Features]]] = [[] for _ in scores.queries]
-    for image_id, candidate in candidates.items():
-        if scores.method.verifier is None or image_id not in scores.rows:
-            continue
-        features = scores.features_of(image_id)
-        if features is None:
-            features = stored_features(store, image_id, scores.method.name)
-        if features is not None:
-            views[int(scores.likely[scores.rows[image_id]])].append((candidate, features))
+    for image_id, features in scores.features_of(candidates).items():
+        views[int(scores.likely[scores.rows[image_id]])].append((candidates[image_id], features))
     yield from ((query, some) for query, some in zip(scores.queries, views, strict=True) if some)
 
 

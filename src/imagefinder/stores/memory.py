@@ -7,7 +7,6 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,9 @@ from imagefinder.core.features import Features, FeatureSpec, concatenate
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    NO_FEATURES,
     Changes,
+    Cursor,
     Damage,
     DerivedData,
     Entry,
@@ -34,6 +35,7 @@ from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
 from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
 from imagefinder.stores.memory_derived import DerivedInMemory
+from imagefinder.stores.memory_feed import FeedInMemory
 from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, copied
 
 
@@ -57,8 +59,7 @@ class MemoryStore(ThumbnailsInMemory):
         self._removals: dict[tuple[str, str], Removal] = {}
         self._derived = DerivedInMemory()
         self._closed = False
-        self._last_key = 0
-        self._revisions: dict[str, int] = {}
+        self._feed = FeedInMemory()
 
     def register(self, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
         """Register a method before its features are put."""
@@ -303,19 +304,15 @@ class MemoryStore(ThumbnailsInMemory):
             }
         return GalleryBlock(tuple(found), concatenate(spec, list(found.values())))
 
-    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """Changes of the features of a method since a revision; ``None`` without changes."""
+    def changes(self, method: str, since: Cursor | None) -> Changes:
+        """Changes of the features of a method since a cursor."""
         with self._open():
-            stored = sorted(
+            if method not in self._methods:
+                return NO_FEATURES
+            existing = [
                 (image.keys[method], stored_bytes(image.features[method])) for image in self._images_with(method)
-            )
-            current = self._revisions.get(method, 0)
-        if current == revision or (revision == -1 and not stored and not count):
-            return None
-        pairs = np.array(stored, dtype=np.int64).reshape(-1, 2)
-        new = pairs[pairs[:, 0] > last]
-        deleted = len(pairs) - len(new) != count
-        return Changes(current, new[:, 0].copy(), new[:, 1].copy(), pairs[:, 0].copy() if deleted else None)
+            ]
+            return self._feed.changes(method, existing, since)
 
     def load(
         self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
@@ -413,22 +410,6 @@ class MemoryStore(ThumbnailsInMemory):
             progress(len(self._images), len(self._images))
         return [replace(damage, repaired="dropped" if repair else "") for damage in found]
 
-    def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Raise an error: there is no durable state to copy.
-
-        Raises:
-            StoreError: always.
-        """
-        del progress
-        raise StoreError(
-            f"a collection in memory cannot be backed up to {destination}",
-            hint="store it on disk: set store = embedded",
-        )
-
-    def derived_folder(self) -> Path | None:
-        """``None``: there is no folder."""
-        return None
-
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""
         with self._lock:
@@ -447,15 +428,12 @@ class MemoryStore(ThumbnailsInMemory):
 
     def _add_features(self, image: _Image, features: Mapping[str, Features]) -> None:
         for method, own in read_only(features).items():
-            self._last_key += 1
-            image.features[method], image.keys[method] = own, self._last_key
-            self._revisions[method] = self._revisions.get(method, 0) + 1
+            image.features[method], image.keys[method] = own, self._feed.add()
 
     def _drop_features(self, image: _Image, methods: Sequence[str]) -> None:
         for method in methods:
             if image.features.pop(method, None) is not None:
-                del image.keys[method]
-                self._revisions[method] = self._revisions.get(method, 0) + 1
+                self._feed.remove(method, image.keys.pop(method))
 
     def _spec(self, method: str) -> FeatureSpec:
         if method not in self._methods:

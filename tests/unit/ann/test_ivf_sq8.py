@@ -18,11 +18,10 @@ def indexed(stored, parts=1):
     """The codec, its model, and the stored vectors in this many segments."""
     codec = IvfSq8(FeatureSpec("global", stored.shape[1], "float32"))
     model = codec.train(GlobalFeatures(stored), len(stored), len(stored))
-    words = model["fine"].shape[0] * model["fine"].shape[1]
     segments = []
     for rows in np.array_split(np.arange(len(stored)), parts):
         coded = codec.encode(model, GlobalFeatures(stored[rows]))
-        segments.append(build(rows.astype(np.int64), [coded], words))
+        segments.append(build(rows.astype(np.int64), [coded]))
     return codec, model, segments
 
 
@@ -75,7 +74,7 @@ def test_all_of_few_vectors_are_scored(monkeypatch, parts):
     monkeypatch.setattr(ivf_sq8, "SCORED", 2600)
     stored = vectors(0, 2600, 16)
     codec, model, segments = indexed(stored, parts)
-    assert len(model["coarse"]) > 5
+    assert len(model["centres"]) > 5
     assert len(scores(codec, model, segments, stored[7])) == 2600
 
 
@@ -87,9 +86,11 @@ def test_nearest_cells_are_scored_until_there_are_enough_vectors(monkeypatch, pa
     codec, model, segments = indexed(stored, parts)
     seen = scores(codec, model, segments, stored[7])
     assert 7 in seen
-    largest = sum(np.diff(segment.starts) for segment in segments).max()
+    cells = np.arange(len(model["centres"]), dtype=np.int32)
+    ranges = [segment.ranges(cells) for segment in segments]
+    largest = sum(ends - begins for begins, ends in ranges).max()
     assert 900 <= len(seen) < 900 + largest
-    monkeypatch.setattr(ivf_sq8, "VISITED", len(model["coarse"]))
+    monkeypatch.setattr(ivf_sq8, "VISITED", len(model["centres"]))
     assert len(scores(codec, model, segments, stored[7])) == 2600
 
 

@@ -10,7 +10,7 @@ from imagefinder.ann.segment import Postings, SegmentScores, build
 
 def segment(keys):
     rows = np.arange(len(keys), dtype=np.int32)
-    return build(np.array(keys, dtype=np.int64), [Postings(rows * 0, rows, rows, rows.astype(np.int64))], 1)
+    return build(np.array(keys, dtype=np.int64), [Postings(rows * 0, rows, rows, rows.astype(np.int64))])
 
 
 images = st.lists(st.tuples(st.booleans(), st.none() | st.integers(0, 4)), max_size=12)

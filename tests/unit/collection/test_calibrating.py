@@ -11,7 +11,7 @@ from PIL import Image
 from runtimes import runtime
 
 from imagefinder.collection import Collection, calibrating
-from imagefinder.core.errors import ModelMissingError
+from imagefinder.core.errors import UnknownMethodError
 from imagefinder.stores.embedded import EmbeddedStore
 from imagefinder.testing.extractors import textured_image
 
@@ -56,7 +56,7 @@ def opened(tmp_path):
     collections = []
 
     def open_collection() -> Collection:
-        store = EmbeddedStore(tmp_path / "c", create=not collections)
+        store = EmbeddedStore(tmp_path / "c", create=not collections, cache_bytes=0)
         collections.append(Collection(store, runtime()))
         return collections[-1]
 
@@ -150,7 +150,7 @@ def test_a_calibration_can_be_stopped(collection, fits):
 
 
 def test_a_failure_is_logged_once_and_tried_again_when_the_collection_has_changed(collection, fits, caplog):
-    fits.error = ModelMissingError("net", reason="no weights", hint="")
+    fits.error = UnknownMethodError("net", ["sift"])
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             assert collection.search(textured_image(3)).hits[0].id == "3.png"

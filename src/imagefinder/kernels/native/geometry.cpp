@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -60,23 +61,24 @@ double dot(Element element, const void* one, const void* other, std::size_t leng
 
 // -- one thread ------------------------------------------------------------------------------------------------------
 
-// Fits pairs of up to `most` matches; allocates all its memory at once.
+// Fits pairs of up to `most` matches and up to `rows` descriptors of the query; allocates all its memory at once.
 class Fitter {
 public:
-    Fitter(const Limits& limits, std::size_t most) : limits_(limits) {
-        for (auto* points : {&here_, &there_, &turned_here_, &turned_there_}) points->reserve(most);
-        for (auto* numbers : {&octaves_, &turns_, &reach_here_, &reach_there_, &angles_, &turned_octaves_,
-                              &turned_angles_, &turned_reach_, &medians_})
+    Fitter(const Limits& limits, std::size_t most, std::size_t rows) : limits_(limits) {
+        for (auto* points : {&here_, &there_}) points->reserve(most);
+        for (auto* numbers : {&octaves_, &turns_, &reach_here_, &reach_there_, &angles_, &medians_, &here_x_, &here_y_,
+                              &there_x_, &there_y_, &turned_octaves_, &turned_reach_, &excess_})
             numbers->reserve(most);
-        for (auto* rows : {&row_, &by_turn_, &near_, &start_, &chosen_, &before_, &widest_, &best_rows_, &model_rows_})
+        norms_.reserve(rows);
+        for (auto* rows : {&row_, &start_, &chosen_, &before_, &widest_, &best_rows_, &model_rows_})
             rows->reserve(most);
         keyed_.reserve(most);
-        cells_.reserve(most);
+        turned_.reserve(most);
+        cells_.reserve(4 * most + 16);
         normalised_.reserve(most);
         counts_.reserve(most);
         order_.reserve(most);
         taken_.reserve(most);
-        keep_.reserve(most);
     }
 
     FittedModel fit(const MatchedPair& pair) {
@@ -114,29 +116,32 @@ public:
     }
 
 private:
-    // The usable matches, closest descriptors first.
+    // The usable matches, closest descriptors first; equally close ones in order of their rows.
     void arrange() {
         const MatchedPair& p = *pair_;
+        if (p.query.descriptors != normed_) {
+            normed_ = p.query.descriptors;
+            norms_.assign(p.query.rows, -1);
+        }
         keyed_.clear();
         for (std::size_t m = 0; m < p.size; ++m) {
-            const std::int64_t i = p.matches[2 * m], j = p.matches[2 * m + 1];
-            const float *a = p.query.keypoints + 4 * i, *b = p.candidate.keypoints + 4 * j;
+            const float *a = query_keypoint(m), *b = candidate_keypoint(m);
             if (!(a[2] > 0 && a[3] >= 0 && b[2] > 0 && b[3] >= 0)) continue;
-            const double cosine = cosine_of(i, j);
-            keyed_.push_back({std::isnan(cosine) ? -std::numeric_limits<double>::infinity() : cosine, i, j,
-                              static_cast<std::uint32_t>(m)});
+            const double cosine = cosine_of(m);
+            keyed_.emplace_back(std::isnan(cosine) ? std::numeric_limits<double>::infinity() : -cosine,
+                                static_cast<std::uint32_t>(m));
         }
-        std::sort(keyed_.begin(), keyed_.end(), [](const Keyed& a, const Keyed& b) {
-            if (a.cosine != b.cosine) return a.cosine > b.cosine;
-            if (a.i != b.i) return a.i < b.i;
-            return a.j != b.j ? a.j < b.j : a.row < b.row;
+        std::sort(keyed_.begin(), keyed_.end(), [&p](const Keyed& a, const Keyed& b) {
+            if (a.first != b.first) return a.first < b.first;
+            const std::int64_t *x = p.matches + 2 * a.second, *y = p.matches + 2 * b.second;
+            return x[0] != y[0] ? x[0] < y[0] : x[1] != y[1] ? x[1] < y[1] : a.second < b.second;
         });
         for (auto* points : {&here_, &there_}) points->clear();
         for (auto* numbers : {&octaves_, &turns_, &angles_, &reach_here_, &reach_there_}) numbers->clear();
         row_.clear();
-        for (const Keyed& one : keyed_) {
-            const float *a = p.query.keypoints + 4 * one.i, *b = p.candidate.keypoints + 4 * one.j;
-            row_.push_back(one.row);
+        for (const auto& [key, m] : keyed_) {
+            const float *a = query_keypoint(m), *b = candidate_keypoint(m);
+            row_.push_back(m);
             here_.push_back({a[0], a[1]});
             there_.push_back({b[0], b[1]});
             octaves_.push_back(std::log2(static_cast<double>(b[2]) / a[2]));
@@ -147,13 +152,21 @@ private:
         }
     }
 
-    double cosine_of(std::int64_t i, std::int64_t j) const {
+    const float* query_keypoint(std::size_t m) const { return pair_->query.keypoints + 4 * pair_->matches[2 * m]; }
+    const float* candidate_keypoint(std::size_t m) const {
+        return pair_->candidate.keypoints + 4 * pair_->matches[2 * m + 1];
+    }
+
+    double cosine_of(std::size_t m) {
         const MatchedPair& p = *pair_;
         const std::size_t bytes = p.length * (p.element == Element::kFloat32 ? 4 : 1);
-        const void* a = static_cast<const char*>(p.query.descriptors) + static_cast<std::size_t>(i) * bytes;
-        const void* b = static_cast<const char*>(p.candidate.descriptors) + static_cast<std::size_t>(j) * bytes;
-        const double norms = std::sqrt(dot(p.element, a, a, p.length)) * std::sqrt(dot(p.element, b, b, p.length));
-        return dot(p.element, a, b, p.length) / std::max(norms, 1e-12);
+        const auto i = static_cast<std::size_t>(p.matches[2 * m]), j = static_cast<std::size_t>(p.matches[2 * m + 1]);
+        const void* a = static_cast<const char*>(p.query.descriptors) + i * bytes;
+        const void* b = static_cast<const char*>(p.candidate.descriptors) + j * bytes;
+        double& norm = norms_[i];
+        if (norm < 0) norm = std::sqrt(dot(p.element, a, a, p.length));
+        return dot(p.element, a, b, p.length) /
+               std::max(norm * std::sqrt(dot(p.element, b, b, p.length)), 1e-12);
     }
 
     double median() {
@@ -199,63 +212,67 @@ private:
     // Sets order_ to the proposals that explain enough matches, the most first; the first of equals.
     void count_agreeing() {
         arrange_by_turn();
-        const std::size_t proposals = std::min(row_.size(), static_cast<std::size_t>(limits_.proposals));
-        counts_.assign(proposals, 0);
+        const std::size_t size = turned_.size();
+        counts_.assign(row_.size(), 0);
         taken_.assign(row_.size(), 0);
         order_.clear();
-        for (std::uint32_t p = 0; p < proposals; ++p) {
-            counts_[p] = explained(proposal(p));
-            if (static_cast<double>(counts_[p]) >= limits_.needed[0]) order_.push_back(p);
+        // Matches with a similar change of angle: those from first to last, those below low (a turn less) and those
+        // from high on (a turn more). All bounds ascend with the angle.
+        std::size_t first = 0, last = 0, low = 0, high = 0;
+        for (std::size_t n = 0; n < size; ++n) {
+            const std::uint32_t number = turned_[n].second;
+            if (static_cast<double>(number) >= limits_.proposals) continue;
+            const Proposal one = proposal(number);
+            while (one.angle - turned_[first].first > limits_.max_angle) ++first;
+            while (last < size && turned_[last].first - one.angle <= limits_.max_angle) ++last;
+            while (low < size && one.angle - turned_[low].first >= 360 - limits_.max_angle) ++low;
+            while (high < size && turned_[high].first - one.angle < 360 - limits_.max_angle) ++high;
+            counts_[number] = explained(one, 0, std::min(low, first)) + explained(one, first, last) +
+                              explained(one, std::max(last, high), size);
+            if (static_cast<double>(counts_[number]) >= limits_.needed[0]) order_.push_back(number);
         }
         std::sort(order_.begin(), order_.end(), [this](std::uint32_t a, std::uint32_t b) {
             return counts_[a] != counts_[b] ? counts_[a] > counts_[b] : a < b;
         });
     }
 
-    // Copies of the arrays in order of the change of angle, so that the near ones of a proposal are contiguous.
+    // Copies of the matches in order of the change of angle, so that those near a proposal are contiguous.
     void arrange_by_turn() {
-        by_turn_.clear();
+        turned_.clear();
         for (std::uint32_t r = 0; r < row_.size(); ++r)
-            if (!std::isnan(angles_[r])) by_turn_.push_back(r);
-        std::sort(by_turn_.begin(), by_turn_.end(), [this](std::uint32_t a, std::uint32_t b) {
-            return angles_[a] != angles_[b] ? angles_[a] < angles_[b] : a < b;
-        });
-        for (auto* points : {&turned_here_, &turned_there_}) points->clear();
-        for (auto* numbers : {&turned_angles_, &turned_octaves_, &turned_reach_}) numbers->clear();
-        for (const auto r : by_turn_) {
-            turned_here_.push_back(here_[r]);
-            turned_there_.push_back(there_[r]);
-            turned_angles_.push_back(angles_[r]);
-            turned_octaves_.push_back(octaves_[r]);
-            turned_reach_.push_back(reach_there_[r]);
+            if (!std::isnan(angles_[r])) turned_.emplace_back(angles_[r], r);
+        std::sort(turned_.begin(), turned_.end());
+        for (auto* numbers : {&here_x_, &here_y_, &there_x_, &there_y_, &turned_octaves_, &turned_reach_})
+            numbers->resize(turned_.size());
+        excess_.resize(turned_.size());
+        for (std::size_t k = 0; k < turned_.size(); ++k) {
+            const std::uint32_t r = turned_[k].second;
+            here_x_[k] = here_[r].x;
+            here_y_[k] = here_[r].y;
+            there_x_[k] = there_[r].x;
+            there_y_[k] = there_[r].y;
+            turned_octaves_[k] = octaves_[r];
+            turned_reach_[k] = reach_there_[r];
         }
-        near_.resize(by_turn_.size());
     }
 
-    // The number of matches that a proposal explains.
-    std::size_t explained(const Proposal& p) {
-        const auto at = [this](double angle) {
-            const auto first = turned_angles_.begin();
-            return static_cast<std::size_t>(std::lower_bound(first, turned_angles_.end(), angle) - first);
-        };
-        // A little wider than necessary: the exact condition is checked for each.
-        const double width = limits_.max_angle + 1e-6;
-        const std::size_t first = at(p.angle - width), last = std::max(first, at(p.angle + width));
-        const std::size_t low = std::min(first, at(p.angle - 360 + width));
-        const std::size_t high = std::max(last, at(p.angle + 360 - width));
-        std::size_t near = 0, count = 0;
-        const std::pair<std::size_t, std::size_t> ranges[] = {{0, low}, {first, last}, {high, by_turn_.size()}};
-        for (const auto& [begin, end] : ranges) {
-            for (std::size_t k = begin; k < end; ++k) {
-                near_[near] = static_cast<std::uint32_t>(k);
-                near += (std::fabs(turned_octaves_[k] - p.octaves) <= limits_.max_octaves) &
-                        static_cast<int>(is_near(turned_angles_[k], p.angle));
-            }
+    // The number of some matches, in order of the change of angle, whose size and position a proposal explains.
+    std::size_t explained(const Proposal& p, std::size_t begin, std::size_t end) {
+        // Compilers vectorise this loop. Most matches are so far off that it shows without roots: (a + b)^2 is at most
+        // 2 (a^2 + b^2).
+        const double slack = 2.001 * limits_.slack * limits_.slack;
+        for (std::size_t k = begin; k < end; ++k) {
+            const double x = here_x_[k] - p.here.x, y = here_y_[k] - p.here.y;
+            const double step_x = p.real * x - p.imaginary * y, step_y = p.real * y + p.imaginary * x;
+            const double off_x = p.there.x + step_x - there_x_[k], off_y = p.there.y + step_y - there_y_[k];
+            const double off = off_x * off_x + off_y * off_y - 2.001 * turned_reach_[k] * turned_reach_[k] -
+                               slack * (step_x * step_x + step_y * step_y);
+            const double size = std::fabs(turned_octaves_[k] - p.octaves) - limits_.max_octaves;
+            excess_[k] = size > off ? size : off;
         }
-        for (std::size_t n = 0; n < near; ++n) {
-            const auto k = near_[n];
-            count += places(p, turned_here_[k], turned_there_[k], turned_reach_[k]);
-        }
+        std::size_t count = 0;
+        for (std::size_t k = begin; k < end; ++k)
+            if (!(excess_[k] > 0)) count += explains(p, turned_[k].second);
         return count;
     }
 
@@ -361,19 +378,26 @@ private:
 
     // Of the chosen matches in the same cell of a grid, keeps the first.
     void keep_distinct(const std::vector<Point>& points, double spot) {
-        cells_.clear();
-        for (std::uint32_t n = 0; n < chosen_.size(); ++n) {
-            const Point p = points[chosen_[n]];
-            cells_.emplace_back(std::nearbyint(p.x / spot) * 65536 + std::nearbyint(p.y / spot), n);
-        }
-        std::sort(cells_.begin(), cells_.end());
-        keep_.assign(chosen_.size(), 0);
-        for (std::size_t c = 0; c < cells_.size(); ++c)
-            if (c == 0 || cells_[c].first != cells_[c - 1].first) keep_[cells_[c].second] = 1;
+        std::size_t capacity = 16;
+        while (capacity < 2 * chosen_.size()) capacity *= 2;
+        cells_.assign(capacity, std::numeric_limits<double>::quiet_NaN());  // open addressing; NaN: empty
         std::size_t kept = 0;
-        for (std::size_t n = 0; n < chosen_.size(); ++n)
-            if (keep_[n]) chosen_[kept++] = chosen_[n];
+        for (const std::uint32_t r : chosen_) {
+            const double cell = std::nearbyint(points[r].x / spot) * 65536 + std::nearbyint(points[r].y / spot);
+            std::size_t at = hash(cell) & (capacity - 1);
+            while (cells_[at] != cell && !std::isnan(cells_[at])) at = (at + 1) & (capacity - 1);
+            if (cells_[at] == cell) continue;
+            cells_[at] = cell;
+            chosen_[kept++] = r;
+        }
         chosen_.resize(kept);
+    }
+
+    static std::size_t hash(double cell) {
+        cell += 0.0;  // both zeros alike
+        std::uint64_t bits;
+        std::memcpy(&bits, &cell, sizeof bits);
+        return static_cast<std::size_t>((bits * 0x9e3779b97f4a7c15u) >> 32);
     }
 
     bool is_spread() const {
@@ -383,11 +407,7 @@ private:
     double spot_here() const { return pair_->sizes.reach_here / 2; }
     double spot_there() const { return pair_->sizes.reach_there / 2; }
 
-    struct Keyed {
-        double cosine;
-        std::int64_t i, j;
-        std::uint32_t row;
-    };
+    using Keyed = std::pair<double, std::uint32_t>;  // to sort numbers by a key
 
     const Limits limits_;
     const MatchedPair* pair_ = nullptr;
@@ -395,24 +415,26 @@ private:
     Rows row_;  // number of the match
     std::vector<Point> here_, there_;
     std::vector<double> octaves_, turns_, angles_, reach_here_, reach_there_, medians_;
-    Rows by_turn_, near_;
-    std::vector<Point> turned_here_, turned_there_;
-    std::vector<double> turned_angles_, turned_octaves_, turned_reach_;
+    std::vector<Keyed> turned_;
+    std::vector<double> here_x_, here_y_, there_x_, there_y_, turned_octaves_, turned_reach_, excess_;
+    const void* normed_ = nullptr;  // the descriptors that norms_ belong to
+    std::vector<double> norms_;     // -1: not computed yet
     std::vector<std::size_t> counts_;
     Rows order_;
-    std::vector<std::uint8_t> taken_, keep_;
+    std::vector<std::uint8_t> taken_;
     Rows start_, chosen_, before_, widest_, model_rows_, best_rows_;
-    std::vector<std::pair<double, std::uint32_t>> cells_;
+    std::vector<double> cells_;
     Normalised normalised_;
 };
 
 }  // namespace
 
 void fit(const Limits& limits, const MatchedPair* pairs, std::size_t count, std::size_t threads, FittedModel* fitted) {
-    std::size_t most = 0, total = 0;
+    std::size_t most = 0, total = 0, rows = 0;
     for (std::size_t p = 0; p < count; ++p) {
         most = std::max(most, pairs[p].size);
         total += pairs[p].size;
+        rows = std::max(rows, pairs[p].query.rows);
     }
     std::atomic<std::size_t> next{0};
     const auto work = [&](Fitter& fitter) {
@@ -421,7 +443,7 @@ void fit(const Limits& limits, const MatchedPair* pairs, std::size_t count, std:
     threads = std::max<std::size_t>(1, std::min({threads, count, 1 + total / kMatchesWorthAThread}));
     // All memory is allocated before any thread starts, so that threads cannot fail.
     std::vector<std::unique_ptr<Fitter>> fitters;
-    for (std::size_t t = 0; t < threads; ++t) fitters.push_back(std::make_unique<Fitter>(limits, most));
+    for (std::size_t t = 0; t < threads; ++t) fitters.push_back(std::make_unique<Fitter>(limits, most, rows));
     run(fitters, work);
 }
 

@@ -50,7 +50,7 @@ struct FittedModel {
     double reach = 0;         // their median tolerance in pixels of the candidate
 };
 
-// Fits each pair. A thread needs about 300 bytes per match of the largest pair.
+// Fits each pair. A thread needs about 350 bytes per match of the largest pair.
 void fit(const Limits& limits, const MatchedPair* pairs, std::size_t count, std::size_t threads, FittedModel* fitted);
 
 }  // namespace imagefinder

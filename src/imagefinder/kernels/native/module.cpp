@@ -14,6 +14,7 @@
 #include "geometry.hpp"
 #include "match.hpp"
 #include "votes.hpp"
+#include "words.hpp"
 
 namespace {
 
@@ -393,6 +394,72 @@ PyObject* dots(PyObject*, PyObject* arguments) {
     Py_RETURN_NONE;
 }
 
+PyObject* nearest_words(PyObject*, PyObject* arguments) {
+    PyObject* given[7];
+    int plain = 0;
+    if (!PyArg_ParseTuple(arguments, "OOOOOOO|p", &given[0], &given[1], &given[2], &given[3], &given[4], &given[5],
+                          &given[6], &plain))
+        return nullptr;
+    static const char* const names[] = {"vectors", "rows", "cells", "centres", "halves", "words", "scores"};
+    static const char* const formats[] = {"B", "il", "il", "b", "il", "il", "il"};
+    static const int dimensions[] = {2, 1, 1, 5, 2, 2, 2};
+    Array arrays[7];
+    for (int i = 0; i < 7; ++i) {
+        if (!arrays[i].get(given[i], names[i], dimensions[i], i >= 5)) return nullptr;
+        if (!arrays[i].is(formats[i], i == 0 || i == 3 ? 1 : 4)) {
+            Array::refuse(names[i], "must be of the right integer type");
+            return nullptr;
+        }
+    }
+    const Array &vectors = arrays[0], &rows = arrays[1], &centres = arrays[3], &halves = arrays[4];
+    const Array &words = arrays[5], &scores = arrays[6];
+    const std::size_t many = words.shape(1);
+    const bool fits = centres.shape(3) == imagefinder::kWordLanes && centres.shape(4) == imagefinder::kWordGroup &&
+                      centres.shape(1) % 2 == 0 && vectors.shape(1) == centres.shape(2) * imagefinder::kWordGroup &&
+                      halves.shape(0) == centres.shape(0) &&
+                      halves.shape(1) == centres.shape(1) * imagefinder::kWordLanes &&
+                      arrays[2].shape(0) == rows.shape(0) && words.shape(0) == rows.shape(0) &&
+                      scores.shape(0) == rows.shape(0) && scores.shape(1) == many && 0 < many &&
+                      many <= imagefinder::kMostNearest && halves.shape(0) * halves.shape(1) <= INT32_MAX;
+    if (!fits) {
+        Array::refuse("arrays", "must be of sizes that belong together");
+        return nullptr;
+    }
+    const imagefinder::Words vocabulary{centres.data<std::int8_t>(), halves.data<std::int32_t>(), centres.shape(0),
+                                        centres.shape(1), centres.shape(2)};
+    const imagefinder::WordPairs pairs{vectors.data<std::uint8_t>(), rows.data<std::int32_t>(),
+                                       arrays[2].data<std::int32_t>(), vectors.shape(0), rows.shape(0)};
+    const auto search = plain ? imagefinder::nearest_words_plain : imagefinder::nearest_words;
+    if (!unlocked([&] { search(vocabulary, pairs, many, words.data<std::int32_t>(), scores.data<std::int32_t>()); }))
+        return nullptr;
+    Py_RETURN_NONE;
+}
+
+PyObject* add_rows(PyObject*, PyObject* arguments) {
+    PyObject* given[4];
+    if (!PyArg_ParseTuple(arguments, "OOOO", &given[0], &given[1], &given[2], &given[3])) return nullptr;
+    Array vectors, owners, sums, counts;
+    if (!vectors.get(given[0], "vectors", 2) || !owners.get(given[1], "owners", 1) ||
+        !sums.get(given[2], "sums", 2, true) || !counts.get(given[3], "counts", 1, true))
+        return nullptr;
+    if (!vectors.is("B", 1) || !owners.is("il", 4) || !sums.is("il", 4) || !counts.is("il", 4)) {
+        Array::refuse("arrays", "must be of the right integer type");
+        return nullptr;
+    }
+    if (vectors.shape(0) != owners.shape(0) || vectors.shape(1) != sums.shape(1) ||
+        sums.shape(0) != counts.shape(0) || vectors.shape(0) > INT32_MAX / 256) {
+        Array::refuse("arrays", "must be of sizes that belong together");
+        return nullptr;
+    }
+    if (!unlocked([&] {
+            imagefinder::add_rows(vectors.data<std::uint8_t>(), owners.data<std::int32_t>(), vectors.shape(0),
+                                  vectors.shape(1), sums.data<std::int32_t>(), counts.data<std::int32_t>(),
+                                  counts.shape(0));
+        }))
+        return nullptr;
+    Py_RETURN_NONE;
+}
+
 PyObject* supported(PyObject*, PyObject*) {
     const auto& sets = imagefinder::supported();
     PyObject* names = PyTuple_New(static_cast<Py_ssize_t>(sets.size()));
@@ -423,6 +490,11 @@ PyMethodDef methods[] = {
     {"dots", dots, METH_VARARGS,
      "dots(rows, begins, ends, vector, products, plain=False)\n\n"
      "Dot products of ranges of int8 rows with one int16 vector."},
+    {"nearest_words", nearest_words, METH_VARARGS,
+     "nearest_words(vectors, rows, cells, centres, halves, words, scores, plain=False)\n\n"
+     "The nearest words of uint8 vectors within cells of a vocabulary."},
+    {"add_rows", add_rows, METH_VARARGS,
+     "add_rows(vectors, owners, sums, counts)\n\nAdds each row of uint8 vectors to the sum of its owner."},
     {"supported", supported, METH_NOARGS,
      "supported()\n\nThe instruction sets that this processor supports, fastest first; the first one is used."},
     {nullptr, nullptr, 0, nullptr}};

@@ -11,8 +11,8 @@ import numpy as np
 
 from imagefinder.core.errors import CollectionCorruptError, MethodNotIndexedError, UnknownImageError
 from imagefinder.core.features import Features, FeatureSpec
-from imagefinder.core.records import Changes, GalleryBlock
-from imagefinder.stores.embedded import codec
+from imagefinder.core.records import Changes, Cursor, GalleryBlock
+from imagefinder.stores.embedded import codec, feed
 from imagefinder.stores.embedded.cache import Keys
 from imagefinder.stores.embedded.connections import Connections
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec
@@ -106,41 +106,26 @@ class StoredFeatures:
     key: int
     spec: FeatureSpec
 
-    def changes(self, revision: int, last: int, count: int) -> Changes | None:
-        """Changes since ``revision``, when there were ``count`` keys up to ``last``; ``None`` without changes.
+    def changes(self, since: Cursor | None) -> tuple[Changes, int]:
+        """Changes since a cursor, and the number of images after them.
 
         Raises:
-            CollectionCorruptError: the index and the counts disagree.
+            CollectionCorruptError: all images are listed, and they are not as many as were counted.
         """
         with self.connections.reading() as database:
-            current, images = self._state(database)
-            if current == revision:
-                return None
-            listing = database.execute(
-                "SELECT key, bytes FROM features WHERE method = ? AND key > ? ORDER BY key", (self.key, last)
-            ).fetchall()
-            pairs = np.array(listing, dtype=np.int64).reshape(-1, 2)
-            alive: Keys | None = None
-            if count + len(pairs) != images:
-                rows = database.execute("SELECT key FROM features WHERE method = ? ORDER BY key", (self.key,))
-                alive = np.fromiter((key for (key,) in rows), dtype=np.int64)
-                # Both queries use the same index; if it is damaged, they may disagree.
-                if current >= 0 and (len(alive) != images or not np.array_equal(alive[alive > last], pairs[:, 0])):
-                    raise CollectionCorruptError(
-                        f"the index of the {self.method} features is damaged: it does not list the "
-                        f"{images} images that are counted",
-                        hint=codec.REPAIR_HINT,
-                    )
-        return Changes(current, pairs[:, 0].copy(), pairs[:, 1].copy(), alive)
+            changes = feed.read_changes(database, self.key, since)
+            row = database.execute("SELECT images FROM methods WHERE key = ?", (self.key,)).fetchone()
+        images = int(row[0]) if row else 0  # the method may have been deleted with its features
+        if changes.complete and len(changes.new) != images:
+            raise CollectionCorruptError(
+                f"the index of the {self.method} features is damaged: it does not list the "
+                f"{images} images that are counted",
+                hint=codec.REPAIR_HINT,
+            )
+        return changes, images
 
-    def _state(self, database: sqlite3.Connection) -> tuple[int, int]:
-        """Revision and number of images; (-1, 0) if the method was deleted with its features."""
-        row = database.execute("SELECT revision, images FROM methods WHERE key = ?", (self.key,)).fetchone()
-        # Combined with the key, because a method that is registered again starts at revision 0.
-        return (row[0] + (self.key << 40), row[1]) if row else (-1, 0)
-
-    def load(self, listed: Keys, revision: int) -> tuple[Keys, GalleryBlock]:
-        """Load the features of keys listed at ``revision`` that still exist, in ascending order of keys.
+    def load(self, listed: Keys, cursor: Cursor) -> tuple[Keys, GalleryBlock]:
+        """Load the features of keys listed at a cursor that still exist, in ascending order of keys.
 
         Raises:
             CollectionCorruptError: the index disagrees with the table, or a checksum is wrong.
@@ -149,9 +134,9 @@ class StoredFeatures:
             # Without an index: a damaged one must not shorten the result.
             query = _where("features.key BETWEEN ? AND ?", "features NOT INDEXED")
             rows = database.execute(query, (self.key, int(listed[0]), int(listed[-1]))).fetchall()
-            current, _ = self._state(database)
+            current = feed.position(database, self.key).cursor()
         keys, block = self._block(rows)
-        if current == revision and not np.array_equal(keys, listed):
+        if current == cursor and not np.array_equal(keys, listed):
             raise CollectionCorruptError(
                 f"the index of the {self.method} features is damaged: it lists {len(listed)} images, "
                 f"and the table contains {len(keys)}",

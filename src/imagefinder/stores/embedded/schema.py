@@ -79,6 +79,30 @@ _CONTENTS = (
     "CREATE TRIGGER content_removed AFTER DELETE ON features BEGIN DELETE FROM contents WHERE key = OLD.key; END",
 )
 
+REMOVALS_KEPT = 100_000
+"""Number of removed features that ``gone`` remembers; a follower that is further behind lists all features."""
+
+# The record of removed features, and the identity of this history of changes (feed.py). The features of a method
+# that is removed itself are not recorded: its key is part of every cursor.
+_FEED = (
+    """
+    CREATE TABLE gone (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        method INTEGER NOT NULL,
+        key INTEGER NOT NULL
+    ) STRICT
+    """,
+    f"""
+    CREATE TRIGGER features_gone AFTER DELETE ON features
+    WHEN EXISTS (SELECT 1 FROM methods WHERE key = OLD.method) BEGIN
+        INSERT INTO gone (method, key) VALUES (OLD.method, OLD.key);
+        DELETE FROM gone WHERE number <= last_insert_rowid() - {REMOVALS_KEPT};
+    END
+    """,  # noqa: S608 - a number
+    "CREATE TABLE history (id TEXT NOT NULL) STRICT",
+    "INSERT INTO history VALUES (lower(hex(randomblob(8))))",
+)
+
 # Features of thumbnails (thumbnail_rows.py). The index counts them, and finds the images without them, without
 # reading the large rows.
 _THUMBNAIL_FEATURES = (
@@ -95,12 +119,13 @@ _THUMBNAIL_FEATURES = (
     "CREATE INDEX thumbnail_features_by_method ON thumbnail_features (method, image, bytes)",
 )
 
-_FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS, *_THUMBNAIL_FEATURES)
+_FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS, *_FEED, *_THUMBNAIL_FEATURES)
 """Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
 
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
-# the last columns, so that reading the other columns does not touch their pages.
+# the last columns, so that reading the other columns does not touch their pages. The revisions of methods are for
+# programs of version 0.1 that have the collection open.
 TABLES = (
     """
     CREATE TABLE images (
@@ -213,6 +238,11 @@ def _to_format_4(database: sqlite3.Connection) -> None:
     for statement in _FORMAT_4:
         database.execute(statement)
     fill_contents(database)
+
+
+def begin_history(database: sqlite3.Connection) -> None:
+    """Give a copy of a collection its own history: cursors of the original do not fit its later changes."""
+    database.execute("UPDATE history SET id = lower(hex(randomblob(8)))")
 
 
 def fill_contents(database: sqlite3.Connection) -> None:

@@ -23,7 +23,9 @@ from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    NO_FEATURES,
     Changes,
+    Cursor,
     Damage,
     DerivedData,
     Entry,
@@ -35,6 +37,7 @@ from imagefinder.core.records import (
     Removal,
     StoreInfo,
 )
+from imagefinder.core.scratch import SCRATCH
 from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
 from imagefinder.stores.embedded import (
@@ -56,9 +59,6 @@ from imagefinder.stores.embedded.files import copy_database, make_folder, sync_f
 from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec, write_method
 from imagefinder.stores.embedded.recovery import recover
-
-DERIVED = "index"
-"""Folder of derived data, which may be deleted at any time."""
 
 
 class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
@@ -84,7 +84,7 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
         """
         self._folder = folder = folder.absolute()
         self._cache = FeatureCache(cache_bytes)
-        self._derived = DerivedFiles(folder / DERIVED)
+        self._derived = DerivedFiles(folder / SCRATCH)
         self._registered: dict[str, str] = {}
         file = folder / schema.FILE_NAME
         prepare_folder(folder, create=create)
@@ -320,14 +320,13 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
         """The features of the given images in this order; images without any are skipped."""
         return self._source(method).of_ids(validation.valid_ids(ids))
 
-    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """Changes of the features of a method since a revision; ``None`` without changes."""
+    def changes(self, method: str, since: Cursor | None) -> Changes:
+        """Changes of the features of a method since a cursor, as of one transaction."""
         try:
             source = self._source(method)
         except MethodNotIndexedError:
-            none = np.empty(0, dtype=np.int64)
-            return Changes(-1, none, none, none) if count else None
-        return source.changes(revision, last, count)
+            return NO_FEATURES
+        return source.changes(since)[0]
 
     def load(
         self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
@@ -427,10 +426,6 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
         except OSError as error:
             raise StoreError(f"cannot write the backup {destination}: {error.strerror}") from error
 
-    def derived_folder(self) -> Path | None:
-        """Folder for derived files; it may not exist yet."""
-        return self._derived.folder
-
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""
         self._connections.close()
@@ -455,6 +450,8 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
             closing(connect(self._folder / schema.FILE_NAME)) as database,
         ):
             copy_database(database, folder / schema.FILE_NAME, progress)
+            with closing(connect(folder / schema.FILE_NAME)) as copied:
+                schema.begin_history(copied)
         self._connections.check_place()
         with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as copy:
             found = copy.check()

@@ -16,6 +16,7 @@ from imagefinder.core.errors import (
     UnknownImageError,
 )
 from imagefinder.core.features import Features, GlobalFeatures, LocalFeatures
+from imagefinder.core.metadata import MAX_ID_BYTES
 from imagefinder.core.records import Entry, Failure
 from imagefinder.testing.stores.fixtures import StoreFixtures
 from imagefinder.testing.stores.samples import (
@@ -165,14 +166,17 @@ class ImageSuite(StoreFixtures):
         assert store.delete(ODD_IDS[3:]) == len(ODD_IDS) - 3
         assert set(scanned(store, "vector")) == set(ODD_IDS[:3])
 
-    def test_very_large_records(self, store: Store) -> None:
-        """An id of 100 000 characters and a megabyte of metadata are stored."""
-        image_id, metadata = "é" * 100_000, {"text": 'ä\\"\u2028' * 250_000}
-        store.put([entry(image_id, metadata=metadata)])
-        assert store.get(image_id).metadata == metadata
-        assert set(scanned(store, "points")) == {image_id}
+    def test_very_large_metadata(self, store: Store) -> None:
+        """A megabyte of metadata is stored."""
+        metadata = {"text": 'ä\\"\u2028' * 250_000}
+        store.put([entry("a", metadata=metadata)])
+        assert store.get("a").metadata == metadata
 
-    @pytest.mark.parametrize("image_id", ["", "half \ud800 pair"])
+    @pytest.mark.parametrize(
+        "image_id",
+        ["", "half \ud800 pair", "x" * (MAX_ID_BYTES + 1), "é" * (MAX_ID_BYTES // 2) + "x"],
+        ids=["empty", "surrogate", "too long", "too many bytes"],
+    )
     def test_invalid_ids(self, store: Store, image_id: str) -> None:
         """Invalid ids are rejected by ``put`` and unknown to all other methods."""
         with pytest.raises(InputError):

@@ -12,6 +12,7 @@ import numpy as np
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.metadata import MAX_ID_BYTES
 from imagefinder.core.records import Entry, ImageRecord
 
 MakeStore = Callable[[Path], Store]
@@ -43,7 +44,8 @@ ODD_IDS = (
     "\uffff",
     "日本",
     " ",
-    "x" * 5000,
+    "x" * MAX_ID_BYTES,
+    "é" * (MAX_ID_BYTES // 2),
 )
 """Ids that are difficult for stores."""
 

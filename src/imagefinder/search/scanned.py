@@ -1,0 +1,65 @@
+"""The features of the images that a search compared, for what follows: they are not read again."""
+
+from __future__ import annotations
+
+import weakref
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from imagefinder.core.contracts import Store
+from imagefinder.core.errors import MethodNotIndexedError
+from imagefinder.core.features import Features
+from imagefinder.core.records import GalleryBlock
+
+
+class Scanned:
+    """Images of a store in the order in which their blocks were compared, and their features by one method.
+
+    Blocks of a scan are referred to weakly: those that the store caches stay where they are, and all others are
+    released as soon as they are compared, so a scan needs the memory of one block. Their images are selected from
+    the store if they are needed again.
+    """
+
+    def __init__(self, store: Store, method: str) -> None:
+        """Create an empty sequence of images with features by this method."""
+        self._store = store
+        self._method = method
+        self._blocks: list[weakref.ref[GalleryBlock]] = []
+        self._starts: list[int] = []
+        self._kept: list[GalleryBlock] = []
+        self._rows: dict[str, int] = {}
+        self.ids: list[str] = []
+
+    def add(self, block: GalleryBlock, *, keep: bool = False) -> None:
+        """Append the images of a block; with ``keep``, the block stays in memory with this object."""
+        self._starts.append(len(self.ids))
+        self._blocks.append(weakref.ref(block))
+        self.ids += block.ids
+        if keep:
+            self._kept.append(block)
+
+    def features(self, ids: Iterable[str]) -> dict[str, Features]:
+        """Id -> features as a batch of one; unknown images, and those removed meanwhile, are left out.
+
+        Raises:
+            CollectionCorruptError: features do not match their checksum.
+        """
+        if len(self._rows) < len(self.ids):
+            self._rows = {image_id: row for row, image_id in enumerate(self.ids)}
+        known = [image_id for image_id in ids if image_id in self._rows]
+        found = dict(self._in_memory(known))
+        missing = [image_id for image_id in known if image_id not in found]
+        if missing:
+            with suppress(MethodNotIndexedError):  # the method was removed meanwhile
+                block = self._store.select(self._method, missing)
+                found.update((image_id, block.features.image(row)) for row, image_id in enumerate(block.ids))
+        return found
+
+    def _in_memory(self, ids: Iterable[str]) -> Iterator[tuple[str, Features]]:
+        for image_id in ids:
+            row = self._rows[image_id]
+            number = bisect_right(self._starts, row) - 1
+            block = self._blocks[number]()
+            if block is not None:
+                yield image_id, block.features.image(row - self._starts[number])
