@@ -11,13 +11,13 @@ because extracting, storing and coding 700 million descriptors would take hours.
 occurs in many distractors of the largest collection, but each distractor is a draw of its own (fixed seed per
 thousand). The words are trained on other noisy versions, as many as the codec requests.
 
-**Queries**: ``BENCH_QUERIES`` (100) edited images of ``copy`` with one correct answer (fixed seed), the same at all
-sizes. ``right`` counts the queries whose answer is among the 64 candidates of the query or of its mirror image.
+**Queries**: ``BENCH_QUERIES`` (100) edited images of ``copy`` with one correct answer (fixed seed), the same at
+all sizes. ``right``: queries whose answer is among the 64 candidates of the query or of its mirror image.
 
 **Times**: all of ``score_segments`` (words of the query, votes) and the choice of the candidates, for the query
-alone and with its mirror image. ``cold``: after the segments were dropped from the system's file cache. Memory is
-that of the process after the cold queries: anonymous, and pages of files; ``cached`` is what the system then holds
-of the segments in its file cache.
+alone and with its mirror image; ``words_of_both_ms``: without segments; ``cold``: after the segments were dropped
+from the system's file cache. Memory is that of the process after the cold queries: anonymous, and pages of files;
+``cached`` is what the system then holds of the segments in its file cache.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ def search(folder: str, size: int) -> dict[str, Any]:
     alive = [(segment, segment.alive) for segment in segments]
     none = np.empty(0, dtype=np.int64)
 
-    def answer(number: int, many: int) -> list[list[int]]:
+    def answer(number: int, many: int, segments: list[Segment] = segments) -> list[list[int]]:
         """The candidates of the first views of a query."""
         begin, end = views.offsets[2 * number], views.offsets[2 * number + many]
         rows = slice(begin, end)
@@ -303,13 +303,13 @@ def search(folder: str, size: int) -> dict[str, Any]:
             views.offsets[2 * number : 2 * number + many + 1] - begin,
         )
         scores = score_segments(codec, model, query, segments)
-        return [best_proposals(none, alive, some, PROPOSED).keys.tolist() for some in scores]
+        return [best_proposals(none, alive[: len(some)], some, PROPOSED).keys.tolist() for some in scores]
 
-    def asked(many: int) -> tuple[list[list[list[int]]], dict[str, Any]]:
+    def asked(many: int, segments: list[Segment] = segments) -> tuple[list[list[list[int]]], dict[str, Any]]:
         answers, seconds, cpu = [], [], time.process_time()
         for number in range(len(right)):
             begin = time.perf_counter()
-            answers.append(answer(number, many))
+            answers.append(answer(number, many, segments))
             seconds.append(time.perf_counter() - begin)
         cpu = time.process_time() - cpu
         return answers, {
@@ -326,21 +326,22 @@ def search(folder: str, size: int) -> dict[str, Any]:
     memory = memory_of_process()
     cached = cached_bytes(folder, size)
     _, warm = asked(2)
+    _, words_only = asked(2, [])
     one, alone = asked(1)
     assert [answers[:1] for answers in both] == one
-    among = [
+    ranks = [
         min((some.index(key) for some in found if key in some), default=None)
         for found, key in zip(both, right, strict=True)
     ]
     return {
         "queries": len(right),
-        "right": sum(rank is not None for rank in among),
-        "right_first": sum(rank == 0 for rank in among),
-        "ranks": among,
+        "right": sum(rank is not None for rank in ranks),
+        "right_first": sum(rank == 0 for rank in ranks),
         "query_descriptors": round(float(np.diff(views.offsets)[::2].mean()), 1),
         "open_seconds": {"cpu": round(opened[0], 1), "wall": round(opened[1], 1)},
         "cold_both_ms": cold,
         "both_ms": warm,
+        "words_of_both_ms": words_only,
         "one_ms": alone,
         "memory": memory,
         "cached_bytes": {"before": cached_before, "after": cached},
