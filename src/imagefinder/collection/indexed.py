@@ -53,9 +53,12 @@ class IndexedCollection(CollectionReader):
         """The state of the calibration."""
         return self._calibrating.info()
 
-    def _null_model(self) -> NullModel:
-        """The null model for a search, which starts calibration in the background if it is due."""
+    def start_calibration(self) -> None:
+        """Calibrate in the background if that is due; returns immediately. Searches do so by themselves."""
         self._calibrating.start()
+
+    def _null_model(self) -> NullModel:
+        self.start_calibration()
         return self._calibrating.current()
 
     def _calibrated(

@@ -120,4 +120,8 @@ class Readiness:
                 log.info("loaded method %s in %.2f s", name, seconds)
             self._waiting.pop(0)
         if not self._waiting:
+            try:
+                self._collection().start_calibration()
+            except ImagefinderError as error:  # as for a method, searches report it
+                log.warning("the collection could not be calibrated: %s", error.message)
             self._ready()
