@@ -1,8 +1,8 @@
 """How many default searches a second does the server answer, compared with the library in process?
 
 500 images with two methods, ranked by evidence. In alternating rounds the same queries are answered by the library
-(one thread, and as many threads as cores; the better one is the yardstick) and by the server for 8 clients at once.
-Every response is compared with the library's. Memory is that of the server and its worker processes.
+(one thread, and as many threads as cores; the better one is the yardstick) and by the server for 8 clients at
+once. Every response is compared with the library's. Memory is that of the server and its worker processes.
 
 ``THROUGHPUT_ROUNDS`` (3) and ``THROUGHPUT_QUERIES`` (40) set the size. All requests stay on this machine.
 """
@@ -121,7 +121,7 @@ def _ask(port: int, images: list[bytes], expected: list[object], clients: int) -
                     break
                 image, right = waiting.pop()
             start = time.perf_counter()
-            connection.request("POST", f"/v1/collections/default/search", _body(image), headers)
+            connection.request("POST", "/v1/collections/default/search", _body(image), headers)
             response = connection.getresponse()
             text = response.read()
             if response.status != 200:

@@ -1,4 +1,4 @@
-"""Keeps the null model of a collection up to date, beside searches if need be."""
+"""Keeps the null model of a collection up to date, if need be in the background."""
 
 from __future__ import annotations
 
