@@ -9,7 +9,7 @@ from PIL import Image
 
 import imagefinder
 from imagefinder.calibration.evalue import TailCalibrator
-from imagefinder.collection import derived
+from imagefinder.collection import calibrating
 from imagefinder.core.settings import Settings
 from imagefinder.search import fit, null_model
 from imagefinder.testing.extractors import textured_image
@@ -70,11 +70,13 @@ def test_it_is_stored_and_fitted_once(collection):
 
 
 def test_results_name_the_version_of_their_null_model(collection):
+    collection.calibrate()
     result = collection.search(textured_image(3))
     stored = collection.store.derived(null_model.NAME)
     assert result.null_model == stored.version
     assert collection.search(textured_image(3), method="sift", ranking="matches", evalues=False).null_model is None
     filled(collection, range(12, 30))
+    collection.calibrate()
     again = collection.search(textured_image(3)).null_model
     assert again == collection.store.derived(null_model.NAME).version
     assert again != stored.version
@@ -82,14 +84,14 @@ def test_results_name_the_version_of_their_null_model(collection):
 
 def test_another_process_that_was_first_is_not_overwritten(collection, monkeypatch):
     """Its null model is used, and the one that was fitted meanwhile is dropped."""
-    fit = derived.fit
+    fit = calibrating.fit
 
     def beaten(store, *rest, **others):
         model = fit(store, *rest, **others)
         null_model.write(store, replace(model, images=model.images - 1))
         return model
 
-    monkeypatch.setattr(derived, "fit", beaten)
+    monkeypatch.setattr(calibrating, "fit", beaten)
     assert collection.calibrate()
     known = null_model.read(collection.store, CALIBRATOR)
     assert known.images == 11
@@ -121,6 +123,7 @@ def test_unreadable_data_are_fitted_again(small, damage):
     small.store.put_derived(null_model.NAME, damage)
     assert null_model.read(small.store, CALIBRATOR) is None
     assert small.search(textured_image(3)).ids[0] == "3"
+    small.calibrate()
     assert null_model.read(small.store, CALIBRATOR) is not None
 
 
