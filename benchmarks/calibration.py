@@ -11,7 +11,8 @@ was fitted to these datasets; so the E-values of each are computed with a tail f
 * CPU seconds of indexing and of calibration.
 
 Pairs in ``same_objects.json`` show the same heap, box or place although their labels differ; they count neither as
-correct nor as wrong. With ``BENCH_FOLDER``, an interrupted run resumes; ``BENCH_SETS`` selects datasets.
+correct nor as wrong. With ``BENCH_FOLDER``, an interrupted run resumes; ``BENCH_SETS`` selects datasets, and
+``BENCH_EVERY=3`` every third query.
 
 The last line printed is the tail fitted to all datasets, for ``common_parts.py``.
 """
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 
 DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
 SAME_OBJECTS = Path(__file__).parent / "same_objects.json"
+EVERY = int(os.environ.get("BENCH_EVERY", "1"))
 METHODS = ["sift", "efficientnet-lite0"]
 
 UPPER = 0.1
@@ -83,7 +85,7 @@ def measure(folder: str, _size: int, name: str) -> dict[str, Any]:
         collection.calibrate()
         calibrated = time.process_time()
         queries = []
-        for query in dataset.queries:
+        for query in dataset.queries[::EVERY]:
             result = collection.search(query.path, k=len(dataset.images))
             ignored = same.get(_stem(query.path.name), set())
             queries.append(
@@ -183,9 +185,9 @@ def _metrics(found: Mapping[str, Any], tail: Mapping[str, Any] | None) -> dict[s
             correct.append(bool(hit[0]))
             if hit[0] and hit[4] and hit[4][0] <= limit:
                 right += 1
-                matched += evalue <= -2 + 1e-9
+                matched += int(evalue <= -2 + 1e-9)
             for most in wrong:
-                wrong[most] += not hit[0] and evalue <= math.log10(most) + 1e-9
+                wrong[most] += int(not hit[0] and evalue <= math.log10(most) + 1e-9)
         total += query["positives"]
     at_99 = operating_point(confidences, correct, total, 0.99)
     model = _null_model(found)

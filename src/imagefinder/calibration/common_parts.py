@@ -14,7 +14,7 @@ import math
 
 from imagefinder.calibration.evalue import ExponentialTail
 
-NO_WITNESS = 0.2
+NO_WITNESS = 0.25
 """Largest agreement that counts where even decoys look alike: nearly all images with a common part have less."""
 
 TAIL = ExponentialTail(

@@ -13,9 +13,9 @@ from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from imagefinder.collection.backups import with_backups
+from imagefinder.collection.backups import back_up
 from imagefinder.collection.searching import Count, SearchableCollection
-from imagefinder.core import filters, home
+from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.location import shown
@@ -242,9 +242,7 @@ class Collection(SearchableCollection):
             CollectionCorruptError: this collection is damaged.
             StoreError: the copy cannot be written, or this kind of store has no backups.
         """
-        folder = home.expand(destination).absolute()
-        with_backups(self.store).backup(folder, progress)
-        return folder
+        return back_up(self.store, destination, progress)
 
     def keep_duplicates(self, report: DuplicateReport, *, state: Mapping[str, Any], computed_at: str) -> None:
         """Store a duplicate report with the collection, in place of the previous one.

@@ -134,7 +134,7 @@ class Derived:
         """Whether derived data are readable."""
         if name == report.NAME:
             return report.is_intact(data)
-        return name != null_model.NAME or null_model.from_bytes(data, self._runtime.calibrator) is not None
+        return name != null_model.NAME or null_model.is_intact(data, self._runtime.calibrator)
 
     def index_damages(self, *, repair: bool) -> list[Damage]:
         """The damage of existing indexes; with ``repair``, damaged indexes are rebuilt."""

@@ -34,7 +34,7 @@ _LEAST = -300.0
 _LN10 = math.log(10)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calibration:
     """Converts the scores and geometries of one search to E-values, as log10.
 
@@ -76,10 +76,18 @@ class Calibration:
         # Only a few candidates are compared by their thumbnails.
         compared = min(THUMBNAILS, self.searched) if evidence.found_by == "thumbnails" else self.searched
         by_chance = math.log10(max(compared, 1)) + evidence.log10_chance + self.of_agreement(evidence.agreement)
-        most = 1.0 if self.null_model.agreement_counts else common_parts.NO_WITNESS
-        value = common_parts.witness(evidence.log10_chance, evidence.agreement, most=most)
+        value = common_parts.witness(evidence.log10_chance, evidence.agreement, most=self._most_agreement)
         rare = float(common_parts.TAIL.log10_p(np.array([value]))[0])
-        return by_chance, math.log10(self.null_model.common_parts(self.searched)) + rare
+        return by_chance, math.log10(self.common_parts) + rare
+
+    @cached_property
+    def common_parts(self) -> float:
+        """Expected number of wrong images that have a part in common with the query."""
+        return self.null_model.common_parts(self.searched)
+
+    @cached_property
+    def _most_agreement(self) -> float:
+        return 1.0 if self.null_model.agreement_counts else common_parts.NO_WITNESS
 
     def of_agreement(self, agreement: float | None) -> float:
         """Log10 of the probability that decoys which agree by one half look this much alike; 0 up to one half."""

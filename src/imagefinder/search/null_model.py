@@ -256,6 +256,17 @@ def from_bytes(data: bytes, calibrator: Calibrator) -> NullModel | None:
         return None  # derived data: it is fitted again
 
 
+def is_intact(data: bytes, calibrator: Calibrator) -> bool:
+    """Whether data are an undamaged null model, of this format or of one that is fitted again."""
+    try:
+        content = json.loads(data)
+        if content.pop("checksum") != _checksum(content):
+            return False
+        return content["format"] != _FORMAT or from_bytes(data, calibrator) is not None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
 def _checksum(content: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(content).encode())
 

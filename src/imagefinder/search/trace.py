@@ -148,7 +148,7 @@ def _numbers(image_id: str, calibrated: Calibrated) -> dict[str, float]:
     numbers: dict[str, float] = {
         "images searched": calibration.searched,
         "images searched for in calibration": len(calibration.null_model.seeds),
-        "wrong images with a common part": calibration.null_model.common_parts(calibration.searched),
+        "wrong images with a common part": calibration.common_parts,
         "tests": calibration.tests,
     }
     for one in calibrated.scores:
