@@ -7,7 +7,7 @@ from benchmarks.contract import others
 
 BENCHMARKS = (
     *("mutual_nn", "retrieval", "evidence", "stages", "vectors", "words", "inference"),
-    *("default_search", "indexing", "latency", "sizing", "service", "robust", "copies"),
+    *("default_search", "indexing", "latency", "sizing", "service", "robust", "copies", "startup"),
 )
 
 SEPARATE = ("peers",)
