@@ -2,7 +2,7 @@
 
 User and system time of a process and its children, for ``--version``, ``--help``, ``settings`` and ``search`` with
 one image of the dataset ``copy`` in a collection of its 500 images (sift and efficientnet-lite0, calibrated).
-Commands alternate. ``BEFORE=FOLDER`` also measures another checkout, with its own environment and its own collection.
+Commands alternate. ``BEFORE=FOLDER`` also measures another checkout, with its own environment and collection.
 """
 
 from __future__ import annotations
