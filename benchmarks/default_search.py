@@ -7,7 +7,7 @@ and ``efficientnet-lite0`` in plain order, and the default search (``auto``, by 
 
 ``BEFORE`` names the folder of another checkout with its own virtual environment. It runs in a process of its
 own, in turns with this one, query by query, with a collection that it made itself. ``equal_answers`` counts the
-queries whose first ten hits are equal: ids, order, decision, E-value to the last bit, relation and inliers.
+queries whose first ten hits are equal: ids, order, decision, E-value to twelve digits, relation and inliers.
 
 Times are medians of the processor time of the searching process, with all its threads; images are decoded in
 another process, whose time is not included. ``wall_ms`` is what a person waits.
@@ -142,7 +142,7 @@ def serve(folder: str, dataset: str) -> None:
 
     with imagefinder.open(folder) as collection:
         if collection.info().images == 0:
-            add_gallery(collection, read_manifest(dataset), METHODS)
+            add_gallery(collection, read_manifest(Path(dataset)), METHODS)
         collection.calibrate()
         print(json.dumps({}), flush=True)
         for line in sys.stdin:
@@ -152,7 +152,13 @@ def serve(folder: str, dataset: str) -> None:
             result = collection.search(path, **options)
             seconds, waited = time.process_time() - start, time.monotonic() - clock
             hits = [
-                [hit.id, hit.decision, repr(hit.evalue), hit.relation, hit.evidence and hit.evidence.inliers]
+                [
+                    hit.id,
+                    hit.decision,
+                    f"{hit.evalue or 0:.12g}",
+                    hit.relation,
+                    hit.evidence and hit.evidence.inliers,
+                ]
                 for hit in result.hits
             ]
             answer = {"cpu": seconds, "wall": waited, "decision": result.decision, "hits": hits}

@@ -40,7 +40,7 @@ PARTS = ("made", "pictures", "faiss")
 FAISS = os.environ.get("BENCH_FAISS", "IVF{cells},SQ8;PCA256,IVF{cells},SQ8;PCA256,HNSW32_SQ8").split(";")
 QUERIES = 100
 CORES = len(os.sched_getaffinity(0))
-SCORED = (4096, 8192, 16384, 32768, 131072)
+SCORED = (4096, 8192, 32768, 65536, 131072)
 child, keep = partial(parts.child, "vectors"), partial(parts.keep, "vectors", PARTS)
 
 

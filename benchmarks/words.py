@@ -2,22 +2,22 @@
 
 The index alone is measured, without the features: nothing is scored or verified.
 
-**Collection**: the 500 images of the dataset ``copy``; the rest, up to each of ``BENCH_SIZES`` images (default:
-100 000 and 1 000 000), are distractors like those of ``stages``: as many descriptors as a real image of the pool
-has, taken from eight images of the pool, from each those around a random keypoint, plus noise. Two things differ,
-because extracting, storing and coding 700 million descriptors would take hours. The pool has 800 images
-(``BENCH_POOL``) instead of 400, and each descriptor of the pool has 16 noisy versions, which are coded once by
-``Codec.encode``, so a distractor consists of codes drawn from a table of about nine million. A code therefore
-occurs in many distractors of the largest collection, but each distractor is a draw of its own (fixed seed per
-thousand). The words are trained on other noisy versions, as many as the codec requests.
+**Collection**: the 500 images of the dataset ``copy``, and ``BENCH_SIZES`` (100 000 and 1 000 000) distractors
+like those of ``stages``: as many descriptors as a real image of the pool has, taken from eight images of the pool,
+from each those around a random keypoint, plus noise. Two things differ, because extracting, storing and coding 700
+million descriptors would take hours. The pool has 800 images (``BENCH_POOL``) instead of 400, and each descriptor of
+the pool has 16 noisy versions, which are coded once by ``Codec.encode``, so a distractor consists of codes drawn
+from a table of about nine million. A code therefore occurs in many distractors of the largest collection, but each
+distractor is a draw of its own (fixed seed per thousand). The words are trained on other noisy versions, as many as
+the codec requests.
 
-**Queries**: ``BENCH_QUERIES`` (100) edited images of ``copy`` with one correct answer (fixed seed), the same at all
-sizes. ``right`` counts the queries whose answer is among the 64 candidates of the query or of its mirror image.
+**Queries**: ``BENCH_QUERIES`` (100) edited images of ``copy`` with one correct answer (fixed seed), the same at
+all sizes. ``right``: queries whose answer is among the 64 candidates of the query or of its mirror image.
 
 **Times**: all of ``score_segments`` (words of the query, votes) and the choice of the candidates, for the query
-alone and with its mirror image. ``cold``: after the segments were dropped from the system's file cache. Memory is
-that of the process after the cold queries: anonymous, and pages of files; ``cached`` is what the system then holds
-of the segments in its file cache.
+alone and with its mirror image; ``words_of_both_ms``: without segments; ``cold``: after the segments were dropped
+from the system's file cache. Memory is that of the process after the cold queries: anonymous, and pages of files;
+``cached`` is what the system then holds of the segments in its file cache.
 """
 
 from __future__ import annotations
@@ -227,12 +227,10 @@ def segment_path(folder: str, size: int, number: int) -> Path:
 
 
 def build_segments(folder: str, size: int) -> dict[str, Any]:
-    costs = Costs("build")
     sources, codec = Sources(folder), HammingEmbedding(SPEC)
     words = np.load(Path(folder) / "words.npy").reshape(-1)
     codes = np.load(Path(folder) / "codes.npy").reshape(-1)
     gallery = features(folder, "gallery")
-    postings = 0
     for number, begin in enumerate(range(0, size, SEGMENT)):
         path, end = segment_path(folder, size, number), min(size, begin + SEGMENT)
         if path.exists():  # of an interrupted run
@@ -247,9 +245,8 @@ def build_segments(folder: str, size: int) -> dict[str, Any]:
         # The keys of the gallery come first; those of distractor n are n + its size.
         keys = np.arange(begin if not begin else begin + len(gallery), end + len(gallery), dtype=np.int64)
         segment = build(keys, some)
-        postings += len(segment.codes)
         arrays.write(path, {}, segment.arrays())
-    return costs.of()
+    return {}
 
 
 def segments_of(folder: str, size: int) -> list[Segment]:
@@ -293,7 +290,7 @@ def search(folder: str, size: int) -> dict[str, Any]:
     alive = [(segment, segment.alive) for segment in segments]
     none = np.empty(0, dtype=np.int64)
 
-    def answer(number: int, many: int) -> list[list[int]]:
+    def answer(number: int, many: int, segments: list[Segment] = segments) -> list[list[int]]:
         """The candidates of the first views of a query."""
         begin, end = views.offsets[2 * number], views.offsets[2 * number + many]
         rows = slice(begin, end)
@@ -303,13 +300,13 @@ def search(folder: str, size: int) -> dict[str, Any]:
             views.offsets[2 * number : 2 * number + many + 1] - begin,
         )
         scores = score_segments(codec, model, query, segments)
-        return [best_proposals(none, alive, some, PROPOSED).keys.tolist() for some in scores]
+        return [best_proposals(none, alive[: len(some)], some, PROPOSED).keys.tolist() for some in scores]
 
-    def asked(many: int) -> tuple[list[list[list[int]]], dict[str, Any]]:
+    def asked(many: int, segments: list[Segment] = segments) -> tuple[list[list[list[int]]], dict[str, Any]]:
         answers, seconds, cpu = [], [], time.process_time()
         for number in range(len(right)):
             begin = time.perf_counter()
-            answers.append(answer(number, many))
+            answers.append(answer(number, many, segments))
             seconds.append(time.perf_counter() - begin)
         cpu = time.process_time() - cpu
         return answers, {
@@ -326,21 +323,22 @@ def search(folder: str, size: int) -> dict[str, Any]:
     memory = memory_of_process()
     cached = cached_bytes(folder, size)
     _, warm = asked(2)
+    _, words_only = asked(2, [])
     one, alone = asked(1)
     assert [answers[:1] for answers in both] == one
-    among = [
+    ranks = [
         min((some.index(key) for some in found if key in some), default=None)
         for found, key in zip(both, right, strict=True)
     ]
     return {
         "queries": len(right),
-        "right": sum(rank is not None for rank in among),
-        "right_first": sum(rank == 0 for rank in among),
-        "ranks": among,
+        "right": sum(rank is not None for rank in ranks),
+        "right_first": sum(rank == 0 for rank in ranks),
         "query_descriptors": round(float(np.diff(views.offsets)[::2].mean()), 1),
         "open_seconds": {"cpu": round(opened[0], 1), "wall": round(opened[1], 1)},
         "cold_both_ms": cold,
         "both_ms": warm,
+        "words_of_both_ms": words_only,
         "one_ms": alone,
         "memory": memory,
         "cached_bytes": {"before": cached_before, "after": cached},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from imagefinder.ann.ivf_sq8 import SCORED
 from tables.measured import conditions, measured_on, read, spaced
 
 _GROUPS = {
@@ -136,7 +137,67 @@ def stages() -> str:
                 for level, a in row["answers"].items()
             ),
         ]
-    return "\n".join([*lines, *vectors(), *parts_measured_on("stages"), *parts_measured_on("vectors"), ""])
+    measured = [line for name in ("stages", "vectors") for line in parts_measured_on(name)]
+    return "\n".join([*lines, *vectors(), *measured, ""])
+
+
+def words() -> list[str]:
+    """Generate the accuracy and cost of the index of local features, without the features."""
+    rows = read("words")["local"]
+
+    def gb(value: int) -> str:
+        return f"{value / 1e9:.2f}"
+
+    def times(row: dict[str, Any], name: str) -> str:
+        return f"{row[name]['cpu_mean']:.0f}; {row[name]['p50']:.0f} / {row[name]['p95']:.0f}"
+
+    table: list[tuple[str, list[str]]] = [
+        ("words", [spaced(row["words"]) for row in rows]),
+        ("segments", [f"{row['segments']}" for row in rows]),
+        (
+            "correct image among 64 candidates / first",
+            [f"{r['right']} / {r['right_first']} of {r['queries']}" for r in rows],
+        ),
+        ("query, CPU ms; p50 / p95, ms", [times(row, "one_ms") for row in rows]),
+        ("query and its mirror image, CPU ms; p50 / p95, ms", [times(row, "both_ms") for row in rows]),
+        (
+            "of these, words and codes of the query, CPU ms; p50 / p95, ms",
+            [times(row, "words_of_both_ms") for row in rows],
+        ),
+        (
+            "the same, nothing in the file cache, CPU ms; p50 / p95, ms",
+            [times(row, "cold_both_ms") for row in rows],
+        ),
+        (
+            "memory after these queries: anonymous, of files, GB",
+            [f"{gb(r['memory']['anonymous'])}, {gb(r['memory']['files'])}" for r in rows],
+        ),
+        ("peak memory while searching, GB", [gb(row["search_peak_bytes"]) for row in rows]),
+        ("file cache of the segments after these queries, GB", [gb(row["cached_bytes"]["after"]) for row in rows]),
+        ("segments, GB", [gb(row["index_bytes"]) for row in rows]),
+        ("model, GB", [gb(row["model_bytes"]) for row in rows]),
+        ("opening with checksums, CPU s", [f"{row['open_seconds']['cpu']:.1f}" for row in rows]),
+        (
+            "training, CPU s; peak memory, GB",
+            [f"{r['train_cpu_seconds']:.0f}; {gb(r['train_peak_bytes'])}" for r in rows],
+        ),
+        (
+            "coding, CPU microseconds per descriptor",
+            [f"{row['encode_cpu_microseconds_per_descriptor']:.1f}" for row in rows],
+        ),
+        (
+            "merging segments, CPU s; peak memory, GB",
+            [f"{r['merge_cpu_seconds']:.0f}; {gb(r['merge_peak_bytes'])}" for r in rows],
+        ),
+    ]
+    return [
+        "",
+        f"**sift, the index alone**: {rows[0]['queries']} queries with one correct answer, {rows[0]['query_descriptors']:.0f} descriptors on average:",
+        "",
+        "| | " + " | ".join(f"{spaced(row['images'])} images" for row in rows) + " |",
+        "|---|" + "---|" * len(rows),
+        *(f"| {name} | {' | '.join(values)} |" for name, values in table),
+    ]
 
 
 def vectors() -> list[str]:
@@ -152,7 +213,7 @@ def vectors() -> list[str]:
     for part, what in (("made", "synthetic"), ("pictures", "of image crops")):
         if row := answer.get(part):
             lines += [
-                f"| {spaced(row['images'])} x {row['numbers']}, {what} | {spaced(one['looked_at'])}{' (used)' if one is row else ''} | {found(one)} | "
+                f"| {spaced(row['images'])} x {row['numbers']}, {what} | {spaced(one['looked_at'])}{' (used)' if one['looked_at'] == SCORED else ''} | {found(one)} | "
                 + (
                     f"{(row['resident_peak_bytes'] or 0) / 1e6:.0f} | {row['index_bytes_per_image']} | {row['seconds_to_index']:.0f} |"
                     if one is row

@@ -389,13 +389,14 @@ def _learned() -> list[bytes]:
     calibrator = TailCalibrator()
     tail = calibrator.fit(np.arange(5.0), total=9, floor=0.0, scale=1.0)
     made = {
-        "local": null_model.MethodNullModel("f", 0.5, 1.5, None, tail, tail),
-        "global": null_model.MethodNullModel("g", 0, 1, GlobalFeatures(np.ones((1, 2), np.float32)), tail, None),
+        "local": null_model.MethodNullModel("f", 0.5, 1.5, None, tail),
+        "global": null_model.MethodNullModel("g", 0, 1, GlobalFeatures(np.ones((1, 2), np.float32)), tail),
     }
     store = MemoryStore()
     found = []
+    seeds = {"1": null_model.Seed(2, 1, 1, (0.1,), {"local": (3.0, 4.0)})}
     for methods in ({}, made):
-        null_model.write(store, null_model.NullModel(2, 2, methods, tail, tail))
+        null_model.write(store, null_model.NullModel(2, methods, tail, seeds if methods else {}))
         stored = store.derived(null_model.NAME)
         found.append(stored.data if stored else b"")
     return found
@@ -408,6 +409,7 @@ def _background(data: bytes) -> None:
     known = null_model.read(store, TailCalibrator())
     if known is not None:
         known.fits(store)
+        assert known.common_parts(9) > 0
         for method in known.methods.values():
             assert np.isfinite([method.mean, method.spread, *method.score.log10_p(np.array([0.0, 9.9]))]).all()
 

@@ -144,6 +144,12 @@ def test_invalid_queries_are_rejected(collection, query, error):
         collection.search(query)
 
 
+def test_the_records_of_many_images(collection):
+    ids = ["deep/4.png", "gone", "0.png"]
+    assert collection.records(ids) == {image_id: collection.get(image_id) for image_id in ("deep/4.png", "0.png")}
+    assert collection.records([]) == {}
+
+
 def test_exactly_one_of_query_and_id(collection):
     for arguments in ({}, {"query": textured_image(1), "id": "1.png"}):
         with pytest.raises(InputError, match="exactly one"):

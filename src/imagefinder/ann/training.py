@@ -44,16 +44,21 @@ def training_sample(
         many = min(len(keys), max(64, 4 * wanted * len(keys) // max(1, rows)))
     chosen = np.sort(rng.choice(keys, min(many, len(keys)), replace=False)) if len(keys) else keys
     share = min(1.0, wanted / max(1, rows) * len(keys) / max(1, len(chosen)))
-    parts = []
     mean = max(1, int(sizes.sum()) // max(1, len(keys)))
     step = max(1, BATCH_BYTES // mean)
-    for begin in range(0, len(chosen), step):
-        features = store.load(method, chosen[begin : begin + step])[1].features
-        if isinstance(features, LocalFeatures):
-            kept = np.sort(
-                rng.choice(len(features.descriptors), round(share * len(features.descriptors)), replace=False)
-            )
-            one = np.array([0, len(kept)], dtype=np.int64)
-            features = LocalFeatures(features.descriptors[kept], features.keypoints[kept], one)
-        parts.append(features)
-    return concatenate(spec, parts), rows
+    loaded = (
+        store.load(method, chosen[begin : begin + step])[1].features for begin in range(0, len(chosen), step)
+    )
+    if spec.kind == "global":
+        return concatenate(spec, list(loaded)), rows
+    # Filled in place: the sample of a large collection is too large to be in memory twice.
+    descriptors = np.empty((wanted + -(-len(chosen) // step), spec.dim), dtype=spec.dtype)
+    filled = 0
+    for features in loaded:
+        assert isinstance(features, LocalFeatures)  # noqa: S101 - narrows the type
+        count = len(features.descriptors)
+        kept = np.sort(rng.choice(count, min(round(share * count), len(descriptors) - filled), replace=False))
+        descriptors[filled : filled + len(kept)] = features.descriptors[kept]
+        filled += len(kept)
+    keypoints = np.zeros((filled, 4), dtype=np.float32)  # not used; zeros take no memory
+    return LocalFeatures(descriptors[:filled], keypoints, np.array([0, filled], dtype=np.int64)), rows

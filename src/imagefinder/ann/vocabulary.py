@@ -148,8 +148,9 @@ def _kmeans(vectors: Bytes, many: int, generator: np.random.Generator) -> Bytes:
         for begin in range(0, len(vectors), _BLOCK):
             some = vectors[begin : begin + _BLOCK]
             owner = _nearest_centres(padded(some), packed[None], halves[None], 1)[:, 0]
-            for whole, of_block in zip((total, counts), sums(some, owner, many), strict=True):
-                whole += of_block
+            of_block, in_block = sums(some, owner, many)
+            total += of_block
+            counts += in_block
         filled = np.flatnonzero(counts)
         centres = centres.copy()
         centres[filled] = np.rint(total[filled] / counts[filled, None])

@@ -181,6 +181,7 @@ def _print(opened: Collection, result: SearchResult) -> None:
 
 
 def _print_hits(opened: Collection, result: SearchResult) -> None:
+    places = {record.id: output.location(record.uri) for record in opened.records(result.ids).values()}
     if result.ranking == "evidence":
         output.line()
         output.table(
@@ -193,7 +194,7 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
                     output.relation(hit.relation, hit.evidence),
                     output.evalue(hit.evalue),
                     *output.evidence(hit.evidence),
-                    output.location(opened.get(hit.id).uri),
+                    places.get(hit.id, "-"),
                 )
                 for hit in result.hits
             ],
@@ -208,7 +209,7 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
                 hit.id,
                 output.score(hit.score, unit),
                 output.evalue(hit.evalue),
-                output.location(opened.get(hit.id).uri),
+                places.get(hit.id, "-"),
             )
             for hit in result.hits
         ],

@@ -13,9 +13,9 @@ from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from imagefinder.collection.backups import with_backups
+from imagefinder.collection.backups import back_up
 from imagefinder.collection.searching import Count, SearchableCollection
-from imagefinder.core import filters, home
+from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.location import shown
@@ -224,12 +224,8 @@ class Collection(SearchableCollection):
         info = self.store.info() if repair or not any(damage.kind == "database" for damage in damages) else None
         if info:
             damages += self._derived.index_damages(repair=repair)
-        return CheckReport(
-            info.location if info else shown(self.settings.collection),
-            info.images if info else 0,
-            tuple(damages),
-            time.monotonic() - begin,
-        )
+        location, images = (info.location, info.images) if info else (shown(self.settings.collection), 0)
+        return CheckReport(location, images, tuple(damages), time.monotonic() - begin)
 
     def backup(self, destination: str | os.PathLike[str], *, progress: Count = lambda _done, _total: None) -> Path:
         """Copy a consistent snapshot of the collection, while others may search and add; returns the folder.
@@ -246,9 +242,7 @@ class Collection(SearchableCollection):
             CollectionCorruptError: this collection is damaged.
             StoreError: the copy cannot be written, or this kind of store has no backups.
         """
-        folder = home.expand(destination).absolute()
-        with_backups(self.store).backup(folder, progress)
-        return folder
+        return back_up(self.store, destination, progress)
 
     def keep_duplicates(self, report: DuplicateReport, *, state: Mapping[str, Any], computed_at: str) -> None:
         """Store a duplicate report with the collection, in place of the previous one.

@@ -70,7 +70,9 @@ class Derived:
     def _fit(self, progress: Callable[[int, int], None] | None) -> NullModel:
         stored = [name for name, method in sorted(self._store.info().methods.items()) if method.images]
         methods = [self._runtime.method(name) for name in stored]
-        return fit(self._store, methods, self._runtime, progress=progress)
+        index = (lambda method: self._own_index(method.name)) if self._runtime.has_ann_indexes else None
+        parts = self._store, methods, self._runtime
+        return fit(*parts, previous=self._null_model, ann_index=index, progress=progress)
 
     def calibrate(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Fit the null model if necessary; returns whether it was."""
@@ -132,7 +134,7 @@ class Derived:
         """Whether derived data are readable."""
         if name == report.NAME:
             return report.is_intact(data)
-        return name != null_model.NAME or null_model.from_bytes(data, self._runtime.calibrator) is not None
+        return name != null_model.NAME or null_model.is_intact(data, self._runtime.calibrator)
 
     def index_damages(self, *, repair: bool) -> list[Damage]:
         """The damage of existing indexes; with ``repair``, damaged indexes are rebuilt."""

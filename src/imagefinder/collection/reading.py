@@ -81,6 +81,10 @@ class CollectionReader:
         """
         return self.store.get(self.resolve(image_id))
 
+    def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
+        """The records of many images, by stored id; unknown ids are left out."""
+        return self.store.records(ids)
+
     def resolve(self, image_id: str) -> str:
         """The stored id for the name of an image: itself, or the only id that differs in Unicode normalisation.
 

@@ -18,7 +18,7 @@ class ImageRecord:
     """One image of a collection.
 
     Attributes:
-        id: Opaque, user-defined identifier.
+        id: Opaque, user-defined identifier: any text of 1 to 1,024 bytes in UTF-8 (``metadata.MAX_ID_BYTES``).
         uri: URI that the image came from (``file:``, ``http:``, ``https:`` or ``archive:``); empty if unknown.
         sha256: SHA-256 of the encoded image, hexadecimal.
         size_bytes: Size of the encoded image in bytes.

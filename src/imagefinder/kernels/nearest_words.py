@@ -53,7 +53,8 @@ def panels(centres: NDArray[np.uint8]) -> tuple[NDArray[np.int8], NDArray[np.int
 
 def padded(vectors: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Vectors with zeros appended up to a multiple of ``GROUP`` elements, C-contiguous."""
-    return np.ascontiguousarray(np.pad(vectors, ((0, 0), (0, -vectors.shape[1] % GROUP))))
+    missing = -vectors.shape[1] % GROUP
+    return np.ascontiguousarray(np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors)
 
 
 def nearest_words(

@@ -2,8 +2,13 @@
 
 Each kind of evidence for an image is a statistical test with its own E-value: the score of each method, and the
 geometry, by the keypoints of a method or of thumbnails. The best test counts, multiplied by the number of tests
-(Bonferroni correction), which is valid whatever their dependence. If registered images look alike, the probability
-that they look alike by chance multiplies that of the geometry.
+(Bonferroni correction), which is valid whatever their dependence.
+
+A wrong image gets a geometry from matches that chance placed, or from a part that it has in common with the query.
+The E-value of a geometry is the sum of both:
+
+* images compared x chance probability x probability that decoys look as much alike;
+* images with a common part x probability that such images have as strong a geometry that agrees as much.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.contracts import Tail
+from imagefinder.calibration import common_parts
 from imagefinder.core.results import LOOKS_ALIKE, Evidence
 from imagefinder.search.geometry import Finding
 from imagefinder.search.null_model import NullModel, logit
@@ -26,8 +31,10 @@ from imagefinder.search.verification import THUMBNAILS, Verified
 _LEAST = -300.0
 """Smallest exponent of ten that a float represents."""
 
+_LN10 = math.log(10)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Calibration:
     """Converts the scores and geometries of one search to E-values, as log10.
 
@@ -59,21 +66,31 @@ class Calibration:
             return np.full(len(standardised), self.log10_searched)
         return self.log10_searched + model.score.log10_p(standardised)
 
-    def of_finding(self, finding: Finding, evidence: Evidence, *, thumbnails: bool) -> float:
+    def of_evidence(self, evidence: Evidence) -> float:
         """Log10 E-value of a geometry as a single test."""
-        if thumbnails:  # only a few candidates are compared by their thumbnails
-            compared = math.log10(max(1, min(THUMBNAILS, self.searched)))
-            return compared + self._of_evidence(self.null_model.thumbnails, evidence)
-        model = self.null_model.methods.get(finding.method.name)
-        if model is None or model.geometry is None:
-            return self.log10_searched
-        return self.log10_searched + self._of_evidence(model.geometry, evidence)
+        by_chance, by_common_part = self.parts(evidence)
+        return float(np.logaddexp(by_chance * _LN10, by_common_part * _LN10)) / _LN10
+
+    def parts(self, evidence: Evidence) -> tuple[float, float]:
+        """Log10 of the number of images with such a geometry from chance matches, and from a common part."""
+        # Only a few candidates are compared by their thumbnails.
+        compared = min(THUMBNAILS, self.searched) if evidence.found_by == "thumbnails" else self.searched
+        by_chance = math.log10(max(compared, 1)) + evidence.log10_chance + self.of_agreement(evidence.agreement)
+        value = common_parts.witness(evidence.log10_chance, evidence.agreement, most=self._most_agreement)
+        rare = float(common_parts.TAIL.log10_p(np.array([value]))[0])
+        return by_chance, math.log10(self.common_parts) + rare
+
+    @cached_property
+    def common_parts(self) -> float:
+        """Expected number of wrong images that have a part in common with the query."""
+        return self.null_model.common_parts(self.searched)
+
+    @cached_property
+    def _most_agreement(self) -> float:
+        return 1.0 if self.null_model.agreement_counts else common_parts.NO_WITNESS
 
     def of_agreement(self, agreement: float | None) -> float:
-        """Log10 of the probability that wrong images with a common geometry look this much alike.
-
-        It is 0 for an agreement of at most a half, which a common part explains, such as a logo on two packages.
-        """
+        """Log10 of the probability that decoys which agree by one half look this much alike; 0 up to one half."""
         if agreement is None or agreement <= LOOKS_ALIKE:
             return 0.0
         reached, half = self.null_model.agreement.log10_p(logit(np.array([agreement, LOOKS_ALIKE]))).tolist()
@@ -82,10 +99,6 @@ class Calibration:
     def combine(self, best: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log10 E-values of images, ``(B,)``, from those of their best tests, ``(B,)``."""
         return np.clip(best + math.log10(self.tests), _LEAST, self.log10_searched)
-
-    def _of_evidence(self, tail: Tail, evidence: Evidence) -> float:
-        chance = float(tail.log10_p(np.array([-evidence.log10_chance]))[0])
-        return chance + self.of_agreement(evidence.agreement)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,9 +187,7 @@ def _of_verified(
     least, best = dict[str, float](), dict[str, Finding]()
     for image_id, found in verified.items():
         tests = [
-            (calibration.of_finding(finding, finding.evidence, thumbnails=finding is found.thumbnails), finding)
-            for finding in found.findings
-            if finding.evidence
+            (calibration.of_evidence(finding.evidence), finding) for finding in found.findings if finding.evidence
         ]
         if tests:
             least[image_id], best[image_id] = min(tests, key=lambda test: test[0])

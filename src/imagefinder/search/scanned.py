@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import MethodNotIndexedError
-from imagefinder.core.features import Features
+from imagefinder.core.features import Features, take
 from imagefinder.core.records import GalleryBlock
 
 
@@ -45,21 +46,37 @@ class Scanned:
         Raises:
             CollectionCorruptError: features do not match their checksum.
         """
+        found: dict[str, Features] = {}
+        for block, rows in self._blocks_of(ids):
+            found.update((block.ids[row], block.features.image(row)) for row in rows)
+        return found
+
+    def blocks(self, ids: Iterable[str]) -> Iterator[GalleryBlock]:
+        """The same features in blocks, in any order.
+
+        Raises:
+            CollectionCorruptError: features do not match their checksum.
+        """
+        for block, rows in self._blocks_of(ids):
+            if rows:
+                yield GalleryBlock(tuple(block.ids[row] for row in rows), take(block.features, rows))
+
+    def _blocks_of(self, ids: Iterable[str]) -> Iterator[tuple[GalleryBlock, Sequence[int]]]:
+        """The blocks with these images, and the rows of the images in each."""
         if len(self._rows) < len(self.ids):
             self._rows = {image_id: row for row, image_id in enumerate(self.ids)}
-        known = [image_id for image_id in ids if image_id in self._rows]
-        found = dict(self._in_memory(known))
-        missing = [image_id for image_id in known if image_id not in found]
+        numbers = defaultdict[int, list[int]](list)
+        for image_id in ids:
+            if (row := self._rows.get(image_id)) is not None:
+                numbers[bisect_right(self._starts, row) - 1].append(row)
+        missing: list[str] = []
+        for number, rows in numbers.items():
+            block = self._blocks[number]()
+            if block is None:
+                missing += [self.ids[row] for row in rows]
+            else:
+                yield block, [row - self._starts[number] for row in rows]
         if missing:
             with suppress(MethodNotIndexedError):  # the method was removed meanwhile
                 block = self._store.select(self._method, missing)
-                found.update((image_id, block.features.image(row)) for row, image_id in enumerate(block.ids))
-        return found
-
-    def _in_memory(self, ids: Iterable[str]) -> Iterator[tuple[str, Features]]:
-        for image_id in ids:
-            row = self._rows[image_id]
-            number = bisect_right(self._starts, row) - 1
-            block = self._blocks[number]()
-            if block is not None:
-                yield image_id, block.features.image(row - self._starts[number])
+                yield block, range(len(block.ids))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.contracts import NearMatcher, Store
-from imagefinder.core.features import Features, LocalFeatures, concatenate
+from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.core.method import Method
 from imagefinder.core.records import GalleryBlock
 from imagefinder.search import ranking
@@ -24,7 +24,7 @@ from imagefinder.search.encoding import EncodedQuery
 from imagefinder.search.null_model import MethodNullModel
 from imagefinder.search.scanned import Scanned
 
-MIRROR_DESCRIPTORS = 100
+MIRROR_DESCRIPTORS = 64
 """Number of descriptors of the mirror image that are compared with every image first."""
 
 MIRROR_DEPTH = 50
@@ -164,13 +164,12 @@ class Scorer:
     def _compare_mirrored(self, rows: Sequence[int]) -> None:
         """Compare the mirror image with the images of these rows."""
         places = {self.images.ids[row]: row for row in rows}
-        found = self.images.features(places)
-        batch = concatenate(self.method.extractor.spec, list(found.values()))
-        compared = [places[image_id] for image_id in found]
-        scores, near = self._compare(self.queries[1:], batch)
-        self.each[1:, compared] = scores
-        if self.near is not None:
-            self.near[1:, compared] = near
+        for block in self.images.blocks(places):
+            compared = [places[image_id] for image_id in block.ids]
+            scores, near = self._compare(self.queries[1:], block.features)
+            self.each[1:, compared] = scores
+            if self.near is not None:
+                self.near[1:, compared] = near
 
 
 def _shortened(query: EncodedQuery) -> EncodedQuery:

@@ -29,6 +29,20 @@ def test_the_collection_named_after_the_command_wins(call, tmp_path):
     assert str(first) in call("-c", first, "info").err
 
 
+def test_a_collection_may_be_a_url(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"no collection in {tmp_path / 'a b'}" in call("info", "-c", (tmp_path / "a b").as_uri()).err
+    answer = call("info", "-c", "postgresql://ann:s3cret@db/shop")
+    assert answer.code == session.USAGE
+    assert answer.err.startswith(
+        "error: unknown kind of collection: postgresql://..., imagefinder opens folders\n"
+    )
+    shown = call("-c", "postgresql://ann:s3cret@db/shop", "settings", "--json")
+    assert shown.json["collection"]["value"] == "postgresql://***@db/shop"
+    assert "s3cret" not in answer.err + shown.out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_setting_is_listed(call):
     lines = call("settings").out.splitlines()[1:]
     assert [line.split()[0] for line in lines] == [name for name, _, _ in Settings().describe()]

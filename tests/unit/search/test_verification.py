@@ -290,11 +290,9 @@ def test_an_image_removed_during_a_search_has_no_evidence(collection):
     gone = []
 
     class Vanishing(MemoryStore):
-        def get(self, image_id):
-            if image_id == "2":
-                gone.append(image_id)
-                raise UnknownImageError(image_id)
-            return super().get(image_id)
+        def records(self, ids):
+            gone.extend(image_id for image_id in ids if image_id == "2")
+            return super().records([image_id for image_id in ids if image_id != "2"])
 
     collection.calibrate()
     store, settings = Vanishing(), Settings()

@@ -113,16 +113,7 @@ class StoredFeatures:
             CollectionCorruptError: all images are listed, and they are not as many as were counted.
         """
         with self.connections.reading() as database:
-            changes = feed.read_changes(database, self.key, since)
-            row = database.execute("SELECT images FROM methods WHERE key = ?", (self.key,)).fetchone()
-        images = int(row[0]) if row else 0  # the method may have been deleted with its features
-        if changes.complete and len(changes.new) != images:
-            raise CollectionCorruptError(
-                f"the index of the {self.method} features is damaged: it does not list the "
-                f"{images} images that are counted",
-                hint=codec.REPAIR_HINT,
-            )
-        return changes, images
+            return feed.read_changes(database, self.key, since), feed.count_images(database, self.key)
 
     def load(self, listed: Keys, cursor: Cursor) -> tuple[Keys, GalleryBlock]:
         """Load the features of keys listed at a cursor that still exist, in ascending order of keys.

@@ -15,7 +15,9 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.records import Changes, Cursor
+from imagefinder.stores.embedded import codec
 from imagefinder.stores.embedded.schema import REMOVALS_KEPT
 
 
@@ -73,19 +75,33 @@ def read_changes(database: sqlite3.Connection, method: int, since: Cursor | None
         database: A connection in a transaction.
         method: Key of the method.
         since: The cursor; ``None`` for all features.
+
+    Raises:
+        CollectionCorruptError: all features are listed, and they are not as many as were counted.
     """
     now = position(database, method)
     then = Position.parse(since) if since else None
     if then == now:
         return Changes(now.cursor(), _keys([]), _keys([]), _keys([]))
     if then is None or not _leads_to(database, then, now):
-        listing = _listing(database, method, 0)
+        listing, images = _listing(database, method, 0), count_images(database, method)
+        if len(listing) != images:
+            raise CollectionCorruptError(
+                f"the index of features is damaged: it does not list the {images} images that are counted",
+                hint=codec.REPAIR_HINT,
+            )
         return Changes(now.cursor(), listing[:, 0].copy(), listing[:, 1].copy(), _keys([]), complete=True)
     listing = _listing(database, method, then.key)
     gone = database.execute(
         "SELECT key FROM gone WHERE number > ? AND method = ? ORDER BY number", (then.removal, method)
     )
     return Changes(now.cursor(), listing[:, 0].copy(), listing[:, 1].copy(), _keys([key for (key,) in gone]))
+
+
+def count_images(database: sqlite3.Connection, method: int) -> int:
+    """The counted number of images with features of a method; 0 if the method was deleted with its features."""
+    row = database.execute("SELECT images FROM methods WHERE key = ?", (method,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _leads_to(database: sqlite3.Connection, then: Position, now: Position) -> bool:

@@ -44,6 +44,7 @@ from imagefinder.stores.embedded import (
     check,
     codec,
     feature_rows,
+    feed,
     image_rows,
     leases,
     removal_rows,
@@ -322,11 +323,12 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
 
     def changes(self, method: str, since: Cursor | None) -> Changes:
         """Changes of the features of a method since a cursor, as of one transaction."""
-        try:
-            source = self._source(method)
-        except MethodNotIndexedError:
-            return NO_FEATURES
-        return source.changes(since)[0]
+        with self._connections.reading() as database:
+            try:
+                key, _ = read_spec(database, method)
+            except MethodNotIndexedError:
+                return NO_FEATURES
+            return feed.read_changes(database, key, since)
 
     def load(
         self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None

@@ -271,3 +271,14 @@ def test_a_damaged_record_or_thumbnail_is_found_in_a_batch(store, database):
     database.execute("UPDATE images SET width = 7 WHERE key = 6")
     with pytest.raises(CollectionCorruptError, match="image 5"):
         store.records(ids)
+
+
+def test_damaged_metadata_are_found_by_a_filter(store, database):
+    keys = np.arange(1, 41, dtype=np.int64)
+    assert len(store.load("points", keys, where=parse({}))[0]) == 20
+    database.execute("UPDATE images SET metadata = '{\"a\": 1}' WHERE key = 6")
+    for where in (parse({"a": 1}), parse({"not": {"b": 1}})):
+        for use in (store.count, store.matching, lambda where: store.load("points", keys, where=where)):
+            with pytest.raises(CollectionCorruptError, match="image 5"):
+                use(where)
+    assert store.count() == 20
