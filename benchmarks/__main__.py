@@ -18,6 +18,7 @@ BENCHMARKS = (
         "copies",
         "calibration",
     ),
+    "startup",
 )
 
 SEPARATE = ("peers",)
