@@ -247,6 +247,7 @@ def test_an_image_assessed_alone_has_the_numbers_of_the_search(monkeypatch, mode
     with Collection(MemoryStore(), runtime(SETTINGS, methods)) as collection:
         for seed in range(9):
             collection.put(str(seed), png(wide(seed)))
+        collection.calibrate()
         trace = collection.trace(Query(png(wide(3)[:150, ::-1])), SearchOptions(k=9, mode=mode, rerank_depth=3))
         assert trace.result.hits[0].evidence.mirrored
         for image_id, hit in trace.hits.items():
