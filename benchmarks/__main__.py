@@ -7,7 +7,18 @@ from benchmarks.contract import others
 
 BENCHMARKS = (
     *("mutual_nn", "geometry", "retrieval", "evidence", "stages", "vectors", "words", "inference"),
-    *("default_search", "indexing", "latency", "sizing", "service", "robust", "copies", "calibration"),
+    *(
+        "default_search",
+        "indexing",
+        "latency",
+        "sizing",
+        "service",
+        "throughput",
+        "robust",
+        "copies",
+        "calibration",
+    ),
+    "startup",
 )
 
 SEPARATE = ("peers",)

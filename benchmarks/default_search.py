@@ -152,7 +152,13 @@ def serve(folder: str, dataset: str) -> None:
             result = collection.search(path, **options)
             seconds, waited = time.process_time() - start, time.monotonic() - clock
             hits = [
-                [hit.id, hit.decision, f"{hit.evalue:.12g}", hit.relation, hit.evidence and hit.evidence.inliers]
+                [
+                    hit.id,
+                    hit.decision,
+                    f"{hit.evalue or 0:.12g}",
+                    hit.relation,
+                    hit.evidence and hit.evidence.inliers,
+                ]
                 for hit in result.hits
             ]
             answer = {"cpu": seconds, "wall": waited, "decision": result.decision, "hits": hits}

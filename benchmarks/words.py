@@ -2,14 +2,14 @@
 
 The index alone is measured, without the features: nothing is scored or verified.
 
-**Collection**: the 500 images of the dataset ``copy``; the rest, up to each of ``BENCH_SIZES`` images (default:
-100 000 and 1 000 000), are distractors like those of ``stages``: as many descriptors as a real image of the pool
-has, taken from eight images of the pool, from each those around a random keypoint, plus noise. Two things differ,
-because extracting, storing and coding 700 million descriptors would take hours. The pool has 800 images
-(``BENCH_POOL``) instead of 400, and each descriptor of the pool has 16 noisy versions, which are coded once by
-``Codec.encode``, so a distractor consists of codes drawn from a table of about nine million. A code therefore
-occurs in many distractors of the largest collection, but each distractor is a draw of its own (fixed seed per
-thousand). The words are trained on other noisy versions, as many as the codec requests.
+**Collection**: the 500 images of the dataset ``copy``, and ``BENCH_SIZES`` (100 000 and 1 000 000) distractors
+like those of ``stages``: as many descriptors as a real image of the pool has, taken from eight images of the pool,
+from each those around a random keypoint, plus noise. Two things differ, because extracting, storing and coding 700
+million descriptors would take hours. The pool has 800 images (``BENCH_POOL``) instead of 400, and each descriptor of
+the pool has 16 noisy versions, which are coded once by ``Codec.encode``, so a distractor consists of codes drawn
+from a table of about nine million. A code therefore occurs in many distractors of the largest collection, but each
+distractor is a draw of its own (fixed seed per thousand). The words are trained on other noisy versions, as many as
+the codec requests.
 
 **Queries**: ``BENCH_QUERIES`` (100) edited images of ``copy`` with one correct answer (fixed seed), the same at
 all sizes. ``right``: queries whose answer is among the 64 candidates of the query or of its mirror image.
@@ -227,12 +227,10 @@ def segment_path(folder: str, size: int, number: int) -> Path:
 
 
 def build_segments(folder: str, size: int) -> dict[str, Any]:
-    costs = Costs("build")
     sources, codec = Sources(folder), HammingEmbedding(SPEC)
     words = np.load(Path(folder) / "words.npy").reshape(-1)
     codes = np.load(Path(folder) / "codes.npy").reshape(-1)
     gallery = features(folder, "gallery")
-    postings = 0
     for number, begin in enumerate(range(0, size, SEGMENT)):
         path, end = segment_path(folder, size, number), min(size, begin + SEGMENT)
         if path.exists():  # of an interrupted run
@@ -247,9 +245,8 @@ def build_segments(folder: str, size: int) -> dict[str, Any]:
         # The keys of the gallery come first; those of distractor n are n + its size.
         keys = np.arange(begin if not begin else begin + len(gallery), end + len(gallery), dtype=np.int64)
         segment = build(keys, some)
-        postings += len(segment.codes)
         arrays.write(path, {}, segment.arrays())
-    return costs.of()
+    return {}
 
 
 def segments_of(folder: str, size: int) -> list[Segment]:

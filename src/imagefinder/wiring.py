@@ -185,7 +185,7 @@ def thumbnail_method(settings: Settings) -> Method:
         summary="local details of the thumbnails of both images",
         score="matches",
         extractor=SiftExtractor(max_side=256, max_keypoints=600, contrast=0.01, threads=settings.threads),
-        matcher=MutualNNMatcher(),
+        matcher=MutualNNMatcher(threads=settings.threads),
         verifier=GeometryVerifier(),
         mirror=mirrored,
     )
@@ -242,7 +242,7 @@ def sift(settings: Settings) -> Method:
             max_keypoints=settings.sift_max_keypoints,
             threads=settings.threads,
         ),
-        matcher=MutualNNMatcher(),
+        matcher=MutualNNMatcher(threads=settings.threads),
         verifier=GeometryVerifier(),
         mirror=mirrored,
     )
@@ -295,7 +295,7 @@ def _network(name: str, settings: Settings) -> Method:
         summary=model.summary,
         score="cosine" if is_global else "matches",
         extractor=extractor,
-        matcher=CosineMatcher() if is_global else MutualNNMatcher(),
+        matcher=CosineMatcher() if is_global else MutualNNMatcher(threads=settings.threads),
         verifier=None if is_global else TokenVerifier(),
         mapper=extractor if is_global else None,
         load=extractor.load,

@@ -48,6 +48,10 @@ _UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, Overfl
 _log = logging.getLogger(__name__)
 
 
+class OutdatedIndexError(Exception):
+    """An index was made by another version of imagefinder, or from features with another fingerprint."""
+
+
 @dataclass(slots=True, eq=False)
 class IndexModel:
     """The model that a codec trained on a collection.
@@ -121,6 +125,9 @@ class IndexFiles:
             loaded = {segment.name: segment for segment in segments if segment.name}
             if model is None or model.name != name:
                 model, loaded = self._read_model(name), {}
+        except OutdatedIndexError:  # no damage: the next refresh builds it again
+            _log.info("the index of %s was made by another version or with other features", self._method)
+            return None
         except _UNUSABLE as error:
             problems.append(f"the index of {self._method} is ignored: {error}")
             _log.info("the index of %s is ignored: %s", self._method, error)
@@ -206,7 +213,7 @@ class IndexFiles:
         """Names of the model and the segments, keys of removed images, and the cursor."""
         manifest = json.loads(self._file(_MANIFEST).read_bytes())
         if manifest["made"] != self._made():
-            raise ValueError("it was made with other parameters")
+            raise OutdatedIndexError
         names = [str(name) for name in manifest["segments"]]
         if "checksum" not in manifest:  # of version 0.1: all images are compared with the segments once
             return str(manifest["model"]), names, np.empty(0, dtype=np.int64), None
@@ -218,7 +225,7 @@ class IndexFiles:
     def _read_model(self, name: str) -> IndexModel:
         meta, trained = arrays.read(self._file(name))
         if meta["made"] != self._made():
-            raise ValueError("its model was made with other parameters")
+            raise OutdatedIndexError
         self._codec.check(trained)
         return IndexModel(trained, name)
 

@@ -30,7 +30,7 @@ VISITED = 48
 """Minimum number of nearest cells that are scored; more are scored until ``SCORED`` vectors are reached."""
 
 SCORED = 16384
-"""Minimum number of vectors that are scored. Four times as many find no more of the exact top 10."""
+"""Minimum number of vectors that are scored. Four times as many find at most 0.001 more of the exact top 10."""
 
 _LEVELS = 127
 _FINE_LEVELS = 32767

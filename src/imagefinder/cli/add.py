@@ -118,13 +118,11 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
                 progress=progress,
                 stop=stop,
             )
-        if not report.interrupted and (report.added or report.replaced or report.removed):
-            with output.counter("calibrating scores", of_bytes=False) as calibrating:
-                opened.calibrate(calibrating)
-            if opened.is_large():
-                labels = {name: f"indexing {name}" for name in opened.info().methods}
-                with output.stage_bar(labels) as indexing:
-                    opened.rebuild_index(indexing, rebuild=False)
+        changed = report.added or report.replaced or report.removed
+        if changed and not report.interrupted and opened.is_large():
+            labels = {name: f"indexing {name}" for name in opened.info().methods}
+            with output.stage_bar(labels) as indexing:
+                opened.rebuild_index(indexing, rebuild=False)
         location = shown(opened.settings.collection)
     if as_json:
         output.document({"collection": location, **to_json(report)})

@@ -88,8 +88,6 @@ def demo(
             if examples is None
             else _example_queries(opened, destination, examples)
         )
-        with output.counter("calibrating scores", of_bytes=False) as calibrating:
-            opened.calibrate(calibrating)
         entries = _search(opened, queries, methods, verify=examples is not None)
         page = destination / "contact-sheet.html"
         counts = (

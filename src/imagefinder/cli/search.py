@@ -25,7 +25,7 @@ from imagefinder.cli.session import (
 )
 from imagefinder.core.addresses import is_web_address
 from imagefinder.core.query import MAX_RERANK_DEPTH, Query, SearchOptions
-from imagefinder.core.results import Mode
+from imagefinder.core.results import PRIOR, Mode
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -37,8 +37,8 @@ With several of them, or with a folder, an archive or a list as for add, each im
 
 All methods of the collection are combined. Each hit has a relation to the query and an E-value: the expected
 number of images in this collection that would score as well by chance. An E-value of at most 0.01 is a match, of
-at most 1 a possible match; above that there is no match. The first search calibrates scores, which takes some
-seconds.
+at most 1 a possible match; above that there is no match. Until the collection has been calibrated, which add does,
+answers are cautious; a search that finds it uncalibrated calibrates it after printing its answer.
 
   imagefinder search photo.jpg
   imagefinder search photo.jpg -k 10 --show
@@ -143,8 +143,7 @@ def _search(opened: Collection, query: Query, options: SearchOptions, *, as_json
     """Search with one query, and print the result."""
     name = query.id or str(query.image)
     image = None if query.id else _image(opened, name, shown=page is not None)
-    with output.counter("calibrating scores", of_bytes=False) as progress:
-        result = opened.search(replace(query, image=image), options, progress=progress)
+    result = opened.search(replace(query, image=image), options)
     if as_json:
         _document(opened, result, page)
     else:
@@ -153,6 +152,9 @@ def _search(opened: Collection, query: Query, options: SearchOptions, *, as_json
         _write_page(opened, name, image, result, page)
         if not as_json:
             output.line(f"page: {page}")
+    if opened.calibration().state != "current" and opened.info().images:
+        with output.counter("calibrating for the next search", of_bytes=False) as progress:
+            opened.calibrate(progress)
     return OK if search_many.is_match(result) else UNFINISHED
 
 
@@ -165,6 +167,8 @@ def _image(opened: Collection, query: str, *, shown: bool) -> str | bytes:
 def _print(opened: Collection, result: SearchResult) -> None:
     if result.ranking == "evidence" or not result.hits:
         output.line(output.headline(result), style="bold")
+    if result.null_model == PRIOR:
+        output.note("the collection is not calibrated yet, so this answer is cautious")
     if result.hits:
         _print_hits(opened, result)
     output.line()

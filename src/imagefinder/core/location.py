@@ -6,7 +6,6 @@ import os
 import re
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
-from urllib.request import url2pathname
 
 from imagefinder.core import home
 from imagefinder.core.errors import SettingsError
@@ -33,6 +32,8 @@ def as_location(value: str | os.PathLike[str]) -> str:
             f"{text!r} does not name a folder on this machine", hint="write file:///FOLDER, or the plain path"
         )
     if os.name == "nt":
+        from urllib.request import url2pathname  # noqa: PLC0415 - loads an HTTP client
+
         return str(Path(url2pathname(found["path"])))
     return str(Path(os.fsdecode(unquote_to_bytes(found["path"]))))
 

@@ -241,6 +241,28 @@ class StoreInfo:
     bytes_on_disk: int
 
 
+CalibrationState: TypeAlias = Literal["current", "outdated", "running", "none"]
+"""``current``; ``outdated``: the collection has changed much since; ``running``: in the background; ``none``: not
+calibrated, so searches use the prior that imagefinder ships with, and are cautious."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationInfo:
+    """The calibration of a collection.
+
+    Attributes:
+        state: Its state.
+        null_model: Version of the null model that searches use.
+        calibrated_images: Number of images of the collection when it was calibrated; 0 for the prior.
+        images: Number of images now.
+    """
+
+    state: CalibrationState
+    null_model: str
+    calibrated_images: int
+    images: int
+
+
 DamageKind: TypeAlias = Literal[
     "database", "method", "record", "thumbnail", "features", "orphan", "counts", "derived"
 ]

@@ -91,7 +91,11 @@ class Settings:
     store: str = _setting(
         "embedded", "storage backend of a collection that is named by its path: embedded (on disk) or memory"
     )
-    threads: int = _setting(_cores, "number of threads for decoding, feature extraction and networks", minimum=1)
+    threads: int = _setting(
+        _cores,
+        "number of threads for decoding, feature extraction, networks, matching and verification",
+        minimum=1,
+    )
     precision: str = _setting(
         "auto",
         "numeric precision of networks: auto (f32), f32, bf16 or int8 (part of the fingerprint, except f32)",

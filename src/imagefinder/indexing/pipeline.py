@@ -46,7 +46,8 @@ class Pipeline:
         settings: ``batch_size``, ``threads``, ``fetch_*`` and ``max_image_*`` are used.
         decode: Decodes an image.
         check_address: Called with every IP address before connecting to it; raises ``FetchError`` to reject it.
-        verify_content: Read every image, also those whose stamp shows no change.
+        verify_content: Read every image, also those whose stamp shows no change; then, as in a run that stores
+            images, features of thumbnails that are missing are computed.
         include_removed: Also add images that were removed from the collection.
         force_prune: Also prune images of folders that have vanished as a whole, and of empty sources.
         thumbnails: Computes the features of thumbnails; ``None``: they are not stored.
@@ -149,7 +150,8 @@ class _Run:
                     removed, note = self._pruner.prune(source, force=self._force_prune)
                     self._counters.removed += removed
                     self._counters.notes += [note] if note else []
-                if self._thumbnails:
+                # A run that finds nothing new ends at once.
+                if self._thumbnails and (self._counters.added or self._counters.replaced or self._verify_content):
                     self._thumbnails.complete(self._stop)
             elif prune_sources:
                 self._counters.notes.append("nothing was removed: the run was interrupted")

@@ -13,7 +13,6 @@ The native kernel in ``native/`` does the work, or NumPy if the package was buil
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
@@ -21,6 +20,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imagefinder.kernels.threads import share
 
 try:
     from imagefinder.kernels import _native
@@ -56,7 +57,7 @@ def count(
         query: ``(n, D)`` uint8, int8 or float32, C-contiguous; ``n`` may be 0.
         gallery: ``(N, D)`` of the same dtype, C-contiguous: the concatenated descriptors of all images.
         offsets: ``(B + 1,)`` int64, non-decreasing: image ``b`` owns the rows ``offsets[b]:offsets[b + 1]``.
-        threads: Maximum number of threads, at least 1; default: the number of available cores. NumPy ignores it.
+        threads: Maximum number of threads, at least 1; default: ``threads.share``. NumPy ignores it.
 
     Returns:
         ``(B,)`` int64, each between 0 and ``min(n, rows of the image)``; 0 if either side is empty.
@@ -114,9 +115,9 @@ def _counts(
     if not _is_native(query):
         _count_numpy(query, gallery, offsets, counts, least, near)
     elif least is None:
-        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or cores())
+        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or share())
     else:
-        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or cores(), None, least, near)
+        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or share(), None, least, near)
     return counts, near
 
 
@@ -162,7 +163,7 @@ def pairs_all(
     most = [min(len(query), len(candidate)) for candidate in candidates]
     found = np.empty((sum(most), 2), dtype=np.int64)
     counts = np.empty(len(candidates), dtype=np.int64)
-    _native.pairs(query, candidates, found, counts, threads or cores())
+    _native.pairs(query, candidates, found, counts, threads or share())
     begins = accumulate(most, initial=0)
     return [found[begin : begin + many] for begin, many in zip(begins, counts.tolist(), strict=False)]
 
@@ -180,11 +181,6 @@ def _check(query: Descriptors, gallery: Descriptors) -> None:
 def _is_native(query: Descriptors) -> bool:
     # Products of longer byte descriptors may overflow int32; NumPy computes them in float64.
     return backend() != "numpy" and (query.dtype == np.float32 or query.shape[1] <= _native.LONGEST_BYTES)
-
-
-def cores() -> int:
-    """Number of processor cores available to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _count_numpy(  # noqa: PLR0917 - the native kernel's arguments

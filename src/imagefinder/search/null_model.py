@@ -35,7 +35,7 @@ from imagefinder.core.contracts import Calibrator, Store, Tail
 from imagefinder.core.features import Features, GlobalFeatures
 from imagefinder.core.method import Method
 from imagefinder.core.records import DerivedData
-from imagefinder.core.results import LOOKS_ALIKE
+from imagefinder.core.results import LOOKS_ALIKE, PRIOR
 
 GROWTH = 1.5
 """A collection that has grown or shrunk by this factor is calibrated again."""
@@ -175,7 +175,7 @@ class NullModel:
             for name, method in info.methods.items()
             if method.images
         }
-        return cls(info.images, methods, PRIOR_AGREEMENT, version="prior", is_prior=True)
+        return cls(info.images, methods, PRIOR_AGREEMENT, version=PRIOR, is_prior=True)
 
     def is_usable(self, store: Store) -> bool:
         """Whether it describes the methods of the collection, whatever its size."""
@@ -254,6 +254,17 @@ def from_bytes(data: bytes, calibrator: Calibrator) -> NullModel | None:
         return _from_json(content, calibrator)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None  # derived data: it is fitted again
+
+
+def is_intact(data: bytes, calibrator: Calibrator) -> bool:
+    """Whether data are an undamaged null model, of this format or of one that is fitted again."""
+    try:
+        content = json.loads(data)
+        if content.pop("checksum") != _checksum(content):
+            return False
+        return content["format"] != _FORMAT or from_bytes(data, calibrator) is not None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def _checksum(content: Mapping[str, Any]) -> int:

@@ -24,7 +24,7 @@ from imagefinder.search.encoding import EncodedQuery
 from imagefinder.search.null_model import MethodNullModel
 from imagefinder.search.scanned import Scanned
 
-MIRROR_DESCRIPTORS = 100
+MIRROR_DESCRIPTORS = 64
 """Number of descriptors of the mirror image that are compared with every image first."""
 
 MIRROR_DEPTH = 50

@@ -12,6 +12,7 @@ from imagefinder.core.method import Method
 from imagefinder.core.pages import page_of
 from imagefinder.core.results import Evidence, Outline, Size
 from imagefinder.images.resize import thumbnail as make_thumbnail
+from imagefinder.kernels.threads import share
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate, Candidates
 from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
@@ -216,7 +217,7 @@ def verify(
         ids: Ids of the candidates; deleted ones get no findings.
         mirror: Also compare the mirror image of the query.
     """
-    threads = runtime.settings.threads
+    threads = share(runtime.settings.threads)
     candidates = Candidates(store)
     candidates.prefetch(ids)
     source = ThumbnailSource(runtime.thumbnail_method, store, runtime.thumbnail_cache)

@@ -339,7 +339,7 @@ def _block_means(
 
 
 def _block_variances(image: Grey, ys: NDArray[np.int64], xs: NDArray[np.int64], block: int) -> NDArray[np.float64]:
-    """As ``_block_means``, the variances."""
+    """Variances of the blocks; arguments and result as for ``_block_means``."""
     image = image - image.mean()  # rounding matters less in small numbers
     return _block_means(image * image, ys, xs, block) - _block_means(image, ys, xs, block) ** 2
 

@@ -99,6 +99,18 @@ def test_files_of_another_collection_are_detected(store, tmp_path):
     assert finds(store, index)
 
 
+def test_an_index_of_another_version_is_built_again_without_being_damage(store):
+    index = made(store)
+    index.refresh()
+    path, manifest = manifest_of(store)
+    made_by = {**manifest["made"], "version": -1}
+    path.write_text(json.dumps({"made": made_by, "model": manifest["model"], "segments": manifest["segments"]}))
+    assert made(store).verify() == []
+    assert made(store).state().waiting == 60
+    assert made(store).refresh()
+    assert finds(store, made(store))
+
+
 def test_another_fingerprint_requires_another_index(store):
     made(store).refresh()
     index = made(store)
@@ -235,24 +247,28 @@ def test_a_changed_manifest_hides_no_image(store, name):
     assert len(made(store).propose(block.features, 100)[0].keys) == 60
 
 
-def test_an_earlier_database_that_is_put_back_is_detected(store, tmp_path):
+@pytest.mark.parametrize(
+    ("indexed", "lost"), [(True, 10), (False, 2)], ids=["another segment", "the same segment"]
+)
+def test_an_earlier_database_that_is_put_back_is_detected(store, tmp_path, indexed, lost):
     """Its later keys are given again, to other images."""
-    index = made(store)
-    index.refresh()
+    put(store, SPEC, {str(seed): seed for seed in range(60, 65)})
+    if indexed:
+        made(store).refresh()
     store.close()
     shutil.copy(tmp_path / "c" / FILE_NAME, tmp_path / "kept")
     later = EmbeddedStore(tmp_path / "c", create=False, cache_bytes=0)
-    put(later, SPEC, {f"lost {number}": 200 + number for number in range(10)})
-    later.delete(["3"])
+    put(later, SPEC, {f"lost {number}": 200 + number for number in range(lost)})
     made(later).refresh()
+    later.delete(["3"])
     later.close()
     shutil.copy(tmp_path / "kept", tmp_path / "c" / FILE_NAME)
     restored = EmbeddedStore(tmp_path / "c", create=False, cache_bytes=0)
     put(restored, SPEC, {f"other {number}": 300 + number for number in range(20)})
     restored.delete(["4"])
     index = made(restored)
-    assert index.state().images == 79
-    expected = {*(str(n) for n in range(60) if n != 4), *(f"other {n}" for n in range(20))}
+    assert index.state().images == 84
+    expected = {*(str(n) for n in range(65) if n != 4), *(f"other {n}" for n in range(20))}
     assert set(names(restored, index, features(SPEC, 3), 100)) == expected
     index.refresh()
     for number in range(20):

@@ -115,7 +115,7 @@ def loaded(*arguments):
     return set(done.stdout.rpartition("|")[2].split())
 
 
-HEAVY = {"numpy", "cv2", "onnxruntime", "PIL", "fastapi", "sqlite3", "httpx2", "rich"}
+HEAVY = {"numpy", "cv2", "onnxruntime", "PIL", "fastapi", "sqlite3", "httpx2", "rich", "http.client"}
 
 
 def test_the_version_is_printed_without_the_command_line():

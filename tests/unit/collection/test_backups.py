@@ -1,10 +1,11 @@
 import pytest
 
 import imagefinder
-from imagefinder.collection.backups import with_backups
 from imagefinder.core.errors import StoreError
 from imagefinder.core.settings import Settings
+from imagefinder.core.store_parts import SupportsBackup
 from imagefinder.stores.embedded import EmbeddedStore
+from imagefinder.stores.memory import MemoryStore
 
 
 def test_a_store_without_backups_says_what_to_do(tmp_path):
@@ -15,7 +16,6 @@ def test_a_store_without_backups_says_what_to_do(tmp_path):
     assert not (tmp_path / "copy").exists()
 
 
-def test_a_store_with_backups_is_returned(tmp_path):
-    store = EmbeddedStore(tmp_path, create=True, cache_bytes=0)
-    assert with_backups(store) is store
-    store.close()
+def test_the_embedded_store_has_backups_and_the_memory_store_has_none():
+    assert issubclass(EmbeddedStore, SupportsBackup)
+    assert not issubclass(MemoryStore, SupportsBackup)

@@ -1,9 +1,11 @@
+import shutil
 import threading
 from dataclasses import replace
 
 import pytest
 from runtimes import runtime
 
+import imagefinder
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.settings import Settings
 from imagefinder.images.resize import thumbnail
@@ -87,3 +89,50 @@ def test_images_of_earlier_versions_are_completed_a_bounded_number_at_a_time(mon
     store.put(entries(1))
     assert indexer(store).complete(stopped) == 0
     assert indexer(store).complete(threading.Event()) == 1
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number, jpeg in enumerate(JPEGS):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg)
+    return tmp_path
+
+
+@pytest.fixture
+def collection():
+    with imagefinder.open(settings=Settings(store="memory", threads=1, isolate=False)) as collection:
+        yield collection
+
+
+def test_a_moved_file_and_a_copy_keep_the_features(folder, collection, monkeypatch):
+    collection.add(folder, methods=["sift"])
+    before = features(collection.store, "0.jpg", "1.jpg", "2.jpg")
+    assert set(before) == {"0.jpg", "1.jpg", "2.jpg"}
+    monkeypatch.setattr(thumbnails, "thumbnail_features", lambda _method, images, _sizes: [None] * len(images))
+    (folder / "0.jpg").rename(folder / "moved.jpg")
+    shutil.copy(folder / "1.jpg", folder / "copy.jpg")
+    report = collection.add(folder)
+    assert (report.moved, report.added) == (1, 1)
+    after = features(collection.store, "moved.jpg", "1.jpg", "2.jpg", "copy.jpg")
+    assert content(after["moved.jpg"]) == content(before["0.jpg"])
+    assert content(after["copy.jpg"]) == content(before["1.jpg"])
+    assert collection.add(folder / "moved.jpg").unchanged == 1
+    assert usage(collection.store).images == 4
+
+
+def test_only_a_run_that_stores_images_or_verifies_contents_completes_others(folder, collection):
+    collection.add(folder, methods=["sift"])
+    collection.store.put([collection.store.entry(f"{number}.jpg") for number in (0, 1)])
+    assert collection.add(folder).unchanged == 3
+    assert usage(collection.store).images == 1
+    (folder / "3.jpg").write_bytes(thumbnail(textured_image(7, 90, 90)))
+    assert collection.add(folder).added == 1
+    assert usage(collection.store).images == 4
+    collection.store.put([collection.store.entry("0.jpg")])
+    collection.add(folder, verify_content=True)
+    assert usage(collection.store).images == 4
+
+
+def test_an_image_put_by_a_program_has_the_features_too(collection):
+    collection.put("a", JPEGS[0])
+    assert set(features(collection.store, "a")) == {"a"}

@@ -124,6 +124,17 @@ def test_unreadable_data_are_fitted_again(small, damage):
     assert null_model.read(small.store, CALIBRATOR) is not None
 
 
+def test_a_null_model_of_another_format_is_no_damage(collection):
+    collection.calibrate()
+    written = json.loads(collection.store.derived(null_model.NAME).data)
+    del written["checksum"]
+    written["format"] = 1
+    data = json.dumps({"checksum": null_model._checksum(written), **written}).encode()
+    assert null_model.from_bytes(data, CALIBRATOR) is None
+    assert null_model.is_intact(data, CALIBRATOR)
+    assert not null_model.is_intact(data.replace(b"images", b"imagez"), CALIBRATOR)
+
+
 def test_damaged_parts_are_detected(collection):
     collection.calibrate()
     written = json.loads(collection.store.derived(null_model.NAME).data)

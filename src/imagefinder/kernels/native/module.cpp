@@ -1,76 +1,23 @@
 // Python bindings: check arguments, release the GIL, read and write arrays in place.
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "bindings.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <deque>
-#include <exception>
-#include <new>
-#include <string>
 #include <vector>
 
 #include "dots.hpp"
-#include "geometry.hpp"
 #include "match.hpp"
 #include "votes.hpp"
 #include "words.hpp"
 
 namespace {
 
+using imagefinder::Array;
 using imagefinder::Descriptors;
 using imagefinder::InstructionSet;
 using imagefinder::Kernel;
 using imagefinder::Problem;
-
-// A view of a C-contiguous array, released when it goes out of scope.
-class Array {
-public:
-    Array() = default;
-    Array(const Array&) = delete;
-    Array& operator=(const Array&) = delete;
-    ~Array() {
-        if (view_.obj) PyBuffer_Release(&view_);
-    }
-
-    bool get(PyObject* object, const char* name, int dimensions, bool writable = false) {
-        if (PyObject_GetBuffer(object, &view_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0))) {
-            view_.obj = nullptr;
-            return refuse(name, "must be a C-contiguous array");
-        }
-        if (view_.ndim != dimensions) return refuse(name, "has the wrong number of dimensions");
-        if (view_.itemsize && reinterpret_cast<std::uintptr_t>(view_.buf) % static_cast<std::size_t>(view_.itemsize))
-            return refuse(name, "must be aligned");
-        return true;
-    }
-    // The same for a new reference, which may be null after an error.
-    bool take(PyObject* object, const char* name, int dimensions) {
-        const bool valid = object && get(object, name, dimensions);
-        Py_XDECREF(object);  // the view keeps its own reference
-        return valid;
-    }
-    bool is_descriptors() const { return is("B", 1) || is("b", 1) || is("f", 4); }
-    bool like(const Array& other) const {
-        return view_.format && other.view_.format && std::strcmp(view_.format, other.view_.format) == 0 &&
-               shape(1) == other.shape(1);
-    }
-    bool is(const char* formats, Py_ssize_t itemsize) const {
-        return view_.itemsize == itemsize && view_.format && std::strlen(view_.format) == 1 &&
-               std::strchr(formats, *view_.format);
-    }
-    static bool refuse(const char* name, const char* why) {
-        PyErr_Format(PyExc_ValueError, "%s %s", name, why);
-        return false;
-    }
-    std::size_t shape(int axis) const { return static_cast<std::size_t>(view_.shape[axis]); }
-    template <class T>
-    T* data() const {
-        return static_cast<T*>(view_.buf);
-    }
-
-private:
-    Py_buffer view_{};
-};
+using imagefinder::unlocked;
 
 const InstructionSet* named(const char* name) {
     for (const InstructionSet* set : imagefinder::supported())
@@ -91,25 +38,6 @@ Problem problem_of(const Array& query, const InstructionSet& set) {
     const bool floats = query.is("f", 4);
     const Kernel& kernel = floats ? set.floats : query.is("b", 1) ? set.signed_bytes : set.bytes;
     return {kernel, query.data<void>(), query.shape(0), query.shape(1), floats ? 4u : 1u};
-}
-
-// Runs a function without the GIL; C++ exceptions become Python exceptions.
-template <class Work>
-bool unlocked(Work work) {
-    std::string failure;
-    bool memory = true;
-    Py_BEGIN_ALLOW_THREADS;
-    try {
-        work();
-    } catch (const std::bad_alloc&) {
-        memory = false;
-    } catch (const std::exception& error) {
-        failure = error.what();
-    }
-    Py_END_ALLOW_THREADS;
-    if (!memory) PyErr_NoMemory();
-    if (!failure.empty()) PyErr_SetString(PyExc_RuntimeError, failure.c_str());
-    return memory && failure.empty();
 }
 
 PyObject* count(PyObject*, PyObject* arguments) {
@@ -223,104 +151,6 @@ PyObject* pairs(PyObject*, PyObject* arguments) {
         }))
         return nullptr;
     Py_RETURN_NONE;
-}
-
-// The arrays of one pair of images to fit, and what follows from them.
-struct FitArguments {
-    Array query, query_keypoints, candidate, candidate_keypoints, matches;
-    imagefinder::MatchedPair pair{};
-
-    bool get(PyObject* tuple) {
-        PyObject* given[5];
-        imagefinder::PairSizes& sizes = pair.sizes;
-        if (!tuple || !PyArg_ParseTuple(tuple, "OOOOOddddd", &given[0], &given[1], &given[2], &given[3], &given[4],
-                                        &sizes.reach_here, &sizes.reach_there, &sizes.max_scale, &sizes.width,
-                                        &sizes.height))
-            return false;
-        if (!query.get(given[0], "query descriptors", 2) || !query_keypoints.get(given[1], "query keypoints", 2) ||
-            !candidate.get(given[2], "candidate descriptors", 2) ||
-            !candidate_keypoints.get(given[3], "candidate keypoints", 2) || !matches.get(given[4], "matches", 2))
-            return false;
-        if (!candidate.like(query)) return Array::refuse("descriptors", "must be of one type and length");
-        if (!query.is_descriptors()) return Array::refuse("descriptors", "must be uint8, int8 or float32");
-        if (!is_keypoints(query, query_keypoints) || !is_keypoints(candidate, candidate_keypoints))
-            return Array::refuse("keypoints", "must be (N, 4) float32, one for each descriptor");
-        if (!matches.is("lq", 8) || matches.shape(1) != 2 || matches.shape(0) > INT32_MAX)
-            return Array::refuse("matches", "must be (M, 2) int64");
-        pair.query = {query.data<void>(), query_keypoints.data<float>(), query.shape(0)};
-        pair.candidate = {candidate.data<void>(), candidate_keypoints.data<float>(), candidate.shape(0)};
-        pair.element = query.is("f", 4)   ? imagefinder::Element::kFloat32
-                       : query.is("b", 1) ? imagefinder::Element::kInt8
-                                          : imagefinder::Element::kUint8;
-        pair.length = query.shape(1);
-        pair.matches = matches.data<std::int64_t>();
-        pair.size = matches.shape(0);
-        for (std::size_t m = 0; m < pair.size; ++m) {
-            const std::int64_t i = pair.matches[2 * m], j = pair.matches[2 * m + 1];
-            if (i < 0 || j < 0 || static_cast<std::size_t>(i) >= pair.query.rows ||
-                static_cast<std::size_t>(j) >= pair.candidate.rows)
-                return Array::refuse("matches", "point outside the descriptors");
-        }
-        return true;
-    }
-    static bool is_keypoints(const Array& descriptors, const Array& keypoints) {
-        return keypoints.is("f", 4) && keypoints.shape(1) == 4 && keypoints.shape(0) == descriptors.shape(0);
-    }
-};
-
-// The answer for one pair: (model, matrix, usable, reach), or None.
-PyObject* as_tuple(const imagefinder::FittedModel& fitted) {
-    if (fitted.model < 0) Py_RETURN_NONE;
-    const auto& m = fitted.matrix;
-    return Py_BuildValue("(i((ddd)(ddd)(ddd))Ld)", static_cast<int>(fitted.model), m[0], m[1], m[2], m[3], m[4], m[5],
-                         m[6], m[7], m[8], static_cast<long long>(fitted.usable), fitted.reach);
-}
-
-PyObject* fit(PyObject*, PyObject* arguments) {
-    PyObject *first, *second, *third;
-    Py_ssize_t threads;
-    if (!PyArg_ParseTuple(arguments, "OOOn", &first, &second, &third, &threads)) return nullptr;
-    Array constants, inliers;
-    if (!constants.get(second, "limits", 1) || !inliers.get(third, "inliers", 1, true)) return nullptr;
-    if (!constants.is("d", 8) || constants.shape(0) != imagefinder::kLimits || !inliers.is("B?", 1) || threads < 1) {
-        Array::refuse("limits, inliers or threads", "are invalid");
-        return nullptr;
-    }
-    imagefinder::Limits limits;
-    std::memcpy(&limits, constants.data<void>(), sizeof limits);
-    std::deque<FitArguments> given;
-    std::vector<imagefinder::MatchedPair> pairs;
-    std::size_t total = 0;
-    const Py_ssize_t size = PySequence_Size(first);
-    for (Py_ssize_t p = 0; p < size; ++p) {
-        PyObject* const tuple = PySequence_GetItem(first, p);
-        const bool valid = given.emplace_back().get(tuple);
-        Py_XDECREF(tuple);
-        if (!valid) return nullptr;
-        pairs.push_back(given.back().pair);
-        pairs.back().inliers = inliers.data<std::uint8_t>() + total;
-        total += pairs.back().size;
-        if (total > inliers.shape(0)) break;
-    }
-    if (size < 0) return nullptr;
-    if (total != inliers.shape(0)) {
-        Array::refuse("inliers", "must have one element for each match");
-        return nullptr;
-    }
-    std::vector<imagefinder::FittedModel> fitted(pairs.size());
-    if (!unlocked([&] {
-            imagefinder::fit(limits, pairs.data(), pairs.size(), static_cast<std::size_t>(threads), fitted.data());
-        }))
-        return nullptr;
-    PyObject* const answer = PyList_New(size);
-    for (Py_ssize_t p = 0; answer && p < size; ++p) {
-        PyObject* const one = as_tuple(fitted[static_cast<std::size_t>(p)]);
-        if (!one || PyList_SetItem(answer, p, one)) {
-            Py_DECREF(answer);
-            return nullptr;
-        }
-    }
-    return answer;
 }
 
 PyObject* vote(PyObject*, PyObject* arguments) {
@@ -480,7 +310,7 @@ PyMethodDef methods[] = {
     {"pairs", pairs, METH_VARARGS,
      "pairs(query, candidates, found, counts, threads, isa=None)\n\n"
      "The mutual nearest neighbours of a query and each of a list of images, and their numbers."},
-    {"fit", fit, METH_VARARGS,
+    {"fit", imagefinder::fit_binding, METH_VARARGS,
      "fit(pairs, limits, inliers, threads)\n\n"
      "The transform that most matches agree on, for each of a list of pairs of images: (query descriptors, keypoints, "
      "candidate descriptors, keypoints, matches, reach here, reach there, max_scale, width, height)."},

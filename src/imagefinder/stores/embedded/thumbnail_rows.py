@@ -144,7 +144,7 @@ def check(connections: Connections, *, repair: bool) -> list[Damage]:
             if repair:
                 with connections.writing() as database:
                     database.execute("DELETE FROM thumbnail_features WHERE image = ?", (key,))
-            repaired = "dropped; the next add computes them again" if repair else ""
+            repaired = "dropped; they are computed where they are needed" if repair else ""
             found.append(Damage("features", _DAMAGED.format(image_id), str(image_id), repaired=repaired))
     return found
 
