@@ -9,7 +9,8 @@ NATIVE = Path("src/imagefinder/kernels/native")
 MSVC = sys.platform == "win32"
 # GCC 12 takes the undefined lanes inside its own AVX-512 header for uninitialised variables of ours.
 QUIET = ["-Wno-uninitialized", "-Wno-maybe-uninitialized"]
-UNIX_FLAGS = ["-std=c++17", "-O3", "-g0", "-pthread", "-fvisibility=hidden", *QUIET]
+# No fused multiply-adds but the explicit ones, so that every processor gives the same geometries.
+UNIX_FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-pthread", "-fvisibility=hidden", *QUIET]
 
 setup(
     ext_modules=[

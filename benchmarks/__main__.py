@@ -6,8 +6,19 @@ import sys
 from benchmarks.contract import others
 
 BENCHMARKS = (
-    *("mutual_nn", "retrieval", "evidence", "stages", "vectors", "words", "inference"),
-    *("indexing", "latency", "sizing", "service", "robust", "copies"),
+    *("mutual_nn", "geometry", "retrieval", "evidence", "stages", "vectors", "words", "inference"),
+    *(
+        "default_search",
+        "indexing",
+        "latency",
+        "sizing",
+        "service",
+        "throughput",
+        "robust",
+        "copies",
+        "calibration",
+    ),
+    "startup",
 )
 
 SEPARATE = ("peers",)

@@ -156,6 +156,7 @@ def opened(folder: str, *, create: bool = False) -> tuple[Any, Any, Any]:
     from imagefinder.ann.index import InvertedFileIndex
     from imagefinder.core.features import FeatureSpec
     from imagefinder.core.fingerprint import Fingerprint
+    from imagefinder.core.scratch import SCRATCH, Scratch
     from imagefinder.stores.embedded import EmbeddedStore
 
     crops_file = Path(folder) / "crops.npy"
@@ -163,7 +164,7 @@ def opened(folder: str, *, create: bool = False) -> tuple[Any, Any, Any]:
     spec = FeatureSpec("global", numbers, "float32")
     store = EmbeddedStore(Path(folder) / "global", create=create, cache_bytes=0)
     store.register(Fingerprint("made", 1), spec)
-    return store, spec, InvertedFileIndex(store, "made", spec)
+    return store, spec, InvertedFileIndex(store, "made", spec, Scratch(Path(folder) / "global" / SCRATCH))
 
 
 def fill(folder: str, size: int, source: str) -> dict[str, Any]:

@@ -154,20 +154,41 @@ def words() -> list[str]:
     table: list[tuple[str, list[str]]] = [
         ("words", [spaced(row["words"]) for row in rows]),
         ("segments", [f"{row['segments']}" for row in rows]),
-        ("correct image among 64 candidates / first", [f"{r['right']} / {r['right_first']} of {r['queries']}" for r in rows]),
+        (
+            "correct image among 64 candidates / first",
+            [f"{r['right']} / {r['right_first']} of {r['queries']}" for r in rows],
+        ),
         ("query, CPU ms; p50 / p95, ms", [times(row, "one_ms") for row in rows]),
         ("query and its mirror image, CPU ms; p50 / p95, ms", [times(row, "both_ms") for row in rows]),
-        ("of these, words and codes of the query, CPU ms; p50 / p95, ms", [times(row, "words_of_both_ms") for row in rows]),
-        ("the same, nothing in the file cache, CPU ms; p50 / p95, ms", [times(row, "cold_both_ms") for row in rows]),
-        ("memory after these queries: anonymous, of files, GB", [f"{gb(r['memory']['anonymous'])}, {gb(r['memory']['files'])}" for r in rows]),
+        (
+            "of these, words and codes of the query, CPU ms; p50 / p95, ms",
+            [times(row, "words_of_both_ms") for row in rows],
+        ),
+        (
+            "the same, nothing in the file cache, CPU ms; p50 / p95, ms",
+            [times(row, "cold_both_ms") for row in rows],
+        ),
+        (
+            "memory after these queries: anonymous, of files, GB",
+            [f"{gb(r['memory']['anonymous'])}, {gb(r['memory']['files'])}" for r in rows],
+        ),
         ("peak memory while searching, GB", [gb(row["search_peak_bytes"]) for row in rows]),
         ("file cache of the segments after these queries, GB", [gb(row["cached_bytes"]["after"]) for row in rows]),
         ("segments, GB", [gb(row["index_bytes"]) for row in rows]),
         ("model, GB", [gb(row["model_bytes"]) for row in rows]),
         ("opening with checksums, CPU s", [f"{row['open_seconds']['cpu']:.1f}" for row in rows]),
-        ("training, CPU s; peak memory, GB", [f"{r['train_cpu_seconds']:.0f}; {gb(r['train_peak_bytes'])}" for r in rows]),
-        ("coding, CPU microseconds per descriptor", [f"{row['encode_cpu_microseconds_per_descriptor']:.1f}" for row in rows]),
-        ("merging segments, CPU s; peak memory, GB", [f"{r['merge_cpu_seconds']:.0f}; {gb(r['merge_peak_bytes'])}" for r in rows]),
+        (
+            "training, CPU s; peak memory, GB",
+            [f"{r['train_cpu_seconds']:.0f}; {gb(r['train_peak_bytes'])}" for r in rows],
+        ),
+        (
+            "coding, CPU microseconds per descriptor",
+            [f"{row['encode_cpu_microseconds_per_descriptor']:.1f}" for row in rows],
+        ),
+        (
+            "merging segments, CPU s; peak memory, GB",
+            [f"{r['merge_cpu_seconds']:.0f}; {gb(r['merge_peak_bytes'])}" for r in rows],
+        ),
     ]
     return [
         "",

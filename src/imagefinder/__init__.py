@@ -9,26 +9,26 @@
 from __future__ import annotations
 
 from importlib import import_module
-from os import PathLike
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
-from imagefinder.core.errors import ImagefinderError
-from imagefinder.core.results import (
-    Comparison,
-    DuplicateGroup,
-    DuplicatePair,
-    DuplicateReport,
-    Evidence,
-    Explanation,
-    Hit,
-    SearchResult,
-)
-from imagefinder.core.settings import Settings
-
+# Importing the package loads nothing else, so that "imagefinder --version" and completion start quickly.
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
+    from imagefinder.core.errors import ImagefinderError
     from imagefinder.core.query import Query, SearchOptions
     from imagefinder.core.records import CheckReport, Damage, Failure, ImageRecord, StoreInfo
+    from imagefinder.core.results import (
+        Comparison,
+        DuplicateGroup,
+        DuplicatePair,
+        DuplicateReport,
+        Evidence,
+        Explanation,
+        Hit,
+        SearchResult,
+    )
+    from imagefinder.core.settings import Settings
     from imagefinder.indexing.progress import AddReport, Progress
     from imagefinder.search.trace import Trace
 
@@ -57,8 +57,20 @@ __all__ = [
     "open",
 ]
 
+__version__ = "0.2.0"
+
 _LAZY = {
     "Collection": "imagefinder.collection",
+    "Comparison": "imagefinder.core.results",
+    "DuplicateGroup": "imagefinder.core.results",
+    "DuplicatePair": "imagefinder.core.results",
+    "DuplicateReport": "imagefinder.core.results",
+    "Evidence": "imagefinder.core.results",
+    "Explanation": "imagefinder.core.results",
+    "Hit": "imagefinder.core.results",
+    "ImagefinderError": "imagefinder.core.errors",
+    "SearchResult": "imagefinder.core.results",
+    "Settings": "imagefinder.core.settings",
     "CheckReport": "imagefinder.core.records",
     "Damage": "imagefinder.core.records",
     "Failure": "imagefinder.core.records",
@@ -78,7 +90,7 @@ def open(  # noqa: A001 - read as imagefinder.open
     """Open a collection of images, or create a new one.
 
     Args:
-        path: Folder of the collection; default: the one in the settings.
+        path: Folder of the collection, or a URL such as ``file:///data/shop``; default: the one in the settings.
         create: Create the collection if it does not exist.
         settings: Default: those of the settings file and the environment (``IMAGEFINDER_*``).
 
@@ -92,20 +104,17 @@ def open(  # noqa: A001 - read as imagefinder.open
     """
     from dataclasses import replace  # noqa: PLC0415 - keeps the import of the package fast
 
-    from imagefinder.core.home import expand  # noqa: PLC0415 - same reason
+    from imagefinder.core.settings import Settings  # noqa: PLC0415 - same reason
     from imagefinder.wiring import open_collection  # noqa: PLC0415 - same reason
 
     settings = settings or Settings.load()
     if path is not None:
-        settings = replace(settings, collection=expand(path))
+        settings = replace(settings, collection=fspath(path))
     return open_collection(settings, create=create)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - slower than the rest of this module
-
-        return version("imagefinder")
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

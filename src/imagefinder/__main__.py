@@ -11,9 +11,18 @@ def main() -> None:
     from imagefinder.cli import standard_streams  # noqa: PLC0415
 
     standard_streams.prepare()
+    if sys.argv[1:] == ["--version"]:  # without importing the commands, which takes longer
+        sys.exit(standard_streams.guarded(_print_version))
     from imagefinder.cli.app import run  # noqa: PLC0415
 
     sys.exit(run(sys.argv[1:]))
+
+
+def _print_version() -> int:
+    import imagefinder  # noqa: PLC0415 - loads nothing else
+
+    sys.stdout.write(f"imagefinder {imagefinder.__version__}\n")
+    return 0
 
 
 if __name__ == "__main__":

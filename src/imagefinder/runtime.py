@@ -11,8 +11,13 @@ from weakref import WeakSet
 
 from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
 from imagefinder.core.errors import ModelError, SettingsError, UnknownMethodError
+from imagefinder.core.features import Features
+from imagefinder.core.lru import LruCache
 from imagefinder.core.method import Method, MethodState
+from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
+
+_THUMBNAIL_CACHE_BYTES = 64 << 20  # about 900 thumbnails
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class Factories:
     calibrator: Callable[[], Calibrator]
     decoder: Callable[[], Decoder]
     fetcher: Callable[[], Fetcher]
-    ann_index: Callable[[Store, Method], AnnIndex] | None = None
+    ann_index: Callable[[Store, Method, Scratch | None], AnnIndex] | None = None
 
 
 class Runtime:
@@ -50,6 +55,7 @@ class Runtime:
     Attributes:
         settings: The settings; the location of the collection does not matter here.
         method_names: Names of the installed methods, sorted.
+        thumbnail_cache: Features of thumbnails that are not stored, of all collections.
     """
 
     def __init__(self, settings: Settings, factories: Factories) -> None:
@@ -60,6 +66,7 @@ class Runtime:
         self._preloaded: set[str] = set()
         self._decoder: Decoder | None = None
         self._fetcher: Fetcher | None = None
+        self.thumbnail_cache: LruCache[Features] = LruCache(_THUMBNAIL_CACHE_BYTES)
         self._users: WeakSet[object] = WeakSet()
         self._lock = threading.RLock()
 
@@ -136,15 +143,15 @@ class Runtime:
         """Fits and reads null distributions."""
         return self._factories.calibrator()
 
-    def ann_index(self, store: Store, method: Method) -> AnnIndex:
-        """Create the ANN index of a method over a store.
+    def ann_index(self, store: Store, method: Method, scratch: Scratch | None) -> AnnIndex:
+        """Create the ANN index of a method over a store; without scratch space, it is only in memory.
 
         Raises:
             SettingsError: this runtime has no ANN indexes (``has_ann_indexes``).
         """
         if self._factories.ann_index is None:
             raise SettingsError("ANN indexes are not available, so every search is exact")
-        return self._factories.ann_index(store, method)
+        return self._factories.ann_index(store, method, scratch)
 
     @property
     def has_ann_indexes(self) -> bool:

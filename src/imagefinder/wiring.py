@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
-from imagefinder.core import registry
+from imagefinder.core import home, registry
 from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
 from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
+from imagefinder.core.location import scheme_of, shown
 from imagefinder.core.method import Method
 from imagefinder.core.records import CheckReport, Damage
+from imagefinder.core.scratch import SCRATCH, Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.core.suggestions import did_you_mean
 from imagefinder.runtime import Factories, Runtime
@@ -38,15 +40,35 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         CollectionFormatError: the folder is not a collection, or its format is of another version.
         SettingsError: the kind of store is unknown.
     """
+    location = settings.collection
+    name = store_name(settings)
     try:
-        make_store = registry.load(registry.STORES, settings.store)
+        make_store = registry.load(registry.STORES, name)
     except KeyError:
+        if scheme_of(location):
+            raise _unknown_kind(location) from None
         stores = registry.names(registry.STORES)
-        hint = did_you_mean(settings.store, stores, otherwise=f"known stores: {', '.join(stores)}")
-        raise SettingsError(f"unknown store {settings.store!r}", hint=hint) from None
-    folder = settings.collection if settings.store == "memory" else settings.folder("collection")
-    store = cast(Store, make_store(folder, settings, create))
-    return Collection(store, runtime_of(settings), settings)
+        hint = did_you_mean(name, stores, otherwise=f"known stores: {', '.join(stores)}")
+        raise SettingsError(f"unknown store {name!r}", hint=hint) from None
+    scratch = None
+    if not scheme_of(location) and name != "memory":
+        folder = settings.folder("collection")
+        location, scratch = str(folder), Scratch(folder.absolute() / SCRATCH)
+    store = cast(Store, make_store(location, settings, create))
+    return Collection(store, runtime_of(settings), settings, scratch)
+
+
+def store_name(settings: Settings) -> str:
+    """Name of the store of the collection: the scheme of a URL; the setting ``store`` for a path."""
+    return scheme_of(settings.collection) or settings.store
+
+
+def _unknown_kind(location: str) -> SettingsError:
+    """The error for a URL of no known store; it does not repeat the URL, which may contain a password."""
+    return SettingsError(
+        f"unknown kind of collection: {scheme_of(location)}://..., imagefinder opens folders",
+        hint="name the folder of the collection, such as /data/shop or file:///data/shop",
+    )
 
 
 _runtimes: WeakValueDictionary[Settings, Runtime] = WeakValueDictionary()
@@ -56,7 +78,7 @@ _runtimes_lock = threading.Lock()
 def runtime_of(settings: Settings) -> Runtime:
     """The runtime for these settings: one per process, however many collections are open."""
     # The location of a collection does not affect the shared parts.
-    shared = replace(settings, collection=Path(), collections=Path(), store="embedded")
+    shared = replace(settings, collection=".", collections=Path(), store="embedded")
     with _runtimes_lock:
         runtime = _runtimes.get(shared)
         if runtime is None:
@@ -96,8 +118,8 @@ def check_collection(
         collection = open_collection(settings, create=False)
     except CollectionCorruptError as error:
         damage = Damage("database", error.message)
-        if not repair or settings.store != "embedded":
-            return CheckReport(str(settings.collection), 0, (damage,), 0.0)
+        if not repair or store_name(settings) != "embedded":
+            return CheckReport(shown(settings.collection), 0, (damage,), 0.0)
         from imagefinder.stores.embedded.recovery import recover
 
         saved.append(recover(settings.folder("collection").absolute()))
@@ -116,8 +138,8 @@ def migrate_collection(settings: Settings) -> Migration:
     """
     from imagefinder.stores.embedded.migration import migrate
 
-    if settings.store != "embedded":
-        raise SettingsError(f"the store {settings.store!r} has no format versions to migrate")
+    if (name := store_name(settings)) != "embedded":
+        raise SettingsError(f"the store {name!r} has no format versions to migrate")
     return migrate(settings.folder("collection"))
 
 
@@ -145,11 +167,11 @@ def make_decoder(settings: Settings) -> Decoder:
     return DecoderPool(workers=settings.threads, seconds=settings.decode_seconds, memory=settings.decode_memory)
 
 
-def make_ann_index(store: Store, method: Method) -> AnnIndex:
-    """The ANN index of a method over a store."""
+def make_ann_index(store: Store, method: Method, scratch: Scratch | None) -> AnnIndex:
+    """The ANN index of a method over a store, with its files in the scratch space."""
     from imagefinder.ann.index import InvertedFileIndex
 
-    return InvertedFileIndex(store, method.name, method.extractor.spec)
+    return InvertedFileIndex(store, method.name, method.extractor.spec, scratch)
 
 
 def thumbnail_method(settings: Settings) -> Method:
@@ -163,7 +185,7 @@ def thumbnail_method(settings: Settings) -> Method:
         summary="local details of the thumbnails of both images",
         score="matches",
         extractor=SiftExtractor(max_side=256, max_keypoints=600, contrast=0.01, threads=settings.threads),
-        matcher=MutualNNMatcher(),
+        matcher=MutualNNMatcher(threads=settings.threads),
         verifier=GeometryVerifier(),
         mirror=mirrored,
     )
@@ -220,7 +242,7 @@ def sift(settings: Settings) -> Method:
             max_keypoints=settings.sift_max_keypoints,
             threads=settings.threads,
         ),
-        matcher=MutualNNMatcher(),
+        matcher=MutualNNMatcher(threads=settings.threads),
         verifier=GeometryVerifier(),
         mirror=mirrored,
     )
@@ -246,6 +268,7 @@ def _network(name: str, settings: Settings) -> Method:
     from imagefinder.matching.cosine import CosineMatcher
     from imagefinder.matching.mutual_nn import MutualNNMatcher
     from imagefinder.models.catalogue import MODELS
+    from imagefinder.models.graph_cache import GraphCache
     from imagefinder.models.providers import resolve
     from imagefinder.verification.tokens import TokenVerifier
 
@@ -265,13 +288,14 @@ def _network(name: str, settings: Settings) -> Method:
         threads=settings.threads,
         run=run,
         tokens="int8" if settings.tokens == "int8" else "float32",
+        graphs=None if settings.models.parts[:1] == (home.HOME,) else GraphCache(settings.models / "graphs"),
     )
     return Method(
         name=name,
         summary=model.summary,
         score="cosine" if is_global else "matches",
         extractor=extractor,
-        matcher=CosineMatcher() if is_global else MutualNNMatcher(),
+        matcher=CosineMatcher() if is_global else MutualNNMatcher(threads=settings.threads),
         verifier=None if is_global else TokenVerifier(),
         mapper=extractor if is_global else None,
         load=extractor.load,
@@ -281,14 +305,16 @@ def _network(name: str, settings: Settings) -> Method:
 # stores
 
 
-def embedded_store(location: Path, settings: Settings, create: bool) -> Store:
+def embedded_store(location: str, settings: Settings, create: bool) -> Store:
     """A store in a folder on disk."""
     from imagefinder.stores.embedded import EmbeddedStore
 
-    return EmbeddedStore(location, create=create, cache_bytes=settings.cache_bytes)
+    if scheme_of(location):  # embedded://...
+        raise _unknown_kind(location)
+    return EmbeddedStore(Path(location), create=create, cache_bytes=settings.cache_bytes)
 
 
-def memory_store(location: Path, settings: Settings, create: bool) -> Store:
+def memory_store(location: str, settings: Settings, create: bool) -> Store:
     """A store in memory, which ends with the process."""
     from imagefinder.stores.memory import MemoryStore
 

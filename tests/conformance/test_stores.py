@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from imagefinder.stores.embedded import EmbeddedStore
@@ -17,6 +19,10 @@ class TestEmbedded(StoreSuite):
     @pytest.fixture
     def make_store(self):
         return lambda location: EmbeddedStore(location, create=True, cache_bytes=1 << 30)
+
+    @pytest.fixture
+    def process_store(self):
+        return partial(EmbeddedStore, create=True, cache_bytes=0)
 
 
 class TestEmbeddedWithoutCache(StoreSuite):

@@ -105,6 +105,20 @@ def test_the_exit_code_of_an_error_that_cannot_be_printed(command: str, code: in
     assert shell(f"{command} --json > /dev/full", folder).returncode == code
 
 
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_the_version_alone_which_imports_no_command_line(tmp_path: Path) -> None:
+    version = [sys.executable, "-m", "imagefinder", "--version"]
+    with FULL.open("w") as full:
+        done = subprocess.run(version, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        7,
+        ["error: standard output cannot be written: No space left on device"],
+    )
+    command = [*version, "-c", str(tmp_path)]
+    short, long = (subprocess.run(one, capture_output=True, timeout=60, check=True) for one in (version, command))
+    assert short.stdout == long.stdout
+
+
 @pytest.mark.parametrize("command", ["--help", "settings", "list", "list --json", "add --help"])
 def test_a_reader_that_leaves(command: str, folder: Path) -> None:
     done = shell(f"{command} | true", folder)

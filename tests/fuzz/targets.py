@@ -51,6 +51,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.jobs import Job
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.results import Comparison, DuplicateGroup, DuplicatePair, DuplicateReport
+from imagefinder.core.scratch import SCRATCH, Scratch
 from imagefinder.core.serialization import to_json
 from imagefinder.core.settings import Settings
 from imagefinder.dedup import report as duplicate_report
@@ -388,14 +389,16 @@ def _learned() -> list[bytes]:
     calibrator = TailCalibrator()
     tail = calibrator.fit(np.arange(5.0), total=9, floor=0.0, scale=1.0)
     made = {
-        "local": null_model.MethodNullModel("f", 0.5, 1.5, None, tail, tail),
-        "global": null_model.MethodNullModel("g", 0, 1, GlobalFeatures(np.ones((1, 2), np.float32)), tail, None),
+        "local": null_model.MethodNullModel("f", 0.5, 1.5, None, tail),
+        "global": null_model.MethodNullModel("g", 0, 1, GlobalFeatures(np.ones((1, 2), np.float32)), tail),
     }
     store = MemoryStore()
     found = []
+    seeds = {"1": null_model.Seed(2, 1, 1, (0.1,), {"local": (3.0, 4.0)})}
     for methods in ({}, made):
-        null_model.write(store, null_model.NullModel(2, 2, methods, tail, tail))
-        found.append(store.derived(null_model.NAME) or b"")
+        null_model.write(store, null_model.NullModel(2, methods, tail, seeds if methods else {}))
+        stored = store.derived(null_model.NAME)
+        found.append(stored.data if stored else b"")
     return found
 
 
@@ -406,6 +409,7 @@ def _background(data: bytes) -> None:
     known = null_model.read(store, TailCalibrator())
     if known is not None:
         known.fits(store)
+        assert known.common_parts(9) > 0
         for method in known.methods.values():
             assert np.isfinite([method.mean, method.spread, *method.score.log10_p(np.array([0.0, 9.9]))]).all()
 
@@ -704,6 +708,10 @@ def _duplicates(data: bytes) -> None:
 _INDEXED = 12
 
 
+def _index_scratch() -> Scratch:
+    return Scratch(_scratch() / "indexed" / SCRATCH)
+
+
 @functools.cache
 def _index() -> tuple[EmbeddedStore, dict[str, bytes]]:
     """A store with an index, and the files of that."""
@@ -716,8 +724,8 @@ def _index() -> tuple[EmbeddedStore, dict[str, bytes]]:
         features = LocalFeatures(descriptors, np.zeros((8, 4), np.float32), np.array([0, 8], np.int64))
         store.put([Entry(ImageRecord(f"{number}", "", "", 1, 1, 1, "PNG"), {"tiny": features})])
         if number == _INDEXED // 2:
-            InvertedFileIndex(store, "tiny", LOCAL).refresh(rebuild=True)
-    InvertedFileIndex(store, "tiny", LOCAL).refresh()
+            InvertedFileIndex(store, "tiny", LOCAL, _index_scratch()).refresh(rebuild=True)
+    InvertedFileIndex(store, "tiny", LOCAL, _index_scratch()).refresh()
     files = (folder / "index" / "shortlist-tiny").iterdir()
     return store, {path.name: path.read_bytes() for path in sorted(files, key=lambda path: path.stat().st_size)}
 
@@ -744,10 +752,10 @@ def _shortlist_files(data: bytes) -> None:
     for path in folder.iterdir():
         if path.name not in files:
             path.unlink()
-    changes = store.changes("tiny", revision=-1, last=0, count=0)
+    changes = store.changes("tiny", None)
     assert changes
     _, block = store.load("tiny", changes.new[:1])
-    shortlist = InvertedFileIndex(store, "tiny", LOCAL)
+    shortlist = InvertedFileIndex(store, "tiny", LOCAL, _index_scratch())
     proposed = shortlist.propose(block.features, 100)[0].keys.tolist()
     assert len(proposed) == len(set(proposed))
     assert set(proposed) <= set(changes.new.tolist())

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +36,11 @@ def test_public_names():
     ]
     for name in imagefinder.__all__:
         assert getattr(imagefinder, name).__doc__
+
+
+def test_the_version_is_that_of_the_distribution():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert imagefinder.__version__ == project["version"]
 
 
 def test_unknown_attribute():

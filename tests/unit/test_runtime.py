@@ -53,7 +53,7 @@ def test_collections_of_one_process_share_a_runtime(tmp_path):
         assert a.runtime is b.runtime
         assert a.method("sift") is b.method("sift")
         assert other.runtime is not a.runtime
-        assert (a.settings.collection, b.settings.collection) == (tmp_path / "a", tmp_path / "b")
+        assert (a.settings.collection, b.settings.collection) == (str(tmp_path / "a"), str(tmp_path / "b"))
 
 
 def test_the_decoder_ends_with_the_last_collection_and_starts_again():
@@ -92,4 +92,4 @@ def test_a_runtime_without_ann_indexes():
     parts = runtime(ann_indexes=False)
     assert not parts.has_ann_indexes
     with pytest.raises(SettingsError, match="exact"):
-        parts.ann_index(MemoryStore(), parts.method("sift"))
+        parts.ann_index(MemoryStore(), parts.method("sift"), None)

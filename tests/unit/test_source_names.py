@@ -40,8 +40,8 @@ WORDS: dict[str, str] = {
 }
 """Word (regular expression) -> the terms to use instead."""
 
-EXEMPT = re.compile(r'"closer look"|lock\b')
-"""Lines that are exempt: a value in data of version 0.1, and locks, which are held."""
+EXEMPT = re.compile(r'"closer look"|lock\b|\bleases?\b')
+"""Lines that are exempt: a value in data of version 0.1, and locks and leases, which are held."""
 
 OPENINGS = re.compile(r"(See|As|Of|So|Likewise|Whose|Says|Gives|Tells|Asks|What (is|was|it|a|the|there))\b")
 """Openings of docstrings that are not a sentence or noun phrase about the thing itself."""

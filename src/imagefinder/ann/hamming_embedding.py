@@ -24,8 +24,8 @@ from imagefinder.ann.segment import Postings, Segment, SegmentScores
 from imagefinder.ann.vocabulary import Bytes, Vocabulary
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
 from imagefinder.kernels import voting
-from imagefinder.kernels.mutual_nn import cores
 from imagefinder.kernels.nearest_words import GROUP, LANES
+from imagefinder.kernels.threads import share
 
 POSTINGS_PER_WORD = 600
 """Approximate number of descriptors of the collection per word."""
@@ -126,7 +126,7 @@ class HammingEmbedding:
         codes = trained.signatures(np.repeat(vectors, near.shape[1], axis=0), near.reshape(-1)).reshape(near.shape)
         looked_up = _LookedUp(np.unique(near[near >= 0]), segments)
         scores = []
-        with ThreadPoolExecutor(cores()) as pool:
+        with ThreadPoolExecutor(share()) as pool:
             for begin, end in pairwise(queries.offsets.tolist()):
                 words, of_words = _in_word_order(near[begin:end], codes[begin:end])
                 places = looked_up.places(words)

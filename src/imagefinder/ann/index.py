@@ -20,12 +20,17 @@ from imagefinder.ann.segment import Keys, Postings, Segment, build, merge
 from imagefinder.ann.training import BATCH_BYTES, row_bytes, training_sample
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec
-from imagefinder.core.records import AnnIndexState, GalleryBlock, Proposals
+from imagefinder.core.filters import Filter
+from imagefinder.core.records import AnnIndexState, Cursor, GalleryBlock, Proposals
+from imagefinder.core.scratch import Scratch
 
 _log = logging.getLogger(__name__)
 
 OUTGROWN = 4
 """An index is outgrown if training now would give this many times as many words."""
+
+OVERFETCH = 8
+"""Factor by which more candidates are proposed if a filter is set; the index itself does not know metadata."""
 
 _VERIFIED_IMAGES = 64  # of each segment
 
@@ -36,24 +41,25 @@ class InvertedFileIndex:
     It is thread-safe, and several processes may use the same files.
     """
 
-    def __init__(self, store: Store, method: str, spec: FeatureSpec) -> None:
+    def __init__(self, store: Store, method: str, spec: FeatureSpec, scratch: Scratch | None = None) -> None:
         """Create an index; files are read on first use.
 
         Args:
             store: The store it is derived from.
             method: Name of the method.
             spec: Kind, dimension and dtype of the features.
+            scratch: Where its files are; ``None``: it is only in memory.
         """
         self._store = store
         self._method = method
         self._spec = spec
         self._codec: Codec = HammingEmbedding(spec) if spec.kind == "local" else IvfSq8(spec)
-        self._files = IndexFiles(store, method, spec, self._codec)
+        self._files = IndexFiles(store, method, spec, self._codec, scratch)
         self._lock = threading.RLock()
         self._model: IndexModel | None = None
         self._coverage = Coverage()
         self._loaded: tuple[int, int] | None = None  # stamp of the last manifest read or written
-        self._sample: tuple[int, int, GalleryBlock] | None = None
+        self._sample: tuple[Cursor | None, int, GalleryBlock] | None = None
 
     # -- querying ------------------------------------------------------------------------------------------
 
@@ -82,8 +88,10 @@ class InvertedFileIndex:
                 outgrown=model is not None and wanted >= OUTGROWN * model.words,
             )
 
-    def propose(self, queries: Features, n: int) -> list[Proposals]:
-        """The ``n`` best candidates for each query, and all images that are not indexed yet."""
+    def propose(self, queries: Features, n: int, *, where: Filter | None = None) -> list[Proposals]:
+        """The best candidates for each query, more if a filter is set, and all images that are not indexed yet."""
+        if where is not None:
+            n *= OVERFETCH
         with self._lock:
             self._follow()
             model, waiting = self._model, self._coverage.waiting
@@ -98,13 +106,9 @@ class InvertedFileIndex:
         with self._lock:
             self._follow()
             coverage = self._coverage
-            if self._sample is None or self._sample[:2] != (coverage.revision, n):
-                keys = np.concatenate([s.keys[s.alive] for s in coverage.segments] + [coverage.waiting])
-                # The smallest hashes: adding or removing other images does not change the choice.
-                hashes = keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-                chosen = np.sort(keys[np.argsort(hashes, kind="stable")[:n]])
-                block = self._store.load(self._method, chosen)[1]
-                self._sample = (coverage.revision, n, block)
+            if self._sample is None or self._sample[:2] != (coverage.cursor, n):
+                block = self._store.select(self._method, self._store.sample(self._method, n))
+                self._sample = (coverage.cursor, n, block)
             return self._sample[2]
 
     # -- updating ------------------------------------------------------------------------------------------
@@ -120,7 +124,7 @@ class InvertedFileIndex:
                 return False
             self._index_waiting(self._model, progress)
             self._compact(self._model)
-            self._loaded = self._files.publish(self._model, self._coverage.segments) or self._loaded
+            self._loaded = self._files.publish(self._model, self._coverage) or self._loaded
             return True
 
     def verify(self) -> list[str]:
@@ -140,9 +144,12 @@ class InvertedFileIndex:
     def _follow(self, problems: list[str] | None = None) -> None:
         """Update to the current store, and to the files if another process has written them."""
         stamp = self._files.stamp()
-        changes = self._coverage.changes(self._store, self._method)
-        if changes is None and stamp == self._loaded:
+        # A manifest that is not loaded yet has a cursor, since which little has changed.
+        changes = self._coverage.changes(self._store, self._method) if stamp == self._loaded else None
+        if changes is not None and not changes.any:
+            self._coverage.apply(changes)
             return
+        followed = self._coverage
         registered = self._store.info().methods.get(self._method)
         fingerprint = registered.fingerprint.digest if registered else ""
         if fingerprint != self._files.fingerprint:
@@ -153,12 +160,11 @@ class InvertedFileIndex:
             loaded = self._files.load(self._model, self._coverage.segments, [] if problems is None else problems)
             self._forget()
             if loaded:
-                self._model, self._coverage = loaded[0], Coverage(loaded[1])
+                self._model, self._coverage = loaded
             self._loaded = stamp
-        if self._coverage.revision == -1:  # the changes above were relative to the replaced coverage
+        if changes is None or self._coverage is not followed:
             changes = self._coverage.changes(self._store, self._method)
-        if changes is not None:
-            self._coverage.apply(changes)
+        self._coverage.apply(changes)
 
     def _forget(self) -> None:
         self._model, self._coverage = None, Coverage()
@@ -166,9 +172,7 @@ class InvertedFileIndex:
     def _train(self) -> IndexModel:
         """Train a new model, and reset the coverage."""
         coverage = self._coverage = Coverage()
-        changes = coverage.changes(self._store, self._method)
-        if changes is not None:
-            coverage.apply(changes)
+        coverage.apply(coverage.changes(self._store, self._method))
         sample, rows = training_sample(
             self._store, self._method, self._spec, self._codec, keys=coverage.waiting, sizes=coverage.waiting_sizes
         )

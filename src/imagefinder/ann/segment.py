@@ -81,6 +81,15 @@ class Segment:
         """Size of its arrays in bytes."""
         return sum(array.nbytes for array in self.arrays().values())
 
+    def mask(self, gone: Keys) -> None:
+        """Mark the images with these keys as removed; other keys are ignored."""
+        rows = np.searchsorted(self.keys, gone)
+        inside = rows < len(self.keys)
+        rows = rows[inside][self.keys[rows[inside]] == gone[inside]]
+        if len(rows):
+            self.alive = self.alive.copy()  # other threads may be reading the old array
+            self.alive[rows] = False
+
     def arrays(self) -> Arrays:
         """The arrays stored in its file."""
         return {

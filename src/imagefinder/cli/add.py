@@ -19,13 +19,13 @@ from imagefinder.cli.session import (
     open_collection,
     stop_on_signal,
 )
+from imagefinder.core.location import shown
 from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.indexing.progress import AddReport
 
-HELP = """Add images to the collection.
-
+HELP = """\
 A SOURCE is an image, a folder (including subfolders), an archive (zip, tar), a list (.csv, .tsv, .jsonl or
 .ndjson with the columns url and id) or a URL. The id of an image is its path inside the source, or the id given
 in the list.
@@ -118,14 +118,12 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
                 progress=progress,
                 stop=stop,
             )
-        if not report.interrupted and (report.added or report.replaced or report.removed):
-            with output.counter("calibrating scores", of_bytes=False) as calibrating:
-                opened.calibrate(calibrating)
-            if opened.is_large():
-                labels = {name: f"indexing {name}" for name in opened.info().methods}
-                with output.stage_bar(labels) as indexing:
-                    opened.rebuild_index(indexing, rebuild=False)
-        location = str(opened.settings.collection)
+        changed = report.added or report.replaced or report.removed
+        if changed and not report.interrupted and opened.is_large():
+            labels = {name: f"indexing {name}" for name in opened.info().methods}
+            with output.stage_bar(labels) as indexing:
+                opened.rebuild_index(indexing, rebuild=False)
+        location = shown(opened.settings.collection)
     if as_json:
         output.document({"collection": location, **to_json(report)})
     else:

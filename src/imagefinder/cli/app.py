@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
-from imagefinder.cli import (
-    add,
-    backup,
-    build_index,
-    check,
-    compare,
-    demo,
-    duplicates,
-    evaluate,
-    explain,
-    export,
-    import_,
-    info,
-    keys,
-    list_,
-    methods,
-    migrate,
-    models,
-    output,
-    remove,
-    search,
-    serve,
-    settings,
-    standard_streams,
-)
+import imagefinder
+from imagefinder.cli import output, standard_streams
+from imagefinder.cli.command_group import unwrapped
+from imagefinder.cli.commands import LazyGroup
 from imagefinder.cli.session import (
     COLLECTION,
     INPUT,
     INTERRUPTED,
     MODEL,
     OK,
-    OUTPUT,
     USAGE,
     CollectionOption,
     GlobalOptions,
-    unwrapped,
 )
 from imagefinder.core.errors import ImagefinderError, ModelError, SettingsError, StoreError
 from imagefinder.core.suggestions import did_you_mean
@@ -53,18 +29,24 @@ from imagefinder.core.suggestions import did_you_mean
 # Newer versions of Typer bundle click: this reaches the class through a name that all versions export.
 UsageError = cast(type[Exception], typer.BadParameter.__base__)
 
+_HELP = """Find images by image.
+
+Add images once with add, then find them with search.
+
+  imagefinder add ~/Pictures
+  imagefinder search photo.jpg
+  imagefinder search photo.jpg --method efficientnet-lite0 -k 10 --show
+
+New here? Run imagefinder demo to see it work on example images."""
+
 app = typer.Typer(
     name="imagefinder",
+    cls=LazyGroup,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Find images by image.\n\n"
-    "Add images once with [bold]add[/bold], then search with [bold]search[/bold]:\n\n"
-    "  imagefinder add ~/Pictures\n"
-    "  imagefinder search photo.jpg\n"
-    "  imagefinder search photo.jpg --method efficientnet-lite0 -k 10 --show\n\n"
-    "New here? Run [bold]imagefinder demo[/bold] to see it work on example images.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help=unwrapped(_HELP),
     epilog="Exit codes: 0 success; 1 partial failure, or no match; 2 invalid usage; 3 unusable input; 4 model "
     "missing or damaged; 5 collection unusable; 6 only failures known from earlier runs; 7 the output cannot be "
     "written; 130 interrupted.",
@@ -73,8 +55,6 @@ app = typer.Typer(
 
 def _version(requested: bool) -> None:
     if requested:
-        import imagefinder  # noqa: PLC0415 - fast start
-
         output.line(f"imagefinder {imagefinder.__version__}")
         raise typer.Exit
 
@@ -113,47 +93,9 @@ def options(
     context.obj = GlobalOptions(file=config, overrides=overrides)
 
 
-_IMAGES, _SEARCH, _MAINTENANCE = "Images", "Search", "Maintenance"
-_METHODS, _SERVICE = "Methods and settings", "Service and data"
-for name, function, text, panel in (
-    ("add", add.add, add.HELP, _IMAGES),
-    ("remove", remove.remove, remove.HELP, _IMAGES),
-    ("list", list_.list_images, list_.HELP, _IMAGES),
-    ("info", info.info, info.HELP, _IMAGES),
-    ("search", search.search, search.HELP, _SEARCH),
-    ("explain", explain.explain, explain.HELP, _SEARCH),
-    ("duplicates", duplicates.duplicates, duplicates.HELP, _SEARCH),
-    ("compare", compare.compare, compare.HELP, _SEARCH),
-    ("demo", demo.demo, demo.HELP, _SEARCH),
-    ("check", check.check, check.HELP, _MAINTENANCE),
-    ("backup", backup.backup, backup.HELP, _MAINTENANCE),
-    ("migrate", migrate.migrate, migrate.HELP, _MAINTENANCE),
-    ("build-index", build_index.build_index, build_index.HELP, _MAINTENANCE),
-    ("methods", methods.methods, methods.HELP, _METHODS),
-    ("evaluate", evaluate.evaluate, evaluate.HELP, _METHODS),
-    ("settings", settings.show, settings.HELP, _METHODS),
-    ("serve", serve.serve, serve.HELP, _SERVICE),
-    ("import", import_.import_features, import_.HELP, _SERVICE),
-    ("export", export.export_features, export.HELP, _SERVICE),
-):
-    app.command(name, help=unwrapped(text), rich_help_panel=panel)(function)
-app.command("index", help="Deprecated: use build-index.", hidden=True)(build_index.index)
-app.add_typer(models.app, rich_help_panel=_METHODS)
-app.add_typer(keys.app, rich_help_panel=_SERVICE)
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command line, print any error, and return the exit code."""
-    try:
-        code = _run(arguments)
-        sys.stdout.flush()
-    except standard_streams.OutputError as lost:
-        if not isinstance(lost.__cause__, BrokenPipeError):  # such as | head, which has read enough
-            output.note(f"error: standard output cannot be written: {lost}", style="bold red")
-        code = OUTPUT
-    finally:
-        standard_streams.discard()
-    return code
+    return standard_streams.guarded(lambda: _run(arguments))
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -183,7 +125,11 @@ def exit_code(problem: ImagefinderError) -> int:
 
 
 def _usage(problem: Exception, *, as_json: bool) -> int:
+    context = getattr(problem, "ctx", None)
     message = problem.format_message()  # type: ignore[attr-defined]
+    if context and message == context.get_help():  # called without a command
+        output.text(f"{message}\n")
+        return USAGE
     message = (
         message.removeprefix("Invalid value: ").replace("Value error, ", "").replace("Input should be", "must be")
     )
@@ -192,10 +138,6 @@ def _usage(problem: Exception, *, as_json: bool) -> int:
     if chosen:
         suggestion = did_you_mean(chosen[1], re.findall(r"'([^']*)'", chosen[2]))
         message += f" {suggestion.capitalize()}" if suggestion else ""
-    if not message:
-        # Called without a command: the help is already printed.
-        return USAGE
-    context = getattr(problem, "ctx", None)
     path = context.command_path if context else "imagefinder"
     output.error(Exception(message), as_json=as_json, code="usage", hint=f"see: {path} --help")
     return USAGE

@@ -10,8 +10,7 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.session import CollectionOption, JsonOption, open_collection
 
-HELP = """Copy the collection to a new folder, even while it is in use.
-
+HELP = """\
 The copy is a consistent snapshot and an ordinary collection: open it with --collection, or move it to where the
 original was. Other processes may search and add images meanwhile. A backup under its final name is complete and
 verified.
@@ -33,7 +32,7 @@ def backup(
     """Copy the collection and report the size of the copy."""
     with open_collection(context, collection) as opened, output.counter("copying", of_bytes=False) as progress:
         folder = opened.backup(destination, progress=progress)
-    with open_collection(context, folder) as copy:
+    with open_collection(context, str(folder)) as copy:
         info = copy.info()
     if as_json:
         output.document({"backup": str(folder), "images": info.images, "bytes": info.bytes_on_disk})

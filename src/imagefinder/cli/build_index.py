@@ -13,8 +13,7 @@ from imagefinder.core.serialization import to_json
 if TYPE_CHECKING:
     from imagefinder.core.records import IndexReport
 
-HELP = """Build or update the ANN indexes for fast searches.
-
+HELP = """\
 An approximate nearest-neighbour (ANN) index shortlists the candidates of a fast search. New images are indexed and
 removed images are masked; existing entries stay as they are. imagefinder add does this for large collections. The
 indexes are derived from the stored features: the subfolder index/ of the collection can be deleted at any time.

@@ -13,8 +13,7 @@ from imagefinder.core.serialization import to_json
 if TYPE_CHECKING:
     from imagefinder.core.records import CheckReport
 
-HELP = """Verify the collection, and repair damage.
-
+HELP = """\
 The check covers the database, the checksums of features, records and thumbnails, the counts, and derived data such
 as indexes. Other processes may search and add images meanwhile.
 

@@ -10,8 +10,7 @@ from imagefinder.cli import output
 from imagefinder.cli.session import STDIN, JsonOption, MethodOption, image_argument, memory_collection
 from imagefinder.core.serialization import to_json
 
-HELP = """Compare two images directly, without a collection.
-
+HELP = """\
 If the matches agree on a geometry, the second line gives the relation of the first image to the second: edited
 copy, part of, contains, same scene (another picture of it) or same layout (another document). Nothing is stored.
 

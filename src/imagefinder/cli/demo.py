@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.results import SearchResult
 
-HELP = """Show how imagefinder works, on example images.
-
+HELP = """\
 The demo adds images, searches for some of them, and shows the results. The queries are typical: a crop, a rotated
 copy, a screenshot, a second photo of the same object, and an image that is not in the collection. Every method
 that is ready is used. Without a FOLDER, the demo uses the example images of the source checkout and verifies the
@@ -75,7 +74,7 @@ def demo(
     """Add the images, run the queries, show the results."""
     examples = None if folder else _examples()
     images = folder or examples / "pictures"  # type: ignore[operator]
-    with open_collection(context, destination / "collection", create=True) as opened:
+    with open_collection(context, str(destination / "collection"), create=True) as opened:
         ready = sorted((state.name for state in opened.methods() if state.ready), key=lambda name: name != "sift")
         methods = [AUTO, *ready]
         try:
@@ -89,8 +88,6 @@ def demo(
             if examples is None
             else _example_queries(opened, destination, examples)
         )
-        with output.counter("calibrating scores", of_bytes=False) as calibrating:
-            opened.calibrate(calibrating)
         entries = _search(opened, queries, methods, verify=examples is not None)
         page = destination / "contact-sheet.html"
         counts = (

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from imagefinder.core.results import DuplicateGroup, DuplicatePair, DuplicateReport
     from imagefinder.dedup.moving import MoveReport
 
-HELP = """Find duplicate images within the collection.
-
+HELP = """\
 There are three kinds of groups: identical images (same bytes, or same pixels in all frames and in full depth),
 edited copies (resized, re-encoded, recoloured, mirrored, rotated, with added text), and overlapping images (parts
 of each other, the same scene, or documents of the same layout). In groups of the first two kinds, the best file is

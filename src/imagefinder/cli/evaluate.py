@@ -13,13 +13,13 @@ import typer
 
 from imagefinder.cli import output, session
 from imagefinder.cli.evaluation_table import COLUMNS, LEGEND, row
+from imagefinder.cli.query_options import RankingOption
 from imagefinder.cli.session import (
     OK,
     UNFINISHED,
     CollectionOption,
     GlobalOptions,
     JsonOption,
-    RankingOption,
     open_collection,
 )
 from imagefinder.core import registry
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from imagefinder.evaluation.protocol import Evaluation
     from imagefinder.indexing.progress import AddReport
 
-HELP = """Measure the accuracy of each method on your own images.
-
+HELP = """\
 SOURCE is a folder. A manifest.json in it lists queries and correct answers. With --groups, each subfolder is a
 group whose images should find each other. Otherwise no labels are needed: the queries are edited copies of your
 images (crops, rotations, screenshots and more), and every fifth image is held out of the collection, so that its
@@ -128,7 +127,7 @@ def evaluate(  # long: mostly the declarations of its options, as typer reads th
         description += f", ranked by {ranking}"
         if not as_json:
             output.line(description)
-        with open_collection(context, Path(kept) if kept else scratch / "collection", create=True) as opened:
+        with open_collection(context, str(kept or scratch / "collection"), create=True) as opened:
             _require_only_gallery(opened, dataset)
             to_add, to_evaluate = _methods(opened, methods, ranking)
             added, dataset = _add(opened, dataset, to_add)

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagefinder.cli import output
+from imagefinder.cli.query_options import BoxOption, boxes
 from imagefinder.cli.session import (
     OK,
     UNFINISHED,
     AnyMethodOption,
-    BoxOption,
     CollectionOption,
     JsonOption,
     MirrorOption,
-    boxes,
     id_argument,
     image_argument,
     open_collection,
@@ -28,8 +27,7 @@ from imagefinder.core.serialization import to_json
 if TYPE_CHECKING:
     from imagefinder.core.results import Explanation
 
-HELP = """Show why a query matches an image of the collection.
-
+HELP = """\
 Matches that agree on one geometric transform are evidence that both images show the same thing; the others are
 chance. --output draws both images side by side with lines between the agreeing matches, and below that one image
 overlaid on the other. For a method that gives a cosine, it draws heat maps of the regions that contribute to it.

@@ -12,8 +12,7 @@ from imagefinder.cli import output
 from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption, open_collection
 from imagefinder.core.serialization import to_json
 
-HELP = """Export the features of the collection as .npy files.
-
+HELP = """\
 FOLDER must be new or empty. It gets the layout of the original program: dataset.csv (columns url and id) and the
 subfolders features/sift, features/resnet_50 and features/microsoft_beit, with one file per image, named by its id.
 The layout has no place for keypoints, thumbnails and other methods.

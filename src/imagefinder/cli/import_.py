@@ -17,14 +17,14 @@ from imagefinder.cli.session import (
     open_collection,
     stop_on_signal,
 )
+from imagefinder.core.location import shown
 from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.fingerprint import Fingerprint
 
-HELP = """Import features from a folder of .npy files.
-
+HELP = """\
 FOLDER has the layout of the original program: dataset.csv (columns url and id) and the subfolders features/sift,
 features/resnet_50 and features/microsoft_beit, with one file per image, named by its id. Images that the
 collection already has gain the additional features.
@@ -57,7 +57,7 @@ def import_features(
         fingerprints = _fingerprints(opened, folder) if compatible or ours else None
         with stop_on_signal() as stop, output.progress_bar("importing") as progress:
             report = opened.import_features(folder, fingerprints=fingerprints, progress=progress, stop=stop)
-        location = str(opened.settings.collection)
+        location = shown(opened.settings.collection)
     if as_json:
         output.document({"collection": location, **to_json(report)})
     else:

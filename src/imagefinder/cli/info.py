@@ -13,10 +13,9 @@ from imagefinder.cli.session import CollectionOption, JsonOption, open_collectio
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from imagefinder.core.records import Failure, StoreInfo
+    from imagefinder.core.records import CalibrationInfo, Failure, StoreInfo
 
-HELP = """Show the contents of the collection, and the images that failed.
-
+HELP = """\
   imagefinder info
   imagefinder info --failures
   imagefinder -c shop.collection info --json"""
@@ -31,13 +30,22 @@ def info(
     """Print image counts, methods and failures."""
     with open_collection(context, collection) as opened:
         state, failed = opened.info(), opened.failures() if failures else []
+        calibration = opened.calibration()
     if as_json:
-        answer = _document(state)
+        answer = {**_document(state), "calibration": asdict(calibration)}
         if failures:
             answer["failed"] = [asdict(failure) for failure in failed]
         output.document(answer)
     else:
-        _print(state, failed)
+        _print(state, calibration, failed)
+
+
+_CALIBRATION = {
+    "current": "calibrated with {}",
+    "outdated": "calibrated when it had {}; the next add or search calibrates it again",
+    "running": "is being calibrated",
+    "none": "not calibrated yet: answers are cautious; the next add or search calibrates it",
+}
 
 
 def _document(state: StoreInfo) -> dict[str, Any]:
@@ -61,9 +69,10 @@ def _document(state: StoreInfo) -> dict[str, Any]:
     }
 
 
-def _print(state: StoreInfo, failed: Sequence[Failure]) -> None:
+def _print(state: StoreInfo, calibration: CalibrationInfo, failed: Sequence[Failure]) -> None:
     output.line(f"{output.plural(state.images, 'image')} in {state.location}", style="bold")
     output.line(f"{output.size(state.bytes_on_disk)} on disk, format {state.format_version}")
+    output.line(_CALIBRATION[calibration.state].format(output.plural(calibration.calibrated_images, "image")))
     if state.methods:
         output.line()
         output.table(

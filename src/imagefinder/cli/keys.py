@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagefinder.cli import output
-from imagefinder.cli.session import JsonOption, settings, unwrapped
+from imagefinder.cli.command_group import CommandGroup, unwrapped
+from imagefinder.cli.session import JsonOption, settings
 
 if TYPE_CHECKING:
     from imagefinder.server.keys import Access, Keys
 
-HELP = """Create, list and revoke the API keys of the REST service.
-
+HELP = """\
 A running service applies every change immediately. Only hashes of keys are stored, in the folder named by the
 setting state.
 
@@ -44,7 +44,7 @@ Jobs that the key has started continue; cancel them with another key.
 
   imagefinder keys revoke shop"""
 
-app = typer.Typer(name="keys", help=unwrapped(HELP), no_args_is_help=True)
+app = typer.Typer(name="keys", cls=CommandGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.", show_default=False)]
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.records import ImageRecord, Removal
 
-HELP = """List the images of the collection, sorted by id.
-
+HELP = """\
 An image whose file no longer exists is marked as missing. --removed lists the images that were removed from the
 collection and that add skips.
 

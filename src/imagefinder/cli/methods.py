@@ -13,8 +13,7 @@ from imagefinder.core.serialization import to_json
 if TYPE_CHECKING:
     from imagefinder.core.method import MethodState
 
-HELP = """List the search methods, and whether each is ready to run on this machine.
-
+HELP = """\
   imagefinder methods
   imagefinder methods --json"""
 

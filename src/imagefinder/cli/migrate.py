@@ -7,8 +7,7 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.session import CollectionOption, JsonOption, settings
 
-HELP = """Upgrade a collection from an older version of imagefinder to the current format.
-
+HELP = """\
 Stop all processes that use the collection first. The old database is kept as collection.sqlite.format-N, which
 needs disk space; delete it when you no longer need it. A collection in the current format is not changed.
 

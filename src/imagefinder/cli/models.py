@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagefinder.cli import output
-from imagefinder.cli.session import MODEL, OK, JsonOption, settings, unwrapped
+from imagefinder.cli.command_group import CommandGroup, unwrapped
+from imagefinder.cli.session import MODEL, OK, JsonOption, settings
 from imagefinder.core.errors import InputError, ModelError, ModelMissingError
 from imagefinder.core.suggestions import did_you_mean
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from imagefinder.models.catalogue import ModelSpec
     from imagefinder.models.hub import ModelCache, ModelState
 
-HELP = """Download, transfer and verify network weights.
-
+HELP = """\
 sift needs no weights, and those of efficientnet-lite0 are installed with imagefinder.
 
   imagefinder models list
@@ -55,7 +55,9 @@ VERIFY_HELP = """Verify the installed weights against their published SHA-256.
 
 Exit codes: 0 all weights are intact; 4 a file is damaged, or a model named is not installed."""
 
-app = typer.Typer(name="models", help=unwrapped(HELP), no_args_is_help=True)
+app = typer.Typer(
+    name="models", cls=CommandGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 def _model_names() -> list[str]:

@@ -271,7 +271,10 @@ def progress_bar(verb: str) -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task(verb, total=None, counts="")
 
         def show(state: Progress) -> None:
-            bar.update(task, total=state.total, completed=state.done, counts=_counts(state))
+            if state.calibrated is None:
+                bar.update(task, total=state.total, completed=state.done, counts=_counts(state))
+            else:
+                bar.update(task, description="calibrating", total=1.0, completed=state.calibrated)
 
         yield show
 

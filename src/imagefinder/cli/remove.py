@@ -12,8 +12,7 @@ from imagefinder.cli.session import OK, UNFINISHED, CollectionOption, JsonOption
 from imagefinder.cli.session import ids as known_ids
 from imagefinder.core.suggestions import did_you_mean
 
-HELP = """Remove images from the collection. The files stay on disk.
-
+HELP = """\
 The collection remembers the removal: later runs of add skip these images. imagefinder list --removed lists them;
 --undo takes removals back, so that the next add adds the images again. --forget removes images without
 remembering it.

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from imagefinder.cli import output, search_many
+from imagefinder.cli.query_options import BoxOption, RankingOption, boxes
 from imagefinder.cli.session import (
     OK,
     UNFINISHED,
     AnyMethodOption,
-    BoxOption,
     CollectionOption,
     JsonOption,
     MirrorOption,
-    RankingOption,
-    boxes,
     id_argument,
     image_argument,
     open_collection,
@@ -27,21 +25,20 @@ from imagefinder.cli.session import (
 )
 from imagefinder.core.addresses import is_web_address
 from imagefinder.core.query import MAX_RERANK_DEPTH, Query, SearchOptions
-from imagefinder.core.results import Mode
+from imagefinder.core.results import PRIOR, Mode
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
     from imagefinder.core.results import SearchResult
 
-HELP = """Find images that match a query image.
-
+HELP = """\
 IMAGE is a file, a URL, or - for standard input. To search with an image of the collection, use --id instead.
 With several of them, or with a folder, an archive or a list as for add, each image in them is a query.
 
 All methods of the collection are combined. Each hit has a relation to the query and an E-value: the expected
 number of images in this collection that would score as well by chance. An E-value of at most 0.01 is a match, of
-at most 1 a possible match; above that there is no match. The first search calibrates scores, which takes some
-seconds.
+at most 1 a possible match; above that there is no match. Until the collection has been calibrated, which add does,
+answers are cautious; a search that finds it uncalibrated calibrates it after printing its answer.
 
   imagefinder search photo.jpg
   imagefinder search photo.jpg -k 10 --show
@@ -146,8 +143,7 @@ def _search(opened: Collection, query: Query, options: SearchOptions, *, as_json
     """Search with one query, and print the result."""
     name = query.id or str(query.image)
     image = None if query.id else _image(opened, name, shown=page is not None)
-    with output.counter("calibrating scores", of_bytes=False) as progress:
-        result = opened.search(replace(query, image=image), options, progress=progress)
+    result = opened.search(replace(query, image=image), options)
     if as_json:
         _document(opened, result, page)
     else:
@@ -156,6 +152,9 @@ def _search(opened: Collection, query: Query, options: SearchOptions, *, as_json
         _write_page(opened, name, image, result, page)
         if not as_json:
             output.line(f"page: {page}")
+    if opened.calibration().state != "current" and opened.info().images:
+        with output.counter("calibrating for the next search", of_bytes=False) as progress:
+            opened.calibrate(progress)
     return OK if search_many.is_match(result) else UNFINISHED
 
 
@@ -168,6 +167,8 @@ def _image(opened: Collection, query: str, *, shown: bool) -> str | bytes:
 def _print(opened: Collection, result: SearchResult) -> None:
     if result.ranking == "evidence" or not result.hits:
         output.line(output.headline(result), style="bold")
+    if result.null_model == PRIOR:
+        output.note("the collection is not calibrated yet, so this answer is cautious")
     if result.hits:
         _print_hits(opened, result)
     output.line()
@@ -184,6 +185,7 @@ def _print(opened: Collection, result: SearchResult) -> None:
 
 
 def _print_hits(opened: Collection, result: SearchResult) -> None:
+    places = {record.id: output.location(record.uri) for record in opened.records(result.ids).values()}
     if result.ranking == "evidence":
         output.line()
         output.table(
@@ -196,7 +198,7 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
                     output.relation(hit.relation, hit.evidence),
                     output.evalue(hit.evalue),
                     *output.evidence(hit.evidence),
-                    output.location(opened.get(hit.id).uri),
+                    places.get(hit.id, "-"),
                 )
                 for hit in result.hits
             ],
@@ -211,7 +213,7 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
                 hit.id,
                 output.score(hit.score, unit),
                 output.evalue(hit.evalue),
-                output.location(opened.get(hit.id).uri),
+                places.get(hit.id, "-"),
             )
             for hit in result.hits
         ],

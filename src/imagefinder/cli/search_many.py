@@ -58,9 +58,9 @@ def unit(opened: Collection, result: SearchResult) -> str:
 def answer(opened: Collection, result: SearchResult) -> dict[str, Any]:
     """A result as a JSON document, with the locations of the hits and whether their files are missing."""
     document: dict[str, Any] = to_json(result)
-    missing = opened.missing(result.ids)
+    missing, records = opened.missing(result.ids), opened.records(result.ids)
     for hit in document["hits"]:
-        hit["uri"] = opened.get(hit["id"]).uri
+        hit["uri"] = records[hit["id"]].uri if hit["id"] in records else ""
         hit["missing"] = hit["id"] in missing
     return document
 

@@ -10,8 +10,7 @@ import typer
 from imagefinder.cli import output, session
 from imagefinder.cli.session import CollectionOption
 
-HELP = """Run the REST service and the web page, until Ctrl-C.
-
+HELP = """\
   imagefinder serve
   imagefinder serve --port 8080 -c shop.collection
   imagefinder keys create shop --write

@@ -8,24 +8,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imagefinder.cli import output
-from imagefinder.core import registry
-from imagefinder.core.errors import BoxError, CollectionNotFoundError, UnknownImageError
-from imagefinder.core.paging import iter_images
-from imagefinder.core.query import check_box
-from imagefinder.core.results import Box, Ranking
-from imagefinder.core.settings import Settings
+from imagefinder.core.errors import CollectionNotFoundError, UnknownImageError
 from imagefinder.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
+    from imagefinder.core.settings import Settings
 
 OK, UNFINISHED, USAGE, INPUT, MODEL, COLLECTION, FAILED_BEFORE, OUTPUT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 """Exit codes; docs/guides/command-line.md describes them."""
@@ -35,12 +31,16 @@ _SUGGESTED_FROM = 20_000
 
 
 def _method_names() -> list[str]:
+    from imagefinder.core import registry  # noqa: PLC0415 - fast start
+
     return registry.names(registry.METHODS)
 
 
 CollectionOption = Annotated[
-    Path | None,
-    typer.Option("--collection", "-c", metavar="FOLDER", help="Folder of the collection.", show_default=False),
+    str | None,
+    typer.Option(
+        "--collection", "-c", metavar="FOLDER", help="Folder of the collection, or a URL.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 MethodOption = Annotated[
@@ -55,24 +55,6 @@ AnyMethodOption = Annotated[
         metavar="NAME",
         help="Method to use; auto combines all methods of the collection.",
         autocompletion=lambda: ["auto", *_method_names()],
-    ),
-]
-RankingOption = Annotated[
-    Ranking,
-    typer.Option(
-        "--ranking",
-        metavar="NAME",
-        help="evidence: rank by all evidence (E-value). matches: rank by the score of one method.",
-        autocompletion=lambda: list(get_args(Ranking)),
-    ),
-]
-BoxOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--box",
-        metavar="X,Y,W,H",
-        help="Use only this region of IMAGE: left, top, width, height in pixels; repeatable.",
-        show_default=False,
     ),
 ]
 MirrorOption = Annotated[
@@ -106,13 +88,6 @@ class GlobalOptions:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-def unwrapped(text: str) -> str:
-    """Help text for terminals of any width: joins the lines of a paragraph, keeps indented examples."""
-    return "\n\n".join(
-        f"Examples:\n{part}" if part.startswith("  ") else " ".join(part.split()) for part in text.split("\n\n")
-    )
-
-
 def settings(context: typer.Context, **overrides: Any) -> Settings:
     """Settings of this run; options after the command override those before it.
 
@@ -135,6 +110,8 @@ def settings_with_origins(
     Raises:
         SettingsError: an unknown name or an invalid value.
     """
+    from imagefinder.core.settings import Settings  # noqa: PLC0415 - fast start
+
     global_options = context.find_object(GlobalOptions) or GlobalOptions()
     given = {name: value for name, value in overrides.items() if value is not None}
     return Settings.load_with_origins(
@@ -143,13 +120,13 @@ def settings_with_origins(
 
 
 def open_collection(
-    context: typer.Context, folder: Path | None, *, create: bool = False, **overrides: Any
+    context: typer.Context, collection: str | None, *, create: bool = False, **overrides: Any
 ) -> Collection:
     """Open the collection of this run, for use in a ``with`` statement.
 
     Args:
         context: Context of the command.
-        folder: Folder of the collection, if it was given after the command.
+        collection: Folder or URL of the collection, if it was given after the command.
         create: Create the collection if it does not exist.
         overrides: As for ``settings``.
 
@@ -158,12 +135,13 @@ def open_collection(
     """
     from imagefinder import wiring  # noqa: PLC0415 - fast start
 
-    chosen = settings(context, collection=folder, **overrides)
+    chosen = settings(context, collection=collection, **overrides)
     try:
         return wiring.open_collection(chosen, create=create)
     except CollectionNotFoundError as error:
-        names = [] if chosen.store == "memory" else _collections_beside(chosen.collection)
-        error.hint = did_you_mean(chosen.collection.name, names, otherwise=error.hint)
+        if wiring.store_name(chosen) == "embedded":
+            folder = Path(chosen.collection)
+            error.hint = did_you_mean(folder.name, _collections_beside(folder), otherwise=error.hint)
         raise
 
 
@@ -179,6 +157,8 @@ def similar_ids(opened: Collection) -> Iterator[None]:
 
 def ids(opened: Collection) -> Iterator[str]:
     """The first ids of a collection, for suggestions; comparing more would take seconds."""
+    from imagefinder.core.paging import iter_images  # noqa: PLC0415 - fast start
+
     return (record.id for record in itertools.islice(iter_images(opened.images, page_size=1000), _SUGGESTED_FROM))
 
 
@@ -195,24 +175,6 @@ def memory_collection(context: typer.Context) -> Collection:
     from imagefinder import wiring  # noqa: PLC0415 - fast start
 
     return wiring.open_collection(settings(context, store="memory"), create=True)
-
-
-def boxes(texts: Sequence[str] | None) -> list[Box]:
-    """Parse the values of ``--box``.
-
-    Raises:
-        BadParameter: a text is not four numbers.
-    """
-    found = []
-    for text in texts or ():
-        try:
-            x, y, width, height = (float(part) for part in text.split(","))
-            found.append(check_box((x, y, width, height)))
-        except (ValueError, BoxError):
-            raise typer.BadParameter(
-                f"--box expects X,Y,W,H in pixels with a positive width and height, not {text[:200]!r}"
-            ) from None
-    return found
 
 
 def id_argument(text: str) -> str:

@@ -8,8 +8,7 @@ from imagefinder.cli import output, session
 from imagefinder.cli.session import JsonOption
 from imagefinder.core.settings import PREFIX
 
-HELP = """List all settings with their current values.
-
+HELP = """\
 Settings come from a TOML file (--config, or the file named by IMAGEFINDER_CONFIG), from environment variables
 (IMAGEFINDER_ plus the name in capitals) and from the command line (--set, before the command). Environment
 variables override the file, and the command line overrides both.

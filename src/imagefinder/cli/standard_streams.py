@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Callable
 
 _NAMES = ("stdin", "stdout", "stderr")
 
@@ -24,6 +25,22 @@ def prepare() -> None:
         old = sys.stdout
         encoding, errors, buffered = old.encoding, old.errors, old.line_buffering
         sys.stdout = _Output(old.detach(), encoding=encoding, errors=errors, line_buffering=buffered)
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command that prints, and return its exit code, or another one if its output cannot be written."""
+    try:
+        code = command()
+        sys.stdout.flush()
+    except OutputError as lost:
+        from imagefinder.cli import output, session  # noqa: PLC0415 - they import this module
+
+        if not isinstance(lost.__cause__, BrokenPipeError):  # such as | head, which has read enough
+            output.note(f"error: standard output cannot be written: {lost}", style="bold red")
+        code = session.OUTPUT
+    finally:
+        discard()
+    return code
 
 
 def discard() -> None:

@@ -13,19 +13,22 @@ from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from imagefinder.collection.searching import Count, SearchableCollection
-from imagefinder.core import filters, home
+from imagefinder.collection.backups import back_up
+from imagefinder.collection.indexed import Count
+from imagefinder.collection.searching import SearchableCollection
+from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.location import shown
 from imagefinder.core.metadata import check_metadata, check_new_id
 from imagefinder.core.records import CheckReport, Entry, ImageRecord
-from imagefinder.core.results import DuplicateReport
+from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
-from imagefinder.dedup import report as reports
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.indexing.source_item import SourceItem
+from imagefinder.indexing.thumbnails import ThumbnailIndexer
 from imagefinder.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -45,9 +48,11 @@ class Collection(SearchableCollection):
         runtime: The parts shared with other collections of the process.
     """
 
-    def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
-        """Create a collection; ``settings`` default to those of the runtime."""
-        super().__init__(store, runtime, settings)
+    def __init__(
+        self, store: Store, runtime: Runtime, settings: Settings | None = None, scratch: Scratch | None = None
+    ) -> None:
+        """Create a collection; ``settings`` default to those of the runtime, ``scratch`` is for ANN indexes."""
+        super().__init__(store, runtime, settings, scratch)
         runtime.attach(self)
         weakref.finalize(self, store.close)  # for a collection that is dropped without being closed
 
@@ -61,6 +66,7 @@ class Collection(SearchableCollection):
 
     def close(self) -> None:
         """Close all files and, with the last collection of the process, decoders; idempotent."""
+        self._calibrating.close()
         self.runtime.detach(self)
         self.store.close()
 
@@ -78,7 +84,7 @@ class Collection(SearchableCollection):
         stop: Event | None = None,
         guard: Guard = TRUSTED,
     ) -> AddReport:
-        """Add images; unchanged images that are already in the collection are skipped quickly.
+        """Add images, then calibrate; unchanged images that are already in the collection are skipped quickly.
 
         A file whose bytes are known, for example because it was renamed, keeps its features.
 
@@ -109,15 +115,14 @@ class Collection(SearchableCollection):
 
         found = discover.discover(sources, guard=guard, zip_encoding=self.settings.zip_encoding)
         limits = pages.PageLimits(self.settings.max_pages, self.settings.animation_frames)
-
-        pipeline = self._pipeline(methods, guard)
-        pipeline = replace(pipeline, verify_content=verify_content, include_removed=include_removed)
-        return replace(pipeline, force_prune=force_prune).run(
+        pipeline = replace(self._pipeline(methods, guard), force_prune=force_prune)
+        report = replace(pipeline, verify_content=verify_content, include_removed=include_removed).run(
             pages.with_pages(found, limits, guard),
             prune_sources=discover.source_uris(sources) if prune or force_prune else (),
             progress=progress,
             stop=stop,
         )
+        return self._calibrated(report, progress, stop)
 
     def add_items(
         self,
@@ -126,13 +131,15 @@ class Collection(SearchableCollection):
         progress: Callable[[Progress], None] | None = None,
     ) -> AddReport:
         """Add images from items that were discovered before; otherwise like ``add``."""
-        return self._pipeline(methods, TRUSTED).run(iter(items), progress=progress)
+        report = self._pipeline(methods, TRUSTED).run(iter(items), progress=progress)
+        return self._calibrated(report, progress, None)
 
     def _pipeline(self, methods: Sequence[str] | None, guard: Guard) -> Pipeline:
         from imagefinder.indexing.pipeline import Pipeline  # noqa: PLC0415 - searching does not need it
 
         chosen = self._methods.to_index(methods)
-        return Pipeline(self.store, chosen, self.settings, self.runtime.decoder.decode, guard.check_address)
+        decode, thumbnails = self.runtime.decoder.decode, ThumbnailIndexer(self.store, self.runtime)
+        return Pipeline(self.store, chosen, self.settings, decode, guard.check_address, thumbnails=thumbnails)
 
     def put(
         self, image_id: str, data: bytes, *, metadata: Mapping[str, Any] | None = None, uri: str = ""
@@ -143,7 +150,7 @@ class Collection(SearchableCollection):
         empty: of every method that is ready).
 
         Args:
-            image_id: The id; any non-empty string.
+            image_id: The id; any text of 1 to 1,024 bytes in UTF-8.
             data: The encoded image.
             metadata: User-defined JSON object.
             uri: URI that the image came from; optional.
@@ -171,7 +178,8 @@ class Collection(SearchableCollection):
         for method in methods:
             self.store.register(method.extractor.fingerprint(), method.extractor.spec)
             features[method.name] = method.extractor.extract([decoded.rgb])
-        self.store.put([Entry(record, features, thumbnail(decoded.rgb))])
+        entry = Entry(record, features, thumbnail(decoded.rgb))
+        self.store.put(ThumbnailIndexer(self.store, self.runtime).with_features([entry]))
         return self.store.get(image_id)
 
     def remove(self, ids: str | Sequence[str], *, remember: bool = True) -> int:
@@ -218,15 +226,11 @@ class Collection(SearchableCollection):
         info = self.store.info() if repair or not any(damage.kind == "database" for damage in damages) else None
         if info:
             damages += self._derived.index_damages(repair=repair)
-        return CheckReport(
-            info.location if info else str(self.settings.collection),
-            info.images if info else 0,
-            tuple(damages),
-            time.monotonic() - begin,
-        )
+        location, images = (info.location, info.images) if info else (shown(self.settings.collection), 0)
+        return CheckReport(location, images, tuple(damages), time.monotonic() - begin)
 
     def backup(self, destination: str | os.PathLike[str], *, progress: Count = lambda _done, _total: None) -> Path:
-        """Copy a consistent snapshot of the collection, while others may search and add.
+        """Copy a consistent snapshot of the collection, while others may search and add; returns the folder.
 
         The copy is a collection: to restore it, open it, or move it to the place of the original. Derived data
         (``index/``) are not copied; they are recomputed.
@@ -235,32 +239,12 @@ class Collection(SearchableCollection):
             destination: A folder that is empty or does not exist. It appears complete and verified, or not at all.
             progress: Called with (done, total).
 
-        Returns:
-            The destination folder.
-
         Raises:
             SourceError: the destination is not empty.
             CollectionCorruptError: this collection is damaged.
-            StoreError: the copy cannot be written, or the collection is in memory.
+            StoreError: the copy cannot be written, or this kind of store has no backups.
         """
-        folder = home.expand(destination).absolute()
-        self.store.backup(folder, progress)
-        return folder
-
-    def keep_duplicates(self, report: DuplicateReport, *, state: Mapping[str, Any], computed_at: str) -> None:
-        """Store a duplicate report with the collection, in place of the previous one.
-
-        Args:
-            report: The report that ``duplicates`` returned.
-            state: State of the collection before the report was computed; a JSON object.
-            computed_at: Time of the computation; ISO 8601, UTC.
-        """
-        self.store.put_derived(reports.NAME, reports.to_bytes(report, state=state, computed_at=computed_at))
-
-    def kept_duplicates(self) -> reports.KeptReport | None:
-        """The stored duplicate report; ``None`` if there is no readable one."""
-        data = self.store.derived(reports.NAME)
-        return None if data is None else reports.from_bytes(data)
+        return back_up(self.store, destination, progress)
 
     # -- other layouts -------------------------------------------------------------------------------------
 

@@ -1,8 +1,7 @@
-"""The derived data of a collection, which can be recomputed: the null model and the ANN indexes."""
+"""The derived data of a collection, which can be recomputed: the ANN indexes, and checks of all of it."""
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,11 +12,10 @@ from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.method import Method
 from imagefinder.core.records import SHORTLIST, Damage, IndexReport
 from imagefinder.core.results import Mode
+from imagefinder.core.scratch import Scratch
 from imagefinder.dedup import report
 from imagefinder.runtime import Runtime
 from imagefinder.search import null_model
-from imagefinder.search.fit import fit
-from imagefinder.search.null_model import NullModel
 
 _SOME_WAITING = 256
 """Maximum number of unindexed images that a ``fast`` search scores in addition to the candidates; more are indexed
@@ -29,45 +27,17 @@ faster."""
 
 
 class Derived:
-    """Null model and ANN indexes of one store; thread-safe."""
+    """ANN indexes of one store; thread-safe."""
 
-    def __init__(self, store: Store, runtime: Runtime, methods: CollectionMethods) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, methods: CollectionMethods, scratch: Scratch | None
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._methods = methods
-        self._null_model: NullModel | None = None
+        self._scratch = scratch
         self._indexes: dict[str, AnnIndex] = {}
-        self._fitting = threading.Lock()
         self._lock = threading.Lock()
-
-    # -- null model ----------------------------------------------------------------------------------------
-
-    def null_model(self, progress: Callable[[int, int], None] | None = None) -> NullModel:
-        """The null model, fitted first if there is none that fits the current collection.
-
-        One thread fits it while the others wait.
-
-        Args:
-            progress: Called with (done, total) during fitting.
-        """
-        calibrator = self._runtime.calibrator
-        with self._fitting:
-            model = self._null_model or null_model.read(self._store, calibrator)
-            if model is None or not model.fits(self._store):
-                # Another process may have fitted it in the meantime.
-                model = null_model.read(self._store, calibrator)
-            if model is None or not model.fits(self._store):
-                stored = [name for name, method in sorted(self._store.info().methods.items()) if method.images]
-                methods = [self._runtime.method(name) for name in stored]
-                model = fit(self._store, methods, self._runtime, progress=progress)
-                null_model.write(self._store, model)
-            self._null_model = model
-            return model
-
-    def calibrate(self, progress: Callable[[int, int], None] | None = None) -> bool:
-        """Fit the null model if necessary; returns whether it was."""
-        before = self._null_model
-        return self.null_model(progress) is not before
 
     # -- ANN indexes ---------------------------------------------------------------------------------------
 
@@ -97,7 +67,7 @@ class Derived:
         start = time.perf_counter()
         states = []
         for name in self._methods.indexed():
-            index = self._own_index(name)
+            index = self.own_index(self._runtime.method(name))
             everything = rebuild or index.state().outgrown
             index.refresh(rebuild=everything, progress=_of_method(progress, name))
             states.append(index.state())
@@ -113,7 +83,7 @@ class Derived:
         start = time.perf_counter()
         states, problems = [], []
         for name in self._methods.indexed():
-            index = self._own_index(name)
+            index = self.own_index(self._runtime.method(name))
             problems += index.verify()
             states.append(index.state())
         return IndexReport(tuple(states), tuple(problems), time.perf_counter() - start)
@@ -124,19 +94,19 @@ class Derived:
         """Whether derived data are readable."""
         if name == report.NAME:
             return report.is_intact(data)
-        return name != null_model.NAME or null_model.from_bytes(data, self._runtime.calibrator) is not None
+        return name != null_model.NAME or null_model.is_intact(data, self._runtime.calibrator)
 
     def index_damages(self, *, repair: bool) -> list[Damage]:
         """The damage of existing indexes; with ``repair``, damaged indexes are rebuilt."""
-        damages, folder = list[Damage](), self._store.derived_folder()
-        if folder is None or not self._runtime.has_ann_indexes:
+        damages = list[Damage]()
+        if self._scratch is None or not self._runtime.has_ann_indexes:
             return damages
         for name in self._methods.indexed():
-            index, repaired = self._own_index(name), ""
+            index, repaired = self.own_index(self._runtime.method(name)), ""
             try:
                 problems = index.verify()
                 if problems and repair:
-                    shutil.rmtree(folder / f"{SHORTLIST}{name}", ignore_errors=True)
+                    self._scratch.delete(f"{SHORTLIST}{name}")
                     index.refresh(rebuild=True)
                     repaired = "the index was rebuilt" if index.state().kept else ""
             except CollectionCorruptError:  # damaged features are reported by the store
@@ -148,17 +118,14 @@ class Derived:
         """The index that searches use."""
         with self._lock:
             if method.name not in self._indexes:
-                self._indexes[method.name] = self._runtime.ann_index(self._store, method)
+                self._indexes[method.name] = self._runtime.ann_index(self._store, method, self._scratch)
             return self._indexes[method.name]
 
-    def _own_index(self, name: str) -> AnnIndex:
+    def own_index(self, method: Method) -> AnnIndex:
         """A separate index object, so that searches need not wait; their index picks up the files it writes."""
-        method = self._runtime.method(name)
-        return (
-            self._index(method)
-            if self._store.derived_folder() is None
-            else self._runtime.ann_index(self._store, method)
-        )
+        if self._scratch is None:
+            return self._index(method)
+        return self._runtime.ann_index(self._store, method, self._scratch)
 
 
 def _of_method(progress: Callable[[str, int, int], None] | None, name: str) -> Callable[[int, int], None] | None:

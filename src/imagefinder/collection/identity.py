@@ -55,14 +55,13 @@ class IdentityCheck:
 
     def _differences(self, query: Query, sha256: str, ids: Sequence[str]) -> dict[str, str]:
         """Id -> how the image differs from the query; images that are identical to it are left out."""
-        originals = self._originals()
+        originals, records = self._originals(), self._store.records(ids)
         differences: dict[str, str] = {}
         ours: FullDepth | None = None
         examined = 0
         for image_id in ids:
-            try:
-                record = self._store.get(image_id)
-            except UnknownImageError:
+            record = records.get(image_id)
+            if record is None:
                 differences[image_id] = LOOKS_THE_SAME
                 continue
             if sha256 and record.sha256 == sha256:

@@ -28,10 +28,11 @@ from imagefinder.core.pages import page_of, split_page
 from imagefinder.core.query import ImageInput, Query
 from imagefinder.core.results import Box, Size
 from imagefinder.core.settings import Settings
+from imagefinder.images.decoding.decode import THUMBNAIL_BYTES, THUMBNAIL_PIXELS, decode_thumbnail
 from imagefinder.indexing.source_item import check_size, local_path, read_file
 from imagefinder.indexing.unicode_paths import existing_path
 from imagefinder.runtime import Runtime
-from imagefinder.search.candidates import THUMBNAIL_BYTES, THUMBNAIL_PIXELS, decode_thumbnail, read_thumbnail
+from imagefinder.search.candidates import read_thumbnail
 from imagefinder.search.encoding import QueryImage, query_image
 from imagefinder.search.heat import Source
 from imagefinder.search.trace import Trace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,7 +14,6 @@ from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.method import Method, MethodState
-from imagefinder.core.paging import iter_images
 from imagefinder.core.query import ImageInput
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus, Removal, StoreInfo
 from imagefinder.core.settings import Settings
@@ -82,6 +81,10 @@ class CollectionReader:
         """
         return self.store.get(self.resolve(image_id))
 
+    def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
+        """The records of many images, by stored id; unknown ids are left out."""
+        return self.store.records(ids)
+
     def resolve(self, image_id: str) -> str:
         """The stored id for the name of an image: itself, or the only id that differs in Unicode normalisation.
 
@@ -131,7 +134,7 @@ class CollectionReader:
         Raises:
             InputError: the filter is not valid.
         """
-        chosen = None if where is None else filters.parse(where)
+        chosen = filters.parse_optional(where)
         return self.store.images(after=after, limit=limit, where=chosen, contains=contains)
 
     def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
@@ -178,9 +181,3 @@ class CollectionReader:
         if method in self.store.info().methods:
             for _ in self.store.scan(method):
                 pass
-
-    def _allowed(self, where: Mapping[str, Any] | None) -> Set[str] | None:
-        """The ids of all images that match a filter; ``None`` without a filter."""
-        if where is None:
-            return None
-        return {record.id for record in iter_images(self.store.images, where=filters.parse(where))}

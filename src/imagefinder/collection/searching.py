@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from imagefinder.collection.derived import Derived
 from imagefinder.collection.identity import IdentityCheck
-from imagefinder.collection.reading import CollectionReader
+from imagefinder.collection.indexed import IndexedCollection
+from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError
 from imagefinder.core.features import GlobalFeatures
 from imagefinder.core.query import ImageInput, Query, SearchOptions, as_query
-from imagefinder.core.records import IndexReport
 from imagefinder.core.results import (
     AUTO,
     Box,
@@ -27,9 +26,12 @@ from imagefinder.core.results import (
     Ranking,
     SearchResult,
 )
+from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.core.stopwatch import Stopwatch
+from imagefinder.kernels.threads import computation
 from imagefinder.runtime import Runtime
+from imagefinder.search.allowed import Allowed
 from imagefinder.search.compare import compare
 from imagefinder.search.explain import explain, heat_method
 from imagefinder.search.heat import with_heat
@@ -37,15 +39,14 @@ from imagefinder.search.retrieval import Gallery
 from imagefinder.search.searcher import Searcher
 from imagefinder.search.trace import Trace
 
-Count: TypeAlias = Callable[[int, int], None]  # called with (done, total)
 
-
-class SearchableCollection(CollectionReader):
+class SearchableCollection(IndexedCollection):
     """The searching methods of a ``Collection``."""
 
-    def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
-        super().__init__(store, runtime, settings)
-        self._derived = Derived(store, runtime, self._methods)
+    def __init__(
+        self, store: Store, runtime: Runtime, settings: Settings | None = None, scratch: Scratch | None = None
+    ) -> None:
+        super().__init__(store, runtime, settings, scratch)
         self._identity = IdentityCheck(store, runtime, self.settings)
 
     def search(  # wide: the keywords of the first release; new options are fields of SearchOptions alone
@@ -61,19 +62,17 @@ class SearchableCollection(CollectionReader):
         boxes: Sequence[Box] = (),
         evalues: bool = True,
         where: Mapping[str, Any] | None = None,
-        progress: Count | None = None,
         mode: Mode = "auto",
     ) -> SearchResult:
         """Find the images that match a query, and decide whether any of them is a match at all.
 
-        ``search("crop.jpg", k=5)`` and ``search(Query("crop.jpg"), SearchOptions(k=5))`` are equivalent. The first
-        search with E-values calibrates the collection, which takes some seconds; it is calibrated again when it
-        has grown or shrunk by half. ``calibrate`` does so in advance.
+        ``search("crop.jpg", k=5)`` and ``search(Query("crop.jpg"), SearchOptions(k=5))`` are equivalent. A search
+        does not wait for calibration: a collection that has not been calibrated, or has outgrown its calibration,
+        is calibrated in the background, and until then the answers are cautious.
 
         Args:
             query: The query image, or a ``Query``.
             options: The search options, instead of keywords.
-            progress: Called with (done, total) during calibration.
             id: Id of an image in the collection, instead of a query image.
             boxes: Regions of the query image to search with; empty: the whole image.
             method: Name of a method, or ``auto`` for all methods of the collection together.
@@ -96,15 +95,14 @@ class SearchableCollection(CollectionReader):
         keywords = SearchOptions(method, k, ranking, mode, mirror, where, evalues)
         if options is not None and keywords != SearchOptions():
             raise InputError("give SearchOptions or keywords, not both")
-        return self.trace(as_query(query, id, boxes), options or keywords, progress=progress).result
+        return self.trace(as_query(query, id, boxes), options or keywords).result
 
-    def trace(self, query: Query, options: SearchOptions, *, progress: Count | None = None) -> Trace:
+    def trace(self, query: Query, options: SearchOptions) -> Trace:
         """Search, and record what ``explain`` needs to explain the hits without another search.
 
         Args:
             query: The query.
             options: The search options.
-            progress: Called with (done, total) during calibration.
 
         Raises:
             ImagefinderError: as for ``search``.
@@ -117,9 +115,7 @@ class SearchableCollection(CollectionReader):
         watch = Stopwatch()
         if query.image is not None and not isinstance(query.image, np.ndarray):
             self.runtime.decoder.start()
-        allowed = self._allowed(options.where)
-        if allowed is not None:
-            watch.lap("filter")
+        where = filters.parse_optional(options.where)
         methods = self._methods.to_search(options.method)  # report an unknown method before reading the image
         if query.image is not None:
             self.runtime.preload(methods)
@@ -127,15 +123,17 @@ class SearchableCollection(CollectionReader):
         methods = self._methods.to_search(options.method, query.id)
         watch.lap("decode")
         needs_model = options.ranking == "evidence" or options.evalues
-        null_model = self._derived.null_model(progress) if needs_model else None
-        watch.lap("calibrate")
-        ann_indexes = self._derived.ann_indexes(methods, options.mode)
-        if ann_indexes is not None:
+        null_model = self._null_model() if needs_model else None
+        indexes = self._derived.ann_indexes(methods, options.mode)
+        if indexes is not None:
             watch.lap("index")
-        gallery = Gallery(self.store, null_model, allowed, ann_indexes)
-        return self._identity.of_trace(
-            Searcher(self.runtime, gallery, methods, self._images.in_full).search(query, image, options, watch)
-        )
+        allowed = Allowed.of(self.store, where, fast=indexes is not None)
+        if allowed is not None:
+            watch.lap("filter")
+        gallery = Gallery(self.store, null_model, allowed, indexes)
+        searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
+        with computation():
+            return self._identity.of_trace(searcher.search(query, image, options, watch))
 
     def explain(
         self,
@@ -191,11 +189,12 @@ class SearchableCollection(CollectionReader):
         """The trace of a search with a single candidate."""
         methods = self._methods.to_search(options.method, query.id)
         query, image = self._images.query(query)
-        allowed, indexes = self._allowed(options.where), self._derived.ann_indexes(methods, options.mode)
-        gallery = Gallery(self.store, self._derived.null_model(), allowed, indexes)
-        return self._identity.of_trace(
-            Searcher(self.runtime, gallery, methods, self._images.in_full).assess(query, image, options, image_id)
-        )
+        where, indexes = filters.parse_optional(options.where), self._derived.ann_indexes(methods, options.mode)
+        allowed = Allowed.of(self.store, where, fast=indexes is not None)
+        gallery = Gallery(self.store, self._null_model(), allowed, indexes)
+        searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
+        with computation():
+            return self._identity.of_trace(searcher.assess(query, image, options, image_id))
 
     def draw(self, explanation: Explanation, query: ImageInput | Query) -> bytes:
         """Draw an explanation: matches, an overlay of both images, or heat maps.
@@ -253,48 +252,9 @@ class SearchableCollection(CollectionReader):
             kinds: Kinds of groups to find, default all; ``["identical"]`` is much faster.
             mirror: Also find mirrored copies.
             progress: Called with (stage, done, total), for example ``("verify", 7, 90)``.
-
-        Raises:
-            StoreError: the collection cannot be read.
         """
-        from imagefinder import dedup  # noqa: PLC0415 - searching does not need it
+        from imagefinder.dedup.find import KINDS, find  # noqa: PLC0415 - searching does not need it
 
         parts = self.store, self._methods.installed(), self.runtime, self._images.in_full
-        return dedup.find(*parts, kinds=kinds or dedup.KINDS, mirror=mirror, progress=progress)
-
-    # -- derived data --------------------------------------------------------------------------------------
-
-    def calibrate(self, progress: Count | None = None) -> bool:
-        """Calibrate the collection: fit its null model, unless the stored one still fits.
-
-        Args:
-            progress: Called with (done, total).
-
-        Returns:
-            Whether the null model was fitted.
-        """
-        return self._derived.calibrate(progress)
-
-    def rebuild_index(
-        self, progress: Callable[[str, int, int], None] | None = None, *, rebuild: bool = True
-    ) -> IndexReport:
-        """Build the ANN indexes of all methods, which propose the candidates of ``fast`` searches.
-
-        Searches continue with the previous indexes meanwhile.
-
-        Args:
-            progress: Called with (method name, indexed images, total images).
-            rebuild: Rebuild all indexes; if false, index only new images, and rebuild only outgrown indexes.
-
-        Raises:
-            CollectionCorruptError: stored features are damaged.
-        """
-        return self._derived.build_indexes(progress, rebuild=rebuild)
-
-    def verify_index(self) -> IndexReport:
-        """Verify the ANN indexes: the checksums of their files, and some images against the store."""
-        return self._derived.verify_indexes()
-
-    def is_large(self) -> bool:
-        """Whether mode ``auto`` uses ANN indexes once they are ready."""
-        return self._derived.is_large()
+        with computation():
+            return find(*parts, kinds=kinds or KINDS, mirror=mirror, progress=progress)

@@ -18,6 +18,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
     AnnIndexState,
     Changes,
+    Cursor,
     Entry,
     Failure,
     GalleryBlock,
@@ -27,7 +28,7 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
-from imagefinder.core.store_parts import StoreLookups, StoreUpkeep
+from imagefinder.core.store_parts import StoreDerived, StoreLookups, StoreThumbnails, StoreUpkeep
 
 
 class Decoder(Protocol):
@@ -235,7 +236,7 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(StoreLookups, StoreUpkeep, Protocol):
+class Store(StoreLookups, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.
@@ -269,7 +270,8 @@ class Store(StoreLookups, StoreUpkeep, Protocol):
             replacing: Ids that are removed first: the earlier ids of files that have moved.
 
         Raises:
-            InputError: an id is empty or not valid Unicode, or metadata are not a JSON object.
+            InputError: an id is empty, not valid Unicode or longer than ``MAX_ID_BYTES`` (``core.metadata``), or
+                metadata are not a JSON object.
             ValueError: features of an unregistered method, of another spec, or not of exactly one image.
             FingerprintMismatchError: the method has since been registered with another fingerprint.
         """
@@ -370,22 +372,32 @@ class Store(StoreLookups, StoreUpkeep, Protocol):
         """
         ...
 
-    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """Changes to the features of a method since an earlier state, for incremental updates of derived data.
+    def changes(self, method: str, since: Cursor | None) -> Changes:
+        """Changes to the features of a method since a cursor, for incremental updates of derived data.
+
+        A follower applies ``new`` first, without the keys it knows already, and then ``gone``, without those it
+        does not know. It then knows exactly the keys that existed in one state of the store, which contains every
+        change that had returned before the call, whatever the number of writers. So it misses nothing, and a
+        removed key never returns.
+
+        A store keeps a limited record of removals. If ``since`` is older, or does not belong to the present
+        history of this store (which was restored, or replaced by another), the changes are ``complete``.
 
         Args:
-            method: Name of the method; if it is not registered, all of its features count as removed.
-            revision: Revision of the earlier state; -1 for an empty one.
-            last: The greatest key of the earlier state; 0 for an empty one.
-            count: Number of keys of the earlier state.
-
-        Returns:
-            ``None`` if nothing has changed.
+            method: Name of the method; if it is not registered, it has no features.
+            since: Cursor of the last changes; ``None`` for all existing features.
         """
         ...
 
-    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
+    def load(
+        self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
+    ) -> tuple[NDArray[np.int64], GalleryBlock]:
         """The features of some keys (ascending); removed ones are left out.
+
+        Args:
+            method: Name of the method.
+            keys: ``(K,)`` int64.
+            where: Only images whose metadata match this filter; features of others are not read.
 
         Returns:
             The keys that exist, ascending, and their images in the same order.
@@ -447,12 +459,14 @@ class AnnIndex(Protocol):
         """
         ...
 
-    def propose(self, queries: Features, n: int) -> list[Proposals]:
+    def propose(self, queries: Features, n: int, *, where: Filter | None = None) -> list[Proposals]:
         """The ``n`` best candidates for each query, and all images that are not indexed yet.
 
         Args:
             queries: A batch; faster than one query at a time.
             n: Number of indexed images to propose.
+            where: Propose enough images for about ``n`` to match this filter, where it is not too narrow. Images
+                that do not match may be among them: ``Store.load`` applies the filter.
         """
         ...
 

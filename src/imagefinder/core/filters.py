@@ -130,6 +130,11 @@ def parse(data: object) -> Filter:
     return _Parser().filter(data, "filter", 0)
 
 
+def parse_optional(data: object) -> Filter | None:
+    """``parse``, but ``None`` for ``None``: no filter."""
+    return None if data is None else parse(data)
+
+
 class _Parser:
     def __init__(self) -> None:
         self._conditions = 0

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.features import Features, FeatureSpec
+from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 
 
@@ -18,7 +18,7 @@ class ImageRecord:
     """One image of a collection.
 
     Attributes:
-        id: Opaque, user-defined identifier.
+        id: Opaque, user-defined identifier: any text of 1 to 1,024 bytes in UTF-8 (``metadata.MAX_ID_BYTES``).
         uri: URI that the image came from (``file:``, ``http:``, ``https:`` or ``archive:``); empty if unknown.
         sha256: SHA-256 of the encoded image, hexadecimal.
         size_bytes: Size of the encoded image in bytes.
@@ -49,6 +49,32 @@ class ImageRecord:
         return self.sha256 or repr(self.added_at)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ThumbnailFeatures:
+    """Features of the thumbnail of an image, which spatial verification would otherwise compute again and again.
+
+    Attributes:
+        fingerprint: Fingerprint of the features.
+        features: A batch of one; keypoints in pixels of the image itself.
+    """
+
+    fingerprint: Fingerprint
+    features: LocalFeatures
+
+
+@dataclass(frozen=True, slots=True)
+class ThumbnailUsage:
+    """Number and size of stored features of thumbnails.
+
+    Attributes:
+        images: Number of images whose thumbnail has features.
+        bytes: Their size in the store, in bytes.
+    """
+
+    images: int
+    bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An image as it is put into a store: record, features and thumbnail.
@@ -57,11 +83,13 @@ class Entry:
         image: The record.
         features: Method name -> features of this image, a batch of one.
         thumbnail: Encoded JPEG of at most 256 x 256 pixels (elongated images: 8,192 x 128); may be empty.
+        thumbnail_features: Features of the thumbnail; ``None`` if they were not computed.
     """
 
     image: ImageRecord
     features: Mapping[str, Features]
     thumbnail: bytes = b""
+    thumbnail_features: ThumbnailFeatures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +151,7 @@ class Removal:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class GalleryBlock:
     """Ids and features of some images, for one method.
 
@@ -136,24 +164,43 @@ class GalleryBlock:
     features: Features
 
 
+Cursor: TypeAlias = str
+"""A position in the changes of a method: opaque ASCII text of at most 200 characters, which may be stored."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Changes:
-    """Changes to the stored features of a method since an earlier state.
+    """Changes to the stored features of a method since a cursor.
 
     A key identifies the features of one image by one method. Keys are never reused, and replaced features get a
     new key.
 
     Attributes:
-        revision: Revision of the current state.
-        new: ``(K,)`` int64, keys added since, ascending and greater than all earlier ones.
+        cursor: The position after these changes.
+        new: ``(K,)`` int64, keys of existing features that were added since, ascending. They may include keys that
+            were reported before, and keys smaller than those.
         sizes: ``(K,)`` int64, bytes of the features of each of these keys.
-        alive: All current keys, ascending; ``None`` if no earlier key was removed.
+        gone: ``(G,)`` int64, keys of features that were removed since, in any order. They may include keys that
+            were never reported, or repeatedly.
+        complete: Whether ``new`` lists all existing keys, so that all others are gone.
     """
 
-    revision: int
+    cursor: Cursor
     new: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    alive: NDArray[np.int64] | None
+    gone: NDArray[np.int64]
+    complete: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to apply."""
+        return self.complete or len(self.new) > 0 or len(self.gone) > 0
+
+
+_NO_KEYS = np.empty(0, dtype=np.int64)
+
+NO_FEATURES = Changes("", new=_NO_KEYS, sizes=_NO_KEYS, gone=_NO_KEYS, complete=True)
+"""The changes of a method that is not registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +239,28 @@ class StoreInfo:
     failures: int
     methods: Mapping[str, MethodInfo]
     bytes_on_disk: int
+
+
+CalibrationState: TypeAlias = Literal["current", "outdated", "running", "none"]
+"""``current``; ``outdated``: the collection has changed much since; ``running``: in the background; ``none``: not
+calibrated, so searches use the prior that imagefinder ships with, and are cautious."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationInfo:
+    """The calibration of a collection.
+
+    Attributes:
+        state: Its state.
+        null_model: Version of the null model that searches use.
+        calibrated_images: Number of images of the collection when it was calibrated; 0 for the prior.
+        images: Number of images now.
+    """
+
+    state: CalibrationState
+    null_model: str
+    calibrated_images: int
+    images: int
 
 
 DamageKind: TypeAlias = Literal[
@@ -258,6 +327,19 @@ class Proposals:
 
     keys: NDArray[np.int64]
     scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedData:
+    """Derived data as a store returns them.
+
+    Attributes:
+        data: The data.
+        version: Identifies these data among all that were ever stored under the name: short, opaque text.
+    """
+
+    data: bytes
+    version: str
 
 
 SHORTLIST = "shortlist-"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -11,12 +13,15 @@ METHODS = "imagefinder.methods"
 """Entry-point group for methods: functions ``(settings: Settings) -> Method``."""
 
 STORES = "imagefinder.stores"
-"""Entry-point group for stores: functions ``(location: Path, settings: Settings, create: bool) -> Store``."""
+"""Entry-point group for stores: functions ``(location: str, settings: Settings, create: bool) -> Store``.
+
+The setting ``store`` names the store of a path; the scheme of a URL names its store, for example ``s3`` that of
+``s3://photos``."""
 
 
 def names(group: str) -> list[str]:
     """The names registered in a group, sorted; nothing is imported."""
-    return sorted({point.name for point in entry_points(group=group)})
+    return sorted({point.name for point in _installed(tuple(sys.path)).select(group=group)})
 
 
 def load(group: str, name: str) -> Any:
@@ -26,7 +31,7 @@ def load(group: str, name: str) -> Any:
         KeyError: the group has no such name.
         SettingsError: the package that registered the name cannot be imported.
     """
-    points: list[EntryPoint] = list(entry_points(group=group, name=name))
+    points: list[EntryPoint] = list(_installed(tuple(sys.path)).select(group=group, name=name))
     if not points:
         raise KeyError(name)
     try:
@@ -37,3 +42,10 @@ def load(group: str, name: str) -> Any:
             f"{name} ({points[0].value}, from {owner}) cannot be loaded: {error}",
             hint=f"reinstall {owner}, or uninstall it if you do not need {name}",
         ) from error
+
+
+@lru_cache(maxsize=1)
+def _installed(path: tuple[str, ...]) -> Any:
+    """All entry points, with ``select``; reading the metadata of every installed package takes long."""
+    del path  # part of the cache key
+    return entry_points()

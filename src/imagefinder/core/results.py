@@ -41,6 +41,9 @@ the same thing. ``same layout``: a document of the same layout."""
 AUTO = "auto"
 """Method name that stands for all methods of a collection together."""
 
+PRIOR = "prior"
+"""Version of the null model of a collection that is not calibrated yet."""
+
 LOOKS_THE_SAME = "looks the same at this resolution"
 """Note on images that look the same, but could not be compared in full resolution."""
 
@@ -194,6 +197,10 @@ class SearchResult(Described):
     decision: Decision | None = None
     """Decision of the best hit; ``none``: the collection has no match. ``None`` without
     E-values."""
+
+    null_model: str | None = None
+    """Version of the null model behind the E-values; ``None`` if none was used. Results with equal versions are
+    comparable."""
 
     @property
     def ids(self) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from imagefinder.core import home
 from imagefinder.core.errors import SettingsError
+from imagefinder.core.location import as_location, scheme_of, shown
 from imagefinder.core.suggestions import did_you_mean
 
 PREFIX = "IMAGEFINDER_"
@@ -80,15 +81,21 @@ class Settings:
     ``Settings()`` has the defaults; ``Settings.load()`` also reads the settings file and the environment.
     """
 
-    collection: Path = _setting(
-        lambda: _data_home() / "imagefinder" / "default",
-        "folder of the collection; for the server, of its default collection",
+    collection: str = _setting(
+        lambda: str(_data_home() / "imagefinder" / "default"),
+        "the collection: its folder, or a URL such as file:///data/shop; for the server, its default collection",
     )
     models: Path = _setting(
         lambda: _data_home() / "imagefinder" / "models", "folder of imported model weights and their manifest"
     )
-    store: str = _setting("embedded", "storage backend: embedded (on disk) or memory")
-    threads: int = _setting(_cores, "number of threads for decoding, feature extraction and networks", minimum=1)
+    store: str = _setting(
+        "embedded", "storage backend of a collection that is named by its path: embedded (on disk) or memory"
+    )
+    threads: int = _setting(
+        _cores,
+        "number of threads for decoding, feature extraction, networks, matching and verification",
+        minimum=1,
+    )
     precision: str = _setting(
         "auto",
         "numeric precision of networks: auto (f32), f32, bf16 or int8 (part of the fingerprint, except f32)",
@@ -113,6 +120,12 @@ class Settings:
         1 << 30,
         "mode auto scores every image while the features are not larger than this, bytes "
         "(sift: about 10,000 images)",
+        minimum=0,
+    )
+    thumbnail_features_bytes: int = _setting(
+        8 << 30,
+        "disk space for features of thumbnails in a collection, bytes (51 kB per image); without them a search "
+        "computes those of up to 6 candidates (90 ms of CPU time); 0: never stored",
         minimum=0,
     )
     original_mode: str = _setting(
@@ -227,6 +240,7 @@ class Settings:
     log_format: str = _setting("text", "format of the server's log: text or json", choices=("text", "json"))
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "collection", as_location(self.collection))
         for item in dataclasses.fields(self):
             value, minimum, choices = (getattr(self, item.name), *map(item.metadata.get, ("minimum", "choices")))
             if isinstance(value, list):  # settings must be hashable, because runtimes are shared by them
@@ -308,6 +322,8 @@ class Settings:
     @classmethod
     def _convert(cls, name: str, value: Any, origin: str = "") -> Any:
         where = f"{origin}: " if origin else ""
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
         types = get_type_hints(cls)
         if name not in types:
             names = sorted(types)
@@ -325,18 +341,19 @@ class Settings:
         """The folder named by a setting, for use.
 
         Raises:
-            SettingsError: it is in the home folder of a user who has none.
+            SettingsError: it is in the home folder of a user who has none, or the collection is not in a folder.
         """
         hint = f"set {PREFIX}{name.upper()} or XDG_DATA_HOME to a folder that this user can write"
         if name == "collection":
             hint = f"name a folder with -c FOLDER, or {hint}"
-        return home.check(getattr(self, name), f"the folder of the setting {name}", hint=hint)
+            if scheme_of(self.collection):
+                raise SettingsError(f"the collection {shown(self.collection)} is not in a folder", hint=hint)
+        return home.check(Path(getattr(self, name)), f"the folder of the setting {name}", hint=hint)
 
     def describe(self) -> list[tuple[str, str, str]]:
         """Each setting as (name, current value, description)."""
         return [
-            (item.name, _plain(getattr(self, item.name)), item.metadata["help"])
-            for item in dataclasses.fields(self)
+            (item.name, _plain(self._shown(item.name)), item.metadata["help"]) for item in dataclasses.fields(self)
         ]
 
     def to_toml(self, origins: Mapping[str, str]) -> str:
@@ -347,9 +364,13 @@ class Settings:
         """
         return "\n".join(
             f"# {item.metadata['help']}\n# from: {_comment(origins.get(item.name, 'default'))}\n"
-            f"{item.name} = {_toml(getattr(self, item.name))}\n"
+            f"{item.name} = {_toml(self._shown(item.name))}\n"
             for item in dataclasses.fields(self)
         )
+
+    def _shown(self, name: str) -> Any:
+        """The value of a setting, without the password in the URL of a collection."""
+        return shown(self.collection) if name == "collection" else getattr(self, name)
 
 
 def type_name(kind: Any) -> str:

@@ -1,16 +1,51 @@
-"""Two parts of the ``Store`` contract: lookups by other properties than the id, and upkeep."""
+"""Parts of the ``Store`` contract: lookups by other properties than the id, derived data, leases and upkeep."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from imagefinder.core.records import Damage, Entry, ImageRecord, Removal
+from imagefinder.core.features import FeatureSpec, LocalFeatures
+from imagefinder.core.filters import Filter
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.records import (
+    Damage,
+    DerivedData,
+    Entry,
+    ImageRecord,
+    Removal,
+    ThumbnailFeatures,
+    ThumbnailUsage,
+)
 
 
 class StoreLookups(Protocol):
     """Lookups of stored and removed images."""
+
+    def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
+        """The records of many images, by id; unknown ids are left out.
+
+        Raises:
+            CollectionCorruptError: a record does not match its checksum.
+        """
+        ...
+
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The JPEG thumbnails of many images, by id; empty for an image without one; unknown ids are left out.
+
+        Raises:
+            CollectionCorruptError: a thumbnail does not match its checksum.
+        """
+        ...
+
+    def count(self, where: Filter | None = None) -> int:
+        """The number of images whose metadata match a filter; of all images without one."""
+        ...
+
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
+        """The ids of the images whose metadata match a filter; with ``ids``, only those among them."""
+        ...
 
     def entry(self, image_id: str) -> Entry:
         """An image with all its features and its thumbnail, in one consistent state.
@@ -29,6 +64,21 @@ class StoreLookups(Protocol):
         """The stored ids that differ from this one at most in Unicode normalisation, ordered.
 
         File names written by macOS are decomposed (NFD), names typed by people composed (NFC).
+        """
+        ...
+
+    def sample(self, method: str, n: int) -> list[str]:
+        """Ids of up to ``n`` images with features of a method, chosen by content, largely stable as images change.
+
+        The images are those with the smallest hashes: the SHA-256 of the encoded image or, if there is none, a
+        hash of the features. So the choice depends neither on ids nor on the order in which images were added. Of
+        several images with the same content, only the one with the smallest id is chosen.
+
+        Returns:
+            The ids in the order of the hashes, so that a smaller sample is the beginning of a larger one.
+
+        Raises:
+            MethodNotIndexedError: the method is not registered.
         """
         ...
 
@@ -59,19 +109,95 @@ class StoreLookups(Protocol):
         ...
 
 
+class StoreThumbnails(Protocol):
+    """Features of thumbnails: data derived from images, of which ``put`` stores those of new ones.
+
+    They are dropped with their thumbnail, and when the image is replaced. An image may lack them: then they are
+    computed where they are needed.
+    """
+
+    def thumbnail_features(
+        self, ids: Sequence[str], fingerprint: Fingerprint, spec: FeatureSpec
+    ) -> dict[str, LocalFeatures]:
+        """The features of many thumbnails, by id; images without intact ones are left out.
+
+        Args:
+            ids: Ids of images.
+            fingerprint: Fingerprint of the features.
+            spec: Kind, dimension and dtype of the features.
+        """
+        ...
+
+    def put_thumbnail_features(
+        self, made: Mapping[str, ThumbnailFeatures], thumbnails: Mapping[str, bytes]
+    ) -> None:
+        """Store features of the thumbnails of existing images, replacing earlier ones.
+
+        Args:
+            made: Id -> features.
+            thumbnails: Id -> the thumbnail from which they were computed. An image that has another one by now, or
+                that was removed, is left out.
+        """
+        ...
+
+    def lacking_thumbnail_features(self, fingerprint: Fingerprint, *, limit: int) -> list[str]:
+        """Ids of up to ``limit`` images that have a thumbnail but no features of it with this fingerprint."""
+        ...
+
+    def thumbnail_usage(self, fingerprint: Fingerprint) -> ThumbnailUsage:
+        """Number and bytes of the features with this fingerprint."""
+        ...
+
+
+class Lease(Protocol):
+    """The right to do a piece of work alone, for a limited time; see ``StoreDerived.lease``."""
+
+    def renew(self) -> bool:
+        """Hold the lease for its full duration again, from now; returns whether it is still held."""
+        ...
+
+    def release(self) -> None:
+        """End the lease; no effect if it is no longer held."""
+        ...
+
+
+class StoreDerived(Protocol):
+    """Derived data, which can be recomputed and may be dropped at any time, and leases on computing them."""
+
+    def derived(self, name: str) -> DerivedData | None:
+        """The derived data stored under a name, and their version; ``None`` if there are none (any more)."""
+        ...
+
+    def put_derived(self, name: str, data: bytes, *, replaces: str | None = None) -> str | None:
+        """Store derived data under a name; writes are atomic.
+
+        Args:
+            name: A plain word: lower-case letters, digits, ``.``, ``_`` and ``-``.
+            data: The data.
+            replaces: Store them only if the stored version is this one; the empty string: only if there are none.
+                ``None`` replaces any version.
+
+        Returns:
+            The new version, or ``None`` if another version is stored: another writer was first.
+        """
+        ...
+
+    def lease(self, name: str, seconds: float) -> Lease | None:
+        """Obtain the lease of this name for ``seconds``; ``None`` while another holder has it.
+
+        At most one thread of all processes that use the store has the lease. It ends with ``release``, or
+        ``seconds`` after it was obtained or last renewed, also if the process of its holder was killed. A holder
+        that was suspended for longer may find out late, so the result of work under a lease is stored with
+        ``put_derived(..., replaces=...)``.
+        """
+        ...
+
+
 class StoreUpkeep(Protocol):
-    """Derived data, checks and backups."""
+    """Checks of the stored data."""
 
     def is_in_place(self) -> bool:
         """Whether the files are still those that were opened; true for a store without files."""
-        ...
-
-    def derived(self, name: str) -> bytes | None:
-        """Derived data stored under a name; ``None`` if there are none (any more)."""
-        ...
-
-    def put_derived(self, name: str, data: bytes) -> None:
-        """Store derived data, which can be recomputed and may be dropped at any time; writes are atomic."""
         ...
 
     def check(
@@ -92,6 +218,11 @@ class StoreUpkeep(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class SupportsBackup(Protocol):
+    """A store that can copy itself into a folder; optional."""
+
     def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Copy a consistent snapshot, which can be opened as a store, while others may write.
 
@@ -104,10 +235,6 @@ class StoreUpkeep(Protocol):
         Raises:
             SourceError: the destination is not empty.
             CollectionCorruptError: this collection is damaged.
-            StoreError: the copy cannot be written, or the store has no files.
+            StoreError: the copy cannot be written.
         """
-        ...
-
-    def derived_folder(self) -> Path | None:
-        """Folder for derived files; it may not exist yet. ``None`` if the store has none."""
         ...

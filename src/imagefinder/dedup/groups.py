@@ -29,7 +29,7 @@ def copies(
             for number in left[1:]:
                 if (number, best) not in compared and number not in tried:
                     tried.add(number)  # once, so that the cost stays proportional to the number of images
-                    seen = verifier.compare(verifier.query(every[number]), number, every[best], best)
+                    seen = verifier.compare(every[number], number, every[best], best)
                     if seen:
                         compared[number, best] = seen
                 pair = compared.get((number, best))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -16,16 +17,15 @@ from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate, Candidates
 from imagefinder.search.copies import ReadOriginal, Settled, Side, candidate_side, query_side, settle
 from imagefinder.search.encoding import NO_PIXELS, EncodedQuery, QueryImage, augment
-from imagefinder.search.verification import PairVerifier, has_positions, stored_features
+from imagefinder.search.thumbnail_source import ThumbnailSource
+from imagefinder.search.verification import PairVerifier, has_positions
 from imagefinder.verification.relation import COPIES, STRONG, looks_alike, relation_of_pair
 
 FEW = 100
 """With fewer keypoints there may be no geometry, so the whole images are also compared."""
 
-_THUMBNAILS = 256
-"""Maximum number of candidates in memory, at most 200 kB each."""
-
-_EVERY = 64
+_PORTION = 256
+"""Number of pairs whose images are read together: features and thumbnails, about 0.3 MB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,87 +96,165 @@ class DuplicateVerifier:
         self._read_original = read_original
         self._mirror = mirror
         self._fingerprints = {name: info.fingerprint for name, info in store.info().methods.items()}
-        self._candidates = Candidates(store, kept=_THUMBNAILS)
 
     def verify(
         self, every: Sequence[Item], proposed: Sequence[tuple[int, int]], progress: Progress
     ) -> Iterator[Pair]:
-        """Verify candidate pairs; yields those with a relation."""
+        """Verify candidate pairs, sorted; yields those with a relation."""
         done = 0
-        for worse, some in groupby(proposed, key=lambda pair: pair[0]):
-            query = self.query(every[worse])
-            for _, better in some:
-                pair = self.compare(query, worse, every[better], better)
-                if pair:
-                    yield pair
-                done += 1
-                if done % _EVERY == 0 or done == len(proposed):
-                    progress("verify", done, len(proposed))
+        with ThreadPoolExecutor(self._runtime.settings.threads) as pool:
+            for portion in _portions(proposed):
+                images = self._read(
+                    [every[number] for number in sorted({end for pair in portion for end in pair})]
+                )
+                tasks = [
+                    pool.submit(
+                        self._compare, every[worse], worse, [(pair[1], every[pair[1]]) for pair in some], images
+                    )
+                    for worse, some in groupby(portion, key=lambda pair: pair[0])
+                ]
+                for task in tasks:
+                    yield from task.result()
+                done += len(portion)
+                self.verified += len(portion)
+                progress("verify", done, len(proposed))
 
-    def query(self, item: Item) -> _Query:
+    def compare(self, item: Item, worse: int, other: Item, better: int) -> Pair | None:
+        """Compare an image with a better one; ``None`` if the evidence is too weak for a relation."""
+        self.verified += 1
+        return next(iter(self._compare(item, worse, [(better, other)], self._read([item, other]))), None)
+
+    def _read(self, items: Sequence[Item]) -> _Images:
+        """Read images, with all their features in one statement for each method."""
+        ids = [item.id for item in items]
+        candidates = Candidates(self._store)
+        candidates.prefetch(ids)
+        features: dict[str, dict[str, Features]] = {}
+        for method in self._methods:
+            block = self._store.select(method.name, ids)
+            features[method.name] = {
+                image_id: block.features.image(number) for number, image_id in enumerate(block.ids)
+            }
+        return _Images(candidates, features)
+
+    def _query(self, item: Item, images: _Images) -> _Query:
         """Prepare an image as a query."""
-        candidate = self._candidates.get(item.id)
+        candidate = images.candidates.get(item.id)
         pixels = candidate.pixels if candidate else NO_PIXELS
         image = QueryImage(pixels, item.size, item.size, id=item.id, sha256=item.sha256)
         encoded = {}
         for method in self._methods:
-            features = stored_features(self._store, item.id, method.name)
+            features = images.features[method.name].get(item.id)
             if features is not None and has_positions(features):
                 query = EncodedQuery(image, features, self._fingerprints[method.name], indexed=True)
                 encoded[method.name] = augment(method, query, mirror=self._mirror)
-        runtime = self._runtime
         verifier = PairVerifier(
-            runtime.thumbnail_method, runtime.photometric_check, image, mirror=self._mirror, both_orders=True
+            ThumbnailSource(self._runtime.thumbnail_method, self._store),
+            self._runtime.photometric_check,
+            image,
+            mirror=self._mirror,
+            both_orders=True,
         )
-        return _Query(item, encoded, verifier, query_side(image, self._read_original))
+        return _Query(encoded, verifier, query_side(image, self._read_original))
 
-    def compare(self, query: _Query, worse: int, other: Item, better: int) -> Pair | None:
-        """Compare an image with another; ``None`` if the evidence is too weak for a relation."""
-        self.verified += 1
-        candidate = self._candidates.get(other.id)
-        if candidate is None:
-            return None
-        evidence, fewest = None, FEW if self._methods else 0
+    def _compare(self, item: Item, worse: int, others: Sequence[tuple[int, Item]], images: _Images) -> list[Pair]:
+        """Compare an image with better ones, given with their numbers: the pairs with a relation."""
+        query = self._query(item, images)
+        read = [(better, images.candidates.get(other.id)) for better, other in others]
+        compared = [_Compared(better, candidate) for better, candidate in read if candidate is not None]
+        for one in compared:
+            one.fewest = FEW if self._methods else 0
         for method in self._methods:
-            ours = query.encoded.get(method.name)
-            theirs = stored_features(self._store, other.id, method.name)
-            if ours is None or theirs is None or not has_positions(theirs):
-                fewest = 0
-                continue
-            fewest = min(fewest, _count(ours[0].features), _count(theirs))
-            for one in ours:
-                # The mirror image, which takes as much time, is compared only if necessary.
-                if not looks_alike(evidence):
-                    finding = query.verifier.keypoints(method, [one], candidate, theirs)
-                    evidence = _better(evidence, finding.evidence if finding else None)
-        found = self._settled(query, candidate, evidence, fewest)
-        if found is None or found.relation is None or found.evidence is None:
-            return None
-        return Pair(worse, better, found.relation, found.evidence, found.note)
+            self._compare_by(method, query, compared, images.features[method.name])
+        settled = ((one, self._settled(query, one)) for one in compared)
+        return [
+            Pair(worse, one.better, found.relation, found.evidence, found.note)
+            for one, found in settled
+            if found is not None and found.relation is not None and found.evidence is not None
+        ]
 
-    def _settled(
-        self, query: _Query, candidate: Candidate, evidence: Evidence | None, fewest: int
-    ) -> Settled | None:
-        """The relation after the copy check; ``fewest``: number of keypoints of the image with fewer."""
-        sides = query.side, candidate_side(candidate, self._read_original)
-        found = settle(relation_of_pair(evidence), evidence, *sides) if evidence else None
-        is_weak = evidence.inliers < STRONG if evidence else fewest < FEW
+    def _compare_by(
+        self, method: Method, query: _Query, compared: Sequence[_Compared], features: Mapping[str, Features]
+    ) -> None:
+        """Add the evidence of one method."""
+        ours = query.encoded.get(method.name)
+        usable = []
+        for one in compared:
+            theirs = features.get(one.candidate.id)
+            if ours is None or theirs is None or not has_positions(theirs):
+                one.fewest = 0
+                continue
+            one.fewest = min(one.fewest, _count(ours[0].features), _count(theirs))
+            usable.append((one, theirs))
+        for view in ours or ():
+            # The mirror image, which takes as much time, is compared only if necessary.
+            left = [(one, theirs) for one, theirs in usable if not looks_alike(one.evidence)]
+            given = [(one.candidate, theirs) for one, theirs in left]
+            findings = query.verifier.keypoints(method, [view], given) if given else []
+            for (one, _), finding in zip(left, findings, strict=True):
+                one.evidence = _better(one.evidence, finding.evidence if finding else None)
+
+    def _settled(self, query: _Query, compared: _Compared) -> Settled | None:
+        """The relation after the copy check."""
+        evidence, candidate = compared.evidence, compared.candidate
+        is_weak = evidence.inliers < STRONG if evidence else compared.fewest < FEW
+        found = self._checked(query, candidate, evidence) if evidence else None
         if is_weak and (found is None or found.relation not in COPIES):
             whole = query.verifier.aligned(candidate)
             if whole:
-                aligned = settle(relation_of_pair(whole), whole, *sides)
+                aligned = self._checked(query, candidate, whole)
                 found = aligned if found is None or aligned.relation in COPIES else found
         return found
+
+    def _checked(self, query: _Query, candidate: Candidate, evidence: Evidence) -> Settled:
+        side = candidate_side(candidate, self._read_original)
+        return settle(relation_of_pair(evidence), evidence, query.side, side)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Images:
+    """Images read together: records and thumbnails, and features by method and id, each a batch of one."""
+
+    candidates: Candidates
+    features: Mapping[str, Mapping[str, Features]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Query:
     """An image prepared as a query: by method, its features and possibly those of its mirror image."""
 
-    item: Item
     encoded: Mapping[str, Sequence[EncodedQuery]]
     verifier: PairVerifier
     side: Side
+
+
+@dataclass(slots=True, eq=False)
+class _Compared:
+    """A better image and what is known about the pair so far.
+
+    Attributes:
+        better: Number of the image.
+        candidate: The image.
+        evidence: The best evidence; ``None`` if there is none.
+        fewest: Number of keypoints of the image of the pair that has fewer.
+    """
+
+    better: int
+    candidate: Candidate
+    evidence: Evidence | None = None
+    fewest: int = 0
+
+
+def _portions(proposed: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Sorted pairs in portions of about ``_PORTION``; those of one worse image stay together."""
+    portion: list[tuple[int, int]] = []
+    for _, some in groupby(proposed, key=lambda pair: pair[0]):
+        portion += some
+        if len(portion) >= _PORTION:
+            yield portion
+            portion = []
+    if portion:
+        yield portion
 
 
 def _count(features: Features) -> int:

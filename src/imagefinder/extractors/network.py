@@ -27,6 +27,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.images.resize import center_crop_box, normalise, resize_center_crop, resize_exact
 from imagefinder.models import loads
 from imagefinder.models.catalogue import ModelSpec, Preprocessing
+from imagefinder.models.graph_cache import GraphCache, GraphKey
 from imagefinder.models.providers import Backend, load, require
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _PREFETCH = 4  # batches preprocessed in advance, 0.6 MB per image
 class NetworkExtractor:
     """Extracts one vector, or one descriptor per token, with a neural network."""
 
-    def __init__(
+    def __init__(  # wide: independent parts of an extractor, given by name in wiring
         self,
         model: ModelSpec,
         locate: Callable[[], Path],
@@ -47,6 +48,7 @@ class NetworkExtractor:
         threads: int,
         run: Backend | None = None,
         tokens: Literal["float32", "int8"] = "float32",
+        graphs: GraphCache | None = None,
     ) -> None:
         """Create an extractor; the network is loaded with the first image.
 
@@ -57,12 +59,14 @@ class NetworkExtractor:
             threads: Number of processor cores to use.
             run: Execution provider and precision; default: the CPU in float32.
             tokens: Element type of tokens; vectors are always float32.
+            graphs: Where finished graphs are kept; ``None``: they are made from the weights by each process.
         """
         self._model = model
         self._locate = locate
         self._sha256 = sha256
         self._threads = threads
         self._how = run or Backend()
+        self._graphs = graphs
         is_local = model.features.kind == "local"
         self._spec = replace(model.features, dtype=tokens) if is_local else model.features
         self._session: Network | None = None
@@ -152,19 +156,30 @@ class NetworkExtractor:
             return self._session
 
     def _load(self, *, pooled: bool = True) -> Network:
-        # These imports take half a second, so only users of networks pay for them.
+        with loads.counted(self._model.name):
+            return load(self._graph(pooled=pooled), self._how, threads=self._threads)
+
+    def _graph(self, *, pooled: bool) -> bytes:
+        key = None
+        if self._graphs is not None:
+            precision = "int8" if self._how.precision == "int8" else "f32"  # bfloat16 runs the float32 graph
+            variant = precision if pooled else "map"
+            key = GraphKey(self._model.architecture, variant, self._sha256())
+            if (graph := self._graphs.load(key)) is not None:
+                return graph
+        # Imported here because most processes find the graph.
         from imagefinder.models import graphs, weights  # noqa: PLC0415
 
-        with loads.counted(self._model.name):
-            path = self._locate()
-            is_safetensors = self._model.source.filename.endswith(".safetensors")
-            read = weights.read_safetensors if is_safetensors else weights.read_legacy_pickle
-            architecture, run = self._model.architecture, self._how
-            if pooled:
-                graph = graphs.build(architecture, read(path), precision=run.precision)
-            else:
-                graph = graphs.build_map(architecture, read(path))
-            return load(graph, run, threads=self._threads)
+        path = self._locate()
+        is_safetensors = self._model.source.filename.endswith(".safetensors")
+        read = weights.read_safetensors if is_safetensors else weights.read_legacy_pickle
+        if pooled:
+            graph = graphs.build(self._model.architecture, read(path), precision=self._how.precision)
+        else:
+            graph = graphs.build_map(self._model.architecture, read(path))
+        if self._graphs is not None and key is not None:
+            self._graphs.save(key, graph)
+        return graph
 
     def _inputs(
         self, batches: Sequence[Sequence[RgbImage]], pool: ThreadPoolExecutor

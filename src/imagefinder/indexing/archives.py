@@ -16,8 +16,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from imagefinder.core.errors import InputError, SourceError
-from imagefinder.core.metadata import MAX_ID_BYTES, check_new_id
+from imagefinder.core.errors import SourceError
 from imagefinder.core.records import Failure
 from imagefinder.images.decoding.unsupported_formats import identify_unsupported
 from imagefinder.indexing.source_item import (
@@ -99,10 +98,6 @@ def read_archive(path: str, *, zip_encoding: str = "auto") -> Iterator[Discovere
                 if item.uri != seen[item.id]:
                     message = f"the id {item.id!r} is that of an earlier member of {name}; only the first is added"
                 yield Failure(item.uri, item.uri, SourceError.code, message, source=source)
-            elif (reason := _id_problem(item.id)) is not None:
-                yield Failure(
-                    item.uri[:MAX_ID_BYTES], source, SourceError.code, f"{name}: {reason}", source=source
-                )
             else:
                 seen[item.id] = item.uri
                 found += 1
@@ -242,14 +237,6 @@ def _kind(path: str) -> str:
 
 def _is_zip(path: str) -> bool:
     return path.lower().endswith(".zip")
-
-
-def _id_problem(image_id: str) -> str | None:
-    try:
-        check_new_id(image_id)
-    except InputError as error:
-        return error.message
-    return None
 
 
 def _member_id(name: str) -> str:

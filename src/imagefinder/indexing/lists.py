@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from imagefinder.core.addresses import is_web_address
-from imagefinder.core.errors import InputError, SourceError
-from imagefinder.core.metadata import MAX_ID_BYTES, check_metadata, check_new_id
+from imagefinder.core.errors import MetadataError, SourceError
+from imagefinder.core.metadata import check_metadata
 from imagefinder.core.records import Failure
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.source_item import (
@@ -194,10 +194,9 @@ def _item(path: str, source: str, image_id: str, row: dict[Any, Any], guard: Gua
     url = url.strip()
     metadata = {key: value for key, value in row.items() if key not in ("url", "id") and value is not None}
     try:
-        check_new_id(image_id)
         check_metadata(metadata)
-    except InputError as error:
-        raise _RowError(error.message, image_id[:MAX_ID_BYTES]) from None
+    except MetadataError as error:
+        raise _RowError(error.message, image_id) from None
     if is_web_address(url):
         return SourceItem(image_id, url, source, metadata=metadata)
     target = local_path(url)

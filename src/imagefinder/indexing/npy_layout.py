@@ -25,7 +25,6 @@ import csv
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,11 +34,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import MetadataError, SourceError, UnknownImageError
+from imagefinder.core.errors import MetadataError, SourceError
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.metadata import check_metadata
-from imagefinder.core.paging import iter_images
+from imagefinder.core.paging import iter_image_pages
 from imagefinder.core.records import Entry, Failure, ImageRecord
 from imagefinder.indexing.npy_file import read_array, write_array
 from imagefinder.indexing.progress import AddReport, Counters, Progress
@@ -203,22 +202,23 @@ def write_npy_layout(
                 )
             (folder / FEATURES_NAME / method.folder).mkdir(parents=True)
         rows: list[tuple[str, str]] = []
-        for record in iter_images(store.images):
-            if progress and len(rows) % _BATCH_IMAGES == 0:
+        for page in iter_image_pages(store.images, page_size=_BATCH_IMAGES):
+            if progress:
                 progress(len(rows), info.images)
-            name = f"{quote(record.id, safe='')}.npy"
-            if len(name) > 255:
-                message = f"the id has {len(record.id)} characters, which is too long for a file name"
-                failures.append(Failure(record.id, record.uri, SourceError.code, message))
-                continue
-            with suppress(UnknownImageError):  # removed by another process meanwhile
-                status = store.status([record.id]).get(record.id)
-                for method in present:
-                    if status and method.name in status.methods:
-                        array = _array(store.features(record.id, method.name))
-                        write_array(folder / FEATURES_NAME / method.folder / name, array)
-                        files[method.name] += 1
-                rows.append((record.uri, record.id))
+            names = {record.id: f"{quote(record.id, safe='')}.npy" for record in page}
+            for record in page:
+                if len(names[record.id]) > 255:
+                    message = f"the id has {len(record.id)} characters, which is too long for a file name"
+                    failures.append(Failure(record.id, record.uri, SourceError.code, message))
+                    del names[record.id]
+                else:
+                    rows.append((record.uri, record.id))
+            for method in present:
+                block = store.select(method.name, list(names))
+                for number, image_id in enumerate(block.ids):
+                    path = folder / FEATURES_NAME / method.folder / names[image_id]
+                    write_array(path, _array(block.features.image(number)))
+                    files[method.name] += 1
         with (folder / LIST_NAME).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("url", "id"))

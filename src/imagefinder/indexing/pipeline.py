@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import SettingsError, UnknownImageError
+from imagefinder.core.metadata import shortened_id
 from imagefinder.core.method import Method
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
 from imagefinder.core.settings import Settings
@@ -20,6 +21,7 @@ from imagefinder.indexing.progress import AddReport, Counters, Progress
 from imagefinder.indexing.pruning import Pruner
 from imagefinder.indexing.reader import DecodeFunction, Reader
 from imagefinder.indexing.source_item import Discovered, SourceEnd, SourceItem
+from imagefinder.indexing.thumbnails import ThumbnailIndexer
 from imagefinder.indexing.writer import Writer
 
 _LOOKUP_ITEMS = 256  # items looked up in the store at once
@@ -44,9 +46,11 @@ class Pipeline:
         settings: ``batch_size``, ``threads``, ``fetch_*`` and ``max_image_*`` are used.
         decode: Decodes an image.
         check_address: Called with every IP address before connecting to it; raises ``FetchError`` to reject it.
-        verify_content: Read every image, also those whose stamp shows no change.
+        verify_content: Read every image, also those whose stamp shows no change; then, as in a run that stores
+            images, features of thumbnails that are missing are computed.
         include_removed: Also add images that were removed from the collection.
         force_prune: Also prune images of folders that have vanished as a whole, and of empty sources.
+        thumbnails: Computes the features of thumbnails; ``None``: they are not stored.
     """
 
     store: Store
@@ -57,6 +61,7 @@ class Pipeline:
     verify_content: bool = False
     include_removed: bool = False
     force_prune: bool = False
+    thumbnails: ThumbnailIndexer | None = None
 
     def run(
         self,
@@ -110,7 +115,8 @@ class _Run:
         self._failures = FailureLog(parts.store)
         self._pruner = Pruner(parts.store)
         known = KnownImages(parts.store, self._methods)
-        self._writer = Writer(parts.store, list(methods.values()), known)
+        self._thumbnails = parts.thumbnails
+        self._writer = Writer(parts.store, list(methods.values()), known, parts.thumbnails)
         self._verify_content = parts.verify_content
         self._include_removed = parts.include_removed
         self._force_prune = parts.force_prune
@@ -144,6 +150,9 @@ class _Run:
                     removed, note = self._pruner.prune(source, force=self._force_prune)
                     self._counters.removed += removed
                     self._counters.notes += [note] if note else []
+                # A run that finds nothing new ends at once.
+                if self._thumbnails and (self._counters.added or self._counters.replaced or self._verify_content):
+                    self._thumbnails.complete(self._stop)
             elif prune_sources:
                 self._counters.notes.append("nothing was removed: the run was interrupted")
         finally:
@@ -295,13 +304,14 @@ class _Run:
     def _done(self, item: SourceItem) -> None:
         self._counters.current = item.id
         self._in_progress.discard(item.id)
-        self._failures.clear(item.id)
+        self._failures.clear(shortened_id(item.id))
 
     def _reject(self, item: SourceItem, failure: Failure) -> None:
         self._in_progress.discard(item.id)
         self._fail(failure)
 
     def _fail(self, failure: Failure) -> None:
+        failure = replace(failure, id=shortened_id(failure.id))
         self._counters.current = failure.id
         known = self._failures.add(failure)
         (self._counters.known_failures if known else self._counters.failures).append(failure)

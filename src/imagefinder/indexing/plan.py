@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from imagefinder.core.errors import ImagefinderError
+from imagefinder.core.errors import ImagefinderError, InputError
+from imagefinder.core.metadata import check_new_id
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
 from imagefinder.indexing.source_item import SourceItem, is_same_stamp
 
@@ -77,6 +78,11 @@ def plan(
     if owner is not None and owner.uri and item.read is None:
         # Different URLs mean different images; there is no need to download.
         return id_taken(item, owner)
+    try:
+        check_new_id(item.id)
+    except InputError as error:
+        message = f"{error.message}; shorten the path, or add the image by a list, with a shorter id"
+        return Failure(item.id, item.uri, error.code, message, source=item.source)
     return Task(item, stored, missing, owner)
 
 

@@ -23,6 +23,7 @@ class Progress:
         failed: Number of images that could not be indexed.
         seconds: Elapsed time, seconds.
         current: Id of the most recent image.
+        calibrated: Progress of the calibration that follows, from 0 to 1; ``None`` before it.
     """
 
     total: int | None
@@ -32,6 +33,7 @@ class Progress:
     failed: int
     seconds: float
     current: str
+    calibrated: float | None = None
 
     @property
     def done(self) -> int:

@@ -15,6 +15,7 @@ from imagefinder.indexing.known_images import KnownImages
 from imagefinder.indexing.missing import is_gone
 from imagefinder.indexing.plan import Task
 from imagefinder.indexing.reader import ReadImage
+from imagefinder.indexing.thumbnails import ThumbnailIndexer
 
 
 class Written(NamedTuple):
@@ -34,11 +35,14 @@ class Written(NamedTuple):
 class Writer:
     """Collects a batch of images, extracts their features and stores both."""
 
-    def __init__(self, store: Store, methods: Sequence[Method], known: KnownImages) -> None:
-        """Start with an empty batch."""
+    def __init__(
+        self, store: Store, methods: Sequence[Method], known: KnownImages, thumbnails: ThumbnailIndexer | None
+    ) -> None:
+        """Start with an empty batch; without ``thumbnails``, images are stored without features of thumbnails."""
         self._store = store
         self._methods = methods
         self._known = known
+        self._thumbnails = thumbnails
         self._batch: list[tuple[Task, ReadImage]] = []
 
     def __len__(self) -> int:
@@ -72,6 +76,8 @@ class Writer:
                 moved[i] = origin
         if changed:
             entries = [self._entry(*self._batch[i], features[i], moved.get(i)) for i in changed]
+            read = [self._batch[i][1].known for i in changed]
+            entries = self._with_thumbnail_features(entries, [one.image.id if one else "" for one in read])
             self._store.put(entries, replacing=[record.id for record in moved.values()])
         for i in further:
             task = self._batch[i][0]
@@ -103,7 +109,11 @@ class Writer:
             if status is None:  # deleted a moment ago
                 raise UnknownImageError(item.id)
             features = {name: self._store.features(item.id, name) for name in status.methods}
-            self._store.put([Entry(record, features, self._store.thumbnail(item.id))])
+            entry = Entry(record, features, self._store.thumbnail(item.id))
+            self._store.put(self._with_thumbnail_features([entry], [item.id]))
+
+    def _with_thumbnail_features(self, entries: list[Entry], origins: Sequence[str]) -> list[Entry]:
+        return self._thumbnails.with_features(entries, origins) if self._thumbnails else entries
 
     def _extract(self) -> tuple[list[dict[str, Features]], dict[int, BaseException]]:
         """Features of each image by method, and errors by position in the batch."""

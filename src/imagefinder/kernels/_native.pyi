@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,7 +16,18 @@ def count(
     near: NDArray[Any] = ...,
     /,
 ) -> None: ...
-def pairs(query: NDArray[Any], candidate: NDArray[Any], found: NDArray[Any], isa: str | None = None, /) -> int: ...
+def pairs(
+    query: NDArray[Any],
+    candidates: Sequence[NDArray[Any]],
+    found: NDArray[Any],
+    counts: NDArray[Any],
+    threads: int,
+    isa: str | None = None,
+    /,
+) -> None: ...
+def fit(
+    pairs: Sequence[tuple[Any, ...]], limits: NDArray[Any], inliers: NDArray[Any], threads: int, /
+) -> list[tuple[int, Any, int, float] | None]: ...
 def dots(
     rows: NDArray[Any],
     begins: NDArray[Any],

@@ -13,12 +13,15 @@ The native kernel in ``native/`` does the work, or NumPy if the package was buil
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imagefinder.kernels.threads import share
 
 try:
     from imagefinder.kernels import _native
@@ -54,7 +57,7 @@ def count(
         query: ``(n, D)`` uint8, int8 or float32, C-contiguous; ``n`` may be 0.
         gallery: ``(N, D)`` of the same dtype, C-contiguous: the concatenated descriptors of all images.
         offsets: ``(B + 1,)`` int64, non-decreasing: image ``b`` owns the rows ``offsets[b]:offsets[b + 1]``.
-        threads: Maximum number of threads, at least 1; default: the number of available cores. NumPy ignores it.
+        threads: Maximum number of threads, at least 1; default: ``threads.share``. NumPy ignores it.
 
     Returns:
         ``(B,)`` int64, each between 0 and ``min(n, rows of the image)``; 0 if either side is empty.
@@ -112,9 +115,9 @@ def _counts(
     if not _is_native(query):
         _count_numpy(query, gallery, offsets, counts, least, near)
     elif least is None:
-        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or cores())
+        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or share())
     else:
-        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or cores(), None, least, near)
+        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or share(), None, least, near)
     return counts, near
 
 
@@ -132,13 +135,37 @@ def pairs(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
     Raises:
         ValueError: a dtype, shape or memory layout is wrong.
     """
-    _check(query, candidate)
-    if len(query) == 0 or len(candidate) == 0:
-        return np.empty((0, 2), dtype=np.int64)
-    if _is_native(query):
-        found = np.empty((min(len(query), len(candidate)), 2), dtype=np.int64)
-        return found[: _native.pairs(query, candidate, found)]
-    return _pairs_numpy(query, candidate)
+    return pairs_all(query, [candidate], threads=1)[0]
+
+
+def pairs_all(
+    query: Descriptors, candidates: Sequence[Descriptors], *, threads: int | None = None
+) -> list[NDArray[np.int64]]:
+    """The mutual nearest neighbours of a query and each candidate; the query is prepared once. Releases the GIL.
+
+    Args:
+        query: ``(n, D)``, as for ``pairs``.
+        candidates: Each ``(m, D)``, as for ``pairs``.
+        threads: Maximum number of threads, as for ``count``.
+
+    Returns:
+        For each candidate, the result of ``pairs``: views of one array.
+
+    Raises:
+        ValueError: as for ``pairs``, or ``threads`` is below 1.
+    """
+    for candidate in candidates:
+        _check(query, candidate)
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
+    if not _is_native(query):
+        return [_pairs_numpy(query, candidate) for candidate in candidates]
+    most = [min(len(query), len(candidate)) for candidate in candidates]
+    found = np.empty((sum(most), 2), dtype=np.int64)
+    counts = np.empty(len(candidates), dtype=np.int64)
+    _native.pairs(query, candidates, found, counts, threads or share())
+    begins = accumulate(most, initial=0)
+    return [found[begin : begin + many] for begin, many in zip(begins, counts.tolist(), strict=False)]
 
 
 def _check(query: Descriptors, gallery: Descriptors) -> None:
@@ -154,11 +181,6 @@ def _check(query: Descriptors, gallery: Descriptors) -> None:
 def _is_native(query: Descriptors) -> bool:
     # Products of longer byte descriptors may overflow int32; NumPy computes them in float64.
     return backend() != "numpy" and (query.dtype == np.float32 or query.shape[1] <= _native.LONGEST_BYTES)
-
-
-def cores() -> int:
-    """Number of processor cores available to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _count_numpy(  # noqa: PLR0917 - the native kernel's arguments
@@ -192,6 +214,8 @@ def _count_numpy(  # noqa: PLR0917 - the native kernel's arguments
 
 
 def _pairs_numpy(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
+    if len(query) == 0 or len(candidate) == 0:
+        return np.empty((0, 2), dtype=np.int64)
     prepared = _real(query)
     products = prepared @ candidate.astype(prepared.dtype, copy=False).T
     best_column, best_row = products.argmax(axis=1), products.argmax(axis=0)

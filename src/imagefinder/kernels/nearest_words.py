@@ -14,7 +14,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.kernels.mutual_nn import backend, cores
+from imagefinder.kernels.mutual_nn import backend
+from imagefinder.kernels.threads import share
 
 LANES = 16
 """Number of words in a panel."""
@@ -88,7 +89,7 @@ def nearest_words(
     from imagefinder.kernels import _native  # noqa: PLC0415 - missing if built without a compiler
 
     products = len(rows) * halves.shape[1] * vectors.shape[1]
-    shares = max(1, min(cores(), products // _WORTH_A_THREAD))
+    shares = max(1, min(share(), products // _WORTH_A_THREAD))
     bounds = np.linspace(0, len(rows), shares + 1).astype(int).tolist()
 
     def search(begin: int, end: int) -> None:

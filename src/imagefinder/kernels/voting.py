@@ -17,7 +17,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.kernels.mutual_nn import backend, cores
+from imagefinder.kernels.mutual_nn import backend
+from imagefinder.kernels.threads import share
 
 BITS = 64
 
@@ -49,7 +50,7 @@ def votes(
         weights: ``(65,)`` int64, weight of a vote by Hamming distance.
         rarities: ``(W,)`` int64, factor of a vote by word.
         images: Number of images.
-        threads: Maximum number of threads; default: the number of available cores.
+        threads: Maximum number of threads; default: ``threads.share``.
 
     Returns:
         ``(images,)`` int64, sum of the weighted votes.
@@ -65,7 +66,7 @@ def votes(
         _native.vote(starts, owners, codes, words[share], query_codes[share], weights, rarities, found)
         return found
 
-    shares = _shares(starts, words, cores() if threads is None else threads)
+    shares = _shares(starts, words, share() if threads is None else threads)
     if len(shares) == 1:
         return vote(shares[0])
     with ThreadPoolExecutor(len(shares)) as pool:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import ImageError, UnknownImageError
+from imagefinder.core.errors import UnknownImageError
 from imagefinder.core.features import RgbImage
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import Size
-from imagefinder.images.decoding.decode import decode
-from imagefinder.search.encoding import NO_PIXELS
-
-THUMBNAIL_BYTES, THUMBNAIL_PIXELS = 4 << 20, 1 << 22
-"""Limits for decoding a thumbnail; far above the size of any thumbnail."""
+from imagefinder.images.decoding.decode import decode_thumbnail
 
 
 class Candidate:
@@ -72,12 +68,21 @@ class Candidates:
                 self._read[image_id] = None
         return self._read[image_id]
 
+    def prefetch(self, ids: Sequence[str]) -> None:
+        """Read the records and thumbnails of these candidates, each in one statement."""
+        records, thumbnails = self._store.records(ids), self._store.thumbnails(ids)
+        for image_id in ids:
+            record, thumbnail = records.get(image_id), thumbnails.get(image_id, b"")
+            self._read[image_id] = None if record is None else _candidate(record, partial(bytes, thumbnail))
+
     def of(self, record: ImageRecord) -> Candidate:
         """The candidate with this record."""
-        size = record.width, record.height
-        return Candidate(
-            record.id, size, record.sha256, lambda: read_thumbnail(self._store, record.id), version=record.version
-        )
+        return _candidate(record, lambda: read_thumbnail(self._store, record.id))
+
+
+def _candidate(record: ImageRecord, load_thumbnail: Callable[[], bytes]) -> Candidate:
+    size = record.width, record.height
+    return Candidate(record.id, size, record.sha256, load_thumbnail, version=record.version)
 
 
 def read_thumbnail(store: Store, image_id: str) -> bytes:
@@ -86,11 +91,3 @@ def read_thumbnail(store: Store, image_id: str) -> bytes:
         return store.thumbnail(image_id)
     except UnknownImageError:
         return b""
-
-
-def decode_thumbnail(data: bytes) -> RgbImage:
-    """The pixels of an encoded thumbnail; ``NO_PIXELS`` if it cannot be decoded."""
-    try:
-        return decode(data, max_bytes=THUMBNAIL_BYTES, max_pixels=THUMBNAIL_PIXELS).rgb
-    except ImageError:
-        return NO_PIXELS

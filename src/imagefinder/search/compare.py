@@ -13,6 +13,7 @@ from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate
 from imagefinder.search.copies import Settled, Side, settle
 from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
+from imagefinder.search.thumbnail_source import ThumbnailSource
 from imagefinder.search.verification import PairVerifier
 from imagefinder.verification.relation import COPIES, STRONG, relation_of_pair
 
@@ -38,7 +39,8 @@ def compare(runtime: Runtime, method: Method, a: QueryImage, b: QueryImage, *, w
     fingerprint = method.extractor.fingerprint()
     watch.lap("match")
     candidate = Candidate("", b.size, b.sha256, lambda: thumbnail(b.pixels))
-    verifier = PairVerifier(runtime.thumbnail_method, runtime.photometric_check, a, mirror=True, both_orders=True)
+    thumbnails = ThumbnailSource(runtime.thumbnail_method)
+    verifier = PairVerifier(thumbnails, runtime.photometric_check, a, mirror=True, both_orders=True)
     queries: list[EncodedQuery] = []
     if method.verifier is not None:
         queries = augment(method, EncodedQuery(a, features_a, fingerprint, indexed=True), mirror=True)
@@ -69,10 +71,10 @@ def _evidence(
     features: Features,
 ) -> Iterator[Evidence]:
     """Evidence by the keypoints of the method, then of the thumbnails, then of the whole images."""
-    finding = verifier.keypoints(method, queries, candidate, features) if queries else None
+    finding = verifier.keypoints(method, queries, [(candidate, features)])[0] if queries else None
     if finding and finding.evidence:
         yield finding.evidence
-    finding = verifier.thumbnails(candidate)
+    finding = verifier.thumbnails([candidate])[0]
     if finding and finding.evidence:
         yield finding.evidence
     whole = verifier.aligned(candidate)

@@ -50,8 +50,7 @@ def hits_by_score(ranked: Ranked, scores: Scores, calibration: Calibration | Non
     if calibration is None:
         return tuple(Hit(rank, image_id, score) for rank, (image_id, score) in enumerate(ranked, 1))
     standard = np.array([scores.standard_of(image_id) for image_id, _ in ranked])
-    alone = calibration.of_scores(scores.method.name, standard).tolist()
-    expected = [calibration.combine(value) for value in alone]
+    expected = calibration.combine(calibration.of_scores(scores.method.name, standard)).tolist()
     return tuple(
         Hit(rank, image_id, score, evalue=10.0**value, decision=decide(calibration, value, None))
         for rank, ((image_id, score), value) in enumerate(zip(ranked, expected, strict=True), 1)

@@ -7,19 +7,22 @@ scored exactly. Scores are identical in both modes; only the set of scored image
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.contracts import AnnIndex, NearMatcher, Store
+from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.features import Features, concatenate
 from imagefinder.core.method import Method
-from imagefinder.core.records import GalleryBlock
 from imagefinder.search import ranking
+from imagefinder.search.allowed import Allowed
 from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
 from imagefinder.search.null_model import NullModel
+from imagefinder.search.scanned import Scanned
+from imagefinder.search.scoring import Scorer
 
 RERANK_DEPTH = 50
 """Number of top-ranked images verified for a method with keypoints."""
@@ -40,12 +43,6 @@ PROPOSED = 64
 SAMPLE_LOCAL, SAMPLE_GLOBAL = 48, 1000
 """Size of the sample that fast mode standardises scores against."""
 
-FEW = 1000
-"""A filtered search scores all allowed images if there are at most this many."""
-
-OVERFETCH = 8
-"""Factor by which more candidates are proposed if a filter is set."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gallery:
@@ -54,13 +51,13 @@ class Gallery:
     Attributes:
         store: The store of the images.
         null_model: Null model of the collection; ``None`` if E-values are not required.
-        allowed: Ids of the images to search, which E-values refer to; ``None``: all images.
+        allowed: The images to search, which E-values refer to; ``None``: all images.
         ann_indexes: Method name -> ANN index; ``None``: score every image.
     """
 
     store: Store
     null_model: NullModel | None = None
-    allowed: Set[str] | None = None
+    allowed: Allowed | None = None
     ann_indexes: Mapping[str, AnnIndex] | None = None
 
 
@@ -83,35 +80,44 @@ class Wanted:
     only: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """Scores of images by one method.
 
     Attributes:
         method: The method.
         queries: The augmentations of the query: the query itself, and possibly its mirror image.
-        rows: Image id -> row of the arrays.
+        ids: Ids of the images, in the order of the arrays.
         values: ``(B,)`` float64, score of the matcher; the maximum over the augmentations.
         likely: ``(B,)`` int64, index of the augmentation to verify.
         standard: ``(B,)`` float64, standardised scores; zeros without a null model.
         near: ``(B,)`` float64, number of near matches; ``None`` if they were not counted.
         eligible: Fast mode: number of images that the ANN indexes cover. Exact mode: ``None``.
-        features: Features of all rows; ``None`` if they were not kept.
+        images: The features of the images; ``None`` if they were not kept.
     """
 
     method: Method
     queries: Sequence[EncodedQuery]
-    rows: Mapping[str, int]
+    ids: Sequence[str]
     values: NDArray[np.float64]
     likely: NDArray[np.int64]
     standard: NDArray[np.float64]
     near: NDArray[np.float64] | None = None
     eligible: int | None = None
-    features: Features | None = None
+    images: Scanned | None = None
 
-    def features_of(self, image_id: str) -> Features | None:
-        """Features of one image as a batch of one; ``None`` if they were not kept."""
-        return self.features.image(self.rows[image_id]) if self.features is not None else None
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Image id -> row of the arrays."""
+        return dict(zip(self.ids, range(len(self.ids)), strict=True))
+
+    def features_of(self, ids: Iterable[str]) -> dict[str, Features]:
+        """Id -> features as a batch of one; unknown images, and those removed meanwhile, are left out.
+
+        Raises:
+            CollectionCorruptError: features do not match their checksum.
+        """
+        return self.images.features(ids) if self.images else {}
 
     def query_for(self, image_id: str) -> EncodedQuery:
         """The augmentation of the query to verify against an image; the image must have a row."""
@@ -131,13 +137,36 @@ def retrieve(gallery: Gallery, encoded: Sequence[tuple[Method, EncodedQuery]], w
         encoded: The methods, each with the query encoded by it.
         wanted: The scores to compute.
     """
-    queries = [augment(method, query, mirror=wanted.mirror) for method, query in encoded]
-    compared = [(method, each) for (method, _), each in zip(encoded, queries, strict=True)]
+    methods = [method for method, _ in encoded]
+    models = gallery.null_model.methods if gallery.null_model else {}
+    scorers = [
+        Scorer(
+            gallery.store,
+            (method, augment(method, query, mirror=wanted.mirror)),
+            models.get(method.name),
+            near=wanted.near,
+            sparing=not is_test(method, methods),
+        )
+        for method, query in encoded
+    ]
     if gallery.ann_indexes is not None:
-        return _two_stage(gallery, compared, gallery.ann_indexes, wanted)
-    scores = [_exact(gallery, method, each, near=wanted.near) for method, each in compared]
+        return _two_stage(gallery, scorers, gallery.ann_indexes, wanted)
     allowed = _allowed(gallery, wanted)
-    return scores if allowed is None else [restrict(one, allowed) for one in scores]
+    scores = [_exact(gallery.store, scorer) for scorer in scorers]
+    if allowed is None:
+        return scores
+    if allowed.ids is None:
+        raise ValueError("an exact search with a filter requires the ids of all matching images")
+    return [restrict(one, allowed.ids) for one in scores]
+
+
+def is_test(method: Method, methods: Sequence[Method]) -> bool:
+    """Whether the score of a method counts as a test in a search with these methods.
+
+    The number of keypoint matches only selects candidates, which geometry then tests. But if all methods have
+    keypoints, their scores still rank the images without a geometry.
+    """
+    return method.verifier is None or all(other.verifier for other in methods)
 
 
 def candidates(scores: Sequence[Scores], image: QueryImage, rerank_depth: int | None = None) -> list[str]:
@@ -154,7 +183,7 @@ def candidates(scores: Sequence[Scores], image: QueryImage, rerank_depth: int | 
     chosen: dict[str, None] = {}
     for one in scores:
         depth = rerank_depth or (RERANK_DEPTH if one.method.verifier else RERANK_DEPTH_GLOBAL)
-        ids = list(one.rows)
+        ids = one.ids
         best = ranking.best(ids, one.values if one.method.verifier else one.standard, depth)
         chosen.update((image_id, None) for image_id, _ in best)
         if one.near is not None:
@@ -169,179 +198,48 @@ def searched(scores: Sequence[Scores]) -> int:
     eligible = [one.eligible for one in scores if one.eligible is not None]
     if eligible:
         return max(eligible)
-    return len({image_id for one in scores for image_id in one.rows})
+    return len(align(scores)[0])
 
 
-def _allowed(gallery: Gallery, wanted: Wanted) -> Set[str] | None:
+def align(scores: Sequence[Scores]) -> tuple[Sequence[str], list[NDArray[np.int64]]]:
+    """The ids of all scored images, and for each method their rows; -1 for an image without a score."""
+    ids = scores[0].ids
+    if all(one.ids == ids for one in scores):  # usually all images have features of all methods
+        return ids, [np.arange(len(ids)) for _ in scores]
+    ids = list(dict.fromkeys(image_id for one in scores for image_id in one.ids))
+    return ids, [np.array([one.rows.get(image_id, -1) for image_id in ids], dtype=np.int64) for one in scores]
+
+
+def _allowed(gallery: Gallery, wanted: Wanted) -> Allowed | None:
     if gallery.allowed is None or wanted.only is None:
         return gallery.allowed
-    return {*gallery.allowed, wanted.only}
+    return gallery.allowed.including(gallery.store, wanted.only)
 
 
 # -- exact -----------------------------------------------------------------------------------------------------
 
 
-def _exact(gallery: Gallery, method: Method, queries: Sequence[EncodedQuery], *, near: bool) -> Scores:
+def _exact(store: Store, scorer: Scorer) -> Scores:
     """Score every image of the store."""
-    model = gallery.null_model.methods.get(method.name) if gallery.null_model else None
-    ids: list[str] = []
-    values, nears, hubs = [np.empty((len(queries), 0))], [np.empty((len(queries), 0))], [np.empty(0)]
-    for block in gallery.store.scan(method.name) if queries[0].indexed else ():
-        ids += block.ids
-        scores, near_matches = _score(method, queries, block.features, near=near)
-        values.append(scores)
-        nears.append(scores[:, :0] if near_matches is None else near_matches)
-        if model and (hubness := model.hubness(method, block.features)) is not None:
-            hubs.append(hubness)
-    each = np.concatenate(values, axis=1)
-    best = each.max(axis=0)
-    standard = np.zeros(len(best))
-    if model:
-        standard = model.standardise(best, np.concatenate(hubs) if model.centre else None)
-    most_near = np.concatenate(nears, axis=1).max(axis=0)
+    if scorer.is_indexed:
+        scorer.scan(store.scan(scorer.method.name))
+    return _scores(scorer, scorer.standard())
+
+
+def _scores(scorer: Scorer, standard: NDArray[np.float64], eligible: int | None = None) -> Scores:
+    """The scores of all images compared."""
+    best = scorer.each.max(axis=0)
     return Scores(
-        method,
-        queries,
-        dict(zip(ids, range(len(ids)), strict=True)),
+        scorer.method,
+        scorer.queries,
+        scorer.images.ids,
         best,
-        _likely(each, best),
+        _likely(scorer.each, best),
         standard,
-        near=most_near if len(most_near) == len(ids) else None,
-    )
-
-
-def restrict(scores: Scores, allowed: Set[str]) -> Scores:
-    """The scores of the allowed images."""
-    kept = [image_id for image_id in scores.rows if image_id in allowed]
-    rows = np.array([scores.rows[image_id] for image_id in kept], dtype=np.int64)
-    return replace(
-        scores,
-        rows=dict(zip(kept, range(len(kept)), strict=True)),
-        values=scores.values[rows],
-        likely=scores.likely[rows],
-        near=None if scores.near is None else scores.near[rows],
-        standard=scores.standard[rows],
-        features=None,
-    )
-
-
-# -- two stages ------------------------------------------------------------------------------------------------
-
-
-def _two_stage(
-    gallery: Gallery,
-    compared: Sequence[tuple[Method, Sequence[EncodedQuery]]],
-    ann_indexes: Mapping[str, AnnIndex],
-    wanted: Wanted,
-) -> list[Scores]:
-    """Score the images that the ANN indexes of all methods propose."""
-    store, allowed = gallery.store, _allowed(gallery, wanted)
-    indexed = [(method, queries) for method, queries in compared if queries[0].indexed]
-    blocks: dict[str, GalleryBlock]
-    if wanted.only is not None:
-        blocks = {method.name: store.select(method.name, [wanted.only]) for method, _ in indexed}
-    else:
-        many = max(PROPOSED, 2 * wanted.k, wanted.rerank_depth)
-        blocks = {one[0].name: _propose(store, one, ann_indexes[one[0].name], many, allowed) for one in indexed}
-        if len(blocks) > 1:
-            best = _best_of_all(indexed, blocks, wanted.rerank_depth)
-            blocks = {name: _complete(store, name, block, best) for name, block in blocks.items()}
-    info = store.info()
-    eligible = min(info.images, sum(info.methods[method.name].images for method, _ in indexed))
-    if allowed is not None:
-        eligible = min(eligible, len(allowed))
-    found = []
-    for method, queries in compared:
-        block = blocks.get(method.name) or GalleryBlock((), concatenate(method.extractor.spec, []))
-        scores = _of_block(method, queries, block, eligible, near=wanted.near)
-        model = gallery.null_model.methods.get(method.name) if gallery.null_model else None
-        if model and queries[0].indexed:
-            sample = ann_indexes[method.name].sample(SAMPLE_LOCAL if _is_local(method) else SAMPLE_GLOBAL)
-            among = _score(method, queries, sample.features, near=False)[0].max(axis=0)
-            hubs = model.hubness(method, block.features)
-            standard = model.standardise(scores.values, hubs, among=among, total=eligible)
-            scores = replace(scores, standard=standard)
-        found.append(scores)
-    return found
-
-
-def _of_block(
-    method: Method, queries: Sequence[EncodedQuery], block: GalleryBlock, eligible: int, *, near: bool
-) -> Scores:
-    """Scores of the images of a block, without standardised scores."""
-    each, near_matches = _score(method, queries, block.features, near=near)
-    best = each.max(axis=0)
-    return Scores(
-        method,
-        queries,
-        dict(zip(block.ids, range(len(block.ids)), strict=True)),
-        best,
-        _likely(each, best),
-        np.zeros(len(best)),
-        near=None if near_matches is None else near_matches.max(axis=0),
+        near=None if scorer.near is None else scorer.near.max(axis=0),
         eligible=eligible,
-        features=block.features,
+        images=scorer.images,
     )
-
-
-def _propose(
-    store: Store,
-    compared: tuple[Method, Sequence[EncodedQuery]],
-    ann_index: AnnIndex,
-    many: int,
-    allowed: Collection[str] | None,
-) -> GalleryBlock:
-    """The candidates that the ANN index of one method proposes for all augmentations of the query."""
-    method, queries = compared
-    if allowed is not None and len(allowed) <= FEW:
-        return store.select(method.name, sorted(allowed))
-    if allowed is not None:
-        many *= OVERFETCH
-    features = concatenate(method.extractor.spec, [query.features for query in queries])
-    keys = np.unique(np.concatenate([proposals.keys for proposals in ann_index.propose(features, many)]))
-    _, block = store.load(method.name, keys)
-    if allowed is None:
-        return block
-    kept = set(allowed)
-    return store.select(method.name, [image_id for image_id in block.ids if image_id in kept])
-
-
-def _best_of_all(
-    compared: Sequence[tuple[Method, Sequence[EncodedQuery]]],
-    blocks: Mapping[str, GalleryBlock],
-    rerank_depth: int,
-) -> list[str]:
-    """The top-ranked images of each method by exact score, which every method has to score."""
-    chosen: dict[str, None] = {}
-    for method, queries in compared:
-        block = blocks[method.name]
-        scores = _score(method, queries, block.features, near=False)[0].max(axis=0)
-        chosen.update((image_id, None) for image_id, _ in ranking.best(block.ids, scores, rerank_depth))
-    return list(chosen)
-
-
-def _complete(store: Store, method: str, block: GalleryBlock, ids: Sequence[str]) -> GalleryBlock:
-    """A block, completed by the images of ``ids`` that it lacks."""
-    present = set(block.ids)
-    missing = store.select(method, [image_id for image_id in ids if image_id not in present])
-    if not missing.ids:
-        return block
-    features = concatenate(block.features.spec(), [block.features, missing.features])
-    return GalleryBlock(block.ids + missing.ids, features)
-
-
-# -- scores of a block -----------------------------------------------------------------------------------------
-
-
-def _score(
-    method: Method, queries: Sequence[EncodedQuery], gallery: Features, *, near: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Scores ``(queries, B)``, and near matches of the same shape, or ``None`` if they are not counted."""
-    matcher = method.matcher
-    if near and isinstance(matcher, NearMatcher):
-        both = [matcher.score_near(query.features, gallery) for query in queries]
-        return np.array([scores for scores, _ in both]), np.array([near_matches for _, near_matches in both])
-    return np.array([matcher.score(query.features, gallery) for query in queries]), None
 
 
 def _likely(each: NDArray[np.float64], best: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -355,6 +253,74 @@ def _likely(each: NDArray[np.float64], best: NDArray[np.float64]) -> NDArray[np.
     """
     likely: NDArray[np.int64] = np.where(best > FLIPPED_RATIO * each[0], each.argmax(axis=0), 0)
     return likely
+
+
+def restrict(scores: Scores, allowed: Set[str]) -> Scores:
+    """The scores of the allowed images."""
+    rows = np.array([row for row, image_id in enumerate(scores.ids) if image_id in allowed], dtype=np.int64)
+    return replace(
+        scores,
+        ids=[scores.ids[row] for row in rows.tolist()],
+        values=scores.values[rows],
+        likely=scores.likely[rows],
+        near=None if scores.near is None else scores.near[rows],
+        standard=scores.standard[rows],
+    )
+
+
+# -- two stages ------------------------------------------------------------------------------------------------
+
+
+def _two_stage(
+    gallery: Gallery, scorers: Sequence[Scorer], ann_indexes: Mapping[str, AnnIndex], wanted: Wanted
+) -> list[Scores]:
+    """Score the images that the ANN indexes of all methods propose, each of them once."""
+    store, allowed = gallery.store, _allowed(gallery, wanted)
+    indexed = [one for one in scorers if one.is_indexed]
+    many = max(PROPOSED, 2 * wanted.k, wanted.rerank_depth)
+    for one in indexed:
+        _score_proposed(one, ann_indexes[one.method.name], many, allowed)
+    if len(indexed) > 1:  # every method scores the best images of the others
+        best = [ranking.best(one.images.ids, one.each.max(axis=0), wanted.rerank_depth) for one in indexed]
+        chosen = list(dict.fromkeys(image_id for ranked in best for image_id, _ in ranked))
+        for one in indexed:
+            _complete(one, chosen)
+    if wanted.only is not None:
+        for one in indexed:
+            _complete(one, [wanted.only])
+    info = store.info()
+    eligible = min(info.images, sum(info.methods[one.method.name].images for one in indexed))
+    if allowed is not None:
+        eligible = min(eligible, allowed.count)
+    found = []
+    for one in scorers:
+        sample = None
+        if one.is_indexed:
+            sample = ann_indexes[one.method.name].sample(SAMPLE_LOCAL if _is_local(one.method) else SAMPLE_GLOBAL)
+        standard = one.standard(sample.features if sample else None, eligible)
+        found.append(_scores(one, standard, eligible))
+    return found
+
+
+def _score_proposed(scorer: Scorer, ann_index: AnnIndex, many: int, allowed: Allowed | None) -> None:
+    """Score the candidates that the ANN index of one method proposes for all augmentations of the query."""
+    store, method = scorer.store, scorer.method
+    if allowed is not None and allowed.ids is not None:
+        scorer.scan([store.select(method.name, sorted(allowed.ids))], keep=True)
+        return
+    where = None if allowed is None else allowed.where
+    features = concatenate(method.extractor.spec, [query.features for query in scorer.queries])
+    proposed = [proposals.keys for proposals in ann_index.propose(features, many, where=where)]
+    keys, block = store.load(method.name, np.unique(np.concatenate(proposed)), where=where)
+    scorer.add(block, {block.ids[row] for row in np.flatnonzero(np.isin(keys, proposed[-1])).tolist()})
+
+
+def _complete(scorer: Scorer, ids: Sequence[str]) -> None:
+    """Score the images among these that were not scored yet."""
+    scored = set(scorer.images.ids)
+    missing = [image_id for image_id in ids if image_id not in scored]
+    if missing:
+        scorer.add(scorer.store.select(scorer.method.name, missing))
 
 
 def _is_local(method: Method) -> bool:

@@ -61,12 +61,7 @@ class Searcher:
         encoded = encode(self._gallery.store, self._methods, image)
         watch.lap("extract")
         by_evidence = options.ranking == "evidence"
-        wanted = Wanted(
-            k=options.k,
-            mirror=options.mirror and by_evidence,
-            near=by_evidence,
-            rerank_depth=options.rerank_depth or RERANK_DEPTH,
-        )
+        wanted = _wanted(options, by_evidence=by_evidence)
         scores = retrieve(self._gallery, list(zip(self._methods, encoded, strict=True)), wanted)
         watch.lap("match")
         if not by_evidence:
@@ -77,7 +72,7 @@ class Searcher:
         watch.lap("verify")
         calibration = Calibration.of_search(self._null_model(), scores)
         calibrated = calibrate(calibration, scores, verified, image.id)
-        ranked = ranking.by_evalue(calibrated.log10_evalues, calibrated.strength, options.k)
+        ranked = ranking.by_evalue(calibrated.ids, calibrated.log10_evalues, calibrated.strength, options.k)
         hits = self._hits(ranked, calibrated, image)
         found = trace_hits(ranked, calibrated, image)
         watch.lap("decide")
@@ -95,7 +90,7 @@ class Searcher:
         """
         watch = Stopwatch()
         encoded = encode(self._gallery.store, self._methods, image)
-        wanted = Wanted(mirror=options.mirror, only=image_id)
+        wanted = replace(_wanted(options, by_evidence=True), only=image_id)
         scores = retrieve(self._gallery, list(zip(self._methods, encoded, strict=True)), wanted)
         if not any(image_id in one.rows for one in scores):
             status = self._gallery.store.status([image_id]).get(image_id)
@@ -117,7 +112,7 @@ class Searcher:
         if len(scores) != 1:
             raise ValueError("ranking by matches requires exactly one method")
         # One more than needed, because a stored query image finds itself.
-        ranked = ranking.best(list(scores[0].rows), scores[0].values, options.k + 1)
+        ranked = ranking.best(scores[0].ids, scores[0].values, options.k + 1)
         ranked = [pair for pair in ranked if pair[0] != image.id][: options.k]
         model = self._gallery.null_model
         calibration = Calibration(model, searched(scores), tests=1) if model else None
@@ -146,6 +141,7 @@ class Searcher:
             timings=watch.total(),
             ranking=options.ranking,
             decision=decision_of(wanted, options.ranking),
+            null_model=self._gallery.null_model.version if self._gallery.null_model else None,
             query_size=image.whole,
             boxes=tuple((x + image.corner[0], y + image.corner[1], w, h) for x, y, w, h in image.boxes),
         )
@@ -168,6 +164,16 @@ class Searcher:
             local_only=all(method.verifier for method in self._methods),
             vectors={name: one for name, one in encoded.items() if isinstance(one, GlobalFeatures)},
         )
+
+
+def _wanted(options: SearchOptions, *, by_evidence: bool) -> Wanted:
+    """The scores that a search with these options computes."""
+    return Wanted(
+        k=options.k,
+        mirror=options.mirror and by_evidence,
+        near=by_evidence,
+        rerank_depth=options.rerank_depth or RERANK_DEPTH,
+    )
 
 
 def _is_wanted(hit: Hit, options: SearchOptions) -> bool:

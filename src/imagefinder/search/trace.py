@@ -13,7 +13,7 @@ from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.results import SearchResult, Size
 from imagefinder.search.calibration import Calibrated
 from imagefinder.search.encoding import QueryImage
-from imagefinder.search.verification import Finding
+from imagefinder.search.geometry import Finding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +147,8 @@ def _numbers(image_id: str, calibrated: Calibrated) -> dict[str, float]:
     calibration = calibrated.calibration
     numbers: dict[str, float] = {
         "images searched": calibration.searched,
-        "images in the cohort": calibration.null_model.cohort,
+        "images searched for in calibration": len(calibration.null_model.seeds),
+        "wrong images with a common part": calibration.common_parts,
         "tests": calibration.tests,
     }
     for one in calibrated.scores:
@@ -165,4 +166,7 @@ def _numbers(image_id: str, calibrated: Calibrated) -> dict[str, float]:
         if evidence.agreement is not None:
             numbers["agreement"] = evidence.agreement
             numbers["agreement, log10 of the chance probability"] = calibration.of_agreement(evidence.agreement)
+        by_chance, by_common_part = calibration.parts(evidence)
+        numbers["geometry by chance alone, log10 of the E-value"] = by_chance
+        numbers["geometry of a common part alone, log10 of the E-value"] = by_common_part
     return numbers

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from imagefinder.core.contracts import PhotometricCheck, Store, Verification, Verifier
-from imagefinder.core.errors import InputError, MethodNotIndexedError, UnknownImageError
-from imagefinder.core.features import Features, LocalFeatures, rescale
+from imagefinder.core.contracts import PhotometricCheck, Store
+from imagefinder.core.errors import MethodNotIndexedError, UnknownImageError
+from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.core.method import Method
 from imagefinder.core.pages import page_of
 from imagefinder.core.results import Evidence, Outline, Size
 from imagefinder.images.resize import thumbnail as make_thumbnail
+from imagefinder.kernels.threads import share
 from imagefinder.runtime import Runtime
 from imagefinder.search.candidates import Candidate, Candidates
-from imagefinder.search.encoding import EncodedQuery, QueryImage, augment, extract
+from imagefinder.search.encoding import EncodedQuery, QueryImage, augment
+from imagefinder.search.geometry import Finding, find_geometries
 from imagefinder.search.retrieval import Scores
+from imagefinder.search.thumbnail_source import ThumbnailSource
 from imagefinder.verification.relation import looks_alike
 
 ASPECT = 0.05
@@ -28,30 +26,6 @@ ASPECT = 0.05
 
 THUMBNAILS = 6
 """Number of top-ranked candidates without a geometry whose thumbnails are compared, in calibration and search."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Finding:
-    """The result of comparing a query with one candidate by the features of one method.
-
-    Attributes:
-        method: The method.
-        query: The query that was compared: itself or its mirror image.
-        candidate: Features of the candidate as a batch of one.
-        matches: ``(M, 2)`` int64, descriptor indices in ``query.features`` and ``candidate``.
-        verification: The geometry, in pixels of the query itself; ``None`` if none was found.
-    """
-
-    method: Method
-    query: EncodedQuery
-    candidate: Features
-    matches: NDArray[np.int64]
-    verification: Verification | None
-
-    @property
-    def evidence(self) -> Evidence | None:
-        """The evidence of the geometry; ``None`` if none was found."""
-        return self.verification.evidence if self.verification else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,76 +57,98 @@ class PairVerifier:
     Search, calibration, duplicates, ``compare`` and explanations all use it.
     """
 
+    # wide: all but the first three are optional.
     def __init__(
         self,
-        thumbnail_method: Method,
+        thumbnails: ThumbnailSource,
         photometric_check: PhotometricCheck,
         image: QueryImage,
         *,
         mirror: bool,
         both_orders: bool = False,
-        features: dict[str, Features] | None = None,
+        threads: int = 1,
     ) -> None:
         """Create a verifier; nothing is computed yet.
 
         Args:
-            thumbnail_method: Compares thumbnails; has a verifier.
+            thumbnails: Provides the features of thumbnails; its method has a verifier.
             photometric_check: Compares registered images.
             image: The query image.
             mirror: Also compare the mirror image of the query's thumbnail.
             both_orders: Also look for a geometry from the candidate to the query, so that the order of two images
                 does not matter.
-            features: Cache of candidate id -> thumbnail features, shared by the verifiers of several queries.
+            threads: Maximum number of threads for matching and verifying several candidates.
         """
-        self._thumbnail_method = thumbnail_method
+        self._thumbnails = thumbnails
         self._photometric_check = photometric_check
         self._image = image
         self._mirror = mirror
         self._both_orders = both_orders
-        self._features = {} if features is None else features
+        self._threads = threads
         self._queries: list[EncodedQuery] | None = None
-        self._lock = threading.Lock()
         self._thumbnail: bytes | None = None
 
     def keypoints(
-        self, method: Method, queries: Sequence[EncodedQuery], candidate: Candidate, features: Features
-    ) -> Finding | None:
-        """Find a geometry by the features of a method; ``None`` if the features of either image have no positions.
+        self, method: Method, queries: Sequence[EncodedQuery], compared: Sequence[tuple[Candidate, Features]]
+    ) -> list[Finding | None]:
+        """Find a geometry with each candidate by the features of a method.
 
         Args:
             method: A method with a verifier.
             queries: The query, and possibly its mirror image.
-            candidate: The candidate.
-            features: Features of the candidate by this method, as a batch of one.
-        """
-        if not (has_positions(queries[0].features) and has_positions(features)):
-            return None
-        found = find_geometry(method, queries, features, candidate.size, both_orders=self._both_orders)
-        return self._checked(found, candidate)
+            compared: The candidates, each with its features by this method as a batch of one.
 
-    def thumbnails(self, candidate: Candidate) -> Finding | None:
-        """Find a geometry by the keypoints of both thumbnails; ``None`` if either image has no thumbnail.
+        Returns:
+            For each candidate, the finding; ``None`` if the features of either image have no positions.
+        """
+        usable = [
+            number
+            for number, (_, features) in enumerate(compared)
+            if has_positions(queries[0].features) and has_positions(features)
+        ]
+        given = [(compared[number][1], compared[number][0].size) for number in usable]
+        found: list[Finding | None] = [None] * len(compared)
+        for number, finding in zip(usable, self._geometries(method, queries, given), strict=True):
+            found[number] = self._checked(finding, compared[number][0])
+        return found
+
+    def thumbnails(self, candidates: Sequence[Candidate]) -> list[Finding | None]:
+        """Find a geometry with each candidate by the keypoints of thumbnails.
 
         Coarse keypoints survive blur, strong compression and enlargement, and a low threshold finds them even in
         smooth images. Both images are compared at the same size, so the same keypoints are found.
+
+        Returns:
+            For each candidate, the finding; ``None`` if either image has no thumbnail.
         """
-        if candidate.pixels.size == 0 or self._image.pixels.size == 0:
-            return None
-        method = self._thumbnail_method
-        with self._lock:  # several threads compare candidates
-            if self._queries is None:
-                features = rescale(extract(method, self._image), self._image.pixels, self._image.size)
-                query = EncodedQuery(self._image, features, method.extractor.fingerprint(), indexed=True)
-                self._queries = augment(method, query, mirror=self._mirror)
-        if candidate.id not in self._features:
-            extracted = method.extractor.extract([candidate.pixels])
-            self._features[candidate.id] = rescale(extracted, candidate.pixels, candidate.size)
-        features = self._features[candidate.id]
-        found = find_geometry(method, self._queries, features, candidate.size, both_orders=self._both_orders)
-        if found.verification:
-            evidence = replace(found.verification.evidence, found_by="thumbnails")
-            found = replace(found, verification=replace(found.verification, evidence=evidence))
-        return self._checked(found, candidate)
+        found: list[Finding | None] = [None] * len(candidates)
+        if self._image.pixels.size == 0:
+            return found
+        features = self._thumbnails.of_candidates(candidates)
+        given = [
+            (one, candidate.size) for one, candidate in zip(features, candidates, strict=True) if one is not None
+        ]
+        if not given:
+            return found
+        findings = iter(self._geometries(self._thumbnails.method, self._thumbnail_queries(), given))
+        for number, candidate in enumerate(candidates):
+            if features[number] is not None:
+                found[number] = self._checked(next(findings), candidate, thumbnails=True)
+        return found
+
+    def _geometries(
+        self, method: Method, queries: Sequence[EncodedQuery], compared: Sequence[tuple[Features, Size]]
+    ) -> list[Finding]:
+        return find_geometries(method, queries, compared, both_orders=self._both_orders, threads=self._threads)
+
+    def _thumbnail_queries(self) -> list[EncodedQuery]:
+        """The features of the query's thumbnail, and possibly those of its mirror image."""
+        if self._queries is None:
+            method = self._thumbnails.method
+            features = self._thumbnails.of_query(self._image)
+            query = EncodedQuery(self._image, features, method.extractor.fingerprint(), indexed=True)
+            self._queries = augment(method, query, mirror=self._mirror)
+        return self._queries
 
     def whole_image(self, candidate: Candidate, *, mirrored: bool) -> Evidence:
         """Evidence that the whole images match, or one matches the mirror image of the other, with agreement."""
@@ -191,10 +187,14 @@ class PairVerifier:
             self._thumbnail = image.thumbnail if image.id else make_thumbnail(image.pixels)
         return bool(self._thumbnail) and candidate.thumbnail == self._thumbnail
 
-    def _checked(self, finding: Finding, candidate: Candidate) -> Finding:
+    def _checked(self, finding: Finding, candidate: Candidate, *, thumbnails: bool = False) -> Finding:
+        """A finding whose evidence has its origin and agreement."""
         if finding.verification is None:
             return finding
-        evidence = self.agreement(replace(finding.verification.evidence, method=finding.method.name), candidate)
+        evidence = replace(finding.verification.evidence, method=finding.method.name)
+        if thumbnails:
+            evidence = replace(evidence, found_by="thumbnails")
+        evidence = self.agreement(evidence, candidate)
         return replace(finding, verification=replace(finding.verification, evidence=evidence))
 
 
@@ -211,88 +211,52 @@ def verify(
 
     Args:
         store: The store of the candidates.
-        runtime: Provides thumbnail method, photometric check and number of threads.
+        runtime: Provides thumbnail method and cache, photometric check and number of threads.
         scores: Scores by each method.
         image: The query image.
         ids: Ids of the candidates; deleted ones get no findings.
         mirror: Also compare the mirror image of the query.
     """
+    threads = share(runtime.settings.threads)
     candidates = Candidates(store)
-    verifier = PairVerifier(runtime.thumbnail_method, runtime.photometric_check, image, mirror=mirror)
-
-    def keypoints(image_id: str) -> Verified:
-        candidate = candidates.get(image_id)
-        if candidate is None:
-            return Verified(None, {})
-        findings = {}
-        for one in scores:
-            if one.method.verifier is None or image_id not in one.rows:
-                continue
-            features = one.features_of(image_id)
-            if features is None:
-                features = stored_features(store, image_id, one.method.name)
-            if features is not None:
-                finding = verifier.keypoints(one.method, [one.query_for(image_id)], candidate, features)
+    candidates.prefetch(ids)
+    source = ThumbnailSource(runtime.thumbnail_method, store, runtime.thumbnail_cache)
+    verifier = PairVerifier(source, runtime.photometric_check, image, mirror=mirror, threads=threads)
+    present = {image_id: candidate for image_id in ids if (candidate := candidates.get(image_id))}
+    findings: dict[str, dict[str, Finding]] = {image_id: {} for image_id in present}
+    for one in scores:
+        for query, compared in _by_view(one, present):
+            found = verifier.keypoints(one.method, [query], compared)
+            for (candidate, _), finding in zip(compared, found, strict=True):
                 if finding:
-                    findings[one.method.name] = finding
-        return Verified(candidate, findings, is_same=verifier.is_same(candidate))
-
-    def thumbnails(image_id: str) -> Finding | None:
-        candidate = candidates.get(image_id)
-        return None if candidate is None else verifier.thumbnails(candidate)
-
-    with ThreadPoolExecutor(runtime.settings.threads) as pool:
-        verified = dict(zip(ids, pool.map(keypoints, ids), strict=True))
-        # Networks rank best the images with too few keypoints.
-        lead = min(scores, key=lambda one: one.method.verifier is not None)
-        unexplained = [image_id for image_id in ids if not verified[image_id].findings]
-        unexplained.sort(key=lambda image_id: (-lead.standard_of(image_id), image_id))
-        best = unexplained[:THUMBNAILS]
-        for image_id, finding in zip(best, pool.map(thumbnails, best), strict=True):
-            verified[image_id] = replace(verified[image_id], thumbnails=finding)
+                    findings[candidate.id][one.method.name] = finding
+    verified = {image_id: Verified(None, {}) for image_id in ids}
+    for image_id, candidate in present.items():
+        verified[image_id] = Verified(candidate, findings[image_id], is_same=verifier.is_same(candidate))
+    # Networks rank best the images with too few keypoints.
+    lead = min(scores, key=lambda one: one.method.verifier is not None)
+    unexplained = [image_id for image_id in ids if not verified[image_id].findings]
+    unexplained.sort(key=lambda image_id: (-lead.standard_of(image_id), image_id))
+    best = [image_id for image_id in unexplained[:THUMBNAILS] if image_id in present]
+    found = verifier.thumbnails([present[image_id] for image_id in best])
+    for image_id, thumbnails in zip(best, found, strict=True):
+        verified[image_id] = replace(verified[image_id], thumbnails=thumbnails)
     return verified
 
 
+def _by_view(
+    scores: Scores, candidates: Mapping[str, Candidate]
+) -> Iterator[tuple[EncodedQuery, list[tuple[Candidate, Features]]]]:
+    """Each augmentation of the query with the candidates to verify it against, if the method has a verifier."""
+    if scores.method.verifier is None:
+        return
+    views: list[list[tuple[Candidate, Features]]] = [[] for _ in scores.queries]
+    for image_id, features in scores.features_of(candidates).items():
+        views[int(scores.likely[scores.rows[image_id]])].append((candidates[image_id], features))
+    yield from ((query, some) for query, some in zip(scores.queries, views, strict=True) if some)
+
+
 # -- parts of verification -----------------------------------------------------------------------------------
-
-
-def find_geometry(
-    method: Method, queries: Sequence[EncodedQuery], candidate: Features, size: Size, *, both_orders: bool = False
-) -> Finding:
-    """Find a geometry between a candidate and the query or its mirror image, whichever has more inliers.
-
-    With ``both_orders``, one from the candidate to the query will do.
-
-    Raises:
-        InputError: the method has no verifier.
-    """
-    verifier = verifier_of(method)
-    findings = []
-    for query in queries:
-        matches = method.matcher.matches(query.features, candidate)
-        found = verifier.verify(query.features, candidate, matches, query_size=query.size, candidate_size=size)
-        if found is None and both_orders:
-            back = matches[:, ::-1]
-            found = verifier.verify(candidate, query.features, back, query_size=size, candidate_size=query.size)
-            found = found and Verification(_inverse(found.evidence), found.inliers[:, ::-1])
-        if found and query.flipped:
-            found = replace(found, evidence=_unflipped(found.evidence, query.size[0]))
-        findings.append(Finding(method, query, candidate, matches, found))
-    return max(findings, key=lambda finding: finding.evidence.inliers if finding.evidence else 0)
-
-
-def verifier_of(method: Method) -> Verifier:
-    """The verifier of a method.
-
-    Raises:
-        InputError: the method has no verifier.
-    """
-    if method.verifier is None:
-        raise InputError(
-            f"{method.name} has no keypoints, so there is no geometry to verify",
-            hint="use a method with keypoints, for example sift",
-        )
-    return method.verifier
 
 
 def has_positions(features: Features) -> bool:
@@ -329,38 +293,8 @@ def whole_image(size: Size, other: Size, *, mirrored: bool) -> Evidence:
     )
 
 
-def _inverse(evidence: Evidence) -> Evidence:
-    """Evidence with the roles of query and candidate exchanged."""
-    inverse = np.linalg.inv(np.array(evidence.transform))
-    rows = (inverse / inverse[2, 2]).tolist()
-    return replace(
-        evidence,
-        transform=(tuple(rows[0]), tuple(rows[1]), tuple(rows[2])),
-        query_outline=evidence.candidate_outline,
-        candidate_outline=evidence.query_outline,
-        query_overlap=evidence.candidate_overlap,
-        candidate_overlap=evidence.query_overlap,
-    )
-
-
 def _corners(size: Size, *, mirrored: bool) -> Outline:
     left, right, bottom = -0.5, size[0] - 0.5, size[1] - 0.5
     if mirrored:
         left, right = right, left
     return (left, -0.5), (right, -0.5), (right, bottom), (left, bottom)
-
-
-def _unflipped(evidence: Evidence, width: int) -> Evidence:
-    """Convert evidence about the mirror image to pixels of the image itself."""
-    flip = np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    rows = (np.array(evidence.transform) @ flip).tolist()
-    at_query: list[tuple[float, float]] = [(width - 1 - x, y) for x, y in evidence.query_outline]
-    top_left, top_right, bottom_right, bottom_left = evidence.candidate_outline
-    outline: Outline = (at_query[0], at_query[1], at_query[2], at_query[3])
-    return replace(
-        evidence,
-        transform=(tuple(rows[0]), tuple(rows[1]), tuple(rows[2])),
-        mirrored=True,
-        query_outline=outline,
-        candidate_outline=(top_right, top_left, bottom_left, bottom_right),
-    )

@@ -17,7 +17,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, cast
 
 import uvicorn
@@ -28,6 +27,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import SettingsError
+from imagefinder.core.location import scheme_of, shown
 from imagefinder.core.method import MethodState
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.settings import Settings
@@ -251,8 +251,10 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         StoreError: the collection or the keys cannot be read.
     """
     started = time.monotonic()
-    for name in ("collection", "collections", "state"):
+    for name in ("collections", "state"):
         settings.folder(name)
+    if not scheme_of(settings.collection):
+        settings.folder("collection")
     with Keys(settings.state) as keys:
         access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)
@@ -279,7 +281,7 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
     )
     host, port = listener.getsockname()[:2]
     log.info("imagefinder is listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
-    log.info("%s", _collection_summary(info, settings.collection))
+    log.info("%s", _collection_summary(info, shown(settings.collection)))
     if not access.keys_required(settings) and not access.is_local(settings.host):
         log.warning(
             "no API key is required: every client that can reach port %s may search and change images", port
@@ -294,16 +296,18 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
             os._exit(0)
 
 
-def _collection_summary(info: StoreInfo, folder: Path) -> str:
+def _collection_summary(info: StoreInfo, location: str) -> str:
     """The state of the default collection; if it is empty, how to add images."""
     if not info.images:
         return (
-            f"the collection {folder} is empty; add images on the web page at this URL, "
-            f"or with: imagefinder add FOLDER -c {shlex.quote(str(folder))}"
+            f"the collection {location} is empty; add images on the web page at this URL, "
+            f"or with: imagefinder add FOLDER -c {shlex.quote(location)}"
         )
     failed = f"; {info.failures:,} images could not be added" if info.failures else ""
     methods = ", ".join(sorted(info.methods))
-    return f"the collection {folder} has {info.images:,} images ({methods}){failed}; open the URL for the web page"
+    return (
+        f"the collection {location} has {info.images:,} images ({methods}){failed}; open the URL for the web page"
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

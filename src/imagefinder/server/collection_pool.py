@@ -10,7 +10,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
@@ -228,7 +227,7 @@ class CollectionPool:
     def _open_named(self, name: str, *, create: bool) -> Collection:
         if self._closed:
             raise StoreError("the server is stopping")
-        settings = replace(self._settings, collection=Path(self._folder / name))
+        settings = replace(self._settings, collection=str(self._folder / name))
         opened = self._open(settings, create)
         self._alive[name] = opened
         return opened

@@ -28,7 +28,7 @@ NO_ROUTE = "(none)"
 
 VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 
-STAGES = frozenset({"filter", "decode", "calibrate", "index", "extract", "match", "verify", "decide", "total"})
+STAGES = frozenset({"filter", "decode", "index", "extract", "match", "verify", "decide", "total"})
 """Stages of a search: keys of ``SearchResult.timings``. A test compares the two."""
 
 OTHER = "other"

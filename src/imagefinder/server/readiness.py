@@ -69,6 +69,7 @@ class Readiness:
             collection = self._collection()
             info = collection.info()
             methods = [self._method(state, info, warming) for state in collection.methods()]
+            calibration = collection.calibration().state
         except ImagefinderError as error:
             log.error("the collection cannot be read: %s (%s)", error.message, error.hint)  # noqa: TRY400
             return Health(
@@ -84,7 +85,9 @@ class Readiness:
             live=True,
             ready=not warming,
             version=self._version,
-            collection=CollectionHealth(open=True, images=info.images, failures=info.failures),
+            collection=CollectionHealth(
+                open=True, images=info.images, failures=info.failures, calibration=calibration
+            ),
             methods=methods,
         )
 
@@ -117,4 +120,8 @@ class Readiness:
                 log.info("loaded method %s in %.2f s", name, seconds)
             self._waiting.pop(0)
         if not self._waiting:
+            try:
+                self._collection().start_calibration()
+            except ImagefinderError as error:  # as for a method, searches report it
+                log.warning("the collection could not be calibrated: %s", error.message)
             self._ready()

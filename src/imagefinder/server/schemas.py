@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imagefinder.core.records import CalibrationState
+
 
 class ProblemDetails(BaseModel):
     """An error response (RFC 9457)."""
@@ -38,6 +40,11 @@ class CollectionHealth(BaseModel):
     open: bool = Field(description="Whether the collection can be read.")
     images: int = Field(description="Number of images.")
     failures: int = Field(description="Number of images that could not be added.")
+    calibration: CalibrationState = Field(
+        default="none",
+        description="State of the calibration: `outdated` if the collection has changed much since, `running` in "
+        "the background, `none` before the first one. Searches are answered in every state, cautiously in `none`.",
+    )
 
 
 class Health(BaseModel):

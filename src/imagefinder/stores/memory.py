@@ -5,22 +5,22 @@ from __future__ import annotations
 import threading
 import time
 import unicodedata
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.errors import MethodNotIndexedError, StoreError, UnknownImageError
-from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
+from imagefinder.core.features import Features, FeatureSpec, concatenate
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    NO_FEATURES,
     Changes,
+    Cursor,
     Damage,
+    DerivedData,
     Entry,
     Failure,
     GalleryBlock,
@@ -29,23 +29,26 @@ from imagefinder.core.records import (
     MethodInfo,
     Removal,
     StoreInfo,
+    ThumbnailFeatures,
 )
+from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
-
-_BLOCK_BYTES = 32 << 20
-
-_Array = TypeVar("_Array", bound=np.ndarray[Any, Any])
+from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
+from imagefinder.stores.memory_derived import DerivedInMemory
+from imagefinder.stores.memory_feed import FeedInMemory
+from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, copied
 
 
 @dataclass(slots=True)
 class _Image:
     record: ImageRecord
     thumbnail: bytes
+    thumbnail_features: ThumbnailFeatures | None = None
     features: dict[str, Features] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
 
 
-class MemoryStore:
+class MemoryStore(ThumbnailsInMemory):
     """Stores everything in dictionaries; arrays are copied on input."""
 
     def __init__(self) -> None:
@@ -54,10 +57,9 @@ class MemoryStore:
         self._methods: dict[str, tuple[Fingerprint, FeatureSpec]] = {}
         self._failures: dict[str, Failure] = {}
         self._removals: dict[tuple[str, str], Removal] = {}
-        self._derived_data: dict[str, bytes] = {}
+        self._derived = DerivedInMemory()
         self._closed = False
-        self._last_key = 0
-        self._revisions: dict[str, int] = {}
+        self._feed = FeedInMemory()
 
     def register(self, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
         """Register a method before its features are put."""
@@ -92,7 +94,9 @@ class MemoryStore:
                 image_id = entry.image.id
                 if image_id in self._images:
                     self._drop_features(self._images[image_id], list(self._images[image_id].features))
-                image = _Image(replace(entry.image, added_at=time.time()), entry.thumbnail)
+                image = _Image(
+                    replace(entry.image, added_at=time.time()), entry.thumbnail, copied(entry.thumbnail_features)
+                )
                 self._add_features(image, entry.features)
                 self._images[image_id] = image
                 self._failures.pop(image_id, None)
@@ -168,6 +172,17 @@ class MemoryStore:
             if self._removals.pop((removal.id, removal.uri), None):
                 self._removals[moved.id, moved.uri] = moved
 
+    def count(self, where: Filter | None = None) -> int:
+        """The number of images that match the filter."""
+        with self._open():
+            return len(self._images) if where is None else len(self.matching(where))
+
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
+        """The ids, among the given ones, of the images that match the filter."""
+        with self._open():
+            among = self._images if ids is None else self._images.keys() & validation.valid_ids(ids)
+            return {image_id for image_id in among if where.matches(self._images[image_id].record.metadata)}
+
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail."""
         with self._open():
@@ -178,6 +193,17 @@ class MemoryStore:
         """The images with these bytes, ordered by id."""
         with self._open():
             return [self.get(i) for i in sorted(self._images) if self._images[i].record.sha256 == sha256]
+
+    def sample(self, method: str, n: int) -> list[str]:
+        """Ids of the images with the smallest hashes of their content, in the order of the hashes."""
+        with self._open():
+            self._spec(method)
+            images = {image.record.id: image for image in self._images_with(method)}
+        first: dict[str, str] = {}
+        for image_id in sorted(images, reverse=True):  # the smallest id of each hash stays
+            image = images[image_id]
+            first[image.record.sha256 or f"{checksum('', image.features[method]):08x}"] = image_id
+        return [image_id for _, image_id in sorted(first.items())[: max(n, 0)]]
 
     def equivalents(self, image_id: str) -> list[str]:
         """The stored ids that differ from this one at most in Unicode normalisation."""
@@ -200,6 +226,18 @@ class MemoryStore:
         """The JPEG thumbnail of an image; empty if it has none."""
         with self._open():
             return self._image(image_id).thumbnail
+
+    def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
+        """The records of the images that exist, by id."""
+        valid = validation.valid_ids(ids)
+        with self._open():
+            return {image_id: self.get(image_id) for image_id in valid if image_id in self._images}
+
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The JPEG thumbnails of the images that exist, by id; empty for an image without one."""
+        valid = validation.valid_ids(ids)
+        with self._open():
+            return {image_id: self._images[image_id].thumbnail for image_id in valid if image_id in self._images}
 
     def features(self, image_id: str, method: str) -> Features:
         """The features of one image and method (a batch of one)."""
@@ -252,7 +290,7 @@ class MemoryStore:
             entries = [
                 (i, image.features[method]) for i, image in self._images.items() if method in image.features
             ]
-        return _blocks(spec, entries)
+        return blocks(spec, entries)
 
     def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
         """The features of the given images in this order; images without any are skipped."""
@@ -266,29 +304,27 @@ class MemoryStore:
             }
         return GalleryBlock(tuple(found), concatenate(spec, list(found.values())))
 
-    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """Changes of the features of a method since a revision; ``None`` without changes."""
+    def changes(self, method: str, since: Cursor | None) -> Changes:
+        """Changes of the features of a method since a cursor."""
         with self._open():
-            stored = sorted(
-                (image.keys[method], _stored_bytes(image.features[method])) for image in self._images_with(method)
-            )
-            current = self._revisions.get(method, 0)
-        if current == revision or (revision == -1 and not stored and not count):
-            return None
-        pairs = np.array(stored, dtype=np.int64).reshape(-1, 2)
-        new = pairs[pairs[:, 0] > last]
-        deleted = len(pairs) - len(new) != count
-        return Changes(current, new[:, 0].copy(), new[:, 1].copy(), pairs[:, 0].copy() if deleted else None)
+            if method not in self._methods:
+                return NO_FEATURES
+            existing = [
+                (image.keys[method], stored_bytes(image.features[method])) for image in self._images_with(method)
+            ]
+            return self._feed.changes(method, existing, since)
 
-    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
-        """The existing keys, ascending, and their features."""
+    def load(
+        self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
+    ) -> tuple[NDArray[np.int64], GalleryBlock]:
+        """The existing keys whose images match the filter, ascending, and their features."""
         valid = set(keys.tolist())
         with self._open():
             spec = self._spec(method)
             matching = sorted(
                 (image.keys[method], image_id)
                 for image_id, image in self._images.items()
-                if image.keys.get(method) in valid
+                if image.keys.get(method) in valid and (where is None or where.matches(image.record.metadata))
             )
             parts = [self._images[image_id].features[method] for _, image_id in matching]
         found = np.array([key for key, _ in matching], dtype=np.int64)
@@ -298,7 +334,7 @@ class MemoryStore:
         """Checksums of the existing keys, by key."""
         found, block = self.load(method, keys)
         return {
-            key: _checksum(image_id, block.features.image(number))
+            key: checksum(image_id, block.features.image(number))
             for number, (key, image_id) in enumerate(zip(found.tolist(), block.ids, strict=True))
         }
 
@@ -331,19 +367,24 @@ class MemoryStore:
             methods = {}
             for name, (fingerprint, spec) in sorted(self._methods.items()):
                 matching = self._images_with(name)
-                size = sum(_stored_bytes(image.features[name]) for image in matching)
+                size = sum(stored_bytes(image.features[name]) for image in matching)
                 methods[name] = MethodInfo(fingerprint, spec, len(matching), size)
             return StoreInfo("memory", 0, len(self._images), len(self._failures), methods, 0)
 
-    def derived(self, name: str) -> bytes | None:
-        """Derived data by name; ``None`` if there are none."""
+    def derived(self, name: str) -> DerivedData | None:
+        """Derived data by name, with their version; ``None`` if there are none."""
         with self._open():
-            return self._derived_data.get(validation.check_derived_name(name))
+            return self._derived.read(name)
 
-    def put_derived(self, name: str, data: bytes) -> None:
-        """Store derived data under a name."""
+    def put_derived(self, name: str, data: bytes, *, replaces: str | None = None) -> str | None:
+        """Store derived data under a name; ``None`` if ``replaces`` is not the stored version."""
         with self._open():
-            self._derived_data[validation.check_derived_name(name)] = bytes(data)
+            return self._derived.write(name, data, replaces)
+
+    def lease(self, name: str, seconds: float) -> Lease | None:
+        """Obtain the lease of a name; ``None`` while another thread holds it."""
+        with self._open():
+            return self._derived.lease(name, seconds)
 
     def check(
         self,
@@ -358,31 +399,16 @@ class MemoryStore:
         with self._open():
             for image_id, image in self._images.items():
                 if image.thumbnail and not sound_thumbnail(image.thumbnail):
-                    image.thumbnail = b"" if repair else image.thumbnail
+                    if repair:
+                        image.thumbnail, image.thumbnail_features = b"", None
                     found.append(Damage("thumbnail", f"the thumbnail of image {image_id!r} is damaged", image_id))
-            for name, data in list(self._derived_data.items()):
+            for name, data in list(self._derived.data.items()):
                 if not sound_derived(name, data):
                     if repair:
-                        del self._derived_data[name]
+                        del self._derived.data[name]
                     found.append(Damage("derived", f"the derived data {name!r} are damaged"))
             progress(len(self._images), len(self._images))
         return [replace(damage, repaired="dropped" if repair else "") for damage in found]
-
-    def backup(self, destination: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Raise an error: there is no durable state to copy.
-
-        Raises:
-            StoreError: always.
-        """
-        del progress
-        raise StoreError(
-            f"a collection in memory cannot be backed up to {destination}",
-            hint="store it on disk: set store = embedded",
-        )
-
-    def derived_folder(self) -> Path | None:
-        """``None``: there is no folder."""
-        return None
 
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""
@@ -401,16 +427,13 @@ class MemoryStore:
         return self._images[image_id]
 
     def _add_features(self, image: _Image, features: Mapping[str, Features]) -> None:
-        for method, own in _copy(features).items():
-            self._last_key += 1
-            image.features[method], image.keys[method] = own, self._last_key
-            self._revisions[method] = self._revisions.get(method, 0) + 1
+        for method, own in read_only(features).items():
+            image.features[method], image.keys[method] = own, self._feed.add()
 
     def _drop_features(self, image: _Image, methods: Sequence[str]) -> None:
         for method in methods:
             if image.features.pop(method, None) is not None:
-                del image.keys[method]
-                self._revisions[method] = self._revisions.get(method, 0) + 1
+                self._feed.remove(method, image.keys.pop(method))
 
     def _spec(self, method: str) -> FeatureSpec:
         if method not in self._methods:
@@ -422,53 +445,3 @@ class MemoryStore:
 
     def _specs(self) -> dict[str, FeatureSpec]:
         return {name: spec for name, (_, spec) in self._methods.items()}
-
-
-def _blocks(spec: FeatureSpec, matching: list[tuple[str, Features]]) -> Iterator[GalleryBlock]:
-    ids: list[str] = []
-    parts: list[Features] = []
-    size = 0
-    for image_id, features in matching:
-        ids.append(image_id)
-        parts.append(features)
-        size += features.nbytes
-        if size >= _BLOCK_BYTES:
-            yield GalleryBlock(tuple(ids), concatenate(spec, parts))
-            ids, parts, size = [], [], 0
-    if ids:
-        yield GalleryBlock(tuple(ids), concatenate(spec, parts))
-
-
-def _copy(features: Mapping[str, Features]) -> dict[str, Features]:
-    """Read-only copies of the features."""
-    own: dict[str, Features] = {}
-    for method, batch in features.items():
-        if isinstance(batch, GlobalFeatures):
-            own[method] = GlobalFeatures(_frozen(batch.vectors))
-        else:
-            own[method] = LocalFeatures(
-                _frozen(batch.descriptors), _frozen(batch.keypoints), _frozen(batch.offsets)
-            )
-    return own
-
-
-def _frozen(array: _Array) -> _Array:
-    copy = array.copy(order="C")
-    copy.flags.writeable = False
-    return copy
-
-
-def _stored_bytes(features: Features) -> int:
-    if isinstance(features, GlobalFeatures):
-        return features.nbytes
-    return features.descriptors.nbytes + features.keypoints.nbytes
-
-
-def _checksum(image_id: str, features: Features) -> int:
-    arrays = (
-        (features.vectors,) if isinstance(features, GlobalFeatures) else (features.descriptors, features.keypoints)
-    )
-    value = zlib.crc32(image_id.encode())
-    for array in arrays:
-        value = zlib.crc32(np.ascontiguousarray(array).tobytes(), value)
-    return value

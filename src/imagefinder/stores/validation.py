@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from dataclasses import replace
 from imagefinder.core.errors import FingerprintMismatchError, InputError
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.metadata import check_new_id
 from imagefinder.core.records import Entry, Failure, ImageRecord
 
 _LARGEST_INTEGER = 2**63 - 1
@@ -62,14 +64,25 @@ def check_derived_name(name: str) -> str:
     return name
 
 
+def check_lease(name: str, seconds: float) -> None:
+    """Check the name and the duration of a lease.
+
+    Raises:
+        InputError: the name is not valid Unicode text.
+        ValueError: the name is empty, or the duration is not a positive number.
+    """
+    if not check_text("name of a lease", name) or not 0 < seconds < math.inf:
+        raise ValueError(f"a lease needs a name and a positive number of seconds, not {name!r} and {seconds!r}")
+
+
 def normalise_image(image: ImageRecord) -> ImageRecord:
     """Validate a record and copy its metadata to plain JSON types.
 
     Raises:
-        InputError: an empty id, invalid Unicode, a number out of range, or metadata that are not a JSON object.
+        InputError: an empty id or one that is too long, invalid Unicode, a number out of range, or metadata that
+            are not a JSON object.
     """
-    if check_text("image id", image.id) == "":
-        raise InputError("an image id must not be empty")
+    _check_id(image.id)
     for name in ("uri", "sha256", "format", "source", "stamp"):
         check_text(f"{name} of image {image.id!r}", getattr(image, name))
     for name in ("size_bytes", "width", "height"):
@@ -104,7 +117,13 @@ def normalise_entries(entries: Sequence[Entry]) -> list[Entry]:
         image = normalise_image(entry.image)
         check_one_image(image.id, entry.features)
         plain.pop(image.id, None)
-        plain[image.id] = Entry(image, dict(entry.features), bytes(entry.thumbnail))
+        made = entry.thumbnail_features
+        if made:
+            check_one_image(image.id, {"thumbnail": made.features})
+        # Without a thumbnail, it is unknown what they were computed from.
+        plain[image.id] = Entry(
+            image, dict(entry.features), bytes(entry.thumbnail), made if entry.thumbnail else None
+        )
     return list(plain.values())
 
 
@@ -123,12 +142,11 @@ def normalise_failures(failures: Iterable[Failure]) -> list[Failure]:
     """Validate failures; invalid Unicode in messages is escaped.
 
     Raises:
-        InputError: an empty id, or invalid Unicode in a field other than the message.
+        InputError: an empty id or one that is too long, or invalid Unicode in a field other than the message.
     """
     plain = []
     for failure in failures:
-        if check_text("image id", failure.id) == "":
-            raise InputError("an image id must not be empty")
+        _check_id(failure.id)
         for name in ("uri", "code", "source"):
             check_text(f"{name} of image {failure.id!r}", getattr(failure, name))
         message = failure.message.encode("utf-8", "backslashreplace").decode()
@@ -161,6 +179,12 @@ def check_registered(features: Mapping[str, Features], registered: Mapping[str, 
             raise ValueError(f"the method {method!r} is not registered")
         if batch.spec() != registered[method]:
             raise ValueError(f"{method} features must be {registered[method]}, not {batch.spec()}")
+
+
+def _check_id(image_id: str) -> None:
+    if check_text("image id", image_id) == "":
+        raise InputError("an image id must not be empty")
+    check_new_id(image_id)
 
 
 def _lone_surrogate(value: str) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from imagefinder.core import filters
 from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate
 from imagefinder.core.fingerprint import Fingerprint
@@ -154,6 +155,26 @@ class AnnIndexSuite:
         assert names(store, index, features(spec, 33), 1) == ["33"]
         store.unregister(METHOD)
         assert len(index.propose(features(spec, 33), 40)[0].keys) == 0
+
+    def test_proposals_with_a_filter(
+        self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec
+    ) -> None:
+        """Enough images are proposed for some to match, and the store keeps those that do."""
+        store = make_store()
+        store.register(Fingerprint(METHOD, 1), spec)
+        for seed in range(64):
+            image = ImageRecord(str(seed), "", "", 0, 1, 1, "PNG", metadata={"odd": seed % 2})
+            store.put([Entry(image, {METHOD: features(spec, seed)})])
+        index = make_index(store, METHOD, spec)
+        where = filters.parse({"odd": 1})
+        for _ in range(2):  # before and after indexing
+            for seed in (3, 41):
+                keys = np.sort(index.propose(features(spec, seed), 8, where=where)[0].keys)
+                ids = store.load(METHOD, keys, where=where)[1].ids
+                assert len(ids) >= 8
+                assert str(seed) in ids
+                assert all(int(image_id) % 2 for image_id in ids)
+            index.refresh()
 
     def test_a_sample_contains_existing_images(
         self, make_store: MakeStore, make_index: MakeIndex, spec: FeatureSpec

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from imagefinder.core.batch_contracts import BatchMatcher
 from imagefinder.core.contracts import Matcher, NearMatcher
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, concatenate, empty
 
@@ -100,6 +101,19 @@ class MatcherSuite:
         assert (pairs[:, 1] < 15).all()
         assert (np.diff(pairs[:, 0]) > 0).all()
         assert len(set(pairs[:, 1])) == len(pairs)
+
+    def test_many_candidates_equal_one_by_one(self, matcher: Matcher, spec: FeatureSpec) -> None:
+        """Matches with all candidates at once are those with each."""
+        if not isinstance(matcher, BatchMatcher):
+            pytest.skip("this matcher compares pairs one by one")
+        query, gallery = random_features(spec, [9], seed=1), random_features(spec, [5, 0, 1, 30])
+        candidates = [gallery.image(index) for index in range(4)]
+        for threads in (1, 2):
+            found = matcher.matches_all(query, candidates, threads=threads)
+            assert [one.tolist() for one in found] == [
+                matcher.matches(query, candidate).tolist() for candidate in candidates
+            ]
+        assert matcher.matches_all(query, [], threads=1) == []
 
     def test_inputs_are_not_modified(self, matcher: Matcher, spec: FeatureSpec) -> None:
         """Nothing is written into the caller's arrays."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from imagefinder.core.batch_contracts import BatchVerifier, MatchedPair
 from imagefinder.core.contracts import Verifier
 from imagefinder.core.features import LocalFeatures
 
@@ -63,6 +64,23 @@ class VerifierSuite:
         assert answers[1] is not None
         assert answers[0].evidence == answers[1].evidence
         assert np.array_equal(answers[0].inliers, answers[1].inliers)
+
+    def test_many_pairs_equal_one_by_one(
+        self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]
+    ) -> None:
+        """Verifications of several pairs at once are those of each."""
+        if not isinstance(verifier, BatchVerifier):
+            pytest.skip("this verifier verifies pairs one by one")
+        every = [_all(pair), _all(pair)[:0], _all(pair)[::2]]
+        alone = [verifier.verify(*pair, rows, query_size=SIZE, candidate_size=SIZE) for rows in every]
+        pairs = [MatchedPair(*pair, rows, SIZE, SIZE) for rows in every]
+        for threads in (1, 2):
+            found = verifier.verify_all(pairs, threads=threads)
+            assert [one and one.evidence for one in found] == [one and one.evidence for one in alone]
+            assert [one and one.inliers.tolist() for one in found] == [
+                one and one.inliers.tolist() for one in alone
+            ]
+        assert verifier.verify_all([], threads=1) == []
 
     def test_no_matches(self, verifier: Verifier, pair: tuple[LocalFeatures, LocalFeatures]) -> None:
         """Without matches there is no evidence, and no error."""

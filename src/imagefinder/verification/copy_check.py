@@ -90,7 +90,8 @@ class CopyMeasures:
         changed: Number of cells with unexplained edges of the image with fewer, less if the other has many more.
         swapped: Number of cells in which some pixels became much darker and others much lighter.
         document: Whether both images look like documents.
-        text: Share of cells with edges of opposite directions, as strokes have; of the image with fewer, 0 to 1.
+        text: For documents, the share of cells with edges of opposite directions, as strokes have, 0 to 1; that of
+            the image with fewer.
         correlation: Correlation of the Laplacians of both images, -1 to 1.
     """
 
@@ -158,16 +159,17 @@ def measure(pair: Registered) -> CopyMeasures:
     inside = cv2.erode(pair.inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     contrast = max(_contrast(image[inside]) for image in (pair.query, pair.candidate))
     one, other, blur = _equally_sharp(pair.query, pair.candidate, inside)
-    moved, still, flat = _parallax(one, other, pair.inside, blur, max(5, round(pair.side / WINDOWS)) | 1)
+    moved, still, flat = _parallax(one.grey, other.grey, pair.inside, blur, max(5, round(pair.side / WINDOWS)) | 1)
     changed = _changed(one, other, inside, contrast, cell)
+    document = _is_paper(grey(pair.query_colours)[pair.inside]) and _is_paper(pair.candidate[pair.inside])
     return CopyMeasures(
         moved=moved,
         still=still,
         flat=flat,
         changed=changed,
-        swapped=_swapped(one, other, inside, contrast, cell),
-        document=_is_paper(grey(pair.query_colours)[pair.inside]) and _is_paper(pair.candidate[pair.inside]),
-        text=min(_text(image, cell) for image in (grey(pair.query_colours), pair.candidate)),
+        swapped=_swapped(one.grey, other.grey, inside, contrast, cell),
+        document=document,
+        text=min(_text(image, cell) for image in (grey(pair.query_colours), pair.candidate)) if document else 0.0,
         correlation=pair.correlation,
     )
 
@@ -179,44 +181,59 @@ def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_], blur: float, si
     """Numbers of moved and of still windows, and the share of flat ones; windows have this side in pixels."""
     least = max(0.5, 0.5 * blur)  # a blurred image shows no smaller shifts
     one, other = (np.asarray(cv2.GaussianBlur(image, (0, 0), 0.7)) for image in (one, other))
-    here, variances = _correlations(one, other, side)
+    whole = cv2.erode(inside.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    windows = _Windows(other, np.s_[side // 2 :: side // 2, side // 2 :: side // 2], side)
+    here, variances = windows.correlations(one)
     best, shift = here.copy(), np.zeros_like(here)
+    near = _Neighbours(one, REACH)
     for dy in range(-REACH, REACH + 1):
         for dx in range(-REACH, REACH + 1):
             length = math.hypot(dx, dy)
             if 0 < length < REACH + 0.1:
-                there, _ = _correlations(_shifted(one, dx, dy), other, side)
+                there, _ = windows.correlations(near.shifted(dx, dy))
                 better = there > best
                 best[better], shift[better] = there[better], length
-    whole = cv2.erode(inside.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
-    centres = np.zeros_like(whole)
-    centres[side // 2 :: side // 2, side // 2 :: side // 2] = True
-    centres &= whole
+    centres = whole[windows.centres]
     textured = centres & (variances >= FLAT)
     moved = textured & (best > 0.8) & (shift > least) & (1 - best < (1 - here) / 2)
     flat = int(np.count_nonzero(centres & ~textured)) / max(1, int(np.count_nonzero(centres)))
     return int(np.count_nonzero(moved)), int(np.count_nonzero(textured & (here > 0.8))), flat
 
 
-def _correlations(one: Grey, other: Grey, side: int) -> tuple[Grey, Grey]:
-    """Normalised correlation of the window around each pixel, and the smaller of both variances."""
+class _Windows:
+    """Square windows of an image, which others are correlated with."""
 
-    def mean(values: Grey) -> Grey:
-        return np.asarray(cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT))
+    def __init__(self, image: Grey, centres: tuple[slice, slice], side: int) -> None:
+        self.centres = centres
+        self._side = side
+        self._image = image
+        self._mean = self._means(image)
+        self._variance = np.maximum(self._means(image * image) - self._mean * self._mean, 0)
 
-    means = mean(one), mean(other)
-    variances = [
-        np.maximum(mean(image * image) - average * average, 0)
-        for image, average in zip((one, other), means, strict=True)
-    ]
-    covariance = mean(one * other) - means[0] * means[1]
-    return covariance / (np.sqrt(variances[0] * variances[1]) + 1e-3), np.minimum(*variances)
+    def correlations(self, image: Grey) -> tuple[Grey, Grey]:
+        """Normalised correlation with each window of the other image, and the smaller of both variances."""
+        mean = self._means(image)
+        variance = np.maximum(self._means(image * image) - mean * mean, 0)
+        covariance = self._means(image * self._image) - mean * self._mean
+        return covariance / (np.sqrt(variance * self._variance) + 1e-3), np.minimum(variance, self._variance)
+
+    def _means(self, values: Grey) -> Grey:
+        blurred: Grey = cv2.blur(values, (self._side, self._side), borderType=cv2.BORDER_REFLECT)[self.centres]
+        return blurred
 
 
-def _shifted(image: Grey, dx: int, dy: int) -> Grey:
-    matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
-    size = image.shape[1], image.shape[0]
-    return np.asarray(cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REPLICATE))
+class _Neighbours:
+    """An image with a margin, so that it can be shifted without a copy."""
+
+    def __init__(self, image: Grey, margin: int) -> None:
+        self._margin = margin
+        self._size = image.shape
+        self._padded = np.asarray(cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REPLICATE))
+
+    def shifted(self, dx: int, dy: int) -> Grey:
+        """The image, shifted by whole pixels; its border is replicated."""
+        top, left = self._margin - dy, self._margin - dx
+        return self._padded[top : top + self._size[0], left : left + self._size[1]]
 
 
 # -- changes -------------------------------------------------------------------------------------------------
@@ -229,34 +246,41 @@ def _contrast(values: Grey) -> float:
     return max(1.0, float(high - low))
 
 
-def _equally_sharp(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[Grey, Grey, float]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Edges:
+    """An image and its gradient along x and y, and the length of that, per pixel."""
+
+    grey: Grey
+    x: Grey
+    y: Grey
+    length: Grey
+
+    def sharpness(self, inside: NDArray[np.bool_]) -> float:
+        """Mean length of the gradient; of few pixels 0."""
+        values = self.length[inside]
+        return float(values.mean()) if len(values) > 1 else 0.0
+
+
+def _equally_sharp(one: Grey, other: Grey, inside: NDArray[np.bool_]) -> tuple[_Edges, _Edges, float]:
     """Both images, the sharper one blurred until it is hardly sharper than the other, and that blur in pixels."""
-    sharpness = [_sharpness(image, inside) for image in (one, other)]
-    if sharpness[0] < sharpness[1]:
-        other, one, blur = _equally_sharp(other, one, inside)
-        return one, other, blur
-    sharpest, used = one, 0.0
+    sharper, softer = _edges(one), _edges(other)
+    if swapped := sharper.sharpness(inside) < softer.sharpness(inside):
+        sharper, softer = softer, sharper
+    least, sharpest, used = softer.sharpness(inside), sharper, 0.0
     for blur in BLURS:
-        blurred = np.asarray(cv2.GaussianBlur(one, (0, 0), blur))
-        if _sharpness(blurred, inside) < sharpness[1]:
+        blurred = _edges(np.asarray(cv2.GaussianBlur(sharper.grey, (0, 0), blur)))
+        if blurred.sharpness(inside) < least:
             break
         sharpest, used = blurred, blur
-    return sharpest, other, used
+    return (softer, sharpest, used) if swapped else (sharpest, softer, used)
 
 
-def _sharpness(image: Grey, inside: NDArray[np.bool_]) -> float:
-    """Mean length of the gradient; of few pixels 0."""
-    values = _edges(image)[2][inside]
-    return float(values.mean()) if len(values) > 1 else 0.0
-
-
-def _changed(one: Grey, other: Grey, inside: NDArray[np.bool_], contrast: float, cell: int) -> float:
+def _changed(one: _Edges, other: _Edges, inside: NDArray[np.bool_], contrast: float, cell: int) -> float:
     """Number of cells with unexplained edges of the image with fewer, less if the other has many more."""
     strong = max(4.0, EDGE * contrast)
-    edges = _edges(one), _edges(other)
     fewer, more = sorted(
         int(np.count_nonzero(_count(_unexplained(mine, theirs, strong) & inside, cell) >= CHANGED_EDGES))
-        for mine, theirs in (edges, edges[::-1])
+        for mine, theirs in ((one, other), (other, one))
     )
     return fewer * min(1.0, 2 * fewer / max(1, more))
 
@@ -269,26 +293,27 @@ def _swapped(one: Grey, other: Grey, inside: NDArray[np.bool_], contrast: float,
     return int(np.count_nonzero((_count(lighter & inside, cell) >= 4) & (_count(darker & inside, cell) >= 4)))
 
 
-def _edges(image: Grey) -> tuple[Grey, Grey, Grey]:
-    """Gradient along x and y, and its length, per pixel."""
+def _edges(image: Grey) -> _Edges:
     smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
     x = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3), dtype=np.float32) / np.float32(8)
     y = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3), dtype=np.float32) / np.float32(8)
-    return x, y, np.hypot(x, y)
+    return _Edges(image, x, y, np.hypot(x, y))
 
 
-def _unexplained(
-    mine: tuple[Grey, Grey, Grey], theirs: tuple[Grey, Grey, Grey], strong: float
-) -> NDArray[np.bool_]:
+def _unexplained(mine: _Edges, theirs: _Edges, strong: float) -> NDArray[np.bool_]:
     """Strong edge pixels without an edge of like direction in the other image within a pixel."""
-    x, y, length = mine
+    rows, columns = np.nonzero(mine.length > strong)
+    x, y, length = (values[rows, columns] for values in (mine.x, mine.y, mine.length))
     x, y = x / (length + 1e-6), y / (length + 1e-6)
+    neighbours = [_Neighbours(values, 1) for values in (theirs.x, theirs.y, theirs.length)]
     explained = np.zeros(length.shape, dtype=bool)
     for dy in (-1, 0, 1):
         for dx in (-1, 0, 1):
-            other_x, other_y, other = (_shifted(image, dx, dy) for image in theirs)
+            other_x, other_y, other = (near.shifted(dx, dy)[rows, columns] for near in neighbours)
             explained |= (other > WEAK_EDGE * strong) & (x * other_x + y * other_y > LIKE_DIRECTION * other)
-    return (length > strong) & ~explained
+    unexplained = np.zeros(mine.length.shape, dtype=bool)
+    unexplained[rows, columns] = ~explained
+    return unexplained
 
 
 def _blocks(image: NDArray[Any], cell: int) -> NDArray[Any]:
@@ -304,7 +329,8 @@ def _count(mask: NDArray[np.bool_], cell: int) -> NDArray[np.int64]:
 
 def _text(image: Grey, cell: int) -> float:
     """Share of cells with edges of opposite directions."""
-    x, y, length = _edges(image)
+    edges = _edges(image)
+    x, y, length = edges.x, edges.y, edges.length
     strong = length > max(4.0, EDGE * _contrast(image.reshape(-1)))
     sums = [_blocks(np.where(strong, values, 0), cell).sum(axis=(2, 3)) for values in (x, y, length)]
     strokes = (_count(strong, cell) > CHANGED_EDGES) & (np.hypot(sums[0], sums[1]) < STROKES * sums[2])

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from imagefinder.core.elongated import is_elongated, longer_side
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Size
-from imagefinder.verification.transforms import corners, move
+from imagefinder.kernels.transforms import corners, move
 
 Grey: TypeAlias = NDArray[np.float32]
 Matrix: TypeAlias = NDArray[np.float64]
@@ -40,6 +40,9 @@ KEPT = 0.7
 
 BLOCK_CORRELATION = 0.7
 """A block counts as found from this normalised correlation on."""
+
+LEAST_VARIANCE = 16.0
+"""A block whose variance is below this has no texture to be found by."""
 
 _STEPS = ((128, 24, 5), (200, 0, 0), (256, 28, 4), (512, 36, 4))
 """Longer side, block side and search radius of each step, in pixels; without a block side the step is ECC."""
@@ -94,21 +97,22 @@ def register(
     colours = _fit_colours(warped, brightness, inside)
     if colours is None:
         return None
-    best = _registered(warped, colours, there, inside)
-    correlation, correction = _correlation(best), np.eye(3)
+    best = _registered(warped, colours, (there, brightness), inside)
+    laplacian = _laplacian(brightness)
+    correlation, correction = _correlation(best, laplacian), np.eye(3)
     for reduced, block, radius in _STEPS:
         step = _step(best, reduced, block, radius)
         if step is None:
             continue
         warped, inside = _warp(here, brightness.shape, step @ correction @ matrix)
-        reached = _correlation(_registered(warped, colours, there, inside))
+        reached = _correlation(_registered(warped, colours, (there, brightness), inside), laplacian)
         if reached > correlation:
             colours = _fit_colours(warped, brightness, inside)
             if colours is None:
                 return None
             correlation, correction = reached, step @ correction
-            best = _registered(warped, colours, there, inside)
-    return replace(best, correlation=_correlation(best))
+            best = _registered(warped, colours, (there, brightness), inside)
+    return replace(best, correlation=_correlation(best, laplacian))
 
 
 def grey(image: RgbImage) -> Grey:
@@ -205,10 +209,19 @@ def _warp(image: RgbImage, shape: tuple[int, ...], matrix: Matrix) -> tuple[RgbI
 # -- colours -------------------------------------------------------------------------------------------------
 
 
-def _terms(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _terms(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     """``(N, 10)``: the monomials of red, green and blue up to the second degree."""
     r, g, b = (rgb.reshape(-1, 3).astype(np.float32) / 255 - 0.5).T
-    return np.stack([np.ones_like(r), r, g, b, r * r, g * g, b * b, r * g, r * b, g * b], axis=1)
+    return np.stack([np.ones_like(r), r, g, b, r * r, g * g, b * b, r * g, r * b, g * b], axis=1, dtype=np.float64)
+
+
+def _mapped(rgb: NDArray[np.uint8], colours: NDArray[np.float64]) -> Grey:
+    """``(H, W)``: the polynomial with these coefficients, of each pixel."""
+    r, g, b = (plane.astype(np.float32) * np.float32(1 / 255) - np.float32(0.5) for plane in cv2.split(rgb))
+    c = colours.astype(np.float32)
+    of_red, of_green = c[1] + c[4] * r + c[7] * g + c[8] * b, c[2] + c[5] * g + c[9] * b
+    mapped: Grey = c[0] + r * of_red + g * of_green + b * (c[3] + c[6] * b)
+    return mapped
 
 
 def _fit_colours(warped: RgbImage, grey: Grey, inside: NDArray[np.bool_]) -> NDArray[np.float64] | None:
@@ -217,8 +230,9 @@ def _fit_colours(warped: RgbImage, grey: Grey, inside: NDArray[np.bool_]) -> NDA
     if len(rows) < 200:
         return None
     generator = np.random.default_rng(0)
-    levels = (grey.reshape(-1)[rows] * (GREY_LEVELS / 256)).astype(np.int64)
-    of_levels = [rows[levels == level] for level in range(GREY_LEVELS)]
+    levels = (grey.reshape(-1)[rows] * (GREY_LEVELS / 256)).astype(np.uint8)
+    counts = np.bincount(levels)
+    of_levels = np.split(rows[np.argsort(levels, kind="stable")], np.cumsum(counts)[:-1])
     chosen = np.concatenate(
         [
             generator.choice(some, min(PIXELS_PER_LEVEL, len(some)), replace=False)
@@ -226,37 +240,38 @@ def _fit_colours(warped: RgbImage, grey: Grey, inside: NDArray[np.bool_]) -> NDA
             if len(some)
         ]
     )
-    terms, values = _terms(warped.reshape(-1, 3)[chosen]).astype(np.float64), grey.reshape(-1)[chosen]
+    terms, values = _terms(warped.reshape(-1, 3)[chosen]), grey.reshape(-1)[chosen]
     ridge = 1e-5 * len(chosen) * np.eye(terms.shape[1])  # grey images have fewer independent terms
     kept = np.ones(len(chosen), dtype=bool)
     coefficients = np.zeros(terms.shape[1])
+    last = int(KEPT * (len(chosen) - 1))
     for _ in range(FITS):
         some = terms[kept]
         coefficients = np.linalg.solve(some.T @ some + ridge, some.T @ values[kept])
         residuals = np.abs(terms @ coefficients - values)
-        kept = residuals <= np.quantile(residuals, KEPT)
+        kept = residuals <= np.partition(residuals, last)[last]
     return coefficients
 
 
 def _registered(
-    warped: RgbImage, colours: NDArray[np.float64], candidate: RgbImage, inside: NDArray[np.bool_]
+    warped: RgbImage, colours: NDArray[np.float64], candidate: tuple[RgbImage, Grey], inside: NDArray[np.bool_]
 ) -> Registered:
-    mapped = (_terms(warped) @ colours.astype(np.float32)).reshape(candidate.shape[:2])
-    return Registered(np.clip(mapped, -64, 320), grey(candidate), warped, candidate, inside, 0.0)
+    return Registered(np.clip(_mapped(warped, colours), -64, 320), candidate[1], warped, candidate[0], inside, 0.0)
 
 
 # -- alignment -----------------------------------------------------------------------------------------------
 
 
-def _correlation(pair: Registered) -> float:
-    """Correlation of the Laplacians inside the overlap."""
+def _laplacian(image: Grey) -> Grey:
+    return np.asarray(cv2.Laplacian(cv2.GaussianBlur(image, (0, 0), 1.0), cv2.CV_32F))
+
+
+def _correlation(pair: Registered, laplacian: Grey) -> float:
+    """Correlation of the Laplacians inside the overlap, given that of the candidate."""
     inside = cv2.erode(pair.inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     if np.count_nonzero(inside) < 50:
         return -1.0
-    one, other = (
-        np.asarray(cv2.Laplacian(cv2.GaussianBlur(side, (0, 0), 1.0), cv2.CV_32F))[inside]
-        for side in (pair.query, pair.candidate)
-    )
+    one, other = _laplacian(pair.query)[inside], laplacian[inside]
     one, other = one - one.mean(), other - other.mean()
     return float((one * other).sum() / math.sqrt(float((one * one).sum() * (other * other).sum()) + 1e-6))
 
@@ -289,15 +304,18 @@ def _by_blocks(pair: tuple[Grey, Grey], inside: NDArray[np.bool_], block: int, r
     block = min(block, min(height, width) // 3)
     if block < 3:
         return None
+    ys = np.arange(0, height - block + 1, max(block // 2, (height - block) // 12))
+    xs = np.arange(0, width - block + 1, max(block // 2, (width - block) // 12))
+    useful = _block_means(inside.astype(np.float32), ys, xs, block) >= 0.95
+    useful &= _block_variances(pair[0], ys, xs, block) >= LEAST_VARIANCE
     centres, found = [], []
-    for y in range(0, height - block + 1, max(block // 2, (height - block) // 12)):
-        for x in range(0, width - block + 1, max(block // 2, (width - block) // 12)):
-            if inside[y : y + block, x : x + block].mean() >= 0.95:
-                shift = _displacement(pair, (x, y), block, radius)
-                if shift is not None:
-                    centre = x + (block - 1) / 2, y + (block - 1) / 2
-                    centres.append(centre)
-                    found.append((centre[0] + shift[0], centre[1] + shift[1]))
+    for row, column in np.argwhere(useful).tolist():
+        x, y = int(xs[column]), int(ys[row])
+        shift = _displacement(pair, (x, y), block, radius)
+        if shift is not None:
+            centre = x + (block - 1) / 2, y + (block - 1) / 2
+            centres.append(centre)
+            found.append((centre[0] + shift[0], centre[1] + shift[1]))
     if len(centres) < 8:
         return None
     one, other = np.array(centres, np.float32), np.array(found, np.float32)
@@ -308,14 +326,30 @@ def _by_blocks(pair: tuple[Grey, Grey], inside: NDArray[np.bool_], block: int, r
     return None if homography is None else np.asarray(homography, dtype=np.float64)
 
 
+def _block_means(
+    values: NDArray[Any], ys: NDArray[np.int64], xs: NDArray[np.int64], block: int
+) -> NDArray[np.float64]:
+    """``(len(ys), len(xs))``: means of the square blocks of an image with these upper left corners."""
+    sums = np.asarray(cv2.integral(values, sdepth=cv2.CV_64F))
+    above, below = sums[ys], sums[ys + block]
+    means: NDArray[np.float64] = (
+        below[:, xs + block] - below[:, xs] - above[:, xs + block] + above[:, xs]
+    ) / block**2
+    return means
+
+
+def _block_variances(image: Grey, ys: NDArray[np.int64], xs: NDArray[np.int64], block: int) -> NDArray[np.float64]:
+    """Variances of the blocks; arguments and result as for ``_block_means``."""
+    image = image - image.mean()  # rounding matters less in small numbers
+    return _block_means(image * image, ys, xs, block) - _block_means(image, ys, xs, block) ** 2
+
+
 def _displacement(
     pair: tuple[Grey, Grey], corner: tuple[int, int], block: int, radius: int
 ) -> tuple[float, float] | None:
     """Where a block of the query is found in the candidate, relative to its place; ``None`` if it is not."""
     (x, y), (query, candidate) = corner, pair
     template = query[y : y + block, x : x + block]
-    if template.std() < 4:
-        return None
     left, top = max(0, x - radius), max(0, y - radius)
     area = candidate[top : y + block + radius, left : x + block + radius]
     scores = np.asarray(cv2.matchTemplate(area, template, cv2.TM_CCOEFF_NORMED))

@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from imagefinder.core.contracts import Verification
 from imagefinder.core.features import Features, LocalFeatures, is_patch, patch_cell
 from imagefinder.core.results import Evidence, Matrix, Outline, Size
+from imagefinder.kernels.transforms import Array, corners, move, overlap, tuples
 from imagefinder.verification.chance import log10_tail
-from imagefinder.verification.transforms import Array, corners, move, overlap, tuples
 
 SCALES = tuple(2.0 ** (step / 4) for step in range(-8, 9))
 """Scales that are tried, from 1/4 to 4; a scale between two of them is off by at most 9 %."""

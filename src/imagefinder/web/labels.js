@@ -49,7 +49,6 @@ export const FOUND_BY = {
 export const STAGES = {
   filter: "Filter",
   decode: "Decode",
-  calibrate: "Calibrate",
   index: "Look up in ANN index",
   extract: "Extract features",
   match: "Score",

@@ -10,6 +10,9 @@ import { DECISIONS, RELATIONS, STAGES, evidenceSummary, falseMatchOdds } from ".
  * @property {(result: Rest.SearchAnswer, hit: Rest.SearchHit) => string | null} inspect `null`: no explanation
  * @property {(id: string) => string} search */
 
+/** Version of the null model of a collection that is not calibrated yet. */
+const PRIOR = "prior";
+
 /** @param {Rest.SearchHit["decision"]} decision */
 export function badge(decision) {
   const { label, icon: name } = DECISIONS[decision ?? "none"];
@@ -146,6 +149,8 @@ export function resultView(result, links, expires) {
       result.explanations && shareButton(expires ? result.explanations.expires_at : null),
     ),
     none && h("p", { class: "no-match" }, icon("none"), advice),
+    result.null_model === PRIOR &&
+      h("p", { class: "sub" }, "This collection is not calibrated yet, so these results are cautious."),
     list(matches, true),
     matches.length > 0 &&
       possible.length > 0 &&

@@ -1,6 +1,8 @@
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from imagefinder.ann import arrays as array_files
 from imagefinder.ann import compaction, hamming_embedding
 from imagefinder.ann.index import OUTGROWN, InvertedFileIndex
 from imagefinder.core.features import FeatureSpec
+from imagefinder.core.scratch import SCRATCH, Scratch
 from imagefinder.stores.embedded import EmbeddedStore
+from imagefinder.stores.embedded.schema import FILE_NAME
 from imagefinder.testing.ann_indexes import METHOD, features, names, put
 
 SPEC = FeatureSpec("local", 128, "uint8")
@@ -24,11 +28,15 @@ def store(tmp_path):
 
 
 def made(store):
-    return InvertedFileIndex(store, METHOD, SPEC)
+    return InvertedFileIndex(store, METHOD, SPEC, scratch(store))
+
+
+def scratch(store):
+    return Scratch(Path(store.info().location) / SCRATCH)
 
 
 def files(store):
-    return sorted((store.derived_folder() / f"shortlist-{METHOD}").iterdir())
+    return sorted(scratch(store).folder(f"shortlist-{METHOD}").iterdir())
 
 
 def finds(store, shortlist, seed=17):
@@ -81,14 +89,26 @@ def test_files_of_another_collection_are_detected(store, tmp_path):
     other = EmbeddedStore(tmp_path / "other", create=True, cache_bytes=0)
     put(other, SPEC, {str(seed): seed + 5000 for seed in range(60)})
     made(other).refresh()
-    folder = store.derived_folder() / f"shortlist-{METHOD}"
+    folder = scratch(store).folder(f"shortlist-{METHOD}")
     folder.parent.mkdir(exist_ok=True)
-    (other.derived_folder() / f"shortlist-{METHOD}").rename(folder)
+    scratch(other).folder(f"shortlist-{METHOD}").rename(folder)
     other.close()
     index = made(store)
     assert index.state().waiting == 60
     index.refresh()
     assert finds(store, index)
+
+
+def test_an_index_of_another_version_is_built_again_without_being_damage(store):
+    index = made(store)
+    index.refresh()
+    path, manifest = manifest_of(store)
+    made_by = {**manifest["made"], "version": -1}
+    path.write_text(json.dumps({"made": made_by, "model": manifest["model"], "segments": manifest["segments"]}))
+    assert made(store).verify() == []
+    assert made(store).state().waiting == 60
+    assert made(store).refresh()
+    assert finds(store, made(store))
 
 
 def test_another_fingerprint_requires_another_index(store):
@@ -153,16 +173,122 @@ def test_a_manifest_cannot_name_files_outside_the_folder(store, tmp_path):
     assert index.state().waiting == 60
 
 
+def manifest_of(store):
+    (path,) = [path for path in files(store) if path.name == "manifest.json"]
+    return path, json.loads(path.read_bytes())
+
+
+class Listings:
+    """A store that records how much each call of ``changes`` reported."""
+
+    def __init__(self, store):
+        self._store = store
+        self.reported = []
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def changes(self, method, since):
+        changes = self._store.changes(method, since)
+        self.reported.append(len(changes.new) + len(changes.gone))
+        return changes
+
+
+def test_opening_an_index_lists_only_what_changed_since_it_was_written(store):
+    index = made(store)
+    index.refresh()
+    store.delete(["5", "6"])
+    put(store, SPEC, {"more": 100})
+    index.refresh()
+    store.delete(["7"])
+    put(store, SPEC, {"new": 101, "8": 1008})
+    watched = Listings(store)
+    other = made(watched)
+    state = other.state()
+    assert (state.images, state.waiting) == (59, 2)
+    assert watched.reported == [2 + 2]
+    assert set(names(store, other, features(SPEC, 3), 100)) == {
+        *map(str, [n for n in range(60) if n not in (5, 6, 7)]),
+        "more",
+        "new",
+    }
+    watched.reported.clear()
+    for _ in range(3):
+        other.propose(features(SPEC, 3), 5)
+    assert sum(watched.reported) == 0
+    store.delete(["9"])
+    assert "9" not in names(store, other, features(SPEC, 9), 100)
+    assert sum(watched.reported) == 1
+
+
+def test_a_manifest_of_version_0_1_is_compared_with_the_store_once(store):
+    index = made(store)
+    index.refresh()
+    path, manifest = manifest_of(store)
+    path.write_text(json.dumps({name: manifest[name] for name in ("made", "model", "segments")}))
+    store.delete(["5"])
+    put(store, SPEC, {"new": 101})
+    other = made(store)
+    state = other.state()
+    assert (state.images, state.waiting) == (60, 1)
+    assert "5" not in names(store, other, features(SPEC, 5), 100)
+    assert other.refresh()
+    assert manifest_of(store)[1]["cursor"]
+
+
+@pytest.mark.parametrize("name", ["cursor", "gone"])
+def test_a_changed_manifest_hides_no_image(store, name):
+    made(store).refresh()
+    path, manifest = manifest_of(store)
+    _, block = store.load(METHOD, store.changes(METHOD, None).new[:1])
+    changed = [1, 2] if name == "gone" else manifest["cursor"][:-1] + "9"
+    path.write_text(json.dumps({**manifest, name: changed}))
+    assert made(store).state().images == 60
+    assert len(made(store).propose(block.features, 100)[0].keys) == 60
+
+
+@pytest.mark.parametrize(
+    ("indexed", "lost"), [(True, 10), (False, 2)], ids=["another segment", "the same segment"]
+)
+def test_an_earlier_database_that_is_put_back_is_detected(store, tmp_path, indexed, lost):
+    """Its later keys are given again, to other images."""
+    put(store, SPEC, {str(seed): seed for seed in range(60, 65)})
+    if indexed:
+        made(store).refresh()
+    store.close()
+    shutil.copy(tmp_path / "c" / FILE_NAME, tmp_path / "kept")
+    later = EmbeddedStore(tmp_path / "c", create=False, cache_bytes=0)
+    put(later, SPEC, {f"lost {number}": 200 + number for number in range(lost)})
+    made(later).refresh()
+    later.delete(["3"])
+    later.close()
+    shutil.copy(tmp_path / "kept", tmp_path / "c" / FILE_NAME)
+    restored = EmbeddedStore(tmp_path / "c", create=False, cache_bytes=0)
+    put(restored, SPEC, {f"other {number}": 300 + number for number in range(20)})
+    restored.delete(["4"])
+    index = made(restored)
+    assert index.state().images == 84
+    expected = {*(str(n) for n in range(65) if n != 4), *(f"other {n}" for n in range(20))}
+    assert set(names(restored, index, features(SPEC, 3), 100)) == expected
+    index.refresh()
+    for number in range(20):
+        assert names(restored, index, features(SPEC, 300 + number), 1) == [f"other {number}"]
+    assert index.verify() == []
+    restored.close()
+
+
 ANOTHER = """
 import sys
 from pathlib import Path
 from imagefinder.stores.embedded import EmbeddedStore
+from imagefinder.stores.embedded.schema import FILE_NAME
 from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.testing.ann_indexes import METHOD, features, put, names
 from imagefinder.core.features import FeatureSpec
+from imagefinder.core.scratch import SCRATCH, Scratch
 spec = FeatureSpec("local", 128, "uint8")
 store = EmbeddedStore(Path(sys.argv[1]), create=False, cache_bytes=0)
-index = InvertedFileIndex(store, METHOD, spec)
+index = InvertedFileIndex(store, METHOD, spec, Scratch(Path(sys.argv[1]) / SCRATCH))
 for number in range(6):
     put(store, spec, {f"theirs {number}": 300 + number})
     index.refresh(rebuild=number == 3)
@@ -171,7 +297,7 @@ for number in range(6):
 
 
 def test_two_processes_index_and_query_at_the_same_time(store):
-    other = subprocess.Popen([sys.executable, "-c", ANOTHER, str(store.derived_folder().parent)])
+    other = subprocess.Popen([sys.executable, "-c", ANOTHER, store.info().location])
     index = made(store)
     for number in range(6):
         put(store, SPEC, {f"ours {number}": 400 + number})

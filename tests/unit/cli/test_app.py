@@ -5,6 +5,8 @@ import sys
 import pytest
 
 from imagefinder.cli import app as application
+from imagefinder.cli import session
+from imagefinder.cli.commands import COMMANDS
 from imagefinder.cli.session import COLLECTION, INPUT, INTERRUPTED, MODEL, USAGE
 from imagefinder.core import errors
 
@@ -81,7 +83,7 @@ def test_a_system_error_prints_no_stack_trace(call, monkeypatch, problem, code, 
     def fail(*_, **__):
         raise problem
 
-    monkeypatch.setattr(application.settings.session, "settings", fail)
+    monkeypatch.setattr(session, "settings", fail)
     answer = call("settings")
     assert answer.code == code
     assert message in answer.err
@@ -92,26 +94,49 @@ def test_the_old_name_of_build_index_still_works_and_is_deprecated(call, collect
     assert (old.code, old.json["indexes"]) == (new.code, new.json["indexes"]) == (0, new.json["indexes"])
     assert new.err == ""
     assert old.err == "warning: `imagefinder index` is deprecated; use `imagefinder build-index`\n"
-    assert not any(line.startswith("│ index ") for line in call("--help").out.splitlines())
 
 
 def test_a_bug_is_not_hidden(monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(application.settings.session, "settings", fail)
+    monkeypatch.setattr(session, "settings", fail)
     with pytest.raises(ZeroDivisionError):
         application.run(["settings"])
 
 
-def test_the_start_loads_nothing_heavy():
+def loaded(*arguments):
+    """Modules that a process has imported after the command line with these arguments."""
     code = (
-        "import sys; from imagefinder.cli.app import run; run(['--help']); run(['--version']); run(['settings']);"
-        "heavy = {'numpy', 'cv2', 'onnxruntime', 'PIL', 'fastapi', 'sqlite3', 'httpx2'};"
-        "print(sorted(heavy & set(sys.modules)))"
+        "import sys; sys.argv[0] = 'imagefinder'; from imagefinder.__main__ import main\n"
+        "try: main()\nexcept SystemExit: pass\nprint('|', *sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("|")[2].split())
+
+
+HEAVY = {"numpy", "cv2", "onnxruntime", "PIL", "fastapi", "sqlite3", "httpx2", "rich", "http.client"}
+
+
+def test_the_version_is_printed_without_the_command_line():
+    modules = loaded("--version")
+    assert not modules & {*HEAVY, "typer", "pydantic", "dataclasses", "importlib.metadata", "imagefinder.cli.app"}
+    assert "imagefinder" in modules
+
+
+@pytest.mark.parametrize("arguments", [["--help"], []])
+def test_the_help_imports_no_command(arguments):
+    modules = loaded(*arguments)
+    names = {entry.place.partition(":")[0] for entry in COMMANDS.values()}
+    assert not modules & {*HEAVY, "pydantic", "importlib.metadata", *(f"imagefinder.cli.{name}" for name in names)}
+    assert "typer" in modules
+
+
+def test_a_command_imports_no_other():
+    modules = loaded("settings")
+    names = {entry.place.partition(":")[0] for entry in COMMANDS.values()}
+    assert {name for name in names if f"imagefinder.cli.{name}" in modules} == {"settings"}
+    assert not modules & HEAVY
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from imagefinder.stores.embedded.schema import FORMAT
+
 FORMAT_1 = Path(__file__).parents[2] / "fixtures" / "collections" / "format-1"
 
 
@@ -85,7 +87,7 @@ def test_migrate(call, tmp_path):
     answer = call("migrate", "-c", old)
     assert str(old / "collection.sqlite.format-1") in answer.out
     assert "already" in call("migrate", "-c", old).out
-    assert call("migrate", "-c", old, "--json").json == {"before": 3, "after": 3, "backup": None}
+    assert call("migrate", "-c", old, "--json").json == {"before": FORMAT, "after": FORMAT, "backup": None}
     assert len(call("list", "-c", old, "--json").json) == 2
 
 

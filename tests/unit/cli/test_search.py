@@ -43,7 +43,9 @@ def test_no_match(call, collection, images):
     answer = call("search", images / "temple.jpg", "-c", collection)
     assert answer.code == 1
     assert answer.out.startswith("no match (best E-value ")
-    assert call("search", images / "temple.jpg", "-c", collection, "--json").json["decision"] == "none"
+    document = call("search", images / "temple.jpg", "-c", collection, "--json").json
+    assert document["decision"] == "none"
+    assert len(document["null_model"]) == 16
 
 
 def test_ranking_by_matches(call, collection, images):

@@ -15,7 +15,7 @@ def served(monkeypatch):
 
 def test_options_override_settings(call, served, tmp_path):
     assert call("serve", "--host", "0.0.0.0", "--port", "8080", "-c", tmp_path / "c").code == 0
-    assert (served[0].host, served[0].port, served[0].collection) == ("0.0.0.0", 8080, tmp_path / "c")
+    assert (served[0].host, served[0].port, served[0].collection) == ("0.0.0.0", 8080, str(tmp_path / "c"))
 
 
 def test_without_options_the_settings_apply(call, served, monkeypatch):

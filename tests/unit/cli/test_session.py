@@ -29,6 +29,20 @@ def test_the_collection_named_after_the_command_wins(call, tmp_path):
     assert str(first) in call("-c", first, "info").err
 
 
+def test_a_collection_may_be_a_url(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"no collection in {tmp_path / 'a b'}" in call("info", "-c", (tmp_path / "a b").as_uri()).err
+    answer = call("info", "-c", "postgresql://ann:s3cret@db/shop")
+    assert answer.code == session.USAGE
+    assert answer.err.startswith(
+        "error: unknown kind of collection: postgresql://..., imagefinder opens folders\n"
+    )
+    shown = call("-c", "postgresql://ann:s3cret@db/shop", "settings", "--json")
+    assert shown.json["collection"]["value"] == "postgresql://***@db/shop"
+    assert "s3cret" not in answer.err + shown.out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_setting_is_listed(call):
     lines = call("settings").out.splitlines()[1:]
     assert [line.split()[0] for line in lines] == [name for name, _, _ in Settings().describe()]
@@ -62,16 +76,3 @@ class TestProgram:
         monkeypatch.setenv("PATH", str(command.parent) if found else "")
         monkeypatch.setattr(sys, "argv", [str(command)])
         assert session.program() == ("imagefinder" if found else "bin/imagefinder")
-
-
-def test_unwrapped_joins_prose_and_keeps_examples():
-    text = "First\nline.\n\nMore\nprose.\n\n  an example\n  another"
-    assert session.unwrapped(text) == "First line.\n\nMore prose.\n\nExamples:\n  an example\n  another"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "1,2,3", "0,0,0,9", "0,0,nan,9", "inf,0,9,9", "1e308,0,1e308,9", f"0,0,{'9' * 400},9"]
-)
-def test_an_invalid_box_is_a_usage_error(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="--box expects"):
-        session.boxes([text])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imagefinder.core.errors import InputError, MetadataError
-from imagefinder.core.metadata import MAX_ID_BYTES, METADATA_LIMITS, check_metadata, check_new_id
+from imagefinder.core.metadata import MAX_ID_BYTES, METADATA_LIMITS, check_metadata, check_new_id, shortened_id
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -72,5 +72,19 @@ def test_long_ids_are_refused() -> None:
     check_new_id("x" * MAX_ID_BYTES)
     check_new_id("\U0001f600" * (MAX_ID_BYTES // 4))
     for image_id in ("x" * (MAX_ID_BYTES + 1), "é" * (MAX_ID_BYTES // 2 + 1), "\ud800" * MAX_ID_BYTES):
-        with pytest.raises(InputError, match="8,192 bytes"):
+        with pytest.raises(InputError, match=r"has [13],0\d\d bytes; the limit is 1,024"):
             check_new_id(image_id)
+
+
+def test_ids_are_shortened_to_the_limit_and_stay_distinct() -> None:
+    assert shortened_id("x" * MAX_ID_BYTES) == "x" * MAX_ID_BYTES
+    long = ["x" * 5000 + end for end in ("", "a", "b")] + [
+        "é" * 600,
+        "\U0001f600" * 5000,
+        "y" + "\U0001f600" * 5000,
+    ]
+    short = [shortened_id(image_id) for image_id in long]
+    assert len(set(short)) == len(long)
+    for image_id, made in zip(long, short, strict=True):
+        assert len(made.encode()) <= MAX_ID_BYTES
+        assert made.startswith(image_id[:200])

@@ -56,6 +56,7 @@ VALUES: dict[str, Any] = {
             *((HIT,), "auto", "exact", {"sift": "f"}, 7, {"total": 0.5}, "evidence", 1, ((0.0, 1.0, 2.0, 3.0),)),
             query_size=(9, 7),
             decision="match",
+            null_model="5f0c",
         ),
         results.Comparison("sift", "f", 3.0, 10, 12, {"total": 0.1}, EVIDENCE, "contains"),
         results.Explanation(

@@ -19,7 +19,7 @@ def test_later_sources_win(tmp_path):
     environment = {"IMAGEFINDER_PORT": "7000", "IMAGEFINDER_BATCH_SIZE": "8", "PATH": "x"}
     settings = Settings.load(environment=environment, file=file, overrides={"batch_size": 16, "port": None})
     assert (settings.port, settings.host, settings.batch_size) == (7000, "0.0.0.0", 16)
-    assert settings.collection == Path("/a")
+    assert settings.collection == "/a"
 
 
 def test_the_environment_can_name_the_file(tmp_path):
@@ -29,7 +29,29 @@ def test_the_environment_can_name_the_file(tmp_path):
 
 
 def test_home_is_expanded():
-    assert Settings.load(environment={"IMAGEFINDER_COLLECTION": "~/x"}).collection == Path.home() / "x"
+    for setting in ("collection", "models"):
+        chosen = Settings.load(environment={f"IMAGEFINDER_{setting.upper()}": "~/x"})
+        assert getattr(chosen, setting) == type(getattr(chosen, setting))(Path.home() / "x")
+
+
+def test_a_collection_is_named_by_a_path_or_a_url(tmp_path):
+    for value in (tmp_path / "a b", str(tmp_path / "a b"), (tmp_path / "a b").as_uri()):
+        loaded = Settings.load(environment={}, overrides={"collection": value})
+        for settings in (Settings(collection=value), loaded):
+            assert settings.collection == str(tmp_path / "a b")
+            assert settings.folder("collection") == tmp_path / "a b"
+    with pytest.raises(SettingsError, match="collection must be text"):
+        Settings.load(environment={}, overrides={"collection": 3})
+
+
+def test_the_password_of_a_collection_is_not_printed():
+    settings = Settings(collection="postgresql://ann:s3cret@db.example/shop")
+    for text in (settings.to_toml({}), str(settings.describe())):
+        assert "s3cret" not in text
+        assert "postgresql://***@db.example/shop" in text
+    with pytest.raises(SettingsError, match="not in a folder") as caught:
+        settings.folder("collection")
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +162,7 @@ def test_origins_of_values(tmp_path):
         allowed_hosts=st.lists(st.text()).map(tuple),
         port=st.integers(0, 2**40),
         request_seconds=st.floats(0, 10**9),
-        collection=st.text(min_size=1).map(Path),
+        collection=st.text(min_size=1).filter(lambda text: "://" not in text),
         auth=st.sampled_from(["auto", "on", "off"]),
     )
 )

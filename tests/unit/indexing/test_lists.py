@@ -254,11 +254,10 @@ def test_rows_beyond_the_limits_fail_and_name_them(tmp_path: Path) -> None:
     rows = [
         {"url": "http://x/a.jpg", "id": "large", "note": "x" * 70_000},
         {"url": "http://x/b.jpg", "id": "many", "tags": list(range(5000))},
-        {"url": "http://x/c.jpg", "id": "y" * 9000},
         {"url": "http://x/d.jpg", "id": "good", "note": "x"},
     ]
     path = write(tmp_path, "l.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     found = failures(path)
-    assert list(found) == ["large", "many", "y" * 8192]
-    for message, limit in zip(found.values(), ("65,536 bytes", "4,096 values", "8,192 bytes"), strict=True):
+    assert list(found) == ["large", "many"]
+    for message, limit in zip(found.values(), ("65,536 bytes", "4,096 values"), strict=True):
         assert limit in message

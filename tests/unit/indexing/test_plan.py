@@ -1,8 +1,10 @@
 """What to do with an item, decided without a store or a file."""
 
+from dataclasses import replace
+
 import pytest
 
-from imagefinder.core.errors import DamagedImageError
+from imagefinder.core.errors import DamagedImageError, InputError
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
 from imagefinder.indexing.plan import ID_TAKEN, Task, failed, has_other_uri, plan
 from imagefinder.indexing.source_item import SourceItem
@@ -73,3 +75,15 @@ def test_failures_carry_the_code_of_their_error():
     assert failed(FILE, DamagedImageError("broken")).code == DamagedImageError.code
     failure = failed(FILE, ZeroDivisionError("by zero"))
     assert (failure.code, failure.message, failure.source) == ("error", "ZeroDivisionError: by zero", FILE.source)
+
+
+def test_an_id_that_is_too_long_is_rejected_unless_there_is_nothing_to_do():
+    item = replace(FILE, id="x" * 1025)
+    rejected = plan(item, None, None, METHODS)
+    assert isinstance(rejected, Failure)
+    assert (rejected.id, rejected.uri, rejected.source) == (item.id, item.uri, item.source)
+    assert rejected.code == InputError.code
+    assert "1,025 bytes; the limit is 1,024" in rejected.message
+    assert plan(item, status(item), None, METHODS) is None  # stored by an earlier version
+    assert isinstance(plan(item, status(item, stamp="10:2"), None, METHODS), Failure)
+    assert isinstance(plan(replace(item, id="x" * 1024), None, None, METHODS), Task)

@@ -62,10 +62,11 @@ def count_on(backend, query, gallery, offsets, threads=1):
 
 def pairs_on(backend, query, candidate):
     if backend == "numpy":
-        found = mutual_nn._pairs_numpy(query, candidate) if len(query) and len(candidate) else []
+        found = mutual_nn._pairs_numpy(query, candidate)
     else:
-        found = np.empty((min(len(query), len(candidate)), 2), dtype=np.int64)
-        found = found[: _native.pairs(query, candidate, found, backend)]
+        found, counts = np.empty((min(len(query), len(candidate)), 2), dtype=np.int64), np.full(1, -1)
+        _native.pairs(query, [candidate], found, counts, 1, backend)
+        found = found[: counts[0]]
     return [tuple(pair) for pair in found]
 
 
@@ -94,6 +95,10 @@ def check(query, gallery, offsets):
                 candidate = g[offsets[b] : offsets[b + 1]]
                 assert pairs_on(backend, q, candidate) == found
                 assert [tuple(pair) for pair in mutual_nn.pairs(q, candidate)] == found
+            images = [g[a:b] for a, b in pairwise(offsets)]
+            for threads in (1, 3):
+                every = mutual_nn.pairs_all(q, images, threads=threads)
+                assert [[tuple(pair) for pair in one] for one in every] == expected
     for b, found in enumerate(expected):
         assert exact_pairs(query, gallery[offsets[b] : offsets[b + 1]]) == found
 
@@ -431,7 +436,7 @@ def test_invalid_arrays_are_rejected(query, gallery):
         with pytest.raises(ValueError, match="descriptors"):
             _native.count(query, gallery, np.array([0, 2]), np.zeros(1, np.int64), 1)
         with pytest.raises(ValueError, match="descriptors"):
-            _native.pairs(query, gallery, np.zeros((9, 2), np.int64))
+            _native.pairs(query, [gallery], np.zeros((9, 2), np.int64), np.zeros(1, np.int64), 1)
 
 
 @pytest.mark.parametrize(
@@ -463,6 +468,8 @@ def test_invalid_threads_are_rejected():
     rows = np.ones((4, 3), np.uint8)
     with pytest.raises(ValueError, match="threads"):
         mutual_nn.count(rows, rows, np.array([0, 4]), threads=0)
+    with pytest.raises(ValueError, match="threads"):
+        mutual_nn.pairs_all(rows, [rows], threads=0)
 
 
 @needs_native
@@ -477,7 +484,15 @@ def test_the_native_functions_check_their_arguments():
         _native.count(rows, rows, np.array([0, 2, 4]), np.zeros(4, np.int64)[::2], 1)
     for found in (np.zeros((3, 2), np.int64), np.zeros((4, 3), np.int64), np.zeros((4, 2), np.float64)):
         with pytest.raises(ValueError, match="found"):
-            _native.pairs(rows, rows, found)
+            _native.pairs(rows, [rows], found, np.zeros(1, np.int64), 1)
+    with pytest.raises(ValueError, match="counts"):
+        _native.pairs(rows, [rows], np.zeros((4, 2), np.int64), np.zeros(2, np.int64), 1)
+    with pytest.raises(ValueError, match="threads"):
+        _native.pairs(rows, [rows], np.zeros((4, 2), np.int64), np.zeros(1, np.int64), 0)
+    with pytest.raises(TypeError):
+        _native.pairs(rows, 5, np.zeros((4, 2), np.int64), np.zeros(1, np.int64), 1)
+    with pytest.raises(ValueError, match="candidate descriptors"):
+        _native.pairs(rows, [None], np.zeros((4, 2), np.int64), np.zeros(1, np.int64), 1)
     with pytest.raises(ValueError, match="threads"):
         _native.count(rows, rows, offsets, np.zeros(1, np.int64), 0)
     with pytest.raises(ValueError, match="does not support mmx"):

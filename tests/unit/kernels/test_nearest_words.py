@@ -69,7 +69,7 @@ def test_threads_give_the_same_words(monkeypatch):
     rows, cells = np.arange(500, dtype=np.int32), np.zeros(500, dtype=np.int32)
     alone = nearest_words(vectors, rows, cells, centres=packed[None], halves=halves[None], many=3)
     monkeypatch.setattr("imagefinder.kernels.nearest_words._WORTH_A_THREAD", 1000)
-    monkeypatch.setattr("imagefinder.kernels.nearest_words.cores", lambda: 3)
+    monkeypatch.setattr("imagefinder.kernels.nearest_words.share", lambda: 3)
     together = nearest_words(vectors, rows, cells, centres=packed[None], halves=halves[None], many=3)
     np.testing.assert_array_equal(together, alone)
 

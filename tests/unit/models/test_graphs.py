@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import runpy
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import onnx
 import pytest
 
 from imagefinder.core.errors import ModelCorruptError
-from imagefinder.models import graphs
+from imagefinder.models import graph_cache, graphs
 from imagefinder.models.catalogue import MODELS
 from imagefinder.models.graphs.beit_base import relative_position_index
 from imagefinder.models.graphs.graph import Graph
@@ -48,6 +49,30 @@ def all_weights(resnet50_weights, beit_weights):
         "efficientnet_lite0": read_legacy_pickle(LITE0),
         "resnet50": resnet50_weights,
     }
+
+
+BYTES = {
+    "1 beit_base f32": "8f894795cee665c2",
+    "1 beit_base int8": "284fae82913b51b4",
+    "1 efficientnet_lite0 f32": "722aefe3c9ae5e57",
+    "1 efficientnet_lite0 map": "52e49188304ce681",
+    "1 resnet50 f32": "8f17081e1dde85d0",
+    "1 resnet50 map": "854b2d10f22b7807",
+}
+"""Version of the builders, architecture and variant -> beginning of the SHA-256 of the graph."""
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_other_bytes_need_another_version_of_the_builders(all_weights, name):
+    """Graphs are kept on disk: after a change of a builder, raise ``graph_cache.BUILDERS`` and renew ``BYTES``."""
+    version, architecture, variant = name.split()
+    assert int(version) == graph_cache.BUILDERS
+    weights = all_weights[architecture]
+    if variant == "map":
+        graph = graphs.build_map(architecture, weights)
+    else:
+        graph = graphs.build(architecture, weights, precision=variant)
+    assert hashlib.sha256(graph).hexdigest()[:16] == BYTES[name]
 
 
 @pytest.mark.parametrize(

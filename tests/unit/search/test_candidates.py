@@ -20,8 +20,7 @@ class Verifier:
 
 def scores(values, near, *, verifier):
     method = Method("m", "", "matches", Extractor(), MutualNNMatcher(), verifier=verifier)
-    rows = dict(zip(NAMES, range(len(NAMES)), strict=True))
-    return Scores(method, (), rows, values, np.zeros(len(NAMES), np.int64), values, near=near)
+    return Scores(method, (), NAMES, values, np.zeros(len(NAMES), np.int64), values, near=near)
 
 
 def query(name=""):

@@ -11,8 +11,8 @@ from runtimes import runtime
 from imagefinder.core.results import LOOKS_THE_SAME
 from imagefinder.core.settings import Settings
 from imagefinder.core.stopwatch import Stopwatch
+from imagefinder.images.decoding.decode import decode_thumbnail
 from imagefinder.images.resize import thumbnail
-from imagefinder.search.candidates import decode_thumbnail
 from imagefinder.search.compare import compare
 from imagefinder.search.copies import Side, settle
 from imagefinder.search.encoding import query_image

@@ -15,9 +15,10 @@ from imagefinder.search.calibration import Calibration, calibrate
 from imagefinder.search.candidates import Candidate
 from imagefinder.search.decision import CHECKED, NOT_CHECKED, decide, hits_by_evidence, hits_by_score
 from imagefinder.search.encoding import NO_PIXELS, QueryImage
-from imagefinder.search.null_model import MethodNullModel, NullModel
+from imagefinder.search.geometry import Finding
+from imagefinder.search.null_model import MethodNullModel, NullModel, Seed
 from imagefinder.search.retrieval import Scores, searched
-from imagefinder.search.verification import Finding, Verified
+from imagefinder.search.verification import Verified
 
 FRAME = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 MATRIX = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -30,27 +31,23 @@ fit = TailCalibrator().fit
 normal = np.random.default_rng(0).normal(size=20_000)
 
 
-def known(geometry=None):
-    return MethodNullModel("f", 0.0, 1.0, None, fit(normal, total=len(normal), floor=0, scale=0.6), geometry)
+def known():
+    return MethodNullModel("f", 0.0, 1.0, None, fit(normal, total=len(normal), floor=0, scale=0.6))
 
 
+DECOYS = np.random.default_rng(1).normal(-2, 0.5, 48)
 NULL_MODEL = NullModel(
     images=500,
-    cohort=128,
-    methods={
-        "net": known(),
-        "sift": known(fit(np.array([2.5, 3.0, 4.0]), total=60_000, floor=2.0, scale=3.0)),
-    },
-    thumbnails=fit(np.array([2.5]), total=700, floor=2.0, scale=3.0),
-    agreement=fit(np.random.default_rng(1).normal(-2, 0.5, 64), total=64, floor=0, scale=0.3),
+    methods={"net": known(), "sift": known()},
+    agreement=fit(DECOYS, total=48, floor=0, scale=0.3),
+    seeds={str(number): Seed(500, linked=2, apart=0) for number in range(16)},
 )
 
 
 def scores(name, standard, verifier=None):
     method = Method(name, "", "cosine", None, None, verifier)
     values = np.array(list(standard.values()), dtype=np.float64)
-    rows = dict(zip(standard, range(len(standard)), strict=True))
-    return Scores(method, (), rows, values * 10, np.zeros(len(values), np.int64), values)
+    return Scores(method, (), list(standard), values * 10, np.zeros(len(values), np.int64), values)
 
 
 def calibration(searched=500, tests=2):
@@ -73,21 +70,63 @@ def test_the_evalue_grows_with_the_collection():
     assert large - small == pytest.approx(2)
 
 
-def test_only_an_agreement_above_one_half_counts():
+def test_chance_needs_an_agreement_above_one_half():
     for agreement in (None, 0.0, 0.3, 0.5):
         assert calibration().of_agreement(agreement) == 0
     assert 0 > calibration().of_agreement(0.6) > calibration().of_agreement(0.9)
 
-    def of_finding(evidence):
-        return calibration().of_finding(finding(evidence), evidence, thumbnails=False)
 
-    alike, unlike = replace(EVIDENCE, agreement=0.95), replace(EVIDENCE, agreement=0.2)
-    assert of_finding(alike) < of_finding(unlike)
+def of(evidence, model=NULL_MODEL):
+    return Calibration(model, 500, 2).of_evidence(evidence)
+
+
+@given(st.floats(-900, -3), st.floats(0, 1))
+def test_the_evalue_of_a_geometry_is_the_sum_of_two_causes(log10_chance, agreement):
+    evidence = replace(EVIDENCE, log10_chance=log10_chance, agreement=agreement)
+    both = calibration().parts(evidence)
+    assert 10 ** of(evidence) == pytest.approx(sum(10.0**part for part in both), rel=1e-6, abs=1e-300)
+
+
+def test_a_geometry_is_stronger_evidence_the_stronger_it_is_and_the_more_it_agrees():
+    agreements = [of(replace(EVIDENCE, agreement=value)) for value in (None, 0.1, 0.2, 0.4, 0.6, 0.9)]
+    strengths = [of(replace(EVIDENCE, log10_chance=value, agreement=0.3)) for value in (-5, -20, -100, -900)]
+    assert agreements == sorted(agreements, reverse=True)
+    assert strengths == sorted(strengths, reverse=True)
+
+
+def test_six_inliers_that_do_not_agree_are_not_a_match():
+    absurd = replace(EVIDENCE, inliers=6, log10_chance=-6.2, agreement=0.0)
+    quiet = replace(NULL_MODEL, seeds={str(number): Seed(500, 9, 0) for number in range(16)})
+    for model in (NULL_MODEL, quiet, replace(NULL_MODEL, seeds={})):
+        assert 2 * 10 ** of(absurd, model) > 0.1
+
+
+def test_a_weak_geometry_of_thumbnails_does_not_rank_above_a_strong_one():
+    weak = replace(EVIDENCE, inliers=5, log10_chance=-5.0, agreement=0.2, found_by="thumbnails")
+    strong = replace(EVIDENCE, inliers=32, log10_chance=-64.0, agreement=0.27)
+    assert of(strong) < of(weak)
+
+
+def test_common_parts_make_geometries_weaker_evidence():
+    shelf = replace(NULL_MODEL, seeds={str(number): Seed(500, 2, 4) for number in range(16)})
+    evidence = replace(EVIDENCE, agreement=0.35)
+    assert of(evidence, shelf) > of(evidence) + 1
+    assert shelf.common_parts(500) == pytest.approx((3 * (64 - 0.02 * 32) + 1.5) / 17.5)
+    assert shelf.common_parts(1000) == pytest.approx(2 * shelf.common_parts(500))
+    assert shelf.common_parts(5) == shelf.common_parts(500)
+
+
+def test_where_decoys_look_alike_agreement_is_no_evidence_against_a_common_part():
+    white = replace(NULL_MODEL, seeds={str(n): Seed(500, 2, 0, decoys=(0.6, 0.7)) for n in range(16)})
+    assert NULL_MODEL.agreement_counts
+    assert not white.agreement_counts
+    fruit = replace(EVIDENCE, log10_chance=-9.0, agreement=0.85)
+    assert of(fruit) < -3 < of(fruit, white)
 
 
 @given(st.floats(-400, 10))
 def test_evalues_are_finite_and_bounded_by_the_collection(best):
-    together = calibration().combine(best)
+    together = calibration().combine(np.array([best]))[0]
     assert 0 < 10.0**together <= 500 * (1 + 1e-9)
 
 
@@ -103,13 +142,13 @@ def test_decisions():
 
 def hits(scored, found=None, query=QUERY, k=None):
     calibrated = calibrate(Calibration.of_search(NULL_MODEL, scored), scored, found or {}, query.id)
-    ranked = ranking.by_evalue(calibrated.log10_evalues, calibrated.strength, k)
+    ranked = ranking.by_evalue(calibrated.ids, calibrated.log10_evalues, calibrated.strength, k)
     return hits_by_evidence(ranked, calibrated, query, lambda _: None)
 
 
 def plain(scores, model, k=5):
     tests = Calibration(model, searched([scores]), tests=1) if model else None
-    return hits_by_score(ranking.best(list(scores.rows), scores.values, k), scores, tests)
+    return hits_by_score(ranking.best(scores.ids, scores.values, k), scores, tests)
 
 
 def test_without_evidence_scores_rank_and_nothing_matches():

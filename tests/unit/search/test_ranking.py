@@ -19,7 +19,8 @@ def test_equals_a_full_sort(gallery, k):
 def test_by_evalue_equals_a_full_sort(gallery, k):
     strength = {image_id: float(len(image_id)) for image_id in gallery}
     expected = sorted(gallery, key=lambda image_id: (gallery[image_id], -strength[image_id], image_id))
-    assert ranking.by_evalue(gallery, strength, k) == expected[:k]
+    arrays = (np.array(list(values.values()), np.float64) for values in (gallery, strength))
+    assert ranking.by_evalue(list(gallery), *arrays, k) == expected[:k]
 
 
 def test_first_hits_do_not_change_with_k():

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from runtimes import runtime
 
 from imagefinder.ann.index import InvertedFileIndex
 from imagefinder.core.features import FeatureSpec, GlobalFeatures
+from imagefinder.core.filters import parse
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.query import Query, SearchOptions
@@ -11,6 +14,7 @@ from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.matching.cosine import CosineMatcher
 from imagefinder.search import retrieval
+from imagefinder.search.allowed import Allowed
 from imagefinder.search.encoding import encode, query_image
 from imagefinder.search.retrieval import Gallery, Wanted, retrieve, searched
 from imagefinder.search.searcher import Searcher
@@ -52,7 +56,8 @@ def store(monkeypatch):
             if seed in range(200, 400) and name == "other":
                 store.put_features(str(seed), features)
             else:
-                store.put([Entry(ImageRecord(str(seed), "", "", 1, 5, 4, "PNG"), features)])
+                metadata = {"odd": bool(seed % 2), "place": seed, "first": name == "colour"}
+                store.put([Entry(ImageRecord(str(seed), "", "", 1, 5, 4, "PNG", metadata=metadata), features)])
     return store
 
 
@@ -103,13 +108,15 @@ def test_each_method_scores_the_proposals_of_the_others(store):
 
 @pytest.mark.parametrize("few", [1, 10_000])
 def test_only_allowed_images_are_scored(store, monkeypatch, few):
-    monkeypatch.setattr(retrieval, "FEW", few)
-    allowed = {str(seed) for seed in range(0, 400, 2)} | {"gone"}
+    monkeypatch.setattr("imagefinder.search.allowed.FEW", few)
+    where = parse({"odd": False, "first": True})
+    allowed = Allowed.of(store, where, fast=True)
+    assert (allowed.ids is None) == (few == 1)
     (found,), (everything,) = scored(store, 1002, allowed=allowed)
-    assert set(found.rows) <= allowed
-    best = max(allowed - {"gone"}, key=lambda i: everything.values[everything.rows[i]])
-    assert best in found.rows
-    assert searched([found]) == 201
+    assert {int(image_id) % 2 for image_id in found.rows} == {0}
+    best = max(range(0, 400, 2), key=lambda seed: everything.values[everything.rows[str(seed)]])
+    assert str(best) in found.rows
+    assert searched([found]) == 200
 
 
 def test_a_fast_search_finds_new_images(store):
@@ -136,9 +143,50 @@ def test_an_empty_collection_gives_no_hits():
     assert (result.hits, result.searched, result.mode) == ((), 0, "fast")
 
 
-def test_features_of_the_candidates_are_kept(store):
+class CountingMatcher(CosineMatcher):
+    def __init__(self):
+        self.scored = []
+
+    def score(self, query, gallery):
+        self.scored += [tuple(vector) for vector in gallery.vectors.tolist()]
+        return super().score(query, gallery)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_every_image_is_compared_once(store, fast):
+    methods = [replace(method(name), matcher=CountingMatcher()) for name in ("colour", "other")]
+    encoded = list(zip(methods, encode(store, methods, query_image(picture(1001))), strict=True))
+    made = indexes(store, "colour", "other") if fast else None
+    for index in (made or {}).values():
+        index.refresh()
+    for one, found in zip(methods, retrieve(Gallery(store, ann_indexes=made), encoded, Wanted(k=3)), strict=True):
+        vectors = [features.vectors[0] for features in found.features_of(found.ids).values()]
+        assert sorted(one.matcher.scored) == sorted(map(tuple, np.array(vectors).tolist()))
+        assert len(one.matcher.scored) == len(found.ids)
+
+
+def test_a_single_image_is_scored_as_in_the_search(store):
+    methods = [method("colour"), method("other")]
+    encoded = list(zip(methods, encode(store, methods, query_image(picture(1001))), strict=True))
+    made = indexes(store, "colour", "other")
+    for index in made.values():
+        index.refresh()
+    gallery = Gallery(store, ann_indexes=made)
+    search = retrieve(gallery, encoded, Wanted(k=3))
+    outside = next(str(seed) for seed in range(200, 400) if str(seed) not in search[0].rows)
+    for image_id in (search[0].ids[0], outside):
+        alone = retrieve(gallery, encoded, Wanted(k=3, only=image_id))
+        exact = retrieve(Gallery(store), encoded, Wanted(k=3))
+        for one, everything in zip(alone, exact, strict=True):
+            assert (image_id in one.rows) == (image_id in everything.rows)
+            if image_id in one.rows:
+                assert one.values[one.rows[image_id]] == everything.values[everything.rows[image_id]]
+
+
+def test_features_of_the_candidates_are_read_from_memory_or_selected(store):
     (few,), (everything,) = scored(store, 1001)
-    for image_id in few.rows:
-        kept = few.features_of(image_id)
-        assert np.array_equal(kept.vectors, store.features(image_id, "colour").vectors)
-    assert everything.features_of("1") is None
+    for found in (few, everything):
+        features = found.features_of([*few.ids, "unknown"])
+        assert list(features) == list(few.ids)
+        for image_id in few.ids:
+            assert np.array_equal(features[image_id].vectors, store.features(image_id, "colour").vectors)

@@ -10,12 +10,14 @@ from imagefinder.core.errors import (
     UnknownImageError,
 )
 from imagefinder.core.features import FeatureSpec, GlobalFeatures
+from imagefinder.core.filters import All
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.stopwatch import Stopwatch
 from imagefinder.matching.cosine import CosineMatcher
+from imagefinder.search.allowed import Allowed
 from imagefinder.search.encoding import QueryImage, query_image
 from imagefinder.search.retrieval import Gallery
 from imagefinder.search.searcher import Searcher
@@ -148,7 +150,8 @@ def test_k_must_be_positive(store, k):
 
 def test_only_allowed_images_are_read(store):
     def among(*ids):
-        return search_gallery(Gallery(store, allowed=set(ids)), method(), query_image(picture(250, 10, 10)))
+        allowed = Allowed(All(()), len(ids), set(ids))
+        return search_gallery(Gallery(store, allowed=allowed), method(), query_image(picture(250, 10, 10)))
 
     result = among("green", "rose", "not there")
     assert result.ids == ["rose", "green"]

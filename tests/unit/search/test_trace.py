@@ -13,6 +13,7 @@ from imagefinder.core.errors import InputError, UnknownImageError
 from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.records import Entry
 from imagefinder.core.settings import Settings
+from imagefinder.search import retrieval, scoring
 from imagefinder.stores.memory import MemoryStore
 from imagefinder.testing.extractors import textured_image
 from imagefinder.wiring import load_method
@@ -233,6 +234,26 @@ def test_an_image_without_features_of_the_only_method_whose_score_is_a_test_is_e
         explanation = collection.explain(png(textured_image(77, 60, 60)), "4")
         assert explanation.decision == "none"
         assert explanation.evalue == pytest.approx(5)  # as many as were searched
+
+
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_an_image_assessed_alone_has_the_numbers_of_the_search(monkeypatch, mode):
+    """Where the mirror image is compared sparingly, the numbers depend on the other images."""
+    monkeypatch.setattr(scoring, "MIRROR_DESCRIPTORS", 30)
+    monkeypatch.setattr(scoring, "MIRROR_DEPTH", 2)
+    monkeypatch.setattr(retrieval, "PROPOSED", 3)
+    names = ("sift", "efficientnet-lite0")
+    methods = {name: lambda name=name: load_method(name, SETTINGS) for name in names}
+    with Collection(MemoryStore(), runtime(SETTINGS, methods)) as collection:
+        for seed in range(9):
+            collection.put(str(seed), png(wide(seed)))
+        collection.calibrate()
+        trace = collection.trace(Query(png(wide(3)[:150, ::-1])), SearchOptions(k=9, mode=mode, rerank_depth=3))
+        assert trace.result.hits[0].evidence.mirrored
+        for image_id, hit in trace.hits.items():
+            again = collection.explain(replace(trace, hits={}), image_id)
+            # Alone, an image is always compared by its thumbnail.
+            assert again.numbers == {**again.numbers, **hit.numbers}
 
 
 def test_a_drawing_by_id_needs_the_image_that_was_explained():

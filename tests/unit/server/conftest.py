@@ -18,7 +18,7 @@ from imagefinder.core.errors import UnknownMethodError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import MethodState
-from imagefinder.core.records import MethodInfo, StoreInfo
+from imagefinder.core.records import CalibrationInfo, MethodInfo, StoreInfo
 from imagefinder.core.results import Box, Hit, Mode, Ranking, SearchResult
 from imagefinder.core.settings import Settings
 from imagefinder.server import access, app, origins
@@ -73,6 +73,7 @@ class FakeCollection:
     queries: list[tuple[bytes, str, int]] = field(default_factory=list)
     warmed: list[str] = field(default_factory=list)
     closed: bool = False
+    calibrating: bool = False
     boxes: Sequence[Box] = ()
 
     def __post_init__(self) -> None:
@@ -121,6 +122,12 @@ class FakeCollection:
             raise self.info_error
         stored = MethodInfo(Fingerprint("sift", 1), SPEC, images=len(self.ids), bytes=10)
         return StoreInfo("here", 1, len(self.ids), 2, {"sift": stored}, 100)
+
+    def calibration(self) -> CalibrationInfo:
+        return CalibrationInfo("none", "prior", 0, len(self.ids))
+
+    def start_calibration(self) -> None:
+        self.calibrating = True
 
     def warm(self, method: str) -> None:
         assert self.gate.wait(10)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -45,5 +44,5 @@ def test_responses_do_not_wait_for_acknowledgements() -> None:
 )
 def test_the_startup_log_describes_the_collection(images: int, words: tuple[str, ...]) -> None:
     methods = {"sift": MethodInfo("f", images, images, 1)} if images else {}
-    summary = _collection_summary(StoreInfo("x", 1, images, 3, methods, 1), Path("/my images/c"))
+    summary = _collection_summary(StoreInfo("x", 1, images, 3, methods, 1), "/my images/c")
     assert all(word in summary for word in words), summary

@@ -19,7 +19,7 @@ class Opener:
         self.opened: list[str] = []
 
     def __call__(self, settings: Settings, create: bool) -> Any:
-        self.opened.append(settings.collection.name)
+        self.opened.append(Path(settings.collection).name)
         return open_collection(settings, create=create)
 
 

@@ -25,7 +25,7 @@ def test_health_reports_the_state(client: TestClient) -> None:
         "live": True,
         "ready": True,
         "version": version("imagefinder"),
-        "collection": {"open": True, "images": 4, "failures": 2},
+        "collection": {"open": True, "images": 4, "failures": 2, "calibration": "none"},
         "methods": [
             {"name": "beit", "ready": False, "reason": "no weights", "hint": "pull them", "images": 0},
             {"name": "sift", "ready": True, "reason": "", "hint": "", "images": 4},

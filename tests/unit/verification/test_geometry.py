@@ -6,68 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from scenes import KNOWN, SIZE, features, project, scene, similarity
 
-from imagefinder.core.features import GlobalFeatures, LocalFeatures
+from imagefinder.core.features import GlobalFeatures
 from imagefinder.extractors.sift import SiftExtractor, mirrored
 from imagefinder.matching.mutual_nn import MutualNNMatcher
-from imagefinder.verification import geometry
 from imagefinder.verification.geometry import GeometryVerifier
 
 VERIFIER, MATCHER = GeometryVerifier(), MutualNNMatcher()
 SIFT = SiftExtractor(max_side=800, max_keypoints=2000, threads=1)
 PICTURES = Path(__file__).parents[3] / "examples" / "pictures"
-SIZE = (640, 480)
 QUERY_CORNERS = np.array([(-0.5, -0.5), (639.5, -0.5), (639.5, 479.5), (-0.5, 479.5)])
-
-
-def similarity(scale=1.0, degrees=0.0, x=0.0, y=0.0):
-    a = scale * np.exp(1j * np.deg2rad(degrees))
-    return np.array([[a.real, -a.imag, x], [a.imag, a.real, y], [0, 0, 1]])
-
-
-def project(matrix, points):
-    h = np.column_stack([points, np.ones(len(points))]) @ np.asarray(matrix).T
-    return h[:, :2] / h[:, 2:]
-
-
-def features(keypoints, descriptors):
-    return LocalFeatures(
-        descriptors.astype(np.uint8), keypoints.astype(np.float32), np.array([0, len(keypoints)], dtype=np.int64)
-    )
-
-
-def keypoints(generator, count, size=SIZE):
-    return np.column_stack(
-        [
-            generator.uniform(0, size[0], count),
-            generator.uniform(0, size[1], count),
-            generator.uniform(3, 20, count),
-            generator.uniform(0, 360, count),
-        ]
-    )
-
-
-def scene(matrix, true, false, *, seed=0, noise=1.0, places=None):
-    """Features of two images, and their matches: ``true`` ones that fit the matrix, ``false`` ones that do not.
-
-    Descriptors are random: they say nothing about which is which.
-    """
-    generator = np.random.default_rng(seed)
-    here = keypoints(generator, true + false)
-    if places is not None:
-        here[:true, :2] = places
-    there = keypoints(generator, true + false)
-    if true:
-        at, step = here[:true, :2], 0.01
-        x, y = (project(matrix, at + offset) - project(matrix, at) for offset in ([step, 0], [0, step]))
-        area = np.abs(x[:, 0] * y[:, 1] - x[:, 1] * y[:, 0]) / step**2
-        turn = np.rad2deg(np.arctan2(x[:, 1] - y[:, 0], x[:, 0] + y[:, 1]))
-        there[:true, :2] = project(matrix, at) + generator.normal(0, noise, (true, 2))
-        there[:true, 2] = here[:true, 2] * np.sqrt(area) * np.exp(generator.normal(0, 0.1, true))
-        there[:true, 3] = (here[:true, 3] + turn + generator.normal(0, 5, true)) % 360
-    descriptors = generator.integers(0, 120, (2, true + false, 128))
-    matches = np.column_stack([np.arange(true + false)] * 2)
-    return features(here, descriptors[0]), features(there, descriptors[1]), matches
 
 
 def verify(query, candidate, matches, size=SIZE, candidate_size=SIZE):
@@ -78,13 +27,6 @@ def verify(query, candidate, matches, size=SIZE, candidate_size=SIZE):
 def distance(found, matrix, corners=QUERY_CORNERS):
     """Maximum distance of the transformed corners of the query from their true positions."""
     return np.abs(project(found.transform, corners) - project(matrix, corners)).max()
-
-
-KNOWN = {
-    "similarity": similarity(0.6, 40, 200, -30),
-    "affine": np.array([[0.9, 0.3, 20], [-0.1, 0.6, 60], [0, 0, 1.0]]),
-    "homography": np.array([[0.9, 0.1, 20], [0.05, 0.8, 30], [6e-4, 4e-4, 1.0]]),
-}
 
 
 @pytest.mark.parametrize("model", KNOWN)
@@ -120,41 +62,6 @@ def test_noise_is_not_evidence(count, seed):
 @pytest.mark.parametrize("count", range(5))
 def test_few_matches_are_not_evidence(count):
     assert verify(*scene(similarity(), count, 0)) is None
-
-
-def explained_by(proposing, other):
-    """Whether one match explains another, written out: each is (here, there, octaves, turn, reach in there)."""
-    scale, radians = 2 ** proposing[2], np.deg2rad(proposing[3])
-    x, y = other[0][0] - proposing[0][0], other[0][1] - proposing[0][1]
-    step = (
-        scale * (np.cos(radians) * x - np.sin(radians) * y),
-        scale * (np.sin(radians) * x + np.cos(radians) * y),
-    )
-    off = np.hypot(proposing[1][0] + step[0] - other[1][0], proposing[1][1] + step[1] - other[1][1])
-    turned = abs((other[3] - proposing[3] + 180) % 360 - 180)
-    return (
-        abs(other[2] - proposing[2]) <= geometry.MAX_OCTAVES
-        and turned <= geometry.MAX_ANGLE
-        and off <= other[4] + geometry.SLACK * np.hypot(*step)
-    )
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("count", [0, 1, 40, geometry.PROPOSALS + 30])
-def test_proposals_explain_the_right_matches(seed, count):
-    query, candidate, matches = scene(similarity(1.3, 40, 20, -10), count // 4, count - count // 4, seed=seed)
-    pairs = geometry._pairs(query, candidate, matches, SIZE, SIZE)
-    rows = list(zip(pairs.here, pairs.there, pairs.octaves, pairs.turns, pairs.reach_there, strict=True))
-    all_of = np.array([[explained_by(a, b) for b in rows] for a in rows[: geometry.PROPOSALS]], dtype=bool)
-    best = []
-    for number in sorted(range(len(all_of)), key=lambda number: -all_of[number].sum()):
-        if all_of[number].sum() < geometry.NEEDED["similarity"] or len(best) == geometry.REFINED:
-            break
-        if not any(mask[number] for mask in best):
-            best.append(all_of[number])
-    found = geometry._proposed(pairs)
-    assert [mask.tolist() for mask in found] == [mask.tolist() for mask in best]
-    assert bool(found) == (count > 10)
 
 
 def test_the_order_of_the_matches_does_not_matter():

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from imagefinder.core.features import Decoded, FullDepth
+from imagefinder.core.errors import ImageError
+from imagefinder.core.features import Decoded, FullDepth, RgbImage
 from imagefinder.images.decoding import full_depth, pillow_decoder
 
-__all__ = ["Decoded", "InProcessDecoder", "decode"]
+__all__ = ["Decoded", "InProcessDecoder", "decode", "decode_thumbnail"]
+
+THUMBNAIL_BYTES, THUMBNAIL_PIXELS = 4 << 20, 1 << 22
+"""Limits for decoding a thumbnail; far above the size of any thumbnail."""
 
 
 def decode(data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
@@ -35,6 +39,14 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_i
     pixels = b"".join(image.rows())
     rgb = np.frombuffer(pixels, dtype=np.uint8).reshape(image.height, image.width, 3)
     return Decoded(rgb, image.format, image.pages, image.size)
+
+
+def decode_thumbnail(data: bytes) -> RgbImage:
+    """The pixels of an encoded thumbnail; ``(0, 0, 3)`` if it cannot be decoded."""
+    try:
+        return decode(data, max_bytes=THUMBNAIL_BYTES, max_pixels=THUMBNAIL_PIXELS).rgb
+    except ImageError:
+        return np.empty((0, 0, 3), dtype=np.uint8)
 
 
 class InProcessDecoder:

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +161,7 @@ def _load(data: bytes, limit: PixelLimit, page: int = 1, pages: int = 0) -> Load
 def _open(data: bytes, limit: PixelLimit) -> Image.Image:
     with _translated_errors("the image cannot be read", limit):
         try:
-            return Image.open(io.BytesIO(data), formats=_allowed_formats(limit.pixels))
+            return _identified(data, limit.pixels)
         except UnidentifiedImageError as error:
             if _HEADER_WITHOUT_PIXELS.match(data):
                 raise EmptyImageError("the image has no pixels: its width or height is 0") from error
@@ -323,19 +324,44 @@ def _translated_errors(message: str, limit: PixelLimit) -> Iterator[None]:
         raise DamagedImageError(f"{message}: {_reason(error)}") from error
 
 
-def _allowed_formats(max_pixels: int) -> list[str]:
-    """Register HEIC once, and raise Pillow's decompression-bomb limit to ours if it is lower."""
+_PRELOADED = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"GIF87a", "GIF"), (b"GIF89a", "GIF"))
+"""Signature and name of the formats that Pillow reads without loading its other plug-ins."""
+
+
+def _identified(data: bytes, max_pixels: int) -> Image.Image:
+    """Open an image without decoding its pixels, with all plug-ins only if it is not of the most common formats.
+
+    Raises:
+        UnidentifiedImageError: no plug-in recognises it.
+        Exception: those of ``_DECODER_ERRORS``.
+    """
+    _silence()
+    with _prepare_lock:
+        if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
+            Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow's decompression-bomb limit is lower than ours
+    common = [name for signature, name in _PRELOADED if data.startswith(signature)]
+    if common:
+        with suppress(UnidentifiedImageError):
+            return Image.open(io.BytesIO(data), formats=common)
+    return Image.open(io.BytesIO(data), formats=_allowed_formats())
+
+
+@cache
+def _silence() -> None:
+    """Otherwise Pillow prints a warning to the user's terminal for each file with odd metadata or many pixels."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own limit is checked
+
+
+def _allowed_formats() -> list[str]:
+    """All formats; imports all plug-ins of Pillow and registers HEIC once, which takes 40 ms."""
     with _prepare_lock:
         if not _formats:
             from pillow_heif import register_heif_opener  # noqa: PLC0415 - registers a global plug-in
 
             register_heif_opener()
             Image.init()
-            # Otherwise Pillow prints a warning to the user's terminal for each file with odd metadata.
-            warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
             _formats.extend(name for name in Image.ID if name not in _BLOCKED_FORMATS)
-        if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
-            Image.MAX_IMAGE_PIXELS = max_pixels
         return _formats
 
 

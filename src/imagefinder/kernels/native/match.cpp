@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
-#include <system_error>
-#include <thread>
+
+#include "parallel.hpp"
 
 namespace imagefinder {
 namespace {
@@ -47,11 +47,10 @@ public:
           row_of_query_(round_up(query.problem().n, kMostLanes)),
           query_of_row_(most) {}
 
-    void match(std::size_t first, std::size_t rows) {
+    void match(const void* descriptors, std::size_t rows) {
         const Problem& p = query_.problem();
-        p.kernel.nearest_neighbours(query_.packed(), p.n, p.length,
-                               static_cast<const unsigned char*>(p.gallery) + first * p.length * p.element, rows,
-                               scratch_.get(), row_of_query_.data(), query_of_row_.data());
+        p.kernel.nearest_neighbours(query_.packed(), p.n, p.length, descriptors, rows, scratch_.get(),
+                                    row_of_query_.data(), query_of_row_.data());
     }
     std::size_t row_of(std::size_t i) const { return static_cast<std::size_t>(row_of_query_[i]); }
     bool mutual(std::size_t i) const { return static_cast<std::size_t>(query_of_row_[row_of(i)]) == i; }
@@ -62,6 +61,17 @@ private:
     Aligned scratch_;
     std::vector<std::int32_t> row_of_query_, query_of_row_;
 };
+
+// At most `threads` workers, each with work that is worth a thread, for `rows` in images of up to `most`.
+std::vector<std::unique_ptr<Worker>> workers_for(const Query& query, std::size_t threads, std::size_t rows,
+                                                 std::size_t most) {
+    const double multiplications = static_cast<double>(rows) * static_cast<double>(query.problem().n) *
+                                   static_cast<double>(query.problem().length);
+    threads = std::min(threads, 1 + static_cast<std::size_t>(multiplications / kWorthAThread));
+    std::vector<std::unique_ptr<Worker>> workers;
+    for (std::size_t t = 0; t < threads; ++t) workers.push_back(std::make_unique<Worker>(query, most));
+    return workers;
+}
 
 }  // namespace
 
@@ -81,8 +91,8 @@ const std::vector<const InstructionSet*>& supported() {
     return found;
 }
 
-void count(const Problem& problem, const std::int64_t* offsets, std::size_t images, std::size_t threads,
-           std::int64_t* counts, const Near& near) {
+void count(const Problem& problem, const void* gallery, const std::int64_t* offsets, std::size_t images,
+           std::size_t threads, std::int64_t* counts, const Near& near) {
     std::fill(counts, counts + images, 0);
     if (near.counts) std::fill(near.counts, near.counts + images, 0);
     if (problem.n == 0 || images == 0) return;
@@ -91,12 +101,13 @@ void count(const Problem& problem, const std::int64_t* offsets, std::size_t imag
     for (std::size_t b = 0; b < images; ++b)
         most = std::max(most, static_cast<std::size_t>(offsets[b + 1] - offsets[b]));
 
+    const auto* const descriptors = static_cast<const unsigned char*>(gallery);
     std::atomic<std::size_t> next{0};
     const auto work = [&](Worker& worker) {
         for (std::size_t b = next++; b < images; b = next++) {
             const auto rows = static_cast<std::size_t>(offsets[b + 1] - offsets[b]);
             if (rows == 0) continue;
-            worker.match(static_cast<std::size_t>(offsets[b]), rows);
+            worker.match(descriptors + static_cast<std::size_t>(offsets[b]) * problem.length * problem.element, rows);
             for (std::size_t i = 0; i < problem.n; ++i) {
                 if (!worker.mutual(i)) continue;
                 ++counts[b];
@@ -104,37 +115,38 @@ void count(const Problem& problem, const std::int64_t* offsets, std::size_t imag
             }
         }
     };
-    const double multiplications =
-        static_cast<double>(offsets[images] - offsets[0]) * static_cast<double>(problem.n * problem.length);
-    threads = std::min({threads, images, 1 + static_cast<std::size_t>(multiplications / kWorthAThread)});
-
-    // All memory is allocated before any thread starts, so that threads cannot fail.
-    std::vector<std::unique_ptr<Worker>> workers;
-    for (std::size_t t = 0; t < threads; ++t) workers.push_back(std::make_unique<Worker>(query, most));
-    std::vector<std::thread> others;
-    others.reserve(threads);
-    try {
-        for (std::size_t t = 1; t < threads; ++t) others.emplace_back(work, std::ref(*workers[t]));
-    } catch (const std::system_error&) {
-        // No more threads are available: the running ones do all the work.
-    }
-    work(*workers[0]);
-    for (std::thread& other : others) other.join();
+    const auto rows = static_cast<std::size_t>(offsets[images] - offsets[0]);
+    run(workers_for(query, std::min(threads, images), rows, most), work);
 }
 
-std::size_t pairs(const Problem& problem, std::size_t rows, std::int64_t* found) {
-    if (problem.n == 0 || rows == 0) return 0;
-    const Query query(problem);
-    Worker worker(query, rows);
-    worker.match(0, rows);
-    std::size_t count = 0;
-    for (std::size_t i = 0; i < problem.n; ++i) {
-        if (!worker.mutual(i)) continue;
-        found[2 * count] = static_cast<std::int64_t>(i);
-        found[2 * count + 1] = static_cast<std::int64_t>(worker.row_of(i));
-        ++count;
+void pairs(const Problem& problem, const std::vector<Descriptors>& images, std::size_t threads, std::int64_t* found,
+           std::int64_t* counts) {
+    std::vector<std::int64_t*> at;  // where the pairs of each image begin
+    std::size_t most = 0, total = 0;
+    for (const Descriptors& image : images) {
+        at.push_back(found);
+        found += 2 * std::min(problem.n, image.rows);
+        most = std::max(most, image.rows);
+        total += image.rows;
     }
-    return count;
+    std::fill(counts, counts + images.size(), 0);
+    if (problem.n == 0 || total == 0) return;
+    const Query query(problem);
+    std::atomic<std::size_t> next{0};
+    const auto work = [&](Worker& worker) {
+        for (std::size_t b = next++; b < images.size(); b = next++) {
+            if (images[b].rows == 0) continue;
+            worker.match(images[b].data, images[b].rows);
+            std::int64_t* to = at[b];
+            for (std::size_t i = 0; i < problem.n; ++i) {
+                if (!worker.mutual(i)) continue;
+                *to++ = static_cast<std::int64_t>(i);
+                *to++ = static_cast<std::int64_t>(worker.row_of(i));
+            }
+            counts[b] = (to - at[b]) / 2;
+        }
+    };
+    run(workers_for(query, std::min(threads, images.size()), total, most), work);
 }
 
 }  // namespace imagefinder

@@ -16,8 +16,13 @@ struct Problem {
     const Kernel& kernel;
     const void* query;
     std::size_t n, length;
-    const void* gallery;
     std::size_t element;  // bytes of one element
+};
+
+// The descriptors of one image.
+struct Descriptors {
+    const void* data;
+    std::size_t rows;
 };
 
 // Also counts the near ones: mutual nearest neighbours of query descriptor i with a product of at least least[i].
@@ -27,13 +32,16 @@ struct Near {
     std::int64_t* counts;
 };
 
-// Sets counts[b] to the number of mutual nearest neighbours with the rows offsets[b] to offsets[b + 1]. In addition to
-// the packed query, each thread needs memory for a chunk of rows and one int32 per row of the largest image.
-void count(const Problem& problem, const std::int64_t* offsets, std::size_t images, std::size_t threads,
-           std::int64_t* counts, const Near& near);
+// Sets counts[b] to the number of mutual nearest neighbours with the rows offsets[b] to offsets[b + 1] of the gallery.
+// In addition to the packed query, each thread needs memory for a chunk of rows and one int32 per row of the largest
+// image.
+void count(const Problem& problem, const void* gallery, const std::int64_t* offsets, std::size_t images,
+           std::size_t threads, std::int64_t* counts, const Near& near);
 
-// Writes (query descriptor, row) for every mutual pair with the first `rows` of the gallery, ascending, and returns
-// their number. `found` must have capacity for min(n, rows) pairs.
-std::size_t pairs(const Problem& problem, std::size_t rows, std::int64_t* found);
+// Writes (query descriptor, row) for every mutual pair with each image, ascending, and their number to counts[b].
+// `found` has capacity for min(n, rows) pairs of each image; those of image b begin after the capacity of the images
+// before it.
+void pairs(const Problem& problem, const std::vector<Descriptors>& images, std::size_t threads, std::int64_t* found,
+           std::int64_t* counts);
 
 }  // namespace imagefinder

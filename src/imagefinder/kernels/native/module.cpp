@@ -1,11 +1,9 @@
 // Python bindings: check arguments, release the GIL, read and write arrays in place.
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "bindings.hpp"
 
-#include <cstring>
-#include <exception>
-#include <new>
-#include <string>
+#include <algorithm>
+#include <deque>
+#include <vector>
 
 #include "dots.hpp"
 #include "match.hpp"
@@ -14,47 +12,12 @@
 
 namespace {
 
+using imagefinder::Array;
+using imagefinder::Descriptors;
 using imagefinder::InstructionSet;
 using imagefinder::Kernel;
 using imagefinder::Problem;
-
-// A view of a C-contiguous array, released when it goes out of scope.
-class Array {
-public:
-    Array() = default;
-    Array(const Array&) = delete;
-    Array& operator=(const Array&) = delete;
-    ~Array() {
-        if (view_.obj) PyBuffer_Release(&view_);
-    }
-
-    bool get(PyObject* object, const char* name, int dimensions, bool writable = false) {
-        if (PyObject_GetBuffer(object, &view_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0))) {
-            view_.obj = nullptr;
-            return refuse(name, "must be a C-contiguous array");
-        }
-        if (view_.ndim != dimensions) return refuse(name, "has the wrong number of dimensions");
-        if (view_.itemsize && reinterpret_cast<std::uintptr_t>(view_.buf) % static_cast<std::size_t>(view_.itemsize))
-            return refuse(name, "must be aligned");
-        return true;
-    }
-    bool is(const char* formats, Py_ssize_t itemsize) const {
-        return view_.itemsize == itemsize && view_.format && std::strlen(view_.format) == 1 &&
-               std::strchr(formats, *view_.format);
-    }
-    static bool refuse(const char* name, const char* why) {
-        PyErr_Format(PyExc_ValueError, "%s %s", name, why);
-        return false;
-    }
-    std::size_t shape(int axis) const { return static_cast<std::size_t>(view_.shape[axis]); }
-    template <class T>
-    T* data() const {
-        return static_cast<T*>(view_.buf);
-    }
-
-private:
-    Py_buffer view_{};
-};
+using imagefinder::unlocked;
 
 const InstructionSet* named(const char* name) {
     for (const InstructionSet* set : imagefinder::supported())
@@ -63,45 +26,18 @@ const InstructionSet* named(const char* name) {
     return nullptr;
 }
 
-// Query and gallery: (n, D) and (N, D), both uint8, both int8 or both float32.
-struct Sides {
-    Array query, gallery;
+// Whether the kernels support these query descriptors: (n, D) uint8, int8 or float32.
+bool is_query(const Array& query) {
+    if (!query.is_descriptors()) return Array::refuse("descriptors", "must both be uint8, int8 or float32");
+    if (!query.is("f", 4) && query.shape(1) > imagefinder::kLongestBytes)
+        return Array::refuse("descriptors", "are longer than int32 products allow");
+    return query.shape(0) <= INT32_MAX / 2 || Array::refuse("query descriptors", "are too many");
+}
 
-    bool get(PyObject* first, PyObject* second) {
-        if (!query.get(first, "query descriptors", 2) || !gallery.get(second, "gallery descriptors", 2)) return false;
-        const bool bytes = (query.is("B", 1) && gallery.is("B", 1)) || (query.is("b", 1) && gallery.is("b", 1));
-        const bool floats = query.is("f", 4) && gallery.is("f", 4);
-        if (!bytes && !floats) return Array::refuse("descriptors", "must both be uint8, int8 or float32");
-        if (query.shape(1) != gallery.shape(1)) return Array::refuse("descriptors", "must have the same length");
-        if (bytes && query.shape(1) > imagefinder::kLongestBytes)
-            return Array::refuse("descriptors", "are longer than int32 products allow");
-        if (query.shape(0) > INT32_MAX / 2) return Array::refuse("query descriptors", "are too many");
-        return true;
-    }
-    Problem problem(const InstructionSet& set) const {
-        const bool floats = query.is("f", 4);
-        const Kernel& kernel = floats ? set.floats : query.is("b", 1) ? set.signed_bytes : set.bytes;
-        return {kernel, query.data<void>(), query.shape(0), query.shape(1), gallery.data<void>(), floats ? 4u : 1u};
-    }
-};
-
-// Runs a function without the GIL; C++ exceptions become Python exceptions.
-template <class Work>
-bool unlocked(Work work) {
-    std::string failure;
-    bool memory = true;
-    Py_BEGIN_ALLOW_THREADS;
-    try {
-        work();
-    } catch (const std::bad_alloc&) {
-        memory = false;
-    } catch (const std::exception& error) {
-        failure = error.what();
-    }
-    Py_END_ALLOW_THREADS;
-    if (!memory) PyErr_NoMemory();
-    if (!failure.empty()) PyErr_SetString(PyExc_RuntimeError, failure.c_str());
-    return memory && failure.empty();
+Problem problem_of(const Array& query, const InstructionSet& set) {
+    const bool floats = query.is("f", 4);
+    const Kernel& kernel = floats ? set.floats : query.is("b", 1) ? set.signed_bytes : set.bytes;
+    return {kernel, query.data<void>(), query.shape(0), query.shape(1), floats ? 4u : 1u};
 }
 
 PyObject* count(PyObject*, PyObject* arguments) {
@@ -110,10 +46,14 @@ PyObject* count(PyObject*, PyObject* arguments) {
     const char* isa = nullptr;
     if (!PyArg_ParseTuple(arguments, "OOOOn|zOO", &first, &second, &third, &fourth, &threads, &isa, &fifth, &sixth))
         return nullptr;
-    Sides sides;
-    Array offsets, counts, least, near;
-    if (!sides.get(first, second) || !offsets.get(third, "offsets", 1) || !counts.get(fourth, "counts", 1, true))
+    Array query, gallery, offsets, counts, least, near;
+    if (!query.get(first, "query descriptors", 2) || !gallery.get(second, "gallery descriptors", 2) ||
+        !is_query(query) || !offsets.get(third, "offsets", 1) || !counts.get(fourth, "counts", 1, true))
         return nullptr;
+    if (!gallery.like(query)) {
+        Array::refuse("descriptors", "must be of one type and length");
+        return nullptr;
+    }
     if (!offsets.is("lq", 8) || !counts.is("lq", 8)) {
         Array::refuse("offsets and counts", "must be int64");
         return nullptr;
@@ -124,7 +64,7 @@ PyObject* count(PyObject*, PyObject* arguments) {
     }
     const std::size_t images = counts.shape(0);
     const std::int64_t* const at = offsets.data<std::int64_t>();
-    if (at[0] < 0 || at[images] > static_cast<std::int64_t>(sides.gallery.shape(0))) {
+    if (at[0] < 0 || at[images] > static_cast<std::int64_t>(gallery.shape(0))) {
         Array::refuse("offsets", "point outside the gallery");
         return nullptr;
     }
@@ -148,7 +88,7 @@ PyObject* count(PyObject*, PyObject* arguments) {
             if (!PyErr_Occurred()) Array::refuse("near counts", "are missing");
             return nullptr;
         }
-        if (!least.is("d", 8) || !near.is("lq", 8) || least.shape(0) != sides.query.shape(0) ||
+        if (!least.is("d", 8) || !near.is("lq", 8) || least.shape(0) != query.shape(0) ||
             near.shape(0) != images) {
             Array::refuse("least and near counts", "must be float64 per query descriptor and int64 per image");
             return nullptr;
@@ -157,37 +97,60 @@ PyObject* count(PyObject*, PyObject* arguments) {
     }
     const InstructionSet* const set = named(isa);
     if (!set) return nullptr;
-    const Problem problem = sides.problem(*set);
+    const Problem problem = problem_of(query, *set);
     if (!unlocked([&] {
-            imagefinder::count(problem, at, images, static_cast<std::size_t>(threads), counts.data<std::int64_t>(),
-                               also);
+            imagefinder::count(problem, gallery.data<void>(), at, images, static_cast<std::size_t>(threads),
+                               counts.data<std::int64_t>(), also);
         }))
         return nullptr;
     Py_RETURN_NONE;
 }
 
+// The images of a list of descriptors of the same type and length as those of the query.
+bool images_of(PyObject* list, const Array& query, std::deque<Array>& arrays, std::vector<Descriptors>& images) {
+    const Py_ssize_t size = PySequence_Size(list);
+    for (Py_ssize_t b = 0; b < size; ++b) {
+        Array& array = arrays.emplace_back();
+        if (!array.take(PySequence_GetItem(list, b), "candidate descriptors", 2)) return false;
+        if (!array.like(query)) return Array::refuse("descriptors", "must be of one type and length");
+        if (array.shape(0) > INT32_MAX / 2) return Array::refuse("candidate descriptors", "are too many");
+        images.push_back({array.data<void>(), array.shape(0)});
+    }
+    return size >= 0;
+}
+
 PyObject* pairs(PyObject*, PyObject* arguments) {
-    PyObject *first, *second, *third;
+    PyObject *first, *second, *third, *fourth;
+    Py_ssize_t threads;
     const char* isa = nullptr;
-    if (!PyArg_ParseTuple(arguments, "OOO|z", &first, &second, &third, &isa)) return nullptr;
-    Sides sides;
-    Array found;
-    if (!sides.get(first, second) || !found.get(third, "found", 2, true)) return nullptr;
-    const std::size_t rows = sides.gallery.shape(0), n = sides.query.shape(0);
-    if (!found.is("lq", 8) || found.shape(0) < (n < rows ? n : rows) || found.shape(1) != 2) {
-        Array::refuse("found", "must be int64 with capacity for every pair");
+    if (!PyArg_ParseTuple(arguments, "OOOOn|z", &first, &second, &third, &fourth, &threads, &isa)) return nullptr;
+    Array query, found, counts;
+    std::deque<Array> arrays;
+    std::vector<Descriptors> images;
+    if (!query.get(first, "query descriptors", 2) || !is_query(query) ||
+        !images_of(second, query, arrays, images) || !found.get(third, "found", 2, true) ||
+        !counts.get(fourth, "counts", 1, true))
+        return nullptr;
+    std::size_t capacity = 0;
+    for (const Descriptors& image : images) capacity += std::min(image.rows, query.shape(0));
+    if (!found.is("lq", 8) || found.shape(0) < capacity || found.shape(1) != 2 || !counts.is("lq", 8) ||
+        counts.shape(0) != images.size()) {
+        Array::refuse("found and counts", "must be int64 with capacity for every pair and image");
         return nullptr;
     }
-    if (rows > INT32_MAX / 2) {
-        Array::refuse("gallery descriptors", "are too many");
+    if (threads < 1) {
+        Array::refuse("threads", "must be at least 1");
         return nullptr;
     }
     const InstructionSet* const set = named(isa);
     if (!set) return nullptr;
-    const Problem problem = sides.problem(*set);
-    std::size_t many = 0;
-    if (!unlocked([&] { many = imagefinder::pairs(problem, rows, found.data<std::int64_t>()); })) return nullptr;
-    return PyLong_FromSize_t(many);
+    const Problem problem = problem_of(query, *set);
+    if (!unlocked([&] {
+            imagefinder::pairs(problem, images, static_cast<std::size_t>(threads), found.data<std::int64_t>(),
+                               counts.data<std::int64_t>());
+        }))
+        return nullptr;
+    Py_RETURN_NONE;
 }
 
 PyObject* vote(PyObject*, PyObject* arguments) {
@@ -345,7 +308,12 @@ PyMethodDef methods[] = {
      "count(query, gallery, offsets, counts, threads, isa=None, least, near)\n\n"
      "Number of mutual nearest neighbours with every image, and of those whose product reaches a minimum."},
     {"pairs", pairs, METH_VARARGS,
-     "pairs(query, candidate, found, isa=None)\n\nThe mutual nearest neighbours of two images; returns their number."},
+     "pairs(query, candidates, found, counts, threads, isa=None)\n\n"
+     "The mutual nearest neighbours of a query and each of a list of images, and their numbers."},
+    {"fit", imagefinder::fit_binding, METH_VARARGS,
+     "fit(pairs, limits, inliers, threads)\n\n"
+     "The transform that most matches agree on, for each of a list of pairs of images: (query descriptors, keypoints, "
+     "candidate descriptors, keypoints, matches, reach here, reach there, max_scale, width, height)."},
     {"vote", vote, METH_VARARGS,
      "vote(starts, owners, codes, words, query_codes, weights, rarities, votes, plain=False)\n\n"
      "Votes of binary codes for images; plain: without the CPU's bit count instructions."},

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from imagefinder.core.errors import StoreError
+from imagefinder.core.location import scheme_of, shown
 from imagefinder.core.serialization import to_json
 from imagefinder.server.jobs import legacy
 from imagefinder.server.jobs.record import UNREADABLE, JobRecord, from_content
@@ -32,14 +33,16 @@ ON CONFLICT (id) DO UPDATE SET job = excluded.job, tries = excluded.tries, cance
 class JobStore:
     """The jobs of the servers with one default collection; only the process with the lock may use them."""
 
-    def __init__(self, state: Path, collection: Path) -> None:
+    def __init__(self, state: Path, collection: str | os.PathLike[str]) -> None:
         """Store the locations; nothing is opened or created.
 
         Args:
             state: Folder of the server's state.
-            collection: Folder of the default collection. Servers with different ones can share ``state``.
+            collection: Folder or URL of the default collection. Servers with different ones can share ``state``.
         """
-        real = os.path.realpath(collection)
+        # A URL without its password, so that the jobs stay the same when that changes.
+        location = os.fspath(collection)
+        real = shown(location) if scheme_of(location) else os.path.realpath(location)
         digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:12]
         self._queue = f"{Path(real).name}-{digest}"
         self._folder = state / "jobs" / self._queue

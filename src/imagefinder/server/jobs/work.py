@@ -104,21 +104,13 @@ def _add(collection: Collection, context: JobContext) -> JobOutcome:
     outcome = _outcome(report, spec.get("folder"))
     if report.interrupted:
         raise JobStopped(outcome)
-    if report.added or report.replaced or report.removed:
-        final = JobProgress(added=report.added + report.replaced, skipped=report.unchanged)
-        failed = len(report.failures)
-
-        def on_calibration(steps: int, total: int) -> None:
-            # The added images stay in the collection. Without calibration, the first search performs it.
-            if context.stop.is_set():
-                raise JobStopped(outcome)
-            context.report(JobProgress("calibrate", steps, total, final.added, final.skipped, failed))
-
-        collection.calibrate(on_calibration)
     return outcome
 
 
 def _job_progress(progress: Progress) -> JobProgress:
+    if progress.calibrated is not None:
+        percent, stored = round(100 * progress.calibrated), progress.added + progress.replaced
+        return JobProgress("calibrate", percent, 100, stored, progress.unchanged, progress.failed)
     return JobProgress(
         stage="add",
         done=progress.done,

@@ -9,7 +9,6 @@ from fastapi.responses import Response
 
 from imagefinder.collection import Collection
 from imagefinder.core.answers import Duplicates, DuplicateSet, DuplicatesRunning, DuplicateSummary, Image, extend
-from imagefinder.core.errors import UnknownImageError
 from imagefinder.dedup.proposals import recheck
 from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
@@ -96,13 +95,8 @@ def _no_report(collection: str) -> Problem:
 
 
 def _images(name: str, collection: Collection, ids: Sequence[str]) -> tuple[Image, ...]:
-    found = []
-    for image_id in ids:
-        try:
-            found.append(collection.get(image_id))
-        except UnknownImageError:
-            continue
-    return image_answers(name, found)
+    records = collection.records(ids)
+    return image_answers(name, [records[image_id] for image_id in ids if image_id in records])
 
 
 def _offset(position: str) -> int:

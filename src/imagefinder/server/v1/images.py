@@ -15,7 +15,7 @@ from imagefinder.collection import Collection
 from imagefinder.core.answers import Image, ImagePage
 from imagefinder.core.errors import MetadataError, UnknownImageError
 from imagefinder.core.jobs import Job
-from imagefinder.core.metadata import check_metadata
+from imagefinder.core.metadata import MAX_ID_BYTES, check_metadata
 from imagefinder.indexing.missing import gone_uris
 from imagefinder.server import upload
 from imagefinder.server.endpoints import FairRoute
@@ -320,8 +320,8 @@ def _check_new(image_id: str) -> None:
         reason = "it contains control characters"
     elif not image_id:
         reason = "it is empty"
-    elif len(image_id) > requests.MAX_ID:
-        reason = f"it has {len(image_id)} characters; the limit is {requests.MAX_ID}"
+    elif (length := len(image_id.encode())) > MAX_ID_BYTES:
+        reason = f"it has {length:,} bytes; the limit is {MAX_ID_BYTES:,}"
     else:
         return
     raise Problem("invalid_parameter", f"the id is invalid: {reason}", hint="choose another id", field="id")

@@ -30,9 +30,6 @@ MAX_K = 1000
 MAX_IMAGES = 16
 """Largest number of queries in a search request."""
 
-MAX_ID = 1024
-"""Largest length of a new id, characters."""
-
 MAX_ID_REFERENCE = 16_384
 """Largest length of an id in a search request, characters. Ids of images on disk are paths, which are shorter."""
 

@@ -20,9 +20,8 @@ from imagefinder.core.answers import (
     SearchHit,
     extend,
 )
-from imagefinder.core.errors import ImagefinderError, UnknownImageError
+from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.query import Query, SearchOptions
-from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import AUTO
 from imagefinder.core.serialization import to_json
 from imagefinder.server import upload
@@ -221,12 +220,7 @@ def _cache(service: Service, collection: Collection, search: CachedSearch) -> An
     else:
         record = collection.get(query.id or "")
         sha256, size = record.sha256, (record.width, record.height)
-    records: dict[str, ImageRecord] = {}
-    for hit in result.hits:
-        try:
-            records[hit.id] = collection.get(hit.id)
-        except UnknownImageError:  # deleted since the search
-            continue
+    records = collection.records(result.ids)
 
     def make_answer(handle: str | None, expires: float) -> Any:
         base = f"/v1/explanations/{handle}"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.features import Features, GlobalFeatures, LocalFeatures, concatenate
-from imagefinder.core.records import Changes, GalleryBlock
+from imagefinder.core.records import Changes, Cursor, GalleryBlock
 
 BLOCK_BYTES = 32 << 20
 _BYTES_PER_IMAGE = 200
@@ -29,12 +29,12 @@ class FeatureSource(Protocol):
         """Key of the method."""
         ...
 
-    def changes(self, revision: int, last: int, count: int) -> Changes | None:
-        """Changes since ``revision``, when there were ``count`` keys up to ``last``; ``None`` without changes."""
+    def changes(self, since: Cursor | None) -> tuple[Changes, int]:
+        """Changes since a cursor, whose new keys are greater than all earlier ones, and the number of images."""
         ...
 
-    def load(self, keys: Keys, revision: int) -> tuple[Keys, GalleryBlock]:
-        """Load the features of keys listed at ``revision`` that still exist, in ascending order of keys."""
+    def load(self, keys: Keys, cursor: Cursor) -> tuple[Keys, GalleryBlock]:
+        """Load the features of keys listed at a cursor that still exist, in ascending order of keys."""
         ...
 
 
@@ -58,9 +58,9 @@ class _Segment:
     def nbytes(self) -> int:
         return int(self.sizes.sum())
 
-    def only(self, alive: Keys) -> _Segment | None:
-        """The segment without deleted keys; ``None`` if none is left."""
-        kept = _contains(alive, self.keys)
+    def without(self, gone: Keys) -> _Segment | None:
+        """The segment without deleted keys (ascending); ``None`` if none is left."""
+        kept = ~_contains(gone, self.keys)
         if kept.all():
             return self
         if not kept.any():
@@ -73,19 +73,24 @@ class _Gallery:
     """The cached features of one method: segments in ascending order of keys."""
 
     segments: list[_Segment] = field(default_factory=list)
-    revision: int = -1
-    last: int = 0
+    cursor: Cursor | None = None
     used: int = 0
+
+    @property
+    def images(self) -> int:
+        """Number of images in the segments."""
+        return sum(len(segment.keys) for segment in self.segments)
 
     def apply(self, changes: Changes) -> None:
         """Apply changes to the segments."""
-        if changes.alive is not None:
-            alive = changes.alive
-            self.segments = [kept for segment in self.segments if (kept := segment.only(alive))]
+        if changes.complete:
+            self.segments = []
         if len(changes.new):
-            self.segments += _split(changes.new, changes.sizes + _BYTES_PER_IMAGE)
-            self.last = int(changes.new[-1])
-        self.revision = changes.revision
+            self.segments = [*self.segments, *_split(changes.new, changes.sizes + _BYTES_PER_IMAGE)]
+        if len(changes.gone):
+            gone = np.sort(changes.gone)
+            self.segments = [kept for segment in self.segments if (kept := segment.without(gone))]
+        self.cursor = changes.cursor
         if len(self.segments) > 16 + 2 * sum(segment.nbytes for segment in self.segments) // BLOCK_BYTES:
             self.segments = _merge(self.segments)
 
@@ -122,23 +127,23 @@ class FeatureCache:
             self._galleries = {key: kept for key, kept in self._galleries.items() if key in methods}
             gallery = self._galleries.setdefault(source.key, _Gallery())
             gallery.used = self._scans
-            count = sum(len(segment.keys) for segment in gallery.segments)
-            changes = source.changes(gallery.revision, gallery.last, count)
-            if changes:
-                gallery.apply(changes)
-            segments, revision = list(gallery.segments), gallery.revision
+            changes, images = source.changes(gallery.cursor)
+            gallery.apply(changes)
+            if gallery.images != images:  # an index or a count is damaged; listing everything finds out which
+                gallery.apply(source.changes(None)[0])
+            segments, cursor = list(gallery.segments), gallery.cursor or ""
         # The lock is released while the consumer works. Changes meanwhile create new segments and do not modify
         # these.
         for segment in segments:
-            block = segment.block or self._read(source, gallery, segment, revision)
+            block = segment.block or self._read(source, gallery, segment, cursor)
             if block.ids:
                 yield block
 
-    def _read(self, source: FeatureSource, gallery: _Gallery, segment: _Segment, revision: int) -> GalleryBlock:
+    def _read(self, source: FeatureSource, gallery: _Gallery, segment: _Segment, cursor: Cursor) -> GalleryBlock:
         with segment.reading:
             if segment.block:
                 return segment.block
-            keys, block = source.load(segment.keys, revision)
+            keys, block = source.load(segment.keys, cursor)
             with self._lock:
                 if block.ids and segment in gallery.segments and self._evict_for(segment.nbytes):
                     # Images deleted between listing and reading are missing.

@@ -17,7 +17,7 @@ from imagefinder.core.errors import StoreError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Damage
-from imagefinder.stores.embedded import codec, removal_rows, schema
+from imagefinder.stores.embedded import codec, removal_rows, schema, thumbnail_rows
 from imagefinder.stores.embedded.connections import Connections
 
 _ROWS = 64
@@ -72,6 +72,7 @@ def check_contents(
         found += _repair(connections, repair, _feature_damages(rows, methods))
         done += len(rows)
         progress(min(done, total), total)
+    found += thumbnail_rows.check(connections, repair=repair)
     found += _removals(connections, repair=repair)
     return found + _orphans(connections, repair=repair) + _counts(connections, repair=repair)
 
@@ -211,8 +212,9 @@ def _repair(connections: Connections, repair: bool, found: Iterator[_Found]) -> 
 
 
 def drop_thumbnail(database: sqlite3.Connection, key: int) -> None:
-    """Delete the thumbnail of an image and update the image's checksum."""
-    database.execute("DELETE FROM thumbnails WHERE image = ?", (key,))
+    """Delete the thumbnail of an image with its features, and update the image's checksum."""
+    for table in ("thumbnails", "thumbnail_features"):
+        database.execute(f"DELETE FROM {table} WHERE image = ?", (key,))  # noqa: S608 - our own names
     query = f"SELECT {schema.RECORD} FROM images WHERE key = ?"  # noqa: S608 - column names
     row = database.execute(query, (key,)).fetchone()
     if row:
@@ -258,8 +260,10 @@ def _orphans(connections: Connections, *, repair: bool) -> list[Damage]:
                 "DELETE FROM features WHERE image NOT IN (SELECT key FROM images)"
                 " OR method NOT IN (SELECT key FROM methods)",
                 "DELETE FROM thumbnails WHERE image NOT IN (SELECT key FROM images)",
+                "DELETE FROM thumbnail_features WHERE image NOT IN (SELECT key FROM images)",
             ):
                 database.execute(statement)
+            schema.fill_contents(database)
     tables = sorted({str(row[0]) for row in rows})
     count = len({(row[0], row[1]) for row in rows})
     return [

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -46,7 +47,7 @@ def encode(image_id: str, method: str, features: Features) -> EncodedFeatures:
     else:
         data = features.descriptors.astype(_LITTLE_ENDIAN[features.spec().dtype], copy=False).tobytes()
         keypoints = features.keypoints.astype("<f4", copy=False).tobytes()
-    return EncodedFeatures(data, keypoints, _checksum(image_id, method, data, keypoints))
+    return EncodedFeatures(data, keypoints, checksum(image_id, method, data, keypoints))
 
 
 def decode(method: str, spec: FeatureSpec, ids: Sequence[str], blobs: Sequence[EncodedFeatures]) -> Features:
@@ -72,6 +73,15 @@ def decode(method: str, spec: FeatureSpec, ids: Sequence[str], blobs: Sequence[E
     return LocalFeatures(data, _array([blob.keypoints or b"" for blob in blobs], "float32", 4), offsets)
 
 
+def content_checksum(image_id: str, method: str, nbytes: int, checksum: int) -> int:
+    """CRC-32 of data and keypoints alone, computed from ``EncodedFeatures.checksum`` without reading them.
+
+    CRC-32 is linear: that of a text A followed by ``nbytes`` bytes B is ``crc(A) x^(8 nbytes) + crc(B)`` modulo
+    its polynomial. Source: ``crc32_combine`` of zlib.
+    """
+    return checksum ^ _product(_shift(nbytes), zlib.crc32(_owner(image_id, method)))
+
+
 def is_intact(image_id: str, method: str, spec: FeatureSpec, blob: EncodedFeatures) -> bool:
     """Whether encoded features have the right shape and checksum for this image and method."""
     # A damaged database may return values of other types.
@@ -83,7 +93,7 @@ def is_intact(image_id: str, method: str, spec: FeatureSpec, blob: EncodedFeatur
         well_formed = rows == 1 and keypoints is None
     else:
         well_formed = keypoints is not None and len(keypoints) == rows * _KEYPOINT_BYTES
-    return well_formed and rest == 0 and _checksum(image_id, method, data, keypoints) == blob.checksum
+    return well_formed and rest == 0 and checksum(image_id, method, data, keypoints) == blob.checksum
 
 
 def record_checksum(values: Sequence[str | float | None]) -> int:
@@ -117,6 +127,37 @@ def _array(parts: list[bytes], dtype: str, columns: int) -> np.ndarray[Any, Any]
     return little.astype(dtype, copy=False)
 
 
-def _checksum(image_id: str, method: str, data: bytes, keypoints: bytes | None) -> int:
+def checksum(image_id: str, method: str, data: bytes, keypoints: bytes | None) -> int:
     """CRC-32 including method and image id, to detect features that a damaged index assigns to another image."""
-    return zlib.crc32(keypoints or b"", zlib.crc32(data, zlib.crc32(f"{method}\0{image_id}".encode())))
+    return zlib.crc32(keypoints or b"", zlib.crc32(data, zlib.crc32(_owner(image_id, method))))
+
+
+def _owner(image_id: str, method: str) -> bytes:
+    return f"{method}\0{image_id}".encode()
+
+
+_POLYNOMIAL = 0xEDB88320
+"""The polynomial of CRC-32 without x^32; in this and all other polynomials, the highest bit stands for x^0."""
+
+
+def _product(a: int, b: int) -> int:
+    """The product of two polynomials modulo that of CRC-32."""
+    product, bit = 0, 1 << 31
+    while bit:
+        if a & bit:
+            product ^= b
+        b = (b >> 1) ^ _POLYNOMIAL if b & 1 else b >> 1
+        bit >>= 1
+    return product
+
+
+@lru_cache(maxsize=1024)
+def _shift(nbytes: int) -> int:
+    """The polynomial x^(8 nbytes) modulo that of CRC-32."""
+    power, square = 1 << 31, 1 << 23  # x^0 and x^8
+    while nbytes:
+        if nbytes & 1:
+            power = _product(power, square)
+        square = _product(square, square)
+        nbytes >>= 1
+    return power

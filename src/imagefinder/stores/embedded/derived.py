@@ -8,8 +8,9 @@ from collections.abc import Callable, Set
 from pathlib import Path
 
 from imagefinder.core.files import write_atomically
-from imagefinder.core.records import SHORTLIST, Damage
+from imagefinder.core.records import SHORTLIST, Damage, DerivedData
 from imagefinder.stores import validation
+from imagefinder.stores.versions import may_replace, version_of
 
 _log = logging.getLogger(__name__)
 
@@ -21,21 +22,29 @@ class DerivedFiles:
         """Set the folder, which is created with the first file."""
         self.folder = folder
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str) -> DerivedData | None:
         """Read data by name; ``None`` if they are missing or unreadable."""
         try:
-            return self._path(name).read_bytes()
+            data = self._path(name).read_bytes()
         except OSError:  # unreadable data are recomputed
             return None
+        return DerivedData(data, version_of(data))
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write data under a name, if the folder is writable."""
+    def write(self, name: str, data: bytes, replaces: str | None = None) -> str | None:
+        """Write data under a name, if the folder is writable; call it within a write transaction of the database.
+
+        Returns:
+            Their version; ``None`` if ``replaces`` is not the stored version.
+        """
         target = self._path(name)
+        if not may_replace(self.read(name), replaces):
+            return None
         try:
             target.parent.mkdir(exist_ok=True)
             write_atomically(target, [data])
         except OSError:  # read-only or full: the data are recomputed next time
             _log.info("could not write %s", target, exc_info=True)
+        return version_of(data)
 
     def check(self, is_valid: Callable[[str, bytes], bool], methods: Set[str], *, repair: bool) -> list[Damage]:
         """Find damaged files, and delete them if ``repair``.

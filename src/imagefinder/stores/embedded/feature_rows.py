@@ -11,11 +11,11 @@ import numpy as np
 
 from imagefinder.core.errors import CollectionCorruptError, MethodNotIndexedError, UnknownImageError
 from imagefinder.core.features import Features, FeatureSpec
-from imagefinder.core.records import Changes, GalleryBlock
-from imagefinder.stores.embedded import codec
+from imagefinder.core.records import Changes, Cursor, GalleryBlock
+from imagefinder.stores.embedded import codec, feed
 from imagefinder.stores.embedded.cache import Keys
 from imagefinder.stores.embedded.connections import Connections
-from imagefinder.stores.embedded.method_rows import MethodRow, read_methods
+from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec
 
 _VALUES_PER_QUERY = 500
 
@@ -74,7 +74,7 @@ def read_features(database: sqlite3.Connection, image_id: str, method: str) -> F
     blobs = database.execute(
         "SELECT data, keypoints, checksum FROM features WHERE key = ?", (keys[method],)
     ).fetchone()
-    spec = read_methods(database)[method].spec
+    _, spec = read_spec(database, method)
     return codec.decode(method, spec, [image_id], [codec.EncodedFeatures(*blobs)])
 
 
@@ -106,41 +106,17 @@ class StoredFeatures:
     key: int
     spec: FeatureSpec
 
-    def changes(self, revision: int, last: int, count: int) -> Changes | None:
-        """Changes since ``revision``, when there were ``count`` keys up to ``last``; ``None`` without changes.
+    def changes(self, since: Cursor | None) -> tuple[Changes, int]:
+        """Changes since a cursor, and the number of images after them.
 
         Raises:
-            CollectionCorruptError: the index and the counts disagree.
+            CollectionCorruptError: all images are listed, and they are not as many as were counted.
         """
         with self.connections.reading() as database:
-            current, images = self._state(database)
-            if current == revision:
-                return None
-            listing = database.execute(
-                "SELECT key, bytes FROM features WHERE method = ? AND key > ? ORDER BY key", (self.key, last)
-            ).fetchall()
-            pairs = np.array(listing, dtype=np.int64).reshape(-1, 2)
-            alive: Keys | None = None
-            if count + len(pairs) != images:
-                rows = database.execute("SELECT key FROM features WHERE method = ? ORDER BY key", (self.key,))
-                alive = np.fromiter((key for (key,) in rows), dtype=np.int64)
-                # Both queries use the same index; if it is damaged, they may disagree.
-                if current >= 0 and (len(alive) != images or not np.array_equal(alive[alive > last], pairs[:, 0])):
-                    raise CollectionCorruptError(
-                        f"the index of the {self.method} features is damaged: it does not list the "
-                        f"{images} images that are counted",
-                        hint=codec.REPAIR_HINT,
-                    )
-        return Changes(current, pairs[:, 0].copy(), pairs[:, 1].copy(), alive)
+            return feed.read_changes(database, self.key, since), feed.count_images(database, self.key)
 
-    def _state(self, database: sqlite3.Connection) -> tuple[int, int]:
-        """Revision and number of images; (-1, 0) if the method was deleted with its features."""
-        row = database.execute("SELECT revision, images FROM methods WHERE key = ?", (self.key,)).fetchone()
-        # Combined with the key, because a method that is registered again starts at revision 0.
-        return (row[0] + (self.key << 40), row[1]) if row else (-1, 0)
-
-    def load(self, listed: Keys, revision: int) -> tuple[Keys, GalleryBlock]:
-        """Load the features of keys listed at ``revision`` that still exist, in ascending order of keys.
+    def load(self, listed: Keys, cursor: Cursor) -> tuple[Keys, GalleryBlock]:
+        """Load the features of keys listed at a cursor that still exist, in ascending order of keys.
 
         Raises:
             CollectionCorruptError: the index disagrees with the table, or a checksum is wrong.
@@ -149,9 +125,9 @@ class StoredFeatures:
             # Without an index: a damaged one must not shorten the result.
             query = _where("features.key BETWEEN ? AND ?", "features NOT INDEXED")
             rows = database.execute(query, (self.key, int(listed[0]), int(listed[-1]))).fetchall()
-            current, _ = self._state(database)
+            current = feed.position(database, self.key).cursor()
         keys, block = self._block(rows)
-        if current == revision and not np.array_equal(keys, listed):
+        if current == cursor and not np.array_equal(keys, listed):
             raise CollectionCorruptError(
                 f"the index of the {self.method} features is damaged: it lists {len(listed)} images, "
                 f"and the table contains {len(keys)}",
@@ -162,16 +138,24 @@ class StoredFeatures:
     def of_ids(self, ids: Sequence[str]) -> GalleryBlock:
         """Features of images in the order of ``ids``; unknown ids are skipped."""
         found: dict[str, Sequence[Any]] = {}
-        for some in chunks(ids):
-            for row in self._rows(f"images.id IN ({', '.join('?' * len(some))})", some):
-                found[row[1]] = row
+        with self.connections.reading() as database:
+            for some in chunks(ids):
+                query = (
+                    "SELECT features.key, images.id, data, keypoints, features.checksum"  # noqa: S608 - question marks
+                    # A cross join, so that SQLite begins with the ids and not with all features of the method.
+                    " FROM images CROSS JOIN features ON features.image = images.key"
+                    f" WHERE images.id IN ({', '.join('?' * len(some))}) AND features.method = ?"
+                )
+                found.update({row[1]: row for row in database.execute(query, (*some, self.key))})
         return self._block([found[image_id] for image_id in ids if image_id in found])[1]
 
     def of_keys(self, keys: Keys) -> tuple[Keys, GalleryBlock]:
         """The existing keys, ascending, and their features."""
         rows: list[Sequence[Any]] = []
-        for some in chunks(keys.tolist()):
-            rows += self._rows(f"features.key IN ({', '.join('?' * len(some))})", some)
+        with self.connections.reading() as database:
+            for some in chunks(keys.tolist()):
+                query = _where(f"features.key IN ({', '.join('?' * len(some))})")
+                rows += database.execute(query, (self.key, *some)).fetchall()
         rows.sort(key=lambda row: int(row[0]))
         return self._block(rows)
 
@@ -187,13 +171,8 @@ class StoredFeatures:
                 found.update(database.execute(query, [self.key, *some]).fetchall())
         return found
 
-    def _rows(self, condition: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        """Rows (key, id, data, keypoints, checksum) that match a condition, ordered by key."""
-        with self.connections.reading() as database:
-            return database.execute(_where(condition), (self.key, *values)).fetchall()
-
     def _block(self, rows: Sequence[Sequence[Any]]) -> tuple[Keys, GalleryBlock]:
-        """Convert such rows to keys and features."""
+        """Keys and features of rows (key, id, data, keypoints, checksum)."""
         keys = np.array([row[0] for row in rows], dtype=np.int64)
         ids = tuple(row[1] for row in rows)
         features = codec.decode(self.method, self.spec, ids, [codec.EncodedFeatures(*row[2:]) for row in rows])

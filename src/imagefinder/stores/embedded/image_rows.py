@@ -100,11 +100,22 @@ def read_record(database: sqlite3.Connection, image_id: str) -> ImageRecord:
         UnknownImageError: no image has that id.
         CollectionCorruptError: the checksum is wrong.
     """
-    query = f"SELECT {_RECORD} FROM images WHERE id = ?"  # noqa: S608 - column names
-    row = database.execute(query, (image_id,)).fetchone()
-    if row is None:
-        raise UnknownImageError(image_id)
-    return _record(row)
+    for record in read_records(database, [image_id]).values():
+        return record
+    raise UnknownImageError(image_id)
+
+
+def read_records(database: sqlite3.Connection, ids: Sequence[str]) -> dict[str, ImageRecord]:
+    """The records of the images that exist, by id.
+
+    Raises:
+        CollectionCorruptError: a checksum is wrong.
+    """
+    found = {}
+    for some in chunks(ids):
+        query = f"SELECT {_RECORD} FROM images WHERE id IN ({', '.join('?' * len(some))})"  # noqa: S608 - names
+        found.update({row[0]: _record(row) for row in database.execute(query, some)})
+    return found
 
 
 def read_thumbnail(database: sqlite3.Connection, image_id: str) -> bytes:
@@ -114,16 +125,31 @@ def read_thumbnail(database: sqlite3.Connection, image_id: str) -> bytes:
         UnknownImageError: no image has that id.
         CollectionCorruptError: the checksum is wrong.
     """
-    row = database.execute(
-        "SELECT thumbnail, jpeg FROM images LEFT JOIN thumbnails ON thumbnails.image = images.key WHERE id = ?",
-        (image_id,),
-    ).fetchone()
-    if row is None:
-        raise UnknownImageError(image_id)
-    checksum, jpeg = row
-    if not codec.is_intact_thumbnail(image_id, checksum, jpeg):
-        raise CollectionCorruptError(f"the thumbnail of image {image_id!r} is damaged", hint=codec.REPAIR_HINT)
-    return jpeg or b""
+    for thumbnail in read_thumbnails(database, [image_id]).values():
+        return thumbnail
+    raise UnknownImageError(image_id)
+
+
+def read_thumbnails(database: sqlite3.Connection, ids: Sequence[str]) -> dict[str, bytes]:
+    """The thumbnails of the images that exist, by id; empty for an image without one.
+
+    Raises:
+        CollectionCorruptError: a checksum is wrong.
+    """
+    found = {}
+    for some in chunks(ids):
+        query = (
+            "SELECT id, thumbnail, jpeg FROM images"  # noqa: S608 - question marks
+            " LEFT JOIN thumbnails ON thumbnails.image = images.key"
+            f" WHERE id IN ({', '.join('?' * len(some))})"
+        )
+        for image_id, checksum, jpeg in database.execute(query, some):
+            if not codec.is_intact_thumbnail(image_id, checksum, jpeg):
+                raise CollectionCorruptError(
+                    f"the thumbnail of image {image_id!r} is damaged", hint=codec.REPAIR_HINT
+                )
+            found[image_id] = jpeg or b""
+    return found
 
 
 def update_location(database: sqlite3.Connection, image_id: str, uri: str, stamp: str) -> None:
@@ -181,10 +207,8 @@ def read_matching(
 
     SQLite preselects records; the filter is then applied to each of them.
     """
-    condition = sql_filter.to_sql(where)
-    # Metadata that SQLite cannot parse, because they are damaged or deeply nested, are filtered in Python.
-    tests = ["id > ?", f"CASE WHEN json_valid(metadata) THEN {condition.sql} ELSE 1 END"]
-    values = [after, *condition.values]
+    condition = sql_filter.on_metadata(where)
+    tests, values = ["id > ?", condition.sql], [after, *condition.values]
     if source is not None:
         tests.append("source = ?")
         values.append(source)
@@ -195,6 +219,39 @@ def read_matching(
             not contains or contains_text(contains, record.id, record.metadata)
         ):
             yield record
+
+
+def matching_ids(database: sqlite3.Connection, where: Filter, ids: Sequence[str] | None = None) -> Iterator[str]:
+    """Yield the ids of the images, or of some of them, that match a filter, in no order.
+
+    Raises:
+        CollectionCorruptError: the checksum of a preselected record is wrong.
+    """
+    condition = sql_filter.on_metadata(where)
+    query = f"SELECT {_RECORD} FROM images WHERE {condition.sql}"  # noqa: S608 - question marks
+    for some in [()] if ids is None else chunks(ids):
+        among = "" if ids is None else f" AND id IN ({', '.join('?' * len(some))})"
+        for row in database.execute(query + among, (*condition.values, *some)):
+            if _matches(row, where):
+                yield row[0]
+
+
+def matching_keys(database: sqlite3.Connection, method: int, keys: Sequence[int], where: Filter) -> list[int]:
+    """Those of the keys of the features of a method whose images match a filter, in no order.
+
+    Raises:
+        CollectionCorruptError: the checksum of a preselected record is wrong.
+    """
+    condition, found = sql_filter.on_metadata(where), []
+    for some in chunks(keys):
+        query = (
+            f"SELECT features.key, {schema.RECORD}, images.checksum FROM features"  # noqa: S608 - question marks
+            f" JOIN images ON images.key = features.image WHERE features.key IN ({', '.join('?' * len(some))})"
+            f" AND features.method = ? AND {condition.sql}"
+        )
+        rows = database.execute(query, (*some, method, *condition.values))
+        found += [key for key, *row in rows if _matches(row, where)]
+    return found
 
 
 def count_images(database: sqlite3.Connection) -> int:
@@ -223,7 +280,17 @@ def _checked(row: Sequence[Any]) -> list[Any]:
 
 def _record(row: Sequence[Any]) -> ImageRecord:
     *values, metadata, added_at, _ = _checked(row)
+    return replace(ImageRecord(*values), metadata=_parsed(values[0], metadata), added_at=added_at)
+
+
+def _matches(row: Sequence[Any], where: Filter) -> bool:
+    """Whether the metadata of a record match a filter."""
+    *_, metadata, _, _ = _checked(row)
+    return where.matches(_parsed(row[0], metadata))
+
+
+def _parsed(image_id: str, metadata: str) -> dict[str, Any]:
     parsed = json.loads(metadata)
     if not isinstance(parsed, dict):
-        raise DamagedTextError(f"the metadata of image {values[0]!r} are not a JSON object")
-    return replace(ImageRecord(*values), metadata=parsed, added_at=added_at)
+        raise DamagedTextError(f"the metadata of image {image_id!r} are not a JSON object")
+    return parsed

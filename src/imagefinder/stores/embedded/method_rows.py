@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from imagefinder.core.errors import MethodNotIndexedError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.stores.embedded.connections import DamagedTextError
@@ -43,6 +44,24 @@ def read_methods(database: sqlite3.Connection) -> dict[str, MethodRow]:
             name: MethodRow(key, Fingerprint.from_json(fingerprint), _spec(kind, dim, dtype), images, size)
             for name, key, fingerprint, kind, dim, dtype, images, size in rows
         }
+    except ValueError as error:
+        raise DamagedTextError(str(error)) from error
+
+
+def read_spec(database: sqlite3.Connection, name: str) -> tuple[int, FeatureSpec]:
+    """Key and feature spec of a method.
+
+    Raises:
+        MethodNotIndexedError: the method is not registered; names those that are.
+        DamagedTextError: the spec is not valid.
+    """
+    # Without the fingerprints: parsing them takes longer than reading the features of an image.
+    rows = {row[0]: row[1:] for row in database.execute("SELECT name, key, kind, dim, dtype FROM methods")}
+    if name not in rows:
+        raise MethodNotIndexedError(name, rows)
+    key, *spec = rows[name]
+    try:
+        return key, _spec(*spec)
     except ValueError as error:
         raise DamagedTextError(str(error)) from error
 

@@ -126,6 +126,10 @@ def _copy_intact_rows(source: Path, target: sqlite3.Connection) -> dict[str, int
                     ids[key] = (values[0], values[-2])
                 elif table == "methods":
                     methods[key] = (values[0], FeatureSpec(values[2], values[3], values[4]))
+        for table in ("images", "features"):  # keys of lost rows must not be given again
+            last = _largest(database, table, "key")
+            target.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (last, table))
+    schema.fill_contents(target)
     return counts
 
 

@@ -13,7 +13,7 @@ from imagefinder.stores.embedded import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"
-FORMAT = 3
+FORMAT = 4
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
 # SIFT features have about 180 KB per image, ResNet-50 features 8 KB: larger pages make reading the former faster,
@@ -54,9 +54,78 @@ _REMOVALS = (
     "CREATE INDEX images_by_sha256 ON images (sha256)",
 )
 
+_LEASES = (
+    """
+    CREATE TABLE leases (
+        name TEXT PRIMARY KEY,
+        holder TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        expires REAL NOT NULL
+    ) STRICT
+    """,
+)
+
+# Hashes of the features of images without a SHA-256 (sample_rows.py). A column of features would come after the
+# blobs, and filling it would rewrite them.
+_CONTENTS = (
+    """
+    CREATE TABLE contents (
+        key INTEGER PRIMARY KEY,
+        method INTEGER NOT NULL,
+        hash TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX contents_by_hash ON contents (method, hash)",
+    "CREATE TRIGGER content_removed AFTER DELETE ON features BEGIN DELETE FROM contents WHERE key = OLD.key; END",
+)
+
+REMOVALS_KEPT = 100_000
+"""Number of removed features that ``gone`` remembers; a follower that is further behind lists all features."""
+
+# The record of removed features, and the identity of this history of changes (feed.py). The features of a method
+# that is removed itself are not recorded: its key is part of every cursor.
+_FEED = (
+    """
+    CREATE TABLE gone (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        method INTEGER NOT NULL,
+        key INTEGER NOT NULL
+    ) STRICT
+    """,
+    f"""
+    CREATE TRIGGER features_gone AFTER DELETE ON features
+    WHEN EXISTS (SELECT 1 FROM methods WHERE key = OLD.method) BEGIN
+        INSERT INTO gone (method, key) VALUES (OLD.method, OLD.key);
+        DELETE FROM gone WHERE number <= last_insert_rowid() - {REMOVALS_KEPT};
+    END
+    """,  # noqa: S608 - a number
+    "CREATE TABLE history (id TEXT NOT NULL) STRICT",
+    "INSERT INTO history VALUES (lower(hex(randomblob(8))))",
+)
+
+# Features of thumbnails (thumbnail_rows.py). The index counts them, and finds the images without them, without
+# reading the large rows.
+_THUMBNAIL_FEATURES = (
+    """
+    CREATE TABLE thumbnail_features (
+        image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
+        method TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        keypoints BLOB NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX thumbnail_features_by_method ON thumbnail_features (method, image, bytes)",
+)
+
+_FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS, *_FEED, *_THUMBNAIL_FEATURES)
+"""Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
+
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
-# the last columns, so that reading the other columns does not touch their pages.
+# the last columns, so that reading the other columns does not touch their pages. The revisions of methods are for
+# programs of version 0.1 that have the collection open.
 TABLES = (
     """
     CREATE TABLE images (
@@ -136,6 +205,7 @@ TABLES = (
     ) STRICT
     """,
     *_REMOVALS,
+    *_FORMAT_4,
 )
 
 
@@ -163,10 +233,40 @@ def _add_removals(database: sqlite3.Connection) -> None:
         database.execute(statement)
 
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _add_checksums, 2: _add_removals}
+def _to_format_4(database: sqlite3.Connection) -> None:
+    """Migrate to format 4. Steps that read or rewrite every image do not belong here: opening must stay fast."""
+    for statement in _FORMAT_4:
+        database.execute(statement)
+    fill_contents(database)
+
+
+def begin_history(database: sqlite3.Connection) -> None:
+    """Give a copy of a collection its own history: cursors of the original do not fit its later changes."""
+    database.execute("UPDATE history SET id = lower(hex(randomblob(8)))")
+
+
+def fill_contents(database: sqlite3.Connection) -> None:
+    """Compute all rows of the table ``contents`` again, without reading the features themselves."""
+    database.create_function(
+        "content_hash", 4, lambda *values: f"{codec.content_checksum(*values):08x}", deterministic=True
+    )
+    database.execute("DELETE FROM contents")
+    database.execute(
+        "INSERT INTO contents (key, method, hash)"
+        " SELECT features.key, method, content_hash(id, methods.name, features.bytes, features.checksum)"
+        " FROM images CROSS JOIN features ON image = images.key CROSS JOIN methods ON methods.key = method"
+        " WHERE images.sha256 = ''"
+    )
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
+    1: _add_checksums,
+    2: _add_removals,
+    3: _to_format_4,
+}
 """Format -> function that migrates to the next format, within a transaction."""
 
-ADDITIVE = frozenset({2})
+ADDITIVE = frozenset({2, 3})
 """Formats whose migration only adds tables and indexes. Opening a collection migrates it, in no time and without
 exclusive access: programs of the older version that have it open may go on."""
 

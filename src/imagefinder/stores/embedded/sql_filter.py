@@ -37,6 +37,15 @@ class SqlCondition:
 ALWAYS = SqlCondition("1")
 
 
+def on_metadata(where: Filter | None) -> SqlCondition:
+    """Translate a filter to a condition on the rows of ``images``.
+
+    Metadata that SQLite cannot parse, because they are damaged or deeply nested, are left to the caller.
+    """
+    condition = to_sql(where)
+    return SqlCondition(f"CASE WHEN json_valid(metadata) THEN {condition.sql} ELSE 1 END", condition.values)
+
+
 def to_sql(where: Filter | None) -> SqlCondition:
     """Translate a filter to a condition."""
     match where:

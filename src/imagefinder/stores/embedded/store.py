@@ -23,8 +23,11 @@ from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
+    NO_FEATURES,
     Changes,
+    Cursor,
     Damage,
+    DerivedData,
     Entry,
     Failure,
     GalleryBlock,
@@ -34,22 +37,32 @@ from imagefinder.core.records import (
     Removal,
     StoreInfo,
 )
+from imagefinder.core.scratch import SCRATCH
+from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
-from imagefinder.stores.embedded import check, codec, feature_rows, image_rows, removal_rows, schema
+from imagefinder.stores.embedded import (
+    check,
+    codec,
+    feature_rows,
+    feed,
+    image_rows,
+    leases,
+    removal_rows,
+    sample_rows,
+    schema,
+    thumbnail_rows,
+)
 from imagefinder.stores.embedded.cache import FeatureCache
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
 from imagefinder.stores.embedded.derived import DerivedFiles
 from imagefinder.stores.embedded.failure_rows import read_failures, write_failures
 from imagefinder.stores.embedded.files import copy_database, make_folder, sync_folder
 from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
-from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, write_method
+from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec, write_method
 from imagefinder.stores.embedded.recovery import recover
 
-DERIVED = "index"
-"""Folder of derived data, which may be deleted at any time."""
 
-
-class EmbeddedStore:
+class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -72,7 +85,7 @@ class EmbeddedStore:
         """
         self._folder = folder = folder.absolute()
         self._cache = FeatureCache(cache_bytes)
-        self._derived = DerivedFiles(folder / DERIVED)
+        self._derived = DerivedFiles(folder / SCRATCH)
         self._registered: dict[str, str] = {}
         file = folder / schema.FILE_NAME
         prepare_folder(folder, create=create)
@@ -115,6 +128,7 @@ class EmbeddedStore:
         """
         plain = validation.normalise_entries(entries)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
+        of_thumbnails = [thumbnail_rows.encode(entry.image.id, entry.thumbnail_features) for entry in plain]
         gone = validation.valid_ids(replacing)
         if not plain and not gone:
             return
@@ -124,8 +138,12 @@ class EmbeddedStore:
                 self._check_features(entry.features, methods)
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
-            for entry, blobs in zip(plain, encoded, strict=True):
-                feature_rows.insert_features(database, image_rows.insert_image(database, entry), blobs, methods)
+            for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
+                key = image_rows.insert_image(database, entry)
+                thumbnail_rows.insert(database, key, of_thumbnail)
+                feature_rows.insert_features(database, key, blobs, methods)
+                if not entry.image.sha256:
+                    sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
         """Add or replace features of a stored image in one durable transaction.
@@ -140,7 +158,9 @@ class EmbeddedStore:
         with self._connections.writing() as database:
             methods = read_methods(database)
             self._check_features(features, methods)
-            feature_rows.replace_features(database, image_rows.key_of(database, image_id), encoded, methods)
+            key = image_rows.key_of(database, image_id)
+            feature_rows.replace_features(database, key, encoded, methods)
+            sample_rows.insert_contents(database, key, image_id, encoded, methods)
 
     def touch(self, image_id: str, *, uri: str, stamp: str) -> None:
         """Update the URI and stamp of an unchanged image; an unknown id is ignored."""
@@ -204,6 +224,31 @@ class EmbeddedStore:
         with self._reading_image(image_id) as database:
             return feature_rows.read_features(database, image_id, method)
 
+    def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
+        """The records of the images that exist, by id."""
+        valid = validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return image_rows.read_records(database, valid)
+
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The JPEG thumbnails of the images that exist, by id; empty for an image without one."""
+        valid = validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return image_rows.read_thumbnails(database, valid)
+
+    def count(self, where: Filter | None = None) -> int:
+        """The number of images that match the filter."""
+        with self._connections.reading() as database:
+            if where is None:
+                return image_rows.count_images(database)
+            return sum(1 for _ in image_rows.matching_ids(database, where))
+
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
+        """The ids, among the given ones, of the images that match the filter."""
+        valid = None if ids is None else validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return set(image_rows.matching_ids(database, where, valid))
+
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail, in one consistent state."""
         with self._reading_image(image_id) as database:
@@ -216,6 +261,11 @@ class EmbeddedStore:
         validation.check_text("sha256", sha256)
         with self._connections.reading() as database:
             return image_rows.read_copies(database, sha256)
+
+    def sample(self, method: str, n: int) -> list[str]:
+        """Ids of the images with the smallest hashes of their content, in the order of the hashes."""
+        with self._connections.reading() as database:
+            return sample_rows.read_sample(database, method, n)
 
     def equivalents(self, image_id: str) -> list[str]:
         """The stored ids that differ from this one at most in Unicode normalisation."""
@@ -265,24 +315,31 @@ class EmbeddedStore:
         """Yield all images with features of a method in blocks of about 32 MB, cached as far as memory allows."""
         with self._connections.reading() as database:
             methods = read_methods(database)
-        return self._cache.scan(self._source(method, methods), [stored.key for stored in methods.values()])
+        return self._cache.scan(self._source(method), [stored.key for stored in methods.values()])
 
     def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
         """The features of the given images in this order; images without any are skipped."""
         return self._source(method).of_ids(validation.valid_ids(ids))
 
-    def changes(self, method: str, *, revision: int, last: int, count: int) -> Changes | None:
-        """Changes of the features of a method since a revision; ``None`` without changes."""
-        try:
-            source = self._source(method)
-        except MethodNotIndexedError:
-            none = np.empty(0, dtype=np.int64)
-            return Changes(-1, none, none, none) if count else None
-        return source.changes(revision, last, count)
+    def changes(self, method: str, since: Cursor | None) -> Changes:
+        """Changes of the features of a method since a cursor, as of one transaction."""
+        with self._connections.reading() as database:
+            try:
+                key, _ = read_spec(database, method)
+            except MethodNotIndexedError:
+                return NO_FEATURES
+            return feed.read_changes(database, key, since)
 
-    def load(self, method: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], GalleryBlock]:
-        """The existing keys, ascending, and their features."""
-        return self._source(method).of_keys(keys)
+    def load(
+        self, method: str, keys: NDArray[np.int64], *, where: Filter | None = None
+    ) -> tuple[NDArray[np.int64], GalleryBlock]:
+        """The existing keys whose images match the filter, ascending, and their features."""
+        source = self._source(method)
+        if where is not None:
+            with self._connections.reading() as database:
+                found = image_rows.matching_keys(database, source.key, keys.tolist(), where)
+            keys = np.array(found, dtype=np.int64)
+        return source.of_keys(keys)
 
     def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
         """Checksums of the existing keys, by key."""
@@ -305,15 +362,19 @@ class EmbeddedStore:
             }
         return StoreInfo(str(self._folder), schema.FORMAT, count, failures, methods, bytes_of_files(self._folder))
 
-    def derived(self, name: str) -> bytes | None:
-        """Derived data by name; ``None`` if there are none."""
+    def derived(self, name: str) -> DerivedData | None:
+        """Derived data by name, with their version; ``None`` if there are none."""
         self._connections.check_place()
         return self._derived.read(name)
 
-    def put_derived(self, name: str, data: bytes) -> None:
-        """Store derived data under a name."""
-        self._connections.check_place()
-        self._derived.write(name, data)
+    def put_derived(self, name: str, data: bytes, *, replaces: str | None = None) -> str | None:
+        """Store derived data under a name; ``None`` if ``replaces`` is not the stored version."""
+        with self._connections.writing():  # no other writer comes between comparing the version and writing
+            return self._derived.write(name, data, replaces)
+
+    def lease(self, name: str, seconds: float) -> Lease | None:
+        """Obtain the lease of a name; ``None`` while another thread or process holds it."""
+        return leases.obtain(self._connections, name, seconds)
 
     def is_in_place(self) -> bool:
         """Whether the files in the folder are still those that were opened."""
@@ -367,10 +428,6 @@ class EmbeddedStore:
         except OSError as error:
             raise StoreError(f"cannot write the backup {destination}: {error.strerror}") from error
 
-    def derived_folder(self) -> Path | None:
-        """Folder for derived files; it may not exist yet."""
-        return self._derived.folder
-
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""
         self._connections.close()
@@ -384,13 +441,9 @@ class EmbeddedStore:
         with self._connections.reading() as database:
             yield database
 
-    def _source(self, method: str, methods: Mapping[str, MethodRow] | None = None) -> feature_rows.StoredFeatures:
-        if methods is None:
-            with self._connections.reading() as database:
-                methods = read_methods(database)
-        if method not in methods:
-            raise MethodNotIndexedError(method, methods)
-        return feature_rows.StoredFeatures(self._connections, method, methods[method].key, methods[method].spec)
+    def _source(self, method: str) -> feature_rows.StoredFeatures:
+        with self._connections.reading() as database:
+            return feature_rows.StoredFeatures(self._connections, method, *read_spec(database, method))
 
     def _copy_to(self, folder: Path, progress: Callable[[int, int], None]) -> None:
         folder.mkdir()
@@ -399,6 +452,8 @@ class EmbeddedStore:
             closing(connect(self._folder / schema.FILE_NAME)) as database,
         ):
             copy_database(database, folder / schema.FILE_NAME, progress)
+            with closing(connect(folder / schema.FILE_NAME)) as copied:
+                schema.begin_history(copied)
         self._connections.check_place()
         with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as copy:
             found = copy.check()

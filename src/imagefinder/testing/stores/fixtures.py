@@ -26,6 +26,11 @@ class StoreFixtures:
         raise NotImplementedError("provide a fixture named make_store")
 
     @pytest.fixture
+    def process_store(self) -> MakeStore | None:
+        """A function like ``make_store`` that can be pickled, for writers in processes; ``None``: in threads."""
+        return None
+
+    @pytest.fixture
     def store(self, make_store: MakeStore, tmp_path: Path) -> Iterator[Store]:
         """A new store with the methods of the tests registered."""
         store = make_store(tmp_path / "store")

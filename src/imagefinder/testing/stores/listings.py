@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from imagefinder.core import filters
 from imagefinder.core.contracts import Store
+from imagefinder.core.errors import MethodNotIndexedError
 from imagefinder.testing.stores.fixtures import StoreFixtures
 from imagefinder.testing.stores.samples import (
     METHODS,
@@ -15,7 +18,7 @@ from imagefinder.testing.stores.samples import (
 
 
 class ListingSuite(StoreFixtures):
-    """Tests of ``status`` and ``images``."""
+    """Tests of ``status``, ``images``, ``count`` and ``matching``."""
 
     def test_status(self, store: Store) -> None:
         """Existing images are reported, also for more ids than a database accepts in one statement."""
@@ -43,20 +46,22 @@ class ListingSuite(StoreFixtures):
         assert [record.id for record in store.images(after="image 5", limit=2)] == ["image 6", "image 7"]
         assert store.images(after="\U0010ffff") == []
 
-    def test_pages_with_a_filter(self, store: Store) -> None:
-        """Pages contain exactly the images that match the filter, however the store evaluates JSON."""
+    def test_filters(self, store: Store) -> None:
+        """Pages, counts, ids and features are those of the matching images, however the store evaluates JSON."""
         values: list[Any] = [
             *(0, 1, 1.0, -1.5, 2**53 + 1, 2**63, 2**70, 1e300, True, False, None, "", "1", "a", "A", "b\0c", "ä"),
             *([], ["a", 1], [[1]], {}, {"n": 1}, {"n": {"n": "a"}}, {"a": 1, "n": "b"}),
         ]
         for seed, value in enumerate(values):
-            store.put([entry(f"{seed:02}", seed, methods=[], metadata={"n": value, 'k"\\.[0]': value})])
+            store.put([entry(f"{seed:02}", seed, methods=["vector"], metadata={"n": value, 'k"\\.[0]': value})])
         store.put([entry("99", 99, methods=[], metadata={})])
         deep: dict[str, Any] = {}
         for _ in range(400):
             deep = {"n": [deep]}
-        store.put([entry("98", 98, methods=[], metadata=deep)])
+        store.put([entry("98", 98, methods=["vector"], metadata=deep)])
         all_records = store.images(limit=1000)
+        changes = store.changes("vector", None)
+        assert store.count() == len(all_records) == len(changes.new) + 1
         operands: list[Any] = [*values, 2**53, -(2**63), 1e-300]
         conditions: list[Any] = [{"n": {"eq": operand}} for operand in operands]
         for sign in ("gt", "gte", "lt", "lte"):
@@ -74,7 +79,18 @@ class ListingSuite(StoreFixtures):
             while page := store.images(after=found[-1] if found else "", limit=5, where=where):
                 found += [record.id for record in page]
             assert found == expected, condition
+            assert store.count(where) == len(expected), condition
+            assert store.matching(where) == set(expected), condition
+            assert store.matching(where, ["98", "01", "gone", "", "01"]) == {"98", "01"} & set(expected), condition
+            keys, block = store.load("vector", changes.new, where=where)
+            assert [*block.ids] == sorted(set(expected) - {"99"}), condition
+            assert set(keys.tolist()) <= set(changes.new.tolist())
         assert store.images(where=filters.parse({}), limit=0) == []
+        assert store.matching(filters.parse({}), []) == set()
+        with pytest.raises(TypeError):
+            store.matching(filters.parse({}), "01")
+        with pytest.raises(MethodNotIndexedError):
+            store.load("unregistered", changes.new, where=filters.parse({}))
 
     def test_pages_with_a_text(self, store: Store) -> None:
         """The text is found in ids and metadata, case-insensitively, also combined with other conditions."""

@@ -12,6 +12,7 @@ import numpy as np
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.metadata import MAX_ID_BYTES
 from imagefinder.core.records import Entry, ImageRecord
 
 MakeStore = Callable[[Path], Store]
@@ -43,7 +44,8 @@ ODD_IDS = (
     "\uffff",
     "日本",
     " ",
-    "x" * 5000,
+    "x" * MAX_ID_BYTES,
+    "é" * (MAX_ID_BYTES // 2),
 )
 """Ids that are difficult for stores."""
 
@@ -109,3 +111,9 @@ def register(store: Store) -> None:
     """Register all methods of the tests."""
     for name, spec in METHODS.items():
         store.register(fingerprint(name), spec)
+
+
+def data_of(store: Store, name: str) -> bytes | None:
+    """The derived data of a name without their version; ``None`` if there are none."""
+    stored = store.derived(name)
+    return stored.data if stored else None

@@ -20,6 +20,7 @@ from imagefinder.testing.stores.samples import (
     METHODS,
     MakeStore,
     content,
+    data_of,
     entry,
     features,
     fingerprint,
@@ -50,7 +51,7 @@ class SharingSuite(StoreFixtures):
         with pytest.raises(MethodNotIndexedError):
             list(other.scan("points"))
         store.put_derived("derived.json", b"data")
-        assert other.derived("derived.json") == b"data"
+        assert data_of(other, "derived.json") == b"data"
         other.put([entry("c", 5, methods=["vector"])])
         assert set(scanned(store, "vector")) == {"b", "c"}
 

@@ -203,6 +203,7 @@ def test_zero_pixels():
             decode(data)
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # silenced once in each process
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_changed_bytes_give_a_picture_or_a_named_error(data):

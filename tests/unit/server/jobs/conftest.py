@@ -77,13 +77,9 @@ class FakeCollection:
         for n in range(self.progress_calls):
             progress(Progress(9, n + 1, 0, 0, 0, 0.1, "x"))
         self._work(stop)
+        progress(Progress(9, 9, 0, 0, 0, 0.2, "", calibrated=0.5))
         failed = tuple(Failure(f"{n}", f"file:///{n}", "damaged_image", "bad") for n in range(self.failures))
         return AddReport(("sift",), 9, 0, 0, 0, failed, 0.1, stop.is_set())
-
-    def calibrate(self, progress: Callable[[int, int], None]) -> bool:
-        progress(1, 2)
-        self.calls.append(("calibrate",))
-        return True
 
     def put(self, image_id: str, data: bytes, *, metadata: Any, uri: str) -> None:
         self._work()

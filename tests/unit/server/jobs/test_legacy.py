@@ -70,7 +70,7 @@ def test_a_server_continues_the_imported_jobs(server: Server) -> None:
     server.a.go.set()
     running, queued = [job for job in reversed(server.manager.list()) if not job.ended]
     server.wait(running), server.wait(queued)
-    (put, add, _) = server.a.calls
+    (put, add) = server.a.calls
     assert put == ("put", "cat", b"\x00\xffcat", {"from": "caf\u00e9"}, "http://x/cat")
     assert Path(add[1][0]).read_text() == "url,id\nhttp://x/b,2\n"
 

@@ -24,8 +24,10 @@ def test_a_csv_list_is_added(server: Server) -> None:
     assert (done.result["added"], done.result["failed"]) == (9, 120)
     assert done.failures[0] == JobFailure("0", "", "damaged_image", "bad")
     assert len(done.failures) == 100
-    (verb, (path,), methods, prune), calibrated = server.a.calls
-    assert (verb, methods, prune, calibrated) == ("add", ["sift"], True, ("calibrate",))
+    ((verb, (path,), methods, prune),) = server.a.calls
+    assert (verb, methods, prune) == ("add", ["sift"], True)
+    assert (done.progress.stage, done.progress.done, done.progress.total) == ("calibrate", 50, 100)
+    assert (done.progress.added, done.progress.failed) == (9, 0)
     assert Path(path).read_text() == "url,id\nhttp://x/a,1\n"
     assert server.a.guards[0].local_files is False
     assert server.uploads() == []

@@ -145,13 +145,24 @@ def test_an_image_is_reached_by_its_id_whatever_its_characters(client: TestClien
 
 
 @pytest.mark.parametrize(
-    "image_id", ["a%00b", "a%0Ab", "a%1Bb", "a%7F", "a%C2%85", "x" * 1025, "x" * 10_000, "%FF", ""]
+    "image_id", ["a%00b", "a%0Ab", "a%1Bb", "a%7F", "a%C2%85", "x" * 1025, "x" * 10_000, "%C3%A9" * 513, "%FF", ""]
 )
 def test_invalid_ids(shared: TestClient, image_id: str) -> None:
     response = shared.put(
         f"{BASE}/images/{image_id}", content=encoded_image(), headers={"content-type": "image/jpeg"}
     )
     problem(response, 422, "invalid_parameter", "id")
+
+
+def test_an_id_has_at_most_1024_bytes(client: TestClient, collection: Any) -> None:
+    def put(image_id: str) -> Any:
+        content, headers = encoded_image(), {"content-type": "image/jpeg"}
+        return client.put(f"{BASE}/image", params={"id": image_id}, content=content, headers=headers)
+
+    assert put("é" * 512).status_code == put("x" * 1024).status_code == 201
+    found = problem(put("é" * 512 + "x"), 422, "invalid_parameter", "id")
+    assert "1,025 bytes; the limit is 1,024" in found["detail"]
+    assert not collection.status(["é" * 512 + "x"])
 
 
 def test_three_ways_to_put(client: TestClient, collection: Any) -> None:

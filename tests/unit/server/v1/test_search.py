@@ -52,7 +52,8 @@ def test_all_image_forms_give_the_same_answer(shared: TestClient) -> None:
     form = shared.post(f"{BASE}/search", files={"image": data}, data={"k": "2"}).json()
     text = base64.b64encode(data).decode()
     by_json, by_id = ask(shared, base64=text, k=2), ask(shared, id="1.png", k=2)
-    for key in ("method", "mode", "fingerprints", "searched", "ranking", "decision"):
+    assert form["null_model"]
+    for key in ("method", "mode", "fingerprints", "searched", "ranking", "decision", "null_model"):
         assert form[key] == by_json[key]
     assert ids(form) == ids(by_json)
     assert ids(form)[0] == "1.png"

@@ -21,28 +21,29 @@ class FakeSource:
     def __init__(self, key=1, kind="global"):
         self.key, self.kind = key, kind
         self.alive = {}
-        self.revision = self.last = self.loads = self.loaded = self.listings = 0
+        self.removed = []
+        self.last = self.loads = self.loaded = self.listings = 0
 
     def add(self, *ids):
         for image_id in ids:
             self.remove(*(i for i in self.alive.values() if i == image_id))
             self.last += 1
-            self.revision += 1
             self.alive[self.last] = image_id
 
     def remove(self, *ids):
+        self.removed += [key for key, image_id in self.alive.items() if image_id in ids]
         self.alive = {key: image_id for key, image_id in self.alive.items() if image_id not in ids}
-        self.revision += 1
 
-    def changes(self, revision, last, count):
-        if revision == self.revision:
-            return None
-        self.listings += 1
+    def changes(self, since):
+        last, removed = map(int, (since or "0.0").split("."))
         new = np.array([key for key in self.alive if key > last], dtype=np.int64)
-        alive = None if count + len(new) == len(self.alive) else np.array(list(self.alive), dtype=np.int64)
-        return Changes(self.revision, new, np.full(len(new), 16, dtype=np.int64), alive)
+        gone = np.array(self.removed[removed:] if since else [], dtype=np.int64)
+        self.listings += len(new) > 0
+        cursor = f"{self.last}.{len(self.removed)}"
+        sizes = np.full(len(new), 16, dtype=np.int64)
+        return Changes(cursor, new, sizes, gone, complete=since is None), len(self.alive)
 
-    def load(self, listed, revision):
+    def load(self, listed, cursor):
         keys = np.array([key for key in self.alive if listed[0] <= key <= listed[-1]], dtype=np.int64)
         self.loads += 1
         self.loaded += len(keys)

@@ -9,6 +9,7 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.stores.embedded import EmbeddedStore
 from imagefinder.stores.embedded.schema import FILE_NAME
+from imagefinder.testing.stores.samples import data_of
 
 
 def entry(number):
@@ -103,7 +104,7 @@ def test_derived_data(store, tmp_path, data):
     found = store.check(sound_derived=lambda name, data: data == b"right")
     assert [damage.kind for damage in found] == ["derived"] * (data == b"wrong")
     store.check(repair=True, sound_derived=lambda name, data: data == b"right")
-    assert store.derived("x.json") == (data if data == b"right" else None)
+    assert data_of(store, "x.json") == (data if data == b"right" else None)
 
 
 def test_a_file_in_place_of_the_derived_folder(store, tmp_path):
@@ -111,7 +112,7 @@ def test_a_file_in_place_of_the_derived_folder(store, tmp_path):
     assert [damage.kind for damage in store.check()] == ["derived"]
     store.check(repair=True)
     store.put_derived("x", b"data")
-    assert store.derived("x") == b"data"
+    assert data_of(store, "x") == b"data"
 
 
 @pytest.mark.parametrize("index", ["features_by_method", "images_by_source"])

@@ -1,3 +1,4 @@
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
-from imagefinder.stores.embedded.codec import EncodedFeatures, decode, encode
+from imagefinder.stores.embedded.codec import EncodedFeatures, content_checksum, decode, encode
 
 POINTS = FeatureSpec("local", 3, "uint8")
 VECTOR = FeatureSpec("global", 3, "float32")
@@ -23,6 +24,13 @@ def points(count, seed=0):
 
 
 VECTORS = GlobalFeatures(np.array([[1, -2, 0.5]], dtype=np.float32))
+
+
+@given(st.text(max_size=20), st.sampled_from(["m", "sift"]), st.integers(0, 300))
+def test_the_checksum_of_the_content_is_computed_without_reading_it(image_id, method, count):
+    blobs = encode(image_id, method, points(count))
+    content = zlib.crc32(blobs.data + blobs.keypoints)
+    assert content_checksum(image_id, method, blobs.nbytes, blobs.checksum) == content
 
 
 def test_bytes_are_little_endian_rows():

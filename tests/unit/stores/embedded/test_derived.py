@@ -18,7 +18,7 @@ def test_the_folder_is_made_with_the_first_file_and_nothing_is_left_beside_it(fi
     assert not files.folder.exists()
     files.write("a.json", b"one")
     files.write("a.json", b"two")
-    assert files.read("a.json") == b"two"
+    assert files.read("a.json").data == b"two"
     assert [path.name for path in files.folder.iterdir()] == ["a.json"]
 
 

@@ -80,6 +80,8 @@ USES = {
     "scan": lambda store: list(store.scan("m")),
     "info": lambda store: store.info(),
     "derived": lambda store: store.derived("x"),
+    "lease": lambda store: store.lease("x", 1.0),
+    "sample": lambda store: store.sample("m", 1),
     "put_derived": lambda store: store.put_derived("x", b""),
     "backup": lambda store: store.backup(store._folder.parent / "another"),
 }

@@ -234,3 +234,51 @@ def test_derived_data_can_be_deleted_and_cannot_be_in_the_way(tmp_path):
     assert store.derived("model.json") is None
     store.close()
     EmbeddedStore(tmp_path / "c", create=False, cache_bytes=0).close()
+
+
+def statements(store, use):
+    """The SQL statements that a call executes, without those that begin and end transactions."""
+    seen = []
+    with store._connections.reading() as connection:
+        connection.set_trace_callback(seen.append)
+    use()
+    with store._connections.reading() as connection:
+        connection.set_trace_callback(None)
+    return [one for one in seen if not one.startswith(("BEGIN", "ROLLBACK"))]
+
+
+@pytest.mark.parametrize("many", [1, 20])
+def test_batches_are_read_in_a_fixed_number_of_statements(store, many):
+    ids = [f"image {number}" for number in range(many)]
+    assert len(statements(store, lambda: store.records(ids))) == 1
+    assert len(statements(store, lambda: store.thumbnails(ids))) == 1
+    assert len(statements(store, lambda: store.select("points", ids))) == 2  # its spec, and the rows
+
+
+def test_a_selection_does_not_read_the_other_images(store, database):
+    (query,) = [one for one in statements(store, lambda: store.select("vector", ["image 3"])) if "data" in one]
+    plan = "; ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {query}"))
+    assert "images USING" in plan.split(";")[0]
+    assert "id=?" in plan.split(";")[0]
+    assert "image=? AND method=?" in plan
+
+
+def test_a_damaged_record_or_thumbnail_is_found_in_a_batch(store, database):
+    ids = [f"image {number}" for number in range(20)]
+    database.execute("UPDATE thumbnails SET jpeg = x'00' WHERE image = 5")
+    with pytest.raises(CollectionCorruptError, match="image 4"):
+        store.thumbnails(ids)
+    database.execute("UPDATE images SET width = 7 WHERE key = 6")
+    with pytest.raises(CollectionCorruptError, match="image 5"):
+        store.records(ids)
+
+
+def test_damaged_metadata_are_found_by_a_filter(store, database):
+    keys = np.arange(1, 41, dtype=np.int64)
+    assert len(store.load("points", keys, where=parse({}))[0]) == 20
+    database.execute("UPDATE images SET metadata = '{\"a\": 1}' WHERE key = 6")
+    for where in (parse({"a": 1}), parse({"not": {"b": 1}})):
+        for use in (store.count, store.matching, lambda where: store.load("points", keys, where=where)):
+            with pytest.raises(CollectionCorruptError, match="image 5"):
+                use(where)
+    assert store.count() == 20

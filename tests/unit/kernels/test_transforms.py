@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from imagefinder.verification.transforms import corners, derivative, move, overlap, tuples
+from imagefinder.kernels.transforms import corners, derivative, move, overlap, tuples
 
 SIZE = (640, 480)
 HOMOGRAPHY = np.array([[0.9, 0.1, 20], [0.05, 0.8, 30], [6e-4, 4e-4, 1.0]])

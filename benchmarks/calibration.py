@@ -1,0 +1,243 @@
+"""How good are E-values, and what does calibration cost?
+
+For each labelled dataset, one process indexes the gallery with ``sift`` and ``efficientnet-lite0``, calibrates it,
+and searches with every query. The tail of common parts that is shipped (``imagefinder.calibration.common_parts``)
+was fitted to these datasets; so the E-values of each are computed with a tail fitted without it.
+
+* right pairs called match: of the correct answers whose geometry rules out chance (images x chance probability at
+  most 0.01), those with an E-value of at most 0.01;
+* wrong hits per query with an E-value up to 1, 0.1 and 0.01, over all queries;
+* mAP, and recall at 99 % precision;
+* CPU seconds of indexing and of calibration.
+
+Pairs in ``same_objects.json`` show the same heap, box or place although their labels differ; they count neither as
+correct nor as wrong. With ``BENCH_FOLDER``, an interrupted run resumes; ``BENCH_SETS`` selects datasets, and
+``BENCH_EVERY=3`` every third query.
+
+The last line printed is the tail fitted to all datasets, for ``common_parts.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DATASETS = Path(os.environ.get("BENCH_DATASETS", Path(__file__).parents[2] / "shared" / "data"))
+SAME_OBJECTS = Path(__file__).parent / "same_objects.json"
+EVERY = int(os.environ.get("BENCH_EVERY", "1"))
+METHODS = ["sift", "efficientnet-lite0"]
+
+UPPER = 0.1
+"""Fraction of the values that the exponential tail is fitted to."""
+
+SCALE, WEIGHT = 0.3, 10
+"""Expected scale of the tail, and its weight as a number of values."""
+
+Array = NDArray[np.float64]
+
+
+def main() -> None:
+    from benchmarks.contract import write
+    from benchmarks.parts import child, working_folder
+
+    available = sorted(path.parent.name for path in DATASETS.glob("*/manifest.json"))
+    if not available:
+        print(f"skipped: no manifest in {DATASETS} (set BENCH_DATASETS)")
+        return
+    names = os.environ.get("BENCH_SETS", ",".join(available)).split(",")
+    with working_folder("calibration") as folder:
+        found = {name: child("calibration", "measure", folder, 0, name) for name in names}
+    witnesses = {name: _witnesses_of_wrong_pairs(one) for name, one in found.items()}
+    rows = []
+    for name, one in found.items():
+        others = [values for other, values in witnesses.items() if other != name]
+        rows.append({"set": name, **_metrics(one, fit_tail(np.concatenate(others)) if others else None)})
+        print(rows[-1], flush=True)
+    shipped = fit_tail(np.concatenate(list(witnesses.values())))
+    write("calibration", {"rows": rows, "tail": shipped})
+    print(shipped)
+
+
+# -- one dataset -----------------------------------------------------------------------------------------------
+
+
+def measure(folder: str, _size: int, name: str) -> dict[str, Any]:
+    """Index, calibrate and search one dataset."""
+    import imagefinder
+    from imagefinder.evaluation.datasets import read_manifest
+    from imagefinder.evaluation.protocol import add_gallery
+    from imagefinder.search import null_model
+
+    dataset = read_manifest(DATASETS / name)
+    same = _same_objects(name)
+    with imagefinder.open(f"{folder}/{name}") as collection:
+        begin = time.process_time()
+        add_gallery(collection, dataset, METHODS)
+        indexed = time.process_time()
+        collection.calibrate()
+        calibrated = time.process_time()
+        queries = []
+        for query in dataset.queries[::EVERY]:
+            result = collection.search(query.path, k=len(dataset.images))
+            ignored = same.get(_stem(query.path.name), set())
+            queries.append(
+                {
+                    "positives": len(query.positives),
+                    "hits": [
+                        [
+                            1 if hit.id in query.positives else 0,
+                            math.log10(max(hit.evalue or 0, 1e-300)),
+                            math.log10(hit.methods[METHODS[1]].evalue) if METHODS[1] in hit.methods else None,
+                            hit.relation == "identical",
+                            hit.evidence
+                            and [hit.evidence.log10_chance, hit.evidence.agreement, hit.evidence.found_by],
+                        ]
+                        for hit in result.hits
+                        if hit.id not in query.ignore and _stem(hit.id) not in ignored
+                    ],
+                }
+            )
+        stored = collection.store.derived(null_model.NAME)
+    return {
+        "images": len(dataset.images),
+        "indexing_cpu_s": round(indexed - begin, 2),
+        "calibration_cpu_s": round(calibrated - indexed, 2),
+        "null_model": stored.data.decode() if stored else "",
+        "queries": queries,
+    }
+
+
+def _same_objects(name: str) -> dict[str, set[str]]:
+    """Name of an image -> names of others that show the same object under another label."""
+    same: dict[str, set[str]] = {}
+    for a, b, _reason in json.loads(SAME_OBJECTS.read_text(encoding="utf-8")).get(name, []):
+        same.setdefault(a, set()).add(b)
+        same.setdefault(b, set()).add(a)
+    return same
+
+
+def _stem(path: str) -> str:
+    """Name of an image, without folder, extension and the names of edits."""
+    return path.rsplit("/", 1)[-1].rsplit(".", 1)[0].split("__", maxsplit=1)[0]
+
+
+# -- tails -----------------------------------------------------------------------------------------------------
+
+
+def _witnesses_of_wrong_pairs(found: Mapping[str, Any]) -> Array:
+    """The witnesses of all wrong pairs whose geometry rules out chance, if agreement counts in this dataset."""
+    from imagefinder.calibration.common_parts import witness
+
+    if not _null_model(found).agreement_counts:
+        return np.empty(0)
+    limit = -2 - math.log10(found["images"])
+    evidence = [hit[4] for query in found["queries"] for hit in query["hits"] if hit[4] and not hit[0]]
+    return np.array([witness(chance, agreement) for chance, agreement, _ in evidence if chance <= limit])
+
+
+def fit_tail(values: Array) -> dict[str, Any]:
+    """Deciles of the values, and an exponential tail above the highest one."""
+    shares = np.arange(10, 0, -1) / 10
+    knots = np.quantile(values, 1 - shares)
+    excess = values[values > knots[-1]] - knots[-1]
+    scale = (float(excess.sum()) + WEIGHT * SCALE) / (len(excess) + WEIGHT)
+    return {
+        "knots": np.round(knots, 2).tolist(),
+        "log10_shares": np.round(np.log10(shares), 3).tolist(),
+        "scale": round(scale, 3),
+    }
+
+
+# -- metrics ---------------------------------------------------------------------------------------------------
+
+
+def _null_model(found: Mapping[str, Any]) -> Any:
+    from imagefinder.calibration.evalue import TailCalibrator
+    from imagefinder.search.null_model import from_bytes
+
+    model = from_bytes(found["null_model"].encode(), TailCalibrator())
+    assert model is not None
+    return model
+
+
+def _metrics(found: Mapping[str, Any], tail: Mapping[str, Any] | None) -> dict[str, Any]:
+    from imagefinder.evaluation.metrics import operating_point
+
+    limit = -2 - math.log10(found["images"])
+    precisions, confidences, correct, total = [], list[float](), list[bool](), 0
+    right, matched, wrong = 0, 0, {1.0: 0, 0.1: 0, 0.01: 0}
+    for query, evalues in zip(found["queries"], _evalues(found, tail), strict=True):
+        # The sort is stable, so images of one E-value stay in the order of the search.
+        ranked = [query["hits"][row] for row in np.argsort(evalues, kind="stable")]
+        if query["positives"]:
+            ranks = [rank for rank, hit in enumerate(ranked, 1) if hit[0]]
+            precisions.append(sum(n / rank for n, rank in enumerate(ranks, 1)) / query["positives"])
+        for hit, evalue in zip(query["hits"], evalues, strict=True):
+            confidences.append(-evalue)
+            correct.append(bool(hit[0]))
+            if hit[0] and hit[4] and hit[4][0] <= limit:
+                right += 1
+                matched += int(evalue <= -2 + 1e-9)
+            for most in wrong:
+                wrong[most] += int(not hit[0] and evalue <= math.log10(most) + 1e-9)
+        total += query["positives"]
+    at_99 = operating_point(confidences, correct, total, 0.99)
+    model = _null_model(found)
+    return {
+        "images": found["images"],
+        "queries": len(found["queries"]),
+        "right_pairs": right,
+        "called_match": round(matched / right, 3) if right else None,
+        "wrong_per_query": {f"{most:g}": round(n / len(found["queries"]), 4) for most, n in wrong.items()},
+        "mAP": round(float(np.mean(precisions)), 4),
+        "recall_at_99": round(at_99.recall if at_99 else 0.0, 4),
+        "indexing_cpu_s": found["indexing_cpu_s"],
+        "calibration_cpu_s": found["calibration_cpu_s"],
+        "calibration_share": round(found["calibration_cpu_s"] / found["indexing_cpu_s"], 3),
+        "common_parts": round(model.common_parts(found["images"]), 3),
+        "seeds": len(model.seeds),
+        "agreement_counts": model.agreement_counts,
+    }
+
+
+def _evalues(found: Mapping[str, Any], tail: Mapping[str, Any] | None) -> list[Array]:
+    """Log10 of the E-values of the hits of each query; with another tail of common parts, if one is given."""
+    from dataclasses import replace
+
+    from imagefinder.calibration import common_parts
+    from imagefinder.calibration.evalue import TailCalibrator
+    from imagefinder.search.calibration import Calibration
+    from imagefinder.search.verification import whole_image
+
+    if tail is None:
+        return [np.array([hit[1] for hit in query["hits"]]) for query in found["queries"]]
+    shipped, common_parts.TAIL = common_parts.TAIL, TailCalibrator().read(tail)
+    calibration = Calibration(_null_model(found), found["images"], tests=2)
+    empty = whole_image((1, 1), (1, 1), mirrored=False)
+    every = []
+    for query in found["queries"]:
+        values = []
+        for _, _, alone, identical, evidence in query["hits"]:
+            value = math.inf if alone is None else alone
+            if evidence:
+                chance, agreement, by = evidence
+                one = replace(empty, log10_chance=chance, agreement=agreement, found_by=by)
+                value = min(value, calibration.of_evidence(one))
+            values.append(-math.inf if identical else value)
+        every.append(calibration.combine(np.array(values)))
+    common_parts.TAIL = shipped
+    return every
+
+
+if __name__ == "__main__":
+    from benchmarks.parts import run_task
+
+    run_task({"measure": measure})

@@ -1,0 +1,183 @@
+"""Calibration beside searches: nothing waits, one process fits, nothing is stored by halves."""
+
+import io
+import logging
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from runtimes import runtime
+
+from imagefinder.collection import Collection, calibrating
+from imagefinder.core.errors import UnknownMethodError
+from imagefinder.stores.embedded import EmbeddedStore
+from imagefinder.testing.extractors import textured_image
+
+
+def png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(textured_image(seed)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Fits:
+    """Counts the fits, and holds them until told to go on."""
+
+    def __init__(self, real):
+        self.real = real
+        self.count = 0
+        self.began, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+        self.error: Exception | None = None
+
+    def __call__(self, *arguments, progress=None, **keywords):
+        self.count += 1
+        self.began.set()
+        while not self.go_on.wait(0.02):
+            progress(0, 1)
+        if self.error:
+            raise self.error
+        return self.real(*arguments, progress=progress, **keywords)
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    fits = Fits(calibrating.fit)
+    monkeypatch.setattr(calibrating, "fit", fits)
+    yield fits
+    fits.go_on.set()
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Opens the collection of this test, as another process would."""
+    collections = []
+
+    def open_collection() -> Collection:
+        store = EmbeddedStore(tmp_path / "c", create=not collections, cache_bytes=0)
+        collections.append(Collection(store, runtime()))
+        return collections[-1]
+
+    yield open_collection
+    for collection in collections:
+        collection.close()
+
+
+@pytest.fixture
+def collection(opened):
+    collection = opened()
+    for seed in range(5):
+        collection.put(f"{seed}.png", png(seed))
+    return collection
+
+
+def wait_until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_search_does_not_wait(collection, fits):
+    fits.go_on.clear()
+    result = collection.search(textured_image(2))
+    assert result.hits[0].id == "2.png"
+    assert result.null_model == collection.calibration().null_model == "prior"
+    assert collection.calibration().state == "running"
+    assert collection.calibration().calibrated_images == 0
+    fits.go_on.set()
+    wait_until(lambda: collection.calibration().state == "current")
+    assert collection.calibration().calibrated_images == 5
+    assert collection.search(textured_image(2)).null_model == collection.calibration().null_model != "prior"
+    assert fits.count == 1
+
+
+def test_add_calibrates_and_reports_it(opened, tmp_path, fits):
+    (tmp_path / "files").mkdir()
+    for seed in range(3):
+        (tmp_path / "files" / f"{seed}.png").write_bytes(png(seed))
+    collection, seen = opened(), []
+    report = collection.add(tmp_path / "files", methods=["sift"], progress=seen.append)
+    assert collection.calibration().state == "current"
+    shares = [one.calibrated for one in seen if one.calibrated is not None]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert all(one.done == 3 for one in seen if one.calibrated is not None)
+    assert report.seconds >= seen[-1].seconds - 0.01
+    assert collection.add(tmp_path / "files").unchanged == 3
+    assert fits.count == 1
+
+
+def test_of_two_processes_one_calibrates(collection, opened, fits):
+    other = opened()
+    fits.go_on.clear()
+    collection.search(textured_image(1))
+    fits.began.wait(10)
+    assert other.search(textured_image(1)).null_model == "prior"
+    time.sleep(0.2)
+    assert fits.count == 1
+    waiting = threading.Thread(target=other.calibrate)
+    waiting.start()
+    fits.go_on.set()
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert fits.count == 1
+    assert other.calibration() == collection.calibration()
+
+
+def test_closing_stops_the_calibration_and_stores_nothing(collection, opened, fits):
+    fits.go_on.clear()
+    collection.search(textured_image(1))
+    fits.began.wait(10)
+    start = time.monotonic()
+    collection.close()
+    assert time.monotonic() - start < 5
+    fits.go_on.set()
+    again = opened()
+    assert again.calibration().state == "none"
+    assert again.calibrate()  # the lease was released
+    assert again.calibration().state == "current"
+
+
+def test_a_calibration_can_be_stopped(collection, fits):
+    stop = threading.Event()
+    stop.set()
+    fits.go_on.clear()
+    assert not collection.calibrate(stop=stop)
+    assert collection.calibration().state == "none"
+
+
+def test_a_failure_is_logged_once_and_tried_again_when_the_collection_has_changed(collection, fits, caplog):
+    fits.error = UnknownMethodError("net", ["sift"])
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert collection.search(textured_image(3)).hits[0].id == "3.png"
+            wait_until(lambda: collection.calibration().state != "running")
+    assert fits.count == 1
+    assert [record.levelname for record in caplog.records if "calibrated" in record.message] == ["WARNING"]
+    fits.error = None
+    collection.put("new.png", png(9))
+    collection.search(textured_image(3))
+    wait_until(lambda: collection.calibration().state == "current")
+
+
+def test_an_outgrown_model_is_used_until_there_is_a_new_one(collection, fits):
+    collection.calibrate()
+    before = collection.calibration()
+    for seed in range(5, 12):
+        collection.put(f"{seed}.png", png(seed))
+    assert collection.calibration().state == "outdated"
+    fits.go_on.clear()
+    assert collection.search(textured_image(1)).null_model == before.null_model
+    fits.go_on.set()
+    wait_until(lambda: collection.calibration().state == "current")
+    assert collection.calibration().calibrated_images == 12
+
+
+def test_an_empty_collection_is_not_calibrated(opened, fits):
+    collection = opened()
+    assert collection.search(np.zeros((50, 50, 3), dtype=np.uint8)).hits == ()
+    wait_until(lambda: collection.calibration().state != "running")
+    assert fits.count == 0
