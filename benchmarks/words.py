@@ -3,13 +3,13 @@
 The index alone is measured, without the features: nothing is scored or verified.
 
 **Collection**: the 500 images of the dataset ``copy``, and ``BENCH_SIZES`` (100 000 and 1 000 000) distractors
-like those of ``stages``: as many descriptors as a real image of the pool has, taken from eight images of the pool,
-from each those around a random keypoint, plus noise. Two things differ, because extracting, storing and coding 700
-million descriptors would take hours. The pool has 800 images (``BENCH_POOL``) instead of 400, and each descriptor of
-the pool has 16 noisy versions, which are coded once by ``Codec.encode``, so a distractor consists of codes drawn
-from a table of about nine million. A code therefore occurs in many distractors of the largest collection, but each
-distractor is a draw of its own (fixed seed per thousand). The words are trained on other noisy versions, as many as
-the codec requests.
+like those of ``stages``: as many descriptors as a real image of the pool has, taken from eight images of the
+pool, from each those around a random keypoint, plus noise. Two things differ, because extracting, storing and
+coding 700 million descriptors would take hours. The pool has 800 images (``BENCH_POOL``) instead of 400, and each
+descriptor of the pool has 16 noisy versions, which are coded once by ``Codec.encode``, so a distractor consists
+of codes drawn from a table of about nine million. A code therefore occurs in many distractors of the largest
+collection, but each distractor is a draw of its own (fixed seed per thousand). The words are trained on other
+noisy versions, as many as the codec requests.
 
 **Queries**: ``BENCH_QUERIES`` (100) edited images of ``copy`` with one correct answer (fixed seed), the same at
 all sizes. ``right``: queries whose answer is among the 64 candidates of the query or of its mirror image.
