@@ -1,4 +1,4 @@
-"""Small versions of images, which tell at little cost that two whole images do not agree.
+"""Small versions of images, which show at little cost that two whole images do not agree.
 
 It is the windowed comparison of ``photometry`` at a quarter of its resolution, with tolerances on the safe side:
 most wrong pairs are settled by it, without decoding or warping their thumbnails. There is no proof that no right
