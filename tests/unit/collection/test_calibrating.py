@@ -12,6 +12,7 @@ from runtimes import runtime
 
 from imagefinder.collection import Collection, calibrating
 from imagefinder.core.errors import UnknownMethodError
+from imagefinder.search import null_model
 from imagefinder.stores.embedded import EmbeddedStore
 from imagefinder.testing.extractors import textured_image
 
@@ -110,6 +111,18 @@ def test_add_calibrates_and_reports_it(opened, tmp_path, fits):
     assert fits.count == 1
 
 
+def test_add_calibrates_although_nothing_has_changed_if_that_is_due(opened, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.png").write_bytes(png(1))
+    collection = opened()
+    collection.add(tmp_path / "files", methods=["sift"])
+    (tmp_path / "c" / "index" / null_model.NAME).unlink()
+    again = opened()
+    assert again.calibration().state == "none"
+    assert again.add(tmp_path / "files").unchanged == 1
+    assert again.calibration().state == "current"
+
+
 def test_of_two_processes_one_calibrates(collection, opened, fits):
     other = opened()
     fits.go_on.clear()
@@ -181,3 +194,38 @@ def test_an_empty_collection_is_not_calibrated(opened, fits):
     assert collection.search(np.zeros((50, 50, 3), dtype=np.uint8)).hits == ()
     wait_until(lambda: collection.calibration().state != "running")
     assert fits.count == 0
+
+
+def test_calibrating_need_not_wait_for_another_process(collection, opened, fits):
+    lease = opened().store.lease(calibrating.LEASE, 60)
+    start = time.monotonic()
+    assert not collection.calibrate(wait=False)
+    assert time.monotonic() - start < 10
+    assert fits.count == 0
+    lease.release()
+    assert collection.calibrate(wait=False)
+
+
+def test_calibrating_shows_the_progress_of_the_thread(collection, fits):
+    fits.go_on.clear()
+    collection.search(textured_image(1))
+    fits.began.wait(10)
+    seen = []
+
+    def progress(done: int, total: int) -> None:
+        seen.append((done, total))
+        fits.go_on.set()
+
+    assert collection.calibrate(progress, wait=False)
+    assert seen
+    assert fits.count == 1
+
+
+def test_dropping_a_collection_is_not_reported(opened, collection, fits, caplog):
+    fits.go_on.clear()
+    collection.search(textured_image(1))
+    fits.began.wait(10)
+    collection.store.close()
+    fits.go_on.set()
+    wait_until(lambda: not collection._calibrating.is_running())
+    assert "calibrated" not in caplog.text
