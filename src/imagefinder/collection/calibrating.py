@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 
@@ -25,6 +26,9 @@ LEASE_SECONDS = 60.0
 """The lease is renewed with every step, so it expires only if the process has died."""
 
 _POLL_SECONDS = 0.2
+
+_TURNS: dict[int, threading.Lock] = {}
+"""Process -> lock: a server of many collections calibrates one at a time; a forked process has its own turns."""
 
 Count = Callable[[int, int], None]
 
@@ -160,7 +164,17 @@ class Calibrating:
         return null_model.write(self._store, model, replaces=stored.version if stored else "")
 
     def _in_background(self) -> None:
-        images = self._store.info().images
+        turn = _TURNS.setdefault(os.getpid(), threading.Lock())
+        while not turn.acquire(timeout=_POLL_SECONDS):
+            if self._stop.is_set():
+                return
+        try:
+            self._fit_in_background()
+        finally:
+            turn.release()
+
+    def _fit_in_background(self) -> None:
+        images = -1
 
         def step(done: int, total: int) -> None:
             if self._stop.is_set():
@@ -168,7 +182,9 @@ class Calibrating:
             self._steps = done, total
 
         try:
-            self._fit(step)
+            images = self._store.info().images
+            if self.is_due():  # it may have waited for its turn
+                self._fit(step)
         except (_Stopped, CollectionClosedError):  # a collection may be dropped without being closed
             pass
         except ImagefinderError as error:

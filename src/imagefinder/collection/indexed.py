@@ -82,6 +82,8 @@ class IndexedCollection(CollectionReader):
             self.calibrate(step, stop)
         except ImagefinderError as error:  # the images are stored, and can be searched
             notes = (*notes, f"the collection could not be calibrated: {error.message}")
+        if stop is not None and stop.is_set():
+            notes = (*notes, "calibrating was interrupted; the next add or search does it")
         return replace(report, seconds=report.seconds + time.monotonic() - start, notes=notes)
 
     def rebuild_index(
