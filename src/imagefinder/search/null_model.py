@@ -34,7 +34,7 @@ from imagefinder.calibration.evalue import ExponentialTail
 from imagefinder.core.contracts import Calibrator, Store, Tail
 from imagefinder.core.features import Features, GlobalFeatures
 from imagefinder.core.method import Method
-from imagefinder.core.records import DerivedData
+from imagefinder.core.records import DerivedData, StoreInfo
 from imagefinder.core.results import LOOKS_ALIKE, PRIOR
 
 GROWTH = 1.5
@@ -179,17 +179,18 @@ class NullModel:
 
     def is_usable(self, store: Store) -> bool:
         """Whether it describes the methods of the collection, whatever its size."""
-        info = store.info()
+        return self._describes(store.info())
+
+    def _describes(self, info: StoreInfo) -> bool:
         present = {name: method.fingerprint.digest for name, method in info.methods.items() if method.images}
         return present == {name: method.fingerprint for name, method in self.methods.items()}
 
     def fits(self, store: Store) -> bool:
         """Whether it was fitted to this collection, at about its present size."""
-        return (
-            not self.is_prior
-            and self.is_usable(store)
-            and self.images / GROWTH <= store.info().images <= self.images * GROWTH
-        )
+        if self.is_prior:
+            return False
+        info = store.info()
+        return self._describes(info) and self.images / GROWTH <= info.images <= self.images * GROWTH
 
     def common_parts(self, searched: int) -> float:
         """Expected number of wrong images among ``searched`` that have a part in common with a query."""
