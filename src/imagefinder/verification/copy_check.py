@@ -73,6 +73,9 @@ HOPELESS_CELLS = 180
 """Photographs with more changed cells when they are coarsely aligned are not aligned further: copies have up to
 113 then, and nearly all of them fewer than 40."""
 
+HOPEFUL = 0.5
+"""Correlation of coarsely aligned images from which on they are aligned finely in any case."""
+
 STROKES = 0.4
 """Length of the sum of the gradients in a cell with strokes, at most, as a share of the sum of their lengths."""
 
@@ -166,7 +169,8 @@ def _colour(image: RgbImage) -> tuple[float, float]:
 
 def _clearly_different(pair: Registered) -> CopyMeasures | None:
     """Measures of coarsely aligned photographs whose changes alone rule out a copy; ``None`` of all others."""
-    if _are_documents(pair):  # of which small changes count, so that they need the finest alignment
+    # Most copies correlate better. Of documents, small changes count, so that they need the finest alignment.
+    if pair.correlation >= HOPEFUL or _are_documents(pair):
         return None
     cell, inside, contrast = _grid(pair)
     one, other, _ = _equally_sharp(pair.query, pair.candidate, inside)
