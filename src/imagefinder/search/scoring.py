@@ -68,7 +68,10 @@ class Scorer:
         self.sparing = sparing and len(self.queries) > 1
         self.images = Scanned(store, self.method.name)
         self.each = np.empty((len(self.queries), 0))
-        self.near = self.each if near and isinstance(self.method.matcher, NearMatcher) else None
+        matcher = self.method.matcher
+        # Once: ``isinstance`` with a protocol takes about 0.1 ms.
+        self._near_matcher = matcher if near and isinstance(matcher, NearMatcher) else None
+        self.near = self.each if self._near_matcher else None
         self._model = model
         self._hubness: list[NDArray[np.float64]] = []
         self._room = KEPT_MATCHES
@@ -144,10 +147,9 @@ class Scorer:
         self, queries: Sequence[EncodedQuery], features: Features, rows: Sequence[int] = ()
     ) -> NDArray[np.float64]:
         """Scores and near matches, ``(2, queries, B)``; the matches of images with these rows are kept."""
-        matcher = self.method.matcher
-        if self.near is not None and isinstance(matcher, NearMatcher):
+        if matcher := self._near_matcher:
             return np.array([self._near(matcher, query, features, rows) for query in queries]).swapaxes(0, 1)
-        scores = np.array([matcher.score(query.features, features) for query in queries])
+        scores = np.array([self.method.matcher.score(query.features, features) for query in queries])
         return np.array([scores, np.zeros_like(scores)])
 
     def _near(
