@@ -269,9 +269,7 @@ def combine(folder: str, size: int) -> dict[str, Any]:
     return costs.of(
         segments_before=before,
         segments=len(segments),
-        postings=sum(len(segment.codes) for segment in segments),
         index_bytes=sum(segment.nbytes for segment in segments),
-        words_that_occur=max(len(segment.words) for segment in segments),
     )
 
 

@@ -137,8 +137,8 @@ def stages() -> str:
                 for level, a in row["answers"].items()
             ),
         ]
-    measured = [line for name in ("stages", "vectors") for line in parts_measured_on(name)]
-    return "\n".join([*lines, *vectors(), *measured, ""])
+    measured = [line for name in ("stages", "words", "vectors") for line in parts_measured_on(name)]
+    return "\n".join([*lines, *words(), *vectors(), *measured, ""])
 
 
 def words() -> list[str]:

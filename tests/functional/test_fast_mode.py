@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,11 @@ def test_the_index_has_all_images(indexed: Any) -> None:
 
 def test_a_fast_search_finds_the_index_ready(client: httpx2.Client, folder: Path) -> None:
     data = (PICTURES / "dogs.jpg").read_bytes()
-    search(client, data, "exact")  # calibrates, which is kept beside the index
+    search(client, data, "exact")  # starts the calibration, which is kept beside the index
+    end = time.monotonic() + 60
+    while client.get("/health").json()["collection"]["calibration"] != "current":
+        assert time.monotonic() < end
+        time.sleep(0.1)
     before = files_of_the_index(folder)
     search(client, data, "fast")
     assert files_of_the_index(folder) == before

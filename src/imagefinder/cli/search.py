@@ -152,9 +152,7 @@ def _search(opened: Collection, query: Query, options: SearchOptions, *, as_json
         _write_page(opened, name, image, result, page)
         if not as_json:
             output.line(f"page: {page}")
-    if opened.calibration().state != "current" and opened.info().images:
-        with output.counter("calibrating for the next search", of_bytes=False) as progress:
-            opened.calibrate(progress)
+    search_many.calibrate(opened, "calibrating for the next search")
     return OK if search_many.is_match(result) else UNFINISHED
 
 

@@ -19,6 +19,7 @@ from imagefinder.cli.session import INPUT, INTERRUPTED, OK, STDIN, UNFINISHED, s
 from imagefinder.core.addresses import is_web_address
 from imagefinder.core.errors import FetchError, ImageError, ImagefinderError, InputError, SourceError
 from imagefinder.core.query import Query, SearchOptions
+from imagefinder.core.results import PRIOR
 from imagefinder.core.serialization import to_json
 from imagefinder.indexing.suffixes import ARCHIVE_SUFFIXES, LIST_SUFFIXES
 
@@ -54,6 +55,22 @@ def is_match(result: SearchResult) -> bool:
 def unit(opened: Collection, result: SearchResult) -> str:
     """Unit of the scores of a result."""
     return "evidence" if result.method == "auto" else opened.method(result.method).score
+
+
+def calibrate(opened: Collection, label: str) -> None:
+    """Calibrate if that is due, unless another process is doing so; a failure is only reported.
+
+    Args:
+        opened: The collection.
+        label: Label of the progress bar.
+    """
+    if opened.calibration().state == "current" or not opened.info().images:
+        return
+    try:
+        with output.counter(label, of_bytes=False) as progress:
+            opened.calibrate(progress, wait=False)
+    except ImagefinderError as error:
+        output.note(f"the collection could not be calibrated: {error.message}")
 
 
 def answer(opened: Collection, result: SearchResult) -> dict[str, Any]:
@@ -99,8 +116,10 @@ class Answers:
 
         started = time.monotonic()
         if self.options.ranking == "evidence":
-            with output.counter("calibrating scores", of_bytes=False) as calibrating:
-                self.opened.calibrate(calibrating)
+            calibrate(self.opened, "calibrating scores")
+            calibration = self.opened.calibration()
+            if calibration.null_model == PRIOR and calibration.images and not self.as_json:
+                output.note("the collection is not calibrated yet, so these answers are cautious")
         # In a terminal, the results themselves show the progress.
         shows_bar = self.as_json or not sys.stdout.isatty()
         bar = output.counter("searching", of_bytes=False) if shows_bar else contextlib.nullcontext(_ignore)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 
 from imagefinder.core.contracts import AnnIndex, Store
-from imagefinder.core.errors import ImagefinderError
+from imagefinder.core.errors import CollectionClosedError, ImagefinderError
 from imagefinder.core.method import Method
 from imagefinder.core.records import CalibrationInfo, CalibrationState, StoreInfo
 from imagefinder.kernels.threads import computation
@@ -25,6 +26,9 @@ LEASE_SECONDS = 60.0
 """The lease is renewed with every step, so it expires only if the process has died."""
 
 _POLL_SECONDS = 0.2
+
+_TURNS: dict[int, threading.Lock] = {}
+"""Process -> lock: a server of many collections calibrates one at a time; a forked process has its own turns."""
 
 Count = Callable[[int, int], None]
 
@@ -51,6 +55,7 @@ class Calibrating:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._failed_at = -1  # number of images at which the last attempt failed
+        self._steps = 0, 1  # done and total of the thread
 
     def current(self) -> NullModel:
         """The null model of the collection as it is: the stored one or, before the first fit, the prior."""
@@ -109,12 +114,15 @@ class Calibrating:
             self._thread = threading.Thread(target=self._in_background, name="imagefinder-calibrate", daemon=True)
             self._thread.start()
 
-    def fit(self, progress: Count | None = None, stop: threading.Event | None = None) -> bool:
-        """Fit the null model unless it still fits; waits for another process or thread that is doing so.
+    def fit(
+        self, progress: Count | None = None, stop: threading.Event | None = None, *, wait: bool = True
+    ) -> bool:
+        """Fit the null model unless it still fits; waits for the thread of this object if that is doing so.
 
         Args:
             progress: Called with (done, total).
             stop: Set it to stop early; nothing is stored then.
+            wait: Also wait for another process that is fitting it.
 
         Returns:
             Whether there is a new null model.
@@ -129,9 +137,11 @@ class Calibrating:
 
         try:
             while self.is_due():
-                if self._fit(step):
+                if not wait and self._failed_at == self._store.info().images:
+                    break  # the thread has reported why
+                if self._fit(step) or not (wait or self.is_running()):
                     break
-                step(0, 1)
+                step(*self._steps)
                 self._stop.wait(_POLL_SECONDS)
         except _Stopped:
             pass
@@ -170,15 +180,28 @@ class Calibrating:
         return null_model.write(self._store, model, replaces=stored.version if stored else "")
 
     def _in_background(self) -> None:
-        images = self._store.info().images
+        turn = _TURNS.setdefault(os.getpid(), threading.Lock())
+        while not turn.acquire(timeout=_POLL_SECONDS):
+            if self._stop.is_set():
+                return
+        try:
+            self._fit_in_background()
+        finally:
+            turn.release()
 
-        def step(_done: int, _total: int) -> None:
+    def _fit_in_background(self) -> None:
+        images = -1
+
+        def step(done: int, total: int) -> None:
             if self._stop.is_set():
                 raise _Stopped
+            self._steps = done, total
 
         try:
-            self._fit(step)
-        except _Stopped:
+            images = self._store.info().images
+            if self.is_due():  # it may have waited for its turn
+                self._fit(step)
+        except (_Stopped, CollectionClosedError):  # a collection may be dropped without being closed
             pass
         except ImagefinderError as error:
             self._failed_at = images

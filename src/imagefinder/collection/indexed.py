@@ -37,17 +37,18 @@ class IndexedCollection(CollectionReader):
             store, runtime, self._derived.own_index if runtime.has_ann_indexes else None
         )
 
-    def calibrate(self, progress: Count | None = None, stop: Event | None = None) -> bool:
+    def calibrate(self, progress: Count | None = None, stop: Event | None = None, *, wait: bool = True) -> bool:
         """Calibrate the collection unless its calibration is current; ``add`` and searches do so by themselves.
 
         Args:
             progress: Called with (done, total).
             stop: Set it to stop early; nothing is stored then.
+            wait: If another process is calibrating the collection, wait for it.
 
         Returns:
             Whether there is a new null model.
         """
-        return self._calibrating.fit(progress, stop)
+        return self._calibrating.fit(progress, stop, wait=wait)
 
     def calibration(self) -> CalibrationInfo:
         """The state of the calibration."""
@@ -63,8 +64,8 @@ class IndexedCollection(CollectionReader):
     def _calibrated(
         self, report: AddReport, progress: Callable[[Progress], None] | None, stop: Event | None
     ) -> AddReport:
-        """The report of a run, after calibrating what it has changed."""
-        if report.interrupted or not (report.added or report.replaced or report.removed):
+        """The report of a run, after calibrating the collection if that is due."""
+        if report.interrupted or not self._calibrating.is_due():
             return report
         start, notes = time.monotonic(), report.notes
         skipped = report.unchanged + report.moved + report.excluded
@@ -80,6 +81,8 @@ class IndexedCollection(CollectionReader):
             self.calibrate(step, stop)
         except ImagefinderError as error:  # the images are stored, and can be searched
             notes = (*notes, f"the collection could not be calibrated: {error.message}")
+        if stop is not None and stop.is_set():
+            notes = (*notes, "calibrating was interrupted; the next add or search does it")
         return replace(report, seconds=report.seconds + time.monotonic() - start, notes=notes)
 
     def rebuild_index(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 from imagefinder.core.contracts import Store
+from imagefinder.core.elongated import is_elongated
 from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.core.method import Method
 from imagefinder.core.results import Evidence, Relation
@@ -18,8 +20,9 @@ from imagefinder.search.candidates import Candidate, Candidates
 from imagefinder.search.copies import ReadOriginal, Settled, Side, candidate_side, query_side, settle
 from imagefinder.search.encoding import NO_PIXELS, EncodedQuery, QueryImage, augment
 from imagefinder.search.thumbnail_source import ThumbnailSource
-from imagefinder.search.verification import PairVerifier, has_positions
+from imagefinder.search.verification import PairVerifier, has_positions, same_shape
 from imagefinder.verification.relation import COPIES, STRONG, looks_alike, relation_of_pair
+from imagefinder.verification.small_images import SmallImage, SmallImages
 
 FEW = 100
 """With fewer keypoints there may be no geometry, so the whole images are also compared."""
@@ -95,6 +98,7 @@ class DuplicateVerifier:
         self._runtime = runtime
         self._read_original = read_original
         self._mirror = mirror
+        self._small = SmallImages()
         self._fingerprints = {name: info.fingerprint for name, info in store.info().methods.items()}
 
     def verify(
@@ -155,7 +159,8 @@ class DuplicateVerifier:
             mirror=self._mirror,
             both_orders=True,
         )
-        return _Query(encoded, verifier, query_side(image, self._read_original))
+        side = query_side(image, self._read_original)
+        return _Query(encoded, verifier, side, lambda: self._small.get(item.id, lambda: pixels))
 
     def _compare(self, item: Item, worse: int, others: Sequence[tuple[int, Item]], images: _Images) -> list[Pair]:
         """Compare an image with better ones, given with their numbers: the pairs with a relation."""
@@ -200,11 +205,24 @@ class DuplicateVerifier:
         is_weak = evidence.inliers < STRONG if evidence else compared.fewest < FEW
         found = self._checked(query, candidate, evidence) if evidence else None
         if is_weak and (found is None or found.relation not in COPIES):
-            whole = query.verifier.aligned(candidate)
+            whole = self._aligned(query, candidate)
             if whole:
                 aligned = self._checked(query, candidate, whole)
                 found = aligned if found is None or aligned.relation in COPIES else found
         return found
+
+    def _aligned(self, query: _Query, candidate: Candidate) -> Evidence | None:
+        """Evidence from comparing the whole images, unless small versions of them already differ."""
+        size = query.side.size
+        if not same_shape(size, candidate.size):
+            return None
+        ways = (False, True)[: 1 + self._mirror]
+        if not (is_elongated(*size) or is_elongated(*candidate.size)):  # these have more detail along one side
+            small, other = query.small, self._small.get(candidate.id, lambda: candidate.pixels)
+            if small is None or other is None:
+                return None
+            ways = tuple(way for way in ways if small[way].may_agree(other))
+        return query.verifier.aligned(candidate, ways) if ways else None
 
     def _checked(self, query: _Query, candidate: Candidate, evidence: Evidence) -> Settled:
         side = candidate_side(candidate, self._read_original)
@@ -219,13 +237,27 @@ class _Images:
     features: Mapping[str, Mapping[str, Features]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Query:
-    """An image prepared as a query: by method, its features and possibly those of its mirror image."""
+    """An image prepared as a query.
+
+    Attributes:
+        encoded: By method, its features and possibly those of its mirror image.
+        verifier: Compares it with others.
+        side: The image as one side of a pair.
+        make_small: Makes its small version; ``None`` if it has no pixels.
+    """
 
     encoded: Mapping[str, Sequence[EncodedQuery]]
     verifier: PairVerifier
     side: Side
+    make_small: Callable[[], SmallImage | None]
+
+    @cached_property
+    def small(self) -> tuple[SmallImage, SmallImage] | None:
+        """The small image and its mirror image; ``None`` if it has no pixels."""
+        small = self.make_small()
+        return None if small is None else (small, small.mirrored())
 
 
 @dataclass(slots=True, eq=False)

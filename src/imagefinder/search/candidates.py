@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import UnknownImageError
+from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
 from imagefinder.core.features import RgbImage
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import Size
@@ -70,7 +70,12 @@ class Candidates:
 
     def prefetch(self, ids: Sequence[str]) -> None:
         """Read the records and thumbnails of these candidates, each in one statement."""
-        records, thumbnails = self._store.records(ids), self._store.thumbnails(ids)
+        records = self._store.records(ids)
+        try:
+            thumbnails = self._store.thumbnails(ids)
+        except CollectionCorruptError:  # a damaged thumbnail matters only if it is compared
+            self._read.update((one, self.of(records[one]) if one in records else None) for one in ids)
+            return
         for image_id in ids:
             record, thumbnail = records.get(image_id), thumbnails.get(image_id, b"")
             self._read[image_id] = None if record is None else _candidate(record, partial(bytes, thumbnail))

@@ -167,15 +167,17 @@ class PairVerifier:
         """Evidence that the whole images match, or one matches the mirror image of the other, with agreement."""
         return self.agreement(whole_image(self._image.size, candidate.size, mirrored=mirrored), candidate)
 
-    def aligned(self, candidate: Candidate) -> Evidence | None:
-        """Evidence from comparing the whole images, as they are or mirrored; ``None`` unless it shows a copy."""
-        sizes = self._image.size, candidate.size
-        if min(*sizes[0], *sizes[1]) < 1:
+    def aligned(self, candidate: Candidate, ways: Sequence[bool] | None = None) -> Evidence | None:
+        """Evidence from comparing the whole images; ``None`` unless it shows a copy.
+
+        Args:
+            candidate: The candidate; see also ``same_shape``.
+            ways: Whether to mirror the query, for each comparison; ``None``: as it is and, if wanted, mirrored.
+        """
+        if not same_shape(self._image.size, candidate.size):
             return None
-        ratios = [width / height for width, height in sizes]
-        if abs(ratios[0] - ratios[1]) > ASPECT * max(ratios):
-            return None
-        found = (self.whole_image(candidate, mirrored=way) for way in (False, True)[: 1 + self._mirror])
+        ways = (False, True)[: 1 + self._mirror] if ways is None else ways
+        found = (self.whole_image(candidate, mirrored=way) for way in ways)
         return max(filter(looks_alike, found), key=lambda evidence: evidence.agreement or 0, default=None)
 
     def agreement(self, evidence: Evidence, candidate: Candidate) -> Evidence:
@@ -286,6 +288,14 @@ def stored_features(store: Store, image_id: str, method: str) -> Features | None
         return store.features(image_id, method)
     except (UnknownImageError, MethodNotIndexedError):
         return None
+
+
+def same_shape(size: Size, other: Size) -> bool:
+    """Whether images of these sizes have nearly the same aspect ratio, so that they are compared as a whole."""
+    if min(*size, *other) < 1:
+        return False
+    ratios = [width / height for width, height in (size, other)]
+    return abs(ratios[0] - ratios[1]) <= ASPECT * max(ratios)
 
 
 def whole_image(size: Size, other: Size, *, mirrored: bool) -> Evidence:

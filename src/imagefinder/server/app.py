@@ -251,10 +251,10 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         StoreError: the collection or the keys cannot be read.
     """
     started = time.monotonic()
-    for name in ("collections", "state"):
-        settings.folder(name)
     if not scheme_of(settings.collection):
         settings.folder("collection")
+    for name in ("collections", "state"):
+        settings.folder(name)
     with Keys(settings.state) as keys:
         access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Size
-from imagefinder.verification.registration import Grey, Matrix, Registered, grey, register
+from imagefinder.verification.registration import Grey, Matrix, Registered, grey, registrations
 
 SIDE, DOCUMENT_SIDE = 256, 1024
 """Longer side in pixels at which photographs and documents are compared. A thumbnail suffices for photographs; the
@@ -68,6 +68,10 @@ BLURS = (0.6, 0.9, 1.3, 1.8, 2.5, 4.0, 6.0)
 
 CHANGED_CELLS = 36
 """Changed cells that a copy may have."""
+
+HOPELESS_CELLS = 180
+"""Photographs with more changed cells when they are coarsely aligned are not aligned further: copies have up to
+113 then, and nearly all of them fewer than 40."""
 
 STROKES = 0.4
 """Length of the sum of the gradients in a cell with strokes, at most, as a share of the sum of their lengths."""
@@ -128,13 +132,20 @@ def compare(
         side: Longer side in pixels at which they are compared, neither of them enlarged.
 
     Returns:
-        ``None`` if they overlap too little.
+        ``None`` if they overlap too little. Of photographs that already differ clearly when coarsely aligned, only
+        the changes, from which the distance is then computed.
     """
     # Brightness can be predicted from colours, colours not from brightness: warp the more colourful one.
     if _colour(query[0]) < _colour(candidate[0]):
         query, candidate, transform = candidate, query, np.asarray(np.linalg.inv(transform), dtype=np.float64)
-    registered = register(query, candidate, transform, side=side)
-    return None if registered is None else measure(registered)
+    steps = registrations(query, candidate, transform, side=side)
+    coarse = next(steps, None)
+    if coarse is None:
+        return None
+    if different := _clearly_different(coarse):
+        return different
+    final = next(steps, None)
+    return None if final is None else measure(final)
 
 
 def is_document(image: RgbImage) -> bool:
@@ -153,15 +164,36 @@ def _colour(image: RgbImage) -> tuple[float, float]:
     return float((small.max(axis=2) - small.min(axis=2)).mean()), float(small.mean())
 
 
-def measure(pair: Registered) -> CopyMeasures:
-    """Measure two registered images."""
-    cell = max(4, round(pair.side / CELLS))
+def _clearly_different(pair: Registered) -> CopyMeasures | None:
+    """Measures of coarsely aligned photographs whose changes alone rule out a copy; ``None`` of all others."""
+    if _are_documents(pair):  # of which small changes count, so that they need the finest alignment
+        return None
+    cell, inside, contrast = _grid(pair)
+    one, other, _ = _equally_sharp(pair.query, pair.candidate, inside)
+    changed = _changed(one, other, inside, contrast, cell)
+    if changed <= HOPELESS_CELLS:
+        return None
+    return CopyMeasures(0, 0, 1.0, changed, swapped=0, document=False, text=0.0, correlation=pair.correlation)
+
+
+def _are_documents(pair: Registered) -> bool:
+    return _is_paper(grey(pair.query_colours)[pair.inside]) and _is_paper(pair.candidate[pair.inside])
+
+
+def _grid(pair: Registered) -> tuple[int, NDArray[np.bool_], float]:
+    """Side of a cell in pixels, the pixels inside the overlap, and the contrast there."""
     inside = cv2.erode(pair.inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     contrast = max(_contrast(image[inside]) for image in (pair.query, pair.candidate))
+    return max(4, round(pair.side / CELLS)), inside, contrast
+
+
+def measure(pair: Registered) -> CopyMeasures:
+    """Measure two registered images."""
+    cell, inside, contrast = _grid(pair)
     one, other, blur = _equally_sharp(pair.query, pair.candidate, inside)
     moved, still, flat = _parallax(one.grey, other.grey, pair.inside, blur, max(5, round(pair.side / WINDOWS)) | 1)
     changed = _changed(one, other, inside, contrast, cell)
-    document = _is_paper(grey(pair.query_colours)[pair.inside]) and _is_paper(pair.candidate[pair.inside])
+    document = _are_documents(pair)
     return CopyMeasures(
         moved=moved,
         still=still,

@@ -17,6 +17,7 @@ regression", JASA 79(388), 1984.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -76,9 +77,9 @@ class Registered:
         return int(4 * min(height, width) if is_elongated(width, height) else max(height, width))
 
 
-def register(
+def registrations(
     query: tuple[RgbImage, Size], candidate: tuple[RgbImage, Size], transform: Matrix, *, side: int = 512
-) -> Registered | None:
+) -> Iterator[Registered]:
     """Warp the query image onto the candidate, neither of them enlarged.
 
     Args:
@@ -87,8 +88,9 @@ def register(
         transform: ``(3, 3)``, pixels of the query to pixels of the candidate.
         side: Longer side of the registered images in pixels, at most.
 
-    Returns:
-        ``None`` if they overlap too little.
+    Yields:
+        The images aligned coarsely, to two or three pixels, and then as well as possible; nothing more if they
+        overlap too little.
     """
     query, candidate, transform = focus(query, candidate, transform)
     here, there, matrix = _reduced(query, candidate, transform, side)
@@ -96,11 +98,13 @@ def register(
     warped, inside = _warp(here, brightness.shape, matrix)
     colours = _fit_colours(warped, brightness, inside)
     if colours is None:
-        return None
+        return
     best = _registered(warped, colours, (there, brightness), inside)
     laplacian = _laplacian(brightness)
     correlation, correction = _correlation(best, laplacian), np.eye(3)
-    for reduced, block, radius in _STEPS:
+    for number, (reduced, block, radius) in enumerate(_STEPS):
+        if number == 1:
+            yield replace(best, correlation=correlation)
         step = _step(best, reduced, block, radius)
         if step is None:
             continue
@@ -109,10 +113,10 @@ def register(
         if reached > correlation:
             colours = _fit_colours(warped, brightness, inside)
             if colours is None:
-                return None
+                return
             correlation, correction = reached, step @ correction
             best = _registered(warped, colours, (there, brightness), inside)
-    return replace(best, correlation=_correlation(best, laplacian))
+    yield replace(best, correlation=_correlation(best, laplacian))
 
 
 def grey(image: RgbImage) -> Grey:
@@ -125,7 +129,7 @@ def focus(
 ) -> tuple[tuple[RgbImage, Size], tuple[RgbImage, Size], Matrix]:
     """Crop elongated images to what the other one covers; reduced as a whole, they would lose it.
 
-    Arguments and results are those of ``register``. Other images, and images that do not overlap, are unchanged.
+    Arguments are those of ``registrations``. Other images, and images that do not overlap, are unchanged.
     """
     if not (is_elongated(*query[1]) or is_elongated(*candidate[1])):
         return query, candidate, transform

@@ -1,5 +1,7 @@
 import re
+import shutil
 import sys
+import time
 from io import BytesIO
 from types import SimpleNamespace
 
@@ -7,7 +9,11 @@ import pytest
 from PIL import Image
 
 from imagefinder.cli import search
+from imagefinder.collection import calibrating
+from imagefinder.collection.calibrating import LEASE
+from imagefinder.core.errors import StoreError
 from imagefinder.core.settings import Settings
+from imagefinder.stores.embedded import EmbeddedStore
 
 
 def test_headline_hits_and_statistics(call, collection, images):
@@ -46,6 +52,44 @@ def test_no_match(call, collection, images):
     document = call("search", images / "temple.jpg", "-c", collection, "--json").json
     assert document["decision"] == "none"
     assert len(document["null_model"]) == 16
+
+
+@pytest.fixture
+def uncalibrated(collection, tmp_path):
+    return shutil.copytree(collection, tmp_path / "uncalibrated", ignore=shutil.ignore_patterns("index"))
+
+
+def test_a_search_calibrates_after_its_answer(call, uncalibrated, images):
+    answer = call("search", images / "cat.jpg", "-c", uncalibrated)
+    assert answer.err.splitlines() == ["the collection is not calibrated yet, so this answer is cautious"]
+    assert call("search", images / "cat.jpg", "-c", uncalibrated).err == ""
+
+
+def test_a_search_does_not_wait_for_another_process_that_calibrates(call, uncalibrated, images):
+    store = EmbeddedStore(uncalibrated, create=False, cache_bytes=0)
+    store.lease(LEASE, 60)
+    store.close()
+    start = time.monotonic()
+    for queries in ([images / "cat.jpg"], [images / "cat.jpg", images / "coins.jpg"]):
+        answer = call("search", *queries, "-c", uncalibrated)
+        assert answer.code == 0
+        assert re.fullmatch(
+            "the collection is not calibrated yet, so (this answer is|these answers are) cautious\n", answer.err
+        )
+    assert time.monotonic() - start < 30
+
+
+def test_a_failed_calibration_does_not_fail_the_search(call, uncalibrated, images, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise StoreError("no disk space left")
+
+    monkeypatch.setattr(calibrating, "fit", fail)
+    for queries in ([images / "cat.jpg"], [images / "cat.jpg", images / "coins.jpg"]):
+        caplog.clear()
+        answer = call("search", *queries, "-c", uncalibrated)
+        assert answer.code == 0
+        assert "match: cat.jpg, identical" in answer.out
+        assert "the collection could not be calibrated: no disk space left" in answer.err + caplog.text
 
 
 def test_ranking_by_matches(call, collection, images):

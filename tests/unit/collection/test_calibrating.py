@@ -12,6 +12,7 @@ from runtimes import runtime
 
 from imagefinder.collection import Collection, calibrating
 from imagefinder.core.errors import UnknownMethodError
+from imagefinder.search import null_model
 from imagefinder.stores.embedded import EmbeddedStore
 from imagefinder.testing.extractors import textured_image
 
@@ -110,6 +111,33 @@ def test_add_calibrates_and_reports_it(opened, tmp_path, fits):
     assert fits.count == 1
 
 
+def test_add_calibrates_although_nothing_has_changed_if_that_is_due(opened, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.png").write_bytes(png(1))
+    collection = opened()
+    collection.add(tmp_path / "files", methods=["sift"])
+    (tmp_path / "c" / "index" / null_model.NAME).unlink()
+    again = opened()
+    assert again.calibration().state == "none"
+    assert again.add(tmp_path / "files").unchanged == 1
+    assert again.calibration().state == "current"
+
+
+def test_stopping_add_while_it_calibrates_leaves_the_images_and_a_note(opened, tmp_path, fits):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.png").write_bytes(png(1))
+    collection, stop = opened(), threading.Event()
+    fits.go_on.clear()
+    threading.Thread(target=lambda: (fits.began.wait(20), stop.set())).start()
+    report = collection.add(tmp_path / "files", methods=["sift"], stop=stop)
+    assert (report.added, report.interrupted) == (1, False)
+    assert report.notes == ("calibrating was interrupted; the next add or search does it",)
+    assert collection.calibration().state == "none"
+    fits.go_on.set()
+    assert collection.add(tmp_path / "files").notes == ()
+    assert collection.calibration().state == "current"
+
+
 def test_of_two_processes_one_calibrates(collection, opened, fits):
     other = opened()
     fits.go_on.clear()
@@ -192,3 +220,64 @@ def test_a_search_asks_for_the_state_of_the_store_a_few_times(opened, monkeypatc
     monkeypatch.setattr(EmbeddedStore, "info", lambda store: (asked.append(store), real(store))[1])
     assert collection.search(png(3)).hits[0].id == "3"
     assert len(asked) <= 4  # one each for methods, null model, indexes and encoding: it counts all files
+
+
+def test_calibrating_need_not_wait_for_another_process(collection, opened, fits):
+    lease = opened().store.lease(calibrating.LEASE, 60)
+    start = time.monotonic()
+    assert not collection.calibrate(wait=False)
+    assert time.monotonic() - start < 10
+    assert fits.count == 0
+    lease.release()
+    assert collection.calibrate(wait=False)
+
+
+def test_calibrating_shows_the_progress_of_the_thread(collection, fits):
+    fits.go_on.clear()
+    collection.search(textured_image(1))
+    fits.began.wait(10)
+    seen = []
+
+    def progress(done: int, total: int) -> None:
+        seen.append((done, total))
+        fits.go_on.set()
+
+    assert collection.calibrate(progress, wait=False)
+    assert seen
+    assert fits.count == 1
+
+
+def test_dropping_a_collection_is_not_reported(opened, collection, fits, caplog):
+    fits.go_on.clear()
+    collection.search(textured_image(1))
+    fits.began.wait(10)
+    collection.store.close()
+    fits.go_on.set()
+    wait_until(lambda: not collection._calibrating.is_running())
+    assert "calibrated" not in caplog.text
+
+
+def test_a_process_calibrates_one_collection_at_a_time(collection, fits, tmp_path):
+    fits.go_on.clear()
+    with Collection(EmbeddedStore(tmp_path / "other", create=True, cache_bytes=0), runtime()) as other:
+        other.put("1.png", png(1))
+        collection.search(textured_image(1))
+        fits.began.wait(10)
+        assert other.search(textured_image(1)).hits[0].id == "1.png"
+        time.sleep(0.5)
+        assert (fits.count, other.calibration().state) == (1, "running")
+        fits.go_on.set()
+        wait_until(lambda: other.calibration().state == "current")
+    assert fits.count == 2
+
+
+def test_a_collection_that_waits_for_its_turn_can_be_closed(collection, fits, tmp_path):
+    fits.go_on.clear()
+    with Collection(EmbeddedStore(tmp_path / "other", create=True, cache_bytes=0), runtime()) as other:
+        other.put("1.png", png(1))
+        collection.search(textured_image(1))
+        fits.began.wait(10)
+        other.search(textured_image(1))
+        start = time.monotonic()
+    assert time.monotonic() - start < 5
+    assert fits.count == 1

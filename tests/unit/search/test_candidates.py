@@ -1,9 +1,13 @@
 import numpy as np
+import pytest
 
+from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.method import Method
+from imagefinder.core.records import ImageRecord
 from imagefinder.matching.mutual_nn import MutualNNMatcher
 from imagefinder.search import retrieval
+from imagefinder.search.candidates import Candidates
 from imagefinder.search.encoding import QueryImage
 from imagefinder.search.retrieval import RERANK_DEPTH, RERANK_DEPTH_GLOBAL, Scores, candidates, restrict
 
@@ -61,3 +65,28 @@ def test_near_matches_follow_their_images():
     values, near = np.zeros(200), np.arange(200, dtype=np.float64)
     some = restrict(scores(values, near, verifier=Verifier()), {"007", "120"})
     assert dict(zip(some.rows, some.near.tolist(), strict=True)) == {"007": 7.0, "120": 120.0}
+
+
+class DamagedStore:
+    """Has the images a and b; the thumbnail of b is damaged."""
+
+    def records(self, ids):
+        return {name: ImageRecord(name, "", "", 0, 4, 3, "PNG") for name in ids if name in "ab"}
+
+    def thumbnails(self, ids):
+        return {name: self.thumbnail(name) for name in ids}
+
+    def thumbnail(self, name):
+        if name == "b":
+            raise CollectionCorruptError("the thumbnail of image 'b' is damaged")
+        return b"jpeg"
+
+
+def test_a_damaged_thumbnail_matters_only_if_it_is_compared():
+    read = Candidates(DamagedStore())
+    read.prefetch(["a", "b", "c"])
+    assert read.get("a").thumbnail == b"jpeg"
+    assert read.get("b").size == (4, 3)
+    assert read.get("c") is None
+    with pytest.raises(CollectionCorruptError, match="'b'"):
+        _ = read.get("b").thumbnail

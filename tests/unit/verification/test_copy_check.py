@@ -5,15 +5,21 @@ import numpy as np
 import pytest
 
 from imagefinder.testing.extractors import textured_image
-from imagefinder.verification.copy_check import measure
-from imagefinder.verification.registration import register
+from imagefinder.verification import copy_check
+from imagefinder.verification.copy_check import compare, measure
+from imagefinder.verification.registration import registrations
 
 SAME = np.eye(3)
 
 
+def finest(*args):
+    """The images, aligned as well as possible."""
+    return list(registrations(*args))[-1]
+
+
 def distance(query, candidate, transform=SAME):
     sides = [(image, (image.shape[1], image.shape[0])) for image in (query, candidate)]
-    return measure(register(*sides, transform)).distance
+    return measure(finest(*sides, transform)).distance
 
 
 def document(seed, lines=18):
@@ -100,7 +106,7 @@ def test_a_scene_with_depth_seen_from_elsewhere_is_no_copy(seed):
 def test_another_document_of_the_same_layout_is_no_copy(seed):
     one, other = document(seed), document(seed + 100)
     sides = [(image, (500, 700)) for image in (one, other)]
-    measures = measure(register(*sides, SAME))
+    measures = measure(finest(*sides, SAME))
     assert measures.document
     assert measures.distance > 1
 
@@ -121,9 +127,29 @@ def test_other_content_in_a_part_is_no_copy():
 def test_images_that_hardly_overlap_cannot_be_measured():
     image = photograph(8)
     away = np.array([[1.0, 0, 495], [0, 1, 395], [0, 0, 1]])
-    assert register((image, (500, 400)), (image, (500, 400)), away) is None
+    assert not list(registrations((image, (500, 400)), (image, (500, 400)), away))
 
 
 def test_flat_images_have_no_measures_that_speak_against_a_copy():
     flat = np.full((200, 300, 3), 90, np.uint8)
     assert distance(flat, flat) == 0
+
+
+def compared(query, candidate, transform):
+    return compare((query, (500, 400)), (candidate, (500, 400)), transform)
+
+
+def test_clearly_different_photographs_are_not_aligned_further(monkeypatch):
+    one, other = photograph(9), photograph(10)
+    ends = list(registrations((one, (500, 400)), (other, (500, 400)), SAME, side=256))
+    assert len(ends) == 2
+    monkeypatch.setattr(copy_check, "measure", lambda pair: pytest.fail("aligned further"))
+    assert compared(one, other, SAME).distance > 1
+
+
+@pytest.mark.parametrize("shift", [0, 4, 8])
+def test_a_coarse_transform_does_not_make_a_copy_another_picture(shift):
+    """The coarse alignment brings a copy near enough even from several pixels away."""
+    image = photograph(11)
+    away = np.array([[1.0, 0, shift], [0, 1, -shift], [0, 0, 1]])
+    assert compared(image, jpeg(image), away).distance < 1
