@@ -59,8 +59,7 @@ class IndexedCollection(CollectionReader):
         self._calibrating.start()
 
     def _null_model(self) -> NullModel:
-        self.start_calibration()
-        return self._calibrating.current()
+        return self._calibrating.for_search()
 
     def _calibrated(
         self, report: AddReport, progress: Callable[[Progress], None] | None, stop: Event | None

@@ -225,6 +225,17 @@ def test_an_empty_collection_is_not_calibrated(opened, fits):
     assert fits.count == 0
 
 
+def test_a_search_asks_for_the_state_of_the_store_a_few_times(opened, monkeypatch):
+    collection = opened()
+    for seed in range(12):
+        collection.put(str(seed), png(seed))
+    collection.calibrate()
+    asked, real = [], EmbeddedStore.info
+    monkeypatch.setattr(EmbeddedStore, "info", lambda store: (asked.append(store), real(store))[1])
+    assert collection.search(png(3)).hits[0].id == "3"
+    assert len(asked) <= 4  # one each for methods, null model, indexes and encoding: it counts all files
+
+
 def test_calibrating_need_not_wait_for_another_process(collection, opened, fits):
     lease = opened().store.lease(calibrating.LEASE, 60)
     start = time.monotonic()
