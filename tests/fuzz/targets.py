@@ -408,7 +408,7 @@ def _background(data: bytes) -> None:
     store.put_derived(null_model.NAME, data)
     known = null_model.read(store, TailCalibrator())
     if known is not None:
-        known.fits(store)
+        known.fits(store.info())
         assert known.common_parts(9) > 0
         for method in known.methods.values():
             assert np.isfinite([method.mean, method.spread, *method.score.log10_p(np.array([0.0, 9.9]))]).all()

@@ -21,6 +21,7 @@ from imagefinder.core.errors import FetchError, ImageError, ImagefinderError, In
 from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.results import PRIOR
 from imagefinder.core.serialization import to_json
+from imagefinder.indexing.suffixes import ARCHIVE_SUFFIXES, LIST_SUFFIXES
 
 if TYPE_CHECKING:
     from imagefinder.cli.contact_sheet import SheetEntry
@@ -240,9 +241,6 @@ def _expanded(text: str) -> list[str]:
 
 def _is_container(text: str) -> bool:
     """Whether a query contains images, instead of being one."""
-    from imagefinder.indexing.archives import ARCHIVE_SUFFIXES  # noqa: PLC0415 - fast start
-    from imagefinder.indexing.lists import LIST_SUFFIXES  # noqa: PLC0415 - fast start
-
     path = Path(text)
     return path.is_dir() or (text.lower().endswith((*ARCHIVE_SUFFIXES, *LIST_SUFFIXES)) and path.is_file())
 

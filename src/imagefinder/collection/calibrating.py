@@ -10,7 +10,7 @@ from collections.abc import Callable
 from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.errors import CollectionClosedError, ImagefinderError
 from imagefinder.core.method import Method
-from imagefinder.core.records import CalibrationInfo, CalibrationState
+from imagefinder.core.records import CalibrationInfo, CalibrationState, StoreInfo
 from imagefinder.kernels.threads import computation
 from imagefinder.runtime import Runtime
 from imagefinder.search import null_model
@@ -40,7 +40,7 @@ class _Stopped(Exception):  # noqa: N818 - a requested stop is not an error
 class Calibrating:
     """Provides the null model of one store, and fits it when the store has outgrown it; thread-safe.
 
-    Searches never wait: ``current`` returns what there is, and ``start`` fits a better model in a thread.
+    Searches never wait: ``for_search`` returns what there is, and fits a better model in a thread.
     """
 
     def __init__(
@@ -58,30 +58,43 @@ class Calibrating:
         self._steps = 0, 1  # done and total of the thread
 
     def current(self) -> NullModel:
-        """The null model for a search that begins now: the stored one or, before the first fit, the prior."""
+        """The null model of the collection as it is: the stored one or, before the first fit, the prior."""
+        return self._of(self._store.info())
+
+    def for_search(self) -> NullModel:
+        """The null model for a search that begins now; a better one is fitted in a thread if that is due."""
+        info = self._store.info()
+        self._start(info)
+        return self._of(info)
+
+    def _of(self, info: StoreInfo) -> NullModel:
         model = self._model
-        if model is None or not model.fits(self._store):
+        if model is None or not model.fits(info):
             # Another process may have stored a better one.
             model = null_model.read(self._store, self._runtime.calibrator) or model
             self._model = model
-        return model if model is not None and model.is_usable(self._store) else NullModel.prior(self._store)
+        return model if model is not None and model.is_usable(info) else NullModel.prior(info)
 
     def info(self) -> CalibrationInfo:
         """The state of the calibration."""
-        model = self.current()
+        info = self._store.info()
+        model = self._of(info)
         calibrated = 0 if model.is_prior else model.images
-        return CalibrationInfo(self._state(model), model.version, calibrated, self._store.info().images)
+        return CalibrationInfo(self._state(model, info), model.version, calibrated, info.images)
 
-    def _state(self, model: NullModel) -> CalibrationState:
+    def _state(self, model: NullModel, info: StoreInfo) -> CalibrationState:
         if self.is_running():
             return "running"
         if model.is_prior:
             return "none"
-        return "current" if model.fits(self._store) else "outdated"
+        return "current" if model.fits(info) else "outdated"
 
     def is_due(self) -> bool:
         """Whether there are images, and no null model that fits them."""
-        return self._store.info().images > 0 and not self.current().fits(self._store)
+        return self._is_due(self._store.info())
+
+    def _is_due(self, info: StoreInfo) -> bool:
+        return info.images > 0 and not self._of(info).fits(info)
 
     def is_running(self) -> bool:
         """Whether this process is calibrating in the background."""
@@ -90,10 +103,13 @@ class Calibrating:
 
     def start(self) -> None:
         """Fit the null model in a thread if the store has outgrown it; returns immediately."""
-        if self._stop.is_set() or not self.is_due():
+        self._start(self._store.info())
+
+    def _start(self, info: StoreInfo) -> None:
+        if self._stop.is_set() or not self._is_due(info):
             return
         with self._lock:
-            if self.is_running() or self._failed_at == self._store.info().images:
+            if self.is_running() or self._failed_at == info.images:
                 return
             self._thread = threading.Thread(target=self._in_background, name="imagefinder-calibrate", daemon=True)
             self._thread.start()

@@ -120,7 +120,8 @@ class SearchableCollection(IndexedCollection):
         if query.image is not None:
             self.runtime.preload(methods)
         query, image = self._images.query(query)
-        methods = self._methods.to_search(options.method, query.id)
+        if query.id is not None:
+            methods = self._methods.to_search(options.method, query.id)
         watch.lap("decode")
         needs_model = options.ranking == "evidence" or options.evalues
         null_model = self._null_model() if needs_model else None

@@ -127,12 +127,33 @@ class Matcher(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NearScores:
+    """Scores with near matches.
+
+    Attributes:
+        scores: ``(B,)`` float64, as ``Matcher.score`` returns them.
+        near: ``(B,)`` float64, numbers of near matches.
+        matches: Number of a gallery image -> its matches, as ``Matcher.matches`` returns them; of some images.
+    """
+
+    scores: NDArray[np.float64]
+    near: NDArray[np.float64]
+    matches: Mapping[int, NDArray[np.int64]]
+
+
 @runtime_checkable
 class NearMatcher(Matcher, Protocol):
     """A matcher that also counts near matches: those too close to be likely by chance."""
 
-    def score_near(self, query: Features, gallery: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The scores, as ``score`` returns them, and the number of near matches; ``(B,)`` float64 each."""
+    def score_near(self, query: Features, gallery: Features, *, room: int = 0) -> NearScores:
+        """Score each gallery image against the query, and count near matches.
+
+        Args:
+            query: A batch of one image.
+            gallery: A batch of B images with the same feature spec.
+            room: Number of matches to keep, at most.
+        """
         ...
 
 

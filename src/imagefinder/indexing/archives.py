@@ -31,8 +31,6 @@ from imagefinder.indexing.source_item import (
 )
 from imagefinder.indexing.zip_names import member_name
 
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-
 # Exceptions of the standard library on damaged, encrypted, malicious or unsupported archives.
 _ARCHIVE_ERRORS = (
     zipfile.BadZipFile,

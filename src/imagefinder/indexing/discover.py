@@ -11,9 +11,9 @@ from typing import NamedTuple
 from imagefinder.core.addresses import is_web_address
 from imagefinder.core.errors import SourceError
 from imagefinder.core.records import Failure
-from imagefinder.indexing.archives import ARCHIVE_SUFFIXES, check_archive, read_archive
+from imagefinder.indexing.archives import check_archive, read_archive
 from imagefinder.indexing.guard import TRUSTED, Guard
-from imagefinder.indexing.lists import LIST_SUFFIXES, check_list, read_list
+from imagefinder.indexing.lists import check_list, read_list
 from imagefinder.indexing.source_item import (
     Discovered,
     SourceEnd,
@@ -24,6 +24,7 @@ from imagefinder.indexing.source_item import (
     is_image_name,
     name_to_text,
 )
+from imagefinder.indexing.suffixes import ARCHIVE_SUFFIXES, LIST_SUFFIXES
 from imagefinder.indexing.unicode_paths import existing_path
 
 _UNPACK = "unpack it and add the folder"

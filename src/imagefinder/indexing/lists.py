@@ -26,10 +26,8 @@ from imagefinder.indexing.source_item import (
     local_path,
     name_to_text,
 )
+from imagefinder.indexing.suffixes import TABLE_SUFFIXES
 from imagefinder.indexing.unicode_paths import existing_path
-
-_TABLE_SUFFIXES = (".csv", ".tsv")
-LIST_SUFFIXES = (*_TABLE_SUFFIXES, ".jsonl", ".ndjson")
 
 _DELIMITERS = ",;\t"
 
@@ -117,7 +115,7 @@ def _open(path: str) -> TextIO:
 
 def _rows(path: str, file: TextIO) -> Iterator[tuple[int, Any]]:
     """Yield the line number and content of each row; the content of a valid row is a dictionary."""
-    return _csv_rows(path, file) if path.lower().endswith(_TABLE_SUFFIXES) else _jsonl_rows(path, file)
+    return _csv_rows(path, file) if path.lower().endswith(TABLE_SUFFIXES) else _jsonl_rows(path, file)
 
 
 def _csv_rows(path: str, file: TextIO) -> Iterator[tuple[int, Any]]:

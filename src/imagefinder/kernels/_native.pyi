@@ -14,6 +14,8 @@ def count(
     isa: str | None = None,
     least: NDArray[Any] = ...,
     near: NDArray[Any] = ...,
+    found: NDArray[Any] = ...,
+    begins: NDArray[Any] = ...,
     /,
 ) -> None: ...
 def pairs(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from typing import Any, TypeAlias
@@ -31,6 +32,29 @@ else:
     _HAS_NATIVE = True
 
 Descriptors: TypeAlias = NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NearCounts:
+    """The mutual nearest neighbours between a query and each image of a gallery.
+
+    Attributes:
+        counts: ``(B,)`` int64, their numbers.
+        near: ``(B,)`` int64, the numbers of those that are near, never greater.
+        pairs: Image number -> its pairs, as ``pairs`` returns them; of the images whose pairs were kept.
+    """
+
+    counts: NDArray[np.int64]
+    near: NDArray[np.int64]
+    pairs: dict[int, NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Near:
+    """The least product of a near pair, per query descriptor, and the number of pairs to keep."""
+
+    least: NDArray[np.float64]
+    room: int
 
 
 @cache
@@ -66,7 +90,7 @@ def count(
         ValueError: a dtype, shape or memory layout is wrong, offsets decrease or lie outside the gallery, or
             ``threads`` is below 1.
     """
-    return _counts(query, gallery, offsets, None, threads)[0]
+    return _counts(query, gallery, offsets, None, threads).counts
 
 
 def count_near(
@@ -75,8 +99,9 @@ def count_near(
     offsets: NDArray[np.int64],
     *,
     nearness: float,
+    room: int = 0,
     threads: int | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> NearCounts:
     """Number of mutual nearest neighbours, and of those that are near, which is rare by chance.
 
     Args:
@@ -85,25 +110,23 @@ def count_near(
         offsets: ``(B + 1,)``, as for ``count``.
         nearness: A pair is near if its product is at least this fraction of the product of the query descriptor
             with itself; for descriptors of equal length, this is the minimum cosine.
+        room: Number of pairs to keep, of as many images as fit: 16 bytes each.
         threads: Maximum number of threads, as for ``count``.
-
-    Returns:
-        Two arrays ``(B,)`` int64; the second is never greater than the first.
 
     Raises:
         ValueError: as for ``count``.
     """
     least = nearness * np.einsum("nd,nd->n", query, query, dtype=np.float64)
-    return _counts(query, gallery, offsets, least, threads)
+    return _counts(query, gallery, offsets, _Near(least, room), threads)
 
 
 def _counts(
     query: Descriptors,
     gallery: Descriptors,
     offsets: NDArray[np.int64],
-    least: NDArray[np.float64] | None,
+    wanted: _Near | None,
     threads: int | None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> NearCounts:
     _check(query, gallery)
     if offsets.ndim != 1 or offsets.dtype != np.int64 or len(offsets) == 0:
         raise ValueError(f"offsets must be (B + 1,) int64, not {offsets.shape} {offsets.dtype}")
@@ -111,14 +134,21 @@ def _counts(
         raise ValueError(f"offsets must not decrease, and must end within the {len(gallery)} gallery descriptors")
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
-    counts, near = np.zeros((2, len(offsets) - 1), dtype=np.int64)
     if not _is_native(query):
-        _count_numpy(query, gallery, offsets, counts, least, near)
-    elif least is None:
-        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or share())
-    else:
-        _native.count(query, gallery, np.ascontiguousarray(offsets), counts, threads or share(), None, least, near)
-    return counts, near
+        return _count_numpy(query, gallery, offsets, wanted)
+    counts, near, begins = np.zeros((3, len(offsets) - 1), dtype=np.int64)
+    offsets = np.ascontiguousarray(offsets)
+    if wanted is None:
+        _native.count(query, gallery, offsets, counts, threads or share())
+        return NearCounts(counts, near, {})
+    if not wanted.room:
+        _native.count(query, gallery, offsets, counts, threads or share(), None, wanted.least, near)
+        return NearCounts(counts, near, {})
+    found = np.empty((min(wanted.room, len(gallery)), 2), dtype=np.int64)
+    _native.count(query, gallery, offsets, counts, threads or share(), None, wanted.least, near, found, begins)
+    kept = np.flatnonzero(begins >= 0)
+    ends = begins + counts
+    return NearCounts(counts, near, {b: found[begins[b] : ends[b]] for b in kept.tolist()})
 
 
 def pairs(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:
@@ -183,16 +213,14 @@ def _is_native(query: Descriptors) -> bool:
     return backend() != "numpy" and (query.dtype == np.float32 or query.shape[1] <= _native.LONGEST_BYTES)
 
 
-def _count_numpy(  # noqa: PLR0917 - the native kernel's arguments
-    query: Descriptors,
-    gallery: Descriptors,
-    offsets: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    least: NDArray[np.float64] | None = None,
-    near: NDArray[np.int64] | None = None,
-) -> None:
+def _count_numpy(
+    query: Descriptors, gallery: Descriptors, offsets: NDArray[np.int64], wanted: _Near | None = None
+) -> NearCounts:
+    counts, near = np.zeros((2, len(offsets) - 1), dtype=np.int64)
+    kept: dict[int, NDArray[np.int64]] = {}
+    room = wanted.room if wanted else 0
     if len(query) == 0:
-        return
+        return NearCounts(counts, near, kept)
     prepared = _real(query)
     numbers = np.arange(len(query))
     # One scratch buffer for all images: allocating pages for every product would cost more than the product.
@@ -209,8 +237,14 @@ def _count_numpy(  # noqa: PLR0917 - the native kernel's arguments
             best = products.argmax(axis=1)
             mutual = products.argmax(axis=0)[best] == numbers
             counts[b] = np.count_nonzero(mutual)
-            if least is not None and near is not None:
-                near[b] = np.count_nonzero(mutual & (products[numbers, best] >= least))
+            if wanted is not None:
+                near[b] = np.count_nonzero(mutual & (products[numbers, best] >= wanted.least))
+            if counts[b] <= room:
+                room -= int(counts[b])
+                kept[b] = np.stack([numbers[mutual], best[mutual]], axis=1).astype(np.int64)
+        elif room:
+            kept[b] = np.empty((0, 2), dtype=np.int64)
+    return NearCounts(counts, near, kept)
 
 
 def _pairs_numpy(query: Descriptors, candidate: Descriptors) -> NDArray[np.int64]:

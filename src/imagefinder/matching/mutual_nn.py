@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.core.contracts import NearScores
 from imagefinder.core.features import Features, LocalFeatures
 from imagefinder.kernels import mutual_nn
 from imagefinder.kernels.threads import share
@@ -33,13 +34,13 @@ class MutualNNMatcher:
             np.float64
         )
 
-    def score_near(self, query: Features, gallery: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The scores, and the number of near matches of each gallery image; ``(B,)`` float64 each."""
+    def score_near(self, query: Features, gallery: Features, *, room: int = 0) -> NearScores:
+        """The scores, the numbers of near matches, and at most ``room`` matches of as many images as fit."""
         q, g = _local(query), _local(gallery)
-        counts, near = mutual_nn.count_near(
-            q.descriptors, g.descriptors, g.offsets, nearness=NEARNESS, threads=share(self._threads)
+        found = mutual_nn.count_near(
+            q.descriptors, g.descriptors, g.offsets, nearness=NEARNESS, room=room, threads=share(self._threads)
         )
-        return counts.astype(np.float64), near.astype(np.float64)
+        return NearScores(found.counts.astype(np.float64), found.near.astype(np.float64), found.pairs)
 
     def matches(self, query: Features, candidate: Features) -> NDArray[np.int64]:
         """The mutual nearest neighbours of two images: ``(M, 2)`` int64 pairs (query, candidate), sorted."""

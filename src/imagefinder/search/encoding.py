@@ -14,6 +14,7 @@ from imagefinder.core.features import Features, GlobalFeatures, LocalFeatures, R
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.query import check_box
+from imagefinder.core.records import StoreInfo
 from imagefinder.core.results import Box, Point, Size
 
 NO_PIXELS: RgbImage = np.empty((0, 0, 3), dtype=np.uint8)
@@ -112,11 +113,11 @@ def encode(store: Store, methods: Sequence[Method], image: QueryImage) -> list[E
         FingerprintMismatchError: stored features were made with other parameters or weights.
         ModelMissingError: the weights of a method are not on this machine.
     """
-    return [_encode(store, method, image) for method in methods]
-
-
-def _encode(store: Store, method: Method, image: QueryImage) -> EncodedQuery:
     info = store.info()
+    return [_encode(store, info, method, image) for method in methods]
+
+
+def _encode(store: Store, info: StoreInfo, method: Method, image: QueryImage) -> EncodedQuery:
     stored = info.methods.get(method.name)
     if stored is None and info.images:
         if not image.id:

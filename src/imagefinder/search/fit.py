@@ -108,7 +108,7 @@ def fit(
         if progress:
             progress(done, total)
 
-    prior, fitted = NullModel.prior(store), dict[str, MethodNullModel]()
+    prior, fitted = NullModel.prior(store.info()), dict[str, MethodNullModel]()
     for method in methods:
         if method.name in prior.methods and method.extractor.spec.kind == "global":
             digest = prior.methods[method.name].fingerprint
@@ -138,7 +138,7 @@ def fit(
 
 def _up_to_date(previous: NullModel | None, store: Store, chosen: Sequence[str], images: int) -> dict[str, Seed]:
     """The earlier seeds that are still chosen, and were searched for in a collection of about this size."""
-    if previous is None or not previous.is_usable(store):
+    if previous is None or not previous.is_usable(store.info()):
         return {}
     return {
         image_id: seed

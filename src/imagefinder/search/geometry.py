@@ -46,6 +46,7 @@ def find_geometries(
     queries: Sequence[EncodedQuery],
     compared: Sequence[tuple[Features, Size]],
     *,
+    matches: Sequence[NDArray[np.int64] | None] = (),
     both_orders: bool = False,
     threads: int = 1,
 ) -> list[Finding]:
@@ -55,6 +56,7 @@ def find_geometries(
         method: The method of the features.
         queries: The query, and possibly its mirror image.
         compared: The candidates: features as a batch of one, and size.
+        matches: For a single query, its matches with each candidate, where they are known.
         both_orders: If there is no geometry from query to candidate, one from the candidate to the query will do.
         threads: Maximum number of threads.
 
@@ -64,7 +66,7 @@ def find_geometries(
     verifier = verifier_of(method)
     views = []
     for query in queries:
-        every = _matches(method, query.features, [features for features, _ in compared], threads)
+        every = _matches(method, query.features, [features for features, _ in compared], threads, known=matches)
         pairs = [
             MatchedPair(query.features, features, matches, query.size, size)
             for (features, size), matches in zip(compared, every, strict=True)
@@ -83,12 +85,21 @@ def find_geometries(
 
 
 def _matches(
-    method: Method, query: Features, candidates: Sequence[Features], threads: int
+    method: Method,
+    query: Features,
+    candidates: Sequence[Features],
+    threads: int,
+    *,
+    known: Sequence[NDArray[np.int64] | None],
 ) -> list[NDArray[np.int64]]:
     matcher = method.matcher
-    if isinstance(matcher, BatchMatcher):
-        return matcher.matches_all(query, candidates, threads=threads)
-    return [matcher.matches(query, candidate) for candidate in candidates]
+    found = list(known) or [None] * len(candidates)
+    missing = [candidate for candidate, matches in zip(candidates, found, strict=True) if matches is None]
+    if isinstance(matcher, BatchMatcher) and missing:
+        computed = iter(matcher.matches_all(query, missing, threads=threads))
+    else:
+        computed = (matcher.matches(query, candidate) for candidate in missing)
+    return [next(computed) if matches is None else matches for matches in found]
 
 
 def _verified(verifier: Verifier, pairs: Sequence[MatchedPair], threads: int) -> list[Verification | None]:

@@ -166,9 +166,8 @@ class NullModel:
     is_prior: bool = False
 
     @classmethod
-    def prior(cls, store: Store) -> NullModel:
+    def prior(cls, info: StoreInfo) -> NullModel:
         """The null model of a collection that is not calibrated yet; it answers cautiously."""
-        info = store.info()
         spread = 0.0 if info.images >= _FEWEST else _UNKNOWN
         methods = {
             name: MethodNullModel(method.fingerprint.digest, 0.0, spread, None, PRIOR_SCORES)
@@ -177,20 +176,18 @@ class NullModel:
         }
         return cls(info.images, methods, PRIOR_AGREEMENT, version=PRIOR, is_prior=True)
 
-    def is_usable(self, store: Store) -> bool:
+    def is_usable(self, info: StoreInfo) -> bool:
         """Whether it describes the methods of the collection, whatever its size."""
-        return self._describes(store.info())
-
-    def _describes(self, info: StoreInfo) -> bool:
         present = {name: method.fingerprint.digest for name, method in info.methods.items() if method.images}
         return present == {name: method.fingerprint for name, method in self.methods.items()}
 
-    def fits(self, store: Store) -> bool:
+    def fits(self, info: StoreInfo) -> bool:
         """Whether it was fitted to this collection, at about its present size."""
-        if self.is_prior:
-            return False
-        info = store.info()
-        return self._describes(info) and self.images / GROWTH <= info.images <= self.images * GROWTH
+        return (
+            not self.is_prior
+            and self.is_usable(info)
+            and self.images / GROWTH <= info.images <= self.images * GROWTH
+        )
 
     def common_parts(self, searched: int) -> float:
         """Expected number of wrong images among ``searched`` that have a part in common with a query."""

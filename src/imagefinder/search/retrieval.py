@@ -119,6 +119,10 @@ class Scores:
         """
         return self.images.features(ids) if self.images else {}
 
+    def matches_of(self, image_id: str, view: int) -> NDArray[np.int64] | None:
+        """Its matches with an augmentation of the query; ``None`` if they were not kept for ``features_of``."""
+        return self.images.matches(image_id, view) if self.images else None
+
     def query_for(self, image_id: str) -> EncodedQuery:
         """The augmentation of the query to verify against an image; the image must have a row."""
         return self.queries[int(self.likely[self.rows[image_id]])]

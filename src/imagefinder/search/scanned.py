@@ -1,12 +1,18 @@
-"""The features of the images that a search compared, for what follows: they are not read again."""
+"""The features and matches of the images that a search compared, for what follows.
+
+Features are not read again, and images are not matched again.
+"""
 
 from __future__ import annotations
 
 import weakref
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import MethodNotIndexedError
@@ -30,6 +36,7 @@ class Scanned:
         self._starts: list[int] = []
         self._kept: list[GalleryBlock] = []
         self._rows: dict[str, int] = {}
+        self._matches: dict[tuple[int, int], NDArray[np.int64]] = {}
         self.ids: list[str] = []
 
     def add(self, block: GalleryBlock, *, keep: bool = False) -> None:
@@ -39,6 +46,17 @@ class Scanned:
         self.ids += block.ids
         if keep:
             self._kept.append(block)
+
+    def keep_matches(self, view: int, row: int, matches: NDArray[np.int64]) -> None:
+        """Keep the matches of an image, ``(M, 2)``, with one augmentation of the query."""
+        self._matches[view, row] = matches
+
+    def matches(self, image_id: str, view: int) -> NDArray[np.int64] | None:
+        """The matches kept; ``None`` if there are none, or ``features`` may differ from those matched."""
+        row = self._numbers().get(image_id)
+        if row is None or self._blocks[bisect_right(self._starts, row) - 1]() is None:
+            return None
+        return self._matches.get((view, row))
 
     def features(self, ids: Iterable[str]) -> dict[str, Features]:
         """Id -> features as a batch of one; unknown images, and those removed meanwhile, are left out.
@@ -61,13 +79,18 @@ class Scanned:
             if rows:
                 yield GalleryBlock(tuple(block.ids[row] for row in rows), take(block.features, rows))
 
-    def _blocks_of(self, ids: Iterable[str]) -> Iterator[tuple[GalleryBlock, Sequence[int]]]:
-        """The blocks with these images, and the rows of the images in each."""
+    def _numbers(self) -> Mapping[str, int]:
+        """Image id -> row."""
         if len(self._rows) < len(self.ids):
             self._rows = {image_id: row for row, image_id in enumerate(self.ids)}
+        return self._rows
+
+    def _blocks_of(self, ids: Iterable[str]) -> Iterator[tuple[GalleryBlock, Sequence[int]]]:
+        """The blocks with these images, and the rows of the images in each."""
+        known = self._numbers()
         numbers = defaultdict[int, list[int]](list)
         for image_id in ids:
-            if (row := self._rows.get(image_id)) is not None:
+            if (row := known.get(image_id)) is not None:
                 numbers[bisect_right(self._starts, row) - 1].append(row)
         missing: list[str] = []
         for number, rows in numbers.items():

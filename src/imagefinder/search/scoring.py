@@ -30,6 +30,9 @@ MIRROR_DESCRIPTORS = 64
 MIRROR_DEPTH = 50
 """Number of images with most matches of these, and again with most near matches, that are compared with all."""
 
+KEPT_MATCHES = 500_000
+"""Number of matches that are kept for verification, at most: 8 MB. Others are computed again."""
+
 
 Queries: TypeAlias = tuple[Method, Sequence[EncodedQuery]]
 """A method and the augmentations of the query, encoded by it: the query itself, and possibly its mirror image."""
@@ -65,9 +68,13 @@ class Scorer:
         self.sparing = sparing and len(self.queries) > 1
         self.images = Scanned(store, self.method.name)
         self.each = np.empty((len(self.queries), 0))
-        self.near = self.each if near and isinstance(self.method.matcher, NearMatcher) else None
+        matcher = self.method.matcher
+        # Once: ``isinstance`` with a protocol takes about 0.1 ms.
+        self._near_matcher = matcher if near and isinstance(matcher, NearMatcher) else None
+        self.near = self.each if self._near_matcher else None
         self._model = model
         self._hubness: list[NDArray[np.float64]] = []
+        self._room = KEPT_MATCHES
 
     @property
     def is_indexed(self) -> bool:
@@ -86,8 +93,9 @@ class Scorer:
             queries[1] = _shortened(queries[1])
         parts = []
         for block in blocks:
-            parts.append(self._compare(queries, block.features))
+            start = len(self.images.ids)
             self._note(block, keep=keep)
+            parts.append(self._compare(queries, block.features, range(start, len(self.images.ids))))
         self._append(parts)
         if self.sparing and queries[1] is not self.queries[1]:
             likely = self._likely_mirrored()
@@ -105,10 +113,11 @@ class Scorer:
         """
         start = len(self.images.ids)
         self._note(block, keep=True)
+        rows = range(start, len(self.images.ids))
         if not self.sparing or mirrored is None:
-            self._append([self._compare(self.queries, block.features)])
+            self._append([self._compare(self.queries, block.features, rows)])
             return
-        self._append([self._compare(self.queries[:1], block.features)])
+        self._append([self._compare(self.queries[:1], block.features, rows)])
         self._compare_mirrored([start + row for row, image_id in enumerate(block.ids) if image_id in mirrored])
 
     def standard(self, sample: Features | None = None, total: int | None = None) -> NDArray[np.float64]:
@@ -134,13 +143,27 @@ class Scorer:
         if self._model and (hubness := self._model.hubness(self.method, block.features)) is not None:
             self._hubness.append(hubness)
 
-    def _compare(self, queries: Sequence[EncodedQuery], features: Features) -> NDArray[np.float64]:
-        """Scores and near matches, ``(2, queries, B)``."""
-        matcher = self.method.matcher
-        if self.near is not None and isinstance(matcher, NearMatcher):
-            return np.array([matcher.score_near(query.features, features) for query in queries]).swapaxes(0, 1)
-        scores = np.array([matcher.score(query.features, features) for query in queries])
+    def _compare(
+        self, queries: Sequence[EncodedQuery], features: Features, rows: Sequence[int] = ()
+    ) -> NDArray[np.float64]:
+        """Scores and near matches, ``(2, queries, B)``; the matches of images with these rows are kept."""
+        if matcher := self._near_matcher:
+            return np.array([self._near(matcher, query, features, rows) for query in queries]).swapaxes(0, 1)
+        scores = np.array([self.method.matcher.score(query.features, features) for query in queries])
         return np.array([scores, np.zeros_like(scores)])
+
+    def _near(
+        self, matcher: NearMatcher, query: EncodedQuery, features: Features, rows: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores and near matches of one query; its matches are kept if it is complete."""
+        view = next((number for number, one in enumerate(self.queries) if one is query), None)
+        room = self._room if rows and view is not None and self.method.verifier else 0
+        found = matcher.score_near(query.features, features, room=room)
+        if room and view is not None:
+            for number, matches in found.matches.items():
+                self.images.keep_matches(view, rows[number], matches)
+                self._room -= len(matches)
+        return found.scores, found.near
 
     def _append(self, parts: Sequence[NDArray[np.float64]]) -> None:
         """Append the results of comparisons; the mirror image counts as without a match if it was not compared."""
@@ -166,7 +189,7 @@ class Scorer:
         places = {self.images.ids[row]: row for row in rows}
         for block in self.images.blocks(places):
             compared = [places[image_id] for image_id in block.ids]
-            scores, near = self._compare(self.queries[1:], block.features)
+            scores, near = self._compare(self.queries[1:], block.features, compared)
             self.each[1:, compared] = scores
             if self.near is not None:
                 self.near[1:, compared] = near

@@ -11,6 +11,7 @@ from imagefinder.core.method import Method
 from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.results import AUTO, Hit, SearchResult, decision_of
 from imagefinder.core.stopwatch import Stopwatch
+from imagefinder.kernels.threads import share
 from imagefinder.runtime import Runtime
 from imagefinder.search import ranking
 from imagefinder.search.calibration import Calibrated, Calibration, calibrate
@@ -119,7 +120,7 @@ class Searcher:
         return hits_by_score(ranked, scores[0], calibration)
 
     def _hits(self, ranked: Sequence[str], calibrated: Calibrated, image: QueryImage) -> tuple[Hit, ...]:
-        threads = self._runtime.settings.threads
+        threads = share(self._runtime.settings.threads)
         return hits_by_evidence(ranked, calibrated, image, self._read_original, threads=threads)
 
     def _null_model(self) -> NullModel:

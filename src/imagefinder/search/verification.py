@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imagefinder.core.contracts import PhotometricCheck, Store
 from imagefinder.core.errors import MethodNotIndexedError, UnknownImageError
 from imagefinder.core.features import Features, LocalFeatures
@@ -89,7 +92,11 @@ class PairVerifier:
         self._thumbnail: bytes | None = None
 
     def keypoints(
-        self, method: Method, queries: Sequence[EncodedQuery], compared: Sequence[tuple[Candidate, Features]]
+        self,
+        method: Method,
+        queries: Sequence[EncodedQuery],
+        compared: Sequence[tuple[Candidate, Features]],
+        matches: Sequence[NDArray[np.int64] | None] = (),
     ) -> list[Finding | None]:
         """Find a geometry with each candidate by the features of a method.
 
@@ -97,18 +104,18 @@ class PairVerifier:
             method: A method with a verifier.
             queries: The query, and possibly its mirror image.
             compared: The candidates, each with its features by this method as a batch of one.
+            matches: For a single query, its matches with each candidate, where they are known.
 
         Returns:
             For each candidate, the finding; ``None`` if the features of either image have no positions.
         """
-        usable = [
-            number
-            for number, (_, features) in enumerate(compared)
-            if has_positions(queries[0].features) and has_positions(features)
-        ]
+        usable: list[int] = []
+        if has_positions(queries[0].features):
+            usable = [number for number, (_, features) in enumerate(compared) if has_positions(features)]
         given = [(compared[number][1], compared[number][0].size) for number in usable]
         found: list[Finding | None] = [None] * len(compared)
-        for number, finding in zip(usable, self._geometries(method, queries, given), strict=True):
+        known = [matches[number] for number in usable] if matches else ()
+        for number, finding in zip(usable, self._geometries(method, queries, given, known), strict=True):
             found[number] = self._checked(finding, compared[number][0])
         return found
 
@@ -137,9 +144,15 @@ class PairVerifier:
         return found
 
     def _geometries(
-        self, method: Method, queries: Sequence[EncodedQuery], compared: Sequence[tuple[Features, Size]]
+        self,
+        method: Method,
+        queries: Sequence[EncodedQuery],
+        compared: Sequence[tuple[Features, Size]],
+        matches: Sequence[NDArray[np.int64] | None] = (),
     ) -> list[Finding]:
-        return find_geometries(method, queries, compared, both_orders=self._both_orders, threads=self._threads)
+        return find_geometries(
+            method, queries, compared, matches=matches, both_orders=self._both_orders, threads=self._threads
+        )
 
     def _thumbnail_queries(self) -> list[EncodedQuery]:
         """The features of the query's thumbnail, and possibly those of its mirror image."""
@@ -227,8 +240,9 @@ def verify(
     present = {image_id: candidate for image_id in ids if (candidate := candidates.get(image_id))}
     findings: dict[str, dict[str, Finding]] = {image_id: {} for image_id in present}
     for one in scores:
-        for query, compared in _by_view(one, present):
-            found = verifier.keypoints(one.method, [query], compared)
+        for view, compared in _by_view(one, present):
+            matches = [one.matches_of(candidate.id, view) for candidate, _ in compared]
+            found = verifier.keypoints(one.method, [one.queries[view]], compared, matches)
             for (candidate, _), finding in zip(compared, found, strict=True):
                 if finding:
                     findings[candidate.id][one.method.name] = finding
@@ -248,14 +262,14 @@ def verify(
 
 def _by_view(
     scores: Scores, candidates: Mapping[str, Candidate]
-) -> Iterator[tuple[EncodedQuery, list[tuple[Candidate, Features]]]]:
+) -> Iterator[tuple[int, list[tuple[Candidate, Features]]]]:
     """Each augmentation of the query with the candidates to verify it against, if the method has a verifier."""
     if scores.method.verifier is None:
         return
     views: list[list[tuple[Candidate, Features]]] = [[] for _ in scores.queries]
     for image_id, features in scores.features_of(candidates).items():
         views[int(scores.likely[scores.rows[image_id]])].append((candidates[image_id], features))
-    yield from ((query, some) for query, some in zip(scores.queries, views, strict=True) if some)
+    yield from ((view, some) for view, some in enumerate(views) if some)
 
 
 # -- parts of verification -----------------------------------------------------------------------------------

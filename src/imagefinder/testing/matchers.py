@@ -72,11 +72,29 @@ class MatcherSuite:
             pytest.skip("this matcher does not count near matches")
         gallery = random_features(spec, [20, 0, 25, 30])
         for index in (0, 2, 3):
-            scores, near = matcher.score_near(gallery.image(index), gallery)
-            np.testing.assert_array_equal(scores, matcher.score(gallery.image(index), gallery))
+            query = gallery.image(index)
+            found = matcher.score_near(query, gallery)
+            scores, near = found.scores, found.near
+            np.testing.assert_array_equal(scores, matcher.score(query, gallery))
             assert near.shape == scores.shape
+            assert not found.matches
             assert ((near >= 0) & (near <= scores)).all()
             assert near.argmax() == index
+
+    @pytest.mark.parametrize("room", [1, 22, 25, 1000])
+    def test_kept_matches_are_those_of_the_pair(self, matcher: Matcher, spec: FeatureSpec, room: int) -> None:
+        """At most ``room`` matches are kept; those of all images if there is room."""
+        if not isinstance(matcher, NearMatcher):
+            pytest.skip("this matcher does not count near matches")
+        gallery = random_features(spec, [20, 0, 25, 30])
+        query = gallery.image(0)
+        found = matcher.score_near(query, gallery, room=room)
+        np.testing.assert_array_equal(found.scores, matcher.score(query, gallery))
+        for number, matches in found.matches.items():
+            np.testing.assert_array_equal(matches, matcher.matches(query, gallery.image(number)))
+        assert sum(map(len, found.matches.values())) <= room
+        if found.scores.sum() <= room:
+            assert sorted(found.matches) == [0, 1, 2, 3]
 
     def test_order_of_the_gallery_does_not_matter(self, matcher: Matcher, spec: FeatureSpec) -> None:
         """Reordering the gallery reorders the scores."""

@@ -139,6 +139,11 @@ def test_a_command_imports_no_other():
     assert not modules & HEAVY
 
 
+def test_a_search_with_an_image_does_not_load_the_readers_of_archives_and_lists():
+    readers = {"tarfile", "imagefinder.indexing.archives", "imagefinder.indexing.lists"}
+    assert not loaded("search", "missing.jpg") & readers
+
+
 @pytest.mark.parametrize(
     ("arguments", "question"),
     [

@@ -131,9 +131,23 @@ def test_stopping_add_while_it_calibrates_leaves_the_images_and_a_note(opened, t
     threading.Thread(target=lambda: (fits.began.wait(20), stop.set())).start()
     report = collection.add(tmp_path / "files", methods=["sift"], stop=stop)
     assert (report.added, report.interrupted) == (1, False)
-    assert report.notes == ("calibrating was interrupted; the next add or search does it",)
+    assert report.notes == ("calibrating was interrupted; if need be, the next add or search does it",)
     assert collection.calibration().state == "none"
     fits.go_on.set()
+    assert collection.add(tmp_path / "files").notes == ()
+    assert collection.calibration().state == "current"
+
+
+def test_add_does_not_wait_for_another_process(opened, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.png").write_bytes(png(1))
+    collection = opened()
+    lease, start = collection.store.lease(calibrating.LEASE, 60), time.monotonic()
+    report = collection.add(tmp_path / "files", methods=["sift"])
+    assert time.monotonic() - start < 30
+    assert report.added == 1
+    assert "another process is calibrating" in report.notes[0]
+    lease.release()
     assert collection.add(tmp_path / "files").notes == ()
     assert collection.calibration().state == "current"
 
@@ -209,6 +223,17 @@ def test_an_empty_collection_is_not_calibrated(opened, fits):
     assert collection.search(np.zeros((50, 50, 3), dtype=np.uint8)).hits == ()
     wait_until(lambda: collection.calibration().state != "running")
     assert fits.count == 0
+
+
+def test_a_search_asks_for_the_state_of_the_store_a_few_times(opened, monkeypatch):
+    collection = opened()
+    for seed in range(12):
+        collection.put(str(seed), png(seed))
+    collection.calibrate()
+    asked, real = [], EmbeddedStore.info
+    monkeypatch.setattr(EmbeddedStore, "info", lambda store: (asked.append(store), real(store))[1])
+    assert collection.search(png(3)).hits[0].id == "3"
+    assert len(asked) <= 4  # one each for methods, null model, indexes and encoding: it counts all files
 
 
 def test_calibrating_need_not_wait_for_another_process(collection, opened, fits):

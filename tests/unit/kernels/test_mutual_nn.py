@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -53,10 +54,8 @@ def exact_pairs(query, candidate):
 def count_on(backend, query, gallery, offsets, threads=1):
     counts = np.full(len(offsets) - 1, -1, dtype=np.int64)
     if backend == "numpy":
-        counts[:] = 0
-        mutual_nn._count_numpy(query, gallery, offsets, counts)
-    else:
-        _native.count(query, gallery, offsets, counts, threads, backend)
+        return mutual_nn._count_numpy(query, gallery, offsets).counts.tolist()
+    _native.count(query, gallery, offsets, counts, threads, backend)
     return counts.tolist()
 
 
@@ -177,10 +176,9 @@ def test_every_path_on_adversarial_descriptors(seed, n, images, length, kind):
 def near_on(backend, query, gallery, offsets, least):
     counts, near = np.full((2, len(offsets) - 1), -1, dtype=np.int64)
     if backend == "numpy":
-        counts[:] = near[:] = 0
-        mutual_nn._count_numpy(query, gallery, offsets, counts, least, near)
-    else:
-        _native.count(query, gallery, offsets, counts, 2, backend, least, near)
+        found = mutual_nn._count_numpy(query, gallery, offsets, mutual_nn._Near(least, 0))
+        return found.counts.tolist(), found.near.tolist()
+    _native.count(query, gallery, offsets, counts, 2, backend, least, near)
     return counts.tolist(), near.tolist()
 
 
@@ -209,7 +207,7 @@ def test_near_matches_reach_the_minimum_product(seed, n, images, length, kind, n
         counts[image] += 1
         near[image] += products[i, j] >= least[i]
     found = mutual_nn.count_near(query, gallery, offsets, nearness=nearness)
-    assert [one.tolist() for one in found] == [counts.tolist(), near.tolist()]
+    assert [found.counts.tolist(), found.near.tolist()] == [counts.tolist(), near.tolist()]
     for backend in BACKENDS:
         assert near_on(backend, query, gallery, offsets, least) == (counts.tolist(), near.tolist()), backend
 
@@ -226,6 +224,60 @@ def test_near_matches_of_floats(backend):
     assert (counts[0], near[0]) == (60, 60)
     assert near[1] < counts[1]
     assert near[2] == 0
+
+
+def kept_on(backend, query, gallery, offsets, room, threads):
+    least = np.zeros(len(query))
+    if backend == "numpy":
+        return mutual_nn._count_numpy(query, gallery, offsets, mutual_nn._Near(least, room)).pairs
+    counts, near, begins = np.full((3, len(offsets) - 1), -2, dtype=np.int64)
+    guarded = np.full((room + 8, 2), -7, dtype=np.int64)
+    _native.count(query, gallery, offsets, counts, threads, backend, least, near, guarded[:room], begins)
+    assert (guarded[room:] == -7).all()
+    return {b: guarded[begin : begin + counts[b]] for b, begin in enumerate(begins.tolist()) if begin >= 0}
+
+
+@everywhere
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("room", [1, 12, 10_000])
+def test_pairs_are_kept_while_they_fit(backend, room, threads):
+    rng = np.random.default_rng(7)
+    query, gallery = (rng.integers(0, 200, (rows, 128), dtype=np.uint8) for rows in (70, 400))
+    offsets = np.array([0, 90, 90, 130, 131, 400])
+    expected = [exact_pairs(query, gallery[a:b]) for a, b in pairwise(offsets)]
+    kept = kept_on(backend, query, gallery, offsets, room, threads)
+    assert all([*map(tuple, found.tolist())] == expected[b] for b, found in kept.items())
+    assert sum(map(len, kept.values())) <= room
+    assert (sorted(kept) == [0, 1, 2, 3, 4]) == (room == 10_000)
+    if threads == 1 and room > 1:
+        assert 1 in kept  # of no descriptors
+
+
+def test_kept_pairs_are_those_of_each_image():
+    rng = np.random.default_rng(3)
+    query, gallery = (rng.integers(0, 200, (rows, 128), dtype=np.uint8) for rows in (70, 200))
+    offsets = np.array([0, 90, 90, 200])
+    found = mutual_nn.count_near(query, gallery, offsets, nearness=0.9, room=1000)
+    expected = [mutual_nn.pairs(query, gallery[a:b]).tolist() for a, b in pairwise(offsets)]
+    assert {b: pairs.tolist() for b, pairs in found.pairs.items()} == dict(enumerate(expected))
+    assert mutual_nn.count_near(query, gallery, offsets, nearness=0.9).pairs == {}
+
+
+@needs_native
+def test_kept_pairs_must_be_consistent():
+    rows, offsets, counts = np.ones((4, 3), np.uint8), np.array([0, 4]), np.zeros(1, np.int64)
+    found, begins = np.zeros((4, 2), np.int64), np.zeros(1, np.int64)
+    count = partial(_native.count, rows, rows, offsets, counts, 1, ISAS[0], np.zeros(4), counts.copy())
+    for bad in (
+        (found[:, :1].copy(), begins),
+        (found.astype(np.int32), begins),
+        (found, np.zeros(2, np.int64)),
+        (found, begins.astype(np.int32)),
+    ):
+        with pytest.raises(ValueError, match="found and begins"):
+            count(*bad)
+    with pytest.raises(ValueError, match="begins are missing"):
+        count(found)
 
 
 @needs_native

@@ -29,7 +29,7 @@ def test_scores_use_at_most_the_configured_threads(matcher: Any, monkeypatch: py
     monkeypatch.setattr(mutual_nn, "_counts", counts)
     monkeypatch.setattr(threads, "cores", lambda: 8)
     query, gallery = random_features(SPEC, [9], seed=1), random_features(SPEC, [5, 4])
-    assert matcher.score(query, gallery).shape == matcher.score_near(query, gallery)[0].shape == (2,)
+    assert matcher.score(query, gallery).shape == matcher.score_near(query, gallery).scores.shape == (2,)
     assert used == [3, 3]
 
 
@@ -40,7 +40,8 @@ def test_computations_in_progress_share_the_cores(monkeypatch: pytest.MonkeyPatc
 
     def counts(query: Any, gallery: Any, offsets: Any, least: Any, threads_: int) -> Any:
         used.append(threads_)
-        return np.zeros((2, len(offsets) - 1), dtype=np.int64)
+        zeros = np.zeros(len(offsets) - 1, dtype=np.int64)
+        return mutual_nn.NearCounts(zeros, zeros, {})
 
     monkeypatch.setattr(mutual_nn, "_counts", counts)
     MutualNNMatcher(threads=2).score(random_features(SPEC, [9]), random_features(SPEC, [5]))

@@ -111,9 +111,9 @@ def test_it_is_fitted_again_after_large_changes(collection):
 def test_new_methods_require_fitting(collection):
     collection.calibrate()
     known = null_model.read(collection.store, CALIBRATOR)
-    assert known.fits(collection.store)
+    assert known.fits(collection.store.info())
     collection.store.unregister("sift")
-    assert not known.fits(collection.store)
+    assert not known.fits(collection.store.info())
 
 
 @pytest.mark.parametrize(
@@ -233,15 +233,15 @@ def test_images_with_a_common_part_are_counted():
 
 
 def test_before_calibration_the_prior_answers(collection):
-    prior = null_model.NullModel.prior(collection.store)
+    prior = null_model.NullModel.prior(collection.store.info())
     assert prior.is_prior
-    assert prior.is_usable(collection.store)
-    assert not prior.fits(collection.store)
+    assert prior.is_usable(collection.store.info())
+    assert not prior.fits(collection.store.info())
     assert prior.common_parts(12) == 1
     collection.calibrate()
     known = null_model.read(collection.store, CALIBRATOR)
     assert not known.is_prior
-    assert known.fits(collection.store)
+    assert known.fits(collection.store.info())
 
 
 def test_scores_are_standardised_by_themselves_before_calibration():

@@ -67,3 +67,20 @@ def test_a_method_removed_meanwhile_has_no_features(store):
     gc.collect()
     store.unregister("m")
     assert scanned.features("a") == {}
+
+
+def test_matches_are_valid_while_their_features_are_in_memory(store):
+    scanned, first, second = Scanned(store, "m"), block("abc"), block("def")
+    scanned.add(first)
+    scanned.add(second)
+    matches = np.array([[0, 0]])
+    scanned.keep_matches(0, 1, matches)
+    scanned.keep_matches(1, 4, matches)
+    assert scanned.matches("b", 0) is matches
+    assert scanned.matches("e", 1) is matches
+    for unknown in (("b", 1), ("e", 0), ("c", 0), ("unknown", 0)):
+        assert scanned.matches(*unknown) is None
+    del first
+    gc.collect()
+    assert scanned.matches("b", 0) is None  # its features may have been replaced in the store
+    assert scanned.matches("e", 1) is matches

@@ -11,6 +11,7 @@ from imagefinder.search import scoring
 from imagefinder.search.encoding import EncodedQuery, augment, query_image
 from imagefinder.search.scoring import Scorer
 from imagefinder.stores.memory import MemoryStore
+from imagefinder.verification.geometry import GeometryVerifier
 
 SPEC = FeatureSpec("local", 128, "uint8")
 IMAGES = 30
@@ -20,7 +21,7 @@ class Extractor:
     spec = SPEC
 
 
-METHOD = Method("m", "", "matches", Extractor(), MutualNNMatcher(), mirror=mirrored)
+METHOD = Method("m", "", "matches", Extractor(), MutualNNMatcher(), verifier=GeometryVerifier(), mirror=mirrored)
 
 
 def features(seed, many=60):
@@ -95,3 +96,30 @@ def test_nothing_to_compare():
     made.scan([])
     assert made.each.shape == made.near.shape == (2, 0)
     assert made.standard().shape == (0,)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("sparing", [True, False])
+def test_the_matches_of_all_descriptors_are_kept(sparing):
+    one = features(1000)
+    made = scanned(query(one), sparing=sparing, i017=mirrored(one, 100))
+    for view, augmented in enumerate(made.queries):
+        for row, image_id in enumerate(made.images.ids):
+            kept, stored = made.images.matches(image_id, view), made.images.features([image_id])[image_id]
+            if kept is None:  # the mirror image was compared with its first descriptors
+                assert (sparing, view, made.each[view, row]) == (True, 1, 0)
+            else:
+                assert (kept == METHOD.matcher.matches(augmented.features, stored)).all()
+                assert len(kept) == made.each[view, row]
+    assert made.images.matches("017", 1) is not None
+
+
+def test_matches_are_kept_within_a_limit(monkeypatch):
+    monkeypatch.setattr(scoring, "KEPT_MATCHES", 100)
+    made = scanned(query(features(1000)), sparing=False)
+    kept = [made.images.matches(image_id, view) for image_id in made.images.ids for view in (0, 1)]
+    assert 0 < sum(len(matches) for matches in kept if matches is not None) <= 100
+    full = scorer(query(features(1000)), sparing=False)
+    full.add(gallery(0, 20))
+    full.add(gallery(20, IMAGES))
+    assert (made.each == full.each).all()

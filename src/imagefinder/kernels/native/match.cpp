@@ -55,6 +55,15 @@ public:
     std::size_t row_of(std::size_t i) const { return static_cast<std::size_t>(row_of_query_[i]); }
     bool mutual(std::size_t i) const { return static_cast<std::size_t>(query_of_row_[row_of(i)]) == i; }
     double product(std::size_t i) const { return query_.problem().kernel.best_product(scratch_.get(), i); }
+    // Writes all mutual pairs, ascending; returns the end of what is written.
+    std::int64_t* write(std::int64_t* to) const {
+        for (std::size_t i = 0; i < query_.problem().n; ++i) {
+            if (!mutual(i)) continue;
+            *to++ = static_cast<std::int64_t>(i);
+            *to++ = static_cast<std::int64_t>(row_of(i));
+        }
+        return to;
+    }
 
 private:
     const Query& query_;
@@ -92,9 +101,10 @@ const std::vector<const InstructionSet*>& supported() {
 }
 
 void count(const Problem& problem, const void* gallery, const std::int64_t* offsets, std::size_t images,
-           std::size_t threads, std::int64_t* counts, const Near& near) {
+           std::size_t threads, std::int64_t* counts, const Near& near, const Kept& kept) {
     std::fill(counts, counts + images, 0);
     if (near.counts) std::fill(near.counts, near.counts + images, 0);
+    if (kept.begins) std::fill(kept.begins, kept.begins + images, 0);
     if (problem.n == 0 || images == 0) return;
     const Query query(problem);
     std::size_t most = 0;
@@ -102,7 +112,7 @@ void count(const Problem& problem, const void* gallery, const std::int64_t* offs
         most = std::max(most, static_cast<std::size_t>(offsets[b + 1] - offsets[b]));
 
     const auto* const descriptors = static_cast<const unsigned char*>(gallery);
-    std::atomic<std::size_t> next{0};
+    std::atomic<std::size_t> next{0}, used{0};
     const auto work = [&](Worker& worker) {
         for (std::size_t b = next++; b < images; b = next++) {
             const auto rows = static_cast<std::size_t>(offsets[b + 1] - offsets[b]);
@@ -113,6 +123,11 @@ void count(const Problem& problem, const void* gallery, const std::int64_t* offs
                 ++counts[b];
                 if (near.counts) near.counts[b] += worker.product(i) >= near.least[i];
             }
+            if (!kept.begins) continue;
+            const std::size_t at = used.fetch_add(static_cast<std::size_t>(counts[b]));
+            const bool fits = at + static_cast<std::size_t>(counts[b]) <= kept.capacity;
+            kept.begins[b] = fits ? static_cast<std::int64_t>(at) : -1;
+            if (fits) worker.write(kept.found + 2 * at);
         }
     };
     const auto rows = static_cast<std::size_t>(offsets[images] - offsets[0]);
@@ -137,13 +152,7 @@ void pairs(const Problem& problem, const std::vector<Descriptors>& images, std::
         for (std::size_t b = next++; b < images.size(); b = next++) {
             if (images[b].rows == 0) continue;
             worker.match(images[b].data, images[b].rows);
-            std::int64_t* to = at[b];
-            for (std::size_t i = 0; i < problem.n; ++i) {
-                if (!worker.mutual(i)) continue;
-                *to++ = static_cast<std::int64_t>(i);
-                *to++ = static_cast<std::int64_t>(worker.row_of(i));
-            }
-            counts[b] = (to - at[b]) / 2;
+            counts[b] = (worker.write(at[b]) - at[b]) / 2;
         }
     };
     run(workers_for(query, std::min(threads, images.size()), total, most), work);

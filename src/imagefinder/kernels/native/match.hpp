@@ -32,11 +32,19 @@ struct Near {
     std::int64_t* counts;
 };
 
+// Also keeps mutual pairs (query descriptor, row), ascending: those of image b are found[begins[b]] and the following
+// ones; begins[b] is -1 if there was no room for all of them. Disabled if `begins` is null.
+struct Kept {
+    std::int64_t* found;
+    std::size_t capacity;  // pairs
+    std::int64_t* begins;
+};
+
 // Sets counts[b] to the number of mutual nearest neighbours with the rows offsets[b] to offsets[b + 1] of the gallery.
 // In addition to the packed query, each thread needs memory for a chunk of rows and one int32 per row of the largest
 // image.
 void count(const Problem& problem, const void* gallery, const std::int64_t* offsets, std::size_t images,
-           std::size_t threads, std::int64_t* counts, const Near& near);
+           std::size_t threads, std::int64_t* counts, const Near& near, const Kept& kept);
 
 // Writes (query descriptor, row) for every mutual pair with each image, ascending, and their number to counts[b].
 // `found` has capacity for min(n, rows) pairs of each image; those of image b begin after the capacity of the images

@@ -42,11 +42,13 @@ Problem problem_of(const Array& query, const InstructionSet& set) {
 
 PyObject* count(PyObject*, PyObject* arguments) {
     PyObject *first, *second, *third, *fourth, *fifth = nullptr, *sixth = nullptr;
+    PyObject *seventh = nullptr, *eighth = nullptr;
     Py_ssize_t threads;
     const char* isa = nullptr;
-    if (!PyArg_ParseTuple(arguments, "OOOOn|zOO", &first, &second, &third, &fourth, &threads, &isa, &fifth, &sixth))
+    if (!PyArg_ParseTuple(arguments, "OOOOn|zOOOO", &first, &second, &third, &fourth, &threads, &isa, &fifth, &sixth,
+                          &seventh, &eighth))
         return nullptr;
-    Array query, gallery, offsets, counts, least, near;
+    Array query, gallery, offsets, counts, least, near, found, begins;
     if (!query.get(first, "query descriptors", 2) || !gallery.get(second, "gallery descriptors", 2) ||
         !is_query(query) || !offsets.get(third, "offsets", 1) || !counts.get(fourth, "counts", 1, true))
         return nullptr;
@@ -95,12 +97,24 @@ PyObject* count(PyObject*, PyObject* arguments) {
         }
         also = {least.data<double>(), near.data<std::int64_t>()};
     }
+    imagefinder::Kept kept{nullptr, 0, nullptr};
+    if (seventh || eighth) {
+        if (!eighth || !found.get(seventh, "found", 2, true) || !begins.get(eighth, "begins", 1, true)) {
+            if (!PyErr_Occurred()) Array::refuse("begins", "are missing");
+            return nullptr;
+        }
+        if (!found.is("lq", 8) || found.shape(1) != 2 || !begins.is("lq", 8) || begins.shape(0) != images) {
+            Array::refuse("found and begins", "must be int64 pairs and one int64 per image");
+            return nullptr;
+        }
+        kept = {found.data<std::int64_t>(), found.shape(0), begins.data<std::int64_t>()};
+    }
     const InstructionSet* const set = named(isa);
     if (!set) return nullptr;
     const Problem problem = problem_of(query, *set);
     if (!unlocked([&] {
             imagefinder::count(problem, gallery.data<void>(), at, images, static_cast<std::size_t>(threads),
-                               counts.data<std::int64_t>(), also);
+                               counts.data<std::int64_t>(), also, kept);
         }))
         return nullptr;
     Py_RETURN_NONE;

@@ -56,21 +56,47 @@ def decode(method: str, spec: FeatureSpec, ids: Sequence[str], blobs: Sequence[E
     Raises:
         CollectionCorruptError: the checksum of an image is wrong; names the first.
     """
-    if not ids:
-        return empty(spec)
-    row_bytes = spec.dim * np.dtype(spec.dtype).itemsize
+    decoder = FeatureDecoder(method, spec)
     for image_id, blob in zip(ids, blobs, strict=True):
-        if not is_intact(image_id, method, spec, blob):
+        decoder.add(image_id, blob)
+    return decoder.features()
+
+
+class FeatureDecoder:
+    """Decodes the features of images to one batch; the encoded ones can be released as soon as they were added."""
+
+    def __init__(self, method: str, spec: FeatureSpec) -> None:
+        """Begin a batch of a method with features of this kind."""
+        self._method = method
+        self._spec = spec
+        self._data, self._keypoints = bytearray(), bytearray()
+        self._ends = [0]
+
+    def add(self, image_id: str, blob: EncodedFeatures) -> None:
+        """Append the features of an image.
+
+        Raises:
+            CollectionCorruptError: the checksum is wrong.
+        """
+        if not is_intact(image_id, self._method, self._spec, blob):
             raise CollectionCorruptError(
-                f"the stored {method} features of image {image_id!r} are damaged", hint=REPAIR_HINT
+                f"the stored {self._method} features of image {image_id!r} are damaged", hint=REPAIR_HINT
             )
-    data = _array([blob.data for blob in blobs], spec.dtype, spec.dim)
-    if spec.kind == "global":
-        return GlobalFeatures(data)
-    offsets = np.zeros(len(ids) + 1, dtype=np.int64)
-    np.cumsum([len(blob.data) // row_bytes for blob in blobs], out=offsets[1:])
-    offsets.flags.writeable = False
-    return LocalFeatures(data, _array([blob.keypoints or b"" for blob in blobs], "float32", 4), offsets)
+        self._data += blob.data
+        self._keypoints += blob.keypoints or b""
+        self._ends.append(len(self._data))
+
+    def features(self) -> Features:
+        """All features added, in read-only arrays."""
+        spec = self._spec
+        if len(self._ends) == 1:
+            return empty(spec)
+        data = _array(self._data, spec.dtype, spec.dim)
+        if spec.kind == "global":
+            return GlobalFeatures(data)
+        offsets = np.array(self._ends, dtype=np.int64) // (spec.dim * np.dtype(spec.dtype).itemsize)
+        offsets.flags.writeable = False
+        return LocalFeatures(data, _array(self._keypoints, "float32", 4), offsets)
 
 
 def content_checksum(image_id: str, method: str, nbytes: int, checksum: int) -> int:
@@ -121,10 +147,11 @@ def is_intact_thumbnail(image_id: object, checksum: object, jpeg: object) -> boo
     return isinstance(jpeg, bytes) and isinstance(image_id, str) and thumbnail_checksum(image_id, jpeg) == checksum
 
 
-def _array(parts: list[bytes], dtype: str, columns: int) -> np.ndarray[Any, Any]:
-    joined = parts[0] if len(parts) == 1 else b"".join(parts)
+def _array(joined: bytearray, dtype: str, columns: int) -> np.ndarray[Any, Any]:
     little = np.frombuffer(joined, dtype=_LITTLE_ENDIAN[dtype]).reshape(-1, columns)
-    return little.astype(dtype, copy=False)
+    array = little.astype(dtype, copy=False)
+    array.flags.writeable = False
+    return array
 
 
 def checksum(image_id: str, method: str, data: bytes, keypoints: bytes | None) -> int:

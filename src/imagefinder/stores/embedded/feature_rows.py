@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,9 +124,9 @@ class StoredFeatures:
         with self.connections.reading() as database:
             # Without an index: a damaged one must not shorten the result.
             query = _where("features.key BETWEEN ? AND ?", "features NOT INDEXED")
-            rows = database.execute(query, (self.key, int(listed[0]), int(listed[-1]))).fetchall()
+            # Each row is released as soon as it is decoded.
+            keys, block = self._block(database.execute(query, (self.key, int(listed[0]), int(listed[-1]))))
             current = feed.position(database, self.key).cursor()
-        keys, block = self._block(rows)
         if current == cursor and not np.array_equal(keys, listed):
             raise CollectionCorruptError(
                 f"the index of the {self.method} features is damaged: it lists {len(listed)} images, "
@@ -171,12 +171,15 @@ class StoredFeatures:
                 found.update(database.execute(query, [self.key, *some]).fetchall())
         return found
 
-    def _block(self, rows: Sequence[Sequence[Any]]) -> tuple[Keys, GalleryBlock]:
+    def _block(self, rows: Iterable[Sequence[Any]]) -> tuple[Keys, GalleryBlock]:
         """Keys and features of rows (key, id, data, keypoints, checksum)."""
-        keys = np.array([row[0] for row in rows], dtype=np.int64)
-        ids = tuple(row[1] for row in rows)
-        features = codec.decode(self.method, self.spec, ids, [codec.EncodedFeatures(*row[2:]) for row in rows])
-        return keys, GalleryBlock(ids, features)
+        decoder = codec.FeatureDecoder(self.method, self.spec)
+        keys, ids = [], []
+        for key, image_id, *encoded in rows:
+            decoder.add(image_id, codec.EncodedFeatures(*encoded))
+            keys.append(key)
+            ids.append(image_id)
+        return np.array(keys, dtype=np.int64), GalleryBlock(tuple(ids), decoder.features())
 
 
 def _where(condition: str, table: str = "features") -> str:

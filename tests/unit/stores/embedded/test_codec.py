@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
-from imagefinder.stores.embedded.codec import EncodedFeatures, content_checksum, decode, encode
+from imagefinder.stores.embedded.codec import EncodedFeatures, FeatureDecoder, content_checksum, decode, encode
 
 POINTS = FeatureSpec("local", 3, "uint8")
 VECTOR = FeatureSpec("global", 3, "float32")
@@ -105,3 +105,20 @@ def test_damage_is_found_and_named(bad):
 def test_damaged_vectors(data):
     with pytest.raises(CollectionCorruptError):
         decode("m", VECTOR, ["a"], [EncodedFeatures(data, None, encode("a", "m", VECTORS).checksum)])
+
+
+def test_images_decoded_one_after_another_are_those_decoded_together():
+    blobs = [encode(name, "m", points(count, seed=count)) for name, count in (("a", 3), ("b", 0), ("c", 5))]
+    decoder = FeatureDecoder("m", POINTS)
+    assert decoder.features().offsets.tolist() == [0]
+    for name, blob in zip("abc", blobs, strict=True):
+        decoder.add(name, blob)
+    found = decoder.features()
+    assert found.offsets.tolist() == [0, 3, 3, 8]
+    for number, count in enumerate((3, 0, 5)):
+        one, expected = found.image(number), points(count, seed=count)
+        assert (one.descriptors == expected.descriptors).all()
+        assert (one.keypoints == expected.keypoints).all()
+    assert not any(array.flags.writeable for array in (found.descriptors, found.keypoints, found.offsets))
+    with pytest.raises(CollectionCorruptError, match="image 'b'"):
+        FeatureDecoder("m", POINTS).add("b", blobs[0])
