@@ -78,11 +78,14 @@ class IndexedCollection(CollectionReader):
                 progress(Progress(*counts, seconds=seconds, current="", calibrated=share))
 
         try:
-            self.calibrate(step, stop)
+            self.calibrate(step, stop, wait=False)
         except ImagefinderError as error:  # the images are stored, and can be searched
             notes = (*notes, f"the collection could not be calibrated: {error.message}")
-        if stop is not None and stop.is_set():
-            notes = (*notes, "calibrating was interrupted; the next add or search does it")
+            return replace(report, seconds=report.seconds + time.monotonic() - start, notes=notes)
+        if self._calibrating.is_due():
+            stopped = stop is not None and stop.is_set()
+            reason = "calibrating was interrupted" if stopped else "another process is calibrating the collection"
+            notes = (*notes, f"{reason}; if need be, the next add or search does it")
         return replace(report, seconds=report.seconds + time.monotonic() - start, notes=notes)
 
     def rebuild_index(

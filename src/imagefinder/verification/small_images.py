@@ -1,4 +1,4 @@
-"""Small versions of images, which tell at little cost that two whole images do not agree.
+"""Small versions of images, which show at little cost that two whole images do not agree.
 
 It is the windowed comparison of ``photometry`` at a quarter of its resolution, with tolerances on the safe side:
 most wrong pairs are settled by it, without decoding or warping their thumbnails. There is no proof that no right
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -62,9 +63,10 @@ class SmallImage:
 
 
 class SmallImages:
-    """Makes small images of thumbnails, and keeps those made last."""
+    """Makes small images of thumbnails, and keeps those made last; safe for threads."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._kept: dict[str, NDArray[np.uint8]] = {}
 
     def get(self, image_id: str, pixels: Callable[[], RgbImage]) -> SmallImage | None:
@@ -81,9 +83,10 @@ class SmallImages:
                 return None
             grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
             small = np.asarray(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-            self._kept[image_id] = small
-            if len(self._kept) > KEPT:
-                self._kept.pop(next(iter(self._kept)), None)
+            with self._lock:
+                self._kept[image_id] = small
+                if len(self._kept) > KEPT:
+                    del self._kept[next(iter(self._kept))]
         return _with_statistics(small)
 
 

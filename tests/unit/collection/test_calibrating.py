@@ -131,9 +131,23 @@ def test_stopping_add_while_it_calibrates_leaves_the_images_and_a_note(opened, t
     threading.Thread(target=lambda: (fits.began.wait(20), stop.set())).start()
     report = collection.add(tmp_path / "files", methods=["sift"], stop=stop)
     assert (report.added, report.interrupted) == (1, False)
-    assert report.notes == ("calibrating was interrupted; the next add or search does it",)
+    assert report.notes == ("calibrating was interrupted; if need be, the next add or search does it",)
     assert collection.calibration().state == "none"
     fits.go_on.set()
+    assert collection.add(tmp_path / "files").notes == ()
+    assert collection.calibration().state == "current"
+
+
+def test_add_does_not_wait_for_another_process(opened, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.png").write_bytes(png(1))
+    collection = opened()
+    lease, start = collection.store.lease(calibrating.LEASE, 60), time.monotonic()
+    report = collection.add(tmp_path / "files", methods=["sift"])
+    assert time.monotonic() - start < 30
+    assert report.added == 1
+    assert "another process is calibrating" in report.notes[0]
+    lease.release()
     assert collection.add(tmp_path / "files").notes == ()
     assert collection.calibration().state == "current"
 

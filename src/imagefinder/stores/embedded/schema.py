@@ -241,8 +241,11 @@ def _to_format_4(database: sqlite3.Connection) -> None:
 
 
 def begin_history(database: sqlite3.Connection) -> None:
-    """Give a copy of a collection its own history: cursors of the original do not fit its later changes."""
+    """Give a copy of a collection its own history: cursors and leases of the original do not apply to it."""
+    database.execute("BEGIN IMMEDIATE")
     database.execute("UPDATE history SET id = lower(hex(randomblob(8)))")
+    database.execute("DELETE FROM leases")
+    database.execute("COMMIT")
 
 
 def fill_contents(database: sqlite3.Connection) -> None:

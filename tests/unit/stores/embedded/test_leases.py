@@ -75,3 +75,12 @@ def test_waiting_for_a_lease_does_not_wait_for_writers(store):
     assert store.lease("work", 600.0) is not None
     with store._connections.writing():
         assert store.lease("work", 600.0) is None
+
+
+def test_a_backup_has_no_leases(tmp_path):
+    with closing(EmbeddedStore(tmp_path / "original", create=True, cache_bytes=0)) as store:
+        assert store.lease("work", 60)
+        store.backup(tmp_path / "copy")
+        assert store.lease("work", 60) is None
+    with closing(EmbeddedStore(tmp_path / "copy", create=False, cache_bytes=0)) as copy:
+        assert copy.lease("work", 60)
