@@ -7,7 +7,7 @@ and ``efficientnet-lite0`` in plain order, and the default search (``auto``, by 
 
 ``BEFORE`` names the folder of another checkout with its own virtual environment. It runs in a process of its
 own, in turns with this one, query by query, with a collection that it made itself. ``equal_answers`` counts the
-queries whose first ten hits are equal: ids, order, decision, E-value to twelve digits, relation and inliers.
+queries whose first ten hits are equal: ids, order, decision, E-value to three digits, relation and inliers.
 
 Times are medians of the processor time of the searching process, with all its threads; images are decoded in
 another process, whose time is not included. ``wall_ms`` is what a person waits.
@@ -155,7 +155,7 @@ def serve(folder: str, dataset: str) -> None:
                 [
                     hit.id,
                     hit.decision,
-                    f"{hit.evalue or 0:.12g}",
+                    f"{hit.evalue or 0:.3g}",
                     hit.relation,
                     hit.evidence and hit.evidence.inliers,
                 ]
