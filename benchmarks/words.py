@@ -300,7 +300,7 @@ def search(folder: str, size: int) -> dict[str, Any]:
         scores = score_segments(codec, model, query, segments)
         return [best_proposals(none, alive[: len(some)], some, PROPOSED).keys.tolist() for some in scores]
 
-    def asked(many: int, segments: list[Segment] = segments) -> tuple[list[list[list[int]]], dict[str, Any]]:
+    def searched(many: int, segments: list[Segment] = segments) -> tuple[list[list[list[int]]], dict[str, Any]]:
         answers, seconds, cpu = [], [], time.process_time()
         for number in range(len(right)):
             begin = time.perf_counter()
@@ -317,12 +317,12 @@ def search(folder: str, size: int) -> dict[str, Any]:
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     cached_before = cached_bytes(folder, size)
-    both, cold = asked(2)
+    both, cold = searched(2)
     memory = memory_of_process()
     cached = cached_bytes(folder, size)
-    _, warm = asked(2)
-    _, words_only = asked(2, [])
-    one, alone = asked(1)
+    _, warm = searched(2)
+    _, words_only = searched(2, [])
+    one, alone = searched(1)
     assert [answers[:1] for answers in both] == one
     ranks = [
         min((some.index(key) for some in found if key in some), default=None)

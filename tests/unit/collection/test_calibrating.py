@@ -24,7 +24,7 @@ def png(seed: int) -> bytes:
 
 
 class Fits:
-    """Counts the fits, and holds them until told to go on."""
+    """Counts the fits, and holds them until ``go_on`` is set."""
 
     def __init__(self, real):
         self.real = real
@@ -230,10 +230,10 @@ def test_a_search_asks_for_the_state_of_the_store_a_few_times(opened, monkeypatc
     for seed in range(12):
         collection.put(str(seed), png(seed))
     collection.calibrate()
-    asked, real = [], EmbeddedStore.info
-    monkeypatch.setattr(EmbeddedStore, "info", lambda store: (asked.append(store), real(store))[1])
+    calls, real = [], EmbeddedStore.info
+    monkeypatch.setattr(EmbeddedStore, "info", lambda store: (calls.append(store), real(store))[1])
     assert collection.search(png(3)).hits[0].id == "3"
-    assert len(asked) <= 4  # one each for methods, null model, indexes and encoding: it counts all files
+    assert len(calls) <= 4  # one each for methods, null model, indexes and encoding: it counts all files
 
 
 def test_calibrating_need_not_wait_for_another_process(collection, opened, fits):
