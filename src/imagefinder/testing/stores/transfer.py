@@ -1,4 +1,4 @@
-"""What a copy of a collection needs: digests of images, and times and counts that come from another store."""
+"""Digests of images, and puts that keep the times and counts of another store: what a copy is made with."""
 
 from __future__ import annotations
 
