@@ -1,7 +1,7 @@
 """Digests of stored images: equal in stores of all kinds exactly if the content is equal.
 
 A digest is made of checksums that a store keeps anyway, so comparing two collections reads no features. Those
-checksums are CRC-32 of the plain bytes (``embedded.codec``): features are little-endian, row by row.
+checksums are CRC-32 of the plain bytes (``codec``): features are little-endian, row by row.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 
 from imagefinder.core.records import Entry, ImageRecord
-from imagefinder.stores.embedded import codec
+from imagefinder.stores import codec
 
 
 def image_digest(record: ImageRecord, thumbnail: int | None, features: Mapping[str, int]) -> str:

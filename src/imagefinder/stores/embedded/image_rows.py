@@ -14,8 +14,8 @@ from typing import Any
 from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.records import Entry, ImageRecord, ImageStatus
-from imagefinder.stores import validation
-from imagefinder.stores.embedded import codec, schema, sql_filter
+from imagefinder.stores import codec, validation
+from imagefinder.stores.embedded import schema, sql_filter
 from imagefinder.stores.embedded.connections import DamagedTextError
 from imagefinder.stores.embedded.feature_rows import chunks
 from imagefinder.stores.embedded.method_rows import read_methods

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from imagefinder.core.records import ImageRecord, Removal
-from imagefinder.stores.embedded import codec
+from imagefinder.stores import codec
 from imagefinder.stores.embedded.feature_rows import chunks
 
 COLUMNS = "id, uri, sha256, source, at"

@@ -39,10 +39,9 @@ from imagefinder.core.records import (
 )
 from imagefinder.core.scratch import SCRATCH
 from imagefinder.core.store_parts import Lease
-from imagefinder.stores import validation
+from imagefinder.stores import codec, validation
 from imagefinder.stores.embedded import (
     check,
-    codec,
     digest_rows,
     feature_rows,
     feed,
