@@ -1,1 +1,4 @@
-"""A store on servers that many machines share: PostgreSQL, and optionally an object store for features."""
+"""A store on PostgreSQL: a collection that many machines read and write at once.
+
+``pool.Database`` runs transactions, ``address.Address`` is a location taken apart.
+"""
