@@ -35,7 +35,7 @@ def key_of(database: sqlite3.Connection, image_id: str) -> int:
     return int(row[0])
 
 
-def insert_image(database: sqlite3.Connection, entry: Entry) -> int:
+def insert_image(database: sqlite3.Connection, entry: Entry, *, copied: bool = False) -> int:
     """Insert an image with its thumbnail, replacing an earlier one and deleting its failure; returns the key."""
     image = entry.image
     database.execute("DELETE FROM images WHERE id = ?", (image.id,))
@@ -51,7 +51,7 @@ def insert_image(database: sqlite3.Connection, entry: Entry) -> int:
         image.source,
         image.stamp,
         validation.metadata_text(image),
-        time.time(),
+        image.added_at if copied else time.time(),
         codec.thumbnail_checksum(image.id, entry.thumbnail) if entry.thumbnail else None,
     )
     key = database.execute(

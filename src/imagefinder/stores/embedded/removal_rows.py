@@ -27,6 +27,12 @@ def record_removals(database: sqlite3.Connection, ids: Sequence[str]) -> None:
             _insert(database, (*row, time.time()))
 
 
+def copy_removals(database: sqlite3.Connection, removals: Sequence[Removal]) -> None:
+    """Insert removals of another store, replacing those of the same id and URI."""
+    for removal in removals:
+        _insert(database, (removal.id, removal.uri, removal.sha256, removal.source, removal.at))
+
+
 def read_removals(
     database: sqlite3.Connection, after: str, limit: int | None, ids: Sequence[str] | None, sha256: str | None
 ) -> list[Removal]:
