@@ -11,15 +11,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
 from imagefinder.core import home, registry
+from imagefinder.core.blobs import Blobs
 from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
 from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
-from imagefinder.core.location import scheme_of, shown
+from imagefinder.core.location import as_location, scheme_of, shown
 from imagefinder.core.method import Method
 from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.scratch import SCRATCH, Scratch
@@ -29,6 +31,8 @@ from imagefinder.runtime import Factories, Runtime
 
 if TYPE_CHECKING:
     from imagefinder.models.hub import ModelCache
+    from imagefinder.stores.distributed.payloads import Payloads
+    from imagefinder.stores.distributed.pool import Database
     from imagefinder.stores.embedded.migration import Migration
 
 
@@ -78,7 +82,7 @@ _runtimes_lock = threading.Lock()
 def runtime_of(settings: Settings) -> Runtime:
     """The runtime for these settings: one per process, however many collections are open."""
     # The location of a collection does not affect the shared parts.
-    shared = replace(settings, collection=".", collections=Path(), store="embedded")
+    shared = replace(settings, collection=".", collections=Path(), store="embedded", objects="rows")
     with _runtimes_lock:
         runtime = _runtimes.get(shared)
         if runtime is None:
@@ -312,6 +316,49 @@ def embedded_store(location: str, settings: Settings, create: bool) -> Store:
     if scheme_of(location):  # embedded://...
         raise _unknown_kind(location)
     return EmbeddedStore(Path(location), create=create, cache_bytes=settings.cache_bytes)
+
+
+def payloads_of(settings: Settings) -> Callable[[Database, int], Payloads]:
+    """Where a collection in a database keeps features and thumbnails: in its rows, or in the setting ``objects``.
+
+    Raises:
+        SettingsError: the setting is malformed, or a file that it names cannot be read.
+    """
+    from imagefinder.stores.distributed.object_payloads import InObjects, in_rows
+
+    return in_rows if settings.objects == "rows" else partial(InObjects, open_objects(settings.objects))
+
+
+_blobs: WeakValueDictionary[str, Blobs] = WeakValueDictionary()
+_blobs_lock = threading.Lock()
+
+
+def open_objects(location: str) -> Blobs:
+    """The object store at a location, shared by all collections of the process.
+
+    Raises:
+        SettingsError: the location is malformed, or a file that it names cannot be read.
+    """
+    with _blobs_lock:
+        found = _blobs.get(location)
+        if found is None:
+            found = _blobs[location] = _open_objects(location)
+        return found
+
+
+def _open_objects(location: str) -> Blobs:
+    if scheme_of(location) == "s3":
+        from imagefinder.stores.distributed.objects import BucketAddress, BucketObjects
+
+        return BucketObjects(BucketAddress.of(location))
+    if scheme_of(location) != "file":
+        raise SettingsError(
+            f"objects: {shown(location)} is not an object store",
+            hint="write rows, s3://BUCKET/PREFIX?endpoint=https://HOST, or file:///FOLDER for a shared folder",
+        )
+    from imagefinder.stores.distributed.folder_objects import FolderObjects
+
+    return FolderObjects(Path(as_location(location)))
 
 
 def memory_store(location: str, settings: Settings, create: bool) -> Store:

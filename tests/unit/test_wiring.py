@@ -62,3 +62,15 @@ def test_the_scheme_names_the_store_of_a_plug_in(monkeypatch):
     with imagefinder.open("toy://host/a//b", settings=settings, create=False) as collection:
         assert collection.settings == replace(settings, collection="toy://host/a//b")
     assert opened == [("toy://host/a//b", "toy://host/a//b", False)]
+
+
+def test_object_stores_by_location(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    bucket = wiring.open_objects("s3://bucket/prefix?endpoint=http://127.0.0.1:9")
+    assert bucket.location == "s3://bucket/prefix"
+    assert wiring.open_objects("s3://bucket/prefix?endpoint=http://127.0.0.1:9") is bucket
+    assert wiring.open_objects(tmp_path.as_uri()).location == tmp_path.as_uri()
+    for wrong in ("", "column", "/folder", "gs://bucket"):
+        with pytest.raises(SettingsError, match="is not an object store"):
+            wiring.open_objects(wrong)

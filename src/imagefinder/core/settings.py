@@ -91,6 +91,11 @@ class Settings:
     store: str = _setting(
         "embedded", "storage backend of a collection that is named by its path: embedded (on disk) or memory"
     )
+    objects: str = _setting(
+        "rows",
+        "where a collection in a database keeps features and thumbnails: rows (of the database), an object store "
+        "such as s3://bucket/prefix?endpoint=https://host, or a shared folder such as file:///mnt/shared",
+    )
     threads: int = _setting(
         _cores,
         "number of threads for decoding, feature extraction, networks, matching and verification",
@@ -369,8 +374,9 @@ class Settings:
         )
 
     def _shown(self, name: str) -> Any:
-        """The value of a setting, without the password in the URL of a collection."""
-        return shown(self.collection) if name == "collection" else getattr(self, name)
+        """The value of a setting, without the password in a URL."""
+        value = getattr(self, name)
+        return shown(value) if name in ("collection", "objects") else value
 
 
 def type_name(kind: Any) -> str:

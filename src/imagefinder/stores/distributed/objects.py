@@ -274,23 +274,27 @@ def _store(address: BucketAddress) -> S3Store:
     config: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
     if address.region:
         config["region"] = address.region
-    return S3Store(
-        address.bucket,
-        prefix=address.prefix or None,
-        config=config,  # type: ignore[arg-type]
-        client_options=client,  # type: ignore[arg-type]
-        credential_provider=_file_credentials(),
-        retry_config={
-            "max_retries": 10,
-            # No attempt begins later, so that the last one ends in time.
-            "retry_timeout": 2 * third,
-            "backoff": {
-                "init_backoff": min(third / 10, timedelta(seconds=0.1)),
-                "max_backoff": third / 4,
-                "base": 2,
-            },
-        },
-    )
+    pause = {"init_backoff": min(third / 10, timedelta(seconds=0.1)), "max_backoff": third / 4, "base": 2}
+    # No attempt begins later, so that the last one ends in time.
+    retries: Any = {"max_retries": 10, "retry_timeout": 2 * third, "backoff": pause}
+    credentials = _file_credentials()
+    try:
+        return S3Store(
+            address.bucket,
+            prefix=address.prefix or None,
+            config=config,  # type: ignore[arg-type]
+            client_options=client,  # type: ignore[arg-type]
+            credential_provider=credentials,
+            retry_config=retries,
+        )
+    except (BaseError, ValueError) as error:
+        is_key = "AccessKey" in str(error)
+        # Without its cause, whose message may repeat the environment.
+        raise SettingsError(
+            f"objects: {address.place} cannot be used: "
+            + ("half of the access key is missing" if is_key else "a parameter or a variable AWS_* is not valid"),
+            hint="set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if is_key else "",
+        ) from None
 
 
 def _file_credentials() -> Callable[[], Any] | None:

@@ -274,3 +274,15 @@ def test_the_endpoint_may_come_from_the_environment(serve, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     assert BucketObjects(BucketAddress.of("s3://bucket/p?timeout=1")).get_many(["a"]) == {"a": b"1"}
     assert server.requests == [("GET", "/bucket/p/a")]
+
+
+def test_half_a_key_is_an_error(monkeypatch):
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(SettingsError, match="half of the access key is missing"):
+        BucketObjects(BucketAddress.of("s3://bucket"))
+
+
+def test_a_certificate_that_is_none_is_an_error(tmp_path):
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(SettingsError, match="cannot be used"):
+        BucketObjects(BucketAddress.of(f"s3://bucket?endpoint=https://127.0.0.1:9&certificate={tmp_path}/ca.pem"))
