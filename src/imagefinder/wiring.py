@@ -8,20 +8,19 @@ plug-ins. Heavy libraries are imported only when their part is created.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
 from imagefinder.core import home, registry
-from imagefinder.core.blobs import Blobs
 from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
 from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
-from imagefinder.core.location import as_location, scheme_of, shown
+from imagefinder.core.location import scheme_of, shown
 from imagefinder.core.method import Method
 from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.scratch import SCRATCH, Scratch
@@ -31,8 +30,6 @@ from imagefinder.runtime import Factories, Runtime
 
 if TYPE_CHECKING:
     from imagefinder.models.hub import ModelCache
-    from imagefinder.stores.distributed.payloads import Payloads
-    from imagefinder.stores.distributed.pool import Database
     from imagefinder.stores.embedded.migration import Migration
 
 
@@ -55,7 +52,9 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         hint = did_you_mean(name, stores, otherwise=f"known stores: {', '.join(stores)}")
         raise SettingsError(f"unknown store {name!r}", hint=hint) from None
     scratch = None
-    if not scheme_of(location) and name != "memory":
+    if scheme_of(location):
+        scratch = Scratch(settings.folder("scratch") / _digest(shown(location)))
+    elif name != "memory":
         folder = settings.folder("collection")
         location, scratch = str(folder), Scratch(folder.absolute() / SCRATCH)
     store = cast(Store, make_store(location, settings, create))
@@ -69,10 +68,18 @@ def store_name(settings: Settings) -> str:
 
 def _unknown_kind(location: str) -> SettingsError:
     """The error for a URL of no known store; it does not repeat the URL, which may contain a password."""
+    scheme = scheme_of(location)
+    kinds = [name for name in registry.names(registry.STORES) if name not in ("embedded", "memory")]
     return SettingsError(
-        f"unknown kind of collection: {scheme_of(location)}://..., imagefinder opens folders",
-        hint="name the folder of the collection, such as /data/shop or file:///data/shop",
+        f"unknown kind of collection: {scheme}://..., imagefinder opens folders and {', '.join(kinds)}://...",
+        hint=did_you_mean(
+            scheme, kinds, otherwise="name the folder of the collection, such as /data/shop or file:///data/shop"
+        ),
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 _runtimes: WeakValueDictionary[Settings, Runtime] = WeakValueDictionary()
@@ -143,7 +150,10 @@ def migrate_collection(settings: Settings) -> Migration:
     from imagefinder.stores.embedded.migration import migrate
 
     if (name := store_name(settings)) != "embedded":
-        raise SettingsError(f"the store {name!r} has no format versions to migrate")
+        raise SettingsError(
+            f"the store {name!r} has no format versions to migrate",
+            hint="the tables of a database are brought to the present version when a collection in it is opened",
+        )
     return migrate(settings.folder("collection"))
 
 
@@ -318,47 +328,16 @@ def embedded_store(location: str, settings: Settings, create: bool) -> Store:
     return EmbeddedStore(Path(location), create=create, cache_bytes=settings.cache_bytes)
 
 
-def payloads_of(settings: Settings) -> Callable[[Database, int], Payloads]:
-    """Where a collection in a database keeps features and thumbnails: in its rows, or in the setting ``objects``.
-
-    Raises:
-        SettingsError: the setting is malformed, or a file that it names cannot be read.
-    """
-    from imagefinder.stores.distributed.object_payloads import InObjects, in_rows
-
-    return in_rows if settings.objects == "rows" else partial(InObjects, open_objects(settings.objects))
-
-
-_blobs: WeakValueDictionary[str, Blobs] = WeakValueDictionary()
-_blobs_lock = threading.Lock()
-
-
-def open_objects(location: str) -> Blobs:
-    """The object store at a location, shared by all collections of the process.
-
-    Raises:
-        SettingsError: the location is malformed, or a file that it names cannot be read.
-    """
-    with _blobs_lock:
-        found = _blobs.get(location)
-        if found is None:
-            found = _blobs[location] = _open_objects(location)
-        return found
-
-
-def _open_objects(location: str) -> Blobs:
-    if scheme_of(location) == "s3":
-        from imagefinder.stores.distributed.objects import BucketAddress, BucketObjects
-
-        return BucketObjects(BucketAddress.of(location))
-    if scheme_of(location) != "file":
+def postgresql_store(location: str, settings: Settings, create: bool) -> Store:
+    """A store in a PostgreSQL database, which many machines use."""
+    try:
+        from imagefinder.stores.distributed.opening import open_store
+    except ImportError as error:
         raise SettingsError(
-            f"objects: {shown(location)} is not an object store",
-            hint="write rows, s3://BUCKET/PREFIX?endpoint=https://HOST, or file:///FOLDER for a shared folder",
-        )
-    from imagefinder.stores.distributed.folder_objects import FolderObjects
-
-    return FolderObjects(Path(as_location(location)))
+            f"collections in PostgreSQL need a package that is not installed: {error.name}",
+            hint="pip install 'imagefinder[cluster]'",
+        ) from error
+    return open_store(location, settings, create=create)
 
 
 def memory_store(location: str, settings: Settings, create: bool) -> Store:

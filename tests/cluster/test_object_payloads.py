@@ -44,7 +44,7 @@ def world(database, seaweed):
 
     def open_store(payloads=None, name=name):
         made = payloads or partial(InObjects, blobs, in_row=0)
-        return DistributedStore(database, name, create=True, cache_bytes=0, payloads=made, close=lambda: None)
+        return DistributedStore(database, name, create=True, cache_bytes=0, payloads=made)
 
     def names():
         return sorted(name for name in blobs.names() if not name.endswith("/collection"))
