@@ -59,7 +59,7 @@ class CommitPosition:
 
 
 # One statement, so all of it is read from one snapshot, which is also that of pg_current_snapshot().
-# Features can be removed by a transaction that began before the one that added them: it was not visible at the cursor.
+# Features can be removed by a transaction older than the one that added them; it was not visible at the cursor.
 _CHANGES = """
     SELECT collections.history::text || (SELECT system_identifier FROM pg_control_system())::text,
         methods.key,
