@@ -32,8 +32,10 @@ from imagefinder.indexing.thumbnails import ThumbnailIndexer
 from imagefinder.runtime import Runtime
 
 if TYPE_CHECKING:
+    from imagefinder.collection.copying import CopyReport
     from imagefinder.indexing.npy_layout import ExportReport
     from imagefinder.indexing.pipeline import Pipeline
+    from imagefinder.stores.transfer import Step
 
 
 class Collection(SearchableCollection):
@@ -245,6 +247,21 @@ class Collection(SearchableCollection):
             StoreError: the copy cannot be written, or this kind of store has no backups.
         """
         return back_up(self.store, destination, progress)
+
+    def copy_to(
+        self, target: Collection, *, resume: bool = False, progress: Step | None = None, stop: Event | None = None
+    ) -> CopyReport:
+        """Copy this collection to another one of any kind, and compare both; others may search and add here.
+
+        Args:
+            target: An empty collection or, with ``resume``, an unchanged copy; others raise ``SourceError``.
+            resume: Continue an interrupted copy, or bring a finished one up to date.
+            progress: Called with (``"copy"`` or ``"verify"``, done, total) images.
+            stop: Set it to stop after the images in progress.
+        """
+        from imagefinder.collection.copying import copy  # noqa: PLC0415 - searching does not need it
+
+        return copy(self.store, target.store, self.runtime, resume=resume, progress=progress, stop=stop)
 
     # -- other layouts -------------------------------------------------------------------------------------
 
