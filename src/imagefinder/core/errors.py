@@ -33,6 +33,7 @@
         ├── CollectionCorruptError      its data are damaged
         ├── CollectionBusyError         another process kept it locked for too long
         ├── CollectionMovedError        it was moved, deleted or replaced while it was open
+        ├── StoreUnavailableError       its database or object store does not answer
         ├── FingerprintMismatchError    its features were made with other parameters or weights
         └── MethodNotIndexedError       it has no features of this method
 
@@ -318,6 +319,16 @@ class CollectionMovedError(StoreError):
     """
 
     code = "collection_moved"
+    retryable = True
+
+
+class StoreUnavailableError(StoreError):
+    """The database or the object store of the collection does not answer, or cannot do its work for now.
+
+    A change that failed so may have been stored nevertheless; to repeat it does no harm.
+    """
+
+    code = "store_unavailable"
     retryable = True
 
 
