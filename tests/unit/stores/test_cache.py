@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from imagefinder.core.features import GlobalFeatures, LocalFeatures
 from imagefinder.core.records import GalleryBlock
-from imagefinder.stores.embedded import cache as module
-from imagefinder.stores.embedded.cache import Changes, FeatureCache
+from imagefinder.stores import cache as module
+from imagefinder.stores.cache import Changes, FeatureCache
 
 IMAGE = 16 + module._BYTES_PER_IMAGE
 """Bytes of an image of the fake, as the cache counts."""
