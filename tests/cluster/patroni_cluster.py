@@ -150,9 +150,17 @@ class PatroniCluster:
         if with_patroni and node.process:
             node.process.wait(30)
 
-    def url(self, path: str) -> str:
-        """The URL of a database or collection on both nodes."""
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+    def execute(self, statement: str) -> None:
+        """Run one statement in autocommit mode on the primary."""
+        import psycopg
+
+        url = self.url("postgres?target_session_attrs=read-write")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def url(self, path: str, *nodes: Node) -> str:
+        """The URL of a database or collection on some nodes; default: on both."""
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes or self.nodes)
         return f"postgresql://{USER}:{self.password}@{hosts}/{path}"
 
     def remove(self) -> None:
