@@ -42,7 +42,7 @@ class PostgresServer:
         password: Password of the superuser ``imagefinder``.
     """
 
-    def __init__(self, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, settings: Mapping[str, str] | None = None, programs: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self.port = free_port()
         self.password = secrets.token_urlsafe(12)
@@ -52,7 +52,7 @@ class PostgresServer:
         if self._user:
             entry = pwd.getpwnam(self._user)
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
-        self._programs = programs_for(self.folder, self._as_user())
+        self._programs = programs or programs_for(self.folder, self._as_user())
 
     @property
     def data(self) -> Path:
