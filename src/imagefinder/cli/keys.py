@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,8 @@ from imagefinder.cli.command_group import CommandGroup, unwrapped
 from imagefinder.cli.session import JsonOption, settings
 
 if TYPE_CHECKING:
-    from imagefinder.server.keys import Access, Keys
+    from imagefinder.core.keys import Access
+    from imagefinder.core.service_contracts import Keys
 
 HELP = """\
 A running service applies every change immediately. Only hashes of keys are stored, in the folder named by the
@@ -116,10 +118,10 @@ def revoke(context: typer.Context, name: NameArgument, as_json: JsonOption = Fal
         output.line(f"revoked key {name}")
 
 
-def _keys(context: typer.Context) -> Keys:
-    from imagefinder.server.keys import Keys  # noqa: PLC0415 - fast start
+def _keys(context: typer.Context) -> contextlib.closing[Keys]:
+    from imagefinder.server.parts import make_keys  # noqa: PLC0415 - fast start
 
-    return Keys(settings(context).folder("state"))
+    return contextlib.closing(make_keys(settings(context)))
 
 
 def _iso(at: float) -> str:

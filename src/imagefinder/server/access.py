@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 
 from imagefinder.core.errors import SettingsError
+from imagefinder.core.service_contracts import Keys
 from imagefinder.core.settings import Settings
 from imagefinder.server import request_context
 from imagefinder.server.errors import Problem
-from imagefinder.server.keys import Keys
 from imagefinder.server.ratelimit import RateLimit
 from imagefinder.server.request_context import AccessLevel, Caller
 

@@ -44,11 +44,10 @@ from imagefinder.server.image_paths import ImagePathMiddleware, describe_paths
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
 from imagefinder.server.jobs.manager import JobManager
-from imagefinder.server.jobs.store import JobStore
-from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
 from imagefinder.server.middleware import AccessMiddleware, RequestContextMiddleware
 from imagefinder.server.origins import OriginPolicy
+from imagefinder.server.parts import make_catalogue, make_jobs, make_keys
 from imagefinder.server.ratelimit import RateLimit
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
@@ -130,7 +129,9 @@ def _service(
         request_bytes=largest_request(settings),
         seconds=settings.request_seconds,
     )
-    collections = CollectionPool(collection, settings, lambda named, create: open_collection(named, create=create))
+    collections = CollectionPool(
+        collection, settings, lambda named, create: open_collection(named, create=create), make_catalogue(settings)
+    )
     names = [state.name for state in methods]
     metrics = Metrics(version=release, admission=admission, methods=names, collections=collections.opened)
 
@@ -139,10 +140,12 @@ def _service(
         metrics.ready(seconds)
         log.info("ready after %.2f s", seconds)
 
+    kept_jobs, list_path = make_jobs(settings)
     jobs = JobManager(
-        JobStore(settings.state, settings.collection),
+        kept_jobs,
         collections.get,
         settings,
+        list_path=list_path,
         check_address=None if settings.fetch_private else require_public,
     )
     metrics.watch_jobs(jobs.count)
@@ -159,7 +162,7 @@ def _service(
             max_bytes=settings.explanation_bytes,
         ),
         jobs=jobs,
-        keys=Keys(settings.state),
+        keys=make_keys(settings),
         metrics=metrics,
         version=release,
         keys_required=access.keys_required(settings),
@@ -255,7 +258,7 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         settings.folder("collection")
     for name in ("collections", "state"):
         settings.folder(name)
-    with Keys(settings.state) as keys:
+    with contextlib.closing(make_keys(settings)) as keys:
         access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)
     # A requested shutdown is not a failure: exit with code 0, also during startup.

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
 from imagefinder.core.errors import StoreError
+from imagefinder.core.service_contracts import Keys
 from imagefinder.core.settings import Settings
 from imagefinder.images.fetching.fetcher import HttpFetcher
 from imagefinder.images.fetching.public_addresses import require_public
@@ -22,7 +23,6 @@ from imagefinder.server.collection_pool import CollectionPool
 from imagefinder.server.errors import Problem
 from imagefinder.server.fairness import FairPool, FairShare
 from imagefinder.server.jobs.manager import JobManager
-from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.request_context import Caller

@@ -12,10 +12,10 @@ from imagefinder.collection import Collection
 from imagefinder.core.jobs import MAX_FAILURES, JobFailure, JobKind, JobProgress
 from imagefinder.core.records import Failure
 from imagefinder.core.serialization import to_json
+from imagefinder.core.times import now
 from imagefinder.indexing.guard import Guard
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.server.redaction import public_uri, redacted
-from imagefinder.server.times import now
 
 
 class JobStopped(Exception):  # noqa: N818 - a requested stop is not an error

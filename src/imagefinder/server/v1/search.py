@@ -24,12 +24,12 @@ from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.results import AUTO
 from imagefinder.core.serialization import to_json
+from imagefinder.core.times import iso
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.image_paths import image_path
 from imagefinder.server.search_cache import CachedSearch
 from imagefinder.server.service import Service, ServiceDep
-from imagefinder.server.times import iso
 from imagefinder.server.upload import FIELD, FORM, JSON, ReserveBytes
 from imagefinder.server.v1 import request_images, requests
 from imagefinder.server.v1.answers import image_answers

@@ -1,18 +1,25 @@
-"""The stored record of a job."""
+"""The stored records of jobs, and jobs that a process runs."""
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from imagefinder.core.jobs import FORMER_KINDS, Job, JobProblem
+from imagefinder.core.jobs import FORMER_KINDS, Job, JobProblem, JobProgress
 from imagefinder.core.serialization import from_json
-from imagefinder.server.times import now
+from imagefinder.core.times import now
 
 MAX_TRIES = 3
 """A job fails after the server has died this many times in a row while it ran, without progress in between."""
+
+MAX_ENDED_JOBS = 1000
+"""Number of ended jobs that are kept."""
+
+MAX_ENDED_DAYS = 30
+"""Number of days for which ended jobs are kept."""
 
 _MANY = 1 << 31
 
@@ -51,6 +58,26 @@ class JobRecord:
             )
             return replace(self, job=replace(job, state="failed", finished_at=now(), problem=problem))
         return replace(self, job=replace(job, state="queued", started_at=None))
+
+
+@dataclass(slots=True, eq=False)
+class TakenJob:
+    """A job that this process runs.
+
+    Attributes:
+        record: Latest state of the job.
+        stop: Set when the job should end early.
+        progress: Latest progress, whether published or not.
+    """
+
+    record: JobRecord
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: JobProgress = field(default_factory=JobProgress)
+
+    @property
+    def job(self) -> Job:
+        """The job as clients see it."""
+        return self.record.job
 
 
 def from_content(job_id: str, content: Mapping[str, Any]) -> JobRecord:
