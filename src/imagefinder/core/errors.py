@@ -36,6 +36,7 @@
         ├── CollectionCorruptError      its data are damaged
         ├── CollectionBusyError         another process kept it locked for too long
         ├── CollectionMovedError        it was moved, deleted or replaced while it was open
+        ├── StoreUnavailableError       its database or object store does not answer
         ├── FingerprintMismatchError    its features were made with other parameters or weights
         ├── CollectionProtectedError    it cannot be deleted over the network
         └── MethodNotIndexedError       it has no features of this method
@@ -373,6 +374,16 @@ class CollectionProtectedError(StoreError):
     """The collection cannot be deleted over the network."""
 
     code = "collection_protected"
+
+
+class StoreUnavailableError(StoreError):
+    """The database or the object store of the collection does not answer, or cannot do its work for now.
+
+    A change that failed so may have been stored nevertheless; to repeat it does no harm.
+    """
+
+    code = "store_unavailable"
+    retryable = True
 
 
 class FingerprintMismatchError(StoreError):
