@@ -13,6 +13,7 @@ from imagefinder.core.records import (
     Damage,
     DerivedData,
     Entry,
+    Failure,
     ImageRecord,
     Removal,
     ThumbnailFeatures,
@@ -53,6 +54,14 @@ class StoreLookups(Protocol):
         Raises:
             UnknownImageError: no image has this id.
             CollectionCorruptError: the features do not match their checksum.
+        """
+        ...
+
+    def digests(self, ids: Sequence[str]) -> dict[str, str]:
+        """Digests of the content of many images, by id, from stored checksums; unknown ids are left out.
+
+        The content is the record, the thumbnail and the features of all methods. Two stores of any kind have the
+        same content under an id exactly if the digests are equal; ``stores.digests`` defines them.
         """
         ...
 
@@ -100,12 +109,41 @@ class StoreLookups(Protocol):
         """
         ...
 
+    def record_removals(self, removals: Sequence[Removal]) -> None:
+        """Record removals that come from another store, with their times, replacing those of the same id and URI.
+
+        Raises:
+            InputError: an id is empty or too long, or a text is not valid Unicode.
+        """
+        ...
+
     def move_removal(self, removal: Removal, moved: Removal) -> None:
         """Replace a recorded removal by that of the new id and URI of its file; an unknown one is ignored."""
         ...
 
     def forget_removals(self, ids: Sequence[str]) -> int:
         """Delete the recorded removals of these ids, and return how many there were."""
+        ...
+
+
+class StoreFailures(Protocol):
+    """Recorded failures: images that could not be indexed."""
+
+    def record_failures(self, failures: Sequence[Failure], *, copied: bool = False) -> None:
+        """Record images that could not be indexed; each repetition of an id adds one to its attempts.
+
+        Args:
+            failures: The failures.
+            copied: Keep their attempts and times, which come from another store.
+        """
+        ...
+
+    def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
+        """A page of recorded failures, as for ``images``; a ``limit`` of ``None`` returns all."""
+        ...
+
+    def forget_failures(self, ids: Sequence[str]) -> None:
+        """Delete recorded failures; unknown ids are ignored."""
         ...
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
-from imagefinder.stores.embedded.codec import EncodedFeatures, FeatureDecoder, content_checksum, decode, encode
+from imagefinder.stores.codec import EncodedFeatures, FeatureDecoder, content_checksum, decode, encode
 
 POINTS = FeatureSpec("local", 3, "uint8")
 VECTOR = FeatureSpec("global", 3, "float32")

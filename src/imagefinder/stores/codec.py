@@ -15,7 +15,7 @@ from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, empty
 
 _LITTLE_ENDIAN = {"float32": "<f4", "uint8": "u1", "int8": "i1"}
-_KEYPOINT_BYTES = 16
+KEYPOINT_BYTES = 16
 
 REPAIR_HINT = "find all damage with imagefinder check, and repair it with imagefinder check --repair"
 
@@ -79,9 +79,7 @@ class FeatureDecoder:
             CollectionCorruptError: the checksum is wrong.
         """
         if not is_intact(image_id, self._method, self._spec, blob):
-            raise CollectionCorruptError(
-                f"the stored {self._method} features of image {image_id!r} are damaged", hint=REPAIR_HINT
-            )
+            raise damaged(image_id, self._method)
         self._data += blob.data
         self._keypoints += blob.keypoints or b""
         self._ends.append(len(self._data))
@@ -97,6 +95,13 @@ class FeatureDecoder:
         offsets = np.array(self._ends, dtype=np.int64) // (spec.dim * np.dtype(spec.dtype).itemsize)
         offsets.flags.writeable = False
         return LocalFeatures(data, _array(self._keypoints, "float32", 4), offsets)
+
+
+def damaged(image_id: str, method: str) -> CollectionCorruptError:
+    """The error for damaged features of an image."""
+    return CollectionCorruptError(
+        f"the stored {method} features of image {image_id!r} are damaged", hint=REPAIR_HINT
+    )
 
 
 def content_checksum(image_id: str, method: str, nbytes: int, checksum: int) -> int:
@@ -118,7 +123,7 @@ def is_intact(image_id: str, method: str, spec: FeatureSpec, blob: EncodedFeatur
     if spec.kind == "global":
         well_formed = rows == 1 and keypoints is None
     else:
-        well_formed = keypoints is not None and len(keypoints) == rows * _KEYPOINT_BYTES
+        well_formed = keypoints is not None and len(keypoints) == rows * KEYPOINT_BYTES
     return well_formed and rest == 0 and checksum(image_id, method, data, keypoints) == blob.checksum
 
 
