@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -68,16 +69,37 @@ class TakenJob:
         record: Latest state of the job.
         stop: Set when the job should end early.
         progress: Latest progress, whether published or not.
+        token: Shows that this process has taken the job, where several processes share the jobs.
+        portioned: Whether all portions of the job were added, and only its end remains.
+        publish_at: Time (``time.monotonic()``) from which progress is published again.
     """
 
     record: JobRecord
     stop: threading.Event = field(default_factory=threading.Event)
     progress: JobProgress = field(default_factory=JobProgress)
+    token: uuid.UUID = field(default_factory=uuid.uuid4)
+    portioned: bool = False
+    publish_at: float = 0.0
 
     @property
     def job(self) -> Job:
         """The job as clients see it."""
         return self.record.job
+
+
+@dataclass(slots=True, eq=False)
+class TakenPortion(TakenJob):
+    """A portion of a job, which this process adds.
+
+    Attributes:
+        number: Number of the portion in the job.
+        data: The portion, as bytes.
+        starts: How often it was taken, without being completed or given back.
+    """
+
+    number: int = 0
+    data: bytes = b""
+    starts: int = 1
 
 
 def from_content(job_id: str, content: Mapping[str, Any]) -> JobRecord:

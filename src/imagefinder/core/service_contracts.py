@@ -6,11 +6,11 @@ several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
-from imagefinder.core.job_records import TakenJob
-from imagefinder.core.jobs import Job, JobKind, JobProgress, JobState
+from imagefinder.core.job_records import TakenJob, TakenPortion
+from imagefinder.core.jobs import Job, JobFailure, JobKind, JobProblem, JobProgress, JobState
 from imagefinder.core.keys import Access, Key
 
 
@@ -255,4 +255,62 @@ class Jobs(Protocol):
         Raises:
             StoreError: the job cannot be stored.
         """
+        ...
+
+
+@runtime_checkable
+class PortionedJobs(Jobs, Protocol):
+    """Jobs whose work several processes share: ``take`` also returns portions of them (``TakenPortion``)."""
+
+    def plan(
+        self,
+        taken: TakenJob,
+        portions: Iterable[tuple[int, bytes]],
+        report: Mapping[str, Any],
+        failures: Sequence[JobFailure],
+    ) -> None:
+        """Store the portions of a job, which this process gives up: any process may take them.
+
+        Args:
+            taken: The job.
+            portions: Numbers of images, and data.
+            report: Counts of the whole job so far, and ``methods``, which all processes use. ``portions`` may
+                change it until it ends.
+            failures: Failures so far; likewise.
+
+        Raises:
+            StoreError: they cannot be stored; the job is unchanged.
+        """
+        ...
+
+    def complete(
+        self,
+        taken: TakenPortion,
+        counts: Mapping[str, int],
+        failures: Sequence[JobFailure],
+        problem: JobProblem | None = None,
+    ) -> None:
+        """Store that a portion was added; one that was given to another process is unchanged.
+
+        Args:
+            taken: The portion.
+            counts: Numbers of ``AddReport``.
+            failures: The first failures.
+            problem: Why the whole job fails; ``None`` if it does not.
+
+        Raises:
+            StoreError: it cannot be stored; another process will repeat it.
+        """
+        ...
+
+    def release(self, taken: TakenPortion) -> None:
+        """Give back a portion that was not completed.
+
+        Raises:
+            StoreError: it cannot be stored; another process takes it when the lease is over.
+        """
+        ...
+
+    def report(self, taken: TakenJob) -> dict[str, Any]:
+        """The counts of all portions of a job together, and its ``methods``."""
         ...

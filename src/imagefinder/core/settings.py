@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from imagefinder.core import home
+from imagefinder.core.collection_names import DEFAULT
 from imagefinder.core.errors import SettingsError
-from imagefinder.core.location import as_location, scheme_of, shown
+from imagefinder.core.location import as_location, child, scheme_of, shown
 from imagefinder.core.suggestions import did_you_mean
 
 PREFIX = "IMAGEFINDER_"
@@ -177,6 +178,12 @@ class Settings:
     job_roots: tuple[Path, ...] = _setting(
         (), f"folders, including subfolders, from which jobs may add images; separator: {os.pathsep!r}"
     )
+    job_threads: int = _setting(
+        2,
+        "number of jobs that the server works on at the same time; 0: none, imagefinder work does them (only with "
+        "a database of collections)",
+        minimum=0,
+    )
     job_queue: int = _setting(
         256, "maximum number of queued jobs; further job requests are answered with busy", minimum=1
     )
@@ -185,9 +192,10 @@ class Settings:
     )
     url_queries: bool = _setting(True, "allow clients to name image URLs, which the server downloads")
     url_seconds: float = _setting(20.0, "time limit for downloading a URL named by a client, seconds", minimum=0.1)
-    collections: Path = _setting(
-        lambda: _data_home() / "imagefinder" / "collections",
-        "folder of the additional collections, one subfolder each",
+    collections: str = _setting(
+        lambda: str(_data_home() / "imagefinder" / "collections"),
+        "folder of the additional collections, one subfolder each; or the URL of a database, such as "
+        "postgresql://db.example/imagefinder, which then contains all collections, keys and jobs",
     )
     explanation_seconds: float = _setting(
         3600.0, "lifetime of a search handle (explanations, shared links), seconds", minimum=1
@@ -240,7 +248,8 @@ class Settings:
     log_format: str = _setting("text", "format of the server's log: text or json", choices=("text", "json"))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "collection", as_location(self.collection))
+        for name in ("collection", "collections"):
+            object.__setattr__(self, name, as_location(getattr(self, name)))
         for item in dataclasses.fields(self):
             value, minimum, choices = (getattr(self, item.name), *map(item.metadata.get, ("minimum", "choices")))
             if isinstance(value, list):  # settings must be hashable, because runtimes are shared by them
@@ -317,7 +326,11 @@ class Settings:
             if value is not None:
                 values[name] = cls._convert(name, value)
                 origins[name] = "command line"
-        return cls(**values), origins
+        settings = cls(**values)
+        if settings.database and "collection" not in values:
+            settings = dataclasses.replace(settings, collection=child(settings.database, DEFAULT))
+            origins["collection"] = origins["collections"]
+        return settings, origins
 
     @classmethod
     def _convert(cls, name: str, value: Any, origin: str = "") -> Any:
@@ -336,6 +349,11 @@ class Settings:
             return _typed(types[name], value)
         except (TypeError, ValueError):
             raise SettingsError(f"{where}{name} must be {_expected(types[name])}, not {value!r}") from None
+
+    @property
+    def database(self) -> str:
+        """The URL of the database with all collections, keys and jobs; empty if they are in folders."""
+        return self.collections if scheme_of(self.collections) else ""
 
     def folder(self, name: str) -> Path:
         """The folder named by a setting, for use.
@@ -369,8 +387,9 @@ class Settings:
         )
 
     def _shown(self, name: str) -> Any:
-        """The value of a setting, without the password in the URL of a collection."""
-        return shown(self.collection) if name == "collection" else getattr(self, name)
+        """The value of a setting, without the password in a URL."""
+        value = getattr(self, name)
+        return shown(value) if name in ("collection", "collections") else value
 
 
 def type_name(kind: Any) -> str:

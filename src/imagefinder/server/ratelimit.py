@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Protocol
 
 from imagefinder.server.errors import Problem
 
@@ -13,18 +15,48 @@ MAX_CLIENTS = 10_000
 """Largest number of buckets. The least recently used one is evicted and starts full when its client returns."""
 
 
-class RateLimit:
-    """Limits the requests per minute of each client; a burst of one minute's requests is allowed."""
+class SharedTokens(Protocol):
+    """Token buckets that several servers share."""
 
-    def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def take(self, client: str, most: int, *, per_minute: int) -> tuple[int, float]:
+        """Take up to ``most`` tokens; returns their number, and the tokens that the bucket has now.
+
+        Raises:
+            StoreError: the buckets cannot be used.
+        """
+        ...
+
+
+class RateLimit:
+    """Limits the requests per minute of each client; a burst of one minute's requests is allowed.
+
+    Safe to use from several threads. With ``shared``, all servers together keep the limit: each takes the tokens
+    of one second from the shared bucket at once, and holds no more than these. So a client may be refused as many
+    requests too early, or get as many too many after a pause, for each server.
+    """
+
+    def __init__(
+        self,
+        per_minute: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        shared: SharedTokens | None = None,
+        name: str = "",
+    ) -> None:
         """Set the rate.
 
         Args:
             per_minute: Requests per minute; 0 for no limit.
             clock: Monotonic clock, seconds.
+            shared: Token buckets that several servers share.
+            name: Begins the names of the shared buckets, so that limits do not share them.
         """
         self._per_minute = per_minute
         self._clock = clock
+        self._shared = shared
+        self._name = name
+        self._lock = threading.Lock()
+        self._held: OrderedDict[str, int] = OrderedDict()
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> None:
@@ -44,9 +76,36 @@ class RateLimit:
             )
 
     def try_take(self, client: str) -> int:
-        """Take a token if one is available; returns the seconds until one is, 0 if it was taken."""
+        """Take a token if one is available; returns the seconds until one is, 0 if it was taken.
+
+        Raises:
+            StoreError: the shared buckets cannot be used.
+        """
         if not self._per_minute:
             return 0
+        if self._shared is not None:
+            return self._take_shared(client, self._shared)
+        with self._lock:
+            return self._take(client)
+
+    def _take_shared(self, client: str, shared: SharedTokens) -> int:
+        with self._lock:
+            held = self._held.pop(client, 0)
+            if held > 1:
+                self._held[client] = held - 1
+            if held:
+                return 0
+        together = max(1, self._per_minute // 60)
+        granted, left = shared.take(self._name + client, together, per_minute=self._per_minute)
+        if not granted:
+            return math.ceil((1 - left) * 60 / self._per_minute)
+        with self._lock:
+            self._held[client] = min(self._held.pop(client, 0) + granted - 1, together)
+            if len(self._held) > MAX_CLIENTS:
+                self._held.popitem(last=False)
+        return 0
+
+    def _take(self, client: str) -> int:
         now, rate = self._clock(), self._per_minute / 60
         left, at = self._buckets.pop(client, (float(self._per_minute), now))
         left = min(left + (now - at) * rate, self._per_minute)

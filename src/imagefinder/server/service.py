@@ -24,6 +24,7 @@ from imagefinder.server.errors import Problem
 from imagefinder.server.fairness import FairPool, FairShare
 from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.metrics import Metrics
+from imagefinder.server.ratelimit import SharedTokens
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.request_context import Caller
 from imagefinder.server.search_cache import SearchCache
@@ -52,6 +53,8 @@ class Service:
         keys: API keys.
         metrics: Metrics for monitoring.
         version: Version of imagefinder.
+        tokens: Rate limits that servers share; ``None``: this server counts alone.
+        close_parts: Closes what the other parts share, after them.
         keys_required: Whether requests need a key.
         started_at: Time at which the server started.
         streams: Open event streams.
@@ -67,6 +70,8 @@ class Service:
     keys: Keys
     metrics: Metrics
     version: str
+    tokens: SharedTokens | None = None
+    close_parts: Callable[[], None] = lambda: None
     keys_required: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     streams: EventStreams = field(default_factory=EventStreams)

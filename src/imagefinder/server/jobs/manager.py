@@ -39,7 +39,7 @@ class JobManager:
         Args:
             jobs: The queue of the jobs.
             collections: Returns the collection with a name; raises the error to report if it does not exist.
-            settings: Settings; ``job_roots`` and ``url_queries`` are used.
+            settings: Settings; ``job_roots``, ``job_threads`` and ``url_queries`` are used.
             list_path: Returns the file to which the lists of jobs of a collection are written; see ``JobContext``.
             check_address: Refuses addresses that jobs may not download from; see ``Fetcher``.
         """
@@ -48,7 +48,12 @@ class JobManager:
         self._roots = resolve_roots(settings.job_roots)
         self._urls_allowed = settings.url_queries
         self._runner = Runner(
-            jobs, collections, roots=self._roots, list_path=list_path, check_address=check_address
+            jobs,
+            collections,
+            roots=self._roots,
+            list_path=list_path,
+            threads=settings.job_threads,
+            check_address=check_address,
         )
 
     # -- startup and shutdown --------------------------------------------------------------------------------

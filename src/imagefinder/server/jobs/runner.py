@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import ImagefinderError
-from imagefinder.core.job_records import TakenJob
-from imagefinder.core.jobs import JobProblem, JobProgress, JobState
-from imagefinder.core.service_contracts import Jobs
+from imagefinder.core.job_records import TakenJob, TakenPortion
+from imagefinder.core.jobs import JobProgress, JobState
+from imagefinder.core.service_contracts import Jobs, PortionedJobs
 from imagefinder.core.times import now
 from imagefinder.indexing.guard import Guard
-from imagefinder.server.errors import Problem, internal_error, problem_of
+from imagefinder.server.errors import Problem
 from imagefinder.server.jobs import work
+from imagefinder.server.jobs.portioned import PortionedWork
 from imagefinder.server.jobs.roots import resolve_folder
 from imagefinder.server.jobs.work import JobContext, JobOutcome, JobStopped
 
@@ -26,8 +27,9 @@ log = logging.getLogger(__name__)
 ListPath: TypeAlias = Callable[[str], Path]
 """Collection -> the file to which the list of a job is written before it is read."""
 
-WORKERS = 2
-"""Number of threads, and thus of collections with a running job."""
+_SUCCEEDED: JobState = "succeeded"
+_FAILED: JobState = "failed"
+_STOPPED: Mapping[bool, JobState] = {True: "cancelled", False: "queued"}  # whether it was cancelled
 
 _PUBLISH_SECONDS = 0.25
 """Shortest interval between two progress reports."""
@@ -43,6 +45,7 @@ class Runner:
         *,
         roots: Sequence[str],
         list_path: ListPath,
+        threads: int,
         check_address: Callable[[str], None] | None,
     ) -> None:
         """Store the arguments; ``start`` starts the threads.
@@ -52,12 +55,15 @@ class Runner:
             collections: Returns the collection with a name; raises the error of the job if it does not exist.
             roots: Real paths of the folders from which jobs may add images.
             list_path: Returns the file to which the lists of jobs of a collection are written.
+            threads: Number of jobs, or portions, to work on at the same time.
             check_address: Refuses addresses that jobs may not download from; see ``Fetcher``.
         """
         self._jobs = jobs
+        self._portioned = PortionedWork(jobs) if isinstance(jobs, PortionedJobs) else None
         self._collections = collections
         self._roots = tuple(roots)
         self._list_path = list_path
+        self._most_threads = threads
         self._check_address = check_address
         self._starting = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -65,7 +71,7 @@ class Runner:
     def start(self) -> None:
         """Start the threads, if they have not started yet; they end when the jobs are interrupted."""
         with self._starting:
-            while len(self._threads) < WORKERS:
+            while len(self._threads) < self._most_threads:
                 name = f"imagefinder-job-{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._threads.append(thread)
@@ -93,18 +99,17 @@ class Runner:
                 log.exception("%s failed outside its work", name)
 
     def _run(self, taken: TakenJob) -> None:
-        job, outcome, problem = taken.job, JobOutcome({}), None
-        state: JobState = "succeeded"
+        job = taken.job
         try:
-            outcome = work.run_job(job.kind, self._collections(job.collection), self._context(taken))
+            outcome, problem, state = self._work_on(taken), None, _SUCCEEDED
         except JobStopped as stopped:
-            state = "cancelled" if taken.record.cancel else "queued"
-            outcome = stopped.outcome or outcome
-        except (ImagefinderError, Problem) as error:
-            state, problem = "failed", error if isinstance(error, Problem) else problem_of(error)
-        except Exception:
-            log.exception("job %s (%s, collection %s) failed", job.id, job.kind, job.collection)
-            state, problem = "failed", internal_error()
+            outcome, problem, state = stopped.outcome or JobOutcome({}), None, _STOPPED[taken.record.cancel]
+        except Exception as error:
+            if not isinstance(error, (ImagefinderError, Problem)):
+                log.exception("job %s (%s, collection %s) failed", job.id, job.kind, job.collection)
+            outcome, problem, state = JobOutcome({}), work.job_problem(error), _FAILED
+        if outcome is None:  # other work of the job remains
+            return
         if state == "queued":  # shutdown: the job continues after the next start
             self._jobs.change(taken, state=state, tries=0, started_at=None)
             return
@@ -116,8 +121,22 @@ class Runner:
             progress=taken.progress,
             failures=outcome.failures,
             result=outcome.result or None,
-            problem=problem and JobProblem(problem.code, problem.detail, problem.hint),
+            problem=problem,
         )
+
+    def _work_on(self, taken: TakenJob) -> JobOutcome | None:
+        """Do the work of a job, or one part of it; ``None`` if other parts remain."""
+        job, context = taken.job, self._context(taken)
+        collection = self._collections(job.collection)
+        if self._portioned is not None and self._portioned.is_divisible(taken):
+            if isinstance(taken, TakenPortion):
+                self._portioned.add(taken, collection, context)
+                return None
+            if taken.portioned:
+                return self._portioned.finish(taken, collection, context)
+            self._portioned.plan(taken, collection, context)
+            return None
+        return work.run_job(job.kind, collection, context)
 
     def _context(self, taken: TakenJob) -> JobContext:
         spec, job = taken.record.spec, taken.job
