@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -104,23 +104,37 @@ class Database:
 
         return self._repeated(reading, seconds or self.options.seconds)
 
-    def write(self, work: Callable[[Connection], T], *, seconds: float | None = None) -> T:
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run one statement that writes, which is committed and durable on return."""
+        return self._repeated(work, self.options.seconds)
+
+    def write(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        seconds: float | None = None,
+        pipelined: bool = False,
+        repeat_on: tuple[type[psycopg.Error], ...] = (),
+    ) -> T:
         """Run a transaction, which is committed and durable on return.
 
         Args:
-            work: Statements; they are sent in a pipeline, so only those whose result is read wait for the server.
+            work: Statements.
             seconds: Another time limit than that of the options, for example for building an index.
+            pipelined: Send the statements without waiting for each result. Only those whose rows are fetched wait
+                for the server; the others have no ``rowcount``.
+            repeat_on: Further errors after which the transaction is repeated, such as a key that another
+                transaction has just inserted.
         """
 
         def writing(connection: Connection) -> T:
-            with connection.pipeline(), connection.transaction():
+            with connection.pipeline() if pipelined else nullcontext(), connection.transaction():
                 if seconds is not None:
-                    connection.execute(
-                        "SELECT set_config('statement_timeout', %s, true)", [str(round(seconds * 1000))]
-                    )
+                    limit = str(round(seconds * 1000))
+                    connection.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
                 return work(connection)
 
-        return self._repeated(writing, seconds or self.options.seconds)
+        return self._repeated(writing, seconds or self.options.seconds, repeat_on)
 
     @contextmanager
     def connection(self, *, seconds: float | None = None) -> Iterator[Connection]:
@@ -150,7 +164,9 @@ class Database:
         """Close all connections. Repeated calls have no effect."""
         self._pool.close(timeout=1.0)
 
-    def _repeated(self, work: Callable[[Connection], T], seconds: float) -> T:
+    def _repeated(
+        self, work: Callable[[Connection], T], seconds: float, repeat_on: tuple[type[psycopg.Error], ...] = ()
+    ) -> T:
         end = time.monotonic() + self.options.repeat_seconds
         pause = _FIRST_PAUSE
         while True:
@@ -159,7 +175,7 @@ class Database:
                     return work(connection)
             except psycopg.Error as error:
                 failure = self._failure(error, seconds)
-                if not may_be_repeated(error) or time.monotonic() + pause >= end:
+                if not (may_be_repeated(error) or isinstance(error, repeat_on)) or time.monotonic() + pause >= end:
                     raise failure from error
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -208,7 +224,7 @@ def _conninfo(address: Address, options: Options) -> str:
     given = dict(address.parameters)
     milliseconds = round(options.seconds * 1000)
     limits = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds // 2} "
-    limits += f"-c idle_in_transaction_session_timeout={2 * milliseconds}"
+    limits += f"-c idle_in_transaction_session_timeout={2 * milliseconds} -c search_path=imagefinder,public"
     values = {
         "application_name": "imagefinder",
         "connect_timeout": "5",

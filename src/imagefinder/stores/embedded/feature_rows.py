@@ -13,8 +13,8 @@ from imagefinder.core.errors import CollectionCorruptError, MethodNotIndexedErro
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.records import Changes, Cursor, GalleryBlock
 from imagefinder.stores import codec
+from imagefinder.stores.cache import Keys
 from imagefinder.stores.embedded import feed
-from imagefinder.stores.embedded.cache import Keys
 from imagefinder.stores.embedded.connections import Connections
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec
 

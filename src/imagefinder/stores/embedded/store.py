@@ -40,6 +40,7 @@ from imagefinder.core.records import (
 from imagefinder.core.scratch import SCRATCH
 from imagefinder.core.store_parts import Lease
 from imagefinder.stores import codec, validation
+from imagefinder.stores.cache import FeatureCache
 from imagefinder.stores.embedded import (
     check,
     digest_rows,
@@ -52,7 +53,6 @@ from imagefinder.stores.embedded import (
     schema,
     thumbnail_rows,
 )
-from imagefinder.stores.embedded.cache import FeatureCache
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
 from imagefinder.stores.embedded.derived import DerivedFiles
 from imagefinder.stores.embedded.failure_rows import copy_failures, read_failures, write_failures

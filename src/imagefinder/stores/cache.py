@@ -30,7 +30,7 @@ class FeatureSource(Protocol):
         ...
 
     def changes(self, since: Cursor | None) -> tuple[Changes, int]:
-        """Changes since a cursor, whose new keys are greater than all earlier ones, and the number of images."""
+        """Changes since a cursor, and the number of images after them."""
         ...
 
     def load(self, keys: Keys, cursor: Cursor) -> tuple[Keys, GalleryBlock]:
@@ -70,7 +70,7 @@ class _Segment:
 
 @dataclass(slots=True)
 class _Gallery:
-    """The cached features of one method: segments in ascending order of keys."""
+    """The cached features of one method: segments in the order in which their keys were reported."""
 
     segments: list[_Segment] = field(default_factory=list)
     cursor: Cursor | None = None
@@ -85,14 +85,24 @@ class _Gallery:
         """Apply changes to the segments."""
         if changes.complete:
             self.segments = []
-        if len(changes.new):
-            self.segments = [*self.segments, *_split(changes.new, changes.sizes + _BYTES_PER_IMAGE)]
+        fresh = ~self._knows(changes.new)
+        if fresh.any():
+            sizes = changes.sizes[fresh] + _BYTES_PER_IMAGE
+            self.segments = [*self.segments, *_split(changes.new[fresh], sizes)]
         if len(changes.gone):
             gone = np.sort(changes.gone)
             self.segments = [kept for segment in self.segments if (kept := segment.without(gone))]
         self.cursor = changes.cursor
         if len(self.segments) > 16 + 2 * sum(segment.nbytes for segment in self.segments) // BLOCK_BYTES:
             self.segments = _merge(self.segments)
+
+    def _knows(self, keys: Keys) -> NDArray[np.bool_]:
+        """Boolean mask of the ascending ``keys`` that are in a segment; a feed may report keys repeatedly."""
+        known = np.zeros(len(keys), dtype=np.bool_)
+        for segment in self.segments if len(keys) else ():
+            if segment.keys[-1] >= keys[0]:
+                known |= _contains(segment.keys, keys)
+        return known
 
 
 class FeatureCache:
@@ -192,7 +202,11 @@ def _merge(segments: list[_Segment]) -> list[_Segment]:
 
 def _join(run: list[_Segment]) -> _Segment:
     blocks = [segment.block for segment in run if segment.block]
-    joined = _Segment(np.concatenate([s.keys for s in run]), np.concatenate([s.sizes for s in run]))
+    keys, sizes = np.concatenate([s.keys for s in run]), np.concatenate([s.sizes for s in run])
+    if not (keys[:-1] < keys[1:]).all():  # from several writers at once: all of it is read again
+        order = np.argsort(keys)
+        return _Segment(keys[order], sizes[order])
+    joined = _Segment(keys, sizes)
     if len(blocks) == len(run):  # otherwise all of it is read again
         ids = tuple(image_id for block in blocks for image_id in block.ids)
         features = concatenate(blocks[0].features.spec(), [block.features for block in blocks])

@@ -1,0 +1,110 @@
+"""Read and write the table of methods, and add up the counts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from imagefinder.core.errors import CollectionCorruptError
+from imagefinder.core.features import FeatureSpec
+from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.stores.distributed.pool import Connection
+
+IMAGES = 0
+"""The method of the counts that are numbers of images."""
+
+_FOLD_EVERY = 100
+"""One of this many writes adds up the counts, so that few rows have to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredMethod:
+    """A registered method.
+
+    Attributes:
+        key: Primary key.
+        fingerprint: Fingerprint of the stored features, as JSON.
+        spec: Kind, dimension and type of the stored features.
+    """
+
+    key: int
+    fingerprint: str
+    spec: FeatureSpec
+
+
+def read_methods(connection: Connection, collection: int, *, lock: str = "") -> dict[str, RegisteredMethod]:
+    """All methods by name, sorted by name.
+
+    Args:
+        connection: A connection.
+        collection: Key of the collection.
+        lock: Lock of the rows: ``FOR KEY SHARE`` keeps them from being deleted before the end of the transaction.
+
+    Raises:
+        CollectionCorruptError: a row contains no valid spec.
+    """
+    rows = connection.execute(
+        f"SELECT name, key, fingerprint, kind, dim, dtype FROM methods WHERE collection = %s ORDER BY name {lock}",
+        [collection],
+        binary=True,
+    )
+    return {
+        name.decode(): RegisteredMethod(key, fingerprint, _spec(name, kind, dim, dtype))
+        for name, key, fingerprint, kind, dim, dtype in rows
+    }
+
+
+def insert_method(connection: Connection, collection: int, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
+    """Insert a method, unless another process has just done so."""
+    connection.execute(
+        "INSERT INTO methods (collection, name, fingerprint, kind, dim, dtype) VALUES (%s, %b, %s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        [collection, fingerprint.method.encode(), fingerprint.to_json(), spec.kind, spec.dim, spec.dtype],
+    )
+
+
+def delete_method(connection: Connection, method: int) -> None:
+    """Delete a method, so that its features are not visible any more."""
+    connection.execute("DELETE FROM methods WHERE key = %s", [method])
+
+
+def read_counts(connection: Connection, collection: int) -> dict[int, tuple[int, int]]:
+    """Method key -> number of images with its features, and their bytes; ``IMAGES`` -> number of images, 0."""
+    rows = connection.execute(
+        "SELECT method, sum(images)::bigint, sum(bytes)::bigint FROM counts WHERE collection = %s GROUP BY method",
+        [collection],
+    )
+    return {method: (images, size) for method, images, size in rows}
+
+
+def add_counts(connection: Connection, collection: int, changes: Iterable[tuple[int, int, int]]) -> None:
+    """Add to the counts: method key, images, bytes; now and then, add up all of their rows."""
+    methods, images, sizes = zip(*changes, strict=True)
+    connection.execute(
+        "INSERT INTO counts (collection, method, images, bytes)"
+        " SELECT %s, * FROM unnest(%s::integer[], %s::bigint[], %s::bigint[])",
+        [collection, list(methods), list(images), list(sizes)],
+    )
+    if random.randrange(_FOLD_EVERY) == 0:
+        fold_counts(connection, collection)
+
+
+def fold_counts(connection: Connection, collection: int) -> None:
+    """Replace the rows of counts by their sums, except those that another transaction replaces now."""
+    connection.execute(
+        "WITH listed AS (SELECT method, number FROM counts WHERE collection = %(collection)s"
+        " FOR UPDATE SKIP LOCKED),"
+        " folded AS (DELETE FROM counts USING listed WHERE counts.collection = %(collection)s"
+        " AND counts.method = listed.method AND counts.number = listed.number"
+        " RETURNING counts.method, counts.images, counts.bytes)"
+        " INSERT INTO counts (collection, method, images, bytes)"
+        " SELECT %(collection)s, method, sum(images), sum(bytes) FROM folded GROUP BY method",
+        {"collection": collection},
+    )
+
+
+def _spec(name: bytes, kind: str, dim: int, dtype: str) -> FeatureSpec:
+    if kind not in ("global", "local") or dtype not in ("float32", "uint8", "int8") or dim < 1:
+        raise CollectionCorruptError(f"the record of the method {name.decode()!r} is damaged")
+    return FeatureSpec(kind, dim, dtype)  # type: ignore[arg-type] # checked just now
