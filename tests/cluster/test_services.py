@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.settings import Settings
 from imagefinder.server.catalogue.postgres import PostgresCatalogue
 from imagefinder.server.jobs.postgres import PostgresJobs
 from imagefinder.server.keys.postgres import PostgresKeys
@@ -15,9 +14,9 @@ from imagefinder.server.tables import SERVICE
 from imagefinder.stores.distributed.address import Address
 from imagefinder.stores.distributed.pool import Database
 from imagefinder.stores.distributed.schema import prepare
+from imagefinder.stores.distributed.store import DistributedStore
 from imagefinder.testing.services import CatalogueSuite, JobsSuite, KeysSuite, PortionedJobsSuite
 from imagefinder.testing.services.jobs import MAX_QUEUED
-from imagefinder.wiring import open_collection
 
 from .postgres_server import PostgresServer
 
@@ -59,7 +58,12 @@ class TestCatalogue(CatalogueSuite):
 
     @pytest.fixture
     def open_store(self) -> Callable[[str, bool], Store]:
-        return lambda location, create: open_collection(Settings(collection=location), create=create).store
+        def open_store(location: str, create: bool) -> Store:
+            address = Address.of_collection(location)
+            database = Database(address.database)
+            return DistributedStore(database, address.collection, create=create, cache_bytes=0)
+
+        return open_store
 
 
 class TestJobs(JobsSuite):

@@ -98,6 +98,16 @@ class PortionedAdd:
         items = pages.with_pages(iter(portion.items), limits, self.guard)
         return pipeline.run(items, progress=progress, stop=stop)
 
+    def failures(self, collection: Collection) -> FailureLog:
+        """The recorded failures of a collection, for one thread that adds portions."""
+        return FailureLog(collection.store)
+
+    def give_up(self, collection: Collection, portion: Portion, code: str, message: str) -> list[Failure]:
+        """Record that no image of a portion can be added, with a code and a message; returns the failures."""
+        failures = [Failure(item.id, item.uri, code, message, source=item.source) for item in portion.items]
+        collection.store.record_failures(failures)
+        return failures
+
     def finish(
         self,
         collection: Collection,

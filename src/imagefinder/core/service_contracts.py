@@ -276,7 +276,7 @@ class PortionedJobs(Jobs, Protocol):
             portions: Numbers of images, and data.
             report: Counts of the whole job so far, and ``methods``, which all processes use. ``portions`` may
                 change it until it ends.
-            failures: Failures so far; likewise.
+            failures: Failures so far; ``portions`` may add to them.
 
         Raises:
             StoreError: they cannot be stored; the job is unchanged.

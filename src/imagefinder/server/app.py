@@ -223,7 +223,6 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
                 tokens=service.tokens,
             ),
             rates=RateLimit(settings.requests_per_minute, shared=service.tokens),
-            waits=bool(settings.database),
             # Fewer than connections, so that each client has idle ones, which new connections may replace.
             in_progress=FairShare(max(3 * settings.max_connections // 4, 1)),
             streams=service.streams,

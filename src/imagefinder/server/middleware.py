@@ -130,7 +130,6 @@ class AccessMiddleware:
         rates: RateLimit,
         in_progress: FairShare,
         streams: EventStreams,
-        waits: bool = False,
     ) -> None:
         """Store the parts.
 
@@ -141,7 +140,6 @@ class AccessMiddleware:
             rates: Limits the request rate.
             in_progress: Limits the requests of each client that are in progress.
             streams: Registry of the open event streams.
-            waits: Whether keys and rate limits may wait for a database, so that threads check requests.
         """
         self._app = app
         self._origins = origins
@@ -149,7 +147,8 @@ class AccessMiddleware:
         self._rates = rates
         self._in_progress = in_progress
         self._streams = streams
-        self._threads = ThreadPoolExecutor(_CHECKING_THREADS, "imagefinder-access") if waits else None
+        # The event loop does not wait for a database.
+        self._threads = ThreadPoolExecutor(_CHECKING_THREADS, "imagefinder-access") if rates.is_shared else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""

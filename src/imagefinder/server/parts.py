@@ -1,4 +1,4 @@
-"""What a server keeps, by its settings: in folders of one machine, or in a database that all servers share."""
+"""The stored parts of a server by its settings: folders of one machine, or a database that all servers share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from imagefinder.server.search_cache import SharedSearches
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a server keeps.
+    """The stored parts of a server.
 
     Attributes:
         catalogue: The collections in addition to the default one.
@@ -81,10 +81,10 @@ def make_keys(settings: Settings) -> Keys:
 
 
 def check_shared(settings: Settings) -> None:
-    """Check that all servers with these settings have the same default collection, and someone does the jobs.
+    """Check that all servers with these settings have the same default collection, and that jobs are done.
 
     Raises:
-        SettingsError: the collections are in a database, and the default one is not; or no one does the jobs.
+        SettingsError: the collections are in a database, and the default one is not; or no process does the jobs.
     """
     if not settings.database and not settings.job_threads:
         raise SettingsError(

@@ -31,7 +31,7 @@ class RateLimit:
     """Limits the requests per minute of each client; a burst of one minute's requests is allowed.
 
     Safe to use from several threads. With ``shared``, all servers together keep the limit: each takes the tokens
-    of one second from the shared bucket at once, and holds no more than these. So a client may be refused as many
+    of one second from the shared bucket at once, and keeps no more than these. So a client may be refused as many
     requests too early, or get as many too many after a pause, for each server.
     """
 
@@ -56,8 +56,13 @@ class RateLimit:
         self._shared = shared
         self._name = name
         self._lock = threading.Lock()
-        self._held: OrderedDict[str, int] = OrderedDict()
+        self._local: OrderedDict[str, int] = OrderedDict()
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether taking a token may wait for a database."""
+        return self._shared is not None
 
     def take(self, client: str) -> None:
         """Take a token for a request of this client.
@@ -90,19 +95,19 @@ class RateLimit:
 
     def _take_shared(self, client: str, shared: SharedTokens) -> int:
         with self._lock:
-            held = self._held.pop(client, 0)
-            if held > 1:
-                self._held[client] = held - 1
-            if held:
+            local = self._local.pop(client, 0)
+            if local > 1:
+                self._local[client] = local - 1
+            if local:
                 return 0
         together = max(1, self._per_minute // 60)
         granted, left = shared.take(self._name + client, together, per_minute=self._per_minute)
         if not granted:
             return math.ceil((1 - left) * 60 / self._per_minute)
         with self._lock:
-            self._held[client] = min(self._held.pop(client, 0) + granted - 1, together)
-            if len(self._held) > MAX_CLIENTS:
-                self._held.popitem(last=False)
+            self._local[client] = min(self._local.pop(client, 0) + granted - 1, together)
+            if len(self._local) > MAX_CLIENTS:
+                self._local.popitem(last=False)
         return 0
 
     def _take(self, client: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagefinder.stores.distributed.schema import Part
+from imagefinder.stores.distributed.schema import Tables
 
 # Jobs and their parameters are JSON in text columns: jsonb cannot contain NUL. A portioned job without a worker
 # has portions, which any worker may take; otherwise one worker does all of it. Ids of jobs increase with time.
@@ -76,5 +76,5 @@ _TABLES = (
     "CREATE INDEX searches_by_age ON searches (expires)",
 )
 
-SERVICE = Part("service", (_TABLES,))
+SERVICE = Tables("service", (_TABLES,))
 """The tables of this package."""

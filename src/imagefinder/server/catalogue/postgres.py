@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from imagefinder.core.collection_names import DEFAULT
 from imagefinder.core.location import child
 from imagefinder.stores.distributed.pool import Database
-from imagefinder.stores.distributed.schema import STORE, drop_collection, prepare
+from imagefinder.stores.distributed.schema import OWNED, STORE, delete_some, drop_collection, prepare
 
 
 class PostgresCatalogue:
@@ -55,4 +57,16 @@ class PostgresCatalogue:
         drop_collection(self._database, name)
 
     def remove_leftovers(self) -> None:
-        """Nothing to do: a deleted collection has no name, and its rows are never read."""
+        """Delete the rows that interrupted deletions left behind; they are never read.
+
+        Raises:
+            StoreError: they cannot be deleted.
+        """
+        if not prepare(self._database, STORE, create=False):
+            return
+        # The rows of ``methods`` are deleted last.
+        query = "SELECT DISTINCT collection FROM methods WHERE collection NOT IN (SELECT key FROM collections)"
+        for (key,) in self._database.read(lambda connection: connection.execute(query).fetchall()):
+            for table in (*OWNED, "methods"):
+                while self._database.run(partial(delete_some, table=table, collection=key)):
+                    pass

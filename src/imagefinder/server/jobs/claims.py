@@ -1,4 +1,4 @@
-"""Taking work from the tables of jobs and portions: each piece by one worker, which holds it by a lease."""
+"""Taking work from the tables of jobs and portions: each piece by one worker, under a lease."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RETURNING job, number, data, tries
 """  # noqa: S608 - our own text
 
 # A whole job: the oldest one whose collection has no running job; one whose worker has died; or a portioned one
-# without portions, or a cancelled one on which nobody works any more, which has to be finished.
+# without portions, or a cancelled one without a live worker, which has to be finished.
 _JOB = f"""
 SELECT id, job, spec, tries, cancel, portioned, report FROM jobs
 WHERE {_POSSIBLE} AND (
@@ -56,7 +56,7 @@ class Claimant:
     Attributes:
         roots: Real paths of the folders that it can read.
         collection: Name of the only collection whose jobs it takes; ``None`` for all.
-        lease_seconds: Time for which it holds what it takes, and which it renews.
+        lease_seconds: Time for which it owns what it takes; it renews the lease before.
         version: Largest version of jobs that it knows.
         kinds: Kinds of jobs that it knows.
     """
@@ -105,7 +105,7 @@ def _claim_job(connection: Connection, claimant: Claimant, token: uuid.UUID) -> 
     record = None if row is None else rows.read_record(row)
     if row is None or record is None:
         return None
-    if record.job.state == "running" and (record.cancel or record.tries >= MAX_TRIES):  # nobody works on it
+    if record.job.state == "running" and (record.cancel or record.tries >= MAX_TRIES):  # its workers are dead
         ended = record.after_restart()
         report = {**json.loads(row[6]), "interrupted": True} if row[6] else None
         rows.write(connection, replace(ended, job=replace(ended.job, result=report)))

@@ -36,6 +36,8 @@ _PAUSE_SECONDS = 1.0
 CRASHED = "worker_crashed"
 """Code of the failures of the images of a portion that was never completed."""
 
+_CRASHED_MESSAGE = f"{MAX_TRIES} workers ended while they added this image or one of those added with it"
+
 
 class PortionedWork:
     """Plans, adds and finishes; safe to use from several threads."""
@@ -60,7 +62,7 @@ class PortionedWork:
         failed: list[JobFailure] = []
 
         def portions(add: PortionedAdd) -> Iterator[tuple[int, bytes]]:
-            failures = FailureLog(collection.store)
+            failures = add.failures(collection)
             for found in add.plan(collection.settings):
                 if taken.stop.is_set():
                     raise JobStopped
@@ -88,9 +90,11 @@ class PortionedWork:
             with _add_of(taken, context, with_list=False) as add:
                 portion = Portion.from_bytes(taken.data, add.guard)
                 if taken.starts > MAX_TRIES:
-                    self._give_up(taken, portion, collection, context)
+                    failures = add.give_up(collection, portion, CRASHED, _CRASHED_MESSAGE)
+                    shown = tuple(work.job_failure(failure, context.spec) for failure in failures)
+                    self._jobs.complete(taken, {"failed": len(failures)}, shown)
                     return
-                report = add.add(collection, portion, self._failures(taken, collection), stop=taken.stop)
+                report = add.add(collection, portion, self._failures(taken, add, collection), stop=taken.stop)
         except (ImagefinderError, ValueError) as error:
             if isinstance(error, StoreError) and error.retryable:
                 self._jobs.release(taken)
@@ -101,8 +105,8 @@ class PortionedWork:
         if report.interrupted:
             self._jobs.release(taken)
             return
-        failures = tuple(work.job_failure(failure, context.spec) for failure in report.failures[:MAX_FAILURES])
-        self._jobs.complete(taken, {name: getattr(report, name) for name in _COUNTS}, failures)
+        shown = tuple(work.job_failure(failure, context.spec) for failure in report.failures[:MAX_FAILURES])
+        self._jobs.complete(taken, {name: getattr(report, name) for name in _COUNTS}, shown)
 
     def finish(self, taken: TakenJob, collection: Collection, context: JobContext) -> JobOutcome:
         """Finish a job after all of its portions.
@@ -136,27 +140,17 @@ class PortionedWork:
             raise JobStopped(outcome)
         return outcome
 
-    def _failures(self, taken: TakenJob, collection: Collection) -> FailureLog:
+    def _failures(self, taken: TakenJob, add: PortionedAdd, collection: Collection) -> FailureLog:
         """The failures of a collection, read once for the portions of a job that this thread adds."""
         known: tuple[str, FailureLog] | None = getattr(self._of_thread, "failures", None)
         if known is None or known[0] != taken.job.id:
-            known = self._of_thread.failures = (taken.job.id, FailureLog(collection.store))
+            known = self._of_thread.failures = (taken.job.id, add.failures(collection))
         return known[1]
-
-    def _give_up(self, taken: TakenPortion, portion: Portion, collection: Collection, context: JobContext) -> None:
-        """Record the images of a portion that ended the processes that tried to add it."""
-        message = (
-            f"{MAX_TRIES} workers ended while they added this image or one of the {len(portion.items)} near it"
-        )
-        failures = [Failure(item.id, item.uri, CRASHED, message, source=item.source) for item in portion.items]
-        collection.store.record_failures(failures)
-        shown = tuple(work.job_failure(failure, context.spec) for failure in failures)
-        self._jobs.complete(taken, {"failed": len(failures)}, shown)
 
 
 @contextmanager
 def _add_of(taken: TakenJob, context: JobContext, *, with_list: bool = True) -> Iterator[PortionedAdd]:
-    """What a job adds; its uploaded list is in a temporary file meanwhile, unless that is not needed."""
+    """The sources and options of a job; an uploaded list is in a temporary file meanwhile, if ``with_list``."""
     spec = context.spec
     named = spec.get("urls") or ([spec["folder"]] if spec.get("folder") else [])
     add = PortionedAdd(

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
 
-from imagefinder.core.errors import NotReadyError, StoreError, UnknownJobError
+from imagefinder.core.errors import CollectionClosedError, NotReadyError, StoreError, UnknownJobError
 from imagefinder.core.job_records import (
     MAX_ENDED_DAYS,
     MAX_ENDED_JOBS,
@@ -243,7 +243,7 @@ class PostgresJobs:
     def take(self) -> TakenJob | None:
         """Wait for a portion or the next job, and take it; ``None`` after ``interrupt``.
 
-        While the database is not available, it is asked again.
+        While the database is not available, it is tried again.
         """
         while not self._closed.is_set():
             token = uuid.uuid4()
@@ -317,7 +317,7 @@ class PostgresJobs:
             portions: Numbers of images, and data.
             report: Counts of the whole job so far, and ``methods``, which all workers use. ``portions`` may change
                 it until it ends.
-            failures: Failures so far; likewise.
+            failures: Failures so far; ``portions`` may add to them.
 
         Raises:
             StoreError: they cannot be stored; the job is unchanged.
@@ -462,6 +462,8 @@ class PostgresJobs:
                 kept, cancelled = self._database.write(
                     lambda connection: rows.renew(connection, list(taken), seconds)  # noqa: B023 - called here
                 )
+            except CollectionClosedError:  # so is everything that this process did
+                return
             except StoreError as error:
                 log.warning("leases could not be renewed: %s", error.message)
                 continue

@@ -98,9 +98,9 @@ class PostgresKeys:
 
     def _recent(self, seconds: float) -> tuple[Key, ...]:
         """The keys as they were at most ``seconds`` ago."""
-        asked = time.monotonic()
+        called = time.monotonic()
         with self._lock:  # those who wait for it share what was read meanwhile
-            if self._read_at < 0 or asked - self._read_at >= seconds:
+            if self._read_at < 0 or called - self._read_at >= seconds:
                 read_at = time.monotonic()
                 self._keys = self._database.read(lambda connection: _all(connection, self._database.shown))
                 self._read_at = read_at

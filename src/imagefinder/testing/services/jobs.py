@@ -24,7 +24,7 @@ class JobsSuite:
 
     @pytest.fixture
     def make_jobs(self) -> MakeJobs:
-        """Create jobs with a queue of ``MAX_QUEUED``; a later call opens the same ones, as the next server does."""
+        """Create jobs with a queue of ``MAX_QUEUED``; later calls open the same ones, as the next server does."""
         raise NotImplementedError("provide a fixture named make_jobs")
 
     @pytest.fixture
@@ -89,7 +89,7 @@ class JobsSuite:
         assert take(jobs).job.id == second.id
 
     def test_a_queued_job_is_cancelled_at_once_and_a_running_one_is_told(self, jobs: Jobs) -> None:
-        """The process that runs the job learns of it."""
+        """The process that runs the job gets a signal."""
         running, queued = jobs.add("duplicates", "a", {}), jobs.add("duplicates", "a", {})
         taken = take(jobs)
         assert jobs.cancel(queued.id).state == "cancelled"

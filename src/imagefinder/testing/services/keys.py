@@ -90,7 +90,7 @@ class KeysSuite:
         _until(lambda: here.find(secret.encode()) is None and not here.exists(found.sha256), seconds=1.0)
 
     def test_concurrent_changes_are_all_kept(self, make_keys: MakeKeys) -> None:
-        """Of several keys with the same name, one is created."""
+        """Only one of several keys with the same name is created."""
         opened = [make_keys() for _ in range(4)]
         refused: list[str] = []
 

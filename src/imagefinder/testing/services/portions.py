@@ -70,7 +70,7 @@ class PortionedJobsSuite:
     def test_the_portion_of_a_dead_process_is_given_to_another(
         self, jobs: PortionedJobs, make_process: MakeProcess, silence: Silence, lease: float
     ) -> None:
-        """What the dead process says later has no effect."""
+        """Later calls of the dead process have no effect."""
         plan(jobs, [b"0"])
         dead = make_process()
         lost = portion(dead)
