@@ -52,6 +52,13 @@ def child(location: str, name: str) -> str:
     return f"{path.rstrip('/')}/{name}{mark}{parameters}"
 
 
+def parent(location: str) -> tuple[str, str]:
+    """The location without the last name of its path, and that name; the inverse of ``child``, for URLs."""
+    path, mark, parameters = location.partition("?")
+    above, _, name = path.rpartition("/")
+    return f"{above}{mark}{parameters}", name
+
+
 def shown(location: str) -> str:
     """A location for messages and logs: a URL without user, password and parameters; a path unchanged."""
     found = _URL.match(location)

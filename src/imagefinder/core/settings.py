@@ -196,11 +196,17 @@ class Settings:
     job_roots: tuple[Path, ...] = _setting(
         (), f"folders, including subfolders, from which jobs may add images; separator: {os.pathsep!r}"
     )
-    job_threads: int = _setting(
+    concurrent_jobs: int = _setting(
         2,
         "number of jobs that the server works on at the same time; 0: none, imagefinder work does them (only with "
         "a database of collections)",
         minimum=0,
+    )
+    lease_seconds: float = _setting(
+        30.0,
+        "time after which the jobs of a killed server or worker are given to another one, seconds; the others "
+        "renew it",
+        minimum=1,
     )
     job_queue: int = _setting(
         256, "maximum number of queued jobs; further job requests are answered with busy", minimum=1

@@ -76,7 +76,8 @@ class CollectionPool:
     def _names(self) -> list[str]:
         found = self._catalogue.names()
         with self._lock:
-            return sorted({DEFAULT, *found, *self._recent})
+            recent = self._recent if self._settings.store == "memory" else ()
+            return sorted({DEFAULT, *found, *recent})
 
     def get(self, name: str) -> Collection:
         """The collection with this name.

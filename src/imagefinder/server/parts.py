@@ -86,10 +86,10 @@ def check_shared(settings: Settings) -> None:
     Raises:
         SettingsError: the collections are in a database, and the default one is not; or no process does the jobs.
     """
-    if not settings.database and not settings.job_threads:
+    if not settings.database and not settings.concurrent_jobs:
         raise SettingsError(
-            "job_threads = 0 leaves the jobs to imagefinder work, which needs a database of collections",
-            hint="set collections to the URL of a database, or job_threads to at least 1",
+            "concurrent_jobs = 0 leaves the jobs to imagefinder work, which needs a database of collections",
+            hint="set collections to the URL of a database, or concurrent_jobs to at least 1",
         )
     if settings.database and not scheme_of(settings.collection):
         raise SettingsError(
@@ -105,17 +105,23 @@ def _in_database(settings: Settings, only: str | None) -> Parts:
             f"collections: unknown kind of database: {scheme_of(settings.database)}://...",
             hint="name a folder, or a database of PostgreSQL: postgresql://HOST/DATABASE",
         )
-    from imagefinder.server.catalogue.postgres import PostgresCatalogue
-    from imagefinder.server.jobs.postgres import PostgresJobs
-    from imagefinder.server.keys.postgres import PostgresKeys
-    from imagefinder.server.postgres_searches import PostgresSearches
-    from imagefinder.server.postgres_tokens import PostgresTokens
-    from imagefinder.server.tables import SERVICE
-    from imagefinder.stores.distributed.address import Address
-    from imagefinder.stores.distributed.pool import Database
-    from imagefinder.stores.distributed.schema import prepare
-
-    database = Database(Address.of_database(settings.database))
+    try:
+        from imagefinder.server.catalogue.postgres import PostgresCatalogue
+        from imagefinder.server.jobs.postgres import PostgresJobs
+        from imagefinder.server.keys.postgres import PostgresKeys
+        from imagefinder.server.postgres_searches import PostgresSearches
+        from imagefinder.server.postgres_tokens import PostgresTokens
+        from imagefinder.server.tables import SERVICE
+        from imagefinder.stores.distributed.address import Address
+        from imagefinder.stores.distributed.opening import options_of
+        from imagefinder.stores.distributed.pool import Database
+        from imagefinder.stores.distributed.schema import prepare
+    except ImportError as error:
+        raise SettingsError(
+            f"collections in PostgreSQL need a package that is not installed: {error.name}",
+            hint="pip install 'imagefinder[cluster]'",
+        ) from error
+    database = Database(Address.of_database(settings.database), options_of(settings))
     try:
         prepare(database, SERVICE, create=True)
     except BaseException:
@@ -125,7 +131,13 @@ def _in_database(settings: Settings, only: str | None) -> Parts:
     return Parts(
         PostgresCatalogue(database, settings.database),
         PostgresKeys(database),
-        PostgresJobs(database, max_queued=settings.job_queue, roots=roots, collection=only),
+        PostgresJobs(
+            database,
+            max_queued=settings.job_queue,
+            roots=roots,
+            collection=only,
+            lease_seconds=settings.lease_seconds,
+        ),
         lambda _collection: Path(tempfile.gettempdir()),  # lists are in the database
         PostgresTokens(database),
         PostgresSearches(database, settings.explanation_queries),

@@ -25,8 +25,8 @@ class PostgresSearches:
         self._database = database
         self._queries = queries
 
-    def add(self, handle: str, search: CachedSearch, seconds: float) -> None:
-        """Store a search for some seconds.
+    def add(self, handle: str, search: CachedSearch, expires: float) -> None:
+        """Store a search until a time in seconds since 1970.
 
         Raises:
             StoreError: it cannot be written.
@@ -36,8 +36,8 @@ class PostgresSearches:
             return
         self._database.run(
             lambda connection: connection.execute(
-                "INSERT INTO searches VALUES (%s, %s, now() + make_interval(secs => %s)) ON CONFLICT DO NOTHING",
-                [handle, data, seconds],
+                "INSERT INTO searches VALUES (%s, %s, to_timestamp(%s)) ON CONFLICT DO NOTHING",
+                [handle, data, expires],
             )
         )
         if random.randrange(_SWEEP_EVERY) == 0:

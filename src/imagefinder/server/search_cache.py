@@ -63,8 +63,8 @@ class SearchHandle(NamedTuple):
 class SharedSearches(Protocol):
     """Searches that several servers share."""
 
-    def add(self, handle: str, search: CachedSearch, seconds: float) -> None:
-        """Store a search for some seconds."""
+    def add(self, handle: str, search: CachedSearch, expires: float) -> None:
+        """Store a search until a time in seconds since 1970."""
         ...
 
     def find(self, handle: str) -> tuple[CachedSearch, float] | None:
@@ -126,7 +126,7 @@ class SearchCache:
             return SearchHandle(None, expires)
         handle = secrets.token_urlsafe(16)
         if self._shared is not None:
-            self._shared.add(handle, search, self._seconds)
+            self._shared.add(handle, search, expires)
         with self._lock:
             self._searches[handle] = _CacheEntry(search, self._clock() + self._seconds, expires, size)
             self._bytes += size

@@ -30,7 +30,7 @@ def opener() -> Opener:
 
 
 def pool(settings: Settings, opener: Opener) -> CollectionPool:
-    catalogue = FolderCatalogue(settings.collections)
+    catalogue = FolderCatalogue(Path(settings.collections))
     return CollectionPool(open_collection(settings, create=True), settings, opener, catalogue)
 
 

@@ -39,7 +39,7 @@ class JobManager:
         Args:
             jobs: The queue of the jobs.
             collections: Returns the collection with a name; raises the error to report if it does not exist.
-            settings: Settings; ``job_roots``, ``job_threads`` and ``url_queries`` are used.
+            settings: Settings; ``job_roots``, ``concurrent_jobs`` and ``url_queries`` are used.
             list_path: Returns the file to which the lists of jobs of a collection are written; see ``JobContext``.
             check_address: Refuses addresses that jobs may not download from; see ``Fetcher``.
         """
@@ -52,7 +52,7 @@ class JobManager:
             collections,
             roots=self._roots,
             list_path=list_path,
-            threads=settings.job_threads,
+            threads=settings.concurrent_jobs,
             check_address=check_address,
         )
 

@@ -166,7 +166,7 @@ def _add_of(taken: TakenJob, context: JobContext, *, with_list: bool = True) -> 
         yield add
         return
     with tempfile.TemporaryDirectory(prefix="imagefinder-") as folder:
-        path = Path(folder, "list.csv")
+        path = Path(folder, f"list{spec.get('list_suffix') or '.csv'}")
         path.write_bytes(context.data())
         # The same for all lists of a collection: a later list can update and prune the images of this one.
         yield replace(add, sources=[str(path)], source=f"list:{taken.job.collection}")

@@ -35,9 +35,6 @@ log = logging.getLogger(__name__)
 VERSION = 1
 """Version of the parameters of jobs. Workers take only jobs of versions that they know."""
 
-LEASE_SECONDS = 30.0
-"""Time after the last sign of life at which the work of a worker is given to another one."""
-
 _POLL_SECONDS = 0.5
 _PUBLISH_SECONDS = 1.0
 _PAGE_PORTIONS = 200
@@ -53,7 +50,7 @@ class PostgresJobs:
         max_queued: int,
         roots: Sequence[str] = (),
         collection: str | None = None,
-        lease_seconds: float = LEASE_SECONDS,
+        lease_seconds: float = 30.0,
     ) -> None:
         """Nothing is read yet; closing the jobs does not close the database.
 

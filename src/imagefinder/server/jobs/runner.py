@@ -83,6 +83,11 @@ class Runner:
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
+    @property
+    def is_working(self) -> bool:
+        """Whether a thread has not ended yet."""
+        return any(thread.is_alive() for thread in self._threads)
+
     def _work(self) -> None:
         while True:
             name = "a job"
@@ -133,6 +138,7 @@ class Runner:
                 self._portioned.add(taken, collection, context)
                 return None
             if taken.portioned:
+                taken.progress = job.progress
                 return self._portioned.finish(taken, collection, context)
             self._portioned.plan(taken, collection, context)
             return None
