@@ -24,6 +24,8 @@ from imagefinder.core.errors import (
     ImagefinderError,
     ImageTooLargeError,
     MetadataError,
+    NotReadyError,
+    QueueFullError,
     UnknownImageError,
     UnknownMethodError,
 )
@@ -223,7 +225,12 @@ def problem_of(error: ImagefinderError) -> Problem:
         members |= {"limit": error.limit, "unit": error.unit}
     if isinstance(error, UnknownMethodError):
         members |= {"field": "method", "known_methods": error.installed}
-    return Problem(code, error.message, hint=error.hint, **members)
+    headers = {}
+    if isinstance(error, QueueFullError | NotReadyError):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, QueueFullError) and error.limit is not None:
+        members["limit"] = error.limit
+    return Problem(code, error.message, hint=error.hint, headers=headers, **members)
 
 
 COMMON_CODES = (

@@ -322,8 +322,10 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         return leases.obtain(self._database, self._collection, name, seconds)
 
     def is_in_place(self) -> bool:
-        """True: there are no files."""
-        return True
+        """Whether the collection was not deleted, or deleted and created again, since it was opened."""
+        query = "SELECT 1 FROM collections WHERE key = %s"
+        row = self._database.read(lambda connection: connection.execute(query, [self._collection]).fetchone())
+        return row is not None
 
     def check(
         self,
