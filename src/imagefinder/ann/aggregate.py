@@ -167,7 +167,7 @@ def train_on(images: Callable[[], Iterator[Features]], many: int, spec: FeatureS
 def _directions(vectors: Matrix) -> Matrix:
     """The vectors scaled to length 1; zeros stay zeros."""
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors)).astype(np.float32)[:, None]
-    directions: Matrix = vectors / np.where(lengths > 0, lengths, np.float32(1))
+    directions: Matrix = (vectors / np.where(lengths > 0, lengths, np.float32(1))).astype(np.float32, copy=False)
     return directions
 
 
