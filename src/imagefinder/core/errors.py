@@ -34,6 +34,7 @@
         ├── CollectionBusyError         another process kept it locked for too long
         ├── CollectionMovedError        it was moved, deleted or replaced while it was open
         ├── StoreUnavailableError       its database or object store does not answer
+        ├── ShortlistUnavailableError   its index cannot propose candidates for now
         ├── FingerprintMismatchError    its features were made with other parameters or weights
         └── MethodNotIndexedError       it has no features of this method
 
@@ -329,6 +330,16 @@ class StoreUnavailableError(StoreError):
     """
 
     code = "store_unavailable"
+    retryable = True
+
+
+class ShortlistUnavailableError(StoreError):
+    """The index that proposes the candidates of a fast search is not complete or not available for now.
+
+    A search does not return an answer from a part of the collection instead.
+    """
+
+    code = "shortlist_unavailable"
     retryable = True
 
 
