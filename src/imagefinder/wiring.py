@@ -8,6 +8,7 @@ plug-ins. Heavy libraries are imported only when their part is created.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,7 +53,9 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         hint = did_you_mean(name, stores, otherwise=f"known stores: {', '.join(stores)}")
         raise SettingsError(f"unknown store {name!r}", hint=hint) from None
     scratch = None
-    if not scheme_of(location) and name != "memory":
+    if scheme_of(location):
+        scratch = Scratch(settings.folder("scratch") / _digest(shown(location)))
+    elif name != "memory":
         folder = settings.folder("collection")
         location, scratch = str(folder), Scratch(folder.absolute() / SCRATCH)
     store = cast(Store, make_store(location, settings, create))
@@ -66,10 +69,18 @@ def store_name(settings: Settings) -> str:
 
 def _unknown_kind(location: str) -> SettingsError:
     """The error for a URL of no known store; it does not repeat the URL, which may contain a password."""
+    scheme = scheme_of(location)
+    kinds = [name for name in registry.names(registry.STORES) if name not in ("embedded", "memory")]
     return SettingsError(
-        f"unknown kind of collection: {scheme_of(location)}://..., imagefinder opens folders",
-        hint="name the folder of the collection, such as /data/shop or file:///data/shop",
+        f"unknown kind of collection: {scheme}://..., imagefinder opens folders and {', '.join(kinds)}://...",
+        hint=did_you_mean(
+            scheme, kinds, otherwise="name the folder of the collection, such as /data/shop or file:///data/shop"
+        ),
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 _runtimes: WeakValueDictionary[Settings, Runtime] = WeakValueDictionary()
@@ -140,7 +151,10 @@ def migrate_collection(settings: Settings) -> Migration:
     from imagefinder.stores.embedded.migration import migrate
 
     if (name := store_name(settings)) != "embedded":
-        raise SettingsError(f"the store {name!r} has no format versions to migrate")
+        raise SettingsError(
+            f"the store {name!r} has no format versions to migrate",
+            hint="the tables of a database are brought to the present version when a collection in it is opened",
+        )
     return migrate(settings.folder("collection"))
 
 
@@ -317,6 +331,18 @@ def embedded_store(location: str, settings: Settings, create: bool) -> Store:
     if scheme_of(location):  # embedded://...
         raise _unknown_kind(location)
     return EmbeddedStore(Path(location), create=create, cache_bytes=settings.cache_bytes)
+
+
+def postgresql_store(location: str, settings: Settings, create: bool) -> Store:
+    """A store in a PostgreSQL database, which many machines use."""
+    try:
+        from imagefinder.stores.distributed.opening import open_store
+    except ImportError as error:
+        raise SettingsError(
+            f"collections in PostgreSQL need a package that is not installed: {error.name}",
+            hint="pip install 'imagefinder[cluster]'",
+        ) from error
+    return open_store(location, settings, create=create)
 
 
 def memory_store(location: str, settings: Settings, create: bool) -> Store:

@@ -28,6 +28,11 @@ def _data_home() -> Path:
     return folder if folder.is_absolute() else home.expand("~/.local/share")
 
 
+def _cache_home() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    return (folder if folder.is_absolute() else home.expand("~/.cache")) / "imagefinder"
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -83,13 +88,26 @@ class Settings:
 
     collection: str = _setting(
         lambda: str(_data_home() / "imagefinder" / "default"),
-        "the collection: its folder, or a URL such as file:///data/shop; for the server, its default collection",
+        "the collection: its folder, or its URL, such as postgresql://host/DATABASE/NAME; for the server, its "
+        "default collection",
     )
     models: Path = _setting(
         lambda: _data_home() / "imagefinder" / "models", "folder of imported model weights and their manifest"
     )
     store: str = _setting(
         "embedded", "storage backend of a collection that is named by its path: embedded (on disk) or memory"
+    )
+    database_seconds: float = _setting(
+        30.0, "time limit for an answer of the database server of a collection, seconds", minimum=1
+    )
+    database_connections: int = _setting(
+        16, "maximum number of connections of a process to a database server", minimum=2
+    )
+    database_password_file: str = _setting(
+        "", "file with the password for the database server, if neither the location nor PGPASSWORD has one"
+    )
+    scratch: Path = _setting(
+        _cache_home, "folder for local files of collections in a database, such as indexes; they can be rebuilt"
     )
     threads: int = _setting(
         _cores,
@@ -421,7 +439,7 @@ def _boolean(text: Any) -> bool:
 def _plain(value: Any) -> str:
     if isinstance(value, tuple):
         return (os.pathsep if value and isinstance(value[0], Path) else ",").join(map(str, value)) or "(none)"
-    return str(value)
+    return str(value) or "(none)"
 
 
 def _toml(value: Any) -> str:

@@ -202,7 +202,11 @@ def _merge(segments: list[_Segment]) -> list[_Segment]:
 
 def _join(run: list[_Segment]) -> _Segment:
     blocks = [segment.block for segment in run if segment.block]
-    joined = _Segment(np.concatenate([s.keys for s in run]), np.concatenate([s.sizes for s in run]))
+    keys, sizes = np.concatenate([s.keys for s in run]), np.concatenate([s.sizes for s in run])
+    if not (keys[:-1] < keys[1:]).all():  # from several writers at once: all of it is read again
+        order = np.argsort(keys)
+        return _Segment(keys[order], sizes[order])
+    joined = _Segment(keys, sizes)
     if len(blocks) == len(run):  # otherwise all of it is read again
         ids = tuple(image_id for block in blocks for image_id in block.ids)
         features = concatenate(blocks[0].features.spec(), [block.features for block in blocks])

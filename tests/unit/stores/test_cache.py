@@ -61,6 +61,37 @@ class FakeSource:
         )
 
 
+class SeveralWriters(FakeSource):
+    """A feed with keys that are smaller than earlier ones, and some that it reports repeatedly."""
+
+    def __init__(self, key=1, kind="global"):
+        super().__init__(key, kind)
+        self.alive_since = {}
+        self.turn = 0
+
+    def add(self, *ids):
+        self.turn += 1
+        for image_id in ids:
+            self.remove(*(i for i in self.alive.values() if i == image_id))
+            self.last += 1
+            self.alive[self.last ^ 5] = image_id
+            self.alive_since[self.last ^ 5] = self.turn
+        self.alive = dict(sorted(self.alive.items()))
+
+    def changes(self, since):
+        turn, removed = map(int, (since or "0.0").split("."))
+        new = np.array([key for key in self.alive if self.alive_since[key] > turn - 2], dtype=np.int64)
+        gone = np.array(self.removed[removed:] if since else [], dtype=np.int64)
+        sizes = np.full(len(new), 16, dtype=np.int64)
+        cursor = f"{self.turn}.{len(self.removed)}"
+        return Changes(cursor, new, sizes, gone, complete=since is None), len(self.alive)
+
+    def load(self, listed, cursor):
+        keys = np.array([key for key in listed.tolist() if key in self.alive], dtype=np.int64)
+        assert (np.diff(listed) > 0).all()
+        return keys, GalleryBlock(tuple(self.alive[key] for key in keys.tolist()), self.features(keys))
+
+
 def scan(cache, source):
     """Id -> features, of a scan in which each image comes once and its features are those of its key."""
     found = {}
@@ -220,12 +251,13 @@ def test_threads_read_each_block_once_without_waiting_for_consumers():
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60, database=None
 )
 @given(
+    st.sampled_from([FakeSource, SeveralWriters]),
     st.sampled_from(["global", "local"]),
     st.integers(0, 60),
     st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 60), max_size=40), st.booleans()), max_size=25),
 )
-def test_any_changes_in_any_order(kind, limit, steps):
-    cache, source, beside = FeatureCache(limit * IMAGE), FakeSource(1, kind), FakeSource(2)
+def test_any_changes_in_any_order(feed, kind, limit, steps):
+    cache, source, beside = FeatureCache(limit * IMAGE), feed(1, kind), feed(2)
     beside.add(*numbered(0, 15))
     for adding, numbers, look in steps:
         ids = [f"i{number}" for number in numbers]

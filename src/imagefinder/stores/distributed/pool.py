@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -47,7 +49,7 @@ class Options:
 
 
 class Database:
-    """A PostgreSQL database, used by all threads of a process.
+    """A PostgreSQL database, used by all threads of a process; objects with equal arguments share connections.
 
     Transactions are functions of a connection, because they may be run more than once: after a serialization
     failure, a lost connection or a fail-over. So they must be harmless to repeat, even if the first run succeeded
@@ -63,26 +65,14 @@ class Database:
     def __init__(self, address: Address, options: Options = Options()) -> None:
         self.shown = address.shown
         self.options = options
-        self._limits = TimeLimits()
-        self._last_error: psycopg.Error | None = None
-        conninfo = _conninfo(address, options)
-        self._pool = ConnectionPool(
-            conninfo,
-            connection_class=_recording(self),
-            kwargs={"autocommit": True},
-            min_size=0,
-            max_size=options.connections,
-            max_idle=300.0,
-            reconnect_timeout=0.0,  # ``_repeated`` tries again, and knows when to give up
-            open=True,
-        )
+        self._pool = _pool_of(_conninfo(address, options), options.connections)
+        self._closed = False
         # The pool would repeat a refused login until its time is over, without a reason.
         try:
-            first = psycopg.connect(conninfo, autocommit=True)
+            psycopg.connect(self._pool.conninfo, autocommit=True).close()
         except psycopg.Error as error:
-            self._pool.close()
+            self.close()
             raise translated(error, self.shown) from error
-        first.close()
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run single statements that only read, each of which sees the latest state."""
@@ -152,7 +142,7 @@ class Database:
 
     def usage(self) -> dict[str, int]:
         """Numbers of connections: ``open``, ``idle``, ``waiting`` (calls that wait for one) and ``most``."""
-        stats = self._pool.get_stats()
+        stats = self._pool.connections.get_stats()
         return {
             "open": stats.get("pool_size", 0),
             "idle": stats.get("pool_available", 0),
@@ -161,8 +151,10 @@ class Database:
         }
 
     def close(self) -> None:
-        """Close all connections. Repeated calls have no effect."""
-        self._pool.close(timeout=1.0)
+        """Close all connections, unless other objects use them. Repeated calls have no effect."""
+        if not self._closed:
+            self._closed = True
+            _release(self._pool)
 
     def _repeated(
         self, work: Callable[[Connection], T], seconds: float, repeat_on: tuple[type[psycopg.Error], ...] = ()
@@ -183,27 +175,87 @@ class Database:
     @contextmanager
     def _taken(self, seconds: float, wait: float) -> Iterator[Connection]:
         """A connection, which is cut off after ``seconds``; waits at most ``wait`` seconds for one."""
+        pool = self._pool.connections
+        if self._closed:
+            raise _closed()
         try:
-            connection = self._pool.getconn(timeout=max(min(wait, 2.0), 0.01))
+            connection = pool.getconn(timeout=max(min(wait, 2.0), 0.01))
         except PoolClosed as error:
-            raise CollectionClosedError("the collection is closed") from error
+            raise _closed() from error
         try:
-            with self._limits.of(connection, seconds):
+            with self._pool.limits.of(connection, seconds):
                 yield connection
         finally:
             lost = connection.closed
-            self._pool.putconn(connection)
+            pool.putconn(connection)
             if lost:
-                self._pool.check()  # the others are most likely lost as well
+                pool.check()  # the others are most likely lost as well
 
     def _failure(self, error: psycopg.Error, seconds: float) -> StoreError:
-        if isinstance(error, PoolTimeout) and self._last_error is not None:
-            error = self._last_error
+        if isinstance(error, PoolTimeout) and self._pool.last_error is not None:
+            error = self._pool.last_error
         return translated(error, self.shown, seconds)
 
 
-def _recording(database: Database) -> type[psycopg.Connection[tuple[Any, ...]]]:
-    """A class of connections that keeps the last error of connecting, which the pool only logs."""
+def _closed() -> CollectionClosedError:
+    return CollectionClosedError("the collection is closed")
+
+
+class _Pool:
+    """The connections of this process to one database, which several objects use.
+
+    Attributes:
+        conninfo: Connection parameters.
+        connections: The pool of the driver.
+        limits: Time limits of its connections.
+        last_error: The last error of connecting, which the pool of the driver only logs; ``None`` after a success.
+        users: Number of objects that use it.
+    """
+
+    def __init__(self, conninfo: str, most: int) -> None:
+        self.conninfo = conninfo
+        self.limits = TimeLimits()
+        self.last_error: psycopg.Error | None = None
+        self.users = 0
+        self.connections = ConnectionPool(
+            conninfo,
+            connection_class=_recording(self),
+            kwargs={"autocommit": True},
+            min_size=0,
+            max_size=most,
+            max_idle=300.0,
+            reconnect_timeout=0.0,  # ``_repeated`` tries again, and knows when to give up
+            open=True,
+        )
+
+
+_pools: dict[tuple[str, int, int], _Pool] = {}
+_pools_lock = threading.Lock()
+
+
+def _pool_of(conninfo: str, most: int) -> _Pool:
+    """The pool for these parameters in this process, with one more user."""
+    with _pools_lock:
+        key = (conninfo, most, os.getpid())
+        pool = _pools.get(key)
+        if pool is None:
+            pool = _pools[key] = _Pool(conninfo, most)
+        pool.users += 1
+        return pool
+
+
+def _release(pool: _Pool) -> None:
+    with _pools_lock:
+        pool.users -= 1
+        if pool.users:
+            return
+        for key in [key for key, open_pool in _pools.items() if open_pool is pool]:
+            del _pools[key]
+    pool.connections.close(timeout=1.0)
+
+
+def _recording(pool: _Pool) -> type[psycopg.Connection[tuple[Any, ...]]]:
+    """A class of connections that notes errors of connecting in the pool."""
 
     class Recording(psycopg.Connection[tuple[Any, ...]]):
         @classmethod
@@ -211,9 +263,9 @@ def _recording(database: Database) -> type[psycopg.Connection[tuple[Any, ...]]]:
             try:
                 made = super().connect(*args, **kwargs)
             except psycopg.Error as error:
-                database._last_error = error
+                pool.last_error = error
                 raise
-            database._last_error = None
+            pool.last_error = None
             return made
 
     return Recording

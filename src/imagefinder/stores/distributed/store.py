@@ -63,17 +63,15 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         create: bool,
         cache_bytes: int,
         payloads: Payloads | None = None,
-        close: Callable[[], None] | None = None,
     ) -> None:
         """Open a collection.
 
         Args:
-            database: The database.
+            database: The database, which ``close`` closes.
             name: Name of the collection.
             create: Create the collection if it does not exist.
             cache_bytes: Memory for features cached between scans, bytes.
             payloads: Where the bytes of features and thumbnails are; default: in the rows.
-            close: Called by ``close`` instead of closing the database, which others may use.
 
         Raises:
             CollectionNotFoundError: there is no such collection, and ``create`` is false.
@@ -84,7 +82,6 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         self._name = name
         self._cache = FeatureCache(cache_bytes)
         self._payloads = payloads or InRows()
-        self._close = close or database.close
         self._registered: dict[str, str] = {}
         self._known: dict[str, RegisteredMethod] = {}
         self._collection = schema.open_collection(database, name, create=create)
@@ -355,7 +352,7 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
 
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""
-        self._close()
+        self._database.close()
 
     # -- parts ---------------------------------------------------------------------------------------------
 
