@@ -342,7 +342,11 @@ def postgresql_store(location: str, settings: Settings, create: bool) -> Store:
             f"collections in PostgreSQL need a package that is not installed: {error.name}",
             hint="pip install 'imagefinder[cluster]'",
         ) from error
-    return open_store(location, settings, create=create)
+    from imagefinder.ann.aggregate import Aggregation
+
+    store = open_store(location, settings, create=create)
+    store.use_models(lambda data, spec: Aggregation.from_bytes(data, spec).vectors)
+    return store
 
 
 def memory_store(location: str, settings: Settings, create: bool) -> Store:

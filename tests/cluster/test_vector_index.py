@@ -376,4 +376,5 @@ def test_local_features_alone_get_twice_as_many_candidates(opened):
     index.refresh()
     assert len(index.propose(features(LOCAL, 7), 5)[0].keys) == 10
     store.register(Fingerprint("other", 1), GLOBAL)
+    assert index.state().waiting == 0
     assert len(index.propose(features(LOCAL, 7), 5)[0].keys) == 5

@@ -53,13 +53,15 @@ class VectorIndex:
         self._lock = threading.Lock()
         self._read: tuple[int, Aggregation | None] = (-1, None)
         self._sample: tuple[list[str], GalleryBlock] | None = None
+        self._alone: bool | None = None  # whether the method was the only one, when the state was last read
 
     # -- querying ------------------------------------------------------------------------------------------
 
     def state(self) -> AnnIndexState:
         """Progress of indexing relative to the current state of the store."""
-        registered = self._store.info().methods.get(self._method)
-        images = registered.images if registered else 0
+        methods = self._store.info().methods
+        images = methods[self._method].images if self._method in methods else 0
+        self._alone = methods.keys() <= {self._method}
         model = self._model()
         waiting = images if model is None else 0 if model.complete else self._table.count_missing(model.key)
         usable = min(images, aggregate.SAMPLE_IMAGES)
@@ -85,10 +87,9 @@ class VectorIndex:
         """
         if not len(queries):
             return []
-        methods = self._store.info().methods
-        if self._method not in methods:
-            return [_proposals(_no_keys(), _no_keys(), np.empty(0)) for _ in range(len(queries))]
-        if self._spec.kind == "local" and len(methods) == 1:
+        if self._alone is None:
+            self.state()
+        if self._spec.kind == "local" and self._alone:
             n *= 2
         while True:
             model = self._model()
