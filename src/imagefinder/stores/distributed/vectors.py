@@ -157,6 +157,11 @@ class PgVectorTable:
                 " IN (SELECT collection, method FROM vector_models WHERE key = %s)",
                 [model, model],
             )
+            _drop(  # of methods that were removed by a process that was then killed
+                connection,
+                "collection = %s AND method NOT IN (SELECT key FROM methods WHERE collection = %s)",
+                [self._collection, self._collection],
+            )
 
         self._database.write(work)
 
