@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
 from imagefinder.stores.distributed.pool import Connection, Database
-from imagefinder.stores.distributed.vectors import drop_vectors
+from imagefinder.stores.distributed.vector_models import drop_vectors
 
 SCHEMA = "imagefinder"
 """The schema of all tables; connections of the pool search it first."""

@@ -46,8 +46,9 @@ from imagefinder.stores.distributed.listings import Listings
 from imagefinder.stores.distributed.method_rows import RegisteredMethod
 from imagefinder.stores.distributed.payloads import InRows, Payloads
 from imagefinder.stores.distributed.pool import Connection, Database
+from imagefinder.stores.distributed.vector_models import drop_vectors
 from imagefinder.stores.distributed.vector_writer import PreparedVectors, ReadModel, VectorWriter
-from imagefinder.stores.distributed.vectors import PgVectorTable, drop_vectors
+from imagefinder.stores.distributed.vectors import PgVectorTable
 
 T = TypeVar("T")
 

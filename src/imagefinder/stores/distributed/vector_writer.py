@@ -9,7 +9,7 @@ from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.vector_table import Halves
 from imagefinder.stores.distributed.method_rows import RegisteredMethod
 from imagefinder.stores.distributed.pool import Connection
-from imagefinder.stores.distributed.vectors import insert, read_data, texts_of
+from imagefinder.stores.distributed.vector_models import insert, read_data, texts_of
 
 Encode = Callable[[Features], Halves]
 ReadModel = Callable[[bytes, FeatureSpec], Encode]

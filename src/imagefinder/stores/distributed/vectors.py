@@ -20,6 +20,7 @@ from imagefinder.stores.distributed import sql_filter
 from imagefinder.stores.distributed.feature_rows import matching_keys
 from imagefinder.stores.distributed.method_rows import read_methods
 from imagefinder.stores.distributed.pool import Connection, Database
+from imagefinder.stores.distributed.vector_models import delete_models, insert, read_data, table_of, texts_of
 
 EXACT_ROWS = 20_000
 """Up to this many vectors are compared one by one, which takes no longer than a search of the graph."""
@@ -37,31 +38,6 @@ _SPARE = 16  # vectors of removed features that a search may meet
 _GONE = 0.1
 _SECONDS = 24 * 3600.0
 _MEMORY = 2 << 30
-
-
-def table_of(model: int) -> str:
-    """Name of the table of a model."""
-    return f"vectors_{int(model)}"
-
-
-def read_data(connection: Connection, model: int) -> bytes | None:
-    """The data of a model; ``None`` if it does not exist."""
-    row = connection.execute("SELECT data FROM vector_models WHERE key = %s", [model], binary=True).fetchone()
-    return row[0] if row else None
-
-
-def insert(connection: Connection, model: int, keys: Sequence[int], texts: Sequence[str]) -> None:
-    """Insert vectors, as text; existing ones of the same keys are kept."""
-    connection.execute(
-        f"INSERT INTO {table_of(model)} (key, v) SELECT key, v::halfvec FROM unnest(%s::bigint[], %s::text[])"
-        " AS new (key, v) ON CONFLICT DO NOTHING",
-        [list(keys), list(texts)],
-    )
-
-
-def texts_of(vectors: Halves) -> list[str]:
-    """Vectors as PostgreSQL reads them."""
-    return [str(values) for values in vectors.tolist()]
 
 
 class PgVectorTable:
@@ -105,7 +81,9 @@ class PgVectorTable:
             if self._method not in methods:
                 raise MethodNotIndexedError(self._method, methods)
             method = methods[self._method].key
-            _drop(connection, "collection = %s AND method = %s AND NOT complete", [self._collection, method])
+            delete_models(
+                connection, "collection = %s AND method = %s AND NOT complete", [self._collection, method]
+            )
             row = connection.execute(
                 "INSERT INTO vector_models (collection, method, trained_on, data) VALUES (%s, %s, %s, %s)"
                 " RETURNING key",
@@ -151,13 +129,13 @@ class PgVectorTable:
         def work(connection: Connection) -> None:
             read_methods(connection, self._collection, lock="FOR UPDATE")
             connection.execute("UPDATE vector_models SET complete = true WHERE key = %s", [model])
-            _drop(
+            delete_models(
                 connection,
                 "key < %s AND (collection, method)"
                 " IN (SELECT collection, method FROM vector_models WHERE key = %s)",
                 [model, model],
             )
-            _drop(  # of methods that were removed by a process that was then killed
+            delete_models(  # of methods that were removed by a process that was then killed
                 connection,
                 "collection = %s AND method NOT IN (SELECT key FROM methods WHERE collection = %s)",
                 [self._collection, self._collection],
@@ -347,24 +325,6 @@ class PgVectorTable:
                 " which fast searches require",
                 hint=f"{hint}; searches with mode exact do not require it",
             )
-
-
-def drop_vectors(database: Database, collection: int, method: int | None = None) -> None:
-    """Delete the models of a collection, or of one method, with their tables."""
-
-    def work(connection: Connection) -> None:
-        if method is None:
-            _drop(connection, "collection = %s", [collection])
-        else:
-            _drop(connection, "collection = %s AND method = %s", [collection, method])
-
-    database.write(work)
-
-
-def _drop(connection: Connection, condition: str, values: Sequence[object]) -> None:
-    rows = connection.execute(f"DELETE FROM vector_models WHERE {condition} RETURNING key", values).fetchall()
-    for (model,) in rows:
-        connection.execute(f"DROP TABLE IF EXISTS {table_of(model)}")
 
 
 def _missing(model: int) -> str:
