@@ -77,6 +77,35 @@ def delete_method(connection: Connection, method: int) -> None:
     connection.execute("DELETE FROM methods WHERE key = %s", [method])
 
 
+def read_summary(
+    connection: Connection, collection: int
+) -> tuple[int, int, dict[str, tuple[RegisteredMethod, int, int]]]:
+    """Numbers of images and failures; method name -> method, number of images with its features, and their bytes.
+
+    One statement, because searches begin with it.
+    """
+    rows = connection.execute(
+        "SELECT (SELECT coalesce(sum(images), 0)::bigint FROM counts"
+        " WHERE collection = %(collection)s AND method = 0),"
+        " (SELECT count(*) FROM failures WHERE collection = %(collection)s),"
+        " name, methods.key, fingerprint, kind, dim, dtype,"
+        " (SELECT coalesce(sum(images), 0)::bigint FROM counts WHERE collection = %(collection)s"
+        " AND method = methods.key),"
+        " (SELECT coalesce(sum(bytes), 0)::bigint FROM counts WHERE collection = %(collection)s"
+        " AND method = methods.key)"
+        " FROM (SELECT 1) AS one LEFT JOIN methods ON methods.collection = %(collection)s ORDER BY name",
+        {"collection": collection},
+        binary=True,
+    ).fetchall()
+    images, failures = rows[0][:2]
+    methods = {
+        name.decode(): (RegisteredMethod(key, fingerprint, _spec(name, kind, dim, dtype)), count, size)
+        for _, _, name, key, fingerprint, kind, dim, dtype, count, size in rows
+        if name is not None
+    }
+    return images, failures, methods
+
+
 def read_counts(connection: Connection, collection: int) -> dict[int, tuple[int, int]]:
     """Method key -> number of images with its features, and their bytes; ``IMAGES`` -> number of images, 0."""
     rows = connection.execute(

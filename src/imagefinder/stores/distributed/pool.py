@@ -81,13 +81,13 @@ class Database:
         return self._repeated(work, self.options.seconds, self.options.repeat_reads_seconds)
 
     def snapshot(self, work: Callable[[Connection], T], *, seconds: float | None = None) -> T:
-        """Run statements that read one consistent state of the database."""
+        """Run statements that read one consistent state of the database, in a pipeline (as in ``write``)."""
 
         def reading(connection: Connection) -> T:
             connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             connection.set_read_only(True)
             try:
-                with connection.transaction():
+                with connection.pipeline(), connection.transaction():
                     return work(connection)
             finally:
                 if not connection.closed:

@@ -303,22 +303,13 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
 
     def info(self) -> StoreInfo:
         """Counts, sizes and methods."""
-
-        def work(connection: Connection) -> StoreInfo:
-            methods = method_rows.read_methods(connection, self._collection)
-            counts = method_rows.read_counts(connection, self._collection)
-            (failures,) = connection.execute(
-                "SELECT count(*) FROM failures WHERE collection = %s", [self._collection]
-            ).fetchone() or (0,)
-            infos = {
-                name: MethodInfo(Fingerprint.from_json(row.fingerprint), row.spec, *counts.get(row.key, (0, 0)))
-                for name, row in methods.items()
-            }
-            size = sum(info.bytes for info in infos.values())
-            images, _ = counts.get(method_rows.IMAGES, (0, 0))
-            return StoreInfo(self.location, len(schema.STORE.versions), images, failures, infos, size)
-
-        return self._database.snapshot(work)
+        images, failures, methods = self._read(method_rows.read_summary)
+        infos = {
+            name: MethodInfo(Fingerprint.from_json(row.fingerprint), row.spec, count, size)
+            for name, (row, count, size) in methods.items()
+        }
+        size = sum(info.bytes for info in infos.values())
+        return StoreInfo(self.location, len(schema.STORE.versions), images, failures, infos, size)
 
     @property
     def location(self) -> str:
