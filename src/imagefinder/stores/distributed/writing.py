@@ -22,7 +22,7 @@ from imagefinder.stores.distributed.failure_rows import forget_failures
 from imagefinder.stores.distributed.method_rows import RegisteredMethod
 from imagefinder.stores.distributed.payloads import Payloads, StoredBytes
 from imagefinder.stores.distributed.pool import Connection, Database
-from imagefinder.stores.distributed.schema import delete_some
+from imagefinder.stores.distributed.schema import delete_some, partitions
 from imagefinder.stores.distributed.sweep import Claim
 
 _FORGET_EVERY = 200
@@ -166,7 +166,7 @@ def delete_images(connection: Connection, collection: int, ids: Sequence[str]) -
 
 def delete_orphans(database: Database, collection: int, method: int) -> None:
     """Delete the features, removals and counts of a method that is not registered any more."""
-    for table in ("features", "gone", "counts"):
+    for table in (*partitions("features"), "gone", "counts"):
         while database.run(
             lambda connection: delete_some(connection, table, collection, f"method = {int(method)}")  # noqa: B023
         ):
