@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 
 from imagefinder.core.blobs import Blobs
-from imagefinder.core.errors import SettingsError
+from imagefinder.core.errors import ObjectsUnavailableError, SettingsError, StoreError
 from imagefinder.stores.distributed.object_cache import ObjectCache
 from imagefinder.stores.distributed.payloads import InRows, StoredBytes
 from imagefinder.stores.distributed.pool import Connection, Database
@@ -125,12 +125,22 @@ class InObjects:
         mark = f"{folder}/{MARK}"
         if place is None:
             self.blobs.put_new({mark: folder.encode()})
-        elif self.blobs.get_many([mark]).get(mark) != folder.encode():
+        elif self._mark(mark, place) != folder.encode():
             raise _misplaced(place, self.blobs.location)
         recorded = self._database.write(lambda connection: self._record(connection, place))
         if recorded != self.blobs.location:  # another process was first
             raise _misplaced(recorded, self.blobs.location)
         return folder
+
+    def _mark(self, name: str, place: str) -> bytes | None:
+        try:
+            return self.blobs.get_many([name]).get(name)
+        except ObjectsUnavailableError:
+            raise
+        except StoreError as error:  # for example, there is no such bucket
+            if place == self.blobs.location:
+                raise
+            raise _misplaced(place, self.blobs.location) from error
 
     def _record(self, connection: Connection, known: str | None) -> str:
         """Record this place unless another process changed the known one; returns the one that is recorded."""
@@ -154,7 +164,7 @@ def in_rows(database: Database, collection: int) -> InRows:
     if place is not None:
         raise SettingsError(
             f"the features of this collection are in the object store {place}, which is not configured",
-            hint=f"set objects to {place}?endpoint=... (IMAGEFINDER_OBJECTS)",
+            hint=f"set objects to {_setting_of(place)} (IMAGEFINDER_OBJECTS)",
         )
     return InRows()
 
@@ -179,8 +189,13 @@ def _misplaced(place: str, location: str) -> SettingsError:
         )
     return SettingsError(
         f"the objects of this collection are in {place}, and {location} does not have them",
-        hint=f"set objects to {place}?endpoint=..., or move the objects first",
+        hint=f"set objects to {_setting_of(place)}, or move the objects first",
     )
+
+
+def _setting_of(place: str) -> str:
+    """How the setting ``objects`` names a recorded place; where its server is, is not recorded."""
+    return f"{place}?endpoint=..." if place.startswith("s3:") else place
 
 
 def _new_name() -> str:
