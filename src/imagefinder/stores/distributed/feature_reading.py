@@ -17,7 +17,7 @@ from imagefinder.stores.distributed.payloads import Payloads
 from imagefinder.stores.distributed.pool import Database
 
 _FEWEST = 16
-"""Images from which a part of its own is read faster."""
+"""Images of the smallest part that is worth a thread."""
 
 
 @dataclass(frozen=True, slots=True)
