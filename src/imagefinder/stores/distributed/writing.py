@@ -96,8 +96,8 @@ def insert(
     batch: Batch,
     reserved: ReservedKeys,
     methods: Mapping[str, RegisteredMethod],
-) -> None:
-    """Insert the images of a batch after ``make_room``."""
+) -> list[int]:
+    """Insert the images of a batch after ``make_room``; returns the keys of the features."""
     keys, count = reserved.read(), len(batch.entries)
     images = keys[:count]
     image_rows.insert_images(connection, collection, batch.entries, images, batch.thumbnails, copied=batch.copied)
@@ -105,6 +105,7 @@ def insert(
     thumbnail_rows.insert(connection, collection, images, batch.of_thumbnails)
     if count:
         _count(connection, collection, count, batch.features, methods)
+    return keys[count:]
 
 
 def replace_features(
@@ -113,19 +114,20 @@ def replace_features(
     image_id: str,
     new: Sequence[feature_rows.NewFeatures],
     methods: Mapping[str, RegisteredMethod],
-) -> None:
-    """Insert features of a stored image, replacing those of the same methods.
+) -> list[int]:
+    """Insert features of a stored image, replacing those of the same methods; returns their keys.
 
     Raises:
         UnknownImageError: no image has this id.
     """
     image = image_rows.key_of(connection, collection, image_id)
     if not new:
-        return
+        return []
     feature_rows.delete_features(connection, collection, image, [methods[one.method].key for one in new])
     keys = _keys(connection, len(new), Claim(connection, collection, [one.stored for one in new])).read()
     feature_rows.insert_features(connection, collection, new, [image], keys, methods=methods)
     _count(connection, collection, 0, new, methods)
+    return keys
 
 
 def delete(connection: Connection, collection: int, ids: Sequence[str], remember: bool) -> int:
