@@ -92,6 +92,11 @@ class Settings:
         "where a collection in a database keeps features and thumbnails: rows (of the database), an object store "
         "such as s3://bucket/prefix?endpoint=https://host, or a shared folder such as file:///mnt/shared",
     )
+    objects_cache_bytes: int = _setting(
+        2 << 30,
+        "disk space for popular objects of an object store, in the folder scratch, bytes; 0: none",
+        minimum=0,
+    )
     database_seconds: float = _setting(
         30.0, "time limit for an answer of the database server of a collection, seconds", minimum=1
     )
