@@ -48,6 +48,7 @@ COMMANDS: Mapping[str, Listed] = {
         _MAINTENANCE,
         "Upgrade a collection from an older version of imagefinder to the current format.",
     ),
+    "sweep": Listed("sweep:sweep", _MAINTENANCE, "Delete unused objects of a collection with an object store."),
     "build-index": Listed(
         "build_index:build_index", _MAINTENANCE, "Build or update the ANN indexes for fast searches."
     ),

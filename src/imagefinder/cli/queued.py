@@ -6,7 +6,7 @@ import os
 import queue
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
@@ -127,7 +127,7 @@ def _specs(sources: Sequence[str], settings: Settings) -> list[tuple[dict[str, A
 def _follow(jobs: Jobs, job: Job) -> Job | None:
     """Show the progress of a job until it ends; ``None`` after Ctrl-C."""
     from imagefinder.core.errors import StoreError  # noqa: PLC0415 - fast start
-    from imagefinder.indexing.progress import Progress  # noqa: PLC0415 - as above
+    from imagefinder.indexing.progress import Progress, Stage  # noqa: PLC0415 - as above
 
     changes: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     with session.stop_on_signal("stopped watching") as stop, output.progress_bar("adding") as show:
@@ -144,7 +144,7 @@ def _follow(jobs: Jobs, job: Job) -> Job | None:
                     return changed
                 if changed.state == "running":
                     now = changed.progress
-                    is_last = now.stage == "calibrate"
+                    stage: Stage = next((one for one in get_args(Stage) if one == now.stage), "add")
                     show(
                         Progress(
                             total=now.total,
@@ -154,7 +154,8 @@ def _follow(jobs: Jobs, job: Job) -> Job | None:
                             failed=now.failed,
                             seconds=0.0,
                             current="",
-                            calibrated=now.done / 100 if is_last else None,
+                            stage=stage,
+                            share=now.done / 100,
                         )
                     )
         finally:

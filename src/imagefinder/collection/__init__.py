@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Self
 from imagefinder.collection.backups import back_up
 from imagefinder.collection.indexed import Count
 from imagefinder.collection.searching import SearchableCollection
+from imagefinder.collection.sweeping import sweep
 from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.location import shown
 from imagefinder.core.metadata import check_metadata, check_new_id
-from imagefinder.core.records import CheckReport, Entry, ImageRecord
+from imagefinder.core.records import CheckReport, Entry, ImageRecord, SweepReport
 from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.images.resize import thumbnail
@@ -245,6 +246,19 @@ class Collection(SearchableCollection):
             StoreError: the copy cannot be written, or this kind of store has no backups.
         """
         return back_up(self.store, destination, progress)
+
+    def sweep(
+        self, *, days: float = 1.0, delete: bool = True, progress: Count = lambda _done, _total: None
+    ) -> SweepReport | None:
+        """Mark the objects in the object store that no image uses, and delete those marked ``days`` ago.
+
+        Returns:
+            ``None`` if another process is sweeping.
+
+        Raises:
+            StoreError: the features are not in an object store.
+        """
+        return sweep(self.store, days=days, delete=delete, progress=progress)
 
     # -- other layouts -------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@
         ├── CollectionBusyError         another process kept it locked for too long
         ├── CollectionMovedError        it was moved, deleted or replaced while it was open
         ├── StoreUnavailableError       its database or object store does not answer
+        │   └── ObjectsUnavailableError     its object store does not answer
         ├── FingerprintMismatchError    its features were made with other parameters or weights
         ├── CollectionProtectedError    it cannot be deleted over the network
         └── MethodNotIndexedError       it has no features of this method
@@ -384,6 +385,12 @@ class StoreUnavailableError(StoreError):
 
     code = "store_unavailable"
     retryable = True
+
+
+class ObjectsUnavailableError(StoreUnavailableError):
+    """The object store of the collection does not answer, or cannot do its work for now."""
+
+    code = "objects_unavailable"
 
 
 class FingerprintMismatchError(StoreError):

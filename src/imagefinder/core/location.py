@@ -68,8 +68,8 @@ def shown(location: str) -> str:
     if "@" in rest:  # a password that is not quoted, or a parameter: where it begins cannot be known
         return f"{found[0]}..."
     _, at, host = authority.rpartition("@")
-    path, mark, _ = rest.partition("?")
-    return f"{found[0]}{'***@' if at else ''}{host}{path}{'?...' if mark else ''}"
+    path = re.split("[?#]", rest, maxsplit=1)[0]
+    return f"{found[0]}{'***@' if at else ''}{host}{path}{'?...' if path != rest else ''}"
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -98,6 +98,11 @@ class Settings:
     store: str = _setting(
         "embedded", "storage backend of a collection that is named by its path: embedded (on disk) or memory"
     )
+    objects: str = _setting(
+        "rows",
+        "where a collection in a database keeps features and thumbnails: rows (of the database), an object store "
+        "such as s3://bucket/prefix?endpoint=https://host, or a shared folder such as file:///mnt/shared",
+    )
     database_seconds: float = _setting(
         30.0, "time limit for an answer of the database server of a collection, seconds", minimum=1
     )
@@ -413,7 +418,7 @@ class Settings:
     def _shown(self, name: str) -> Any:
         """The value of a setting, without the password in a URL."""
         value = getattr(self, name)
-        return shown(value) if name in ("collection", "collections") else value
+        return shown(value) if name in ("collection", "collections", "objects") else value
 
 
 def type_name(kind: Any) -> str:

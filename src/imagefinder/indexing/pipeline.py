@@ -194,7 +194,7 @@ class _Run:
                     self._counters.notes += [note] if note else []
                 # A run that finds nothing new ends at once.
                 if self._thumbnails and (self._counters.added or self._counters.replaced or self._verify_content):
-                    self._thumbnails.complete(self._stop)
+                    self._thumbnails.complete(self._stop, self._report_thumbnails)
             elif prune_sources:
                 self._counters.notes.append("nothing was removed: the run was interrupted")
         finally:
@@ -202,6 +202,10 @@ class _Run:
             self._reader.close()
         self._counters.report_progress(self._prefetcher.total, now=True)
         return self._counters.report(self._methods, interrupted=interrupted)
+
+    def _report_thumbnails(self, done: int, total: int) -> None:
+        share = done / total
+        self._counters.report_progress(self._prefetcher.total, now=not done, stage="thumbnails", share=share)
 
     def _process_all(self) -> bool:
         """Process all items; false if ``stop`` was set first."""

@@ -104,6 +104,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "invalid_setting": ProblemKind(503, "Invalid server setting"),
     "store_error": ProblemKind(503, "Collection unavailable", private=True),
     "store_unavailable": ProblemKind(503, "Database or object store unavailable", retryable=True, private=True),
+    "objects_unavailable": ProblemKind(503, "Object store unavailable", retryable=True, private=True),
     "collection_moved": ProblemKind(503, "Collection moved, deleted or replaced", retryable=True),
     # access and rate limits
     "missing_key": ProblemKind(401, "API key required"),
@@ -234,7 +235,14 @@ def problem_of(error: ImagefinderError) -> Problem:
 
 COMMON_CODES = (
     *("missing_key", "wrong_key", "read_only_key", "collection_not_allowed", "cross_site", "unknown_host"),
-    *("rate_limited", "too_many_wrong_keys", "store_error", "store_unavailable", "collection_moved"),
+    *(
+        "rate_limited",
+        "too_many_wrong_keys",
+        "store_error",
+        "store_unavailable",
+        "objects_unavailable",
+        "collection_moved",
+    ),
     *("upload_timeout", "timed_out"),
     "not_ready",
 )

@@ -221,3 +221,10 @@ def test_an_encoding_that_names_cannot_have(name):
     with pytest.raises(SettingsError, match="zip_encoding: unknown encoding"):
         Settings(zip_encoding=name)
     assert Settings(zip_encoding="cp932").zip_encoding == "cp932"
+
+
+def test_the_parameters_of_an_object_store_are_not_shown():
+    settings = Settings(objects="s3://bucket/p?secret_access_key=hidden")
+    assert "hidden" not in str(settings.describe())
+    assert "hidden" not in settings.to_toml({})
+    assert 'objects = "s3://bucket/p?..."' in settings.to_toml({})

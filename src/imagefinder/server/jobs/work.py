@@ -111,9 +111,9 @@ def _add(collection: Collection, context: JobContext) -> JobOutcome:
 
 def job_progress(progress: Progress) -> JobProgress:
     """The progress of a job that adds images."""
-    if progress.calibrated is not None:
-        percent, stored = round(100 * progress.calibrated), progress.added + progress.replaced
-        return JobProgress("calibrate", percent, 100, stored, progress.unchanged, progress.failed)
+    if progress.stage != "add":
+        percent, stored = round(100 * progress.share), progress.added + progress.replaced
+        return JobProgress(progress.stage, percent, 100, stored, progress.unchanged, progress.failed)
     return JobProgress(
         stage="add",
         done=progress.done,

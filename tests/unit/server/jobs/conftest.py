@@ -78,7 +78,7 @@ class FakeCollection:
         for n in range(self.progress_calls):
             progress(Progress(9, n + 1, 0, 0, 0, 0.1, "x"))
         self._work(stop)
-        progress(Progress(9, 9, 0, 0, 0, 0.2, "", calibrated=0.5))
+        progress(Progress(9, 9, 0, 0, 0, 0.2, "", stage="calibrate", share=0.5))
         failed = tuple(Failure(f"{n}", f"file:///{n}", "damaged_image", "bad") for n in range(self.failures))
         return AddReport(("sift",), 9, 0, 0, 0, failed, 0.1, stop.is_set())
 
