@@ -6,7 +6,7 @@ import sys
 from benchmarks.contract import others
 
 BENCHMARKS = (
-    *("mutual_nn", "geometry", "retrieval", "evidence", "stages", "vectors", "words", "inference"),
+    *("mutual_nn", "geometry", "retrieval", "evidence", "stages", "vectors", "words", "aggregate", "inference"),
     *(
         "default_search",
         "indexing",

@@ -48,7 +48,7 @@ def environment(images: Path, tmp_path: Path) -> dict[str, str]:
     return {
         "IMAGEFINDER_SIFT_MAX_KEYPOINTS": "60",
         "IMAGEFINDER_THREADS": "1",
-        "IMAGEFINDER_JOB_THREADS": "1",
+        "IMAGEFINDER_CONCURRENT_JOBS": "1",
         "IMAGEFINDER_LEASE_SECONDS": str(LEASE),
         "IMAGEFINDER_JOB_ROOTS": str(images),
         "IMAGEFINDER_SCRATCH": str(tmp_path / "scratch"),

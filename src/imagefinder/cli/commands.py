@@ -43,6 +43,9 @@ COMMANDS: Mapping[str, Listed] = {
     "backup": Listed(
         "backup:backup", _MAINTENANCE, "Copy the collection to a new folder, even while it is in use."
     ),
+    "copy": Listed(
+        "copy_:copy", _MAINTENANCE, "Copy a collection to another folder or a database, and verify the copy."
+    ),
     "migrate": Listed(
         "migrate:migrate",
         _MAINTENANCE,

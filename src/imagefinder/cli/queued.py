@@ -6,7 +6,7 @@ import os
 import queue
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -144,7 +144,7 @@ def _follow(jobs: Jobs, job: Job) -> Job | None:
                     return changed
                 if changed.state == "running":
                     now = changed.progress
-                    stage: Stage = next((one for one in get_args(Stage) if one == now.stage), "add")
+                    follows = now.stage in ("thumbnails", "calibrate")
                     show(
                         Progress(
                             total=now.total,
@@ -154,8 +154,8 @@ def _follow(jobs: Jobs, job: Job) -> Job | None:
                             failed=now.failed,
                             seconds=0.0,
                             current="",
-                            stage=stage,
-                            share=now.done / 100,
+                            stage=cast(Stage, now.stage) if follows else "add",
+                            share=now.done / 100 if follows else 0.0,
                         )
                     )
         finally:

@@ -38,6 +38,7 @@
         ├── CollectionMovedError        it was moved, deleted or replaced while it was open
         ├── StoreUnavailableError       its database or object store does not answer
         │   └── ObjectsUnavailableError     its object store does not answer
+        ├── ShortlistUnavailableError   its index cannot propose candidates for now
         ├── FingerprintMismatchError    its features were made with other parameters or weights
         ├── CollectionProtectedError    it cannot be deleted over the network
         └── MethodNotIndexedError       it has no features of this method
@@ -391,6 +392,16 @@ class ObjectsUnavailableError(StoreUnavailableError):
     """The object store of the collection does not answer, or cannot do its work for now."""
 
     code = "objects_unavailable"
+
+
+class ShortlistUnavailableError(StoreError):
+    """The index that proposes the candidates of a fast search is not complete or not available for now.
+
+    A search does not return an answer from a part of the collection instead.
+    """
+
+    code = "shortlist_unavailable"
+    retryable = True
 
 
 class FingerprintMismatchError(StoreError):

@@ -103,6 +103,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "model_error": ProblemKind(503, "Model cannot run"),
     "invalid_setting": ProblemKind(503, "Invalid server setting"),
     "store_error": ProblemKind(503, "Collection unavailable", private=True),
+    "shortlist_unavailable": ProblemKind(503, "Index not ready", retryable=True),
     "store_unavailable": ProblemKind(503, "Database or object store unavailable", retryable=True, private=True),
     "objects_unavailable": ProblemKind(503, "Object store unavailable", retryable=True, private=True),
     "collection_moved": ProblemKind(503, "Collection moved, deleted or replaced", retryable=True),

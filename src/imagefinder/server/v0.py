@@ -45,7 +45,7 @@ _CODES = (
     *("unsupported_media_type", "not_an_image", "empty_image", "damaged_image", "decode_timeout"),
     *("decoder_crashed", "invalid_image", "invalid_input"),
     *("invalid_parameter", "method_not_indexed", "fingerprint_mismatch", "model_missing", "model_error"),
-    *("invalid_setting", "store_error", "busy"),
+    *("invalid_setting", "store_error", "shortlist_unavailable", "busy"),
 )
 
 

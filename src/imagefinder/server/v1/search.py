@@ -121,6 +121,7 @@ router = APIRouter(tags=["search"], prefix="/v1/collections/{collection}")
             "invalid_filter",
             *IMAGE_CODES,
             *METHOD_CODES,
+            "shortlist_unavailable",
             "not_ready",
         )
     ),
