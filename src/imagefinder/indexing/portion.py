@@ -53,6 +53,8 @@ class Portion:
         """
         try:
             rows = json.loads(zlib.decompress(data))
+            if not isinstance(rows, list):
+                raise TypeError("it is not a list")
             return cls(tuple(_item(*row, guard=guard) for row in rows))
         except (zlib.error, ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"damaged portion: {error}") from error
@@ -85,6 +87,6 @@ def _item(image_id: str, uri: str, source: str, stamp: str, metadata: Any, *, gu
     if is_web_address(uri):
         return SourceItem(image_id, uri, source, stamp, metadata)
     path = local_path(uri) if uri.startswith("file:") else None
-    if path is None:
-        raise ValueError("an image is neither a file nor behind a URL")
+    if path is None or not guard.local_files:
+        raise ValueError("an image is neither behind a URL nor a file that may be read")
     return SourceItem(image_id, uri, source, stamp, metadata, read=partial(read_file, path, guard=guard))
