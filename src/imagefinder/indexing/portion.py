@@ -52,10 +52,7 @@ class Portion:
             ValueError: the data are damaged.
         """
         try:
-            rows = json.loads(zlib.decompress(data))
-            if not isinstance(rows, list):
-                raise TypeError("it is not a list")
-            return cls(tuple(_item(*row, guard=guard) for row in rows))
+            return cls(tuple(_item(*row, guard=guard) for row in _rows(data)))
         except (zlib.error, ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"damaged portion: {error}") from error
 
@@ -78,6 +75,13 @@ def portions(items: Iterator[Discovered], images: int = IMAGES) -> Iterator[Port
             waiting = []
     if waiting:
         yield Portion(tuple(waiting))
+
+
+def _rows(data: bytes) -> list[Any]:
+    rows = json.loads(zlib.decompress(data))
+    if not isinstance(rows, list):
+        raise TypeError("it is not a list")
+    return rows
 
 
 def _item(image_id: str, uri: str, source: str, stamp: str, metadata: Any, *, guard: Guard) -> SourceItem:

@@ -243,7 +243,7 @@ class _Loads(Collector):
 
 
 def _counted(count: Callable[[JobState], int], state: JobState) -> float:
-    """The number of jobs in a state; not a number while they cannot be read, which must not affect other metrics."""
+    """The number of jobs in a state; not a number while they cannot be read, so that other metrics work."""
     try:
         return count(state)
     except ImagefinderError:
