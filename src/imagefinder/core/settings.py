@@ -197,8 +197,8 @@ class Settings:
     )
     concurrent_jobs: int = _setting(
         2,
-        "number of jobs that the server works on at the same time; 0: none, imagefinder work does them (only with "
-        "a database of collections)",
+        "number of jobs or portions that a server or worker works on at the same time; 0: servers leave the jobs "
+        "to imagefinder work, which then works on 2 (only with a database of collections)",
         minimum=0,
     )
     lease_seconds: float = _setting(
