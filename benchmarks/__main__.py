@@ -6,7 +6,7 @@ import sys
 from benchmarks.contract import others
 
 BENCHMARKS = (
-    *("mutual_nn", "geometry", "retrieval", "evidence", "stages", "vectors", "words", "inference"),
+    *("mutual_nn", "geometry", "retrieval", "evidence", "stages", "vectors", "words", "aggregate", "inference"),
     *(
         "default_search",
         "indexing",
@@ -19,6 +19,7 @@ BENCHMARKS = (
         "calibration",
     ),
     "startup",
+    "cluster",
 )
 
 SEPARATE = ("peers", "cluster_sizing")

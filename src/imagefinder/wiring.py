@@ -26,6 +26,7 @@ from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.scratch import SCRATCH, Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.core.suggestions import did_you_mean
+from imagefinder.core.vector_table import SupportsVectors
 from imagefinder.runtime import Factories, Runtime
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ _runtimes_lock = threading.Lock()
 def runtime_of(settings: Settings) -> Runtime:
     """The runtime for these settings: one per process, however many collections are open."""
     # The location of a collection does not affect the shared parts.
-    shared = replace(settings, collection=".", collections=Path(), store="embedded", objects="rows")
+    shared = replace(settings, collection=".", collections=".", store="embedded", objects="rows")
     with _runtimes_lock:
         runtime = _runtimes.get(shared)
         if runtime is None:
@@ -182,7 +183,11 @@ def make_decoder(settings: Settings) -> Decoder:
 
 
 def make_ann_index(store: Store, method: Method, scratch: Scratch | None) -> AnnIndex:
-    """The ANN index of a method over a store, with its files in the scratch space."""
+    """The ANN index of a method over a store: vectors in its database, or files in the scratch space."""
+    if isinstance(store, SupportsVectors):
+        from imagefinder.ann.vector_index import VectorIndex
+
+        return VectorIndex(store, method.name, method.extractor.spec, store.vector_table(method.name))
     from imagefinder.ann.index import InvertedFileIndex
 
     return InvertedFileIndex(store, method.name, method.extractor.spec, scratch)
@@ -337,7 +342,11 @@ def postgresql_store(location: str, settings: Settings, create: bool) -> Store:
             f"collections in PostgreSQL need a package that is not installed: {error.name}",
             hint="pip install 'imagefinder[cluster]'",
         ) from error
-    return open_store(location, settings, create=create)
+    from imagefinder.ann.aggregate import Aggregation
+
+    store = open_store(location, settings, create=create)
+    store.use_models(lambda data, spec: Aggregation.from_bytes(data, spec).vectors)
+    return store
 
 
 def memory_store(location: str, settings: Settings, create: bool) -> Store:

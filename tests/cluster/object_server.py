@@ -40,17 +40,21 @@ class SeaweedServer:
         copies: Number of copies of each object, each on another volume server.
     """
 
-    def __init__(self, *, volume_servers: int = 1, copies: int = 1, free_space: str = "1") -> None:
+    def __init__(
+        self, *, volume_servers: int = 1, copies: int = 1, free_space: str = "1", volume_folder: Path | None = None
+    ) -> None:
         """Start nothing yet.
 
         Args:
             volume_servers: Number of processes that keep the objects.
             copies: Number of copies of each object.
             free_space: Free space of the disk below which objects are refused: percent, or such as ``10GiB``.
+            volume_folder: Folder of the volume servers, if there are several; default: in the server's folder.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="seaweed-"))
         self.copies = copies
         self._free_space = free_space
+        self._volume_folder = volume_folder or self.folder
         self._ports = {name: _free_pair() for name in ("master", "filer", "s3")}
         self._volume_ports = [_free_pair() for _ in range(volume_servers)]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -88,15 +92,22 @@ class SeaweedServer:
             for number in volumes:
                 self.start_volume_server(number)
             self._run("filer", self._filer())
+            filer = f"127.0.0.1:{self._ports['filer']}.{self._ports['filer'] + 1}"
+            self._run("s3", ["s3", "-ip.bind=127.0.0.1", f"-filer={filer}", *self._s3()])
         self.wait()
 
     def start_volume_server(self, number: int) -> None:
         """Start the volume server with this number, again if it was killed."""
         port = self._volume_ports[number]
-        folder = self.folder / f"volumes{number}"
+        folder = self._volume_folder / f"volumes{number}"
         folder.mkdir(exist_ok=True)
-        master = f"127.0.0.1:{self._ports['master']}"
-        options = [f"-dir={folder}", f"-port={port}", f"-port.grpc={port + 1}", f"-mserver={master}", "-max=30"]
+        options = [
+            f"-dir={folder}",
+            f"-port={port}",
+            f"-port.grpc={port + 1}",
+            f"-mserver={self._master_address}",
+            "-max=30",
+        ]
         options += [f"-minFreeSpace={self._free_space}", "-preStopSeconds=0"]
         self._run(f"volume{number}", ["volume", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *options])
 
@@ -164,6 +175,12 @@ class SeaweedServer:
         """Ids of all running processes."""
         return [process.pid for process in self._processes.values()]
 
+    @property
+    def _master_address(self) -> str:
+        """Address of the master for other processes, with the port of gRPC after the dot."""
+        port = self._ports["master"]
+        return f"127.0.0.1:{port}.{port + 1}"
+
     def _one_process(self) -> list[str]:
         ports = self._ports
         volume = self._volume_ports[0]
@@ -198,9 +215,8 @@ class SeaweedServer:
         port = self._ports["filer"]
         return [
             "filer", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-port={port}", f"-port.grpc={port + 1}",
-            f"-master=127.0.0.1:{self._ports['master']}", f"-defaultStoreDir={self.folder}",
-            f"-localSocket={self.folder / 'filer.sock'}", f"-defaultReplicaPlacement=00{self.copies - 1}", "-s3",
-            *(option.replace("-", "-s3.", 1) for option in self._s3()),
+            f"-master={self._master_address}", f"-defaultStoreDir={self.folder}",
+            f"-localSocket={self.folder / 'filer.sock'}", f"-defaultReplicaPlacement=00{self.copies - 1}",
         ]  # fmt: skip
 
     def _s3(self) -> list[str]:

@@ -281,10 +281,11 @@ def test_the_public_sweep_keeps_what_writers_may_still_use(world):
 def test_a_writer_that_was_suspended_for_days_stores_its_objects_again(world):
     store = filled(world)
     batch = writing.prepare([entry("late")], [], store._payloads, copied=False)
+    vectors = store._vectors.prepare([])
     assert world.sweep(store, delete=False).marked == len(METHODS) + 1
 
     def put():
-        world.database.write(lambda connection: store._put(connection, batch), pipelined=True)
+        world.database.write(lambda connection: store._put(connection, batch, vectors), pipelined=True)
 
     with pytest.raises(StoreUnavailableError, match="stored too long ago") as caught:
         put()

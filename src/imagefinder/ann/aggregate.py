@@ -81,7 +81,8 @@ class Aggregation:
     def to_bytes(self) -> bytes:
         """The aggregation as bytes, which ``from_bytes`` reads."""
         data = io.BytesIO()
-        np.savez(data, allow_pickle=False, **{name: array.astype("<f4") for name, array in self.arrays.items()})
+        arrays = {name: array.astype("<f4") for name, array in self.arrays.items()}
+        np.savez(data, allow_pickle=False, version=np.array(VERSION), **arrays)
         return data.getvalue()
 
     @classmethod
@@ -89,13 +90,16 @@ class Aggregation:
         """An aggregation from its bytes.
 
         Raises:
-            ValueError: the data are damaged, or belong to another spec.
+            ValueError: the data are damaged, of another version, or belong to another spec.
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-                arrays = {name: stored[name].astype(np.float32) for name in stored.files}
+                arrays = {name: stored[name] for name in stored.files}
+                version = arrays.pop("version", None)
         except (OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError("the data are not those of an aggregation") from error
+        if version is None or version.shape or version != VERSION:
+            raise ValueError(f"the data are of version {version} instead of {VERSION}")
         if spec.kind == "global":
             check_shapes(arrays, {"mean": "D", "projection": "DE"}, {"D": spec.dim})
             return cls(spec, arrays)
@@ -166,9 +170,8 @@ def train_on(images: Callable[[], Iterator[Features]], many: int, spec: FeatureS
 
 def _directions(vectors: Matrix) -> Matrix:
     """The vectors scaled to length 1; zeros stay zeros."""
-    lengths: Matrix = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
-    directions: Matrix = vectors / np.where(lengths > 0, lengths, np.float32(1))
-    return directions
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
+    return np.divide(vectors, np.where(lengths > 0, lengths, np.float32(1)), dtype=np.float32)
 
 
 def _normalised(features: LocalFeatures) -> Matrix:

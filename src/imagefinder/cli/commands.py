@@ -62,6 +62,7 @@ COMMANDS: Mapping[str, Listed] = {
     "settings": Listed("settings:show", _METHODS, "List all settings with their current values."),
     "models": Listed("models:app", _METHODS, "Download, transfer and verify network weights."),
     "serve": Listed("serve:serve", _SERVICE, "Run the REST service and the web page, until Ctrl-C."),
+    "work": Listed("work:work", _SERVICE, "Do the jobs in a database, with any number of other workers."),
     "import": Listed("import_:import_features", _SERVICE, "Import features from a folder of .npy files."),
     "export": Listed("export:export_features", _SERVICE, "Export the features of the collection as .npy files."),
     "keys": Listed("keys:app", _SERVICE, "Create, list and revoke the API keys of the REST service."),

@@ -473,7 +473,7 @@ class AnnIndex(Protocol):
 
         Args:
             queries: A batch; faster than one query at a time.
-            n: Number of indexed images to propose.
+            n: Number of indexed images to propose; an index may propose up to twice as many.
             where: Propose enough images for about ``n`` to match this filter, where it is not too narrow. Images
                 that do not match may be among them: ``Store.load`` applies the filter.
         """

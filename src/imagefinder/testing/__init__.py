@@ -1,4 +1,4 @@
-"""Test suites for the contracts of the parts, such as extractors, matchers and stores, also for plug-ins.
+"""Test suites for the contracts of methods, ANN indexes, stores, object stores and services, also for plug-ins.
 
 They require ``pytest``; those for stores and ANN indexes also require ``hypothesis``.
 """
@@ -12,6 +12,6 @@ except ImportError as error:
 pytest.register_assert_rewrite(
     *(
         f"imagefinder.testing.{name}"
-        for name in ("blobs", "extractors", "matchers", "ann_indexes", "stores", "verifiers")
+        for name in ("ann_indexes", "blobs", "extractors", "matchers", "services", "stores", "verifiers")
     )
 )

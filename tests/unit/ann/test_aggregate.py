@@ -151,3 +151,10 @@ def test_a_projection_for_other_centres_is_refused():
     arrays = {**aggregation.arrays, "centres": aggregation.arrays["centres"][1:]}
     with pytest.raises(ValueError, match="centres"):
         Aggregation.from_bytes(Aggregation(SHORT, arrays).to_bytes(), SHORT)
+
+
+def test_data_of_another_version_are_refused(monkeypatch):
+    data = trained(SHORT).to_bytes()
+    monkeypatch.setattr(aggregate, "VERSION", aggregate.VERSION + 1)
+    with pytest.raises(ValueError, match="version"):
+        Aggregation.from_bytes(data, SHORT)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
 from imagefinder.stores.distributed.pool import Connection, Database
+from imagefinder.stores.distributed.vector_models import drop_vectors
 
 SCHEMA = "imagefinder"
 """The schema of all tables; connections of the pool search it first."""
@@ -183,6 +184,18 @@ _TABLES = (
     )
     """,
     "CREATE INDEX removals_by_sha256 ON removals (collection, sha256)",
+    # Models that turn features into vectors; the vectors of each are in a table (vectors.py).
+    """
+    CREATE TABLE vector_models (
+        key integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        collection integer NOT NULL,
+        method integer NOT NULL,
+        trained_on bigint NOT NULL,
+        complete boolean NOT NULL DEFAULT false,
+        data bytea NOT NULL
+    )
+    """,
+    "CREATE INDEX vector_models_by_method ON vector_models (collection, method)",
     """
     CREATE TABLE derived (
         collection integer NOT NULL,
@@ -288,6 +301,7 @@ def drop_collection(database: Database, name: str) -> bool:
     )
     if row is None:
         return False
+    drop_vectors(database, row[0])
     for table in (*OWNED, "methods"):
         while database.run(lambda connection: delete_some(connection, table, row[0])):  # noqa: B023 - called here
             pass

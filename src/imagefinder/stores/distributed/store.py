@@ -49,6 +49,9 @@ from imagefinder.stores.distributed.method_rows import RegisteredMethod
 from imagefinder.stores.distributed.object_payloads import InObjects, in_rows
 from imagefinder.stores.distributed.payloads import Payloads
 from imagefinder.stores.distributed.pool import Connection, Database
+from imagefinder.stores.distributed.vector_models import drop_vectors
+from imagefinder.stores.distributed.vector_writer import PreparedVectors, ReadModel, VectorWriter
+from imagefinder.stores.distributed.vectors import PgVectorTable
 
 T = TypeVar("T")
 
@@ -88,6 +91,15 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         self._known: dict[str, RegisteredMethod] = {}
         self._collection = schema.open_collection(database, name, create=create)
         self._payloads = payloads(database, self._collection)
+        self._vectors = VectorWriter(self._collection, None)
+
+    def use_models(self, read_model: ReadModel) -> None:
+        """Read models of vectors this way; without it, a put leaves them incomplete."""
+        self._vectors = VectorWriter(self._collection, read_model)
+
+    def vector_table(self, method: str) -> PgVectorTable:
+        """The vectors of a method, which need not be registered."""
+        return PgVectorTable(self._database, self._collection, method)
 
     # -- methods -------------------------------------------------------------------------------------------
 
@@ -104,6 +116,7 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         self._registered.pop(method, None)
         if validation.is_valid_id(method):
             for key in self._database.write(lambda connection: self._unregister(connection, method)):
+                drop_vectors(self._database, self._collection, key)
                 writing.delete_orphans(self._database, self._collection, key)
 
     # -- writing -------------------------------------------------------------------------------------------
@@ -120,8 +133,11 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
             return
         self._check_features(plain, self._read(method_rows.read_methods))  # before objects are written
         batch = writing.prepare(plain, gone, self._payloads, copied=copied)
+        vectors = self._vectors.prepare(
+            [(new.method, plain[new.image].features[new.method]) for new in batch.features]
+        )
         self._database.write(
-            lambda connection: self._put(connection, batch), pipelined=True, repeat_on=writing.CONFLICTS
+            lambda connection: self._put(connection, batch, vectors), pipelined=True, repeat_on=writing.CONFLICTS
         )
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
@@ -136,11 +152,13 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         self._check_specs(features, self._read(method_rows.read_methods))
         record = self.get(image_id)
         new = feature_rows.prepare([(image_id, record.sha256, features)], self._payloads)
+        vectors = self._vectors.prepare([(one.method, features[one.method]) for one in new])
 
         def work(connection: Connection) -> None:
             methods = method_rows.read_methods(connection, self._collection, lock="FOR KEY SHARE")
             self._check_specs(features, methods)
-            writing.replace_features(connection, self._collection, image_id, new, methods)
+            keys = writing.replace_features(connection, self._collection, image_id, new, methods)
+            self._vectors.write(connection, methods, vectors, keys)
 
         self._database.write(work, pipelined=True, repeat_on=writing.CONFLICTS)
 
@@ -322,8 +340,10 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         return leases.obtain(self._database, self._collection, name, seconds)
 
     def is_in_place(self) -> bool:
-        """True: there are no files."""
-        return True
+        """Whether the collection was not deleted, or deleted and created again, since it was opened."""
+        query = "SELECT 1 FROM collections WHERE key = %s"
+        row = self._database.read(lambda connection: connection.execute(query, [self._collection]).fetchone())
+        return row is not None
 
     def check(
         self,
@@ -400,10 +420,11 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         method_rows.delete_method(connection, row.key)
         return [row.key]
 
-    def _put(self, connection: Connection, batch: writing.Batch) -> None:
+    def _put(self, connection: Connection, batch: writing.Batch, vectors: PreparedVectors) -> None:
         methods = method_rows.read_methods(connection, self._collection, lock="FOR KEY SHARE")
         self._check_features(batch.entries, methods)
-        writing.put(connection, self._collection, batch, methods)
+        keys = writing.put(connection, self._collection, batch, methods)
+        self._vectors.write(connection, methods, vectors, keys)
 
     def _check_features(self, entries: Sequence[Entry], methods: Mapping[str, RegisteredMethod]) -> None:
         for entry in entries:

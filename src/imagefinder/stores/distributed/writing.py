@@ -75,8 +75,14 @@ def prepare(entries: Sequence[Entry], replacing: Sequence[str], payloads: Payloa
     )
 
 
-def put(connection: Connection, collection: int, batch: Batch, methods: Mapping[str, RegisteredMethod]) -> None:
-    """Write a batch: the earlier images with its ids are deleted, and the new ones inserted."""
+def put(
+    connection: Connection, collection: int, batch: Batch, methods: Mapping[str, RegisteredMethod]
+) -> list[int]:
+    """Write a batch: the earlier images with its ids are deleted, and the new ones inserted.
+
+    Returns:
+        The keys of the features.
+    """
     ids = [entry.image.id for entry in batch.entries]
     existing = [*dict.fromkeys([*batch.replacing, *ids])]
     image_rows.lock_images(connection, collection, existing)
@@ -92,6 +98,7 @@ def put(connection: Connection, collection: int, batch: Batch, methods: Mapping[
     thumbnail_rows.insert(connection, collection, images, batch.of_thumbnails)
     if ids:
         _count(connection, collection, len(ids), batch.features, methods)
+    return keys[len(ids) :]
 
 
 def replace_features(
@@ -100,21 +107,22 @@ def replace_features(
     image_id: str,
     new: Sequence[feature_rows.NewFeatures],
     methods: Mapping[str, RegisteredMethod],
-) -> None:
-    """Insert features of a stored image, replacing those of the same methods.
+) -> list[int]:
+    """Insert features of a stored image, replacing those of the same methods; returns their keys.
 
     Raises:
         UnknownImageError: no image has this id.
     """
     image = image_rows.key_of(connection, collection, image_id)
     if not new:
-        return
+        return []
     feature_rows.delete_features(connection, collection, image, [methods[one.method].key for one in new])
     claim = Claim(connection, collection, [one.stored for one in new])
     keys = _keys(connection, len(new))
     claim.confirm()
     feature_rows.insert_features(connection, collection, new, [image], keys, methods=methods)
     _count(connection, collection, 0, new, methods)
+    return keys
 
 
 def delete(connection: Connection, collection: int, ids: Sequence[str], remember: bool) -> int:
