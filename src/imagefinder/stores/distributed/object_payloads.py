@@ -76,6 +76,15 @@ class InObjects:
         found = self.blobs.get_many([f"{folder}/{name}" for name in wanted if _is_name(name)])
         return [one.data if one.object is None else found.get(f"{folder}/{one.object}") for one in stored]
 
+    def probe(self) -> None:
+        """Ask the object store for an object that does not exist, and so is in no cache.
+
+        Raises:
+            StoreUnavailableError: the object store does not answer.
+            SettingsError: the objects of the collection are in another place.
+        """
+        self.blobs.get_many([f"{self.folder()}/{_new_name()}"])
+
     def names(self, *, older_than: float) -> Iterator[str]:
         """The names of the objects of the collection that were stored at least ``older_than`` seconds ago."""
         folder = self.folder()
