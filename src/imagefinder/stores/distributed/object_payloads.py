@@ -87,6 +87,15 @@ class InObjects:
         found = self._read([f"{folder}/{name}" for name in wanted], None if fresh else self._cache)
         return [one.data if one.object is None else found.get(f"{folder}/{one.object}") for one in stored]
 
+    def probe(self) -> None:
+        """Ask the object store for an object that does not exist, and so is in no cache.
+
+        Raises:
+            StoreUnavailableError: the object store does not answer.
+            SettingsError: the objects of the collection are in another place.
+        """
+        self.blobs.get_many([f"{self.folder()}/{_new_name()}"])
+
     def _read(self, names: Sequence[str], cache: ObjectCache | None) -> dict[str, bytes]:
         """Existing objects by name."""
         if cache is None:

@@ -286,6 +286,11 @@ def prepare(database: Database, part: Tables, *, create: bool) -> bool:
     return True
 
 
+def version_of(database: Database, part: Tables) -> int:
+    """The version of the tables of a part; 0 if there are none."""
+    return database.read(lambda connection: _version(connection, part))[0]
+
+
 def open_collection(database: Database, name: str, *, create: bool) -> int:
     """The key of a collection; its tables are brought to the present version.
 
