@@ -44,8 +44,8 @@ _ROUNDS = 12
 _READ_AT_ONCE = 64
 _ROWS_AT_ONCE = 1 << 14
 _WHITENING = {"local": 0.5, "global": 0.25}
-"""Exponents of whitening: 0 keeps all variances, 1 makes them equal. For networks, more finds fewer of the images with
-the highest exact scores."""
+"""Exponents of whitening: 0 keeps all variances, 1 makes them equal. For networks, more finds fewer of the images
+with the highest exact scores."""
 
 Matrix = NDArray[np.float32]
 
