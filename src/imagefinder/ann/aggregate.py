@@ -251,7 +251,7 @@ def _principal(rows: Matrix) -> Matrix:
 def _whitened(centred: Matrix, many: int, exponent: float) -> Matrix:
     """Principal directions of centred rows, ``(R, many)``, scaled to reduce the differences of their variances.
 
-    A sample of few rows has fewer principal directions; random ones, orthogonal to them, then complete it.
+    A sample of few rows has fewer principal directions; random ones, orthogonal to them, complete the projection.
     """
     # The eigenvectors of the matrix of inner products take less memory than those of the covariance.
     values, vectors = np.linalg.eigh(centred @ centred.T)
@@ -262,7 +262,8 @@ def _whitened(centred: Matrix, many: int, exponent: float) -> Matrix:
     scale = (spread / np.sqrt(len(centred))) ** -exponent
     if len(kept) < many:
         rest = np.random.default_rng(0).standard_normal((centred.shape[1], many - len(kept)), dtype=np.float32)
-        rest = np.linalg.qr(rest - directions @ (directions.T @ rest))[0]
+        rest -= directions @ (directions.T @ rest)
+        rest /= np.maximum(np.linalg.norm(rest, axis=0), 1e-12)
         directions = np.concatenate([directions, rest], axis=1)
         scale = np.append(scale, np.full(many - len(kept), scale.min() if len(scale) else 1))
     projection: Matrix = (directions * scale).astype(np.float32)
