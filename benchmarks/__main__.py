@@ -19,6 +19,7 @@ BENCHMARKS = (
         "calibration",
     ),
     "startup",
+    "cluster",
 )
 
 SEPARATE = ("peers",)

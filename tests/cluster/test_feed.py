@@ -52,6 +52,24 @@ def test_transaction_that_commits_late_is_not_missed(store, url, tmp_path):
     assert not store.changes(method, follower.cursor).any
 
 
+def test_last_features_are_removed_by_an_earlier_transaction(store, url):
+    """It waited for the lock of the transaction that added them; the follower does not begin anew."""
+    follower = Follower()
+    with psycopg.connect(url) as early:
+        early.execute("SET search_path = imagefinder")
+        early.execute("SELECT pg_current_xact_id()")
+        store.put([entry("last", 1)])
+        assert follower.follow(store)
+        early.execute(
+            "WITH lost AS (DELETE FROM features RETURNING collection, method, key)"
+            " INSERT INTO gone (collection, method, key) SELECT collection, method, key FROM lost"
+        )
+        early.execute("UPDATE counts SET images = 0, bytes = 0")
+        early.commit()
+    assert not follower.follow(store)
+    assert not follower.keys
+
+
 def test_old_removals_are_forgotten(store, monkeypatch):
     monkeypatch.setattr(feed, "REMOVALS_KEPT", 3)
     early, late = Follower(), Follower()

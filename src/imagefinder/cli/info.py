@@ -72,7 +72,11 @@ def _document(state: StoreInfo) -> dict[str, Any]:
 def _print(state: StoreInfo, calibration: CalibrationInfo, failed: Sequence[Failure]) -> None:
     output.line(f"{output.plural(state.images, 'image')} in {state.location}", style="bold")
     output.line(f"{output.size(state.bytes_on_disk)} on disk, format {state.format_version}")
-    output.line(_CALIBRATION[calibration.state].format(output.plural(calibration.calibrated_images, "image")))
+    if calibration.images:
+        calibrated = output.plural(calibration.calibrated_images, "image")
+        output.line(_CALIBRATION[calibration.state].format(calibrated))
+    else:
+        output.line("it is calibrated when it has images")
     if state.methods:
         output.line()
         output.table(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _PLAIN_PROGRESS_SECONDS = 10.0
 _GAP = "  "
+_STAGES = {"thumbnails": "computing keypoints of thumbnails", "calibrate": "calibrating"}
 """Between the columns of a table."""
 
 _PROSE = 30
@@ -271,10 +272,11 @@ def progress_bar(verb: str) -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task(verb, total=None, counts="")
 
         def show(state: Progress) -> None:
-            if state.calibrated is None:
-                bar.update(task, total=state.total, completed=state.done, counts=_counts(state))
+            if state.stage == "add":
+                counts = _counts(state)
+                bar.update(task, description=verb, total=state.total, completed=state.done, counts=counts)
             else:
-                bar.update(task, description="calibrating", total=1.0, completed=state.calibrated)
+                bar.update(task, description=_STAGES[state.stage], total=1.0, completed=state.share)
 
         yield show
 
@@ -350,6 +352,9 @@ def _progress_lines(verb: str) -> Callable[[Progress], None]:
         nonlocal last
         if time.monotonic() - last >= _PLAIN_PROGRESS_SECONDS:
             last = time.monotonic()
+            if state.stage != "add":
+                note(f"{_STAGES[state.stage]}: {state.share:.0%}")
+                return
             left = ""
             if state.total is not None and state.done:
                 left = f", {duration(state.seconds / state.done * (state.total - state.done))} left"

@@ -165,7 +165,7 @@ def _image(opened: Collection, query: str, *, shown: bool) -> str | bytes:
 def _print(opened: Collection, result: SearchResult) -> None:
     if result.ranking == "evidence" or not result.hits:
         output.line(output.headline(result), style="bold")
-    if result.null_model == PRIOR:
+    if result.null_model == PRIOR and result.searched:
         output.note("the collection is not calibrated yet, so this answer is cautious")
     if result.hits:
         _print_hits(opened, result)

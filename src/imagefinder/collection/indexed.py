@@ -75,7 +75,7 @@ class IndexedCollection(CollectionReader):
             if progress is not None:
                 seconds, share = report.seconds + time.monotonic() - start, done / max(steps, 1)
                 counts = total, report.added, report.replaced, skipped, report.failed
-                progress(Progress(*counts, seconds=seconds, current="", calibrated=share))
+                progress(Progress(*counts, seconds=seconds, current="", stage="calibrate", share=share))
 
         try:
             self.calibrate(step, stop, wait=False)

@@ -322,6 +322,9 @@ class Explanation(Described):
     relation: Relation | None = None
     """How the query relates to the candidate; ``None`` if the images were not compared."""
 
+    null_model: str | None = None
+    """Version of the null model behind the E-value, as in the result of a search; ``None`` if none was used."""
+
     numbers: Mapping[str, int | float | None] = field(default_factory=dict)
     """The numbers behind the E-value: name -> value; infinity is ``null`` in JSON."""
 

@@ -16,6 +16,7 @@ from imagefinder.core.records import (
     Failure,
     ImageRecord,
     Removal,
+    SweepReport,
     ThumbnailFeatures,
     ThumbnailUsage,
 )
@@ -274,5 +275,34 @@ class SupportsBackup(Protocol):
             SourceError: the destination is not empty.
             CollectionCorruptError: this collection is damaged.
             StoreError: the copy cannot be written.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsSweep(Protocol):
+    """A store that keeps data in an object store, where unused objects accumulate; optional."""
+
+    def sweep(
+        self,
+        *,
+        seconds: float = 86400.0,
+        delete: bool = True,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> SweepReport | None:
+        """Find objects that no image uses, and delete those found at least ``seconds`` ago.
+
+        Objects become unused when their image is removed or replaced, and when a writer is killed.
+
+        Args:
+            seconds: Time between finding and deleting an object.
+            delete: Whether to delete objects; otherwise they are only counted.
+            progress: Called with (done, 0), the number of objects listed.
+
+        Returns:
+            ``None`` if another process is sweeping.
+
+        Raises:
+            StoreError: this store has no object store.
         """
         ...

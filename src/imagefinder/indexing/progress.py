@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from imagefinder.core.records import Failure
 
 _REPORT_INTERVAL = 0.1  # seconds
+
+Stage: TypeAlias = Literal["add", "thumbnails", "calibrate"]
+"""``add``: images are added; ``thumbnails``: the keypoints of thumbnails that images of earlier versions lack are
+computed; ``calibrate``: the collection is calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,8 @@ class Progress:
         failed: Number of images that could not be indexed.
         seconds: Elapsed time, seconds.
         current: Id of the most recent image.
-        calibrated: Progress of the calibration that follows, from 0 to 1; ``None`` before it.
+        stage: The current stage.
+        share: Completed fraction of a stage that follows adding, from 0 to 1.
     """
 
     total: int | None
@@ -33,7 +39,8 @@ class Progress:
     failed: int
     seconds: float
     current: str
-    calibrated: float | None = None
+    stage: Stage = "add"
+    share: float = 0.0
 
     @property
     def done(self) -> int:
@@ -112,12 +119,16 @@ class Counters:
     def __post_init__(self) -> None:
         self._reported = self._started
 
-    def report_progress(self, total: int | None, *, now: bool = False) -> None:
+    def report_progress(
+        self, total: int | None, *, now: bool = False, stage: Stage = "add", share: float = 0.0
+    ) -> None:
         """Call ``progress`` unless the last call was very recent.
 
         Args:
             total: ``Progress.total``.
             now: Call it in any case.
+            stage: ``Progress.stage``.
+            share: ``Progress.share``.
         """
         time_now = time.monotonic()
         if self.progress is None or (time_now - self._reported < _REPORT_INTERVAL and not now):
@@ -132,6 +143,8 @@ class Counters:
                 failed=len(self.failures) + len(self.known_failures),
                 seconds=time_now - self._started,
                 current=self.current,
+                stage=stage,
+                share=share,
             )
         )
 

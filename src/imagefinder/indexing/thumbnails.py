@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from imagefinder.core.contracts import Store
@@ -65,8 +65,15 @@ class ThumbnailIndexer:
             completed.append(entry)
         return completed
 
-    def complete(self, stop: threading.Event) -> int:
-        """Compute the features that stored images lack, as many as one run may; returns their number."""
+    def complete(
+        self, stop: threading.Event, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> int:
+        """Compute the features that stored images lack, as many as one run may; returns their number.
+
+        Args:
+            stop: Set it to stop early.
+            progress: Called with (done, total) images.
+        """
         if not self._has_budget():
             return 0
         made_by = self._runtime.thumbnail_method.extractor.fingerprint()
@@ -77,6 +84,7 @@ class ThumbnailIndexer:
         for start in range(0, len(lacking), _BATCH):
             if stop.is_set() or not self._has_budget():
                 break
+            progress(start, len(lacking))
             ids = lacking[start : start + _BATCH]
             records, thumbnails = self._store.records(ids), self._store.thumbnails(ids)
             present = [one for one in ids if one in records and one in thumbnails]

@@ -8,13 +8,14 @@ A wrong image gets a geometry from matches that chance placed, or from a part th
 The E-value of a geometry is the sum of both:
 
 * images compared x chance probability x probability that decoys look as much alike;
-* images with a common part x probability that such images have as strong a geometry that agrees as much.
+* images with a common part x probability that such images have as strong a geometry, agree as much, and are as
+  similar.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,17 +67,18 @@ class Calibration:
             return np.full(len(standardised), self.log10_searched)
         return self.log10_searched + model.score.log10_p(standardised)
 
-    def of_evidence(self, evidence: Evidence) -> float:
-        """Log10 E-value of a geometry as a single test."""
-        by_chance, by_common_part = self.parts(evidence)
+    def of_evidence(self, evidence: Evidence, similar: float = 0.0) -> float:
+        """Log10 E-value of a geometry as a single test, between images of this ``similarity``."""
+        by_chance, by_common_part = self.parts(evidence, similar)
         return float(np.logaddexp(by_chance * _LN10, by_common_part * _LN10)) / _LN10
 
-    def parts(self, evidence: Evidence) -> tuple[float, float]:
+    def parts(self, evidence: Evidence, similar: float = 0.0) -> tuple[float, float]:
         """Log10 of the number of images with such a geometry from chance matches, and from a common part."""
         # Only a few candidates are compared by their thumbnails.
         compared = min(THUMBNAILS, self.searched) if evidence.found_by == "thumbnails" else self.searched
         by_chance = math.log10(max(compared, 1)) + evidence.log10_chance + self.of_agreement(evidence.agreement)
-        value = common_parts.witness(evidence.log10_chance, evidence.agreement, most=self._most_agreement)
+        most = self._most_agreement
+        value = common_parts.witness(evidence.log10_chance, evidence.agreement, similar, most=most)
         rare = float(common_parts.TAIL.log10_p(np.array([value]))[0])
         return by_chance, math.log10(self.common_parts) + rare
 
@@ -114,6 +116,7 @@ class Calibrated:
         strength: ``(len(ids),)`` float64, sums of the standardised scores.
         alone: Method name -> ``(B,)`` float64, log10 E-value of each score as a single test, in the rows of
             ``Scores``.
+        similar: Image id -> what its cosines add to the evidence of a geometry, for the candidates.
         best: Image id -> the geometry with the smallest E-value; images without a geometry are left out.
     """
 
@@ -124,6 +127,7 @@ class Calibrated:
     log10_evalues: NDArray[np.float64]
     strength: NDArray[np.float64]
     alone: Mapping[str, NDArray[np.float64]]
+    similar: Mapping[str, float]
     best: Mapping[str, Finding]
 
     def log10_evalue(self, image_id: str) -> float:
@@ -157,7 +161,8 @@ def calibrate(
             # Many matches without a common geometry are not a match.
             floor = 0.0 if one.method.verifier else -np.inf
             least = np.minimum(least, np.maximum(floor, _at(alone[one.method.name], row, np.inf)))
-    of_verified, best = _of_verified(calibration, verified)
+    similar = _similarities(calibration, scores, alone, verified)
+    of_verified, best = _of_verified(calibration, verified, similar)
     if of_verified:
         places = {image_id: place for place, image_id in enumerate(ids) if image_id in of_verified}
         for image_id, value in of_verified.items():
@@ -171,6 +176,7 @@ def calibrate(
         log10_evalues=calibration.combine(least[tested]),
         strength=strength[tested],
         alone=alone,
+        similar=similar,
         best=best,
     )
 
@@ -180,14 +186,33 @@ def _at(values: NDArray[np.float64], rows: NDArray[np.int64], missing: float) ->
     return np.append(values, missing)[rows]
 
 
+def _similarities(
+    calibration: Calibration,
+    scores: Sequence[Scores],
+    alone: Mapping[str, NDArray[np.float64]],
+    ids: Iterable[str],
+) -> dict[str, float]:
+    """Image id -> what its smallest E-value of a cosine, times the number of cosines, adds to a geometry."""
+    cosines = [one for one in scores if one.method.verifier is None]
+    many = math.log10(max(1, len(cosines)))
+    found = {}
+    for image_id in ids:
+        rows = [(one.method.name, one.rows.get(image_id)) for one in cosines]
+        least = min((float(alone[name][row]) for name, row in rows if row is not None), default=math.inf)
+        found[image_id] = common_parts.similarity(many + least, calibration.searched)
+    return found
+
+
 def _of_verified(
-    calibration: Calibration, verified: Mapping[str, Verified]
+    calibration: Calibration, verified: Mapping[str, Verified], similar: Mapping[str, float]
 ) -> tuple[dict[str, float], dict[str, Finding]]:
     """Log10 of the E-value of the best geometry of each image, and this geometry."""
     least, best = dict[str, float](), dict[str, Finding]()
     for image_id, found in verified.items():
         tests = [
-            (calibration.of_evidence(finding.evidence), finding) for finding in found.findings if finding.evidence
+            (calibration.of_evidence(finding.evidence, similar[image_id]), finding)
+            for finding in found.findings
+            if finding.evidence
         ]
         if tests:
             least[image_id], best[image_id] = min(tests, key=lambda test: test[0])

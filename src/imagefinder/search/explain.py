@@ -45,6 +45,7 @@ def explain(trace: Trace, image_id: str) -> Explanation:
         decision=hit.decision,
         relation=hit.relation,
         note=hit.note,
+        null_model=trace.result.null_model,
         numbers=found.numbers,
         query_cell=matches.query_cell if matches else (0.0, 0.0),
         candidate_cell=matches.hit_cell if matches else (0.0, 0.0),

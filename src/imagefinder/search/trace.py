@@ -166,7 +166,9 @@ def _numbers(image_id: str, calibrated: Calibrated) -> dict[str, float]:
         if evidence.agreement is not None:
             numbers["agreement"] = evidence.agreement
             numbers["agreement, log10 of the chance probability"] = calibration.of_agreement(evidence.agreement)
-        by_chance, by_common_part = calibration.parts(evidence)
+        similar = calibrated.similar[image_id]
+        numbers["similarity, as a witness"] = similar
+        by_chance, by_common_part = calibration.parts(evidence, similar)
         numbers["geometry by chance alone, log10 of the E-value"] = by_chance
         numbers["geometry of a common part alone, log10 of the E-value"] = by_common_part
     return numbers

@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from imagefinder.core.errors import ImagefinderError
+from imagefinder.core.jobs import JobState
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.results import SearchResult
 from imagefinder.models import loads
@@ -113,14 +114,15 @@ class Metrics:
         ):
             Gauge(f"imagefinder_{name}", text, registry=self.registry).set_function(value)
 
-    def watch_jobs(self, count: Callable[[str], int]) -> None:
+    def watch_jobs(self, count: Callable[[JobState], int]) -> None:
         """Report the number of jobs from now on.
 
         Args:
             count: Returns the number of jobs in a state.
         """
         jobs = Gauge("imagefinder_jobs", "Queued and running jobs", ("state",), registry=self.registry)
-        for state in ("queued", "running"):
+        states: tuple[JobState, ...] = ("queued", "running")
+        for state in states:
             jobs.labels(state).set_function(partial(count, state))
 
     def request_started(self) -> None:

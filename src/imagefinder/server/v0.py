@@ -8,11 +8,11 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
 
+from imagefinder.core.collection_names import DEFAULT
 from imagefinder.core.errors import BoxError, UnknownMethodError
 from imagefinder.core.method import MethodState
 from imagefinder.core.query import MAX_BOXES, check_box
 from imagefinder.core.results import Box, Mode
-from imagefinder.server.collection_names import DEFAULT
 from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.service import ServiceDep

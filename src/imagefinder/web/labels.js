@@ -69,6 +69,7 @@ export const JOB_KINDS = {
  * @type {Record<string, string>} */
 export const JOB_STAGES = {
   add: "Adding",
+  thumbnails: "Computing keypoints of thumbnails",
   calibrate: "Calibrating",
   read: "Reading",
   propose: "Finding candidate pairs",

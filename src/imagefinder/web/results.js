@@ -150,6 +150,7 @@ export function resultView(result, links, expires) {
     ),
     none && h("p", { class: "no-match" }, icon("none"), advice),
     result.null_model === PRIOR &&
+      result.searched > 0 &&
       h("p", { class: "sub" }, "This collection is not calibrated yet, so these results are cautious."),
     list(matches, true),
     matches.length > 0 &&

@@ -9,6 +9,15 @@ def test_info(call, collection):
     assert re.search(r"^sift +4  local, 128 x uint8 +\S+ [kM]B +\S+ kB  [0-9a-f]{12}$", answer.out, re.M)
 
 
+def test_an_empty_collection_is_not_called_uncalibrated(call, tmp_path, images):
+    call("add", tmp_path / "missing.jpg", "-c", tmp_path / "c")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    call("add", folder, "-c", tmp_path / "c", "-m", "sift")
+    assert "it is calibrated when it has images" in call("info", "-c", tmp_path / "c").out
+    assert call("search", images / "cat.jpg", "-c", tmp_path / "c").err == ""
+
+
 def test_info_as_json(call, collection):
     answer = call("info", "-c", collection, "--json").json
     assert answer["images"] == 4

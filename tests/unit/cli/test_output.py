@@ -204,6 +204,18 @@ class TestProgress:
             show(Progress(200, 40, 0, 5, 5, 10.0, "b"))
         assert capsys.readouterr().err == "adding: 50 of 200, 5.0/s, 5 failed, 30.0 s left\n"
 
+    def test_stages_after_adding_have_names(self, capsys, monkeypatch, terminal):
+        now = 100.0
+        monkeypatch.setattr(output.time, "monotonic", lambda: now)
+        with output.progress_bar("adding") as show:
+            now += 11
+            show(Progress(200, 40, 0, 5, 5, 10.0, "b", stage="thumbnails", share=0.25))
+        assert capsys.readouterr().err == "computing keypoints of thumbnails: 25%\n"
+        stream = terminal("stderr")
+        with output.progress_bar("adding") as show:
+            show(Progress(200, 40, 0, 5, 5, 10.0, "b", stage="calibrate", share=0.5))
+        assert "calibrating" in stream.getvalue()
+
     def test_in_a_terminal_a_progress_bar(self, terminal):
         stream = terminal("stderr")
         with output.progress_bar("adding") as show:

@@ -102,10 +102,10 @@ def test_add_calibrates_and_reports_it(opened, tmp_path, fits):
     collection, seen = opened(), []
     report = collection.add(tmp_path / "files", methods=["sift"], progress=seen.append)
     assert collection.calibration().state == "current"
-    shares = [one.calibrated for one in seen if one.calibrated is not None]
+    shares = [one.share for one in seen if one.stage == "calibrate"]
     assert shares == sorted(shares)
     assert shares[-1] == 1
-    assert all(one.done == 3 for one in seen if one.calibrated is not None)
+    assert all(one.done == 3 for one in seen if one.stage == "calibrate")
     assert report.seconds >= seen[-1].seconds - 0.01
     assert collection.add(tmp_path / "files").unchanged == 3
     assert fits.count == 1

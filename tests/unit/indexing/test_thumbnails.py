@@ -82,7 +82,12 @@ def test_images_of_earlier_versions_are_completed_a_bounded_number_at_a_time(mon
     monkeypatch.setattr(thumbnails, "_BATCH", batch)
     store = MemoryStore()
     store.put([*entries(5), replace(entries(6)[5], thumbnail=b""), replace(entries(7)[6], thumbnail=b"damaged")])
-    assert [indexer(store).complete(threading.Event()) for _ in range(2)] == [4, 1]
+    seen = []
+    assert [indexer(store).complete(threading.Event(), lambda *step: seen.append(step)) for _ in range(2)] == [
+        4,
+        1,
+    ]
+    assert seen == [*((start, 4) for start in range(0, 4, batch)), (0, 2)]  # one is damaged
     assert usage(store).images == 5
     stopped = threading.Event()
     stopped.set()
@@ -129,7 +134,9 @@ def test_only_a_run_that_stores_images_or_verifies_contents_completes_others(fol
     assert collection.add(folder).added == 1
     assert usage(collection.store).images == 4
     collection.store.put([collection.store.entry("0.jpg")])
-    collection.add(folder, verify_content=True)
+    seen = []
+    collection.add(folder, verify_content=True, progress=seen.append)
+    assert ("thumbnails", 0.0) in [(one.stage, one.share) for one in seen]
     assert usage(collection.store).images == 4
 
 

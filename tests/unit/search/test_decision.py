@@ -124,6 +124,22 @@ def test_where_decoys_look_alike_agreement_is_no_evidence_against_a_common_part(
     assert of(fruit) < -3 < of(fruit, white)
 
 
+def test_a_geometry_is_stronger_evidence_if_the_cosine_is_rare():
+    scored = [scores("net", {"a": 5.0, "b": 1.0}), scores("sift", {"a": 0.0, "b": 0.0}, verifier="v")]
+    shelf = replace(EVIDENCE, agreement=0.25)
+    both = calibrate(calibration(), scored, {"a": verified(shelf), "b": verified(shelf)}, "")
+    assert both.similar["a"] > 0 == both.similar["b"]
+    assert both.log10_evalue("a") < both.log10_evalue("b") - 0.5
+
+
+def test_of_several_cosines_the_rarest_counts_times_their_number():
+    alone = calibrate(calibration(), [scores("net", {"a": 3.0})], {"a": verified(EVIDENCE)}, "")
+    model = replace(NULL_MODEL, methods={**NULL_MODEL.methods, "other": known()})
+    scored = [scores("net", {"a": 3.0}), scores("other", {"a": 0.0})]
+    two = calibrate(Calibration(model, 500, 3), scored, {"a": verified(EVIDENCE)}, "")
+    assert two.similar["a"] == pytest.approx(alone.similar["a"] - math.log10(2))
+
+
 @given(st.floats(-400, 10))
 def test_evalues_are_finite_and_bounded_by_the_collection(best):
     together = calibration().combine(np.array([best]))[0]

@@ -59,11 +59,13 @@ def collection():
 
 
 def test_inliers_and_outliers_are_all_matches(collection):
+    collection.calibrate()
     crop = wide(2)[40:200, 60:300]
     explanation = collection.explain(crop, "2", method="sift")
     assert len(explanation.inliers) == explanation.evidence.inliers
     assert len(explanation.inliers) + len(explanation.outliers) == explanation.matches
     assert explanation.query_cell == explanation.candidate_cell == (0, 0)
+    assert explanation.null_model == collection.calibration().null_model != "prior"
     other = collection.explain(crop, "1", method="sift")
     assert (other.evidence, other.inliers) == (None, ())
     assert len(other.outliers) == other.matches > 0

@@ -13,6 +13,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
 
 from imagefinder.core.answers import JobPage
+from imagefinder.core.errors import UnknownJobError
+from imagefinder.core.job_records import MAX_ENDED_DAYS
 from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.serialization import to_json
 from imagefinder.server import request_context, validation
@@ -20,7 +22,6 @@ from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
-from imagefinder.server.jobs.queue import unknown_job
 from imagefinder.server.jobs.watch import Watch
 from imagefinder.server.request_context import Caller, link, may_use
 from imagefinder.server.service import Service, ServiceDep
@@ -158,11 +159,11 @@ def _visible(service: Service, job_id: str) -> Job:
     """The job, if the current request may use its collection.
 
     Raises:
-        Problem: ``unknown_job``.
+        UnknownJobError: there is none, or it may not.
     """
     job = service.jobs.get(job_id)
     if not may_use(job.collection):
-        raise unknown_job(job_id)
+        raise UnknownJobError(job_id, days=MAX_ENDED_DAYS)
     return job
 
 

@@ -59,6 +59,7 @@ class CommitPosition:
 
 
 # One statement, so all of it is read from one snapshot, which is also that of pg_current_snapshot().
+# Features can be removed by a transaction older than the one that added them; it was not visible at the cursor.
 _CHANGES = """
     SELECT collections.history::text || (SELECT system_identifier FROM pg_control_system())::text,
         methods.key,
@@ -76,7 +77,7 @@ _CHANGES = """
         EXISTS (SELECT 1 FROM features WHERE collection = methods.collection AND method = methods.key
             AND key = %(key)s AND txid = %(txid)s::text::xid8)
         OR EXISTS (SELECT 1 FROM gone WHERE collection = methods.collection AND method = methods.key
-            AND key = %(key)s AND txid >= %(txid)s::text::xid8),
+            AND key = %(key)s AND (txid = %(txid)s::text::xid8 OR txid >= %(xmin)s::text::xid8)),
         (SELECT coalesce(sum(images), 0)::bigint FROM counts
             WHERE collection = methods.collection AND method = methods.key)
     FROM collections JOIN methods ON methods.collection = collections.key

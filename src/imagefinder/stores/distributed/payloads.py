@@ -33,10 +33,9 @@ class Payloads(Protocol):
         ...
 
     def load(self, stored: Sequence[StoredBytes]) -> list[bytes | None]:
-        """The bytes of rows.
+        """The bytes of rows; ``None`` also for a row whose object is missing.
 
         Raises:
-            CollectionCorruptError: an object is missing.
             StoreUnavailableError: the object store does not answer.
         """
         ...

@@ -30,6 +30,8 @@ _TABLES = (
         key integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         name text NOT NULL UNIQUE,
         history uuid NOT NULL DEFAULT gen_random_uuid(),
+        folder uuid NOT NULL DEFAULT gen_random_uuid(),
+        objects text,
         created_at timestamptz NOT NULL DEFAULT now()
     )
     """,
@@ -113,6 +115,27 @@ _TABLES = (
     )
     """,
     "ALTER TABLE thumbnail_features ALTER COLUMN data SET STORAGE EXTERNAL",
+    "CREATE INDEX images_by_object ON images (collection, object) WHERE object IS NOT NULL",
+    "CREATE INDEX features_by_object ON features (collection, object) WHERE object IS NOT NULL",
+    "CREATE INDEX thumbnail_features_by_object ON thumbnail_features (collection, object)"
+    " WHERE object IS NOT NULL",
+    # Objects that no row names, and objects of dropped collections (sweep.py).
+    """
+    CREATE TABLE orphans (
+        collection integer NOT NULL,
+        object text NOT NULL,
+        seen timestamptz NOT NULL DEFAULT clock_timestamp(),
+        deleted timestamptz,
+        PRIMARY KEY (collection, object)
+    )
+    """,
+    """
+    CREATE TABLE dropped (
+        folder uuid PRIMARY KEY,
+        objects text NOT NULL,
+        at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )
+    """,
     # What is gone: removed features, which followers of the feed apply (feed.py).
     """
     CREATE TABLE gone (
@@ -268,10 +291,13 @@ def open_collection(database: Database, name: str, *, create: bool) -> int:
 
 
 def drop_collection(database: Database, name: str) -> bool:
-    """Delete a collection and all its rows; returns whether it existed."""
+    """Delete a collection and all its rows; returns whether it existed. A later sweep deletes its objects."""
     row = database.run(
         lambda connection: connection.execute(
-            "DELETE FROM collections WHERE name = %s RETURNING key", [name]
+            "WITH lost AS (DELETE FROM collections WHERE name = %s RETURNING key, folder, objects),"
+            " kept AS (INSERT INTO dropped (folder, objects)"
+            " SELECT folder, objects FROM lost WHERE objects IS NOT NULL) SELECT key FROM lost",
+            [name],
         ).fetchone()
     )
     if row is None:
@@ -285,6 +311,7 @@ def drop_collection(database: Database, name: str) -> bool:
 
 OWNED = (
     *("images", "features", "thumbnail_features", "gone", "counts", "failures", "removals", "derived", "leases"),
+    "orphans",
 )
 """The tables of this package whose rows belong to one collection, apart from ``methods``."""
 

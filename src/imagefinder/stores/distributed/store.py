@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.errors import MethodNotIndexedError, UnknownImageError
+from imagefinder.core.errors import MethodNotIndexedError, StoreError, UnknownImageError
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
@@ -25,6 +25,7 @@ from imagefinder.core.records import (
     ImageStatus,
     MethodInfo,
     StoreInfo,
+    SweepReport,
 )
 from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
@@ -39,12 +40,14 @@ from imagefinder.stores.distributed import (
     leases,
     method_rows,
     schema,
+    sweep,
     thumbnail_rows,
     writing,
 )
 from imagefinder.stores.distributed.listings import Listings
 from imagefinder.stores.distributed.method_rows import RegisteredMethod
-from imagefinder.stores.distributed.payloads import InRows, Payloads
+from imagefinder.stores.distributed.object_payloads import InObjects, in_rows
+from imagefinder.stores.distributed.payloads import Payloads
 from imagefinder.stores.distributed.pool import Connection, Database
 from imagefinder.stores.distributed.vector_models import drop_vectors
 from imagefinder.stores.distributed.vector_writer import PreparedVectors, ReadModel, VectorWriter
@@ -63,7 +66,7 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         *,
         create: bool,
         cache_bytes: int,
-        payloads: Payloads | None = None,
+        payloads: Callable[[Database, int], Payloads] = in_rows,
     ) -> None:
         """Open a collection.
 
@@ -72,20 +75,22 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
             name: Name of the collection.
             create: Create the collection if it does not exist.
             cache_bytes: Memory for features cached between scans, bytes.
-            payloads: Where the bytes of features and thumbnails are; default: in the rows.
+            payloads: Returns where the bytes of features and thumbnails are, for the key of the collection in the
+                database; default: in the rows.
 
         Raises:
             CollectionNotFoundError: there is no such collection, and ``create`` is false.
             CollectionFormatError: a newer version of imagefinder made the tables.
             StoreUnavailableError: the database does not answer.
+            SettingsError: the features are in an object store, and ``payloads`` are in the rows.
         """
         self._database = database
         self._name = name
         self._cache = FeatureCache(cache_bytes)
-        self._payloads = payloads or InRows()
         self._registered: dict[str, str] = {}
         self._known: dict[str, RegisteredMethod] = {}
         self._collection = schema.open_collection(database, name, create=create)
+        self._payloads = payloads(database, self._collection)
         self._vectors = VectorWriter(self._collection, None)
 
     def use_models(self, read_model: ReadModel) -> None:
@@ -335,8 +340,10 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         return leases.obtain(self._database, self._collection, name, seconds)
 
     def is_in_place(self) -> bool:
-        """True: there are no files."""
-        return True
+        """Whether the collection was not deleted, or deleted and created again, since it was opened."""
+        query = "SELECT 1 FROM collections WHERE key = %s"
+        row = self._database.read(lambda connection: connection.execute(query, [self._collection]).fetchone())
+        return row is not None
 
     def check(
         self,
@@ -350,6 +357,32 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         checked = check.Check(self._database, self._collection, self._payloads, repair=repair)
         found = checked.contents(sound_thumbnail, progress)
         return found + derived.check(self._database, self._collection, sound_derived, repair=repair)
+
+    def sweep(
+        self,
+        *,
+        seconds: float = 86400.0,
+        delete: bool = True,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> SweepReport | None:
+        """Mark unused objects and delete old ones; ``None`` while another process does so.
+
+        Raises:
+            StoreError: the features are in rows.
+        """
+        if not isinstance(self._payloads, InObjects):
+            raise StoreError(
+                f"the features of {self.location} are in rows, not in an object store",
+                hint="there is nothing to sweep",
+            )
+        lease = self.lease(sweep.LEASE, sweep.LEASE_SECONDS)
+        if lease is None:
+            return None
+        try:
+            work = sweep.Sweep(self._database, self._collection, self._payloads, lease)
+            return work.run(seconds=seconds, delete=delete, progress=progress)
+        finally:
+            lease.release()
 
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""

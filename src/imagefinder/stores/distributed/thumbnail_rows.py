@@ -14,6 +14,7 @@ from imagefinder.stores.distributed.codec import FrameDecoder, compress
 from imagefinder.stores.distributed.image_rows import encoded
 from imagefinder.stores.distributed.payloads import Payloads, StoredBytes
 from imagefinder.stores.distributed.pool import Connection, Database
+from imagefinder.stores.distributed.sweep import Claim
 
 KIND = "thumbnail-features"
 """Kind of the bytes of these rows, for ``Payloads.store``."""
@@ -128,6 +129,7 @@ class ThumbnailTable:
         checksums = [codec.thumbnail_checksum(i, thumbnails[i]) for i in valid]
 
         def work(connection: Connection) -> None:
+            claim = Claim(connection, self._collection, [one.stored for one in new.values() if one is not None])
             rows = connection.execute(
                 "SELECT images.id, key FROM images JOIN unnest(%b::bytea[], %s::bigint[]) AS made (id, thumbnail)"
                 " ON made.id = images.id AND made.thumbnail = images.thumbnail"
@@ -135,6 +137,7 @@ class ThumbnailTable:
                 [encoded(valid), checksums, self._collection],
                 binary=True,
             ).fetchall()
+            claim.confirm()
             insert(connection, self._collection, [key for _, key in rows], [new[i.decode()] for i, _ in rows])
 
         self._database.write(work)

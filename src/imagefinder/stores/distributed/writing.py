@@ -23,6 +23,7 @@ from imagefinder.stores.distributed.method_rows import RegisteredMethod
 from imagefinder.stores.distributed.payloads import Payloads, StoredBytes
 from imagefinder.stores.distributed.pool import Connection, Database
 from imagefinder.stores.distributed.schema import delete_some
+from imagefinder.stores.distributed.sweep import Claim
 
 _FORGET_EVERY = 200
 """One of this many deletions shortens the record of removed features."""
@@ -54,6 +55,12 @@ class Batch:
     of_thumbnails: Sequence[thumbnail_rows.NewThumbnailFeatures | None]
     copied: bool
 
+    @property
+    def stored(self) -> list[StoredBytes]:
+        """All features and thumbnails of the batch."""
+        of_thumbnails = [one.stored for one in self.of_thumbnails if one is not None]
+        return [*self.thumbnails, *of_thumbnails, *(one.stored for one in self.features)]
+
 
 def prepare(entries: Sequence[Entry], replacing: Sequence[str], payloads: Payloads, *, copied: bool) -> Batch:
     """Encode, compress and store the features and thumbnails of images."""
@@ -82,7 +89,9 @@ def put(
     delete_images(connection, collection, existing)
     removal_rows.clear_removals(connection, collection, [entry.image for entry in batch.entries])
     forget_failures(connection, collection, ids)
+    claim = Claim(connection, collection, batch.stored)
     keys = _keys(connection, len(ids) + len(batch.features))
+    claim.confirm()
     images = keys[: len(ids)]
     image_rows.insert_images(connection, collection, batch.entries, images, batch.thumbnails, copied=batch.copied)
     feature_rows.insert_features(connection, collection, batch.features, images, keys[len(ids) :], methods=methods)
@@ -108,7 +117,9 @@ def replace_features(
     if not new:
         return []
     feature_rows.delete_features(connection, collection, image, [methods[one.method].key for one in new])
+    claim = Claim(connection, collection, [one.stored for one in new])
     keys = _keys(connection, len(new))
+    claim.confirm()
     feature_rows.insert_features(connection, collection, new, [image], keys, methods=methods)
     _count(connection, collection, 0, new, methods)
     return keys

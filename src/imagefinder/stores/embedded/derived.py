@@ -21,6 +21,7 @@ class DerivedFiles:
     def __init__(self, folder: Path) -> None:
         """Set the folder, which is created with the first file."""
         self.folder = folder
+        self._warned = False
 
     def read(self, name: str) -> DerivedData | None:
         """Read data by name; ``None`` if they are missing or unreadable."""
@@ -42,9 +43,21 @@ class DerivedFiles:
         try:
             target.parent.mkdir(exist_ok=True)
             write_atomically(target, [data])
-        except OSError:  # read-only or full: the data are recomputed next time
-            _log.info("could not write %s", target, exc_info=True)
+        except OSError as error:  # read-only or full
+            self._warn(error)
         return version_of(data)
+
+    def _warn(self, error: OSError) -> None:
+        """Log once that the folder cannot be written."""
+        if not self._warned:
+            self._warned = True
+            reason = error.strerror or error
+            _log.warning(
+                "%s cannot be written (%s), so calibration is not kept, and repeated by every command; make the "
+                "folder writable",
+                self.folder,
+                reason,
+            )
 
     def check(self, is_valid: Callable[[str, bytes], bool], methods: Set[str], *, repair: bool) -> list[Damage]:
         """Find damaged files, and delete them if ``repair``.

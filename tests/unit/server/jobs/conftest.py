@@ -15,6 +15,7 @@ import pytest
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import UnknownMethodError
+from imagefinder.core.job_records import JobRecord
 from imagefinder.core.jobs import Job
 from imagefinder.core.records import Failure, StoreInfo
 from imagefinder.core.results import DuplicateReport
@@ -22,8 +23,8 @@ from imagefinder.core.settings import Settings
 from imagefinder.dedup import report as reports
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.server.errors import Problem
+from imagefinder.server.jobs.folders import FolderJobs
 from imagefinder.server.jobs.manager import JobManager
-from imagefinder.server.jobs.record import JobRecord
 from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.state import FILE_NAME
 
@@ -77,7 +78,7 @@ class FakeCollection:
         for n in range(self.progress_calls):
             progress(Progress(9, n + 1, 0, 0, 0, 0.1, "x"))
         self._work(stop)
-        progress(Progress(9, 9, 0, 0, 0, 0.2, "", calibrated=0.5))
+        progress(Progress(9, 9, 0, 0, 0, 0.2, "", stage="calibrate", share=0.5))
         failed = tuple(Failure(f"{n}", f"file:///{n}", "damaged_image", "bad") for n in range(self.failures))
         return AddReport(("sift",), 9, 0, 0, 0, failed, 0.1, stop.is_set())
 
@@ -114,7 +115,9 @@ class Server:
                 raise Problem("unknown_collection", "no such collection")
             return {"a": self.a, "b": self.b}[name].as_collection()
 
-        manager = JobManager(self.store(), named, self.settings)
+        store = self.store()
+        jobs = FolderJobs(store, self.settings.job_queue)
+        manager = JobManager(jobs, named, self.settings, list_path=store.list_path)
         manager.open()
         return manager
 

@@ -223,6 +223,16 @@ def test_space_of_deleted_images_is_used_again(store, tmp_path):
     assert len(set(sizes[2:])) == 1
 
 
+def test_a_folder_of_derived_data_that_cannot_be_written_is_reported_once(tmp_path, caplog):
+    store = EmbeddedStore(tmp_path / "c", create=True, cache_bytes=0)
+    (tmp_path / "c" / "index").write_bytes(b"a file where a folder should be")
+    for _ in range(2):
+        store.put_derived("model.json", b"data")
+    store.close()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "index cannot be written" in caplog.text
+
+
 def test_derived_data_can_be_deleted_and_cannot_be_in_the_way(tmp_path):
     store = EmbeddedStore(tmp_path / "c", create=True, cache_bytes=0)
     store.put_derived("model.json", b"data")

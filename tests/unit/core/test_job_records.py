@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from imagefinder.core.job_records import MAX_TRIES, UNREADABLE, JobRecord, from_content
 from imagefinder.core.jobs import Job
 from imagefinder.core.serialization import to_json
-from imagefinder.server.jobs.record import MAX_TRIES, UNREADABLE, JobRecord, from_content
 
 JOB = Job("1", "add", "a", "queued", "2026-01-01T00:00:00Z")
 

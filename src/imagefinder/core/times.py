@@ -1,4 +1,4 @@
-"""Timestamps of the REST API: ISO 8601 in UTC, with milliseconds."""
+"""Timestamps of the REST API and of jobs: ISO 8601 in UTC, with milliseconds."""
 
 from __future__ import annotations
 

@@ -1,75 +1,24 @@
-"""API keys of the server, stored as hashes."""
+"""API keys in the file of the server's state, stored as hashes."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import hmac
 import json
-import math
-import re
-import secrets
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
-from imagefinder.core.errors import InputError, StoreError
-from imagefinder.server.collection_names import COLLECTION_NAME
+from imagefinder.core.errors import StoreError
+from imagefinder.core.keys import Access, Key, check_fits, find_key, new_key, unknown_key
 from imagefinder.server.state import State, damaged, translated_errors
 
 if TYPE_CHECKING:
     import sqlite3
 
-Access = Literal["read", "write"]
 
-PREFIX = "if_"
-"""Prefix of every key, so that people and secret scanners can recognise one."""
-
-MAX_KEYS = 1000
-"""Largest number of keys. The limit exists because each request is compared with all keys."""
-
-MAX_COLLECTIONS = 100
-"""Largest number of collections to which one key can be restricted."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """The stored record of a key.
-
-    Attributes:
-        name: Name of the key's owner, for people and the log.
-        access: ``read`` allows viewing and searching; ``write`` also allows changes.
-        sha256: SHA-256 of the key, in hexadecimal.
-        created_at: Seconds since 1970.
-        collections: Names of the collections that the key may use, sorted; ``None`` for all.
-
-    Raises:
-        ValueError, TypeError: an attribute is invalid.
-    """
-
-    name: str
-    access: Access
-    sha256: str
-    created_at: float
-    collections: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if (
-            not _NAME.fullmatch(self.name)
-            or self.access not in ("read", "write")
-            or not re.fullmatch("[0-9a-f]{64}", self.sha256)
-            or not math.isfinite(self.created_at)
-            or not (self.collections is None or _are_names(self.collections))
-        ):
-            raise ValueError(f"invalid key record {self.name!a}")
-
-
-class Keys:
-    """The keys of a server. Other processes may change them at any time."""
+class FolderKeys:
+    """The keys of the servers on one machine, in the file of their state."""
 
     def __init__(self, state: Path) -> None:
         """Store the location; nothing is read or written yet.
@@ -114,15 +63,7 @@ class Keys:
         Raises:
             StoreError: the keys cannot be read.
         """
-        keys = self.entries()
-        # Plain SHA-256 is sufficient: a key has 256 random bits and cannot be found by brute force. A slow hash
-        # protects passwords that people choose; here it would add 100 ms to each request.
-        digest = hashlib.sha256(secret).hexdigest()
-        found = None
-        for key in keys:
-            if hmac.compare_digest(digest, key.sha256):
-                found = key
-        return found
+        return find_key(secret, self.entries())
 
     def exists(self, sha256: str) -> bool:
         """Whether the key with this hash exists, that is, was not revoked.
@@ -144,28 +85,11 @@ class Keys:
             InputError: a name is invalid or already in use, or there are too many keys or collections.
             StoreError: the keys cannot be read or written.
         """
-        allowed = _allowed(collections)
-        if not _NAME.fullmatch(name):
-            raise InputError(
-                f"{name!r} is not a valid key name",
-                hint="use 1 to 64 letters, digits and the characters . _ @ -, starting with a letter or digit",
-            )
+        secret, key = new_key(name, access, collections)
         self._import_old_file()
-        secret = PREFIX + secrets.token_urlsafe(32)
         with self._state.writing() as database:
-            keys = self._all(database)
-            if any(key.name == name for key in keys):
-                raise InputError(
-                    f"a key named {name!r} already exists",
-                    hint=f"choose another name, or revoke it first: imagefinder keys revoke {name}",
-                )
-            if len(keys) >= MAX_KEYS:
-                raise InputError(
-                    f"there are already {len(keys)} keys, the maximum",
-                    hint="revoke keys that are no longer used: imagefinder keys revoke NAME",
-                )
-            digest = hashlib.sha256(secret.encode()).hexdigest()
-            _insert(database, Key(name, access, digest, time.time(), allowed))
+            check_fits(key, self._all(database))
+            _insert(database, key)
         return secret
 
     def revoke(self, name: str) -> None:
@@ -178,11 +102,7 @@ class Keys:
         self._import_old_file()
         with self._state.writing() as database:
             if not database.execute("DELETE FROM keys WHERE name = ?", (name,)).rowcount:
-                names = ", ".join(key.name for key in self._all(database))
-                raise InputError(
-                    f"there is no key named {name!r}",
-                    hint=f"existing keys: {names}" if names else "no keys exist yet",
-                )
+                raise unknown_key(name, self._all(database))
 
     def _all(self, database: sqlite3.Connection) -> tuple[Key, ...]:
         rows = database.execute("SELECT name, access, sha256, created_at, collections FROM keys ORDER BY name")
@@ -232,30 +152,6 @@ def _insert(database: sqlite3.Connection, key: Key) -> None:
     database.execute(
         "INSERT INTO keys (name, access, sha256, created_at, collections) VALUES (?, ?, ?, ?, ?)", row
     )
-
-
-def _are_names(collections: Sequence[object]) -> bool:
-    return bool(collections) and all(
-        isinstance(name, str) and re.fullmatch(COLLECTION_NAME, name) for name in collections
-    )
-
-
-def _allowed(collections: Sequence[str] | None) -> tuple[str, ...] | None:
-    if collections is None:
-        return None
-    for name in collections:
-        if not re.fullmatch(COLLECTION_NAME, name):
-            raise InputError(
-                f"{name[:100]!r} is not a valid collection name",
-                hint="use up to 63 lower-case letters, digits, - and _, starting with a letter or digit",
-            )
-    allowed = tuple(sorted(set(collections)))
-    if not 1 <= len(allowed) <= MAX_COLLECTIONS:
-        raise InputError(
-            f"a key can be restricted to 1 to {MAX_COLLECTIONS} collections, not {len(allowed)}",
-            hint="without a restriction, a key may use all collections",
-        )
-    return allowed
 
 
 def _parse(data: bytes, taken: set[str]) -> list[Key]:

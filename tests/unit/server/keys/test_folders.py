@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from imagefinder.core import keys as keys_module
 from imagefinder.core.errors import InputError, StoreError
-from imagefinder.server import keys as keys_module
-from imagefinder.server.keys import PREFIX, Keys
+from imagefinder.core.keys import PREFIX
+from imagefinder.server.keys import folders
+from imagefinder.server.keys.folders import FolderKeys
 from imagefinder.server.state import FILE_NAME
 
-OLD_STATE = Path(__file__).parents[2] / "fixtures" / "server-state"
+OLD_STATE = Path(__file__).parents[3] / "fixtures" / "server-state"
 """Written by version 0.1.0: the keys if_reader and if_writer, and five jobs."""
 
 
@@ -27,7 +29,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def test_a_key_is_found_by_its_secret_only(state: Path) -> None:
-    keys = Keys(state)
+    keys = FolderKeys(state)
     assert keys.entries() == ()
     reader, writer = keys.create("shop", "read"), keys.create("editor", "write")
     assert reader.startswith(PREFIX)
@@ -43,7 +45,7 @@ def test_a_key_is_found_by_its_secret_only(state: Path) -> None:
 
 
 def test_all_keys_are_compared(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys, compared = Keys(state), []
+    keys, compared = FolderKeys(state), []
     secrets = [keys.create(name, "read") for name in "abc"]
     compare = hmac.compare_digest
 
@@ -59,7 +61,7 @@ def test_all_keys_are_compared(state: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_file_is_private_and_has_no_secrets(state: Path) -> None:
-    keys = Keys(state)
+    keys = FolderKeys(state)
     secret = keys.create("shop", "read")
     (kept,) = keys.entries()
     assert keys.find(kept.sha256.encode()) is None
@@ -71,7 +73,7 @@ def test_the_file_is_private_and_has_no_secrets(state: Path) -> None:
 
 
 def test_changes_by_other_processes_are_visible_immediately(state: Path) -> None:
-    here, there = Keys(state), Keys(state)
+    here, there = FolderKeys(state), FolderKeys(state)
     for number in range(20):
         secret = there.create("a", "read").encode()
         assert here.find(secret), number
@@ -80,7 +82,7 @@ def test_changes_by_other_processes_are_visible_immediately(state: Path) -> None
 
 
 def test_deleting_the_file_revokes_all_keys_immediately(state: Path) -> None:
-    keys = Keys(state)
+    keys = FolderKeys(state)
     secret = keys.create("a", "read").encode()
     assert keys.find(secret)
     (state / FILE_NAME).unlink()
@@ -89,22 +91,22 @@ def test_deleting_the_file_revokes_all_keys_immediately(state: Path) -> None:
 
 def test_concurrent_processes_lose_no_keys(state: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from imagefinder.server.keys import Keys\n"
-        "for n in range(25): Keys(Path(sys.argv[1])).create(f'{sys.argv[2]}{n}', 'read')"
+        "import sys; from pathlib import Path; from imagefinder.server.keys.folders import FolderKeys\n"
+        "for n in range(25): FolderKeys(Path(sys.argv[1])).create(f'{sys.argv[2]}{n}', 'read')"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(state), name]) for name in "ab"]
     assert [process.wait(60) for process in running] == [0, 0]
-    assert len(Keys(state).entries()) == 50
+    assert len(FolderKeys(state).entries()) == 50
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a\n", "a" * 65, "é", "../x", "\x1b[31m"])
 def test_invalid_names_are_refused(state: Path, name: str) -> None:
     with pytest.raises(InputError, match="not a valid key name"):
-        Keys(state).create(name, "read")
+        FolderKeys(state).create(name, "read")
 
 
 def test_mistakes_are_reported(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = Keys(state)
+    keys = FolderKeys(state)
     keys.create("a", "read")
     with pytest.raises(InputError, match="already") as taken:
         keys.create("a", "write")
@@ -119,11 +121,11 @@ def test_mistakes_are_reported(state: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_key_is_restricted_to_collections(state: Path) -> None:
-    keys = Keys(state)
+    keys = FolderKeys(state)
     secret = keys.create("a", "read", ["shoes", "bags", "shoes"])
     keys.create("b", "write")
     assert [key.collections for key in keys.entries()] == [("bags", "shoes"), None]
-    found = Keys(state).find(secret.encode())
+    found = FolderKeys(state).find(secret.encode())
     assert found
     assert found.collections == ("bags", "shoes")
     for names in ([], [""], ["Shoes"], ["../x"], ["a/b"], ["*"], ["é"], ["a\n"], [f"c{n}" for n in range(101)]):
@@ -133,7 +135,7 @@ def test_a_key_is_restricted_to_collections(state: Path) -> None:
 
 
 def test_a_key_with_the_name_of_a_revoked_one_is_another_key(state: Path) -> None:
-    keys, elsewhere = Keys(state), Keys(state)
+    keys, elsewhere = FolderKeys(state), FolderKeys(state)
     keys.create("a", "read")
     (first,) = keys.entries()
     assert elsewhere.exists(first.sha256)
@@ -159,7 +161,7 @@ def test_a_key_with_the_name_of_a_revoked_one_is_another_key(state: Path) -> Non
     ],
 )
 def test_a_damaged_key_denies_access(state: Path, change: str) -> None:
-    keys = Keys(state)
+    keys = FolderKeys(state)
     secrets = [keys.create(name, "read").encode() for name in "ab"]
     with closing(sqlite3.connect(state / FILE_NAME)) as database, database:
         database.execute(f"UPDATE keys SET {change} WHERE name = 'a'")
@@ -175,7 +177,7 @@ def test_a_damaged_key_denies_access(state: Path, change: str) -> None:
 
 def test_the_keys_of_the_old_file_are_imported_once(state: Path) -> None:
     shutil.copytree(OLD_STATE, state)
-    keys = Keys(state)
+    keys = FolderKeys(state)
     old = (state / "keys.json").read_bytes()
     assert [(key.name, key.access) for key in keys.entries()] == [("editor", "write"), ("shop", "read")]
     assert keys.entries()[1].created_at == 1796012310.7129138
@@ -184,8 +186,8 @@ def test_the_keys_of_the_old_file_are_imported_once(state: Path) -> None:
     assert (state / "keys.json.imported").read_bytes() == old
     keys.revoke("shop")
     (state / "keys.json").write_bytes(old)  # as after a crash before the file was renamed
-    assert Keys(state).find(b"if_reader") is None
-    assert Keys(state).find(b"if_writer")
+    assert FolderKeys(state).find(b"if_reader") is None
+    assert FolderKeys(state).find(b"if_writer")
     assert not (state / "keys.json").exists()
 
 
@@ -194,18 +196,18 @@ def test_a_crash_before_the_end_of_the_import_imports_nothing(
 ) -> None:
     shutil.copytree(OLD_STATE, state)
     with monkeypatch.context() as crash:
-        crash.setattr(keys_module, "_insert", lambda *_: 1 / 0)
+        crash.setattr(folders, "_insert", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            Keys(state).entries()
+            FolderKeys(state).entries()
     assert (state / "keys.json").exists()
-    assert len(Keys(state).entries()) == 2
+    assert len(FolderKeys(state).entries()) == 2
 
 
 def test_processes_import_the_old_file_together(state: Path) -> None:
     shutil.copytree(OLD_STATE, state)
     code = (
-        "import sys; from pathlib import Path; from imagefinder.server.keys import Keys\n"
-        "sys.stdin.read(); assert len(Keys(Path(sys.argv[1])).entries()) == 2"
+        "import sys; from pathlib import Path; from imagefinder.server.keys.folders import FolderKeys\n"
+        "sys.stdin.read(); assert len(FolderKeys(Path(sys.argv[1])).entries()) == 2"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(state)], stdin=subprocess.PIPE) for _ in range(4)]
     for process in running:
@@ -215,12 +217,12 @@ def test_processes_import_the_old_file_together(state: Path) -> None:
 
 
 def test_an_old_file_with_a_key_that_exists_is_not_imported(state: Path) -> None:
-    secret = Keys(state).create("shop", "write").encode()
+    secret = FolderKeys(state).create("shop", "write").encode()
     shutil.copy(OLD_STATE / "keys.json", state)
     with pytest.raises(StoreError, match="a key named 'shop' already exists"):
-        Keys(state).find(secret)
+        FolderKeys(state).find(secret)
     (state / "keys.json").unlink()
-    assert [key.name for key in Keys(state).entries()] == ["shop"]
+    assert [key.name for key in FolderKeys(state).entries()] == ["shop"]
 
 
 def key_file(**changes: object) -> str:
@@ -231,7 +233,7 @@ def key_file(**changes: object) -> str:
 def test_an_integer_time_in_the_old_file_is_valid(state: Path) -> None:
     state.mkdir(parents=True)
     (state / "keys.json").write_text(key_file(created_at=10**30))
-    assert [key.created_at for key in Keys(state).entries()] == [1e30]
+    assert [key.created_at for key in FolderKeys(state).entries()] == [1e30]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +254,7 @@ def test_an_integer_time_in_the_old_file_is_valid(state: Path) -> None:
     ],
 )
 def test_a_damaged_old_file_denies_access(state: Path, text: str) -> None:
-    keys = Keys(state)
+    keys = FolderKeys(state)
     secret = keys.create("b", "read").encode()
     (state / "keys.json").write_text(text)
     for _ in range(2):
@@ -266,5 +268,5 @@ def test_a_damaged_old_file_denies_access(state: Path, text: str) -> None:
 def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be") as caught:
-        Keys(tmp_path / "file" / "state").create("a", "read")
+        FolderKeys(tmp_path / "file" / "state").create("a", "read")
     assert "state" in str(caught.value) + caught.value.hint
