@@ -211,6 +211,7 @@ _TABLES = (
         method integer NOT NULL,
         trained_on bigint NOT NULL,
         complete boolean NOT NULL DEFAULT false,
+        gaps integer NOT NULL DEFAULT 0,
         data bytea NOT NULL
     )
     """,
@@ -284,6 +285,11 @@ def prepare(database: Database, part: Tables, *, create: bool) -> bool:
             hint="use the version of imagefinder that the other machines use",
         )
     return True
+
+
+def version_of(database: Database, part: Tables) -> int:
+    """The version of the tables of a part; 0 if there are none."""
+    return database.read(lambda connection: _version(connection, part))[0]
 
 
 def open_collection(database: Database, name: str, *, create: bool) -> int:

@@ -38,6 +38,7 @@ from imagefinder.stores.distributed import (
     image_rows,
     leases,
     method_rows,
+    monitoring,
     schema,
     sweep,
     thumbnail_rows,
@@ -93,6 +94,7 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         self._known: dict[str, RegisteredMethod] = {}
         self._collection = schema.open_collection(database, name, create=create)
         self._payloads = payloads(database, self._collection)
+        self._objects = monitoring.of_objects(self._payloads)
         self._vectors = VectorWriter(self._collection, None)
 
     def use_models(self, read_model: ReadModel) -> None:
@@ -375,6 +377,16 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
             return work.run(seconds=seconds, delete=delete, progress=progress)
         finally:
             lease.release()
+
+    def probe(self, seconds: float) -> None:
+        """Ask the database and the object store for a sign of life."""
+        monitoring.probe_database(self._database, seconds)
+        if self._objects is not None:
+            self._objects.check(seconds)
+
+    def measures(self) -> Mapping[str, float]:
+        """Numbers of connections, and of the standbys."""
+        return monitoring.measures(self._database)
 
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""
