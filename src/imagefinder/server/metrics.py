@@ -45,7 +45,7 @@ _ENGINE_SECONDS = 2.0
 
 _MEASURES = {
     "database_connections_open": "Connections of this process to the database",
-    "database_connections_idle": "Connections of this process that nobody uses",
+    "database_connections_idle": "Idle connections of this process",
     "database_connections_waiting": "Calls that wait for a connection",
     "database_connections_most": "Largest number of connections (setting database_connections)",
     "database_standbys": "Standbys that stream from the primary",

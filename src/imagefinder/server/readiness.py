@@ -14,7 +14,7 @@ from imagefinder.core.records import StoreInfo
 from imagefinder.server.schemas import CollectionHealth, Health, MethodHealth
 
 _PROBE_SECONDS = 3.0
-"""Time for the engines of a store to answer; load balancers ask again every few seconds."""
+"""Time for the engines of a store to answer; load balancers repeat the request every few seconds."""
 
 log = logging.getLogger(__name__)
 
