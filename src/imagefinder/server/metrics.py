@@ -7,6 +7,7 @@ Client input cannot create new time series.
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -143,7 +144,7 @@ class Metrics:
         jobs = Gauge("imagefinder_jobs", "Queued and running jobs", ("state",), registry=self.registry)
         states: tuple[JobState, ...] = ("queued", "running")
         for state in states:
-            jobs.labels(state).set_function(partial(count, state))
+            jobs.labels(state).set_function(partial(_counted, count, state))
 
     def request_started(self) -> None:
         """Count the start of a request."""
@@ -307,3 +308,11 @@ class _Loads(Collector):
             times.add_metric((network, outcome), load.times)
             seconds.add_metric((network, outcome), load.seconds)
         yield from (times, seconds)
+
+
+def _counted(count: Callable[[JobState], int], state: JobState) -> float:
+    """The number of jobs in a state; not a number while they cannot be read, so that other metrics work."""
+    try:
+        return count(state)
+    except ImagefinderError:
+        return math.nan

@@ -105,6 +105,22 @@ bool solve(const Equations& equations, double* solution) {
 
 }  // namespace
 
+std::size_t by_level(const std::uint8_t* of, const std::uint8_t* inside, std::size_t pixels, std::size_t levels,
+                     std::int64_t* order, std::int64_t* counts) {
+    std::fill_n(counts, levels, std::int64_t{0});
+    for (std::size_t p = 0; p < pixels; ++p)
+        if (inside[p] && of[p] < levels) ++counts[of[p]];
+    std::vector<std::size_t> next(levels);
+    std::size_t total = 0;
+    for (std::size_t level = 0; level < levels; ++level) {
+        next[level] = total;
+        total += static_cast<std::size_t>(counts[level]);
+    }
+    for (std::size_t p = 0; p < pixels; ++p)
+        if (inside[p] && of[p] < levels) order[next[of[p]]++] = static_cast<std::int64_t>(p);
+    return total;
+}
+
 bool fit_colours(const std::uint8_t* rgb, const float* grey, std::size_t pixels, const Trimming& trimming,
                  double* coefficients) {
     Columns columns(pixels), changed(pixels);

@@ -211,6 +211,7 @@ _TABLES = (
         method integer NOT NULL,
         trained_on bigint NOT NULL,
         complete boolean NOT NULL DEFAULT false,
+        gaps integer NOT NULL DEFAULT 0,
         data bytea NOT NULL
     )
     """,

@@ -82,7 +82,9 @@ class VectorWriter:
                 }
             encode = self._known[model][1]
             if encode is None:
-                connection.execute("UPDATE vector_models SET complete = false WHERE key = %s", [model])
+                connection.execute(
+                    "UPDATE vector_models SET complete = false, gaps = gaps + 1 WHERE key = %s", [model]
+                )
                 continue
             texts = prepared.by_model.get(model)
             if texts is None:
