@@ -10,8 +10,10 @@ RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -r
 RUN python -m venv --without-pip /opt/imagefinder
 COPY requirements/build.txt requirements/
 RUN python -m pip install --root-user-action ignore --require-hashes --only-binary :all: -r requirements/build.txt
-COPY requirements/runtime.txt requirements/
-RUN python -m pip --python /opt/imagefinder/bin/python install --require-hashes --only-binary :all: -r requirements/runtime.txt
+# runtime, or cluster for collections in databases and object stores
+ARG REQUIREMENTS=runtime
+COPY requirements/runtime.txt requirements/cluster.txt requirements/
+RUN python -m pip --python /opt/imagefinder/bin/python install --require-hashes --only-binary :all: -r requirements/${REQUIREMENTS}.txt
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY src src
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \

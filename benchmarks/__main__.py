@@ -6,7 +6,7 @@ import sys
 from benchmarks.contract import others
 
 BENCHMARKS = (
-    *("mutual_nn", "geometry", "retrieval", "evidence", "stages", "vectors", "words", "inference"),
+    *("mutual_nn", "geometry", "retrieval", "evidence", "stages", "vectors", "words", "aggregate", "inference"),
     *(
         "default_search",
         "indexing",
@@ -19,10 +19,11 @@ BENCHMARKS = (
         "calibration",
     ),
     "startup",
+    "cluster",
 )
 
-SEPARATE = ("peers",)
-"""Only run by name: they need a separate environment (``make bench-peers``)."""
+SEPARATE = ("peers", "cluster_sizing")
+"""Only run by name: they need a separate environment (``make bench-peers``), or a database server."""
 
 
 def main() -> int:

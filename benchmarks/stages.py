@@ -5,9 +5,9 @@ versions (three quarters of the size, or a crop of 81 %, JPEG quality 60); the r
 images (default: 10 000 and 100 000), are distractors made of real descriptors. A distractor has as many
 descriptors as a real image of the pool, taken from eight images of the pool, from each those around a random
 keypoint (so that patches keep their texture and neighbours), plus noise with a standard deviation of 10 per
-nonzero element, scaled to length 512 and rounded. Each has the thumbnail of an image of the pool, for thumbnail
-verification. The pool is 400 images of ``clothing``, ``grocery``, ``places`` and those of ``copy`` without a
-query, so no distractor contains a true match. The collection and its index grow from size to size.
+nonzero element, scaled to length 512 and rounded. Each has the thumbnail of an image of the pool, with its
+features. The pool is 400 images of ``clothing``, ``grocery``, ``places`` and those of ``copy`` without a query, so
+no distractor contains a true match. The collection and its index grow from size to size.
 
 **Queries**: ``BENCH_QUERIES`` edited images of ``copy`` (fixed seed; crops, screenshots, collages, rotations) with
 a correct answer. Half of them have one correct answer; the second and third hit of the exact search are then
@@ -30,7 +30,7 @@ import io
 import os
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -110,6 +110,7 @@ def grow(folder: str, size: int) -> dict[str, Any]:
     from imagefinder.core.records import Entry, ImageRecord
     from imagefinder.evaluation.datasets import read_manifest
     from imagefinder.evaluation.protocol import add_gallery
+    from imagefinder.indexing.thumbnails import ThumbnailIndexer
 
     root = Path(folder) / "local"
     with imagefinder.open(root / "c") as collection:
@@ -123,14 +124,18 @@ def grow(folder: str, size: int) -> dict[str, Any]:
                 collection.put(name, edited(copy.root / original, int(name.split("/")[1])))
         pool = Pool(collection, copy, Path(folder) / "pool.npz")
         collection.store.register(method.extractor.fingerprint(), method.extractor.spec)
+        shown = ImageRecord("made", "", "", 0, 1024, 768, "JPEG")
+        thumbnails = ThumbnailIndexer(collection.store, collection.runtime).with_features(
+            [Entry(shown, {}, encoded) for encoded in pool.thumbnails]
+        )
         start, first = time.perf_counter(), collection.info().images
         for begin in range(first, size, 500):
             entries = []
             for number in range(begin, min(size, begin + 500)):
                 descriptors, keypoints = pool.distractor(number)
                 features = LocalFeatures(descriptors, keypoints, np.array([0, len(descriptors)], dtype=np.int64))
-                record = ImageRecord(f"made/{number:07}", "", "", 0, 1024, 768, "JPEG")
-                entries.append(Entry(record, {"sift": features}, pool.thumbnail(number)))
+                record = replace(shown, id=f"made/{number:07}")
+                entries.append(replace(thumbnails[pool.shown(number)], image=record, features={"sift": features}))
             collection.store.put(entries)
         made = time.perf_counter() - start
         before = collection.verify_index().indexes[0].indexed
@@ -186,8 +191,9 @@ class Pool:
         parts = [extractor.extract([pixels(path)]) for path in paths]
         return concatenate(extractor.spec, parts)
 
-    def thumbnail(self, number: int) -> bytes:
-        return self.thumbnails[np.random.default_rng((13, number)).integers(len(self.thumbnails))]
+    def shown(self, number: int) -> int:
+        """Number of the image of the pool whose thumbnail a distractor has."""
+        return int(np.random.default_rng((13, number)).integers(len(self.thumbnails)))
 
     def distractor(self, number: int) -> tuple[Any, Any]:
         rng = np.random.default_rng((11, number))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import get_type_hints
 
 from imagefinder.core import errors
-from imagefinder.core.settings import PREFIX, Settings, type_name
+from imagefinder.core.setting_values import type_name
+from imagefinder.core.settings import PREFIX, Settings
 from imagefinder.models.catalogue import MODELS, HubFile
 from imagefinder.server.errors import KINDS
 

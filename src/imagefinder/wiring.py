@@ -8,6 +8,7 @@ plug-ins. Heavy libraries are imported only when their part is created.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.scratch import SCRATCH, Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.core.suggestions import did_you_mean
+from imagefinder.core.vector_table import SupportsVectors
 from imagefinder.runtime import Factories, Runtime
 
 if TYPE_CHECKING:
@@ -51,7 +53,9 @@ def open_collection(settings: Settings, *, create: bool) -> Collection:
         hint = did_you_mean(name, stores, otherwise=f"known stores: {', '.join(stores)}")
         raise SettingsError(f"unknown store {name!r}", hint=hint) from None
     scratch = None
-    if not scheme_of(location) and name != "memory":
+    if scheme_of(location):
+        scratch = Scratch(settings.folder("scratch") / _digest(shown(location)))
+    elif name != "memory":
         folder = settings.folder("collection")
         location, scratch = str(folder), Scratch(folder.absolute() / SCRATCH)
     store = cast(Store, make_store(location, settings, create))
@@ -65,10 +69,18 @@ def store_name(settings: Settings) -> str:
 
 def _unknown_kind(location: str) -> SettingsError:
     """The error for a URL of no known store; it does not repeat the URL, which may contain a password."""
+    scheme = scheme_of(location)
+    kinds = [name for name in registry.names(registry.STORES) if name not in ("embedded", "memory")]
     return SettingsError(
-        f"unknown kind of collection: {scheme_of(location)}://..., imagefinder opens folders",
-        hint="name the folder of the collection, such as /data/shop or file:///data/shop",
+        f"unknown kind of collection: {scheme}://..., imagefinder opens folders and {', '.join(kinds)}://...",
+        hint=did_you_mean(
+            scheme, kinds, otherwise="name the folder of the collection, such as /data/shop or file:///data/shop"
+        ),
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 _runtimes: WeakValueDictionary[Settings, Runtime] = WeakValueDictionary()
@@ -78,7 +90,7 @@ _runtimes_lock = threading.Lock()
 def runtime_of(settings: Settings) -> Runtime:
     """The runtime for these settings: one per process, however many collections are open."""
     # The location of a collection does not affect the shared parts.
-    shared = replace(settings, collection=".", collections=Path(), store="embedded")
+    shared = replace(settings, collection=".", collections=".", store="embedded", objects="rows")
     with _runtimes_lock:
         runtime = _runtimes.get(shared)
         if runtime is None:
@@ -139,7 +151,10 @@ def migrate_collection(settings: Settings) -> Migration:
     from imagefinder.stores.embedded.migration import migrate
 
     if (name := store_name(settings)) != "embedded":
-        raise SettingsError(f"the store {name!r} has no format versions to migrate")
+        raise SettingsError(
+            f"the store {name!r} has no format versions to migrate",
+            hint="the tables of a database are brought to the present version when a collection in it is opened",
+        )
     return migrate(settings.folder("collection"))
 
 
@@ -168,7 +183,11 @@ def make_decoder(settings: Settings) -> Decoder:
 
 
 def make_ann_index(store: Store, method: Method, scratch: Scratch | None) -> AnnIndex:
-    """The ANN index of a method over a store, with its files in the scratch space."""
+    """The ANN index of a method over a store: vectors in its database, or files in the scratch space."""
+    if isinstance(store, SupportsVectors):
+        from imagefinder.ann.vector_index import VectorIndex
+
+        return VectorIndex(store, method.name, method.extractor.spec, store.vector_table(method.name))
     from imagefinder.ann.index import InvertedFileIndex
 
     return InvertedFileIndex(store, method.name, method.extractor.spec, scratch)
@@ -312,6 +331,22 @@ def embedded_store(location: str, settings: Settings, create: bool) -> Store:
     if scheme_of(location):  # embedded://...
         raise _unknown_kind(location)
     return EmbeddedStore(Path(location), create=create, cache_bytes=settings.cache_bytes)
+
+
+def postgresql_store(location: str, settings: Settings, create: bool) -> Store:
+    """A store in a PostgreSQL database, which many machines use."""
+    try:
+        from imagefinder.stores.distributed.opening import open_store
+    except ImportError as error:
+        raise SettingsError(
+            f"collections in PostgreSQL need a package that is not installed: {error.name}",
+            hint="pip install 'imagefinder[cluster]'",
+        ) from error
+    from imagefinder.ann.aggregate import Aggregation
+
+    store = open_store(location, settings, create=create)
+    store.use_models(lambda data, spec: Aggregation.from_bytes(data, spec).vectors)
+    return store
 
 
 def memory_store(location: str, settings: Settings, create: bool) -> Store:

@@ -15,7 +15,7 @@ import pytest
 from service import Service
 
 import imagefinder
-from imagefinder.server.keys import Keys
+from imagefinder.server.keys.folders import FolderKeys
 from imagefinder.server.streams import MAX_STREAMS_PER_CLIENT
 
 PICTURES = Path(__file__).parents[2] / "examples" / "pictures"
@@ -44,7 +44,7 @@ def open_stream(service: Service, job: str, secret: str) -> socket.socket:
 
 
 def test_streams_are_limited_and_end_with_their_key(folder: Path, silent: str) -> None:
-    with Keys(folder / "state") as keys:
+    with FolderKeys(folder / "state") as keys:
         writer, reader = keys.create("writer", "write"), keys.create("reader", "read")
     with (
         Service(folder, auth="on", fetch_private="true", url_seconds="60") as service,
@@ -63,7 +63,7 @@ def test_streams_are_limited_and_end_with_their_key(folder: Path, silent: str) -
         assert other.recv(4000)[9:12] == b"200"
         opened[0].close()
         wait_for(lambda: is_open(service, job, writer))  # a closed stream is released
-        with Keys(folder / "state") as keys:
+        with FolderKeys(folder / "state") as keys:
             keys.revoke("writer")
         streams = [connection for connection, status in zip(opened, statuses, strict=True) if status == b"200"][1:]
         began = time.monotonic()
@@ -90,7 +90,7 @@ def wait_for(condition: object, seconds: float = 10.0) -> None:
 
 
 def test_secrets_are_neither_logged_nor_reported(folder: Path) -> None:
-    with Keys(folder / "state") as keys:
+    with FolderKeys(folder / "state") as keys:
         secret = keys.create("writer", "write")
     with (
         Service(folder, auth="on") as service,

@@ -18,7 +18,7 @@ from make_collection import picture
 from service import Service
 
 from imagefinder.server.jobs.store import JobStore
-from imagefinder.server.keys import Keys
+from imagefinder.server.keys.folders import FolderKeys
 
 ROUNDS = min(int(os.environ.get("KILL_ROUNDS", "3")), 200)
 SMALL = {"sift_max_keypoints": "40", "threads": "1", "isolate": "false", "job_queue": "10000"}
@@ -26,8 +26,8 @@ SMALL = {"sift_max_keypoints": "40", "threads": "1", "isolate": "false", "job_qu
 WRITE_KEYS = """
 import random, sys, time
 from pathlib import Path
-from imagefinder.server.keys import Keys
-keys, prefix, rng = Keys(Path(sys.argv[1])), sys.argv[2], random.Random(sys.argv[3])
+from imagefinder.server.keys.folders import FolderKeys
+keys, prefix, rng = FolderKeys(Path(sys.argv[1])), sys.argv[2], random.Random(sys.argv[3])
 have = {key.name for key in keys.entries() if key.name.startswith(prefix)}
 while True:
     time.sleep(rng.random() / 50)  # let the other processes write
@@ -60,7 +60,7 @@ def allowed_keys(output: str, allowed: dict[str, set[str]]) -> int:
 
 def check_keys(state: Path, allowed: dict[str, set[str]]) -> None:
     """Check that each key is in its acknowledged state, or before or after an interrupted change."""
-    with Keys(state) as keys:
+    with FolderKeys(state) as keys:
         existing = {key.name for key in keys.entries()}
         for name, values in allowed.items():
             found = {value for value in values if (key := keys.find(value.encode())) and key.name == name}

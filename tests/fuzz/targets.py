@@ -48,6 +48,7 @@ from imagefinder.core.errors import (
 )
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.job_records import UNREADABLE, from_content
 from imagefinder.core.jobs import Job
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.results import Comparison, DuplicateGroup, DuplicatePair, DuplicateReport
@@ -70,8 +71,7 @@ from imagefinder.server.admission import Admission
 from imagefinder.server.errors import Problem, problem_of
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs.legacy import read_file
-from imagefinder.server.jobs.record import UNREADABLE, from_content
-from imagefinder.server.keys import _parse as parse_keys
+from imagefinder.server.keys.folders import _parse as parse_keys
 from imagefinder.server.upload import read_image
 from imagefinder.server.v1 import compare, cursor, images, search
 from imagefinder.stores import validation

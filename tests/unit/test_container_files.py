@@ -67,7 +67,7 @@ def test_its_settings_exist_and_everything_written_lies_on_a_volume() -> None:
     ours = {name: value for name, value in environment().items() if name.startswith(PREFIX)}
     settings = Settings.load(environment=ours)
     volumes = re.findall(r'"([^"]+)"', values("VOLUME")[-1])
-    folders = (settings.collection, settings.collections, settings.models, settings.state)
+    folders = (settings.collection, Path(settings.collections), settings.models, settings.state)
     for path in (*map(str, folders), environment()["HF_HOME"]):
         assert any(path.startswith(f"{volume}/") for volume in volumes), path
 

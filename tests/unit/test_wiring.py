@@ -1,5 +1,6 @@
 """Which store a location opens."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -28,7 +29,7 @@ def test_the_setting_store_is_that_of_paths(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-@pytest.mark.parametrize("scheme", ["postgresql", "PostgreSQL", "s3", "embedded", "https"])
+@pytest.mark.parametrize("scheme", ["postgres", "s3", "embedded", "https"])
 def test_another_kind_of_collection_is_refused_without_its_password(tmp_path, monkeypatch, scheme):
     monkeypatch.chdir(tmp_path)
     location = f"{scheme}://ann:s3cret@db.example:5432/shop?password=s3cret"
@@ -39,10 +40,20 @@ def test_another_kind_of_collection_is_refused_without_its_password(tmp_path, mo
         with pytest.raises(SettingsError) as caught:
             use()
         assert caught.value.message == (
-            f"unknown kind of collection: {scheme.lower()}://..., imagefinder opens folders"
+            f"unknown kind of collection: {scheme.lower()}://..., imagefinder opens folders and postgresql://..."
         )
         assert "s3cret" not in str(caught.value) + caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_needs_packages(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("imagefinder.stores.distributed")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(SettingsError, match="not installed: psycopg") as caught:
+        imagefinder.open("PostgreSQL://ann:s3cret@db.example:5432/main/shop")
+    assert "imagefinder[cluster]" in caught.value.hint
+    assert "s3cret" not in str(caught.value) + caught.value.hint
 
 
 def test_a_migration_is_that_of_a_folder():

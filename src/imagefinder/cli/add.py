@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagefinder.cli import output
+from imagefinder.cli import output, queued
 from imagefinder.cli.session import (
     FAILED_BEFORE,
     INPUT,
@@ -33,6 +33,11 @@ in the list.
 Adding a source again skips unchanged images, replaces changed ones and retries failed ones. Ctrl-C stops cleanly:
 completed work is saved, and the next run continues from there.
 
+With --queue, imagefinder work and the servers of the database add the images, and this command shows the progress.
+A SOURCE must then be one that every worker can read: URLs, a list of URLs, or a folder that is mounted under the
+same path everywhere and is in the setting job_roots of this command and of the workers. Workers download only from
+public addresses, unless their setting fetch_private is true. Ctrl-C stops watching; the work goes on.
+
 A renamed or moved file keeps its features and metadata. Images that were removed from the collection are skipped.
 
   imagefinder add ~/Pictures
@@ -40,6 +45,7 @@ A renamed or moved file keeps its features and metadata. Images that were remove
   imagefinder add ~/Pictures --prune
   imagefinder add ~/Pictures --verify-content
   imagefinder -c shop.collection add feed.jsonl --json
+  imagefinder -c postgresql://db.example/imagefinder/shop add feed.jsonl --queue
 
 Exit codes: 0 all images added; 1 some images failed; 3 all images failed; 6 some images failed, all of them for
 the same reason as in an earlier run; 130 interrupted."""
@@ -101,11 +107,26 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
             show_default=False,
         ),
     ] = None,
+    queue: Annotated[
+        bool,
+        typer.Option(
+            "--queue", help="Leave the work to imagefinder work and the servers of the database of the collection."
+        ),
+    ] = False,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Add images and report the result."""
     changes = {"zip_encoding": zip_encoding, "max_pages": pages, "animation_frames": frames}
+    if queue:
+        options = {
+            "methods": methods,
+            "prune": prune,
+            "force_prune": force_prune,
+            "verify_content": verify_content,
+            "include_removed": include_removed,
+        }
+        return queued.add(context, sources, options, collection, changes, as_json=as_json)
     with open_collection(context, collection, create=True, **changes) as opened:
         with stop_on_signal() as stop, output.progress_bar("adding") as progress:
             report = opened.add(

@@ -43,11 +43,15 @@ COMMANDS: Mapping[str, Listed] = {
     "backup": Listed(
         "backup:backup", _MAINTENANCE, "Copy the collection to a new folder, even while it is in use."
     ),
+    "copy": Listed(
+        "copy_:copy", _MAINTENANCE, "Copy a collection to another folder or a database, and verify the copy."
+    ),
     "migrate": Listed(
         "migrate:migrate",
         _MAINTENANCE,
-        "Upgrade a collection from an older version of imagefinder to the current format.",
+        "Upgrade a collection, or the tables of a database, from an older version of imagefinder.",
     ),
+    "sweep": Listed("sweep:sweep", _MAINTENANCE, "Delete unused objects of a collection with an object store."),
     "build-index": Listed(
         "build_index:build_index", _MAINTENANCE, "Build or update the ANN indexes for fast searches."
     ),
@@ -58,6 +62,7 @@ COMMANDS: Mapping[str, Listed] = {
     "settings": Listed("settings:show", _METHODS, "List all settings with their current values."),
     "models": Listed("models:app", _METHODS, "Download, transfer and verify network weights."),
     "serve": Listed("serve:serve", _SERVICE, "Run the REST service and the web page, until Ctrl-C."),
+    "work": Listed("work:work", _SERVICE, "Do the jobs in a database, with any number of other workers."),
     "import": Listed("import_:import_features", _SERVICE, "Import features from a folder of .npy files."),
     "export": Listed("export:export_features", _SERVICE, "Export the features of the collection as .npy files."),
     "keys": Listed("keys:app", _SERVICE, "Create, list and revoke the API keys of the REST service."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,14 +10,15 @@ import typer
 
 from imagefinder.cli import output
 from imagefinder.cli.command_group import CommandGroup, unwrapped
-from imagefinder.cli.session import JsonOption, settings
+from imagefinder.cli.session import CollectionsOption, JsonOption, settings
 
 if TYPE_CHECKING:
-    from imagefinder.server.keys import Access, Keys
+    from imagefinder.core.keys import Access
+    from imagefinder.core.service_contracts import Keys
 
 HELP = """\
-A running service applies every change immediately. Only hashes of keys are stored, in the folder named by the
-setting state.
+A running service applies every change immediately, or within a second if it shares a database with others. Only
+hashes of keys are stored, in the folder named by the setting state or, with --collections, in a database.
 
   imagefinder keys create shop
   imagefinder keys create editor --write
@@ -53,6 +55,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the k
 def create(
     context: typer.Context,
     name: NameArgument,
+    *,
     write: Annotated[bool, typer.Option("--write", help="Also allow changes and jobs.")] = False,
     collection: Annotated[
         list[str] | None,
@@ -63,25 +66,26 @@ def create(
             show_default=False,
         ),
     ] = None,
+    collections: CollectionsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a key and print it."""
     access: Access = "write" if write else "read"
-    with _keys(context) as keys:
+    with _keys(context, collections) as keys:
         secret = keys.create(name, access, collection or None)
-    collections = sorted(set(collection)) if collection else None
+    allowed = sorted(set(collection)) if collection else None
     if as_json:
-        output.document({"name": name, "access": access, "collections": collections, "key": secret})
+        output.document({"name": name, "access": access, "collections": allowed, "key": secret})
         return
-    scope = f" to {', '.join(collections)}" if collections else ""
+    scope = f" to {', '.join(allowed)}" if allowed else ""
     output.note(f"key {name} ({access} access{scope}); save it now, it is not shown again:")
     output.line(secret)
 
 
 @app.command("list", help=unwrapped(LIST_HELP))
-def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
+def list_keys(context: typer.Context, collections: CollectionsOption = None, as_json: JsonOption = False) -> None:
     """Print all keys, without their secrets."""
-    with _keys(context) as opened:
+    with _keys(context, collections) as opened:
         keys = opened.entries()
     if as_json:
         output.document(
@@ -106,9 +110,11 @@ def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @app.command("revoke", help=unwrapped(REVOKE_HELP))
-def revoke(context: typer.Context, name: NameArgument, as_json: JsonOption = False) -> None:
+def revoke(
+    context: typer.Context, name: NameArgument, collections: CollectionsOption = None, as_json: JsonOption = False
+) -> None:
     """Revoke a key."""
-    with _keys(context) as keys:
+    with _keys(context, collections) as keys:
         keys.revoke(name)
     if as_json:
         output.document({"revoked": name})
@@ -116,10 +122,10 @@ def revoke(context: typer.Context, name: NameArgument, as_json: JsonOption = Fal
         output.line(f"revoked key {name}")
 
 
-def _keys(context: typer.Context) -> Keys:
-    from imagefinder.server.keys import Keys  # noqa: PLC0415 - fast start
+def _keys(context: typer.Context, collections: str | None) -> contextlib.closing[Keys]:
+    from imagefinder.server.parts import make_keys  # noqa: PLC0415 - fast start
 
-    return Keys(settings(context).folder("state"))
+    return contextlib.closing(make_keys(settings(context, collections=collections)))
 
 
 def _iso(at: float) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imagefinder.cli import output, session
-from imagefinder.cli.session import CollectionOption
+from imagefinder.cli.session import CollectionOption, CollectionsOption
 
 HELP = """\
   imagefinder serve
@@ -16,10 +16,14 @@ HELP = """\
   imagefinder keys create shop --write
   imagefinder serve --host 0.0.0.0
   imagefinder serve --config server.toml --print-config
+  imagefinder serve --collections postgresql://db.example/imagefinder
   curl -X POST -F "image=@photo.jpg" http://127.0.0.1:5000/sift-similar-images
 
 The running service documents its API at /docs. It picks up changes to the collection without a restart. If other
-machines can reach it, requests need an API key: create keys with imagefinder keys, or change this with --auth."""
+machines can reach it, requests need an API key: create keys with imagefinder keys, or change this with --auth.
+
+With --collections and the URL of a database, everything that the service stores is in that database. Any number of
+services can then run behind a load balancer, and imagefinder work adds images on further machines."""
 
 
 # wide: a parameter for each option of the command, as typer declares them.
@@ -60,6 +64,7 @@ def serve(  # long: mostly the declarations of its options, as typer reads them.
         typer.Option("--log-format", metavar="text|json", help="Log format.", show_default=False),
     ] = None,
     collection: CollectionOption = None,
+    collections: CollectionsOption = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -78,7 +83,14 @@ def serve(  # long: mostly the declarations of its options, as typer reads them.
 ) -> None:
     """Run the service."""
     chosen, origins = session.settings_with_origins(
-        context, config, host=host, port=port, auth=auth, log_format=log_format, collection=collection
+        context,
+        config,
+        host=host,
+        port=port,
+        auth=auth,
+        log_format=log_format,
+        collection=collection,
+        collections=collections,
     )
     if print_config:
         output.text(chosen.to_toml(origins))

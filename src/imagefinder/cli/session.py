@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagefinder.cli import output
-from imagefinder.core.errors import CollectionNotFoundError, UnknownImageError
+from imagefinder.core.errors import CollectionNotFoundError, SettingsError, UnknownImageError
 from imagefinder.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -40,6 +40,16 @@ CollectionOption = Annotated[
     str | None,
     typer.Option(
         "--collection", "-c", metavar="FOLDER", help="Folder of the collection, or a URL.", show_default=False
+    ),
+]
+CollectionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--collections",
+        metavar="URL",
+        help="Database with all collections, keys and jobs, such as postgresql://db.example/imagefinder; or the "
+        "folder of the additional collections. Overrides the setting collections.",
+        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -117,6 +127,39 @@ def settings_with_origins(
     return Settings.load_with_origins(
         file=file or global_options.file, overrides={**global_options.overrides, **given}
     )
+
+
+def in_database(
+    context: typer.Context, collection: str | None, file: Path | None, *, whole: bool = False, **overrides: Any
+) -> tuple[Settings, str | None]:
+    """Settings of a run that uses the jobs of a database, and the name of the collection.
+
+    Args:
+        context: Context of the command.
+        collection: URL of the collection, if it was given after the command.
+        file: TOML file given after the command.
+        whole: Whether the run may be about all collections of the database: the name is then ``None``.
+        overrides: As for ``settings``.
+
+    Raises:
+        SettingsError: the settings name no database.
+    """
+    from dataclasses import replace  # noqa: PLC0415 - fast start
+
+    from imagefinder.core.location import parent, scheme_of  # noqa: PLC0415 - as above
+
+    chosen, origins = settings_with_origins(context, file, collection=collection, **overrides)
+    if whole and chosen.database and origins.get("collection") in (None, origins["collections"]):
+        return chosen, None
+    if not scheme_of(chosen.collection):
+        raise SettingsError(
+            "jobs for workers need a database"
+            + ("" if whole else f", and the collection {chosen.collection} is in a folder"),
+            hint="name a collection with -c postgresql://HOST/DATABASE/COLLECTION"
+            + (", or the database with --collections postgresql://HOST/DATABASE" if whole else ""),
+        )
+    database, name = parent(chosen.collection)
+    return replace(chosen, collections=database), name
 
 
 def open_collection(
@@ -203,8 +246,13 @@ def open_page(page: Path) -> None:
 
 
 @contextlib.contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
+def stop_on_signal(
+    message: str = "stopping after the current images; press Ctrl-C again to stop immediately",
+) -> Iterator[threading.Event]:
     """Set an event on the first SIGINT or SIGTERM; the second one ends the program immediately.
+
+    Args:
+        message: Printed at the first signal.
 
     Yields:
         The event.
@@ -215,7 +263,7 @@ def stop_on_signal() -> Iterator[threading.Event]:
         del number, frame
         stop.set()
         restore()
-        output.from_signal("stopping after the current images; press Ctrl-C again to stop immediately")
+        output.from_signal(message)
 
     before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,15 +12,13 @@ from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from imagefinder.collection.backups import back_up
 from imagefinder.collection.indexed import Count
-from imagefinder.collection.searching import SearchableCollection
+from imagefinder.collection.maintenance import MaintainedCollection
 from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
-from imagefinder.core.location import shown
 from imagefinder.core.metadata import check_metadata, check_new_id
-from imagefinder.core.records import CheckReport, Entry, ImageRecord
+from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.images.resize import thumbnail
@@ -36,11 +33,12 @@ if TYPE_CHECKING:
     from imagefinder.indexing.pipeline import Pipeline
 
 
-class Collection(SearchableCollection):
+class Collection(MaintainedCollection):
     """A collection of images with their features.
 
     ``imagefinder.open`` opens one. It is thread-safe; close it after use, or use it as a context manager.
-    Searching is inherited from ``SearchableCollection``, reading from ``CollectionReader``.
+    Searching is inherited from ``SearchableCollection``, reading from ``CollectionReader``, checks, backups and
+    copies from ``MaintainedCollection``.
 
     Attributes:
         settings: The settings.
@@ -198,53 +196,6 @@ class Collection(SearchableCollection):
         stored = [removal.id for removal in self.store.removals()] if names else []
         others = [one for one in stored if any(filters.is_same_text(one, name) for name in names)]
         return self.store.forget_removals([*ids, *others])
-
-    # -- keeping -------------------------------------------------------------------------------------------
-
-    def check(self, *, repair: bool = False, progress: Count = lambda _done, _total: None) -> CheckReport:
-        """Check the integrity of the collection: tables, checksums, thumbnails, counts and derived data.
-
-        Searching and adding remain possible, except while damaged tables are repaired.
-
-        Args:
-            repair: Repair the damage where possible. Damaged records and features are dropped, and ``add``
-                recreates them. Readable rows of damaged tables are salvaged into a new database; the old one is
-                kept.
-            progress: Called with (done, total).
-
-        Raises:
-            CollectionBusyError: tables must be repaired while another process has the collection open.
-            StoreError: the files cannot be read or written.
-        """
-        begin = time.monotonic()
-        damages = self.store.check(
-            repair=repair,
-            sound_thumbnail=self._images.is_thumbnail,
-            sound_derived=self._derived.is_readable,
-            progress=progress,
-        )
-        info = self.store.info() if repair or not any(damage.kind == "database" for damage in damages) else None
-        if info:
-            damages += self._derived.index_damages(repair=repair)
-        location, images = (info.location, info.images) if info else (shown(self.settings.collection), 0)
-        return CheckReport(location, images, tuple(damages), time.monotonic() - begin)
-
-    def backup(self, destination: str | os.PathLike[str], *, progress: Count = lambda _done, _total: None) -> Path:
-        """Copy a consistent snapshot of the collection, while others may search and add; returns the folder.
-
-        The copy is a collection: to restore it, open it, or move it to the place of the original. Derived data
-        (``index/``) are not copied; they are recomputed.
-
-        Args:
-            destination: A folder that is empty or does not exist. It appears complete and verified, or not at all.
-            progress: Called with (done, total).
-
-        Raises:
-            SourceError: the destination is not empty.
-            CollectionCorruptError: this collection is damaged.
-            StoreError: the copy cannot be written, or this kind of store has no backups.
-        """
-        return back_up(self.store, destination, progress)
 
     # -- other layouts -------------------------------------------------------------------------------------
 

@@ -20,7 +20,6 @@ from imagefinder.core.records import (
     Changes,
     Cursor,
     Entry,
-    Failure,
     GalleryBlock,
     ImageRecord,
     ImageStatus,
@@ -28,7 +27,7 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
-from imagefinder.core.store_parts import StoreDerived, StoreLookups, StoreThumbnails, StoreUpkeep
+from imagefinder.core.store_parts import StoreDerived, StoreFailures, StoreLookups, StoreThumbnails, StoreUpkeep
 
 
 class Decoder(Protocol):
@@ -257,7 +256,7 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(StoreLookups, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
+class Store(StoreLookups, StoreFailures, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.
@@ -279,7 +278,7 @@ class Store(StoreLookups, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
         """Delete a method and all its features; unknown methods are ignored."""
         ...
 
-    def put(self, entries: Sequence[Entry], *, replacing: Sequence[str] = ()) -> None:
+    def put(self, entries: Sequence[Entry], *, replacing: Sequence[str] = (), copied: bool = False) -> None:
         """Add images, or replace those with the same ids. All of them are durable on return.
 
         An entry replaces the whole image, including the features of methods that the entry lacks, and clears the
@@ -289,6 +288,7 @@ class Store(StoreLookups, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
         Args:
             entries: The images.
             replacing: Ids that are removed first: the earlier ids of files that have moved.
+            copied: Keep the times of the records (``added_at``), which come from another store.
 
         Raises:
             InputError: an id is empty, not valid Unicode or longer than ``MAX_ID_BYTES`` (``core.metadata``), or
@@ -433,18 +433,6 @@ class Store(StoreLookups, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
         """Key -> checksum of its features and image id, for each key that exists."""
         ...
 
-    def record_failures(self, failures: Sequence[Failure]) -> None:
-        """Record images that could not be indexed; each repetition of an id adds one to its attempts."""
-        ...
-
-    def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
-        """A page of recorded failures, as for ``images``; a ``limit`` of ``None`` returns all."""
-        ...
-
-    def forget_failures(self, ids: Sequence[str]) -> None:
-        """Delete recorded failures; unknown ids are ignored."""
-        ...
-
     def info(self) -> StoreInfo:
         """Number of images and failures, bytes on disk, and the methods."""
         ...
@@ -485,7 +473,7 @@ class AnnIndex(Protocol):
 
         Args:
             queries: A batch; faster than one query at a time.
-            n: Number of indexed images to propose.
+            n: Number of indexed images to propose; an index may propose up to twice as many.
             where: Propose enough images for about ``n`` to match this filter, where it is not too narrow. Images
                 that do not match may be among them: ``Store.load`` applies the filter.
         """

@@ -20,7 +20,10 @@
     │   ├── MetadataError           metadata are not a JSON object within the limits
     │   ├── SettingsError           a setting has an invalid value
     │   ├── UnknownMethodError      no method has this name
-    │   └── UnknownImageError       no image has this id
+    │   ├── UnknownImageError       no image has this id
+    │   └── UnknownJobError         no job has this id
+    ├── QueueFullError          the job queue is full, or the share of one client
+    ├── NotReadyError           the jobs are locked, or the server is shutting down
     ├── ModelError                  a neural network cannot run
     │   ├── ModelMissingError           its weights are not on this machine
     │   ├── HubUnreachableError         its weights could not be downloaded
@@ -33,7 +36,11 @@
         ├── CollectionCorruptError      its data are damaged
         ├── CollectionBusyError         another process kept it locked for too long
         ├── CollectionMovedError        it was moved, deleted or replaced while it was open
+        ├── StoreUnavailableError       its database or object store does not answer
+        │   └── ObjectsUnavailableError     its object store does not answer
+        ├── ShortlistUnavailableError   its index cannot propose candidates for now
         ├── FingerprintMismatchError    its features were made with other parameters or weights
+        ├── CollectionProtectedError    it cannot be deleted over the network
         └── MethodNotIndexedError       it has no features of this method
 
 Every error has a stable ``code``, a flag that says whether a retry may help (``retryable``), and a ``hint`` that
@@ -229,6 +236,50 @@ class UnknownImageError(InputError):
         )
 
 
+class UnknownJobError(InputError):
+    """There is no job of this id."""
+
+    code = "unknown_job"
+
+    def __init__(self, job_id: str, *, days: int) -> None:
+        super().__init__(
+            f"there is no job {job_id[:200]!a}",
+            hint=f"ended jobs are kept for {days} days; GET /v1/jobs lists all jobs",
+        )
+
+
+class QueueFullError(ImagefinderError):
+    """The job queue is full, or one client has used its share of it.
+
+    Attributes:
+        retry_after: Seconds to wait.
+        limit: Number of queued jobs of this client, if that is its share.
+    """
+
+    code = "busy"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: int, limit: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+        self.limit = limit
+
+
+class NotReadyError(ImagefinderError):
+    """Jobs cannot be used now: another process has them locked, or the server is shutting down.
+
+    Attributes:
+        retry_after: Seconds to wait.
+    """
+
+    code = "not_ready"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
 class ModelError(ImagefinderError):
     """A neural network cannot run."""
 
@@ -318,6 +369,38 @@ class CollectionMovedError(StoreError):
     """
 
     code = "collection_moved"
+    retryable = True
+
+
+class CollectionProtectedError(StoreError):
+    """The collection cannot be deleted over the network."""
+
+    code = "collection_protected"
+
+
+class StoreUnavailableError(StoreError):
+    """The database or the object store of the collection does not answer, or cannot do its work for now.
+
+    A change that failed so may have been stored nevertheless; to repeat it does no harm.
+    """
+
+    code = "store_unavailable"
+    retryable = True
+
+
+class ObjectsUnavailableError(StoreUnavailableError):
+    """The object store of the collection does not answer, or cannot do its work for now."""
+
+    code = "objects_unavailable"
+
+
+class ShortlistUnavailableError(StoreError):
+    """The index that proposes the candidates of a fast search is not complete or not available for now.
+
+    A search does not return an answer from a part of the collection instead.
+    """
+
+    code = "shortlist_unavailable"
     retryable = True
 
 

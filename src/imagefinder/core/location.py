@@ -44,6 +44,21 @@ def scheme_of(location: str) -> str:
     return found[1].lower() if found else ""
 
 
+def child(location: str, name: str) -> str:
+    """The location with a name appended to its path, for example a collection in a database."""
+    if not scheme_of(location):
+        return str(Path(location) / name)
+    path, mark, parameters = location.partition("?")
+    return f"{path.rstrip('/')}/{name}{mark}{parameters}"
+
+
+def parent(location: str) -> tuple[str, str]:
+    """The location without the last name of its path, and that name; the inverse of ``child``, for URLs."""
+    path, mark, parameters = location.partition("?")
+    above, _, name = path.rpartition("/")
+    return f"{above}{mark}{parameters}", name
+
+
 def shown(location: str) -> str:
     """A location for messages and logs: a URL without user, password and parameters; a path unchanged."""
     found = _URL.match(location)
@@ -53,8 +68,8 @@ def shown(location: str) -> str:
     if "@" in rest:  # a password that is not quoted, or a parameter: where it begins cannot be known
         return f"{found[0]}..."
     _, at, host = authority.rpartition("@")
-    path, mark, _ = rest.partition("?")
-    return f"{found[0]}{'***@' if at else ''}{host}{path}{'?...' if mark else ''}"
+    path = re.split("[?#]", rest, maxsplit=1)[0]
+    return f"{found[0]}{'***@' if at else ''}{host}{path}{'?...' if path != rest else ''}"
 
 
 def _split(text: str) -> tuple[str, str]:

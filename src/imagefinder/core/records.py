@@ -290,6 +290,23 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepReport:
+    """The result of a sweep: objects that no image uses any more are marked, and deleted after a while.
+
+    Attributes:
+        objects: Number of objects listed.
+        marked: Number of them that were found unused for the first time.
+        deleted: Number of unused objects that were deleted.
+        waiting: Number of unused objects that are not old enough to be deleted.
+    """
+
+    objects: int
+    marked: int
+    deleted: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class CheckReport:
     """The result of an integrity check of a collection.
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from imagefinder.core import home
+from imagefinder.core.collection_names import DEFAULT
 from imagefinder.core.errors import SettingsError
-from imagefinder.core.location import as_location, scheme_of, shown
+from imagefinder.core.location import as_location, child, scheme_of, shown
+from imagefinder.core.setting_values import comment, expected, plain, toml, typed
 from imagefinder.core.suggestions import did_you_mean
 
 PREFIX = "IMAGEFINDER_"
@@ -26,6 +27,11 @@ def _data_home() -> Path:
     folder = Path(os.environ.get("XDG_DATA_HOME") or "")
     # By its specification, a relative path in the variable is ignored.
     return folder if folder.is_absolute() else home.expand("~/.local/share")
+
+
+def _cache_home() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    return (folder if folder.is_absolute() else home.expand("~/.cache")) / "imagefinder"
 
 
 def _cores() -> int:
@@ -54,17 +60,6 @@ _LARGEST_INTEGER = 2**63 - 1
 _LARGEST_SECONDS = 10**9
 """Largest settings that are times; timers accept no infinite ones."""
 
-_BOOLEANS = {
-    "true": True,
-    "yes": True,
-    "on": True,
-    "1": True,
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
-}
-
 
 def _setting(default: Any, text: str, *, minimum: float | None = None, choices: Sequence[str] = ()) -> Any:
     """A dataclass field with its description, limits and choices; a callable ``default`` is a factory."""
@@ -83,13 +78,36 @@ class Settings:
 
     collection: str = _setting(
         lambda: str(_data_home() / "imagefinder" / "default"),
-        "the collection: its folder, or a URL such as file:///data/shop; for the server, its default collection",
+        "the collection: its folder, or its URL, such as postgresql://host/DATABASE/NAME; for the server, its "
+        "default collection",
     )
     models: Path = _setting(
         lambda: _data_home() / "imagefinder" / "models", "folder of imported model weights and their manifest"
     )
     store: str = _setting(
         "embedded", "storage backend of a collection that is named by its path: embedded (on disk) or memory"
+    )
+    objects: str = _setting(
+        "rows",
+        "where a collection in a database keeps features and thumbnails: rows (of the database), an object store "
+        "such as s3://bucket/prefix?endpoint=https://host, or a shared folder such as file:///mnt/shared",
+    )
+    objects_cache_bytes: int = _setting(
+        2 << 30,
+        "disk space for popular objects of an object store, in the folder scratch, bytes; 0: none",
+        minimum=0,
+    )
+    database_seconds: float = _setting(
+        30.0, "time limit for an answer of the database server of a collection, seconds", minimum=1
+    )
+    database_connections: int = _setting(
+        16, "maximum number of connections of a process to a database server", minimum=2
+    )
+    database_password_file: str = _setting(
+        "", "file with the password for the database server, if neither the location nor PGPASSWORD has one"
+    )
+    scratch: Path = _setting(
+        _cache_home, "folder for local files of collections in a database, such as indexes; they can be rebuilt"
     )
     threads: int = _setting(
         _cores,
@@ -177,6 +195,18 @@ class Settings:
     job_roots: tuple[Path, ...] = _setting(
         (), f"folders, including subfolders, from which jobs may add images; separator: {os.pathsep!r}"
     )
+    concurrent_jobs: int = _setting(
+        2,
+        "number of jobs or portions that a server or worker works on at the same time; 0: servers leave the jobs "
+        "to imagefinder work, which then works on 2 (only with a database of collections)",
+        minimum=0,
+    )
+    lease_seconds: float = _setting(
+        30.0,
+        "time after which the jobs of a killed server or worker are given to another one, seconds; the others "
+        "renew it",
+        minimum=1,
+    )
     job_queue: int = _setting(
         256, "maximum number of queued jobs; further job requests are answered with busy", minimum=1
     )
@@ -185,9 +215,10 @@ class Settings:
     )
     url_queries: bool = _setting(True, "allow clients to name image URLs, which the server downloads")
     url_seconds: float = _setting(20.0, "time limit for downloading a URL named by a client, seconds", minimum=0.1)
-    collections: Path = _setting(
-        lambda: _data_home() / "imagefinder" / "collections",
-        "folder of the additional collections, one subfolder each",
+    collections: str = _setting(
+        lambda: str(_data_home() / "imagefinder" / "collections"),
+        "folder of the additional collections, one subfolder each; or the URL of a database, such as "
+        "postgresql://db.example/imagefinder, which then contains all collections, keys and jobs",
     )
     explanation_seconds: float = _setting(
         3600.0, "lifetime of a search handle (explanations, shared links), seconds", minimum=1
@@ -240,7 +271,8 @@ class Settings:
     log_format: str = _setting("text", "format of the server's log: text or json", choices=("text", "json"))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "collection", as_location(self.collection))
+        for name in ("collection", "collections"):
+            object.__setattr__(self, name, as_location(getattr(self, name)))
         for item in dataclasses.fields(self):
             value, minimum, choices = (getattr(self, item.name), *map(item.metadata.get, ("minimum", "choices")))
             if isinstance(value, list):  # settings must be hashable, because runtimes are shared by them
@@ -317,7 +349,11 @@ class Settings:
             if value is not None:
                 values[name] = cls._convert(name, value)
                 origins[name] = "command line"
-        return cls(**values), origins
+        settings = cls(**values)
+        if settings.database and "collection" not in values:
+            settings = dataclasses.replace(settings, collection=child(settings.database, DEFAULT))
+            origins["collection"] = origins["collections"]
+        return settings, origins
 
     @classmethod
     def _convert(cls, name: str, value: Any, origin: str = "") -> Any:
@@ -333,9 +369,14 @@ class Settings:
             hint = did_you_mean(name, names) or everything
             raise SettingsError(f"{where}unknown setting {name!r}", hint=hint)
         try:
-            return _typed(types[name], value)
+            return typed(types[name], value)
         except (TypeError, ValueError):
-            raise SettingsError(f"{where}{name} must be {_expected(types[name])}, not {value!r}") from None
+            raise SettingsError(f"{where}{name} must be {expected(types[name])}, not {value!r}") from None
+
+    @property
+    def database(self) -> str:
+        """The URL of the database with all collections, keys and jobs; empty if they are in folders."""
+        return self.collections if scheme_of(self.collections) else ""
 
     def folder(self, name: str) -> Path:
         """The folder named by a setting, for use.
@@ -353,7 +394,7 @@ class Settings:
     def describe(self) -> list[tuple[str, str, str]]:
         """Each setting as (name, current value, description)."""
         return [
-            (item.name, _plain(self._shown(item.name)), item.metadata["help"]) for item in dataclasses.fields(self)
+            (item.name, plain(self._shown(item.name)), item.metadata["help"]) for item in dataclasses.fields(self)
         ]
 
     def to_toml(self, origins: Mapping[str, str]) -> str:
@@ -363,80 +404,15 @@ class Settings:
             origins: Setting name -> description of the origin; other settings are marked as defaults.
         """
         return "\n".join(
-            f"# {item.metadata['help']}\n# from: {_comment(origins.get(item.name, 'default'))}\n"
-            f"{item.name} = {_toml(self._shown(item.name))}\n"
+            f"# {item.metadata['help']}\n# from: {comment(origins.get(item.name, 'default'))}\n"
+            f"{item.name} = {toml(self._shown(item.name))}\n"
             for item in dataclasses.fields(self)
         )
 
     def _shown(self, name: str) -> Any:
-        """The value of a setting, without the password in the URL of a collection."""
-        return shown(self.collection) if name == "collection" else getattr(self, name)
-
-
-def type_name(kind: Any) -> str:
-    """The readable type of a setting, for example ``int`` or ``list of str``."""
-    return f"list of {get_args(kind)[0].__name__}" if get_origin(kind) is tuple else str(kind.__name__)
-
-
-def _expected(kind: Any) -> str:
-    """The type of a setting in words, for error messages."""
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(
-        kind, type_name(kind)
-    )
-
-
-def _typed(kind: Any, value: Any) -> Any:
-    """Convert a value from a file, a variable or a flag to the type of its setting.
-
-    Raises:
-        TypeError, ValueError: the value cannot be converted.
-    """
-    if get_origin(kind) is tuple:
-        item = get_args(kind)[0]
-        # Paths can contain commas, so they are separated as in PATH.
-        parts = value.split(os.pathsep if item is Path else ",") if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
-            raise TypeError
-        return tuple(_typed(item, part.strip() if isinstance(value, str) else part) for part in parts if part)
-    if kind is Path:
-        return home.expand(value)
-    if kind is str:
-        if not isinstance(value, str):
-            raise TypeError
-        return value
-    if kind is bool:
-        return value if isinstance(value, bool) else _boolean(value)
-    if isinstance(value, bool) or (kind is int and isinstance(value, float)):
-        raise TypeError
-    return kind(value)
-
-
-def _boolean(text: Any) -> bool:
-    word = str(text).strip().lower()
-    if word not in _BOOLEANS:
-        raise ValueError(word)
-    return _BOOLEANS[word]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, tuple):
-        return (os.pathsep if value and isinstance(value[0], Path) else ",").join(map(str, value)) or "(none)"
-    return str(value)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    # A JSON string is a valid TOML string, except for this character.
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _comment(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+        """The value of a setting, without the password in a URL."""
+        value = getattr(self, name)
+        return shown(value) if name in ("collection", "collections", "objects") else value
 
 
 def _is_link(variable: str, text: str) -> bool:

@@ -13,8 +13,10 @@ from imagefinder.core.records import (
     Damage,
     DerivedData,
     Entry,
+    Failure,
     ImageRecord,
     Removal,
+    SweepReport,
     ThumbnailFeatures,
     ThumbnailUsage,
 )
@@ -53,6 +55,14 @@ class StoreLookups(Protocol):
         Raises:
             UnknownImageError: no image has this id.
             CollectionCorruptError: the features do not match their checksum.
+        """
+        ...
+
+    def digests(self, ids: Sequence[str]) -> dict[str, str]:
+        """Digests of the content of many images, by id, from stored checksums; unknown ids are left out.
+
+        The content is the record, the thumbnail and the features of all methods. Two stores of any kind have the
+        same content under an id exactly if the digests are equal; ``stores.digests`` defines them.
         """
         ...
 
@@ -100,12 +110,41 @@ class StoreLookups(Protocol):
         """
         ...
 
+    def record_removals(self, removals: Sequence[Removal]) -> None:
+        """Record removals that come from another store, with their times, replacing those of the same id and URI.
+
+        Raises:
+            InputError: an id is empty or too long, or a text is not valid Unicode.
+        """
+        ...
+
     def move_removal(self, removal: Removal, moved: Removal) -> None:
         """Replace a recorded removal by that of the new id and URI of its file; an unknown one is ignored."""
         ...
 
     def forget_removals(self, ids: Sequence[str]) -> int:
         """Delete the recorded removals of these ids, and return how many there were."""
+        ...
+
+
+class StoreFailures(Protocol):
+    """Recorded failures: images that could not be indexed."""
+
+    def record_failures(self, failures: Sequence[Failure], *, copied: bool = False) -> None:
+        """Record images that could not be indexed; each repetition of an id adds one to its attempts.
+
+        Args:
+            failures: The failures.
+            copied: Keep their attempts and times, which come from another store.
+        """
+        ...
+
+    def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
+        """A page of recorded failures, as for ``images``; a ``limit`` of ``None`` returns all."""
+        ...
+
+    def forget_failures(self, ids: Sequence[str]) -> None:
+        """Delete recorded failures; unknown ids are ignored."""
         ...
 
 
@@ -220,6 +259,27 @@ class StoreUpkeep(Protocol):
 
 
 @runtime_checkable
+class SupportsMonitoring(Protocol):
+    """A store on other machines, which a service watches; optional."""
+
+    def probe(self, seconds: float) -> None:
+        """Ask every engine of the store for a sign of life.
+
+        Raises:
+            StoreError: one of them is away, refuses access, or did not answer within ``seconds``; names it.
+        """
+        ...
+
+    def measures(self) -> Mapping[str, float]:
+        """Numbers for monitoring, by name: of the connections of this process and of the standbys.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        ...
+
+
+@runtime_checkable
 class SupportsBackup(Protocol):
     """A store that can copy itself into a folder; optional."""
 
@@ -236,5 +296,34 @@ class SupportsBackup(Protocol):
             SourceError: the destination is not empty.
             CollectionCorruptError: this collection is damaged.
             StoreError: the copy cannot be written.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsSweep(Protocol):
+    """A store that keeps data in an object store, where unused objects accumulate; optional."""
+
+    def sweep(
+        self,
+        *,
+        seconds: float = 86400.0,
+        delete: bool = True,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> SweepReport | None:
+        """Find objects that no image uses, and delete those found at least ``seconds`` ago.
+
+        Objects become unused when their image is removed or replaced, and when a writer is killed.
+
+        Args:
+            seconds: Time between finding and deleting an object.
+            delete: Whether to delete objects; otherwise they are only counted.
+            progress: Called with (done, 0), the number of objects listed.
+
+        Returns:
+            ``None`` if another process is sweeping.
+
+        Raises:
+            StoreError: this store has no object store.
         """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.records import Failure
@@ -39,8 +39,19 @@ class FailureLog:
             self._store.record_failures(self._unwritten)
             self._unwritten = []
 
-    def clear_sources(self, sources: Collection[str]) -> None:
-        """Remove earlier failures of fully read sources that no longer contain the image."""
+    def clear_sources(
+        self, sources: Collection[str], *, keep: Callable[[str, str], bool] = lambda _source, _image_id: False
+    ) -> None:
+        """Remove earlier failures of fully read sources that no longer contain the image.
+
+        Args:
+            sources: URIs of the sources.
+            keep: Whether a source, by URI, contains an image, by id.
+        """
         self._store.forget_failures(
-            [image_id for image_id, (source, _) in self._earlier.items() if source in sources]
+            [
+                image_id
+                for image_id, (source, _) in self._earlier.items()
+                if source in sources and not keep(source, image_id)
+            ]
         )

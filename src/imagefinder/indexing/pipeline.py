@@ -51,6 +51,8 @@ class Pipeline:
         include_removed: Also add images that were removed from the collection.
         force_prune: Also prune images of folders that have vanished as a whole, and of empty sources.
         thumbnails: Computes the features of thumbnails; ``None``: they are not stored.
+        failures: The failures that several runs over portions of the same sources share. Such a run leaves what
+            concerns whole sources to ``finish``. ``None``: the run is about all of its sources.
     """
 
     store: Store
@@ -62,6 +64,7 @@ class Pipeline:
     include_removed: bool = False
     force_prune: bool = False
     thumbnails: ThumbnailIndexer | None = None
+    failures: FailureLog | None = None
 
     def run(
         self,
@@ -95,6 +98,44 @@ class Pipeline:
             self.store.register(fingerprint, method.extractor.spec)
         return _Run(self, items, progress, stop or threading.Event()).run(prune_sources)
 
+    def finish(
+        self,
+        items: Iterator[Discovered],
+        *,
+        prune_sources: Sequence[str] = (),
+        stop: threading.Event | None = None,
+    ) -> tuple[int, list[str]]:
+        """Do what concerns whole sources, after their portions were added; nothing is read.
+
+        Args:
+            items: The items of the sources, discovered again.
+            prune_sources: As for ``run``.
+            stop: When set, nothing more is done.
+
+        Returns:
+            Number of removed images, and notes for the user.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        pruner, removed, notes = Pruner(self.store), 0, list[str]()
+        for item in items:
+            if stop is not None and stop.is_set():
+                return 0, []
+            if isinstance(item, SourceEnd):
+                pruner.add_end(item)
+                continue
+            pruner.add_item(item)
+            pruner.add_item(replace(item, id=shortened_id(item.id)))  # as recorded failures name it
+        FailureLog(self.store).clear_sources(pruner.complete_sources, keep=pruner.is_seen)
+        for source in prune_sources:
+            count, note = pruner.prune(source, force=self.force_prune)
+            removed += count
+            notes += [note] if note else []
+        if self.thumbnails:
+            self.thumbnails.complete(stop or threading.Event())
+        return removed, notes
+
 
 class _Run:
     """One run; a single thread moves the items from stage to stage."""
@@ -112,7 +153,8 @@ class _Run:
         self._batch_size = parts.settings.batch_size
         self._stop = stop
         self._counters = Counters(progress)
-        self._failures = FailureLog(parts.store)
+        self._is_portion = parts.failures is not None
+        self._failures = parts.failures or FailureLog(parts.store)
         self._pruner = Pruner(parts.store)
         known = KnownImages(parts.store, self._methods)
         self._thumbnails = parts.thumbnails
@@ -144,7 +186,7 @@ class _Run:
                 raise
             self._write_batch()
             self._failures.flush()
-            if not interrupted:
+            if not interrupted and not self._is_portion:
                 self._failures.clear_sources(self._pruner.complete_sources)
                 for source in prune_sources:
                     removed, note = self._pruner.prune(source, force=self._force_prune)

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.paging import iter_image_pages
@@ -27,6 +28,7 @@ class Pruner:
         """Start without items."""
         self._store = store
         self._ends: dict[str, SourceEnd] = {}
+        self._sorted: NDArray[np.int64] | None = None
         self._seen = array("q")  # hashes, 8 bytes per image; after a collision an image is kept, never removed
 
     @property
@@ -37,6 +39,14 @@ class Pruner:
     def add_item(self, item: SourceItem | Failure) -> None:
         """Record an item of a source."""
         self._seen.append(hash((item.source, item.id)))
+
+    def is_seen(self, source: str, image_id: str) -> bool:
+        """Whether an item was recorded: a source, by URI, contains an image, by id."""
+        if self._sorted is None or len(self._sorted) != len(self._seen):
+            self._sorted = np.sort(np.frombuffer(self._seen, dtype=np.int64))
+        value = hash((source, image_id))
+        position = np.searchsorted(self._sorted, value)
+        return bool(position < len(self._sorted) and self._sorted[position] == value)
 
     def add_end(self, end: SourceEnd) -> None:
         """Record the end of a source."""

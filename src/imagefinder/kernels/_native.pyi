@@ -30,6 +30,49 @@ def pairs(
 def fit(
     pairs: Sequence[tuple[Any, ...]], limits: NDArray[Any], inliers: NDArray[Any], threads: int, /
 ) -> list[tuple[int, Any, int, float] | None]: ...
+def displacements(
+    query: NDArray[Any],
+    candidate: NDArray[Any],
+    corners: NDArray[Any],
+    found: NDArray[Any],
+    block: int,
+    radius: int,
+    plain: bool = False,
+    /,
+) -> None: ...
+def by_level(levels: NDArray[Any], inside: NDArray[Any], order: NDArray[Any], counts: NDArray[Any], /) -> int: ...
+def fit_colours(
+    rgb: NDArray[Any], grey: NDArray[Any], ridge: float, kept: float, fits: int, /
+) -> tuple[float, ...] | None: ...
+def map_colours(
+    rgb: NDArray[Any], coefficients: NDArray[Any], least: float, most: float, mapped: NDArray[Any], /
+) -> None: ...
+def correlation(one: NDArray[Any], other: NDArray[Any], inside: NDArray[Any], /) -> float: ...
+def windows(
+    one: NDArray[Any],
+    other: NDArray[Any],
+    centres: NDArray[Any],
+    found: NDArray[Any],
+    side: int,
+    reach: int,
+    flat: float,
+    plain: bool = False,
+    /,
+) -> None: ...
+def alike(
+    one: NDArray[Any], other: NDArray[Any], inside: NDArray[Any], side: int, texture: float, alike: float, /
+) -> tuple[int, int]: ...
+def unexplained(
+    mine: tuple[Any, Any, Any],
+    theirs: tuple[Any, Any, Any],
+    inside: NDArray[Any],
+    counts: NDArray[Any],
+    strong: float,
+    weak: float,
+    like: float,
+    cell: int,
+    /,
+) -> None: ...
 def dots(
     rows: NDArray[Any],
     begins: NDArray[Any],

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 
 from imagefinder.core.errors import SettingsError
+from imagefinder.core.service_contracts import Keys
 from imagefinder.core.settings import Settings
 from imagefinder.server import request_context
 from imagefinder.server.errors import Problem
-from imagefinder.server.keys import Keys
-from imagefinder.server.ratelimit import RateLimit
+from imagefinder.server.ratelimit import RateLimit, SharedTokens
 from imagefinder.server.request_context import AccessLevel, Caller
 
 WRONG_KEYS_PER_MINUTE = 60
@@ -67,18 +67,21 @@ def keys_required(settings: Settings) -> bool:
 class Authenticator:
     """Identifies the sender of each request by its API key."""
 
-    def __init__(self, keys: Keys, *, required: bool, requests_per_minute: int = 0) -> None:
+    def __init__(
+        self, keys: Keys, *, required: bool, requests_per_minute: int = 0, tokens: SharedTokens | None = None
+    ) -> None:
         """Nothing is read yet.
 
         Args:
             keys: The API keys.
             required: Whether requests need a key.
             requests_per_minute: Rate limit of all requests; 0 for none.
+            tokens: Rate limits that several servers share; ``None``: this server counts alone.
         """
         self._required = required
         self._keys = keys
         self._max_wrong = min(requests_per_minute or WRONG_KEYS_PER_MINUTE, WRONG_KEYS_PER_MINUTE)
-        self._wrong_keys = RateLimit(self._max_wrong)
+        self._wrong_keys = RateLimit(self._max_wrong, shared=tokens, name="invalid keys of ")
 
     def identify(self, address: str, required: AccessLevel, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
         """The sender of a request.

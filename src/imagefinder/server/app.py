@@ -44,11 +44,10 @@ from imagefinder.server.image_paths import ImagePathMiddleware, describe_paths
 from imagefinder.server.jobs import forms as job_forms
 from imagefinder.server.jobs import routes as job_routes
 from imagefinder.server.jobs.manager import JobManager
-from imagefinder.server.jobs.store import JobStore
-from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
 from imagefinder.server.middleware import AccessMiddleware, RequestContextMiddleware
 from imagefinder.server.origins import OriginPolicy
+from imagefinder.server.parts import check_shared, make_keys, make_parts
 from imagefinder.server.ratelimit import RateLimit
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
@@ -123,6 +122,7 @@ def _service(
     collection: Collection, methods: Sequence[MethodState], *, warm: Sequence[str], began: float
 ) -> Service:
     settings, release = collection.settings, version("imagefinder")
+    parts = make_parts(settings)
     admission = Admission(
         running=settings.concurrent,
         requests=settings.concurrent + settings.queue,
@@ -130,7 +130,9 @@ def _service(
         request_bytes=largest_request(settings),
         seconds=settings.request_seconds,
     )
-    collections = CollectionPool(collection, settings, lambda named, create: open_collection(named, create=create))
+    collections = CollectionPool(
+        collection, settings, lambda named, create: open_collection(named, create=create), parts.catalogue
+    )
     names = [state.name for state in methods]
     metrics = Metrics(version=release, admission=admission, methods=names, collections=collections.opened)
 
@@ -140,12 +142,14 @@ def _service(
         log.info("ready after %.2f s", seconds)
 
     jobs = JobManager(
-        JobStore(settings.state, settings.collection),
+        parts.jobs,
         collections.get,
         settings,
+        list_path=parts.list_path,
         check_address=None if settings.fetch_private else require_public,
     )
     metrics.watch_jobs(jobs.count)
+    metrics.watch_store(collections.current_default)
     return Service(
         settings=settings,
         collections=collections,
@@ -157,9 +161,12 @@ def _service(
             seconds=settings.explanation_seconds,
             queries=settings.explanation_queries,
             max_bytes=settings.explanation_bytes,
+            shared=parts.searches,
         ),
         jobs=jobs,
-        keys=Keys(settings.state),
+        keys=parts.keys,
+        tokens=parts.tokens,
+        close_parts=parts.close,
         metrics=metrics,
         version=release,
         keys_required=access.keys_required(settings),
@@ -181,6 +188,7 @@ async def _lifespan(service: Service, _: FastAPI) -> AsyncIterator[None]:
             log.warning("shut down with %d requests still computing", service.admission.computing)
         else:
             await to_thread.run_sync(service.collections.close)
+            await to_thread.run_sync(service.close_parts)
 
 
 def _middleware(settings: Settings, service: Service) -> list[Middleware]:
@@ -210,9 +218,12 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
             AccessMiddleware,
             origins=origins,
             authenticator=Authenticator(
-                service.keys, required=keys_required, requests_per_minute=settings.requests_per_minute
+                service.keys,
+                required=keys_required,
+                requests_per_minute=settings.requests_per_minute,
+                tokens=service.tokens,
             ),
-            rates=RateLimit(settings.requests_per_minute),
+            rates=RateLimit(settings.requests_per_minute, shared=service.tokens),
             # Fewer than connections, so that each client has idle ones, which new connections may replace.
             in_progress=FairShare(max(3 * settings.max_connections // 4, 1)),
             streams=service.streams,
@@ -251,11 +262,12 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         StoreError: the collection or the keys cannot be read.
     """
     started = time.monotonic()
+    check_shared(settings)
     if not scheme_of(settings.collection):
         settings.folder("collection")
-    for name in ("collections", "state"):
+    for name in () if settings.database else ("collections", "state"):
         settings.folder(name)
-    with Keys(settings.state) as keys:
+    with contextlib.closing(make_keys(settings)) as keys:
         access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)
     # A requested shutdown is not a failure: exit with code 0, also during startup.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
-import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,12 +11,13 @@ from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
+from imagefinder.core.collection_names import COLLECTION_NAME, DEFAULT
 from imagefinder.core.errors import CollectionMovedError, CollectionNotFoundError, StoreError
 from imagefinder.core.records import StoreInfo
+from imagefinder.core.service_contracts import Catalogue
 from imagefinder.core.settings import Settings
 from imagefinder.server import request_context
 from imagefinder.server.access import check_collection
-from imagefinder.server.collection_names import COLLECTION_NAME, DEFAULT
 from imagefinder.server.errors import Problem
 
 log = logging.getLogger(__name__)
@@ -26,8 +25,6 @@ log = logging.getLogger(__name__)
 MAX_COLLECTIONS = 1000
 MAX_IDLE_OPEN = 16
 """Number of unused collections that stay open; the least recently used one is closed first."""
-
-_DELETED = ".deleted-"
 
 
 class CollectionPool:
@@ -46,18 +43,20 @@ class CollectionPool:
         default: Collection,
         settings: Settings,
         open_collection: Callable[[Settings, bool], Collection],
+        catalogue: Catalogue,
     ) -> None:
         """Nothing is opened yet.
 
         Args:
             default: The collection named ``default``; closed with the others.
-            settings: Settings for opening the others, which are in the folder ``collections``.
+            settings: Settings for opening the others.
             open_collection: Opens the collection of the given settings; creates it if the flag is true.
+            catalogue: Names and locations of the others.
         """
         self._default = default
         self._settings = settings
         self._open = open_collection
-        self._folder = settings.collections
+        self._catalogue = catalogue
         # The data of an in-memory store would be lost with the object.
         self._max_open = MAX_IDLE_OPEN if settings.store != "memory" else MAX_COLLECTIONS
         self._recent: OrderedDict[str, Collection] = OrderedDict()
@@ -75,12 +74,10 @@ class CollectionPool:
         return [name for name in self._names() if request_context.may_use(name)]
 
     def _names(self) -> list[str]:
-        try:
-            found = {path.name for path in self._folder.iterdir() if _is_name(path.name) and path.is_dir()}
-        except OSError:  # the folder does not exist yet
-            found = set()
+        found = self._catalogue.names()
         with self._lock:
-            return sorted({DEFAULT, *found, *self._recent})
+            recent = self._recent if self._settings.store == "memory" else ()
+            return sorted({DEFAULT, *found, *recent})
 
     def get(self, name: str) -> Collection:
         """The collection with this name.
@@ -103,11 +100,11 @@ class CollectionPool:
             if collection is not None and not collection.is_in_place():
                 self._recent.pop(name, None)
                 self._alive.pop(name, None)
-                if (self._folder / name).is_dir():
+                if self._catalogue.exists(name):
                     raise _moved(name)
                 collection = None
             if collection is None:
-                if not (self._folder / name).is_dir():
+                if not self._catalogue.exists(name):
                     raise _unknown(name)
                 try:
                     collection = self._open_named(name, create=False)
@@ -179,8 +176,8 @@ class CollectionPool:
         """Delete a collection and everything in it.
 
         Raises:
-            Problem: as ``get``; ``collection_protected``: the default collection, or a symbolic link.
-            StoreError: its files cannot be deleted.
+            Problem: as ``get``; ``collection_protected``: the default collection.
+            StoreError: it cannot be deleted.
         """
         check_collection(request_context.caller(), name)
         if name == DEFAULT:
@@ -191,28 +188,15 @@ class CollectionPool:
             )
         with self._lock:
             collection = self.get(name)
-            folder = self._folder / name
-            if folder.is_symlink():
-                raise Problem(
-                    "collection_protected",
-                    f"the collection {name!r} is a symbolic link on the server",
-                    hint="let the server's operator delete it",
-                )
+            self._catalogue.check_deletable(name)
             self._recent.pop(name, None)
             self._alive.pop(name, None)
             collection.close()
-            renamed = self._folder / f"{_DELETED}{secrets.token_hex(8)}"
-            try:
-                if folder.is_dir():
-                    folder.rename(renamed)  # atomic: no other process sees a half-deleted collection
-                    shutil.rmtree(renamed)
-            except OSError as error:
-                raise StoreError(f"the collection {name!r} cannot be deleted: {error.strerror}") from error
+            self._catalogue.delete(name)
 
     def remove_leftovers(self) -> None:
-        """Remove the files that interrupted deletions left behind."""
-        for path in self._folder.glob(f"{_DELETED}*"):
-            shutil.rmtree(path, ignore_errors=True)
+        """Remove what interrupted deletions left behind."""
+        self._catalogue.remove_leftovers()
 
     def close(self) -> None:
         """Close all collections; further calls do nothing."""
@@ -227,7 +211,7 @@ class CollectionPool:
     def _open_named(self, name: str, *, create: bool) -> Collection:
         if self._closed:
             raise StoreError("the server is stopping")
-        settings = replace(self._settings, collection=str(self._folder / name))
+        settings = replace(self._settings, collection=self._catalogue.location(name))
         opened = self._open(settings, create)
         self._alive[name] = opened
         return opened

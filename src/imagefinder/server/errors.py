@@ -24,6 +24,8 @@ from imagefinder.core.errors import (
     ImagefinderError,
     ImageTooLargeError,
     MetadataError,
+    NotReadyError,
+    QueueFullError,
     UnknownImageError,
     UnknownMethodError,
 )
@@ -101,6 +103,9 @@ KINDS: Mapping[str, ProblemKind] = {
     "model_error": ProblemKind(503, "Model cannot run"),
     "invalid_setting": ProblemKind(503, "Invalid server setting"),
     "store_error": ProblemKind(503, "Collection unavailable", private=True),
+    "shortlist_unavailable": ProblemKind(503, "Index not ready", retryable=True),
+    "store_unavailable": ProblemKind(503, "Database or object store unavailable", retryable=True, private=True),
+    "objects_unavailable": ProblemKind(503, "Object store unavailable", retryable=True, private=True),
     "collection_moved": ProblemKind(503, "Collection moved, deleted or replaced", retryable=True),
     # access and rate limits
     "missing_key": ProblemKind(401, "API key required"),
@@ -221,12 +226,25 @@ def problem_of(error: ImagefinderError) -> Problem:
         members |= {"limit": error.limit, "unit": error.unit}
     if isinstance(error, UnknownMethodError):
         members |= {"field": "method", "known_methods": error.installed}
-    return Problem(code, error.message, hint=error.hint, **members)
+    headers = {}
+    if isinstance(error, QueueFullError | NotReadyError):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, QueueFullError) and error.limit is not None:
+        members["limit"] = error.limit
+    return Problem(code, error.message, hint=error.hint, headers=headers, **members)
 
 
 COMMON_CODES = (
     *("missing_key", "wrong_key", "read_only_key", "collection_not_allowed", "cross_site", "unknown_host"),
-    *("rate_limited", "too_many_wrong_keys", "store_error", "collection_moved", "upload_timeout", "timed_out"),
+    *(
+        "rate_limited",
+        "too_many_wrong_keys",
+        "store_error",
+        "store_unavailable",
+        "objects_unavailable",
+        "collection_moved",
+    ),
+    *("upload_timeout", "timed_out"),
     "not_ready",
 )
 """Codes of problems that any request may be answered with."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,7 +23,7 @@ from imagefinder.server.logs import ACCESS
 from imagefinder.server.metrics import NO_ROUTE, Metrics
 from imagefinder.server.origins import OriginPolicy
 from imagefinder.server.ratelimit import RateLimit
-from imagefinder.server.request_context import RequestContext
+from imagefinder.server.request_context import Caller, RequestContext
 from imagefinder.server.streams import EventStreams
 from imagefinder.server.upload import IDLE_SECONDS
 
@@ -43,6 +44,8 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 MAX_PARAMETERS = 100
 """Largest number of parameters in a URL."""
+
+_CHECKING_THREADS = 8
 
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Routes that monitoring polls every few seconds; only their errors are logged."""
@@ -144,6 +147,8 @@ class AccessMiddleware:
         self._rates = rates
         self._in_progress = in_progress
         self._streams = streams
+        # The event loop does not wait for a database.
+        self._threads = ThreadPoolExecutor(_CHECKING_THREADS, "imagefinder-access") if rates.is_shared else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -151,7 +156,8 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            client = self._authorize(scope)
+            caller = await self._identify(scope)
+            client = self._admit(scope, caller)
         except ImagefinderError as error:
             await problem_of(error).response()(scope, receive, send)
             return
@@ -194,18 +200,31 @@ class AccessMiddleware:
         finally:
             self._streams.discard(task)
 
-    def _authorize(self, scope: Scope) -> str:
-        """Check a request and count it; returns the client, or nothing for routes without limits."""
+    async def _identify(self, scope: Scope) -> Caller:
+        """The sender of a request, whose rate limit is not exceeded."""
         method, path, headers = scope["method"], scope["path"], scope["headers"]
         self._origins.check(method, path, dict(headers))
         required = required_access(method, path)
-        caller = self._authenticator.identify(network(client_address(scope)), required, headers)
         context = request_context.current.get()
-        if context is not None:
-            context.caller = caller
+
+        def identify() -> Caller:
+            caller = self._authenticator.identify(network(client_address(scope)), required, headers)
+            if context is not None:
+                context.caller = caller
+            if required != "none":
+                self._rates.take(caller.client)
+            return caller
+
+        if self._threads is None or required == "none":
+            return identify()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, identify)
+
+    def _admit(self, scope: Scope, caller: Caller) -> str:
+        """Check the access of a request and count it; returns the client, or nothing for routes without limits."""
+        path = scope["path"]
+        required = required_access(scope["method"], path)
         if required == "none":
             return ""
-        self._rates.take(caller.client)
         check_access(caller, required, path)
         if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
             raise Problem(

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
 from imagefinder.core.errors import StoreError
+from imagefinder.core.service_contracts import Keys
 from imagefinder.core.settings import Settings
 from imagefinder.images.fetching.fetcher import HttpFetcher
 from imagefinder.images.fetching.public_addresses import require_public
@@ -22,8 +23,8 @@ from imagefinder.server.collection_pool import CollectionPool
 from imagefinder.server.errors import Problem
 from imagefinder.server.fairness import FairPool, FairShare
 from imagefinder.server.jobs.manager import JobManager
-from imagefinder.server.keys import Keys
 from imagefinder.server.metrics import Metrics
+from imagefinder.server.ratelimit import SharedTokens
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.request_context import Caller
 from imagefinder.server.search_cache import SearchCache
@@ -52,6 +53,8 @@ class Service:
         keys: API keys.
         metrics: Metrics for monitoring.
         version: Version of imagefinder.
+        tokens: Rate limits that servers share; ``None``: this server counts alone.
+        close_parts: Closes what the other parts share, after them.
         keys_required: Whether requests need a key.
         started_at: Time at which the server started.
         streams: Open event streams.
@@ -67,6 +70,8 @@ class Service:
     keys: Keys
     metrics: Metrics
     version: str
+    tokens: SharedTokens | None = None
+    close_parts: Callable[[], None] = lambda: None
     keys_required: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     streams: EventStreams = field(default_factory=EventStreams)

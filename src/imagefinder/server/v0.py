@@ -8,11 +8,11 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
 
+from imagefinder.core.collection_names import DEFAULT
 from imagefinder.core.errors import BoxError, UnknownMethodError
 from imagefinder.core.method import MethodState
 from imagefinder.core.query import MAX_BOXES, check_box
 from imagefinder.core.results import Box, Mode
-from imagefinder.server.collection_names import DEFAULT
 from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.service import ServiceDep
@@ -45,7 +45,7 @@ _CODES = (
     *("unsupported_media_type", "not_an_image", "empty_image", "damaged_image", "decode_timeout"),
     *("decoder_crashed", "invalid_image", "invalid_input"),
     *("invalid_parameter", "method_not_indexed", "fingerprint_mismatch", "model_missing", "model_error"),
-    *("invalid_setting", "store_error", "busy"),
+    *("invalid_setting", "store_error", "shortlist_unavailable", "busy"),
 )
 
 

@@ -34,9 +34,10 @@ from imagefinder.core.records import (
 from imagefinder.core.store_parts import Lease
 from imagefinder.stores import validation
 from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
+from imagefinder.stores.digests import entry_digest
 from imagefinder.stores.memory_derived import DerivedInMemory
 from imagefinder.stores.memory_feed import FeedInMemory
-from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, copied
+from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, read_only_thumbnail
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class MemoryStore(ThumbnailsInMemory):
             for image in self._images.values():
                 self._drop_features(image, [method])
 
-    def put(self, entries: Sequence[Entry], *, replacing: Sequence[str] = ()) -> None:
+    def put(self, entries: Sequence[Entry], *, replacing: Sequence[str] = (), copied: bool = False) -> None:
         """Add or replace images, all or none of them, after removing the ids in ``replacing``."""
         plain = validation.normalise_entries(entries)
         with self._open():
@@ -94,9 +95,8 @@ class MemoryStore(ThumbnailsInMemory):
                 image_id = entry.image.id
                 if image_id in self._images:
                     self._drop_features(self._images[image_id], list(self._images[image_id].features))
-                image = _Image(
-                    replace(entry.image, added_at=time.time()), entry.thumbnail, copied(entry.thumbnail_features)
-                )
+                record = entry.image if copied else replace(entry.image, added_at=time.time())
+                image = _Image(record, entry.thumbnail, read_only_thumbnail(entry.thumbnail_features))
                 self._add_features(image, entry.features)
                 self._images[image_id] = image
                 self._failures.pop(image_id, None)
@@ -166,11 +166,23 @@ class MemoryStore(ThumbnailsInMemory):
                 del self._removals[key]
             return len(found)
 
+    def record_removals(self, removals: Sequence[Removal]) -> None:
+        """Record removals of another store."""
+        validation.check_removals(removals)
+        with self._open():
+            self._removals.update({(removal.id, removal.uri): removal for removal in removals})
+
     def move_removal(self, removal: Removal, moved: Removal) -> None:
         """Replace a recorded removal by that of the new id and URI of its file; an unknown one is ignored."""
         with self._open():
             if self._removals.pop((removal.id, removal.uri), None):
                 self._removals[moved.id, moved.uri] = moved
+
+    def digests(self, ids: Sequence[str]) -> dict[str, str]:
+        """Digests of the images that exist, by id."""
+        valid = validation.valid_ids(ids)
+        with self._open():
+            return {image_id: entry_digest(self.entry(image_id)) for image_id in valid if image_id in self._images}
 
     def count(self, where: Filter | None = None) -> int:
         """The number of images that match the filter."""
@@ -338,11 +350,14 @@ class MemoryStore(ThumbnailsInMemory):
             for number, (key, image_id) in enumerate(zip(found.tolist(), block.ids, strict=True))
         }
 
-    def record_failures(self, failures: Sequence[Failure]) -> None:
+    def record_failures(self, failures: Sequence[Failure], *, copied: bool = False) -> None:
         """Record images that could not be indexed; a repeated id counts another attempt."""
         plain = validation.normalise_failures(failures)
         with self._open():
             for failure in plain:
+                if copied:
+                    self._failures[failure.id] = failure
+                    continue
                 before = self._failures.get(failure.id)
                 attempts = before.attempts + 1 if before else 1
                 self._failures[failure.id] = replace(failure, attempts=attempts, at=time.time())

@@ -45,7 +45,7 @@ class ThumbnailsInMemory:
             for image_id, one in made.items():
                 image = self._images.get(image_id)
                 if image and image.thumbnail and image.thumbnail == thumbnails[image_id]:
-                    image.thumbnail_features = copied(one)
+                    image.thumbnail_features = read_only_thumbnail(one)
 
     def lacking_thumbnail_features(self, fingerprint: Fingerprint, *, limit: int) -> list[str]:
         """Ids of up to ``limit`` images that have a thumbnail and no features of it."""
@@ -67,7 +67,7 @@ class ThumbnailsInMemory:
         return made if made and made.fingerprint == fingerprint else None
 
 
-def copied(made: ThumbnailFeatures | None) -> ThumbnailFeatures | None:
+def read_only_thumbnail(made: ThumbnailFeatures | None) -> ThumbnailFeatures | None:
     """A copy whose arrays are read-only."""
     if made is None:
         return None

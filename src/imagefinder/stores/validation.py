@@ -12,7 +12,7 @@ from imagefinder.core.errors import FingerprintMismatchError, InputError
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.metadata import check_new_id
-from imagefinder.core.records import Entry, Failure, ImageRecord
+from imagefinder.core.records import Entry, Failure, ImageRecord, Removal
 
 _LARGEST_INTEGER = 2**63 - 1
 _WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -152,6 +152,18 @@ def normalise_failures(failures: Iterable[Failure]) -> list[Failure]:
         message = failure.message.encode("utf-8", "backslashreplace").decode()
         plain.append(replace(failure, message=message))
     return plain
+
+
+def check_removals(removals: Iterable[Removal]) -> None:
+    """Check removals that come from another store.
+
+    Raises:
+        InputError: an empty id or one that is too long, or invalid Unicode.
+    """
+    for removal in removals:
+        _check_id(removal.id)
+        for name in ("uri", "sha256", "source"):
+            check_text(f"{name} of removal {removal.id!r}", getattr(removal, name))
 
 
 def fingerprint_mismatch(

@@ -1,4 +1,4 @@
-"""Test suites for the contracts of extractors, matchers, verifiers, ANN indexes and stores, also for plug-ins.
+"""Test suites for the contracts of methods, ANN indexes, stores, object stores and services, also for plug-ins.
 
 They require ``pytest``; those for stores and ANN indexes also require ``hypothesis``.
 """
@@ -10,5 +10,8 @@ except ImportError as error:
 
 # Failing assertions of a suite then show their values, as in a test file.
 pytest.register_assert_rewrite(
-    *(f"imagefinder.testing.{name}" for name in ("extractors", "matchers", "ann_indexes", "stores", "verifiers"))
+    *(
+        f"imagefinder.testing.{name}"
+        for name in ("ann_indexes", "blobs", "extractors", "matchers", "services", "stores", "verifiers")
+    )
 )

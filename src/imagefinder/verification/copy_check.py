@@ -15,7 +15,6 @@ twice as large, it counts less still. Of documents, almost no cell may change.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Size
+from imagefinder.kernels import pixels
 from imagefinder.verification.registration import Grey, Matrix, Registered, grey, registrations
 
 SIDE, DOCUMENT_SIDE = 256, 1024
@@ -95,7 +95,8 @@ class CopyMeasures:
         still: Number of textured windows that correlate where they are.
         flat: Share of windows without texture, 0 to 1.
         changed: Number of cells with unexplained edges of the image with fewer, less if the other has many more.
-        swapped: Number of cells in which some pixels became much darker and others much lighter.
+        swapped: For documents, the number of cells in which some pixels became much darker and others much
+            lighter.
         document: Whether both images look like documents.
         text: For documents, the share of cells with edges of opposite directions, as strokes have, 0 to 1; that of
             the image with fewer.
@@ -164,7 +165,9 @@ def is_legible(measures: CopyMeasures, *images: RgbImage) -> bool:
 def _colour(image: RgbImage) -> tuple[float, float]:
     """Mean chroma and mean brightness of an image."""
     small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
-    return float((small.max(axis=2) - small.min(axis=2)).mean()), float(small.mean())
+    r, g, b = cv2.split(small)
+    chroma = np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b)
+    return float(chroma.mean()), float(small.mean())
 
 
 def _clearly_different(pair: Registered) -> CopyMeasures | None:
@@ -203,7 +206,7 @@ def measure(pair: Registered) -> CopyMeasures:
         still=still,
         flat=flat,
         changed=changed,
-        swapped=_swapped(one.grey, other.grey, inside, contrast, cell),
+        swapped=_swapped(one.grey, other.grey, inside, contrast, cell) if document else 0,
         document=document,
         text=min(_text(image, cell) for image in (grey(pair.query_colours), pair.candidate)) if document else 0.0,
         correlation=pair.correlation,
@@ -218,58 +221,13 @@ def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_], blur: float, si
     least = max(0.5, 0.5 * blur)  # a blurred image shows no smaller shifts
     one, other = (np.asarray(cv2.GaussianBlur(image, (0, 0), 0.7)) for image in (one, other))
     whole = cv2.erode(inside.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
-    windows = _Windows(other, np.s_[side // 2 :: side // 2, side // 2 :: side // 2], side)
-    here, variances = windows.correlations(one)
-    best, shift = here.copy(), np.zeros_like(here)
-    near = _Neighbours(one, REACH)
-    for dy in range(-REACH, REACH + 1):
-        for dx in range(-REACH, REACH + 1):
-            length = math.hypot(dx, dy)
-            if 0 < length < REACH + 0.1:
-                there, _ = windows.correlations(near.shifted(dx, dy))
-                better = there > best
-                best[better], shift[better] = there[better], length
-    centres = whole[windows.centres]
-    textured = centres & (variances >= FLAT)
+    rows, columns = np.nonzero(whole[side // 2 :: side // 2, side // 2 :: side // 2])
+    centres = (np.stack([rows, columns], axis=1) + 1) * (side // 2)
+    here, variance, best, shift = pixels.windows(one, other, centres, side=side, reach=REACH, flat=FLAT).T
+    textured = variance >= FLAT
     moved = textured & (best > 0.8) & (shift > least) & (1 - best < (1 - here) / 2)
-    flat = int(np.count_nonzero(centres & ~textured)) / max(1, int(np.count_nonzero(centres)))
+    flat = int(np.count_nonzero(~textured)) / max(1, len(centres))
     return int(np.count_nonzero(moved)), int(np.count_nonzero(textured & (here > 0.8))), flat
-
-
-class _Windows:
-    """Square windows of an image, which others are correlated with."""
-
-    def __init__(self, image: Grey, centres: tuple[slice, slice], side: int) -> None:
-        self.centres = centres
-        self._side = side
-        self._image = image
-        self._mean = self._means(image)
-        self._variance = np.maximum(self._means(image * image) - self._mean * self._mean, 0)
-
-    def correlations(self, image: Grey) -> tuple[Grey, Grey]:
-        """Normalised correlation with each window of the other image, and the smaller of both variances."""
-        mean = self._means(image)
-        variance = np.maximum(self._means(image * image) - mean * mean, 0)
-        covariance = self._means(image * self._image) - mean * self._mean
-        return covariance / (np.sqrt(variance * self._variance) + 1e-3), np.minimum(variance, self._variance)
-
-    def _means(self, values: Grey) -> Grey:
-        blurred: Grey = cv2.blur(values, (self._side, self._side), borderType=cv2.BORDER_REFLECT)[self.centres]
-        return blurred
-
-
-class _Neighbours:
-    """An image with a margin, so that it can be shifted without a copy."""
-
-    def __init__(self, image: Grey, margin: int) -> None:
-        self._margin = margin
-        self._size = image.shape
-        self._padded = np.asarray(cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REPLICATE))
-
-    def shifted(self, dx: int, dy: int) -> Grey:
-        """The image, shifted by whole pixels; its border is replicated."""
-        top, left = self._margin - dy, self._margin - dx
-        return self._padded[top : top + self._size[0], left : left + self._size[1]]
 
 
 # -- changes -------------------------------------------------------------------------------------------------
@@ -315,10 +273,19 @@ def _changed(one: _Edges, other: _Edges, inside: NDArray[np.bool_], contrast: fl
     """Number of cells with unexplained edges of the image with fewer, less if the other has many more."""
     strong = max(4.0, EDGE * contrast)
     fewer, more = sorted(
-        int(np.count_nonzero(_count(_unexplained(mine, theirs, strong) & inside, cell) >= CHANGED_EDGES))
+        int(np.count_nonzero(_unexplained(mine, theirs, inside, strong, cell) >= CHANGED_EDGES))
         for mine, theirs in ((one, other), (other, one))
     )
     return fewer * min(1.0, 2 * fewer / max(1, more))
+
+
+def _unexplained(
+    mine: _Edges, theirs: _Edges, inside: NDArray[np.bool_], strong: float, cell: int
+) -> NDArray[np.int64]:
+    """Number of unexplained edge pixels of one image in each cell."""
+    ours, others = ((edges.x, edges.y, edges.length) for edges in (mine, theirs))
+    weak = WEAK_EDGE * strong
+    return pixels.unexplained(ours, others, inside, strong=strong, weak=weak, like=LIKE_DIRECTION, cell=cell)
 
 
 def _swapped(one: Grey, other: Grey, inside: NDArray[np.bool_], contrast: float, cell: int) -> int:
@@ -331,25 +298,10 @@ def _swapped(one: Grey, other: Grey, inside: NDArray[np.bool_], contrast: float,
 
 def _edges(image: Grey) -> _Edges:
     smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
-    x = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3), dtype=np.float32) / np.float32(8)
-    y = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3), dtype=np.float32) / np.float32(8)
-    return _Edges(image, x, y, np.hypot(x, y))
-
-
-def _unexplained(mine: _Edges, theirs: _Edges, strong: float) -> NDArray[np.bool_]:
-    """Strong edge pixels without an edge of like direction in the other image within a pixel."""
-    rows, columns = np.nonzero(mine.length > strong)
-    x, y, length = (values[rows, columns] for values in (mine.x, mine.y, mine.length))
-    x, y = x / (length + 1e-6), y / (length + 1e-6)
-    neighbours = [_Neighbours(values, 1) for values in (theirs.x, theirs.y, theirs.length)]
-    explained = np.zeros(length.shape, dtype=bool)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            other_x, other_y, other = (near.shifted(dx, dy)[rows, columns] for near in neighbours)
-            explained |= (other > WEAK_EDGE * strong) & (x * other_x + y * other_y > LIKE_DIRECTION * other)
-    unexplained = np.zeros(mine.length.shape, dtype=bool)
-    unexplained[rows, columns] = ~explained
-    return unexplained
+    x: Any = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    y: Any = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    length: Any = cv2.magnitude(x, y)
+    return _Edges(image, x, y, length)
 
 
 def _blocks(image: NDArray[Any], cell: int) -> NDArray[Any]:
@@ -358,9 +310,10 @@ def _blocks(image: NDArray[Any], cell: int) -> NDArray[Any]:
     return image[: height * cell, : width * cell].reshape(height, cell, width, cell).swapaxes(1, 2)
 
 
-def _count(mask: NDArray[np.bool_], cell: int) -> NDArray[np.int64]:
-    """Number of pixels in each cell."""
-    return np.asarray(np.count_nonzero(_blocks(mask, cell), axis=(2, 3)))
+def _count(mask: NDArray[np.bool_], cell: int) -> NDArray[np.int32]:
+    """Number of pixels in each whole cell."""
+    sums = np.asarray(cv2.integral(mask.view(np.uint8)), dtype=np.int32)[::cell, ::cell]
+    return sums[1:, 1:] - sums[:-1, 1:] - sums[1:, :-1] + sums[:-1, :-1]
 
 
 def _text(image: Grey, cell: int) -> float:

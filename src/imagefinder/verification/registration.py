@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from imagefinder.core.elongated import is_elongated, longer_side
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Size
+from imagefinder.kernels import pixels
 from imagefinder.kernels.transforms import corners, move
 
 Grey: TypeAlias = NDArray[np.float32]
@@ -39,11 +40,19 @@ FITS = 6
 KEPT = 0.7
 """Share of the pixels, those with the smallest residuals, that the next fit of the colour map uses."""
 
+RIDGE = 1e-5
+"""Weight of small coefficients; grey images have fewer independent terms."""
+
+BRIGHTNESS = (-64.0, 320.0)
+"""Range of mapped brightness."""
+
 BLOCK_CORRELATION = 0.7
 """A block counts as found from this normalised correlation on."""
 
 LEAST_VARIANCE = 16.0
 """A block whose variance is below this has no texture to be found by."""
+
+_SQUARE = np.ones((5, 5), np.uint8)
 
 _STEPS = ((128, 24, 5), (200, 0, 0), (256, 28, 4), (512, 36, 4))
 """Longer side, block side and search radius of each step, in pixels; without a block side the step is ECC."""
@@ -94,29 +103,28 @@ def registrations(
     """
     query, candidate, transform = focus(query, candidate, transform)
     here, there, matrix = _reduced(query, candidate, transform, side)
-    brightness = grey(there)
-    warped, inside = _warp(here, brightness.shape, matrix)
-    colours = _fit_colours(warped, brightness, inside)
+    target = _Target(there)
+    warped, inside = _warp(here, target.grey.shape, matrix)
+    colours = target.fit_colours(warped, inside)
     if colours is None:
         return
-    best = _registered(warped, colours, (there, brightness), inside)
-    laplacian = _laplacian(brightness)
-    correlation, correction = _correlation(best, laplacian), np.eye(3)
+    best = _registered(warped, colours, target, inside)
+    correlation, correction = _correlation(best, target.laplacian), np.eye(3)
     for number, (reduced, block, radius) in enumerate(_STEPS):
         if number == 1:
             yield replace(best, correlation=correlation)
         step = _step(best, reduced, block, radius)
         if step is None:
             continue
-        warped, inside = _warp(here, brightness.shape, step @ correction @ matrix)
-        reached = _correlation(_registered(warped, colours, (there, brightness), inside), laplacian)
+        warped, inside = _warp(here, target.grey.shape, step @ correction @ matrix)
+        reached = _correlation(_registered(warped, colours, target, inside), target.laplacian)
         if reached > correlation:
-            colours = _fit_colours(warped, brightness, inside)
+            colours = target.fit_colours(warped, inside)
             if colours is None:
                 return
             correlation, correction = reached, step @ correction
-            best = _registered(warped, colours, (there, brightness), inside)
-    yield replace(best, correlation=_correlation(best, laplacian))
+            best = _registered(warped, colours, target, inside)
+    yield replace(best, correlation=_correlation(best, target.laplacian))
 
 
 def grey(image: RgbImage) -> Grey:
@@ -213,54 +221,36 @@ def _warp(image: RgbImage, shape: tuple[int, ...], matrix: Matrix) -> tuple[RgbI
 # -- colours -------------------------------------------------------------------------------------------------
 
 
-def _terms(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """``(N, 10)``: the monomials of red, green and blue up to the second degree."""
-    r, g, b = (rgb.reshape(-1, 3).astype(np.float32) / 255 - 0.5).T
-    return np.stack([np.ones_like(r), r, g, b, r * r, g * g, b * b, r * g, r * b, g * b], axis=1, dtype=np.float64)
+class _Target:
+    """The image that another one is registered to, with what does not depend on the alignment."""
 
+    def __init__(self, colours: RgbImage) -> None:
+        self.colours = colours
+        self.grey = grey(colours)
+        self.laplacian = _laplacian(self.grey)
+        self._levels = (self.grey * (GREY_LEVELS / 256)).astype(np.uint8)
 
-def _mapped(rgb: NDArray[np.uint8], colours: NDArray[np.float64]) -> Grey:
-    """``(H, W)``: the polynomial with these coefficients, of each pixel."""
-    r, g, b = (plane.astype(np.float32) * np.float32(1 / 255) - np.float32(0.5) for plane in cv2.split(rgb))
-    c = colours.astype(np.float32)
-    of_red, of_green = c[1] + c[4] * r + c[7] * g + c[8] * b, c[2] + c[5] * g + c[9] * b
-    mapped: Grey = c[0] + r * of_red + g * of_green + b * (c[3] + c[6] * b)
-    return mapped
-
-
-def _fit_colours(warped: RgbImage, grey: Grey, inside: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """``(10,)`` coefficients; ``None`` if fewer than 200 pixels overlap."""
-    rows = np.flatnonzero(inside)
-    if len(rows) < 200:
-        return None
-    generator = np.random.default_rng(0)
-    levels = (grey.reshape(-1)[rows] * (GREY_LEVELS / 256)).astype(np.uint8)
-    counts = np.bincount(levels)
-    of_levels = np.split(rows[np.argsort(levels, kind="stable")], np.cumsum(counts)[:-1])
-    chosen = np.concatenate(
-        [
-            generator.choice(some, min(PIXELS_PER_LEVEL, len(some)), replace=False)
-            for some in of_levels
-            if len(some)
-        ]
-    )
-    terms, values = _terms(warped.reshape(-1, 3)[chosen]), grey.reshape(-1)[chosen]
-    ridge = 1e-5 * len(chosen) * np.eye(terms.shape[1])  # grey images have fewer independent terms
-    kept = np.ones(len(chosen), dtype=bool)
-    coefficients = np.zeros(terms.shape[1])
-    last = int(KEPT * (len(chosen) - 1))
-    for _ in range(FITS):
-        some = terms[kept]
-        coefficients = np.linalg.solve(some.T @ some + ridge, some.T @ values[kept])
-        residuals = np.abs(terms @ coefficients - values)
-        kept = residuals <= np.partition(residuals, last)[last]
-    return coefficients
+    def fit_colours(self, warped: RgbImage, inside: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+        """``(10,)`` coefficients of the map of colours; ``None`` if fewer than 200 pixels overlap."""
+        if np.count_nonzero(inside) < 200:
+            return None
+        generator = np.random.default_rng(0)
+        chosen = np.concatenate(
+            [
+                generator.choice(some, min(PIXELS_PER_LEVEL, len(some)), replace=False)
+                for some in pixels.by_level(self._levels, inside, GREY_LEVELS)
+                if len(some)
+            ]
+        )
+        colours, values = warped.reshape(-1, 3)[chosen], self.grey.reshape(-1)[chosen]
+        return pixels.fit_colours(colours, values, ridge=RIDGE, kept=KEPT, fits=FITS)
 
 
 def _registered(
-    warped: RgbImage, colours: NDArray[np.float64], candidate: tuple[RgbImage, Grey], inside: NDArray[np.bool_]
+    warped: RgbImage, colours: NDArray[np.float64], target: _Target, inside: NDArray[np.bool_]
 ) -> Registered:
-    return Registered(np.clip(_mapped(warped, colours), -64, 320), candidate[1], warped, candidate[0], inside, 0.0)
+    mapped = pixels.map_colours(warped, colours, BRIGHTNESS)
+    return Registered(mapped, target.grey, warped, target.colours, inside, 0.0)
 
 
 # -- alignment -----------------------------------------------------------------------------------------------
@@ -272,12 +262,10 @@ def _laplacian(image: Grey) -> Grey:
 
 def _correlation(pair: Registered, laplacian: Grey) -> float:
     """Correlation of the Laplacians inside the overlap, given that of the candidate."""
-    inside = cv2.erode(pair.inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    inside = np.asarray(cv2.erode(pair.inside.view(np.uint8), _SQUARE), dtype=np.uint8)
     if np.count_nonzero(inside) < 50:
         return -1.0
-    one, other = _laplacian(pair.query)[inside], laplacian[inside]
-    one, other = one - one.mean(), other - other.mean()
-    return float((one * other).sum() / math.sqrt(float((one * one).sum() * (other * other).sum()) + 1e-6))
+    return pixels.correlation(_laplacian(pair.query), laplacian, inside.view(np.bool_))
 
 
 def _step(pair: Registered, side: int, block: int, radius: int) -> Matrix | None:
@@ -312,17 +300,14 @@ def _by_blocks(pair: tuple[Grey, Grey], inside: NDArray[np.bool_], block: int, r
     xs = np.arange(0, width - block + 1, max(block // 2, (width - block) // 12))
     useful = _block_means(inside.astype(np.float32), ys, xs, block) >= 0.95
     useful &= _block_variances(pair[0], ys, xs, block) >= LEAST_VARIANCE
-    centres, found = [], []
-    for row, column in np.argwhere(useful).tolist():
-        x, y = int(xs[column]), int(ys[row])
-        shift = _displacement(pair, (x, y), block, radius)
-        if shift is not None:
-            centre = x + (block - 1) / 2, y + (block - 1) / 2
-            centres.append(centre)
-            found.append((centre[0] + shift[0], centre[1] + shift[1]))
-    if len(centres) < 8:
+    rows, columns = np.nonzero(useful)
+    corners = np.stack([xs[columns], ys[rows]], axis=1)
+    found = pixels.displacements(*pair, corners, block, radius)
+    is_found = found[:, 2] >= np.float32(BLOCK_CORRELATION)
+    if np.count_nonzero(is_found) < 8:
         return None
-    one, other = np.array(centres, np.float32), np.array(found, np.float32)
+    centres = corners[is_found] + (block - 1) / 2
+    one, other = centres.astype(np.float32), (centres + found[is_found, :2]).astype(np.float32)
     if len(centres) < 16:  # too few for eight parameters
         affine, _ = cv2.estimateAffine2D(one, other, method=cv2.RANSAC, ransacReprojThreshold=1.5)
         return None if affine is None else np.vstack([affine, [0, 0, 1]])
@@ -346,30 +331,3 @@ def _block_variances(image: Grey, ys: NDArray[np.int64], xs: NDArray[np.int64], 
     """Variances of the blocks; arguments and result as for ``_block_means``."""
     image = image - image.mean()  # rounding matters less in small numbers
     return _block_means(image * image, ys, xs, block) - _block_means(image, ys, xs, block) ** 2
-
-
-def _displacement(
-    pair: tuple[Grey, Grey], corner: tuple[int, int], block: int, radius: int
-) -> tuple[float, float] | None:
-    """Where a block of the query is found in the candidate, relative to its place; ``None`` if it is not."""
-    (x, y), (query, candidate) = corner, pair
-    template = query[y : y + block, x : x + block]
-    left, top = max(0, x - radius), max(0, y - radius)
-    area = candidate[top : y + block + radius, left : x + block + radius]
-    scores = np.asarray(cv2.matchTemplate(area, template, cv2.TM_CCOEFF_NORMED))
-    row, column = divmod(int(scores.argmax()), scores.shape[1])
-    if scores[row, column] < BLOCK_CORRELATION:
-        return None
-    return (
-        left + column - x + _vertex(scores[row, max(0, column - 1) : column + 2]),
-        top + row - y + _vertex(scores[max(0, row - 1) : row + 2, column]),
-    )
-
-
-def _vertex(values: NDArray[np.float32]) -> float:
-    """Offset of the vertex of the parabola through three values from the middle one; 0 at a border."""
-    if len(values) < 3:
-        return 0.0
-    before, middle, after = values.tolist()
-    bend = before - 2 * middle + after
-    return 0.5 * (before - after) / bend if bend < 0 else 0.0

@@ -1,5 +1,4 @@
 import dataclasses
-import os
 import tomllib
 from pathlib import Path
 from typing import get_type_hints
@@ -8,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagefinder.core import settings as settings_module
 from imagefinder.core.errors import SettingsError
 from imagefinder.core.settings import Settings
 
@@ -83,44 +81,6 @@ def test_lists(tmp_path, toml, text, value):
     file.write_text(f"allowed_hosts = {toml}")
     assert Settings.load(environment={}, file=file).allowed_hosts == value
     assert Settings.load(environment={"IMAGEFINDER_ALLOWED_HOSTS": text}).allowed_hosts == value
-
-
-@pytest.mark.parametrize(
-    ("kind", "given", "value"),
-    [
-        (bool, True, True),
-        (bool, "yes", True),
-        (bool, "OFF", False),
-        (bool, "0", False),
-        (tuple[Path, ...], f"/a{os.pathsep}/b,c", (Path("/a"), Path("/b,c"))),
-        (tuple[Path, ...], ["/a", "~/b"], (Path("/a"), Path.home() / "b")),
-        (tuple[int, ...], "1,2", (1, 2)),
-        (float, 3, 3.0),
-        (int, "7", 7),
-    ],
-)
-def test_types(kind, given, value):
-    assert settings_module._typed(kind, given) == value
-
-
-@pytest.mark.parametrize(
-    ("kind", "given"),
-    [
-        (bool, "maybe"),
-        (bool, 2),
-        (int, True),
-        (int, 1.5),
-        (int, [1]),
-        (str, 1),
-        (str, ["a"]),
-        (tuple[str, ...], 1),
-        (tuple[str, ...], [1]),
-        (Path, 1),
-    ],
-)
-def test_values_of_the_wrong_type_are_rejected(kind, given):
-    with pytest.raises((TypeError, ValueError)):
-        settings_module._typed(kind, given)
 
 
 @pytest.mark.parametrize(
@@ -221,3 +181,24 @@ def test_an_encoding_that_names_cannot_have(name):
     with pytest.raises(SettingsError, match="zip_encoding: unknown encoding"):
         Settings(zip_encoding=name)
     assert Settings(zip_encoding="cp932").zip_encoding == "cp932"
+
+
+def test_the_parameters_of_an_object_store_are_not_shown():
+    settings = Settings(objects="s3://bucket/p?secret_access_key=hidden")
+    assert "hidden" not in str(settings.describe())
+    assert "hidden" not in settings.to_toml({})
+    assert 'objects = "s3://bucket/p?..."' in settings.to_toml({})
+
+
+def test_a_database_of_collections_contains_the_default_one() -> None:
+    url = "postgresql://ann:s3cret@db/images?sslmode=require"
+    settings, origins = Settings.load_with_origins(environment={"IMAGEFINDER_COLLECTIONS": url})
+    assert (settings.database, settings.collection) == (
+        url,
+        "postgresql://ann:s3cret@db/images/default?sslmode=require",
+    )
+    assert origins["collection"] == "environment variable IMAGEFINDER_COLLECTIONS"
+    assert "s3cret" not in settings.to_toml(origins) + str(settings.describe())
+    named = Settings.load(environment={"IMAGEFINDER_COLLECTIONS": url}, overrides={"collection": "/x"})
+    assert named.collection == "/x"
+    assert Settings.load(environment={}).database == ""

@@ -17,7 +17,7 @@ from imagefinder.server.access import (
     required_access,
 )
 from imagefinder.server.app import create_app
-from imagefinder.server.keys import Keys
+from imagefinder.server.keys.folders import FolderKeys
 from imagefinder.server.state import FILE_NAME
 
 PUBLIC = {"/", "/docs", "/docs.css", "/openapi.json", "/health", "/health/live", "/health/ready"}
@@ -47,7 +47,7 @@ def guarded(fake: Any, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def keys(guarded: Any, fake: Any) -> dict[str, str]:
-    with Keys(fake.settings.state) as keys:
+    with FolderKeys(fake.settings.state) as keys:
         created = {access: keys.create(access, access) for access in ("read", "write")}
         created["other-read"] = keys.create("other-read", "read", ["shoes"])
         created["other-write"] = keys.create("other-write", "write", ["shoes"])
@@ -137,7 +137,7 @@ def test_wrong_keys_are_limited_and_right_keys_are_not(guarded: Any, keys: dict[
 
 def test_a_lower_rate_limit_applies_to_wrong_and_missing_keys(fake: Any, tmp_path: Path) -> None:
     fake.settings = Settings(auth="on", state=tmp_path / "state", requests_per_minute=3)
-    key = Keys(fake.settings.state).create("a", "read")
+    key = FolderKeys(fake.settings.state).create("a", "read")
     with TestClient(create_app(fake)) as client:
         for headers, refused in (({"x-api-key": "x"}, "too_many_wrong_keys"), ({}, "rate_limited")):
             codes = [client.get("/v1/limits", headers=headers).json()["code"] for _ in range(4)]
@@ -204,7 +204,7 @@ def test_keys_grant_their_access(guarded: Any, keys: dict[str, str], fake: Any) 
     refused = client.post("/v1/jobs", headers={"x-api-key": keys["read"]})
     assert (refused.status_code, refused.json()["code"]) == (403, "read_only_key")
     assert client.post("/v1/jobs", headers={"x-api-key": keys["write"]}).json()["code"] == "unsupported_media_type"
-    Keys(fake.settings.state).revoke("read")
+    FolderKeys(fake.settings.state).revoke("read")
     assert ask(**{"x-api-key": keys["read"]}).json()["code"] == "wrong_key"
 
 
@@ -261,16 +261,16 @@ def test_when_keys_are_required(settings: dict[str, Any], expected: bool) -> Non
 
 
 def test_a_server_that_requires_keys_does_not_start_without_any(tmp_path: Path) -> None:
-    settings, file = Settings(host="0.0.0.0"), Keys(tmp_path)
+    settings, file = Settings(host="0.0.0.0"), FolderKeys(tmp_path)
     with pytest.raises(SettingsError, match="requires API keys") as caught:
         check_before_start(settings, file)
     assert "imagefinder keys create NAME --write" in caught.value.hint
     assert "--auth off" in caught.value.hint
     file.create("a", "read")
     check_before_start(settings, file)
-    check_before_start(Settings(), Keys(tmp_path / "none"))
+    check_before_start(Settings(), FolderKeys(tmp_path / "none"))
 
 
 def test_any_origin_without_keys_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="every web page"):
-        check_before_start(Settings(cors_origins=("*",)), Keys(tmp_path))
+        check_before_start(Settings(cors_origins=("*",)), FolderKeys(tmp_path))

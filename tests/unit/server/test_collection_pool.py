@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from imagefinder.core.errors import CollectionMovedError, StoreError
+from imagefinder.core.errors import CollectionMovedError, ImagefinderError, StoreError
 from imagefinder.core.settings import Settings
+from imagefinder.server.catalogue.folders import FolderCatalogue
 from imagefinder.server.collection_pool import DEFAULT, CollectionPool
 from imagefinder.server.errors import Problem
 from imagefinder.stores.embedded.schema import FILE_NAME
@@ -28,16 +29,21 @@ def opener() -> Opener:
     return Opener()
 
 
+def pool(settings: Settings, opener: Opener) -> CollectionPool:
+    catalogue = FolderCatalogue(Path(settings.collections))
+    return CollectionPool(open_collection(settings, create=True), settings, opener, catalogue)
+
+
 @pytest.fixture
 def collections(tmp_path: Path, opener: Opener) -> Any:
     settings = Settings(collection=tmp_path / "mine", collections=tmp_path / "others")
-    collections = CollectionPool(open_collection(settings, create=True), settings, opener)
+    collections = pool(settings, opener)
     yield collections
     collections.close()
 
 
 def code_of(call: Any) -> str:
-    with pytest.raises(Problem) as caught:
+    with pytest.raises((Problem, ImagefinderError)) as caught:
         call()
     return caught.value.code
 
@@ -108,7 +114,7 @@ def test_the_number_of_open_collections_is_limited(
 
 def test_a_collection_in_memory_stays_open(tmp_path: Path, opener: Opener) -> None:
     settings = Settings(store="memory", collections=tmp_path / "others")
-    collections = CollectionPool(open_collection(settings, create=True), settings, opener)
+    collections = pool(settings, opener)
     made, _ = collections.create("a")
     del made
     gc.collect()

@@ -10,7 +10,7 @@ from imagefinder.core.settings import Settings
 from imagefinder.server import ratelimit
 from imagefinder.server.app import create_app
 from imagefinder.server.errors import Problem
-from imagefinder.server.keys import Keys
+from imagefinder.server.keys.folders import FolderKeys
 from imagefinder.server.ratelimit import RateLimit
 
 
@@ -81,7 +81,7 @@ def test_the_number_of_buckets_is_limited(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_each_key_has_its_own_rate_and_health_is_not_limited(fake: Any, tmp_path: Path) -> None:
     fake.settings = Settings(auth="on", state=tmp_path, requests_per_minute=2)
-    file = Keys(tmp_path)
+    file = FolderKeys(tmp_path)
     first, second = ({"x-api-key": file.create(name, "read")} for name in "ab")
     client = TestClient(create_app(fake))
     assert [client.get("/metrics", headers=first).status_code for _ in range(3)] == [200, 200, 429]

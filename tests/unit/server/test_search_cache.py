@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -39,10 +40,8 @@ def trace(data: bytes) -> Trace:
     )
 
 
-def add(cache: SearchCache, data: bytes = b"image", size: int = 10) -> str | None:
-    result = cache.add(CachedSearch("default", trace(data)), lambda handle, _: {"handle": handle}, size)
-    handle: str | None = result["handle"]
-    return handle
+def add(cache: SearchCache, data: bytes = b"image") -> str | None:
+    return cache.add(CachedSearch("default", trace(data))).handle
 
 
 def is_cached(cache: SearchCache, handle: str | None) -> bool:
@@ -59,7 +58,7 @@ def test_a_handle_returns_search_and_answer(clock: Clock) -> None:
     handle = add(cache)
     assert handle
     assert cache.search(handle).trace.query.image == b"image"
-    assert cache.result(handle) == {"handle": handle}
+    assert 9 < cache.find(handle)[1] - time.time() <= 10
 
 
 def test_handles_cannot_be_guessed(clock: Clock) -> None:
@@ -82,11 +81,11 @@ def test_handles_expire(clock: Clock) -> None:
 
 def test_the_oldest_search_is_evicted_first(clock: Clock) -> None:
     cache = SearchCache(seconds=10, queries=3, max_bytes=100, clock=clock)
-    handles = [add(cache, b"x", 1) for _ in range(4)]
+    handles = [add(cache, b"x") for _ in range(4)]
     assert [is_cached(cache, handle) for handle in handles] == [False, True, True, True]
-    large = add(cache, b"x" * 90, 9)
-    assert [is_cached(cache, handle) for handle in [*handles, large]] == [False, False, False, False, True]
-    small = add(cache, b"x", 0)
+    large = add(cache, b"x" * 99)
+    assert [is_cached(cache, handle) for handle in [*handles, large]] == [False, False, False, True, True]
+    small = add(cache, b"x")
     assert is_cached(cache, large)
     assert is_cached(cache, small)
 
@@ -94,14 +93,14 @@ def test_the_oldest_search_is_evicted_first(clock: Clock) -> None:
 def test_a_search_that_is_too_large_gets_no_handle(clock: Clock) -> None:
     cache = SearchCache(seconds=10, queries=3, max_bytes=100, clock=clock)
     before = add(cache)
-    assert add(cache, b"x" * 101, 0) is None
+    assert add(cache, b"x" * 101) is None
     assert is_cached(cache, before)
 
 
 def test_evicted_bytes_are_released(clock: Clock) -> None:
     cache: Any = SearchCache(seconds=10, queries=2, max_bytes=10**6, clock=clock)
     for size in range(50):
-        add(cache, b"x" * size, size)
+        add(cache, b"x" * size)
     clock.now += 11
     assert len(cache) == 0
     assert cache._bytes == 0

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from imagefinder.server.jobs.record import UNREADABLE, JobRecord, from_content
+from imagefinder.core.job_records import UNREADABLE, JobRecord, from_content
 
 log = logging.getLogger(__name__)
 

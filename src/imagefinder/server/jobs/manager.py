@@ -2,82 +2,70 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from imagefinder.collection import Collection
 from imagefinder.core.addresses import is_web_address
-from imagefinder.core.errors import ImagefinderError, InputError, UnknownMethodError
+from imagefinder.core.errors import InputError, UnknownMethodError
 from imagefinder.core.jobs import Job, JobKind, JobState
+from imagefinder.core.service_contracts import Jobs
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.discover import discover
+from imagefinder.server import request_context
 from imagefinder.server.errors import Problem, problem_of
-from imagefinder.server.jobs.queue import JobEntry, JobQueue
 from imagefinder.server.jobs.roots import resolve_folder, resolve_roots
-from imagefinder.server.jobs.runner import Runner
-from imagefinder.server.jobs.store import JobStore
+from imagefinder.server.jobs.runner import ListPath, Runner
 from imagefinder.server.jobs.watch import Watch
-
-log = logging.getLogger(__name__)
-
-_RETRY_LOCK_SECONDS = 1.0
 
 
 class JobManager:
-    """Stores jobs, runs one at a time per collection, and continues them after a restart.
+    """Checks and queues jobs, and runs one at a time per collection.
 
     Safe to use from several threads. A job is durable when ``start`` returns.
     """
 
     def __init__(
         self,
-        store: JobStore,
+        jobs: Jobs,
         collections: Callable[[str], Collection],
         settings: Settings,
         *,
+        list_path: ListPath,
         check_address: Callable[[str], None] | None = None,
     ) -> None:
         """Store the parts; ``open`` opens the jobs.
 
         Args:
-            store: Storage of the jobs.
+            jobs: The queue of the jobs.
             collections: Returns the collection with a name; raises the error to report if it does not exist.
-            settings: Settings; ``job_roots``, ``job_queue`` and ``url_queries`` are used.
+            settings: Settings; ``job_roots``, ``concurrent_jobs`` and ``url_queries`` are used.
+            list_path: Returns the file to which the lists of jobs of a collection are written; see ``JobContext``.
             check_address: Refuses addresses that jobs may not download from; see ``Fetcher``.
         """
-        self._store = store
+        self._jobs = jobs
         self._collections = collections
         self._roots = resolve_roots(settings.job_roots)
         self._urls_allowed = settings.url_queries
-        self._queue = JobQueue(store, settings.job_queue)
-        self._runner = Runner(self._queue, store, collections, roots=self._roots, check_address=check_address)
-        self._opening = threading.Lock()
-        self._opened = False
-        self._closed = threading.Event()
+        self._runner = Runner(
+            jobs,
+            collections,
+            roots=self._roots,
+            list_path=list_path,
+            threads=settings.concurrent_jobs,
+            check_address=check_address,
+        )
 
     # -- startup and shutdown --------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Continue the stored jobs; if another process has locked them, as soon as it releases them.
-
-        Unreadable jobs do not stop the server from other work: the error is logged here, and raised by each method
-        that needs the jobs.
-        """
-        try:
-            waits = self._store.exists() and not self._open()
-        except ImagefinderError as error:
-            log.error("the jobs cannot be read: %s (%s)", error.message, error.hint)  # noqa: TRY400
-            return
-        if waits:
-            log.info("waiting for another server process that has locked the jobs of this collection")
-            thread = threading.Thread(target=self._wait_for_lock, name="imagefinder-jobs-lock", daemon=True)
-            thread.start()
+        """Continue the stored jobs."""
+        self._jobs.open()
+        self._runner.start()
 
     def stop_watchers(self) -> None:
         """Wake all watchers for the last time, because the server is shutting down."""
-        self._queue.stop_watchers()
+        self._jobs.stop_watchers()
 
     def close(self, timeout: float = 20.0) -> None:
         """Stop the jobs; running ones are interrupted and continue after the next start.
@@ -86,46 +74,9 @@ class JobManager:
             timeout: Seconds to wait for work that cannot be interrupted. After that it is abandoned and starts
                 again after the next start.
         """
-        self._queue.stop_watchers()
-        self._closed.set()
-        self._queue.close()
+        self._jobs.interrupt()
         self._runner.join(timeout)
-        self._queue.abandon_running()
-        with self._opening:
-            self._opened = False
-            self._store.release()
-
-    def _open(self) -> bool:
-        """Load the stored jobs and start the threads; false while another process has locked the jobs."""
-        with self._opening:
-            if self._opened or self._closed.is_set():
-                return self._opened
-            if not self._store.acquire():
-                return False
-            waiting = self._queue.load()
-            self._opened = True
-            self._runner.start()
-        if waiting:
-            log.info("continuing %d unfinished jobs", waiting)
-        return True
-
-    def _wait_for_lock(self) -> None:
-        while not self._closed.wait(_RETRY_LOCK_SECONDS):
-            try:
-                if self._open():
-                    return
-            except ImagefinderError:
-                log.exception("the jobs cannot be opened")
-                return
-
-    def _ensure_open(self) -> None:
-        if not self._opened and not self._open():
-            raise Problem(
-                "not_ready",
-                "another process of this server still has the jobs locked",
-                hint="that process is shutting down; try again in a few seconds",
-                headers={"Retry-After": "2"},
-            )
+        self._jobs.close()
 
     # -- requests of clients ---------------------------------------------------------------------------------
 
@@ -143,8 +94,9 @@ class JobManager:
             The queued job; it is durable.
 
         Raises:
-            Problem: ``busy``, ``not_ready``, ``unknown_method``, ``folder_not_allowed``, ``folder_not_found``,
-                ``url_queries_off``, and the problems of an unknown collection.
+            Problem: ``unknown_method``, ``folder_not_allowed``, ``folder_not_found``, ``url_queries_off``, and the
+                problems of an unknown collection.
+            QueueFullError, NotReadyError: the job cannot be queued now.
             InputError: an invalid URL.
             StoreError: the job cannot be stored.
         """
@@ -162,8 +114,7 @@ class JobManager:
                 spec["folder"] = resolve_folder(spec["folder"], self._roots)
             else:
                 _check_urls(spec.get("urls") or (), allowed=self._urls_allowed)
-        self._ensure_open()
-        return self._queue.add(kind, collection, spec, csv.encode("utf-8") if csv is not None else None)
+        return self._add(kind, collection, spec, csv.encode("utf-8") if csv is not None else None)
 
     def start_put(
         self,
@@ -187,23 +138,19 @@ class JobManager:
             Problem, StoreError: as ``start``.
         """
         self._collections(collection)
-        self._ensure_open()
-        return self._queue.add("put", collection, {"id": image_id, "metadata": metadata, "uri": uri}, data)
+        return self._add("put", collection, {"id": image_id, "metadata": metadata, "uri": uri}, data)
 
     def find(self, kind: JobKind, collection: str) -> Job | None:
         """The oldest queued or running job of this kind, or ``None``."""
-        for job in reversed(self._all()):
-            if (job.kind, job.collection) == (kind, collection) and not job.ended:
-                return job
-        return None
+        return self._jobs.find(kind, collection)
 
     def get(self, job_id: str) -> Job:
         """The job with this id.
 
         Raises:
-            Problem: ``unknown_job``.
+            UnknownJobError: there is none.
         """
-        return self._entry(job_id).job
+        return self._jobs.get(job_id)
 
     def list(
         self,
@@ -213,25 +160,12 @@ class JobManager:
         state: JobState | None = None,
         visible: Callable[[str], bool] = lambda _collection: True,
     ) -> list[Job]:
-        """Jobs, newest first.
+        """Jobs, newest first; the arguments are those of ``Jobs.list``."""
+        return self._jobs.list(limit=limit, before=before, state=state, visible=visible)
 
-        Args:
-            limit: Largest number of jobs.
-            before: Only jobs older than the job with this id.
-            state: Only jobs in this state.
-            visible: Only jobs of collections for which this returns true.
-        """
-        return [
-            job
-            for job in self._all()
-            if (before is None or job.id < before)
-            and (state is None or job.state == state)
-            and visible(job.collection)
-        ][:limit]
-
-    def count(self, state: str) -> int:
-        """Number of jobs of this process in a state."""
-        return self._queue.count(state)
+    def count(self, state: JobState) -> int:
+        """Number of jobs in a state."""
+        return self._jobs.count(state)
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job: a queued one ends immediately, a running one as soon as possible.
@@ -240,28 +174,24 @@ class JobManager:
             The job in its new state; an ended job is unchanged.
 
         Raises:
-            Problem: ``unknown_job``.
+            UnknownJobError: there is none.
             StoreError: the job cannot be stored.
         """
-        return self._queue.cancel(self._entry(job_id))
+        return self._jobs.cancel(job_id)
 
     def watch(self, job_id: str) -> Watch:
-        """Follow a job from now on; enter the returned context manager in the event loop.
+        """Follow a job from now on, with the returned asynchronous context manager.
 
         Raises:
-            Problem: ``unknown_job``.
+            UnknownJobError: there is none.
         """
-        return Watch(self._queue, self._entry(job_id))
+        self._jobs.get(job_id)
+        return Watch(self._jobs, job_id)
 
-    def _all(self) -> Sequence[Job]:
-        if self._store.exists():
-            self._ensure_open()
-        return self._queue.jobs()
-
-    def _entry(self, job_id: str) -> JobEntry:
-        if self._store.exists():
-            self._ensure_open()
-        return self._queue.entry(job_id)
+    def _add(self, kind: JobKind, collection: str, spec: Mapping[str, Any], upload: bytes | None) -> Job:
+        job = self._jobs.add(kind, collection, spec, upload, client=request_context.client())
+        self._runner.start()
+        return job
 
 
 def _check_urls(urls: Sequence[str], *, allowed: bool) -> None:

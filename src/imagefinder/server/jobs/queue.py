@@ -11,42 +11,26 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from imagefinder.core.errors import ImagefinderError
+from imagefinder.core.errors import ImagefinderError, NotReadyError, QueueFullError, UnknownJobError
+from imagefinder.core.job_records import MAX_ENDED_DAYS, MAX_ENDED_JOBS, JobRecord, TakenJob
 from imagefinder.core.jobs import Job, JobKind, JobProgress
-from imagefinder.server import request_context
-from imagefinder.server.errors import Problem
-from imagefinder.server.jobs.record import JobRecord
+from imagefinder.core.times import now
 from imagefinder.server.jobs.store import JobStore
-from imagefinder.server.times import now
-
-MAX_ENDED_JOBS = 1000
-MAX_ENDED_DAYS = 30
 
 
 @dataclass(slots=True, eq=False)
-class JobEntry:
+class JobEntry(TakenJob):
     """A job in the queue.
 
     Attributes:
-        record: Latest state of the job.
-        stop: Set when the job should end early.
-        watchers: Functions to call after each change.
-        store_lock: Held while the record is stored, so that the latest state is stored last.
-        progress: Latest progress, whether published or not.
         client: The client that started the job; empty after a restart.
+        watchers: Functions to call after each change, and with ``None`` at shutdown.
+        store_lock: Held while the record is stored, so that the latest state is stored last.
     """
 
-    record: JobRecord
     client: str = ""
-    stop: threading.Event = field(default_factory=threading.Event)
-    watchers: set[Callable[[], None]] = field(default_factory=set)
+    watchers: set[Callable[[Job | None], None]] = field(default_factory=set)
     store_lock: threading.Lock = field(default_factory=threading.Lock)
-    progress: JobProgress = field(default_factory=JobProgress)
-
-    @property
-    def job(self) -> Job:
-        """The job as clients see it."""
-        return self.record.job
 
     def update(self, *, tries: int | None = None, **changes: Any) -> None:
         """Change the record in memory and call the watchers; the caller holds the lock of the queue."""
@@ -57,7 +41,7 @@ class JobEntry:
     def wake(self) -> None:
         """Call the watchers; the caller holds the lock of the queue."""
         for watcher in tuple(self.watchers):
-            watcher()
+            watcher(self.job)
 
 
 class JobQueue:
@@ -133,51 +117,54 @@ class JobQueue:
         """The job with this id.
 
         Raises:
-            Problem: ``unknown_job``.
+            UnknownJobError: there is none.
         """
         with self._changed:
             entry = self._entries.get(job_id)
         if entry is None:
-            raise unknown_job(job_id)
+            raise UnknownJobError(job_id, days=MAX_ENDED_DAYS)
         return entry
 
     # -- watching ------------------------------------------------------------------------------------------------
 
-    @property
-    def watchers_stopped(self) -> bool:
-        """Whether the server is shutting down, so that watchers should end."""
-        return self._watching_ended
+    def watch(self, entry: JobEntry, watcher: Callable[[Job | None], None]) -> Callable[[], None]:
+        """Call ``watcher`` with the job now and after each change, and with ``None`` at shutdown.
 
-    def watch(self, entry: JobEntry, watcher: Callable[[], None]) -> None:
-        """Call ``watcher`` after each change of a job and at shutdown; it must not block."""
+        It must not block. The result is a function that ends this.
+        """
+
+        def end() -> None:
+            with self._changed:
+                entry.watchers.discard(watcher)
+
         with self._changed:
             entry.watchers.add(watcher)
-
-    def unwatch(self, entry: JobEntry, watcher: Callable[[], None]) -> None:
-        """Stop calling a watcher."""
-        with self._changed:
-            entry.watchers.discard(watcher)
+            watcher(entry.job)
+            if self._watching_ended:
+                watcher(None)
+        return end
 
     def stop_watchers(self) -> None:
-        """Wake all watchers for the last time."""
+        """Call all watchers for the last time."""
         with self._changed:
             self._watching_ended = True
             for entry in self._entries.values():
-                entry.wake()
+                for watcher in tuple(entry.watchers):
+                    watcher(None)
 
     # -- changing ------------------------------------------------------------------------------------------------
 
-    def add(self, kind: JobKind, collection: str, spec: Mapping[str, Any], upload: bytes | None) -> Job:
+    def add(
+        self, kind: JobKind, collection: str, spec: Mapping[str, Any], upload: bytes | None, client: str
+    ) -> Job:
         """Queue a job; it is durable on return.
 
         Raises:
-            Problem: ``busy`` or ``not_ready``.
+            QueueFullError, NotReadyError: the job cannot be queued now.
             StoreError: the job cannot be stored.
         """
-        caller = request_context.caller()
-        client = caller.client if caller else ""
         job_id = self._reserve(client)
-        entry = JobEntry(JobRecord(Job(job_id, kind, collection, "queued", now()), spec), client)
+        entry = JobEntry(JobRecord(Job(job_id, kind, collection, "queued", now()), spec), client=client)
         try:
             self._store.add(entry.record, upload)
             with self._changed:
@@ -195,22 +182,11 @@ class JobQueue:
             waiting += self._reserved
             queued, own = len(waiting), waiting.count(client)
             if client and own >= max(self._max_queued // 2, 1):
-                raise Problem(
-                    "busy",
-                    f"this client has {own} jobs in the queue, which is its share",
-                    hint="try again when some of them have ended",
-                    headers={"Retry-After": "10"},
-                    limit=own,
-                )
+                raise share_used(own)
             if queued >= self._max_queued:
-                raise Problem(
-                    "busy",
-                    f"the job queue is full ({queued} jobs)",
-                    hint="try again when some jobs have ended",
-                    headers={"Retry-After": "10"},
-                )
+                raise queue_full(queued)
             if self._closed:
-                raise Problem("not_ready", "the server is shutting down", headers={"Retry-After": "5"})
+                raise NotReadyError("the server is shutting down", retry_after=5)
             self._reserved.append(client)
             self._last = max(self._last + 1, time.time_ns() // 1000)  # increasing even if the clock is set back
             return f"{self._last:014x}{secrets.token_hex(5)}"
@@ -306,10 +282,18 @@ class JobQueue:
             self._store.delete(old)
 
 
-def unknown_job(job_id: str) -> Problem:
-    """The problem for a job that does not exist or that the client may not see."""
-    return Problem(
-        "unknown_job",
-        f"there is no job {job_id[:200]!a}",
-        hint=f"ended jobs are kept for {MAX_ENDED_DAYS} days; GET /v1/jobs lists all jobs",
+def share_used(own: int) -> QueueFullError:
+    """The error for a client with too many jobs in the queue."""
+    return QueueFullError(
+        f"this client has {own} jobs in the queue, which is its share",
+        retry_after=10,
+        limit=own,
+        hint="try again when some of them have ended",
+    )
+
+
+def queue_full(queued: int) -> QueueFullError:
+    """The error for a queue with too many jobs."""
+    return QueueFullError(
+        f"the job queue is full ({queued} jobs)", retry_after=10, hint="try again when some jobs have ended"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,6 +13,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
 
 from imagefinder.core.answers import JobPage
+from imagefinder.core.errors import UnknownJobError
+from imagefinder.core.job_records import MAX_ENDED_DAYS
 from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.serialization import to_json
 from imagefinder.server import request_context, validation
@@ -20,7 +22,6 @@ from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.jobs.forms import EXAMPLES, REQUEST, SCHEMA
-from imagefinder.server.jobs.queue import unknown_job
 from imagefinder.server.jobs.watch import Watch
 from imagefinder.server.request_context import Caller, link, may_use
 from imagefinder.server.service import Service, ServiceDep
@@ -150,7 +151,7 @@ async def job_events(service: ServiceDep, request: Request, job: JobId) -> Respo
     service.streams.open(caller.client)
     await service.block(partial(_visible, service, job))
     watch = await service.block(partial(service.jobs.watch, job))
-    stream = _stream(watch, lambda: service.is_valid(caller))
+    stream = _stream(watch, lambda: asyncio.to_thread(service.is_valid, caller))
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
@@ -158,18 +159,18 @@ def _visible(service: Service, job_id: str) -> Job:
     """The job, if the current request may use its collection.
 
     Raises:
-        Problem: ``unknown_job``.
+        UnknownJobError: there is none, or it may not.
     """
     job = service.jobs.get(job_id)
     if not may_use(job.collection):
-        raise unknown_job(job_id)
+        raise UnknownJobError(job_id, days=MAX_ENDED_DAYS)
     return job
 
 
-async def _stream(watch: Watch, is_allowed: Callable[[], bool]) -> AsyncIterator[str]:
+async def _stream(watch: Watch, is_allowed: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
     now = asyncio.get_running_loop().time
     checked = sent = now()
-    with watch:
+    async with watch:
         while True:
             job = None
             try:
@@ -181,7 +182,7 @@ async def _stream(watch: Watch, is_allowed: Callable[[], bool]) -> AsyncIterator
                 if job is None:  # shutdown: clients reconnect after the restart
                     return
             if now() - checked >= CHECK_SECONDS:
-                if not is_allowed():  # clients reconnect, and the answer says why
+                if not await is_allowed():  # clients reconnect, and the answer says why
                     return
                 checked = now()
             if job is None:

@@ -5,24 +5,31 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import ImagefinderError
-from imagefinder.core.jobs import JobProblem, JobProgress, JobState
+from imagefinder.core.job_records import TakenJob, TakenPortion
+from imagefinder.core.jobs import JobProgress, JobState
+from imagefinder.core.service_contracts import Jobs, PortionedJobs
+from imagefinder.core.times import now
 from imagefinder.indexing.guard import Guard
-from imagefinder.server.errors import Problem, internal_error, problem_of
+from imagefinder.server.errors import Problem
 from imagefinder.server.jobs import work
-from imagefinder.server.jobs.queue import JobEntry, JobQueue
+from imagefinder.server.jobs.portioned import PortionedWork
 from imagefinder.server.jobs.roots import resolve_folder
-from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.jobs.work import JobContext, JobOutcome, JobStopped
-from imagefinder.server.times import now
 
 log = logging.getLogger(__name__)
 
-WORKERS = 2
-"""Number of threads, and thus of collections with a running job."""
+ListPath: TypeAlias = Callable[[str], Path]
+"""Collection -> the file to which the list of a job is written before it is read."""
+
+_SUCCEEDED: JobState = "succeeded"
+_FAILED: JobState = "failed"
+_STOPPED: Mapping[bool, JobState] = {True: "cancelled", False: "queued"}  # whether it was cancelled
 
 _PUBLISH_SECONDS = 0.25
 """Shortest interval between two progress reports."""
@@ -33,35 +40,42 @@ class Runner:
 
     def __init__(
         self,
-        queue: JobQueue,
-        store: JobStore,
+        jobs: Jobs,
         collections: Callable[[str], Collection],
         *,
         roots: Sequence[str],
+        list_path: ListPath,
+        threads: int,
         check_address: Callable[[str], None] | None,
     ) -> None:
         """Store the arguments; ``start`` starts the threads.
 
         Args:
-            queue: Source of the jobs; receives their results.
-            store: Storage of the uploads of jobs.
+            jobs: Source of the jobs; receives their results.
             collections: Returns the collection with a name; raises the error of the job if it does not exist.
             roots: Real paths of the folders from which jobs may add images.
+            list_path: Returns the file to which the lists of jobs of a collection are written.
+            threads: Number of jobs, or portions, to work on at the same time.
             check_address: Refuses addresses that jobs may not download from; see ``Fetcher``.
         """
-        self._queue = queue
-        self._store = store
+        self._jobs = jobs
+        self._portioned = PortionedWork(jobs) if isinstance(jobs, PortionedJobs) else None
         self._collections = collections
         self._roots = tuple(roots)
+        self._list_path = list_path
+        self._most_threads = threads
         self._check_address = check_address
+        self._starting = threading.Lock()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start the threads; they end when the queue is closed."""
-        for number in range(WORKERS):
-            thread = threading.Thread(target=self._work, name=f"imagefinder-job-{number}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        """Start the threads, if they have not started yet; they end when the jobs are interrupted."""
+        with self._starting:
+            while len(self._threads) < self._most_threads:
+                name = f"imagefinder-job-{len(self._threads)}"
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def join(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for the threads to end."""
@@ -69,47 +83,69 @@ class Runner:
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
+    @property
+    def is_working(self) -> bool:
+        """Whether a thread has not ended yet."""
+        return any(thread.is_alive() for thread in self._threads)
+
     def _work(self) -> None:
-        while (entry := self._queue.take()) is not None:
+        while True:
+            name = "a job"
             try:
-                self._run(entry)
-                self._queue.prune()
+                taken = self._jobs.take()
+                if taken is None:
+                    return
+                name = f"job {taken.job.id}"
+                self._run(taken)
             except ImagefinderError:
                 # A job whose end was not stored runs again after the next start; repeating it has no effect.
-                log.exception("job %s could not be stored", entry.job.id)
+                log.exception("%s could not be stored", name)
             except Exception:
-                log.exception("job %s failed outside its work", entry.job.id)
+                log.exception("%s failed outside its work", name)
 
-    def _run(self, entry: JobEntry) -> None:
-        job, outcome, problem = entry.job, JobOutcome({}), None
-        state: JobState = "succeeded"
+    def _run(self, taken: TakenJob) -> None:
+        job = taken.job
         try:
-            self._queue.save(entry)
-            outcome = work.run_job(job.kind, self._collections(job.collection), self._context(entry))
+            outcome, problem, state = self._work_on(taken), None, _SUCCEEDED
         except JobStopped as stopped:
-            state = "cancelled" if entry.record.cancel else "queued"
-            outcome = stopped.outcome or outcome
-        except (ImagefinderError, Problem) as error:
-            state, problem = "failed", error if isinstance(error, Problem) else problem_of(error)
-        except Exception:
-            log.exception("job %s (%s, collection %s) failed", job.id, job.kind, job.collection)
-            state, problem = "failed", internal_error()
-        if state == "queued":  # shutdown: the job continues after the next start
-            self._queue.change(entry, state=state, tries=0, started_at=None)
+            outcome, problem, state = stopped.outcome or JobOutcome({}), None, _STOPPED[taken.record.cancel]
+        except Exception as error:
+            if not isinstance(error, (ImagefinderError, Problem)):
+                log.exception("job %s (%s, collection %s) failed", job.id, job.kind, job.collection)
+            outcome, problem, state = JobOutcome({}), work.job_problem(error), _FAILED
+        if outcome is None:  # other work of the job remains
             return
-        self._queue.change(
-            entry,
+        if state == "queued":  # shutdown: the job continues after the next start
+            self._jobs.change(taken, state=state, tries=0, started_at=None)
+            return
+        self._jobs.change(
+            taken,
             state=state,
             tries=0,
             finished_at=now(),
-            progress=entry.progress,
+            progress=taken.progress,
             failures=outcome.failures,
             result=outcome.result or None,
-            problem=problem and JobProblem(problem.code, problem.detail, problem.hint),
+            problem=problem,
         )
 
-    def _context(self, entry: JobEntry) -> JobContext:
-        spec, job = entry.record.spec, entry.job
+    def _work_on(self, taken: TakenJob) -> JobOutcome | None:
+        """Do the work of a job, or one part of it; ``None`` if other parts remain."""
+        job, context = taken.job, self._context(taken)
+        collection = self._collections(job.collection)
+        if self._portioned is not None and self._portioned.is_divisible(taken):
+            if isinstance(taken, TakenPortion):
+                self._portioned.add(taken, collection, context)
+                return None
+            if taken.portioned:
+                taken.progress = job.progress
+                return self._portioned.finish(taken, collection, context)
+            self._portioned.plan(taken, collection, context)
+            return None
+        return work.run_job(job.kind, collection, context)
+
+    def _context(self, taken: TakenJob) -> JobContext:
+        spec, job = taken.record.spec, taken.job
         within, folder = None, spec.get("folder")
         if folder:
             resolve_folder(folder, self._roots)  # the setting may have changed since the job was queued
@@ -118,18 +154,18 @@ class Runner:
 
         def report(progress: JobProgress) -> None:
             nonlocal published
-            entry.progress = progress
-            if progress.added and entry.record.tries > 1:
-                self._queue.change(entry, tries=1)  # progress resets the count of crashes
-            if time.monotonic() - published >= _PUBLISH_SECONDS or progress.stage != entry.job.progress.stage:
+            taken.progress = progress
+            if progress.added and taken.record.tries > 1:
+                self._jobs.change(taken, tries=1)  # progress resets the count of crashes
+            if time.monotonic() - published >= _PUBLISH_SECONDS or progress.stage != taken.job.progress.stage:
                 published = time.monotonic()
-                self._queue.publish(entry, progress)
+                self._jobs.publish(taken, progress)
 
         return JobContext(
             spec=spec,
-            data=lambda: self._store.upload(job.id),
-            list_path=self._store.list_path(job.collection),
+            data=lambda: self._jobs.upload(job.id),
+            list_path=self._list_path(job.collection),
             guard=Guard(within=within, local_files=bool(folder), check_address=self._check_address),
             report=report,
-            stop=entry.stop,
+            stop=taken.stop,
         )

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from imagefinder.core.errors import StoreError
+from imagefinder.core.job_records import UNREADABLE, JobRecord, from_content
 from imagefinder.core.location import scheme_of, shown
 from imagefinder.core.serialization import to_json
 from imagefinder.server.jobs import legacy
-from imagefinder.server.jobs.record import UNREADABLE, JobRecord, from_content
 from imagefinder.server.state import State, make_folder, translated_errors
 
 if TYPE_CHECKING:

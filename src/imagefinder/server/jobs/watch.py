@@ -7,40 +7,46 @@ import contextlib
 from typing import Self
 
 from imagefinder.core.jobs import Job
-from imagefinder.server.jobs.queue import JobEntry, JobQueue
+from imagefinder.core.service_contracts import Jobs
 
 
 class Watch:
-    """Follows one job; a context manager that belongs to the event loop in which it is entered."""
+    """Follows one job; an asynchronous context manager."""
 
-    def __init__(self, queue: JobQueue, entry: JobEntry) -> None:
-        self._queue = queue
-        self._entry = entry
+    def __init__(self, jobs: Jobs, job_id: str) -> None:
+        self._jobs = jobs
+        self._job_id = job_id
+        self._job: Job | None = None
         self._seen: Job | None = None
+        self._stopped = False
         self._event = asyncio.Event()
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
 
-        def wake() -> None:
+        def changed(job: Job | None) -> None:
+            if job is None:
+                self._stopped = True
+            else:
+                self._job = job
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._event.set)
 
-        self._wake = wake
-        self._queue.watch(self._entry, wake)
+        # In a thread: the jobs may be in a database.
+        self._end = await asyncio.to_thread(self._jobs.watch, self._job_id, changed)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._queue.unwatch(self._entry, self._wake)
+    async def __aexit__(self, *_: object) -> None:
+        self._end()
 
     async def next_change(self) -> Job | None:
         """Wait until the job differs from the last result and return it; ``None`` when the server shuts down."""
         while True:
             self._event.clear()
-            job = self._entry.job
+            job = self._job
             if job is not self._seen:
                 self._seen = job
                 return job
-            if self._queue.watchers_stopped:
+            if self._stopped:
                 return None
             await self._event.wait()

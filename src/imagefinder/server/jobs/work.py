@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imagefinder.collection import Collection
-from imagefinder.core.jobs import MAX_FAILURES, JobFailure, JobKind, JobProgress
+from imagefinder.core.errors import ImagefinderError
+from imagefinder.core.jobs import MAX_FAILURES, JobFailure, JobKind, JobProblem, JobProgress
 from imagefinder.core.records import Failure
 from imagefinder.core.serialization import to_json
+from imagefinder.core.times import now
 from imagefinder.indexing.guard import Guard
 from imagefinder.indexing.progress import AddReport, Progress
+from imagefinder.server.errors import Problem, internal_error, problem_of
 from imagefinder.server.redaction import public_uri, redacted
-from imagefinder.server.times import now
 
 
 class JobStopped(Exception):  # noqa: N818 - a requested stop is not an error
@@ -97,17 +99,18 @@ def _add(collection: Collection, context: JobContext) -> JobOutcome:
         force_prune=bool(spec.get("force_prune")),
         verify_content=bool(spec.get("verify_content")),
         include_removed=bool(spec.get("include_removed")),
-        progress=lambda progress: context.report(_job_progress(progress)),
+        progress=lambda progress: context.report(job_progress(progress)),
         stop=context.stop,
         guard=context.guard,
     )
-    outcome = _outcome(report, spec.get("folder"))
+    outcome = _outcome(report, spec)
     if report.interrupted:
         raise JobStopped(outcome)
     return outcome
 
 
-def _job_progress(progress: Progress) -> JobProgress:
+def job_progress(progress: Progress) -> JobProgress:
+    """The progress of a job that adds images."""
     if progress.stage != "add":
         percent, stored = round(100 * progress.share), progress.added + progress.replaced
         return JobProgress(progress.stage, percent, 100, stored, progress.unchanged, progress.failed)
@@ -121,17 +124,35 @@ def _job_progress(progress: Progress) -> JobProgress:
     )
 
 
-def _outcome(report: AddReport, folder: str | None) -> JobOutcome:
-    folders = [folder] if folder else []
+def _outcome(report: AddReport, spec: Mapping[str, Any]) -> JobOutcome:
+    failures = tuple(job_failure(failure, spec) for failure in report.failures[:MAX_FAILURES])
+    return JobOutcome(job_result(report, spec), failures)
+
+
+def job_result(report: AddReport, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a job that adds images, without paths of the server."""
     result = to_json(report)
     del result["failures"]
-    result["notes"] = [redacted(note, folders) for note in report.notes]
-    return JobOutcome(result, tuple(_failure(failure, folders) for failure in report.failures[:MAX_FAILURES]))
+    result["notes"] = [redacted(note, _folders(spec)) for note in report.notes]
+    return dict(result)
 
 
-def _failure(failure: Failure, folders: Sequence[str]) -> JobFailure:
-    message = redacted(failure.message, folders)
+def job_failure(failure: Failure, spec: Mapping[str, Any]) -> JobFailure:
+    """A failure as clients see it, without paths of the server."""
+    message = redacted(failure.message, _folders(spec))
     return JobFailure(failure.id, public_uri(failure.uri), failure.code, message)
+
+
+def job_problem(error: Exception) -> JobProblem:
+    """Why a job failed."""
+    if isinstance(error, ImagefinderError):
+        error = problem_of(error)
+    problem = error if isinstance(error, Problem) else internal_error()
+    return JobProblem(problem.code, problem.detail, problem.hint)
+
+
+def _folders(spec: Mapping[str, Any]) -> list[str]:
+    return [spec["folder"]] if spec.get("folder") else []
 
 
 def _put(collection: Collection, context: JobContext) -> JobOutcome:

@@ -21,11 +21,11 @@ from imagefinder.core.answers import (
 from imagefinder.core.records import Failure, ImageRecord
 from imagefinder.core.results import DuplicateGroup, Hit, SearchResult
 from imagefinder.core.serialization import to_json, type_adapter
+from imagefinder.core.times import iso
 from imagefinder.indexing.missing import gone_uris
 from imagefinder.indexing.source_item import local_path, name_to_text
 from imagefinder.server.image_paths import image_path
 from imagefinder.server.redaction import public_uri, redacted
-from imagefinder.server.times import iso
 
 
 def respond(answer: object, status: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:

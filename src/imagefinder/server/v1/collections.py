@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse, Response
 
 from imagefinder.core.answers import CollectionInfo, CollectionList, FailurePage
+from imagefinder.core.collection_names import COLLECTION_NAME, DEFAULT
 from imagefinder.core.errors import CollectionClosedError, ImagefinderError
 from imagefinder.core.jobs import JobKind
-from imagefinder.server.collection_names import COLLECTION_NAME, DEFAULT
 from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.request_context import link

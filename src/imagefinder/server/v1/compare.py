@@ -10,10 +10,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from imagefinder.core.collection_names import DEFAULT
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import LOOKS_THE_SAME, Comparison
 from imagefinder.server import upload
-from imagefinder.server.collection_names import DEFAULT
 from imagefinder.server.errors import responses
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FORM, JSON, ReserveBytes

@@ -14,10 +14,11 @@ from imagefinder.images.resize import thumbnail
 from imagefinder.server.errors import responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.image_paths import ImageId
-from imagefinder.server.search_cache import CachedSearch
+from imagefinder.server.search_cache import CachedSearch, SearchHandle
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.v1.answers import respond
 from imagefinder.server.v1.images import METHOD_CODES, NOT_MODIFIED, binary, cached
+from imagefinder.server.v1.search import answer_of
 
 MAX_SIDE = 2048
 
@@ -49,8 +50,12 @@ router = APIRouter(tags=["explanations"], prefix="/v1/explanations/{handle}")
     response_description="The answer.",
     responses=responses(["unknown_handle", "invalid_parameter", "internal_error"]),
 )
-def get_result(service: ServiceDep, handle: Handle) -> JSONResponse:
-    return JSONResponse(service.search_cache.result(handle))
+async def get_result(service: ServiceDep, handle: Handle) -> JSONResponse:
+    def work() -> JSONResponse:
+        search, expires = service.search_cache.find(handle)
+        return JSONResponse(answer_of(search, SearchHandle(handle, expires)))
+
+    return await service.block(work)
 
 
 @router.get(
@@ -73,7 +78,7 @@ async def get_query(
         int, Query(ge=16, le=MAX_SIDE, description="Largest length of the longer side, pixels.")
     ] = MAX_SIDE,
 ) -> Response:
-    search = service.search_cache.search(handle)
+    search = await service.block(lambda: service.search_cache.search(handle))
     if is_head(request):
         return headers_only("image/jpeg")
 
@@ -103,7 +108,7 @@ async def get_query(
 async def explain(
     service: ServiceDep, request: Request, handle: Handle, image_id: ImageId, method: MethodName = AUTO
 ) -> Response:
-    search = service.search_cache.search(handle)
+    search = await service.block(lambda: service.search_cache.search(handle))
     if is_head(request):
         return await _headers(service, search, image_id, "application/json")
 
@@ -129,7 +134,7 @@ async def explain(
 async def draw(
     service: ServiceDep, request: Request, handle: Handle, image_id: ImageId, method: MethodName = AUTO
 ) -> Response:
-    search = service.search_cache.search(handle)
+    search = await service.block(lambda: service.search_cache.search(handle))
     if is_head(request):
         return await _headers(service, search, image_id, "image/png")
 

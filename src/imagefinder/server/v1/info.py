@@ -9,17 +9,17 @@ from fastapi.responses import JSONResponse
 
 from imagefinder.collection import Collection
 from imagefinder.core.answers import AuthInfo, MethodList, MethodStatus, ServerInfo, ServerLimits
+from imagefinder.core.collection_names import DEFAULT
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.method import MethodState
 from imagefinder.core.query import MAX_BOXES
+from imagefinder.core.times import iso
 from imagefinder.images.fetching.fetcher import MAX_REDIRECTS
 from imagefinder.server import request_context
-from imagefinder.server.collection_names import DEFAULT
 from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import responses
 from imagefinder.server.request_context import Caller
 from imagefinder.server.service import ServiceDep
-from imagefinder.server.times import iso
 from imagefinder.server.v1 import requests
 from imagefinder.server.v1.answers import respond
 

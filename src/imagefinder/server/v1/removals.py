@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from imagefinder.core.answers import RemovalPage, RemovedImage
+from imagefinder.core.times import iso
 from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.service import ServiceDep
-from imagefinder.server.times import iso
 from imagefinder.server.v1 import cursor
 from imagefinder.server.v1.answers import respond
 from imagefinder.server.v1.collections import Name

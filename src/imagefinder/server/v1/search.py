@@ -24,12 +24,13 @@ from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.results import AUTO
 from imagefinder.core.serialization import to_json
+from imagefinder.core.times import iso
+from imagefinder.search.trace import Trace
 from imagefinder.server import upload
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.image_paths import image_path
-from imagefinder.server.search_cache import CachedSearch
+from imagefinder.server.search_cache import CachedSearch, SearchHandle
 from imagefinder.server.service import Service, ServiceDep
-from imagefinder.server.times import iso
 from imagefinder.server.upload import FIELD, FORM, JSON, ReserveBytes
 from imagefinder.server.v1 import request_images, requests
 from imagefinder.server.v1.answers import image_answers
@@ -120,6 +121,7 @@ router = APIRouter(tags=["search"], prefix="/v1/collections/{collection}")
             "invalid_filter",
             *IMAGE_CODES,
             *METHOD_CODES,
+            "shortlist_unavailable",
             "not_ready",
         )
     ),
@@ -205,49 +207,47 @@ async def _answer(search: _Search, image: RequestImage, form: QueryRequest) -> A
     def work() -> Any:
         trace = search.collection.trace(query, options)
         service.metrics.observe_search(trace.result)
-        return _cache(service, search.collection, CachedSearch(search.name, trace))
+        cached = _cached(search.name, search.collection, trace)
+        return answer_of(cached, service.search_cache.add(cached))
 
     answer = await service.admission.run(work)
     service.readiness.clear_failure(options.method)
     return answer
 
 
-def _cache(service: Service, collection: Collection, search: CachedSearch) -> Any:
-    """Cache the search under a handle; returns the answer as JSON data."""
-    name, query, result = search.collection, search.trace.query, search.trace.result
-    if isinstance(query.image, bytes):
-        sha256, size = hashlib.sha256(query.image).hexdigest(), result.query_size
-    else:
-        record = collection.get(query.id or "")
-        sha256, size = record.sha256, (record.width, record.height)
+def _cached(name: str, collection: Collection, trace: Trace) -> CachedSearch:
+    query, result = trace.query, trace.result
     records = collection.records(result.ids)
+    if isinstance(query.image, bytes):
+        return CachedSearch(name, trace, hashlib.sha256(query.image).hexdigest(), result.query_size, records)
+    record = collection.get(query.id or "")
+    return CachedSearch(name, trace, record.sha256, (record.width, record.height), records)
 
-    def make_answer(handle: str | None, expires: float) -> Any:
-        base = f"/v1/explanations/{handle}"
-        images = {image.id: image for image in image_answers(name, list(records.values()))}
-        drawings = {hit.id: image_path(base, "drawing", hit.id) if handle else None for hit in result.hits}
-        answer = extend(
-            SearchAnswer,
-            result,
-            hits=tuple(
-                extend(
-                    SearchHit,
-                    hit,
-                    image=images[hit.id],
-                    thumbnail=images[hit.id].thumbnail,
-                    explanation=image_path(base, "image", hit.id) if handle else None,
-                    drawing=drawings[hit.id],
-                    picture=drawings[hit.id],
-                )
-                for hit in result.hits
-                if hit.id in images
-            ),
-            collection=name,
-            query=QueryInfo(*size, sha256, query.id),
-            explanations=AnswerHandle(handle, iso(expires)) if handle else None,
-        )
-        return to_json(answer)
 
-    # An estimate: metadata is the only part of an answer whose size is not limited elsewhere.
-    answer_bytes = sum(len(str(hit)) + len(str(records.get(hit.id))) for hit in result.hits)
-    return service.search_cache.add(search, make_answer, answer_bytes)
+def answer_of(search: CachedSearch, cached: SearchHandle) -> Any:
+    """The answer to a search as JSON data, with links for the current request."""
+    name, query, result = search.collection, search.trace.query, search.trace.result
+    handle, base = cached.handle, f"/v1/explanations/{cached.handle}"
+    images = {image.id: image for image in image_answers(name, list((search.records or {}).values()))}
+    drawings = {hit.id: image_path(base, "drawing", hit.id) if handle else None for hit in result.hits}
+    answer = extend(
+        SearchAnswer,
+        result,
+        hits=tuple(
+            extend(
+                SearchHit,
+                hit,
+                image=images[hit.id],
+                thumbnail=images[hit.id].thumbnail,
+                explanation=image_path(base, "image", hit.id) if handle else None,
+                drawing=drawings[hit.id],
+                picture=drawings[hit.id],
+            )
+            for hit in result.hits
+            if hit.id in images
+        ),
+        collection=name,
+        query=QueryInfo(*search.size, search.sha256, query.id),
+        explanations=AnswerHandle(handle, iso(cached.expires)) if handle else None,
+    )
+    return to_json(answer)

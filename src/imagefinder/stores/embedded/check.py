@@ -17,7 +17,8 @@ from imagefinder.core.errors import StoreError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Damage
-from imagefinder.stores.embedded import codec, removal_rows, schema, thumbnail_rows
+from imagefinder.stores import codec
+from imagefinder.stores.embedded import removal_rows, schema, thumbnail_rows
 from imagefinder.stores.embedded.connections import Connections
 
 _ROWS = 64

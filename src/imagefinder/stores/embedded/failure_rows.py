@@ -5,8 +5,18 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from imagefinder.core.records import Failure
+
+
+def copy_failures(database: sqlite3.Connection, failures: Sequence[Failure]) -> None:
+    """Insert failures of another store, replacing those with the same ids."""
+    database.executemany(
+        "INSERT OR REPLACE INTO failures (id, uri, code, message, attempts, at, source)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [astuple(failure) for failure in failures],
+    )
 
 
 def write_failures(database: sqlite3.Connection, failures: Sequence[Failure]) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 from imagefinder.core.errors import CollectionCorruptError, MethodNotIndexedError, UnknownImageError
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.records import Changes, Cursor, GalleryBlock
-from imagefinder.stores.embedded import codec, feed
-from imagefinder.stores.embedded.cache import Keys
+from imagefinder.stores import codec
+from imagefinder.stores.cache import Keys
+from imagefinder.stores.embedded import feed
 from imagefinder.stores.embedded.connections import Connections
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec
 

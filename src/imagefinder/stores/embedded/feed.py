@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.records import Changes, Cursor
-from imagefinder.stores.embedded import codec
+from imagefinder.stores import codec
 from imagefinder.stores.embedded.schema import REMOVALS_KEPT
 
 

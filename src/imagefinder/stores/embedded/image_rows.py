@@ -14,8 +14,8 @@ from typing import Any
 from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.records import Entry, ImageRecord, ImageStatus
-from imagefinder.stores import validation
-from imagefinder.stores.embedded import codec, schema, sql_filter
+from imagefinder.stores import codec, validation
+from imagefinder.stores.embedded import schema, sql_filter
 from imagefinder.stores.embedded.connections import DamagedTextError
 from imagefinder.stores.embedded.feature_rows import chunks
 from imagefinder.stores.embedded.method_rows import read_methods
@@ -35,7 +35,7 @@ def key_of(database: sqlite3.Connection, image_id: str) -> int:
     return int(row[0])
 
 
-def insert_image(database: sqlite3.Connection, entry: Entry) -> int:
+def insert_image(database: sqlite3.Connection, entry: Entry, *, copied: bool = False) -> int:
     """Insert an image with its thumbnail, replacing an earlier one and deleting its failure; returns the key."""
     image = entry.image
     database.execute("DELETE FROM images WHERE id = ?", (image.id,))
@@ -51,7 +51,7 @@ def insert_image(database: sqlite3.Connection, entry: Entry) -> int:
         image.source,
         image.stamp,
         validation.metadata_text(image),
-        time.time(),
+        image.added_at if copied else time.time(),
         codec.thumbnail_checksum(image.id, entry.thumbnail) if entry.thumbnail else None,
     )
     key = database.execute(

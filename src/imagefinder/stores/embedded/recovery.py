@@ -15,7 +15,8 @@ from typing import Any
 from imagefinder.core.errors import CollectionBusyError, CollectionCorruptError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.records import Damage
-from imagefinder.stores.embedded import codec, removal_rows, schema
+from imagefinder.stores import codec
+from imagefinder.stores.embedded import removal_rows, schema
 from imagefinder.stores.embedded.check import lenient_text
 from imagefinder.stores.embedded.connections import connect, translated_errors
 from imagefinder.stores.embedded.files import disable_wal, sync_folder

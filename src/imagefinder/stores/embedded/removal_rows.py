@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from imagefinder.core.records import ImageRecord, Removal
-from imagefinder.stores.embedded import codec
+from imagefinder.stores import codec
 from imagefinder.stores.embedded.feature_rows import chunks
 
 COLUMNS = "id, uri, sha256, source, at"
@@ -25,6 +25,12 @@ def record_removals(database: sqlite3.Connection, ids: Sequence[str]) -> None:
         ).fetchall()
         for row in rows:
             _insert(database, (*row, time.time()))
+
+
+def copy_removals(database: sqlite3.Connection, removals: Sequence[Removal]) -> None:
+    """Insert removals of another store, replacing those of the same id and URI."""
+    for removal in removals:
+        _insert(database, (removal.id, removal.uri, removal.sha256, removal.source, removal.at))
 
 
 def read_removals(

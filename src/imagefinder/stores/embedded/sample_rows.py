@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Mapping
 
 from imagefinder.core.errors import MethodNotIndexedError
-from imagefinder.stores.embedded import codec
+from imagefinder.stores import codec
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods
 
 # The first query walks along the index of hashes until it has found enough images, so it is slow if few images

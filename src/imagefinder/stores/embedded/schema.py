@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
-from imagefinder.stores.embedded import codec
+from imagefinder.stores import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"

@@ -39,10 +39,11 @@ from imagefinder.core.records import (
 )
 from imagefinder.core.scratch import SCRATCH
 from imagefinder.core.store_parts import Lease
-from imagefinder.stores import validation
+from imagefinder.stores import codec, validation
+from imagefinder.stores.cache import FeatureCache
 from imagefinder.stores.embedded import (
     check,
-    codec,
+    digest_rows,
     feature_rows,
     feed,
     image_rows,
@@ -52,10 +53,9 @@ from imagefinder.stores.embedded import (
     schema,
     thumbnail_rows,
 )
-from imagefinder.stores.embedded.cache import FeatureCache
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
 from imagefinder.stores.embedded.derived import DerivedFiles
-from imagefinder.stores.embedded.failure_rows import read_failures, write_failures
+from imagefinder.stores.embedded.failure_rows import copy_failures, read_failures, write_failures
 from imagefinder.stores.embedded.files import copy_database, make_folder, sync_folder
 from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec, write_method
@@ -120,7 +120,7 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
 
     # -- writing -------------------------------------------------------------------------------------------
 
-    def put(self, entries: Sequence[Entry], *, replacing: Sequence[str] = ()) -> None:
+    def put(self, entries: Sequence[Entry], *, replacing: Sequence[str] = (), copied: bool = False) -> None:
         """Add or replace images in one durable transaction, after removing the ids in ``replacing``.
 
         Raises:
@@ -139,7 +139,7 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
             for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
-                key = image_rows.insert_image(database, entry)
+                key = image_rows.insert_image(database, entry, copied=copied)
                 thumbnail_rows.insert(database, key, of_thumbnail)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
@@ -188,17 +188,24 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
         with self._connections.writing() as database:
             return removal_rows.forget_removals(database, valid)
 
+    def record_removals(self, removals: Sequence[Removal]) -> None:
+        """Record removals of another store."""
+        validation.check_removals(removals)
+        if removals:
+            with self._connections.writing() as database:
+                removal_rows.copy_removals(database, removals)
+
     def move_removal(self, removal: Removal, moved: Removal) -> None:
         """Replace a recorded removal by that of the new id and URI of its file; an unknown one is ignored."""
         with self._connections.writing() as database:
             removal_rows.move_removal(database, removal, moved)
 
-    def record_failures(self, failures: Sequence[Failure]) -> None:
+    def record_failures(self, failures: Sequence[Failure], *, copied: bool = False) -> None:
         """Record images that could not be indexed; a repeated id counts another attempt."""
         plain = validation.normalise_failures(failures)
         if plain:
             with self._connections.writing() as database:
-                write_failures(database, plain)
+                (copy_failures if copied else write_failures)(database, plain)
 
     def forget_failures(self, ids: Sequence[str]) -> None:
         """Delete recorded failures; unknown ids are ignored."""
@@ -235,6 +242,12 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
         valid = validation.valid_ids(ids)
         with self._connections.reading() as database:
             return image_rows.read_thumbnails(database, valid)
+
+    def digests(self, ids: Sequence[str]) -> dict[str, str]:
+        """Digests of the images that exist, by id, from stored checksums."""
+        valid = validation.valid_ids(ids)
+        with self._connections.reading() as database:
+            return digest_rows.read_digests(database, valid)
 
     def count(self, where: Filter | None = None) -> int:
         """The number of images that match the filter."""

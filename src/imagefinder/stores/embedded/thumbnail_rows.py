@@ -14,8 +14,7 @@ from typing import Any
 from imagefinder.core.features import FeatureSpec, LocalFeatures
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Damage, ThumbnailFeatures, ThumbnailUsage
-from imagefinder.stores import validation
-from imagefinder.stores.embedded import codec
+from imagefinder.stores import codec, validation
 from imagefinder.stores.embedded.connections import Connections
 from imagefinder.stores.embedded.feature_rows import chunks
 

@@ -14,6 +14,7 @@ from imagefinder.testing.stores.sampling import SamplingSuite
 from imagefinder.testing.stores.scans import ScanSuite
 from imagefinder.testing.stores.sharing import SharingSuite
 from imagefinder.testing.stores.thumbnails import ThumbnailSuite
+from imagefinder.testing.stores.transfer import TransferSuite
 from imagefinder.testing.stores.upkeep import UpkeepSuite
 
 
@@ -27,6 +28,7 @@ class StoreSuite(
     FeedSuite,
     DerivedSuite,
     ThumbnailSuite,
+    TransferSuite,
     UpkeepSuite,
     SharingSuite,
 ):

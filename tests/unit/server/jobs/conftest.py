@@ -15,6 +15,7 @@ import pytest
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import UnknownMethodError
+from imagefinder.core.job_records import JobRecord
 from imagefinder.core.jobs import Job
 from imagefinder.core.records import Failure, StoreInfo
 from imagefinder.core.results import DuplicateReport
@@ -22,8 +23,8 @@ from imagefinder.core.settings import Settings
 from imagefinder.dedup import report as reports
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.server.errors import Problem
+from imagefinder.server.jobs.folders import FolderJobs
 from imagefinder.server.jobs.manager import JobManager
-from imagefinder.server.jobs.record import JobRecord
 from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.state import FILE_NAME
 
@@ -114,7 +115,9 @@ class Server:
                 raise Problem("unknown_collection", "no such collection")
             return {"a": self.a, "b": self.b}[name].as_collection()
 
-        manager = JobManager(self.store(), named, self.settings)
+        store = self.store()
+        jobs = FolderJobs(store, self.settings.job_queue)
+        manager = JobManager(jobs, named, self.settings, list_path=store.list_path)
         manager.open()
         return manager
 
@@ -140,7 +143,7 @@ class Server:
 
     async def events(self, job: Job) -> AsyncIterator[Job]:
         """The job now and after each change, until the job or the server ends."""
-        with self.manager.watch(job.id) as watch:
+        async with self.manager.watch(job.id) as watch:
             while (change := await watch.next_change()) is not None:
                 yield change
                 if change.ended:

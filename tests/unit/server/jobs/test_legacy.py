@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from imagefinder.core.errors import StoreError
+from imagefinder.core.job_records import JobRecord
 from imagefinder.core.serialization import to_json
 from imagefinder.server.jobs import legacy
-from imagefinder.server.jobs.record import JobRecord
 from imagefinder.server.jobs.store import JobStore
 
 OLD_STATE = Path(__file__).parents[3] / "fixtures" / "server-state"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from imagefinder.core.errors import StoreError
+from imagefinder.core.errors import QueueFullError, StoreError
 from imagefinder.server import request_context
-from imagefinder.server.errors import Problem
+from imagefinder.server.errors import problem_of
 from imagefinder.server.jobs import queue as queue_module
 from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.request_context import Caller, RequestContext
@@ -36,10 +36,9 @@ def test_a_full_queue_refuses_jobs(server: Server) -> None:
     server.wait(first, "running")
     for n in range(5):
         server.manager.start_put("a", str(n), b"x")
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(QueueFullError) as caught:
         server.manager.start_put("a", "no", b"x")
-    assert caught.value.code == "busy"
-    assert "Retry-After" in caught.value.headers
+    assert problem_of(caught.value).headers == {"Retry-After": "10"}
     assert len(server.stored()) == 6
     assert (server.manager.count("running"), server.manager.count("queued")) == (1, 5)
 
@@ -128,11 +127,12 @@ def test_one_client_cannot_fill_the_queue(server: Server) -> None:
     server.wait(server.manager.start_put("a", "1", b"x"), "running")
     for _ in range(2):  # half of the queue of 5
         start("first")
-    with pytest.raises(Problem, match="this client has 2 jobs in the queue") as caught:
+    with pytest.raises(QueueFullError, match="this client has 2 jobs in the queue") as caught:
         start("first")
-    assert (caught.value.code, caught.value.headers["Retry-After"]) == ("busy", "10")
+    problem = problem_of(caught.value)
+    assert (problem.code, problem.headers["Retry-After"], problem.members["limit"]) == ("busy", "10", 2)
     for _ in range(2):
         start("second")
     start("third")
-    with pytest.raises(Problem, match="the job queue is full"):
+    with pytest.raises(QueueFullError, match="the job queue is full"):
         start("fourth")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from imagefinder.core.errors import DamagedImageError, StoreError
+from imagefinder.core.job_records import MAX_TRIES
 from imagefinder.core.jobs import JobFailure, JobProblem
-from imagefinder.server.jobs.record import MAX_TRIES
 
 Server = Any  # of conftest.py
 

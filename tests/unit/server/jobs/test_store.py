@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from imagefinder.core.errors import StoreError
+from imagefinder.core.job_records import JobRecord
 from imagefinder.core.jobs import Job, JobFailure, JobProgress
-from imagefinder.server.jobs.record import JobRecord
 from imagefinder.server.jobs.store import JobStore
 from imagefinder.server.state import FILE_NAME
 

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from imagefinder.server.app import create_app
-from imagefinder.server.keys import Keys
+from imagefinder.server.keys.folders import FolderKeys
 
 from .conftest import make_collection, make_image_folder, make_settings, png
 
@@ -22,7 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
     """A client for each key: ``all`` and ``shoes``, both with write access; and the handle of a search in bags."""
     folder = tmp_path_factory.mktemp("restricted")
     settings = replace(make_settings(folder), auth="on", state=folder / "state", job_roots=(folder / "photos",))
-    with Keys(settings.state) as keys:
+    with FolderKeys(settings.state) as keys:
         secrets = {
             "all": keys.create("all", "write"),
             "shoes": keys.create("shoes", "write", ["shoes", "none"]),

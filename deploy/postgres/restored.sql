@@ -1,0 +1,13 @@
+-- After a backup was restored, and before servers and workers start: indexes and other followers of the lost state
+-- begin anew. Run it as imagefinder_owner.
+--
+--   psql --file restored.sql                       after pg_basebackup
+--   psql --set logical=1 --file restored.sql       after pg_restore: transactions have other numbers here
+BEGIN;
+UPDATE imagefinder.collections SET history = gen_random_uuid();
+\if :{?logical}
+TRUNCATE imagefinder.gone;
+UPDATE imagefinder.methods SET forgotten = '0';
+UPDATE imagefinder.features SET txid = pg_current_xact_id();
+\endif
+COMMIT;

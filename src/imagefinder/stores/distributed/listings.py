@@ -1,0 +1,101 @@
+"""The parts of the store that count, filter and list: images, recorded removals and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+from imagefinder.core.filters import Filter
+from imagefinder.core.records import Failure, ImageRecord, Removal
+from imagefinder.stores import validation
+from imagefinder.stores.distributed import failure_rows, image_rows, method_rows, removal_rows
+from imagefinder.stores.distributed.pool import Connection, Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Listings:
+    """Counts and listings of a collection, and the tables of removals and failures."""
+
+    _database: Database
+    _collection: int
+
+    def count(self, where: Filter | None = None) -> int:
+        """The number of images that match the filter."""
+        if where is None:
+            return self._read(method_rows.read_counts).get(method_rows.IMAGES, (0, 0))[0]
+        return len(self.matching(where))
+
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
+        """The ids, among the given ones, of the images that match the filter."""
+        valid = None if ids is None else validation.valid_ids(ids)
+        return self._database.read(
+            lambda connection: set(image_rows.matching_ids(connection, self._collection, where, valid))
+        )
+
+    def copies(self, sha256: str) -> list[ImageRecord]:
+        """The images with these bytes, ordered by id."""
+        validation.check_text("sha256", sha256)
+        return self._read(image_rows.read_copies, sha256)
+
+    def equivalents(self, image_id: str) -> list[str]:
+        """The stored ids that differ from this one at most in Unicode normalisation."""
+        if not validation.is_valid_id(image_id):
+            return []
+        return self._read(image_rows.read_equivalents, image_id)
+
+    def removals(
+        self,
+        *,
+        after: str = "",
+        limit: int | None = None,
+        ids: Sequence[str] | None = None,
+        sha256: str | None = None,
+    ) -> list[Removal]:
+        """Recorded removals, ordered by id and URI."""
+        validation.check_text("start id", after)
+        valid = None if ids is None else validation.valid_ids(ids)
+        return self._read(removal_rows.read_removals, after, limit, ids=valid, sha256=sha256)
+
+    def forget_removals(self, ids: Sequence[str]) -> int:
+        """Delete recorded removals; returns how many there were."""
+        valid = validation.valid_ids(ids)
+        return self._write(removal_rows.forget_removals, valid) if valid else 0
+
+    def record_removals(self, removals: Sequence[Removal]) -> None:
+        """Record removals of another store."""
+        validation.check_removals(removals)
+        if removals:
+            self._write(removal_rows.insert_removals, removals)
+
+    def move_removal(self, removal: Removal, moved: Removal) -> None:
+        """Replace a recorded removal by that of the new id and URI of its file; an unknown one is ignored."""
+        self._write(removal_rows.move_removal, removal, moved)
+
+    def record_failures(self, failures: Sequence[Failure], *, copied: bool = False) -> None:
+        """Record images that could not be indexed; a repeated id counts another attempt."""
+        plain = validation.normalise_failures(failures)
+        if plain:
+            self._database.write(
+                lambda connection: failure_rows.write_failures(connection, self._collection, plain, copied=copied)
+            )
+
+    def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
+        """Recorded failures ordered by id, after the id ``after``."""
+        validation.check_text("start id", after)
+        return self._read(failure_rows.read_failures, after, limit)
+
+    def forget_failures(self, ids: Sequence[str]) -> None:
+        """Delete recorded failures; unknown ids are ignored."""
+        valid = validation.valid_ids(ids)
+        if valid:
+            self._write(failure_rows.forget_failures, valid)
+
+    def _read(self, work: Callable[Concatenate[Connection, int, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run statements that read from the tables of this collection."""
+        return self._database.read(lambda connection: work(connection, self._collection, *args, **kwargs))
+
+    def _write(self, work: Callable[Concatenate[Connection, int, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a transaction on the tables of this collection."""
+        return self._database.write(lambda connection: work(connection, self._collection, *args, **kwargs))

@@ -1,0 +1,66 @@
+"""Translate metadata filters to conditions of PostgreSQL that preselect images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from imagefinder.core.filters import Condition, Filter
+from imagefinder.stores.conditions import ALWAYS, COMPARISONS, EXACT, SqlCondition, joined, to_sql
+
+
+def on_metadata(where: Filter | None) -> SqlCondition:
+    """Translate a filter to a condition on the rows of ``images``; accepts those without ``tags``."""
+    condition = to_sql(where, _condition)
+    if condition == ALWAYS:
+        return ALWAYS
+    return SqlCondition(f"(tags IS NULL OR {condition.sql})", condition.values)
+
+
+def tags_of(metadata: str) -> str | None:
+    """The metadata for the column ``tags``; ``None`` if PostgreSQL's ``jsonb`` cannot represent them: NUL."""
+    return None if r"\u0000" in metadata else metadata
+
+
+def _condition(condition: Condition) -> SqlCondition:
+    path, operand = list(condition.path), condition.operand
+    if any("\0" in step for step in path):
+        return ALWAYS
+    present = SqlCondition("tags #> %s IS NOT NULL", (path,))
+    match condition.operator:
+        case "exists":
+            return present if operand else ALWAYS
+        case "eq":
+            return _equals(condition, [operand])
+        case "in":
+            return _equals(condition, operand)
+        case "gt" | "gte" | "lt" | "lte" if not isinstance(operand, str) and abs(operand) <= EXACT:
+            steps = "".join(f".{json.dumps(step)}" for step in path)
+            test = f"lax ${steps} ? (@ {COMPARISONS[condition.operator]} $operand)"
+            return SqlCondition(
+                "jsonb_path_exists(tags, %s::jsonpath, %s::jsonb)", (test, json.dumps({"operand": operand}))
+            )
+        case _:
+            return present
+
+
+def _equals(condition: Condition, operands: Sequence[object]) -> SqlCondition:
+    """The condition that the value, or an item of the list, equals one of the operands."""
+    path = list(condition.path)
+    parts = []
+    for operand in operands:
+        if not _is_plain(operand):
+            return SqlCondition("tags #> %s IS NOT NULL", (path,))
+        for value in (operand, [operand]):
+            metadata: object = value
+            for step in reversed(path):
+                metadata = {step: metadata}
+            parts.append(SqlCondition("tags @> %s::jsonb", (json.dumps(metadata, ensure_ascii=False),)))
+    return joined(parts, " OR ") if parts else SqlCondition("false")
+
+
+def _is_plain(operand: object) -> bool:
+    """Whether PostgreSQL and Python agree what equals an operand: text may equal other normalisation forms."""
+    if isinstance(operand, str):
+        return operand.isascii() and "\0" not in operand
+    return isinstance(operand, int | float) and not isinstance(operand, bool) and abs(operand) <= EXACT

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from . import object_server, postgres_server
+from .object_server import SeaweedServer
+from .postgres_server import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server; tests create databases of their own (``new_database``) and never end it."""
+    if reason := postgres_server.missing():
+        pytest.skip(reason)
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server that the test may stop and kill."""
+    if reason := postgres_server.missing():
+        pytest.skip(reason)
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def object_server_of_session() -> Iterator[SeaweedServer]:
+    if reason := object_server.missing():
+        pytest.skip(reason)
+    server = SeaweedServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def seaweed(object_server_of_session: SeaweedServer, monkeypatch: pytest.MonkeyPatch) -> SeaweedServer:
+    """A running S3 server and its access key in the environment; tests use buckets or prefixes of their own."""
+    for name, value in object_server_of_session.environment.items():
+        monkeypatch.setenv(name, value)
+    return object_server_of_session
