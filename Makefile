@@ -1,6 +1,6 @@
 # Every task is one make target; continuous integration runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser node check fast test test-all tests smoke browser-tests fuzz-tests parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site dist client async-client verify-online lock audit sbom clean
+.PHONY: help setup demo serve browser node check fast test test-all test-cluster tests smoke browser-tests fuzz-tests parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site dist client async-client verify-online lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -75,7 +75,10 @@ test: setup tests  ## Run the tests; guided fuzzing, parity and all of the brows
 test-all: setup tests browser-tests fuzz-tests parity  ## Run all tests, and note for which inputs the groups passed
 
 tests: setup
-	$(PYTEST) $(STEAL) --ignore tests/browser --ignore tests/parity
+	$(PYTEST) $(STEAL) --ignore tests/browser --ignore tests/parity --ignore tests/cluster
+
+test-cluster: setup  ## Run the tests of collections in PostgreSQL and object stores, on real servers
+	$(PYTEST) --dist loadfile -m "not faults" tests/cluster
 
 smoke: setup
 	$(PYTEST) --dist loadfile -m smoke tests/browser  # apart: Playwright keeps an event loop running

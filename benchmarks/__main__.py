@@ -23,8 +23,8 @@ BENCHMARKS = (
     "cluster",
 )
 
-SEPARATE = ("peers",)
-"""Only run by name: they need a separate environment (``make bench-peers``)."""
+SEPARATE = ("peers", "cluster_sizing")
+"""Only run by name: they need a separate environment (``make bench-peers``), or a database server."""
 
 
 def main() -> int:

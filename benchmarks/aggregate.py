@@ -221,11 +221,11 @@ class Images:
             yield real[begin : begin + 250]
         made = size - len(real)
         for number in range(-(-made // BATCH)):
-            batch = [*self._made(number)][: made - number * BATCH]
+            batch = [*self.made(number)][: made - number * BATCH]
             for begin in range(0, len(batch), 250):
                 yield batch[begin : begin + 250]
 
-    def _made(self, number: int) -> Iterator[tuple[str, LocalFeatures, GlobalFeatures]]:
+    def made(self, number: int) -> Iterator[tuple[str, LocalFeatures, GlobalFeatures]]:
         rows, sizes = self._sources.distractors(number)
         rng = np.random.default_rng((77, number))
         ends = np.cumsum(sizes)
@@ -404,7 +404,9 @@ def million(folder: str, size: int) -> dict[str, Any]:
 
     sources, gallery, views = words.Sources(folder), load(folder, "gallery"), load(folder, "views")
     meta = described(folder)
-    sample = [image for _, image, _ in next(iter_of(Images(folder), aggregate.SAMPLE_IMAGES))]
+    images = Images(folder)
+    made = [image for number in range(-(-aggregate.SAMPLE_IMAGES // BATCH)) for _, image, _ in images.made(number)]
+    sample = made[: aggregate.SAMPLE_IMAGES]
     aggregation = aggregate.train_on(lambda: iter(sample), len(sample), FeatureSpec("local", 128, "uint8"))
     sums = patches(sources, aggregation)
     stored = aggregation.vectors(gallery).astype(np.float32)
@@ -416,20 +418,15 @@ def million(folder: str, size: int) -> dict[str, Any]:
     better = ((asked @ stored.T) > best[:, None]).sum(axis=1)
     counts = {}
     for begin in range(0, size - len(stored), BATCH):
-        made = distractors(aggregation, sums, begin // BATCH)[: size - len(stored) - begin]
-        better += ((asked @ made.T) > best[:, None]).sum(axis=1)
+        others = distractors(aggregation, sums, begin // BATCH)[: size - len(stored) - begin]
+        better += ((asked @ others.T) > best[:, None]).sum(axis=1)
         if begin + BATCH in (20_000, 100_000) or begin + BATCH >= size - len(stored):
             ranks = better.reshape(-1, 2).min(axis=1)
+            print(begin + BATCH, float((ranks < 64).mean()), file=sys.stderr, flush=True)
             counts[str(min(begin + BATCH, size))] = {
                 str(k): round(float((ranks < k).mean()), 3) for k in (1, 16, 64, 128, 256)
             }
     return {"queries": len(numbers), "right_among_first": counts, "synthetic": True}
-
-
-def iter_of(images: Images, many: int) -> Iterator[list[tuple[str, LocalFeatures, GlobalFeatures]]]:
-    """One batch of the first images, real and made."""
-    found = [one for batch in images.batches(max(SIZE, many)) for one in batch[: len(batch)]][::9][:many]
-    yield found
 
 
 def patches(sources: words.Sources, aggregation: Any) -> np.ndarray:

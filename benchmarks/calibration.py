@@ -41,7 +41,7 @@ METHODS = ["sift", "efficientnet-lite0"]
 HALF = 200
 """Number of pairs with which a dataset counts half; its pairs are not independent."""
 
-SCALE, WEIGHT = 0.3, 10
+SCALE, WEIGHT = 0.4, 40
 """Expected scale of the tail, and its weight as a number of values."""
 
 Array = NDArray[np.float64]

@@ -36,7 +36,7 @@ def missing() -> str:
         return "the package patroni is not installed (pip install 'patroni[etcd3]')"
     if shutil.which("etcd") is None:
         return "etcd is not installed (Debian: apt-get install etcd-server)"
-    return "" if _interpreter() else "no Python that the user nobody can read (install python3 for all users)"
+    return "" if interpreter() else "no Python that the user nobody can read (install python3 for all users)"
 
 
 class Node:
@@ -116,7 +116,7 @@ class PatroniCluster:
         """Start the Patroni of a node, which starts PostgreSQL, or makes it a standby of the other node."""
         file = self.folder / f"{node.name}.json"
         file.write_text(json.dumps(self._configuration(node)))  # JSON is YAML
-        python, paths = _interpreter() or (sys.executable, "")
+        python, paths = interpreter() or (sys.executable, "")
         node.process = self._spawn(
             [python, "-m", "patroni", str(file)], node.name, PYTHONPATH=paths, PATRONICTL_CONFIG_FILE=str(file)
         )
@@ -242,7 +242,7 @@ class PatroniCluster:
         return {"cwd": self.folder, "user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def _interpreter() -> tuple[str, str] | None:
+def interpreter() -> tuple[str, str] | None:
     """A Python of this version that the user of the servers can run, and its ``PYTHONPATH``."""
     packages = str(Path(str(importlib.util.find_spec("patroni").origin)).parents[1])  # type: ignore[union-attr]
     if os.geteuid() != 0:

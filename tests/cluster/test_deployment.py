@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +16,10 @@ import psycopg
 import pytest
 from small_images import register, small_image
 
+import imagefinder
 from imagefinder.core.errors import StoreError
+from imagefinder.core.settings import Settings
+from imagefinder.server.parts import make_parts
 from imagefinder.stores.distributed.address import Address
 from imagefinder.stores.distributed.pool import Database, Options
 from imagefinder.stores.distributed.store import DistributedStore
@@ -158,9 +163,18 @@ def without_standby(server):
 
 @pytest.fixture
 def tables(server, secrets, without_standby):
-    """The tables, made by their owner."""
-    with opened(location(server, secrets, "owner"), create=True):
-        pass
+    """The tables, made by their owner as the recipes do it."""
+    database = location(server, secrets, "owner", password=False).removesuffix("/main")
+    done = subprocess.run(
+        [sys.executable, "-m", "imagefinder", "migrate", "--collections", database],
+        env=os.environ | {"IMAGEFINDER_DATABASE_PASSWORD_FILE": str(secrets / "owner_password")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tables of store" in done.stdout
+    assert "tables of service" in done.stdout
 
 
 def test_the_script_names_the_standby_that_commits_wait_for(server):
@@ -181,7 +195,6 @@ def test_servers_read_and_change_rows_and_no_tables(server, secrets, tables):
         assert store.count() == 1
     with psycopg.connect(plain(location(server, secrets, "app"))) as connection:
         for statement in (
-            "CREATE TABLE imagefinder.mine (n int)",
             "CREATE TABLE public.mine (n int)",
             "DROP TABLE imagefinder.images",
             "ALTER TABLE imagefinder.images ADD COLUMN mine int",
@@ -193,6 +206,29 @@ def test_servers_read_and_change_rows_and_no_tables(server, secrets, tables):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
             connection.rollback()
+
+
+@pytest.mark.faults
+def test_servers_make_indexes_keys_and_jobs(server, secrets, tables):
+    url = location(server, secrets, "app", password=False)
+    settings = Settings(
+        collections=url.removesuffix("/main"),
+        collection=url,
+        database_password_file=str(secrets / "app_password"),
+        threads=1,
+    )
+    with imagefinder.open(settings=settings) as collection:
+        register(collection.store).put([small_image(f"{number:03}", points=40) for number in range(60)])
+        (state,) = collection.rebuild_index().indexes
+        assert state.images >= 60
+        assert (state.images, state.waiting) == (collection.info().images, 0)
+        assert collection.rebuild_index().problems == ()
+        assert collection.verify_index().problems == ()
+    parts = make_parts(settings)
+    secret = parts.keys.create("shop", "read")
+    assert parts.keys.exists(hashlib.sha256(secret.encode()).hexdigest())
+    assert parts.jobs.count("queued") == 0
+    parts.close()
 
 
 def test_a_reader_reads_no_keys_and_changes_nothing(server, secrets, tables):
@@ -312,6 +348,7 @@ def test_a_physical_backup_is_a_whole_server(postgres, tmp_path):
             restored.remove()
 
 
+@pytest.mark.faults
 def test_a_logical_backup_is_restored_into_another_server(server, secrets, tables, tmp_path):
     url = location(server, secrets, "app")
     with opened(url, create=True) as store:

@@ -89,7 +89,7 @@ def test_restart_of_the_server_is_not_noticed(own_postgres):
 
 
 def test_server_that_is_away_is_an_error_with_a_code(own_postgres):
-    database = opened(own_postgres.url(), repeat_seconds=1.0)
+    database = opened(own_postgres.url(), repeat_reads_seconds=1.0)
     own_postgres.kill()
     began = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="is not available") as caught:

@@ -247,6 +247,46 @@ def test_a_writer_that_cannot_read_the_model_leaves_it_incomplete(opened):
     assert index.verify() == []
 
 
+def test_a_writer_that_cannot_read_the_model_during_a_build_misses_nothing(opened):
+    name = f"vectors {next(_numbers)}"
+    store, old = opened(name), opened(name)
+    old._vectors = old._vectors.__class__(old._collection, None)
+    put(store, LOCAL, {str(seed): seed for seed in range(30)})
+    late = []
+
+    def progress(done, total):
+        if not late:
+            late.append("late")
+            put(old, LOCAL, {"late": 100})
+
+    index = index_of(store)
+    missing = index._table.missing
+    # The key of the late image is beyond the part that is filled.
+    index._table.missing = lambda model, **given: np.array(
+        [key for key in missing(model, **given) if late != ["late"] or given["after"] < 0], dtype=np.int64
+    )
+    assert index.refresh(progress=progress)
+    assert index.state().waiting == 0
+    assert index.verify() == []
+    assert names(store, index, features(LOCAL, 100), 1)[0] == "late"
+
+
+def test_a_backup_that_reads_all_tables_delays_only_the_deletion(opened):
+    store = opened()
+    put(store, LOCAL, {str(seed): seed for seed in range(30)})
+    index = index_of(store)
+    index.refresh()
+    (old,) = tables_of(store)
+    with store._database.connection() as connection, connection.transaction():
+        connection.execute(f"LOCK TABLE {old} IN ACCESS SHARE MODE")  # as pg_dump does
+        assert index.refresh(rebuild=True)
+        put(store, LOCAL, {"new": 100})
+        assert names(store, index, features(LOCAL, 100), 1)[0] == "new"
+        assert old in tables(store)
+    index.refresh()
+    assert old not in tables(store)
+
+
 def test_damage_is_an_error_and_repaired_by_the_next_build(opened):
     store = opened()
     put(store, LOCAL, {str(seed): seed for seed in range(30)})
@@ -347,7 +387,12 @@ def test_tables_disappear_with_their_method_and_collection(opened):
     assert not before & tables(store)
 
 
-def test_a_database_without_the_extension_names_what_to_install(opened, monkeypatch):
+@pytest.mark.parametrize(
+    ("version", "hint"),
+    [("", "install pgvector"), ("0.7.4", "ALTER EXTENSION vector UPDATE")],
+    ids=["none", "old"],
+)
+def test_a_database_without_the_extension_names_what_to_install(opened, monkeypatch, version, hint):
     store = opened()
     put(store, LOCAL, {str(seed): seed for seed in range(30)})
     run = store._database.run
@@ -358,14 +403,14 @@ def test_a_database_without_the_extension_names_what_to_install(opened, monkeypa
 
         def execute(self, statement, *arguments):
             if "pg_extension" in statement:
-                statement = "SELECT WHERE false"
+                statement = f"SELECT {version!r} WHERE {version != ''}"
             statement = statement.replace("EXTENSION IF NOT EXISTS vector", "EXTENSION nothing_like_this")
             return self._connection.execute(statement, *arguments)
 
     monkeypatch.setattr(store._database, "run", lambda work: run(lambda connection: work(Refusing(connection))))
-    with pytest.raises(StoreError, match="does not have the extension vector") as caught:
+    with pytest.raises(StoreError, match=r"does not have the extension vector 0\.8") as caught:
         index_of(store).refresh()
-    assert "install pgvector" in caught.value.hint
+    assert hint in caught.value.hint
     assert index_of(store).state().waiting == 30
 
 

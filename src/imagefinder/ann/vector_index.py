@@ -19,6 +19,7 @@ from imagefinder.core.errors import ShortlistUnavailableError, StoreError
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.filters import Filter
 from imagefinder.core.records import AnnIndexState, GalleryBlock, Proposals
+from imagefinder.core.store_parts import Lease
 from imagefinder.core.vector_table import VectorModel, VectorTable
 
 MOST_WAITING = 2000
@@ -144,20 +145,31 @@ class VectorIndex:
                 trained_on = min(registered.images, aggregate.SAMPLE_IMAGES)
                 lease.renew()
                 key = self._table.create(aggregation.to_bytes(), dim=aggregation.dim, trained_on=trained_on)
-            done, total, last = 0, self._table.count_missing(key), -1
-            while len(keys := self._table.missing(key, after=last, limit=_FILLED_AT_ONCE)):
-                existing, block = self._store.load(self._method, keys)
-                self._table.insert(key, existing, aggregation.vectors(block.features))
-                last, done = int(keys[-1]), done + len(keys)
-                if not lease.renew():  # this process was suspended, and another one continues
+            while True:
+                gaps = next((model.gaps for model in self._table.models() if model.key == key), 0)
+                if not self._fill(key, aggregation, lease, progress):
                     return True
-                if progress:
-                    progress(min(done, total), total)
-            self._table.finish(key)
+                if self._table.finish(key, gaps=gaps):
+                    break
             self._table.tidy(key)
             return True
         finally:
             lease.release()
+
+    def _fill(
+        self, key: int, aggregation: Aggregation, lease: Lease, progress: Callable[[int, int], None] | None
+    ) -> bool:
+        """Add the vectors that are missing; returns whether the lease is still held."""
+        done, total, last = 0, self._table.count_missing(key), -1
+        while len(keys := self._table.missing(key, after=last, limit=_FILLED_AT_ONCE)):
+            existing, block = self._store.load(self._method, keys)
+            self._table.insert(key, existing, aggregation.vectors(block.features))
+            last, done = int(keys[-1]), done + len(keys)
+            if not lease.renew():  # this process was suspended, and another one continues
+                return False
+            if progress:
+                progress(min(done, total), total)
+        return True
 
     def verify(self) -> list[str]:
         """Compare the index with the store: which features have a vector, and whether some vectors are right."""

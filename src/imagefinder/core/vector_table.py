@@ -26,11 +26,13 @@ class VectorModel:
         key: Identifies it; the keys of later models are greater.
         trained_on: Number of images that it was trained on.
         complete: Whether all features have a vector.
+        gaps: Number of times that a writer could not use the model.
     """
 
     key: int
     trained_on: int
     complete: bool
+    gaps: int = 0
 
 
 class VectorTable(Protocol):
@@ -71,8 +73,12 @@ class VectorTable(Protocol):
         """
         ...
 
-    def finish(self, model: int) -> None:
-        """Mark a model as complete, and delete the older ones."""
+    def finish(self, model: int, *, gaps: int) -> bool:
+        """Mark a model as complete, and delete the older ones.
+
+        Returns:
+            Whether the model has this number of gaps; otherwise there are features without a vector again.
+        """
         ...
 
     def tidy(self, model: int) -> bool:

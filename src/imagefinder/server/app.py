@@ -149,6 +149,7 @@ def _service(
         check_address=None if settings.fetch_private else require_public,
     )
     metrics.watch_jobs(jobs.count)
+    metrics.watch_store(collections.current_default)
     return Service(
         settings=settings,
         collections=collections,

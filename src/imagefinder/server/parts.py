@@ -68,6 +68,38 @@ def make_parts(settings: Settings, *, only: str | None = None) -> Parts:
     )
 
 
+def migrate_tables(settings: Settings) -> dict[str, tuple[int, int]]:
+    """Create the tables in the database of the settings, or bring them to the present versions.
+
+    Returns:
+        Part -> (version before, 0 if there were no tables; present version).
+
+    Raises:
+        SettingsError: the settings name no database.
+        StoreError: the database cannot be used, or a newer version of imagefinder made the tables.
+    """
+    from imagefinder.server.tables import SERVICE
+    from imagefinder.stores.distributed.address import Address
+    from imagefinder.stores.distributed.opening import options_of
+    from imagefinder.stores.distributed.pool import Database
+    from imagefinder.stores.distributed.schema import STORE, prepare, version_of
+
+    address = (
+        Address.of_database(settings.database)
+        if settings.database
+        else Address.of_collection(settings.collection).database
+    )
+    database = Database(address, options_of(settings))
+    try:
+        parts = (STORE, SERVICE) if settings.database else (STORE,)
+        before = {part.name: version_of(database, part) for part in parts}
+        for part in parts:
+            prepare(database, part, create=True)
+        return {part.name: (before[part.name], len(part.versions)) for part in parts}
+    finally:
+        database.close()
+
+
 def make_keys(settings: Settings) -> Keys:
     """The API keys.
 

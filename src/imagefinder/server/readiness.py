@@ -13,6 +13,9 @@ from imagefinder.core.method import MethodState
 from imagefinder.core.records import StoreInfo
 from imagefinder.server.schemas import CollectionHealth, Health, MethodHealth
 
+_PROBE_SECONDS = 3.0
+"""Time for the engines of a store to answer; load balancers ask again every few seconds."""
+
 log = logging.getLogger(__name__)
 
 
@@ -67,6 +70,7 @@ class Readiness:
         warming = tuple(self._waiting)
         try:
             collection = self._collection()
+            collection.probe(_PROBE_SECONDS)
             info = collection.info()
             methods = [self._method(state, info, warming) for state in collection.methods()]
             calibration = collection.calibration().state

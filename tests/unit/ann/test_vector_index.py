@@ -57,8 +57,10 @@ class MemoryTable:
     def insert(self, model, keys, vectors):
         self.made[model][2].update(zip(keys.tolist(), vectors, strict=True))
 
-    def finish(self, model):
+    def finish(self, model, *, gaps):
+        del gaps
         self.made = {key: made for key, made in self.made.items() if key >= model}
+        return True
 
     def tidy(self, model):
         del model

@@ -111,7 +111,7 @@ def test_common_parts_make_geometries_weaker_evidence():
     shelf = replace(NULL_MODEL, seeds={str(number): Seed(500, 2, 4) for number in range(16)})
     evidence = replace(EVIDENCE, agreement=0.35)
     assert of(evidence, shelf) > of(evidence) + 1
-    assert shelf.common_parts(500) == pytest.approx((3 * (64 - 0.02 * 32) + 1.5) / 17.5)
+    assert shelf.common_parts(500) == pytest.approx((8 * (64 - 0.05 * 32) + 1.5) / 17.5)
     assert shelf.common_parts(1000) == pytest.approx(2 * shelf.common_parts(500))
     assert shelf.common_parts(5) == shelf.common_parts(500)
 

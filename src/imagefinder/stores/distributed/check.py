@@ -221,13 +221,13 @@ class Check:
     def _loaded(self, stored: Sequence[StoredBytes]) -> list[bytes | None]:
         """The bytes of rows; ``None`` for objects that are missing or damaged."""
         try:
-            return self._payloads.load(stored)
+            return self._payloads.load(stored, fresh=True)
         except CollectionCorruptError:
             pass
         found: list[bytes | None] = []
         for one in stored:
             try:
-                found += self._payloads.load([one])
+                found += self._payloads.load([one], fresh=True)
             except CollectionCorruptError:
                 found.append(b"" if one.object else None)
         return found

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from functools import partial
 
+from imagefinder.core.errors import CollectionBusyError
 from imagefinder.core.vector_table import Halves
 from imagefinder.stores.distributed.pool import Connection, Database
 
@@ -35,18 +38,32 @@ def texts_of(vectors: Halves) -> list[str]:
 
 def drop_vectors(database: Database, collection: int, method: int | None = None) -> None:
     """Delete the models of a collection, or of one method, with their tables."""
-
-    def work(connection: Connection) -> None:
-        if method is None:
-            delete_models(connection, "collection = %s", [collection])
-        else:
-            delete_models(connection, "collection = %s AND method = %s", [collection, method])
-
-    database.write(work)
+    condition, values = "collection = %s", [collection]
+    if method is not None:
+        condition, values = f"{condition} AND method = %s", [collection, method]
+    database.run(lambda connection: connection.execute(f"DELETE FROM vector_models WHERE {condition}", values))
+    drop_tables(database)
 
 
-def delete_models(connection: Connection, condition: str, values: Sequence[object]) -> None:
-    """Delete the models that match a condition, with their tables."""
-    rows = connection.execute(f"DELETE FROM vector_models WHERE {condition} RETURNING key", values).fetchall()
-    for (model,) in rows:
-        connection.execute(f"DROP TABLE IF EXISTS {table_of(model)}")
+def drop_tables(database: Database) -> None:
+    """Delete the tables of models that do not exist any more; those in use are left to the next call.
+
+    This is not part of the transactions that delete models: a backup reads all tables, for hours, and writers
+    would have to wait for it.
+    """
+    rows = database.read(
+        lambda connection: connection.execute(
+            "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+            " WHERE nspname = %s AND relkind = 'r' AND relname ~ '^vectors_[0-9]+$'"
+            " AND NOT EXISTS (SELECT FROM vector_models WHERE relname = 'vectors_' || key)",
+            ["imagefinder"],
+        ).fetchall()
+    )
+    for (table,) in rows:
+        with contextlib.suppress(CollectionBusyError):
+            database.write(partial(_drop, table))
+
+
+def _drop(table: str, connection: Connection) -> None:
+    connection.execute("SELECT set_config('lock_timeout', '1s', true)")
+    connection.execute(f"DROP TABLE IF EXISTS {table}")

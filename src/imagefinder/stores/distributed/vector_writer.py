@@ -61,7 +61,7 @@ class VectorWriter:
         """Write the vectors of features, by all models of their methods.
 
         Args:
-            connection: A transaction that has locked the rows of the methods: no model can be created meanwhile.
+            connection: A transaction with the lock of the methods: no model can be created meanwhile.
             methods: The methods by name.
             prepared: The vectors.
             keys: Keys of the features.
@@ -82,7 +82,9 @@ class VectorWriter:
                 }
             encode = self._known[model][1]
             if encode is None:
-                connection.execute("UPDATE vector_models SET complete = false WHERE key = %s", [model])
+                connection.execute(
+                    "UPDATE vector_models SET complete = false, gaps = gaps + 1 WHERE key = %s", [model]
+                )
                 continue
             texts = prepared.by_model.get(model)
             if texts is None:

@@ -18,9 +18,12 @@ from imagefinder.core.filters import Filter
 from imagefinder.core.vector_table import Halves, VectorModel
 from imagefinder.stores.distributed import sql_filter
 from imagefinder.stores.distributed.feature_rows import matching_keys
-from imagefinder.stores.distributed.method_rows import read_methods
+from imagefinder.stores.distributed.method_rows import lock_methods, read_methods
 from imagefinder.stores.distributed.pool import Connection, Database
-from imagefinder.stores.distributed.vector_models import delete_models, insert, read_data, table_of, texts_of
+from imagefinder.stores.distributed.vector_models import drop_tables, insert, read_data, table_of, texts_of
+
+OLDEST_EXTENSION = (0, 8)
+"""Version of the extension that applies filters while it searches a graph."""
 
 EXACT_ROWS = 20_000
 """Up to this many vectors are compared one by one, which takes no longer than a search of the graph."""
@@ -36,7 +39,7 @@ SCANNED = 100_000
 _MOST_PRESELECTED = 20_000  # images whose metadata are read for a filter
 _SPARE = 16  # vectors of removed features that a search may meet
 _GONE = 0.1
-_SECONDS = 24 * 3600.0
+_COUNT_SECONDS, _SECONDS = 600.0, 24 * 3600.0
 _MEMORY = 2 << 30
 
 
@@ -59,7 +62,7 @@ class PgVectorTable:
         """All models of the registered method, the newest first."""
         rows = self._database.read(
             lambda connection: connection.execute(
-                "SELECT vector_models.key, trained_on, complete FROM vector_models"
+                "SELECT vector_models.key, trained_on, complete, gaps FROM vector_models"
                 " JOIN methods ON methods.key = method WHERE methods.collection = %s AND name = %b"
                 " ORDER BY vector_models.key DESC",
                 [self._collection, self._method.encode()],
@@ -77,12 +80,14 @@ class PgVectorTable:
 
         def work(connection: Connection) -> int:
             # Waits for the writers that have read the models (``VectorWriter``), and makes later ones wait.
-            methods = read_methods(connection, self._collection, lock="FOR UPDATE")
+            lock_methods(connection, self._collection, exclusive=True)
+            methods = read_methods(connection, self._collection)
             if self._method not in methods:
                 raise MethodNotIndexedError(self._method, methods)
             method = methods[self._method].key
-            delete_models(
-                connection, "collection = %s AND method = %s AND NOT complete", [self._collection, method]
+            connection.execute(
+                "DELETE FROM vector_models WHERE collection = %s AND method = %s AND NOT complete",
+                [self._collection, method],
             )
             row = connection.execute(
                 "INSERT INTO vector_models (collection, method, trained_on, data) VALUES (%s, %s, %s, %s)"
@@ -113,53 +118,47 @@ class PgVectorTable:
 
     def count_missing(self, model: int) -> int:
         """The number of features without a vector."""
-        row = self._database.read(
-            lambda connection: connection.execute(f"SELECT count(*) {_missing(model)}", [model]).fetchone()
-        )
-        return int(row[0]) if row else 0
+        return self._count(f"SELECT count(*) {_missing(model)}", [model])
 
     def insert(self, model: int, keys: NDArray[np.int64], vectors: Halves) -> None:
         """Add vectors; existing ones of the same keys are kept."""
         texts = texts_of(vectors)
         self._database.write(lambda connection: insert(connection, model, keys.tolist(), texts))
 
-    def finish(self, model: int) -> None:
-        """Mark a model as complete, and delete the older ones with their tables."""
+    def finish(self, model: int, *, gaps: int) -> bool:
+        """Mark a model as complete unless there are new gaps, and delete the older ones."""
 
-        def work(connection: Connection) -> None:
-            read_methods(connection, self._collection, lock="FOR UPDATE")
-            connection.execute("UPDATE vector_models SET complete = true WHERE key = %s", [model])
-            delete_models(
-                connection,
-                "key < %s AND (collection, method)"
-                " IN (SELECT collection, method FROM vector_models WHERE key = %s)",
-                [model, model],
+        def work(connection: Connection) -> bool:
+            lock_methods(connection, self._collection, exclusive=True)
+            done = connection.execute(
+                "UPDATE vector_models SET complete = true WHERE key = %s AND gaps = %s", [model, gaps]
+            ).rowcount
+            connection.execute(
+                "DELETE FROM vector_models USING vector_models AS newer WHERE newer.key = %s AND newer.complete"
+                " AND vector_models.collection = newer.collection AND vector_models.method = newer.method"
+                " AND vector_models.key < newer.key",
+                [model],
             )
-            delete_models(  # of methods that were removed by a process that was then killed
-                connection,
-                "collection = %s AND method NOT IN (SELECT key FROM methods WHERE collection = %s)",
-                [self._collection, self._collection],
-            )
+            return bool(done)
 
-        self._database.write(work)
+        done = self._database.write(work)
+        drop_tables(self._database)
+        return done
 
     def tidy(self, model: int) -> bool:
         """Delete vectors of removed features, and build the graph of a large table."""
         table, done = table_of(model), False
-        rows, gone = self._database.read(
-            lambda connection: (
-                connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,),
-                connection.execute(f"SELECT count(*) {_gone(model)}", [model]).fetchone() or (0,),
-            )
-        )
-        if gone[0] > _GONE * rows[0]:
+        drop_tables(self._database)
+        rows = self._count(f"SELECT count(*) FROM {table}", [])
+        gone = self._count(f"SELECT count(*) {_gone(model)}", [model])
+        if gone > _GONE * rows:
             self._database.write(
                 lambda connection: connection.execute(f"DELETE {_gone(model)}", [model]),
                 seconds=_SECONDS,
             )
             done = True
-        if rows[0] - gone[0] > EXACT_ROWS and not self._graph(model):
-            self._build_graph(model, rows[0])
+        if rows - gone > EXACT_ROWS and not self._graph(model):
+            self._build_graph(model, rows)
             done = True
         return done
 
@@ -275,6 +274,13 @@ class PgVectorTable:
             connection.execute("SELECT set_config('enable_indexscan', 'on', true)")
         return sorted(rows, key=lambda row: (row[1], row[0]))
 
+    def _count(self, statement: str, values: Sequence[object]) -> int:
+        """The number that a statement returns, which may take long."""
+        row = self._database.write(
+            lambda connection: connection.execute(statement, values).fetchone(), seconds=_COUNT_SECONDS
+        )
+        return int(row[0]) if row else 0
+
     def _graph(self, model: int) -> bool:
         """Whether the table has a complete graph."""
         row = self._database.read(
@@ -309,20 +315,24 @@ class PgVectorTable:
 
     def _require_extension(self) -> None:
         def work(connection: Connection) -> str:
-            if connection.execute("SELECT FROM pg_extension WHERE extname = 'vector'").fetchone():
-                return ""
-            try:
-                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-            except (errors.FeatureNotSupported, errors.UndefinedFile):
-                return "install pgvector on its server (package postgresql-18-pgvector)"
-            except errors.InsufficientPrivilege:
-                return "let its owner run: CREATE EXTENSION vector"
+            select = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+            found = connection.execute(select).fetchone()
+            if found is None:
+                try:
+                    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+                except (errors.FeatureNotSupported, errors.UndefinedFile):
+                    return "install pgvector on its server (package postgresql-18-pgvector)"
+                except errors.InsufficientPrivilege:
+                    return "let its owner run: CREATE EXTENSION vector"
+                found = connection.execute(select).fetchone()
+            if found and tuple(map(int, found[0].split(".")[:2])) < OLDEST_EXTENSION:
+                return f"its version is {found[0]}; let its owner run: ALTER EXTENSION vector UPDATE"
             return ""
 
         if hint := self._database.run(work):
             raise StoreError(
-                f"the database {self._database.shown} does not have the extension vector,"
-                " which fast searches require",
+                f"the database {self._database.shown} does not have the extension vector "
+                f"{'.'.join(map(str, OLDEST_EXTENSION))} or newer, which fast searches require",
                 hint=f"{hint}; searches with mode exact do not require it",
             )
 
