@@ -78,7 +78,7 @@ tests: setup
 	$(PYTEST) $(STEAL) --ignore tests/browser --ignore tests/parity --ignore tests/cluster
 
 # The store on rows and on objects, its upkeep, and a server that is killed: within three minutes.
-CLUSTER := $(patsubst %,tests/cluster/test_%.py,stores feed check pool service)
+CLUSTER := $(patsubst %,tests/cluster/test_%.py,stores stores_with_objects feed check pool service)
 test-cluster: setup  ## Test collections in PostgreSQL and object stores on real servers
 	$(PYTEST) $(STEAL) -m "not faults" $(CLUSTER)
 

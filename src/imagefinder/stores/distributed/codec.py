@@ -47,7 +47,7 @@ class FrameDecoder:
     def __init__(self, method: str, spec: FeatureSpec) -> None:
         """Begin a batch of a method with features of this kind."""
         self._method, self._spec = method, spec
-        self._expander = _Expander(spec)
+        self._expander = FrameExpander(spec)
         self._decoder = FeatureDecoder(method, spec)
 
     def add(self, image_id: str, frame: bytes, checksum: int) -> None:
@@ -77,7 +77,7 @@ def expand(image_id: str, method: str, spec: FeatureSpec, frame: bytes, checksum
     Raises:
         CollectionCorruptError: the frame is damaged, or that of another image or method.
     """
-    encoded = _Expander(spec).expand(frame, checksum)
+    encoded = FrameExpander(spec).expand(frame, checksum)
     if encoded is None or not is_intact(image_id, method, spec, encoded):
         raise damaged(image_id, method)
     return encoded
@@ -92,10 +92,11 @@ def is_intact_frame(image_id: str, method: str, spec: FeatureSpec, frame: bytes,
     return True
 
 
-class _Expander:
+class FrameExpander:
     """Expands frames of one kind of features; not for several threads at once."""
 
     def __init__(self, spec: FeatureSpec) -> None:
+        """Expand the frames of features of this kind."""
         self._spec = spec
         self._decompressor = zstandard.ZstdDecompressor()
 

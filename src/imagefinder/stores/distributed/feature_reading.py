@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar
 
 import numpy as np
 
-from imagefinder.core.features import concatenate
 from imagefinder.core.records import Changes, Cursor, GalleryBlock
 from imagefinder.stores.distributed import feed
-from imagefinder.stores.distributed.feature_rows import Keys, block_of, read_keys
+from imagefinder.stores.distributed.feature_rows import Expanded, Keys, expanded, joined, read_keys
 from imagefinder.stores.distributed.method_rows import RegisteredMethod
 from imagefinder.stores.distributed.parallel import Parallel
 from imagefinder.stores.distributed.payloads import Payloads
@@ -34,7 +35,7 @@ class FeatureRows:
             in decompressing.
     """
 
-    PARTS: ClassVar[int] = 4
+    PARTS: ClassVar[int] = max(2, min(4, os.cpu_count() or 1))
     """Largest number of parts of a request."""
 
     database: Database
@@ -59,12 +60,10 @@ class FeatureRows:
         """Load the features of keys (ascending) that still exist, in the same order."""
         parts = min(self.PARTS, len(keys) // _FEWEST)
         if parts < 2:
-            return self._part(keys)
+            return joined(self.method, self.row.spec, self._part(keys))
         found = self.parallel.map(self._part, np.array_split(keys, parts))
-        ids = tuple(image_id for _, block in found for image_id in block.ids)
-        features = concatenate(self.row.spec, [block.features for _, block in found])
-        return np.concatenate([some for some, _ in found]), GalleryBlock(ids, features)
+        return joined(self.method, self.row.spec, chain.from_iterable(found))
 
-    def _part(self, keys: Keys) -> tuple[Keys, GalleryBlock]:
+    def _part(self, keys: Keys) -> list[Expanded]:
         rows = self.database.read(lambda connection: read_keys(connection, self.collection, self.row.key, keys))
-        return block_of(self.method, self.row.spec, rows, self.payloads)
+        return expanded(self.method, self.row.spec, rows, self.payloads)

@@ -13,9 +13,16 @@ from imagefinder.core.errors import CollectionCorruptError, MethodNotIndexedErro
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.filters import Filter
 from imagefinder.core.records import GalleryBlock, ImageRecord
-from imagefinder.stores.codec import content_checksum, encode
+from imagefinder.stores.codec import (
+    REPAIR_HINT,
+    EncodedFeatures,
+    FeatureDecoder,
+    content_checksum,
+    damaged,
+    encode,
+)
 from imagefinder.stores.distributed import image_rows, sql_filter
-from imagefinder.stores.distributed.codec import FrameDecoder, compress
+from imagefinder.stores.distributed.codec import FrameExpander, compress
 from imagefinder.stores.distributed.method_rows import RegisteredMethod
 from imagefinder.stores.distributed.payloads import Payloads, StoredBytes
 from imagefinder.stores.distributed.pool import Connection
@@ -198,28 +205,64 @@ def read_checksums(connection: Connection, collection: int, method: int, keys: K
     return dict(rows.fetchall())
 
 
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """Features of one image, expanded but not compared with their checksum yet.
+
+    Attributes:
+        key: Key of the features.
+        image_id: Id of the image.
+        encoded: The features; ``None`` if they are damaged.
+    """
+
+    key: int
+    image_id: str
+    encoded: EncodedFeatures | None
+
+
+def expanded(method: str, spec: FeatureSpec, rows: Sequence[Sequence[Any]], payloads: Payloads) -> list[Expanded]:
+    """Load and expand the features of rows (key, id, checksum, object, data).
+
+    Raises:
+        CollectionCorruptError: an image is missing.
+    """
+    expander = FrameExpander(spec)
+    frames = payloads.load([StoredBytes(row[3], row[4]) for row in rows])
+    found = []
+    for (key, raw_id, checksum, *_), frame in zip(rows, frames, strict=True):
+        if raw_id is None:
+            raise CollectionCorruptError(
+                f"the {method} features with the key {key} belong to no image", hint=REPAIR_HINT
+            )
+        found.append(Expanded(key, raw_id.decode(), expander.expand(frame or b"", checksum)))
+    return found
+
+
 def block_of(
-    method: str, spec: FeatureSpec, rows: Iterable[Sequence[Any]], payloads: Payloads
+    method: str, spec: FeatureSpec, rows: Sequence[Sequence[Any]], payloads: Payloads
 ) -> tuple[Keys, GalleryBlock]:
     """Keys and features of rows (key, id, checksum, object, data).
 
     Raises:
         CollectionCorruptError: an image is missing, or a checksum is wrong.
     """
-    decoder = FrameDecoder(method, spec)
-    listed = list(rows)
+    return joined(method, spec, expanded(method, spec, rows, payloads))
+
+
+def joined(method: str, spec: FeatureSpec, found: Iterable[Expanded]) -> tuple[Keys, GalleryBlock]:
+    """Keys and features of images.
+
+    Raises:
+        CollectionCorruptError: a checksum is wrong.
+    """
+    decoder = FeatureDecoder(method, spec)
     keys, ids = [], []
-    frames = payloads.load([StoredBytes(row[3], row[4]) for row in listed])
-    for (key, raw_id, checksum, *_), frame in zip(listed, frames, strict=True):
-        if raw_id is None:
-            raise CollectionCorruptError(
-                f"the {method} features with the key {key} belong to no image",
-                hint="find all damage with imagefinder check, and repair it with imagefinder check --repair",
-            )
-        image_id = raw_id.decode()
-        decoder.add(image_id, frame or b"", checksum)
-        keys.append(key)
-        ids.append(image_id)
+    for one in found:
+        if one.encoded is None:
+            raise damaged(one.image_id, method)
+        decoder.add(one.image_id, one.encoded)
+        keys.append(one.key)
+        ids.append(one.image_id)
     return np.array(keys, dtype=np.int64), GalleryBlock(tuple(ids), decoder.features())
 
 
