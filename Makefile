@@ -1,6 +1,6 @@
 # Every task is one make target; continuous integration runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser node check fast test test-all test-cluster tests smoke browser-tests fuzz-tests parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site dist client async-client verify-online lock audit sbom clean
+.PHONY: help setup demo serve browser node check fast test test-all test-cluster test-cluster-all tests smoke browser-tests fuzz-tests parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site dist client async-client verify-online lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -79,6 +79,9 @@ tests: setup
 
 test-cluster: setup  ## Run the tests of collections in PostgreSQL and object stores, on real servers
 	$(PYTEST) --dist loadfile -m "not faults" tests/cluster
+
+test-cluster-all: setup  ## The same, and 20 kills of a primary under Patroni, backups, and the guide as it is written
+	$(PYTEST) -n 0 tests/cluster
 
 smoke: setup
 	$(PYTEST) --dist loadfile -m smoke tests/browser  # apart: Playwright keeps an event loop running

@@ -30,13 +30,12 @@ class OrdinaryUser:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._user: dict[str, Any] = {"cwd": folder}
-        packages = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
-        python, others = interpreter() or (sys.executable, "")
+        python, packages = interpreter() or (sys.executable, "")
         programs = folder / "bin"
         programs.mkdir()
         for name, arguments in {"python": "", "imagefinder": "-m imagefinder "}.items():
             (programs / name).write_text(
-                f'#!/bin/sh\nPYTHONPATH={ROOT / "src"}:{packages}:{others} exec {python} {arguments}"$@"\n'
+                f'#!/bin/sh\nPYTHONPATH={ROOT / "src"}:{packages} exec {python} -S {arguments}"$@"\n'
             )
             (programs / name).chmod(0o755)
         shutil.copytree(ROOT / "examples", folder / "examples")

@@ -118,7 +118,10 @@ class PatroniCluster:
         file.write_text(json.dumps(self._configuration(node)))  # JSON is YAML
         python, paths = interpreter() or (sys.executable, "")
         node.process = self._spawn(
-            [python, "-m", "patroni", str(file)], node.name, PYTHONPATH=paths, PATRONICTL_CONFIG_FILE=str(file)
+            [python, "-S", "-m", "patroni", str(file)],
+            node.name,
+            PYTHONPATH=paths,
+            PATRONICTL_CONFIG_FILE=str(file),
         )
 
     def primary(self) -> Node | None:
@@ -243,8 +246,11 @@ class PatroniCluster:
 
 
 def interpreter() -> tuple[str, str] | None:
-    """A Python of this version that the user of the servers can run, and its ``PYTHONPATH``."""
-    packages = str(Path(str(importlib.util.find_spec("patroni").origin)).parents[1])  # type: ignore[union-attr]
+    """A Python of this version that the user of the servers can run, and its ``PYTHONPATH``.
+
+    It is run with ``-S``: packages of the system's Python do not go with ours.
+    """
+    packages = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
     if os.geteuid() != 0:
         return sys.executable, packages
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -252,7 +258,7 @@ def interpreter() -> tuple[str, str] | None:
     for python in (sys.executable, f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
         try:
             tried = subprocess.run(
-                [python, "-c", "import patroni, psycopg, yaml"],
+                [python, "-S", "-c", "import patroni, psycopg, yaml"],
                 env={"PYTHONPATH": packages},
                 cwd="/",
                 user=nobody.pw_uid,

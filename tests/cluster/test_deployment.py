@@ -12,8 +12,10 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import httpx2
 import psycopg
 import pytest
+from service import Service
 from small_images import register, small_image
 
 import imagefinder
@@ -26,6 +28,7 @@ from imagefinder.stores.distributed.store import DistributedStore
 
 from . import postgres_server
 from .postgres_server import USER, PostgresServer
+from .replicas import hang, resume
 from .writers import lost
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -229,6 +232,67 @@ def test_servers_make_indexes_keys_and_jobs(server, secrets, tables):
     assert parts.keys.exists(hashlib.sha256(secret.encode()).hexdigest())
     assert parts.jobs.count("queued") == 0
     parts.close()
+
+
+@pytest.mark.faults
+def test_two_servers_answer_alike_and_leave_the_balancer_without_a_database(server, secrets, tables, tmp_path):
+    """As in the recipes: a key by the command, and two servers with the role of servers."""
+    url = location(server, secrets, "app", password=False)
+    shared = {
+        "IMAGEFINDER_COLLECTIONS": url.removesuffix("/main"),
+        "IMAGEFINDER_DATABASE_PASSWORD_FILE": str(secrets / "app_password"),
+        "IMAGEFINDER_THREADS": "1",
+    }
+    made = subprocess.run(
+        [sys.executable, "-m", "imagefinder", "keys", "create", "editor", "--write"],
+        env=os.environ | shared,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    headers = {"Authorization": f"Bearer {re.search(r'if_[A-Za-z0-9_-]+', made.stdout)[0]}"}
+    pictures = Path(__file__).parents[2] / "examples" / "pictures"
+    common = {"collections": shared["IMAGEFINDER_COLLECTIONS"], "auth": "on", "threads": "1"}
+    common |= {
+        "database_password_file": str(secrets / "app_password"),
+        "collection": url.replace("/main", "/default"),
+    }
+    with Service(tmp_path / "a", **common) as first, Service(tmp_path / "b", **common) as second:
+        for one in (first, second):
+            wait_for(lambda one=one: httpx2.get(f"{one.url}/health/ready").status_code == 200)
+            assert httpx2.get(f"{one.url}/v1/info").status_code == 401
+        put = httpx2.put(
+            f"{first.url}/v1/collections/default/images/cat.jpg",
+            files={"image": (pictures / "cat.jpg").read_bytes()},
+            headers=headers,
+            timeout=60,
+        )
+        assert put.is_success, put.text
+        answers = [
+            httpx2.post(
+                f"{one.url}/v1/collections/default/search",
+                files={"image": (pictures / "cat.jpg").read_bytes()},
+                headers=headers,
+                timeout=60,
+            ).json()["hits"][0]["id"]
+            for one in (first, second)
+        ]
+        assert answers == ["cat.jpg", "cat.jpg"]
+        metrics = httpx2.get(f"{second.url}/metrics", headers=headers).text
+        assert "imagefinder_store_available 1.0" in metrics
+        assert "imagefinder_database_standbys 0.0" in metrics
+        hang(server)
+        try:
+            began = time.monotonic()
+            for one in (first, second):
+                assert httpx2.get(f"{one.url}/health/ready", timeout=20).status_code == 503
+                assert httpx2.get(f"{one.url}/health/live", timeout=5).status_code == 200
+            assert time.monotonic() - began < 12
+        finally:
+            resume(server)
+        for one in (first, second):
+            wait_for(lambda one=one: httpx2.get(f"{one.url}/health/ready", timeout=20).status_code == 200)
 
 
 def test_a_reader_reads_no_keys_and_changes_nothing(server, secrets, tables):

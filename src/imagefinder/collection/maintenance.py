@@ -26,7 +26,7 @@ class MaintainedCollection(SearchableCollection):
     """Methods of ``Collection`` that keep its data."""
 
     def probe(self, seconds: float) -> None:
-        """Ask the engines behind the collection for a sign of life; a collection in a folder has none.
+        """Check that the engines behind the collection answer; a collection in a folder has none.
 
         Raises:
             StoreError: one of them is away, refuses access, or did not answer within ``seconds``.

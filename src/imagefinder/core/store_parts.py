@@ -263,7 +263,7 @@ class SupportsMonitoring(Protocol):
     """A store on other machines, which a service watches; optional."""
 
     def probe(self, seconds: float) -> None:
-        """Ask every engine of the store for a sign of life.
+        """Check that every engine of the store answers.
 
         Raises:
             StoreError: one of them is away, refuses access, or did not answer within ``seconds``; names it.

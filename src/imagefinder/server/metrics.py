@@ -46,7 +46,7 @@ _ENGINE_SECONDS = 2.0
 
 _MEASURES = {
     "database_connections_open": "Connections of this process to the database",
-    "database_connections_idle": "Connections of this process that nobody uses",
+    "database_connections_idle": "Idle connections of this process",
     "database_connections_waiting": "Calls that wait for a connection",
     "database_connections_most": "Largest number of connections (setting database_connections)",
     "database_standbys": "Standbys that stream from the primary",
@@ -249,6 +249,7 @@ class _Engines(Collector):
     def __init__(self, collection: Callable[[], Collection], methods: frozenset[str]) -> None:
         self._collection = collection
         self._methods = methods
+        self._known: Collection | None = None
         self._cached: list[Metric] = []
         self._at = -_SIZES_SECONDS
 
@@ -271,8 +272,9 @@ class _Engines(Collector):
         )
         found: list[Metric] = [available]
         with contextlib.suppress(ImagefinderError):  # /health and the log report the error
-            collection = self._collection()
-            collection.probe(_ENGINE_SECONDS)
+            if self._known is not None:
+                self._known.probe(_ENGINE_SECONDS)  # before anything that waits for a hung engine
+            collection = self._known = self._collection()
             for name, value in collection.measures().items():
                 found.append(GaugeMetricFamily(f"imagefinder_{name}", _MEASURES[name], value=value))
             waiting = GaugeMetricFamily(

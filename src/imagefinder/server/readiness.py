@@ -14,7 +14,7 @@ from imagefinder.core.records import StoreInfo
 from imagefinder.server.schemas import CollectionHealth, Health, MethodHealth
 
 _PROBE_SECONDS = 3.0
-"""Time for the engines of a store to answer; load balancers ask again every few seconds."""
+"""Time for the engines of a store to answer; load balancers repeat the request every few seconds."""
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class Readiness:
         self._collection = collection
         self._loaded = loaded
         self._ready = ready
+        self._known: Collection | None = None
         self._waiting = list(warm)
         self._failed: dict[str, ImagefinderError] = {}
         self._version = version
@@ -69,8 +70,9 @@ class Readiness:
         """The current state; reads the state of the collection on each call."""
         warming = tuple(self._waiting)
         try:
-            collection = self._collection()
-            collection.probe(_PROBE_SECONDS)
+            if self._known is not None:
+                self._known.probe(_PROBE_SECONDS)  # before anything that waits for a hung engine
+            collection = self._known = self._collection()
             info = collection.info()
             methods = [self._method(state, info, warming) for state in collection.methods()]
             calibration = collection.calibration().state

@@ -22,26 +22,26 @@ _OWN_LAG = "SELECT coalesce(extract(epoch FROM now() - pg_last_xact_replay_times
 
 
 class Probe:
-    """Asks an engine for a sign of life, in a thread: it may keep its caller waiting for longer than it has time.
+    """Checks that an engine answers, in a thread: a call may take longer than its caller has time.
 
-    Safe to use from several threads; a question that has no answer yet is not asked again.
+    Safe to use from several threads; while a request has no answer yet, there is no second one.
     """
 
-    def __init__(self, ask: Callable[[], object], silent: Callable[[float], StoreError]) -> None:
-        """Ask nothing yet.
+    def __init__(self, call: Callable[[], object], silent: Callable[[float], StoreError]) -> None:
+        """Send nothing yet.
 
         Args:
-            ask: Returns if the engine answers; raises a ``StoreError`` otherwise.
-            silent: The error if it did not answer within so many seconds.
+            call: Returns if the engine answers; raises a ``StoreError`` otherwise.
+            silent: Returns the error for an engine that did not answer within a number of seconds.
         """
-        self._ask = ask
+        self._call = call
         self._silent = silent
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._error: StoreError | None = None
 
     def check(self, seconds: float) -> None:
-        """Ask, and wait at most ``seconds`` for the answer.
+        """Wait at most ``seconds`` for an answer.
 
         Raises:
             StoreError: the engine is away, or did not answer.
@@ -60,7 +60,7 @@ class Probe:
 
     def _run(self) -> None:
         try:
-            self._ask()
+            self._call()
         except StoreError as error:
             self._error = error
 
@@ -79,7 +79,7 @@ def of_objects(payloads: Payloads) -> Probe | None:
 
 
 def probe_database(database: Database, seconds: float) -> None:
-    """Ask the database once.
+    """Check once that the database answers.
 
     Raises:
         StoreError: it did not answer within ``seconds``, or refuses access.

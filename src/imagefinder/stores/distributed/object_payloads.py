@@ -88,7 +88,7 @@ class InObjects:
         return [one.data if one.object is None else found.get(f"{folder}/{one.object}") for one in stored]
 
     def probe(self) -> None:
-        """Ask the object store for an object that does not exist, and so is in no cache.
+        """Request an object that does not exist, and so is in no cache.
 
         Raises:
             StoreUnavailableError: the object store does not answer.

@@ -379,7 +379,7 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
             lease.release()
 
     def probe(self, seconds: float) -> None:
-        """Ask the database and the object store for a sign of life."""
+        """Check that the database and the object store answer."""
         monitoring.probe_database(self._database, seconds)
         if self._objects is not None:
             self._objects.check(seconds)
