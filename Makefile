@@ -82,10 +82,7 @@ CLUSTER := $(patsubst %,tests/cluster/test_%.py,stores feed check pool service)
 test-cluster: setup  ## Test collections in PostgreSQL and object stores on real servers
 	$(PYTEST) $(STEAL) -m "not faults" $(CLUSTER)
 
-test-cluster-all: setup  ## Run all tests of clusters, with the failures of servers: an hour
-	$(PYTEST) --dist loadfile tests/cluster
-
-test-cluster-all: setup  ## The same, and 20 kills of a primary under Patroni, backups, and the guide as it is written
+test-cluster-all: setup  ## The same with failures of servers, 20 kills of a primary under Patroni, backups, and the guide as it is written
 	$(PYTEST) -n 0 tests/cluster
 
 smoke: setup
