@@ -16,6 +16,7 @@ BENCHMARKS = (
         "throughput",
         "robust",
         "copies",
+        "duplicates",
         "calibration",
     ),
     "startup",

@@ -408,10 +408,46 @@ def test_a_database_without_the_extension_names_what_to_install(opened, monkeypa
             return self._connection.execute(statement, *arguments)
 
     monkeypatch.setattr(store._database, "run", lambda work: run(lambda connection: work(Refusing(connection))))
-    with pytest.raises(StoreError, match=r"does not have the extension vector 0\.8") as caught:
+    with pytest.raises(StoreError, match=r"extension vector 0\.8") as caught:
         index_of(store).refresh()
     assert hint in caught.value.hint
     assert index_of(store).state().waiting == 30
+
+
+def test_roles_with_few_rights(postgres, opened):
+    """A user that may only change rows searches and writes; what it may not do says so, or is left to others."""
+    name = f"vectors {next(_numbers)}"
+    owner = opened(name)
+    put(owner, LOCAL, {str(seed): seed for seed in range(30)})
+    database = owner._database.shown.rpartition("/")[2]
+    for statement in (
+        "CREATE ROLE vector_reader LOGIN PASSWORD 'few'",
+        "GRANT USAGE ON SCHEMA imagefinder TO vector_reader",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA imagefinder TO vector_reader",
+        "GRANT USAGE ON ALL SEQUENCES IN SCHEMA imagefinder TO vector_reader",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA imagefinder GRANT SELECT, INSERT, DELETE ON TABLES TO vector_reader",
+    ):
+        postgres.execute(statement, database)
+    url = f"postgresql://vector_reader:few@127.0.0.1:{postgres.port}/{database}"
+    app = open_store(url, 0, Path(name))
+    app.use_models(read_model)
+    try:
+        with pytest.raises(StoreError, match="cannot store vectors") as caught:
+            index_of(app).refresh()
+        assert "GRANT CREATE ON SCHEMA imagefinder" in caught.value.hint
+        index_of(owner).refresh()
+        put(app, LOCAL, {"new": 100})
+        index = index_of(app)
+        assert names(app, index, features(LOCAL, 100), 1)[0] == "new"
+        assert not index.refresh()
+        (table,) = tables_of(owner)
+        app.unregister(METHOD)
+        assert table in tables(owner)  # left to its owner
+        put(owner, LOCAL, {"other": 1})
+        index_of(owner).refresh()
+        assert table not in tables(owner)
+    finally:
+        app.close()
 
 
 def test_local_features_alone_get_twice_as_many_candidates(opened):

@@ -141,6 +141,7 @@ class VectorIndex:
                     return self._table.tidy(newest.key)
                 key = newest.key
             else:
+                self._table.check_support()
                 aggregation = aggregate.train(self._store, self._method, self._spec)
                 trained_on = min(registered.images, aggregate.SAMPLE_IMAGES)
                 lease.renew()

@@ -46,11 +46,18 @@ class VectorTable(Protocol):
         """The data of a model; ``None`` if it was replaced meanwhile."""
         ...
 
+    def check_support(self) -> None:
+        """Check that models can be created, before one is trained.
+
+        Raises:
+            StoreError: they cannot; the message says what to install, or which right is missing.
+        """
+        ...
+
     def create(self, data: bytes, *, dim: int, trained_on: int) -> int:
         """Create a model; returns its key. Older incomplete models are deleted.
 
         Raises:
-            StoreError: the database has no support for vectors.
             MethodNotIndexedError: the method is not registered.
         """
         ...

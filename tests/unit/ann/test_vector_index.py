@@ -41,6 +41,9 @@ class MemoryTable:
     def data(self, model):
         return self.made[model][0] if model in self.made else None
 
+    def check_support(self):
+        pass
+
     def create(self, data, *, dim, trained_on):
         del dim
         key = max(self.made, default=0) + 1

@@ -69,6 +69,8 @@ class Database:
         self.options = options
         self._pool = _pool_of(_conninfo(address, options), options.connections)
         self._closed = False
+        if self.usage()["open"]:
+            return
         # The pool would repeat a refused login until its time is over, without a reason.
         try:
             psycopg.connect(self._pool.conninfo, autocommit=True).close()

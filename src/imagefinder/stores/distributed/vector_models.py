@@ -10,6 +10,9 @@ from imagefinder.core.errors import CollectionBusyError
 from imagefinder.core.vector_table import Halves
 from imagefinder.stores.distributed.pool import Connection, Database
 
+SCHEMA = "imagefinder"
+"""The schema of the tables, ``schema.SCHEMA``, which this module cannot import."""
+
 
 def table_of(model: int) -> str:
     """Name of the table of a model."""
@@ -46,7 +49,7 @@ def drop_vectors(database: Database, collection: int, method: int | None = None)
 
 
 def drop_tables(database: Database) -> None:
-    """Delete the tables of models that do not exist any more; those in use are left to the next call.
+    """Delete the tables of models that do not exist any more, except those in use and those of other users.
 
     This is not part of the transactions that delete models: a backup reads all tables, for hours, and writers
     would have to wait for it.
@@ -55,8 +58,9 @@ def drop_tables(database: Database) -> None:
         lambda connection: connection.execute(
             "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
             " WHERE nspname = %s AND relkind = 'r' AND relname ~ '^vectors_[0-9]+$'"
+            " AND pg_has_role(relowner, 'USAGE')"
             " AND NOT EXISTS (SELECT FROM vector_models WHERE relname = 'vectors_' || key)",
-            ["imagefinder"],
+            [SCHEMA],
         ).fetchall()
     )
     for (table,) in rows:

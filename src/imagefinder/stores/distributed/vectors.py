@@ -20,7 +20,7 @@ from imagefinder.stores.distributed import sql_filter
 from imagefinder.stores.distributed.feature_rows import matching_keys
 from imagefinder.stores.distributed.method_rows import lock_methods, read_methods
 from imagefinder.stores.distributed.pool import Connection, Database
-from imagefinder.stores.distributed.vector_models import drop_tables, insert, read_data, table_of, texts_of
+from imagefinder.stores.distributed.vector_models import SCHEMA, drop_tables, insert, read_data, table_of, texts_of
 
 OLDEST_EXTENSION = (0, 8)
 """Version of the extension that applies filters while it searches a graph."""
@@ -74,9 +74,38 @@ class PgVectorTable:
         """The data of a model; ``None`` if it was replaced meanwhile."""
         return self._database.read(lambda connection: read_data(connection, model))
 
+    def check_support(self) -> None:
+        """Check that the database can store vectors, and that this user may create tables for them."""
+
+        def work(connection: Connection) -> str:
+            select = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+            found = connection.execute(select).fetchone()
+            if found is None:
+                try:
+                    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+                except (errors.FeatureNotSupported, errors.UndefinedFile):
+                    return "install pgvector on its server (package postgresql-18-pgvector)"
+                except errors.InsufficientPrivilege:
+                    return "let its owner run: CREATE EXTENSION vector"
+                found = connection.execute(select).fetchone()
+            if found and tuple(map(int, found[0].split(".")[:2])) < OLDEST_EXTENSION:
+                return f"its version is {found[0]}; let its owner run: ALTER EXTENSION vector UPDATE"
+            (may_create,) = connection.execute(
+                "SELECT has_schema_privilege(%s, 'CREATE')", [SCHEMA]
+            ).fetchone() or (False,)
+            if not may_create:
+                return f"the user may not create tables: GRANT CREATE ON SCHEMA {SCHEMA} TO its role"
+            return ""
+
+        if hint := self._database.run(work):
+            raise StoreError(
+                f"the database {self._database.shown} cannot store vectors, which fast searches require: "
+                f"they need the extension vector {'.'.join(map(str, OLDEST_EXTENSION))} or newer, and a table",
+                hint=f"{hint}; searches with mode exact do not require it",
+            )
+
     def create(self, data: bytes, *, dim: int, trained_on: int) -> int:
         """Create a model and its table, after the transactions that do not know it."""
-        self._require_extension()
 
         def work(connection: Connection) -> int:
             # Waits for the writers that have read the models (``VectorWriter``), and makes later ones wait.
@@ -157,7 +186,7 @@ class PgVectorTable:
                 seconds=_SECONDS,
             )
             done = True
-        if rows - gone > EXACT_ROWS and not self._graph(model):
+        if rows - gone > EXACT_ROWS and not self._graph(model) and self._is_own(model):
             self._build_graph(model, rows)
             done = True
         return done
@@ -290,6 +319,16 @@ class PgVectorTable:
         )
         return bool(row and row[0])
 
+    def _is_own(self, model: int) -> bool:
+        """Whether this user may add an index to the table: it belongs to the user that created the model."""
+        row = self._database.read(
+            lambda connection: connection.execute(
+                "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(%s)",
+                [table_of(model)],
+            ).fetchone()
+        )
+        return bool(row and row[0])
+
     def _build_graph(self, model: int, rows: int) -> None:
         """Build the graph while others read and write."""
         name = f"{table_of(model)}_graph"
@@ -312,29 +351,6 @@ class PgVectorTable:
                 if not connection.closed:
                     for setting in settings:
                         connection.execute(f"RESET {setting}")
-
-    def _require_extension(self) -> None:
-        def work(connection: Connection) -> str:
-            select = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
-            found = connection.execute(select).fetchone()
-            if found is None:
-                try:
-                    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-                except (errors.FeatureNotSupported, errors.UndefinedFile):
-                    return "install pgvector on its server (package postgresql-18-pgvector)"
-                except errors.InsufficientPrivilege:
-                    return "let its owner run: CREATE EXTENSION vector"
-                found = connection.execute(select).fetchone()
-            if found and tuple(map(int, found[0].split(".")[:2])) < OLDEST_EXTENSION:
-                return f"its version is {found[0]}; let its owner run: ALTER EXTENSION vector UPDATE"
-            return ""
-
-        if hint := self._database.run(work):
-            raise StoreError(
-                f"the database {self._database.shown} does not have the extension vector "
-                f"{'.'.join(map(str, OLDEST_EXTENSION))} or newer, which fast searches require",
-                hint=f"{hint}; searches with mode exact do not require it",
-            )
 
 
 def _missing(model: int) -> str:
