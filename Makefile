@@ -77,15 +77,13 @@ test-all: setup tests browser-tests fuzz-tests parity  ## Run all tests, and not
 tests: setup
 	$(PYTEST) $(STEAL) --ignore tests/browser --ignore tests/parity --ignore tests/cluster
 
-# The store on rows and on objects, its upkeep, and a server that is killed: within three minutes.
-CLUSTER := $(patsubst %,tests/cluster/test_%.py,stores stores_with_objects feed check pool service)
+# The store on rows and on objects, its upkeep, and kills of the server and of a primary: within three minutes.
+CLUSTER := $(patsubst %,tests/cluster/test_%.py,stores stores_with_objects feed check pool service) \
+  tests/cluster/test_replicas.py::test_nothing_acknowledged_is_lost_when_the_primary_is_killed
 test-cluster: setup  ## Test collections in PostgreSQL and object stores on real servers
 	$(PYTEST) $(STEAL) -m "not faults" $(CLUSTER)
 
-test-cluster-all: setup  ## Run all tests of clusters, with the failures of servers: an hour
-	$(PYTEST) --dist loadfile tests/cluster
-
-test-cluster-all: setup  ## The same, and 20 kills of a primary under Patroni, backups, and the guide as it is written
+test-cluster-all: setup  ## The same with failures of servers, 20 kills of a primary under Patroni, backups, and the guide as it is written
 	$(PYTEST) -n 0 tests/cluster
 
 smoke: setup

@@ -125,9 +125,17 @@ class PatroniCluster:
         )
 
     def primary(self) -> Node | None:
-        """The node that accepts writes; ``None`` while there is none."""
-        found = [node for node in self.nodes if node.state().get("role") in ("primary", "master")]
-        return next((node for node in found if node.state().get("state") == "running"), None)
+        """The node that accepts writes; ``None`` while there is none. Patroni may report the one of before."""
+        import psycopg
+
+        for node in self.nodes:
+            try:
+                with psycopg.connect(f"{self.url('postgres', node)}?connect_timeout=2") as connection:
+                    if connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,):
+                        return node
+            except psycopg.OperationalError:
+                continue
+        return None
 
     def wait_until_whole(self) -> Node:
         """Wait until there is a primary with a synchronous standby; returns the primary."""
@@ -135,7 +143,7 @@ class PatroniCluster:
         while time.monotonic() < end:
             primary = self.primary()
             # Before etcd knows that a standby is synchronous, Patroni does not let it take over.
-            if primary and any(node.state().get("sync_standby") for node in self.nodes):
+            if primary and any(node.state().get("sync_standby") for node in self.nodes if node is not primary):
                 return primary
             time.sleep(0.2)
         logs = {name: (self.folder / f"{name}.log").read_text()[-1500:] for name in "ab"}

@@ -227,6 +227,34 @@ def test_a_full_disk_is_an_error_and_nothing_acknowledged_is_lost(open_store, ow
         subprocess.run(["umount", "-l", disk], check=False)
 
 
+@pytest.mark.faults
+def test_the_certificate_of_the_server_is_checked(own_seaweed, tmp_path):
+    authority, certificate = signed(tmp_path)
+    server = own_seaweed(certificate=(certificate, certificate.with_suffix(".key")))
+    location = server.url("images", endpoint=server.secure_endpoint, timeout=3)
+    trusting = BucketObjects(BucketAddress.of(f"{location}&certificate={authority}"))
+    trusting.put_new({"a": b"1"})
+    assert trusting.get_many(["a"]) == {"a": b"1"}
+    with pytest.raises(ObjectsUnavailableError, match="the server cannot be reached"):
+        BucketObjects(BucketAddress.of(location)).get_many(["a"])
+
+
+def signed(folder):
+    """Files with a certificate authority, and with a certificate for localhost that it signed."""
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    key = ["-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=tests")
+    openssl(
+        "req", "-x509", *key, "-keyout", "server.key", "-out", "server.crt", "-subj", "/CN=localhost",
+        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+        "-CA", "ca.crt", "-CAkey", "ca.key",
+    )  # fmt: skip
+    return folder / "ca.crt", folder / "server.crt"
+
+
 def big(name, seed):
     """An image with features of about 200 kB that cannot be compressed."""
     spec = METHODS[POINTS]

@@ -13,7 +13,7 @@ from make_collection import picture
 
 import imagefinder
 from imagefinder.collection import Collection
-from imagefinder.core.errors import ModelMissingError, StoreUnavailableError
+from imagefinder.core.errors import CollectionNotFoundError, ModelMissingError, StoreUnavailableError
 from imagefinder.core.job_records import MAX_TRIES, JobRecord, TakenJob, TakenPortion
 from imagefinder.core.jobs import Job, JobFailure, JobProblem
 from imagefinder.core.service_contracts import PortionedJobs
@@ -107,7 +107,7 @@ class World:
     def run(self, collection: Collection) -> Mapping[str, Any]:
         self.work.plan(self.job(), collection, self.context())
         for number in range(len(self.jobs.portions)):
-            self.work.add(self.portion(number), collection, self.context())
+            self.work.add(self.portion(number), lambda: collection, self.context)
         return self.work.finish(self.job(), collection, self.context()).result
 
 
@@ -132,7 +132,7 @@ def test_adding_a_portion_again_changes_nothing(folder: Path, collection: Collec
     world = World(folder)
     world.run(collection)
     before = {one.id: one.added_at for one in collection.images(limit=100)}
-    world.work.add(world.portion(0), collection, world.context())
+    world.work.add(world.portion(0), lambda: collection, world.context)
     assert {one.id: one.added_at for one in collection.images(limit=100)} == before
     assert world.jobs.counts["unchanged"] == 64
 
@@ -160,7 +160,7 @@ def test_a_list_is_the_same_source_on_every_machine(folder: Path, collection: Co
     world.work.plan(world.job(), collection, world.context())
     assert [images for images, _ in world.jobs.portions] == [1]
     assert [(failure.id, failure.code) for failure in world.jobs.failures] == [("b", "invalid_source")]
-    world.work.add(world.portion(0), collection, world.context())
+    world.work.add(world.portion(0), lambda: collection, world.context)
     (failure,) = [one for one in collection.failures() if one.id == "a"]
     assert failure.source == "list:shop"
 
@@ -169,7 +169,7 @@ def test_stopping_gives_the_portion_back(folder: Path, collection: Collection) -
     world = World(folder)
     world.work.plan(world.job(), collection, world.context())
     world.stop.set()
-    world.work.add(world.portion(0), collection, world.context())
+    world.work.add(world.portion(0), lambda: collection, world.context)
     assert (world.jobs.released, world.jobs.counts["added"]) == (1, 0)
     with pytest.raises(JobStopped):
         world.work.plan(world.job(), collection, world.context())
@@ -180,8 +180,8 @@ def test_stopping_gives_the_portion_back(folder: Path, collection: Collection) -
 def test_a_portion_that_ends_its_workers_is_given_up(folder: Path, collection: Collection) -> None:
     world = World(folder)
     world.work.plan(world.job(), collection, world.context())
-    world.work.add(world.portion(0, starts=MAX_TRIES + 1), collection, world.context())
-    world.work.add(world.portion(1, starts=MAX_TRIES), collection, world.context())
+    world.work.add(world.portion(0, starts=MAX_TRIES + 1), lambda: collection, world.context)
+    world.work.add(world.portion(1, starts=MAX_TRIES), lambda: collection, world.context)
     assert (world.jobs.counts["failed"], world.jobs.counts["added"]) == (64, 6)
     assert {one.code for one in collection.failures()} == {CRASHED}
     assert len(world.jobs.failures) == 64
@@ -203,17 +203,29 @@ def test_errors_of_a_portion(
     monkeypatch.setattr(portioned.PortionedAdd, "add", fail)
     if retryable:
         with pytest.raises(StoreUnavailableError):
-            world.work.add(world.portion(0), collection, world.context())
+            world.work.add(world.portion(0), lambda: collection, world.context)
     else:
-        world.work.add(world.portion(0), collection, world.context())
+        world.work.add(world.portion(0), lambda: collection, world.context)
     assert world.jobs.released == retryable
     assert [problem.code for problem in world.jobs.problems] == ([] if retryable else ["model_missing"])
+
+
+def test_a_deleted_collection_ends_the_job(folder: Path, collection: Collection) -> None:
+    world = World(folder)
+    world.work.plan(world.job(), collection, world.context())
+
+    def gone() -> Collection:
+        raise CollectionNotFoundError("there is no collection shop")
+
+    world.work.add(world.portion(0), gone, world.context)
+    assert [problem.code for problem in world.jobs.problems] == ["store_error"]
+    assert world.jobs.released == 0
 
 
 def test_a_damaged_portion_ends_the_job(folder: Path, collection: Collection) -> None:
     world = World(folder)
     world.jobs.portions = [(1, b"damaged")]
-    world.work.add(world.portion(0), collection, world.context())
+    world.work.add(world.portion(0), lambda: collection, world.context)
     assert [problem.code for problem in world.jobs.problems] == ["internal_error"]
 
 
