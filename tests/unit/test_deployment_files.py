@@ -32,6 +32,8 @@ def pods() -> Iterator[dict[str, Any]]:
     for one in documents():
         if one["kind"] in ("Deployment", "Job"):
             yield one["spec"]["template"]["spec"]
+        elif one["kind"] == "CronJob":
+            yield one["spec"]["jobTemplate"]["spec"]["template"]["spec"]
 
 
 def validate(manifest: dict[str, Any], version: str) -> None:
@@ -66,7 +68,7 @@ def test_kustomization_lists_every_manifest() -> None:
 
 def test_pods_have_no_rights() -> None:
     found = list(pods())
-    assert len(found) == 3
+    assert len(found) == 4
     for pod in found:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
@@ -185,7 +187,7 @@ def environments() -> Iterator[dict[str, str]]:
 
 def test_every_setting_exists_and_is_valid() -> None:
     found = list(environments())
-    assert len(found) == 6
+    assert len(found) == 7
     for environment in found:
         ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
         settings = Settings.load(environment=ours)
