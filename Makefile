@@ -77,8 +77,9 @@ test-all: setup tests browser-tests fuzz-tests parity  ## Run all tests, and not
 tests: setup
 	$(PYTEST) $(STEAL) --ignore tests/browser --ignore tests/parity --ignore tests/cluster
 
-# The store on rows and on objects, its upkeep, and a server that is killed: within three minutes.
-CLUSTER := $(patsubst %,tests/cluster/test_%.py,stores feed check pool service)
+# The store on rows and on objects, its upkeep, and kills of the server and of a primary: within three minutes.
+CLUSTER := $(patsubst %,tests/cluster/test_%.py,stores stores_with_objects feed check pool service) \
+  tests/cluster/test_replicas.py::test_nothing_acknowledged_is_lost_when_the_primary_is_killed
 test-cluster: setup  ## Test collections in PostgreSQL and object stores on real servers
 	$(PYTEST) $(STEAL) -m "not faults" $(CLUSTER)
 

@@ -134,6 +134,7 @@ def test_a_job_started_at_one_is_followed_at_the_other(servers: list[httpx2.Clie
     assert two.post(f"/v1/jobs/{job['id']}/cancel").json()["state"] == "succeeded"
 
 
+@pytest.mark.faults
 def test_keys_and_rate_limits_are_shared(url: str, tmp_path: Path) -> None:
     def key(name: str) -> str:
         return str(answer("keys", "create", name, "--write", "--collections", url)["key"])
@@ -164,6 +165,7 @@ def test_keys_and_rate_limits_are_shared(url: str, tmp_path: Path) -> None:
         assert [httpx2.get(f"{base}/v1/info", headers=third).status_code for base in urls] == [200, 200]
 
 
+@pytest.mark.faults
 def test_the_jobs_of_a_killed_server_end(url: str, tmp_path: Path, servers: list[httpx2.Client]) -> None:
     """A third server is killed while it adds images; the others add the rest, each image once."""
     images = tmp_path / "images"

@@ -138,6 +138,7 @@ def test_a_killed_worker_loses_no_image(
         assert three.stop() == 0
 
 
+@pytest.mark.faults
 def test_a_stopped_worker_gives_its_portion_to_another_at_once(
     url: str, images: Path, environment: dict[str, str], add: Callable[[], subprocess.Popen[str]]
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_stopped_worker_gives_its_portion_to_another_at_once(
         assert two.stop() == 0
 
 
+@pytest.mark.faults
 def test_a_worker_leaves_what_it_does_not_know_to_newer_ones(
     url: str, images: Path, environment: dict[str, str], add: Callable[[], subprocess.Popen[str]], postgres: Any
 ) -> None:
@@ -183,6 +185,7 @@ def test_a_worker_leaves_what_it_does_not_know_to_newer_ones(
         assert old.stop() == 0
 
 
+@pytest.mark.faults
 def test_work_goes_on_after_a_restart_of_the_database(
     own_postgres: PostgresServer, images: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -228,6 +231,7 @@ def test_work_goes_on_after_a_restart_of_the_database(
         assert worker.stop() == 0
 
 
+@pytest.mark.faults
 def test_a_job_is_cancelled_through_a_server(
     url: str, images: Path, environment: dict[str, str], add: Callable[[], subprocess.Popen[str]], tmp_path: Path
 ) -> None:

@@ -95,6 +95,8 @@ def fit_colours(
             solution = np.linalg.solve(equations, some.T @ grey[used])
         except np.linalg.LinAlgError:
             return None
+        if not np.isfinite(solution).all():
+            return None
         coefficients = np.asarray(solution, dtype=np.float64)
         residuals = np.abs(terms @ coefficients - grey)
         used = residuals <= np.partition(residuals, last)[last]

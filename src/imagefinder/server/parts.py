@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,16 +101,23 @@ def migrate_tables(settings: Settings) -> dict[str, tuple[int, int]]:
         database.close()
 
 
-def make_keys(settings: Settings) -> Keys:
-    """The API keys.
+@contextmanager
+def open_keys(settings: Settings) -> Iterator[Keys]:
+    """The API keys, without the other parts.
 
     Raises:
         SettingsError: the database is of an unknown kind, or the folder ``state`` cannot be used.
         StoreError: the database cannot be used.
     """
-    if settings.database:
-        return _in_database(settings, None).keys
-    return FolderKeys(settings.folder("state"))
+    if not settings.database:
+        with FolderKeys(settings.folder("state")) as keys:
+            yield keys
+        return
+    parts = _in_database(settings, None)
+    try:
+        yield parts.keys
+    finally:
+        parts.close()
 
 
 def check_shared(settings: Settings) -> None:

@@ -120,6 +120,15 @@ def test_fits_ignore_pixels_that_do_not_follow():
     assert np.median(np.abs(grey_levels - rgb @ np.array([0.3, 0.5, 0.2]))) < 0.5
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_there_is_no_fit_to_values_that_are_not_finite(value):
+    rgb, values = pixels_of(6, 900)
+    values[77] = value
+    assert pixels.fit_colours(rgb, values, **FIT) is None
+    with np.errstate(invalid="ignore"):
+        assert pixels_numpy.fit_colours(rgb, values, **FIT) is None
+
+
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_fits_to_one_colour(level):
     rgb, values = np.full((300, 3), level, np.uint8), np.full(300, 77, np.float32)

@@ -59,7 +59,7 @@ public:
         const double most = *std::max_element(values.begin(), values.end());
         const double scale = static_cast<double>(kRanges - 1) / most;
         few_.clear();
-        if (std::isfinite(scale)) {
+        if (scale > 0 && std::isfinite(scale)) {
             std::uint32_t counts[kRanges] = {};
             for (const double value : values) ++counts[static_cast<std::size_t>(value * scale)];
             std::size_t chosen = 0;
@@ -80,7 +80,7 @@ private:
     std::vector<double> few_;
 };
 
-// Solves equations by elimination with partial pivoting; false if they are singular.
+// Solves equations by elimination with partial pivoting; false if they have no finite solution.
 bool solve(const Equations& equations, double* solution) {
     double a[kTerms][kColumns];
     std::copy_n(&equations[0][0], kTerms * kColumns, &a[0][0]);
@@ -99,6 +99,7 @@ bool solve(const Equations& equations, double* solution) {
         double value = a[r][kTerms];
         for (std::size_t k = r + 1; k < kTerms; ++k) value -= a[r][k] * solution[k];
         solution[r] = value / a[r][r];
+        if (!std::isfinite(solution[r])) return false;
     }
     return true;
 }
