@@ -1,6 +1,6 @@
 # Every task is one make target; continuous integration runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser node check fast test test-all tests smoke browser-tests fuzz-tests parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site dist client async-client verify-online lock audit sbom clean
+.PHONY: help setup demo serve browser node check fast test test-all test-cluster test-cluster-all tests smoke browser-tests fuzz-tests parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site dist client async-client verify-online lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -75,7 +75,16 @@ test: setup tests  ## Run the tests; guided fuzzing, parity and all of the brows
 test-all: setup tests browser-tests fuzz-tests parity  ## Run all tests, and note for which inputs the groups passed
 
 tests: setup
-	$(PYTEST) $(STEAL) --ignore tests/browser --ignore tests/parity
+	$(PYTEST) $(STEAL) --ignore tests/browser --ignore tests/parity --ignore tests/cluster
+
+# The store on rows and on objects, its upkeep, and kills of the server and of a primary: within three minutes.
+CLUSTER := $(patsubst %,tests/cluster/test_%.py,stores stores_with_objects feed check pool service) \
+  tests/cluster/test_replicas.py::test_nothing_acknowledged_is_lost_when_the_primary_is_killed
+test-cluster: setup  ## Test collections in PostgreSQL and object stores on real servers
+	$(PYTEST) $(STEAL) -m "not faults" $(CLUSTER)
+
+test-cluster-all: setup  ## The same with failures of servers, 20 kills of a primary under Patroni, backups, and the guide as it is written
+	$(PYTEST) -n 0 tests/cluster
 
 smoke: setup
 	$(PYTEST) --dist loadfile -m smoke tests/browser  # apart: Playwright keeps an event loop running

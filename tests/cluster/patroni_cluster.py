@@ -36,7 +36,7 @@ def missing() -> str:
         return "the package patroni is not installed (pip install 'patroni[etcd3]')"
     if shutil.which("etcd") is None:
         return "etcd is not installed (Debian: apt-get install etcd-server)"
-    return "" if _interpreter() else "no Python that the user nobody can read (install python3 for all users)"
+    return "" if interpreter() else "no Python that the user nobody can read (install python3 for all users)"
 
 
 class Node:
@@ -116,15 +116,26 @@ class PatroniCluster:
         """Start the Patroni of a node, which starts PostgreSQL, or makes it a standby of the other node."""
         file = self.folder / f"{node.name}.json"
         file.write_text(json.dumps(self._configuration(node)))  # JSON is YAML
-        python, paths = _interpreter() or (sys.executable, "")
+        python, paths = interpreter() or (sys.executable, "")
         node.process = self._spawn(
-            [python, "-m", "patroni", str(file)], node.name, PYTHONPATH=paths, PATRONICTL_CONFIG_FILE=str(file)
+            [python, "-S", "-m", "patroni", str(file)],
+            node.name,
+            PYTHONPATH=paths,
+            PATRONICTL_CONFIG_FILE=str(file),
         )
 
     def primary(self) -> Node | None:
-        """The node that accepts writes; ``None`` while there is none."""
-        found = [node for node in self.nodes if node.state().get("role") in ("primary", "master")]
-        return next((node for node in found if node.state().get("state") == "running"), None)
+        """The node that accepts writes; ``None`` while there is none. Patroni may report the one of before."""
+        import psycopg
+
+        for node in self.nodes:
+            try:
+                with psycopg.connect(f"{self.url('postgres', node)}?connect_timeout=2") as connection:
+                    if connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,):
+                        return node
+            except psycopg.OperationalError:
+                continue
+        return None
 
     def wait_until_whole(self) -> Node:
         """Wait until there is a primary with a synchronous standby; returns the primary."""
@@ -132,7 +143,7 @@ class PatroniCluster:
         while time.monotonic() < end:
             primary = self.primary()
             # Before etcd knows that a standby is synchronous, Patroni does not let it take over.
-            if primary and any(node.state().get("sync_standby") for node in self.nodes):
+            if primary and any(node.state().get("sync_standby") for node in self.nodes if node is not primary):
                 return primary
             time.sleep(0.2)
         logs = {name: (self.folder / f"{name}.log").read_text()[-1500:] for name in "ab"}
@@ -242,9 +253,12 @@ class PatroniCluster:
         return {"cwd": self.folder, "user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def _interpreter() -> tuple[str, str] | None:
-    """A Python of this version that the user of the servers can run, and its ``PYTHONPATH``."""
-    packages = str(Path(str(importlib.util.find_spec("patroni").origin)).parents[1])  # type: ignore[union-attr]
+def interpreter() -> tuple[str, str] | None:
+    """A Python of this version that the user of the servers can run, and its ``PYTHONPATH``.
+
+    It is run with ``-S``: packages of the system's Python do not go with ours.
+    """
+    packages = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
     if os.geteuid() != 0:
         return sys.executable, packages
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -252,7 +266,7 @@ def _interpreter() -> tuple[str, str] | None:
     for python in (sys.executable, f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
         try:
             tried = subprocess.run(
-                [python, "-c", "import patroni, psycopg, yaml"],
+                [python, "-S", "-c", "import patroni, psycopg, yaml"],
                 env={"PYTHONPATH": packages},
                 cwd="/",
                 user=nobody.pw_uid,

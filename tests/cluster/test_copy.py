@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from small_images import register, small_image
@@ -14,6 +15,8 @@ from imagefinder.core.features import FeatureSpec
 from imagefinder.core.records import Failure
 from imagefinder.core.settings import Settings
 from imagefinder.stores.distributed.address import Address
+from imagefinder.stores.distributed.folder_objects import FolderObjects
+from imagefinder.stores.distributed.object_payloads import InObjects
 from imagefinder.stores.distributed.pool import Database, Options
 from imagefinder.stores.distributed.store import DistributedStore
 from imagefinder.stores.embedded import EmbeddedStore
@@ -76,6 +79,24 @@ def test_there_and_back_nothing_changes(postgres, tmp_path):
             assert (back.verified, back.copied) == (True, there.copied)
             assert everything(last) == everything(first)
             assert last.check() == []
+
+
+def test_there_and_back_with_objects(postgres, tmp_path):
+    (tmp_path / "objects").mkdir()
+    address = Address.of_database(postgres.url(postgres.new_database()))
+    payloads = partial(InObjects, FolderObjects(tmp_path / "objects"), in_row=100)
+    with (
+        in_folder(tmp_path / "first") as first,
+        in_folder(tmp_path / "last") as last,
+        closing(
+            DistributedStore(Database(address), "main", create=True, cache_bytes=0, payloads=payloads)
+        ) as middle,
+    ):
+        register(first).put([small_image(f"{number:04}") for number in range(300)])
+        assert copy(first, middle, runtime()).verified
+        assert len([path for path in (tmp_path / "objects").rglob("*") if path.is_file()]) >= 600
+        assert copy(middle, last, runtime()).verified
+        assert everything(last) == everything(middle) == everything(first)
 
 
 def test_resumed_copies_follow_the_source(postgres, tmp_path):

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
 
+import httpx2
 import psycopg
 import pytest
+from service import Service
 from small_images import register, small_image
 
+import imagefinder
 from imagefinder.core.errors import StoreError
+from imagefinder.core.settings import Settings
+from imagefinder.server.parts import make_parts
 from imagefinder.stores.distributed.address import Address
 from imagefinder.stores.distributed.pool import Database, Options
 from imagefinder.stores.distributed.store import DistributedStore
 
 from . import postgres_server
 from .postgres_server import USER, PostgresServer
+from .replicas import hang, resume
 from .writers import lost
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -158,9 +166,18 @@ def without_standby(server):
 
 @pytest.fixture
 def tables(server, secrets, without_standby):
-    """The tables, made by their owner."""
-    with opened(location(server, secrets, "owner"), create=True):
-        pass
+    """The tables, made by their owner as the recipes do it."""
+    database = location(server, secrets, "owner", password=False).removesuffix("/main")
+    done = subprocess.run(
+        [sys.executable, "-m", "imagefinder", "migrate", "--collections", database],
+        env=os.environ | {"IMAGEFINDER_DATABASE_PASSWORD_FILE": str(secrets / "owner_password")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tables of store" in done.stdout
+    assert "tables of service" in done.stdout
 
 
 def test_the_script_names_the_standby_that_commits_wait_for(server):
@@ -181,7 +198,6 @@ def test_servers_read_and_change_rows_and_no_tables(server, secrets, tables):
         assert store.count() == 1
     with psycopg.connect(plain(location(server, secrets, "app"))) as connection:
         for statement in (
-            "CREATE TABLE imagefinder.mine (n int)",
             "CREATE TABLE public.mine (n int)",
             "DROP TABLE imagefinder.images",
             "ALTER TABLE imagefinder.images ADD COLUMN mine int",
@@ -193,6 +209,90 @@ def test_servers_read_and_change_rows_and_no_tables(server, secrets, tables):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
             connection.rollback()
+
+
+@pytest.mark.faults
+def test_servers_make_indexes_keys_and_jobs(server, secrets, tables):
+    url = location(server, secrets, "app", password=False)
+    settings = Settings(
+        collections=url.removesuffix("/main"),
+        collection=url,
+        database_password_file=str(secrets / "app_password"),
+        threads=1,
+    )
+    with imagefinder.open(settings=settings) as collection:
+        register(collection.store).put([small_image(f"{number:03}", points=40) for number in range(60)])
+        (state,) = collection.rebuild_index().indexes
+        assert state.images >= 60
+        assert (state.images, state.waiting) == (collection.info().images, 0)
+        assert collection.rebuild_index().problems == ()
+        assert collection.verify_index().problems == ()
+    parts = make_parts(settings)
+    secret = parts.keys.create("shop", "read")
+    assert parts.keys.exists(hashlib.sha256(secret.encode()).hexdigest())
+    assert parts.jobs.count("queued") == 0
+    parts.close()
+
+
+@pytest.mark.faults
+def test_two_servers_answer_alike_and_leave_the_balancer_without_a_database(server, secrets, tables, tmp_path):
+    """As in the recipes: a key by the command, and two servers with the role of servers."""
+    url = location(server, secrets, "app", password=False)
+    shared = {
+        "IMAGEFINDER_COLLECTIONS": url.removesuffix("/main"),
+        "IMAGEFINDER_DATABASE_PASSWORD_FILE": str(secrets / "app_password"),
+        "IMAGEFINDER_THREADS": "1",
+    }
+    made = subprocess.run(
+        [sys.executable, "-m", "imagefinder", "keys", "create", "editor", "--write"],
+        env=os.environ | shared,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    headers = {"Authorization": f"Bearer {re.search(r'if_[A-Za-z0-9_-]+', made.stdout)[0]}"}
+    pictures = Path(__file__).parents[2] / "examples" / "pictures"
+    common = {"collections": shared["IMAGEFINDER_COLLECTIONS"], "auth": "on", "threads": "1"}
+    common |= {
+        "database_password_file": str(secrets / "app_password"),
+        "collection": url.replace("/main", "/default"),
+    }
+    with Service(tmp_path / "a", **common) as first, Service(tmp_path / "b", **common) as second:
+        for one in (first, second):
+            wait_for(lambda one=one: httpx2.get(f"{one.url}/health/ready").status_code == 200)
+            assert httpx2.get(f"{one.url}/v1/info").status_code == 401
+        put = httpx2.put(
+            f"{first.url}/v1/collections/default/images/cat.jpg",
+            files={"image": (pictures / "cat.jpg").read_bytes()},
+            headers=headers,
+            timeout=60,
+        )
+        assert put.is_success, put.text
+        answers = [
+            httpx2.post(
+                f"{one.url}/v1/collections/default/search",
+                files={"image": (pictures / "cat.jpg").read_bytes()},
+                headers=headers,
+                timeout=60,
+            ).json()["hits"][0]["id"]
+            for one in (first, second)
+        ]
+        assert answers == ["cat.jpg", "cat.jpg"]
+        metrics = httpx2.get(f"{second.url}/metrics", headers=headers).text
+        assert "imagefinder_store_available 1.0" in metrics
+        assert "imagefinder_database_standbys 0.0" in metrics
+        hang(server)
+        try:
+            began = time.monotonic()
+            for one in (first, second):
+                assert httpx2.get(f"{one.url}/health/ready", timeout=20).status_code == 503
+                assert httpx2.get(f"{one.url}/health/live", timeout=5).status_code == 200
+            assert time.monotonic() - began < 12
+        finally:
+            resume(server)
+        for one in (first, second):
+            wait_for(lambda one=one: httpx2.get(f"{one.url}/health/ready", timeout=20).status_code == 200)
 
 
 def test_a_reader_reads_no_keys_and_changes_nothing(server, secrets, tables):
@@ -312,6 +412,7 @@ def test_a_physical_backup_is_a_whole_server(postgres, tmp_path):
             restored.remove()
 
 
+@pytest.mark.faults
 def test_a_logical_backup_is_restored_into_another_server(server, secrets, tables, tmp_path):
     url = location(server, secrets, "app")
     with opened(url, create=True) as store:

@@ -113,6 +113,7 @@ def sweep(store):
         lease.release()
 
 
+@pytest.mark.faults
 def test_a_hung_object_store_is_an_error_in_time_and_nothing_is_half_stored(open_store, own_seaweed):
     server = own_seaweed()
     store = open_store(server.url("images", timeout=3))
@@ -146,6 +147,7 @@ def test_a_hung_object_store_is_an_error_in_time_and_nothing_is_half_stored(open
     assert store.check() == []
 
 
+@pytest.mark.faults
 def test_a_check_never_drops_rows_because_the_object_store_is_away(open_store, own_seaweed):
     server = own_seaweed()
     store = open_store(server.url("images", timeout=2))
@@ -158,6 +160,7 @@ def test_a_check_never_drops_rows_because_the_object_store_is_away(open_store, o
     assert store.select(POINTS, ["a"]).ids == ("a",)
 
 
+@pytest.mark.faults
 def test_reads_and_writes_go_on_with_one_of_two_copies(open_store, own_seaweed):
     server = own_seaweed(volume_servers=3, copies=2)
     store = open_store(server.url("images"))
@@ -196,6 +199,7 @@ def test_a_writer_killed_between_object_and_row_leaves_orphans_only(open_store, 
     assert store.select(POINTS, ["acknowledged"]).ids == ("acknowledged",)
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk_is_an_error_and_nothing_acknowledged_is_lost(open_store, own_seaweed, tmp_path):
     disk = tmp_path / "disk"
@@ -221,6 +225,34 @@ def test_a_full_disk_is_an_error_and_nothing_acknowledged_is_lost(open_store, ow
         assert store.check() == []
     finally:
         subprocess.run(["umount", "-l", disk], check=False)
+
+
+@pytest.mark.faults
+def test_the_certificate_of_the_server_is_checked(own_seaweed, tmp_path):
+    authority, certificate = signed(tmp_path)
+    server = own_seaweed(certificate=(certificate, certificate.with_suffix(".key")))
+    location = server.url("images", endpoint=server.secure_endpoint, timeout=3)
+    trusting = BucketObjects(BucketAddress.of(f"{location}&certificate={authority}"))
+    trusting.put_new({"a": b"1"})
+    assert trusting.get_many(["a"]) == {"a": b"1"}
+    with pytest.raises(ObjectsUnavailableError, match="the server cannot be reached"):
+        BucketObjects(BucketAddress.of(location)).get_many(["a"])
+
+
+def signed(folder):
+    """Files with a certificate authority, and with a certificate for localhost that it signed."""
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    key = ["-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=tests")
+    openssl(
+        "req", "-x509", *key, "-keyout", "server.key", "-out", "server.crt", "-subj", "/CN=localhost",
+        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+        "-CA", "ca.crt", "-CAkey", "ca.key",
+    )  # fmt: skip
+    return folder / "ca.crt", folder / "server.crt"
 
 
 def big(name, seed):

@@ -19,6 +19,7 @@ from imagefinder.core.records import SweepReport
 from imagefinder.stores.distributed import schema, writing
 from imagefinder.stores.distributed.address import Address
 from imagefinder.stores.distributed.folder_objects import FolderObjects
+from imagefinder.stores.distributed.object_cache import ObjectCache
 from imagefinder.stores.distributed.object_payloads import InObjects, in_rows
 from imagefinder.stores.distributed.objects import BucketAddress, BucketObjects
 from imagefinder.stores.distributed.pool import Database, Options
@@ -360,3 +361,24 @@ def test_the_objects_of_a_dropped_collection_are_swept_by_another(world):
     assert world.sweep(other).deleted == len(METHODS) + 2  # the mark as well
     assert list(world.blobs.names(folder)) == []
     assert other.check() == []
+
+
+# the cache
+
+
+def test_popular_objects_are_read_from_the_cache_and_a_check_reads_the_objects(world, tmp_path):
+    filled(world, "a", "b")
+    cache = ObjectCache(tmp_path, 1 << 20)
+    store = world.open(partial(InObjects, world.blobs, in_row=0, cache=cache))
+    first = store.select(POINTS, ["a", "b"])
+    store.select(POINTS, ["a", "b"])
+    names = [object_of(world, store, image_id) for image_id in ("a", "b")]
+    assert all((tmp_path / name).is_file() for name in names)
+    world.blobs.delete([names[0]])
+    again = store.select(POINTS, ["a", "b"])
+    assert (again.features.descriptors == first.features.descriptors).all()
+    (damage,) = store.check()
+    assert damage.image_id == "a"
+    # A damaged file of the cache is read from the object store.
+    (tmp_path / names[1]).write_bytes(b"damaged")
+    assert store.select(POINTS, ["b"]).ids == ("b",)

@@ -56,6 +56,7 @@ def test_no_acknowledged_image_is_lost_in_many_kills_of_the_primary(cluster, cap
             primary = cluster.wait_until_whole()
             time.sleep(choose.uniform(0, 2))
             writers.wait_for_next(time.monotonic(), 20)
+            assert cluster.primary() is primary
             killed = time.monotonic()
             cluster.kill(primary, with_patroni=whole_machine)
             writers.wait_for_next(killed + 0.2, 40)
@@ -63,7 +64,8 @@ def test_no_acknowledged_image_is_lost_in_many_kills_of_the_primary(cluster, cap
             if whole_machine:
                 cluster.begin(primary)
         cluster.wait_until_whole()
-    lines = [f"{len(writers.acknowledged)} images acknowledged, {len(writers.errors)} puts failed"]
+    counts = f"{len(writers.times)} puts of {len(writers.acknowledged)} images acknowledged"
+    lines = [f"{counts}, {len(writers.errors)} failed"]
     for whole_machine, seconds in gaps.items():
         name = "server and Patroni killed" if whole_machine else "server killed"
         listed = ", ".join(f"{one:.1f}" for one in sorted(seconds))

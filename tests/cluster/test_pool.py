@@ -8,7 +8,13 @@ import time
 import psycopg
 import pytest
 
-from imagefinder.core.errors import CollectionNotFoundError, SettingsError, StoreError, StoreUnavailableError
+from imagefinder.core.errors import (
+    CollectionClosedError,
+    CollectionNotFoundError,
+    SettingsError,
+    StoreError,
+    StoreUnavailableError,
+)
 from imagefinder.stores.distributed.address import Address
 from imagefinder.stores.distributed.pool import Database, Options
 
@@ -89,7 +95,7 @@ def test_restart_of_the_server_is_not_noticed(own_postgres):
 
 
 def test_server_that_is_away_is_an_error_with_a_code(own_postgres):
-    database = opened(own_postgres.url(), repeat_seconds=1.0)
+    database = opened(own_postgres.url(), repeat_reads_seconds=1.0)
     own_postgres.kill()
     began = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="is not available") as caught:
@@ -200,3 +206,21 @@ def test_more_threads_than_connections(postgres):
     assert answers == [1] * 12
     assert database.usage()["open"] <= 2
     database.close()
+
+
+def test_objects_with_equal_arguments_share_connections(postgres):
+    url = postgres.url(postgres.new_database())
+    first, second, other = opened(url), opened(url), opened(url, connections=3)
+    for _ in range(3):
+        pids = {d: d.read(lambda c: c.info.backend_pid) for d in (first, second, other)}
+        assert pids[first] == pids[second] != pids[other]
+    first.close()
+    first.close()
+    with pytest.raises(CollectionClosedError):
+        first.read(lambda c: c.execute("SELECT 1"))
+    assert second.read(lambda c: c.info.backend_pid) == pids[first]
+    second.close()
+    other.close()
+    again = opened(url)
+    assert again.read(lambda c: c.info.backend_pid) != pids[first]
+    again.close()

@@ -94,6 +94,31 @@ def test_a_standby_that_hangs_is_an_error_with_a_code(replicas, writer):
     assert writer.get("hung").metadata == {"seed": 2}
 
 
+def test_the_state_of_the_engines_is_measured(replicas, writer, reader):
+    writer.probe(5)
+    reader.probe(5)
+    found = writer.measures()
+    assert (found["database_standbys"], found["database_synchronous_standbys"]) == (1, 1)
+    assert found["database_connections_open"] >= 1
+    assert found["database_connections_most"] == 16
+    replicas.standby.execute("SELECT pg_wal_replay_pause()")
+    with pytest.raises(StoreUnavailableError):
+        writer.put([small_image("waits")])
+    assert writer.measures()["database_standby_lag_bytes"] > 1000
+    replicas.standby.execute("SELECT pg_wal_replay_resume()")
+    assert reader.measures()["database_standby_lag_seconds"] >= 0
+    hang(replicas.standby)
+    try:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailableError, match="did not answer within 1 s"):
+            reader.probe(1)
+        assert time.monotonic() - began < 3
+        writer.probe(5)
+    finally:
+        resume(replicas.standby)
+    replicas.wait_for_standby()
+
+
 def test_a_reader_of_the_standby_cannot_write(reader):
     with pytest.raises(StoreUnavailableError, match="read-only"):
         reader.put([small_image("x")])

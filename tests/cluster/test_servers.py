@@ -134,24 +134,28 @@ def test_a_job_started_at_one_is_followed_at_the_other(servers: list[httpx2.Clie
     assert two.post(f"/v1/jobs/{job['id']}/cancel").json()["state"] == "succeeded"
 
 
+@pytest.mark.faults
 def test_keys_and_rate_limits_are_shared(url: str, tmp_path: Path) -> None:
     def key(name: str) -> str:
         return str(answer("keys", "create", name, "--write", "--collections", url)["key"])
 
     first = key("first")
-    # 120 in a minute, in tokens of 2 for each server
-    limits = settings(url, tmp_path, auth="on", requests_per_minute="120")
+    # 30 in a minute, in tokens of 1 for each server
+    limits = settings(url, tmp_path, auth="on", requests_per_minute="30")
     with Service(tmp_path / "a", **limits) as one, Service(tmp_path / "b", **limits) as two:
         urls = [one.url, two.url]
         headers = {"x-api-key": key("second")}
+        clients = [httpx2.Client(base_url=base, timeout=60, headers=headers) for base in urls]
         began = time.monotonic()
         counts = {200: 0, 429: 0}
-        while time.monotonic() < began + 20 and counts[429] < 20:
-            for base in urls:
-                counts[httpx2.get(f"{base}/v1/info", headers=headers).status_code] += 1
-        seconds = time.monotonic() - began
-        allowed = 120 + seconds * 2
-        assert allowed - 4 - 2 <= counts[200] <= allowed + 4, (counts, seconds)
+        while counts[429] < 20:
+            assert time.monotonic() < began + 60, counts
+            for client in clients:
+                counts[client.get("/v1/info").status_code] += 1
+        allowed = 30 + (time.monotonic() - began) / 2
+        assert allowed - 3 <= counts[200] <= allowed + 2, (counts, allowed)
+        for client in clients:
+            client.close()
         other = {"x-api-key": first}
         assert [httpx2.get(f"{base}/v1/info", headers=other).status_code for base in urls] == [200, 200]
         answer("keys", "revoke", "first", "--collections", url)
@@ -161,6 +165,7 @@ def test_keys_and_rate_limits_are_shared(url: str, tmp_path: Path) -> None:
         assert [httpx2.get(f"{base}/v1/info", headers=third).status_code for base in urls] == [200, 200]
 
 
+@pytest.mark.faults
 def test_the_jobs_of_a_killed_server_end(url: str, tmp_path: Path, servers: list[httpx2.Client]) -> None:
     """A third server is killed while it adds images; the others add the rest, each image once."""
     images = tmp_path / "images"

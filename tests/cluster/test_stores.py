@@ -3,7 +3,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from postgres_stores import open_store, open_store_with_objects
+from postgres_stores import open_store
 
 from imagefinder.testing.stores import StoreSuite
 
@@ -21,13 +21,3 @@ class TestDistributed(StoreSuite):
     @pytest.fixture
     def process_store(self, database_url):
         return partial(open_store, database_url, 0)
-
-
-class TestDistributedWithObjects(StoreSuite):
-    @pytest.fixture
-    def make_store(self, database_url, seaweed):
-        return partial(open_store_with_objects, database_url, 1 << 30, seaweed.url("suite"))
-
-    @pytest.fixture
-    def process_store(self, database_url, seaweed):
-        return partial(open_store_with_objects, database_url, 0, seaweed.url("suite"))

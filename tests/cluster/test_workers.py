@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from command import run
 from make_collection import picture
+from service import Service
 from workers import Worker
 
 import imagefinder
@@ -48,7 +50,7 @@ def environment(images: Path, tmp_path: Path) -> dict[str, str]:
     return {
         "IMAGEFINDER_SIFT_MAX_KEYPOINTS": "60",
         "IMAGEFINDER_THREADS": "1",
-        "IMAGEFINDER_JOB_THREADS": "1",
+        "IMAGEFINDER_CONCURRENT_JOBS": "1",
         "IMAGEFINDER_LEASE_SECONDS": str(LEASE),
         "IMAGEFINDER_JOB_ROOTS": str(images),
         "IMAGEFINDER_SCRATCH": str(tmp_path / "scratch"),
@@ -136,6 +138,7 @@ def test_a_killed_worker_loses_no_image(
         assert three.stop() == 0
 
 
+@pytest.mark.faults
 def test_a_stopped_worker_gives_its_portion_to_another_at_once(
     url: str, images: Path, environment: dict[str, str], add: Callable[[], subprocess.Popen[str]]
 ) -> None:
@@ -150,6 +153,7 @@ def test_a_stopped_worker_gives_its_portion_to_another_at_once(
         assert two.stop() == 0
 
 
+@pytest.mark.faults
 def test_a_worker_leaves_what_it_does_not_know_to_newer_ones(
     url: str, images: Path, environment: dict[str, str], add: Callable[[], subprocess.Popen[str]], postgres: Any
 ) -> None:
@@ -179,6 +183,78 @@ def test_a_worker_leaves_what_it_does_not_know_to_newer_ones(
         postgres.execute(f"UPDATE imagefinder.portions SET version = {portion.VERSION}", database)
         check_complete(url, images, adding)
         assert old.stop() == 0
+
+
+@pytest.mark.faults
+def test_work_goes_on_after_a_restart_of_the_database(
+    own_postgres: PostgresServer, images: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Server, worker and the command that waits outlast a killed database; no image is lost or added twice."""
+    url = own_postgres.url()
+    own_settings = {name.removeprefix("IMAGEFINDER_").lower(): value for name, value in environment.items()}
+    own_settings |= {"collections": url, "collection": child(url, "default"), "concurrent_jobs": "0"}
+    command = [
+        sys.executable,
+        "-m",
+        "imagefinder",
+        "-c",
+        child(url, "shop"),
+        "add",
+        str(images),
+        "--queue",
+        "--json",
+    ]
+    with (
+        Service(tmp_path, **own_settings) as server,
+        Worker("--collections", url, environment=environment) as worker,
+        httpx2.Client(base_url=server.url, timeout=90) as client,
+    ):
+        adding = subprocess.Popen(
+            [*command, "-m", "sift"],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            until(lambda: "shop" in names(url) and count(url) > 20)
+            own_postgres.kill()
+            time.sleep(2)
+            own_postgres.start()
+            check_complete(url, images, adding)
+        finally:
+            adding.kill()
+            adding.communicate()
+        job = client.get("/v1/jobs").json()["jobs"][0]
+        assert (job["collection"], job["state"]) == ("shop", "succeeded")
+        assert client.get("/health/ready").status_code == 200
+        assert worker.stop() == 0
+
+
+@pytest.mark.faults
+def test_a_job_is_cancelled_through_a_server(
+    url: str, images: Path, environment: dict[str, str], add: Callable[[], subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    settings = {name.removeprefix("IMAGEFINDER_").lower(): value for name, value in environment.items()}
+    settings |= {"collections": url, "collection": child(url, "default"), "concurrent_jobs": "0"}
+    with (
+        Service(tmp_path, **settings) as server,
+        Worker("--collections", url, environment=environment) as worker,
+        httpx2.Client(base_url=server.url, timeout=60) as client,
+    ):
+        adding = add()
+        until(lambda: "shop" in names(url) and count(url) > 20)
+        (job,) = client.get("/v1/jobs").json()["jobs"]
+        client.post(f"/v1/jobs/{job['id']}/cancel")
+        output, errors = adding.communicate(timeout=60)
+        assert adding.returncode == 130, errors
+        (ended,) = json.loads(output)["jobs"]
+        assert (ended["state"], ended["result"]["interrupted"]) == ("cancelled", True)
+        added = count(url)
+        assert 20 < added < IMAGES
+        time.sleep(2)
+        assert count(url) == added  # the worker has stopped
+        assert worker.stop() == 0
 
 
 def test_a_folder_that_workers_cannot_read_is_refused(

@@ -13,6 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from imagefinder.cli.commands import COMMANDS
+from imagefinder.core.settings import PREFIX, Settings
+from imagefinder.stores.distributed.address import Address
+from imagefinder.stores.distributed.objects import BucketAddress
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MANIFESTS = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.name != "kustomization.yaml")
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.cluster.yaml").read_text())
@@ -27,6 +32,8 @@ def pods() -> Iterator[dict[str, Any]]:
     for one in documents():
         if one["kind"] in ("Deployment", "Job"):
             yield one["spec"]["template"]["spec"]
+        elif one["kind"] == "CronJob":
+            yield one["spec"]["jobTemplate"]["spec"]["template"]["spec"]
 
 
 def validate(manifest: dict[str, Any], version: str) -> None:
@@ -61,7 +68,7 @@ def test_kustomization_lists_every_manifest() -> None:
 
 def test_pods_have_no_rights() -> None:
     found = list(pods())
-    assert len(found) == 3
+    assert len(found) == 4
     for pod in found:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
@@ -163,3 +170,39 @@ def test_scripts_are_sound(script: Path) -> None:
     assert "set -eu" in script.read_text()
     done = subprocess.run(["sh", "-n", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def environments() -> Iterator[dict[str, str]]:
+    """The settings of imagefinder in each service of compose and each pod."""
+    settings = next(one for one in documents() if one["kind"] == "ConfigMap")["data"]
+    for pod in pods():
+        own = {one["name"]: one["value"] for one in pod["containers"][0].get("env", ())}
+        yield settings | own
+    for service in COMPOSE["services"].values():
+        if str(service.get("image", "")).startswith("imagefinder"):
+            yield {
+                name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value) for name, value in service["environment"].items()
+            }
+
+
+def test_every_setting_exists_and_is_valid() -> None:
+    found = list(environments())
+    assert len(found) == 6
+    for environment in found:
+        ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+        settings = Settings.load(environment=ours)
+        address = Address.of_database(settings.database)
+        assert dict(address.parameters)["sslmode"] == "verify-full"
+        assert "password" not in dict(address.parameters)
+        assert settings.database_password_file.endswith("_password")
+        assert BucketAddress.of(settings.objects).certificate is not None
+
+
+def test_every_command_exists() -> None:
+    for pod in pods():
+        assert pod["containers"][0]["args"][0] in COMMANDS
+    commands = [
+        one["command"][0] for one in COMPOSE["services"].values() if "imagefinder:" in one.get("image", "")
+    ]
+    assert sorted(commands) == ["migrate", "serve", "work"]
+    assert set(commands) <= set(COMMANDS)

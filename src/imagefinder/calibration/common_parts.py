@@ -27,7 +27,7 @@ NO_WITNESS = 0.25
 TAIL = ExponentialTail(
     (-2.77, -1.55, -1.28, -1.08, -0.93, -0.77, -0.56, -0.37, -0.14, 0.07),
     (0.0, -0.046, -0.097, -0.155, -0.222, -0.301, -0.398, -0.523, -0.699, -1.0),
-    0.319,
+    0.349,
 )
 """Tail of ``witness`` among different images that have a part in common, for all geometries that rule out
 chance."""

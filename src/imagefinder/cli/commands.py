@@ -49,7 +49,7 @@ COMMANDS: Mapping[str, Listed] = {
     "migrate": Listed(
         "migrate:migrate",
         _MAINTENANCE,
-        "Upgrade a collection from an older version of imagefinder to the current format.",
+        "Upgrade a collection, or the tables of a database, from an older version of imagefinder.",
     ),
     "sweep": Listed("sweep:sweep", _MAINTENANCE, "Delete unused objects of a collection with an object store."),
     "build-index": Listed(

@@ -122,10 +122,10 @@ def revoke(
         output.line(f"revoked key {name}")
 
 
-def _keys(context: typer.Context, collections: str | None) -> contextlib.closing[Keys]:
-    from imagefinder.server.parts import make_keys  # noqa: PLC0415 - fast start
+def _keys(context: typer.Context, collections: str | None) -> contextlib.AbstractContextManager[Keys]:
+    from imagefinder.server.parts import open_keys  # noqa: PLC0415 - fast start
 
-    return contextlib.closing(make_keys(settings(context, collections=collections)))
+    return open_keys(settings(context, collections=collections))
 
 
 def _iso(at: float) -> str:

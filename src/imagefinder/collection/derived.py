@@ -10,7 +10,7 @@ from imagefinder.collection.methods import CollectionMethods
 from imagefinder.core.contracts import AnnIndex, Store
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.method import Method
-from imagefinder.core.records import SHORTLIST, Damage, IndexReport
+from imagefinder.core.records import SHORTLIST, AnnIndexState, Damage, IndexReport
 from imagefinder.core.results import Mode
 from imagefinder.core.scratch import Scratch
 from imagefinder.dedup import report
@@ -87,6 +87,13 @@ class Derived:
             problems += index.verify()
             states.append(index.state())
         return IndexReport(tuple(states), tuple(problems), time.perf_counter() - start)
+
+    def states(self) -> list[AnnIndexState]:
+        """The states of the indexes that have been built, of the methods that are installed."""
+        if not self._runtime.has_ann_indexes:
+            return []
+        states = [self._index(self._runtime.method(name)).state() for name in self._methods.indexed()]
+        return [state for state in states if state.indexed]
 
     # -- checks --------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from imagefinder.collection.derived import Derived
 from imagefinder.collection.reading import CollectionReader
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ImagefinderError
-from imagefinder.core.records import CalibrationInfo, IndexReport
+from imagefinder.core.records import AnnIndexState, CalibrationInfo, IndexReport
 from imagefinder.core.results import DuplicateReport
 from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
@@ -107,6 +107,10 @@ class IndexedCollection(CollectionReader):
     def verify_index(self) -> IndexReport:
         """Verify the ANN indexes: the checksums of their files, and some images against the store."""
         return self._derived.verify_indexes()
+
+    def index_states(self) -> list[AnnIndexState]:
+        """The states of the ANN indexes that have been built: how many images they have, and how many wait."""
+        return self._derived.states()
 
     def is_large(self) -> bool:
         """Whether mode ``auto`` uses ANN indexes once they are ready."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from imagefinder.collection.searching import SearchableCollection
 from imagefinder.collection.sweeping import sweep
 from imagefinder.core.location import shown
 from imagefinder.core.records import CheckReport, SweepReport
+from imagefinder.core.store_parts import SupportsMonitoring
 
 if TYPE_CHECKING:
     from imagefinder.collection.copying import CopyReport
@@ -22,6 +24,19 @@ if TYPE_CHECKING:
 
 class MaintainedCollection(SearchableCollection):
     """Methods of ``Collection`` that keep its data."""
+
+    def probe(self, seconds: float) -> None:
+        """Check that the engines behind the collection answer; a collection in a folder has none.
+
+        Raises:
+            StoreError: one of them is away, refuses access, or did not answer within ``seconds``.
+        """
+        if isinstance(self.store, SupportsMonitoring):
+            self.store.probe(seconds)
+
+    def measures(self) -> Mapping[str, float]:
+        """Numbers for monitoring (``SupportsMonitoring.measures``); empty for a collection in a folder."""
+        return self.store.measures() if isinstance(self.store, SupportsMonitoring) else {}
 
     def check(self, *, repair: bool = False, progress: Count = lambda _done, _total: None) -> CheckReport:
         """Check the integrity of the collection: tables, checksums, thumbnails, counts and derived data.

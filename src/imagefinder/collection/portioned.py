@@ -128,6 +128,8 @@ class PortionedAdd:
             The report of the whole run.
         """
         pipeline = replace(collection._pipeline(self.methods, self.guard), force_prune=self.force_prune)
+        if not (report.added or report.replaced or self.verify_content):  # a run without changes ends at once
+            pipeline = replace(pipeline, thumbnails=None)
         limits = pages.PageLimits(collection.settings.max_pages, collection.settings.animation_frames)
         items = pages.with_pages(self._discover(collection.settings), limits, self.guard)
         sources: Sequence[str] = ()

@@ -92,6 +92,11 @@ class Settings:
         "where a collection in a database keeps features and thumbnails: rows (of the database), an object store "
         "such as s3://bucket/prefix?endpoint=https://host, or a shared folder such as file:///mnt/shared",
     )
+    objects_cache_bytes: int = _setting(
+        2 << 30,
+        "disk space for popular objects of an object store, in the folder scratch, bytes; 0: none",
+        minimum=0,
+    )
     database_seconds: float = _setting(
         30.0, "time limit for an answer of the database server of a collection, seconds", minimum=1
     )
@@ -192,8 +197,8 @@ class Settings:
     )
     concurrent_jobs: int = _setting(
         2,
-        "number of jobs that the server works on at the same time; 0: none, imagefinder work does them (only with "
-        "a database of collections)",
+        "number of jobs or portions that a server or worker works on at the same time; 0: servers leave the jobs "
+        "to imagefinder work, which then works on 2 (only with a database of collections)",
         minimum=0,
     )
     lease_seconds: float = _setting(

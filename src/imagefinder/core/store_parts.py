@@ -259,6 +259,27 @@ class StoreUpkeep(Protocol):
 
 
 @runtime_checkable
+class SupportsMonitoring(Protocol):
+    """A store on other machines, which a service watches; optional."""
+
+    def probe(self, seconds: float) -> None:
+        """Check that every engine of the store answers.
+
+        Raises:
+            StoreError: one of them is away, refuses access, or did not answer within ``seconds``; names it.
+        """
+        ...
+
+    def measures(self) -> Mapping[str, float]:
+        """Numbers for monitoring, by name: of the connections of this process and of the standbys.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        ...
+
+
+@runtime_checkable
 class SupportsBackup(Protocol):
     """A store that can copy itself into a folder; optional."""
 

@@ -16,7 +16,6 @@ from imagefinder.core.paging import iter_images
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.results import LOOKS_THE_SAME, Size
 from imagefinder.dedup.originals import Original, Originals, locate, suffix
-from imagefinder.search.candidates import read_thumbnail
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (stage, done, total); the stages are ``read``, ``propose``, ``verify`` and ``check``."""
@@ -136,10 +135,11 @@ def find_identical(
     """
     by_look: dict[tuple[Size, bytes], list[list[Item]]] = defaultdict(list)
     by_hash = _by_hash(every)
-    for number, same in enumerate(by_hash, 1):
-        by_look[same[0].size, _look_of(store, same[0])].append(same)
-        if number % _EVERY == 0 or number == len(by_hash):
-            progress("read", number, len(by_hash))
+    for begin in range(0, len(by_hash), _EVERY):
+        some = by_hash[begin : begin + _EVERY]
+        for same, look in zip(some, _looks_of(store, [same[0] for same in some]), strict=True):
+            by_look[same[0].size, look].append(same)
+        progress("read", begin + len(some), len(by_hash))
     compared = [same for classes in by_look.values() if len(classes) > 1 for same in classes]
     with ThreadPoolExecutor(threads) as pool:
         found = pool.map(lambda same: _depth_of(same, originals), compared)
@@ -188,7 +188,11 @@ def _by_hash(every: Sequence[Item]) -> list[list[Item]]:
     return list(classes.values())
 
 
-def _look_of(store: Store, item: Item) -> bytes:
-    """A digest that identical images share: that of the thumbnail or, without one, of the encoded image."""
-    thumbnail = read_thumbnail(store, item.id)
-    return hashlib.sha256(thumbnail).digest() if thumbnail else (item.sha256 or item.id).encode()
+def _looks_of(store: Store, items: Sequence[Item]) -> list[bytes]:
+    """Digests that identical images share: of the thumbnail or, without one, of the encoded image."""
+    thumbnails = store.thumbnails([item.id for item in items])
+    return [
+        hashlib.sha256(thumbnail).digest() if thumbnail else (item.sha256 or item.id).encode()
+        for item in items
+        for thumbnail in [thumbnails.get(item.id, b"")]
+    ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 
 from imagefinder.core.contracts import Store
 from imagefinder.core.elongated import is_elongated
@@ -105,23 +105,28 @@ class DuplicateVerifier:
         self, every: Sequence[Item], proposed: Sequence[tuple[int, int]], progress: Progress
     ) -> Iterator[Pair]:
         """Verify candidate pairs, sorted; yields those with a relation."""
-        done = 0
         with ThreadPoolExecutor(self._runtime.settings.threads) as pool:
-            for portion in _portions(proposed):
-                images = self._read(
-                    [every[number] for number in sorted({end for pair in portion for end in pair})]
-                )
-                tasks = [
-                    pool.submit(
-                        self._compare, every[worse], worse, [(pair[1], every[pair[1]]) for pair in some], images
-                    )
-                    for worse, some in groupby(portion, key=lambda pair: pair[0])
-                ]
-                for task in tasks:
+            before: list[tuple[int, Future[list[Pair]]]] = []
+            for portion in chain(_portions(proposed), [[]]):
+                # A portion is read while the one before it is compared.
+                tasks = self._submitted(pool, every, portion)
+                for size, task in before:
                     yield from task.result()
-                done += len(portion)
-                self.verified += len(portion)
-                progress("verify", done, len(proposed))
+                    self.verified += size
+                if before:
+                    progress("verify", self.verified, len(proposed))
+                before = tasks
+
+    def _submitted(
+        self, pool: ThreadPoolExecutor, every: Sequence[Item], portion: Sequence[tuple[int, int]]
+    ) -> list[tuple[int, Future[list[Pair]]]]:
+        """The comparisons of a portion, one for each worse image, with their number of pairs."""
+        images = self._read([every[number] for number in sorted({end for pair in portion for end in pair})])
+        tasks = []
+        for worse, some in groupby(portion, key=lambda pair: pair[0]):
+            others = [(better, every[better]) for _, better in some]
+            tasks.append((len(others), pool.submit(self._compare, every[worse], worse, others, images)))
+        return tasks
 
     def compare(self, item: Item, worse: int, other: Item, better: int) -> Pair | None:
         """Compare an image with a better one; ``None`` if the evidence is too weak for a relation."""

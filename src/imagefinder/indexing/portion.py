@@ -52,8 +52,7 @@ class Portion:
             ValueError: the data are damaged.
         """
         try:
-            rows = json.loads(zlib.decompress(data))
-            return cls(tuple(_item(*row, guard=guard) for row in rows))
+            return cls(tuple(_item(*row, guard=guard) for row in _rows(data)))
         except (zlib.error, ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"damaged portion: {error}") from error
 
@@ -78,6 +77,13 @@ def portions(items: Iterator[Discovered], images: int = IMAGES) -> Iterator[Port
         yield Portion(tuple(waiting))
 
 
+def _rows(data: bytes) -> list[Any]:
+    rows = json.loads(zlib.decompress(data))
+    if not isinstance(rows, list):
+        raise TypeError("it is not a list")
+    return rows
+
+
 def _item(image_id: str, uri: str, source: str, stamp: str, metadata: Any, *, guard: Guard) -> SourceItem:
     texts: Sequence[object] = (image_id, uri, source, stamp)
     if not (all(isinstance(text, str) for text in texts) and isinstance(metadata, dict)):
@@ -85,6 +91,6 @@ def _item(image_id: str, uri: str, source: str, stamp: str, metadata: Any, *, gu
     if is_web_address(uri):
         return SourceItem(image_id, uri, source, stamp, metadata)
     path = local_path(uri) if uri.startswith("file:") else None
-    if path is None:
-        raise ValueError("an image is neither a file nor behind a URL")
+    if path is None or not guard.local_files:
+        raise ValueError("an image is neither behind a URL nor a file that may be read")
     return SourceItem(image_id, uri, source, stamp, metadata, read=partial(read_file, path, guard=guard))

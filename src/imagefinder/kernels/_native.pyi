@@ -40,6 +40,7 @@ def displacements(
     plain: bool = False,
     /,
 ) -> None: ...
+def by_level(levels: NDArray[Any], inside: NDArray[Any], order: NDArray[Any], counts: NDArray[Any], /) -> int: ...
 def fit_colours(
     rgb: NDArray[Any], grey: NDArray[Any], ridge: float, kept: float, fits: int, /
 ) -> tuple[float, ...] | None: ...
@@ -58,6 +59,9 @@ def windows(
     plain: bool = False,
     /,
 ) -> None: ...
+def alike(
+    one: NDArray[Any], other: NDArray[Any], inside: NDArray[Any], side: int, texture: float, alike: float, /
+) -> tuple[int, int]: ...
 def unexplained(
     mine: tuple[Any, Any, Any],
     theirs: tuple[Any, Any, Any],

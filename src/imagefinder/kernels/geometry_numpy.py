@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -121,11 +122,12 @@ class Limits:
     reach_there: float
     max_scale: float
 
-    @classmethod
-    def of(cls, query_size: Size, candidate_size: Size) -> Limits:
+    @staticmethod
+    @lru_cache(maxsize=4096)
+    def of(query_size: Size, candidate_size: Size) -> Limits:
         """The limits for images of these sizes."""
         here, there = (TOLERANCE * diagonal(*size) for size in (query_size, candidate_size))
-        return cls(here, there, MAX_SCALE * max(1.0, max(*query_size, *candidate_size) / LARGE))
+        return Limits(here, there, MAX_SCALE * max(1.0, max(*query_size, *candidate_size) / LARGE))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ comes in another order. All functions release the GIL.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,27 @@ def displacements(query: Grey, candidate: Grey, corners: Places, block: int, rad
     found = np.empty((len(corners), 3))
     _native.displacements(_ready(query), _ready(candidate), _ready(corners), found, block, radius)
     return found
+
+
+def by_level(levels: NDArray[np.uint8], inside: NDArray[np.bool_], number: int) -> list[Places]:
+    """The pixels inside an overlap, by level.
+
+    Args:
+        levels: ``(H, W)`` uint8; levels from ``number`` on are ignored.
+        inside: ``(H, W)`` bool.
+        number: Number of levels.
+
+    Returns:
+        For each level, the indices of its pixels in the flattened image, ascending; int64.
+    """
+    if backend() == "numpy":
+        return definition.by_level(levels, inside, number)
+    from imagefinder.kernels import _native  # noqa: PLC0415 - missing if built without a compiler
+
+    order, counts = np.empty(levels.size, dtype=np.int64), np.empty(number, dtype=np.int64)
+    _native.by_level(_ready(levels), _ready(inside), order, counts)
+    ends = list(accumulate(counts.tolist()))
+    return [order[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
 
 
 def fit_colours(
@@ -106,6 +128,29 @@ def windows(one: Grey, other: Grey, centres: Places, *, side: int, reach: int, f
     found = np.empty((len(centres), 4), dtype=np.float32)
     _native.windows(_ready(one), _ready(other), _ready(centres), found, side, reach, flat)
     return found
+
+
+def alike(
+    one: Grey, other: Grey, inside: NDArray[np.bool_], *, side: int, texture: float, least: float
+) -> tuple[int, int]:
+    """How much of two images looks alike, by the square windows around all pixels inside their overlap.
+
+    Args:
+        one: ``(H, W)`` float32.
+        other: ``(H, W)`` float32.
+        inside: ``(H, W)`` bool, the overlap, which must contain at least half of a window.
+        side: Side of the windows in pixels.
+        texture: A window has texture if its variance exceeds this in either image, relative to the mean variance.
+        least: Windows are alike if their correlation exceeds this.
+
+    Returns:
+        The number of pixels whose windows have texture, and of those whose windows are alike.
+    """
+    if backend() == "numpy":
+        return definition.alike(one, other, inside, side=side, texture=texture, least=least)
+    from imagefinder.kernels import _native  # noqa: PLC0415 - missing if built without a compiler
+
+    return _native.alike(_ready(one), _ready(other), _ready(inside), side, texture, least)
 
 
 # wide: the arrays of two images and three thresholds.

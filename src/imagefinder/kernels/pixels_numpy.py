@@ -73,6 +73,11 @@ def _vertex(values: Grey) -> float:
 # -- colours -------------------------------------------------------------------------------------------------
 
 
+def by_level(levels: NDArray[np.uint8], inside: NDArray[np.bool_], number: int) -> list[Places]:
+    """The pixels of one level after the other."""
+    return [np.flatnonzero(inside & (levels == level)) for level in range(number)]
+
+
 def fit_colours(
     rgb: NDArray[np.uint8], grey: Grey, *, ridge: float, kept: float, fits: int
 ) -> NDArray[np.float64] | None:
@@ -89,6 +94,8 @@ def fit_colours(
             equations = some.T @ some + ridge * len(grey) * np.eye(terms.shape[1])
             solution = np.linalg.solve(equations, some.T @ grey[used])
         except np.linalg.LinAlgError:
+            return None
+        if not np.isfinite(solution).all():
             return None
         coefficients = np.asarray(solution, dtype=np.float64)
         residuals = np.abs(terms @ coefficients - grey)
@@ -161,6 +168,41 @@ def _means(some: Grey) -> Grey:
     size = some.shape[1] * some.shape[2]
     means: Grey = (some.sum(axis=(1, 2), dtype=np.float64) * (1 / size)).astype(np.float32)
     return means
+
+
+# -- agreement -----------------------------------------------------------------------------------------------
+
+
+def alike(
+    one: Grey, other: Grey, inside: NDArray[np.bool_], *, side: int, texture: float, least: float
+) -> tuple[int, int]:
+    """Numbers of windows with texture and of windows that are alike, from images of sums."""
+    counts = np.maximum(_sums(inside.astype(np.float32), side), np.float32(1))
+    compared = inside & (counts >= side**2 / 2)
+    if not compared.any():
+        return 0, 0
+
+    def means(values: Grey) -> Grey:
+        return np.asarray((_sums(np.where(inside, values, 0), side) / counts)[compared], dtype=np.float32)
+
+    mean, other_mean = means(one), means(other)
+    variance = np.maximum(means(one * one) - mean * mean, 0)
+    other_variance = np.maximum(means(other * other) - other_mean * other_mean, 0)
+    # The 1 keeps noise in flat images from counting as texture.
+    usual, other_usual = (np.float32(values.mean(dtype=np.float64)) + 1 for values in (variance, other_variance))
+    textured = np.maximum(variance / usual, other_variance / other_usual) > np.float32(texture)
+    covariance = (means(one * other) - mean * other_mean)[textured]
+    correlations = covariance / (np.sqrt(variance * other_variance)[textured] + np.float32(1e-3))
+    return int(np.count_nonzero(textured)), int(np.count_nonzero(correlations > np.float32(least)))
+
+
+def _sums(values: Grey, side: int) -> Grey:
+    """Sum of the window around each pixel; 0 beyond the borders."""
+    before, after = side // 2, side - side // 2
+    sums = np.pad(values, ((before + 1, after - 1),) * 2).astype(np.float64).cumsum(axis=0).cumsum(axis=1)
+    sums = sums[side:] - sums[:-side]
+    rounded: Grey = (sums[:, side:] - sums[:, :-side]).astype(np.float32)
+    return rounded
 
 
 # -- edges ---------------------------------------------------------------------------------------------------

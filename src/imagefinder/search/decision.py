@@ -11,7 +11,8 @@ import numpy as np
 
 from imagefinder.core.results import Decision, Evidence, Hit, MethodScore, Point, Relation
 from imagefinder.search.calibration import Calibrated, Calibration
-from imagefinder.search.copies import ReadOriginal, Side, candidate_side, query_side, settle
+from imagefinder.search.candidates import Candidate
+from imagefinder.search.copies import ReadOriginal, Settled, Side, candidate_side, query_side, settle
 from imagefinder.search.encoding import QueryImage
 from imagefinder.search.ranking import Ranked
 from imagefinder.search.retrieval import Scores
@@ -74,53 +75,88 @@ def hits_by_evidence(
         read_original: Reads stored images in full resolution.
         threads: Number of hits whose relations are checked at the same time.
     """
-    query = _Query(image, query_side(image, read_original), read_original)
-    with ThreadPoolExecutor(threads) as pool:
-        return tuple(
-            pool.map(
-                lambda rank: _hit(rank, ranked[rank - 1], calibrated, query),
-                range(1, len(ranked) + 1),
-            )
-        )
+    claims = [_claim(rank, image_id, calibrated) for rank, image_id in enumerate(ranked, 1)]
+    side = query_side(image, read_original)
+
+    def settled(claim: _Claim) -> Settled:
+        return _settled(claim, side, read_original)
+
+    # Most searches check a single hit, for which threads would only take time.
+    if threads > 1 and sum(claim.is_checked for claim in claims) > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            every = list(pool.map(settled, claims))
+    else:
+        every = list(map(settled, claims))
+    return tuple(_hit(claim, one, calibrated, image.corner) for claim, one in zip(claims, every, strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Query:
-    """The query image, and what the copy check needs."""
+class _Claim:
+    """A hit before the copy check.
 
-    image: QueryImage
-    side: Side
-    read_original: ReadOriginal
+    Attributes:
+        rank: Rank of the hit, from 1.
+        id: Id of the image.
+        log10_evalue: Log10 of its E-value.
+        decision: The decision.
+        relation: What evidence and decision say.
+        evidence: Geometric evidence; ``None`` if there is none.
+        candidate: The image; ``None`` if it was not verified.
+    """
+
+    rank: int
+    id: str
+    log10_evalue: float
+    decision: Decision
+    relation: Relation
+    evidence: Evidence | None
+    candidate: Candidate | None
+
+    @property
+    def may_be_copy(self) -> bool:
+        """Whether a copy check decides on the relation."""
+        return bool(self.evidence and self.candidate) and self.decision == "match" and self.relation != "identical"
+
+    @property
+    def is_checked(self) -> bool:
+        return self.may_be_copy and self.rank <= CHECKED
 
 
-def _hit(rank: int, image_id: str, calibrated: Calibrated, query: _Query) -> Hit:
+def _claim(rank: int, image_id: str, calibrated: Calibrated) -> _Claim:
     finding, expected = calibrated.best.get(image_id), calibrated.log10_evalue(image_id)
     evidence, verified = finding.evidence if finding else None, calibrated.verified.get(image_id)
     decision = decide(calibrated.calibration, expected, evidence)
-    kind: Relation | None = relation(evidence, decision, verified is not None and verified.is_same)
-    note = ""
-    if evidence and verified and verified.candidate and decision == "match" and kind != "identical":
-        if rank <= CHECKED:
-            settled = settle(kind, evidence, query.side, candidate_side(verified.candidate, query.read_original))
-            kind, evidence, note = settled.relation, settled.evidence, settled.note
-        elif kind in COPIES:
-            kind, note = "same scene", NOT_CHECKED
+    kind = relation(evidence, decision, verified is not None and verified.is_same)
+    candidate = verified.candidate if verified else None
+    return _Claim(rank, image_id, expected, decision, kind, evidence, candidate)
+
+
+def _settled(claim: _Claim, query: Side, read_original: ReadOriginal) -> Settled:
+    """The relation after the copy check, if the hit is checked."""
+    if claim.is_checked and claim.evidence and claim.candidate:
+        return settle(claim.relation, claim.evidence, query, candidate_side(claim.candidate, read_original))
+    if claim.may_be_copy and claim.relation in COPIES:
+        return Settled("same scene", claim.evidence, NOT_CHECKED)
+    return Settled(claim.relation, claim.evidence)
+
+
+def _hit(claim: _Claim, settled: Settled, calibrated: Calibrated, corner: Point) -> Hit:
     scores = calibrated.scores
     methods = {
         one.method.name: MethodScore(float(one.values[row]), 10.0 ** float(calibrated.alone[one.method.name][row]))
         for one in scores
-        if (row := one.rows.get(image_id)) is not None
+        if (row := one.rows.get(claim.id)) is not None
     }
     return Hit(
-        rank=rank,
-        id=image_id,
-        score=methods[scores[0].method.name].score if len(scores) == 1 else -expected,
-        evidence=evidence and uncrop(evidence, query.image.corner),
-        evalue=10.0**expected,
-        decision=decision,
-        relation=kind,
+        rank=claim.rank,
+        id=claim.id,
+        score=methods[scores[0].method.name].score if len(scores) == 1 else -claim.log10_evalue,
+        evidence=settled.evidence and uncrop(settled.evidence, corner),
+        evalue=10.0**claim.log10_evalue,
+        decision=claim.decision,
+        relation=settled.relation,
         methods=methods,
-        note=note,
+        note=settled.note,
     )
 
 

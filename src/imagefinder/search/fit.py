@@ -52,6 +52,9 @@ STRONG = -2.0
 LINKED = 2.5
 """Smallest sum of the witness of a geometry and 1.5 x standardised cosine that links two images."""
 
+MOST_SIMILAR = 2.5
+"""Larger standardised cosines count as this one: images with a common part are often very similar."""
+
 SIMILAR = 2.0
 """Standardised cosine of two images that were not compared by a network."""
 
@@ -327,7 +330,7 @@ class _SeedSearch:
 
 def _links(value: float, cosine: float) -> bool:
     """Whether a geometry with this witness links images of this standardised cosine."""
-    return value + 1.5 * min(max(cosine, 0.0), 3.0) >= LINKED
+    return value + 1.5 * min(max(cosine, 0.0), MOST_SIMILAR) >= LINKED
 
 
 def _indexes(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.batch_contracts import BatchMatcher, BatchVerifier, MatchedPair
-from imagefinder.core.contracts import Verification, Verifier
+from imagefinder.core.contracts import Matcher, Verification, Verifier
 from imagefinder.core.errors import InputError
 from imagefinder.core.features import Features
 from imagefinder.core.method import Method
@@ -95,7 +97,7 @@ def _matches(
     matcher = method.matcher
     found = list(known) or [None] * len(candidates)
     missing = [candidate for candidate, matches in zip(candidates, found, strict=True) if matches is None]
-    if isinstance(matcher, BatchMatcher) and missing:
+    if missing and _matches_all(matcher):
         computed = iter(matcher.matches_all(query, missing, threads=threads))
     else:
         computed = (matcher.matches(query, candidate) for candidate in missing)
@@ -103,7 +105,7 @@ def _matches(
 
 
 def _verified(verifier: Verifier, pairs: Sequence[MatchedPair], threads: int) -> list[Verification | None]:
-    if isinstance(verifier, BatchVerifier):
+    if _verifies_all(verifier):
         return verifier.verify_all(pairs, threads=threads)
     return [
         verifier.verify(
@@ -115,6 +117,20 @@ def _verified(verifier: Verifier, pairs: Sequence[MatchedPair], threads: int) ->
         )
         for pair in pairs
     ]
+
+
+@cache
+def _provides(kind: type, contract: type) -> bool:
+    """Whether the objects of a class fulfil an optional contract; ``isinstance`` of protocols is slow."""
+    return issubclass(kind, contract)
+
+
+def _matches_all(matcher: Matcher) -> TypeGuard[BatchMatcher]:
+    return _provides(type(matcher), BatchMatcher)
+
+
+def _verifies_all(verifier: Verifier) -> TypeGuard[BatchVerifier]:
+    return _provides(type(verifier), BatchVerifier)
 
 
 def _reversed(pair: MatchedPair) -> MatchedPair:

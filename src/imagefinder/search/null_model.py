@@ -46,10 +46,10 @@ NAME = "background.json"
 PRIOR_SEEDS = 1.5
 """Weight of the prior, one image with a common part per query, as a number of seeds."""
 
-COUNTED = 1 / 3
-"""Fraction of the images with a common part that a seed counts: the others end in its component by mistake."""
+COUNTED = 1 / 8
+"""Fraction of the images with a common part that a seed counts, with a margin: others end in its component."""
 
-MISSED = 0.02
+MISSED = 0.05
 """Fraction of the images that match a seed, but are not linked with its component."""
 
 _FEWEST = 30
@@ -58,7 +58,7 @@ _FEWEST = 30
 _UNKNOWN = 1e12
 """A spread so large that no score stands out."""
 
-_FORMAT = 3
+_FORMAT = 4
 
 PRIOR_SCORES = ExponentialTail((0.0, 1.5, 3.0, 4.0, 5.0), (0.0, -1.0, -1.7, -2.5, -3.3), 0.5)
 """Tail of standardised scores before calibration: heavier than that of any dataset seen."""

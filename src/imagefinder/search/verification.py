@@ -279,7 +279,8 @@ def has_positions(features: Features) -> bool:
     """Whether features have positions, which imported ones lack; true for images without any keypoints."""
     if not isinstance(features, LocalFeatures):
         return False
-    return len(features.keypoints) == 0 or bool((features.keypoints[:, 2] > 0).any())
+    sizes = features.keypoints[:, 2]
+    return len(sizes) == 0 or bool(sizes[0] > 0) or bool((sizes > 0).any())
 
 
 def stored_features(store: Store, image_id: str, method: str) -> Features | None:

@@ -47,7 +47,7 @@ from imagefinder.server.jobs.manager import JobManager
 from imagefinder.server.metrics import Metrics
 from imagefinder.server.middleware import AccessMiddleware, RequestContextMiddleware
 from imagefinder.server.origins import OriginPolicy
-from imagefinder.server.parts import check_shared, make_keys, make_parts
+from imagefinder.server.parts import check_shared, make_parts, open_keys
 from imagefinder.server.ratelimit import RateLimit
 from imagefinder.server.readiness import Readiness
 from imagefinder.server.schemas import ProblemDetails
@@ -149,6 +149,7 @@ def _service(
         check_address=None if settings.fetch_private else require_public,
     )
     metrics.watch_jobs(jobs.count)
+    metrics.watch_store(collections.current_default)
     return Service(
         settings=settings,
         collections=collections,
@@ -266,7 +267,7 @@ def serve(settings: Settings, *, methods_to_warm: Sequence[str] | None = None) -
         settings.folder("collection")
     for name in () if settings.database else ("collections", "state"):
         settings.folder(name)
-    with contextlib.closing(make_keys(settings)) as keys:
+    with open_keys(settings) as keys:
         access.check_before_start(settings, keys)
     listener = _listen(settings.host, settings.port)
     # A requested shutdown is not a failure: exit with code 0, also during startup.

@@ -7,6 +7,7 @@ Client input cannot create new time series.
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from imagefinder.collection import Collection
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.jobs import JobState
 from imagefinder.core.records import StoreInfo
@@ -38,6 +40,21 @@ _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 
 _SIZES_SECONDS = 10.0
 """Maximum age of the collection sizes; caching keeps a scrape cheap."""
+
+_ENGINE_SECONDS = 2.0
+"""Time for the engines of a store to answer, so that a scrape ends in time."""
+
+_MEASURES = {
+    "database_connections_open": "Connections of this process to the database",
+    "database_connections_idle": "Idle connections of this process",
+    "database_connections_waiting": "Calls that wait for a connection",
+    "database_connections_most": "Largest number of connections (setting database_connections)",
+    "database_standbys": "Standbys that stream from the primary",
+    "database_synchronous_standbys": "Standbys that commits wait for",
+    "database_standby_lag_bytes": "Bytes of the log that the slowest standby has not applied",
+    "database_standby_lag_seconds": "Delay of the slowest standby, seconds",
+}
+"""Names of ``SupportsMonitoring.measures`` -> their descriptions."""
 
 ListCollections = Callable[[], Iterable[tuple[str, StoreInfo]]]
 """Returns the name and state of each open collection."""
@@ -114,6 +131,10 @@ class Metrics:
         ):
             Gauge(f"imagefinder_{name}", text, registry=self.registry).set_function(value)
 
+    def watch_store(self, collection: Callable[[], Collection]) -> None:
+        """Report the state of the engines behind the default collection, and of its indexes, from now on."""
+        self.registry.register(_Engines(collection, self._methods))
+
     def watch_jobs(self, count: Callable[[JobState], int]) -> None:
         """Report the number of jobs from now on.
 
@@ -123,7 +144,7 @@ class Metrics:
         jobs = Gauge("imagefinder_jobs", "Queued and running jobs", ("state",), registry=self.registry)
         states: tuple[JobState, ...] = ("queued", "running")
         for state in states:
-            jobs.labels(state).set_function(partial(count, state))
+            jobs.labels(state).set_function(partial(_counted, count, state))
 
     def request_started(self) -> None:
         """Count the start of a request."""
@@ -222,6 +243,54 @@ class _Sizes(Collector):
         yield from (images, failures, on_disk, features)
 
 
+class _Engines(Collector):
+    """Collects whether the engines of the default collection answer, their numbers, and what its indexes lack."""
+
+    def __init__(self, collection: Callable[[], Collection], methods: frozenset[str]) -> None:
+        self._collection = collection
+        self._methods = methods
+        self._known: Collection | None = None
+        self._cached: list[Metric] = []
+        self._at = -_SIZES_SECONDS
+
+    def describe(self) -> Iterable[Metric]:
+        """An empty description, so that registration does not collect."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """The state, at most ten seconds old."""
+        if time.monotonic() - self._at >= _SIZES_SECONDS:
+            self._cached = self._read()
+            self._at = time.monotonic()
+        yield from self._cached
+
+    def _read(self) -> list[Metric]:
+        available = GaugeMetricFamily(
+            "imagefinder_store_available",
+            "1 if the engines of the default collection answer, otherwise 0",
+            value=0,
+        )
+        found: list[Metric] = [available]
+        with contextlib.suppress(ImagefinderError):  # /health and the log report the error
+            if self._known is not None:
+                self._known.probe(_ENGINE_SECONDS)  # before anything that waits for a hung engine
+            collection = self._known = self._collection()
+            for name, value in collection.measures().items():
+                found.append(GaugeMetricFamily(f"imagefinder_{name}", _MEASURES[name], value=value))
+            waiting = GaugeMetricFamily(
+                "imagefinder_index_waiting_images",
+                "Images that an ANN index does not have yet",
+                labels=("method",),
+            )
+            for state in collection.index_states():
+                if state.method in self._methods:
+                    waiting.add_metric((state.method,), state.waiting)
+            found.append(waiting)
+            available.samples.clear()
+            available.add_metric((), 1)
+        return found
+
+
 class _Loads(Collector):
     """Collects the network loads of this process, at startup and on first use."""
 
@@ -239,3 +308,11 @@ class _Loads(Collector):
             times.add_metric((network, outcome), load.times)
             seconds.add_metric((network, outcome), load.seconds)
         yield from (times, seconds)
+
+
+def _counted(count: Callable[[JobState], int], state: JobState) -> float:
+    """The number of jobs in a state; not a number while they cannot be read, so that other metrics work."""
+    try:
+        return count(state)
+    except ImagefinderError:
+        return math.nan

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,16 +69,55 @@ def make_parts(settings: Settings, *, only: str | None = None) -> Parts:
     )
 
 
-def make_keys(settings: Settings) -> Keys:
-    """The API keys.
+def migrate_tables(settings: Settings) -> dict[str, tuple[int, int]]:
+    """Create the tables in the database of the settings, or bring them to the present versions.
+
+    Returns:
+        Part -> (version before, 0 if there were no tables; present version).
+
+    Raises:
+        SettingsError: the settings name no database.
+        StoreError: the database cannot be used, or a newer version of imagefinder made the tables.
+    """
+    from imagefinder.server.tables import SERVICE
+    from imagefinder.stores.distributed.address import Address
+    from imagefinder.stores.distributed.opening import options_of
+    from imagefinder.stores.distributed.pool import Database
+    from imagefinder.stores.distributed.schema import STORE, prepare, version_of
+
+    address = (
+        Address.of_database(settings.database)
+        if settings.database
+        else Address.of_collection(settings.collection).database
+    )
+    database = Database(address, options_of(settings))
+    try:
+        parts = (STORE, SERVICE) if settings.database else (STORE,)
+        before = {part.name: version_of(database, part) for part in parts}
+        for part in parts:
+            prepare(database, part, create=True)
+        return {part.name: (before[part.name], len(part.versions)) for part in parts}
+    finally:
+        database.close()
+
+
+@contextmanager
+def open_keys(settings: Settings) -> Iterator[Keys]:
+    """The API keys, without the other parts.
 
     Raises:
         SettingsError: the database is of an unknown kind, or the folder ``state`` cannot be used.
         StoreError: the database cannot be used.
     """
-    if settings.database:
-        return _in_database(settings, None).keys
-    return FolderKeys(settings.folder("state"))
+    if not settings.database:
+        with FolderKeys(settings.folder("state")) as keys:
+            yield keys
+        return
+    parts = _in_database(settings, None)
+    try:
+        yield parts.keys
+    finally:
+        parts.close()
 
 
 def check_shared(settings: Settings) -> None:

@@ -13,6 +13,9 @@ from imagefinder.core.method import MethodState
 from imagefinder.core.records import StoreInfo
 from imagefinder.server.schemas import CollectionHealth, Health, MethodHealth
 
+_PROBE_SECONDS = 3.0
+"""Time for the engines of a store to answer; load balancers repeat the request every few seconds."""
+
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +46,7 @@ class Readiness:
         self._collection = collection
         self._loaded = loaded
         self._ready = ready
+        self._known: Collection | None = None
         self._waiting = list(warm)
         self._failed: dict[str, ImagefinderError] = {}
         self._version = version
@@ -66,7 +70,9 @@ class Readiness:
         """The current state; reads the state of the collection on each call."""
         warming = tuple(self._waiting)
         try:
-            collection = self._collection()
+            if self._known is not None:
+                self._known.probe(_PROBE_SECONDS)  # before anything that waits for a hung engine
+            collection = self._known = self._collection()
             info = collection.info()
             methods = [self._method(state, info, warming) for state in collection.methods()]
             calibration = collection.calibration().state

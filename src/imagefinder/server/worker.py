@@ -12,7 +12,6 @@ from dataclasses import replace
 from types import FrameType
 
 from imagefinder.collection import Collection
-from imagefinder.core.errors import SettingsError
 from imagefinder.core.location import shown
 from imagefinder.core.service_contracts import Catalogue
 from imagefinder.core.settings import Settings
@@ -24,6 +23,9 @@ from imagefinder.server.parts import make_parts
 from imagefinder.wiring import open_collection
 
 log = logging.getLogger(__name__)
+
+_THREADS = 2
+"""Number of threads if the setting ``concurrent_jobs``, which servers may share, is 0."""
 
 
 class OpenCollections:
@@ -67,11 +69,9 @@ def run(settings: Settings, *, only: str | None = None) -> None:
         only: Name of the only collection whose jobs are done; ``None``: those of all.
 
     Raises:
-        SettingsError: the settings name no database, or no threads.
+        SettingsError: the database is of an unknown kind.
         StoreError: the database cannot be used.
     """
-    if not settings.concurrent_jobs:
-        raise SettingsError("concurrent_jobs = 0 leaves a worker without work", hint="set it to at least 1")
     logging.config.dictConfig(logs.configuration(settings.log_format))
     stop = _stopped_by_signals()
     parts = make_parts(settings, only=only)
@@ -81,7 +81,7 @@ def run(settings: Settings, *, only: str | None = None) -> None:
         collections.get,
         roots=resolve_roots(settings.job_roots),
         list_path=parts.list_path,
-        threads=settings.concurrent_jobs,
+        threads=settings.concurrent_jobs or _THREADS,
         check_address=None if settings.fetch_private else require_public,
     )
     log.info("working on %s in %s", only or "all collections", shown(settings.database))

@@ -7,8 +7,11 @@ again.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -25,6 +28,9 @@ PAGE = 250
 
 _BATCH_BYTES = 64 << 20
 """Features that are read and written at once, bytes, estimated from the average of the collection."""
+
+_PAGES_AT_ONCE = 2
+"""One is read while another is written."""
 
 _TRIES = 3
 _PASSES = 5
@@ -73,6 +79,7 @@ class Transfer:
         self._progress = progress
         self._stop = stop
         self._cursors: dict[str, str] = {}
+        self._lock = threading.Lock()
         self._checksum: int | None = None
         self.copied = self.unchanged = self.removed = 0
         self.problems: list[str] = []
@@ -122,16 +129,27 @@ class Transfer:
         self._register()
         total = done = 0
         after, images = "", self._source.count()
-        for page in iter_image_pages(self._source.images, page_size=PAGE):
-            if self._stop.is_set():
-                raise Stopped
-            ids = [record.id for record in page]
-            self._drop_others(after, ids)
-            total += _sum(self._equalise(ids, counted=stage == "copy"))
-            after, done = ids[-1], done + len(ids)
-            self._progress(stage, done, max(images, done))
+        pages = iter_image_pages(self._source.images, page_size=PAGE)
+        with ThreadPoolExecutor(_PAGES_AT_ONCE, "copy") as threads:
+            running = deque[tuple[int, Future[int]]]()
+            for page in chain(pages, [None]):
+                if page is not None:
+                    ids = [record.id for record in page]
+                    running.append((len(ids), threads.submit(self._page, after, ids, counted=stage == "copy")))
+                    after = ids[-1]
+                while running and (page is None or len(running) >= _PAGES_AT_ONCE):
+                    number, future = running.popleft()
+                    total, done = total + future.result(), done + number
+                    self._progress(stage, done, max(images, done))
         self._drop_others(after, [])
         self._checksum = total % _MODULUS
+
+    def _page(self, after: str, ids: Sequence[str], *, counted: bool) -> int:
+        """Make the images of one page equal; returns the sum of their digests."""
+        if self._stop.is_set():
+            raise Stopped
+        self._drop_others(after, ids)
+        return _sum(self._equalise(ids, counted=counted))
 
     def _register(self) -> None:
         wanted, present = self._source.info().methods, self._target.info().methods
@@ -154,7 +172,9 @@ class Transfer:
 
     def _delete(self, ids: Sequence[str]) -> None:
         if ids:
-            self.removed += self._target.delete(ids)
+            removed = self._target.delete(ids)
+            with self._lock:
+                self.removed += removed
 
     def _equalise(self, ids: Sequence[str], *, counted: bool = False) -> dict[str, str]:
         """Copy the images that differ, and compare again; returns the digests of those that are equal."""
@@ -163,14 +183,16 @@ class Transfer:
             self._delete([image_id for image_id in present if image_id not in wanted])
             differing = [image_id for image_id in wanted if present.get(image_id) != wanted[image_id]]
             if counted and attempt == 0:
-                self.unchanged += len(wanted) - len(differing)
+                with self._lock:
+                    self.unchanged += len(wanted) - len(differing)
             if not differing:
                 return wanted
             if attempt < _TRIES - 1:
                 for batch in self._batches(differing):
                     entries = self._read(batch, wanted)
                     self._target.put(entries, copied=True)
-                    self.copied += len(entries)
+                    with self._lock:
+                        self.copied += len(entries)
         for image_id in differing:
             self._problem(f"the copy of image {image_id!r} differs from the original")
         return {image_id: digest for image_id, digest in wanted.items() if image_id not in differing}
@@ -195,7 +217,11 @@ class Transfer:
                 features[image_id][method] = block.features.image(number)
         made = self._thumbnail_features(ids)
         same = [image_id for image_id, digest in self._source.digests(ids).items() if digest == digests[image_id]]
-        return [Entry(records[one], features[one], thumbnails[one], made.get(one)) for one in same]
+        return [
+            Entry(records[one], features[one], thumbnails[one], made.get(one))
+            for one in same
+            if one in records and one in thumbnails
+        ]
 
     def _thumbnail_features(self, ids: Sequence[str]) -> dict[str, ThumbnailFeatures]:
         made_by, spec = self._thumbnails
@@ -222,8 +248,9 @@ class Transfer:
         return False
 
     def _problem(self, text: str) -> None:
-        if len(self.problems) < _MOST_PROBLEMS:
-            self.problems.append(text)
+        with self._lock:
+            if len(self.problems) < _MOST_PROBLEMS:
+                self.problems.append(text)
 
 
 def checksum_of(store: Store) -> int:

@@ -184,7 +184,7 @@ def _clearly_different(pair: Registered) -> CopyMeasures | None:
 
 
 def _are_documents(pair: Registered) -> bool:
-    return _is_paper(grey(pair.query_colours)[pair.inside]) and _is_paper(pair.candidate[pair.inside])
+    return _is_paper(pair.candidate[pair.inside]) and _is_paper(grey(pair.query_colours)[pair.inside])
 
 
 def _grid(pair: Registered) -> tuple[int, NDArray[np.bool_], float]:

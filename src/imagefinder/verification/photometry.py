@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from imagefinder.core.elongated import longer_side
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Evidence, Size
+from imagefinder.kernels import pixels
 from imagefinder.verification.registration import enlargement, focus, scaling
 
 Array: TypeAlias = NDArray[np.float32]
@@ -69,7 +70,7 @@ class WindowedPhotometricCheck:
         inside = cv2.warpPerspective(np.ones_like(here), matrix, size, flags=cv2.INTER_LINEAR) > 0.99
         if np.count_nonzero(inside) < FEWEST * WINDOW**2:
             return None
-        return _share(cv2.GaussianBlur(warped, (0, 0), BLUR), cv2.GaussianBlur(there, (0, 0), BLUR), inside)
+        return _share(_smooth(warped), _smooth(there), inside)
 
 
 def _size(image: RgbImage) -> tuple[int, int]:
@@ -85,33 +86,14 @@ def _grey(image: RgbImage, factor: float) -> Any:
     return grey.astype(np.float32)
 
 
-def _share(warped: Any, there: Any, inside: NDArray[np.bool_]) -> float | None:
-    weights = inside.astype(np.float32)
+def _smooth(image: Any) -> Array:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), BLUR))
 
-    def sums(values: Any) -> Any:
-        return cv2.boxFilter(
-            values * weights, -1, (WINDOW, WINDOW), normalize=False, borderType=cv2.BORDER_CONSTANT
-        )
 
-    counts = np.maximum(sums(np.ones_like(there)), 1)
-    compared = inside & (counts >= WINDOW**2 / 2)
-    if not compared.any():  # the overlap is too narrow
-        return None
-    means = [sums(side) / counts for side in (warped, there)]
-    variances = [
-        np.maximum(sums(side * side) / counts - mean * mean, 0)
-        for side, mean in zip((warped, there), means, strict=True)
-    ]
-    covariance = sums(warped * there) / counts - means[0] * means[1]
-    # Relative to the contrast of each image; the 1 keeps noise in flat images from counting as texture.
-    (a, b) = (variance[compared] / (variance[compared].mean() + 1) for variance in variances)
-    textured = np.maximum(a, b) > TEXTURE
-    windows = float(np.count_nonzero(textured)) / WINDOW**2
-    if windows < FEWEST:
-        return None
-    products = np.sqrt(variances[0][compared] * variances[1][compared])[textured]
-    correlations = covariance[compared][textured] / (products + 1e-3)
-    return _lower_bound(float(np.mean(correlations > ALIKE)), windows)
+def _share(warped: Array, there: Array, inside: NDArray[np.bool_]) -> float | None:
+    textured, alike = pixels.alike(warped, there, inside, side=WINDOW, texture=TEXTURE, least=ALIKE)
+    windows = textured / WINDOW**2
+    return None if windows < FEWEST else _lower_bound(alike / textured, windows)
 
 
 def _lower_bound(share: float, number: float) -> float:

@@ -228,20 +228,17 @@ class _Target:
         self.colours = colours
         self.grey = grey(colours)
         self.laplacian = _laplacian(self.grey)
-        self._levels = (self.grey * (GREY_LEVELS / 256)).astype(np.uint8).reshape(-1)
+        self._levels = (self.grey * (GREY_LEVELS / 256)).astype(np.uint8)
 
     def fit_colours(self, warped: RgbImage, inside: NDArray[np.bool_]) -> NDArray[np.float64] | None:
         """``(10,)`` coefficients of the map of colours; ``None`` if fewer than 200 pixels overlap."""
         if np.count_nonzero(inside) < 200:
             return None
         generator = np.random.default_rng(0)
-        levels = np.where(inside.reshape(-1), self._levels, np.uint8(GREY_LEVELS))
-        ends = np.cumsum(np.bincount(levels, minlength=GREY_LEVELS)[:GREY_LEVELS]).tolist()
-        of_levels = np.split(np.argsort(levels, kind="stable"), ends)[:GREY_LEVELS]
         chosen = np.concatenate(
             [
                 generator.choice(some, min(PIXELS_PER_LEVEL, len(some)), replace=False)
-                for some in of_levels
+                for some in pixels.by_level(self._levels, inside, GREY_LEVELS)
                 if len(some)
             ]
         )

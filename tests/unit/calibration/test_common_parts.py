@@ -12,7 +12,7 @@ from imagefinder.calibration.evalue import TailCalibrator
 def test_the_shipped_tail_is_a_tail():
     assert TailCalibrator().read(TAIL.to_dict()) == TAIL
     assert TAIL.log10_shares[0] == 0
-    assert TAIL.log10_p(np.array([-9.0, 9.0])).tolist() == [0, pytest.approx(-1 - 8.93 / (0.319 * math.log(10)))]
+    assert TAIL.log10_p(np.array([-9.0, 9.0])).tolist() == [0, pytest.approx(-1 - 8.93 / (0.349 * math.log(10)))]
 
 
 @settings(deadline=None)

@@ -32,13 +32,13 @@ def test_the_collection_named_after_the_command_wins(call, tmp_path):
 def test_a_collection_may_be_a_url(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert f"no collection in {tmp_path / 'a b'}" in call("info", "-c", (tmp_path / "a b").as_uri()).err
-    answer = call("info", "-c", "postgresql://ann:s3cret@db/shop")
+    answer = call("info", "-c", "mongodb://ann:s3cret@db/shop")
     assert answer.code == session.USAGE
     assert answer.err.startswith(
-        "error: unknown kind of collection: postgresql://..., imagefinder opens folders\n"
+        "error: unknown kind of collection: mongodb://..., imagefinder opens folders and postgresql://...\n"
     )
-    shown = call("-c", "postgresql://ann:s3cret@db/shop", "settings", "--json")
-    assert shown.json["collection"]["value"] == "postgresql://***@db/shop"
+    shown = call("-c", "mongodb://ann:s3cret@db/shop", "settings", "--json")
+    assert shown.json["collection"]["value"] == "mongodb://***@db/shop"
     assert "s3cret" not in answer.err + shown.out
     assert list(tmp_path.iterdir()) == []
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagefinder.core.errors import SettingsError
-from imagefinder.core.location import as_location, scheme_of, shown
+from imagefinder.core.location import as_location, child, parent, scheme_of, shown
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,21 @@ def test_a_normal_form_stays_as_it_is(text):
 )
 def test_passwords_are_not_shown(location, text):
     assert shown(location) == text
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("postgresql://h/db", "postgresql://h/db/shop"),
+        ("postgresql://h/db/", "postgresql://h/db/shop"),
+        ("postgresql://u:p@h,i:5/db?sslmode=require", "postgresql://u:p@h,i:5/db/shop?sslmode=require"),
+    ],
+)
+def test_a_name_in_a_url(location: str, expected: str) -> None:
+    assert child(location, "shop") == expected
+    above, name = parent(expected)
+    assert (above, name) == (location.replace("db/", "db"), "shop")
+
+
+def test_a_name_in_a_folder() -> None:
+    assert child("/data/collections", "shop") == str(Path("/data/collections/shop"))

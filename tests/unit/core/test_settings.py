@@ -188,3 +188,17 @@ def test_the_parameters_of_an_object_store_are_not_shown():
     assert "hidden" not in str(settings.describe())
     assert "hidden" not in settings.to_toml({})
     assert 'objects = "s3://bucket/p?..."' in settings.to_toml({})
+
+
+def test_a_database_of_collections_contains_the_default_one() -> None:
+    url = "postgresql://ann:s3cret@db/images?sslmode=require"
+    settings, origins = Settings.load_with_origins(environment={"IMAGEFINDER_COLLECTIONS": url})
+    assert (settings.database, settings.collection) == (
+        url,
+        "postgresql://ann:s3cret@db/images/default?sslmode=require",
+    )
+    assert origins["collection"] == "environment variable IMAGEFINDER_COLLECTIONS"
+    assert "s3cret" not in settings.to_toml(origins) + str(settings.describe())
+    named = Settings.load(environment={"IMAGEFINDER_COLLECTIONS": url}, overrides={"collection": "/x"})
+    assert named.collection == "/x"
+    assert Settings.load(environment={}).database == ""

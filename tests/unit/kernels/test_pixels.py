@@ -94,6 +94,18 @@ def pixels_of(seed, count):
     return rgb, values
 
 
+@pytest.mark.parametrize("number", [1, 16, 256])
+def test_pixels_by_level_equal_the_definition(number):
+    generator = np.random.default_rng(number)
+    levels = generator.integers(0, min(256, number + 2), (31, 43), dtype=np.uint8)
+    for inside in (generator.random(levels.shape) < 0.6, np.zeros(levels.shape, dtype=bool)):
+        found = pixels.by_level(levels, inside, number)
+        assert [some.tolist() for some in found] == [
+            some.tolist() for some in pixels_numpy.by_level(levels, inside, number)
+        ]
+        assert [some.dtype for some in found] == [np.int64] * number
+
+
 @pytest.mark.parametrize("count", [1, 2, 9, 200, 1003, 6400])
 def test_fits_equal_the_definition(count):
     rgb, values = pixels_of(count, count)
@@ -106,6 +118,15 @@ def test_fits_ignore_pixels_that_do_not_follow():
     coefficients = pixels.fit_colours(rgb, values, **FIT)
     grey_levels = pixels.map_colours(rgb[None], coefficients, (-64.0, 320.0))[0]
     assert np.median(np.abs(grey_levels - rgb @ np.array([0.3, 0.5, 0.2]))) < 0.5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_there_is_no_fit_to_values_that_are_not_finite(value):
+    rgb, values = pixels_of(6, 900)
+    values[77] = value
+    assert pixels.fit_colours(rgb, values, **FIT) is None
+    with np.errstate(invalid="ignore"):
+        assert pixels_numpy.fit_colours(rgb, values, **FIT) is None
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
@@ -180,6 +201,49 @@ def test_windows_have_the_means_of_opencv():
     np.testing.assert_allclose(variance, np.minimum(a, b), rtol=1e-4, atol=1e-2)
 
 
+# -- agreement -----------------------------------------------------------------------------------------------
+
+ALIKE = {"side": 16, "texture": 0.05, "least": 0.6}
+
+
+@pytest.mark.parametrize("side", [1, 2, 15, 16, 60])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.5, 0.5), (9.0, 4.0)])
+def test_alike_windows_equal_the_definition(side, shift):
+    one = grey(11)
+    other = moved(one, *shift)
+    other[50:] = 40 + 0.1 * grey(12)[50:]
+    inside = np.ones(one.shape, dtype=bool)
+    inside[:, 70:] = np.random.default_rng(0).random((90, 50)) < 0.7
+    for mask in (inside, ~inside, inside & (np.arange(120) < 5)):
+        found, twin = (
+            kernel.alike(one, other, mask, **{**ALIKE, "side": side}) for kernel in (pixels, pixels_numpy)
+        )
+        assert found == twin
+    assert pixels.alike(one, other, np.zeros_like(inside), **ALIKE) == (0, 0)
+
+
+def test_alike_windows_have_the_sums_of_opencv():
+    one, other = grey(11), moved(grey(11), 2.0, 1.0)
+    inside = np.arange(120) + 0 * one < 100
+
+    def sums(values):
+        size = (16, 16)
+        return cv2.boxFilter(values * inside, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
+
+    counts = np.maximum(sums(np.ones_like(one)), 1)
+    compared = inside & (counts >= 128)
+    means = [sums(image) / counts for image in (one, other)]
+    a, b = (
+        np.maximum(sums(image * image) / counts - mean * mean, 0)
+        for image, mean in zip((one, other), means, strict=True)
+    )
+    textured = np.maximum(a / (a[compared].mean() + 1), b / (b[compared].mean() + 1))[compared] > 0.05
+    correlations = (sums(one * other) / counts - means[0] * means[1]) / (np.sqrt(a * b) + 1e-3)
+    alike = np.count_nonzero(correlations[compared][textured] > 0.6)
+    assert pixels.alike(one, other, inside, **ALIKE) == (np.count_nonzero(textured), alike)
+    assert 1000 < alike < np.count_nonzero(textured)
+
+
 # -- edges ---------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +302,7 @@ def test_without_the_native_kernel_numpy_computes(monkeypatch):
     )
     assert pixels.windows(one, one, np.array([[20, 20]]), side=9, reach=3, flat=1.0)[0, 3] == 0
     assert pixels.unexplained(gradients(one), gradients(one), one > 0, **EDGES).sum() == 0
+    assert len(set(pixels.alike(one, one, one > 0, **ALIKE))) == 1
     rgb, values = pixels_of(3, 500)
     assert pixels.map_colours(rgb[None], pixels.fit_colours(rgb, values, **FIT), (-64.0, 320.0)).shape == (1, 500)
 
@@ -269,6 +334,12 @@ def test_arrays_that_do_not_belong_together_are_refused():
         pixels.windows(one, one, np.array([[9, 9]]), side=9, reach=32, flat=20.0)
     with pytest.raises(ValueError, match="of one size"):
         pixels.correlation(one, one, inside[1:])
+    with pytest.raises(ValueError, match="of one size"):
+        pixels.alike(one, one, inside[1:], **ALIKE)
+    with pytest.raises(ValueError, match="belong together"):
+        pixels.by_level(np.zeros((3, 3), np.uint8), inside, 16)
+    with pytest.raises(ValueError, match="side"):
+        pixels.alike(one, one, inside, **{**ALIKE, "side": 0})
     with pytest.raises(ValueError, match="of one size"):
         pixels.unexplained((one, one, one), (one, one, one[1:]), inside, **EDGES)
     with pytest.raises(ValueError, match="float32"):

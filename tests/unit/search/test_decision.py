@@ -111,7 +111,7 @@ def test_common_parts_make_geometries_weaker_evidence():
     shelf = replace(NULL_MODEL, seeds={str(number): Seed(500, 2, 4) for number in range(16)})
     evidence = replace(EVIDENCE, agreement=0.35)
     assert of(evidence, shelf) > of(evidence) + 1
-    assert shelf.common_parts(500) == pytest.approx((3 * (64 - 0.02 * 32) + 1.5) / 17.5)
+    assert shelf.common_parts(500) == pytest.approx((8 * (64 - 0.05 * 32) + 1.5) / 17.5)
     assert shelf.common_parts(1000) == pytest.approx(2 * shelf.common_parts(500))
     assert shelf.common_parts(5) == shelf.common_parts(500)
 
@@ -156,10 +156,10 @@ def test_decisions():
     assert decide(calibration(), 1.0, replace(EVIDENCE, log10_chance=-3.0)) == "none"
 
 
-def hits(scored, found=None, query=QUERY, k=None):
+def hits(scored, found=None, query=QUERY, k=None, threads=1):
     calibrated = calibrate(Calibration.of_search(NULL_MODEL, scored), scored, found or {}, query.id)
     ranked = ranking.by_evalue(calibrated.ids, calibrated.log10_evalues, calibrated.strength, k)
-    return hits_by_evidence(ranked, calibrated, query, lambda _: None)
+    return hits_by_evidence(ranked, calibrated, query, lambda _: None, threads=threads)
 
 
 def plain(scores, model, k=5):
@@ -194,6 +194,28 @@ def test_only_the_first_hits_are_checked_and_called_copies():
     answer = hits([scores("sift", dict.fromkeys(ids, 1.0), verifier=object())], dict.fromkeys(ids, one))
     assert {hit.relation for hit in answer} == {"same scene"}
     assert [hit.note for hit in answer] == [""] * CHECKED + [NOT_CHECKED]
+
+
+def test_several_hits_are_checked_in_threads_and_a_single_one_without(monkeypatch):
+    pools = []
+
+    class Pool(decision.ThreadPoolExecutor):
+        def __init__(self, threads):
+            pools.append(threads)
+            super().__init__(threads)
+
+    monkeypatch.setattr(decision, "ThreadPoolExecutor", Pool)
+    candidate = Candidate("", (100, 100), "", lambda: b"")
+    one = Verified(candidate, {"sift": finding(EVIDENCE)})
+    scored = [scores("sift", {"a": 3.0, "b": 2.0, "c": 1.0}, verifier=object())]
+    found = {"a": one, "b": one}
+    serial = hits(scored, found)
+    assert [hit.relation for hit in serial] == ["same scene", "same scene", "similar"]
+    assert pools == []
+    assert hits(scored, {"a": one}, threads=2)[0] == serial[0]
+    assert pools == []
+    assert hits(scored, found, threads=2) == serial
+    assert pools == [2]
 
 
 def test_with_one_method_the_score_is_that_of_the_matcher():

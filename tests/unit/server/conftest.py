@@ -18,7 +18,7 @@ from imagefinder.core.errors import UnknownMethodError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import MethodState
-from imagefinder.core.records import CalibrationInfo, MethodInfo, StoreInfo
+from imagefinder.core.records import AnnIndexState, CalibrationInfo, MethodInfo, StoreInfo
 from imagefinder.core.results import Box, Hit, Mode, Ranking, SearchResult
 from imagefinder.core.settings import Settings
 from imagefinder.server import access, app, origins
@@ -75,6 +75,9 @@ class FakeCollection:
     closed: bool = False
     calibrating: bool = False
     boxes: Sequence[Box] = ()
+    engine_error: Exception | None = None
+    engine_measures: dict[str, float] = field(default_factory=dict)
+    states: list[AnnIndexState] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -116,6 +119,16 @@ class FakeCollection:
             for name in self.names
             if name not in ("sift", "beit")
         ]
+
+    def probe(self, seconds: float) -> None:
+        if self.engine_error is not None:
+            raise self.engine_error
+
+    def measures(self) -> dict[str, float]:
+        return self.engine_measures
+
+    def index_states(self) -> list[AnnIndexState]:
+        return self.states
 
     def info(self) -> StoreInfo:
         if self.info_error:

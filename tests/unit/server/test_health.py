@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from imagefinder.core.errors import CollectionCorruptError, ModelCorruptError
+from imagefinder.core.errors import CollectionCorruptError, ModelCorruptError, ObjectsUnavailableError
 from imagefinder.server.app import create_app
 
 
@@ -86,3 +86,16 @@ def test_the_collection_is_closed_at_shutdown(fake: Any) -> None:
     with TestClient(create_app(fake, warm=["sift"])):
         assert not fake.closed
     assert fake.closed
+
+
+def test_a_service_is_not_ready_while_an_engine_is_away(fake: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with TestClient(create_app(fake)) as client:
+        wait_until(lambda: client.get("/health/ready").status_code == 200)
+        fake.engine_error = ObjectsUnavailableError("the object store did not answer within 3 s")
+        assert client.get("/health/ready").status_code == 503
+        health = client.get("/health").json()
+        assert (health["status"], health["live"], health["ready"]) == ("unavailable", True, False)
+        assert "the object store did not answer within 3 s" in caplog.text
+        assert client.get("/health/live").status_code == 200
+        fake.engine_error = None
+        assert client.get("/health/ready").status_code == 200

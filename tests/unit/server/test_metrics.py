@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from starlette.testclient import TestClient
 
 import imagefinder
-from imagefinder.core.errors import CollectionCorruptError
+from imagefinder.core.errors import CollectionCorruptError, StoreUnavailableError
+from imagefinder.core.records import AnnIndexState
 from imagefinder.core.results import SearchResult
 from imagefinder.core.settings import Settings
 from imagefinder.models import loads
@@ -144,3 +145,23 @@ def test_the_stages_are_those_of_a_search() -> None:
     package = Path(imagefinder.__file__).parent
     text = "".join((package / name).read_text() for name in ("collection/searching.py", "search/searcher.py"))
     assert {*re.findall(r'watch\.lap\("(\w+)"\)', text), "total"} == metrics_module.STAGES
+
+
+def test_engines_and_indexes_are_reported(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_module, "_SIZES_SECONDS", 0.0)
+    client = TestClient(create_app(fake))
+    assert numbers(client)["imagefinder_store_available"] == 1
+    fake.engine_measures = {"database_standbys": 1.0, "database_standby_lag_seconds": 0.25}
+    fake.states = [
+        AnnIndexState("sift", 10, 7, 3, 1, 100, kept=True),
+        AnnIndexState("x", 1, 0, 1, 0, 0, kept=True),
+    ]
+    found = numbers(client)
+    assert found["imagefinder_database_standbys"] == 1
+    assert found["imagefinder_database_standby_lag_seconds"] == 0.25
+    waiting = {name: value for name, value in found.items() if "index_waiting" in name}
+    assert waiting == {'imagefinder_index_waiting_images{method="sift"}': 3}  # x is no installed method
+    fake.engine_error = StoreUnavailableError("away")
+    found = numbers(client)
+    assert found["imagefinder_store_available"] == 0
+    assert not [name for name in found if "standby" in name or "index_waiting" in name]

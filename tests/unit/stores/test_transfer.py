@@ -193,9 +193,10 @@ def test_a_stop_is_obeyed_between_batches_and_continued(source, target):
     stop = threading.Event()
     with pytest.raises(Stopped):
         images(source, target, stop=stop, progress=lambda *_: stop.set())
-    assert target.count() == PAGE
+    stored = target.count()
+    assert stored in (PAGE, 2 * PAGE)  # two pages are under way at once
     equal, made = images(source, target)
-    assert (equal, made.copied, made.unchanged) == (True, MANY - PAGE, PAGE)
+    assert (equal, made.copied, made.unchanged) == (True, MANY - stored, stored)
 
 
 def test_failures_and_removals(source, target):

@@ -85,10 +85,12 @@ PyObject* fit_binding(PyObject*, PyObject* arguments);
 
 // Bindings of pixels.hpp.
 PyObject* displacements_binding(PyObject*, PyObject* arguments);
+PyObject* by_level_binding(PyObject*, PyObject* arguments);
 PyObject* fit_colours_binding(PyObject*, PyObject* arguments);
 PyObject* map_colours_binding(PyObject*, PyObject* arguments);
 PyObject* correlation_binding(PyObject*, PyObject* arguments);
 PyObject* windows_binding(PyObject*, PyObject* arguments);
+PyObject* alike_binding(PyObject*, PyObject* arguments);
 PyObject* unexplained_binding(PyObject*, PyObject* arguments);
 
 }  // namespace imagefinder

@@ -331,6 +331,8 @@ PyMethodDef methods[] = {
     {"displacements", imagefinder::displacements_binding, METH_VARARGS,
      "displacements(query, candidate, corners, found, block, radius, plain=False)\n\n"
      "Where blocks of an image are found in another one, and their correlations."},
+    {"by_level", imagefinder::by_level_binding, METH_VARARGS,
+     "by_level(levels, inside, order, counts)\n\nThe pixels inside an overlap, sorted by level, and their number."},
     {"fit_colours", imagefinder::fit_colours_binding, METH_VARARGS,
      "fit_colours(rgb, grey, ridge, kept, fits)\n\nA polynomial from colours to grey levels, by least trimmed squares."},
     {"map_colours", imagefinder::map_colours_binding, METH_VARARGS,
@@ -340,6 +342,8 @@ PyMethodDef methods[] = {
     {"windows", imagefinder::windows_binding, METH_VARARGS,
      "windows(one, other, centres, found, side, reach, flat, plain=False)\n\n"
      "Correlations of windows of an image with shifted windows of another one."},
+    {"alike", imagefinder::alike_binding, METH_VARARGS,
+     "alike(one, other, inside, side, texture, alike)\n\nNumber of windows with texture, and of those that correlate."},
     {"unexplained", imagefinder::unexplained_binding, METH_VARARGS,
      "unexplained(mine, theirs, inside, counts, strong, weak, like, cell)\n\n"
      "Strong edge pixels in each cell without an edge of like direction in the other image."},

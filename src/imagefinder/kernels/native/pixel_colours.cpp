@@ -59,7 +59,7 @@ public:
         const double most = *std::max_element(values.begin(), values.end());
         const double scale = static_cast<double>(kRanges - 1) / most;
         few_.clear();
-        if (std::isfinite(scale)) {
+        if (scale > 0 && std::isfinite(scale)) {
             std::uint32_t counts[kRanges] = {};
             for (const double value : values) ++counts[static_cast<std::size_t>(value * scale)];
             std::size_t chosen = 0;
@@ -80,7 +80,7 @@ private:
     std::vector<double> few_;
 };
 
-// Solves equations by elimination with partial pivoting; false if they are singular.
+// Solves equations by elimination with partial pivoting; false if they have no finite solution.
 bool solve(const Equations& equations, double* solution) {
     double a[kTerms][kColumns];
     std::copy_n(&equations[0][0], kTerms * kColumns, &a[0][0]);
@@ -99,11 +99,28 @@ bool solve(const Equations& equations, double* solution) {
         double value = a[r][kTerms];
         for (std::size_t k = r + 1; k < kTerms; ++k) value -= a[r][k] * solution[k];
         solution[r] = value / a[r][r];
+        if (!std::isfinite(solution[r])) return false;
     }
     return true;
 }
 
 }  // namespace
+
+std::size_t by_level(const std::uint8_t* of, const std::uint8_t* inside, std::size_t pixels, std::size_t levels,
+                     std::int64_t* order, std::int64_t* counts) {
+    std::fill_n(counts, levels, std::int64_t{0});
+    for (std::size_t p = 0; p < pixels; ++p)
+        if (inside[p] && of[p] < levels) ++counts[of[p]];
+    std::vector<std::size_t> next(levels);
+    std::size_t total = 0;
+    for (std::size_t level = 0; level < levels; ++level) {
+        next[level] = total;
+        total += static_cast<std::size_t>(counts[level]);
+    }
+    for (std::size_t p = 0; p < pixels; ++p)
+        if (inside[p] && of[p] < levels) order[next[of[p]]++] = static_cast<std::int64_t>(p);
+    return total;
+}
 
 bool fit_colours(const std::uint8_t* rgb, const float* grey, std::size_t pixels, const Trimming& trimming,
                  double* coefficients) {

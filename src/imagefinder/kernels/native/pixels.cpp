@@ -329,6 +329,101 @@ void windows(const PixelLanes& lanes, const Grey& one, const Grey& other, const 
                     found + 4 * w);
 }
 
+// -- agreement -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Sums over windows around the pixels of a row: number, both values, both squares and products of the pixels inside.
+class WindowSums {
+public:
+    static constexpr std::size_t kSums = 6;
+
+    WindowSums(const Grey& one, const Grey& other, const std::uint8_t* inside, std::size_t side)
+        : one_(one), other_(other), inside_(inside), before_(side / 2), after_(side - side / 2),
+          columns_(kSums * (one.width + side)) {
+        for (std::size_t y = 0; y + 1 < after_; ++y) add(y, 1);
+    }
+
+    // Moves on to a row; rows come in order. Calls `found` with each pixel and its sums.
+    template <class Found>
+    void row(std::size_t y, const Found& found) {
+        add(y + after_ - 1, 1);
+        if (y > before_) add(y - before_ - 1, -1);
+        double sums[kSums] = {};
+        for (std::size_t x = 0; x + 1 < after_; ++x)
+            for (std::size_t s = 0; s < kSums; ++s) sums[s] += column(x)[s];
+        for (std::size_t x = 0; x < one_.width; ++x) {
+            for (std::size_t s = 0; s < kSums; ++s) {
+                sums[s] += column(x + after_ - 1)[s];
+                if (x > before_) sums[s] -= column(x - before_ - 1)[s];
+            }
+            found(x, sums);
+        }
+    }
+
+private:
+    double* column(std::size_t x) { return columns_.data() + kSums * x; }  // 0 beyond the right border
+
+    void add(std::size_t y, double sign) {
+        if (y >= one_.height) return;
+        for (std::size_t x = 0; x < one_.width; ++x) {
+            if (!inside_[y * one_.width + x]) continue;
+            const float a = one_.row(y)[x], b = other_.row(y)[x];
+            double* const sums = column(x);
+            sums[0] += sign;
+            sums[1] += sign * a;
+            sums[2] += sign * b;
+            sums[3] += sign * rounded_square(a);
+            sums[4] += sign * rounded_square(b);
+            sums[5] += sign * static_cast<double>(a * b);
+        }
+    }
+
+    Grey one_, other_;
+    const std::uint8_t* inside_;
+    std::size_t before_, after_;
+    std::vector<double> columns_;
+};
+
+}  // namespace
+
+Alike alike(const Grey& one, const Grey& other, const std::uint8_t* inside, std::size_t side,
+            const AlikeLimits& limits) {
+    struct Window {
+        float variance, other_variance, covariance;
+    };
+    std::vector<Window> windows;
+    windows.reserve(one.height * one.width);
+    WindowSums sums(one, other, inside, side);
+    const float half = static_cast<float>(side * side) / 2;
+    double total = 0, other_total = 0;
+    for (std::size_t y = 0; y < one.height; ++y) {
+        sums.row(y, [&](std::size_t x, const double* of) {
+            const auto count = static_cast<float>(of[0]);
+            if (!inside[y * one.width + x] || count < half) return;
+            const float mean = static_cast<float>(of[1]) / count, other_mean = static_cast<float>(of[2]) / count;
+            const Window window{std::max(static_cast<float>(of[3]) / count - mean * mean, 0.0f),
+                                std::max(static_cast<float>(of[4]) / count - other_mean * other_mean, 0.0f),
+                                static_cast<float>(of[5]) / count - mean * other_mean};
+            total += window.variance;
+            other_total += window.other_variance;
+            windows.push_back(window);
+        });
+    }
+    Alike found{0, 0};
+    if (windows.empty()) return found;
+    const auto size = static_cast<double>(windows.size());
+    // The 1 keeps noise in flat images from counting as texture.
+    const float usual = static_cast<float>(total / size) + 1, other_usual = static_cast<float>(other_total / size) + 1;
+    for (const Window& window : windows) {
+        if (!(std::max(window.variance / usual, window.other_variance / other_usual) > limits.texture)) continue;
+        ++found.textured;
+        const float product = std::sqrt(window.variance * window.other_variance);
+        found.alike += window.covariance / (product + 1e-3f) > limits.alike;
+    }
+    return found;
+}
+
 // -- edges -----------------------------------------------------------------------------------------------------------
 
 void unexplained(const Edges& mine, const Edges& theirs, const std::uint8_t* inside, float strong, float weak,

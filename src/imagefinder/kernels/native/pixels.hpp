@@ -21,6 +21,11 @@ struct Grey {
 void displacements(const PixelLanes& lanes, const Grey& query, const Grey& candidate, const std::int64_t* corners, std::size_t blocks,
                    std::size_t block, std::size_t radius, double* found);
 
+// Sorts the pixels inside the overlap by their levels, which are below `levels`, and counts those of each level; pixels
+// of one level stay in order. Returns how many there are.
+std::size_t by_level(const std::uint8_t* of, const std::uint8_t* inside, std::size_t pixels, std::size_t levels,
+                     std::int64_t* order, std::int64_t* counts);
+
 // How many terms a polynomial of the second degree in three colours has.
 constexpr std::size_t kTerms = 10;
 
@@ -45,6 +50,20 @@ double correlation(const float* one, const float* other, const std::uint8_t* ins
 // shift, the smaller variance, the best correlation, and the length of its shift; flat windows are not shifted.
 void windows(const PixelLanes& lanes, const Grey& one, const Grey& other, const std::int64_t* centres, std::size_t count, std::size_t side,
              std::size_t reach, float flat, float* found);
+
+// How much of two images looks alike: the number of pixels whose windows have texture, and of those that correlate.
+struct Alike {
+    std::size_t textured, alike;
+};
+
+struct AlikeLimits {
+    float texture, alike;
+};
+
+// Correlates the square windows around all pixels inside the overlap, of which at least half of the window must be
+// inside. A window has texture if its variance, relative to the mean of the variances, exceeds a limit in one image.
+Alike alike(const Grey& one, const Grey& other, const std::uint8_t* inside, std::size_t side,
+            const AlikeLimits& limits);
 
 // Gradients of an image along x and y, and their lengths.
 struct Edges {

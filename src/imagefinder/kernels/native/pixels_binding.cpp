@@ -13,6 +13,12 @@ bool is_alike(const Array& one, const Array& other) {
 }
 Grey grey(const Array& array) { return {array.data<float>(), array.shape(0), array.shape(1)}; }
 
+bool is_overlap(const Array& one, const Array& other, const Array& inside) {
+    return (is_floats(one) && is_floats(other) && inside.is("B?", 1) && is_alike(one, other) &&
+            is_alike(one, inside)) ||
+           Array::refuse("images and inside", "must be float32 and bool, of one size");
+}
+
 // (N, 2) int64 places in two ranges, each from `least` up to but not including `end`.
 bool is_places(const Array& places, std::size_t least, std::size_t first_end, std::size_t second_end) {
     if (!places.is("lq", 8) || places.shape(1) != 2) return Array::refuse("places", "must be (N, 2) int64");
@@ -89,6 +95,28 @@ PyObject* windows_binding(PyObject*, PyObject* arguments) {
     Py_RETURN_NONE;
 }
 
+PyObject* by_level_binding(PyObject*, PyObject* arguments) {
+    PyObject *first, *second, *third, *fourth;
+    if (!PyArg_ParseTuple(arguments, "OOOO", &first, &second, &third, &fourth)) return nullptr;
+    Array levels, inside, order, counts;
+    if (!levels.get(first, "levels", 2) || !inside.get(second, "inside", 2) || !order.get(third, "order", 1, true) ||
+        !counts.get(fourth, "counts", 1, true))
+        return nullptr;
+    const std::size_t pixels = levels.shape(0) * levels.shape(1);
+    if (!levels.is("B", 1) || !inside.is("B?", 1) || !is_alike(levels, inside) || !order.is("lq", 8) ||
+        order.shape(0) != pixels || !counts.is("lq", 8) || counts.shape(0) > 256) {
+        Array::refuse("arrays", "must be of types and sizes that belong together");
+        return nullptr;
+    }
+    std::size_t total = 0;
+    if (!unlocked([&] {
+            total = by_level(levels.data<std::uint8_t>(), inside.data<std::uint8_t>(), pixels, counts.shape(0),
+                             order.data<std::int64_t>(), counts.data<std::int64_t>());
+        }))
+        return nullptr;
+    return PyLong_FromSize_t(total);
+}
+
 PyObject* fit_colours_binding(PyObject*, PyObject* arguments) {
     PyObject *first, *second;
     Trimming trimming;
@@ -143,11 +171,7 @@ PyObject* correlation_binding(PyObject*, PyObject* arguments) {
     Array one, other, inside;
     if (!one.get(first, "image", 2) || !other.get(second, "image", 2) || !inside.get(third, "inside", 2))
         return nullptr;
-    if (!is_floats(one) || !is_floats(other) || !inside.is("B?", 1) || !is_alike(one, other) ||
-        !is_alike(one, inside)) {
-        Array::refuse("images and inside", "must be float32 and bool, of one size");
-        return nullptr;
-    }
+    if (!is_overlap(one, other, inside)) return nullptr;
     double found = 0;
     if (!unlocked([&] {
             found = correlation(one.data<float>(), other.data<float>(), inside.data<std::uint8_t>(),
@@ -155,6 +179,28 @@ PyObject* correlation_binding(PyObject*, PyObject* arguments) {
         }))
         return nullptr;
     return PyFloat_FromDouble(found);
+}
+
+PyObject* alike_binding(PyObject*, PyObject* arguments) {
+    PyObject *first, *second, *third;
+    Py_ssize_t side;
+    AlikeLimits limits;
+    if (!PyArg_ParseTuple(arguments, "OOOnff", &first, &second, &third, &side, &limits.texture, &limits.alike))
+        return nullptr;
+    Array one, other, inside;
+    if (!one.get(first, "image", 2) || !other.get(second, "image", 2) || !inside.get(third, "inside", 2) ||
+        !is_overlap(one, other, inside))
+        return nullptr;
+    if (side < 1 || side > INT16_MAX) {
+        Array::refuse("side", "is invalid");
+        return nullptr;
+    }
+    Alike found{0, 0};
+    if (!unlocked([&] {
+            found = alike(grey(one), grey(other), inside.data<std::uint8_t>(), static_cast<std::size_t>(side), limits);
+        }))
+        return nullptr;
+    return Py_BuildValue("(nn)", static_cast<Py_ssize_t>(found.textured), static_cast<Py_ssize_t>(found.alike));
 }
 
 PyObject* unexplained_binding(PyObject*, PyObject* arguments) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -75,7 +76,7 @@ class Claimant:
             "version": self.version,
             "kinds": list(self.kinds),
             "only": self.collection,
-            "roots": list(self.roots),
+            "roots": [root for root in self.roots if os.path.exists(root)],  # noqa: PTH110 - text; not mounted
             "portions": list(VERSIONS),
         }
 

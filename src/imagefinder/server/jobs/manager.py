@@ -180,7 +180,7 @@ class JobManager:
         return self._jobs.cancel(job_id)
 
     def watch(self, job_id: str) -> Watch:
-        """Follow a job from now on; enter the returned context manager in the event loop.
+        """Follow a job from now on, with the returned asynchronous context manager.
 
         Raises:
             UnknownJobError: there is none.

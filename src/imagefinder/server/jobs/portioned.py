@@ -6,7 +6,7 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -24,6 +24,7 @@ from imagefinder.indexing.failure_log import FailureLog
 from imagefinder.indexing.portion import Portion
 from imagefinder.indexing.progress import AddReport
 from imagefinder.indexing.suffixes import ARCHIVE_SUFFIXES
+from imagefinder.server.errors import Problem
 from imagefinder.server.jobs import work
 from imagefinder.server.jobs.work import JobContext, JobOutcome, JobStopped, job_problem
 
@@ -80,13 +81,21 @@ class PortionedWork:
             report["methods"] = add.method_names(collection)
             self._jobs.plan(taken, portions(add), report, failed)
 
-    def add(self, taken: TakenPortion, collection: Collection, context: JobContext) -> None:
+    def add(
+        self, taken: TakenPortion, collection_of: Callable[[], Collection], context_of: Callable[[], JobContext]
+    ) -> None:
         """Add the images of a portion.
+
+        Args:
+            taken: The portion.
+            collection_of: Returns the collection.
+            context_of: Returns parameters and environment of the job.
 
         Raises:
             ImagefinderError: the portion cannot be added now, or its end cannot be stored; it is repeated.
         """
         try:
+            collection, context = collection_of(), context_of()
             with _add_of(taken, context, with_list=False) as add:
                 portion = Portion.from_bytes(taken.data, add.guard)
                 if taken.starts > MAX_TRIES:
@@ -95,7 +104,7 @@ class PortionedWork:
                     self._jobs.complete(taken, {"failed": len(failures)}, shown)
                     return
                 report = add.add(collection, portion, self._failures(taken, add, collection), stop=taken.stop)
-        except (ImagefinderError, ValueError) as error:
+        except (ImagefinderError, Problem, ValueError) as error:
             if isinstance(error, StoreError) and error.retryable:
                 self._jobs.release(taken)
                 time.sleep(_PAUSE_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any
 
@@ -151,7 +151,7 @@ async def job_events(service: ServiceDep, request: Request, job: JobId) -> Respo
     service.streams.open(caller.client)
     await service.block(partial(_visible, service, job))
     watch = await service.block(partial(service.jobs.watch, job))
-    stream = _stream(watch, lambda: service.is_valid(caller))
+    stream = _stream(watch, lambda: asyncio.to_thread(service.is_valid, caller))
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
@@ -167,10 +167,10 @@ def _visible(service: Service, job_id: str) -> Job:
     return job
 
 
-async def _stream(watch: Watch, is_allowed: Callable[[], bool]) -> AsyncIterator[str]:
+async def _stream(watch: Watch, is_allowed: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
     now = asyncio.get_running_loop().time
     checked = sent = now()
-    with watch:
+    async with watch:
         while True:
             job = None
             try:
@@ -182,7 +182,7 @@ async def _stream(watch: Watch, is_allowed: Callable[[], bool]) -> AsyncIterator
                 if job is None:  # shutdown: clients reconnect after the restart
                     return
             if now() - checked >= CHECK_SECONDS:
-                if not is_allowed():  # clients reconnect, and the answer says why
+                if not await is_allowed():  # clients reconnect, and the answer says why
                     return
                 checked = now()
             if job is None:

@@ -131,12 +131,12 @@ class Runner:
 
     def _work_on(self, taken: TakenJob) -> JobOutcome | None:
         """Do the work of a job, or one part of it; ``None`` if other parts remain."""
-        job, context = taken.job, self._context(taken)
-        collection = self._collections(job.collection)
+        job = taken.job
+        if self._portioned is not None and isinstance(taken, TakenPortion):
+            self._portioned.add(taken, lambda: self._collections(job.collection), lambda: self._context(taken))
+            return None
+        context, collection = self._context(taken), self._collections(job.collection)
         if self._portioned is not None and self._portioned.is_divisible(taken):
-            if isinstance(taken, TakenPortion):
-                self._portioned.add(taken, collection, context)
-                return None
             if taken.portioned:
                 taken.progress = job.progress
                 return self._portioned.finish(taken, collection, context)

@@ -11,7 +11,7 @@ from imagefinder.core.service_contracts import Jobs
 
 
 class Watch:
-    """Follows one job; a context manager that belongs to the event loop in which it is entered."""
+    """Follows one job; an asynchronous context manager."""
 
     def __init__(self, jobs: Jobs, job_id: str) -> None:
         self._jobs = jobs
@@ -21,7 +21,7 @@ class Watch:
         self._stopped = False
         self._event = asyncio.Event()
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
 
         def changed(job: Job | None) -> None:
@@ -32,10 +32,11 @@ class Watch:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._event.set)
 
-        self._end = self._jobs.watch(self._job_id, changed)
+        # In a thread: the jobs may be in a database.
+        self._end = await asyncio.to_thread(self._jobs.watch, self._job_id, changed)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._end()
 
     async def next_change(self) -> Job | None:

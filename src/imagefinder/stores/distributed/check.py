@@ -219,18 +219,8 @@ class Check:
             )
 
     def _loaded(self, stored: Sequence[StoredBytes]) -> list[bytes | None]:
-        """The bytes of rows; ``None`` for objects that are missing or damaged."""
-        try:
-            return self._payloads.load(stored)
-        except CollectionCorruptError:
-            pass
-        found: list[bytes | None] = []
-        for one in stored:
-            try:
-                found += self._payloads.load([one])
-            except CollectionCorruptError:
-                found.append(b"" if one.object else None)
-        return found
+        """The bytes of rows, without a cache; ``None`` for objects that are missing."""
+        return self._payloads.load(stored, fresh=True)
 
     def _orphans(self) -> list[Damage]:
         """Find rows that refer to a missing image or method."""

@@ -1,8 +1,8 @@
 """Compress encoded features to one frame per image, and expand them; the frame is a value of a row or an object.
 
 A frame is a magic number with a version, the length of the first of two Zstandard frames, and these: the vector or
-the descriptors, and the keypoints (absent for global features). Two take 2.5 % fewer bytes than one of both, and
-level 1 takes no more than level 3 at half the time: descriptors repeat nothing, only their values are not equally
+the descriptors, and the keypoints (absent for global features). Two take 2.5 % fewer bytes than one of both.
+Level 1 takes no more than level 3 at half the time: descriptors repeat nothing, only their values are not equally
 frequent.
 """
 

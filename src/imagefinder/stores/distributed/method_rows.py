@@ -14,6 +14,9 @@ from imagefinder.stores.distributed.pool import Connection
 IMAGES = 0
 """The method of the counts that are numbers of images."""
 
+_LOCK = int.from_bytes(b"meth")
+"""First key of the advisory locks of methods; the second is the collection."""
+
 _FOLD_EVERY = 100
 """One of this many writes adds up the counts, so that few rows have to be read."""
 
@@ -33,19 +36,24 @@ class RegisteredMethod:
     spec: FeatureSpec
 
 
-def read_methods(connection: Connection, collection: int, *, lock: str = "") -> dict[str, RegisteredMethod]:
-    """All methods by name, sorted by name.
+def lock_methods(connection: Connection, collection: int, *, exclusive: bool) -> None:
+    """Keep the methods of a collection as they are until the transaction ends.
 
-    Args:
-        connection: A connection.
-        collection: Key of the collection.
-        lock: Lock of the rows: ``FOR KEY SHARE`` keeps them from being deleted before the end of the transaction.
+    Writers of features share this lock, and whoever changes the methods waits for them. Locks of the rows of
+    methods would be written to them by each writer.
+    """
+    function = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
+    connection.execute(f"SELECT {function}(%s, %s)", [_LOCK, collection])
+
+
+def read_methods(connection: Connection, collection: int) -> dict[str, RegisteredMethod]:
+    """All methods by name, sorted by name.
 
     Raises:
         CollectionCorruptError: a row contains no valid spec.
     """
     rows = connection.execute(
-        f"SELECT name, key, fingerprint, kind, dim, dtype FROM methods WHERE collection = %s ORDER BY name {lock}",
+        "SELECT name, key, fingerprint, kind, dim, dtype FROM methods WHERE collection = %s ORDER BY name",
         [collection],
         binary=True,
     )
@@ -67,6 +75,35 @@ def insert_method(connection: Connection, collection: int, fingerprint: Fingerpr
 def delete_method(connection: Connection, method: int) -> None:
     """Delete a method, so that its features are not visible any more."""
     connection.execute("DELETE FROM methods WHERE key = %s", [method])
+
+
+def read_summary(
+    connection: Connection, collection: int
+) -> tuple[int, int, dict[str, tuple[RegisteredMethod, int, int]]]:
+    """Numbers of images and failures; method name -> method, number of images with its features, and their bytes.
+
+    One statement, because searches begin with it.
+    """
+    rows = connection.execute(
+        "SELECT (SELECT coalesce(sum(images), 0)::bigint FROM counts"
+        " WHERE collection = %(collection)s AND method = 0),"
+        " (SELECT count(*) FROM failures WHERE collection = %(collection)s),"
+        " name, methods.key, fingerprint, kind, dim, dtype,"
+        " (SELECT coalesce(sum(images), 0)::bigint FROM counts WHERE collection = %(collection)s"
+        " AND method = methods.key),"
+        " (SELECT coalesce(sum(bytes), 0)::bigint FROM counts WHERE collection = %(collection)s"
+        " AND method = methods.key)"
+        " FROM (SELECT 1) AS one LEFT JOIN methods ON methods.collection = %(collection)s ORDER BY name",
+        {"collection": collection},
+        binary=True,
+    ).fetchall()
+    images, failures = rows[0][:2]
+    methods = {
+        name.decode(): (RegisteredMethod(key, fingerprint, _spec(name, kind, dim, dtype)), count, size)
+        for _, _, name, key, fingerprint, kind, dim, dtype, count, size in rows
+        if name is not None
+    }
+    return images, failures, methods
 
 
 def read_counts(connection: Connection, collection: int) -> dict[int, tuple[int, int]]:

@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 
 from imagefinder.core.blobs import Blobs
-from imagefinder.core.errors import SettingsError
+from imagefinder.core.errors import ObjectsUnavailableError, SettingsError, StoreError
+from imagefinder.stores.distributed.object_cache import ObjectCache
 from imagefinder.stores.distributed.payloads import InRows, StoredBytes
 from imagefinder.stores.distributed.pool import Connection, Database
 
@@ -28,7 +29,15 @@ class InObjects:
         blobs: The object store.
     """
 
-    def __init__(self, blobs: Blobs, database: Database, collection: int, *, in_row: int = IN_ROW) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        database: Database,
+        collection: int,
+        *,
+        in_row: int = IN_ROW,
+        cache: ObjectCache | None = None,
+    ) -> None:
         """Use an object store for a collection; nothing is sent yet.
 
         Args:
@@ -36,11 +45,13 @@ class InObjects:
             database: The database with the rows.
             collection: Key of the collection.
             in_row: Bytes up to which payloads stay in their rows.
+            cache: Popular objects on the disk of this machine.
         """
         self.blobs = blobs
         self._database = database
         self._collection = collection
         self._in_row = in_row
+        self._cache = cache
         self._folder = ""
         self._lock = threading.Lock()
 
@@ -63,18 +74,37 @@ class InObjects:
             self.blobs.put_new({f"{folder}/{name}": part for name, part in objects.items()})
         return stored
 
-    def load(self, stored: Sequence[StoredBytes]) -> list[bytes | None]:
+    def load(self, stored: Sequence[StoredBytes], *, fresh: bool = False) -> list[bytes | None]:
         """The bytes of rows; ``None`` for those whose object is missing.
 
         Raises:
             SettingsError: the objects of the collection are in another place.
         """
-        wanted = [one.object for one in stored if one.object is not None]
+        wanted = [one.object for one in stored if one.object is not None and _is_name(one.object)]
         if not wanted:
             return [one.data for one in stored]
         folder = self.folder()
-        found = self.blobs.get_many([f"{folder}/{name}" for name in wanted if _is_name(name)])
+        found = self._read([f"{folder}/{name}" for name in wanted], None if fresh else self._cache)
         return [one.data if one.object is None else found.get(f"{folder}/{one.object}") for one in stored]
+
+    def probe(self) -> None:
+        """Request an object that does not exist, and so is in no cache.
+
+        Raises:
+            StoreUnavailableError: the object store does not answer.
+            SettingsError: the objects of the collection are in another place.
+        """
+        self.blobs.get_many([f"{self.folder()}/{_new_name()}"])
+
+    def _read(self, names: Sequence[str], cache: ObjectCache | None) -> dict[str, bytes]:
+        """Existing objects by name."""
+        if cache is None:
+            return self.blobs.get_many(names)
+        found = {name: data for name in names if (data := cache.get(name)) is not None}
+        read = self.blobs.get_many([name for name in names if name not in found])
+        for name, data in read.items():
+            cache.offer(name, data)
+        return found | read
 
     def names(self, *, older_than: float) -> Iterator[str]:
         """The names of the objects of the collection that were stored at least ``older_than`` seconds ago."""
@@ -104,12 +134,22 @@ class InObjects:
         mark = f"{folder}/{MARK}"
         if place is None:
             self.blobs.put_new({mark: folder.encode()})
-        elif self.blobs.get_many([mark]).get(mark) != folder.encode():
+        elif self._mark(mark, place) != folder.encode():
             raise _misplaced(place, self.blobs.location)
         recorded = self._database.write(lambda connection: self._record(connection, place))
         if recorded != self.blobs.location:  # another process was first
             raise _misplaced(recorded, self.blobs.location)
         return folder
+
+    def _mark(self, name: str, place: str) -> bytes | None:
+        try:
+            return self.blobs.get_many([name]).get(name)
+        except ObjectsUnavailableError:
+            raise
+        except StoreError as error:  # for example, there is no such bucket
+            if place == self.blobs.location:
+                raise
+            raise _misplaced(place, self.blobs.location) from error
 
     def _record(self, connection: Connection, known: str | None) -> str:
         """Record this place unless another process changed the known one; returns the one that is recorded."""
@@ -133,7 +173,7 @@ def in_rows(database: Database, collection: int) -> InRows:
     if place is not None:
         raise SettingsError(
             f"the features of this collection are in the object store {place}, which is not configured",
-            hint=f"set objects to {place}?endpoint=... (IMAGEFINDER_OBJECTS)",
+            hint=f"set objects to {_setting_of(place)} (IMAGEFINDER_OBJECTS)",
         )
     return InRows()
 
@@ -158,8 +198,13 @@ def _misplaced(place: str, location: str) -> SettingsError:
         )
     return SettingsError(
         f"the objects of this collection are in {place}, and {location} does not have them",
-        hint=f"set objects to {place}?endpoint=..., or move the objects first",
+        hint=f"set objects to {_setting_of(place)}, or move the objects first",
     )
+
+
+def _setting_of(place: str) -> str:
+    """How the setting ``objects`` names a recorded place; where its server is, is not recorded."""
+    return f"{place}?endpoint=..." if place.startswith("s3:") else place
 
 
 def _new_name() -> str:

@@ -137,7 +137,7 @@ class BucketObjects:
         return {name: data for name, data in found if data is not None}
 
     def delete(self, names: Sequence[str]) -> None:
-        """Delete objects by bulk requests."""
+        """Delete objects, several at the same time."""
         check_names(names)
         if names:
             with self._errors("delete objects"):
@@ -271,7 +271,8 @@ def _store(address: BucketAddress) -> S3Store:
             raise SettingsError(
                 f"objects: cannot read the certificate {address.certificate}: {error.strerror}"
             ) from error
-    config: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+    # Requests that delete a thousand objects take seconds, and are not repeated when they are late.
+    config: dict[str, Any] = {"disable_bulk_delete": True, **({"endpoint": endpoint} if endpoint else {})}
     if address.region:
         config["region"] = address.region
     pause = {"init_backoff": min(third / 10, timedelta(seconds=0.1)), "max_backoff": third / 4, "base": 2}

@@ -15,6 +15,7 @@ from imagefinder.core.location import as_location, scheme_of, shown
 from imagefinder.core.settings import Settings
 from imagefinder.stores.distributed.address import Address
 from imagefinder.stores.distributed.folder_objects import FolderObjects
+from imagefinder.stores.distributed.object_cache import ObjectCache
 from imagefinder.stores.distributed.object_payloads import InObjects, in_rows
 from imagefinder.stores.distributed.payloads import Payloads
 from imagefinder.stores.distributed.pool import Database, Options
@@ -59,7 +60,12 @@ def payloads_of(settings: Settings) -> Callable[[Database, int], Payloads]:
     Raises:
         SettingsError: the setting is malformed, or a file that it names cannot be read.
     """
-    return in_rows if settings.objects == "rows" else partial(InObjects, open_objects(settings.objects))
+    if settings.objects == "rows":
+        return in_rows
+    cache = None
+    if settings.objects_cache_bytes:
+        cache = ObjectCache(settings.folder("scratch") / "objects", settings.objects_cache_bytes)
+    return partial(InObjects, open_objects(settings.objects), cache=cache)
 
 
 _opened: WeakValueDictionary[str, Blobs] = WeakValueDictionary()

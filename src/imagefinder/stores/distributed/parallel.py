@@ -15,9 +15,9 @@ Result = TypeVar("Result")
 class Parallel:
     """Threads that all callers share."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, name: str = "objects") -> None:
         """Use at most this many threads; they start when they are needed."""
-        self._executor = ThreadPoolExecutor(threads, "objects")
+        self._executor = ThreadPoolExecutor(threads, name)
 
     def map(self, call: Callable[[T], Result], items: Iterable[T]) -> list[Result]:
         """The results of calls, in the order of the items; after the first failure, no further call begins.

@@ -32,8 +32,12 @@ class Payloads(Protocol):
         """
         ...
 
-    def load(self, stored: Sequence[StoredBytes]) -> list[bytes | None]:
+    def load(self, stored: Sequence[StoredBytes], *, fresh: bool = False) -> list[bytes | None]:
         """The bytes of rows; ``None`` also for a row whose object is missing.
+
+        Args:
+            stored: The columns of the rows.
+            fresh: Read objects themselves, and not a cache of them.
 
         Raises:
             StoreUnavailableError: the object store does not answer.
@@ -48,6 +52,6 @@ class InRows:
         """The columns for new rows."""
         return [StoredBytes(None, part) for part in parts]
 
-    def load(self, stored: Sequence[StoredBytes]) -> list[bytes | None]:
+    def load(self, stored: Sequence[StoredBytes], *, fresh: bool = False) -> list[bytes | None]:  # noqa: ARG002
         """The bytes of rows."""
         return [one.data for one in stored]

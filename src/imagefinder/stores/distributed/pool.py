@@ -38,12 +38,14 @@ class Options:
     Attributes:
         seconds: Time limit for one transaction; the server ends its statements after as long.
         repeat_seconds: Time within which a failed transaction is repeated: a fail-over takes some of it.
+        repeat_reads_seconds: The same for statements that only read, which people wait for.
         connections: Largest number of connections of this process.
         password_file: File with the password, if neither the URL nor libpq's environment has one.
     """
 
     seconds: float = 30.0
     repeat_seconds: float = 60.0
+    repeat_reads_seconds: float = 10.0
     connections: int = 16
     password_file: Path | None = None
 
@@ -67,6 +69,8 @@ class Database:
         self.options = options
         self._pool = _pool_of(_conninfo(address, options), options.connections)
         self._closed = False
+        if self.usage()["open"]:
+            return
         # The pool would repeat a refused login until its time is over, without a reason.
         try:
             psycopg.connect(self._pool.conninfo, autocommit=True).close()
@@ -76,27 +80,27 @@ class Database:
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run single statements that only read, each of which sees the latest state."""
-        return self._repeated(work, self.options.seconds)
+        return self._repeated(work, self.options.seconds, self.options.repeat_reads_seconds)
 
     def snapshot(self, work: Callable[[Connection], T], *, seconds: float | None = None) -> T:
-        """Run statements that read one consistent state of the database."""
+        """Run statements that read one consistent state of the database, in a pipeline (as in ``write``)."""
 
         def reading(connection: Connection) -> T:
             connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             connection.set_read_only(True)
             try:
-                with connection.transaction():
+                with connection.pipeline(), connection.transaction():
                     return work(connection)
             finally:
                 if not connection.closed:
                     connection.set_isolation_level(None)
                     connection.set_read_only(None)
 
-        return self._repeated(reading, seconds or self.options.seconds)
+        return self._repeated(reading, seconds or self.options.seconds, self.options.repeat_reads_seconds)
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Run one statement that writes, which is committed and durable on return."""
-        return self._repeated(work, self.options.seconds)
+        return self._repeated(work, self.options.seconds, self.options.repeat_seconds)
 
     def write(
         self,
@@ -124,7 +128,9 @@ class Database:
                     connection.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
                 return work(connection)
 
-        return self._repeated(writing, seconds or self.options.seconds, repeat_on)
+        return self._repeated(
+            writing, seconds or self.options.seconds, self.options.repeat_seconds, repeat_on=repeat_on
+        )
 
     @contextmanager
     def connection(self, *, seconds: float | None = None) -> Iterator[Connection]:
@@ -157,9 +163,14 @@ class Database:
             _release(self._pool)
 
     def _repeated(
-        self, work: Callable[[Connection], T], seconds: float, repeat_on: tuple[type[psycopg.Error], ...] = ()
+        self,
+        work: Callable[[Connection], T],
+        seconds: float,
+        repeat_seconds: float,
+        *,
+        repeat_on: tuple[type[psycopg.Error], ...] = (),
     ) -> T:
-        end = time.monotonic() + self.options.repeat_seconds
+        end = time.monotonic() + repeat_seconds
         pause = _FIRST_PAUSE
         while True:
             try:

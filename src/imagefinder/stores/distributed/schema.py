@@ -20,6 +20,23 @@ _LOCK = int.from_bytes(b"imgfindr")
 
 _SECONDS = 3600.0
 
+PARTITIONS = 16
+"""Number of tables among which the rows with features are distributed, so that each can be vacuumed by itself."""
+
+
+def partitions(table: str) -> tuple[str, ...]:
+    """The names of the partitions of a table."""
+    return tuple(f"{table}_{number}" for number in range(PARTITIONS))
+
+
+def _create_partitions(table: str) -> tuple[str, ...]:
+    """Statements that create the partitions of a table."""
+    return tuple(
+        f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {number})"
+        for number, name in enumerate(partitions(table))
+    )
+
+
 # One set of tables for all collections: every key begins with the collection. Text is bytea, because PostgreSQL's
 # text cannot contain NUL, and bytes are compared in the order of code points. Keys of images and features are
 # never reused, and rows of features are never updated. Nothing refers to other tables by constraints: a batch
@@ -94,10 +111,11 @@ _TABLES = (
         object text,
         data bytea,
         PRIMARY KEY (collection, image, method)
-    )
+    ) PARTITION BY HASH (image)
     """,
     "ALTER TABLE features ALTER COLUMN data SET STORAGE EXTERNAL",
-    "CREATE UNIQUE INDEX features_by_key ON features (collection, method, key) INCLUDE (bytes)",
+    *_create_partitions("features"),
+    "CREATE INDEX features_by_key ON features (collection, method, key) INCLUDE (bytes)",
     "CREATE INDEX features_by_txid ON features (collection, method, txid)",
     "CREATE INDEX features_by_hash ON features (collection, method, hash, image)",
     """
@@ -112,9 +130,10 @@ _TABLES = (
         object text,
         data bytea,
         PRIMARY KEY (collection, image)
-    )
+    ) PARTITION BY HASH (image)
     """,
     "ALTER TABLE thumbnail_features ALTER COLUMN data SET STORAGE EXTERNAL",
+    *_create_partitions("thumbnail_features"),
     "CREATE INDEX images_by_object ON images (collection, object) WHERE object IS NOT NULL",
     "CREATE INDEX features_by_object ON features (collection, object) WHERE object IS NOT NULL",
     "CREATE INDEX thumbnail_features_by_object ON thumbnail_features (collection, object)"
@@ -268,6 +287,11 @@ def prepare(database: Database, part: Tables, *, create: bool) -> bool:
     return True
 
 
+def version_of(database: Database, part: Tables) -> int:
+    """The version of the tables of a part; 0 if there are none."""
+    return database.read(lambda connection: _version(connection, part))[0]
+
+
 def open_collection(database: Database, name: str, *, create: bool) -> int:
     """The key of a collection; its tables are brought to the present version.
 
@@ -310,14 +334,24 @@ def drop_collection(database: Database, name: str) -> bool:
 
 
 OWNED = (
-    *("images", "features", "thumbnail_features", "gone", "counts", "failures", "removals", "derived", "leases"),
+    "images",
+    *partitions("features"),
+    *partitions("thumbnail_features"),
+    *("gone", "counts", "failures", "removals", "derived", "leases"),
     "orphans",
 )
-"""The tables of this package whose rows belong to one collection, apart from ``methods``."""
+"""The tables of this package, and partitions, whose rows belong to one collection, apart from ``methods``."""
 
 
 def delete_some(connection: Connection, table: str, collection: int, condition: str = "true") -> int:
-    """Delete up to 10,000 rows of a collection, so that no transaction takes long; returns their number."""
+    """Delete up to 10,000 rows of a collection, so that no transaction takes long; returns their number.
+
+    Args:
+        connection: A connection.
+        table: A table or a partition; a row number identifies a row of only one of them.
+        collection: Key of the collection.
+        condition: Which rows.
+    """
     return connection.execute(
         f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}"
         f" WHERE collection = %s AND {condition} LIMIT 10000)) AND collection = %s",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -39,14 +38,17 @@ from imagefinder.stores.distributed import (
     image_rows,
     leases,
     method_rows,
+    monitoring,
     schema,
     sweep,
     thumbnail_rows,
     writing,
 )
+from imagefinder.stores.distributed.feature_reading import FeatureRows
 from imagefinder.stores.distributed.listings import Listings
 from imagefinder.stores.distributed.method_rows import RegisteredMethod
 from imagefinder.stores.distributed.object_payloads import InObjects, in_rows
+from imagefinder.stores.distributed.parallel import Parallel
 from imagefinder.stores.distributed.payloads import Payloads
 from imagefinder.stores.distributed.pool import Connection, Database
 from imagefinder.stores.distributed.vector_models import drop_vectors
@@ -87,10 +89,12 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         self._database = database
         self._name = name
         self._cache = FeatureCache(cache_bytes)
+        self._parallel = Parallel(FeatureRows.PARTS, "features")
         self._registered: dict[str, str] = {}
         self._known: dict[str, RegisteredMethod] = {}
         self._collection = schema.open_collection(database, name, create=create)
         self._payloads = payloads(database, self._collection)
+        self._objects = monitoring.of_objects(self._payloads)
         self._vectors = VectorWriter(self._collection, None)
 
     def use_models(self, read_model: ReadModel) -> None:
@@ -155,7 +159,8 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         vectors = self._vectors.prepare([(one.method, features[one.method]) for one in new])
 
         def work(connection: Connection) -> None:
-            methods = method_rows.read_methods(connection, self._collection, lock="FOR KEY SHARE")
+            method_rows.lock_methods(connection, self._collection, exclusive=False)
+            methods = method_rows.read_methods(connection, self._collection)
             self._check_specs(features, methods)
             keys = writing.replace_features(connection, self._collection, image_id, new, methods)
             self._vectors.write(connection, methods, vectors, keys)
@@ -265,8 +270,7 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
     def scan(self, method: str) -> Iterator[GalleryBlock]:
         """Yield all images with features of a method in blocks of about 32 MB, cached as far as memory allows."""
         row = self._method(method, fresh=True)
-        source = FeatureRows(self._database, self._collection, method, row, self._payloads)
-        return self._cache.scan(source, [known.key for known in self._known.values()])
+        return self._cache.scan(self._features(method, row), [known.key for known in self._known.values()])
 
     def select(self, method: str, ids: Sequence[str]) -> GalleryBlock:
         """The features of the given images in this order; images without any are skipped."""
@@ -289,12 +293,11 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         """The existing keys whose images match the filter, ascending, and their features."""
         row = self._method(method)
         if where is not None:
-            found = self._read(feature_rows.matching_keys, row.key, keys, where)
-            keys = np.array(found, dtype=np.int64)
-        rows = self._read(feature_rows.read_keys, row.key, keys)
-        if not rows:
-            row = self._method(method, fresh=True)  # raises if it is not registered any more
-        return feature_rows.block_of(method, row.spec, rows, self._payloads)
+            keys = np.sort(np.array(self._read(feature_rows.matching_keys, row.key, keys, where), dtype=np.int64))
+        found, block = self._features(method, row).load(keys)
+        if not block.ids:
+            self._method(method, fresh=True)  # raises if it is not registered any more
+        return found, block
 
     def checksums(self, method: str, keys: NDArray[np.int64]) -> dict[int, int]:
         """Checksums of the existing keys, by key."""
@@ -302,22 +305,13 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
 
     def info(self) -> StoreInfo:
         """Counts, sizes and methods."""
-
-        def work(connection: Connection) -> StoreInfo:
-            methods = method_rows.read_methods(connection, self._collection)
-            counts = method_rows.read_counts(connection, self._collection)
-            (failures,) = connection.execute(
-                "SELECT count(*) FROM failures WHERE collection = %s", [self._collection]
-            ).fetchone() or (0,)
-            infos = {
-                name: MethodInfo(Fingerprint.from_json(row.fingerprint), row.spec, *counts.get(row.key, (0, 0)))
-                for name, row in methods.items()
-            }
-            size = sum(info.bytes for info in infos.values())
-            images, _ = counts.get(method_rows.IMAGES, (0, 0))
-            return StoreInfo(self.location, len(schema.STORE.versions), images, failures, infos, size)
-
-        return self._database.snapshot(work)
+        images, failures, methods = self._read(method_rows.read_summary)
+        infos = {
+            name: MethodInfo(Fingerprint.from_json(row.fingerprint), row.spec, count, size)
+            for name, (row, count, size) in methods.items()
+        }
+        size = sum(info.bytes for info in infos.values())
+        return StoreInfo(self.location, len(schema.STORE.versions), images, failures, infos, size)
 
     @property
     def location(self) -> str:
@@ -384,9 +378,20 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         finally:
             lease.release()
 
+    def probe(self, seconds: float) -> None:
+        """Check that the database and the object store answer."""
+        monitoring.probe_database(self._database, seconds)
+        if self._objects is not None:
+            self._objects.check(seconds)
+
+    def measures(self) -> Mapping[str, float]:
+        """Numbers of connections, and of the standbys."""
+        return monitoring.measures(self._database)
+
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""
         self._database.close()
+        self._parallel.close()
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -402,8 +407,12 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
             raise MethodNotIndexedError(name, self._known)
         return self._known[name]
 
+    def _features(self, method: str, row: RegisteredMethod) -> FeatureRows:
+        return FeatureRows(self._database, self._collection, method, row, self._payloads, self._parallel)
+
     def _register(self, connection: Connection, fingerprint: Fingerprint, spec: FeatureSpec) -> None:
-        stored = method_rows.read_methods(connection, self._collection, lock="FOR UPDATE").get(fingerprint.method)
+        method_rows.lock_methods(connection, self._collection, exclusive=True)
+        stored = method_rows.read_methods(connection, self._collection).get(fingerprint.method)
         error = stored and _mismatch(stored, fingerprint, spec)
         if stored and error:
             if method_rows.read_counts(connection, self._collection).get(stored.key, (0, 0))[0]:
@@ -414,16 +423,18 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
             method_rows.insert_method(connection, self._collection, fingerprint, spec)
 
     def _unregister(self, connection: Connection, name: str) -> list[int]:
-        row = method_rows.read_methods(connection, self._collection, lock="FOR UPDATE").get(name)
+        method_rows.lock_methods(connection, self._collection, exclusive=True)
+        row = method_rows.read_methods(connection, self._collection).get(name)
         if row is None:
             return []
         method_rows.delete_method(connection, row.key)
         return [row.key]
 
     def _put(self, connection: Connection, batch: writing.Batch, vectors: PreparedVectors) -> None:
-        methods = method_rows.read_methods(connection, self._collection, lock="FOR KEY SHARE")
+        reserved = writing.make_room(connection, self._collection, batch)
+        methods = method_rows.read_methods(connection, self._collection)
         self._check_features(batch.entries, methods)
-        keys = writing.put(connection, self._collection, batch, methods)
+        keys = writing.insert(connection, self._collection, batch, reserved, methods)
         self._vectors.write(connection, methods, vectors, keys)
 
     def _check_features(self, entries: Sequence[Entry], methods: Mapping[str, RegisteredMethod]) -> None:
@@ -438,35 +449,6 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
                 if error:
                     raise error
         validation.check_registered(features, {name: method.spec for name, method in methods.items()})
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureRows:
-    """The stored features of one method; a ``FeatureSource`` of the cache."""
-
-    database: Database
-    collection: int
-    method: str
-    row: RegisteredMethod
-    payloads: Payloads
-
-    @property
-    def key(self) -> int:
-        """Key of the method."""
-        return self.row.key
-
-    def changes(self, since: Cursor | None) -> tuple[Changes, int]:
-        """Changes since a cursor, and the number of images after them."""
-        return self.database.read(
-            lambda connection: feed.read_changes(connection, self.collection, self.method, since)
-        )
-
-    def load(self, keys: feature_rows.Keys, cursor: Cursor) -> tuple[feature_rows.Keys, GalleryBlock]:  # noqa: ARG002
-        """Load the features of keys that still exist, in ascending order of keys."""
-        rows = self.database.read(
-            lambda connection: feature_rows.read_keys(connection, self.collection, self.row.key, keys)
-        )
-        return feature_rows.block_of(self.method, self.row.spec, rows, self.payloads)
 
 
 def _mismatch(stored: RegisteredMethod, fingerprint: Fingerprint, spec: FeatureSpec) -> Exception | None:

@@ -61,7 +61,7 @@ class VectorWriter:
         """Write the vectors of features, by all models of their methods.
 
         Args:
-            connection: A transaction that has locked the rows of the methods: no model can be created meanwhile.
+            connection: A transaction with the lock of the methods: no model can be created meanwhile.
             methods: The methods by name.
             prepared: The vectors.
             keys: Keys of the features.

@@ -18,7 +18,7 @@ from imagefinder.core.filters import Filter
 from imagefinder.core.vector_table import Halves, VectorModel
 from imagefinder.stores.distributed import sql_filter
 from imagefinder.stores.distributed.feature_rows import matching_keys
-from imagefinder.stores.distributed.method_rows import read_methods
+from imagefinder.stores.distributed.method_rows import lock_methods, read_methods
 from imagefinder.stores.distributed.pool import Connection, Database
 from imagefinder.stores.distributed.vector_models import SCHEMA, drop_tables, insert, read_data, table_of, texts_of
 
@@ -109,7 +109,8 @@ class PgVectorTable:
 
         def work(connection: Connection) -> int:
             # Waits for the writers that have read the models (``VectorWriter``), and makes later ones wait.
-            methods = read_methods(connection, self._collection, lock="FOR UPDATE")
+            lock_methods(connection, self._collection, exclusive=True)
+            methods = read_methods(connection, self._collection)
             if self._method not in methods:
                 raise MethodNotIndexedError(self._method, methods)
             method = methods[self._method].key
@@ -157,7 +158,7 @@ class PgVectorTable:
         """Mark a model as complete unless there are new gaps, and delete the older ones."""
 
         def work(connection: Connection) -> bool:
-            read_methods(connection, self._collection, lock="FOR UPDATE")
+            lock_methods(connection, self._collection, exclusive=True)
             done = connection.execute(
                 "UPDATE vector_models SET complete = true WHERE key = %s AND gaps = %s", [model, gaps]
             ).rowcount

@@ -22,7 +22,7 @@ from imagefinder.stores.distributed.failure_rows import forget_failures
 from imagefinder.stores.distributed.method_rows import RegisteredMethod
 from imagefinder.stores.distributed.payloads import Payloads, StoredBytes
 from imagefinder.stores.distributed.pool import Connection, Database
-from imagefinder.stores.distributed.schema import delete_some
+from imagefinder.stores.distributed.schema import delete_some, partitions
 from imagefinder.stores.distributed.sweep import Claim
 
 _FORGET_EVERY = 200
@@ -75,30 +75,37 @@ def prepare(entries: Sequence[Entry], replacing: Sequence[str], payloads: Payloa
     )
 
 
-def put(
-    connection: Connection, collection: int, batch: Batch, methods: Mapping[str, RegisteredMethod]
-) -> list[int]:
-    """Write a batch: the earlier images with its ids are deleted, and the new ones inserted.
+def make_room(connection: Connection, collection: int, batch: Batch) -> ReservedKeys:
+    """Begin to write a batch: delete the earlier images with its ids, and reserve keys.
 
-    Returns:
-        The keys of the features.
+    Nothing waits for the server; the keys are read by ``insert``.
     """
+    method_rows.lock_methods(connection, collection, exclusive=False)
     ids = [entry.image.id for entry in batch.entries]
     existing = [*dict.fromkeys([*batch.replacing, *ids])]
     image_rows.lock_images(connection, collection, existing)
     delete_images(connection, collection, existing)
     removal_rows.clear_removals(connection, collection, [entry.image for entry in batch.entries])
     forget_failures(connection, collection, ids)
-    claim = Claim(connection, collection, batch.stored)
-    keys = _keys(connection, len(ids) + len(batch.features))
-    claim.confirm()
-    images = keys[: len(ids)]
+    return _keys(connection, len(ids) + len(batch.features), Claim(connection, collection, batch.stored))
+
+
+def insert(
+    connection: Connection,
+    collection: int,
+    batch: Batch,
+    reserved: ReservedKeys,
+    methods: Mapping[str, RegisteredMethod],
+) -> list[int]:
+    """Insert the images of a batch after ``make_room``; returns the keys of the features."""
+    keys, count = reserved.read(), len(batch.entries)
+    images = keys[:count]
     image_rows.insert_images(connection, collection, batch.entries, images, batch.thumbnails, copied=batch.copied)
-    feature_rows.insert_features(connection, collection, batch.features, images, keys[len(ids) :], methods=methods)
+    feature_rows.insert_features(connection, collection, batch.features, images, keys[count:], methods=methods)
     thumbnail_rows.insert(connection, collection, images, batch.of_thumbnails)
-    if ids:
-        _count(connection, collection, len(ids), batch.features, methods)
-    return keys[len(ids) :]
+    if count:
+        _count(connection, collection, count, batch.features, methods)
+    return keys[count:]
 
 
 def replace_features(
@@ -117,9 +124,7 @@ def replace_features(
     if not new:
         return []
     feature_rows.delete_features(connection, collection, image, [methods[one.method].key for one in new])
-    claim = Claim(connection, collection, [one.stored for one in new])
-    keys = _keys(connection, len(new))
-    claim.confirm()
+    keys = _keys(connection, len(new), Claim(connection, collection, [one.stored for one in new])).read()
     feature_rows.insert_features(connection, collection, new, [image], keys, methods=methods)
     _count(connection, collection, 0, new, methods)
     return keys
@@ -161,17 +166,35 @@ def delete_images(connection: Connection, collection: int, ids: Sequence[str]) -
 
 def delete_orphans(database: Database, collection: int, method: int) -> None:
     """Delete the features, removals and counts of a method that is not registered any more."""
-    for table in ("features", "gone", "counts"):
+    for table in (*partitions("features"), "gone", "counts"):
         while database.run(
             lambda connection: delete_some(connection, table, collection, f"method = {int(method)}")  # noqa: B023
         ):
             pass
 
 
-def _keys(connection: Connection, n: int) -> list[int]:
-    """New keys, ascending."""
-    rows = connection.execute("SELECT nextval('keys') FROM generate_series(1, %s)", [n], binary=True)
-    return sorted(key for (key,) in rows)
+@dataclass(frozen=True, slots=True)
+class ReservedKeys:
+    """New keys, and the claim on the objects of their rows; the server has been called for both."""
+
+    rows: Any
+    claim: Claim
+
+    def read(self) -> list[int]:
+        """The keys, ascending.
+
+        Raises:
+            StoreUnavailableError: an object is marked as an orphan.
+        """
+        keys = sorted(key for (key,) in self.rows)
+        self.claim.confirm()
+        return keys
+
+
+def _keys(connection: Connection, n: int, claim: Claim) -> ReservedKeys:
+    return ReservedKeys(
+        connection.execute("SELECT nextval('keys') FROM generate_series(1, %s)", [n], binary=True), claim
+    )
 
 
 def _count(

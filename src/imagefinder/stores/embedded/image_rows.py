@@ -7,7 +7,6 @@ import sqlite3
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -280,7 +279,8 @@ def _checked(row: Sequence[Any]) -> list[Any]:
 
 def _record(row: Sequence[Any]) -> ImageRecord:
     *values, metadata, added_at, _ = _checked(row)
-    return replace(ImageRecord(*values), metadata=_parsed(values[0], metadata), added_at=added_at)
+    fields = [*values, _parsed(values[0], metadata), added_at]
+    return ImageRecord(*fields)
 
 
 def _matches(row: Sequence[Any], where: Filter) -> bool:
@@ -290,6 +290,8 @@ def _matches(row: Sequence[Any], where: Filter) -> bool:
 
 
 def _parsed(image_id: str, metadata: str) -> dict[str, Any]:
+    if metadata == "{}":  # the usual case
+        return {}
     parsed = json.loads(metadata)
     if not isinstance(parsed, dict):
         raise DamagedTextError(f"the metadata of image {image_id!r} are not a JSON object")

@@ -143,7 +143,7 @@ class Server:
 
     async def events(self, job: Job) -> AsyncIterator[Job]:
         """The job now and after each change, until the job or the server ends."""
-        with self.manager.watch(job.id) as watch:
+        async with self.manager.watch(job.id) as watch:
             while (change := await watch.next_change()) is not None:
                 yield change
                 if change.ended:

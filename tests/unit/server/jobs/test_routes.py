@@ -203,8 +203,11 @@ def test_the_stream_of_a_revoked_key_ends(server: Server, monkeypatch: pytest.Mo
 
     answers = iter([True, True, True, True, True, False])
 
+    async def allowed() -> bool:
+        return next(answers)
+
     async def follow() -> list[str]:
-        return [event async for event in routes._stream(server.manager.watch(job.id), lambda: next(answers))]
+        return [event async for event in routes._stream(server.manager.watch(job.id), allowed)]
 
     seen = asyncio.run(asyncio.wait_for(follow(), 10))
     assert seen[-1] == ": keep-alive\n\n"

@@ -209,6 +209,13 @@ def test_few_requests_run_at_the_same_time(serve):
     assert 1 < most[0] <= 32
 
 
+def test_a_slow_bucket_is_asked_for_many_objects_at_the_same_time(serve):
+    _, blobs = serve(lambda *_: Answer(body=b"1", wait=0.3), timeout=9)
+    started = time.monotonic()
+    assert len(blobs.get_many([str(number) for number in range(64)])) == 64
+    assert time.monotonic() - started < 5, "one after the other, they take 19 s"
+
+
 def test_the_bytes_in_flight_are_limited():
     limit = objects._ByteLimit(100)
     inside, most, lock = [0], [0], threading.Lock()
