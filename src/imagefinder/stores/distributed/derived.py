@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from imagefinder.core.records import Damage, DerivedData
 from imagefinder.stores import validation
+from imagefinder.stores.distributed.method_rows import deleted
 from imagefinder.stores.distributed.pool import Connection, Database
 from imagefinder.stores.versions import version_of
 
@@ -25,7 +26,11 @@ def read(connection: Connection, collection: int, name: str) -> DerivedData | No
 
 
 def write(database: Database, collection: int, name: str, data: bytes, replaces: str | None) -> str | None:
-    """Write derived data; ``None`` if ``replaces`` is not the stored version."""
+    """Write derived data; ``None`` if ``replaces`` is not the stored version.
+
+    Raises:
+        CollectionMovedError: the collection was deleted; not always reported if ``replaces`` is given.
+    """
     version, writer = version_of(data), uuid.uuid4()
     values = {
         "collection": collection,
@@ -43,12 +48,14 @@ def write(database: Database, collection: int, name: str, data: bytes, replaces:
     else:
         statement = (
             "INSERT INTO derived (collection, name, version, writer, data)"
-            " VALUES (%(collection)s, %(name)s, %(version)s, %(writer)s, %(data)b)"
+            " SELECT key, %(name)s, %(version)s, %(writer)s, %(data)b FROM collections WHERE key = %(collection)s"
             " ON CONFLICT (collection, name) DO UPDATE SET"
             " version = excluded.version, writer = excluded.writer, data = excluded.data"
             f"{'' if replaces is None else f' WHERE {_MINE}'}"
         )
     written = database.run(lambda connection: connection.execute(statement, values).rowcount)
+    if replaces is None and not written:
+        raise deleted()
     return version if written else None
 
 

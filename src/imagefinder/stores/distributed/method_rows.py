@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from imagefinder.core.errors import CollectionCorruptError
+from imagefinder.core.errors import CollectionCorruptError, CollectionMovedError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.stores.distributed.pool import Connection
@@ -51,16 +51,27 @@ def read_methods(connection: Connection, collection: int) -> dict[str, Registere
 
     Raises:
         CollectionCorruptError: a row contains no valid spec.
+        CollectionMovedError: the collection was deleted.
     """
     rows = connection.execute(
-        "SELECT name, key, fingerprint, kind, dim, dtype FROM methods WHERE collection = %s ORDER BY name",
+        "SELECT methods.name, methods.key, fingerprint, kind, dim, dtype"
+        " FROM collections LEFT JOIN methods ON methods.collection = collections.key"
+        " WHERE collections.key = %s ORDER BY methods.name",
         [collection],
         binary=True,
-    )
+    ).fetchall()
+    if not rows:
+        raise deleted()
     return {
         name.decode(): RegisteredMethod(key, fingerprint, _spec(name, kind, dim, dtype))
         for name, key, fingerprint, kind, dim, dtype in rows
+        if key is not None
     }
+
+
+def deleted() -> CollectionMovedError:
+    """The error of a collection that was deleted while it was open."""
+    return CollectionMovedError("the collection was deleted while it was open")
 
 
 def insert_method(connection: Connection, collection: int, fingerprint: Fingerprint, spec: FeatureSpec) -> None:

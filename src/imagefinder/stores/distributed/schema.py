@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
+from imagefinder.stores.distributed.method_rows import lock_methods
 from imagefinder.stores.distributed.pool import Connection, Database
 from imagefinder.stores.distributed.vector_models import drop_vectors
 
@@ -316,14 +317,20 @@ def open_collection(database: Database, name: str, *, create: bool) -> int:
 
 def drop_collection(database: Database, name: str) -> bool:
     """Delete a collection and all its rows; returns whether it existed. A later sweep deletes its objects."""
-    row = database.run(
-        lambda connection: connection.execute(
-            "WITH lost AS (DELETE FROM collections WHERE name = %s RETURNING key, folder, objects),"
-            " kept AS (INSERT INTO dropped (folder, objects)"
-            " SELECT folder, objects FROM lost WHERE objects IS NOT NULL) SELECT key FROM lost",
-            [name],
-        ).fetchone()
-    )
+
+    def work(connection: Connection) -> tuple[int] | None:
+        found = connection.execute("SELECT key FROM collections WHERE name = %s", [name]).fetchone()
+        if found is not None:
+            lock_methods(connection, found[0], exclusive=True)  # wait for writers; the next ones find it deleted
+            connection.execute(
+                "WITH lost AS (DELETE FROM collections WHERE key = %s RETURNING folder, objects)"
+                " INSERT INTO dropped (folder, objects)"
+                " SELECT folder, objects FROM lost WHERE objects IS NOT NULL",
+                [found[0]],
+            )
+        return found
+
+    row = database.write(work)
     if row is None:
         return False
     drop_vectors(database, row[0])
