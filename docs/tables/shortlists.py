@@ -69,8 +69,8 @@ def _served(answer: dict[str, Any]) -> list[str]:
 
 
 def _million(answer: dict[str, Any]) -> list[str]:
-    counts = answer["right_among_first"]
-    firsts = list(next(iter(counts.values())))
+    counts = {size: answer["right_among_first"][size] for size in sorted(answer["right_among_first"], key=int)}
+    firsts = sorted(next(iter(counts.values())), key=int)
     return [
         "",
         f"**Synthetic distractors**, exact comparison: share of {answer['queries']} queries with one right answer that "

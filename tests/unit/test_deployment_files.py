@@ -187,7 +187,7 @@ def environments() -> Iterator[dict[str, str]]:
 
 def test_every_setting_exists_and_is_valid() -> None:
     found = list(environments())
-    assert len(found) == 6
+    assert len(found) == 7
     for environment in found:
         ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
         settings = Settings.load(environment=ours)
