@@ -28,8 +28,8 @@ def settings() -> str:
         if item.default_factory is not dataclasses.MISSING:
             value = item.default_factory()
             default = (
-                f"`$XDG_DATA_HOME/imagefinder/{value.name}`"
-                if isinstance(value, Path)
+                f"`$XDG_{'CACHE' if item.name == 'scratch' else 'DATA'}_HOME/{relative(value)}`"
+                if isinstance(value, str | Path)
                 else "depends on the memory"
                 if item.name.startswith("max_local")
                 else "number of cores"
@@ -46,6 +46,11 @@ def settings() -> str:
         "or `false`. `imagefinder serve --print-config` prints all effective values as a TOML file, with the source of each.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def relative(path: str | Path) -> str:
+    parts = Path(path).parts
+    return "/".join(parts[parts.index("imagefinder") :])
 
 
 def models() -> str:
