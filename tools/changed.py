@@ -52,7 +52,11 @@ GROUPS = {
         )
     ),
     # The parsers themselves: a change below them is left to the examples, which are replayed in every run.
-    "fuzz-tests": Group(("tests/fuzz/**/*", "requirements/dev.txt"), ("tests/fuzz/targets.py",), depth=1),
+    "fuzz-tests": Group(
+        ("tests/fuzz/**/*", "requirements/dev.txt"),
+        ("tests/fuzz/targets.py", "tests/fuzz/cluster_targets.py"),
+        depth=1,
+    ),
     "parity": Group(
         ("tests/parity/*.py", "tests/golden/*", "requirements/parity.txt"),
         ("tests/parity/test_parity.py", "tests/golden/seeded.py"),

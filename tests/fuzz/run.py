@@ -17,6 +17,7 @@ import atheris
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))
 with atheris.instrument_imports(include=["imagefinder", "python_multipart"]):
+    import cluster_targets  # noqa: F401 - adds its targets
     from targets import TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"

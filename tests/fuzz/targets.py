@@ -74,8 +74,8 @@ from imagefinder.server.jobs.legacy import read_file
 from imagefinder.server.keys.folders import _parse as parse_keys
 from imagefinder.server.upload import read_image
 from imagefinder.server.v1 import compare, cursor, images, search
-from imagefinder.stores import validation
-from imagefinder.stores.embedded import EmbeddedStore, codec, sql_filter
+from imagefinder.stores import codec, validation
+from imagefinder.stores.embedded import EmbeddedStore, sql_filter
 from imagefinder.stores.memory import MemoryStore
 
 LOCAL = FeatureSpec("local", 4, "uint8")
@@ -97,7 +97,7 @@ class Target:
 TARGETS: dict[str, Target] = {}
 
 
-def _target(name: str, seeds: Callable[[], list[bytes]]) -> Callable[[Callable[[bytes], None]], None]:
+def target(name: str, seeds: Callable[[], list[bytes]]) -> Callable[[Callable[[bytes], None]], None]:
     def add(run: Callable[[bytes], None]) -> None:
         TARGETS[name] = Target(run, seeds)
 
@@ -128,7 +128,7 @@ def _file(name: str, data: bytes) -> Iterator[Path]:
 # -- weights -----------------------------------------------------------------------------------------------
 
 
-@_target("safetensors", lambda: [safetensors.numpy.save({"a": np.arange(4, dtype=np.float32)})])
+@target("safetensors", lambda: [safetensors.numpy.save({"a": np.arange(4, dtype=np.float32)})])
 def _safetensors(data: bytes) -> None:
     with _file("weights.safetensors", data) as path:
         try:
@@ -159,7 +159,7 @@ def _bundles() -> list[bytes]:
     return found
 
 
-@_target("model-bundle", _bundles)
+@target("model-bundle", _bundles)
 def _model_bundle(data: bytes) -> None:
     with _file("models.zip", data) as path:
         before = {p.name for p in _scratch().rglob("*")}
@@ -186,14 +186,14 @@ def _read_list(suffix: str, data: bytes) -> None:
             return
 
 
-@_target(
+@target(
     "csv", lambda: [b'url,id\nhttp://example.com/a.jpg,1\n"b ""c"".jpg",2\n', "\ufeffid,url,n\nä,x,1".encode()]
 )
 def _csv(data: bytes) -> None:
     _read_list(".csv", data)
 
 
-@_target(
+@target(
     "jsonl", lambda: [b'{"url": "http://example.com/a.jpg", "id": 1, "tags": [1e3, null, "\\ud83d\\ude00"]}\n']
 )
 def _jsonl(data: bytes) -> None:
@@ -225,7 +225,7 @@ def _tiffs() -> list[bytes]:
     return [tiff_pages([deep, real]), tiff_pages([planes, grey], ">"), tiff_pages([packed, deep], "<", big=True)]
 
 
-@_target("tiff", _tiffs)
+@target("tiff", _tiffs)
 def _tiff(data: bytes) -> None:
     for page in (1, 2):
         try:
@@ -236,7 +236,7 @@ def _tiff(data: bytes) -> None:
         assert image.pages >= page
 
 
-@_target("archive", _archives)
+@target("archive", _archives)
 def _archive(data: bytes) -> None:
     with _file("archives/pictures.zip" if data[:2] == b"PK" else "archives/pictures.tar.gz", data) as path:
         try:
@@ -262,7 +262,7 @@ def _npy_files() -> list[bytes]:
     return found
 
 
-@_target("npy", _npy_files)
+@target("npy", _npy_files)
 def _npy(data: bytes) -> None:
     folder = _scratch() / "layout"
     with (
@@ -275,7 +275,7 @@ def _npy(data: bytes) -> None:
                 assert sum(features.nbytes for features in item.features.values()) <= 64 * len(data) + 64
 
 
-@_target("npy-list", lambda: [b"url,id\nhttp://example.com/1.jpg,1\n"])
+@target("npy-list", lambda: [b"url,id\nhttp://example.com/1.jpg,1\n"])
 def _npy_list(data: bytes) -> None:
     with _file("listed/features/sift/1.npy", _npy_files()[0]), _file("listed/dataset.csv", data):
         try:
@@ -284,7 +284,7 @@ def _npy_list(data: bytes) -> None:
             return
 
 
-@_target(
+@target(
     "manifest",
     lambda: [b'{"images": ["a.jpg"], "queries": [{"query": "q.jpg", "positives": ["a.jpg"], "ignore": []}]}'],
 )
@@ -299,17 +299,17 @@ def _manifest(data: bytes) -> None:
 # -- the collection ----------------------------------------------------------------------------------------
 
 
-def _features(rows: int) -> LocalFeatures:
+def features_of(rows: int) -> LocalFeatures:
     descriptors = np.arange(rows * 4, dtype=np.uint8).reshape(rows, 4)
     return LocalFeatures(descriptors, np.zeros((rows, 4), np.float32), np.array([0, rows], np.int64))
 
 
 def _blobs() -> list[bytes]:
-    blobs = codec.encode("a", "tiny", _features(3))
+    blobs = codec.encode("a", "tiny", features_of(3))
     return [struct.pack("<IB", blobs.checksum, len(blobs.data)) + blobs.data + (blobs.keypoints or b"")]
 
 
-@_target("features", _blobs)
+@target("features", _blobs)
 def _features_blob(data: bytes) -> None:
     if len(data) < 5:
         return
@@ -329,7 +329,7 @@ def _collection() -> bytes:
         store.register(Fingerprint("tiny", version=1), LOCAL)
         for image_id in ("a", "b"):
             record = ImageRecord(image_id, "", "0" * 64, 1, 2, 2, "PNG", metadata={"n": 1})
-            store.put([Entry(record, {"tiny": _features(3)}, b"thumbnail")])
+            store.put([Entry(record, {"tiny": features_of(3)}, b"thumbnail")])
         store.close()
         with sqlite3.connect(Path(name, "collection.sqlite")) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -348,7 +348,7 @@ def _patched(sound: bytes, data: bytes) -> bytes:
     return bytes(changed)
 
 
-@_target(
+@target(
     "collection", lambda: [b"", struct.pack("<HB8s", 0, 8, b"SQLite f"), struct.pack("<HB4s", 256, 4, b"\r\0\0\0")]
 )
 def _collection_file(data: bytes) -> None:
@@ -379,7 +379,7 @@ def _use(store: EmbeddedStore) -> None:
         assert len(block.ids) == len(block.features)
         for image_id, row in zip(block.ids, range(len(block.ids)), strict=True):
             assert image_id in {"a", "b"}
-            assert np.array_equal(block.features.image(row).descriptors, _features(3).descriptors)
+            assert np.array_equal(block.features.image(row).descriptors, features_of(3).descriptors)
     store.put([Entry(ImageRecord("c", "", "", 1, 1, 1, "PNG"), {})])
     store.delete(["a"])
 
@@ -402,7 +402,7 @@ def _learned() -> list[bytes]:
     return found
 
 
-@_target("background", _learned)
+@target("background", _learned)
 def _background(data: bytes) -> None:
     store = MemoryStore()
     store.put_derived(null_model.NAME, data)
@@ -414,7 +414,7 @@ def _background(data: bytes) -> None:
             assert np.isfinite([method.mean, method.spread, *method.score.log10_p(np.array([0.0, 9.9]))]).all()
 
 
-@_target("fingerprint", lambda: [Fingerprint("tiny", version=1, parameters={"a": 1}).to_json().encode()])
+@target("fingerprint", lambda: [Fingerprint("tiny", version=1, parameters={"a": 1}).to_json().encode()])
 def _fingerprint(data: bytes) -> None:
     try:
         made = Fingerprint.from_json(data.decode("utf-8", "replace"))
@@ -423,7 +423,7 @@ def _fingerprint(data: bytes) -> None:
     assert Fingerprint.from_json(made.to_json()) == made
 
 
-@_target("settings", lambda: [b'threads = 2\nhost = "::1"\n', b"fetch_timeout = 1e3"])
+@target("settings", lambda: [b'threads = 2\nhost = "::1"\n', b"fetch_timeout = 1e3"])
 def _settings(data: bytes) -> None:
     with _file("imagefinder.toml", data) as path:
         try:
@@ -447,7 +447,7 @@ def _request(body: bytes, headers: Mapping[str, str]) -> Request:
     return Request(scope, receive)
 
 
-@_target(
+@target(
     "multipart",
     lambda: [
         b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\npicture\r\n--x--\r\n',
@@ -525,7 +525,7 @@ def _requests(data: bytes, kind: str) -> None:
             _told(error)
 
 
-@_target(
+@target(
     "v1-json",
     lambda: [
         b'{"base64": "data:image/png;base64,AAAA", "boxes": [[1, 2, 3.5, 4]], "k": 5, "filter": {"a": 1}}',
@@ -552,12 +552,12 @@ def _v1_forms() -> list[bytes]:
     ]
 
 
-@_target("v1-form", _v1_forms)
+@target("v1-form", _v1_forms)
 def _v1_form(data: bytes) -> None:
     _requests(data, "multipart/form-data; boundary=x")
 
 
-@_target(
+@target(
     "job-request",
     lambda: [
         b'{"kind": "index", "csv": "url,id\\na,b\\n", "methods": ["sift"], "prune": true}',
@@ -577,7 +577,7 @@ def _job_request(data: bytes) -> None:
     assert asked.kind in {"add", "duplicates", "build-index"}
 
 
-@_target(
+@target(
     "filter",
     lambda: [
         b'[{"shop": "north", "price": {"gte": 5, "lt": 10}}, {"shop": "north", "price": [7.5, "x"]}]',
@@ -597,8 +597,8 @@ def _filter(data: bytes) -> None:
         str(error).encode()
         return
     matches = where.matches(json.loads(kept))
-    condition = sql_filter.to_sql(where)
-    query = f"SELECT count(*) FROM images WHERE CASE WHEN json_valid(metadata) THEN {condition.sql} ELSE 1 END"
+    condition = sql_filter.on_metadata(where)
+    query = f"SELECT count(*) FROM images WHERE {condition.sql}"
     database = _images()
     database.execute("DELETE FROM images")
     database.execute("INSERT INTO images VALUES (?)", (kept,))
@@ -612,7 +612,7 @@ def _images() -> sqlite3.Connection:
     return database
 
 
-@_target("cursor", lambda: [b"", cursor.make("image 1").encode(), cursor.make("\u00e4" * 9).encode()])
+@target("cursor", lambda: [b"", cursor.make("image 1").encode(), cursor.make("\u00e4" * 9).encode()])
 def _cursor(data: bytes) -> None:
     try:
         place = cursor.read(data.decode("utf-8", "replace"))
@@ -639,7 +639,7 @@ def _job_records() -> list[bytes]:
     return [json.dumps({**record, "job": {**job, "state": state}}).encode() for state in ("queued", "succeeded")]
 
 
-@_target("job-record", _job_records)
+@target("job-record", _job_records)
 def _job_record(data: bytes) -> None:
     with _file("job-1.json", data) as path:
         try:
@@ -652,7 +652,7 @@ def _job_record(data: bytes) -> None:
     assert from_content("job-1", json.loads(json.dumps(content))) == record
 
 
-@_target(
+@target(
     "keys",
     lambda: [
         json.dumps(
@@ -688,7 +688,7 @@ def _reports() -> list[bytes]:
     ]
 
 
-@_target("duplicates", _reports)
+@target("duplicates", _reports)
 def _duplicates(data: bytes) -> None:
     signed = data
     try:
@@ -730,7 +730,7 @@ def _index() -> tuple[EmbeddedStore, dict[str, bytes]]:
     return store, {path.name: path.read_bytes() for path in sorted(files, key=lambda path: path.stat().st_size)}
 
 
-@_target(
+@target(
     "shortlist",
     lambda: [
         b"",
@@ -810,7 +810,7 @@ def _events() -> list[bytes]:
     return [f": hello\n\nevent: progress\ndata: {told}\n\nevent: end\ndata: {{}}\n\n".encode()]
 
 
-@_target("client-events", _events)
+@target("client-events", _events)
 def _client_events(data: bytes) -> None:
     client = object.__new__(Client)
     client._transport = _Answering(data)  # type: ignore[assignment]
@@ -825,7 +825,7 @@ def _client_events(data: bytes) -> None:
 _ANSWERS = (ServerInfo, ServerLimits, answers.Image, SearchAnswer, Comparison, Job)
 
 
-@_target(
+@target(
     "client-answer",
     lambda: [
         b'{"hits": [{"rank": 1, "id": "a", "score": 1, "evalue": null, "evidence": null, "methods": {}}], "k": 1}',

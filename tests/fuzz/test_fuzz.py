@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cluster_targets  # noqa: F401 - adds its targets
 import pytest
 from targets import TARGETS
 
