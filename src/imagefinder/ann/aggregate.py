@@ -13,13 +13,14 @@ co-occurrences in image retrieval", ECCV 2012 (whitening, here by half).
 
 from __future__ import annotations
 
-import io
-import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import safetensors.numpy
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from imagefinder.ann.arrays import Arrays
 from imagefinder.ann.codec import check_shapes
@@ -84,10 +85,8 @@ class Aggregation:
 
     def to_bytes(self) -> bytes:
         """The aggregation as bytes, which ``from_bytes`` reads."""
-        data = io.BytesIO()
-        arrays = {name: array.astype("<f4") for name, array in self.arrays.items()}
-        np.savez(data, allow_pickle=False, version=np.array(VERSION), **arrays)
-        return data.getvalue()
+        data: bytes = safetensors.numpy.save({**self.arrays, "version": np.array(VERSION)})
+        return zlib.crc32(data).to_bytes(4, "little") + data
 
     @classmethod
     def from_bytes(cls, data: bytes, spec: FeatureSpec) -> Aggregation:
@@ -96,12 +95,13 @@ class Aggregation:
         Raises:
             ValueError: the data are damaged, of another version, or belong to another spec.
         """
+        if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4]:
+            raise ValueError("the data are damaged, or not those of an aggregation")
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-                version = arrays.pop("version", None)
-        except (OSError, EOFError, zipfile.BadZipFile) as error:
+            arrays = safetensors.numpy.load(data[4:])
+        except (SafetensorError, KeyError) as error:
             raise ValueError("the data are not those of an aggregation") from error
+        version = arrays.pop("version", None)
         if version is None or version.shape or version != VERSION:
             raise ValueError(f"the data are of version {version} instead of {VERSION}")
         if spec.kind == "global":

@@ -70,7 +70,7 @@ def read_manifest(folder: Path) -> Dataset:
         dataset = Dataset(
             name=str(data.get("name", folder.name)),
             root=folder,
-            images=tuple(data["images"]),
+            images=tuple(_texts(data["images"])),
             queries=tuple(
                 LabelledQuery(
                     folder / q["query"],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from typing import Any, TypeAlias
 
 import numpy as np
+import safetensors.numpy
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from imagefinder.core.features import GlobalFeatures
 from imagefinder.core.query import Query, SearchOptions
@@ -21,7 +21,7 @@ from imagefinder.server.search_cache import CachedSearch
 
 FORMAT = 1
 
-UNREADABLE = (ValueError, TypeError, KeyError, IndexError, OSError, EOFError, RecursionError, zipfile.BadZipFile)
+UNREADABLE = (ValueError, TypeError, KeyError, IndexError, RecursionError)
 """What ``from_bytes`` raises for damaged data, and those of another version."""
 
 _Arrays: TypeAlias = dict[str, NDArray[Any]]
@@ -57,20 +57,20 @@ def to_bytes(search: CachedSearch) -> bytes:
         "vectors": list(trace.vectors),
     }
     arrays["document"] = np.frombuffer(json.dumps(document).encode(), dtype=np.uint8)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type] # its declaration takes the names for options
-    return buffer.getvalue()
+    data: bytes = safetensors.numpy.save(arrays)
+    return data
 
 
 def from_bytes(data: bytes) -> CachedSearch:
     """The search that ``to_bytes`` returned.
 
     Raises:
-        ValueError, TypeError, KeyError, IndexError, OSError, EOFError, RecursionError, BadZipFile: the data are
-            damaged, or of another version.
+        ValueError, TypeError, KeyError, IndexError, RecursionError: the data are damaged, or of another version.
     """
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+    try:
+        arrays = safetensors.numpy.load(data)
+    except SafetensorError as error:
+        raise ValueError(f"damaged: {error}") from error
     document = json.loads(arrays["document"].tobytes())
     if document["format"] != FORMAT:
         raise ValueError(f"it has format {document['format']!r}; this version reads format {FORMAT}")
