@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
-import random
 import secrets
 import shutil
 import signal
@@ -227,7 +226,7 @@ def free_port() -> int:
     One of those could be taken again before the server listens.
     """
     while True:
-        port = random.randrange(12_000, 32_000)
+        port = 12_000 + secrets.randbelow(20_000)
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
             return port
