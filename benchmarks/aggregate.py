@@ -415,16 +415,16 @@ def million(folder: str, size: int) -> dict[str, Any]:
     aggregation = aggregate.train_on(lambda: iter(sample), len(sample), FeatureSpec("local", 128, "uint8"))
     sums = patches(sources, aggregation)
     stored = aggregation.vectors(gallery).astype(np.float32)
-    asked = aggregation.vectors(views).astype(np.float32)
+    query_vectors = aggregation.vectors(views).astype(np.float32)
     numbers = [number for number, (name, right, *_) in enumerate(meta["queries"]) if len(right) == 1]
     rows = [meta["ids"].index(meta["queries"][number][1][0]) for number in numbers]
-    asked = asked[[view for number in numbers for view in (2 * number, 2 * number + 1)]]
-    best = (asked * np.repeat(stored[rows], 2, axis=0)).sum(axis=1)
-    better = ((asked @ stored.T) > best[:, None]).sum(axis=1)
+    query_vectors = query_vectors[[view for number in numbers for view in (2 * number, 2 * number + 1)]]
+    best = (query_vectors * np.repeat(stored[rows], 2, axis=0)).sum(axis=1)
+    better = ((query_vectors @ stored.T) > best[:, None]).sum(axis=1)
     counts = {}
     for begin in range(0, size - len(stored), BATCH):
         others = distractors(aggregation, sums, begin // BATCH)[: size - len(stored) - begin]
-        better += ((asked @ others.T) > best[:, None]).sum(axis=1)
+        better += ((query_vectors @ others.T) > best[:, None]).sum(axis=1)
         if begin + BATCH in (20_000, 100_000) or begin + BATCH >= size - len(stored):
             ranks = better.reshape(-1, 2).min(axis=1)
             print(begin + BATCH, float((ranks < 64).mean()), file=sys.stderr, flush=True)

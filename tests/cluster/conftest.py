@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pytest
 
@@ -8,43 +9,36 @@ from . import object_server, postgres_server
 from .object_server import SeaweedServer
 from .postgres_server import PostgresServer
 
+Server = TypeVar("Server", PostgresServer, SeaweedServer)
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A running PostgreSQL server; tests create databases of their own (``new_database``) and never end it."""
-    if reason := postgres_server.missing():
-        pytest.skip(reason)
-    server = PostgresServer()
+
+def running(missing: str, make: Callable[[], Server]) -> Iterator[Server]:
+    """A server until the test ends; without what it needs, the test is skipped."""
+    if missing:
+        pytest.skip(missing)
+    server = make()
     try:
         server.start()
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server; tests create databases of their own (``new_database``) and never end it."""
+    yield from running(postgres_server.missing(), PostgresServer)
 
 
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresServer]:
     """A running PostgreSQL server that the test may stop and kill."""
-    if reason := postgres_server.missing():
-        pytest.skip(reason)
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
+    yield from running(postgres_server.missing(), PostgresServer)
 
 
 @pytest.fixture(scope="session")
 def object_server_of_session() -> Iterator[SeaweedServer]:
-    if reason := object_server.missing():
-        pytest.skip(reason)
-    server = SeaweedServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
+    yield from running(object_server.missing(), SeaweedServer)
 
 
 @pytest.fixture

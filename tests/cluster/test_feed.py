@@ -53,7 +53,7 @@ def test_transaction_that_commits_late_is_not_missed(store, url, tmp_path):
 
 
 def test_last_features_are_removed_by_an_earlier_transaction(store, url):
-    """It waited for the lock of the transaction that added them; the follower does not begin anew."""
+    """It waited for the lock of the transaction that added them; the follower need not list all features again."""
     follower = Follower()
     with psycopg.connect(url) as early:
         early.execute("SET search_path = imagefinder")

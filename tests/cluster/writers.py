@@ -1,4 +1,4 @@
-"""Writers that put images until they are told to stop, and remember what was acknowledged."""
+"""Writers that put images until they are stopped, and remember what was acknowledged."""
 
 from __future__ import annotations
 

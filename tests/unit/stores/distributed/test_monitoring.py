@@ -28,10 +28,10 @@ def test_an_answer_and_an_error_are_passed_on():
 
 
 def test_silence_is_an_error_in_time_and_asked_about_once():
-    asked, answer = [], threading.Event()
+    requests, answer = [], threading.Event()
 
     def ask():
-        asked.append(1)
+        requests.append(1)
         answer.wait(20)
 
     probe = Probe(ask, silent)
@@ -40,8 +40,8 @@ def test_silence_is_an_error_in_time_and_asked_about_once():
         with pytest.raises(StoreUnavailableError, match=r"nothing within 0\.1 s"):
             probe.check(0.1)
         assert time.monotonic() - began < 2
-    assert len(asked) == 1
+    assert len(requests) == 1
     answer.set()
     probe.check(5)
     probe.check(5)
-    assert len(asked) >= 2
+    assert len(requests) >= 2
