@@ -27,14 +27,7 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
-from imagefinder.core.store_parts import (
-    StoreDerived,
-    StoreFailures,
-    StoreFileMetadata,
-    StoreLookups,
-    StoreThumbnails,
-    StoreUpkeep,
-)
+from imagefinder.core.store_parts import StoreParts
 
 
 class Decoder(Protocol):
@@ -56,6 +49,13 @@ class Decoder(Protocol):
 
     def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
         """Decode all frames of an encoded image in full depth; arguments and errors as for ``decode``."""
+
+    def read_metadata(self, data: bytes, sidecars: Sequence[bytes] = ()) -> dict[str, Any]:
+        """Read what an image and its sidecar files say about it, by the names of ``core.file_metadata``.
+
+        Raises:
+            ImageError: that took too long, or crashed the decoder.
+        """
 
     def start(self) -> None:
         """Prepare for an image that will arrive soon; returns immediately."""
@@ -263,7 +263,7 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(StoreLookups, StoreFileMetadata, StoreFailures, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
+class Store(StoreParts, Protocol):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.

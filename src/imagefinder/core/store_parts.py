@@ -292,6 +292,12 @@ class StoreUpkeep(Protocol):
         ...
 
 
+class StoreParts(
+    StoreLookups, StoreFileMetadata, StoreFailures, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol
+):
+    """All parts that every store has."""
+
+
 @runtime_checkable
 class SupportsMonitoring(Protocol):
     """A store on other machines, which a service watches; optional."""
