@@ -93,7 +93,7 @@ def evidence(found: Evidence | None) -> tuple[str, str, str]:
 
 
 def relation(name: str | None, found: Evidence | None, decision: str | None = None) -> str:
-    """Format the relation of a hit: ``part of``, ``perhaps part of``, ``part of, mirrored``; a dash for ``None``."""
+    """The relation of a hit: ``part of``, ``perhaps part of``, ``part of, mirrored``; a dash for ``None``."""
     if name is None:
         return "-"
     words = hedged(name, decision)
