@@ -54,7 +54,7 @@ def _built_in() -> EntryPoints:
 
 
 @lru_cache(maxsize=1)
-def _installed(path: tuple[str, ...]) -> EntryPoints:
+def _installed(path: tuple[str, ...]) -> Any:
     """All entry points, with ``select``; reading the metadata of every installed package takes long."""
     del path  # part of the cache key
     return entry_points()

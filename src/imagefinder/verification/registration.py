@@ -241,7 +241,7 @@ class _Target:
         return pixels.fit_colours(colours, values, ridge=RIDGE, kept=KEPT, fits=FITS)
 
 
-def _evenly(places: pixels.Places) -> pixels.Places:
+def _evenly(places: NDArray[np.int64]) -> NDArray[np.int64]:
     """At most ``PIXELS_PER_LEVEL`` of the places, at equal distances."""
     many = min(PIXELS_PER_LEVEL, len(places))
     return places[(2 * np.arange(many) + 1) * len(places) // (2 * many)]
