@@ -146,6 +146,19 @@ _FORMAT_5: tuple[str, ...] = (
     "CREATE INDEX file_metadata_by_rating ON file_metadata (rating, image) WHERE rating IS NOT NULL",
     "CREATE INDEX file_metadata_by_stack ON file_metadata (stack, image) WHERE stack <> ''",
     "CREATE INDEX file_metadata_by_burst ON file_metadata (burst, image) WHERE burst <> ''",
+    # Every search needs the number of images that share a stack with another one. Rows are never updated.
+    "CREATE TABLE stacked (images INTEGER NOT NULL) STRICT",
+    "INSERT INTO stacked VALUES (0)",
+    """
+    CREATE TRIGGER stack_grows AFTER INSERT ON file_metadata WHEN NEW.stack <> '' AND EXISTS (
+        SELECT 1 FROM file_metadata WHERE stack = NEW.stack AND stack <> '' AND image <> NEW.image
+    ) BEGIN UPDATE stacked SET images = images + 1; END
+    """,
+    """
+    CREATE TRIGGER stack_shrinks AFTER DELETE ON file_metadata WHEN OLD.stack <> '' AND EXISTS (
+        SELECT 1 FROM file_metadata WHERE stack = OLD.stack AND stack <> ''
+    ) BEGIN UPDATE stacked SET images = images - 1; END
+    """,
 )
 
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
