@@ -98,12 +98,12 @@ class PortionedWork:
             collection, context = collection_of(), context_of()
             with _add_of(taken, context, with_list=False) as add:
                 portion = Portion.from_bytes(taken.data, add.guard)
-                if taken.starts > MAX_TRIES:
+                report = None if taken.starts > MAX_TRIES else self._added(taken, add, portion, collection)
+                if report is None:
                     failures = add.give_up(collection, portion, CRASHED, _CRASHED_MESSAGE)
                     shown = tuple(work.job_failure(failure, context.spec) for failure in failures)
                     self._jobs.complete(taken, {"failed": len(failures)}, shown)
                     return
-                report = add.add(collection, portion, self._failures(taken, add, collection), stop=taken.stop)
         except (ImagefinderError, Problem, ValueError) as error:
             if isinstance(error, StoreError) and error.retryable:
                 self._jobs.release(taken)
@@ -116,6 +116,12 @@ class PortionedWork:
             return
         shown = tuple(work.job_failure(failure, context.spec) for failure in report.failures[:MAX_FAILURES])
         self._jobs.complete(taken, {name: getattr(report, name) for name in _COUNTS}, shown)
+
+    def _added(
+        self, taken: TakenPortion, add: PortionedAdd, portion: Portion, collection: Collection
+    ) -> AddReport | None:
+        """Add a portion; ``None`` if that ends the processes that try."""
+        return add.add(collection, portion, self._failures(taken, add, collection), stop=taken.stop)
 
     def finish(self, taken: TakenJob, collection: Collection, context: JobContext) -> JobOutcome:
         """Finish a job after all of its portions.
