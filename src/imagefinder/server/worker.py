@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import FrameType
 
 from imagefinder.collection import Collection
+from imagefinder.core.errors import SettingsError
 from imagefinder.core.location import shown
 from imagefinder.core.service_contracts import Catalogue, PortionedJobs
 from imagefinder.core.settings import Settings
@@ -21,12 +22,16 @@ from imagefinder.server import logs
 from imagefinder.server.jobs.roots import resolve_roots
 from imagefinder.server.jobs.runner import Runner
 from imagefinder.server.parts import Parts, make_parts
+from imagefinder.stores.distributed.address import Address
 from imagefinder.wiring import open_collection
 
 log = logging.getLogger(__name__)
 
 _THREADS = 2
 """Number of threads if the setting ``concurrent_jobs``, which servers may share, is 0."""
+
+_MAX_TASKS = 128
+"""Number of portions that one command has on a Ray cluster at a time; each has a thread here."""
 
 
 class OpenCollections:
@@ -103,18 +108,25 @@ def on_ray(settings: Settings, only: str, address: str) -> Iterator[None]:
         address: Address of the head node of the cluster; see ``Cluster``.
 
     Raises:
-        SettingsError: there is no cluster at this address, or its package is not installed.
+        SettingsError: the cluster cannot be used, its package is not installed, or the location has a password.
         StoreError: the database cannot be used.
     """
     from imagefinder.indexing.on_ray import Cluster  # noqa: PLC0415 - only this needs Ray
-    from imagefinder.server.jobs.remote import RemoteWork  # noqa: PLC0415 - as above
+    from imagefinder.server.jobs.remote import RemoteWork, add_portion  # noqa: PLC0415 - as above
 
+    if "password" in dict(Address.of_collection(settings.collection).parameters):
+        raise SettingsError(
+            "the location of the collection has a password, which every machine of the Ray cluster would see",
+            hint="put it into a file, and name that in the setting database_password_file on all machines",
+        )
     parts = make_parts(settings, only=only)
     collections = OpenCollections(settings, parts.catalogue)
     try:
-        with Cluster(address, cores=settings.threads) as cluster:
+        with Cluster(address, add_portion, cores=settings.threads) as cluster:
             assert isinstance(parts.jobs, PortionedJobs)  # noqa: S101 - narrows the type: they are in a database
-            runner = _runner(settings, parts, collections, threads=cluster.places + 1)  # one for whole jobs
+            # Twice as many tasks as have a place: machines that join find some, and none waits for its next one.
+            threads = min(2 * cluster.places, _MAX_TASKS) + 1  # one for whole jobs
+            runner = _runner(settings, parts, collections, threads=threads)
             runner.portioned = RemoteWork(parts.jobs, cluster)
             runner.start()
             try:
