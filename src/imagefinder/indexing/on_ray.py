@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -81,10 +83,13 @@ class Cluster(Generic[T]):
         self._function = ray.remote(num_cpus=cores, max_retries=0)(function)
 
     def __enter__(self) -> Cluster[T]:
+        self._printing = contextlib.redirect_stdout(sys.stderr)  # Ray prints what happens to its machines
+        self._printing.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         ray.shutdown()
+        self._printing.__exit__(None, None, None)
 
     def call(self, *arguments: Any, stop: threading.Event) -> T | None:
         """Call the function somewhere in the cluster; ``None`` if ``stop`` was set first.
@@ -111,12 +116,11 @@ class Cluster(Generic[T]):
 def _connect(address: str) -> None:
     """Connect this process to a cluster, within a limited time."""
     _check_reachable(address)
-    logging.getLogger("ray").setLevel(logging.ERROR)
     failed: list[BaseException] = []
 
     def connect() -> None:
         try:
-            ray.init(address=address, log_to_driver=False)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except BaseException as error:  # whatever it is, it is why there is no connection
             failed.append(error)
 
@@ -151,7 +155,8 @@ def _no_cluster(address: str, reason: str) -> SettingsError:
     return SettingsError(
         f"no Ray cluster can be used at {address}: {reason}",
         hint="give the address of its head node: HOST:6379 from a machine of the cluster, and ray://HOST:10001 "
-        "from any other one; versions of Ray and Python must be the same everywhere",
+        "from any other one; versions of Ray and Python must be the same everywhere, and a cluster with "
+        "authentication requires its token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN)",
     )
 
 
