@@ -27,7 +27,14 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
-from imagefinder.core.store_parts import StoreDerived, StoreFailures, StoreLookups, StoreThumbnails, StoreUpkeep
+from imagefinder.core.store_parts import (
+    StoreDerived,
+    StoreFailures,
+    StoreKept,
+    StoreLookups,
+    StoreThumbnails,
+    StoreUpkeep,
+)
 
 
 class Extractor(Protocol):
@@ -212,7 +219,7 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(StoreLookups, StoreFailures, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
+class Store(StoreLookups, StoreFailures, StoreThumbnails, StoreKept, StoreDerived, StoreUpkeep, Protocol):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.

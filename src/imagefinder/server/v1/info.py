@@ -47,6 +47,7 @@ def info(service: ServiceDep) -> JSONResponse:
             url_queries=settings.url_queries,
             job_roots=tuple(map(str, settings.job_roots)) if caller.access == "write" else (),
             read_only=False,
+            keep_originals=settings.keep_originals,
         )
     )
 

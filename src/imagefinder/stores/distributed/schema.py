@@ -239,6 +239,25 @@ _TABLES = (
 )
 
 
+# What is kept of uploaded images (kept_rows.py). Programs of version 1 would sweep its objects as orphans.
+_KEPT = (
+    """
+    CREATE TABLE kept (
+        collection integer NOT NULL,
+        image bigint NOT NULL,
+        kind text NOT NULL,
+        bytes bigint NOT NULL,
+        checksum bigint NOT NULL,
+        object text,
+        data bytea,
+        PRIMARY KEY (collection, image, kind)
+    )
+    """,
+    "ALTER TABLE kept ALTER COLUMN data SET STORAGE EXTERNAL",
+    "CREATE INDEX kept_by_object ON kept (collection, object) WHERE object IS NOT NULL",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Tables:
     """Tables that one part of imagefinder owns, with their own version.
@@ -256,7 +275,7 @@ class Tables:
     oldest: int = 1
 
 
-STORE = Tables("store", (_TABLES,))
+STORE = Tables("store", (_TABLES, _KEPT), oldest=2)
 """The tables of this package."""
 
 
@@ -344,6 +363,7 @@ OWNED = (
     "images",
     *partitions("features"),
     *partitions("thumbnail_features"),
+    "kept",
     *("gone", "counts", "failures", "removals", "derived", "leases"),
     "orphans",
 )

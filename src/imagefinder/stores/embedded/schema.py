@@ -13,7 +13,7 @@ from imagefinder.stores import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"
-FORMAT = 4
+FORMAT = 5
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
 # SIFT features have about 180 KB per image, ResNet-50 features 8 KB: larger pages make reading the former faster,
@@ -122,6 +122,21 @@ _THUMBNAIL_FEATURES = (
 _FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS, *_FEED, *_THUMBNAIL_FEATURES)
 """Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
 
+# What is kept of uploaded images (kept_rows.py). The blob is the last column: sizes are read without it.
+_FORMAT_5: tuple[str, ...] = (
+    """
+    CREATE TABLE kept (
+        key INTEGER PRIMARY KEY,
+        image INTEGER NOT NULL REFERENCES images (key) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (image, kind)
+    ) STRICT
+    """,
+)
+"""Statements that create the tables, indexes and triggers of format 5, also in a new collection."""
+
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
 # the last columns, so that reading the other columns does not touch their pages. The revisions of methods are for
@@ -206,6 +221,7 @@ TABLES = (
     """,
     *_REMOVALS,
     *_FORMAT_4,
+    *_FORMAT_5,
 )
 
 
@@ -240,6 +256,12 @@ def _to_format_4(database: sqlite3.Connection) -> None:
     fill_contents(database)
 
 
+def _to_format_5(database: sqlite3.Connection) -> None:
+    """Migrate to format 5, which keeps previews and originals of uploaded images."""
+    for statement in _FORMAT_5:
+        database.execute(statement)
+
+
 def begin_history(database: sqlite3.Connection) -> None:
     """Give a copy of a collection its own history: cursors and leases of the original do not apply to it."""
     database.execute("BEGIN IMMEDIATE")
@@ -266,10 +288,11 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     1: _add_checksums,
     2: _add_removals,
     3: _to_format_4,
+    4: _to_format_5,
 }
 """Format -> function that migrates to the next format, within a transaction."""
 
-ADDITIVE = frozenset({2, 3})
+ADDITIVE = frozenset({2, 3, 4})
 """Formats whose migration only adds tables and indexes. Opening a collection migrates it, in no time and without
 exclusive access: programs of the older version that have it open may go on."""
 

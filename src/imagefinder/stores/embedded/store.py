@@ -47,6 +47,7 @@ from imagefinder.stores.embedded import (
     feature_rows,
     feed,
     image_rows,
+    kept_rows,
     leases,
     removal_rows,
     sample_rows,
@@ -62,7 +63,7 @@ from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, rea
 from imagefinder.stores.embedded.recovery import recover
 
 
-class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
+class EmbeddedStore(thumbnail_rows.ThumbnailLookups, kept_rows.KeptLookups):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -141,6 +142,7 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
             for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
                 key = image_rows.insert_image(database, entry, copied=copied)
                 thumbnail_rows.insert(database, key, of_thumbnail)
+                kept_rows.insert(database, key, entry.image.id, entry.kept)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
