@@ -74,6 +74,9 @@ class ServerInfo(Described):
     keep_originals: bool = False
     """Whether collections keep the originals of uploaded images; otherwise they keep previews of them."""
 
+    image_suffixes: tuple[str, ...] = ()
+    """File extensions, in lower case, of images that are added from folders."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits(Described):

@@ -23,6 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from imagefinder.core.colours import Colours
 from imagefinder.core.errors import DamagedImageError, EmptyImageError, ImageTooLargeError, NotAnImageError
+from imagefinder.core.image_formats import SUPPORTED
 from imagefinder.images.decoding.limits import check_encoded_size
 from imagefinder.images.decoding.raw import CameraPreview, extract_preview
 from imagefinder.images.decoding.unsupported_formats import identify_unsupported
@@ -198,7 +199,7 @@ def _open(data: bytes, limit: PixelLimit) -> Image.Image:
                 raise DamagedImageError("the image is truncated or corrupt: its header cannot be read") from error
             raise NotAnImageError(
                 "unrecognised image format",
-                hint="supported formats: JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF",
+                hint=f"supported formats: {SUPPORTED}",
             ) from error
 
 
