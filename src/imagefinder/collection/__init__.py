@@ -7,6 +7,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -136,7 +137,8 @@ class Collection(MaintainedCollection):
         from imagefinder.indexing.pipeline import Pipeline  # noqa: PLC0415 - searching does not need it
 
         chosen = self._methods.to_index(methods)
-        decode, thumbnails = self.runtime.decoder.decode, ThumbnailIndexer(self.store, self.runtime)
+        decode = partial(self.runtime.decoder.decode, colours=self._methods.colours())
+        thumbnails = ThumbnailIndexer(self.store, self.runtime)
         return Pipeline(self.store, chosen, self.settings, decode, guard.check_address, thumbnails=thumbnails)
 
     def put(
@@ -177,7 +179,7 @@ class Collection(MaintainedCollection):
         for method in methods:
             self.store.register(method.extractor.fingerprint(), method.extractor.spec)
             features[method.name] = method.extractor.extract([decoded.rgb])
-        kept = self.previews.kept(data, decoded.rgb, uri)
+        kept = self.previews.kept(data, uri)
         entry = Entry(record, features, thumbnail(decoded.rgb), kept=kept)
         self.store.put(ThumbnailIndexer(self.store, self.runtime).with_features([entry]))
         return self.store.get(image_id)

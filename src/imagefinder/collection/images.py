@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from imagefinder.core.addresses import is_web_address
+from imagefinder.core.colours import Colours
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import (
     EmptyImageError,
@@ -57,8 +58,12 @@ def _is_local(image: str | os.PathLike[str]) -> bool:
 class ImageReader:
     """Reads images for one store, within the limits of the settings."""
 
-    def __init__(self, store: Store, runtime: Runtime, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, settings: Settings, colours: Callable[[], Colours] = lambda: "srgb"
+    ) -> None:
+        """Create a reader; ``colours`` returns the way in which the colours of images are read."""
         self._store = store
+        self._colours = colours
         self._runtime = runtime
         self._settings = settings
 
@@ -77,7 +82,10 @@ class ImageReader:
         """
         limits = self._settings
         return self._runtime.decoder.decode(
-            data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels
+            data,
+            max_bytes=limits.max_image_bytes,
+            max_pixels=limits.max_image_pixels,
+            colours=self._colours(),
         )
 
     def _decode_local(self, data: bytes, page: int) -> Decoded:
@@ -89,6 +97,7 @@ class ImageReader:
             max_pixels=max(limits.max_local_pixels, limits.max_image_pixels),
             page=page,
             fit_in=limits.max_image_pixels,
+            colours=self._colours(),
         )
 
     def is_thumbnail(self, data: bytes) -> bool:

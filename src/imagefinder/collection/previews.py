@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from imagefinder.core.addresses import is_web_address
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ImageError, SourceError
-from imagefinder.core.features import RgbImage
 from imagefinder.core.pages import split_page
 from imagefinder.core.previews import DEFAULT_SIZE, KeptKind, Preview, PreviewSource, size_step
 from imagefinder.core.records import ImageRecord
@@ -61,17 +60,17 @@ class PreviewMaker:
         self._runtime = runtime
         self._settings = settings
 
-    def kept(self, data: bytes, pixels: RgbImage, uri: str) -> dict[KeptKind, bytes]:
+    def kept(self, data: bytes, uri: str) -> dict[KeptKind, bytes]:
         """A preview and, if set, the original, for a collection to keep of a new image that has no file.
 
         Args:
             data: The encoded image.
-            pixels: Its pixels.
             uri: URI that it came from; may be empty.
         """
         if uri.startswith(_WITH_FILE):
             return {}
-        preview = rendering.of_pixels(pixels, DEFAULT_SIZE).data
+        limits = self._limits("original")
+        preview = self._runtime.decoder.render(data, side=DEFAULT_SIZE, **limits).data
         return {"preview": preview, **({"original": data} if self._settings.keep_originals else {})}
 
     def plan(self, image_id: str, size: int) -> PreviewPlan:

@@ -37,7 +37,7 @@ class CollectionReader:
         self.store = store
         self.runtime = runtime
         self._methods = CollectionMethods(store, runtime)
-        self._images = ImageReader(store, runtime, self.settings)
+        self._images = ImageReader(store, runtime, self.settings, self._methods.colours)
         self.previews = PreviewMaker(store, runtime, self.settings)
 
     def read(self, image: str | os.PathLike[str]) -> bytes:
@@ -192,7 +192,7 @@ class CollectionReader:
         Raises:
             UnknownMethodError: no method has this name.
         """
-        return self.runtime.method(name)
+        return self._methods.method(name)
 
     def methods(self) -> list[MethodState]:
         """Every installed method, and whether it can run on this machine; sorted by name."""

@@ -6,7 +6,6 @@ import io
 
 from PIL import Image
 
-from imagefinder.core.features import RgbImage
 from imagefinder.core.previews import Rendered
 from imagefinder.images.decoding import pillow_decoder
 
@@ -38,24 +37,10 @@ def render(  # wide: independent limits, given by keyword
         data, max_bytes=max_bytes, max_pixels=max_pixels, page=page, fit_in=fit_in, side=_GAP * side
     )
     size = loaded.width, loaded.height
-    return _encoded(Image.frombytes("RGB", size, b"".join(loaded.rows())), side)
-
-
-def of_pixels(pixels: RgbImage, side: int) -> Rendered:
-    """Render a preview of a decoded image.
-
-    Args:
-        pixels: ``(height, width, 3)`` uint8 RGB in sRGB, upright.
-        side: Largest length of the longer side of the preview, pixels.
-    """
-    image = Image.fromarray(pixels)
-    return _encoded(image.reduce(factor) if (factor := max(image.size) // (_GAP * side)) > 1 else image, side)
-
-
-def _encoded(image: Image.Image, side: int) -> Rendered:
-    factor = side / max(image.size)
+    image = Image.frombytes("RGB", size, b"".join(loaded.rows()))
+    factor = side / max(size)
     if factor < 1:
-        width, height = (max(1, round(length * factor)) for length in image.size)
+        width, height = (max(1, round(length * factor)) for length in size)
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY, subsampling="4:4:4")
