@@ -9,7 +9,6 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -279,27 +278,3 @@ class ImageReader:
         except (ImageError, UnknownImageError):
             return None
         return pixels if source == "file" else None
-
-    def original(self, image_id: str) -> BinaryIO | None:
-        """The open file of an image; ``None`` if the image has no file, or the file has changed.
-
-        Raises:
-            UnknownImageError: no image has this id.
-        """
-        image_id = self.resolve(image_id)
-        record = self._store.get(image_id)
-        path = local_path(record.uri) if record.uri.startswith("file:") else None
-        if path is None:
-            return None
-        try:
-            # Non-blocking: if a pipe has replaced the file, opening it would wait forever.
-            file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
-        except OSError:
-            return None
-        status = os.fstat(file.fileno())
-        is_same_size = stat.S_ISREG(status.st_mode) and status.st_size == record.size_bytes
-        if is_same_size and hashlib.file_digest(file, "sha256").hexdigest() == record.sha256:
-            file.seek(0)
-            return file
-        file.close()
-        return None

@@ -10,6 +10,7 @@ import numpy as np
 
 from imagefinder.collection.images import ImageReader
 from imagefinder.collection.methods import CollectionMethods
+from imagefinder.collection.originals import open_original
 from imagefinder.collection.previews import PreviewMaker
 from imagefinder.core import filters
 from imagefinder.core.contracts import Store
@@ -74,12 +75,12 @@ class CollectionReader:
         return self._images.stored(image_id)[0]
 
     def original(self, image_id: str) -> BinaryIO | None:
-        """The open file of an image; ``None`` if the image has no file, or the file has changed.
+        """The open file of an image, or its kept original; ``None`` without either, or if the file has changed.
 
         Raises:
             UnknownImageError: no image has this id.
         """
-        return self._images.original(image_id)
+        return open_original(self.store, self.resolve(image_id))
 
     def preview(self, image_id: str, size: int = DEFAULT_SIZE) -> Preview:
         """A preview of a stored image: a JPEG in sRGB, upright, without metadata.

@@ -161,6 +161,8 @@ def test_uploads_keep_their_original_if_it_is_set(make):
     data = encoded(large(height=3000, width=4000), "PNG")
     collection.put("a", data)
     assert collection.store.kept(["a"], "original") == {"a": data}
+    with collection.original("a") as file:
+        assert file.read() == data
     preview = collection.preview("a", 6400)
     assert (preview.source, shown(preview).shape) == ("original", (3000, 4000, 3))
 
