@@ -31,6 +31,7 @@ from imagefinder.core.store_parts import (
     StoreDerived,
     StoreFailures,
     StoreFileMetadata,
+    StoreKept,
     StoreLookups,
     StoreThumbnails,
     StoreUpkeep,
@@ -219,7 +220,9 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(StoreLookups, StoreFileMetadata, StoreFailures, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
+class Store(
+    StoreLookups, StoreFileMetadata, StoreFailures, StoreThumbnails, StoreKept, StoreDerived, StoreUpkeep, Protocol
+):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.

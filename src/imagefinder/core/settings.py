@@ -109,6 +109,13 @@ class Settings:
     scratch: Path = _setting(
         _cache_home, "folder for local files of collections in a database, such as indexes; they can be rebuilt"
     )
+    preview_cache_bytes: int = _setting(
+        1 << 30, "disk space of the server for previews, in the folder scratch, bytes; 0: none", minimum=0
+    )
+    keep_originals: bool = _setting(
+        False,
+        "keep the originals of uploaded images in the collection; previews of up to 1600 pixels are always kept",
+    )
     threads: int = _setting(
         _cores,
         "number of threads for decoding, feature extraction, networks, matching and verification",

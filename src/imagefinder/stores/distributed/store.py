@@ -36,6 +36,7 @@ from imagefinder.stores.distributed import (
     feature_rows,
     feed,
     image_rows,
+    kept_rows,
     leases,
     method_rows,
     monitoring,
@@ -58,7 +59,7 @@ from imagefinder.stores.distributed.vectors import PgVectorTable
 T = TypeVar("T")
 
 
-class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
+class DistributedStore(Listings, thumbnail_rows.ThumbnailTable, kept_rows.KeptTable):
     """A collection in a database; the arrays it returns are read-only and may be shared with other threads."""
 
     def __init__(
