@@ -227,6 +227,16 @@ _TABLES = (
     )
     """,
     "CREATE INDEX vector_models_by_method ON vector_models (collection, method)",
+    # How far the copies of tables of vectors in another engine are (watermarks.py).
+    """
+    CREATE TABLE vector_watermarks (
+        model integer PRIMARY KEY,
+        name text NOT NULL,
+        since xid8 NOT NULL,
+        copied bigint,
+        seen bigint NOT NULL
+    )
+    """,
     """
     CREATE TABLE derived (
         collection integer NOT NULL,
