@@ -309,6 +309,12 @@ class StoreUpkeep(Protocol):
         ...
 
 
+class StoreParts(
+    StoreLookups, StoreFileMetadata, StoreFailures, StoreThumbnails, StoreKept, StoreDerived, StoreUpkeep, Protocol
+):
+    """All parts that every store has."""
+
+
 @runtime_checkable
 class SupportsMonitoring(Protocol):
     """A store on other machines, which a service watches; optional."""
