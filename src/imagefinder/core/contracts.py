@@ -27,7 +27,14 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
-from imagefinder.core.store_parts import StoreDerived, StoreFailures, StoreLookups, StoreThumbnails, StoreUpkeep
+from imagefinder.core.store_parts import (
+    StoreDerived,
+    StoreFailures,
+    StoreListings,
+    StoreLookups,
+    StoreThumbnails,
+    StoreUpkeep,
+)
 
 
 class Decoder(Protocol):
@@ -256,7 +263,7 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(StoreLookups, StoreFailures, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
+class Store(StoreLookups, StoreListings, StoreFailures, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.

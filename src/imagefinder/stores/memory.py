@@ -37,6 +37,7 @@ from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
 from imagefinder.stores.digests import entry_digest
 from imagefinder.stores.memory_derived import DerivedInMemory
 from imagefinder.stores.memory_feed import FeedInMemory
+from imagefinder.stores.memory_listings import ListingsInMemory
 from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, read_only_thumbnail
 
 
@@ -49,7 +50,7 @@ class _Image:
     keys: dict[str, int] = field(default_factory=dict)
 
 
-class MemoryStore(ThumbnailsInMemory):
+class MemoryStore(ListingsInMemory, ThumbnailsInMemory):
     """Stores everything in dictionaries; arrays are copied on input."""
 
     def __init__(self) -> None:

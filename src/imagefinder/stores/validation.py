@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from imagefinder.core.errors import FingerprintMismatchError, InputError
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.listing import ListPosition
 from imagefinder.core.metadata import check_new_id
 from imagefinder.core.records import Entry, Failure, ImageRecord, Removal
 
@@ -90,6 +92,23 @@ def normalise_image(image: ImageRecord) -> ImageRecord:
         if not isinstance(number, int) or not 0 <= number <= _LARGEST_INTEGER:
             raise InputError(f"the {name} of image {image.id!r} must be an integer of at least 0, not {number!r}")
     return replace(image, metadata=json.loads(metadata_text(image)))
+
+
+def stamped(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries with the present time as the time of adding."""
+    now = time.time()
+    return [replace(entry, image=replace(entry.image, added_at=now)) for entry in entries]
+
+
+def check_position(position: ListPosition | None) -> None:
+    """Check the texts of a position in a listing.
+
+    Raises:
+        InputError: one of them is not valid Unicode.
+    """
+    for text in () if position is None else (position.value, position.id):
+        if isinstance(text, str):
+            check_text("position", text)
 
 
 def metadata_text(image: ImageRecord) -> str:

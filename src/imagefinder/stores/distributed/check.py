@@ -62,6 +62,8 @@ _ORPHANS = {
     " AND images.key = image) OR NOT EXISTS (SELECT 1 FROM methods WHERE methods.key = method)",
     "thumbnail_features": "NOT EXISTS (SELECT 1 FROM images"
     " WHERE images.collection = thumbnail_features.collection AND images.key = image)",
+    "listing": "NOT EXISTS (SELECT 1 FROM images WHERE images.collection = listing.collection"
+    " AND images.key = image)",
 }
 
 

@@ -13,7 +13,7 @@ from imagefinder.stores import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"
-FORMAT = 4
+FORMAT = 5
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
 # SIFT features have about 180 KB per image, ResNet-50 features 8 KB: larger pages make reading the former faster,
@@ -122,6 +122,52 @@ _THUMBNAIL_FEATURES = (
 _FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS, *_FEED, *_THUMBNAIL_FEATURES)
 """Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
 
+# What images are listed by (listing_rows.py), derived from their records. Rows that are missing or outdated are
+# due: they are written before the next listing.
+_LISTING: tuple[str, ...] = (
+    """
+    CREATE TABLE listing (
+        image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        taken TEXT NOT NULL,
+        day TEXT NOT NULL,
+        name TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        added REAL NOT NULL,
+        folder TEXT NOT NULL,
+        format TEXT NOT NULL,
+        camera TEXT NOT NULL,
+        place TEXT NOT NULL,
+        rating INTEGER NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX listing_by_id ON listing (id)",
+    # With the columns of filters, so that filtered listings by date read the index only.
+    "CREATE INDEX listing_by_day ON listing (day, taken, id, camera, place, format, rating, folder)",
+    *(f"CREATE INDEX listing_by_{name} ON listing ({name}, id)" for name in ("name", "size", "added", "folder")),
+    "CREATE INDEX listing_counts ON listing (camera, place, format, rating)",
+    """
+    CREATE TABLE tags (
+        tag TEXT NOT NULL,
+        image INTEGER NOT NULL REFERENCES images (key) ON DELETE CASCADE,
+        PRIMARY KEY (tag, image)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX tags_by_image ON tags (image)",
+    "CREATE TABLE listing_due (image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE) STRICT",
+    """
+    CREATE TRIGGER listing_added AFTER INSERT ON images BEGIN
+        INSERT INTO listing_due VALUES (NEW.key);
+    END
+    """,
+    """
+    CREATE TRIGGER listing_changed AFTER UPDATE OF stamp, metadata ON images BEGIN
+        INSERT OR IGNORE INTO listing_due VALUES (NEW.key);
+    END
+    """,
+)
+"""Statements that create the tables, indexes and triggers of listings, which are new in format 5."""
+
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
 # the last columns, so that reading the other columns does not touch their pages. The revisions of methods are for
@@ -206,6 +252,7 @@ TABLES = (
     """,
     *_REMOVALS,
     *_FORMAT_4,
+    *_LISTING,
 )
 
 
@@ -240,6 +287,13 @@ def _to_format_4(database: sqlite3.Connection) -> None:
     fill_contents(database)
 
 
+def _to_format_5(database: sqlite3.Connection) -> None:
+    """Migrate to format 5, which lists images by their properties."""
+    for statement in _LISTING:
+        database.execute(statement)
+    database.execute("INSERT INTO listing_due SELECT key FROM images")
+
+
 def begin_history(database: sqlite3.Connection) -> None:
     """Give a copy of a collection its own history: cursors and leases of the original do not apply to it."""
     database.execute("BEGIN IMMEDIATE")
@@ -266,10 +320,11 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     1: _add_checksums,
     2: _add_removals,
     3: _to_format_4,
+    4: _to_format_5,
 }
 """Format -> function that migrates to the next format, within a transaction."""
 
-ADDITIVE = frozenset({2, 3})
+ADDITIVE = frozenset({2, 3, 4})
 """Formats whose migration only adds tables and indexes. Opening a collection migrates it, in no time and without
 exclusive access: programs of the older version that have it open may go on."""
 
@@ -292,7 +347,8 @@ def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None
         # Another process may have created the tables meanwhile; a killed one leaves an empty file.
         if not _is_collection(database, folder):
             for statement in TABLES:
-                database.execute(statement)
+                # Without indentation, the definitions fit into the first page, which recovery can replace.
+                database.execute(" ".join(statement.split()))
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {FORMAT}")
         database.execute("COMMIT")

@@ -6,7 +6,15 @@ import re
 from collections.abc import Sequence
 
 from imagefinder.core.filters import Condition, Filter
-from imagefinder.stores.conditions import ALWAYS, COMPARISONS, EXACT, SqlCondition, to_sql
+from imagefinder.stores.conditions import (
+    ALWAYS,
+    COMPARISONS,
+    EXACT,
+    SqlCondition,
+    is_plain_text,
+    like_pattern,
+    to_sql,
+)
 
 _PLAIN_KEY = re.compile(r'[^"\\\x00-\x1f\x7f]+')
 
@@ -18,6 +26,20 @@ def on_metadata(where: Filter | None) -> SqlCondition:
     """
     condition = to_sql(where, _condition)
     return SqlCondition(f"CASE WHEN json_valid(metadata) THEN {condition.sql} ELSE 1 END", condition.values)
+
+
+def on_text(text: str) -> SqlCondition:
+    """A condition on the images whose id or metadata contain a text; accepts those that are not ASCII."""
+    if not is_plain_text(text):
+        return ALWAYS
+    pattern = like_pattern(text)
+    tests = [
+        # The length of text in characters ends at a NUL.
+        f"({column} LIKE ? ESCAPE '!' OR length({column}) <> length(CAST({column} AS BLOB)))"
+        for column in ("images.id", "images.metadata")
+    ]
+    # The caller reports damaged metadata.
+    return SqlCondition(f"({' OR '.join(tests)} OR images.metadata NOT LIKE '{{%}}')", (pattern, pattern))
 
 
 def _condition(condition: Condition) -> SqlCondition:

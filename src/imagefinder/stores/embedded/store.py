@@ -48,6 +48,7 @@ from imagefinder.stores.embedded import (
     feed,
     image_rows,
     leases,
+    listing_rows,
     removal_rows,
     sample_rows,
     schema,
@@ -62,7 +63,7 @@ from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, rea
 from imagefinder.stores.embedded.recovery import recover
 
 
-class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
+class EmbeddedStore(listing_rows.ListingLookups, thumbnail_rows.ThumbnailLookups):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -127,6 +128,8 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
             FingerprintMismatchError: another process has since registered a method differently.
         """
         plain = validation.normalise_entries(entries)
+        if not copied:
+            plain = validation.stamped(plain)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
         of_thumbnails = [thumbnail_rows.encode(entry.image.id, entry.thumbnail_features) for entry in plain]
         gone = validation.valid_ids(replacing)
@@ -138,12 +141,15 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
                 self._check_features(entry.features, methods)
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
+            listed = []
             for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
-                key = image_rows.insert_image(database, entry, copied=copied)
+                key = image_rows.insert_image(database, entry)
+                listed.append((key, entry.image))
                 thumbnail_rows.insert(database, key, of_thumbnail)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
+            listing_rows.write(database, listed)
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
         """Add or replace features of a stored image in one durable transaction.
