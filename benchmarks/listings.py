@@ -26,6 +26,7 @@ from PIL import Image
 import imagefinder
 from imagefinder.core import filters
 from imagefinder.core.contracts import Store
+from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.core.listing import Order, Selection
 from imagefinder.core.records import Entry, ImageRecord
 
@@ -55,15 +56,13 @@ def made(total: int, seed: int = 1) -> Iterator[Entry]:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "JPEG", quality=60)
         data = file.getvalue()
-        metadata: dict[str, Any] = {"exif": {"taken": taken.isoformat()}}
+        said: dict[str, Any] = {"exif": {"taken": taken.isoformat()}}
         if camera := chance.choice(CAMERAS):
-            metadata["exif"]["camera"] = camera
+            said["exif"]["camera"] = camera
         if place := chance.choice(PLACES):
-            metadata["iptc"] = {"place": place}
+            said["iptc"] = {"city": place}
         if chance.random() < 0.3:
-            metadata["xmp"] = {"rating": chance.randint(1, 5)}
-        if chance.random() < 0.4:
-            metadata["tags"] = chance.sample(TAGS, 2)
+            said["xmp"] = {"rating": chance.randint(1, 5)}
         record = ImageRecord(
             id=f"{taken:%Y}/{taken:%m} event {n // 180 % 7}/IMG_{n:06}.jpg",
             uri=f"file:///pictures/{n}.jpg",
@@ -73,7 +72,8 @@ def made(total: int, seed: int = 1) -> Iterator[Entry]:
             height=SIDE,
             format=chance.choices(("JPEG", "HEIC", "PNG", "DNG"), (70, 20, 5, 5))[0],
             stamp=f"{len(data)}:{int(taken.timestamp())}000000000:0:{n}",
-            metadata=metadata,
+            metadata={"tags": chance.sample(TAGS, 2)} if chance.random() < 0.4 else {},
+            file_metadata=FileMetadata(said, "made"),
         )
         yield Entry(record, {}, data)
 

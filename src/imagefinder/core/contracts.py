@@ -30,6 +30,7 @@ from imagefinder.core.results import Evidence, Size
 from imagefinder.core.store_parts import (
     StoreDerived,
     StoreFailures,
+    StoreFileMetadata,
     StoreListings,
     StoreLookups,
     StoreThumbnails,
@@ -263,7 +264,16 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(StoreLookups, StoreListings, StoreFailures, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
+class Store(
+    StoreLookups,
+    StoreListings,
+    StoreFileMetadata,
+    StoreFailures,
+    StoreThumbnails,
+    StoreDerived,
+    StoreUpkeep,
+    Protocol,
+):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.

@@ -57,9 +57,9 @@ class ListingRow:
         folder: The id up to the last slash; empty without one.
         format: Encoded format, for example ``JPEG``.
         camera: Camera; empty if unknown.
-        place: Place; empty if unknown.
+        place: City and country, as the file says; empty if unknown.
         rating: Rating, -1 (rejected) to 5; 0 if there is none.
-        tags: Tags, sorted.
+        tags: The tags of the user (key ``tags`` of the metadata) and the keywords in the file, sorted.
     """
 
     taken: str
@@ -127,8 +127,8 @@ class Selection:
 
     def accepts_record(self, record: ImageRecord) -> bool:
         """Whether an image meets the conditions that concern its record."""
-        return (self.where is None or self.where.matches(record.metadata)) and (
-            not self.contains or contains_text(self.contains, record.id, record.metadata)
+        return (self.where is None or self.where.matches(record.filterable)) and (
+            not self.contains or contains_text(self.contains, record.id, record.searchable)
         )
 
 
@@ -186,7 +186,7 @@ class Group:
 
 def listing_row(record: ImageRecord) -> ListingRow:
     """The properties of an image."""
-    metadata = record.metadata
+    metadata = record.filterable
     taken = taken_at(record)[0]
     return ListingRow(
         taken=taken,
@@ -197,7 +197,7 @@ def listing_row(record: ImageRecord) -> ListingRow:
         folder=record.id.rpartition("/")[0],
         format=record.format,
         camera=_label(_value(metadata, "exif", "camera")),
-        place=_label(_value(metadata, "iptc", "place")),
+        place=_place(_value(metadata, "iptc", "city"), _value(metadata, "iptc", "country")),
         rating=_rating(_value(metadata, "xmp", "rating")),
         tags=_tags(metadata),
     )
@@ -208,7 +208,7 @@ def taken_at(record: ImageRecord) -> tuple[str, TakenFrom]:
 
     Times of files and of adding are in UTC, because the zone of the camera is unknown.
     """
-    taken = _value(record.metadata, "exif", "taken")
+    taken = _value(record.filterable, "exif", "taken")
     found = _TAKEN.match(taken) if isinstance(taken, str) else None
     if found:
         return (found[0] if found[1] else f"{found[0]}T00:00:00"), "metadata"
@@ -285,7 +285,11 @@ def _rating(value: object) -> int:
     return int(value) if number else 0  # type: ignore[call-overload] # it is a number
 
 
+def _place(city: object, country: object) -> str:
+    return ", ".join(label for label in (_label(city), _label(country)) if label)
+
+
 def _tags(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    value = metadata.get("tags")
-    values = value if isinstance(value, list) else [value]
+    found = (metadata.get("tags"), _value(metadata, "iptc", "keywords"))
+    values = [one for value in found for one in (value if isinstance(value, list) else [value])]
     return tuple(sorted({label for one in values if (label := _label(one))})[:MAX_TAGS])

@@ -16,6 +16,9 @@ SCHEMA = "imagefinder"
 RECORD = "id, uri, sha256, size_bytes, width, height, format, source, stamp, metadata, added_at, thumbnail"
 """The columns of an image covered by its checksum, in this order (as in the embedded store)."""
 
+FILE_METADATA = "file_stamp, stack, burst, properties, file_checksum"
+"""The columns of what a file says about an image (as in the embedded store); NULL if it was not read."""
+
 _LOCK = int.from_bytes(b"imgfindr")
 """Key of the advisory lock of migrations."""
 
@@ -239,6 +242,16 @@ _TABLES = (
 )
 
 
+# What files say about images; the next ``add`` reads it. Columns without a default rewrite no row, and programs of
+# the version before go on: they replace rows as a whole.
+_FILE_METADATA = (
+    "ALTER TABLE images ADD COLUMN file_stamp text, ADD COLUMN stack text, ADD COLUMN burst text,"
+    " ADD COLUMN properties text, ADD COLUMN file_checksum bigint, ADD COLUMN file_tags jsonb",
+    "CREATE INDEX images_by_stack ON images (collection, stack, id) WHERE stack <> ''",
+    "CREATE INDEX images_by_burst ON images (collection, burst, id) WHERE burst <> ''",
+    "CREATE INDEX images_by_file_tags ON images USING gin (file_tags jsonb_path_ops)",
+)
+
 _SORTED = ("taken", "name", "size", "added", "folder")
 
 # What images are listed by (listing_rows.py), derived from their records. Rows that are missing or outdated are
@@ -301,7 +314,7 @@ _LISTING = (
     """,
     "CREATE TRIGGER listing_added AFTER INSERT ON images REFERENCING NEW TABLE AS added"
     " FOR EACH STATEMENT EXECUTE FUNCTION listing_added()",
-    "CREATE TRIGGER listing_changed AFTER UPDATE OF stamp, metadata ON images"
+    "CREATE TRIGGER listing_changed AFTER UPDATE OF stamp, metadata, properties ON images"
     " FOR EACH ROW EXECUTE FUNCTION listing_changed()",
     "CREATE TRIGGER listing_removed AFTER DELETE ON images REFERENCING OLD TABLE AS lost"
     " FOR EACH STATEMENT EXECUTE FUNCTION listing_removed()",
@@ -325,7 +338,7 @@ class Tables:
     oldest: int = 1
 
 
-STORE = Tables("store", (_TABLES, _LISTING))
+STORE = Tables("store", (_TABLES, _FILE_METADATA, _LISTING))
 """The tables of this package."""
 
 

@@ -25,10 +25,12 @@ from imagefinder.core.listing import (
 from imagefinder.core.records import ImageRecord
 from imagefinder.stores import validation
 from imagefinder.stores.conditions import SqlCondition, joined
-from imagefinder.stores.embedded import image_rows, schema, sql_filter
+from imagefinder.stores.embedded import image_rows, sql_filter
 from imagefinder.stores.embedded.connections import Connections
 
-_RECORD = ", ".join(f"images.{name}" for name in f"{schema.RECORD}, checksum".split(", "))
+_RECORDS = "images ON images.key = {} LEFT JOIN file_metadata ON file_metadata.image = images.key"
+_OF_LISTING, _OF_DUE = _RECORDS.format("listing.image"), _RECORDS.format("listing_due.image")
+"""The tables of records, to join."""
 _DUE = 5000
 """Number of rows that are written in one transaction."""
 _MOST = 2**31
@@ -95,7 +97,7 @@ def write_due(connections: Connections) -> None:
 
 def _write_some(database: sqlite3.Connection) -> int:
     rows = database.execute(
-        f"SELECT images.key, {_RECORD} FROM listing_due CROSS JOIN images ON images.key = listing_due.image"  # noqa: S608
+        f"SELECT images.key, {image_rows.QUALIFIED} FROM listing_due CROSS JOIN {_OF_DUE}"  # noqa: S608
         " ORDER BY listing_due.image LIMIT ?",
         (_DUE,),
     ).fetchall()
@@ -128,9 +130,12 @@ def _page(
 ) -> list[ImageRecord]:
     """A page that starts after a number of images; the records of those are not read."""
     condition = joined([*_conditions(selection), *_after(order, after)], " AND ")
+    columns = ", ".join(_columns(order))
+    part_of = (
+        f"SELECT image, {columns} FROM listing WHERE {condition.sql} ORDER BY {_order(order)} LIMIT ? OFFSET ?"  # noqa: S608
+    )
     query = (
-        f"SELECT {_RECORD} FROM (SELECT image, {', '.join(_columns(order))} FROM listing WHERE {condition.sql}"  # noqa: S608
-        f" ORDER BY {_order(order)} LIMIT ? OFFSET ?) AS listing CROSS JOIN images ON images.key = listing.image"
+        f"SELECT {image_rows.QUALIFIED} FROM ({part_of}) AS listing CROSS JOIN {_OF_LISTING}"  # noqa: S608
         f" ORDER BY {_order(order, 'listing.')}"
     )
     start, most = part
@@ -154,7 +159,7 @@ def _matching(
     condition = joined([*_conditions(selection), *_after(order, after), *preselected], " AND ")
     tables = "tags JOIN listing USING (image)" if "tags" in value else "listing"
     query = (
-        f"SELECT {value}, {_RECORD} FROM {tables} CROSS JOIN images ON images.key = listing.image"  # noqa: S608
+        f"SELECT {value}, {image_rows.QUALIFIED} FROM {tables} CROSS JOIN {_OF_LISTING}"  # noqa: S608
         f" WHERE {condition.sql} ORDER BY {_order(order, 'listing.')}"
     )
     for found, *row in database.execute(query, condition.values):

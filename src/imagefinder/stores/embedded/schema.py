@@ -24,6 +24,9 @@ RECORD = "id, uri, sha256, size_bytes, width, height, format, source, stamp, met
 """The columns of an image covered by its checksum, in this order. The last is the checksum of its thumbnail (NULL
 without one), so that a lost thumbnail is detected."""
 
+FILE_METADATA = "file_stamp, stack, burst, properties, file_checksum"
+"""The columns of what a file says about an image; the last is the checksum of the others and the id."""
+
 # E-values depend on the number of images, so damage to it must be detected: mirror is always its negative.
 _COUNTING = (
     """
@@ -165,8 +168,35 @@ _LISTING: tuple[str, ...] = (
         INSERT OR IGNORE INTO listing_due VALUES (NEW.key);
     END
     """,
+    """
+    CREATE TRIGGER listing_file_read AFTER INSERT ON file_metadata BEGIN
+        INSERT OR IGNORE INTO listing_due VALUES (NEW.image);
+    END
+    """,
+    """
+    CREATE TRIGGER listing_file_lost AFTER DELETE ON file_metadata
+    WHEN EXISTS (SELECT 1 FROM images WHERE key = OLD.image) BEGIN
+        INSERT OR IGNORE INTO listing_due VALUES (OLD.image);
+    END
+    """,
 )
 """Statements that create the tables, indexes and triggers of listings, which are new in format 5."""
+
+# File metadata (file_metadata_rows.py), in a separate table: adding it rewrites no image.
+_FORMAT_5: tuple[str, ...] = (
+    """
+    CREATE TABLE file_metadata (
+        image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
+        file_stamp TEXT NOT NULL,
+        stack TEXT NOT NULL,
+        burst TEXT NOT NULL,
+        properties TEXT NOT NULL,
+        file_checksum INTEGER NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX file_metadata_by_stack ON file_metadata (stack, image) WHERE stack <> ''",
+    "CREATE INDEX file_metadata_by_burst ON file_metadata (burst, image) WHERE burst <> ''",
+)
 
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
@@ -252,6 +282,7 @@ TABLES = (
     """,
     *_REMOVALS,
     *_FORMAT_4,
+    *_FORMAT_5,
     *_LISTING,
 )
 
@@ -288,8 +319,8 @@ def _to_format_4(database: sqlite3.Connection) -> None:
 
 
 def _to_format_5(database: sqlite3.Connection) -> None:
-    """Migrate to format 5, which lists images by their properties."""
-    for statement in _LISTING:
+    """Migrate to format 5, which lists images by their properties, and has what files say; ``add`` reads it."""
+    for statement in (*_FORMAT_5, *_LISTING):
         database.execute(statement)
     database.execute("INSERT INTO listing_due SELECT key FROM images")
 

@@ -10,6 +10,7 @@ import pytest
 from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError
+from imagefinder.core.file_metadata import NO_FILE_METADATA, FileMetadata
 from imagefinder.core.listing import (
     EVERYTHING,
     GROUPS,
@@ -36,7 +37,7 @@ SELECTIONS = [
     Selection(formats=("JPEG",)),
     Selection(formats=("JPEG", "PNG"), cameras=("Canon EOS R5",)),
     Selection(cameras=("",), ratings=(0, 5)),
-    Selection(places=("Zürich", "nul\0place")),
+    Selection(places=("Zürich", "Oslo", "Rome, Italy")),
     Selection(tags=("cat",)),
     Selection(tags=("cat", "ä")),
     Selection(tags=("nul\0tag",)),
@@ -53,12 +54,15 @@ def library() -> list[Entry]:
     for n in range(40):
         folder = _FOLDERS[n % len(_FOLDERS)]
         metadata: dict[str, Any] = {"n": n}
+        of_file: dict[str, Any] = {}
         if n % 3:
-            metadata["exif"] = {"taken": f"2024-0{n % 5 + 1}-0{n % 7 + 1}T10:{n % 4:02}:00+02:00"}
+            of_file["exif"] = {"taken": f"2024-0{n % 5 + 1}-0{n % 7 + 1}T10:{n % 4:02}:00+02:00"}
         if n % 4:
-            metadata["exif"] = {**metadata.get("exif", {}), "camera": ("Canon EOS R5", "Pixel 8 ", "é\0")[n % 3]}
+            of_file["exif"] = {**of_file.get("exif", {}), "camera": ("Canon EOS R5", "Pixel 8 ", "é")[n % 3]}
         if n % 5 == 0:
-            metadata |= {"xmp": {"rating": n % 7 - 1}, "iptc": {"place": ("Zürich", "Rome", "nul\0place")[n % 3]}}
+            of_file |= {"xmp": {"rating": n % 7 - 1}, "iptc": {"city": ("Zürich", "Rome", "Oslo")[n % 3]}}
+        if n % 6 == 0:
+            of_file["iptc"] = {**of_file.get("iptc", {}), "keywords": ["ä", "keyword"], "country": "Italy"}
         if n % 2:
             metadata["tags"] = [["cat", "ä", "cat"], "dog", ["nul\0tag", 7, ""], ["ä", "cat"]][n // 2 % 4]
         found.append(
@@ -70,6 +74,7 @@ def library() -> list[Entry]:
                 format=("JPEG", "PNG", "HEIC")[n % 3],
                 stamp=f"1000:{1_700_000_000 + n // 2 * 100_000}000000000:0:{n}" if n % 2 else "",
                 metadata=metadata,
+                file_metadata=FileMetadata(of_file, "1") if of_file else NO_FILE_METADATA,
             )
         )
     return found
@@ -137,6 +142,10 @@ class SortedListingSuite(StoreFixtures):
         assert store.groups("year", after="2020") == [Group("2021", 1)]
         store.touch("t", uri="file:///elsewhere", stamp="1:1700000000000000000:1:1")
         assert store.groups("year", after="2020") == [Group("2021", 1), Group("2023", 1)]
+        assert [one.id for one in store.listing(Selection(taken="2023"))] == ["t"]
+        store.put_file_metadata({"t": FileMetadata({"exif": {"taken": "1999-12-31T23:59:59Z"}}, "1")})
+        assert [one.id for one in store.listing(order=order, limit=1)] == ["t"]
+        store.put_file_metadata({"t": NO_FILE_METADATA})
         assert [one.id for one in store.listing(Selection(taken="2023"))] == ["t"]
         store.delete([str(n) for n in range(10)])
         assert [one.id for one in store.listing()] == ["t"]
