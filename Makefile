@@ -120,7 +120,7 @@ lint: setup  ## Style, types, import rule, container file, web page
 	@$(MAKE) --no-print-directory lint-web
 
 WEB := tools/web
-WEB_FILES := "src/imagefinder/web/*.{js,css,html}"
+WEB_FILES := "src/imagefinder/web/*.{js,json,css,html}"
 
 $(WEB)/node_modules/.ready: $(WEB)/package-lock.json
 	@command -v npm >/dev/null || { echo "The checks of the web page need Node.js 18 or newer and npm; on Debian: make node (as root)"; exit 1; }

@@ -258,7 +258,10 @@ def _rows(answer: SheetResult) -> list[tuple[str, str, str]]:
     best = answer.result.hits[0]
     if best.decision == "none":
         return [(name, "no match", output.evalue(best.evalue)), (details, f"nearest: {best.id}", "")]
-    return [(name, best.id, output.evalue(best.evalue)), (details, f"{best.decision}, {best.relation}", "")]
+    return [
+        (name, best.id, output.evalue(best.evalue)),
+        (details, f"{best.decision}, {output.relation(best.relation, None, best.decision)}", ""),
+    ]
 
 
 def _print_next_steps(destination: Path, page: Path, queries: Sequence[_Query]) -> None:

@@ -193,7 +193,7 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
                     str(hit.rank),
                     hit.id,
                     hit.decision or "-",
-                    output.relation(hit.relation, hit.evidence),
+                    output.relation(hit.relation, hit.evidence, hit.decision),
                     output.evalue(hit.evalue),
                     *output.evidence(hit.evidence),
                     places.get(hit.id, "-"),

@@ -71,6 +71,9 @@ class ServerInfo(Described):
     read_only: bool
     """Whether the server rejects all changes."""
 
+    image_suffixes: tuple[str, ...] = ()
+    """File extensions, in lower case, of images that are added from folders."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits(Described):

@@ -36,7 +36,8 @@ Relation: TypeAlias = Literal[
     "identical", "edited copy", "part of", "contains", "same scene", "same layout", "similar"
 ]
 """How the query relates to the hit. ``part of``: the query is part of the hit. ``same scene``: another picture of
-the same thing. ``same layout``: a document of the same layout."""
+the same thing. ``same layout``: a document of the same layout. It is as certain as the decision: a ``possible``
+match may have this relation."""
 
 AUTO = "auto"
 """Method name that stands for all methods of a collection together."""

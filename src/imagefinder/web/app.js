@@ -16,6 +16,7 @@ import {
 } from "./dom.js";
 import { go, link, parse } from "./route.js";
 import { loadSession, mayWrite, session } from "./session.js";
+import { LANGUAGES, chooseLanguage, language, t } from "./texts.js";
 
 /** @typedef {import("./route.js").Route} Route */
 /** @typedef {import("./route.js").ViewName} ViewName */
@@ -33,14 +34,14 @@ import { loadSession, mayWrite, session } from "./session.js";
 /** Each view's code is loaded when it is first opened.
  * @type {Record<ViewName, {label: string, load: () => Promise<OpenView>}>} */
 const VIEWS = {
-  search: { label: "Search", load: async () => (await import("./search.js")).openSearch },
-  library: { label: "Collection", load: async () => (await import("./library.js")).openLibrary },
-  duplicates: { label: "Duplicates", load: async () => (await import("./duplicates.js")).openDuplicates },
-  jobs: { label: "Jobs", load: async () => (await import("./jobs.js")).openJobs },
+  search: { label: t("view.search"), load: async () => (await import("./search.js")).openSearch },
+  library: { label: t("view.collection"), load: async () => (await import("./library.js")).openLibrary },
+  duplicates: { label: t("view.duplicates"), load: async () => (await import("./duplicates.js")).openDuplicates },
+  jobs: { label: t("view.jobs"), load: async () => (await import("./jobs.js")).openJobs },
 };
 const THEMES = ["auto", "light", "dark"];
 /** @type {Record<string, string>} */
-const THEME_LABELS = { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" };
+const THEME_LABELS = { auto: t("theme.auto"), light: t("theme.light"), dark: t("theme.dark") };
 
 const main = find("#main", HTMLElement);
 
@@ -64,10 +65,11 @@ function renderHeader(view) {
   );
   find("#brand", HTMLAnchorElement).href = link("search", collection);
   put(find("#chooser", HTMLElement), collectionSelect(view));
-  const keyLabel = info.auth.access === "read" ? "API key (read-only)" : "API key";
+  const keyLabel = info.auth.access === "read" ? t("key.label-read") : t("key.label");
   put(
     find("#tools", HTMLElement),
     info.auth.required && button("key", keyLabel, () => requestKey(null), { quiet: true, class: "plain" }),
+    languageSelect(),
     themeButton(),
   );
 }
@@ -77,15 +79,27 @@ function collectionSelect(view) {
   const { collection, info } = session;
   const select = h(
     "select",
-    { "aria-label": "Collection" },
+    { "aria-label": t("chooser.label") },
     info.collections.map((name) => h("option", { value: name, selected: name === collection }, name)),
-    mayWrite() && h("option", { value: "" }, "New collection…"),
+    mayWrite() && h("option", { value: "" }, t("chooser.new")),
   );
   select.addEventListener("change", () => {
     if (select.value) return go(link(view === "jobs" ? "library" : view, select.value));
     select.value = collection;
     createCollection();
   });
+  return select;
+}
+
+function languageSelect() {
+  const names = Object.entries(LANGUAGES);
+  if (names.length < 2) return null;
+  const select = h(
+    "select",
+    { "aria-label": t("page.language"), class: "language" },
+    names.map(([code, name]) => h("option", { value: code, lang: code, selected: code === language }, name)),
+  );
+  select.addEventListener("change", () => chooseLanguage(select.value));
   return select;
 }
 
@@ -106,7 +120,7 @@ function themeButton() {
 
 async function createCollection() {
   const name = await openDialog(
-    "New collection",
+    t("new-collection.title"),
     /** @param {(name: string) => void} close */
     (close) => {
       const pattern = "[a-z0-9][a-z0-9_\\-]*";
@@ -115,10 +129,10 @@ async function createCollection() {
       const form = h(
         "form",
         { class: "stack" },
-        h("label", {}, "Name", input),
-        h("p", { class: "small" }, "Lowercase letters, digits, hyphens and underscores."),
+        h("label", {}, t("new-collection.name"), input),
+        h("p", { class: "small" }, t("new-collection.rule")),
         problem,
-        h("div", { class: "row end" }, h("button", { class: "primary" }, "Create")),
+        h("div", { class: "row end" }, h("button", { class: "primary" }, t("new-collection.create"))),
       );
       form.addEventListener("submit", async (event) => {
         event.preventDefault();
@@ -142,7 +156,7 @@ async function createCollection() {
  * @returns {Promise<boolean>} whether there is a new key */
 function requestKey(problem) {
   state.keyDialog ??= openDialog(
-    "API key required",
+    t("key.title"),
     /** @param {(key: string) => void} close */
     (close) => {
       const input = textInput({ type: "password", name: "key", required: true, autofocus: true });
@@ -150,14 +164,14 @@ function requestKey(problem) {
       const form = h(
         "form",
         { class: "stack" },
-        h("p", {}, wrong ? "The server does not accept this key." : "This server requires an API key."),
-        h("label", {}, "Key", input),
-        h("p", { class: "small" }, "Stored until this tab is closed, and sent only to this server."),
+        h("p", {}, wrong ? t("key.wrong") : t("key.required")),
+        h("label", {}, t("key.input"), input),
+        h("p", { class: "small" }, t("key.storage")),
         h(
           "div",
           { class: "row end" },
-          getKey() !== null && button(null, "Forget key", () => close("")),
-          h("button", { class: "primary" }, "Use key"),
+          getKey() !== null && button(null, t("key.forget"), () => close("")),
+          h("button", { class: "primary" }, t("key.use")),
         ),
       );
       form.addEventListener("submit", (event) => {
@@ -185,8 +199,8 @@ async function show() {
   if (name === "unknown") {
     state.shown?.view.close();
     state.shown = null;
-    const text = { title: "Page not found", message: "This address does not match any view." };
-    return put(main, problemBox({ ...text, hint: "Choose a view above." }, null, "h1"));
+    const text = { title: t("unknown-view.title"), message: t("unknown-view.text"), hint: t("unknown-view.hint") };
+    return put(main, problemBox(text, null, "h1"));
   }
   if (route.collection) session.collection = route.collection;
   renderHeader(name);
@@ -235,7 +249,7 @@ async function refresh() {
 }
 
 async function start() {
-  put(main, h("p", { class: "wait" }, "Loading…"));
+  put(main, h("p", { class: "wait" }, t("page.loading")));
   try {
     await loadSession();
   } catch (error) {
@@ -276,6 +290,9 @@ addEventListener("unhandledrejection", (event) => {
 });
 
 onUnauthorized(requestKey);
+find("#views", HTMLElement).ariaLabel = t("page.views");
+find("#toasts", HTMLElement).ariaLabel = t("page.notices");
+find(".skip", HTMLAnchorElement).textContent = t("page.skip");
 find(".skip", HTMLAnchorElement).addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();

@@ -1,6 +1,7 @@
 /** A region selected on an image: drawn with a mouse, pen or finger, or moved and resized with the keyboard. */
 
 import { announce, closest, h } from "./dom.js";
+import { t } from "./texts.js";
 
 /** Left, top, width and height as fractions of the image.
  * @typedef {[number, number, number, number]} Box */
@@ -21,7 +22,7 @@ const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 /** @param {Box} box */
 function describe(box) {
   const [x, y, width, height] = box.map((value) => Math.round(value * 100));
-  return `Region: ${width} by ${height} percent, ${x} percent from the left, ${y} percent from the top`;
+  return t("region.description", { width, height, x, y });
 }
 
 /** @param {Box} box @param {number} dx @param {number} dy @returns {Box} */
@@ -62,7 +63,7 @@ export function createCrop(frame, { onchange, onenter }) {
       tabindex: "0",
       role: "group",
       hidden: true,
-      "aria-roledescription": "region",
+      "aria-roledescription": t("region.role"),
       "aria-keyshortcuts": "ArrowLeft ArrowRight ArrowUp ArrowDown Shift+ArrowRight Enter Delete",
       onkeydown: handleKey,
     },
@@ -78,8 +79,7 @@ export function createCrop(frame, { onchange, onenter }) {
     if (!box) return;
     const [left, top, width, height] = box.map((each) => `${each * 100}%`);
     Object.assign(area.style, { left, top, width, height });
-    const keys = "Arrow keys move it, Shift and arrow keys resize it, Enter searches, Delete removes it.";
-    area.setAttribute("aria-label", `${describe(box)}. ${keys}`);
+    area.setAttribute("aria-label", `${describe(box)}. ${t("region.keys")}`);
   }
 
   /** @param {Box | null} value */

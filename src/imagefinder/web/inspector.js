@@ -2,12 +2,13 @@
 
 import { announce, button, closest, errorText, find, h, problemBox, put } from "./dom.js";
 import { evidencePanel } from "./evidence.js";
-import { fileName, number } from "./format.js";
+import { fileName } from "./format.js";
 import { createHeat } from "./heat.js";
 import { largest, source } from "./images.js";
 import { createLines } from "./lines.js";
 import { createOverlay } from "./overlay.js";
 import { methodStatus } from "./session.js";
+import { t } from "./texts.js";
 
 /** One comparison.
  * @typedef {object} Entry
@@ -25,7 +26,12 @@ import { methodStatus } from "./session.js";
 /** @typedef {{url: string, release: () => void}} Source */
 
 /** @type {Record<Tab, string>} */
-const TABS = { lines: "Matches", overlay: "Overlay", heat: "Heat map", drawing: "Drawing" };
+const TABS = {
+  lines: t("inspector.lines"),
+  overlay: t("inspector.overlay"),
+  heat: t("inspector.heat"),
+  drawing: t("inspector.drawing"),
+};
 
 /** @param {readonly number[]} point */
 const coordinates = ([x, y]) => `(${Math.round(x)}, ${Math.round(y)})`;
@@ -35,7 +41,7 @@ const waitText = (text) => h("p", { class: "wait" }, text);
 
 /** The view of matching keypoints, with its legend and a slider that steps through the lines. */
 function createMatches() {
-  const slider = h("input", { type: "range", min: 0, value: "0", "aria-label": "Highlight one match" });
+  const slider = h("input", { type: "range", min: 0, value: "0", "aria-label": t("matches.highlight") });
   const output = h("output", { class: "small" });
   const lines = createLines({ onmark: describe });
   const outliersShown = h("input", { type: "checkbox", checked: true });
@@ -52,7 +58,12 @@ function createMatches() {
     const pairs = lines.pairs();
     const pair = pairs[index];
     output.textContent = pair
-      ? `${index + 1} of ${pairs.length}: query ${coordinates(pair[0])}, stored image ${coordinates(pair[1])}`
+      ? t("matches.pair", {
+          index: index + 1,
+          total: pairs.length,
+          query: coordinates(pair[0]),
+          stored: coordinates(pair[1]),
+        })
       : "";
   }
 
@@ -60,29 +71,31 @@ function createMatches() {
   function legend({ evidence, inliers, outliers }, drawn) {
     /** @param {string} kind @param {string} label */
     const key = (kind, label) => h("span", { class: `key ${kind}` }, h("i", { "aria-hidden": "true" }), label);
-    const shown = drawn < inliers.length ? `${drawn} of ${number(inliers.length)}` : number(drawn);
-    const nothing = outliers.length
-      ? "No consistent geometry: these matches are at the level of chance."
-      : "No matching keypoints.";
+    const count = inliers.length;
+    const nothing = outliers.length ? t("matches.chance") : t("matches.none");
     return h(
       "div",
       { class: "controls" },
       h(
         "div",
         { class: "legend" },
-        drawn > 0 && key("inlier", `${shown} inliers (solid)`),
+        drawn > 0 &&
+          key(
+            "inlier",
+            drawn < count ? t("matches.inliers-of", { drawn, count }) : t("matches.inliers", { count }),
+          ),
         outliers.length > 0 &&
           h(
             "label",
             { class: "key outlier" },
             outliersShown,
             h("i", { "aria-hidden": "true" }),
-            `${number(outliers.length)} outliers (dashed)`,
+            t("matches.outliers", { count: outliers.length }),
           ),
-        evidence && key("frame-of", "Outline of the other image"),
+        evidence && key("frame-of", t("matches.outline")),
         !evidence && !drawn && h("span", { class: "small" }, nothing),
       ),
-      drawn > 0 && h("label", { class: "slider" }, h("span", { class: "small" }, "Step through"), slider),
+      drawn > 0 && h("label", { class: "slider" }, h("span", { class: "small" }, t("matches.step")), slider),
       output,
     );
   }
@@ -107,12 +120,12 @@ function createLayout({ move, choose, explainBy }) {
   const position = h("span", { class: "small position" });
   const stage = h("div", { class: "stage" });
   const controls = h("div", { class: "toolbar" });
-  const side = h("aside", { class: "side", "aria-label": "Evidence", tabindex: "0" });
-  const previous = button("left", "Previous hit (left arrow)", () => move(-1), { quiet: true });
-  const next = button("right", "Next hit (right arrow)", () => move(1), { quiet: true });
+  const side = h("aside", { class: "side", "aria-label": t("inspector.evidence"), tabindex: "0" });
+  const previous = button("left", t("inspector.previous"), () => move(-1), { quiet: true });
+  const next = button("right", t("inspector.next"), () => move(1), { quiet: true });
   const tabs = h(
     "div",
-    { class: "segments", role: "radiogroup", "aria-label": "View" },
+    { class: "segments", role: "radiogroup", "aria-label": t("inspector.view") },
     Object.entries(TABS).map(([name, label]) =>
       h(
         "label",
@@ -127,9 +140,12 @@ function createLayout({ move, choose, explainBy }) {
       ),
     ),
   );
-  const methods = h("select", { "aria-label": "Method to explain" });
+  const methods = h("select", { "aria-label": t("inspector.method") });
   methods.addEventListener("change", () => explainBy(methods.value));
-  const close = button("close", "Close (Esc)", () => void dialog.close(), { quiet: true, class: "plain close" });
+  const close = button("close", t("inspector.close"), () => void dialog.close(), {
+    quiet: true,
+    class: "plain close",
+  });
   /** @type {HTMLDialogElement} */
   const dialog = h(
     "dialog",
@@ -195,7 +211,7 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
     const entry = entries[state.index];
     const current = comparison();
     layout.radio("overlay").disabled = !current.evidence;
-    layout.tab("overlay").title = current.evidence ? "" : "No transform between these images was found";
+    layout.tab("overlay").title = current.evidence ? "" : t("inspector.no-transform");
     if (state.tab === "overlay" && !current.evidence) state.tab = "lines";
     layout.radio(state.tab).checked = true;
     if (state.tab === "lines") {
@@ -219,13 +235,13 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
       heat.draw(current, current.explanation);
       put(controls, heat.controls);
     } else if (network && state.method !== network) explainBy(network);
-    else put(stage, waitText("No heat map for these images."));
+    else put(stage, waitText(t("heat.none")));
   }
 
   /** @param {Entry} entry */
   async function drawDrawing(entry) {
     if (!entry.drawing) return;
-    put(stage, waitText("Drawing…"));
+    put(stage, waitText(t("drawing.wait")));
     put(controls);
     const { signal } = state.loading;
     try {
@@ -235,21 +251,21 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
       const image = h("img", { src: drawing.url });
       await image.decode();
       if (signal.aborted || state.tab !== "drawing") return;
-      image.alt = `Explanation drawing of ${entry.id}: both images, their matches and outlines`;
+      image.alt = t("drawing.alt", { id: entry.id });
       const name = `explanation-${fileName(entry.id).replace(/\.\w+$/, "")}.png`;
-      const scrolling = { class: "drawing", tabindex: "0", role: "group", "aria-label": "Explanation drawing" };
+      const scrolling = { class: "drawing", tabindex: "0", role: "group", "aria-label": t("drawing.label") };
       put(stage, h("div", scrolling, image));
       put(
         controls,
         h(
           "div",
           { class: "controls" },
-          h("a", { href: drawing.url, download: name }, "Download"),
-          h("a", { href: drawing.url, target: "_blank", rel: "noopener" }, "Open in new tab"),
+          h("a", { href: drawing.url, download: name }, t("drawing.download")),
+          h("a", { href: drawing.url, target: "_blank", rel: "noopener" }, t("drawing.open")),
         ),
       );
     } catch (error) {
-      const failed = { title: "The drawing could not be loaded", message: errorText(error).message };
+      const failed = { title: t("drawing.failed"), message: errorText(error).message };
       if (!signal.aborted)
         put(
           stage,
@@ -264,7 +280,7 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
     const { title, position, previous, next, methods } = layout;
     title.textContent = fileName(entry.id);
     title.title = entry.id;
-    position.textContent = `${state.index + 1} of ${entries.length}`;
+    position.textContent = t("inspector.position", { index: state.index + 1, total: entries.length });
     // A disabled button would lose the focus, and the dialog its keys.
     if (document.activeElement === previous || document.activeElement === next) dialog.focus();
     previous.disabled = state.index === 0;
@@ -272,13 +288,13 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
     layout.tab("heat").hidden = !entry.explain || !heatMethod(entry);
     layout.tab("drawing").hidden = !entry.drawing;
     methods.hidden = !entry.explain || entry.methods.length < 2;
-    const names = [["auto", "All methods"], ...entry.methods.map((name) => [name, name])];
+    const names = [["auto", t("inspector.all-methods")], ...entry.methods.map((name) => [name, name])];
     put(
       methods,
       names.map(([value, label]) => h("option", { value, selected: value === state.method }, label)),
     );
     put(side, evidencePanel(entry, null));
-    if (!stage.firstChild) put(stage, h("p", { class: "wait", role: "status" }, "Loading…"));
+    if (!stage.firstChild) put(stage, h("p", { class: "wait", role: "status" }, t("page.loading")));
   }
 
   function releaseSources() {
@@ -309,7 +325,7 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
       state.explanation = explanation ?? null;
       put(side, evidencePanel(entry, state.explanation));
       draw();
-      announce(`${entry.id}, ${state.index + 1} of ${entries.length}`);
+      announce(`${entry.id}, ${layout.position.textContent}`);
     } catch (error) {
       if (!control.signal.aborted) put(stage, problemBox(error, load));
     } finally {

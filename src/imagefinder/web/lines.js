@@ -1,6 +1,7 @@
 /** Query and stored image side by side: lines between matching keypoints, each image's outline in the other. */
 
 import { h, s } from "./dom.js";
+import { t } from "./texts.js";
 import { createZoom } from "./zoom.js";
 
 /** @typedef {[number, number]} Point */
@@ -98,18 +99,14 @@ function placedImage({ url, size: [width, height] }, { k, x, y }, index) {
 /** @param {{onmark: (index: number) => void}} handlers `onmark` gets the line under the pointer, or -1 */
 export function createLines({ onmark }) {
   const content = s("g");
-  const drawing = s(
-    "svg",
-    { class: "lines", role: "img", "aria-label": "Query and stored image side by side" },
-    content,
-  );
+  const drawing = s("svg", { class: "lines", role: "img", "aria-label": t("matches.label") }, content);
   const viewport = h(
     "div",
     {
       class: "viewport",
       tabindex: "0",
       role: "group",
-      "aria-label": "Zoom with plus and minus, pan with Shift and the arrow keys",
+      "aria-label": t("zoom.keys"),
     },
     drawing,
   );

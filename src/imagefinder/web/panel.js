@@ -9,6 +9,7 @@ import { dropZone, querySources } from "./query.js";
 import { ALL_METHODS } from "./request.js";
 import { link } from "./route.js";
 import { mayWrite, methodStatus, session } from "./session.js";
+import { parts, t } from "./texts.js";
 
 /** @typedef {import("./search.js").SearchState} SearchState */
 
@@ -18,9 +19,9 @@ import { mayWrite, methodStatus, session } from "./session.js";
 
 const RESULT_COUNTS = [3, 10, 30, 100];
 const MODES = [
-  ["", "Automatic"],
-  ["exact", "Exact: score every image"],
-  ["fast", "Fast: score a shortlist"],
+  ["", t("mode.auto")],
+  ["exact", t("mode.exact")],
+  ["fast", t("mode.fast")],
 ];
 
 /** @param {SearchState} state @param {Handlers} handlers */
@@ -31,9 +32,9 @@ function optionsForm({ options, info }, { searchAgain }) {
   const method = h(
     "select",
     {},
-    h("option", { value: "auto" }, "All combined"),
+    h("option", { value: "auto" }, t("method.auto")),
     names.map((name) => h("option", { value: name, disabled: methodStatus(name)?.ready === false }, name)),
-    names.length > 1 && h("option", { value: ALL_METHODS }, "Side by side"),
+    names.length > 1 && h("option", { value: ALL_METHODS }, t("method.all")),
   );
   method.value = options.method;
   method.addEventListener("change", () => {
@@ -71,14 +72,19 @@ function optionsForm({ options, info }, { searchAgain }) {
   return h(
     "form",
     { class: "options", onsubmit: (event) => event.preventDefault() },
-    h("div", { class: "pair" }, h("label", {}, "Method", method), h("label", {}, "Results", results)),
+    h(
+      "div",
+      { class: "pair" },
+      h("label", {}, t("options.method"), method),
+      h("label", {}, t("options.results"), results),
+    ),
     h(
       "details",
       { open: Boolean(options.filter || options.mode) },
-      h("summary", {}, "Filter and mode"),
-      h("label", {}, "Metadata filter", filter),
-      h("p", { class: "small", id: "filter-help" }, "name=value pairs separated by spaces, or JSON"),
-      h("label", {}, "Mode", mode),
+      h("summary", {}, t("options.more")),
+      h("label", {}, t("options.filter"), filter),
+      h("p", { class: "small", id: "filter-help" }, t("options.filter-help")),
+      h("label", {}, t("options.mode"), mode),
     ),
   );
 }
@@ -88,10 +94,10 @@ function emptyCollection() {
   return h(
     "div",
     { class: "quiet" },
-    h("h1", { tabindex: "-1" }, "No images yet"),
+    h("h1", { tabindex: "-1" }, t("empty.title")),
     mayWrite()
       ? [
-          h("p", {}, "Add images, then search with another image."),
+          h("p", {}, t("empty.text")),
           h(
             "p",
             {},
@@ -99,20 +105,19 @@ function emptyCollection() {
               "a",
               { href: link("library", session.collection), class: "button primary" },
               icon("upload"),
-              h("span", {}, "Add images"),
+              h("span", {}, t("collection.add-images")),
             ),
           ),
           h(
             "p",
             { class: "small" },
-            "To add a folder on the server, ",
-            h("a", { href: "#/jobs" }, "start a job"),
-            " or run ",
-            h("code", {}, "imagefinder add FOLDER"),
-            ".",
+            parts("empty.folder", {
+              job: h("a", { href: "#/jobs" }, t("empty.start-job")),
+              command: h("code", {}, "imagefinder add FOLDER"),
+            }),
           ),
         ]
-      : h("p", {}, "Adding images requires write access."),
+      : h("p", {}, t("collection.read-only")),
   );
 }
 
@@ -121,7 +126,7 @@ function emptyCollection() {
  * @param {import("./query.js").Query} query
  * @param {Handlers} handlers */
 function createPreview(state, query, { searchAgain }) {
-  const image = imageElement(null, "Query image", { loading: "eager" });
+  const image = imageElement(null, t("query.image"), { loading: "eager" });
   const frame = h("div", { class: "preview", hidden: true }, image);
   const buttons = h("div", { class: "row" });
   const crop = createCrop(frame, {
@@ -154,10 +159,10 @@ function createPreview(state, query, { searchAgain }) {
     if (state.region) {
       put(
         buttons,
-        button("search", "Search this region", searchAgain, { class: "primary" }),
-        button("close", "Whole image", whole),
+        button("search", t("region.search"), searchAgain, { class: "primary" }),
+        button("close", t("region.whole"), whole),
       );
-    } else put(buttons, button("box", "Select a region", crop.start));
+    } else put(buttons, button("box", t("region.select"), crop.start));
   }
 
   function update() {
@@ -171,14 +176,14 @@ function createPreview(state, query, { searchAgain }) {
     }
   }
 
-  const name = query.kind === "handle" ? "Uploaded image" : query.value;
+  const name = query.kind === "handle" ? t("query.uploaded") : query.value;
   const label = h("p", { class: "name", title: name }, query.kind === "id" ? fileName(name) : name);
   return { element: h("div", { class: "query" }, frame, label, buttons), update };
 }
 
 /** @param {SearchState} state @param {Handlers} handlers */
 export function createPanel(state, handlers) {
-  const element = h("section", { class: "query-panel", "aria-label": "Query" });
+  const element = h("section", { class: "query-panel", "aria-label": t("query.label") });
   /** @type {ReturnType<typeof createPreview> | null} */
   let preview = null;
   // The options are folded away where the panel is above the results.
@@ -199,17 +204,17 @@ export function createPanel(state, handlers) {
         const another = h(
           "details",
           { class: "new-query" },
-          h("summary", {}, "New query"),
+          h("summary", {}, t("query.new")),
           querySources(handlers.search),
         );
-        const summary = h("summary", {}, "Method, filter, new query");
+        const summary = h("summary", {}, t("options.all"));
         put(
           element,
           preview.element,
           h("details", { class: "more", open: wide.matches }, summary, optionsForm(state, handlers), another),
         );
       } else if (info.images) {
-        const heading = h("h1", { tabindex: "-1" }, "Search by image");
+        const heading = h("h1", { tabindex: "-1" }, t("search.title"));
         put(element, heading, dropZone(handlers.search), optionsForm(state, handlers));
       } else put(element, emptyCollection());
     },

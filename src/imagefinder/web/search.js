@@ -2,7 +2,6 @@
 
 import { Problem, collectionPath, get, queryString } from "./api.js";
 import { announce, button, h, isAbort, problemBox, put, toast } from "./dom.js";
-import { count } from "./format.js";
 import { thumbnail } from "./images.js";
 import { createPanel } from "./panel.js";
 import { queryOf } from "./query.js";
@@ -10,6 +9,7 @@ import { ALL_METHODS, defaultOptions, loadStoredImage, search } from "./request.
 import { columnsView, relationOf, resultView } from "./results.js";
 import { build, changed, go, link, parse } from "./route.js";
 import { collectionInfo, session } from "./session.js";
+import { t } from "./texts.js";
 
 /** @typedef {import("./query.js").Query} Query */
 /** @typedef {import("./route.js").Route} Route */
@@ -28,10 +28,9 @@ import { collectionInfo, session } from "./session.js";
 const HISTORY_SIZE = 20;
 const SAMPLES = 12;
 const EXPIRED = {
-  title: "This result has expired",
-  detail:
-    "The link leads to a search with an uploaded image. Uploads and their results are kept for a limited time.",
-  hint: "Search again with the image.",
+  title: t("search.expired"),
+  detail: t("search.expired.detail"),
+  hint: t("search.expired.hint"),
 };
 
 /** Earlier results, so that back and forward send no requests: route -> results.
@@ -108,16 +107,16 @@ function progressBox(control, images) {
   return h(
     "div",
     { class: "progress", "aria-busy": "true" },
-    h("p", { role: "status" }, `Searching ${count(images, "image")}… `, clock),
-    h("progress", { "aria-label": "Searching" }),
-    button("close", "Cancel", () => control.abort()),
+    h("p", { role: "status" }, t("search.searching", { count: images }), " ", clock),
+    h("progress", { "aria-label": t("search.progress") }),
+    button("close", t("page.cancel"), () => control.abort()),
   );
 }
 
 /** Some stored images to search by.
  * @param {Rest.Image[]} images @param {number} total */
 const samplesBox = (images, total) => [
-  h("h2", {}, "Or search by an image from this collection"),
+  h("h2", {}, t("search.samples")),
   h(
     "ul",
     { class: "samples" },
@@ -128,12 +127,12 @@ const samplesBox = (images, total) => [
         h(
           "a",
           { href: link("search", session.collection, { id: image.id }) },
-          thumbnail(image, `Search by ${image.id}`),
+          thumbnail(image, t("image.search-by", { id: image.id })),
         ),
       ),
     ),
   ),
-  h("p", {}, h("a", { href: link("library", session.collection) }, `All ${count(total, "image")}`)),
+  h("p", {}, h("a", { href: link("library", session.collection) }, t("search.all-images", { count: total }))),
 ];
 
 /** @param {HTMLElement} main @returns {Promise<import("./app.js").View>} */
@@ -151,7 +150,7 @@ export async function openSearch(main) {
   /** @type {{result: Rest.SearchAnswer, to: (index: number) => void, close: () => void} | null} */
   let inspector = null;
   const panel = createPanel(state, { search: start, searchAgain });
-  const output = h("section", { class: "results", "aria-label": "Search results" });
+  const output = h("section", { class: "results", "aria-label": t("search.results") });
   const root = h("div", { class: "search" }, panel.element, output);
   main.append(root);
 
@@ -250,10 +249,15 @@ export async function openSearch(main) {
       if (isAbort(error)) {
         put(
           output,
-          h("div", { class: "quiet" }, h("p", {}, "Search cancelled."), button("again", "Search again", retry)),
+          h(
+            "div",
+            { class: "quiet" },
+            h("p", {}, t("search.cancelled")),
+            button("again", t("search.again"), retry),
+          ),
         );
       } else {
-        announce("Search failed");
+        announce(t("search.failed"));
         put(output, problemBox(error, retry, "h1"));
       }
     }
@@ -320,7 +324,7 @@ export async function openSearch(main) {
   /** @param {string[]} handles @param {string} key */
   async function showStored(handles, key) {
     cancel();
-    put(output, h("p", { class: "wait" }, "Loading…"));
+    put(output, h("p", { class: "wait" }, t("page.loading")));
     const results = await loadResults(handles);
     const [first] = results;
     await useCollection(first.collection);
@@ -365,7 +369,7 @@ export async function openSearch(main) {
   function receive(transfer) {
     const query = queryOf(transfer);
     if (query && state.info.images) start(query);
-    else if (query) toast("This collection is empty. Add images under Collection first.");
+    else if (query) toast(t("search.empty-collection"));
   }
 
   return {

@@ -11,6 +11,7 @@ from imagefinder.collection import Collection
 from imagefinder.core.answers import AuthInfo, MethodList, MethodStatus, ServerInfo, ServerLimits
 from imagefinder.core.collection_names import DEFAULT
 from imagefinder.core.errors import ImagefinderError
+from imagefinder.core.image_formats import IMAGE_SUFFIXES
 from imagefinder.core.method import MethodState
 from imagefinder.core.query import MAX_BOXES
 from imagefinder.core.times import iso
@@ -47,6 +48,7 @@ def info(service: ServiceDep) -> JSONResponse:
             url_queries=settings.url_queries,
             job_roots=tuple(map(str, settings.job_roots)) if caller.access == "write" else (),
             read_only=False,
+            image_suffixes=tuple(sorted(IMAGE_SUFFIXES)),
         )
     )
 
