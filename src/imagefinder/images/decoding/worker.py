@@ -20,7 +20,7 @@ from imagefinder.images.decoding import pillow_decoder
 READY = "ready"
 DECODE, RENDER, EXAMINE, METADATA = "decode", "render", "examine", "metadata"
 """Tasks of a request: a page as 8-bit RGB; a page as an encoded preview; all frames in full depth, as a digest;
-the properties of an image."""
+and the properties of an image."""
 
 FAULT = "decoder_fault"
 """Response code for an exception other than ``ImageError``: a bug in a decoder."""
