@@ -272,3 +272,31 @@ def test_a_navigation_that_was_overtaken_leaves_nothing_behind(visit, server):
         route.continue_()
     page.wait_for_timeout(500)
     expect(page.locator(".query-panel")).to_have_count(1)
+
+
+def test_a_query_that_is_no_image_offers_another_one(page, tmp_path):
+    broken = tmp_path / "notes.jpg"
+    broken.write_bytes(bytes(range(128, 256)) * 20)
+    pick(page, broken)
+    problem = page.get_by_role("alert")
+    expect(problem).to_contain_text("JPEG 2000")  # one of the supported formats
+    expect(page.get_by_role("button", name="Select a region")).to_have_count(0)
+    expect(page.get_by_role("button", name="Choose image")).to_be_visible()
+
+
+def test_hints_do_not_tell_people_to_send_requests(visit, server):
+    page = visit(server).open("#/c/nowhere/search")
+    expect(page.get_by_role("alert")).to_contain_text("Choose a collection at the top of the page")
+    expect(page.get_by_role("alert")).not_to_contain_text("GET /v1")
+
+
+def test_the_keys_are_listed_under_a_question_mark(page):
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keys")
+    expect(dialog).to_contain_text("Zoom in, zoom out, fit")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.get_by_text("Filter and mode").click()
+    page.get_by_label("Metadata filter").focus()
+    page.keyboard.type("a?")
+    expect(page.get_by_label("Metadata filter")).to_have_value("a?")

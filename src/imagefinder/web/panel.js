@@ -156,7 +156,8 @@ function createPreview(state, query, { searchAgain }) {
       drawButtons();
       if (searched) searchAgain();
     };
-    if (state.region) {
+    if (state.failed) put(buttons);
+    else if (state.region) {
       put(
         buttons,
         button("search", t("region.search"), searchAgain, { class: "primary" }),
@@ -203,7 +204,7 @@ export function createPanel(state, handlers) {
       if (preview) {
         const another = h(
           "details",
-          { class: "new-query" },
+          { class: "new-query", open: state.failed },
           h("summary", {}, t("query.new")),
           querySources(handlers.search),
         );
@@ -211,7 +212,13 @@ export function createPanel(state, handlers) {
         put(
           element,
           preview.element,
-          h("details", { class: "more", open: wide.matches }, summary, optionsForm(state, handlers), another),
+          h(
+            "details",
+            { class: "more", open: wide.matches || state.failed },
+            summary,
+            optionsForm(state, handlers),
+            another,
+          ),
         );
       } else if (info.images) {
         const heading = h("h1", { tabindex: "-1" }, t("search.title"));

@@ -1,7 +1,7 @@
 /** Where a query image comes from: drop, paste, file, URL or camera. */
 
 import { announce, button, h, icon, openDialog, put, textInput, toast } from "./dom.js";
-import { session } from "./session.js";
+import { acceptedFiles, session } from "./session.js";
 import { t } from "./texts.js";
 
 /** @typedef {object} Query
@@ -127,7 +127,7 @@ function stop(stream) {
 export function querySources(onquery) {
   const input = h("input", {
     type: "file",
-    accept: "image/*,.heic,.heif,.avif,.tif,.tiff",
+    accept: acceptedFiles(),
     class: "hidden",
     tabindex: "-1",
     "aria-hidden": "true",

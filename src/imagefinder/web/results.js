@@ -4,7 +4,7 @@ import { getKey } from "./api.js";
 import { button, h, icon, toast } from "./dom.js";
 import { dateTime, duration, fileName, number } from "./format.js";
 import { imageElement, largest, thumbnail } from "./images.js";
-import { DECISIONS, RELATIONS, STAGES, evidenceSummary, falseMatchOdds } from "./labels.js";
+import { DECISIONS, POSSIBLE_RELATIONS, RELATIONS, STAGES, evidenceSummary, falseMatchOdds } from "./labels.js";
 import { t } from "./texts.js";
 
 /** @typedef {object} Links
@@ -20,12 +20,12 @@ export function badge(decision) {
   return h("span", { class: `badge ${decision ?? "none"}` }, icon(name), label);
 }
 
-/** @param {Rest.SearchHit["relation"]} relation */
-export const relationLabel = (relation) => (relation ? RELATIONS[relation] : "");
-
-/** The relation of a hit that is not rejected.
+/** The relation of a hit in words as certain as its decision; empty if it is rejected.
  * @param {Rest.SearchHit} hit */
-export const relationOf = ({ decision, relation }) => (decision === "none" ? "" : relationLabel(relation));
+export function relationOf({ decision, relation }) {
+  if (!relation || decision === "none") return "";
+  return (decision === "possible" ? POSSIBLE_RELATIONS : RELATIONS)[relation];
+}
 
 /** @param {number | null} evalue */
 export function oddsLine(evalue) {
@@ -45,7 +45,7 @@ function hitCard(hit, { inspect, search, large }) {
   const { image } = hit;
   const { width, height } = image;
   const summary = evidenceSummary(hit);
-  const alt = t("results.alt", { id: hit.id, relation: relationLabel(hit.relation) || t("image.stored") });
+  const alt = t("results.alt", { id: hit.id, relation: relationOf(hit) || t("image.stored") });
   return h(
     "li",
     { class: "hit", "data-id": hit.id },

@@ -21,17 +21,13 @@ import { t } from "./texts.js";
  * @property {import("./crop.js").Box | null} region of the query image
  * @property {Rest.SearchAnswer[] | null} results one for each method; `null` before the search has ended
  * @property {string | null} key the route of the results
+ * @property {boolean} failed whether the query itself cannot be searched
  * @property {AbortController | null} running */
 
 /** @typedef {Pick<SearchState, "options" | "query" | "region" | "results" | "key">} Saved */
 
 const HISTORY_SIZE = 20;
 const SAMPLES = 12;
-const EXPIRED = {
-  title: t("search.expired"),
-  detail: t("search.expired.detail"),
-  hint: t("search.expired.hint"),
-};
 
 /** Earlier results, so that back and forward send no requests: route -> results.
  * @type {Map<string, Saved>} */
@@ -55,14 +51,8 @@ function parseRegion(text) {
 /** Loads stored search results.
  * @param {string[]} handles
  * @returns {Promise<Rest.SearchAnswer[]>} */
-async function loadResults(handles) {
-  try {
-    return await Promise.all(handles.map((handle) => get(`v1/explanations/${encodeURIComponent(handle)}`)));
-  } catch (error) {
-    if (!(error instanceof Problem) || error.code !== "unknown_handle") throw error;
-    throw new Problem({ ...EXPIRED, code: error.code, request_id: error.requestId });
-  }
-}
+const loadResults = (handles) =>
+  Promise.all(handles.map((handle) => get(`v1/explanations/${encodeURIComponent(handle)}`)));
 
 /** The query of stored search results.
  * @param {Rest.SearchAnswer} result @returns {Query} */
@@ -145,6 +135,7 @@ export async function openSearch(main) {
     region: null,
     results: null,
     key: null,
+    failed: false,
     running: null,
   };
   /** @type {{result: Rest.SearchAnswer, to: (index: number) => void, close: () => void} | null} */
@@ -165,7 +156,7 @@ export async function openSearch(main) {
   /** @param {Saved} entry */
   async function restore(entry) {
     cancel();
-    Object.assign(state, entry);
+    Object.assign(state, entry, { failed: false });
     state.options = { ...entry.options };
     await useCollection(entry.results?.[0].collection ?? session.collection);
     render();
@@ -227,7 +218,7 @@ export async function openSearch(main) {
     const control = new AbortController();
     const { signal } = control;
     const region = state.query === query || key ? state.region : null;
-    Object.assign(state, { query, region, results: null, key: null, running: control });
+    Object.assign(state, { query, region, results: null, key: null, failed: false, running: control });
     const retry = () => run(query, key);
     renderPanel();
     put(output, progressBox(control, state.info.images));
@@ -257,6 +248,8 @@ export async function openSearch(main) {
           ),
         );
       } else {
+        state.failed = !(error instanceof Problem && error.retryable);
+        renderPanel();
         announce(t("search.failed"));
         put(output, problemBox(error, retry, "h1"));
       }
