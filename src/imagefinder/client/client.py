@@ -46,13 +46,12 @@ from imagefinder.core.answers import (
     SearchAnswers,
     ServerInfo,
     ServerLimits,
-    SimilarImage,
-    SimilarPage,
     extend,
 )
 from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.query import SearchOptions
 from imagefinder.core.results import AUTO, Box, Comparison, Explanation
+from imagefinder.core.similarity import SimilarImage, SimilarPage
 
 DEFAULT = "default"
 _PageT = TypeVar("_PageT", bound=Page)
@@ -165,9 +164,7 @@ class Client:
     ) -> Iterator[SimilarImage]:
         """The images most similar to a stored image, most similar first, without decisions.
 
-        Args:
-            method: Name of a method; ``auto``: one with a vector for each image.
-            page_size: Number of images per request.
+        ``auto`` chooses a method with a vector for each image; a request lists ``page_size`` images.
         """
         options = with_id(image_id, method=method, limit=page_size)
         for page in self._pages(SimilarPage, f"{collection_path(collection)}/similar", options):

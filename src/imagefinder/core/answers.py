@@ -269,34 +269,6 @@ class ImagePage(Described):
 
 
 @dataclass(frozen=True, slots=True)
-class SimilarImage(Described):
-    """An image in the order of similarity."""
-
-    image: Image
-    """The image."""
-
-    score: float
-    """Score of the method's matcher; higher is more similar."""
-
-
-@dataclass(frozen=True, slots=True)
-class SimilarPage(Described):
-    """A page of the images that are similar to a query, most similar first; without decisions."""
-
-    images: tuple[SimilarImage, ...]
-    """The images of this page; ties are ordered by id."""
-
-    method: str
-    """Name of the method whose scores order the images."""
-
-    searched: int
-    """Number of images in the collection that were searched."""
-
-    next_cursor: str | None
-    """Cursor of the next page; null on the last page."""
-
-
-@dataclass(frozen=True, slots=True)
 class FailedImage(Described):
     """An image that could not be indexed."""
 

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from imagefinder.core.answers import SimilarImage, SimilarPage
 from imagefinder.core.query import Query as SearchQuery
 from imagefinder.core.results import AUTO
+from imagefinder.core.similarity import SimilarImage, SimilarPage
 from imagefinder.server.errors import responses
 from imagefinder.server.head import headers_only, is_head
 from imagefinder.server.image_paths import ImageId
