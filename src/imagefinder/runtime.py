@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakSet
 
-from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
+from imagefinder.core.contracts import AnnIndex, Calibrator, PhotometricCheck, Store
 from imagefinder.core.errors import ModelError, SettingsError, UnknownMethodError
 from imagefinder.core.features import Features
+from imagefinder.core.image_contracts import Decoder, Fetcher
 from imagefinder.core.lru import LruCache
 from imagefinder.core.method import Method, MethodState
 from imagefinder.core.scratch import Scratch

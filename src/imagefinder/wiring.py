@@ -18,8 +18,9 @@ from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
 from imagefinder.core import home, registry
-from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
+from imagefinder.core.contracts import AnnIndex, Calibrator, PhotometricCheck, Store
 from imagefinder.core.errors import CollectionCorruptError, SettingsError, UnknownMethodError
+from imagefinder.core.image_contracts import Decoder, Fetcher
 from imagefinder.core.location import scheme_of, shown
 from imagefinder.core.method import Method
 from imagefinder.core.records import CheckReport, Damage

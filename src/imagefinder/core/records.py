@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
+from imagefinder.core.file_metadata import NO_FILE_METADATA, FileMetadata
 from imagefinder.core.fingerprint import Fingerprint
 
 
@@ -29,6 +30,7 @@ class ImageRecord:
         stamp: Changes when the content may have changed, for example size and modification time of a file.
         metadata: User-defined JSON object.
         added_at: Time of the last put in seconds since 1970; set by the store.
+        file_metadata: What the file says about the image.
     """
 
     id: str
@@ -42,6 +44,19 @@ class ImageRecord:
     stamp: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     added_at: float = 0.0
+    file_metadata: FileMetadata = NO_FILE_METADATA
+
+    @property
+    def filterable(self) -> Mapping[str, Any]:
+        """The metadata that filters see: those of the user, and what the file says."""
+        if not self.file_metadata.properties:
+            return self.metadata
+        return {**self.file_metadata.properties, **self.metadata}
+
+    @property
+    def searchable(self) -> list[Mapping[str, Any]]:
+        """The texts to search: the metadata of the user, and what the file says, without places."""
+        return [self.metadata, self.file_metadata.shown()]
 
     @property
     def version(self) -> str:
@@ -101,12 +116,14 @@ class ImageStatus:
         stamp: Changes when the content may have changed.
         uri: URI that the image came from.
         methods: Names of the methods that the image has features of.
+        file_stamp: ``FileMetadata.stamp``.
     """
 
     sha256: str
     stamp: str
     uri: str
     methods: frozenset[str]
+    file_stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True)

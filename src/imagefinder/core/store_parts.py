@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from imagefinder.core.features import FeatureSpec, LocalFeatures
+from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
@@ -41,12 +42,21 @@ class StoreLookups(Protocol):
         """
         ...
 
-    def count(self, where: Filter | None = None) -> int:
-        """The number of images whose metadata match a filter; of all images without one."""
+    def count(self, where: Filter | None = None, *, stacks: bool = False) -> int:
+        """The number of images whose metadata match a filter; of all images without one.
+
+        Args:
+            where: The filter.
+            stacks: Count the matching images of a stack as one.
+        """
         ...
 
-    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
-        """The ids of the images whose metadata match a filter; with ``ids``, only those among them."""
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> dict[str, str]:
+        """The images whose metadata match a filter, and the stack of each; with ``ids``, only those among them.
+
+        Returns:
+            Id -> ``FileMetadata.stack``.
+        """
         ...
 
     def entry(self, image_id: str) -> Entry:
@@ -124,6 +134,30 @@ class StoreLookups(Protocol):
 
     def forget_removals(self, ids: Sequence[str]) -> int:
         """Delete the recorded removals of these ids, and return how many there were."""
+        ...
+
+
+class StoreFileMetadata(Protocol):
+    """File metadata of images (``ImageRecord.file_metadata``), and the stacks that follow from them."""
+
+    def put_file_metadata(self, made: Mapping[str, FileMetadata]) -> None:
+        """Replace what files say about existing images, by id; unknown ids are ignored.
+
+        Raises:
+            InputError: the properties are not a JSON object, or a text is not valid Unicode.
+        """
+        ...
+
+    def stacks(self, ids: Sequence[str]) -> dict[str, str]:
+        """Id -> ``FileMetadata.stack`` of those of the images that may be in one; the others are left out."""
+        ...
+
+    def stacked(self, stacks: Sequence[str]) -> dict[str, list[str]]:
+        """The ids of the images of each of these stacks, ordered."""
+        ...
+
+    def burst(self, bursts: Sequence[str]) -> dict[str, list[str]]:
+        """The ids of the images with each of these ``FileMetadata.burst``, ordered."""
         ...
 
 

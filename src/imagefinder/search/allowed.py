@@ -40,7 +40,7 @@ class Allowed:
             return None
         if not fast:
             ids = store.matching(where)
-            return cls(where, len(ids), ids)
+            return cls(where, len(ids), ids.keys())
         first = store.images(where=where, limit=FEW + 1)
         if len(first) <= FEW:
             return cls(where, len(first), {record.id for record in first})

@@ -37,6 +37,7 @@ from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
 from imagefinder.stores.digests import entry_digest
 from imagefinder.stores.memory_derived import DerivedInMemory
 from imagefinder.stores.memory_feed import FeedInMemory
+from imagefinder.stores.memory_file_metadata import FileMetadataInMemory
 from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, read_only_thumbnail
 
 
@@ -49,7 +50,7 @@ class _Image:
     keys: dict[str, int] = field(default_factory=dict)
 
 
-class MemoryStore(ThumbnailsInMemory):
+class MemoryStore(ThumbnailsInMemory, FileMetadataInMemory):
     """Stores everything in dictionaries; arrays are copied on input."""
 
     def __init__(self) -> None:
@@ -184,16 +185,17 @@ class MemoryStore(ThumbnailsInMemory):
         with self._open():
             return {image_id: entry_digest(self.entry(image_id)) for image_id in valid if image_id in self._images}
 
-    def count(self, where: Filter | None = None) -> int:
-        """The number of images that match the filter."""
+    def count(self, where: Filter | None = None, *, stacks: bool = False) -> int:
+        """The number of images, or stacks, that match the filter."""
         with self._open():
-            return len(self._images) if where is None else len(self.matching(where))
+            found = self._images if where is None else self.matching(where)
+            return len({self._stack(image_id) or (image_id,) for image_id in found}) if stacks else len(found)
 
-    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
-        """The ids, among the given ones, of the images that match the filter."""
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> dict[str, str]:
+        """The ids, among the given ones, of the images that match the filter, with their stacks."""
         with self._open():
             among = self._images if ids is None else self._images.keys() & validation.valid_ids(ids)
-            return {image_id for image_id in among if where.matches(self._images[image_id].record.metadata)}
+            return {i: self._stack(i) for i in among if where.matches(self._images[i].record.filterable)}
 
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail."""
@@ -265,7 +267,11 @@ class MemoryStore(ThumbnailsInMemory):
         with self._open():
             return {
                 image_id: ImageStatus(
-                    image.record.sha256, image.record.stamp, image.record.uri, frozenset(image.features)
+                    image.record.sha256,
+                    image.record.stamp,
+                    image.record.uri,
+                    frozenset(image.features),
+                    image.record.file_metadata.stamp,
                 )
                 for image_id in valid
                 if (image := self._images.get(image_id))
@@ -288,8 +294,8 @@ class MemoryStore(ThumbnailsInMemory):
                 for image_id, image in self._images.items()
                 if image_id > after
                 and source in (None, image.record.source)
-                and (where is None or where.matches(image.record.metadata))
-                and (not contains or contains_text(contains, image_id, image.record.metadata))
+                and (where is None or where.matches(image.record.filterable))
+                and (not contains or contains_text(contains, image_id, image.record.searchable))
             )
             return [
                 validation.normalise_image(self._images[image_id].record) for image_id in page[: max(limit, 0)]
@@ -336,7 +342,7 @@ class MemoryStore(ThumbnailsInMemory):
             matching = sorted(
                 (image.keys[method], image_id)
                 for image_id, image in self._images.items()
-                if image.keys.get(method) in valid and (where is None or where.matches(image.record.metadata))
+                if image.keys.get(method) in valid and (where is None or where.matches(image.record.filterable))
             )
             parts = [self._images[image_id].features[method] for _, image_id in matching]
         found = np.array([key for key, _ in matching], dtype=np.int64)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from imagefinder.core.errors import FingerprintMismatchError, InputError
 from imagefinder.core.features import Features, FeatureSpec
+from imagefinder.core.file_metadata import NO_FILE_METADATA, FileMetadata
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.metadata import check_new_id
 from imagefinder.core.records import Entry, Failure, ImageRecord, Removal
@@ -89,7 +90,30 @@ def normalise_image(image: ImageRecord) -> ImageRecord:
         number = getattr(image, name)
         if not isinstance(number, int) or not 0 <= number <= _LARGEST_INTEGER:
             raise InputError(f"the {name} of image {image.id!r} must be an integer of at least 0, not {number!r}")
-    return replace(image, metadata=json.loads(metadata_text(image)))
+    return replace(
+        image,
+        metadata=json.loads(metadata_text(image)),
+        file_metadata=normalise_file_metadata(image.id, image.file_metadata),
+    )
+
+
+def normalise_file_metadata(image_id: str, found: FileMetadata) -> FileMetadata:
+    """Validate what a file says about an image, and copy it to plain JSON types.
+
+    Raises:
+        InputError: the properties are not a JSON object, or a text is not valid Unicode.
+    """
+    if found is NO_FILE_METADATA:
+        return found
+    for name in ("stamp", "stack", "burst"):
+        check_text(f"file metadata ({name}) of image {image_id!r}", getattr(found, name))
+    try:
+        text = found.text()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the file metadata of image {image_id!r} are not a JSON object: {error}") from error
+    if "\\u0000" in json.dumps(text):
+        raise InputError(f"the file metadata of image {image_id!r} contain a NUL character")
+    return replace(found, properties=json.loads(check_text(f"file metadata of image {image_id!r}", text)))
 
 
 def metadata_text(image: ImageRecord) -> str:

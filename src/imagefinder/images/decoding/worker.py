@@ -18,8 +18,8 @@ from imagefinder.core.errors import ImageError, ImageTooLargeError
 from imagefinder.images.decoding import pillow_decoder
 
 READY = "ready"
-DECODE, EXAMINE = "decode", "examine"
-"""Tasks of a request: the first frame as 8-bit RGB; all frames in full depth, as a digest."""
+DECODE, RENDER, EXAMINE = "decode", "render", "examine"
+"""Tasks of a request: a page as 8-bit RGB; a page as an encoded preview; all frames in full depth, as a digest."""
 
 FAULT = "decoder_fault"
 """Response code for an exception other than ``ImageError``: a bug in a decoder."""
@@ -68,8 +68,10 @@ def _answer(source: int, target: int, request: dict[str, Any], memory: int) -> d
         data = os.pread(source, request["size"], 0)
         if request["task"] == EXAMINE:
             return {"status": "ok"} | _examined(data, request)
-        limits = {name: request[name] for name in ("max_bytes", "max_pixels", "page", "fit_in")}
-        image = pillow_decoder.load(data, **limits)
+        options = {name: value for name, value in request.items() if name not in ("task", "size", "seconds")}
+        if request["task"] == RENDER:
+            return {"status": "ok"} | _rendered(data, target, options)
+        image = pillow_decoder.load(data, **options)
         for part in image.rows():
             _write(target, part)
     except ImageTooLargeError as error:
@@ -85,6 +87,14 @@ def _answer(source: int, target: int, request: dict[str, Any], memory: int) -> d
         signal.setitimer(signal.ITIMER_REAL, 0)
     shape = {"width": image.width, "height": image.height, "size": image.size}
     return {"status": "ok", **shape, "format": image.format, "pages": image.pages}
+
+
+def _rendered(data: bytes, target: int, options: dict[str, Any]) -> dict[str, Any]:
+    from imagefinder.images.decoding import rendering  # noqa: PLC0415 - most workers render nothing
+
+    made = rendering.render(data, **options)
+    _write(target, made.data)
+    return {"bytes": len(made.data), "width": made.width, "height": made.height}
 
 
 def _examined(data: bytes, request: dict[str, Any]) -> dict[str, Any]:

@@ -10,16 +10,22 @@ from dataclasses import replace
 from typing import Any
 
 from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
+from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.records import Entry, ImageRecord, ImageStatus
 from imagefinder.stores import codec, validation
 from imagefinder.stores.conditions import ALWAYS, SqlCondition
-from imagefinder.stores.distributed import payloads, schema, sql_filter
+from imagefinder.stores.distributed import file_metadata_rows, payloads, schema, sql_filter
 from imagefinder.stores.distributed.payloads import StoredBytes
 from imagefinder.stores.distributed.pool import Connection
 
-RECORD = ", ".join(f"images.{name}" for name in f"{schema.RECORD}, checksum".split(", "))
-"""The columns of a record and its checksum."""
+RECORD = ", ".join(f"images.{name}" for name in f"{schema.RECORD}, checksum, {schema.FILE_METADATA}".split(", "))
+"""The columns of a record, its checksum, and what its file says."""
+
+THUMBNAIL = schema.RECORD.split(", ").index("thumbnail")
+"""Position of the checksum of the thumbnail in a row of ``RECORD``."""
+
+_FILE_COLUMNS = len(schema.FILE_METADATA.split(", "))
 
 _PAGE = 500
 """Number of preselected records that are read at a time."""
@@ -43,6 +49,12 @@ _COLUMNS = {
     "composed": "bytea",
     "object": "text",
     "jpeg": "bytea",
+    "file_stamp": "text",
+    "stack": "text",
+    "burst": "text",
+    "properties": "text",
+    "file_checksum": "bigint",
+    "file_tags": "text",
 }
 
 
@@ -74,7 +86,7 @@ def insert_images(
     rows.sort(key=lambda row: row[1])  # the order of locks, as in ``lock_images``
     columns = ", ".join(_COLUMNS)
     arrays = ", ".join(f"%b::{kind}[]" for kind in _COLUMNS.values())
-    values = ", ".join("tags::jsonb" if name == "tags" else name for name in _COLUMNS)
+    values = ", ".join(f"{name}::jsonb" if name in ("tags", "file_tags") else name for name in _COLUMNS)
     connection.execute(
         f"INSERT INTO images (collection, {columns}) SELECT %s, {values} FROM unnest({arrays}) AS new ({columns})",
         [collection, *map(list, zip(*rows, strict=True))],
@@ -97,6 +109,7 @@ def _row(entry: Entry, key: int, stored: StoredBytes, added_at: float) -> tuple[
         None if image.id.isascii() else unicodedata.normalize("NFC", image.id).encode(),
         stored.object,
         stored.data,
+        *file_metadata_rows.values(image.id, image.file_metadata),
     )
 
 
@@ -189,7 +202,8 @@ def update_location(connection: Connection, collection: int, image_id: str, uri:
 def read_status(connection: Connection, collection: int, ids: Sequence[str]) -> dict[str, ImageStatus]:
     """The status of the images that exist, by id."""
     rows = connection.execute(
-        "SELECT id, sha256, stamp, uri, ARRAY(SELECT name FROM features JOIN methods ON methods.key = method"
+        "SELECT id, sha256, stamp, uri, file_stamp,"
+        " ARRAY(SELECT name FROM features JOIN methods ON methods.key = method"
         " WHERE features.collection = images.collection AND image = images.key)"
         " FROM images WHERE collection = %s AND id = ANY(%b)",
         [collection, encoded(ids)],
@@ -197,9 +211,13 @@ def read_status(connection: Connection, collection: int, ids: Sequence[str]) -> 
     )
     return {
         image_id.decode(): ImageStatus(
-            sha256.decode(), stamp.decode(), uri.decode(), frozenset(name.decode() for name in names)
+            sha256.decode(),
+            stamp.decode(),
+            uri.decode(),
+            frozenset(name.decode() for name in names),
+            file_stamp or "",
         )
-        for image_id, sha256, stamp, uri, names in rows
+        for image_id, sha256, stamp, uri, file_stamp, names in rows
     }
 
 
@@ -228,8 +246,8 @@ def read_matching(
         rows = _page(connection, collection, after, _PAGE, source=source, condition=condition)
         for record in map(record_of, rows):
             after = record.id
-            if (where is None or where.matches(record.metadata)) and (
-                not contains or contains_text(contains, record.id, record.metadata)
+            if (where is None or where.matches(record.filterable)) and (
+                not contains or contains_text(contains, record.id, record.searchable)
             ):
                 yield record
         if len(rows) < _PAGE:
@@ -238,8 +256,8 @@ def read_matching(
 
 def matching_ids(
     connection: Connection, collection: int, where: Filter, ids: Sequence[str] | None = None
-) -> Iterator[str]:
-    """Yield the ids of the images, or of some of them, that match a filter, in no order.
+) -> Iterator[tuple[str, str]]:
+    """Yield id and stack of the images, or of some of them, that match a filter, in no order.
 
     Raises:
         CollectionCorruptError: the checksum of a preselected record is wrong.
@@ -248,8 +266,8 @@ def matching_ids(
     among, values = ("", []) if ids is None else (" AND id = ANY(%b)", [encoded(ids)])
     rows = _select(connection, collection, f"{condition.sql}{among}", [*condition.values, *values])
     for row in rows:
-        if matches(row, where):
-            yield row[0].decode()
+        if where.matches((record := record_of(row)).filterable):
+            yield record.id, record.file_metadata.stack
 
 
 def encoded(ids: Sequence[str]) -> list[bytes]:
@@ -258,12 +276,12 @@ def encoded(ids: Sequence[str]) -> list[bytes]:
 
 
 def checked(row: Sequence[Any]) -> list[Any]:
-    """Verify the checksum of a record and return the other columns, decoded.
+    """Verify the checksum of a record and return its columns, decoded, without what its file says.
 
     Raises:
         CollectionCorruptError: the checksum is wrong.
     """
-    *values, checksum = decoded(row)
+    *values, checksum = decoded(row[:-_FILE_COLUMNS])
     if not codec.is_intact_record(values, checksum):
         raise CollectionCorruptError(f"the record of image {values[0]!r} is damaged", hint=codec.REPAIR_HINT)
     return values
@@ -278,16 +296,28 @@ def record_of(row: Sequence[Any]) -> ImageRecord:
     """The record in a row of ``RECORD``.
 
     Raises:
+        CollectionCorruptError: a checksum is wrong.
+    """
+    return replace(own_record_of(row), file_metadata=file_metadata_of(row))
+
+
+def own_record_of(row: Sequence[Any]) -> ImageRecord:
+    """The record in a row of ``RECORD``, without what its file says.
+
+    Raises:
         CollectionCorruptError: its checksum is wrong.
     """
     *values, metadata, added_at, _ = checked(row)
     return replace(ImageRecord(*values), metadata=_parsed(values[0], metadata), added_at=added_at)
 
 
-def matches(row: Sequence[Any], where: Filter) -> bool:
-    """Whether the metadata of a row of ``RECORD`` match a filter."""
-    *_, metadata, _, _ = checked(row)
-    return where.matches(_parsed(row[0], metadata))
+def file_metadata_of(row: Sequence[Any]) -> FileMetadata:
+    """The file metadata in a row of ``RECORD``.
+
+    Raises:
+        CollectionCorruptError: its checksum is wrong.
+    """
+    return codec.read_file_metadata(row[0].decode("utf-8", "replace"), row[-_FILE_COLUMNS:])
 
 
 def _select(connection: Connection, collection: int, condition: str, values: Sequence[Any]) -> list[Any]:

@@ -9,29 +9,29 @@ from imagefinder.core.filters import Filter
 from imagefinder.core.records import Failure, ImageRecord, Removal
 from imagefinder.stores import validation
 from imagefinder.stores.distributed import failure_rows, image_rows, method_rows, removal_rows
-from imagefinder.stores.distributed.pool import Connection, Database
+from imagefinder.stores.distributed.file_metadata_rows import FileMetadataTable
+from imagefinder.stores.distributed.pool import Connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Listings:
+class Listings(FileMetadataTable):
     """Counts and listings of a collection, and the tables of removals and failures."""
 
-    _database: Database
-    _collection: int
-
-    def count(self, where: Filter | None = None) -> int:
-        """The number of images that match the filter."""
+    def count(self, where: Filter | None = None, *, stacks: bool = False) -> int:
+        """The number of images, or stacks, that match the filter."""
         if where is None:
-            return self._read(method_rows.read_counts).get(method_rows.IMAGES, (0, 0))[0]
-        return len(self.matching(where))
+            images = self._read(method_rows.read_counts).get(method_rows.IMAGES, (0, 0))[0]
+            return images - (self._repeated() if stacks else 0)
+        found = self.matching(where)
+        return len({stack or (i,) for i, stack in found.items()}) if stacks else len(found)
 
-    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
-        """The ids, among the given ones, of the images that match the filter."""
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> dict[str, str]:
+        """The ids, among the given ones, of the images that match the filter, with their stacks."""
         valid = None if ids is None else validation.valid_ids(ids)
         return self._database.read(
-            lambda connection: set(image_rows.matching_ids(connection, self._collection, where, valid))
+            lambda connection: dict(image_rows.matching_ids(connection, self._collection, where, valid))
         )
 
     def copies(self, sha256: str) -> list[ImageRecord]:

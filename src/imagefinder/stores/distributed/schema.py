@@ -16,6 +16,16 @@ SCHEMA = "imagefinder"
 RECORD = "id, uri, sha256, size_bytes, width, height, format, source, stamp, metadata, added_at, thumbnail"
 """The columns of an image covered by its checksum, in this order (as in the embedded store)."""
 
+FILE_METADATA = "file_stamp, stack, burst, properties, file_checksum"
+"""The columns of what a file says about an image (as in the embedded store); NULL if it was not read."""
+
+TAKEN, CAMERA, RATING = (
+    "(file_tags #>> '{exif,taken}') COLLATE \"C\"",
+    "(file_tags #>> '{exif,camera}') COLLATE \"C\"",
+    "(file_tags #> '{xmp,rating}')",
+)
+"""Indexed expressions by which listings are sorted and grouped."""
+
 _LOCK = int.from_bytes(b"imgfindr")
 """Key of the advisory lock of migrations."""
 
@@ -239,6 +249,20 @@ _TABLES = (
 )
 
 
+# What files say about images; the next ``add`` reads it. Columns without a default rewrite no row, and programs of
+# the version before go on: they replace rows as a whole.
+_FILE_METADATA = (
+    "ALTER TABLE images ADD COLUMN file_stamp text, ADD COLUMN stack text, ADD COLUMN burst text,"
+    " ADD COLUMN properties text, ADD COLUMN file_checksum bigint, ADD COLUMN file_tags jsonb",
+    f"CREATE INDEX images_by_taken ON images (collection, ({TAKEN}), id) WHERE file_tags IS NOT NULL",
+    f"CREATE INDEX images_by_camera ON images (collection, ({CAMERA}), id) WHERE file_tags IS NOT NULL",
+    f"CREATE INDEX images_by_rating ON images (collection, ({RATING}), id) WHERE file_tags IS NOT NULL",
+    "CREATE INDEX images_by_stack ON images (collection, stack, id) WHERE stack <> ''",
+    "CREATE INDEX images_by_burst ON images (collection, burst, id) WHERE burst <> ''",
+    "CREATE INDEX images_by_file_tags ON images USING gin (file_tags jsonb_path_ops)",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Tables:
     """Tables that one part of imagefinder owns, with their own version.
@@ -256,7 +280,7 @@ class Tables:
     oldest: int = 1
 
 
-STORE = Tables("store", (_TABLES,))
+STORE = Tables("store", (_TABLES, _FILE_METADATA))
 """The tables of this package."""
 
 

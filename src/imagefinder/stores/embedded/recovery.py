@@ -27,7 +27,7 @@ _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 _DEFAULT_LAST_KEY = 100_000
 """The last key to look for if the largest one cannot be determined."""
 
-_UNCOUNTED = ("failures", "removals")
+_UNCOUNTED = ("failures", "removals", "file_metadata")
 """Tables that the report of a recovery leaves out."""
 
 _COLUMNS = {
@@ -35,6 +35,7 @@ _COLUMNS = {
     "thumbnails": "image, jpeg",
     "methods": "key, name, fingerprint, kind, dim, dtype, revision",
     "features": "key, image, method, bytes, checksum, data, keypoints",
+    "file_metadata": f"image, {schema.FILE_METADATA}",
     "failures": "rowid, id, uri, code, message, attempts, at, source",
     "removals": f"rowid, {removal_rows.COLUMNS}, checksum",
 }
@@ -145,6 +146,8 @@ def _is_intact(
         return codec.is_intact_record(values[:-1], values[-1])
     if table == "thumbnails":
         return key in ids and codec.is_intact_thumbnail(*ids[key], *values)
+    if table == "file_metadata":
+        return key in ids and codec.is_intact_record((ids[key][0], *values[:-1]), values[-1])
     if table == "features":
         image, method, size, checksum, data, keypoints = values
         if image not in ids or method not in methods:

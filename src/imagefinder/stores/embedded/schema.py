@@ -13,7 +13,7 @@ from imagefinder.stores import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"
-FORMAT = 4
+FORMAT = 5
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
 # SIFT features have about 180 KB per image, ResNet-50 features 8 KB: larger pages make reading the former faster,
@@ -23,6 +23,9 @@ PAGE_BYTES = 8192
 RECORD = "id, uri, sha256, size_bytes, width, height, format, source, stamp, metadata, added_at, thumbnail"
 """The columns of an image covered by its checksum, in this order. The last is the checksum of its thumbnail (NULL
 without one), so that a lost thumbnail is detected."""
+
+FILE_METADATA = "file_stamp, stack, burst, properties, file_checksum"
+"""The columns of what a file says about an image; the last is the checksum of the others and the id."""
 
 # E-values depend on the number of images, so damage to it must be detected: mirror is always its negative.
 _COUNTING = (
@@ -122,6 +125,29 @@ _THUMBNAIL_FEATURES = (
 _FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS, *_FEED, *_THUMBNAIL_FEATURES)
 """Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
 
+# File metadata (file_metadata_rows.py), in a separate table: adding it rewrites no image. Listings
+# are sorted and grouped by the generated columns.
+_FORMAT_5: tuple[str, ...] = (
+    """
+    CREATE TABLE file_metadata (
+        image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
+        file_stamp TEXT NOT NULL,
+        stack TEXT NOT NULL,
+        burst TEXT NOT NULL,
+        properties TEXT NOT NULL,
+        file_checksum INTEGER NOT NULL,
+        taken TEXT AS (CASE WHEN json_valid(properties) THEN json_extract(properties, '$.exif.taken') END),
+        camera TEXT AS (CASE WHEN json_valid(properties) THEN json_extract(properties, '$.exif.camera') END),
+        rating INTEGER AS (CASE WHEN json_valid(properties) THEN json_extract(properties, '$.xmp.rating') END)
+    ) STRICT
+    """,
+    "CREATE INDEX file_metadata_by_taken ON file_metadata (taken, image) WHERE taken IS NOT NULL",
+    "CREATE INDEX file_metadata_by_camera ON file_metadata (camera, image) WHERE camera IS NOT NULL",
+    "CREATE INDEX file_metadata_by_rating ON file_metadata (rating, image) WHERE rating IS NOT NULL",
+    "CREATE INDEX file_metadata_by_stack ON file_metadata (stack, image) WHERE stack <> ''",
+    "CREATE INDEX file_metadata_by_burst ON file_metadata (burst, image) WHERE burst <> ''",
+)
+
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
 # the last columns, so that reading the other columns does not touch their pages. The revisions of methods are for
@@ -206,6 +232,7 @@ TABLES = (
     """,
     *_REMOVALS,
     *_FORMAT_4,
+    *_FORMAT_5,
 )
 
 
@@ -240,6 +267,12 @@ def _to_format_4(database: sqlite3.Connection) -> None:
     fill_contents(database)
 
 
+def _to_format_5(database: sqlite3.Connection) -> None:
+    """Migrate to format 5, which has what files say about images; the next ``add`` reads it."""
+    for statement in _FORMAT_5:
+        database.execute(statement)
+
+
 def begin_history(database: sqlite3.Connection) -> None:
     """Give a copy of a collection its own history: cursors and leases of the original do not apply to it."""
     database.execute("BEGIN IMMEDIATE")
@@ -266,10 +299,11 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     1: _add_checksums,
     2: _add_removals,
     3: _to_format_4,
+    4: _to_format_5,
 }
 """Format -> function that migrates to the next format, within a transaction."""
 
-ADDITIVE = frozenset({2, 3})
+ADDITIVE = frozenset({2, 3, 4})
 """Formats whose migration only adds tables and indexes. Opening a collection migrates it, in no time and without
 exclusive access: programs of the older version that have it open may go on."""
 

@@ -46,6 +46,7 @@ from imagefinder.stores.embedded import (
     digest_rows,
     feature_rows,
     feed,
+    file_metadata_rows,
     image_rows,
     leases,
     removal_rows,
@@ -62,7 +63,7 @@ from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, rea
 from imagefinder.stores.embedded.recovery import recover
 
 
-class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
+class EmbeddedStore(thumbnail_rows.ThumbnailLookups, file_metadata_rows.FileMetadataLookups):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -141,6 +142,7 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
             for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
                 key = image_rows.insert_image(database, entry, copied=copied)
                 thumbnail_rows.insert(database, key, of_thumbnail)
+                file_metadata_rows.insert(database, key, entry.image.id, entry.image.file_metadata)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
@@ -249,18 +251,20 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups):
         with self._connections.reading() as database:
             return digest_rows.read_digests(database, valid)
 
-    def count(self, where: Filter | None = None) -> int:
-        """The number of images that match the filter."""
+    def count(self, where: Filter | None = None, *, stacks: bool = False) -> int:
+        """The number of images, or stacks, that match the filter."""
         with self._connections.reading() as database:
             if where is None:
-                return image_rows.count_images(database)
-            return sum(1 for _ in image_rows.matching_ids(database, where))
+                repeated = file_metadata_rows.repeated(database) if stacks else 0
+                return image_rows.count_images(database) - repeated
+            found = image_rows.matching_ids(database, where)
+            return len({stack or (i,) for i, stack in found}) if stacks else sum(1 for _ in found)
 
-    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
-        """The ids, among the given ones, of the images that match the filter."""
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> dict[str, str]:
+        """The ids, among the given ones, of the images that match the filter, with their stacks."""
         valid = None if ids is None else validation.valid_ids(ids)
         with self._connections.reading() as database:
-            return set(image_rows.matching_ids(database, where, valid))
+            return dict(image_rows.matching_ids(database, where, valid))
 
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail, in one consistent state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from imagefinder.testing.stores.derived import DerivedSuite
 from imagefinder.testing.stores.feed import FeedSuite
+from imagefinder.testing.stores.file_metadata import FileMetadataSuite
 from imagefinder.testing.stores.images import ImageSuite
 from imagefinder.testing.stores.listings import ListingSuite
 from imagefinder.testing.stores.machine import compare_with_a_dictionary
@@ -23,6 +24,7 @@ class StoreSuite(
     RemovalSuite,
     MethodSuite,
     ListingSuite,
+    FileMetadataSuite,
     SamplingSuite,
     ScanSuite,
     FeedSuite,
