@@ -1,4 +1,4 @@
-"""Answers of the REST API that list images in the order of similarity."""
+"""Answers of the REST API: images in the order of similarity, and where a file is."""
 
 from __future__ import annotations
 
@@ -34,3 +34,11 @@ class SimilarPage(Described):
 
     next_cursor: str | None
     """Cursor of the next page; null on the last page."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLocation(Described):
+    """Where the file of an image is on the server."""
+
+    path: str | None
+    """Path of the file, or of the archive that contains it; null if the image was uploaded or downloaded."""

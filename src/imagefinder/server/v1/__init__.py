@@ -11,11 +11,13 @@ from imagefinder.server.v1 import (
     explanations,
     images,
     info,
+    location,
     removals,
     search,
     similar,
 )
 
 router = APIRouter()
-for _resource in (info, collections, images, removals, search, similar, explanations, compare, duplicates):
+_FIRST = (info, collections, images, location, removals)
+for _resource in (*_FIRST, search, similar, explanations, compare, duplicates):
     router.include_router(_resource.router)
