@@ -36,10 +36,13 @@ import { LANGUAGES, chooseLanguage, language, t } from "./texts.js";
  * @type {Record<ViewName, {label: string, load: () => Promise<OpenView>}>} */
 const VIEWS = {
   search: { label: t("view.search"), load: async () => (await import("./search.js")).openSearch },
+  similar: { label: t("similar.title"), load: async () => (await import("./similar.js")).openSimilar },
   library: { label: t("view.collection"), load: async () => (await import("./library.js")).openLibrary },
   duplicates: { label: t("view.duplicates"), load: async () => (await import("./duplicates.js")).openDuplicates },
   jobs: { label: t("view.jobs"), load: async () => (await import("./jobs.js")).openJobs },
 };
+/** @type {ViewName[]} */
+const MENU = ["search", "library", "duplicates", "jobs"];
 const THEMES = ["auto", "light", "dark"];
 /** @type {Record<string, string>} */
 const THEME_LABELS = { auto: t("theme.auto"), light: t("theme.light"), dark: t("theme.dark") };
@@ -59,9 +62,9 @@ function renderHeader(view) {
   const { collection, info } = session;
   put(
     find("#views", HTMLElement),
-    Object.entries(VIEWS).map(([name, { label }]) => {
-      const href = name === "jobs" ? "#/jobs" : link(/** @type {ViewName} */ (name), collection);
-      return h("a", { href, "aria-current": view === name ? "page" : null }, label);
+    MENU.map((name) => {
+      const href = name === "jobs" ? "#/jobs" : link(name, collection);
+      return h("a", { href, "aria-current": view === name ? "page" : null }, VIEWS[name].label);
     }),
   );
   find("#brand", HTMLAnchorElement).href = link("search", collection);
@@ -86,7 +89,7 @@ function collectionSelect(view) {
     mayWrite() && h("option", { value: "" }, t("chooser.new")),
   );
   select.addEventListener("change", () => {
-    if (select.value) return go(link(view === "jobs" ? "library" : view, select.value));
+    if (select.value) return go(link(MENU.includes(view) && view !== "jobs" ? view : "library", select.value));
     select.value = collection;
     createCollection();
   });

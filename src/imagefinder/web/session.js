@@ -20,6 +20,7 @@ export const session = {
     job_roots: [],
     read_only: true,
     image_suffixes: [],
+    shows_locations: false,
   },
   limits: null,
   methods: [],
