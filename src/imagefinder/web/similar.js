@@ -124,8 +124,9 @@ export async function openSimilar(main) {
       }
       next = page.next_cursor;
       put(end, next === null && h("p", { class: "quiet" }, t("similar.end", { count: grid.children.length })));
-      // The observer reports changes only: the end may still be near.
-      if (next !== null && end.getBoundingClientRect().top < innerHeight * 2) load(next);
+      // The observer reports changes, and when it starts: the end may still be near.
+      near.unobserve(end);
+      near.observe(end);
     } catch (error) {
       if (!isAbort(error))
         put(
