@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 from urllib.parse import quote
 
 import anyio
@@ -18,16 +18,17 @@ import httpx2
 from imagefinder.client import images
 from imagefinder.client.async_jobs import AsyncRemoteJob
 from imagefinder.client.async_transport import AsyncTransport
-from imagefinder.client.errors import InvalidAnswerError, NotFoundError, ServerProblem, problem
+from imagefinder.client.errors import NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.options import form_fields, request_members
 from imagefinder.client.transport import (
+    Page,
     collection_path,
     drop_none,
     explanations_path,
+    job_of,
     job_path,
     parse,
-    parse_json,
     with_id,
 )
 from imagefinder.core.answers import (
@@ -52,19 +53,14 @@ from imagefinder.core.answers import (
 )
 from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.query import SearchOptions
-from imagefinder.core.results import Box, Comparison, Explanation
-from imagefinder.core.serialization import from_json
+from imagefinder.core.results import AUTO, Box, Comparison, Explanation
+from imagefinder.core.similarity import SimilarImage, SimilarPage
 
 DEFAULT = "default"
-_PageT = TypeVar("_PageT", bound="_Page")
+_PageT = TypeVar("_PageT", bound=Page)
 
 KEEP_ALIVE_SECONDS = 60.0
 """An event stream that is silent for this long is broken: the service sends a comment every 15 seconds."""
-
-
-class _Page(Protocol):
-    @property
-    def next_cursor(self) -> str | None: ...
 
 
 class AsyncClient:
@@ -161,6 +157,18 @@ class AsyncClient:
         """
         options = {"filter": json.dumps(filter) if filter else None, "contains": contains, "limit": page_size}
         async for page in self._pages(ImagePage, f"{collection_path(collection)}/images", options):
+            for one in page.images:
+                yield one
+
+    async def similar(
+        self, image_id: str, collection: str = DEFAULT, *, method: str = AUTO, page_size: int = 60
+    ) -> AsyncIterator[SimilarImage]:
+        """The images most similar to a stored image, most similar first, without decisions.
+
+        ``auto`` chooses a method with a vector for each image; a request lists ``page_size`` images.
+        """
+        options = with_id(image_id, method=method, limit=page_size)
+        async for page in self._pages(SimilarPage, f"{collection_path(collection)}/similar", options):
             for one in page.images:
                 yield one
 
@@ -483,7 +491,7 @@ class AsyncClient:
                     if event == "end":  # repeats the last progress event
                         return
                 elif name == "data" and event == "progress":
-                    yield self._remote(_job_of(value))
+                    yield self._remote(job_of(value))
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -522,10 +530,3 @@ class AsyncClient:
             if page.next_cursor is None:
                 return
             params["cursor"] = page.next_cursor
-
-
-def _job_of(event: str) -> Job:
-    try:
-        return from_json(Job, parse_json(event), newer=True)
-    except ValueError as error:
-        raise InvalidAnswerError("invalid_answer", f"an event is not a job: {error}") from error

@@ -72,6 +72,22 @@ class CollectionMethods:
             stored = [one for one in stored if image_id in status and one in status[image_id].methods] or stored
         return self._named(stored, info) or self.to_index()
 
+    def for_similarity(self, image_id: str | None) -> Method:
+        """The method that orders images by similarity: one with a vector for each image, if there is one.
+
+        Of several, it is the one with features of most images; ties are resolved by name.
+
+        Args:
+            image_id: Id of a stored query image, which must have features of the method.
+
+        Raises:
+            ModelError: the store is empty, and no method is ready on this machine.
+        """
+        methods = self.to_search(AUTO, image_id)
+        stored = self._store.info().methods
+        with_vector = [method for method in methods if method.extractor.spec.kind == "global"]
+        return max(with_vector or methods, key=lambda one: stored[one.name].images if one.name in stored else 0)
+
     def installed(self) -> list[Method]:
         """The methods that are registered in the store and installed on this machine, sorted by name."""
         info = self._store.info()

@@ -77,6 +77,9 @@ class ServerInfo(Described):
     image_suffixes: tuple[str, ...] = ()
     """File extensions, in lower case, of images that are added from folders."""
 
+    shows_locations: bool = False
+    """Whether the server tells where files are, because only this machine can reach it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits(Described):
