@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imagefinder.cli import output
+from imagefinder.cli.query_options import parse_filter
 from imagefinder.cli.session import CollectionOption, JsonOption, open_collection
+from imagefinder.core.file_metadata import PLACES, PROPERTIES
 from imagefinder.core.paging import iter_images
 
 if TYPE_CHECKING:
@@ -18,10 +23,12 @@ if TYPE_CHECKING:
 
 HELP = """\
 An image whose file no longer exists is marked as missing. --removed lists the images that were removed from the
-collection and that add skips.
+collection and that add skips. --json and --csv also list what the files say, such as time, camera and keywords.
 
   imagefinder list
   imagefinder list --json
+  imagefinder list --csv --places > images.csv
+  imagefinder list --filter '{"exif.taken": {"gte": "2024-07"}, "xmp.rating": {"gte": 4}}'
   imagefinder list --removed"""
 
 _PAGE = 1000
@@ -32,34 +39,37 @@ def list_images(
     removed: Annotated[
         bool, typer.Option("--removed", help="List the images that were removed and that add skips.")
     ] = False,
+    *,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="JSON",
+            help="List only images whose metadata match this filter.",
+            show_default=False,
+        ),
+    ] = None,
+    places: Annotated[
+        bool, typer.Option("--places", help="Also list, and filter by, where images were taken.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table of comma-separated values.")] = False,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print all image records, or all removals."""
-    with open_collection(context, collection) as opened:
+    if as_csv and (as_json or removed):
+        raise typer.BadParameter("--csv cannot be combined with --json or --removed")
+    chosen = parse_filter(where)
+    with open_collection(context, collection, places=places or None) as opened:
         if removed:
             _print_removals(opened.removals(), as_json=as_json)
             return
-        records = list(_all(opened))
-    if as_json:
-        from imagefinder.indexing.missing import is_gone  # noqa: PLC0415 - fast start
-
-        output.document(
-            [
-                {
-                    "id": record.id,
-                    "uri": record.uri,
-                    "width": record.width,
-                    "height": record.height,
-                    "format": record.format,
-                    "bytes": record.size_bytes,
-                    "sha256": record.sha256,
-                    "metadata": dict(record.metadata),
-                    "missing": is_gone(record.uri),
-                }
-                for record in records
-            ]
-        )
+        records = list(_all(opened, chosen))
+        places = opened.settings.places
+    if as_csv:
+        _print_csv(records, places=places)
+    elif as_json:
+        output.document([_plain(record, places=places) for record in records])
     else:
         output.table(
             ("id", ">dimensions", "format", ">size", "location"),
@@ -94,5 +104,46 @@ def _print_removals(removals: Sequence[Removal], *, as_json: bool) -> None:
     )
 
 
-def _all(opened: Collection) -> Iterator[ImageRecord]:
-    return iter_images(opened.images, page_size=_PAGE)
+def _all(opened: Collection, where: Mapping[str, Any] | None) -> Iterator[ImageRecord]:
+    return iter_images(opened.images, page_size=_PAGE, where=where)
+
+
+def _plain(record: ImageRecord, *, places: bool) -> dict[str, Any]:
+    from imagefinder.indexing.missing import is_gone  # noqa: PLC0415 - fast start
+
+    return {
+        "id": record.id,
+        "uri": record.uri,
+        "width": record.width,
+        "height": record.height,
+        "format": record.format,
+        "bytes": record.size_bytes,
+        "sha256": record.sha256,
+        "metadata": dict(record.metadata),
+        "file_metadata": record.file_metadata.shown(places=places),
+        "stack": record.file_metadata.stack,
+        "missing": is_gone(record.uri),
+    }
+
+
+def _cell(value: object) -> object:
+    """The value of a property in a table; a text that spreadsheets take for a formula gets an apostrophe."""
+    shown = "; ".join(value) if isinstance(value, list) else value
+    return f"'{shown}" if isinstance(shown, str) and shown.startswith(("=", "+", "-", "@", "\t")) else shown
+
+
+def _print_csv(records: Sequence[ImageRecord], *, places: bool) -> None:
+    """Print one row for each image, with a column for each property of files; lists are joined by semicolons."""
+    names = [name for name in PROPERTIES if places or name not in PLACES]
+    table = io.StringIO()
+    rows = csv.writer(table)
+    for number, record in enumerate(records):
+        plain = _plain(record, places=places)
+        found = plain.pop("file_metadata")
+        plain["metadata"] = json.dumps(plain["metadata"], ensure_ascii=False)
+        if not number:
+            rows.writerow([*plain, *names])
+        parts = [name.split(".") for name in names]
+        values = [found.get(namespace, {}).get(key, "") for namespace, key in parts]
+        rows.writerow([*plain.values(), *map(_cell, values)])
+    output.text(table.getvalue())

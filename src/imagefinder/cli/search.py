@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from imagefinder.cli import output, search_many
-from imagefinder.cli.query_options import BoxOption, RankingOption, boxes
+from imagefinder.cli.query_options import BoxOption, RankingOption, boxes, parse_filter
 from imagefinder.cli.session import (
     OK,
     UNFINISHED,
@@ -104,6 +104,24 @@ def search(  # long: mostly the declarations of its options, as typer reads them
             show_default=False,
         ),
     ] = None,
+    stacks: Annotated[
+        bool | None,
+        typer.Option(
+            "--stacks/--no-stacks",
+            help="Count versions of one picture (raw and JPEG, edited copies, bursts) as one image. Default: "
+            "setting stacks.",
+            show_default=False,
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="JSON",
+            help="Search only images whose metadata match this filter.",
+            show_default=False,
+        ),
+    ] = None,
     box: BoxOption = None,
     show: Annotated[
         bool,
@@ -121,10 +139,13 @@ def search(  # long: mostly the declarations of its options, as typer reads them
     if bool(queries) == (image_id is not None):
         raise typer.BadParameter("give either an IMAGE or --id ID")
     options = SearchOptions(
-        method, k, ranking, mode, mirror, min_score=min_score, max_evalue=max_evalue, rerank_depth=rerank_depth
+        *(method, k, ranking, mode, mirror, parse_filter(where)),
+        min_score=min_score,
+        max_evalue=max_evalue,
+        rerank_depth=rerank_depth,
     )
     many = search_many.sources(queries or ())
-    with open_collection(context, collection) as opened, similar_ids(opened):
+    with open_collection(context, collection, stacks=stacks) as opened, similar_ids(opened):
         if many:
             answers = search_many.Answers(
                 opened, options, boxes(box), as_json=as_json, page=page if show else None

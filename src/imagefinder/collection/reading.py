@@ -165,7 +165,7 @@ class CollectionReader:
         Raises:
             InputError: the filter is not valid.
         """
-        chosen = filters.parse_optional(where)
+        chosen = filters.parse_optional(where, places=self.settings.places)
         return self.store.images(after=after, limit=limit, where=chosen, contains=contains)
 
     def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:

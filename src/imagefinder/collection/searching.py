@@ -63,6 +63,7 @@ class SearchableCollection(IndexedCollection):
         evalues: bool = True,
         where: Mapping[str, Any] | None = None,
         mode: Mode = "auto",
+        stacks: bool = True,
     ) -> SearchResult:
         """Find the images that match a query, and decide whether any of them is a match at all.
 
@@ -82,6 +83,7 @@ class SearchableCollection(IndexedCollection):
             evalues: Compute E-values in a ranking by ``matches``.
             where: Search only images whose metadata match this filter (``core.filters``).
             mode: ``auto``, ``exact`` or ``fast``.
+            stacks: Count versions of one picture (raw and JPEG, edited copies, bursts) as one image.
 
         Raises:
             InputError: the query image cannot be used, a box lies outside it, an option or the filter is not
@@ -92,7 +94,7 @@ class SearchableCollection(IndexedCollection):
             FingerprintMismatchError: the stored features were made with other parameters or weights.
             ModelMissingError: the weights of the method are not on this machine.
         """
-        keywords = SearchOptions(method, k, ranking, mode, mirror, where, evalues)
+        keywords = SearchOptions(method, k, ranking, mode, mirror, where, evalues, stacks=stacks)
         if options is not None and keywords != SearchOptions():
             raise InputError("give SearchOptions or keywords, not both")
         return self.trace(as_query(query, id, boxes), options or keywords).result
@@ -115,7 +117,7 @@ class SearchableCollection(IndexedCollection):
         watch = Stopwatch()
         if query.image is not None and not isinstance(query.image, np.ndarray):
             self.runtime.decoder.start()
-        where = filters.parse_optional(options.where)
+        where = filters.parse_optional(options.where, places=self.settings.places)
         methods = self._methods.to_search(options.method)  # report an unknown method before reading the image
         if query.image is not None:
             self.runtime.preload(methods)
@@ -206,7 +208,10 @@ class SearchableCollection(IndexedCollection):
         """The trace of a search with a single candidate."""
         methods = self._methods.to_search(options.method, query.id)
         query, image = self._images.query(query)
-        where, indexes = filters.parse_optional(options.where), self._derived.ann_indexes(methods, options.mode)
+        where, indexes = (
+            filters.parse_optional(options.where, places=self.settings.places),
+            self._derived.ann_indexes(methods, options.mode),
+        )
         allowed = Allowed.of(self.store, where, fast=indexes is not None)
         stacks = options.stacks and self.settings.stacks
         gallery = Gallery(self.store, self._null_model(), allowed, indexes, stacks)

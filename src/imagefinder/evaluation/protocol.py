@@ -249,7 +249,13 @@ def evaluate(
 
     def search(query: LabelledQuery) -> SearchResult:
         return collection.search(
-            query.path, method=method, k=len(dataset.images), ranking=ranking, mirror=mirror, evalues=evalues
+            query.path,
+            method=method,
+            k=len(dataset.images),
+            ranking=ranking,
+            mirror=mirror,
+            evalues=evalues,
+            stacks=False,
         )
 
     reset_peak()

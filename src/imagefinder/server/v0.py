@@ -102,6 +102,7 @@ async def similar_images(
                 evalues=False,
                 boxes=boxes,
                 mode=cast(Mode, service.settings.original_mode),
+                stacks=False,
             )
         )
     service.readiness.clear_failure(method)

@@ -95,7 +95,9 @@ class FakeCollection:
         evalues: bool,
         boxes: Sequence[Box],
         mode: Mode,
+        stacks: bool,
     ) -> SearchResult:
+        assert not stacks, "the original endpoints return every image"
         self.boxes = list(boxes)
         assert (ranking, evalues) == ("matches", False), "the original endpoints rank by score"
         assert mode == "exact", "and score every image by default"

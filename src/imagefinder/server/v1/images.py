@@ -139,7 +139,8 @@ def list_images(
         contains=contains,
     )
     page, more = found[:limit], len(found) > limit
-    return respond(ImagePage(image_answers(collection, page), cursor.make(page[-1].id) if more else None))
+    images = image_answers(collection, page, places=service.settings.places)
+    return respond(ImagePage(images, cursor.make(page[-1].id) if more else None))
 
 
 @router.get(
@@ -318,7 +319,9 @@ def _image(name: str, collection: Collection, image_id: str) -> Image:
     record = collection.get(image_id)
     status = collection.status([record.id]).get(record.id)
     missing = bool(gone_uris([record.uri]))
-    return image_answer(name, record, status.methods if status else (), missing=missing)
+    return image_answer(
+        name, record, status.methods if status else (), missing=missing, places=collection.settings.places
+    )
 
 
 def _check_new(image_id: str) -> None:
