@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import ModelError
+from imagefinder.core.errors import InputError, MethodNotIndexedError, ModelError, SettingsError
 from imagefinder.core.method import Method
 from imagefinder.core.results import AUTO
 from imagefinder.runtime import Runtime
@@ -53,6 +55,35 @@ class CollectionMethods:
             stored = [one for one in stored if image_id in status and one in status[image_id].methods] or stored
         return [self._runtime.method(one) for one in stored] or self.to_index()
 
+    def to_search_words(self, name: str) -> Method:
+        """The named method or, for ``auto``, a method of the collection that understands words.
+
+        Of several, the one with the largest vocabulary is chosen.
+
+        Raises:
+            UnknownMethodError: no method has this name.
+            InputError: the method, or every method on this machine, understands no words.
+            MethodNotIndexedError: the store has images, but no features of a method that does.
+        """
+        able = {one.name: one for one in self._loadable() if one.text}
+        hint = f"methods that do: {', '.join(able) or 'none on this machine'}"
+        if name != AUTO:
+            if self._runtime.method(name).text is None:
+                raise InputError(f"{name} understands no words", hint=hint)
+            return able[name]
+        if not able:
+            raise InputError("no method on this machine understands words")
+        info = self._store.info()
+        stored = [one for one in able.values() if one.name in info.methods]
+        if info.images and not stored:
+            raise MethodNotIndexedError(min(able), info.methods)
+        return max(stored or able.values(), key=_vocabulary_size)
+
+    def _loadable(self) -> Iterator[Method]:
+        for name in self._runtime.method_names:
+            with suppress(SettingsError):  # a plug-in that cannot be loaded must not affect other methods
+                yield self._runtime.method(name)
+
     def installed(self) -> list[Method]:
         """The methods that are registered in the store and installed on this machine, sorted by name."""
         registered = sorted(self._store.info().methods)
@@ -67,3 +98,8 @@ class CollectionMethods:
         """Size of the stored features of some methods in bytes."""
         stored = self._store.info().methods
         return sum(stored[name].bytes for name in names if name in stored)
+
+
+def _vocabulary_size(method: Method) -> float:
+    size = method.text.vocabulary_size() if method.text else 0
+    return math.inf if size is None else size

@@ -214,6 +214,17 @@ class CollectionList(Described):
 
 
 @dataclass(frozen=True, slots=True)
+class ImageLabel(Described):
+    """A class that an image may show: a suggestion of a classifier."""
+
+    name: str
+    """Name of the class, for example ``espresso``."""
+
+    probability: float
+    """Probability of the class as the classifier states it, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Image(Described):
     """An image of a collection."""
 
@@ -255,6 +266,9 @@ class Image(Described):
 
     missing: bool = False
     """Whether the file that the image was added from no longer exists."""
+
+    labels: tuple[ImageLabel, ...] = ()
+    """Suggestions of a classifier, most likely first; empty unless requested with ``labels=true``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,19 +343,22 @@ class RemovalPage(Described):
 
 @dataclass(frozen=True, slots=True)
 class QueryInfo(Described):
-    """The query image."""
+    """The query."""
 
     width: int
-    """Width in pixels."""
+    """Width in pixels; 0 without a query image."""
 
     height: int
-    """Height in pixels."""
+    """Height in pixels; 0 without a query image."""
 
     sha256: str
-    """SHA-256 of the encoded image, hexadecimal."""
+    """SHA-256 of the encoded image, hexadecimal; empty without a query image."""
 
     id: str | None
     """Id of the image, if the query is an image of the collection; otherwise null."""
+
+    text: str = ""
+    """The text of the query; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +403,7 @@ class SearchAnswer(SearchResult):
     """Name of the collection that was searched."""
 
     query: QueryInfo
-    """The query image."""
+    """The query."""
 
     explanations: AnswerHandle | None
     """Handle to the explanations; null if the server does not store this result."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from imagefinder.core.contracts import Extractor, Mapper, Matcher, Verifier
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.text_contracts import TextEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Method:
         mapper: Computes the feature map that a global vector was pooled from; ``None`` if there is none.
         load: Loads what extraction needs, which otherwise happens with the first image; raises the same errors.
             ``None`` if there is nothing to load.
+        text: Compares words with its features, which are global; ``None`` if it cannot.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Method:
     mirror: Callable[[Features, int], Features] | None = None
     mapper: Mapper | None = None
     load: Callable[[], None] | None = None
+    text: TextEncoder | None = None
 
 
 @dataclass(frozen=True, slots=True)
