@@ -7,24 +7,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 from urllib.parse import quote
 
 import httpx2
 
 from imagefinder.client import images
-from imagefinder.client.errors import InvalidAnswerError, NotFoundError, ServerProblem, problem
+from imagefinder.client.errors import NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.jobs import RemoteJob
 from imagefinder.client.options import form_fields, query_members, request_members
 from imagefinder.client.transport import (
+    Page,
     Transport,
     collection_path,
     drop_none,
     explanations_path,
+    job_of,
     job_path,
     parse,
-    parse_json,
     with_id,
 )
 from imagefinder.core.answers import (
@@ -49,25 +50,18 @@ from imagefinder.core.answers import (
 )
 from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.query import SearchOptions
-from imagefinder.core.results import Box, Comparison, Explanation
-from imagefinder.core.serialization import from_json
+from imagefinder.core.results import AUTO, Box, Comparison, Explanation
+from imagefinder.core.similarity import SimilarImage, SimilarPage
 
 DEFAULT = "default"
-_PageT = TypeVar("_PageT", bound="_Page")
+_PageT = TypeVar("_PageT", bound=Page)
 
 KEEP_ALIVE_SECONDS = 60.0
 """An event stream that is silent for this long is broken: the service sends a comment every 15 seconds."""
 
 
-class _Page(Protocol):
-    @property
-    def next_cursor(self) -> str | None: ...
-
-
 class Client:
-    """A client of an imagefinder server; safe to use from several threads.
-
-    Close it after use, or use it as a context manager.
+    """A client of an imagefinder server; safe to use from several threads, and to be closed after use.
 
     Every method raises ``ClientError`` (see ``imagefinder.client.errors``): ``ConnectionFailedError`` if no server
     responds, ``ServerProblem`` if the server refuses the request, ``InvalidAnswerError`` if the response does not
@@ -89,8 +83,7 @@ class Client:
             base_url: Base URL of the server.
             api_key: API key, if the server requires one.
             timeout: Idle timeout of a connection, seconds.
-            retries: Number of retries of a request that the server marks as retryable, after the delay that the
-                server states. Other requests are not retried.
+            retries: Number of retries of a retryable request, each after the delay that the server states.
             transport: Replacement for the network, for tests.
         """
         self._transport = Transport(
@@ -163,6 +156,17 @@ class Client:
         for page in self._pages(ImagePage, f"{collection_path(collection)}/images", options):
             yield from page.images
 
+    def similar(
+        self, image_id: str, collection: str = DEFAULT, *, method: str = AUTO, page_size: int = 60
+    ) -> Iterator[SimilarImage]:
+        """The images most similar to a stored image, most similar first, without decisions.
+
+        ``auto`` chooses a method with a vector for each image; a request lists ``page_size`` images.
+        """
+        options = with_id(image_id, method=method, limit=page_size)
+        for page in self._pages(SimilarPage, f"{collection_path(collection)}/similar", options):
+            yield from page.images
+
     def failures(self, collection: str = DEFAULT, *, page_size: int = 100) -> Iterator[FailedImage]:
         """The images that could not be added, with their errors."""
         for page in self._pages(FailurePage, f"{collection_path(collection)}/failures", {"limit": page_size}):
@@ -170,7 +174,7 @@ class Client:
 
     def image(self, image_id: str, collection: str = DEFAULT, *, labels: bool = False) -> Image:
         """One image; with ``labels``, also what it may show, as a classifier suggests."""
-        params = with_id(image_id, labels="true" if labels else None)
+        params = with_id(image_id, labels=labels or None)
         return self._transport.json(Image, "GET", f"{collection_path(collection)}/image", params=params)
 
     def put(
@@ -222,6 +226,11 @@ class Client:
         """The thumbnail of an image: a JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128)."""
         path = f"{collection_path(collection)}/thumbnail"
         return self._transport.send("GET", path, params=with_id(image_id)).content
+
+    def preview(self, image_id: str, collection: str = DEFAULT, *, size: int = 1600) -> bytes:
+        """A JPEG of an image of any format, with a longer side of ``size`` pixels or the next step."""
+        path = f"{collection_path(collection)}/preview"
+        return self._transport.send("GET", path, params=with_id(image_id, size=size)).content
 
     def content(self, image_id: str, collection: str = DEFAULT) -> bytes:
         """The original image file, if it still exists on the server, unchanged."""
@@ -289,10 +298,7 @@ class Client:
                 raise ValueError("boxes and text can be given for a single query only")
             body = {"queries": [images.reference(one) for one in query], **members}
             results = self._transport.json(SearchAnswers, "POST", path, json=body).results
-            return [
-                one if isinstance(one, SearchAnswer) else problem(one.problem, status=int(one.problem["status"]))
-                for one in results
-            ]
+            return [one if isinstance(one, SearchAnswer) else problem(one.problem) for one in results]
         members |= query_members(boxes, text)
         if query is None or isinstance(query, ById) or images.is_url(query):
             return self._transport.json(SearchAnswer, "POST", path, json={**images.reference(query), **members})
@@ -458,7 +464,7 @@ class Client:
                     if event == "end":  # repeats the last progress event
                         return
                 elif name == "data" and event == "progress":
-                    yield self._remote(_job_of(value))
+                    yield self._remote(job_of(value))
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -491,10 +497,3 @@ class Client:
             if page.next_cursor is None:
                 return
             params["cursor"] = page.next_cursor
-
-
-def _job_of(event: str) -> Job:
-    try:
-        return from_json(Job, parse_json(event), newer=True)
-    except ValueError as error:
-        raise InvalidAnswerError("invalid_answer", f"an event is not a job: {error}") from error

@@ -142,6 +142,22 @@ class SearchableCollection(IndexedCollection):
         with computation():
             return self._identity.of_trace(searcher.search(query, image, options, watch))
 
+    def similar(self, query: ImageInput | Query, *, method: str = AUTO, k: int = 100) -> SearchResult:
+        """List images in the order of similarity to a query, by the score of one method, without decisions.
+
+        Args:
+            query: The query image, or a ``Query``.
+            method: Name of a method; ``auto``: the one with a vector for each image that has features of most
+                images.
+            k: Maximum number of images.
+
+        Raises:
+            ImagefinderError: as for ``search``.
+        """
+        wanted = replace(as_query(query, None, ()), text="")
+        name = self._methods.for_similarity(wanted.id).name if method == AUTO else method
+        return self.trace(wanted, SearchOptions(name, k, "matches", evalues=False)).result
+
     def _trace_words(self, query: Query, options: SearchOptions) -> Trace:
         watch = Stopwatch()
         method = self._methods.to_search_words(options.method)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from imagefinder.core.jobs import Job
-from imagefinder.core.results import DuplicateGroup, Hit, SearchResult
+from imagefinder.core.results import DuplicateGroup, Hit, Label, SearchResult
 from imagefinder.core.serialization import Described
 
 if TYPE_CHECKING:
@@ -71,8 +71,14 @@ class ServerInfo(Described):
     read_only: bool
     """Whether the server rejects all changes."""
 
+    keep_originals: bool = False
+    """Whether collections keep the originals of uploaded images; otherwise they keep previews of them."""
+
     image_suffixes: tuple[str, ...] = ()
     """File extensions, in lower case, of images that are added from folders."""
+
+    shows_locations: bool = False
+    """Whether the server tells where files are, because only this machine can reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,17 +220,6 @@ class CollectionList(Described):
 
 
 @dataclass(frozen=True, slots=True)
-class ImageLabel(Described):
-    """A class that an image may show: a suggestion of a classifier."""
-
-    name: str
-    """Name of the class, for example ``espresso``."""
-
-    probability: float
-    """Probability of the class as the classifier states it, 0 to 1."""
-
-
-@dataclass(frozen=True, slots=True)
 class Image(Described):
     """An image of a collection."""
 
@@ -267,7 +262,10 @@ class Image(Described):
     missing: bool = False
     """Whether the file that the image was added from no longer exists."""
 
-    labels: tuple[ImageLabel, ...] = ()
+    preview: str = ""
+    """Path of the preview on this server, which browsers can show; empty if it comes from version 0.1."""
+
+    labels: tuple[Label, ...] = ()
     """Suggestions of a classifier, most likely first; empty unless requested with ``labels=true``."""
 
 

@@ -164,6 +164,17 @@ class Hit(Described):
 
 
 @dataclass(frozen=True, slots=True)
+class Label(Described):
+    """A class that an image may show: a suggestion of a classifier."""
+
+    name: str
+    """Name of the class, for example ``espresso``."""
+
+    probability: float
+    """Probability of the class as the classifier states it, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class WordsInfo(Described):
     """How the text of a query was understood. Its scores are not calibrated, so there is no decision."""
 

@@ -5,26 +5,13 @@ All implementations must be safe to call from several threads at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.features import GlobalFeatures
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What an image may show.
-
-    Attributes:
-        name: Name of a class of the classifier, for example ``espresso``.
-        probability: Its probability, 0 to 1, as the classifier states it.
-    """
-
-    name: str
-    probability: float
+from imagefinder.core.results import Label
 
 
 class EncodedText(Protocol):

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from imagefinder.core.errors import ModelCorruptError, UnknownWordsError
 from imagefinder.core.features import GlobalFeatures
-from imagefinder.core.text_contracts import EncodedText, Label
+from imagefinder.core.results import Label
+from imagefinder.core.text_contracts import EncodedText
 from imagefinder.models.words import Phrase, ReadText, vocabulary
 
 THRESHOLD = 0.1

@@ -15,9 +15,9 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.records import GalleryBlock
-from imagefinder.core.results import Hit, SearchResult, WordsInfo
+from imagefinder.core.results import Hit, Label, SearchResult, WordsInfo
 from imagefinder.core.stopwatch import Stopwatch
-from imagefinder.core.text_contracts import EncodedText, Label, TextEncoder
+from imagefinder.core.text_contracts import EncodedText, TextEncoder
 from imagefinder.search import ranking
 from imagefinder.search.allowed import FEW, Allowed
 from imagefinder.search.encoding import NO_PIXELS, EncodedQuery, QueryImage, encode

@@ -72,6 +72,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "unknown_job": ProblemKind(404, "Unknown job"),
     "no_duplicate_report": ProblemKind(404, "Duplicates not computed yet"),
     "content_gone": ProblemKind(404, "Original not available"),
+    "location_hidden": ProblemKind(403, "Paths not shown"),
     "no_thumbnail": ProblemKind(404, "No thumbnail"),
     "method_not_allowed": ProblemKind(405, "HTTP method not allowed"),
     "upload_timeout": ProblemKind(408, "Upload timed out", retryable=True),

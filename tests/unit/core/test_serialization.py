@@ -55,7 +55,7 @@ VALUES: dict[str, Any] = {
         JOB.failures[0],
         JOB.problem,
         WORDS,
-        answers.ImageLabel("espresso", 0.5),
+        results.Label("espresso", 0.5),
         results.SearchResult(
             *((HIT,), "auto", "exact", {"sift": "f"}, 7, {"total": 0.5}, "evidence", 1, ((0.0, 1.0, 2.0, 3.0),)),
             query_size=(9, 7),

@@ -74,6 +74,10 @@ def test_words_with_an_image(client: TestClient) -> None:
     assert (form["decision"], form["query"]["text"], form["query"]["width"]) == (None, "cat", 600)
     explained = client.get(form["hits"][0]["explanation"])  # of the image alone
     assert explained.status_code == 200, explained.text
+    handle = form["explanations"]["handle"]
+    assert client.get(f"/v1/explanations/{handle}").json()["query"]["text"] == "cat"
+    similar = client.get(f"/v1/explanations/{handle}/similar").json()  # to the image alone
+    assert similar["images"][0]["image"]["id"] == "coffee.jpg"
 
 
 def test_a_filter_and_several_queries(client: TestClient) -> None:
