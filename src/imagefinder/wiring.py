@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
@@ -27,10 +27,12 @@ from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.scratch import SCRATCH, Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.core.suggestions import did_you_mean
+from imagefinder.core.text_contracts import TextEncoder
 from imagefinder.core.vector_table import SupportsVectors
 from imagefinder.runtime import Factories, Runtime
 
 if TYPE_CHECKING:
+    from imagefinder.models.catalogue import ModelSpec
     from imagefinder.models.hub import ModelCache
     from imagefinder.stores.embedded.migration import Migration
 
@@ -319,7 +321,25 @@ def _network(name: str, settings: Settings) -> Method:
         verifier=None if is_global else TokenVerifier(),
         mapper=extractor if is_global else None,
         load=extractor.load,
+        text=_words(name, model, cache),
     )
+
+
+def _words(name: str, model: ModelSpec, cache: ModelCache) -> TextEncoder | None:
+    """The words of a network with a classifier; ``None`` for other networks."""
+    from imagefinder.extractors.classifier import TENSORS, ClassifierWords
+
+    if model.architecture not in TENSORS:
+        return None
+
+    def read() -> Mapping[str, Any]:
+        from imagefinder.models import weights
+
+        path = cache.locate(model)
+        is_safetensors = model.source.filename.endswith(".safetensors")
+        return weights.read_safetensors(path) if is_safetensors else weights.read_legacy_pickle(path)
+
+    return ClassifierWords(name, model.architecture, read)
 
 
 # stores

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from imagefinder.core.colours import Colours
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import ModelError
+from imagefinder.core.errors import InputError, MethodNotIndexedError, ModelError, SettingsError
 from imagefinder.core.method import Method, colours_of, with_colours
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.results import AUTO
@@ -88,6 +90,35 @@ class CollectionMethods:
         with_vector = [method for method in methods if method.extractor.spec.kind == "global"]
         return max(with_vector or methods, key=lambda one: stored[one.name].images if one.name in stored else 0)
 
+    def to_search_words(self, name: str) -> Method:
+        """The named method or, for ``auto``, a method of the collection that understands words.
+
+        Of several, the one with the largest vocabulary is chosen.
+
+        Raises:
+            UnknownMethodError: no method has this name.
+            InputError: the method, or every method on this machine, understands no words.
+            MethodNotIndexedError: the store has images, but no features of a method that does.
+        """
+        info = self._store.info()
+        able = {one.name: one for one in self._named(self._loadable(), info) if one.text}
+        hint = f"methods that do: {', '.join(able) or 'none on this machine'}"
+        if name != AUTO:
+            if self._runtime.method(name).name not in able:
+                raise InputError(f"{name} understands no words", hint=hint)
+            return able[name]
+        if not able:
+            raise InputError("no method on this machine understands words")
+        stored = [one for one in able.values() if one.name in info.methods]
+        if info.images and not stored:
+            raise MethodNotIndexedError(min(able), info.methods)
+        return max(stored or able.values(), key=_vocabulary_size)
+
+    def _loadable(self) -> Iterator[str]:
+        for name in self._runtime.method_names:
+            with suppress(SettingsError):  # a plug-in that cannot be loaded must not affect other methods
+                yield self._runtime.method(name).name
+
     def installed(self) -> list[Method]:
         """The methods that are registered in the store and installed on this machine, sorted by name."""
         info = self._store.info()
@@ -102,6 +133,11 @@ class CollectionMethods:
         """Size of the stored features of some methods in bytes."""
         stored = self._store.info().methods
         return sum(stored[name].bytes for name in names if name in stored)
+
+
+def _vocabulary_size(method: Method) -> float:
+    size = method.text.vocabulary_size() if method.text else 0
+    return math.inf if size is None else size
 
 
 def _colours(info: StoreInfo) -> Colours:

@@ -9,6 +9,7 @@ from imagefinder.core.colours import Colours
 from imagefinder.core.contracts import Extractor, Mapper, Matcher, Verifier
 from imagefinder.core.features import Features, FeatureSpec, RgbImage
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.text_contracts import TextEncoder
 
 COLOURS = "colours"
 """Name of the parameter of fingerprints for features of images whose colours were converted to sRGB."""
@@ -30,6 +31,7 @@ class Method:
         mapper: Computes the feature map that a global vector was pooled from; ``None`` if there is none.
         load: Loads what extraction needs, which otherwise happens with the first image; raises the same errors.
             ``None`` if there is nothing to load.
+        text: Compares words with its features, which are global; ``None`` if it cannot.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Method:
     mirror: Callable[[Features, int], Features] | None = None
     mapper: Mapper | None = None
     load: Callable[[], None] | None = None
+    text: TextEncoder | None = None
 
 
 class ConvertedColours:
