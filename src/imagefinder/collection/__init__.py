@@ -23,6 +23,7 @@ from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.images.resize import thumbnail
+from imagefinder.indexing.file_metadata import FileMetadataReader
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.indexing.source_item import SourceItem
@@ -138,8 +139,15 @@ class Collection(MaintainedCollection):
 
         chosen = self._methods.to_index(methods)
         decode = partial(self.runtime.decoder.decode, colours=self._methods.colours())
-        thumbnails = ThumbnailIndexer(self.store, self.runtime)
-        return Pipeline(self.store, chosen, self.settings, decode, guard.check_address, thumbnails=thumbnails)
+        return Pipeline(
+            self.store,
+            chosen,
+            self.settings,
+            decode,
+            FileMetadataReader(self.runtime.decoder.read_metadata, guard),
+            guard.check_address,
+            thumbnails=ThumbnailIndexer(self.store, self.runtime),
+        )
 
     def put(
         self, image_id: str, data: bytes, *, metadata: Mapping[str, Any] | None = None, uri: str = ""
@@ -174,6 +182,7 @@ class Collection(MaintainedCollection):
             height=decoded.height,
             format=decoded.format,
             metadata=metadata or {},
+            file_metadata=FileMetadataReader(self.runtime.decoder.read_metadata).of(image_id, uri, data),
         )
         features = {}
         for method in methods:

@@ -97,6 +97,11 @@ class Settings:
         "disk space for popular objects of an object store, in the folder scratch, bytes; 0: none",
         minimum=0,
     )
+    vectors: str = _setting(
+        "rows",
+        "what searches the vectors that propose candidates in a collection in a database: rows (the database "
+        "itself), or a Milvus server such as milvus://host:19530/database",
+    )
     database_seconds: float = _setting(
         30.0, "time limit for an answer of the database server of a collection, seconds", minimum=1
     )
@@ -419,7 +424,7 @@ class Settings:
     def _shown(self, name: str) -> Any:
         """The value of a setting, without the password in a URL."""
         value = getattr(self, name)
-        return shown(value) if name in ("collection", "collections", "objects") else value
+        return shown(value) if name in ("collection", "collections", "objects", "vectors") else value
 
 
 def _is_link(variable: str, text: str) -> bool:

@@ -47,16 +47,3 @@ def test_a_collection_of_the_format_before_is_opened_and_extended(tmp_path):
         store.put_file_metadata({first.id: FOUND})
         assert store.get(first.id).file_metadata == FOUND
         assert store.check() == []
-
-
-def test_listings_can_be_sorted_by_the_index(tmp_path):
-    with opened(tmp_path) as store:
-        register(store)
-        store.put([entry("a", 1, file_metadata=FOUND)])
-    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
-        for column in ("taken", "camera", "rating"):
-            query = f"SELECT image FROM file_metadata WHERE {column} IS NOT NULL ORDER BY {column}"
-            plan = " ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {query}"))
-            assert f"file_metadata_by_{column}" in plan
-            assert "TEMP B-TREE" not in plan
-        assert database.execute("SELECT taken FROM file_metadata").fetchall() == [("2024-01-02",)]
