@@ -21,10 +21,11 @@ class CollectionMethods:
     def __init__(self, store: Store, runtime: Runtime) -> None:
         self._store = store
         self._runtime = runtime
+        self._colours: Colours | None = None
 
     def colours(self) -> Colours:
-        """The way in which the colours of the images of this store are read."""
-        return _colours(self._store.info())
+        """The way in which the colours of the images of this store are read, when methods were last selected."""
+        return self._colours or self._update(self._store.info())
 
     def method(self, name: str) -> Method:
         """The method with this name, with fingerprints for this store.
@@ -35,8 +36,13 @@ class CollectionMethods:
         return self._named([name], self._store.info())[0]
 
     def _named(self, names: Iterable[str], info: StoreInfo) -> list[Method]:
-        colours = _colours(info)
+        colours = self._update(info)
         return [with_colours(self._runtime.method(name), colours) for name in names]
+
+    def _update(self, info: StoreInfo) -> Colours:
+        found = colours_of(method.fingerprint for method in info.methods.values() if method.images)
+        self._colours = found
+        return found
 
     def to_index(self, names: Sequence[str] | None = None) -> list[Method]:
         """The named methods; default: those the store has features of or, if it is empty, all that are ready.
@@ -138,7 +144,3 @@ class CollectionMethods:
 def _vocabulary_size(method: Method) -> float:
     size = method.text.vocabulary_size() if method.text else 0
     return math.inf if size is None else size
-
-
-def _colours(info: StoreInfo) -> Colours:
-    return colours_of(method.fingerprint for method in info.methods.values() if method.images)

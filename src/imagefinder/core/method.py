@@ -45,6 +45,11 @@ class Method:
     load: Callable[[], None] | None = None
     text: TextEncoder | None = None
 
+    @property
+    def colours(self) -> Colours:
+        """The way in which the colours of the images are read from which it extracts."""
+        return "srgb" if isinstance(self.extractor, ConvertedColours) else "file"
+
 
 class ConvertedColours:
     """An extractor of images whose colours were converted to sRGB, which its fingerprint states.
@@ -73,8 +78,11 @@ class ConvertedColours:
 
 def with_colours(method: Method, colours: Colours) -> Method:
     """The method for images whose colours are read in this way."""
-    plain = method.extractor.unconverted if isinstance(method.extractor, ConvertedColours) else method.extractor
-    return replace(method, extractor=ConvertedColours(plain) if colours == "srgb" else plain)
+    if method.colours == colours:
+        return method
+    if isinstance(method.extractor, ConvertedColours):
+        return replace(method, extractor=method.extractor.unconverted)
+    return replace(method, extractor=ConvertedColours(method.extractor))
 
 
 def colours_of(fingerprints: Iterable[Fingerprint]) -> Colours:
