@@ -146,7 +146,11 @@ def normalise_entries(entries: Sequence[Entry]) -> list[Entry]:
             check_one_image(image.id, {"thumbnail": made.features})
         # Without a thumbnail, it is unknown what they were computed from.
         plain[image.id] = Entry(
-            image, dict(entry.features), bytes(entry.thumbnail), made if entry.thumbnail else None
+            image,
+            dict(entry.features),
+            bytes(entry.thumbnail),
+            made if entry.thumbnail else None,
+            {kind: bytes(data) for kind, data in entry.kept.items() if data},
         )
     return list(plain.values())
 

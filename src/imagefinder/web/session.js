@@ -19,6 +19,7 @@ export const session = {
     url_queries: false,
     job_roots: [],
     read_only: true,
+    keep_originals: false,
     image_suffixes: [],
     shows_locations: false,
   },

@@ -102,6 +102,11 @@ export function createUploads(collection, onadded) {
     buttons,
     rows,
     h("label", { class: "check" }, replace, t("upload.replace-option")),
+    h(
+      "p",
+      { class: "small" },
+      session.info.keep_originals ? t("upload.keeps-originals") : t("upload.keeps-previews"),
+    ),
   );
 
   /** @param {State} state */

@@ -51,6 +51,7 @@ def info(service: ServiceDep) -> JSONResponse:
             read_only=False,
             shows_locations=only_local(settings),
             image_suffixes=tuple(sorted(IMAGE_SUFFIXES)),
+            keep_originals=settings.keep_originals,
         )
     )
 

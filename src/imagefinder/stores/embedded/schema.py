@@ -13,7 +13,7 @@ from imagefinder.stores import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"
-FORMAT = 5
+FORMAT = 6
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
 # SIFT features have about 180 KB per image, ResNet-50 features 8 KB: larger pages make reading the former faster,
@@ -148,6 +148,21 @@ _FORMAT_5: tuple[str, ...] = (
     "CREATE INDEX file_metadata_by_burst ON file_metadata (burst, image) WHERE burst <> ''",
 )
 
+# What is kept of uploaded images (kept_rows.py). The blob is the last column: sizes are read without it.
+_FORMAT_6: tuple[str, ...] = (
+    """
+    CREATE TABLE kept (
+        key INTEGER PRIMARY KEY,
+        image INTEGER NOT NULL REFERENCES images (key) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (image, kind)
+    ) STRICT
+    """,
+)
+"""Statements that create the tables, indexes and triggers of format 6, also in a new collection."""
+
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
 # the last columns, so that reading the other columns does not touch their pages. The revisions of methods are for
@@ -233,6 +248,7 @@ TABLES = (
     *_REMOVALS,
     *_FORMAT_4,
     *_FORMAT_5,
+    *_FORMAT_6,
 )
 
 
@@ -273,6 +289,12 @@ def _to_format_5(database: sqlite3.Connection) -> None:
         database.execute(statement)
 
 
+def _to_format_6(database: sqlite3.Connection) -> None:
+    """Migrate to format 6, which keeps previews and originals of uploaded images."""
+    for statement in _FORMAT_6:
+        database.execute(statement)
+
+
 def begin_history(database: sqlite3.Connection) -> None:
     """Give a copy of a collection its own history: cursors and leases of the original do not apply to it."""
     database.execute("BEGIN IMMEDIATE")
@@ -300,10 +322,11 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     2: _add_removals,
     3: _to_format_4,
     4: _to_format_5,
+    5: _to_format_6,
 }
 """Format -> function that migrates to the next format, within a transaction."""
 
-ADDITIVE = frozenset({2, 3, 4})
+ADDITIVE = frozenset({2, 3, 4, 5})
 """Formats whose migration only adds tables and indexes. Opening a collection migrates it, in no time and without
 exclusive access: programs of the older version that have it open may go on."""
 

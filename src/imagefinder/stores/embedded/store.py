@@ -48,6 +48,7 @@ from imagefinder.stores.embedded import (
     feed,
     file_metadata_rows,
     image_rows,
+    kept_rows,
     leases,
     removal_rows,
     sample_rows,
@@ -63,7 +64,9 @@ from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, rea
 from imagefinder.stores.embedded.recovery import recover
 
 
-class EmbeddedStore(thumbnail_rows.ThumbnailLookups, file_metadata_rows.FileMetadataLookups):
+class EmbeddedStore(
+    thumbnail_rows.ThumbnailLookups, file_metadata_rows.FileMetadataLookups, kept_rows.KeptLookups
+):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -143,6 +146,7 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups, file_metadata_rows.FileMeta
                 key = image_rows.insert_image(database, entry, copied=copied)
                 thumbnail_rows.insert(database, key, of_thumbnail)
                 file_metadata_rows.insert(database, key, entry.image.id, entry.image.file_metadata)
+                kept_rows.insert(database, key, entry.image.id, entry.kept)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
