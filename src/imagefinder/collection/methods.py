@@ -19,23 +19,29 @@ class CollectionMethods:
         self._runtime = runtime
 
     def to_index(self, names: Sequence[str] | None = None) -> list[Method]:
-        """The named methods; default: those the store has features of or, if it is empty, all that are ready.
+        """The named methods; default: those the store has features of, or else the ready ones that ``auto`` uses.
+
+        Methods that were removed from this machine are left out, unless they are named.
 
         Raises:
             UnknownMethodError: no method has this name.
             ModelError: no method is ready on this machine.
         """
         if not names:
-            names = sorted(self._store.info().methods)
+            names = self._on_this_machine(sorted(self._store.info().methods))
         if names:
             return [self._runtime.method(name) for name in dict.fromkeys(names)]
         ready = [self._runtime.method(state.name) for state in self._runtime.method_states() if state.ready]
+        ready = [method for method in ready if method.auto]
         if not ready:
             raise ModelError("no method is ready on this machine", hint="to see why, run: imagefinder methods")
         return ready
 
     def to_search(self, name: str, image_id: str | None = None) -> list[Method]:
-        """The named method or, for ``auto``, all methods that the store has features of.
+        """The named method or, for ``auto``, the methods that the store has features of.
+
+        ``auto`` leaves out methods that are not to be combined (``Method.auto``), and those that were removed from
+        this machine, if others are left.
 
         Args:
             name: Name of a method, or ``auto``.
@@ -51,7 +57,12 @@ class CollectionMethods:
         if image_id is not None:
             status = self._store.status([image_id])
             stored = [one for one in stored if image_id in status and one in status[image_id].methods] or stored
-        return [self._runtime.method(one) for one in stored] or self.to_index()
+        found = [self._runtime.method(one) for one in self._on_this_machine(stored)]
+        return [method for method in found if method.auto] or found or self.to_index()
+
+    def _on_this_machine(self, names: Sequence[str]) -> Sequence[str]:
+        """The names of methods that exist here; all of them if none does, so that the error names one."""
+        return [name for name in names if name in self._runtime.method_names] or names
 
     def installed(self) -> list[Method]:
         """The methods that are registered in the store and installed on this machine, sorted by name."""

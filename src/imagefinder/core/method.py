@@ -26,6 +26,7 @@ class Method:
         mapper: Computes the feature map that a global vector was pooled from; ``None`` if there is none.
         load: Loads what extraction needs, which otherwise happens with the first image; raises the same errors.
             ``None`` if there is nothing to load.
+        auto: Whether ``auto`` combines it with others, and whether it is a default for new collections.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Method:
     mirror: Callable[[Features, int], Features] | None = None
     mapper: Mapper | None = None
     load: Callable[[], None] | None = None
+    auto: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class MethodState:
         reason: Why it is not ready; empty if it is.
         hint: How to make it ready; empty if it is.
         fingerprint: Fingerprint of its features; ``None`` if it is not ready.
+        auto: Whether ``auto`` combines it with others.
     """
 
     name: str
@@ -62,3 +65,4 @@ class MethodState:
     reason: str
     hint: str
     fingerprint: Fingerprint | None
+    auto: bool = True
