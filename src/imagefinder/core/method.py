@@ -32,6 +32,7 @@ class Method:
         load: Loads what extraction needs, which otherwise happens with the first image; raises the same errors.
             ``None`` if there is nothing to load.
         text: Compares words with its features, which are global; ``None`` if it cannot.
+        auto: Whether ``auto`` combines it with others, and whether it is a default for new collections.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Method:
     mirror: Callable[[Features, int], Features] | None = None
     mapper: Mapper | None = None
     load: Callable[[], None] | None = None
+    auto: bool = True
     text: TextEncoder | None = None
 
     @property
@@ -107,6 +109,7 @@ class MethodState:
         reason: Why it is not ready; empty if it is.
         hint: How to make it ready; empty if it is.
         fingerprint: Fingerprint of its features; ``None`` if it is not ready.
+        auto: Whether ``auto`` combines it with others.
     """
 
     name: str
@@ -117,3 +120,4 @@ class MethodState:
     reason: str
     hint: str
     fingerprint: Fingerprint | None
+    auto: bool = True

@@ -326,8 +326,8 @@ def test_versions_of_one_picture_are_not_proposed(collection, folder):
     (group,) = collection.duplicates(kinds=["edited copies"]).groups
     assert (group.ids[0], group.spare) == ("IMG_1.jpg", ("small.jpg",))
     assert group.reasons == {
-        "IMG_1-edited.jpg": "it is another version of IMG_1.jpg in the same stack: an edited copy, raw and JPEG, or a "
-        "burst"
+        "IMG_1-edited.jpg": "it is another version of IMG_1.jpg in the same stack:"
+        " an edited copy, raw and JPEG, or a burst"
     }
     (folder / "IMG_1-edited.jpg").write_bytes(picture())
     collection.add(folder)
