@@ -34,7 +34,7 @@ collection and that add skips. --json and --csv also list what the files say, su
 _PAGE = 1000
 
 
-def list_images(
+def list_images(  # wide: independent options of the command
     context: typer.Context,
     removed: Annotated[
         bool, typer.Option("--removed", help="List the images that were removed and that add skips.")

@@ -10,7 +10,6 @@ import numpy as np
 
 from imagefinder.collection.identity import IdentityCheck
 from imagefinder.collection.indexed import IndexedCollection
-from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError
 from imagefinder.core.features import GlobalFeatures
@@ -38,6 +37,7 @@ from imagefinder.search.heat import with_heat
 from imagefinder.search.retrieval import Gallery
 from imagefinder.search.searcher import Searcher
 from imagefinder.search.trace import Trace
+from imagefinder.search.words import WordSearcher
 
 
 class SearchableCollection(IndexedCollection):
@@ -63,7 +63,7 @@ class SearchableCollection(IndexedCollection):
         evalues: bool = True,
         where: Mapping[str, Any] | None = None,
         mode: Mode = "auto",
-        stacks: bool = True,
+        text: str = "",
     ) -> SearchResult:
         """Find the images that match a query, and decide whether any of them is a match at all.
 
@@ -83,9 +83,10 @@ class SearchableCollection(IndexedCollection):
             evalues: Compute E-values in a ranking by ``matches``.
             where: Search only images whose metadata match this filter (``core.filters``).
             mode: ``auto``, ``exact`` or ``fast``.
-            stacks: Count versions of one picture (raw and JPEG, edited copies, bursts) as one image.
+            text: What the images must show, in words, alone or with a query image (``search.words``).
 
         Raises:
+            UnknownWordsError: no word of the text is known.
             InputError: the query image cannot be used, a box lies outside it, an option or the filter is not
                 valid, ``auto`` is combined with ``matches``, or an object with the keywords that it replaces.
             UnknownMethodError: no method has this name.
@@ -94,10 +95,10 @@ class SearchableCollection(IndexedCollection):
             FingerprintMismatchError: the stored features were made with other parameters or weights.
             ModelMissingError: the weights of the method are not on this machine.
         """
-        keywords = SearchOptions(method, k, ranking, mode, mirror, where, evalues, stacks=stacks)
+        keywords = SearchOptions(method, k, ranking, mode, mirror, where, evalues)
         if options is not None and keywords != SearchOptions():
             raise InputError("give SearchOptions or keywords, not both")
-        return self.trace(as_query(query, id, boxes), options or keywords).result
+        return self.trace(as_query(query, id, boxes, text), options or keywords).result
 
     def trace(self, query: Query, options: SearchOptions) -> Trace:
         """Search, and record what ``explain`` needs to explain the hits without another search.
@@ -109,6 +110,8 @@ class SearchableCollection(IndexedCollection):
         Raises:
             ImagefinderError: as for ``search``.
         """
+        if query.text.strip():
+            return self._trace_words(query, options)
         if options.method == AUTO and options.ranking == "matches":
             raise InputError(
                 "ranking by matches requires a method, because scores of different methods are not comparable",
@@ -117,7 +120,7 @@ class SearchableCollection(IndexedCollection):
         watch = Stopwatch()
         if query.image is not None and not isinstance(query.image, np.ndarray):
             self.runtime.decoder.start()
-        where = filters.parse_optional(options.where, places=self.settings.places)
+        where = self._filter(options.where)
         methods = self._methods.to_search(options.method)  # report an unknown method before reading the image
         if query.image is not None:
             self.runtime.preload(methods)
@@ -150,9 +153,24 @@ class SearchableCollection(IndexedCollection):
         Raises:
             ImagefinderError: as for ``search``.
         """
-        wanted = as_query(query, None, ())
+        wanted = replace(as_query(query, None, ()), text="")
         name = self._methods.for_similarity(wanted.id).name if method == AUTO else method
         return self.trace(wanted, SearchOptions(name, k, "matches", evalues=False)).result
+
+    def _trace_words(self, query: Query, options: SearchOptions) -> Trace:
+        watch = Stopwatch()
+        method = self._methods.to_search_words(options.method)
+        where = self._filter(options.where)
+        image = None
+        if query.has_image:
+            text = query.text
+            query, image = self._images.query(query)
+            query = replace(query, text=text)
+            watch.lap("decode")
+        allowed = Allowed.of(self.store, where, fast=False)
+        options = replace(options, stacks=options.stacks and self.settings.stacks)
+        with computation():
+            return WordSearcher(self.store, method, allowed).search(query, image, options, watch)
 
     def explain(
         self,
@@ -205,13 +223,12 @@ class SearchableCollection(IndexedCollection):
         return with_heat(explanation, self.method(pooled), image, vectors, stored)
 
     def _assess(self, query: Query, options: SearchOptions, image_id: str) -> Trace:
-        """The trace of a search with a single candidate."""
+        """The trace of a search with a single candidate, by the query image alone."""
+        if not query.has_image:
+            raise InputError("a search with words alone has no explanations")
         methods = self._methods.to_search(options.method, query.id)
         query, image = self._images.query(query)
-        where, indexes = (
-            filters.parse_optional(options.where, places=self.settings.places),
-            self._derived.ann_indexes(methods, options.mode),
-        )
+        where, indexes = self._filter(options.where), self._derived.ann_indexes(methods, options.mode)
         allowed = Allowed.of(self.store, where, fast=indexes is not None)
         stacks = options.stacks and self.settings.stacks
         gallery = Gallery(self.store, self._null_model(), allowed, indexes, stacks)
