@@ -190,6 +190,13 @@ def print_report(report: AddReport, location: str, *, all_failures: str = "image
         f"{report.added} added, {report.replaced} replaced, {report.unchanged} unchanged, "
         f"{report.removed} removed, {report.failed} failed{before} in {output.duration(report.seconds)}{rate}"
     )
+    if report.refreshed:
+        output.line(f"file metadata of {output.plural(report.refreshed, 'unchanged image')} read again")
+    if report.stacked:
+        output.line(
+            f"stacks: {output.plural(report.stacked, 'image')} count as one with another version of the picture "
+            "(raw and JPEG, edited copies, bursts)"
+        )
     if report.moved:
         output.line(f"{output.plural(report.moved, 'image')} moved or renamed: features and metadata kept")
     if report.excluded:

@@ -17,6 +17,7 @@ from imagefinder.indexing.plan import plan
 from imagefinder.indexing.portion import Lacking, Portion, is_portable, portions
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.indexing.source_item import Discovered, SourceEnd, SourceItem
+from imagefinder.indexing.stacks import count_stacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,13 @@ class PortionedAdd:
             sources = [self.source] if self.source else discover.source_uris(self.sources)
         removed, notes = pipeline.finish(items, prune_sources=sources, stop=stop)
         stopped = stop is not None and stop.is_set()
-        report = replace(report, removed=removed, notes=(*report.notes, *notes), interrupted=stopped)
+        report = replace(
+            report,
+            removed=removed,
+            notes=(*report.notes, *notes),
+            interrupted=stopped,
+            stacked=count_stacked(collection.store),
+        )
         return collection._calibrated(report, progress, stop)
 
     def _discover(self, settings: Settings) -> Iterator[Discovered]:

@@ -55,6 +55,7 @@ _MEASURES = {
     "database_synchronous_standbys": "Standbys that commits wait for",
     "database_standby_lag_bytes": "Bytes of the log that the slowest standby has not applied",
     "database_standby_lag_seconds": "Delay of the slowest standby, seconds",
+    "vectors_behind": "Vectors that Milvus lacks, which searches compare in the database",
 }
 """Names of ``SupportsMonitoring.measures`` -> their descriptions."""
 

@@ -30,7 +30,17 @@ from imagefinder.server.jobs.work import JobContext, JobOutcome, JobStopped, job
 
 log = logging.getLogger(__name__)
 
-_COUNTS = ("added", "replaced", "unchanged", "skipped", "moved", "excluded", "failed", "failed_before")
+_COUNTS = (
+    "added",
+    "replaced",
+    "unchanged",
+    "skipped",
+    "moved",
+    "excluded",
+    "failed",
+    "failed_before",
+    "refreshed",
+)
 
 _PAUSE_SECONDS = 1.0
 
@@ -162,6 +172,7 @@ class PortionedWork:
             moved=counts["moved"],
             excluded=counts["excluded"],
             failed_before=counts["failed_before"],
+            refreshed=counts["refreshed"],
         )
         with _add_of(taken, context) as add:
             report = add.finish(
