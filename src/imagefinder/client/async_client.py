@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, overload
+from typing import Any, Self, overload
 from urllib.parse import quote
 
 import anyio
@@ -17,6 +17,7 @@ import httpx2
 
 from imagefinder.client import images
 from imagefinder.client.async_jobs import AsyncRemoteJob
+from imagefinder.client.async_listings import DEFAULT, AsyncClientListings
 from imagefinder.client.async_transport import AsyncTransport
 from imagefinder.client.errors import InvalidAnswerError, NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
@@ -38,7 +39,6 @@ from imagefinder.core.answers import (
     FailedImage,
     FailurePage,
     Image,
-    ImagePage,
     JobPage,
     MethodList,
     MethodStatus,
@@ -55,19 +55,11 @@ from imagefinder.core.query import SearchOptions
 from imagefinder.core.results import Box, Comparison, Explanation
 from imagefinder.core.serialization import from_json
 
-DEFAULT = "default"
-_PageT = TypeVar("_PageT", bound="_Page")
-
 KEEP_ALIVE_SECONDS = 60.0
 """An event stream that is silent for this long is broken: the service sends a comment every 15 seconds."""
 
 
-class _Page(Protocol):
-    @property
-    def next_cursor(self) -> str | None: ...
-
-
-class AsyncClient:
+class AsyncClient(AsyncClientListings):
     """A client of an imagefinder server; safe to use from several tasks.
 
     Close it after use, or use it as a context manager.
@@ -145,27 +137,6 @@ class AsyncClient:
         await self._transport.send("DELETE", collection_path(name), params={"confirm": name})
 
     # -- images --------------------------------------------------------------------------------------------
-
-    async def images(
-        self,
-        collection: str = DEFAULT,
-        *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002 - the word users know
-        contains: str | None = None,
-        page_size: int = 100,
-    ) -> AsyncIterator[Image]:
-        """The images of a collection, ordered by id; pages are requested as needed.
-
-        Args:
-            collection: Name of the collection.
-            filter: Metadata filter; only matching images are returned.
-            contains: Only images whose id or metadata contain this text.
-            page_size: Number of images per request.
-        """
-        options = {"filter": json.dumps(filter) if filter else None, "contains": contains, "limit": page_size}
-        async for page in self._pages(ImagePage, f"{collection_path(collection)}/images", options):
-            for one in page.images:
-                yield one
 
     async def failures(self, collection: str = DEFAULT, *, page_size: int = 100) -> AsyncIterator[FailedImage]:
         """The images that could not be added, with their errors."""
@@ -511,15 +482,6 @@ class AsyncClient:
 
     def _remote(self, job: Job) -> AsyncRemoteJob:
         return extend(AsyncRemoteJob, job, service=self)
-
-    async def _pages(self, kind: type[_PageT], path: str, options: Mapping[str, Any]) -> AsyncIterator[_PageT]:
-        params = drop_none(options)
-        while True:
-            page = await self._transport.json(kind, "GET", path, params=params)
-            yield page
-            if page.next_cursor is None:
-                return
-            params["cursor"] = page.next_cursor
 
 
 def _job_of(event: str) -> Job:

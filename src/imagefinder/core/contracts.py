@@ -33,6 +33,7 @@ from imagefinder.core.store_parts import (
     StoreFileMetadata,
     StoreListings,
     StoreLookups,
+    StoreMetadata,
     StoreThumbnails,
     StoreUpkeep,
 )
@@ -223,6 +224,7 @@ class Calibrator(Protocol):
 class Store(
     StoreLookups,
     StoreListings,
+    StoreMetadata,
     StoreFileMetadata,
     StoreFailures,
     StoreThumbnails,

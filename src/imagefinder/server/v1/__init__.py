@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from imagefinder.server.v1 import collections, compare, duplicates, explanations, images, info, removals, search
+from imagefinder.server.v1 import (
+    collections,
+    compare,
+    duplicates,
+    explanations,
+    images,
+    info,
+    listings,
+    removals,
+    search,
+)
 
 router = APIRouter()
-for _resource in (info, collections, images, removals, search, explanations, compare, duplicates):
+for _resource in (info, collections, listings, images, removals, search, explanations, compare, duplicates):
     router.include_router(_resource.router)

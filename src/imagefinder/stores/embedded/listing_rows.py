@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -78,6 +78,12 @@ class ListingLookups:
             else:
                 counts = _counts(database, by, selection)
         return merged(((str(value), number) for value, number in counts), by, after, limit)
+
+    def edit_metadata(self, ids: Sequence[str], edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> int:
+        """Replace the metadata of the images that exist; returns how many changed."""
+        valid = validation.valid_ids(ids)
+        with self._connections.writing() as database:
+            return image_rows.edit_metadata(database, valid, edit)
 
 
 def write_due(connections: Connections) -> None:

@@ -58,15 +58,14 @@ from imagefinder.stores.embedded import (
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
 from imagefinder.stores.embedded.derived import DerivedFiles
 from imagefinder.stores.embedded.failure_rows import copy_failures, read_failures, write_failures
+from imagefinder.stores.embedded.file_metadata_rows import FileMetadataLookups
 from imagefinder.stores.embedded.files import copy_database, make_folder, sync_folder
 from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec, write_method
 from imagefinder.stores.embedded.recovery import recover
 
 
-class EmbeddedStore(
-    listing_rows.ListingLookups, thumbnail_rows.ThumbnailLookups, file_metadata_rows.FileMetadataLookups
-):
+class EmbeddedStore(thumbnail_rows.ThumbnailLookups, FileMetadataLookups, listing_rows.ListingLookups):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -131,8 +130,7 @@ class EmbeddedStore(
             FingerprintMismatchError: another process has since registered a method differently.
         """
         plain = validation.normalise_entries(entries)
-        if not copied:
-            plain = validation.stamped(plain)
+        plain = plain if copied else validation.stamped(plain)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
         of_thumbnails = [thumbnail_rows.encode(entry.image.id, entry.thumbnail_features) for entry in plain]
         gone = validation.valid_ids(replacing)
