@@ -91,7 +91,7 @@ _runtimes_lock = threading.Lock()
 def runtime_of(settings: Settings) -> Runtime:
     """The runtime for these settings: one per process, however many collections are open."""
     # The location of a collection does not affect the shared parts.
-    shared = replace(settings, collection=".", collections=".", store="embedded", objects="rows")
+    shared = replace(settings, collection=".", collections=".", store="embedded", objects="rows", vectors="rows")
     with _runtimes_lock:
         runtime = _runtimes.get(shared)
         if runtime is None:

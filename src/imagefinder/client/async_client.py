@@ -60,9 +60,7 @@ KEEP_ALIVE_SECONDS = 60.0
 
 
 class AsyncClient(AsyncClientListings):
-    """A client of an imagefinder server; safe to use from several tasks.
-
-    Close it after use, or use it as a context manager.
+    """A client of an imagefinder server; safe to use from several tasks, and to be closed after use.
 
     Every method raises ``ClientError`` (see ``imagefinder.client.errors``): ``ConnectionFailedError`` if no server
     responds, ``ServerProblem`` if the server refuses the request, ``InvalidAnswerError`` if the response does not
@@ -84,8 +82,7 @@ class AsyncClient(AsyncClientListings):
             base_url: Base URL of the server.
             api_key: API key, if the server requires one.
             timeout: Idle timeout of a connection, seconds.
-            retries: Number of retries of a request that the server marks as retryable, after the delay that the
-                server states. Other requests are not retried.
+            retries: Number of retries of a retryable request, each after the delay that the server states.
             transport: Replacement for the network, for tests.
         """
         self._transport = AsyncTransport(
@@ -204,6 +201,11 @@ class AsyncClient(AsyncClientListings):
         """The thumbnail of an image: a JPEG of at most 256 x 256 pixels (elongated images: 8192 x 128)."""
         path = f"{collection_path(collection)}/thumbnail"
         return (await self._transport.send("GET", path, params=with_id(image_id))).content
+
+    async def preview(self, image_id: str, collection: str = DEFAULT, *, size: int = 1600) -> bytes:
+        """A JPEG of an image of any format, with a longer side of ``size`` pixels or the next step."""
+        path = f"{collection_path(collection)}/preview"
+        return (await self._transport.send("GET", path, params=with_id(image_id, size=size))).content
 
     async def content(self, image_id: str, collection: str = DEFAULT) -> bytes:
         """The original image file, if it still exists on the server, unchanged."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from imagefinder.core.colours import Colours
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ModelError
-from imagefinder.core.method import Method
+from imagefinder.core.method import Method, colours_of, with_colours
+from imagefinder.core.records import StoreInfo
 from imagefinder.core.results import AUTO
 from imagefinder.runtime import Runtime
 
@@ -18,6 +20,22 @@ class CollectionMethods:
         self._store = store
         self._runtime = runtime
 
+    def colours(self) -> Colours:
+        """The way in which the colours of the images of this store are read."""
+        return _colours(self._store.info())
+
+    def method(self, name: str) -> Method:
+        """The method with this name, with fingerprints for this store.
+
+        Raises:
+            UnknownMethodError: no method has this name.
+        """
+        return self._named([name], self._store.info())[0]
+
+    def _named(self, names: Iterable[str], info: StoreInfo) -> list[Method]:
+        colours = _colours(info)
+        return [with_colours(self._runtime.method(name), colours) for name in names]
+
     def to_index(self, names: Sequence[str] | None = None) -> list[Method]:
         """The named methods; default: those the store has features of or, if it is empty, all that are ready.
 
@@ -25,11 +43,11 @@ class CollectionMethods:
             UnknownMethodError: no method has this name.
             ModelError: no method is ready on this machine.
         """
-        if not names:
-            names = sorted(self._store.info().methods)
+        info = self._store.info()
+        names = names or sorted(info.methods)
         if names:
-            return [self._runtime.method(name) for name in dict.fromkeys(names)]
-        ready = [self._runtime.method(state.name) for state in self._runtime.method_states() if state.ready]
+            return self._named(dict.fromkeys(names), info)
+        ready = self._named([state.name for state in self._runtime.method_states() if state.ready], info)
         if not ready:
             raise ModelError("no method is ready on this machine", hint="to see why, run: imagefinder methods")
         return ready
@@ -45,18 +63,19 @@ class CollectionMethods:
             UnknownMethodError: no method has this name.
             ModelError: the store is empty, and no method is ready on this machine.
         """
+        info = self._store.info()
         if name != AUTO:
-            return [self._runtime.method(name)]
-        stored = [one for one, method in sorted(self._store.info().methods.items()) if method.images]
+            return self._named([name], info)
+        stored = [one for one, method in sorted(info.methods.items()) if method.images]
         if image_id is not None:
             status = self._store.status([image_id])
             stored = [one for one in stored if image_id in status and one in status[image_id].methods] or stored
-        return [self._runtime.method(one) for one in stored] or self.to_index()
+        return self._named(stored, info) or self.to_index()
 
     def installed(self) -> list[Method]:
         """The methods that are registered in the store and installed on this machine, sorted by name."""
-        registered = sorted(self._store.info().methods)
-        return [self._runtime.method(name) for name in registered if name in self._runtime.method_names]
+        info = self._store.info()
+        return self._named([name for name in sorted(info.methods) if name in self._runtime.method_names], info)
 
     def indexed(self) -> list[str]:
         """Names of the methods that are installed and have features in the store, sorted."""
@@ -67,3 +86,7 @@ class CollectionMethods:
         """Size of the stored features of some methods in bytes."""
         stored = self._store.info().methods
         return sum(stored[name].bytes for name in names if name in stored)
+
+
+def _colours(info: StoreInfo) -> Colours:
+    return colours_of(method.fingerprint for method in info.methods.values() if method.images)

@@ -10,11 +10,15 @@ import numpy as np
 
 from imagefinder.collection.images import ImageReader
 from imagefinder.collection.methods import CollectionMethods
+from imagefinder.collection.originals import open_original
+from imagefinder.collection.previews import PreviewMaker
 from imagefinder.core import filters
 from imagefinder.core.contracts import Store
+from imagefinder.core.errors import InputError
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.listing import BY_ID, EVERYTHING, Group, GroupBy, ListPosition, Order, Selection
 from imagefinder.core.method import Method, MethodState
+from imagefinder.core.previews import DEFAULT_SIZE, Preview
 from imagefinder.core.query import ImageInput
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus, Removal, StoreInfo
 from imagefinder.core.settings import Settings
@@ -23,7 +27,11 @@ from imagefinder.runtime import Runtime
 
 
 class CollectionReader:
-    """The reading methods of a ``Collection``."""
+    """The reading methods of a ``Collection``.
+
+    Attributes:
+        previews: Renders previews in two steps, for callers that download and cache.
+    """
 
     def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
         """Create a reader; ``settings`` default to those of the runtime."""
@@ -31,7 +39,8 @@ class CollectionReader:
         self.store = store
         self.runtime = runtime
         self._methods = CollectionMethods(store, runtime)
-        self._images = ImageReader(store, runtime, self.settings)
+        self._images = ImageReader(store, runtime, self.settings, self._methods.colours)
+        self.previews = PreviewMaker(store, runtime, self.settings)
 
     def read(self, image: str | os.PathLike[str]) -> bytes:
         """Read or download the encoded image behind a path or URL.
@@ -67,12 +76,34 @@ class CollectionReader:
         return self._images.stored(image_id)[0]
 
     def original(self, image_id: str) -> BinaryIO | None:
-        """The open file of an image; ``None`` if the image has no file, or the file has changed.
+        """The open file of an image, or its kept original; ``None`` without either, or if the file has changed.
 
         Raises:
             UnknownImageError: no image has this id.
         """
-        return self._images.original(image_id)
+        return open_original(self.store, self.resolve(image_id))
+
+    def preview(self, image_id: str, size: int = DEFAULT_SIZE) -> Preview:
+        """A preview of a stored image: a JPEG in sRGB, upright, without metadata.
+
+        It is rendered from the unchanged file, archive member or web address that the image came from, or from
+        what the collection keeps of an uploaded image. If none of them can be used, it is the thumbnail.
+
+        Args:
+            image_id: Id of the image.
+            size: Length of the longer side in pixels; the next of ``previews.SIZES`` is used, and images are not
+                enlarged.
+
+        Raises:
+            UnknownImageError: no image has this id.
+        """
+        plan, data = self.previews.plan(self.resolve(image_id), size), None
+        if plan.url:
+            try:
+                data = self.runtime.fetcher.fetch(plan.url)
+            except InputError as error:
+                plan = self.previews.without_source(plan, error.code)
+        return self.previews.render(plan, data)
 
     def get(self, image_id: str) -> ImageRecord:
         """The record of an image.
@@ -202,7 +233,7 @@ class CollectionReader:
         Raises:
             UnknownMethodError: no method has this name.
         """
-        return self.runtime.method(name)
+        return self._methods.method(name)
 
     def methods(self) -> list[MethodState]:
         """Every installed method, and whether it can run on this machine; sorted by name."""

@@ -71,6 +71,9 @@ class ServerInfo(Described):
     read_only: bool
     """Whether the server rejects all changes."""
 
+    keep_originals: bool = False
+    """Whether collections keep the originals of uploaded images; otherwise they keep previews of them."""
+
     image_suffixes: tuple[str, ...] = ()
     """File extensions, in lower case, of images that are added from folders."""
 
@@ -255,6 +258,9 @@ class Image(Described):
 
     missing: bool = False
     """Whether the file that the image was added from no longer exists."""
+
+    preview: str = ""
+    """Path of the preview on this server, which browsers can show; empty if it comes from version 0.1."""
 
 
 @dataclass(frozen=True, slots=True)

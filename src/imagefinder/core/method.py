@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
+from imagefinder.core.colours import Colours
 from imagefinder.core.contracts import Extractor, Mapper, Matcher, Verifier
-from imagefinder.core.features import Features, FeatureSpec
+from imagefinder.core.features import Features, FeatureSpec, RgbImage
 from imagefinder.core.fingerprint import Fingerprint
+
+COLOURS = "colours"
+"""Name of the parameter of fingerprints for features of images whose colours were converted to sRGB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,46 @@ class Method:
     mirror: Callable[[Features, int], Features] | None = None
     mapper: Mapper | None = None
     load: Callable[[], None] | None = None
+
+
+class ConvertedColours:
+    """An extractor of images whose colours were converted to sRGB, which its fingerprint states.
+
+    Attributes:
+        unconverted: The extractor itself, for images whose ICC profiles are ignored.
+    """
+
+    def __init__(self, extractor: Extractor) -> None:
+        self.unconverted = extractor
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Kind, dimension and dtype of the features."""
+        return self.unconverted.spec
+
+    def fingerprint(self) -> Fingerprint:
+        """The fingerprint of the extractor, with the parameter ``colours``."""
+        made = self.unconverted.fingerprint()
+        return replace(made, parameters={**made.parameters, COLOURS: "srgb"})
+
+    def extract(self, images: Sequence[RgbImage]) -> Features:
+        """Features of each image, in order."""
+        return self.unconverted.extract(images)
+
+
+def with_colours(method: Method, colours: Colours) -> Method:
+    """The method for images whose colours are read in this way."""
+    plain = method.extractor.unconverted if isinstance(method.extractor, ConvertedColours) else method.extractor
+    return replace(method, extractor=ConvertedColours(plain) if colours == "srgb" else plain)
+
+
+def colours_of(fingerprints: Iterable[Fingerprint]) -> Colours:
+    """The way in which the colours of all images of a collection are read, by the fingerprints of its features.
+
+    Features of versions without the parameter were made from images whose profiles were ignored. So are those that
+    are added to them: all features of a collection are made in the same way.
+    """
+    return "srgb" if all(COLOURS in one.parameters for one in fingerprints) else "file"
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,11 @@ class Settings:
         "disk space for popular objects of an object store, in the folder scratch, bytes; 0: none",
         minimum=0,
     )
+    vectors: str = _setting(
+        "rows",
+        "what searches the vectors that propose candidates in a collection in a database: rows (the database "
+        "itself), or a Milvus server such as milvus://host:19530/database",
+    )
     database_seconds: float = _setting(
         30.0, "time limit for an answer of the database server of a collection, seconds", minimum=1
     )
@@ -108,6 +113,13 @@ class Settings:
     )
     scratch: Path = _setting(
         _cache_home, "folder for local files of collections in a database, such as indexes; they can be rebuilt"
+    )
+    preview_cache_bytes: int = _setting(
+        1 << 30, "disk space of the server for previews, in the folder scratch, bytes; 0: none", minimum=0
+    )
+    keep_originals: bool = _setting(
+        False,
+        "keep the originals of uploaded images in the collection; previews of up to 1600 pixels are always kept",
     )
     threads: int = _setting(
         _cores,
@@ -412,7 +424,7 @@ class Settings:
     def _shown(self, name: str) -> Any:
         """The value of a setting, without the password in a URL."""
         value = getattr(self, name)
-        return shown(value) if name in ("collection", "collections", "objects") else value
+        return shown(value) if name in ("collection", "collections", "objects", "vectors") else value
 
 
 def _is_link(variable: str, text: str) -> bool:

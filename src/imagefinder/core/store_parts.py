@@ -11,6 +11,7 @@ from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.listing import BY_ID, EVERYTHING, Group, GroupBy, ListPosition, Order, Selection
+from imagefinder.core.previews import KeptKind
 from imagefinder.core.records import (
     Damage,
     DerivedData,
@@ -293,6 +294,22 @@ class StoreThumbnails(Protocol):
         ...
 
 
+class StoreKept(Protocol):
+    """Previews and originals of uploaded images: ``put`` stores them, and they are dropped with their image."""
+
+    def kept(self, ids: Sequence[str], kind: KeptKind) -> dict[str, bytes]:
+        """The previews or originals of many images, by id; images without one are left out.
+
+        Raises:
+            CollectionCorruptError: one of them does not match its checksum.
+        """
+        ...
+
+    def kept_sizes(self, ids: Sequence[str]) -> dict[str, dict[KeptKind, int]]:
+        """Bytes of what is kept of each of these images, by id and kind; images without anything are left out."""
+        ...
+
+
 class Lease(Protocol):
     """The right to do a piece of work alone, for a limited time; see ``StoreDerived.lease``."""
 
@@ -361,6 +378,21 @@ class StoreUpkeep(Protocol):
             progress: Called with (done, total), in no fixed unit.
         """
         ...
+
+
+class StoreParts(
+    StoreLookups,
+    StoreListings,
+    StoreMetadata,
+    StoreFileMetadata,
+    StoreFailures,
+    StoreThumbnails,
+    StoreKept,
+    StoreDerived,
+    StoreUpkeep,
+    Protocol,
+):
+    """All parts that every store has."""
 
 
 @runtime_checkable

@@ -118,8 +118,10 @@ def normalise_file_metadata(image_id: str, found: FileMetadata) -> FileMetadata:
     return replace(found, properties=json.loads(check_text(f"file metadata of image {image_id!r}", text)))
 
 
-def stamped(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries with the present time as the time of adding."""
+def stamped(entries: list[Entry], *, copied: bool) -> list[Entry]:
+    """The entries with the present time as the time of adding, unless they are ``copied``."""
+    if copied:
+        return entries
     now = time.time()
     return [replace(entry, image=replace(entry.image, added_at=now)) for entry in entries]
 
@@ -165,7 +167,11 @@ def normalise_entries(entries: Sequence[Entry]) -> list[Entry]:
             check_one_image(image.id, {"thumbnail": made.features})
         # Without a thumbnail, it is unknown what they were computed from.
         plain[image.id] = Entry(
-            image, dict(entry.features), bytes(entry.thumbnail), made if entry.thumbnail else None
+            image,
+            dict(entry.features),
+            bytes(entry.thumbnail),
+            made if entry.thumbnail else None,
+            {kind: bytes(data) for kind, data in entry.kept.items() if data},
         )
     return list(plain.values())
 

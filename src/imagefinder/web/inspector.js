@@ -4,7 +4,7 @@ import { announce, button, closest, errorText, find, h, problemBox, put } from "
 import { evidencePanel } from "./evidence.js";
 import { fileName } from "./format.js";
 import { createHeat } from "./heat.js";
-import { largest, source } from "./images.js";
+import { createDetail, previewPath, source } from "./images.js";
 import { createLines } from "./lines.js";
 import { createOverlay } from "./overlay.js";
 import { methodStatus } from "./session.js";
@@ -14,7 +14,7 @@ import { t } from "./texts.js";
  * @typedef {object} Entry
  * @property {string} id
  * @property {Rest.Image} image the stored image
- * @property {{path: string, size: [number, number]}} query
+ * @property {{path: string, size: [number, number], image?: Rest.Image}} query `image`: of a stored query
  * @property {string} relation in words
  * @property {Rest.SearchHit | null} hit `null` for a pair of duplicates
  * @property {Rest.Evidence | null} evidence
@@ -180,6 +180,8 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
     loading: new AbortController(),
     /** @type {Source[]} query and stored image; empty while they are loading */
     sources: [],
+    /** @type {(import("./lines.js").Detail | undefined)[]} larger previews of both */
+    details: [],
     /** @type {Rest.Explanation | null} */
     explanation: null,
     silent: false,
@@ -196,10 +198,18 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
   /** @returns {import("./lines.js").Comparison} */
   function comparison() {
     const { image, query, evidence, explain } = entries[state.index];
-    const { explanation, sources } = state;
+    const { explanation, sources, details } = state;
     return {
-      query: { url: sources[0].url, size: explanation?.query_size ?? query.size },
-      candidate: { url: sources[1].url, size: explanation?.candidate_size ?? [image.width, image.height] },
+      query: {
+        url: details[0]?.url() ?? sources[0].url,
+        size: explanation?.query_size ?? query.size,
+        detail: details[0],
+      },
+      candidate: {
+        url: details[1]?.url() ?? sources[1].url,
+        size: explanation?.candidate_size ?? [image.width, image.height],
+        detail: details[1],
+      },
       evidence: explanation?.evidence ?? (explain ? null : evidence),
       inliers: explanation?.inliers ?? [],
       outliers: explanation?.outliers ?? [],
@@ -298,8 +308,8 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
   }
 
   function releaseSources() {
-    for (const each of state.sources) each.release();
-    state.sources = [];
+    for (const each of [...state.sources, ...state.details]) each?.release();
+    Object.assign(state, { sources: [], details: [] });
   }
 
   async function load() {
@@ -313,7 +323,7 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
     try {
       const [query, stored, explanation] = await Promise.all([
         source(entry.query.path),
-        source(largest(entry.image)),
+        source(previewPath(entry.image)),
         entry.explain?.(state.method, control.signal),
       ]);
       if (control.signal.aborted) {
@@ -322,6 +332,7 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
         return;
       }
       state.sources = [query, stored];
+      state.details = [entry.query.image, entry.image].map((image) => image && createDetail(image));
       state.explanation = explanation ?? null;
       put(side, evidencePanel(entry, state.explanation));
       draw();

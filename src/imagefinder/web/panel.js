@@ -4,7 +4,7 @@ import { createCrop } from "./crop.js";
 import { button, h, icon, put } from "./dom.js";
 import { checkFilter, filterInput } from "./filter.js";
 import { fileName } from "./format.js";
-import { imageElement, largest, show } from "./images.js";
+import { imageElement, previewPath, show } from "./images.js";
 import { dropZone, querySources } from "./query.js";
 import { ALL_METHODS } from "./request.js";
 import { link } from "./route.js";
@@ -168,7 +168,7 @@ function createPreview(state, query, { searchAgain }) {
   function update() {
     const handle = state.results?.[0].explanations?.handle;
     const uploaded = handle ? `v1/explanations/${handle}/query` : null;
-    const path = query.image ? largest(query.image) : (query.preview ?? uploaded);
+    const path = query.image ? previewPath(query.image) : (query.preview ?? uploaded);
     frame.hidden = !path;
     if (path && image.dataset.shown !== path) {
       image.dataset.shown = path;

@@ -3,7 +3,7 @@
 import { getKey } from "./api.js";
 import { button, h, icon, toast } from "./dom.js";
 import { dateTime, duration, fileName, number } from "./format.js";
-import { imageElement, largest, thumbnail } from "./images.js";
+import { imageElement, previewElement, thumbnail } from "./images.js";
 import { DECISIONS, RELATIONS, STAGES, evidenceSummary, falseMatchOdds } from "./labels.js";
 import { t } from "./texts.js";
 
@@ -13,6 +13,9 @@ import { t } from "./texts.js";
 
 /** Version of the null model of a collection that is not calibrated yet. */
 const PRIOR = "prior";
+
+/** Longer side of the preview of a match, in pixels. */
+const RESULT_SIZE = 800;
 
 /** @param {Rest.SearchHit["decision"]} decision */
 export function badge(decision) {
@@ -52,7 +55,9 @@ function hitCard(hit, { inspect, search, large }) {
     h(
       "a",
       { href: inspect, class: "thumb", "aria-label": t("results.inspect-id", { id: hit.id }) },
-      imageElement(large ? largest(image) : image.thumbnail, alt, { width, height }),
+      large
+        ? previewElement(image, alt, { size: RESULT_SIZE })
+        : imageElement(image.thumbnail, alt, { width, height }),
     ),
     h(
       "div",

@@ -2,7 +2,7 @@
 
 import { Problem, collectionPath, get, queryString } from "./api.js";
 import { announce, button, h, isAbort, problemBox, put, toast } from "./dom.js";
-import { thumbnail } from "./images.js";
+import { previewPath, thumbnail } from "./images.js";
 import { createPanel } from "./panel.js";
 import { queryOf } from "./query.js";
 import { ALL_METHODS, defaultOptions, loadStoredImage, search } from "./request.js";
@@ -77,19 +77,21 @@ function storedQuery({ query: { id, width, height }, explanations }) {
 }
 
 /** @param {Rest.SearchAnswer} result
- * @param {string | null} preview of the query
+ * @param {Query | null} query if it is known
  * @returns {import("./inspector.js").Entry[]} */
-function entriesOf(result, preview) {
+function entriesOf(result, query) {
   const handle = result.explanations?.handle ?? "";
   const { width, height } = result.query;
   const base = `v1/explanations/${handle}`;
+  const local = query?.kind === "file" ? query.preview : undefined;
+  const path = query?.image ? previewPath(query.image) : (local ?? `${base}/query`);
   return result.hits.map((hit) => ({
     id: hit.id,
     hit,
     image: hit.image,
     relation: relationOf(hit),
     evidence: hit.evidence,
-    query: { path: preview ?? `${base}/query`, size: [width, height] },
+    query: { path, size: [width, height], image: query?.image },
     methods: Object.keys(result.fingerprints),
     explain: (method, signal) => get(`${base}/image${queryString({ id: hit.id, method })}`, { signal }),
     drawing: (method) => `${base}/drawing${queryString({ id: hit.id, method })}`,
@@ -352,8 +354,7 @@ export async function openSearch(main) {
     const inside = history.state?.inside;
     const { openInspector } = await import("./inspector.js");
     if (parse().params.get("hit") !== id || inspector) return; // the route has changed meanwhile
-    const preview = state.query?.kind === "file" ? (state.query.preview ?? null) : null;
-    const opened = openInspector(entriesOf(result, preview), index, {
+    const opened = openInspector(entriesOf(result, state.query), index, {
       onmove: (next) => go(changed(parse(), { hit: result.hits[next].id }), { replace: true }),
       onclose: () => {
         inspector = null;

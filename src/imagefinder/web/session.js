@@ -19,6 +19,8 @@ export const session = {
     url_queries: false,
     job_roots: [],
     read_only: true,
+    keep_originals: false,
+    image_suffixes: [],
   },
   limits: null,
   methods: [],

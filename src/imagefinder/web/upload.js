@@ -3,6 +3,7 @@
 import { Problem, get, imagePath, sleep, upload } from "./api.js";
 import { announce, button, h, isAbort, put } from "./dom.js";
 import { bytes } from "./format.js";
+import { session } from "./session.js";
 import { t } from "./texts.js";
 
 /** A file with the id under which it is added.
@@ -100,6 +101,11 @@ export function createUploads(collection, onadded) {
     buttons,
     rows,
     h("label", { class: "check" }, replace, t("upload.replace-option")),
+    h(
+      "p",
+      { class: "small" },
+      session.info.keep_originals ? t("upload.keeps-originals") : t("upload.keeps-previews"),
+    ),
   );
 
   /** @param {State} state */

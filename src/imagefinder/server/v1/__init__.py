@@ -12,10 +12,14 @@ from imagefinder.server.v1 import (
     images,
     info,
     listings,
+    previews,
     removals,
     search,
 )
 
 router = APIRouter()
-for _resource in (info, collections, listings, images, removals, search, explanations, compare, duplicates):
+for _resource in (
+    *(info, collections, listings, images, previews),
+    *(removals, search, explanations, compare, duplicates),
+):
     router.include_router(_resource.router)

@@ -104,7 +104,7 @@ router = APIRouter(tags=["images"], prefix="/v1/collections/{collection}", route
     "/image",
     operation_id="get_image_by_id",
     summary="Get an image",
-    description="Returns the metadata of the image; `thumbnail` and `content` are the URLs of its data.",
+    description="Returns the metadata of the image, and the URLs of its data: `thumbnail`, `preview`, `content`.",
     response_model=Image,
     response_description="The image.",
     responses=responses(_ONE),
@@ -190,7 +190,7 @@ def delete_image(
 def get_thumbnail(service: ServiceDep, request: Request, collection: Name, image_id: ImageId) -> Response:
     data = service.collections.get(collection).thumbnail(image_id)
     if not data:
-        raise Problem("no_thumbnail", f"the image {image_id[:200]!a} has no thumbnail", hint="add the image again")
+        raise no_thumbnail(image_id)
     return cached(request, data, "image/jpeg")
 
 
@@ -224,7 +224,7 @@ def get_content(service: ServiceDep, request: Request, collection: Name, image_i
         "Content-Length": str(record.size_bytes),
         "Content-Disposition": "inline" if media_type else "attachment",
     }
-    if _is_cached(request, headers["ETag"]):
+    if is_cached(request, headers["ETag"]):
         file.close()
         return Response(status_code=304, headers={key: headers[key] for key in ("Cache-Control", "ETag")})
     media_type = media_type or "application/octet-stream"
@@ -234,19 +234,26 @@ def get_content(service: ServiceDep, request: Request, collection: Name, image_i
     return StreamingResponse(_chunks(file, record.sha256), headers=headers, media_type=media_type)
 
 
-def cached(request: Request, data: bytes, media_type: str) -> Response:
-    """A response with this data, or 304 if the client already has it."""
+def no_thumbnail(image_id: str) -> Problem:
+    """The problem of an image without a thumbnail."""
+    return Problem("no_thumbnail", f"the image {image_id[:200]!a} has no thumbnail", hint="add the image again")
+
+
+def cached(request: Request, data: bytes, media_type: str, more: Mapping[str, str] | None = None) -> Response:
+    """A response with this data, or 304 if the client already has it; ``more`` are further headers."""
     headers = {
+        **(more or {}),
         "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
     }
-    if _is_cached(request, headers["ETag"]):
+    if is_cached(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(data, headers=headers, media_type=media_type)
 
 
-def _is_cached(request: Request, tag: str) -> bool:
+def is_cached(request: Request, tag: str) -> bool:
+    """Whether the client already has what this entity tag identifies."""
     cached = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
     return tag in cached or "*" in cached
 

@@ -49,6 +49,7 @@ def info(service: ServiceDep) -> JSONResponse:
             job_roots=tuple(map(str, settings.job_roots)) if caller.access == "write" else (),
             read_only=False,
             image_suffixes=tuple(sorted(IMAGE_SUFFIXES)),
+            keep_originals=settings.keep_originals,
         )
     )
 

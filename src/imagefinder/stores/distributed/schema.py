@@ -220,6 +220,16 @@ _TABLES = (
     )
     """,
     "CREATE INDEX vector_models_by_method ON vector_models (collection, method)",
+    # How far the copies of tables of vectors in another engine are (watermarks.py).
+    """
+    CREATE TABLE vector_watermarks (
+        model integer PRIMARY KEY,
+        name text NOT NULL,
+        since xid8 NOT NULL,
+        copied bigint,
+        seen bigint NOT NULL
+    )
+    """,
     """
     CREATE TABLE derived (
         collection integer NOT NULL,
@@ -252,11 +262,30 @@ _FILE_METADATA = (
     "CREATE INDEX images_by_file_tags ON images USING gin (file_tags jsonb_path_ops)",
 )
 
+# What is kept of uploaded images (kept_rows.py). Programs of earlier versions would sweep its objects as orphans.
+_KEPT = (
+    """
+    CREATE TABLE kept (
+        collection integer NOT NULL,
+        image bigint NOT NULL,
+        kind text NOT NULL,
+        bytes bigint NOT NULL,
+        checksum bigint NOT NULL,
+        object text,
+        data bytea,
+        PRIMARY KEY (collection, image, kind)
+    )
+    """,
+    "ALTER TABLE kept ALTER COLUMN data SET STORAGE EXTERNAL",
+    "CREATE INDEX kept_by_object ON kept (collection, object) WHERE object IS NOT NULL",
+)
+
 _SORTED = ("taken", "name", "size", "added", "folder")
 
 # What images are listed by (listing_rows.py), derived from their records. Rows that are missing or outdated are
 # due: they are written before the next listing. Triggers note them, also for programs of version 1.
 _LISTING = (
+    "DROP INDEX IF EXISTS images_by_taken, images_by_camera, images_by_rating",
     """
     CREATE TABLE listing (
         collection integer NOT NULL,
@@ -338,7 +367,7 @@ class Tables:
     oldest: int = 1
 
 
-STORE = Tables("store", (_TABLES, _FILE_METADATA, _LISTING))
+STORE = Tables("store", (_TABLES, _FILE_METADATA, _KEPT, _LISTING), oldest=3)
 """The tables of this package."""
 
 
@@ -426,6 +455,7 @@ OWNED = (
     "images",
     *partitions("features"),
     *partitions("thumbnail_features"),
+    "kept",
     *("gone", "counts", "failures", "removals", "derived", "leases"),
     "orphans",
     *("listing", "listing_due"),

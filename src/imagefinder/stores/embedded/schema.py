@@ -13,7 +13,7 @@ from imagefinder.stores import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
 
 FILE_NAME = "collection.sqlite"
-FORMAT = 5
+FORMAT = 7
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
 # SIFT features have about 180 KB per image, ResNet-50 features 8 KB: larger pages make reading the former faster,
@@ -180,7 +180,7 @@ _LISTING: tuple[str, ...] = (
     END
     """,
 )
-"""Statements that create the tables, indexes and triggers of listings, which are new in format 5."""
+"""Statements that create the tables, indexes and triggers of listings, which are new in format 7."""
 
 # File metadata (file_metadata_rows.py), in a separate table: adding it rewrites no image.
 _FORMAT_5: tuple[str, ...] = (
@@ -197,6 +197,21 @@ _FORMAT_5: tuple[str, ...] = (
     "CREATE INDEX file_metadata_by_stack ON file_metadata (stack, image) WHERE stack <> ''",
     "CREATE INDEX file_metadata_by_burst ON file_metadata (burst, image) WHERE burst <> ''",
 )
+
+# What is kept of uploaded images (kept_rows.py). The blob is the last column: sizes are read without it.
+_FORMAT_6: tuple[str, ...] = (
+    """
+    CREATE TABLE kept (
+        key INTEGER PRIMARY KEY,
+        image INTEGER NOT NULL REFERENCES images (key) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (image, kind)
+    ) STRICT
+    """,
+)
+"""Statements that create the tables, indexes and triggers of format 6, also in a new collection."""
 
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
@@ -283,6 +298,7 @@ TABLES = (
     *_REMOVALS,
     *_FORMAT_4,
     *_FORMAT_5,
+    *_FORMAT_6,
     *_LISTING,
 )
 
@@ -319,8 +335,26 @@ def _to_format_4(database: sqlite3.Connection) -> None:
 
 
 def _to_format_5(database: sqlite3.Connection) -> None:
-    """Migrate to format 5, which lists images by their properties, and has what files say; ``add`` reads it."""
-    for statement in (*_FORMAT_5, *_LISTING):
+    """Migrate to format 5, which has what files say about images; the next ``add`` reads it."""
+    for statement in _FORMAT_5:
+        database.execute(statement)
+
+
+def _to_format_6(database: sqlite3.Connection) -> None:
+    """Migrate to format 6, which keeps previews and originals of uploaded images."""
+    for statement in _FORMAT_6:
+        database.execute(statement)
+
+
+def _to_format_7(database: sqlite3.Connection) -> None:
+    """Migrate to format 7, which lists images by their properties."""
+    for name in ("taken", "camera", "rating"):  # of format 5, which nothing used
+        database.execute(f"DROP INDEX IF EXISTS file_metadata_by_{name}")
+        if database.execute(
+            "SELECT 1 FROM pragma_table_xinfo('file_metadata') WHERE name = ?", (name,)
+        ).fetchone():
+            database.execute(f"ALTER TABLE file_metadata DROP COLUMN {name}")
+    for statement in _LISTING:
         database.execute(statement)
     database.execute("INSERT INTO listing_due SELECT key FROM images")
 
@@ -352,10 +386,12 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     2: _add_removals,
     3: _to_format_4,
     4: _to_format_5,
+    5: _to_format_6,
+    6: _to_format_7,
 }
 """Format -> function that migrates to the next format, within a transaction."""
 
-ADDITIVE = frozenset({2, 3, 4})
+ADDITIVE = frozenset({2, 3, 4, 5, 6})
 """Formats whose migration only adds tables and indexes. Opening a collection migrates it, in no time and without
 exclusive access: programs of the older version that have it open may go on."""
 

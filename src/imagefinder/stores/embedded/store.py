@@ -48,6 +48,7 @@ from imagefinder.stores.embedded import (
     feed,
     file_metadata_rows,
     image_rows,
+    kept_rows,
     leases,
     listing_rows,
     removal_rows,
@@ -65,7 +66,9 @@ from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, rea
 from imagefinder.stores.embedded.recovery import recover
 
 
-class EmbeddedStore(thumbnail_rows.ThumbnailLookups, FileMetadataLookups, listing_rows.ListingLookups):
+class EmbeddedStore(
+    thumbnail_rows.ThumbnailLookups, FileMetadataLookups, kept_rows.KeptLookups, listing_rows.ListingLookups
+):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -129,8 +132,7 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups, FileMetadataLookups, listin
         Raises:
             FingerprintMismatchError: another process has since registered a method differently.
         """
-        plain = validation.normalise_entries(entries)
-        plain = plain if copied else validation.stamped(plain)
+        plain = validation.stamped(validation.normalise_entries(entries), copied=copied)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
         of_thumbnails = [thumbnail_rows.encode(entry.image.id, entry.thumbnail_features) for entry in plain]
         gone = validation.valid_ids(replacing)
@@ -142,16 +144,15 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups, FileMetadataLookups, listin
                 self._check_features(entry.features, methods)
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
-            listed = []
             for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
                 key = image_rows.insert_image(database, entry)
-                listed.append((key, entry.image))
                 thumbnail_rows.insert(database, key, of_thumbnail)
                 file_metadata_rows.insert(database, key, entry.image.id, entry.image.file_metadata)
+                kept_rows.insert(database, key, entry.image.id, entry.kept)
+                listing_rows.write(database, key, entry.image)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
-            listing_rows.write(database, listed)
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
         """Add or replace features of a stored image in one durable transaction.
@@ -241,9 +242,8 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups, FileMetadataLookups, listin
 
     def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
         """The records of the images that exist, by id."""
-        valid = validation.valid_ids(ids)
         with self._connections.reading() as database:
-            return image_rows.read_records(database, valid)
+            return image_rows.read_records(database, validation.valid_ids(ids))
 
     def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The JPEG thumbnails of the images that exist, by id; empty for an image without one."""

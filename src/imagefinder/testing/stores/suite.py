@@ -6,6 +6,7 @@ from imagefinder.testing.stores.derived import DerivedSuite
 from imagefinder.testing.stores.feed import FeedSuite
 from imagefinder.testing.stores.file_metadata import FileMetadataSuite
 from imagefinder.testing.stores.images import ImageSuite
+from imagefinder.testing.stores.kept import KeptSuite
 from imagefinder.testing.stores.listings import ListingSuite
 from imagefinder.testing.stores.machine import compare_with_a_dictionary
 from imagefinder.testing.stores.methods import MethodSuite
@@ -32,6 +33,7 @@ class StoreSuite(
     FeedSuite,
     DerivedSuite,
     ThumbnailSuite,
+    KeptSuite,
     TransferSuite,
     UpkeepSuite,
     SharingSuite,
