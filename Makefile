@@ -128,7 +128,7 @@ lint: setup  ## Style, types, import rule, container file, web page
 	@$(MAKE) --no-print-directory lint-web
 
 WEB := tools/web
-WEB_FILES := "src/imagefinder/web/*.{js,css,html}"
+WEB_FILES := "src/imagefinder/web/*.{js,json,css,html}"
 
 $(WEB)/node_modules/.ready: $(WEB)/package-lock.json
 	@command -v npm >/dev/null || { echo "The checks of the web page need Node.js 18 or newer and npm; on Debian: make node (as root)"; exit 1; }
@@ -196,7 +196,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: setup  ## Pin all requirements again
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) pyproject.toml --extra cluster -c requirements/runtime.txt -o requirements/cluster.txt
-	$(LOCK) pyproject.toml --extra cluster --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra cluster --extra ray --group dev -o requirements/dev.txt
 	echo 'milvus==2.3.5' | $(LOCK) - pyproject.toml --extra milvus -c requirements/dev.txt -o requirements/milvus.txt
 	$(LOCK) clients/python/pyproject.toml -c requirements/runtime.txt -o requirements/client.txt
 	$(LOCK) pyproject.toml --group site -o requirements/site.txt

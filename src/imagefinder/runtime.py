@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakSet
 
-from imagefinder.core.contracts import AnnIndex, Calibrator, Decoder, Fetcher, PhotometricCheck, Store
+from imagefinder.core.contracts import AnnIndex, Calibrator, PhotometricCheck, Store
 from imagefinder.core.errors import ModelError, SettingsError, UnknownMethodError
 from imagefinder.core.features import Features
+from imagefinder.core.image_contracts import Decoder, Fetcher
 from imagefinder.core.lru import LruCache
-from imagefinder.core.method import Method, MethodState
+from imagefinder.core.method import Method, MethodState, with_colours
 from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
 
@@ -82,7 +83,7 @@ class Runtime:
             raise UnknownMethodError(name, self.method_names)
         with self._lock:
             if name not in self._methods:
-                self._methods[name] = self._factories.method(name)
+                self._methods[name] = with_colours(self._factories.method(name), "srgb")
             return self._methods[name]
 
     def method_states(self) -> list[MethodState]:
@@ -124,6 +125,7 @@ class Runtime:
             reason=reason,
             hint=hint,
             fingerprint=fingerprint,
+            auto=method.auto,
         )
 
     # -- verification --------------------------------------------------------------------------------------

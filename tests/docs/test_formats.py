@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagefinder.core import image_formats
 from imagefinder.core.errors import ImageError, NotAnImageError
 from imagefinder.images.decoding.decode import decode
 from imagefinder.indexing.source_item import is_image_name
@@ -272,3 +273,17 @@ def test_a_damaged_camera_file_is_rejected_with_a_reason(cut):
     for data in (whole[:cut], broken):
         with suppress(ImageError):
             decode(data, max_bytes=1 << 24, max_pixels=1 << 24)
+
+
+def extensions(section, *, indexed=True):
+    return {
+        name.lstrip(".") for row in rows(section) if (row[2] == "indexed") == indexed for name in row[1].split()
+    }
+
+
+def test_the_list_of_formats_is_complete():
+    """The messages, the page and this document name the formats of one list."""
+    listed = {suffix for suffixes in image_formats.READ.values() for suffix in suffixes}
+    assert extensions("Read") - listed == set()
+    assert listed - extensions("Read") <= {"heics", "heifs", "avifs", "jpc"}  # rare names of formats in the table
+    assert set(image_formats.REJECTED) <= extensions("Rejected")

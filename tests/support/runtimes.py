@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from imagefinder import wiring
-from imagefinder.core.contracts import Decoder
+from imagefinder.core.image_contracts import Decoder
 from imagefinder.core.method import Method
 from imagefinder.core.settings import Settings
 from imagefinder.images.decoding.decode import InProcessDecoder

@@ -34,7 +34,7 @@ def tiff_pages(pages, order="<", big=False):
         tags[325 if tiled else 279] = (4, [len(part) for part in parts])
         entries = []
         for tag, (code, values) in sorted(tags.items()):
-            packed = struct.pack(f"{order}{len(values)}{ {3: 'H', 4: 'I'}[code] }", *values)
+            packed = struct.pack(f"{order}{len(values)}{ {3: 'H', 4: 'I', 7: 'B'}[code] }", *values)
             size = struct.calcsize(pointer)
             if len(packed) > size:
                 at = len(out)

@@ -26,6 +26,7 @@ from imagefinder.ann.arrays import Arrays
 from imagefinder.ann.codec import check_shapes
 from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures
+from imagefinder.kernels.products import product
 
 VERSION = 1
 """Version of the vectors; any change of the computation raises it."""
@@ -44,9 +45,6 @@ SAMPLE_DESCRIPTORS = 1 << 16
 _ROUNDS = 12
 _READ_AT_ONCE = 64
 _ROWS_AT_ONCE = 1 << 14
-_SMALL, _FEWEST_ROWS = 1 << 18, 8
-"""Number of multiplications up to which OpenBLAS computes a product in one thread, and rows for each of them."""
-
 _WHITENING = {"local": 0.5, "global": 0.25}
 """Exponents of whitening: 0 keeps all variances, 1 makes them equal. For networks, more finds fewer of the images
 with the highest exact scores."""
@@ -78,7 +76,7 @@ class Aggregation:
         for begin in range(0, len(features), _READ_AT_ONCE):
             some = [features.image(row) for row in range(begin, min(begin + _READ_AT_ONCE, len(features)))]
             raw = np.concatenate([self._raw(one) for one in some])
-            projected = _product(raw - self.arrays["mean"], self.arrays["projection"])
+            projected = product(raw - self.arrays["mean"], self.arrays["projection"])
             projected[~raw.any(axis=1)] = 0
             found[begin : begin + len(some)] = _directions(projected)
         return found
@@ -120,7 +118,7 @@ class Aggregation:
         centres = self.arrays["centres"]
         if not len(features.descriptors):
             return np.zeros((1, centres.size), dtype=np.float32)
-        rows = _product(_normalised(features), self.arrays["reduction"])
+        rows = product(_normalised(features), self.arrays["reduction"])
         nearest = _nearest(rows, centres)
         order = np.argsort(nearest, kind="stable")
         chosen, starts = np.unique(nearest[order], return_index=True)
@@ -192,24 +190,8 @@ def _normalised(features: LocalFeatures) -> Matrix:
 def _nearest(rows: Matrix, centres: Matrix) -> NDArray[np.int64]:
     """The centre nearest to each row; of equally near ones the first."""
     halves = np.einsum("cd,cd->c", centres, centres) / 2
-    nearest: NDArray[np.int64] = (_product(rows, centres.T) - halves).argmax(axis=1)
+    nearest: NDArray[np.int64] = (product(rows, centres.T) - halves).argmax(axis=1)
     return nearest
-
-
-def _product(left: Matrix, right: Matrix) -> Matrix:
-    """The matrix product, in parts so small that BLAS computes each in one thread.
-
-    Its threads wait for each other, which takes 90 times as long as the product on a busy machine.
-    """
-    (count, depth), width = left.shape, right.shape[1]
-    rows = max(_FEWEST_ROWS, _SMALL // (depth * width))
-    part = max(1, _SMALL // (rows * width))
-    padded = np.zeros((-(-count // rows), rows, depth), dtype=np.float32)
-    padded.reshape(-1, depth)[:count] = left
-    product = np.zeros((len(padded), rows, width), dtype=np.float32)
-    for begin in range(0, depth, part):
-        product += padded[:, :, begin : begin + part] @ right[begin : begin + part]
-    return product.reshape(-1, width)[:count]
 
 
 def _some_descriptors(images: Iterator[Features], many: int, spec: FeatureSpec) -> Matrix:

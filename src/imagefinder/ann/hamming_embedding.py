@@ -25,6 +25,7 @@ from imagefinder.ann.vocabulary import Bytes, Vocabulary
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
 from imagefinder.kernels import voting
 from imagefinder.kernels.nearest_words import GROUP, LANES
+from imagefinder.kernels.products import product
 from imagefinder.kernels.threads import share
 
 POSTINGS_PER_WORD = 600
@@ -202,7 +203,7 @@ class _Model:
             some = slice(begin, begin + _SIGNED_AT_ONCE)
             centres = self.words.centres(words[some])[:, : vectors.shape[1]]
             differences = np.subtract(vectors[some], centres, dtype=np.float32)
-            bits = differences @ self._rotation > 0
+            bits = product(differences, self._rotation) > 0
             codes[some] = np.packbits(bits, axis=1, bitorder="little").view("<u8")[:, 0]
         return codes
 

@@ -22,6 +22,7 @@ from imagefinder.ann.segment import Postings, Segment, SegmentScores
 from imagefinder.ann.spherical_kmeans import Vectors
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures
 from imagefinder.kernels.dots import dots
+from imagefinder.kernels.products import product
 
 DIRECTIONS = 256
 VECTORS_PER_WORD = 256
@@ -87,7 +88,7 @@ class IvfSq8:
         assert isinstance(features, GlobalFeatures)  # noqa: S101 - narrows the type
         for begin in range(0, len(features), _BLOCK):
             vectors = _unit(GlobalFeatures(features.vectors[begin : begin + _BLOCK]))
-            short = (vectors - model["mean"]) @ model["rotation"]
+            short = product(vectors - model["mean"], model["rotation"])
             words.append(spherical_kmeans.nearest(short, model["centres"]).astype(np.int32))
             codes.append(np.clip(np.rint(short / model["steps"]), -_LEVELS, _LEVELS).astype(np.int8))
         count = len(features)
@@ -101,20 +102,23 @@ class IvfSq8:
 
 def _score(model: Arrays, vector: Vectors, segments: Sequence[Segment]) -> list[SegmentScores]:
     mean, rotation = model["mean"], model["rotation"]
-    far = model["halves"] - model["centres"] @ ((vector - mean) @ rotation)
+    # einsum runs in this thread. Those of BLAS would keep spinning after such short products.
+    short = np.einsum("d,dr->r", vector - mean, rotation)
+    far = model["halves"] - np.einsum("cr,r->c", model["centres"], short)
     near = np.argsort(far, kind="stable").astype(np.int32)
     ranges = [segment.ranges(near) for segment in segments]
     seen = np.cumsum(sum(ends - begins for begins, ends in ranges))
     visited = max(VISITED, int(np.searchsorted(seen, SCORED)) + 1)
-    scaled = (vector @ rotation) * model["steps"]
+    scaled = np.einsum("d,dr->r", vector, rotation) * model["steps"]
     step = max(float(np.abs(scaled).max(initial=0.0)), 1e-30) / _FINE_LEVELS
     whole = np.rint(scaled / step).astype(np.int16)
+    of_mean = float(np.einsum("d,d->", vector, mean))
     scores = []
     for segment, of_all in zip(segments, ranges, strict=True):
         begins, ends = (bounds[:visited] for bounds in of_all)
         rows = np.concatenate([segment.owners[a:b] for a, b in zip(begins, ends, strict=True)])
         products = dots(segment.codes, begins, ends, whole).astype(np.float64)
-        scores.append(SegmentScores(rows, products * step + vector @ mean))
+        scores.append(SegmentScores(rows, products * step + of_mean))
     return scores
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.kernels.products import product
+
 _ROUNDS = 8
 _DISTANCES = 1 << 24
 """Number of distances in memory at once."""
@@ -47,7 +49,7 @@ def nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
     step = max(1, _DISTANCES // len(centres))
     for begin in range(0, len(vectors), step):
         # The squared length of the vector is omitted, because it is the same for all centres.
-        distances = vectors[begin : begin + step] @ centres.T
+        distances = product(vectors[begin : begin + step], centres.T)
         np.subtract(halves, distances, out=distances)
         found[begin : begin + step] = distances.argmin(axis=1)
     return found

@@ -70,7 +70,7 @@ class TailCalibrator:
         excess = float(np.sum(rising[-top:] - threshold))
         # From the threshold down to the smallest value, evenly spaced in the logarithm of the rank.
         ranks = np.geomspace(top, len(rising), _KNOTS).round().astype(int)
-        knots = np.unique(rising[-ranks])
+        knots = np.array(sorted(set(rising[-ranks].tolist())))
         reached = len(rising) - np.searchsorted(rising, knots, side="left")
         return ExponentialTail(
             tuple(knots.tolist()),

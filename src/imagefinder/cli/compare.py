@@ -54,8 +54,6 @@ def compare(
             output.line(result.note)
         if result.evidence.copy_distance is not None:
             output.line(f"copy distance {result.evidence.copy_distance:.2f} (copies: at most 1)")
-        if result.note:
-            output.line(result.note)
     elif result.evidence:
         output.line(f"weak common geometry: inliers {output.evidence(result.evidence)[0]}, no relation")
     elif unit == "matches":

@@ -75,7 +75,10 @@ def demo(
     examples = None if folder else _examples()
     images = folder or examples / "pictures"  # type: ignore[operator]
     with open_collection(context, str(destination / "collection"), create=True) as opened:
-        ready = sorted((state.name for state in opened.methods() if state.ready), key=lambda name: name != "sift")
+        ready = sorted(
+            (state.name for state in opened.methods() if state.ready and state.auto),
+            key=lambda name: name != "sift",
+        )
         methods = [AUTO, *ready]
         try:
             with output.progress_bar("adding") as progress:
@@ -258,7 +261,10 @@ def _rows(answer: SheetResult) -> list[tuple[str, str, str]]:
     best = answer.result.hits[0]
     if best.decision == "none":
         return [(name, "no match", output.evalue(best.evalue)), (details, f"nearest: {best.id}", "")]
-    return [(name, best.id, output.evalue(best.evalue)), (details, f"{best.decision}, {best.relation}", "")]
+    return [
+        (name, best.id, output.evalue(best.evalue)),
+        (details, f"{best.decision}, {output.relation(best.relation, None, best.decision)}", ""),
+    ]
 
 
 def _print_next_steps(destination: Path, page: Path, queries: Sequence[_Query]) -> None:

@@ -83,7 +83,9 @@ def explain(
 def _print(result: Explanation) -> None:
     if result.decision:
         decision = {"match": "match", "possible": "possible match", "none": "no match"}[result.decision]
-        relation = "" if result.decision == "none" else f", {result.relation}"
+        relation = (
+            "" if result.decision == "none" else f", {output.relation(result.relation, None, result.decision)}"
+        )
         output.line(f"{decision}{relation} (E-value {output.evalue(result.evalue)})", style="bold")
     evidence = result.evidence
     if evidence:

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from imagefinder.cli.standard_streams import OutputError
 from imagefinder.core.errors import ImagefinderError
-from imagefinder.core.text import printable
+from imagefinder.core.text import hedged, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,11 +92,12 @@ def evidence(found: Evidence | None) -> tuple[str, str, str]:
     return str(found.inliers), agreement, f"{found.query_overlap:.0%} / {found.candidate_overlap:.0%}"
 
 
-def relation(name: str | None, found: Evidence | None) -> str:
-    """Format the relation of a hit: ``part of``, ``part of, mirrored``; a dash for ``None``."""
+def relation(name: str | None, found: Evidence | None, decision: str | None = None) -> str:
+    """The relation of a hit: ``part of``, ``perhaps part of``, ``part of, mirrored``; a dash for ``None``."""
     if name is None:
         return "-"
-    return f"{name}, mirrored" if found and found.mirrored else name
+    words = hedged(name, decision)
+    return f"{words}, mirrored" if found and found.mirrored else words
 
 
 def headline(result: SearchResult) -> str:
@@ -106,7 +107,7 @@ def headline(result: SearchResult) -> str:
     best = result.hits[0]
     if best.decision == "none":
         return f"no match (best E-value {evalue(best.evalue)})"
-    kind = f", {relation(best.relation, best.evidence)}" if best.relation else ""
+    kind = f", {relation(best.relation, best.evidence, best.decision)}" if best.relation else ""
     kind += f": {best.note}" if best.note else ""
     decision = "match" if best.decision == "match" else "possible match"
     return f"{decision}: {best.id}{kind} (E-value {evalue(best.evalue)})"

@@ -189,7 +189,7 @@ class Answers:
             return [output.headline(result)]
         return [
             f"{'match' if hit.decision == 'match' else 'possible match'}: {hit.id}, "
-            f"{output.relation(hit.relation, hit.evidence)} (E-value {output.evalue(hit.evalue)})"
+            f"{output.relation(hit.relation, hit.evidence, hit.decision)} (E-value {output.evalue(hit.evalue)})"
             for hit in found
         ]
 

@@ -30,10 +30,12 @@ STDIN = "-"
 _SUGGESTED_FROM = 20_000
 
 
-def _method_names() -> list[str]:
-    from imagefinder.core import registry  # noqa: PLC0415 - fast start
+def method_names() -> list[str]:
+    """The names of all methods, for completion in a shell."""
+    from imagefinder import wiring  # noqa: PLC0415 - fast start
+    from imagefinder.core.settings import Settings  # noqa: PLC0415 - as above
 
-    return registry.names(registry.METHODS)
+    return wiring.method_names(Settings.load())
 
 
 CollectionOption = Annotated[
@@ -52,10 +54,22 @@ CollectionsOption = Annotated[
         show_default=False,
     ),
 ]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="TOML file of settings; also accepted before the command.",
+        show_default=False,
+    ),
+]
+LogFormatOption = Annotated[
+    str | None, typer.Option("--log-format", metavar="text|json", help="Log format.", show_default=False)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 MethodOption = Annotated[
     str,
-    typer.Option("--method", "-m", metavar="NAME", help="Method to use.", autocompletion=_method_names),
+    typer.Option("--method", "-m", metavar="NAME", help="Method to use.", autocompletion=method_names),
 ]
 AnyMethodOption = Annotated[
     str,
@@ -64,7 +78,7 @@ AnyMethodOption = Annotated[
         "-m",
         metavar="NAME",
         help="Method to use; auto combines all methods of the collection.",
-        autocompletion=lambda: ["auto", *_method_names()],
+        autocompletion=lambda: ["auto", *method_names()],
     ),
 ]
 MirrorOption = Annotated[
@@ -79,7 +93,7 @@ MethodsOption = Annotated[
         metavar="NAME",
         help="Method to extract features for; repeatable. Default: the collection's methods; for a new "
         "collection, every method that is ready.",
-        autocompletion=_method_names,
+        autocompletion=method_names,
         show_default=False,
     ),
 ]

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.features import Decoded, FeatureMap, Features, FeatureSpec, FullDepth, RgbImage
+from imagefinder.core.features import FeatureMap, Features, FeatureSpec, RgbImage
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import (
@@ -27,51 +27,7 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
-from imagefinder.core.store_parts import StoreDerived, StoreFailures, StoreLookups, StoreThumbnails, StoreUpkeep
-
-
-class Decoder(Protocol):
-    """Decodes images, including malformed and malicious ones."""
-
-    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
-        """Decode a page of an encoded image to upright RGB pixels.
-
-        Args:
-            data: The encoded image.
-            max_bytes: Maximum length of ``data``.
-            max_pixels: Maximum width x height; checked before any pixels are decoded.
-            page: Page of the file, or frame of the animation, from 1.
-            fit_in: Larger images are reduced to at most this many pixels; 0: never.
-
-        Raises:
-            ImageError: the image cannot be used.
-        """
-
-    def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
-        """Decode all frames of an encoded image in full depth; arguments and errors as for ``decode``."""
-
-    def start(self) -> None:
-        """Prepare for an image that will arrive soon; returns immediately."""
-
-    def close(self) -> None:
-        """Release processes and memory. Repeated calls have no effect."""
-
-
-class Fetcher(Protocol):
-    """Downloads images."""
-
-    def fetch(self, url: str) -> bytes:
-        """Download the encoded image behind an ``http`` or ``https`` URL.
-
-        Raises:
-            FetchError: the download failed, or the address is not allowed.
-            ImageTooLargeError: the response exceeds the size limit.
-        """
-        ...
-
-    def close(self) -> None:
-        """Close all connections. Repeated calls have no effect."""
-        ...
+from imagefinder.core.store_parts import StoreParts
 
 
 class Extractor(Protocol):
@@ -256,7 +212,7 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(StoreLookups, StoreFailures, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
+class Store(StoreParts, Protocol):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.

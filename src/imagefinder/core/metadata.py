@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 
 from imagefinder.core.errors import InputError, MetadataError
+from imagefinder.core.file_metadata import NAMESPACES
 from imagefinder.core.json_limits import JsonLimits
 
 METADATA_LIMITS = JsonLimits(bytes=65_536, values=4096, levels=64)
@@ -17,10 +18,10 @@ object."""
 
 
 def check_metadata(metadata: Mapping[str, object]) -> None:
-    """Check that metadata are a JSON object within the limits.
+    """Check that metadata of a user are a JSON object within the limits, without reserved keys.
 
     Raises:
-        MetadataError: they are not; the message names the limit.
+        MetadataError: they are not; the message names the limit, or the reserved key.
     """
     try:
         violation = METADATA_LIMITS.violation(metadata)
@@ -33,6 +34,12 @@ def check_metadata(metadata: Mapping[str, object]) -> None:
             hint="keep large data elsewhere, and store a reference to it",
             limit=limit,
         )
+    for key in metadata:
+        if key in NAMESPACES:
+            raise MetadataError(
+                f"the key {key!r} of the metadata is reserved for what image files say",
+                hint="choose another key; to change what is under this one, edit the file or its .xmp file",
+            )
 
 
 def check_new_id(image_id: str) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
+from imagefinder.core.file_metadata import NO_FILE_METADATA, FileMetadata
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.previews import KeptKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class ImageRecord:
         stamp: Changes when the content may have changed, for example size and modification time of a file.
         metadata: User-defined JSON object.
         added_at: Time of the last put in seconds since 1970; set by the store.
+        file_metadata: What the file says about the image.
     """
 
     id: str
@@ -42,6 +45,19 @@ class ImageRecord:
     stamp: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     added_at: float = 0.0
+    file_metadata: FileMetadata = NO_FILE_METADATA
+
+    @property
+    def filterable(self) -> Mapping[str, Any]:
+        """The metadata that filters see: those of the user, and what the file says."""
+        if not self.file_metadata.properties:
+            return self.metadata
+        return {**self.file_metadata.properties, **self.metadata}
+
+    @property
+    def searchable(self) -> list[Mapping[str, Any]]:
+        """The texts to search: the metadata of the user, and what the file says, without places."""
+        return [self.metadata, self.file_metadata.shown()]
 
     @property
     def version(self) -> str:
@@ -84,12 +100,14 @@ class Entry:
         features: Method name -> features of this image, a batch of one.
         thumbnail: Encoded JPEG of at most 256 x 256 pixels (elongated images: 8,192 x 128); may be empty.
         thumbnail_features: Features of the thumbnail; ``None`` if they were not computed.
+        kept: What the collection keeps of an uploaded image, by kind.
     """
 
     image: ImageRecord
     features: Mapping[str, Features]
     thumbnail: bytes = b""
     thumbnail_features: ThumbnailFeatures | None = None
+    kept: Mapping[KeptKind, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +119,14 @@ class ImageStatus:
         stamp: Changes when the content may have changed.
         uri: URI that the image came from.
         methods: Names of the methods that the image has features of.
+        file_stamp: ``FileMetadata.stamp``.
     """
 
     sha256: str
     stamp: str
     uri: str
     methods: frozenset[str]
+    file_stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +284,10 @@ class CalibrationInfo:
 
 
 DamageKind: TypeAlias = Literal[
-    "database", "method", "record", "thumbnail", "features", "orphan", "counts", "derived"
+    "database", "method", "record", "thumbnail", "features", "kept", "orphan", "counts", "derived"
 ]
 """Kind of damage: database structure, the record of a method, the record of an image, its thumbnail, its
-features, rows without an owner, counts, or derived data."""
+features, its kept preview or original, rows without an owner, counts, or derived data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, PackageNotFoundError, distribution, entry_points
 from typing import Any
 
 from imagefinder.core.errors import SettingsError
@@ -25,13 +25,14 @@ def names(group: str) -> list[str]:
 
 
 def load(group: str, name: str) -> Any:
-    """Import the object registered under a name.
+    """Import the object registered under a name; a built-in one cannot be replaced.
 
     Raises:
         KeyError: the group has no such name.
         SettingsError: the package that registered the name cannot be imported.
     """
-    points: list[EntryPoint] = list(_installed(tuple(sys.path)).select(group=group, name=name))
+    points: list[EntryPoint] = list(_built_in().select(group=group, name=name))
+    points = points or list(_installed(tuple(sys.path)).select(group=group, name=name))
     if not points:
         raise KeyError(name)
     try:
@@ -42,6 +43,14 @@ def load(group: str, name: str) -> Any:
             f"{name} ({points[0].value}, from {owner}) cannot be loaded: {error}",
             hint=f"reinstall {owner}, or uninstall it if you do not need {name}",
         ) from error
+
+
+@lru_cache(maxsize=1)
+def _built_in() -> EntryPoints:
+    try:
+        return distribution("imagefinder").entry_points
+    except PackageNotFoundError:  # imported from a folder that is not installed
+        return EntryPoints()
 
 
 @lru_cache(maxsize=1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from imagefinder.core.features import FeatureSpec, LocalFeatures
+from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.listing import BY_ID, EVERYTHING, Group, GroupBy, ListPosition, Order, Selection
+from imagefinder.core.previews import KeptKind
 from imagefinder.core.records import (
     Damage,
     DerivedData,
@@ -41,12 +44,21 @@ class StoreLookups(Protocol):
         """
         ...
 
-    def count(self, where: Filter | None = None) -> int:
-        """The number of images whose metadata match a filter; of all images without one."""
+    def count(self, where: Filter | None = None, *, stacks: bool = False) -> int:
+        """The number of images whose metadata match a filter; of all images without one.
+
+        Args:
+            where: The filter.
+            stacks: Count the matching images of a stack as one.
+        """
         ...
 
-    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
-        """The ids of the images whose metadata match a filter; with ``ids``, only those among them."""
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> dict[str, str]:
+        """The images whose metadata match a filter, and the stack of each; with ``ids``, only those among them.
+
+        Returns:
+            Id -> ``FileMetadata.stack``.
+        """
         ...
 
     def entry(self, image_id: str) -> Entry:
@@ -127,6 +139,100 @@ class StoreLookups(Protocol):
         ...
 
 
+class StoreListings(Protocol):
+    """Sorted listings of images, and their groups; ``core.listing`` defines by what."""
+
+    def listing(
+        self,
+        selection: Selection = EVERYTHING,
+        order: Order = BY_ID,
+        *,
+        after: ListPosition | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[ImageRecord]:
+        """A page of records, sorted.
+
+        Images added or removed between two pages do not make other images appear twice or not at all.
+
+        Args:
+            selection: Which images to list.
+            order: The order of the listing.
+            after: The position of the last image of the previous page; ``None`` for the beginning.
+            offset: Number of images to skip from there.
+            limit: Maximum number of records.
+
+        Raises:
+            CollectionCorruptError: a record does not match its checksum.
+        """
+        ...
+
+    def groups(
+        self,
+        by: GroupBy,
+        selection: Selection = EVERYTHING,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[Group]:
+        """The groups of images, ordered by their value (code points), none of them empty.
+
+        Args:
+            by: What images are grouped by.
+            selection: Which images to group.
+            after: The value of the last group of the previous page; ``None`` for the first page.
+            limit: Maximum number of groups; ``None``: no limit.
+
+        Raises:
+            CollectionCorruptError: a record does not match its checksum.
+        """
+        ...
+
+
+class StoreMetadata(Protocol):
+    """Changes to the metadata of users (``ImageRecord.metadata``)."""
+
+    def edit_metadata(self, ids: Sequence[str], edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> int:
+        """Replace the metadata of images by what ``edit`` makes of them, all or none; unknown ids are ignored.
+
+        Args:
+            ids: Ids of the images.
+            edit: Returns the new metadata; called once or more for each image.
+
+        Returns:
+            The number of images whose metadata changed.
+
+        Raises:
+            InputError: the new metadata are not a JSON object.
+            CollectionCorruptError: a record does not match its checksum.
+        """
+        ...
+
+
+class StoreFileMetadata(Protocol):
+    """File metadata of images (``ImageRecord.file_metadata``), and the stacks that follow from them."""
+
+    def put_file_metadata(self, made: Mapping[str, FileMetadata]) -> None:
+        """Replace what files say about existing images, by id; unknown ids are ignored.
+
+        Raises:
+            InputError: the properties are not a JSON object, or a text is not valid Unicode.
+        """
+        ...
+
+    def stacks(self, ids: Sequence[str]) -> dict[str, str]:
+        """Id -> ``FileMetadata.stack`` of those of the images that may be in one; the others are left out."""
+        ...
+
+    def stacked(self, stacks: Sequence[str]) -> dict[str, list[str]]:
+        """The ids of the images of each of these stacks, ordered."""
+        ...
+
+    def burst(self, bursts: Sequence[str]) -> dict[str, list[str]]:
+        """The ids of the images with each of these ``FileMetadata.burst``, ordered."""
+        ...
+
+
 class StoreFailures(Protocol):
     """Recorded failures: images that could not be indexed."""
 
@@ -185,6 +291,22 @@ class StoreThumbnails(Protocol):
 
     def thumbnail_usage(self, fingerprint: Fingerprint) -> ThumbnailUsage:
         """Number and bytes of the features with this fingerprint."""
+        ...
+
+
+class StoreKept(Protocol):
+    """Previews and originals of uploaded images: ``put`` stores them, and they are dropped with their image."""
+
+    def kept(self, ids: Sequence[str], kind: KeptKind) -> dict[str, bytes]:
+        """The previews or originals of many images, by id; images without one are left out.
+
+        Raises:
+            CollectionCorruptError: one of them does not match its checksum.
+        """
+        ...
+
+    def kept_sizes(self, ids: Sequence[str]) -> dict[str, dict[KeptKind, int]]:
+        """Bytes of what is kept of each of these images, by id and kind; images without anything are left out."""
         ...
 
 
@@ -256,6 +378,21 @@ class StoreUpkeep(Protocol):
             progress: Called with (done, total), in no fixed unit.
         """
         ...
+
+
+class StoreParts(
+    StoreLookups,
+    StoreListings,
+    StoreMetadata,
+    StoreFileMetadata,
+    StoreFailures,
+    StoreThumbnails,
+    StoreKept,
+    StoreDerived,
+    StoreUpkeep,
+    Protocol,
+):
+    """All parts that every store has."""
 
 
 @runtime_checkable

@@ -13,9 +13,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from imagefinder.core.contracts import Decoder
 from imagefinder.core.errors import ImageError, ImagefinderError
 from imagefinder.core.features import FullDepth
+from imagefinder.core.image_contracts import Decoder
 from imagefinder.core.pages import page_of
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.settings import Settings

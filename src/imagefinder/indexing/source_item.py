@@ -11,22 +11,10 @@ from typing import Any, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 from imagefinder.core.errors import ImageTooLargeError, SourceError
+from imagefinder.core.image_formats import IMAGE_SUFFIXES
 from imagefinder.core.pages import split_page
 from imagefinder.core.records import Failure
 from imagefinder.indexing.guard import TRUSTED, Guard
-
-# fmt: off
-IMAGE_SUFFIXES = frozenset({
-    "apng", "arw", "avif", "avifs", "bmp", "cr2", "cr3", "dds", "dib", "dng", "gif", "heic", "heics", "heif",
-    "heifs", "hif", "icns", "ico", "j2c", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg", "jpf", "jpg", "jpx", "jxl",
-    "mpo", "nef", "nrw", "orf", "pbm", "pcx", "pef", "pfm", "pgm", "png", "pnm", "ppm", "psb", "psd", "qoi", "raf",
-    "rw2", "sgi", "tga", "tif", "tiff", "webp",
-})
-# fmt: on
-"""File extensions (lower case) of images in folders and archives.
-
-Some of the formats are not supported (``docs/concepts/formats.md``): such files are reported as
-failures instead of being skipped."""
 
 _SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
 

@@ -36,6 +36,7 @@ from imagefinder.core.features import Features, GlobalFeatures
 from imagefinder.core.method import Method
 from imagefinder.core.records import DerivedData, StoreInfo
 from imagefinder.core.results import LOOKS_ALIKE, PRIOR
+from imagefinder.kernels.quantiles import quantiles
 
 GROWTH = 1.5
 """A collection that has grown or shrunk by this factor is calibrated again."""
@@ -201,7 +202,7 @@ class NullModel:
     def agreement_counts(self) -> bool:
         """Whether agreement distinguishes images: fewer than one in twenty decoys reach one half."""
         decoys = [value for seed in self.seeds.values() for value in seed.decoys]
-        return not decoys or float(np.quantile(decoys, 0.95)) < LOOKS_ALIKE
+        return not decoys or quantiles(decoys, (0.95,))[0] < LOOKS_ALIKE
 
 
 def logit(agreement: NDArray[np.float64]) -> NDArray[np.float64]:

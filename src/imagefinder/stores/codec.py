@@ -13,6 +13,7 @@ import numpy as np
 
 from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import Features, FeatureSpec, GlobalFeatures, LocalFeatures, empty
+from imagefinder.core.file_metadata import NO_FILE_METADATA, FileMetadata
 
 _LITTLE_ENDIAN = {"float32": "<f4", "uint8": "u1", "int8": "i1"}
 KEYPOINT_BYTES = 16
@@ -130,6 +131,26 @@ def is_intact(image_id: str, method: str, spec: FeatureSpec, blob: EncodedFeatur
 def record_checksum(values: Sequence[str | float | None]) -> int:
     """CRC-32 of the record of an image: its columns in the order of the table."""
     return zlib.crc32(json.dumps(list(values)).encode())
+
+
+def file_metadata_values(image_id: str, found: FileMetadata) -> tuple[str, str, str, str, int]:
+    """Stamp, stack, burst and properties of what a file says about an image, and their checksum."""
+    values = (found.stamp, found.stack, found.burst, found.text())
+    return (*values, record_checksum((image_id, *values)))
+
+
+def read_file_metadata(image_id: str, row: Sequence[Any]) -> FileMetadata:
+    """File metadata from the values of ``file_metadata_values``; the stamp is ``None`` for an image without any.
+
+    Raises:
+        CollectionCorruptError: the checksum is wrong.
+    """
+    stamp, stack, burst, properties, checksum = row
+    if stamp is None:
+        return NO_FILE_METADATA
+    if not is_intact_record((image_id, stamp, stack, burst, properties), checksum):
+        raise CollectionCorruptError(f"the file metadata of image {image_id!r} are damaged", hint=REPAIR_HINT)
+    return FileMetadata(json.loads(properties), stamp, stack, burst)
 
 
 def is_intact_record(values: Sequence[object], checksum: object) -> bool:

@@ -22,12 +22,14 @@ def image_digest(record: ImageRecord, thumbnail: int | None, features: Mapping[s
         thumbnail: ``codec.thumbnail_checksum``; ``None`` if there is no thumbnail.
         features: Method name -> ``codec.checksum`` of the features.
     """
-    content = [
+    content: list[object] = [
         *(record.id, record.uri, record.sha256, record.size_bytes, record.width, record.height, record.format),
         *(record.source, record.stamp, record.metadata, record.added_at),
         thumbnail,
         features,
     ]
+    if (found := record.file_metadata).stamp:  # an image without any has the same digest as in earlier versions
+        content.append([found.properties, found.stamp, found.stack, found.burst])
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

@@ -15,6 +15,7 @@ from imagefinder.core.errors import MethodNotIndexedError, StoreError, UnknownIm
 from imagefinder.core.features import Features, FeatureSpec, concatenate
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.previews import KeptKind
 from imagefinder.core.records import (
     NO_FEATURES,
     Changes,
@@ -37,6 +38,8 @@ from imagefinder.stores.arrays import blocks, checksum, read_only, stored_bytes
 from imagefinder.stores.digests import entry_digest
 from imagefinder.stores.memory_derived import DerivedInMemory
 from imagefinder.stores.memory_feed import FeedInMemory
+from imagefinder.stores.memory_file_metadata import FileMetadataInMemory
+from imagefinder.stores.memory_listings import ListingsInMemory
 from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, read_only_thumbnail
 
 
@@ -47,9 +50,10 @@ class _Image:
     thumbnail_features: ThumbnailFeatures | None = None
     features: dict[str, Features] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
+    kept: Mapping[KeptKind, bytes] = field(default_factory=dict)
 
 
-class MemoryStore(ThumbnailsInMemory):
+class MemoryStore(ListingsInMemory, ThumbnailsInMemory, FileMetadataInMemory):
     """Stores everything in dictionaries; arrays are copied on input."""
 
     def __init__(self) -> None:
@@ -96,7 +100,9 @@ class MemoryStore(ThumbnailsInMemory):
                 if image_id in self._images:
                     self._drop_features(self._images[image_id], list(self._images[image_id].features))
                 record = entry.image if copied else replace(entry.image, added_at=time.time())
-                image = _Image(record, entry.thumbnail, read_only_thumbnail(entry.thumbnail_features))
+                image = _Image(
+                    record, entry.thumbnail, read_only_thumbnail(entry.thumbnail_features), kept=entry.kept
+                )
                 self._add_features(image, entry.features)
                 self._images[image_id] = image
                 self._failures.pop(image_id, None)
@@ -184,22 +190,35 @@ class MemoryStore(ThumbnailsInMemory):
         with self._open():
             return {image_id: entry_digest(self.entry(image_id)) for image_id in valid if image_id in self._images}
 
-    def count(self, where: Filter | None = None) -> int:
-        """The number of images that match the filter."""
+    def count(self, where: Filter | None = None, *, stacks: bool = False) -> int:
+        """The number of images, or stacks, that match the filter."""
         with self._open():
-            return len(self._images) if where is None else len(self.matching(where))
+            found = self._images if where is None else self.matching(where)
+            return len({self._stack(image_id) or (image_id,) for image_id in found}) if stacks else len(found)
 
-    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> set[str]:
-        """The ids, among the given ones, of the images that match the filter."""
+    def matching(self, where: Filter, ids: Sequence[str] | None = None) -> dict[str, str]:
+        """The ids, among the given ones, of the images that match the filter, with their stacks."""
         with self._open():
             among = self._images if ids is None else self._images.keys() & validation.valid_ids(ids)
-            return {image_id for image_id in among if where.matches(self._images[image_id].record.metadata)}
+            return {i: self._stack(i) for i in among if where.matches(self._images[i].record.filterable)}
 
     def entry(self, image_id: str) -> Entry:
         """An image with its features and thumbnail."""
         with self._open():
             image = self._image(image_id)
             return Entry(self.get(image_id), dict(image.features), image.thumbnail)
+
+    def kept(self, ids: Sequence[str], kind: KeptKind) -> dict[str, bytes]:
+        """The previews or originals of the images that have one, by id."""
+        with self._open():
+            found = {i: self._images[i].kept.get(kind) for i in validation.valid_ids(ids) if i in self._images}
+        return {image_id: data for image_id, data in found.items() if data}
+
+    def kept_sizes(self, ids: Sequence[str]) -> dict[str, dict[KeptKind, int]]:
+        """Bytes of what is kept of images, by id and kind."""
+        with self._open():
+            found = {i: self._images[i].kept for i in validation.valid_ids(ids) if i in self._images}
+        return {i: {kind: len(data) for kind, data in kept.items()} for i, kept in found.items() if kept}
 
     def copies(self, sha256: str) -> list[ImageRecord]:
         """The images with these bytes, ordered by id."""
@@ -265,7 +284,11 @@ class MemoryStore(ThumbnailsInMemory):
         with self._open():
             return {
                 image_id: ImageStatus(
-                    image.record.sha256, image.record.stamp, image.record.uri, frozenset(image.features)
+                    image.record.sha256,
+                    image.record.stamp,
+                    image.record.uri,
+                    frozenset(image.features),
+                    image.record.file_metadata.stamp,
                 )
                 for image_id in valid
                 if (image := self._images.get(image_id))
@@ -288,8 +311,8 @@ class MemoryStore(ThumbnailsInMemory):
                 for image_id, image in self._images.items()
                 if image_id > after
                 and source in (None, image.record.source)
-                and (where is None or where.matches(image.record.metadata))
-                and (not contains or contains_text(contains, image_id, image.record.metadata))
+                and (where is None or where.matches(image.record.filterable))
+                and (not contains or contains_text(contains, image_id, image.record.searchable))
             )
             return [
                 validation.normalise_image(self._images[image_id].record) for image_id in page[: max(limit, 0)]
@@ -336,7 +359,7 @@ class MemoryStore(ThumbnailsInMemory):
             matching = sorted(
                 (image.keys[method], image_id)
                 for image_id, image in self._images.items()
-                if image.keys.get(method) in valid and (where is None or where.matches(image.record.metadata))
+                if image.keys.get(method) in valid and (where is None or where.matches(image.record.filterable))
             )
             parts = [self._images[image_id].features[method] for _, image_id in matching]
         found = np.array([key for key, _ in matching], dtype=np.int64)

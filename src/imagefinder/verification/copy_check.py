@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Size
 from imagefinder.kernels import pixels
+from imagefinder.kernels.quantiles import quantiles
 from imagefinder.verification.registration import Grey, Matrix, Registered, grey, registrations
 
 SIDE, DOCUMENT_SIDE = 256, 1024
@@ -236,7 +237,7 @@ def _parallax(one: Grey, other: Grey, inside: NDArray[np.bool_], blur: float, si
 def _contrast(values: Grey) -> float:
     if len(values) == 0:
         return 1.0
-    low, high = np.percentile(values, (3, 97))
+    low, high = quantiles(values, (0.03, 0.97))
     return max(1.0, float(high - low))
 
 

@@ -6,7 +6,7 @@ Laplacians of both images then correlate better, so a step that fails changes no
 
 Edits change colours. One map for the whole image takes them out: the brightness of the candidate as a quadratic
 polynomial in the red, green and blue of the query. It is fitted by least squares with the largest residuals
-left out, to pixels drawn evenly over the grey levels of the candidate; otherwise the paper of a page outweighs
+left out, to pixels spread evenly over the grey levels of the candidate; otherwise the paper of a page outweighs
 its text.
 
 Sources. ECC: G. D. Evangelidis and E. Z. Psarakis, "Parametric image alignment using enhanced correlation
@@ -234,16 +234,17 @@ class _Target:
         """``(10,)`` coefficients of the map of colours; ``None`` if fewer than 200 pixels overlap."""
         if np.count_nonzero(inside) < 200:
             return None
-        generator = np.random.default_rng(0)
         chosen = np.concatenate(
-            [
-                generator.choice(some, min(PIXELS_PER_LEVEL, len(some)), replace=False)
-                for some in pixels.by_level(self._levels, inside, GREY_LEVELS)
-                if len(some)
-            ]
+            [_evenly(some) for some in pixels.by_level(self._levels, inside, GREY_LEVELS) if len(some)]
         )
         colours, values = warped.reshape(-1, 3)[chosen], self.grey.reshape(-1)[chosen]
         return pixels.fit_colours(colours, values, ridge=RIDGE, kept=KEPT, fits=FITS)
+
+
+def _evenly(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """At most ``PIXELS_PER_LEVEL`` of the places, at equal distances."""
+    many = min(PIXELS_PER_LEVEL, len(places))
+    return places[(2 * np.arange(many) + 1) * len(places) // (2 * many)]
 
 
 def _registered(

@@ -1,5 +1,7 @@
 /** REST client: sends requests, turns errors into `Problem`, keeps the API key in this tab. */
 
+import { optional, t } from "./texts.js";
+
 const KEY = "imagefinder.key";
 
 /** @type {{requestKey: ((problem: Problem) => Promise<boolean>) | null}} */
@@ -23,9 +25,10 @@ export function setKey(key) {
 export class Problem extends Error {
   /** @param {Partial<Rest.ProblemDetails>} details @param {Response | null} [response] */
   constructor(details, response = null) {
-    super(details.detail || details.title || "The server gave no reason.");
-    this.title = details.title || "Request failed";
-    this.hint = details.hint ?? "";
+    const known = details.code ? `problem.${details.code}` : "";
+    super(optional(`${known}.detail`) ?? (details.detail || details.title || t("problem.no-reason")));
+    this.title = optional(known) ?? (details.title || t("problem.request-failed"));
+    this.hint = optional(`${known}.hint`) ?? details.hint ?? "";
     this.code = details.code ?? "";
     this.status = details.status ?? response?.status ?? 0;
     this.retryable = Boolean(details.retryable);
@@ -35,9 +38,9 @@ export class Problem extends Error {
 }
 
 const UNREACHABLE = {
-  title: "Server unreachable",
-  detail: "The server did not respond, so the outcome of this request is unknown.",
-  hint: "Check that the server is running and that you are online.",
+  title: t("problem.unreachable"),
+  detail: t("problem.unreachable.detail"),
+  hint: t("problem.unreachable.hint"),
   code: "unreachable",
   retryable: true,
 };
@@ -75,8 +78,8 @@ async function problemOf(response) {
   try {
     return new Problem(JSON.parse(text), response);
   } catch {
-    const detail = "The response did not come from imagefinder.";
-    return new Problem({ title: `Status ${response.status}`, detail }, response);
+    const detail = t("problem.other-server");
+    return new Problem({ title: t("problem.status", { status: String(response.status) }), detail }, response);
   }
 }
 

@@ -14,8 +14,10 @@ import {
   put,
   textInput,
 } from "./dom.js";
+import { showKeys } from "./keys.js";
 import { go, link, parse } from "./route.js";
 import { loadSession, mayWrite, session } from "./session.js";
+import { LANGUAGES, chooseLanguage, language, t } from "./texts.js";
 
 /** @typedef {import("./route.js").Route} Route */
 /** @typedef {import("./route.js").ViewName} ViewName */
@@ -33,14 +35,17 @@ import { loadSession, mayWrite, session } from "./session.js";
 /** Each view's code is loaded when it is first opened.
  * @type {Record<ViewName, {label: string, load: () => Promise<OpenView>}>} */
 const VIEWS = {
-  search: { label: "Search", load: async () => (await import("./search.js")).openSearch },
-  library: { label: "Collection", load: async () => (await import("./library.js")).openLibrary },
-  duplicates: { label: "Duplicates", load: async () => (await import("./duplicates.js")).openDuplicates },
-  jobs: { label: "Jobs", load: async () => (await import("./jobs.js")).openJobs },
+  search: { label: t("view.search"), load: async () => (await import("./search.js")).openSearch },
+  similar: { label: t("similar.title"), load: async () => (await import("./similar.js")).openSimilar },
+  library: { label: t("view.collection"), load: async () => (await import("./library.js")).openLibrary },
+  duplicates: { label: t("view.duplicates"), load: async () => (await import("./duplicates.js")).openDuplicates },
+  jobs: { label: t("view.jobs"), load: async () => (await import("./jobs.js")).openJobs },
 };
+/** @type {ViewName[]} */
+const MENU = ["search", "library", "duplicates", "jobs"];
 const THEMES = ["auto", "light", "dark"];
 /** @type {Record<string, string>} */
-const THEME_LABELS = { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" };
+const THEME_LABELS = { auto: t("theme.auto"), light: t("theme.light"), dark: t("theme.dark") };
 
 const main = find("#main", HTMLElement);
 
@@ -57,17 +62,19 @@ function renderHeader(view) {
   const { collection, info } = session;
   put(
     find("#views", HTMLElement),
-    Object.entries(VIEWS).map(([name, { label }]) => {
-      const href = name === "jobs" ? "#/jobs" : link(/** @type {ViewName} */ (name), collection);
-      return h("a", { href, "aria-current": view === name ? "page" : null }, label);
+    MENU.map((name) => {
+      const href = name === "jobs" ? "#/jobs" : link(name, collection);
+      return h("a", { href, "aria-current": view === name ? "page" : null }, VIEWS[name].label);
     }),
   );
   find("#brand", HTMLAnchorElement).href = link("search", collection);
   put(find("#chooser", HTMLElement), collectionSelect(view));
-  const keyLabel = info.auth.access === "read" ? "API key (read-only)" : "API key";
+  const keyLabel = info.auth.access === "read" ? t("key.label-read") : t("key.label");
   put(
     find("#tools", HTMLElement),
     info.auth.required && button("key", keyLabel, () => requestKey(null), { quiet: true, class: "plain" }),
+    languageSelect(),
+    button("keyboard", t("keys.open"), showKeys, { quiet: true, class: "plain" }),
     themeButton(),
   );
 }
@@ -77,15 +84,27 @@ function collectionSelect(view) {
   const { collection, info } = session;
   const select = h(
     "select",
-    { "aria-label": "Collection" },
+    { "aria-label": t("chooser.label") },
     info.collections.map((name) => h("option", { value: name, selected: name === collection }, name)),
-    mayWrite() && h("option", { value: "" }, "New collection…"),
+    mayWrite() && h("option", { value: "" }, t("chooser.new")),
   );
   select.addEventListener("change", () => {
-    if (select.value) return go(link(view === "jobs" ? "library" : view, select.value));
+    if (select.value) return go(link(MENU.includes(view) && view !== "jobs" ? view : "library", select.value));
     select.value = collection;
     createCollection();
   });
+  return select;
+}
+
+function languageSelect() {
+  const names = Object.entries(LANGUAGES);
+  if (names.length < 2) return null;
+  const select = h(
+    "select",
+    { "aria-label": t("page.language"), class: "language" },
+    names.map(([code, name]) => h("option", { value: code, lang: code, selected: code === language }, name)),
+  );
+  select.addEventListener("change", () => chooseLanguage(select.value));
   return select;
 }
 
@@ -104,27 +123,46 @@ function themeButton() {
   return button(theme, THEME_LABELS[theme], change, { quiet: true, class: "plain" });
 }
 
+/** A valid name of a collection that is close to what was typed, such as `my-photos`.
+ * @param {string} typed */
+const validName = (typed) =>
+  typed
+    .replaceAll("ß", "ss")
+    .normalize("NFKD")
+    .replaceAll(/\p{M}/gu, "")
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9_]+/g, "-")
+    .replaceAll(/^[-_]+|[-_]+$/g, "");
+
 async function createCollection() {
   const name = await openDialog(
-    "New collection",
+    t("new-collection.title"),
     /** @param {(name: string) => void} close */
     (close) => {
-      const pattern = "[a-z0-9][a-z0-9_\\-]*";
-      const input = textInput({ name: "name", required: true, pattern, maxlength: 63, autofocus: true });
+      const input = textInput({ name: "name", required: true, maxlength: 63, autofocus: true });
+      const address = h("p", { class: "small", "aria-live": "polite" }, t("new-collection.rule"));
+      input.addEventListener("input", () => {
+        const name = validName(input.value);
+        put(
+          address,
+          name && name !== input.value ? t("new-collection.address", { name }) : t("new-collection.rule"),
+        );
+      });
       const problem = h("div", {});
       const form = h(
         "form",
         { class: "stack" },
-        h("label", {}, "Name", input),
-        h("p", { class: "small" }, "Lowercase letters, digits, hyphens and underscores."),
+        h("label", {}, t("new-collection.name"), input),
+        address,
         problem,
-        h("div", { class: "row end" }, h("button", { class: "primary" }, "Create")),
+        h("div", { class: "row end" }, h("button", { class: "primary" }, t("new-collection.create"))),
       );
       form.addEventListener("submit", async (event) => {
         event.preventDefault();
         try {
-          await send(collectionPath(input.value), { method: "PUT" });
-          close(input.value);
+          const name = validName(input.value) || input.value;
+          await send(collectionPath(name), { method: "PUT" });
+          close(name);
         } catch (error) {
           put(problem, problemBox(error));
         }
@@ -142,7 +180,7 @@ async function createCollection() {
  * @returns {Promise<boolean>} whether there is a new key */
 function requestKey(problem) {
   state.keyDialog ??= openDialog(
-    "API key required",
+    t("key.title"),
     /** @param {(key: string) => void} close */
     (close) => {
       const input = textInput({ type: "password", name: "key", required: true, autofocus: true });
@@ -150,14 +188,14 @@ function requestKey(problem) {
       const form = h(
         "form",
         { class: "stack" },
-        h("p", {}, wrong ? "The server does not accept this key." : "This server requires an API key."),
-        h("label", {}, "Key", input),
-        h("p", { class: "small" }, "Stored until this tab is closed, and sent only to this server."),
+        h("p", {}, wrong ? t("key.wrong") : t("key.required")),
+        h("label", {}, t("key.input"), input),
+        h("p", { class: "small" }, t("key.storage")),
         h(
           "div",
           { class: "row end" },
-          getKey() !== null && button(null, "Forget key", () => close("")),
-          h("button", { class: "primary" }, "Use key"),
+          getKey() !== null && button(null, t("key.forget"), () => close("")),
+          h("button", { class: "primary" }, t("key.use")),
         ),
       );
       form.addEventListener("submit", (event) => {
@@ -185,8 +223,8 @@ async function show() {
   if (name === "unknown") {
     state.shown?.view.close();
     state.shown = null;
-    const text = { title: "Page not found", message: "This address does not match any view." };
-    return put(main, problemBox({ ...text, hint: "Choose a view above." }, null, "h1"));
+    const text = { title: t("unknown-view.title"), message: t("unknown-view.text"), hint: t("unknown-view.hint") };
+    return put(main, problemBox(text, null, "h1"));
   }
   if (route.collection) session.collection = route.collection;
   renderHeader(name);
@@ -235,7 +273,7 @@ async function refresh() {
 }
 
 async function start() {
-  put(main, h("p", { class: "wait" }, "Loading…"));
+  put(main, h("p", { class: "wait" }, t("page.loading")));
   try {
     await loadSession();
   } catch (error) {
@@ -263,6 +301,12 @@ addEventListener("paste", (event) => {
   if (event.clipboardData && !closest(event, "input, textarea, dialog"))
     state.shown?.view.paste?.(event.clipboardData);
 });
+addEventListener("keydown", (event) => {
+  const typing = closest(event, "input, textarea, select");
+  if (event.key !== "?" || event.ctrlKey || event.metaKey || event.altKey || typing) return;
+  event.preventDefault();
+  showKeys();
+});
 // Links go through the router, which marks the history entries made by this page.
 addEventListener("click", (event) => {
   const anchor = closest(event, 'a[href^="#"]');
@@ -276,6 +320,9 @@ addEventListener("unhandledrejection", (event) => {
 });
 
 onUnauthorized(requestKey);
+find("#views", HTMLElement).ariaLabel = t("page.views");
+find("#toasts", HTMLElement).ariaLabel = t("page.notices");
+find(".skip", HTMLAnchorElement).textContent = t("page.skip");
 find(".skip", HTMLAnchorElement).addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();

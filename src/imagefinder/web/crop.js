@@ -1,6 +1,7 @@
 /** A region selected on an image: drawn with a mouse, pen or finger, or moved and resized with the keyboard. */
 
 import { announce, closest, h } from "./dom.js";
+import { t } from "./texts.js";
 
 /** Left, top, width and height as fractions of the image.
  * @typedef {[number, number, number, number]} Box */
@@ -21,7 +22,7 @@ const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 /** @param {Box} box */
 function describe(box) {
   const [x, y, width, height] = box.map((value) => Math.round(value * 100));
-  return `Region: ${width} by ${height} percent, ${x} percent from the left, ${y} percent from the top`;
+  return t("region.description", { width, height, x, y });
 }
 
 /** @param {Box} box @param {number} dx @param {number} dy @returns {Box} */
@@ -50,7 +51,8 @@ function between([u, v], [x, y]) {
 
 /** Lets the user select a region on what `frame` shows.
  * @param {HTMLElement} frame positioned, with exactly the image's size
- * @param {{onchange: (box: Box | null) => void, onenter: () => void}} handlers `onenter` searches the region */
+ * @param {{onchange: (box: Box | null, how: "moved" | "placed") => void, onenter: () => void}} handlers
+ * `onchange` gets `moved` while the user moves the region, `placed` when that ends; `onenter` searches the region */
 export function createCrop(frame, { onchange, onenter }) {
   /** @type {Box | null} */
   let box = null;
@@ -62,7 +64,7 @@ export function createCrop(frame, { onchange, onenter }) {
       tabindex: "0",
       role: "group",
       hidden: true,
-      "aria-roledescription": "region",
+      "aria-roledescription": t("region.role"),
       "aria-keyshortcuts": "ArrowLeft ArrowRight ArrowUp ArrowDown Shift+ArrowRight Enter Delete",
       onkeydown: handleKey,
     },
@@ -78,14 +80,13 @@ export function createCrop(frame, { onchange, onenter }) {
     if (!box) return;
     const [left, top, width, height] = box.map((each) => `${each * 100}%`);
     Object.assign(area.style, { left, top, width, height });
-    const keys = "Arrow keys move it, Shift and arrow keys resize it, Enter searches, Delete removes it.";
-    area.setAttribute("aria-label", `${describe(box)}. ${keys}`);
+    area.setAttribute("aria-label", `${describe(box)}. ${t("region.keys")}`);
   }
 
   /** @param {Box | null} value */
   function change(value) {
     set(value);
-    onchange(value);
+    onchange(value, "moved");
   }
 
   /** @param {KeyboardEvent} event */
@@ -140,14 +141,14 @@ export function createCrop(frame, { onchange, onenter }) {
       const to = position(next);
       if (!dragged && Math.hypot(to[0] - start[0], to[1] - start[1]) < MIN_DRAG) return;
       dragged = true;
-      set(drag(to));
+      change(drag(to));
     };
     const end = () => {
       frame.removeEventListener("pointermove", move);
       frame.removeEventListener("pointerup", end);
       frame.removeEventListener("pointercancel", end);
       if (!dragged) return;
-      onchange(box);
+      onchange(box, "placed");
       area.focus({ preventScroll: true });
     };
     frame.addEventListener("pointermove", move);
@@ -161,7 +162,10 @@ export function createCrop(frame, { onchange, onenter }) {
     start() {
       touch = true;
       frame.classList.add("touch");
-      if (!box) change(INITIAL);
+      if (!box) {
+        set(INITIAL);
+        onchange(INITIAL, "placed");
+      }
       area.focus();
     },
   };

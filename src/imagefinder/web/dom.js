@@ -1,5 +1,7 @@
 /** Builds elements, dialogs and notices. Strings always become text nodes, never markup. */
 
+import { t } from "./texts.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** @typedef {Node | string | number | false | null | undefined | Child[]} Child */
@@ -155,7 +157,7 @@ export function toast(text, { seconds = 6, action = null, onend = () => {}, kind
     };
     box.append(button(null, action.label, run, { class: "plain" }));
   }
-  box.append(button("close", "Dismiss", () => end("dismissed"), { quiet: true, class: "plain" }));
+  box.append(button("close", t("page.dismiss"), () => end("dismissed"), { quiet: true, class: "plain" }));
   for (const name of ["pointerenter", "focusin"]) box.addEventListener(name, pause);
   for (const name of ["pointerleave", "focusout"]) box.addEventListener(name, resume);
   find("#toasts", HTMLElement).append(box);
@@ -185,7 +187,7 @@ export function openDialog(title, content, { wide = false } = {}) {
         "header",
         {},
         h("h2", { id }, title),
-        button("close", "Close", () => close(), { quiet: true, class: "plain" }),
+        button("close", t("page.close"), () => close(), { quiet: true, class: "plain" }),
       ),
       content(close),
     );
@@ -218,10 +220,10 @@ export function problemBox(error, retry = null, heading = "h2") {
   return h(
     "div",
     { class: "problem", role: "alert" },
-    h(heading, {}, title ?? "Error on this page"),
+    h(heading, {}, title ?? t("problem.page")),
     h("p", {}, message),
     hint && h("p", { class: "hint" }, hint),
-    requestId && h("p", { class: "small" }, `Request ${requestId}`, code && ` · ${code}`),
-    retry && button("again", "Try again", retry),
+    requestId && h("p", { class: "small" }, t("problem.request", { id: requestId }), code && ` · ${code}`),
+    retry && button("again", t("page.retry"), retry),
   );
 }

@@ -2,29 +2,30 @@
 
 import { Problem, collectionPath, get, post, queryString } from "./api.js";
 import { announce, button, focusOn, h, icon, isAbort, problemBox, put, uniqueId } from "./dom.js";
-import { bytes, count, dateTime, dimensions, fileName, percent } from "./format.js";
-import { largest, thumbnail } from "./images.js";
+import { bytes, dateTime, dimensions, fileName, percent } from "./format.js";
+import { previewPath, thumbnail } from "./images.js";
 import { openInspector } from "./inspector.js";
 import { follow, isFinished, progressOf } from "./jobs.js";
 import { PAIR_RELATIONS } from "./labels.js";
 import { filesNote, isPending, removalNote, remove } from "./remove.js";
 import { link } from "./route.js";
 import { mayWrite, session } from "./session.js";
+import { t } from "./texts.js";
 
 /** @type {Record<Rest.DuplicateSet["kind"], {label: string, note: string}>} */
 const KINDS = {
-  identical: { label: "Identical images", note: "Same bytes, or same pixels in all frames." },
-  "edited copies": { label: "Edited copies", note: "The same image in other sizes, colours or encodings." },
+  identical: { label: t("duplicates.identical"), note: t("duplicates.identical-note") },
+  "edited copies": { label: t("duplicates.copies"), note: t("duplicates.copies-note") },
   overlapping: {
-    label: "Overlapping images",
-    note: "Parts of one another, the same scene, or the same layout. Nothing is suggested for removal.",
+    label: t("duplicates.overlapping"),
+    note: t("duplicates.overlapping-note"),
   },
 };
 const PAGE_SIZE = 30;
 
 /** "Edited copy of cat.jpg", "Contains cat.jpg".
  * @param {Rest.DuplicatePair} pair */
-const relationTo = ({ relation, b }) => `${PAIR_RELATIONS[relation]} ${fileName(b)}`;
+const relationTo = ({ relation, b }) => t(PAIR_RELATIONS[relation], { name: fileName(b) });
 
 /** Compares the kept image of a group with the others.
  * @param {Rest.DuplicateSet} group
@@ -47,9 +48,9 @@ function entriesOf(group, images, kept) {
       id: image.id,
       hit: null,
       evidence: pair?.evidence ?? null,
-      relation: pair ? `${fileName(pair.a)}: ${relationTo(pair)}` : "Not compared directly",
+      relation: pair ? `${fileName(pair.a)}: ${relationTo(pair)}` : t("duplicates.not-compared"),
       image: stored,
-      query: { path: largest(query), size: [query.width, query.height] },
+      query: { path: previewPath(query), size: [query.width, query.height], image: query },
       methods: [],
     };
   });
@@ -103,7 +104,7 @@ function groupCard(group, collection) {
     const pair = group.pairs.find(({ a }) => a === id);
     if (!pair) return "";
     const note = pair.note && ` (${pair.note})`;
-    return `${relationTo(pair)}${note}${pair.agreement === null ? "" : `, pixel agreement ${percent(pair.agreement)}`}`;
+    return `${relationTo(pair)}${note}${pair.agreement === null ? "" : `, ${t("duplicates.agreement", { agreement: percent(pair.agreement) })}`}`;
   }
 
   /** @param {string} id @param {boolean} kept */
@@ -112,14 +113,14 @@ function groupCard(group, collection) {
       "label",
       { class: "check keep" },
       h("input", { type: "radio", name: radioName, checked: kept, onchange: () => keep(id) }),
-      kept ? h("span", {}, icon("check"), "Keep") : "Keep this one",
+      kept ? h("span", {}, icon("check"), t("duplicates.keep")) : t("duplicates.keep-this"),
     );
 
   /** @param {Rest.Image} image */
   function member(image) {
     const { id } = image;
     const kept = suggests && id === state.keep;
-    const action = kept ? `Compare ${id}, which is kept, with the others` : `Compare ${id} with the kept image`;
+    const action = kept ? t("duplicates.compare-kept", { id }) : t("duplicates.compare-id", { id });
     return h(
       "li",
       { class: kept ? "member kept" : "member", "data-id": id },
@@ -131,12 +132,12 @@ function groupCard(group, collection) {
       h("p", { class: "id", title: id }, fileName(id)),
       h("p", { class: "small" }, `${dimensions(image)} · ${bytes(image.size_bytes)}`),
       !kept && h("p", { class: "small" }, relation(image)),
-      group.reasons[id] && h("p", { class: "small" }, `Not spare: ${group.reasons[id]}`),
+      group.reasons[id] && h("p", { class: "small" }, t("duplicates.not-spare", { reason: group.reasons[id] })),
       suggests && mayWrite() && proposed.has(id) && keepRadio(id, kept),
-      kept && !mayWrite() && h("p", { class: "badge match" }, icon("check"), "Keep"),
+      kept && !mayWrite() && h("p", { class: "badge match" }, icon("check"), t("duplicates.keep")),
       mayWrite() &&
         !kept &&
-        button("trash", `Remove ${id} from collection`, () => drop([image]), {
+        button("trash", t("remove.image", { id }), () => drop([image]), {
           quiet: true,
           class: "plain corner-button",
           title: removalNote([image]),
@@ -147,8 +148,7 @@ function groupCard(group, collection) {
   function draw() {
     const others = state.images.filter((image) => image.id !== state.keep);
     const spare = others.filter((image) => proposed.has(image.id));
-    const removing =
-      spare.length === 1 ? "Remove the other from collection" : `Remove the other ${spare.length} from collection`;
+    const removing = t("remove.others", { count: spare.length });
     const files = filesNote(spare);
     card.hidden = state.images.length < 2;
     put(
@@ -164,7 +164,7 @@ function groupCard(group, collection) {
             spare.length > 0 &&
             button("trash", removing, () => drop(spare), { title: removalNote(spare) }),
           suggests && mayWrite() && files && h("span", { class: "small" }, files),
-          button("search", "Compare", () => compare(others[0].id)),
+          button("search", t("duplicates.compare"), () => compare(others[0].id)),
         ),
     );
   }
@@ -188,7 +188,12 @@ export function openDuplicates(main) {
     h(
       "div",
       { class: "duplicates" },
-      h("header", { class: "view-header" }, h("div", {}, h("h1", { tabindex: "-1" }, "Duplicates"), sub), tools),
+      h(
+        "header",
+        { class: "view-header" },
+        h("div", {}, h("h1", { tabindex: "-1" }, t("view.duplicates")), sub),
+        tools,
+      ),
       status,
       list,
       more,
@@ -212,46 +217,50 @@ export function openDuplicates(main) {
   async function waitFor(job) {
     /** @param {Rest.Job} current */
     const show = (current) =>
-      put(status, h("div", { class: "card progress" }, h("p", {}, "Finding duplicates…"), progressOf(current)));
+      put(status, h("div", { class: "card progress" }, h("p", {}, t("duplicates.wait")), progressOf(current)));
     show(job);
     const end = isFinished(job) ? job : await follow(job.id, show, signal);
     put(status);
     if (end.state === "succeeded") return load();
     if (end.problem) {
       const { detail: message, hint, code } = end.problem;
-      const title = "Finding duplicates failed";
+      const title = t("duplicates.failed");
       return put(status, problemBox({ title, message, hint, code }, findDuplicates));
     }
-    const again = button("again", "Find duplicates", findDuplicates);
-    return put(status, h("div", { class: "quiet" }, h("p", {}, "The job was cancelled."), again));
+    const again = button("again", t("job.duplicates"), findDuplicates);
+    return put(status, h("div", { class: "quiet" }, h("p", {}, t("duplicates.cancelled")), again));
   }
 
   /** @param {Rest.Duplicates} page */
   function append({ groups, next_cursor: next }) {
     list.append(...groups.map((group) => groupCard(group, collection)));
-    put(more, next && button(null, "Load more", async () => append(await get(path(next)))));
+    put(more, next && button(null, t("page.load-more"), async () => append(await get(path(next)))));
   }
 
   /** @param {Rest.Duplicates} page */
   function showReport(page) {
     const { report, groups, computed_at: computed, stale, next_cursor: next } = page;
-    sub.textContent = [`${count(report.images, "image")} checked`, dateTime(computed)].filter(Boolean).join(" · ");
+    sub.textContent = [t("duplicates.checked", { count: report.images }), dateTime(computed)]
+      .filter(Boolean)
+      .join(" · ");
     append(page);
     if (!groups.length) {
-      const back = h("p", {}, h("a", { href: link("library", collection) }, "Back to the collection"));
-      put(status, h("div", { class: "quiet" }, h("p", {}, "No duplicates found."), back));
+      const back = h("p", {}, h("a", { href: link("library", collection) }, t("duplicates.back")));
+      put(status, h("div", { class: "quiet" }, h("p", {}, t("duplicates.none")), back));
     }
-    announce(groups.length ? `${count(groups.length, "group")}${next ? " and more" : ""}` : "No duplicates found");
+    const number = { count: groups.length };
+    if (!groups.length) announce(t("duplicates.none"));
+    else announce(next ? t("duplicates.more-groups", number) : t("count.groups", number));
     put(
       tools,
-      stale && h("p", { class: "small" }, "The collection has changed since."),
-      mayWrite() && button("again", "Find again", findDuplicates),
+      stale && h("p", { class: "small" }, t("duplicates.stale")),
+      mayWrite() && button("again", t("duplicates.again"), findDuplicates),
     );
   }
 
   /** @returns {Promise<void>} */
   async function load() {
-    put(status, h("p", { class: "wait" }, "Loading…"));
+    put(status, h("p", { class: "wait" }, t("page.loading")));
     /** @type {Rest.Duplicates | Rest.DuplicatesRunning} */
     let page;
     try {

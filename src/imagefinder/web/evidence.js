@@ -1,9 +1,20 @@
 /** The inspector's side panel: decision, relation, evidence and numbers of one comparison. */
 
 import { h } from "./dom.js";
+import { fileActions } from "./files.js";
 import { dimensions, number, percent, power } from "./format.js";
 import { FOUND_BY } from "./labels.js";
 import { badge, oddsLine } from "./results.js";
+import { session } from "./session.js";
+import { t } from "./texts.js";
+
+/** Kinds of transforms.
+ * @type {Record<Rest.Evidence["model"], string>} */
+const MODELS = {
+  similarity: t("transform.similarity"),
+  affine: t("transform.affine"),
+  homography: t("transform.homography"),
+};
 
 /** @param {string} name @param {import("./dom.js").Child} value an empty value leaves the row out */
 const row = (name, value) => (value ? [h("dt", {}, name), h("dd", {}, value)] : []);
@@ -12,17 +23,29 @@ const row = (name, value) => (value ? [h("dt", {}, name), h("dd", {}, value)] : 
 const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** @param {Rest.Evidence} evidence */
+function transformOf({ model, mirrored }) {
+  const name = MODELS[model];
+  return mirrored ? t("evidence.transform-mirrored", { model: name }) : name;
+}
+
+/** @param {Rest.Evidence} evidence */
 function evidenceRows(evidence) {
   const { inliers, matches, agreement, copy_distance } = evidence;
   return [
-    row("Inliers", inliers ? `${number(inliers)} of ${number(matches)} matches` : "No keypoints used"),
-    row("Found by", FOUND_BY[evidence.found_by]),
-    row("Pixel agreement", agreement === null ? null : percent(agreement)),
-    row("Copy distance", copy_distance === null ? null : `${number(copy_distance)} (copies: at most 1)`),
-    row("Query coverage", percent(Math.min(1, evidence.query_overlap))),
-    row("Match coverage", percent(Math.min(1, evidence.candidate_overlap))),
-    row("Transform", `${capitalised(evidence.model)}${evidence.mirrored ? ", mirrored" : ""}`),
-    row("Chance probability", inliers ? power(Math.round(evidence.log10_chance)) : null),
+    row(
+      t("evidence.inliers"),
+      inliers ? t("evidence.of-matches", { inliers, matches }) : t("evidence.no-keypoints"),
+    ),
+    row(t("evidence.found-by"), FOUND_BY[evidence.found_by]),
+    row(t("evidence.agreement"), agreement === null ? null : percent(agreement)),
+    row(
+      t("evidence.copy-distance"),
+      copy_distance === null ? null : t("evidence.copy-distance-of", { distance: number(copy_distance) }),
+    ),
+    row(t("evidence.query-coverage"), percent(Math.min(1, evidence.query_overlap))),
+    row(t("evidence.match-coverage"), percent(Math.min(1, evidence.candidate_overlap))),
+    row(t("evidence.transform"), transformOf(evidence)),
+    row(t("evidence.chance"), inliers ? power(Math.round(evidence.log10_chance)) : null),
   ];
 }
 
@@ -39,17 +62,18 @@ export function evidencePanel({ hit, image, relation, evidence: stored }, explan
     h(
       "dl",
       {},
-      evidence ? evidenceRows(evidence) : row("Geometry", "No consistent geometry"),
+      evidence ? evidenceRows(evidence) : row(t("evidence.geometry"), t("evidence.no-geometry")),
       Object.entries(hit?.methods ?? {}).map(([name, { score, evalue }]) =>
-        row(name, `Score ${number(score)}, E = ${number(evalue)}`),
+        row(name, t("evidence.score", { score: number(score), evalue: number(evalue) })),
       ),
-      row("Dimensions", dimensions(image)),
+      row(t("image.dimensions"), dimensions(image)),
     ),
+    hit && fileActions(image, session.collection),
     numbers.length > 0 &&
       h(
         "details",
         {},
-        h("summary", {}, "Diagnostics"),
+        h("summary", {}, t("evidence.diagnostics")),
         h(
           "dl",
           {},

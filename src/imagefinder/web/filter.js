@@ -1,6 +1,7 @@
 /** The metadata filter as a user types it. */
 
 import { textInput } from "./dom.js";
+import { t } from "./texts.js";
 
 /** Reads `kind=cat year=1999`, or JSON, as the filter that the REST API takes.
  * @param {string} text
@@ -13,13 +14,13 @@ export function parseFilter(text) {
     try {
       return JSON.parse(trimmed);
     } catch {
-      throw new Error("This filter is not valid JSON");
+      throw new Error(t("filter.invalid-json"));
     }
   }
   /** @type {Record<string, unknown>} */
   const filter = {};
   for (const [word, name, quoted, bare] of trimmed.matchAll(/([^\s=]+)=(?:"([^"]*)"|(\S+))|\S+/g)) {
-    if (!name) throw new Error(`“${word}” is not of the form name=value`);
+    if (!name) throw new Error(t("filter.invalid-pair", { word }));
     const isJson = bare !== undefined && /^(-?\d+(\.\d+)?|true|false|null)$/.test(bare);
     filter[name] = isJson ? JSON.parse(bare) : (quoted ?? bare);
   }

@@ -1,5 +1,7 @@
 /** Numbers, sizes, times and names as text. */
 
+import { locale, t } from "./texts.js";
+
 const SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
 /** A power of ten.
@@ -8,6 +10,11 @@ export function power(exponent) {
   const digits = [...String(Math.abs(exponent))].map((digit) => SUPERSCRIPT[Number(digit)]);
   return `10${exponent < 0 ? "⁻" : ""}${digits.join("")}`;
 }
+
+/** With a fixed number of decimals.
+ * @param {number} value @param {number} decimals */
+const digits = (value, decimals) =>
+  value.toLocaleString(locale, { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 
 /** At most 3 significant digits; a power of ten where that is shorter.
  * @param {number | null | undefined} value */
@@ -18,22 +25,18 @@ export function number(value) {
   if (size >= 1e6 || size < 1e-3) {
     const exponent = Math.floor(Math.log10(size));
     const factor = value / 10 ** exponent;
-    return Number.isFinite(factor) ? `${factor.toFixed(1)}×${power(exponent)}` : power(exponent);
+    return Number.isFinite(factor) ? `${digits(factor, 1)}×${power(exponent)}` : power(exponent);
   }
-  if (Number.isInteger(value)) return value.toLocaleString("en");
-  return Number(value.toPrecision(3)).toLocaleString("en", { maximumFractionDigits: 4 });
+  if (Number.isInteger(value)) return value.toLocaleString(locale);
+  return Number(value.toPrecision(3)).toLocaleString(locale, { maximumFractionDigits: 4 });
 }
-
-/** "1 image", "2 images".
- * @param {number} value @param {string} one @param {string} [many] */
-export const count = (value, one, many = `${one}s`) => `${value.toLocaleString("en")} ${value === 1 ? one : many}`;
 
 /** @param {number} fraction */
 export const percent = (fraction) => `${Math.floor(fraction * 100)} %`;
 
 /** @param {number} value */
 export function bytes(value) {
-  if (value < 1000) return `${value} bytes`;
+  if (value < 1000) return t("count.bytes", { count: value });
   const units = ["kB", "MB", "GB", "TB"];
   let scaled = value / 1000;
   let unit = 0;
@@ -41,16 +44,16 @@ export function bytes(value) {
     scaled /= 1000;
     unit += 1;
   }
-  return `${scaled < 10 ? scaled.toFixed(1) : Math.round(scaled)} ${units[unit]}`;
+  return `${digits(scaled, scaled < 10 ? 1 : 0)} ${units[unit]}`;
 }
 
 /** @param {number} value seconds */
-export const duration = (value) => (value < 1 ? `${Math.round(value * 1000)} ms` : `${value.toFixed(1)} s`);
+export const duration = (value) => (value < 1 ? `${Math.round(value * 1000)} ms` : `${digits(value, 1)} s`);
 
 /** A local date and time.
  * @param {string | null} text ISO 8601 */
 export const dateTime = (text) =>
-  text ? new Date(text).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }) : "";
+  text ? new Date(text).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" }) : "";
 
 /** @param {{width: number, height: number}} image */
 export const dimensions = ({ width, height }) => `${width} × ${height}`;

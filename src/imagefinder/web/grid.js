@@ -3,10 +3,11 @@
 import { collectionPath, get, queryString, resolve } from "./api.js";
 import { button, focusOn, h, openDialog, problemBox, put } from "./dom.js";
 import { bytes, dateTime, dimensions, fileName } from "./format.js";
-import { imageElement, largest, thumbnail } from "./images.js";
+import { previewElement, thumbnail } from "./images.js";
 import { filesNote, isPending, removalNote, remove } from "./remove.js";
 import { link } from "./route.js";
 import { mayWrite } from "./session.js";
+import { t } from "./texts.js";
 
 /** A page of the grid. Pages far from the window are emptied, so that any collection takes little memory.
  * @typedef {object} GridPage
@@ -23,12 +24,12 @@ const RATIOS = { narrowest: 0.6, widest: 2.2 };
  * @param {Rest.Image} image @param {string} collection @param {() => void} onremove */
 async function showDetails(image, collection, onremove) {
   const rows = /** @type {[string, import("./dom.js").Child][]} */ ([
-    ["Id", image.id],
-    ["Dimensions", dimensions(image)],
-    ["Size", `${bytes(image.size_bytes)}, ${image.format}`],
-    ["Added", dateTime(image.added_at)],
-    ["Source", image.uri && h("a", { href: image.uri, rel: "noreferrer", target: "_blank" }, image.uri)],
-    ["SHA-256", h("code", {}, image.sha256)],
+    [t("image.id"), image.id],
+    [t("image.dimensions"), dimensions(image)],
+    [t("image.size"), `${bytes(image.size_bytes)}, ${image.format}`],
+    [t("image.added"), dateTime(image.added_at)],
+    [t("image.source"), image.uri && h("a", { href: image.uri, rel: "noreferrer", target: "_blank" }, image.uri)],
+    [t("image.sha256"), h("code", {}, image.sha256)],
     ...Object.entries(image.metadata).map(([name, value]) => [
       name,
       typeof value === "string" ? value : JSON.stringify(value),
@@ -40,28 +41,23 @@ async function showDetails(image, collection, onremove) {
     fileName(image.id),
     /** @param {(choice?: "remove") => void} close */
     (close) => [
-      h(
-        "div",
-        { class: "detail" },
-        imageElement(largest(image), image.id, { loading: "eager", width: image.width, height: image.height }),
-      ),
+      h("div", { class: "detail" }, previewElement(image, image.id, { loading: "eager" })),
       h(
         "dl",
         {},
         rows.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
       ),
-      mayWrite() && note && h("p", { class: "small" }, `If removed, ${note}.`),
+      mayWrite() && note && h("p", { class: "small" }, t("remove.if-removed", { note })),
       h(
         "div",
         { class: "row end" },
-        mayWrite() &&
-          button("trash", "Remove from collection", () => close("remove"), { title: removalNote([image]) }),
+        mayWrite() && button("trash", t("remove.action"), () => close("remove"), { title: removalNote([image]) }),
         original &&
-          h("a", { href: original, target: "_blank", rel: "noopener", class: "button" }, "Open original"),
+          h("a", { href: original, target: "_blank", rel: "noopener", class: "button" }, t("image.open-original")),
         h(
           "a",
           { href: link("search", collection, { id: image.id }), class: "button primary", onclick: () => close() },
-          "Search by this image",
+          t("image.search-by-this"),
         ),
       ),
     ],
@@ -80,19 +76,19 @@ function tile(image, collection, onchange) {
     { class: "tile", "data-id": id },
     h(
       "a",
-      { href: link("search", collection, { id }), "aria-label": `Search by ${id}`, title: id },
+      { href: link("search", collection, { id }), "aria-label": t("image.search-by", { id }), title: id },
       thumbnail(image),
     ),
     h(
       "div",
       { class: "caption" },
       h("span", { class: "id" }, fileName(id)),
-      button("info", `Details of ${id}`, () => showDetails(image, collection, drop), {
+      button("info", t("image.details", { id }), () => showDetails(image, collection, drop), {
         quiet: true,
         class: "plain",
       }),
       mayWrite() &&
-        button("trash", `Remove ${id} from collection`, drop, {
+        button("trash", t("remove.image", { id }), drop, {
           quiet: true,
           class: "plain",
           title: removalNote([image]),

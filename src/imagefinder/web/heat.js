@@ -2,6 +2,7 @@
 
 import { h, s } from "./dom.js";
 import { number } from "./format.js";
+import { t } from "./texts.js";
 
 const RAMP = [
   [0, 0, 4],
@@ -25,7 +26,7 @@ function colour(value) {
 function heatImage(rows, most) {
   const canvas = h("canvas", { width: rows[0].length, height: rows.length });
   const context = canvas.getContext("2d");
-  if (!context) throw new Error("This browser cannot draw on a canvas");
+  if (!context) throw new Error(t("heat.no-canvas"));
   const pixels = context.createImageData(canvas.width, canvas.height);
   rows.flat().forEach((value, index) => {
     const part = most > 0 ? Math.max(0, value) / most : 0;
@@ -35,23 +36,23 @@ function heatImage(rows, most) {
   return canvas.toDataURL();
 }
 
-/** @param {string} title
+/** @param {{title: string, alt: string}} texts
  * @param {import("./lines.js").Side} side
  * @param {number[][]} rows
  * @param {readonly number[]} region the part that the network saw: left, top, width, height
  * @param {number} most */
-function heatFigure(title, { url, size: [width, height] }, rows, [x, y, wide, high], most) {
+function heatFigure({ title, alt }, { url, size: [width, height] }, rows, [x, y, wide, high], most) {
   const cells = rows.flat();
   const sum = cells.reduce((total, value) => total + value, 0);
   const unseen = `M0 0H${width}V${height}H0ZM${x} ${y}v${high}h${wide}v${-high}Z`;
-  const range = `${number(Math.min(...cells))} to ${number(Math.max(...cells))}`;
+  const range = { least: number(Math.min(...cells)), most: number(Math.max(...cells)), sum: number(sum) };
   // SVG interpolates between the cells.
   return h(
     "figure",
     {},
     s(
       "svg",
-      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Heat map of the ${title.toLowerCase()}` },
+      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": alt },
       s("image", { href: url, width, height, preserveAspectRatio: "none" }),
       s("path", { d: unseen, class: "unseen" }),
       s("image", {
@@ -64,18 +65,18 @@ function heatFigure(title, { url, size: [width, height] }, rows, [x, y, wide, hi
         class: "heat",
       }),
     ),
-    h("figcaption", { class: "small" }, `${title}: contribution per cell ${range}, sum ${number(sum)}`),
+    h("figcaption", { class: "small" }, t("heat.caption", { title, ...range })),
   );
 }
 
 export function createHeat() {
-  const element = h("div", { class: "heats", tabindex: "0", role: "group", "aria-label": "Heat maps" });
+  const element = h("div", { class: "heats", tabindex: "0", role: "group", "aria-label": t("heat.label") });
   const slider = h("input", {
     type: "range",
     min: 0,
     max: 100,
     value: String(INITIAL_OPACITY),
-    "aria-label": "Heat map opacity",
+    "aria-label": t("heat.opacity"),
   });
   const applySlider = () => element.style.setProperty("--heat", String(Number(slider.value) / 100));
   slider.addEventListener("input", applySlider);
@@ -89,9 +90,9 @@ export function createHeat() {
       h(
         "div",
         { class: "slider" },
-        h("span", { class: "small" }, "Image"),
+        h("span", { class: "small" }, t("heat.image")),
         slider,
-        h("span", { class: "small" }, "Heat map"),
+        h("span", { class: "small" }, t("inspector.heat")),
       ),
     ),
     /** @param {import("./lines.js").Comparison} comparison @param {Rest.Explanation} explanation with heat */
@@ -99,8 +100,14 @@ export function createHeat() {
       const { query_heat: a, candidate_heat: b } = explanation;
       const most = Math.max(...a.flat(), ...b.flat());
       element.replaceChildren(
-        heatFigure("Query", query, a, explanation.query_seen, most),
-        heatFigure("Stored image", candidate, b, explanation.candidate_seen, most),
+        heatFigure({ title: t("query.label"), alt: t("heat.alt-query") }, query, a, explanation.query_seen, most),
+        heatFigure(
+          { title: t("image.stored-title"), alt: t("heat.alt-stored") },
+          candidate,
+          b,
+          explanation.candidate_seen,
+          most,
+        ),
       );
     },
   };

@@ -2,10 +2,11 @@
 
 import { Problem, events, get, post, queryString } from "./api.js";
 import { announce, button, focusOn, h, problemBox, put, toast } from "./dom.js";
-import { count, dateTime } from "./format.js";
+import { dateTime, number } from "./format.js";
 import { JOB_KINDS, JOB_STAGES, JOB_STATES } from "./labels.js";
 import { link } from "./route.js";
 import { mayWrite, session } from "./session.js";
+import { parts, t } from "./texts.js";
 
 const PAGE_SIZE = 30;
 const MAX_STREAMS = 2; // a browser opens six connections to a server, and images need some of them
@@ -46,17 +47,18 @@ async function cancel(job) {
  * @param {Rest.Job} job */
 export function progressOf(job) {
   const { stage, done, total, added, skipped, failed } = job.progress;
-  /** @param {number} value */
-  const text = (value) => value.toLocaleString("en");
   const groups = job.result?.groups;
   const place =
     job.state === "succeeded"
-      ? [typeof groups === "number" && count(groups, "group")]
-      : [JOB_STAGES[stage] ?? stage, total !== null ? `${text(done)} of ${text(total)}` : done > 0 && text(done)];
+      ? [typeof groups === "number" && t("count.groups", { count: groups })]
+      : [
+          JOB_STAGES[stage] ?? stage,
+          total !== null ? t("jobs.progress", { done, total }) : done > 0 && number(done),
+        ];
   const counts = [
-    added && `${text(added)} added`,
-    skipped && `${text(skipped)} skipped`,
-    failed && `${text(failed)} failed`,
+    added && t("jobs.added", { count: added }),
+    skipped && t("jobs.skipped", { count: skipped }),
+    failed && t("jobs.failed", { count: failed }),
   ];
   const words = [...place, ...counts].filter(Boolean).join(" · ");
   const value = total ? { max: total, value: done } : {};
@@ -71,7 +73,7 @@ const failuresBox = (failures, total) =>
   h(
     "details",
     {},
-    h("summary", {}, count(total, "failure")),
+    h("summary", {}, t("count.failures", { count: total })),
     h(
       "ul",
       { class: "failures", role: "list" },
@@ -84,28 +86,32 @@ const failuresBox = (failures, total) =>
 /** @param {Rest.Job} job */
 function jobCard(job) {
   const { state, kind, collection, problem, failures, progress } = job;
-  const finished = job.finished_at ? `, finished ${dateTime(job.finished_at)}` : "";
-  const started = job.started_at ? `Started ${dateTime(job.started_at)}` : `Created ${dateTime(job.created_at)}`;
+  const times = [
+    job.started_at
+      ? t("jobs.started", { time: dateTime(job.started_at) })
+      : t("jobs.created", { time: dateTime(job.created_at) }),
+    job.finished_at && t("jobs.finished", { time: dateTime(job.finished_at) }),
+  ];
   return [
     h(
       "p",
       { class: "verdict-line" },
       h("span", { class: `state ${state}` }, JOB_STATES[state]),
       h("strong", {}, JOB_KINDS[kind]),
-      h("span", {}, "in ", h("a", { href: link("library", collection) }, collection)),
+      h("span", {}, parts("jobs.in", { collection: h("a", { href: link("library", collection) }, collection) })),
     ),
     progressOf(job),
     problem && h("p", { class: "bad" }, `${problem.detail} ${problem.hint}`),
-    h("p", { class: "small" }, `${started}${finished}`),
+    h("p", { class: "small" }, times.filter(Boolean).join(" · ")),
     failures.length > 0 && failuresBox(failures, progress.failed || failures.length),
     !isFinished(job) &&
       progress.failed > 0 &&
       h(
         "p",
         { class: "small" },
-        h("a", { href: link("library", collection, { show: "failures" }) }, "Failures so far"),
+        h("a", { href: link("library", collection, { show: "failures" }) }, t("jobs.failures-so-far")),
       ),
-    !isFinished(job) && mayWrite() && button("close", "Cancel", () => cancel(job)),
+    !isFinished(job) && mayWrite() && button("close", t("page.cancel"), () => cancel(job)),
   ];
 }
 
@@ -115,7 +121,7 @@ function jobCard(job) {
 /** @param {Start} start */
 function folderForm(start) {
   const roots = session.info.job_roots;
-  if (!roots.length) return h("p", { class: "small" }, "No folders are allowed (setting job_roots).");
+  if (!roots.length) return h("p", { class: "small" }, t("jobs.no-folders"));
   const folder = h("input", {
     name: "folder",
     required: true,
@@ -126,14 +132,14 @@ function folderForm(start) {
   const form = h(
     "form",
     { class: "stack" },
-    h("label", {}, "Folder", folder),
+    h("label", {}, t("jobs.folder"), folder),
     h(
       "datalist",
       { id: "roots" },
       roots.map((root) => h("option", { value: root })),
     ),
-    h("p", { class: "small" }, `Allowed: ${roots.join(", ")} and subfolders.`),
-    h("div", { class: "row" }, h("button", { class: "primary" }, "Add folder")),
+    h("p", { class: "small" }, t("jobs.allowed", { folders: roots.join(", ") })),
+    h("div", { class: "row" }, h("button", { class: "primary" }, t("collection.add-folder"))),
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -144,7 +150,7 @@ function folderForm(start) {
 
 /** @param {Start} start */
 function urlForm(start) {
-  if (!session.info.url_queries) return h("p", { class: "small" }, "This server does not download images.");
+  if (!session.info.url_queries) return h("p", { class: "small" }, t("jobs.no-downloads"));
   const list = h("textarea", {
     name: "list",
     rows: 5,
@@ -159,9 +165,9 @@ function urlForm(start) {
   const form = h(
     "form",
     { class: "stack" },
-    h("label", {}, "URLs, one per line, or CSV with the columns url and id", list),
-    h("label", {}, "Or from a file", file),
-    h("div", { class: "row" }, h("button", { class: "primary" }, "Add from URLs")),
+    h("label", {}, t("jobs.urls"), list),
+    h("label", {}, t("jobs.url-file"), file),
+    h("div", { class: "row" }, h("button", { class: "primary" }, t("jobs.add-urls"))),
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -182,7 +188,7 @@ function newJob(onstart) {
     try {
       /** @type {Rest.Job} */
       const job = await post("v1/jobs", { collection: session.collection, ...request });
-      announce("Job started");
+      announce(t("jobs.job-started"));
       onstart(job);
     } catch (error) {
       put(problem, problemBox(error));
@@ -190,20 +196,20 @@ function newJob(onstart) {
   };
   return h(
     "section",
-    { class: "card starter", "aria-label": "New job" },
-    h("h2", {}, `New job in ${session.collection}`),
+    { class: "card starter", "aria-label": t("jobs.new") },
+    h("h2", {}, t("jobs.new-in", { collection: session.collection })),
     h(
       "details",
       { open: session.info.job_roots.length > 0 },
-      h("summary", {}, "Add a folder on the server"),
+      h("summary", {}, t("jobs.add-server-folder")),
       folderForm(start),
     ),
-    h("details", {}, h("summary", {}, "Add images from URLs or a CSV file"), urlForm(start)),
+    h("details", {}, h("summary", {}, t("jobs.add-from-urls")), urlForm(start)),
     h(
       "div",
       { class: "row" },
-      button(null, "Find duplicates", () => start({ kind: "duplicates" })),
-      button(null, "Build ANN index", () => start({ kind: "build-index" })),
+      button(null, t("job.duplicates"), () => start({ kind: "duplicates" })),
+      button(null, t("job.build-index"), () => start({ kind: "build-index" })),
     ),
     problem,
   );
@@ -250,7 +256,7 @@ export async function openJobs(main) {
     } catch (error) {
       if (control.signal.aborted) return;
       const message = error instanceof Error ? error.message : String(error);
-      toast(`Lost the connection to a job: ${message}`, { kind: "bad" });
+      toast(t("jobs.connection-lost", { reason: message }), { kind: "bad" });
     } finally {
       followed.delete(id);
     }
@@ -265,9 +271,9 @@ export async function openJobs(main) {
     if (next)
       put(
         more,
-        button(null, "Load more", () => load(next)),
+        button(null, t("page.load-more"), () => load(next)),
       );
-    else put(more, !rows.size && h("p", { class: "quiet" }, "No jobs yet."));
+    else put(more, !rows.size && h("p", { class: "quiet" }, t("jobs.none")));
   }
 
   // Jobs beyond those that are followed are polled.
@@ -278,7 +284,6 @@ export async function openJobs(main) {
     if (unfollowed) load().catch(() => {});
   }, POLL_MS);
 
-  const note = "Background work on the server. Jobs continue when this page is closed.";
   const starter = newJob((job) => {
     put(more);
     show(job, true);
@@ -291,7 +296,7 @@ export async function openJobs(main) {
       h(
         "header",
         { class: "view-header" },
-        h("div", {}, h("h1", { tabindex: "-1" }, "Jobs"), h("p", { class: "sub" }, note)),
+        h("div", {}, h("h1", { tabindex: "-1" }, t("view.jobs")), h("p", { class: "sub" }, t("jobs.note"))),
       ),
       mayWrite() && starter,
       list,

@@ -3,10 +3,11 @@
 import { collectionPath, get, queryString, send } from "./api.js";
 import { announce, button, h, openDialog, problemBox, put, textInput, toast } from "./dom.js";
 import { checkFilter, filterInput, parseFilter } from "./filter.js";
-import { bytes, count, dateTime } from "./format.js";
+import { bytes, dateTime } from "./format.js";
 import { createGrid } from "./grid.js";
 import { changed, go, link, parse } from "./route.js";
-import { collectionInfo, loadSession, mayWrite, session } from "./session.js";
+import { acceptedFiles, collectionInfo, loadSession, mayWrite, session } from "./session.js";
+import { t } from "./texts.js";
 import { chosenFiles, createUploads, droppedFiles } from "./upload.js";
 
 /** @typedef {import("./upload.js").Named} Named */
@@ -50,7 +51,7 @@ async function showFailures(collection, into) {
           h(
             "p",
             { class: "small" },
-            `${failure.code} · ${count(failure.attempts, "attempt")} · ${dateTime(failure.at)}`,
+            `${failure.code} · ${t("count.attempts", { count: failure.attempts })} · ${dateTime(failure.at)}`,
           ),
         ),
       ),
@@ -59,9 +60,9 @@ async function showFailures(collection, into) {
     if (next)
       put(
         more,
-        button(null, "Load more", () => load(next)),
+        button(null, t("page.load-more"), () => load(next)),
       );
-    if (!list.children.length) put(into, h("p", { class: "quiet" }, "No failures."));
+    if (!list.children.length) put(into, h("p", { class: "quiet" }, t("collection.no-failures")));
   };
   await load(null);
 }
@@ -70,21 +71,18 @@ async function showFailures(collection, into) {
  * @param {Rest.CollectionInfo} info */
 async function deleteCollection({ name, images }) {
   const deleted = await openDialog(
-    `Delete collection ${name}?`,
+    t("delete.title", { name }),
     /** @param {(deleted: boolean) => void} close */
     (close) => {
       const input = textInput({ required: true, spellcheck: "false", autofocus: true });
       const problem = h("div", {});
-      const consequences =
-        `This permanently deletes the features, thumbnails and metadata of ${count(images, "image")}. ` +
-        "Image files are not deleted.";
       const form = h(
         "form",
         { class: "stack" },
-        h("p", {}, consequences),
-        h("label", {}, "Type the collection name to confirm", input),
+        h("p", {}, t("delete.text", { count: images })),
+        h("label", {}, t("delete.confirm"), input),
         problem,
-        h("div", { class: "row end" }, h("button", { class: "danger" }, "Delete permanently")),
+        h("div", { class: "row end" }, h("button", { class: "danger" }, t("delete.action"))),
       );
       form.addEventListener("submit", async (event) => {
         event.preventDefault();
@@ -103,14 +101,24 @@ async function deleteCollection({ name, images }) {
   session.collection = session.info.default_collection;
   await loadSession();
   go(link("library", session.collection));
-  toast(`Collection ${name} deleted.`);
+  toast(t("delete.done", { name }));
 }
 
 /** The form that filters the images; its values are part of the route. */
 function createFilters() {
-  const contains = textInput({ type: "search", placeholder: "Name contains", "aria-label": "Name contains" });
-  const filter = filterInput({ placeholder: "Metadata: kind=cat", "aria-label": "Metadata filter, name=value" });
-  const element = h("form", { class: "row filters", role: "search" }, contains, filter, h("button", {}, "Filter"));
+  const contains = textInput({
+    type: "search",
+    placeholder: t("filter.contains"),
+    "aria-label": t("filter.contains"),
+  });
+  const filter = filterInput({ placeholder: t("filter.metadata-example"), "aria-label": t("filter.metadata") });
+  const element = h(
+    "form",
+    { class: "row filters", role: "search" },
+    contains,
+    filter,
+    h("button", {}, t("filter.apply")),
+  );
   let timer = 0;
   const apply = () => {
     clearTimeout(timer);
@@ -153,13 +161,13 @@ function fileInput(onfiles, properties) {
 export function openLibrary(main) {
   const { collection } = session;
   const isDefault = collection === session.info.default_collection;
-  const heading = h("h1", { tabindex: "-1" }, isDefault ? "Collection" : collection);
+  const heading = h("h1", { tabindex: "-1" }, isDefault ? t("view.collection") : collection);
   const sub = h("p", { class: "sub" });
   const actions = h("div", { class: "row" });
   const content = h("div", {});
   const uploads = uploadsOf(collection);
   const filters = createFilters();
-  const files = fileInput(add, { accept: "image/*,.heic,.heif,.avif,.tif,.tiff", "data-pick": "files" });
+  const files = fileInput(add, { accept: acceptedFiles(), "data-pick": "files" });
   const folder = fileInput(add, { webkitdirectory: true, "data-pick": "folder" });
   const state = {
     /** @type {ReturnType<typeof createGrid> | null} */
@@ -187,14 +195,16 @@ export function openLibrary(main) {
   /** @param {Named[]} named */
   function add(named) {
     if (uploads.add(named)) uploads.element.scrollIntoView({ block: "nearest" });
-    else toast("No images found.");
+    else toast(t("collection.no-images-found"));
   }
 
   function renderCounts() {
     const { info } = state;
     if (!info) return;
     const methods = info.methods.map((method) => method.name).join(", ");
-    sub.textContent = [count(info.images, "image"), bytes(info.bytes), methods].filter(Boolean).join(" · ");
+    sub.textContent = [t("count.images", { count: info.images }), bytes(info.bytes), methods]
+      .filter(Boolean)
+      .join(" · ");
   }
 
   /** @param {import("./route.js").Route} route */
@@ -203,15 +213,15 @@ export function openLibrary(main) {
     renderCounts();
     const show = route.params.get("show");
     const href = changed(route, { show: show ? null : "failures" });
-    const failures = show ? "Back to images" : count(info.failures, "failure");
+    const failures = show ? t("collection.back") : t("count.failures", { count: info.failures });
     put(
       actions,
-      mayWrite() && button("upload", "Add images", () => files.click(), { class: "primary" }),
-      mayWrite() && button("folder", "Add folder", () => folder.click()),
+      mayWrite() && button("upload", t("collection.add-images"), () => files.click(), { class: "primary" }),
+      mayWrite() && button("folder", t("collection.add-folder"), () => folder.click()),
       (info.failures > 0 || show) && h("a", { class: "button", href }, failures),
       mayWrite() &&
         !isDefault &&
-        button("trash", "Delete collection", () => deleteCollection(info), { quiet: true }),
+        button("trash", t("delete.label"), () => deleteCollection(info), { quiet: true }),
     );
   }
 
@@ -224,10 +234,11 @@ export function openLibrary(main) {
         renderCounts();
       },
       onfirst: (number, more) => {
-        if (filtered) announce(more ? `More than ${number} images` : count(number, "image"));
+        if (filtered)
+          announce(more ? t("count.more-images", { count: number }) : t("count.images", { count: number }));
         if (number) return;
-        const empty = filtered ? "No images pass this filter." : "This collection is empty.";
-        const hint = !filtered && mayWrite() && h("p", {}, "Drop images or folders here to add them.");
+        const empty = filtered ? t("collection.none-pass") : t("collection.empty");
+        const hint = !filtered && mayWrite() && h("p", {}, t("collection.drop-here"));
         put(content, h("div", { class: "quiet" }, h("p", {}, empty), hint));
       },
     });
@@ -267,7 +278,7 @@ export function openLibrary(main) {
     },
     async drop(transfer) {
       if (mayWrite()) add(await droppedFiles(transfer));
-      else toast("Adding images requires write access.");
+      else toast(t("collection.read-only"));
     },
   };
 }

@@ -1,12 +1,13 @@
 /** The query over the stored image by the estimated transform: with a divider, blended, or as a difference. */
 
 import { announce, h, s } from "./dom.js";
+import { t } from "./texts.js";
 import { createZoom } from "./zoom.js";
 
 /** @typedef {"swipe" | "blend" | "difference"} Mode */
 
 /** @type {Record<Mode, string>} */
-const MODES = { swipe: "Swipe", blend: "Blend", difference: "Difference" };
+const MODES = { swipe: t("overlay.swipe"), blend: t("overlay.blend"), difference: t("overlay.difference") };
 const SMALL = 0.5; // a query that covers less of the view than this is zoomed to
 
 /** CSS for a homography from query pixels to candidate pixels, times a scale.
@@ -37,15 +38,21 @@ export function createOverlay() {
       class: "viewport over",
       tabindex: "0",
       role: "group",
-      "aria-label": "Query over stored image. Zoom with plus and minus, pan with Shift and the arrow keys",
+      "aria-label": `${t("overlay.label")}. ${t("zoom.keys")}`,
     },
     content,
     divider,
   );
-  const slider = h("input", { type: "range", min: 0, max: 100, value: "50", "aria-label": "Query visibility" });
+  const slider = h("input", {
+    type: "range",
+    min: 0,
+    max: 100,
+    value: "50",
+    "aria-label": t("overlay.visibility"),
+  });
   const modes = h(
     "div",
-    { class: "segments", role: "radiogroup", "aria-label": "Overlay mode" },
+    { class: "segments", role: "radiogroup", "aria-label": t("overlay.mode") },
     Object.entries(MODES).map(([name, label]) =>
       h(
         "label",
@@ -64,9 +71,9 @@ export function createOverlay() {
   const ends = h(
     "div",
     { class: "slider" },
-    h("span", { class: "small" }, "Stored image"),
+    h("span", { class: "small" }, t("image.stored-title")),
     slider,
-    h("span", { class: "small" }, "Query"),
+    h("span", { class: "small" }, t("query.label")),
   );
   /** @type {Mode} */
   let mode = "swipe";
@@ -76,9 +83,27 @@ export function createOverlay() {
   const zoom = createZoom(viewport, ({ k, x, y }) => {
     content.style.transform = `translate(${x}px, ${y}px) scale(${k})`;
     applySlider();
+    sharpen(k);
   });
   viewport.append(zoom.buttons());
   new ResizeObserver(() => comparison && render(comparison)).observe(viewport);
+
+  /** Loads larger previews of both images for a zoom.
+   * @param {number} zoom */
+  function sharpen(zoom) {
+    if (!comparison) return;
+    const { query, candidate, evidence } = comparison;
+    const longer = Math.max(below.offsetWidth, below.offsetHeight) * zoom * devicePixelRatio;
+    candidate.detail?.want(longer, (url) => {
+      below.src = url;
+    });
+    // The query is shown as large as the part of the stored image that it covers.
+    const scale = evidence ? evidence.transform.slice(0, 2).map(([a, b]) => Math.hypot(a, b)) : [0];
+    const shown = (longer / Math.max(...candidate.size)) * Math.max(...scale) * Math.max(...query.size);
+    query.detail?.want(shown, (url) => {
+      above.src = url;
+    });
+  }
 
   function applySlider() {
     const visible = Number(slider.value) / 100;
@@ -100,7 +125,7 @@ export function createOverlay() {
     ends.classList.toggle("unused", mode === "difference");
     slider.disabled = mode === "difference";
     applySlider();
-    if (mode === "difference") announce("Dark areas are equal, bright areas differ");
+    if (mode === "difference") announce(t("overlay.difference-note"));
   }
 
   /** @param {import("./lines.js").Comparison} what @returns {number[][]} the query's outline in the view */

@@ -4,23 +4,25 @@ import { createCrop } from "./crop.js";
 import { button, h, icon, put } from "./dom.js";
 import { checkFilter, filterInput } from "./filter.js";
 import { fileName } from "./format.js";
-import { imageElement, largest, show } from "./images.js";
+import { imageElement, previewPath, show } from "./images.js";
 import { dropZone, querySources } from "./query.js";
 import { ALL_METHODS } from "./request.js";
 import { link } from "./route.js";
 import { mayWrite, methodStatus, session } from "./session.js";
+import { parts, t } from "./texts.js";
 
 /** @typedef {import("./search.js").SearchState} SearchState */
 
 /** @typedef {object} Handlers
  * @property {import("./query.js").OnQuery} search
- * @property {() => void} searchAgain with the same query and other options */
+ * @property {() => void} searchAgain with the same query and other options
+ * @property {(how: "moved" | "placed") => void} regionChanged */
 
 const RESULT_COUNTS = [3, 10, 30, 100];
 const MODES = [
-  ["", "Automatic"],
-  ["exact", "Exact: score every image"],
-  ["fast", "Fast: score a shortlist"],
+  ["", t("mode.auto")],
+  ["exact", t("mode.exact")],
+  ["fast", t("mode.fast")],
 ];
 
 /** @param {SearchState} state @param {Handlers} handlers */
@@ -31,9 +33,9 @@ function optionsForm({ options, info }, { searchAgain }) {
   const method = h(
     "select",
     {},
-    h("option", { value: "auto" }, "All combined"),
+    h("option", { value: "auto" }, t("method.auto")),
     names.map((name) => h("option", { value: name, disabled: methodStatus(name)?.ready === false }, name)),
-    names.length > 1 && h("option", { value: ALL_METHODS }, "Side by side"),
+    names.length > 1 && h("option", { value: ALL_METHODS }, t("method.all")),
   );
   method.value = options.method;
   method.addEventListener("change", () => {
@@ -71,14 +73,19 @@ function optionsForm({ options, info }, { searchAgain }) {
   return h(
     "form",
     { class: "options", onsubmit: (event) => event.preventDefault() },
-    h("div", { class: "pair" }, h("label", {}, "Method", method), h("label", {}, "Results", results)),
+    h(
+      "div",
+      { class: "pair" },
+      h("label", {}, t("options.method"), method),
+      h("label", {}, t("options.results"), results),
+    ),
     h(
       "details",
       { open: Boolean(options.filter || options.mode) },
-      h("summary", {}, "Filter and mode"),
-      h("label", {}, "Metadata filter", filter),
-      h("p", { class: "small", id: "filter-help" }, "name=value pairs separated by spaces, or JSON"),
-      h("label", {}, "Mode", mode),
+      h("summary", {}, t("options.more")),
+      h("label", {}, t("options.filter"), filter),
+      h("p", { class: "small", id: "filter-help" }, t("options.filter-help")),
+      h("label", {}, t("options.mode"), mode),
     ),
   );
 }
@@ -88,10 +95,10 @@ function emptyCollection() {
   return h(
     "div",
     { class: "quiet" },
-    h("h1", { tabindex: "-1" }, "No images yet"),
+    h("h1", { tabindex: "-1" }, t("empty.title")),
     mayWrite()
       ? [
-          h("p", {}, "Add images, then search with another image."),
+          h("p", {}, t("empty.text")),
           h(
             "p",
             {},
@@ -99,20 +106,19 @@ function emptyCollection() {
               "a",
               { href: link("library", session.collection), class: "button primary" },
               icon("upload"),
-              h("span", {}, "Add images"),
+              h("span", {}, t("collection.add-images")),
             ),
           ),
           h(
             "p",
             { class: "small" },
-            "To add a folder on the server, ",
-            h("a", { href: "#/jobs" }, "start a job"),
-            " or run ",
-            h("code", {}, "imagefinder add FOLDER"),
-            ".",
+            parts("empty.folder", {
+              job: h("a", { href: "#/jobs" }, t("empty.start-job")),
+              command: h("code", {}, "imagefinder add FOLDER"),
+            }),
           ),
         ]
-      : h("p", {}, "Adding images requires write access."),
+      : h("p", {}, t("collection.read-only")),
   );
 }
 
@@ -120,14 +126,16 @@ function emptyCollection() {
  * @param {SearchState} state
  * @param {import("./query.js").Query} query
  * @param {Handlers} handlers */
-function createPreview(state, query, { searchAgain }) {
-  const image = imageElement(null, "Query image", { loading: "eager" });
+function createPreview(state, query, { searchAgain, regionChanged }) {
+  const image = imageElement(null, t("query.image"), { loading: "eager" });
   const frame = h("div", { class: "preview", hidden: true }, image);
   const buttons = h("div", { class: "row" });
   const crop = createCrop(frame, {
-    onchange: (region) => {
+    onchange: (region, how) => {
+      const toggled = !region !== !state.region;
       state.region = region;
-      drawButtons();
+      if (toggled) drawButtons();
+      regionChanged(how);
     },
     onenter: searchAgain,
   });
@@ -151,19 +159,30 @@ function createPreview(state, query, { searchAgain }) {
       drawButtons();
       if (searched) searchAgain();
     };
-    if (state.region) {
+    const handle = state.results?.[0].explanations?.handle;
+    const to = query.kind === "id" ? { id: query.value } : handle ? { of: handle } : null;
+    const similar =
+      to &&
+      h(
+        "a",
+        { class: "button", href: link("similar", session.collection, to) },
+        icon("similar"),
+        h("span", {}, t("similar.action")),
+      );
+    if (state.failed) put(buttons);
+    else if (state.region) {
       put(
         buttons,
-        button("search", "Search this region", searchAgain, { class: "primary" }),
-        button("close", "Whole image", whole),
+        button("search", t("region.search"), searchAgain, { class: "primary" }),
+        button("close", t("region.whole"), whole),
       );
-    } else put(buttons, button("box", "Select a region", crop.start));
+    } else put(buttons, button("box", t("region.select"), crop.start), similar);
   }
 
   function update() {
     const handle = state.results?.[0].explanations?.handle;
     const uploaded = handle ? `v1/explanations/${handle}/query` : null;
-    const path = query.image ? largest(query.image) : (query.preview ?? uploaded);
+    const path = query.image ? previewPath(query.image) : (query.preview ?? uploaded);
     frame.hidden = !path;
     if (path && image.dataset.shown !== path) {
       image.dataset.shown = path;
@@ -171,14 +190,14 @@ function createPreview(state, query, { searchAgain }) {
     }
   }
 
-  const name = query.kind === "handle" ? "Uploaded image" : query.value;
+  const name = query.kind === "handle" ? t("query.uploaded") : query.value;
   const label = h("p", { class: "name", title: name }, query.kind === "id" ? fileName(name) : name);
   return { element: h("div", { class: "query" }, frame, label, buttons), update };
 }
 
 /** @param {SearchState} state @param {Handlers} handlers */
 export function createPanel(state, handlers) {
-  const element = h("section", { class: "query-panel", "aria-label": "Query" });
+  const element = h("section", { class: "query-panel", "aria-label": t("query.label") });
   /** @type {ReturnType<typeof createPreview> | null} */
   let preview = null;
   // The options are folded away where the panel is above the results.
@@ -198,18 +217,24 @@ export function createPanel(state, handlers) {
       if (preview) {
         const another = h(
           "details",
-          { class: "new-query" },
-          h("summary", {}, "New query"),
+          { class: "new-query", open: state.failed },
+          h("summary", {}, t("query.new")),
           querySources(handlers.search),
         );
-        const summary = h("summary", {}, "Method, filter, new query");
+        const summary = h("summary", {}, t("options.all"));
         put(
           element,
           preview.element,
-          h("details", { class: "more", open: wide.matches }, summary, optionsForm(state, handlers), another),
+          h(
+            "details",
+            { class: "more", open: wide.matches || state.failed },
+            summary,
+            optionsForm(state, handlers),
+            another,
+          ),
         );
       } else if (info.images) {
-        const heading = h("h1", { tabindex: "-1" }, "Search by image");
+        const heading = h("h1", { tabindex: "-1" }, t("search.title"));
         put(element, heading, dropZone(handlers.search), optionsForm(state, handlers));
       } else put(element, emptyCollection());
     },

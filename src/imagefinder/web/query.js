@@ -1,7 +1,8 @@
 /** Where a query image comes from: drop, paste, file, URL or camera. */
 
 import { announce, button, h, icon, openDialog, put, textInput, toast } from "./dom.js";
-import { session } from "./session.js";
+import { acceptedFiles, session } from "./session.js";
+import { t } from "./texts.js";
 
 /** @typedef {object} Query
  * @property {"file" | "url" | "id" | "handle"} kind `handle`: the upload of a stored search result
@@ -11,7 +12,9 @@ import { session } from "./session.js";
  * @property {[number, number]} [size] in pixels
  * @property {Rest.Image} [image] of an id */
 
-/** @typedef {(query: Query) => void} OnQuery */
+/** @typedef {(queries: Query[]) => void} OnQuery */
+
+const MOST = 50; // images at once
 
 /** @param {File} file @returns {Query} */
 const fileQuery = (file) => ({ kind: "file", value: file.name, file });
@@ -22,20 +25,26 @@ function urlQuery(text) {
   return /^https?:\/\/\S+$/i.test(value) ? { kind: "url", value } : null;
 }
 
-/** The query in what was dropped or pasted; a notice says why there is none.
+/** One query for each file.
+ * @param {File[]} files */
+function fileQueries(files) {
+  if (files.length > MOST) toast(t("query.most", { count: MOST }));
+  return files.slice(0, MOST).map(fileQuery);
+}
+
+/** The queries in what was dropped or pasted; a notice says why there are none.
  * @param {DataTransfer} transfer
- * @returns {Query | null} */
-export function queryOf(transfer) {
+ * @returns {Query[]} */
+export function queriesOf(transfer) {
   const files = [...transfer.files];
-  const file = files.find((each) => each.type.startsWith("image/")) ?? files[0];
-  if (file) {
-    if (files.length > 1) toast(`Only one image can be searched at a time: using ${file.name}.`);
-    return fileQuery(file);
+  if (files.length) {
+    const images = files.filter((each) => each.type.startsWith("image/"));
+    return fileQueries(images.length ? images : files.slice(0, 1));
   }
   const url = urlQuery(transfer.getData("text/uri-list").split("\n")[0] || transfer.getData("text/plain"));
-  if (url && session.info.url_queries) return url;
-  toast(url ? "This server does not download images. Save the image and drop the file." : "No image found.");
-  return null;
+  if (url && session.info.url_queries) return [url];
+  toast(url ? t("query.no-downloads") : t("query.no-image"));
+  return [];
 }
 
 /** @param {OnQuery} onquery */
@@ -43,15 +52,15 @@ async function paste(onquery) {
   try {
     for (const item of await navigator.clipboard.read()) {
       const type = item.types.find((each) => each.startsWith("image/"));
-      if (type) return onquery(fileQuery(new File([await item.getType(type)], "Pasted image", { type })));
+      if (type) return onquery([fileQuery(new File([await item.getType(type)], t("query.pasted"), { type }))]);
       if (item.types.includes("text/plain")) {
         const url = urlQuery(await (await item.getType("text/plain")).text());
-        if (url && session.info.url_queries) return onquery(url);
+        if (url && session.info.url_queries) return onquery([url]);
       }
     }
-    toast("No image in the clipboard.");
+    toast(t("query.clipboard-empty"));
   } catch {
-    toast("The browser blocked reading the clipboard. Press Ctrl+V (⌘V) instead.");
+    toast(t("query.clipboard-blocked"));
   }
 }
 
@@ -63,8 +72,8 @@ function photo(video) {
     canvas.toBlob(
       (blob) =>
         blob
-          ? resolve(new File([blob], "Photo", { type: "image/jpeg" }))
-          : reject(new Error("The camera image could not be encoded")),
+          ? resolve(new File([blob], t("query.photo"), { type: "image/jpeg" }))
+          : reject(new Error(t("camera.not-encoded"))),
       "image/jpeg",
       0.92,
     );
@@ -77,19 +86,24 @@ async function camera(onquery) {
   let stream = null;
   let closed = false;
   const file = await openDialog(
-    "Take a photo",
+    t("camera.title"),
     /** @param {(file: File) => void} close */
     (close) => {
-      const video = h("video", { autoplay: true, muted: true, playsinline: true, "aria-label": "Camera" });
-      const status = h("p", { class: "small", role: "status" }, "Starting the camera…");
-      const take = button("camera", "Take photo", async () => close(await photo(video)), {
+      const video = h("video", {
+        autoplay: true,
+        muted: true,
+        playsinline: true,
+        "aria-label": t("camera.label"),
+      });
+      const status = h("p", { class: "small", role: "status" }, t("camera.starting"));
+      const take = button("camera", t("camera.take"), async () => close(await photo(video)), {
         class: "primary",
         disabled: true,
       });
       video.addEventListener("playing", () => {
         take.disabled = false;
         put(status);
-        announce("Camera ready");
+        announce(t("camera.ready"));
       });
       navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1920 } } }).then(
         (found) => {
@@ -99,7 +113,7 @@ async function camera(onquery) {
         },
         (error) => {
           const denied = error.name === "NotAllowedError";
-          put(status, denied ? "Camera access was denied." : `No camera available: ${error.message}`);
+          put(status, denied ? t("camera.denied") : t("camera.missing", { reason: error.message }));
         },
       );
       return [h("div", { class: "video" }, video), status, h("div", { class: "row end" }, take)];
@@ -108,7 +122,7 @@ async function camera(onquery) {
   );
   closed = true;
   if (stream) stop(stream);
-  if (file) onquery(fileQuery(file));
+  if (file) onquery([fileQuery(file)]);
 }
 
 /** @param {MediaStream} stream */
@@ -121,13 +135,14 @@ function stop(stream) {
 export function querySources(onquery) {
   const input = h("input", {
     type: "file",
-    accept: "image/*,.heic,.heif,.avif,.tif,.tiff",
+    accept: acceptedFiles(),
+    multiple: true,
     class: "hidden",
     tabindex: "-1",
     "aria-hidden": "true",
   });
   input.addEventListener("change", () => {
-    if (input.files?.[0]) onquery(fileQuery(input.files[0]));
+    if (input.files?.length) onquery(fileQueries([...input.files]));
     input.value = "";
   });
   const url = textInput({
@@ -135,14 +150,14 @@ export function querySources(onquery) {
     name: "url",
     required: true,
     placeholder: "https://…",
-    "aria-label": "Image URL",
+    "aria-label": t("query.url-label"),
   });
-  const form = h("form", { class: "row url-form", hidden: true }, url, h("button", {}, "Search"));
+  const form = h("form", { class: "row url-form", hidden: true }, url, h("button", {}, t("query.search")));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    onquery({ kind: "url", value: url.value.trim() });
+    onquery([{ kind: "url", value: url.value.trim() }]);
   });
-  const toggle = button("link", "URL", () => {}, { "aria-expanded": "false" });
+  const toggle = button("link", t("query.url"), () => {}, { "aria-expanded": "false" });
   toggle.addEventListener("click", () => {
     form.hidden = !form.hidden;
     toggle.setAttribute("aria-expanded", String(!form.hidden));
@@ -154,10 +169,10 @@ export function querySources(onquery) {
     h(
       "div",
       { class: "row" },
-      button("upload", "Choose image", () => input.click(), { class: "primary" }),
-      button("paste", "Paste", () => paste(onquery)),
+      button("upload", t("query.choose"), () => input.click(), { class: "primary" }),
+      button("paste", t("query.paste"), () => paste(onquery)),
       session.info.url_queries && toggle,
-      Boolean(navigator.mediaDevices) && button("camera", "Camera", () => camera(onquery)),
+      Boolean(navigator.mediaDevices) && button("camera", t("query.camera"), () => camera(onquery)),
     ),
     form,
     input,
@@ -170,6 +185,6 @@ export const dropZone = (onquery) =>
     "div",
     { class: "drop-zone" },
     icon("upload"),
-    h("p", { class: "lead" }, "Drop or paste an image"),
+    h("p", { class: "lead" }, t("query.drop")),
     querySources(onquery),
   );

@@ -2,7 +2,7 @@
 
 import { Problem, imagePath, send } from "./api.js";
 import { toast } from "./dom.js";
-import { count } from "./format.js";
+import { t } from "./texts.js";
 
 const UNDO_SECONDS = 8;
 
@@ -14,8 +14,7 @@ const pending = new Map();
  * @param {Rest.Image[]} images */
 export function filesNote(images) {
   const files = images.filter((image) => image.content).length;
-  if (!files) return "";
-  return files === 1 ? "the file stays on disk" : "the files stay on disk";
+  return files ? t("remove.files-stay", { count: files }) : "";
 }
 
 /** @param {string} text @param {Rest.Image[]} images */
@@ -23,7 +22,7 @@ const withNote = (text, images) => [text, filesNote(images)].filter(Boolean).joi
 
 /** The tooltip of a button that removes images.
  * @param {Rest.Image[]} images */
-export const removalNote = (images) => withNote("Remove from collection", images);
+export const removalNote = (images) => withNote(t("remove.action"), images);
 
 /** @param {string} collection @param {string} id */
 const keyOf = (collection, id) => JSON.stringify([collection, id]);
@@ -57,8 +56,8 @@ async function removeAll(collection, ids, onfail) {
   }
   if (!failed.length) return;
   const [{ id, problem }] = failed;
-  const what = failed.length === 1 ? id : count(failed.length, "image");
-  toast(`Could not remove ${what}: ${problem.message} ${problem.hint}`, { kind: "bad", seconds: 15 });
+  const what = failed.length === 1 ? id : t("count.images", { count: failed.length });
+  toast(`${t("remove.failed", { what })}: ${problem.message} ${problem.hint}`, { kind: "bad", seconds: 15 });
   onfail(failed.map((each) => each.id));
 }
 
@@ -77,10 +76,10 @@ export function remove(collection, images, onrestore) {
     for (const id of ids) pending.delete(keyOf(collection, id));
     onrestore(ids);
   };
-  const what = ids.length === 1 ? ids[0] : count(ids.length, "image");
-  toast(withNote(`Removed ${what} from the collection`, images), {
+  const what = ids.length === 1 ? ids[0] : t("count.images", { count: ids.length });
+  toast(withNote(t("remove.done", { what }), images), {
     seconds: UNDO_SECONDS,
-    action: { label: "Undo", run: undo },
+    action: { label: t("remove.undo"), run: undo },
     onend: (reason) => {
       if (reason !== "action") commit();
     },

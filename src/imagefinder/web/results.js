@@ -2,16 +2,24 @@
 
 import { getKey } from "./api.js";
 import { button, h, icon, toast } from "./dom.js";
-import { count, dateTime, duration, fileName, number } from "./format.js";
-import { imageElement, largest, thumbnail } from "./images.js";
-import { DECISIONS, RELATIONS, STAGES, evidenceSummary, falseMatchOdds } from "./labels.js";
+import { dateTime, duration, fileName, number } from "./format.js";
+import { imageElement, previewElement, thumbnail } from "./images.js";
+import { DECISIONS, POSSIBLE_RELATIONS, RELATIONS, STAGES, evidenceSummary, falseMatchOdds } from "./labels.js";
+import { t } from "./texts.js";
 
 /** @typedef {object} Links
  * @property {(result: Rest.SearchAnswer, hit: Rest.SearchHit) => string | null} inspect `null`: no explanation
- * @property {(id: string) => string} search */
+ * @property {(id: string) => string} search
+ * @property {(id: string) => string} similar */
+
+/** How the hits are shown.
+ * @typedef {{sort: "evidence" | "date", dense: boolean}} Display */
 
 /** Version of the null model of a collection that is not calibrated yet. */
 const PRIOR = "prior";
+
+/** Longer side of the preview of a match, in pixels. */
+const RESULT_SIZE = 800;
 
 /** @param {Rest.SearchHit["decision"]} decision */
 export function badge(decision) {
@@ -19,34 +27,42 @@ export function badge(decision) {
   return h("span", { class: `badge ${decision ?? "none"}` }, icon(name), label);
 }
 
-/** @param {Rest.SearchHit["relation"]} relation */
-export const relationLabel = (relation) => (relation ? RELATIONS[relation] : "");
-
-/** The relation of a hit that is not rejected.
+/** The relation of a hit in words as certain as its decision; empty if it is rejected.
  * @param {Rest.SearchHit} hit */
-export const relationOf = ({ decision, relation }) => (decision === "none" ? "" : relationLabel(relation));
+export function relationOf({ decision, relation }) {
+  if (!relation || decision === "none") return "";
+  return (decision === "possible" ? POSSIBLE_RELATIONS : RELATIONS)[relation];
+}
 
 /** @param {number | null} evalue */
 export function oddsLine(evalue) {
   if (evalue === null) return null;
-  const title = "E-value: expected number of false matches this good in the searched collection";
+  const title = t("odds.evalue-title");
   const odds = falseMatchOdds(evalue);
-  return h("p", { class: "odds" }, odds && h("span", {}, odds), h("span", { title }, `E = ${number(evalue)}`));
+  return h(
+    "p",
+    { class: "odds" },
+    odds && h("span", {}, odds),
+    h("span", { title }, t("odds.evalue", { evalue: number(evalue) })),
+  );
 }
 
-/** @param {Rest.SearchHit} hit @param {{inspect: string | null, search: string, large: boolean}} options */
-function hitCard(hit, { inspect, search, large }) {
+/** @param {Rest.SearchHit} hit
+ * @param {{inspect: string | null, search: string, similar: string, large: boolean}} options */
+function hitCard(hit, { inspect, search, similar, large }) {
   const { image } = hit;
   const { width, height } = image;
   const summary = evidenceSummary(hit);
-  const alt = `${hit.id}: ${relationLabel(hit.relation) || "stored image"}`;
+  const alt = t("results.alt", { id: hit.id, relation: relationOf(hit) || t("image.stored") });
   return h(
     "li",
     { class: "hit", "data-id": hit.id },
     h(
       "a",
-      { href: inspect, class: "thumb", "aria-label": `Inspect ${hit.id}` },
-      imageElement(large ? largest(image) : image.thumbnail, alt, { width, height }),
+      { href: inspect, class: "thumb", "aria-label": t("results.inspect-id", { id: hit.id }) },
+      large
+        ? previewElement(image, alt, { size: RESULT_SIZE })
+        : imageElement(image.thumbnail, alt, { width, height }),
     ),
     h(
       "div",
@@ -58,8 +74,9 @@ function hitCard(hit, { inspect, search, large }) {
       h(
         "p",
         { class: "actions" },
-        inspect && h("a", { href: inspect }, "Inspect"),
-        h("a", { href: search }, "Search by this image"),
+        inspect && h("a", { href: inspect }, t("results.inspect")),
+        h("a", { href: search }, t("image.search-by-this")),
+        h("a", { href: similar }, t("similar.action")),
       ),
     ),
   );
@@ -67,15 +84,16 @@ function hitCard(hit, { inspect, search, large }) {
 
 /** @param {number} matches @param {number} possible */
 function headline(matches, possible) {
-  if (matches) return count(matches, "match", "matches");
-  return possible ? count(possible, "possible match", "possible matches") : "No match";
+  if (matches) return t("count.matches", { count: matches });
+  return possible ? t("count.possible", { count: possible }) : t("decision.none");
 }
 
 /** @param {Rest.SearchAnswer} result */
 export function summaryLine(result) {
   const methods = Object.keys(result.fingerprints).join(", ");
-  const time = result.timings.total === undefined ? "" : ` in ${duration(result.timings.total)}`;
-  return `${count(result.searched, "image")} searched with ${methods}${time}`;
+  const { searched, timings } = result;
+  if (timings.total === undefined) return t("results.summary", { count: searched, methods });
+  return t("results.summary-timed", { count: searched, methods, time: duration(timings.total) });
 }
 
 /** @param {string} name @param {...import("./dom.js").Child} value */
@@ -87,15 +105,15 @@ export function searchDetails(result) {
   return h(
     "details",
     { class: "search-details" },
-    h("summary", {}, "Search details"),
+    h("summary", {}, t("details.title")),
     h(
       "dl",
       {},
-      row("Method", result.method === "auto" ? "All combined" : result.method),
-      row("Mode", result.mode === "exact" ? "Exact (every image scored)" : "Fast (shortlist scored)"),
-      row("Geometry verified", count(result.verified, "image")),
+      row(t("details.method"), result.method === "auto" ? t("method.auto") : result.method),
+      row(t("details.mode"), result.mode === "exact" ? t("details.exact") : t("details.fast")),
+      row(t("details.verified"), t("count.images", { count: result.verified })),
       Object.entries(result.fingerprints).map(([name, print]) =>
-        row(`Fingerprint of ${name}`, h("code", {}, print)),
+        row(t("details.fingerprint", { name }), h("code", {}, print)),
       ),
       Object.entries(result.timings).map(([stage, time]) => row(STAGES[stage] ?? stage, duration(time))),
     ),
@@ -104,38 +122,91 @@ export function searchDetails(result) {
 
 /** @param {string | null} expires when the link stops working; `null`: never */
 function shareButton(expires) {
-  const until = expires ? ` It works until ${dateTime(expires)}.` : "";
-  return button("share", "Copy link", async () => {
+  const until = expires ? t("share.until", { time: dateTime(expires) }) : "";
+  /** @param {...string} sentences */
+  const say = (...sentences) => toast(sentences.filter(Boolean).join(" "));
+  return button("share", t("share.copy"), async () => {
     try {
       await navigator.clipboard.writeText(location.href);
-      toast(`Link copied.${until}${getKey() ? " Opening it requires an API key." : ""}`);
+      say(t("share.copied"), until, getKey() ? t("share.needs-key") : "");
     } catch {
-      toast(`The browser blocked copying. Copy the address of this page instead.${until}`);
+      say(t("share.blocked"), until);
     }
   });
 }
 
+const DISPLAY = "imagefinder.results";
+
+/** The display that the user chose last. @returns {Display} */
+export function savedDisplay() {
+  const [sort, dense] = (localStorage.getItem(DISPLAY) ?? "").split(" ");
+  return { sort: sort === "date" ? "date" : "evidence", dense: dense === "dense" };
+}
+
+/** Newest first: by the time that the picture was taken, or else added.
+ * @param {Rest.SearchHit} a @param {Rest.SearchHit} b */
+function byDate(a, b) {
+  const [first, second] = [a, b].map(({ image }) => String(image.metadata["exif.taken"] ?? image.added_at));
+  return first < second ? 1 : first > second ? -1 : a.rank - b.rank;
+}
+
+/** Controls for the order of the hits, and for small pictures.
+ * @param {Display} display @param {(display: Display) => void} onchange */
+function displayControls(display, onchange) {
+  /** @param {Partial<Display>} values */
+  const change = (values) => {
+    const next = { ...display, ...values };
+    localStorage.setItem(DISPLAY, `${next.sort} ${next.dense ? "dense" : "cards"}`);
+    onchange(next);
+  };
+  const sort = h(
+    "select",
+    {},
+    h("option", { value: "evidence", selected: display.sort === "evidence" }, t("sort.evidence")),
+    h("option", { value: "date", selected: display.sort === "date" }, t("sort.date")),
+  );
+  sort.addEventListener("change", () => change({ sort: sort.value === "date" ? "date" : "evidence" }));
+  const toggle = button(
+    display.dense ? "list" : "similar",
+    t("results.dense"),
+    () => change({ dense: !display.dense }),
+    {
+      quiet: true,
+      "aria-pressed": String(display.dense),
+    },
+  );
+  return h("div", { class: "row" }, h("label", { class: "inline" }, t("sort.label"), sort), toggle);
+}
+
 /** @param {Rest.SearchAnswer} result
  * @param {Links} links
- * @param {boolean} expires whether the result's link expires */
-export function resultView(result, links, expires) {
+ * @param {{expires: boolean, display: Display, ondisplay: (display: Display) => void}} options `expires`: whether the
+ * result's link expires */
+export function resultView(result, links, { expires, display, ondisplay }) {
+  const ordered = display.sort === "date" ? [...result.hits].sort(byDate) : result.hits;
   /** @param {Rest.SearchHit["decision"]} decision */
-  const withDecision = (decision) => result.hits.filter((hit) => (hit.decision ?? "none") === decision);
+  const withDecision = (decision) => ordered.filter((hit) => (hit.decision ?? "none") === decision);
   const [matches, possible, others] = [withDecision("match"), withDecision("possible"), withDecision("none")];
   /** @param {Rest.SearchHit[]} hits @param {boolean} large */
   const list = (hits, large) =>
     hits.length > 0 &&
     h(
       "ol",
-      { class: large ? "hits" : "hits nearest", role: "list" },
+      {
+        class: ["hits", !large && "nearest", display.dense && "small-cards"].filter(Boolean).join(" "),
+        role: "list",
+      },
       hits.map((hit) =>
-        hitCard(hit, { inspect: links.inspect(result, hit), search: links.search(hit.id), large }),
+        hitCard(hit, {
+          inspect: links.inspect(result, hit),
+          search: links.search(hit.id),
+          similar: links.similar(hit.id),
+          large: large && !display.dense,
+        }),
       ),
     );
   const none = !matches.length && !possible.length;
-  const advice = result.hits.length
-    ? "The nearest images are no closer than expected by chance."
-    : "No images pass the filter.";
+  const advice = result.hits.length ? t("results.no-match") : t("results.none-pass");
   return [
     h(
       "header",
@@ -146,26 +217,23 @@ export function resultView(result, links, expires) {
         h("h1", { tabindex: "-1" }, headline(matches.length, possible.length)),
         h("p", { class: "sub" }, summaryLine(result)),
       ),
-      result.explanations && shareButton(expires ? result.explanations.expires_at : null),
+      h(
+        "div",
+        { class: "row" },
+        result.hits.length > 1 && displayControls(display, ondisplay),
+        result.explanations && shareButton(expires ? result.explanations.expires_at : null),
+      ),
     ),
     none && h("p", { class: "no-match" }, icon("none"), advice),
-    result.null_model === PRIOR &&
-      result.searched > 0 &&
-      h("p", { class: "sub" }, "This collection is not calibrated yet, so these results are cautious."),
+    result.null_model === PRIOR && result.searched > 0 && h("p", { class: "sub" }, t("results.not-calibrated")),
     list(matches, true),
-    matches.length > 0 &&
-      possible.length > 0 &&
-      h("h2", {}, count(possible.length, "possible match", "possible matches")),
+    matches.length > 0 && possible.length > 0 && h("h2", {}, t("count.possible", { count: possible.length })),
     list(possible, true),
     others.length > 0 &&
       h(
         "details",
         { class: "others", open: none },
-        h(
-          "summary",
-          {},
-          h("h2", {}, none ? "Nearest images" : `${count(others.length, "other image")} (no match)`),
-        ),
+        h("summary", {}, h("h2", {}, none ? t("results.nearest") : t("results.others", { count: others.length }))),
         list(others, false),
       ),
     searchDetails(result),
@@ -179,7 +247,7 @@ export function columnsView(results, links) {
   const foundByAll = (id) => results.every((result) => result.hits.some((hit) => hit.id === id));
   const view = h(
     "div",
-    { class: "columns", tabindex: "0", role: "region", "aria-label": "Methods side by side" },
+    { class: "columns", tabindex: "0", role: "region", "aria-label": t("columns.title") },
     results.map((result) =>
       h(
         "section",
@@ -207,12 +275,12 @@ export function columnsView(results, links) {
   };
   for (const name of ["pointerover", "focusin", "pointerleave", "focusout"])
     view.addEventListener(name, highlight);
-  const note = "Scores are comparable within a column, E-values across columns.";
+  const note = t("columns.note");
   return [
     h(
       "header",
       { class: "view-header" },
-      h("div", {}, h("h1", { tabindex: "-1" }, "Methods side by side"), h("p", { class: "sub" }, note)),
+      h("div", {}, h("h1", { tabindex: "-1" }, t("columns.title")), h("p", { class: "sub" }, note)),
     ),
     view,
   ];
@@ -223,7 +291,7 @@ function columnHit(hit, href, foundByAll) {
   return h(
     "li",
     { class: `row-hit ${hit.decision ?? "none"}`, "data-id": hit.id },
-    h("a", { href, "aria-label": `Inspect ${hit.id}` }, thumbnail(hit.image)),
+    h("a", { href, "aria-label": t("results.inspect-id", { id: hit.id }) }, thumbnail(hit.image)),
     h(
       "div",
       {},
@@ -232,10 +300,10 @@ function columnHit(hit, href, foundByAll) {
       h(
         "p",
         { class: "small" },
-        `Score ${number(hit.score)}`,
-        hit.evalue !== null && ` · E = ${number(hit.evalue)}`,
+        t("columns.score", { score: number(hit.score) }),
+        hit.evalue !== null && ` · ${t("odds.evalue", { evalue: number(hit.evalue) })}`,
       ),
-      hit.decision !== "none" && foundByAll && h("p", { class: "small" }, "Found by all methods"),
+      hit.decision !== "none" && foundByAll && h("p", { class: "small" }, t("columns.found-by-all")),
     ),
   );
 }

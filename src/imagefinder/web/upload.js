@@ -2,7 +2,9 @@
 
 import { Problem, get, imagePath, sleep, upload } from "./api.js";
 import { announce, button, h, isAbort, put } from "./dom.js";
-import { bytes, count } from "./format.js";
+import { bytes } from "./format.js";
+import { session } from "./session.js";
+import { t } from "./texts.js";
 
 /** A file with the id under which it is added.
  * @typedef {{file: File, id: string}} Named */
@@ -21,24 +23,25 @@ import { bytes, count } from "./format.js";
 const CONCURRENT = 3;
 const ATTEMPTS = 5;
 const MAX_ROWS = 200;
-const IMAGE = /\.(jpe?g|jfif|png|webp|gif|tiff?|bmp|hei[cf]|avif)$/i;
 
 const STATES = {
-  queued: "queued",
-  uploading: "uploading",
-  indexing: "indexing",
-  busy: "server busy, waiting",
-  added: "added",
-  replaced: "replaced",
-  existing: "already in the collection",
-  failed: "failed",
-  cancelled: "cancelled",
+  queued: t("upload.queued"),
+  uploading: t("upload.uploading"),
+  indexing: t("upload.indexing"),
+  busy: t("upload.busy"),
+  added: t("upload.added"),
+  replaced: t("upload.replaced"),
+  existing: t("upload.existing"),
+  failed: t("upload.failed"),
+  cancelled: t("upload.cancelled"),
 };
 /** @type {State[]} */
 const FINAL = ["added", "replaced", "existing", "failed", "cancelled"];
 
 /** @param {File} file */
-const isImage = (file) => file.type.startsWith("image/") || IMAGE.test(file.name);
+const isImage = (file) =>
+  file.type.startsWith("image/") ||
+  session.info.image_suffixes.includes(file.name.split(".").pop()?.toLowerCase() ?? "");
 
 /** All files in an entry and below it.
  * @param {FileSystemEntry} entry @returns {Promise<Named[]>} */
@@ -85,20 +88,25 @@ export function createUploads(collection, onadded) {
     skipped: 0,
     control: new AbortController(),
   };
-  const bar = h("progress", { max: 1, value: 0, "aria-label": "All files" });
+  const bar = h("progress", { max: 1, value: 0, "aria-label": t("upload.all-files") });
   const summary = h("p", {});
   const rows = h("ul", { class: "uploads", role: "list" });
   const replace = h("input", { type: "checkbox" });
   const buttons = h("div", { class: "row" });
   const element = h(
     "section",
-    { class: "card tray", hidden: true, "aria-label": "Uploads" },
-    h("h2", {}, "Uploads"),
+    { class: "card tray", hidden: true, "aria-label": t("upload.title") },
+    h("h2", {}, t("upload.title")),
     summary,
     bar,
     buttons,
     rows,
-    h("label", { class: "check" }, replace, "Replace images with the same name"),
+    h("label", { class: "check" }, replace, t("upload.replace-option")),
+    h(
+      "p",
+      { class: "small" },
+      session.info.keep_originals ? t("upload.keeps-originals") : t("upload.keeps-previews"),
+    ),
   );
 
   /** @param {State} state */
@@ -112,17 +120,18 @@ export function createUploads(collection, onadded) {
     bar.value = done;
     const parts = FINAL.flatMap((state) => {
       const number = countOf(state);
-      return number ? `${number.toLocaleString("en")} ${STATES[state]}` : [];
+      return number ? t("upload.state-count", { count: number, state: STATES[state] }) : [];
     });
-    const states = parts.length ? `: ${parts.join(", ")}` : "";
-    const others = skipped ? `. ${count(skipped, "file")} skipped: not an image` : "";
-    summary.textContent = `${done.toLocaleString("en")} of ${count(items.length, "image")}${states}${others}`;
+    const progress = t("upload.progress", { done, count: items.length });
+    const states = parts.length ? `${progress}: ${parts.join(", ")}` : progress;
+    const others = skipped && t("upload.skipped", { count: skipped });
+    summary.textContent = [states, others].filter(Boolean).join(". ");
     put(
       buttons,
-      !ended && button("close", "Cancel", () => queue.control.abort()),
-      ended && countOf("failed") + countOf("cancelled") > 0 && button("again", "Retry failed", retryFailed),
-      ended && countOf("existing") > 0 && button(null, "Replace existing", replaceExisting),
-      ended && button(null, "Done", clear),
+      !ended && button("close", t("page.cancel"), () => queue.control.abort()),
+      ended && countOf("failed") + countOf("cancelled") > 0 && button("again", t("upload.retry"), retryFailed),
+      ended && countOf("existing") > 0 && button(null, t("upload.replace-existing"), replaceExisting),
+      ended && button(null, t("upload.done"), clear),
     );
   }
 

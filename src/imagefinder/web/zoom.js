@@ -1,6 +1,7 @@
 /** Zoom and pan: wheel, drag, two fingers, keys and buttons. */
 
 import { button, closest, h } from "./dom.js";
+import { t } from "./texts.js";
 
 /** The point (u, v) of the content is shown at (k u + x, k v + y).
  * @typedef {{k: number, x: number, y: number}} Transform */
@@ -103,9 +104,9 @@ export function createZoom(viewport, apply) {
       h(
         "div",
         { class: "zoom-buttons" },
-        button("plus", "Zoom in (+)", () => zoomCentre(1.5), { quiet: true }),
-        button("minus", "Zoom out (-)", () => zoomCentre(1 / 1.5), { quiet: true }),
-        button("fit", "Fit (0)", reset, { quiet: true }),
+        button("plus", t("zoom.in"), () => zoomCentre(1.5), { quiet: true }),
+        button("minus", t("zoom.out"), () => zoomCentre(1 / 1.5), { quiet: true }),
+        button("fit", t("zoom.fit"), reset, { quiet: true }),
       ),
   };
 }

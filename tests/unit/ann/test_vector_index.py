@@ -73,7 +73,7 @@ class MemoryTable:
     def nearest(self, model, queries, n, where=None):
         keys = sorted(set(self.made[self.known(model)][2]) & set(self.existing()))
         if where is not None:
-            ids = self.store.matching(where)
+            ids = set(self.store.matching(where))
             existing, block = self.store.load(METHOD, np.array(keys, dtype=np.int64))
             keys = [key for key, name in zip(existing.tolist(), block.ids, strict=True) if name in ids]
         stored = np.array([self.made[model][2][key] for key in keys], dtype=float).reshape(len(keys), -1)

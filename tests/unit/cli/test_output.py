@@ -283,3 +283,6 @@ def test_evidence():
         output.relation("part of", replace(found, mirrored=False)) == output.relation("part of", None) == "part of"
     )
     assert output.relation(None, found) == "-"
+    assert output.relation("part of", found, "match") == "part of, mirrored"
+    assert output.relation("part of", found, "possible") == "perhaps part of, mirrored"
+    assert output.relation("similar", None, "possible") == "similar"

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imagefinder.core.errors import ImageTooLargeError, SourceError
+from imagefinder.core.image_formats import IMAGE_SUFFIXES
 from imagefinder.core.records import Failure
 from imagefinder.indexing.discover import Source, discover, source_uris
 from imagefinder.indexing.source_item import (
-    IMAGE_SUFFIXES,
     SourceEnd,
     SourceItem,
     file_uri,

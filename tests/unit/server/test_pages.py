@@ -59,7 +59,7 @@ def test_the_page_has_a_strict_content_security_policy(client: TestClient) -> No
     assert "unsafe" not in policy
     assert "style=" not in response.text
     page = Links(response.text)
-    assert {"web/app.js", "web/style.css"} <= page.addresses
+    assert {"web/start.js", "web/style.css"} <= page.addresses
     assert not [address for address in page.addresses if "//" in address]
 
 
@@ -69,6 +69,7 @@ def test_the_page_has_a_strict_content_security_policy(client: TestClient) -> No
         ("app.js", "text/javascript; charset=utf-8"),
         ("style.css", "text/css; charset=utf-8"),
         ("icon.svg", "image/svg+xml"),
+        ("texts.en.json", "application/json"),
     ],
 )
 def test_page_files_have_a_media_type_and_an_etag(client: TestClient, name: str, media_type: str) -> None:
@@ -90,13 +91,13 @@ def test_no_name_in_a_request_becomes_a_path(client: TestClient, name: str) -> N
 
 
 def test_all_imported_modules_are_served(client: TestClient) -> None:
-    waiting, seen = ["app.js"], set[str]()
+    waiting, seen = ["start.js"], set[str]()
     while waiting:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
             text = client.get(f"/web/{name}").text
-            waiting += re.findall(r'(?:from|import\() ?"\./([\w.]+)"', text)
+            waiting += re.findall(r'(?:from|import\() ?"\./([\w.]+\.js)"', text)
     assert len(seen) > 10
     assert seen | {"theme.js"} == {path.name for path in WEB.glob("*.js")}
 

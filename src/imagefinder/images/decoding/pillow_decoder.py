@@ -14,26 +14,29 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from imagefinder.core.colours import Colours
 from imagefinder.core.errors import DamagedImageError, EmptyImageError, ImageTooLargeError, NotAnImageError
+from imagefinder.core.image_formats import SUPPORTED
 from imagefinder.images.decoding.limits import check_encoded_size
 from imagefinder.images.decoding.raw import CameraPreview, extract_preview
 from imagefinder.images.decoding.unsupported_formats import identify_unsupported
 
 if TYPE_CHECKING:
+    from imagefinder.images.decoding.colours import Convert
     from imagefinder.images.decoding.tiff import Samples
 
 # Pillow plug-ins that start another program, or that render a page description instead of decoding an image.
 _BLOCKED_FORMATS = frozenset({"EPS", "WMF", "FITS", "MPEG", "PDF", "HDF5", "GRIB", "BUFR"})
 
 # Exceptions that Pillow and its plug-ins raise on damaged data.
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     OSError,
     ValueError,
     SyntaxError,
@@ -53,6 +56,7 @@ _prepare_lock = threading.Lock()
 _formats: list[str] = []
 
 
+_MOST_PIXELS = 1 << 36  # of an image whose header is read; nothing is allocated for them
 _STRIP = 1 << 20  # pixels converted at once, so that conversion does not need a second copy of a large image
 
 
@@ -76,6 +80,7 @@ class LoadedImage:
     _image: Image.Image
     _factor: int
     _setting: PixelLimit
+    _colours: Colours = "srgb"
 
     def rows(self) -> Iterator[bytes]:
         """Yield the RGB bytes from top to bottom, several rows at a time; ``3 * width * height`` bytes in total.
@@ -85,11 +90,19 @@ class LoadedImage:
             ImageTooLargeError: out of memory.
         """
         with _translated_errors(f"the {self.format} image is truncated or corrupt", self._setting):
-            image = _to_8_bit(self._image)
-            background = _background(image)
+            image, convert = _to_8_bit(self._image), self._converter()
+            background = _background(image, convert)
             for strip in _strips(image, self._factor):
-                rgb = _to_rgb(strip, background)
+                rgb = _to_rgb(convert(strip) if convert else strip, background)
                 yield (rgb.reduce(self._factor) if self._factor > 1 else rgb).tobytes()
+
+    def _converter(self) -> Convert | None:
+        profile = self._image.info.get("icc_profile")
+        if not profile or self._colours == "file":
+            return None
+        from imagefinder.images.decoding.colours import converter  # noqa: PLC0415 - loads littleCMS
+
+        return converter("L" if self._image.mode.startswith(("I", "F")) else self._image.mode, profile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +113,26 @@ class PixelLimit:
         pixels: Largest width x height accepted.
         setting: Name of the setting.
         fit_in: Larger images are reduced by a whole factor to at most this many pixels; 0: never.
+        side: Images are also reduced by a whole factor while the longer side stays at least this long, pixels; 0:
+            never.
     """
 
     pixels: int
     setting: str = "max_image_pixels"
     fit_in: int = 0
+    side: int = 0
 
 
-def load(data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> LoadedImage:
+def load(  # wide: independent limits, given by keyword
+    data: bytes,
+    *,
+    max_bytes: int,
+    max_pixels: int,
+    page: int = 1,
+    fit_in: int = 0,
+    side: int = 0,
+    colours: Colours = "srgb",
+) -> LoadedImage:
     """Decode a page of an encoded image; ``images.decoding.decode.decode`` documents arguments and conversions.
 
     Raises:
@@ -117,15 +142,17 @@ def load(data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in:
         ImageTooLargeError: over a limit.
     """
     check_encoded_size(data, max_bytes)
-    limit = PixelLimit(max_pixels, "max_local_pixels" if fit_in else "max_image_pixels", fit_in)
+    limit = PixelLimit(max_pixels, "max_local_pixels" if fit_in else "max_image_pixels", fit_in, side)
     preview = extract_preview(data)
     if preview is not None:
         if page > 1:
             raise no_such_page(page, 1)
-        return _load_preview(preview, limit)
-    if data.startswith(_TIFF):
-        return _load_tiff(data, limit, page)
-    return _load(data, limit, page)
+        loaded = _load_preview(preview, limit)
+    elif data.startswith(_TIFF):
+        loaded = _load_tiff(data, limit, page)
+    else:
+        loaded = _load(data, limit, page)
+    return replace(loaded, _colours=colours)
 
 
 def _load(data: bytes, limit: PixelLimit, page: int = 1, pages: int = 0) -> LoadedImage:
@@ -145,8 +172,7 @@ def _load(data: bytes, limit: PixelLimit, page: int = 1, pages: int = 0) -> Load
         raise EmptyImageError(f"the image has no pixels ({size[0]} x {size[1]})")
     if size[0] * size[1] > limit.pixels:
         raise _too_many_pixels(f"the image has {size[0]:,} x {size[1]:,} pixels", limit)
-    if limit.fit_in and kind == "JPEG":
-        factor = _factor(size, limit)
+    if kind == "JPEG" and (factor := _factor(size, limit)) > 1:
         image.draft(None, (-(-size[0] // factor), -(-size[1] // factor)))
     with _translated_errors(f"the {kind} image is truncated or corrupt", limit):
         drafted = image.size
@@ -174,8 +200,16 @@ def _open(data: bytes, limit: PixelLimit) -> Image.Image:
                 raise DamagedImageError("the image is truncated or corrupt: its header cannot be read") from error
             raise NotAnImageError(
                 "unrecognised image format",
-                hint="supported formats: JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF",
+                hint=f"supported formats: {SUPPORTED}",
             ) from error
+
+
+def header(data: bytes) -> Image.Image | None:
+    """An image with its header read, not its pixels; ``None`` if that is not possible."""
+    try:
+        return _identified(data, _MOST_PIXELS)
+    except (*DECODER_ERRORS, Image.DecompressionBombError):
+        return None
 
 
 def _loaded(image: Image.Image, size: tuple[int, int], kind: str, pages: int, limit: PixelLimit) -> LoadedImage:
@@ -186,9 +220,10 @@ def _loaded(image: Image.Image, size: tuple[int, int], kind: str, pages: int, li
 
 def _factor(size: tuple[int, int], limit: PixelLimit) -> int:
     """The whole factor by which an image of this size has to be reduced."""
-    if not limit.fit_in or size[0] * size[1] <= limit.fit_in:
-        return 1
-    return math.ceil(math.sqrt(size[0] * size[1] / limit.fit_in))
+    factor = max(1, max(size) // limit.side) if limit.side else 1
+    if limit.fit_in and size[0] * size[1] > limit.fit_in:
+        factor = max(factor, math.ceil(math.sqrt(size[0] * size[1] / limit.fit_in)))
+    return factor
 
 
 def no_such_page(page: int, pages: int) -> DamagedImageError:
@@ -234,7 +269,7 @@ def _count_pages(image: Image.Image) -> int:
         return 1
     try:
         return int(getattr(image, "n_frames", 1))
-    except _DECODER_ERRORS:  # damage after the first frame
+    except DECODER_ERRORS:  # damage after the first frame
         return 1
 
 
@@ -257,6 +292,8 @@ def _load_tiff(data: bytes, limit: PixelLimit, page: int) -> LoadedImage:
     with _translated_errors("the TIFF image is truncated or corrupt", limit):
         samples = tiff.read_samples(data, offset, max_pixels=limit.pixels)
         image = _image_of(samples)
+        if samples.profile:
+            image.info["icc_profile"] = samples.profile
         if samples.orientation in _TRANSPOSE:
             image = image.transpose(_TRANSPOSE[samples.orientation])
     return _loaded(image, image.size, "TIFF", len(offsets), limit)
@@ -320,7 +357,7 @@ def _translated_errors(message: str, limit: PixelLimit) -> Iterator[None]:
         raise _too_many_pixels(str(error), limit) from error
     except MemoryError as error:
         raise _too_many_pixels("the image does not fit into memory", limit) from error
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise DamagedImageError(f"{message}: {_reason(error)}") from error
 
 
@@ -333,7 +370,7 @@ def _identified(data: bytes, max_pixels: int) -> Image.Image:
 
     Raises:
         UnidentifiedImageError: no plug-in recognises it.
-        Exception: those of ``_DECODER_ERRORS``.
+        Exception: those of ``DECODER_ERRORS``.
     """
     _silence()
     with _prepare_lock:
@@ -413,7 +450,7 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except _DECODER_ERRORS:
+    except DECODER_ERRORS:
         # The pixels may be fine although the EXIF data is corrupt; viewers show such images without rotation.
         return image
 
@@ -442,13 +479,13 @@ def _strips(image: Image.Image, factor: int = 1) -> Iterator[Image.Image]:
         yield image.crop((0, top, image.width, min(image.height, top + step)))
 
 
-def _background(image: Image.Image) -> int:
+def _background(image: Image.Image, convert: Convert | None) -> int:
     """The background for a transparent image; any other image needs none."""
     if not image.has_transparency_data:
         return 255
     from imagefinder.images.decoding.transparency import choose_background  # noqa: PLC0415 - imports NumPy
 
-    return choose_background(strip.convert("RGBA") for strip in _strips(image))
+    return choose_background((convert(strip) if convert else strip).convert("RGBA") for strip in _strips(image))
 
 
 def _to_rgb(image: Image.Image, background: int) -> Image.Image:

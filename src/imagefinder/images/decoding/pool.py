@@ -18,11 +18,13 @@ import tempfile
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from imagefinder.core.colours import Colours
 from imagefinder.core.errors import (
     DamagedImageError,
     DecoderCrashedError,
@@ -34,8 +36,9 @@ from imagefinder.core.errors import (
     SettingsError,
 )
 from imagefinder.core.features import Decoded, FullDepth, RgbImage
-from imagefinder.images.decoding.limits import check_encoded_size
-from imagefinder.images.decoding.worker import DECODE, EXAMINE, FAULT, READY, receive
+from imagefinder.core.previews import Rendered
+from imagefinder.images.decoding.limits import check_encoded_size, needed_for_metadata
+from imagefinder.images.decoding.worker import DECODE, EXAMINE, FAULT, METADATA, READY, RENDER, receive
 
 _START_SECONDS = 60.0
 _IMAGES_PER_WORKER = 1000  # then the worker is replaced, which bounds memory leaks in decoders
@@ -88,7 +91,16 @@ class DecoderPool:
         weakref.finalize(self, _stop_all, self._all)
         _pools.add(self)
 
-    def decode(self, data: bytes, *, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0) -> Decoded:
+    def decode(  # wide: independent limits, given by keyword
+        self,
+        data: bytes,
+        *,
+        max_bytes: int,
+        max_pixels: int,
+        page: int = 1,
+        fit_in: int = 0,
+        colours: Colours = "srgb",
+    ) -> Decoded:
         """Decode a page of an encoded image; the arguments are those of ``images.decoding.decode.decode``.
 
         Returns:
@@ -100,9 +112,22 @@ class DecoderPool:
             DecoderCrashedError: the worker crashed.
         """
         decoded: Decoded = self._run(
-            DECODE, data, max_bytes=max_bytes, max_pixels=max_pixels, page=page, fit_in=fit_in
+            DECODE, data, max_bytes=max_bytes, max_pixels=max_pixels, page=page, fit_in=fit_in, colours=colours
         )
         return decoded
+
+    def render(  # wide: independent limits, given by keyword
+        self, data: bytes, *, side: int, max_bytes: int, max_pixels: int, page: int = 1, fit_in: int = 0
+    ) -> Rendered:
+        """Render a preview; the arguments are those of ``images.decoding.rendering.render``.
+
+        Raises:
+            ImageError: as for ``decode``.
+        """
+        rendered: Rendered = self._run(
+            RENDER, data, side=side, max_bytes=max_bytes, max_pixels=max_pixels, page=page, fit_in=fit_in
+        )
+        return rendered
 
     def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
         """Decode all frames in full depth; ``images.decoding.full_depth.examine`` documents it.
@@ -115,7 +140,18 @@ class DecoderPool:
         examined: FullDepth = self._run(EXAMINE, data, max_bytes=max_bytes, max_pixels=max_pixels)
         return examined
 
-    def _run(self, task: str, data: bytes, **limits: int) -> Any:
+    def read_metadata(self, data: bytes, sidecars: Sequence[bytes] = ()) -> dict[str, Any]:
+        """Read the properties of an image; ``images.metadata.read`` documents them.
+
+        Raises:
+            ImageError: reading them took too long, or crashed the worker.
+        """
+        parts = [needed_for_metadata(data), *sidecars]
+        joined, sizes = b"".join(parts), [len(part) for part in parts]
+        found: dict[str, Any] = self._run(METADATA, joined, max_bytes=len(joined), max_pixels=0, sizes=sizes)
+        return found
+
+    def _run(self, task: str, data: bytes, **limits: Any) -> Any:
         """Run a task in a worker."""
         check_encoded_size(data, limits["max_bytes"])
         fit_in = limits.get("fit_in", 0)
@@ -275,7 +311,7 @@ class _Worker:
                 self._socket.close()
                 raise _cannot_start(error.strerror or str(error)) from error
 
-    def run(self, data: bytes, request: dict[str, Any]) -> Decoded | FullDepth:
+    def run(self, data: bytes, request: dict[str, Any]) -> Decoded | Rendered | FullDepth | dict[str, Any]:
         self._wait_until_ready()
         self.images += 1
         source, target = _anonymous_file("source"), _anonymous_file("pixels")
@@ -291,8 +327,13 @@ class _Worker:
             response = self._receive(deadline, request_sent=True)
             if response["status"] == "error":
                 raise _error(response)
+            if request["task"] == METADATA:
+                return dict(response["properties"])
             if request["task"] == EXAMINE:
                 return FullDepth(**response["full_depth"])
+            if request["task"] == RENDER:
+                encoded = _read(target, response["bytes"])
+                return Rendered(encoded, response["width"], response["height"])
             pixels = _map(target, response["width"], response["height"], request["max_pixels"])
             return Decoded(pixels, response["format"], response["pages"], tuple(response["size"]))
         finally:
@@ -375,6 +416,12 @@ def _write(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    if size < 1 or os.fstat(descriptor).st_size != size:
+        raise _crashed("it returned an incomplete preview")
+    return os.pread(descriptor, size, 0)
 
 
 def _map(descriptor: int, width: int, height: int, max_pixels: int) -> RgbImage:

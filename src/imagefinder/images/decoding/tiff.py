@@ -28,7 +28,7 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258,
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_LENGTHS, _PLANAR = 273, 274, 277, 278, 279, 284
 _MAX_SAMPLE_VALUE, _PREDICTOR = 281, 317
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_LENGTHS = 322, 323, 324, 325
-_SUBFILE, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 254, 338, 339
+_SUBFILE, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _PROFILE = 254, 338, 339, 34675
 
 _UNSIGNED, _SIGNED, _FLOAT, _VOID = 1, 2, 3, 4
 _COMPRESSIONS = {
@@ -68,6 +68,7 @@ class Samples:
         alpha: ``straight`` or ``premultiplied`` if the sample after the colours is alpha; otherwise empty.
         largest: Largest value that the file declares (MaxSampleValue); 0 if it declares none.
         orientation: EXIF orientation, 1 to 8.
+        profile: ICC profile; empty if there is none.
     """
 
     values: Array
@@ -77,6 +78,7 @@ class Samples:
     alpha: str = ""
     largest: int = 0
     orientation: int = 1
+    profile: bytes = b""
 
 
 def is_tiff(data: bytes) -> bool:
@@ -144,6 +146,16 @@ class _Layout:
         """Bytes of an entry."""
         return 20 if self.big else 12
 
+    def content(self, directory: bytes, data: bytes, wanted: int) -> bytes:
+        """The bytes of a tag that has more of them than fit into its entry; empty if there is no such tag."""
+        for start in range(0, len(directory) - self.entry + 1, self.entry):
+            tag, _ = struct.unpack_from(self.order + "HH", directory, start)
+            if tag == wanted:
+                (number,) = struct.unpack_from(self.pointer, directory, start + 4)
+                (offset,) = struct.unpack_from(self.pointer, directory, start + (12 if self.big else 8))
+                return data[offset : offset + number]
+        return b""
+
     def values(self, directory: bytes, data: bytes) -> dict[int, tuple[int, ...]]:
         """Tag -> integers, of all entries of a directory whose values are integers inside the file."""
         tags: dict[int, tuple[int, ...]] = {}
@@ -172,7 +184,11 @@ def starting_at(data: bytes, offset: int) -> bytes:
 
 
 class Directory:
-    """The tags of one page."""
+    """The tags of one page.
+
+    Attributes:
+        profile: Its ICC profile; empty if it has none.
+    """
 
     def __init__(self, data: bytes, offset: int) -> None:
         """Read the tags.
@@ -186,7 +202,9 @@ class Directory:
             if entries > _MAX_ENTRIES:
                 raise DamagedImageError("the TIFF image is corrupt: it has too many tags")
             start = offset + struct.calcsize(layout.count)
-            self._tags = layout.values(data[start : start + layout.entry * entries], data)
+            directory = data[start : start + layout.entry * entries]
+            self._tags = layout.values(directory, data)
+            self.profile = layout.content(directory, data, _PROFILE)
         except struct.error as error:
             raise DamagedImageError(f"the TIFF image is truncated or corrupt: {error}") from error
         self._swapped_big = layout.big and layout.order == ">"
@@ -298,6 +316,7 @@ class _Page:
             alpha=alpha if self._samples > colours else "",
             largest=largest,
             orientation=orientation if 1 <= orientation <= 8 else 1,
+            profile=self._tags.profile,
         )
 
     def _dtype(self) -> np.dtype[Any]:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from imagefinder.core.features import RgbImage
 from imagefinder.core.results import Explanation, Point, Size
+from imagefinder.core.text import hedged
 from imagefinder.images.drawing.colours import INK, PAGE, SOFT
 
 SMOOTH = 2
@@ -100,7 +101,7 @@ def sheet(explanation: Explanation, rows: Sequence[Image.Image]) -> bytes:
 def summary(explanation: Explanation) -> list[str]:
     """Decision, relation and E-value, if any, and a line on the evidence: one or two lines."""
     parts = [_DECISIONS[explanation.decision]] if explanation.decision else []
-    parts += [explanation.relation] if explanation.relation else []
+    parts += [hedged(explanation.relation, explanation.decision)] if explanation.relation else []
     if explanation.evalue is not None:
         parts.append(f"E-value {explanation.evalue:.2g}")
     return [", ".join(parts), _evidence(explanation)] if parts else [_evidence(explanation)]

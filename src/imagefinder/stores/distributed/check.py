@@ -15,9 +15,10 @@ from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.records import Damage
 from imagefinder.stores import codec
-from imagefinder.stores.distributed import image_rows, method_rows
+from imagefinder.stores.distributed import image_rows, kept_rows, method_rows
 from imagefinder.stores.distributed.codec import is_intact_frame
 from imagefinder.stores.distributed.feature_rows import delete_features
+from imagefinder.stores.distributed.file_metadata_rows import forget
 from imagefinder.stores.distributed.payloads import Payloads, StoredBytes
 from imagefinder.stores.distributed.pool import Connection, Database
 from imagefinder.stores.distributed.writing import delete_images
@@ -62,6 +63,9 @@ _ORPHANS = {
     " AND images.key = image) OR NOT EXISTS (SELECT 1 FROM methods WHERE methods.key = method)",
     "thumbnail_features": "NOT EXISTS (SELECT 1 FROM images"
     " WHERE images.collection = thumbnail_features.collection AND images.key = image)",
+    "kept": "NOT EXISTS (SELECT 1 FROM images WHERE images.collection = kept.collection AND images.key = image)",
+    "listing": "NOT EXISTS (SELECT 1 FROM images WHERE images.collection = listing.collection"
+    " AND images.key = image)",
 }
 
 
@@ -101,6 +105,7 @@ class Check:
             progress(min(done, total), total)
         for rows in self._pages(_THUMBNAIL_FEATURES, last):
             found += self._thumbnail_features(rows)
+        found += kept_rows.check(self._database, self._collection, self._payloads, repair=self._repair)
         return found + self._orphans() + self._check_counts({row.key: name for name, row in methods.items()})
 
     def _pages(self, query: str, end: int) -> Iterator[list[Any]]:
@@ -124,7 +129,7 @@ class Check:
         for (_, *record, _, _), jpeg in zip(rows, thumbnails, strict=True):
             raw_id, values = record[0], image_rows.decoded(record)
             try:
-                image_rows.record_of(record)
+                image_rows.own_record_of(record)
             except CollectionCorruptError:
                 message = f"the record of image {values[0]!r} is damaged"
                 found.append(
@@ -134,6 +139,7 @@ class Check:
                     )
                 )
                 continue
+            found += self._file_metadata(record)
             is_intact = codec.is_intact_thumbnail(values[0], values[11], jpeg)
             if not is_intact or (jpeg is not None and not sound_thumbnail(jpeg)):
                 message = f"the thumbnail of image {values[0]!r} is damaged"
@@ -145,6 +151,20 @@ class Check:
                     )
                 )
         return found
+
+    def _file_metadata(self, row: Sequence[Any]) -> list[Damage]:
+        try:
+            image_rows.file_metadata_of(row)
+        except CollectionCorruptError as error:
+            image_id = row[0].decode("utf-8", "replace")
+            repaired = "dropped; the next add of the source reads them again"
+            return [
+                self._dropped(
+                    Damage("record", error.message, image_id, repaired=repaired),
+                    lambda connection: forget(connection, self._collection, row[0]),
+                )
+            ]
+        return []
 
     def _features(self, rows: Sequence[Any], names: dict[int, tuple[str, FeatureSpec]]) -> list[Damage]:
         found = []

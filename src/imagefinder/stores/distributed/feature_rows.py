@@ -191,7 +191,7 @@ def matching_keys(connection: Connection, collection: int, method: int, keys: Ke
         [collection, method, keys.tolist(), *condition.values],
         binary=True,
     )
-    return [key for key, *row in rows if image_rows.matches(row, where)]
+    return [key for key, *row in rows if where.matches(image_rows.record_of(row).filterable)]
 
 
 def read_checksums(connection: Connection, collection: int, method: int, keys: Keys) -> dict[int, int]:
@@ -298,7 +298,7 @@ def read_digest_parts(
     return [
         (
             image_rows.record_of(row),
-            row[-2],
+            row[image_rows.THUMBNAIL],
             {name.decode(): checksum for name, checksum in zip(names, checksums, strict=True)},
         )
         for *row, names, checksums in rows

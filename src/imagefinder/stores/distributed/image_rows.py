@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
+from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.records import Entry, ImageRecord, ImageStatus
 from imagefinder.stores import codec, validation
-from imagefinder.stores.conditions import ALWAYS, SqlCondition
-from imagefinder.stores.distributed import payloads, schema, sql_filter
+from imagefinder.stores.conditions import ALWAYS, SqlCondition, joined
+from imagefinder.stores.distributed import file_metadata_rows, payloads, schema, sql_filter
 from imagefinder.stores.distributed.payloads import StoredBytes
 from imagefinder.stores.distributed.pool import Connection
 
-RECORD = ", ".join(f"images.{name}" for name in f"{schema.RECORD}, checksum".split(", "))
-"""The columns of a record and its checksum."""
+RECORD = ", ".join(f"images.{name}" for name in f"{schema.RECORD}, checksum, {schema.FILE_METADATA}".split(", "))
+"""The columns of a record, its checksum, and what its file says."""
+
+THUMBNAIL = schema.RECORD.split(", ").index("thumbnail")
+"""Position of the checksum of the thumbnail in a row of ``RECORD``."""
+
+_FILE_COLUMNS = len(schema.FILE_METADATA.split(", "))
 
 _PAGE = 500
 """Number of preselected records that are read at a time."""
@@ -43,6 +49,12 @@ _COLUMNS = {
     "composed": "bytea",
     "object": "text",
     "jpeg": "bytea",
+    "file_stamp": "text",
+    "stack": "text",
+    "burst": "text",
+    "properties": "text",
+    "file_checksum": "bigint",
+    "file_tags": "text",
 }
 
 
@@ -74,7 +86,7 @@ def insert_images(
     rows.sort(key=lambda row: row[1])  # the order of locks, as in ``lock_images``
     columns = ", ".join(_COLUMNS)
     arrays = ", ".join(f"%b::{kind}[]" for kind in _COLUMNS.values())
-    values = ", ".join("tags::jsonb" if name == "tags" else name for name in _COLUMNS)
+    values = ", ".join(f"{name}::jsonb" if name in ("tags", "file_tags") else name for name in _COLUMNS)
     connection.execute(
         f"INSERT INTO images (collection, {columns}) SELECT %s, {values} FROM unnest({arrays}) AS new ({columns})",
         [collection, *map(list, zip(*rows, strict=True))],
@@ -83,7 +95,7 @@ def insert_images(
 
 def _row(entry: Entry, key: int, stored: StoredBytes, added_at: float) -> tuple[Any, ...]:
     image = entry.image
-    metadata = validation.metadata_text(image)
+    metadata = validation.metadata_text(image.id, image.metadata)
     thumbnail = codec.thumbnail_checksum(image.id, entry.thumbnail) if entry.thumbnail else None
     values = (
         *(image.id, image.uri, image.sha256, image.size_bytes, image.width, image.height, image.format),
@@ -97,6 +109,7 @@ def _row(entry: Entry, key: int, stored: StoredBytes, added_at: float) -> tuple[
         None if image.id.isascii() else unicodedata.normalize("NFC", image.id).encode(),
         stored.object,
         stored.data,
+        *file_metadata_rows.values(image.id, image.file_metadata),
     )
 
 
@@ -186,10 +199,38 @@ def update_location(connection: Connection, collection: int, image_id: str, uri:
         )
 
 
+def edit_metadata(
+    connection: Connection,
+    collection: int,
+    ids: Sequence[str],
+    edit: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> int:
+    """Replace the metadata of the images that exist; returns how many changed.
+
+    Raises:
+        CollectionCorruptError: the checksum of a record is wrong.
+    """
+    changed = []
+    for row in _select(connection, collection, "id = ANY(%b) ORDER BY id FOR UPDATE", [encoded(ids)]):
+        values = checked(row)
+        text = validation.metadata_text(values[0], edit(_parsed(values[0], values[9])))
+        if text != values[9]:
+            values[9] = text
+            checksum = codec.record_checksum(values)
+            changed.append((text, sql_filter.tags_of(text), checksum, collection, values[0].encode()))
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE images SET metadata = %s, tags = %s::jsonb, checksum = %s WHERE collection = %s AND id = %b",
+            changed,
+        )
+    return len(changed)
+
+
 def read_status(connection: Connection, collection: int, ids: Sequence[str]) -> dict[str, ImageStatus]:
     """The status of the images that exist, by id."""
     rows = connection.execute(
-        "SELECT id, sha256, stamp, uri, ARRAY(SELECT name FROM features JOIN methods ON methods.key = method"
+        "SELECT id, sha256, stamp, uri, file_stamp,"
+        " ARRAY(SELECT name FROM features JOIN methods ON methods.key = method"
         " WHERE features.collection = images.collection AND image = images.key)"
         " FROM images WHERE collection = %s AND id = ANY(%b)",
         [collection, encoded(ids)],
@@ -197,9 +238,13 @@ def read_status(connection: Connection, collection: int, ids: Sequence[str]) -> 
     )
     return {
         image_id.decode(): ImageStatus(
-            sha256.decode(), stamp.decode(), uri.decode(), frozenset(name.decode() for name in names)
+            sha256.decode(),
+            stamp.decode(),
+            uri.decode(),
+            frozenset(name.decode() for name in names),
+            file_stamp or "",
         )
-        for image_id, sha256, stamp, uri, names in rows
+        for image_id, sha256, stamp, uri, file_stamp, names in rows
     }
 
 
@@ -223,13 +268,13 @@ def read_matching(
 
     PostgreSQL preselects records; the filter is then applied to each of them.
     """
-    condition = sql_filter.on_metadata(where)
+    condition = joined([sql_filter.on_metadata(where), sql_filter.on_text(contains)], " AND ")
     while True:
         rows = _page(connection, collection, after, _PAGE, source=source, condition=condition)
         for record in map(record_of, rows):
             after = record.id
-            if (where is None or where.matches(record.metadata)) and (
-                not contains or contains_text(contains, record.id, record.metadata)
+            if (where is None or where.matches(record.filterable)) and (
+                not contains or contains_text(contains, record.id, record.searchable)
             ):
                 yield record
         if len(rows) < _PAGE:
@@ -238,8 +283,8 @@ def read_matching(
 
 def matching_ids(
     connection: Connection, collection: int, where: Filter, ids: Sequence[str] | None = None
-) -> Iterator[str]:
-    """Yield the ids of the images, or of some of them, that match a filter, in no order.
+) -> Iterator[tuple[str, str]]:
+    """Yield id and stack of the images, or of some of them, that match a filter, in no order.
 
     Raises:
         CollectionCorruptError: the checksum of a preselected record is wrong.
@@ -248,8 +293,8 @@ def matching_ids(
     among, values = ("", []) if ids is None else (" AND id = ANY(%b)", [encoded(ids)])
     rows = _select(connection, collection, f"{condition.sql}{among}", [*condition.values, *values])
     for row in rows:
-        if matches(row, where):
-            yield row[0].decode()
+        if where.matches((record := record_of(row)).filterable):
+            yield record.id, record.file_metadata.stack
 
 
 def encoded(ids: Sequence[str]) -> list[bytes]:
@@ -258,12 +303,12 @@ def encoded(ids: Sequence[str]) -> list[bytes]:
 
 
 def checked(row: Sequence[Any]) -> list[Any]:
-    """Verify the checksum of a record and return the other columns, decoded.
+    """Verify the checksum of a record and return its columns, decoded, without what its file says.
 
     Raises:
         CollectionCorruptError: the checksum is wrong.
     """
-    *values, checksum = decoded(row)
+    *values, checksum = decoded(row[:-_FILE_COLUMNS])
     if not codec.is_intact_record(values, checksum):
         raise CollectionCorruptError(f"the record of image {values[0]!r} is damaged", hint=codec.REPAIR_HINT)
     return values
@@ -278,16 +323,28 @@ def record_of(row: Sequence[Any]) -> ImageRecord:
     """The record in a row of ``RECORD``.
 
     Raises:
+        CollectionCorruptError: a checksum is wrong.
+    """
+    return replace(own_record_of(row), file_metadata=file_metadata_of(row))
+
+
+def own_record_of(row: Sequence[Any]) -> ImageRecord:
+    """The record in a row of ``RECORD``, without what its file says.
+
+    Raises:
         CollectionCorruptError: its checksum is wrong.
     """
     *values, metadata, added_at, _ = checked(row)
     return replace(ImageRecord(*values), metadata=_parsed(values[0], metadata), added_at=added_at)
 
 
-def matches(row: Sequence[Any], where: Filter) -> bool:
-    """Whether the metadata of a row of ``RECORD`` match a filter."""
-    *_, metadata, _, _ = checked(row)
-    return where.matches(_parsed(row[0], metadata))
+def file_metadata_of(row: Sequence[Any]) -> FileMetadata:
+    """The file metadata in a row of ``RECORD``.
+
+    Raises:
+        CollectionCorruptError: its checksum is wrong.
+    """
+    return codec.read_file_metadata(row[0].decode("utf-8", "replace"), row[-_FILE_COLUMNS:])
 
 
 def _select(connection: Connection, collection: int, condition: str, values: Sequence[Any]) -> list[Any]:

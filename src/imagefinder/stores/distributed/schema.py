@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
+from imagefinder.stores.distributed.listing_schema import LISTING
 from imagefinder.stores.distributed.method_rows import lock_methods
 from imagefinder.stores.distributed.pool import Connection, Database
 from imagefinder.stores.distributed.vector_models import drop_vectors
@@ -15,6 +16,9 @@ SCHEMA = "imagefinder"
 
 RECORD = "id, uri, sha256, size_bytes, width, height, format, source, stamp, metadata, added_at, thumbnail"
 """The columns of an image covered by its checksum, in this order (as in the embedded store)."""
+
+FILE_METADATA = "file_stamp, stack, burst, properties, file_checksum"
+"""The columns of what a file says about an image (as in the embedded store); NULL if it was not read."""
 
 _LOCK = int.from_bytes(b"imgfindr")
 """Key of the advisory lock of migrations."""
@@ -249,6 +253,35 @@ _TABLES = (
 )
 
 
+# What files say about images; the next ``add`` reads it. Columns without a default rewrite no row, and programs of
+# the version before go on: they replace rows as a whole.
+_FILE_METADATA = (
+    "ALTER TABLE images ADD COLUMN file_stamp text, ADD COLUMN stack text, ADD COLUMN burst text,"
+    " ADD COLUMN properties text, ADD COLUMN file_checksum bigint, ADD COLUMN file_tags jsonb",
+    "CREATE INDEX images_by_stack ON images (collection, stack, id) WHERE stack <> ''",
+    "CREATE INDEX images_by_burst ON images (collection, burst, id) WHERE burst <> ''",
+    "CREATE INDEX images_by_file_tags ON images USING gin (file_tags jsonb_path_ops)",
+)
+
+# What is kept of uploaded images (kept_rows.py). Programs of earlier versions would sweep its objects as orphans.
+_KEPT = (
+    """
+    CREATE TABLE kept (
+        collection integer NOT NULL,
+        image bigint NOT NULL,
+        kind text NOT NULL,
+        bytes bigint NOT NULL,
+        checksum bigint NOT NULL,
+        object text,
+        data bytea,
+        PRIMARY KEY (collection, image, kind)
+    )
+    """,
+    "ALTER TABLE kept ALTER COLUMN data SET STORAGE EXTERNAL",
+    "CREATE INDEX kept_by_object ON kept (collection, object) WHERE object IS NOT NULL",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Tables:
     """Tables that one part of imagefinder owns, with their own version.
@@ -266,7 +299,7 @@ class Tables:
     oldest: int = 1
 
 
-STORE = Tables("store", (_TABLES,))
+STORE = Tables("store", (_TABLES, _FILE_METADATA, _KEPT, LISTING), oldest=3)
 """The tables of this package."""
 
 
@@ -354,8 +387,10 @@ OWNED = (
     "images",
     *partitions("features"),
     *partitions("thumbnail_features"),
+    "kept",
     *("gone", "counts", "failures", "removals", "derived", "leases"),
     "orphans",
+    *("listing", "listing_due"),
 )
 """The tables of this package, and partitions, whose rows belong to one collection, apart from ``methods``."""
 

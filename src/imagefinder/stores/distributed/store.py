@@ -37,6 +37,7 @@ from imagefinder.stores.distributed import (
     feature_rows,
     feed,
     image_rows,
+    kept_rows,
     leases,
     method_rows,
     monitoring,
@@ -59,7 +60,7 @@ from imagefinder.stores.distributed.vectors import PgVectors, VectorTables
 T = TypeVar("T")
 
 
-class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
+class DistributedStore(Listings, thumbnail_rows.ThumbnailTable, kept_rows.KeptTable):
     """A collection in a database; the arrays it returns are read-only and may be shared with other threads."""
 
     def __init__(

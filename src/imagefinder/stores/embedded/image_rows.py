@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -14,12 +13,21 @@ from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.records import Entry, ImageRecord, ImageStatus
 from imagefinder.stores import codec, validation
+from imagefinder.stores.conditions import joined
 from imagefinder.stores.embedded import schema, sql_filter
 from imagefinder.stores.embedded.connections import DamagedTextError
 from imagefinder.stores.embedded.feature_rows import chunks
 from imagefinder.stores.embedded.method_rows import read_methods
 
 _RECORD = f"{schema.RECORD}, checksum"
+_ROW = f"{_RECORD}, {schema.FILE_METADATA}"
+_IMAGES = "images LEFT JOIN file_metadata ON file_metadata.image = images.key"
+"""The columns and tables of a record with what its file says."""
+
+QUALIFIED = ", ".join(f"images.{name}" for name in _RECORD.split(", ")) + f", {schema.FILE_METADATA}"
+"""The columns of a record with what its file says, for a query of more tables."""
+
+_FILE_COLUMNS = len(schema.FILE_METADATA.split(", "))
 
 
 def key_of(database: sqlite3.Connection, image_id: str) -> int:
@@ -34,7 +42,7 @@ def key_of(database: sqlite3.Connection, image_id: str) -> int:
     return int(row[0])
 
 
-def insert_image(database: sqlite3.Connection, entry: Entry, *, copied: bool = False) -> int:
+def insert_image(database: sqlite3.Connection, entry: Entry) -> int:
     """Insert an image with its thumbnail, replacing an earlier one and deleting its failure; returns the key."""
     image = entry.image
     database.execute("DELETE FROM images WHERE id = ?", (image.id,))
@@ -49,8 +57,8 @@ def insert_image(database: sqlite3.Connection, entry: Entry, *, copied: bool = F
         image.format,
         image.source,
         image.stamp,
-        validation.metadata_text(image),
-        image.added_at if copied else time.time(),
+        validation.metadata_text(image.id, image.metadata),
+        image.added_at,
         codec.thumbnail_checksum(image.id, entry.thumbnail) if entry.thumbnail else None,
     )
     key = database.execute(
@@ -70,8 +78,8 @@ def delete_images(database: sqlite3.Connection, ids: Sequence[str]) -> int:
 
 def read_copies(database: sqlite3.Connection, sha256: str) -> list[ImageRecord]:
     """The records of the images with these bytes, ordered by id."""
-    query = f"SELECT {_RECORD} FROM images WHERE sha256 = ? ORDER BY id"  # noqa: S608 - column names
-    return [_record(row) for row in database.execute(query, (sha256,))]
+    query = f"SELECT {_ROW} FROM {_IMAGES} WHERE sha256 = ? ORDER BY id"  # noqa: S608 - column names
+    return [record_of(row) for row in database.execute(query, (sha256,))]
 
 
 def read_equivalents(database: sqlite3.Connection, image_id: str) -> list[str]:
@@ -112,8 +120,8 @@ def read_records(database: sqlite3.Connection, ids: Sequence[str]) -> dict[str, 
     """
     found = {}
     for some in chunks(ids):
-        query = f"SELECT {_RECORD} FROM images WHERE id IN ({', '.join('?' * len(some))})"  # noqa: S608 - names
-        found.update({row[0]: _record(row) for row in database.execute(query, some)})
+        query = f"SELECT {_ROW} FROM {_IMAGES} WHERE id IN ({', '.join('?' * len(some))})"  # noqa: S608 - names
+        found.update({row[0]: record_of(row) for row in database.execute(query, some)})
     return found
 
 
@@ -168,23 +176,45 @@ def update_location(database: sqlite3.Connection, image_id: str, uri: str, stamp
         )
 
 
+def edit_metadata(
+    database: sqlite3.Connection, ids: Sequence[str], edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> int:
+    """Replace the metadata of the images that exist; returns how many changed.
+
+    Raises:
+        CollectionCorruptError: the checksum of a record is wrong.
+    """
+    changed = []
+    for some in chunks(ids):
+        query = f"SELECT {_RECORD} FROM images WHERE id IN ({', '.join('?' * len(some))})"  # noqa: S608 - names
+        for row in database.execute(query, some):
+            values = _checked(row)
+            old = _parsed(values[0], values[9])
+            text = validation.metadata_text(values[0], edit(old))
+            if text != values[9]:
+                values[9] = text
+                changed.append((text, codec.record_checksum(values), values[0]))
+    database.executemany("UPDATE images SET metadata = ?, checksum = ? WHERE id = ?", changed)
+    return len(changed)
+
+
 def read_status(database: sqlite3.Connection, ids: Sequence[str]) -> dict[str, ImageStatus]:
     """The status of the images that exist, by id."""
-    found: dict[str, tuple[str, str, str, set[str]]] = {}
+    found: dict[str, tuple[str, str, str, str, set[str]]] = {}
     names = {method.key: name for name, method in read_methods(database).items()}
     for some in chunks(ids):
         query = (
-            "SELECT id, sha256, stamp, uri, method FROM images"  # noqa: S608 - question marks
+            f"SELECT id, sha256, stamp, uri, file_stamp, method FROM {_IMAGES}"  # noqa: S608 - question marks
             " LEFT JOIN features ON features.image = images.key"
             f" WHERE id IN ({', '.join('?' * len(some))})"
         )
-        for image_id, sha256, stamp, uri, method in database.execute(query, some):
-            status = found.setdefault(image_id, (sha256, stamp, uri, set()))
+        for image_id, sha256, stamp, uri, file_stamp, method in database.execute(query, some):
+            status = found.setdefault(image_id, (sha256, stamp, uri, file_stamp or "", set()))
             if method is not None:
-                status[3].add(names[method])
+                status[4].add(names[method])
     return {
-        image_id: ImageStatus(sha256, stamp, uri, frozenset(methods))
-        for image_id, (sha256, stamp, uri, methods) in found.items()
+        image_id: ImageStatus(sha256, stamp, uri, frozenset(methods), file_stamp)
+        for image_id, (sha256, stamp, uri, file_stamp, methods) in found.items()
     }
 
 
@@ -193,10 +223,10 @@ def read_page(database: sqlite3.Connection, after: str, limit: int, source: str 
     of_source, values = ("", [after]) if source is None else (" AND source = ?", [after, source])
     rows = database.execute(
         # The byte order of UTF-8 is the order of code points.
-        f"SELECT {_RECORD} FROM images WHERE id > ?{of_source} ORDER BY id LIMIT ?",  # noqa: S608 - names
+        f"SELECT {_ROW} FROM {_IMAGES} WHERE id > ?{of_source} ORDER BY id LIMIT ?",  # noqa: S608 - names
         [*values, min(max(limit, 0), 2**31)],
     )
-    return [_record(row) for row in rows]
+    return [record_of(row) for row in rows]
 
 
 def read_matching(
@@ -206,33 +236,35 @@ def read_matching(
 
     SQLite preselects records; the filter is then applied to each of them.
     """
-    condition = sql_filter.on_metadata(where)
+    condition = joined([sql_filter.on_metadata(where), sql_filter.on_text(contains)], " AND ")
     tests, values = ["id > ?", condition.sql], [after, *condition.values]
     if source is not None:
         tests.append("source = ?")
         values.append(source)
-    query = f"SELECT {_RECORD} FROM images WHERE {' AND '.join(tests)} ORDER BY id"  # noqa: S608 - question marks
+    query = f"SELECT {_ROW} FROM {_IMAGES} WHERE {' AND '.join(tests)} ORDER BY id"  # noqa: S608 - question marks
     for row in database.execute(query, values):
-        record = _record(row)
-        if (where is None or where.matches(record.metadata)) and (
-            not contains or contains_text(contains, record.id, record.metadata)
+        record = record_of(row)
+        if (where is None or where.matches(record.filterable)) and (
+            not contains or contains_text(contains, record.id, record.searchable)
         ):
             yield record
 
 
-def matching_ids(database: sqlite3.Connection, where: Filter, ids: Sequence[str] | None = None) -> Iterator[str]:
-    """Yield the ids of the images, or of some of them, that match a filter, in no order.
+def matching_ids(
+    database: sqlite3.Connection, where: Filter, ids: Sequence[str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield id and stack of the images, or of some of them, that match a filter, in no order.
 
     Raises:
         CollectionCorruptError: the checksum of a preselected record is wrong.
     """
     condition = sql_filter.on_metadata(where)
-    query = f"SELECT {_RECORD} FROM images WHERE {condition.sql}"  # noqa: S608 - question marks
+    query = f"SELECT {_ROW} FROM {_IMAGES} WHERE {condition.sql}"  # noqa: S608 - question marks
     for some in [()] if ids is None else chunks(ids):
         among = "" if ids is None else f" AND id IN ({', '.join('?' * len(some))})"
         for row in database.execute(query + among, (*condition.values, *some)):
-            if _matches(row, where):
-                yield row[0]
+            if where.matches((record := record_of(row)).filterable):
+                yield record.id, record.file_metadata.stack
 
 
 def matching_keys(database: sqlite3.Connection, method: int, keys: Sequence[int], where: Filter) -> list[int]:
@@ -244,12 +276,14 @@ def matching_keys(database: sqlite3.Connection, method: int, keys: Sequence[int]
     condition, found = sql_filter.on_metadata(where), []
     for some in chunks(keys):
         query = (
-            f"SELECT features.key, {schema.RECORD}, images.checksum FROM features"  # noqa: S608 - question marks
-            f" JOIN images ON images.key = features.image WHERE features.key IN ({', '.join('?' * len(some))})"
+            f"SELECT features.key, {schema.RECORD}, images.checksum, {schema.FILE_METADATA} FROM features"  # noqa: S608
+            " JOIN images ON images.key = features.image"
+            " LEFT JOIN file_metadata ON file_metadata.image = images.key"
+            f" WHERE features.key IN ({', '.join('?' * len(some))})"
             f" AND features.method = ? AND {condition.sql}"
         )
         rows = database.execute(query, (*some, method, *condition.values))
-        found += [key for key, *row in rows if _matches(row, where)]
+        found += [key for key, *row in rows if where.matches(record_of(row).filterable)]
     return found
 
 
@@ -277,16 +311,16 @@ def _checked(row: Sequence[Any]) -> list[Any]:
     return values
 
 
-def _record(row: Sequence[Any]) -> ImageRecord:
-    *values, metadata, added_at, _ = _checked(row)
-    fields = [*values, _parsed(values[0], metadata), added_at]
+def record_of(row: Sequence[Any]) -> ImageRecord:
+    """The record in a row of its columns and checksum.
+
+    Raises:
+        CollectionCorruptError: the checksum is wrong.
+    """
+    *values, metadata, added_at, _ = _checked(row[:-_FILE_COLUMNS])
+    found = codec.read_file_metadata(values[0], row[-_FILE_COLUMNS:])
+    fields = [*values, _parsed(values[0], metadata), added_at, found]
     return ImageRecord(*fields)
-
-
-def _matches(row: Sequence[Any], where: Filter) -> bool:
-    """Whether the metadata of a record match a filter."""
-    *_, metadata, _, _ = _checked(row)
-    return where.matches(_parsed(row[0], metadata))
 
 
 def _parsed(image_id: str, metadata: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 
 from imagefinder.core.errors import CollectionBusyError, CollectionCorruptError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures
+from imagefinder.core.file_metadata import NO_FILE_METADATA, FileMetadata
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Entry, Failure, ImageRecord
 from imagefinder.stores.embedded import EmbeddedStore, schema
@@ -22,7 +23,11 @@ def folder(tmp_path):
         store.put(
             [
                 Entry(
-                    ImageRecord(f"{number:02}", "uri", "", 1, 1, 1, "", metadata={"n": number}),
+                    ImageRecord(
+                        *(f"{number:02}", "uri", "", 1, 1, 1, ""),
+                        metadata={"n": number},
+                        file_metadata=FileMetadata({"xmp": {"rating": number}}, "1", f"s{number}"),
+                    ),
                     {"m": GlobalFeatures(VECTORS[number : number + 1])},
                     b"jpeg %d" % number,
                 )
@@ -42,6 +47,11 @@ def intact(folder):
             for index, image_id in enumerate(block.ids):
                 assert np.array_equal(block.features.image(index).vectors[0], VECTORS[int(image_id)])
                 assert store.get(image_id).metadata == {"n": int(image_id)}
+                read = store.get(image_id).file_metadata
+                assert read in (
+                    NO_FILE_METADATA,
+                    FileMetadata({"xmp": {"rating": int(image_id)}}, "1", f"s{int(image_id)}"),
+                )
                 assert store.thumbnail(image_id) == b"jpeg %d" % int(image_id)
         return [int(record.id) for record in store.images(limit=1000)]
 
@@ -55,6 +65,7 @@ def test_an_intact_database_loses_nothing(folder):
     assert intact(folder) == ALL
     with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as store:
         assert store.failures()[0].attempts == 2
+        assert store.stacked([f"s{number}" for number in ALL]).keys() == {f"s{number}" for number in ALL}
     assert sorted(path.name for path in folder.iterdir()) == [FILE_NAME, f"{FILE_NAME}.damaged-1"]
 
 
@@ -84,9 +95,9 @@ def test_a_page_of_features_is_lost(folder):
     intact(folder)
 
 
-def test_half_of_the_file_is_lost(folder):
+def test_a_third_of_the_file_is_lost(folder):
     data = (folder / FILE_NAME).read_bytes()
-    (folder / FILE_NAME).write_bytes(data[: len(data) // 2])
+    (folder / FILE_NAME).write_bytes(data[: len(data) * 2 // 3])
     found = recover(folder)
     assert found.repaired
     with closing(EmbeddedStore(folder, create=False, cache_bytes=0)) as store:
