@@ -16,6 +16,7 @@ from imagefinder.core.errors import DamagedImageError
 from imagefinder.core.settings import Settings
 from imagefinder.server.app import create_app
 from imagefinder.testing.extractors import textured_image
+from imagefinder.wiring import open_collection
 
 BASE = "/v1/collections/default"
 
@@ -171,3 +172,24 @@ def test_neither_source_nor_thumbnail(client: TestClient, collection: Any, image
 def test_head(client: TestClient) -> None:
     got, head = client.get(f"{BASE}/previews/a b.tif"), client.head(f"{BASE}/previews/a b.tif")
     assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", got.headers["etag"])
+
+
+def test_kept_originals_can_be_downloaded(tmp_path: Path) -> None:
+    settings = Settings(
+        store="memory",
+        scratch=tmp_path / "s",
+        collections=tmp_path / "c",
+        keep_originals=True,
+        models=tmp_path / "m",
+    )
+    buffer = io.BytesIO()
+    large().save(buffer, "TIFF")
+    with TestClient(create_app(open_collection(settings, create=True))) as client:
+        assert client.get("/v1/info").json()["keep_originals"] is True
+        put = client.put(f"{BASE}/images/a", content=buffer.getvalue(), headers={"Content-Type": "image/tiff"})
+        assert put.is_success, put.text
+        assert client.get(f"{BASE}/contents/a").content == buffer.getvalue()
+        response = client.get(f"{BASE}/previews/a?size=6400")
+        assert (size_of(response), response.headers["x-preview-source"]) == ((2000, 1500), "original")
+        client.delete(f"{BASE}/images/a")
+        assert client.get(f"{BASE}/previews/a").json()["code"] == "unknown_image"
