@@ -11,11 +11,14 @@ from imagefinder.server.v1 import (
     explanations,
     images,
     info,
+    location,
     previews,
     removals,
     search,
+    similar,
 )
 
 router = APIRouter()
-for _resource in (info, collections, images, previews, removals, search, explanations, compare, duplicates):
+_IMAGES = (info, collections, images, location, previews, removals)
+for _resource in (*_IMAGES, search, similar, explanations, compare, duplicates):
     router.include_router(_resource.router)

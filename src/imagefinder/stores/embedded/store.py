@@ -144,17 +144,16 @@ class EmbeddedStore(Lookups):
                 self._check_features(entry.features, methods)
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
-            listed = []
+            keys = []
             for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
-                key = image_rows.insert_image(database, entry)
-                listed.append((key, entry.image))
+                keys.append(key := image_rows.insert_image(database, entry))
                 thumbnail_rows.insert(database, key, of_thumbnail)
                 file_metadata_rows.insert(database, key, entry.image.id, entry.image.file_metadata)
                 kept_rows.insert(database, key, entry.image.id, entry.kept)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
-            listing_rows.write(database, listed)
+            listing_rows.write(database, list(zip(keys, (entry.image for entry in plain), strict=True)))
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
         """Add or replace features of a stored image in one durable transaction.
