@@ -52,7 +52,7 @@ def check(response: Any, field: str) -> None:
 
 def test_each_number_in_a_query_is_checked(shared: TestClient) -> None:
     found = list(integers(shared.get("/openapi.json").json()))
-    assert {name for *_, name in found} == {"k", "limit", "width"}
+    assert {name for *_, name in found} == {"k", "limit", "size", "width"}
     assert len(found) >= 6
     for method, template, name in found:
         path = template.replace("{collection}", "default").replace("{handle}", "x").replace("{image_id}", "1.png")
