@@ -57,8 +57,9 @@ def test_each_number_in_a_query_is_checked(shared: TestClient) -> None:
     for method, template, name in found:
         path = template.replace("{collection}", "default").replace("{handle}", "x").replace("{image_id}", "1.png")
         files = {"files": {"image": png(1)}} if method == "post" else {}
+        required = {"id": "1.png"} if template.endswith("/preview") else {}
         for text in NOT_INTEGERS:
-            check(shared.request(method, path, params={name: text}, **files), name)
+            check(shared.request(method, path, params={name: text, **required}, **files), name)
 
 
 @pytest.mark.parametrize("name", ["k", "rerank_depth", "min_score", "max_evalue"])
