@@ -13,6 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from imagefinder.core.errors import DamagedImageError
+from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.settings import Settings
 from imagefinder.server.app import create_app
 from imagefinder.testing.extractors import textured_image
@@ -193,3 +194,24 @@ def test_kept_originals_can_be_downloaded(tmp_path: Path) -> None:
         assert (size_of(response), response.headers["x-preview-source"]) == ((2000, 1500), "original")
         client.delete(f"{BASE}/images/a")
         assert client.get(f"{BASE}/previews/a").json()["code"] == "unknown_image"
+
+
+@pytest.mark.parametrize(("url_queries", "reason"), [(True, "fetch_failed"), (False, "url_queries_off")])
+def test_web_addresses_that_are_not_downloaded(tmp_path: Path, url_queries: bool, reason: str) -> None:
+    settings = Settings(
+        store="memory",
+        scratch=tmp_path / "s",
+        collections=tmp_path / "c",
+        models=tmp_path / "m",
+        fetch_private=True,
+        url_queries=url_queries,
+    )
+    collection = open_collection(settings, create=True)
+    record = ImageRecord("a", "http://127.0.0.1:9/a.png", "0" * 64, 1, 2000, 1500, "PNG")
+    buffer = io.BytesIO()
+    large().resize((256, 192)).save(buffer, "JPEG")
+    collection.store.put([Entry(record, {}, buffer.getvalue())])
+    with TestClient(create_app(collection)) as client:
+        response = client.get(f"{BASE}/previews/a")
+    assert (response.headers["x-preview-source"], size_of(response)) == ("thumbnail", (256, 192))
+    assert response.headers["x-preview-reason"].startswith(reason)
