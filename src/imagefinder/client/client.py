@@ -13,19 +13,19 @@ from urllib.parse import quote
 import httpx2
 
 from imagefinder.client import images
-from imagefinder.client.errors import InvalidAnswerError, NotFoundError, ServerProblem, problem
+from imagefinder.client.errors import NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.jobs import RemoteJob
 from imagefinder.client.listings import DEFAULT, ClientListings
-from imagefinder.client.options import form_fields, request_members
+from imagefinder.client.options import form_fields, query_members, request_members
 from imagefinder.client.transport import (
     Transport,
     collection_path,
     drop_none,
     explanations_path,
+    job_of,
     job_path,
     parse,
-    parse_json,
     with_id,
 )
 from imagefinder.core.answers import (
@@ -49,8 +49,8 @@ from imagefinder.core.answers import (
 )
 from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.query import SearchOptions
-from imagefinder.core.results import Box, Comparison, Explanation
-from imagefinder.core.serialization import from_json
+from imagefinder.core.results import AUTO, Box, Comparison, Explanation
+from imagefinder.core.similarity import SimilarImage, SimilarPage
 
 KEEP_ALIVE_SECONDS = 60.0
 """An event stream that is silent for this long is broken: the service sends a comment every 15 seconds."""
@@ -132,14 +132,26 @@ class Client(ClientListings):
 
     # -- images --------------------------------------------------------------------------------------------
 
+    def similar(
+        self, image_id: str, collection: str = DEFAULT, *, method: str = AUTO, page_size: int = 60
+    ) -> Iterator[SimilarImage]:
+        """The images most similar to a stored image, most similar first, without decisions.
+
+        ``auto`` chooses a method with a vector for each image; a request lists ``page_size`` images.
+        """
+        options = with_id(image_id, method=method, limit=page_size)
+        for page in self._pages(SimilarPage, f"{collection_path(collection)}/similar", options):
+            yield from page.images
+
     def failures(self, collection: str = DEFAULT, *, page_size: int = 100) -> Iterator[FailedImage]:
         """The images that could not be added, with their errors."""
         for page in self._pages(FailurePage, f"{collection_path(collection)}/failures", {"limit": page_size}):
             yield from page.failures
 
-    def image(self, image_id: str, collection: str = DEFAULT) -> Image:
-        """One image."""
-        return self._transport.json(Image, "GET", f"{collection_path(collection)}/image", params=with_id(image_id))
+    def image(self, image_id: str, collection: str = DEFAULT, *, labels: bool = False) -> Image:
+        """One image; with ``labels``, also what it may show, as a classifier suggests."""
+        params = with_id(image_id, labels=labels or None)
+        return self._transport.json(Image, "GET", f"{collection_path(collection)}/image", params=params)
 
     def put(
         self,
@@ -206,11 +218,12 @@ class Client(ClientListings):
     @overload
     def search(
         self,
-        query: QuerySource,
+        query: QuerySource | None = ...,
         options: SearchOptions | None = ...,
         *,
         collection: str = ...,
         boxes: Sequence[Box] = ...,
+        text: str = ...,
         **changes: Any,
     ) -> SearchAnswer: ...
 
@@ -226,21 +239,23 @@ class Client(ClientListings):
 
     def search(
         self,
-        query: QuerySource | Sequence[QuerySource],
+        query: QuerySource | Sequence[QuerySource] | None = None,
         options: SearchOptions | None = None,
         *,
         collection: str = DEFAULT,
         boxes: Sequence[Box] = (),
+        text: str = "",
         **changes: Any,
     ) -> SearchAnswer | list[SearchAnswer | ServerProblem]:
-        """Search a collection with one image or several.
+        """Search a collection with an image, with words or with both, or with several images.
 
         Args:
             query: A path, a URL that the server downloads, encoded bytes, or ``ById`` for an image of the
-                collection; or a list of them.
+                collection; or a list of them. ``None``: search with ``text`` alone.
             options: Search options.
             collection: Name of the collection.
             boxes: Regions of the query image to search for: x, y, width, height in pixels.
+            text: What the images must show, in words.
             changes: Individual options that replace those of ``options``, for example ``k=5``. The request names
                 ``verify`` and ``filter`` are also accepted. ``None`` values are ignored.
 
@@ -255,17 +270,13 @@ class Client(ClientListings):
         members = request_members(options or SearchOptions(), changes)
         path = f"{collection_path(collection)}/search"
         if isinstance(query, Sequence) and not isinstance(query, str | bytes):
-            if boxes:
-                raise ValueError("boxes can be given for a single query only")
+            if boxes or text:
+                raise ValueError("boxes and text can be given for a single query only")
             body = {"queries": [images.reference(one) for one in query], **members}
             results = self._transport.json(SearchAnswers, "POST", path, json=body).results
-            return [
-                one if isinstance(one, SearchAnswer) else problem(one.problem, status=int(one.problem["status"]))
-                for one in results
-            ]
-        if boxes:
-            members["boxes"] = [list(box) for box in boxes]
-        if isinstance(query, ById) or images.is_url(query):
+            return [one if isinstance(one, SearchAnswer) else problem(one.problem) for one in results]
+        members |= query_members(boxes, text)
+        if query is None or isinstance(query, ById) or images.is_url(query):
             return self._transport.json(SearchAnswer, "POST", path, json={**images.reference(query), **members})
         files = {"image": images.content(query)}
         return self._transport.json(SearchAnswer, "POST", path, files=files, data=form_fields(members))
@@ -429,7 +440,7 @@ class Client(ClientListings):
                     if event == "end":  # repeats the last progress event
                         return
                 elif name == "data" and event == "progress":
-                    yield self._remote(_job_of(value))
+                    yield self._remote(job_of(value))
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -453,10 +464,3 @@ class Client(ClientListings):
 
     def _remote(self, job: Job) -> RemoteJob:
         return extend(RemoteJob, job, service=self)
-
-
-def _job_of(event: str) -> Job:
-    try:
-        return from_json(Job, parse_json(event), newer=True)
-    except ValueError as error:
-        raise InvalidAnswerError("invalid_answer", f"an event is not a job: {error}") from error

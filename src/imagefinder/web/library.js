@@ -11,7 +11,7 @@ import { openLightbox } from "./lightbox.js";
 import { createSelection } from "./picked.js";
 import { remove } from "./remove.js";
 import { changed, go, link, parse } from "./route.js";
-import { collectionInfo, loadSession, mayWrite, session } from "./session.js";
+import { acceptedFiles, collectionInfo, loadSession, mayWrite, session } from "./session.js";
 import { t } from "./texts.js";
 import { showDetails } from "./tile.js";
 import { chosenFiles, createUploads, droppedFiles } from "./upload.js";
@@ -184,7 +184,7 @@ export function openLibrary(main) {
     onall: () => state.grid?.selectAll(),
     onremove: drop,
   });
-  const files = fileInput(add, { accept: "image/*,.heic,.heif,.avif,.tif,.tiff", "data-pick": "files" });
+  const files = fileInput(add, { accept: acceptedFiles(), "data-pick": "files" });
   const folder = fileInput(add, { webkitdirectory: true, "data-pick": "folder" });
   const state = {
     /** @type {ReturnType<typeof createGrid> | null} */

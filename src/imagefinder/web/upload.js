@@ -23,7 +23,6 @@ import { t } from "./texts.js";
 const CONCURRENT = 3;
 const ATTEMPTS = 5;
 const MAX_ROWS = 200;
-const IMAGE = /\.(jpe?g|jfif|png|webp|gif|tiff?|bmp|hei[cf]|avif)$/i;
 
 const STATES = {
   queued: t("upload.queued"),
@@ -40,7 +39,9 @@ const STATES = {
 const FINAL = ["added", "replaced", "existing", "failed", "cancelled"];
 
 /** @param {File} file */
-const isImage = (file) => file.type.startsWith("image/") || IMAGE.test(file.name);
+const isImage = (file) =>
+  file.type.startsWith("image/") ||
+  session.info.image_suffixes.includes(file.name.split(".").pop()?.toLowerCase() ?? "");
 
 /** All files in an entry and below it.
  * @param {FileSystemEntry} entry @returns {Promise<Named[]>} */

@@ -12,14 +12,14 @@ from imagefinder.server.v1 import (
     images,
     info,
     listings,
+    location,
     previews,
     removals,
     search,
+    similar,
 )
 
 router = APIRouter()
-for _resource in (
-    *(info, collections, listings, images, previews),
-    *(removals, search, explanations, compare, duplicates),
-):
+_IMAGES = (info, collections, listings, images, location, previews, removals)
+for _resource in (*_IMAGES, search, similar, explanations, compare, duplicates):
     router.include_router(_resource.router)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
+from imagefinder.stores.distributed.listing_schema import LISTING
 from imagefinder.stores.distributed.method_rows import lock_methods
 from imagefinder.stores.distributed.pool import Connection, Database
 from imagefinder.stores.distributed.vector_models import drop_vectors
@@ -280,75 +281,6 @@ _KEPT = (
     "CREATE INDEX kept_by_object ON kept (collection, object) WHERE object IS NOT NULL",
 )
 
-_SORTED = ("taken", "name", "size", "added", "folder")
-
-# What images are listed by (listing_rows.py), derived from their records. Rows that are missing or outdated are
-# due: they are written before the next listing. Triggers note them, also for programs of version 1.
-_LISTING = (
-    "DROP INDEX IF EXISTS images_by_taken, images_by_camera, images_by_rating",
-    """
-    CREATE TABLE listing (
-        collection integer NOT NULL,
-        image bigint NOT NULL,
-        id bytea NOT NULL,
-        taken bytea NOT NULL,
-        day bytea NOT NULL,
-        name bytea NOT NULL,
-        size bigint NOT NULL,
-        added double precision NOT NULL,
-        folder bytea NOT NULL,
-        format bytea NOT NULL,
-        camera bytea NOT NULL,
-        place bytea NOT NULL,
-        rating integer NOT NULL,
-        keywords bytea[] NOT NULL,
-        PRIMARY KEY (collection, image)
-    )
-    """,
-    "CREATE INDEX listing_by_id ON listing (collection, id)",
-    *(f"CREATE INDEX listing_by_{name} ON listing (collection, {name}, id)" for name in _SORTED),
-    *(
-        f"CREATE INDEX listing_by_{name} ON listing (collection, {name})"
-        for name in ("day", "format", "camera", "place", "rating")
-    ),
-    "CREATE INDEX listing_by_keywords ON listing USING gin (keywords)",
-    """
-    CREATE TABLE listing_due (
-        collection integer NOT NULL,
-        image bigint NOT NULL,
-        PRIMARY KEY (collection, image)
-    )
-    """,
-    "INSERT INTO listing_due SELECT collection, key FROM images",
-    f"""
-    CREATE FUNCTION listing_added() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO {SCHEMA}.listing_due SELECT collection, key FROM added;
-        RETURN NULL;
-    END $$
-    """,
-    f"""
-    CREATE FUNCTION listing_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO {SCHEMA}.listing_due VALUES (NEW.collection, NEW.key) ON CONFLICT DO NOTHING;
-        RETURN NULL;
-    END $$
-    """,
-    f"""
-    CREATE FUNCTION listing_removed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        DELETE FROM {SCHEMA}.listing USING lost
-            WHERE listing.collection = lost.collection AND listing.image = lost.key;
-        DELETE FROM {SCHEMA}.listing_due USING lost
-            WHERE listing_due.collection = lost.collection AND listing_due.image = lost.key;
-        RETURN NULL;
-    END $$
-    """,
-    "CREATE TRIGGER listing_added AFTER INSERT ON images REFERENCING NEW TABLE AS added"
-    " FOR EACH STATEMENT EXECUTE FUNCTION listing_added()",
-    "CREATE TRIGGER listing_changed AFTER UPDATE OF stamp, metadata, properties ON images"
-    " FOR EACH ROW EXECUTE FUNCTION listing_changed()",
-    "CREATE TRIGGER listing_removed AFTER DELETE ON images REFERENCING OLD TABLE AS lost"
-    " FOR EACH STATEMENT EXECUTE FUNCTION listing_removed()",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Tables:
@@ -367,7 +299,7 @@ class Tables:
     oldest: int = 1
 
 
-STORE = Tables("store", (_TABLES, _FILE_METADATA, _KEPT, _LISTING), oldest=3)
+STORE = Tables("store", (_TABLES, _FILE_METADATA, _KEPT, LISTING), oldest=3)
 """The tables of this package."""
 
 

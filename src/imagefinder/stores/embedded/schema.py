@@ -11,9 +11,10 @@ from pathlib import Path
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
 from imagefinder.stores import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
+from imagefinder.stores.embedded.listing_schema import LISTING
 
 FILE_NAME = "collection.sqlite"
-FORMAT = 7
+FORMAT = 5
 APPLICATION_ID = int.from_bytes(b"IMGF")
 
 # SIFT features have about 180 KB per image, ResNet-50 features 8 KB: larger pages make reading the former faster,
@@ -125,65 +126,8 @@ _THUMBNAIL_FEATURES = (
 _FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS, *_FEED, *_THUMBNAIL_FEATURES)
 """Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
 
-# What images are listed by (listing_rows.py), derived from their records. Rows that are missing or outdated are
-# due: they are written before the next listing.
-_LISTING: tuple[str, ...] = (
-    """
-    CREATE TABLE listing (
-        image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
-        id TEXT NOT NULL,
-        taken TEXT NOT NULL,
-        day TEXT NOT NULL,
-        name TEXT NOT NULL,
-        size INTEGER NOT NULL,
-        added REAL NOT NULL,
-        folder TEXT NOT NULL,
-        format TEXT NOT NULL,
-        camera TEXT NOT NULL,
-        place TEXT NOT NULL,
-        rating INTEGER NOT NULL
-    ) STRICT
-    """,
-    "CREATE INDEX listing_by_id ON listing (id)",
-    # With the columns of filters, so that filtered listings by date read the index only.
-    "CREATE INDEX listing_by_day ON listing (day, taken, id, camera, place, format, rating, folder)",
-    *(f"CREATE INDEX listing_by_{name} ON listing ({name}, id)" for name in ("name", "size", "added", "folder")),
-    "CREATE INDEX listing_counts ON listing (camera, place, format, rating)",
-    """
-    CREATE TABLE tags (
-        tag TEXT NOT NULL,
-        image INTEGER NOT NULL REFERENCES images (key) ON DELETE CASCADE,
-        PRIMARY KEY (tag, image)
-    ) STRICT, WITHOUT ROWID
-    """,
-    "CREATE INDEX tags_by_image ON tags (image)",
-    "CREATE TABLE listing_due (image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE) STRICT",
-    """
-    CREATE TRIGGER listing_added AFTER INSERT ON images BEGIN
-        INSERT INTO listing_due VALUES (NEW.key);
-    END
-    """,
-    """
-    CREATE TRIGGER listing_changed AFTER UPDATE OF stamp, metadata ON images BEGIN
-        INSERT OR IGNORE INTO listing_due VALUES (NEW.key);
-    END
-    """,
-    """
-    CREATE TRIGGER listing_file_read AFTER INSERT ON file_metadata BEGIN
-        INSERT OR IGNORE INTO listing_due VALUES (NEW.image);
-    END
-    """,
-    """
-    CREATE TRIGGER listing_file_lost AFTER DELETE ON file_metadata
-    WHEN EXISTS (SELECT 1 FROM images WHERE key = OLD.image) BEGIN
-        INSERT OR IGNORE INTO listing_due VALUES (OLD.image);
-    END
-    """,
-)
-"""Statements that create the tables, indexes and triggers of listings, which are new in format 7."""
-
 # File metadata (file_metadata_rows.py), in a separate table: adding it rewrites no image.
-_FORMAT_5: tuple[str, ...] = (
+_FILE_METADATA: tuple[str, ...] = (
     """
     CREATE TABLE file_metadata (
         image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
@@ -194,12 +138,20 @@ _FORMAT_5: tuple[str, ...] = (
         file_checksum INTEGER NOT NULL
     ) STRICT
     """,
-    "CREATE INDEX file_metadata_by_stack ON file_metadata (stack, image) WHERE stack <> ''",
+    # Text of definitions is short, because all of them must fit into the first page.
+    "CREATE INDEX file_metadata_by_stack ON file_metadata (stack, image)",
     "CREATE INDEX file_metadata_by_burst ON file_metadata (burst, image) WHERE burst <> ''",
+    # Every search needs the number of images that share a stack with another one. Rows are never updated.
+    "CREATE TABLE stacked (images INTEGER NOT NULL) STRICT",
+    "INSERT INTO stacked VALUES (0)",
+    "CREATE TRIGGER stack_grows AFTER INSERT ON file_metadata WHEN NEW.stack<>'' AND EXISTS(SELECT 1"
+    " FROM file_metadata WHERE stack=NEW.stack AND image<>NEW.image) BEGIN UPDATE stacked SET images=images+1; END",
+    "CREATE TRIGGER stack_shrinks AFTER DELETE ON file_metadata WHEN OLD.stack<>'' AND EXISTS("
+    "SELECT 1 FROM file_metadata WHERE stack=OLD.stack) BEGIN UPDATE stacked SET images=images-1; END",
 )
 
 # What is kept of uploaded images (kept_rows.py). The blob is the last column: sizes are read without it.
-_FORMAT_6: tuple[str, ...] = (
+_KEPT: tuple[str, ...] = (
     """
     CREATE TABLE kept (
         key INTEGER PRIMARY KEY,
@@ -211,7 +163,8 @@ _FORMAT_6: tuple[str, ...] = (
     ) STRICT
     """,
 )
-"""Statements that create the tables, indexes and triggers of format 6, also in a new collection."""
+_FORMAT_5: tuple[str, ...] = (*_FILE_METADATA, *_KEPT, *LISTING)
+"""Statements that create the tables, indexes and triggers of format 5, also in a new collection."""
 
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
@@ -298,8 +251,6 @@ TABLES = (
     *_REMOVALS,
     *_FORMAT_4,
     *_FORMAT_5,
-    *_FORMAT_6,
-    *_LISTING,
 )
 
 
@@ -335,26 +286,8 @@ def _to_format_4(database: sqlite3.Connection) -> None:
 
 
 def _to_format_5(database: sqlite3.Connection) -> None:
-    """Migrate to format 5, which has what files say about images; the next ``add`` reads it."""
+    """Migrate to format 5, which has file metadata, lists by it, and keeps previews of uploaded images."""
     for statement in _FORMAT_5:
-        database.execute(statement)
-
-
-def _to_format_6(database: sqlite3.Connection) -> None:
-    """Migrate to format 6, which keeps previews and originals of uploaded images."""
-    for statement in _FORMAT_6:
-        database.execute(statement)
-
-
-def _to_format_7(database: sqlite3.Connection) -> None:
-    """Migrate to format 7, which lists images by their properties."""
-    for name in ("taken", "camera", "rating"):  # of format 5, which nothing used
-        database.execute(f"DROP INDEX IF EXISTS file_metadata_by_{name}")
-        if database.execute(
-            "SELECT 1 FROM pragma_table_xinfo('file_metadata') WHERE name = ?", (name,)
-        ).fetchone():
-            database.execute(f"ALTER TABLE file_metadata DROP COLUMN {name}")
-    for statement in _LISTING:
         database.execute(statement)
     database.execute("INSERT INTO listing_due SELECT key FROM images")
 
@@ -386,12 +319,10 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     2: _add_removals,
     3: _to_format_4,
     4: _to_format_5,
-    5: _to_format_6,
-    6: _to_format_7,
 }
 """Format -> function that migrates to the next format, within a transaction."""
 
-ADDITIVE = frozenset({2, 3, 4, 5, 6})
+ADDITIVE = frozenset({2, 3, 4})
 """Formats whose migration only adds tables and indexes. Opening a collection migrates it, in no time and without
 exclusive access: programs of the older version that have it open may go on."""
 

@@ -59,16 +59,14 @@ from imagefinder.stores.embedded import (
 from imagefinder.stores.embedded.connections import Connections, connect, translated_errors
 from imagefinder.stores.embedded.derived import DerivedFiles
 from imagefinder.stores.embedded.failure_rows import copy_failures, read_failures, write_failures
-from imagefinder.stores.embedded.file_metadata_rows import FileMetadataLookups
 from imagefinder.stores.embedded.files import copy_database, make_folder, sync_folder
 from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
+from imagefinder.stores.embedded.lookups import Lookups
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec, write_method
 from imagefinder.stores.embedded.recovery import recover
 
 
-class EmbeddedStore(
-    thumbnail_rows.ThumbnailLookups, FileMetadataLookups, kept_rows.KeptLookups, listing_rows.ListingLookups
-):
+class EmbeddedStore(Lookups):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -132,7 +130,9 @@ class EmbeddedStore(
         Raises:
             FingerprintMismatchError: another process has since registered a method differently.
         """
-        plain = validation.stamped(validation.normalise_entries(entries), copied=copied)
+        plain = validation.normalise_entries(entries)
+        if not copied:
+            plain = validation.stamped(plain)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
         of_thumbnails = [thumbnail_rows.encode(entry.image.id, entry.thumbnail_features) for entry in plain]
         gone = validation.valid_ids(replacing)
@@ -144,15 +144,16 @@ class EmbeddedStore(
                 self._check_features(entry.features, methods)
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
+            keys = []
             for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
-                key = image_rows.insert_image(database, entry)
+                keys.append(key := image_rows.insert_image(database, entry))
                 thumbnail_rows.insert(database, key, of_thumbnail)
                 file_metadata_rows.insert(database, key, entry.image.id, entry.image.file_metadata)
                 kept_rows.insert(database, key, entry.image.id, entry.kept)
-                listing_rows.write(database, key, entry.image)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
+            listing_rows.write(database, list(zip(keys, (entry.image for entry in plain), strict=True)))
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
         """Add or replace features of a stored image in one durable transaction.
@@ -242,8 +243,9 @@ class EmbeddedStore(
 
     def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
         """The records of the images that exist, by id."""
+        valid = validation.valid_ids(ids)
         with self._connections.reading() as database:
-            return image_rows.read_records(database, validation.valid_ids(ids))
+            return image_rows.read_records(database, valid)
 
     def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The JPEG thumbnails of the images that exist, by id; empty for an image without one."""
@@ -470,10 +472,8 @@ class EmbeddedStore(
 
     def _copy_to(self, folder: Path, progress: Callable[[int, int], None]) -> None:
         folder.mkdir()
-        with (
-            translated_errors(self._folder / schema.FILE_NAME),
-            closing(connect(self._folder / schema.FILE_NAME)) as database,
-        ):
+        file = self._folder / schema.FILE_NAME
+        with translated_errors(file), closing(connect(file)) as database:
             copy_database(database, folder / schema.FILE_NAME, progress)
             with closing(connect(folder / schema.FILE_NAME)) as copied:
                 schema.begin_history(copied)
