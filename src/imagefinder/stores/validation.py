@@ -118,8 +118,10 @@ def normalise_file_metadata(image_id: str, found: FileMetadata) -> FileMetadata:
     return replace(found, properties=json.loads(check_text(f"file metadata of image {image_id!r}", text)))
 
 
-def stamped(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries with the present time as the time of adding."""
+def stamped(entries: list[Entry], *, copied: bool) -> list[Entry]:
+    """The entries with the present time as the time of adding, unless they are ``copied``."""
+    if copied:
+        return entries
     now = time.time()
     return [replace(entry, image=replace(entry.image, added_at=now)) for entry in entries]
 

@@ -20,6 +20,22 @@ const ORDERS = {
   smallest: ["size", false],
   folder: ["folder", false],
 };
+/** @type {Record<string, import("./texts.js").Key>} */
+const LABELS = {
+  newest: "arrange.newest",
+  oldest: "arrange.oldest",
+  name: "arrange.name",
+  added: "arrange.added",
+  largest: "arrange.largest",
+  smallest: "arrange.smallest",
+  month: "arrange.by-month",
+  day: "arrange.by-day",
+  folder: "arrange.by-folder",
+  none: "arrange.by-none",
+  small: "arrange.small",
+  medium: "arrange.medium",
+  large: "arrange.large",
+};
 const GROUPS = ["month", "day", "folder", "none"];
 
 /** The arrangement in a route; by default months, the newest first.
@@ -51,7 +67,7 @@ export function createArrange(onjump, ondensity) {
     t("arrange.sort"),
     Object.keys(ORDERS)
       .filter((name) => name !== "folder")
-      .map((name) => [name, t(/** @type {"arrange.newest"} */ (`arrange.${name}`))]),
+      .map((name) => [name, t(LABELS[name])]),
     (value) => {
       const dated = ORDERS[value][0] === "taken";
       const { group } = arrangementOf(parse().params);
@@ -61,7 +77,7 @@ export function createArrange(onjump, ondensity) {
   );
   const group = chooser(
     t("arrange.group"),
-    GROUPS.map((name) => [name, t(/** @type {"arrange.by-day"} */ (`arrange.by-${name}`))]),
+    GROUPS.map((name) => [name, t(LABELS[name])]),
     (value) => {
       const dated = value === "day" || value === "month";
       const { sort: now } = arrangementOf(parse().params);
@@ -74,7 +90,7 @@ export function createArrange(onjump, ondensity) {
   );
   const density = chooser(
     t("arrange.density"),
-    DENSITIES.map((name) => [name, t(/** @type {"arrange.small"} */ (`arrange.${name}`))]),
+    DENSITIES.map((name) => [name, t(LABELS[name])]),
     (value) => {
       localStorage.setItem(STORAGE, value);
       ondensity();

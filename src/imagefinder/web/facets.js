@@ -11,6 +11,16 @@ import { groupLabel } from "./tile.js";
 /** Property -> whether several values may be chosen: then an image has one of them. */
 const FACETS = { format: true, camera: true, place: true, rating: true, tag: false };
 const SHOWN = 12;
+/** @type {Record<string, import("./texts.js").Key>} */
+const LABELS = {
+  folder: "facet.folder",
+  taken: "facet.taken",
+  format: "facet.format",
+  camera: "facet.camera",
+  place: "facet.place",
+  rating: "facet.rating",
+  tag: "facet.tag",
+};
 
 /** The restrictions of a route, as the REST API takes them.
  * @param {URLSearchParams} params @returns {Query} */
@@ -49,7 +59,7 @@ export function createFacets(collection) {
 
   /** @param {string} name @param {string} value */
   const chip = (name, value) =>
-    button("close", `${t(/** @type {"facet.format"} */ (`facet.${name}`))}: ${groupLabel(name, value)}`, () =>
+    button("close", `${t(LABELS[name])}: ${groupLabel(name, value)}`, () =>
       go(name === "folder" || name === "taken" ? changed(parse(), { [name]: null }) : toggled(name, value)),
     );
 
@@ -77,7 +87,7 @@ export function createFacets(collection) {
     return h(
       "fieldset",
       {},
-      h("legend", {}, t(/** @type {"facet.format"} */ (`facet.${name}`))),
+      h("legend", {}, t(LABELS[name])),
       boxes.slice(0, SHOWN),
       rest.length > 0 && h("details", {}, h("summary", {}, t("facet.others", { count: rest.length })), rest),
     );

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 # What images are listed by, derived from their records. Rows that are missing or outdated are
-# due: they are written before the next listing.
+# due: they are written before the next listing. No value is NULL; saying so would not fit into the first page.
 LISTING: tuple[str, ...] = (
     """
     CREATE TABLE listing (
         image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
-        id TEXT NOT NULL,
-        taken TEXT NOT NULL,
-        day TEXT NOT NULL,
-        name TEXT NOT NULL,
-        size INTEGER NOT NULL,
-        added REAL NOT NULL,
-        folder TEXT NOT NULL,
-        format TEXT NOT NULL,
-        camera TEXT NOT NULL,
-        place TEXT NOT NULL,
-        rating INTEGER NOT NULL
+        id TEXT,
+        taken TEXT,
+        day TEXT,
+        name TEXT,
+        size INTEGER,
+        added REAL,
+        folder TEXT,
+        format TEXT,
+        camera TEXT,
+        place TEXT,
+        rating INTEGER
     ) STRICT
     """,
     "CREATE INDEX listing_by_id ON listing (id)",
