@@ -21,11 +21,11 @@ LISTING: tuple[str, ...] = (
         rating INTEGER
     ) STRICT
     """,
-    "CREATE INDEX listing_by_id ON listing (id)",
+    "CREATE INDEX by_id ON listing (id)",
     # With the columns of filters, so that filtered listings by date read the index only.
-    "CREATE INDEX listing_by_day ON listing (day, taken, id, camera, place, format, rating, folder)",
-    *(f"CREATE INDEX listing_by_{name} ON listing ({name}, id)" for name in ("name", "size", "added", "folder")),
-    "CREATE INDEX listing_counts ON listing (camera, place, format, rating)",
+    "CREATE INDEX by_day ON listing (day, taken, id, camera, place, format, rating, folder)",
+    *(f"CREATE INDEX by_{name} ON listing ({name}, id)" for name in ("name", "size", "added", "folder")),
+    "CREATE INDEX by_camera ON listing (camera, place, format, rating)",
     """
     CREATE TABLE tags (
         tag TEXT NOT NULL,
@@ -46,14 +46,13 @@ LISTING: tuple[str, ...] = (
     END
     """,
     """
-    CREATE TRIGGER listing_file_read AFTER INSERT ON file_metadata BEGIN
+    CREATE TRIGGER file_read AFTER INSERT ON file_metadata BEGIN
         INSERT OR IGNORE INTO listing_due VALUES (NEW.image);
     END
     """,
     """
-    CREATE TRIGGER listing_file_lost AFTER DELETE ON file_metadata
-    WHEN EXISTS (SELECT 1 FROM images WHERE key = OLD.image) BEGIN
-        INSERT OR IGNORE INTO listing_due VALUES (OLD.image);
+    CREATE TRIGGER file_lost AFTER DELETE ON file_metadata BEGIN
+        INSERT OR IGNORE INTO listing_due SELECT key FROM images WHERE key=OLD.image;
     END
     """,
 )
