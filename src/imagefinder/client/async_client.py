@@ -20,7 +20,7 @@ from imagefinder.client.async_jobs import AsyncRemoteJob
 from imagefinder.client.async_transport import AsyncTransport
 from imagefinder.client.errors import NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
-from imagefinder.client.options import form_fields, request_members
+from imagefinder.client.options import form_fields, query_members, request_members
 from imagefinder.client.transport import (
     Page,
     collection_path,
@@ -180,11 +180,10 @@ class AsyncClient:
             for one in page.failures:
                 yield one
 
-    async def image(self, image_id: str, collection: str = DEFAULT) -> Image:
-        """One image."""
-        return await self._transport.json(
-            Image, "GET", f"{collection_path(collection)}/image", params=with_id(image_id)
-        )
+    async def image(self, image_id: str, collection: str = DEFAULT, *, labels: bool = False) -> Image:
+        """One image; with ``labels``, also what it may show, as a classifier suggests."""
+        params = with_id(image_id, labels=labels or None)
+        return await self._transport.json(Image, "GET", f"{collection_path(collection)}/image", params=params)
 
     async def put(
         self,
@@ -254,11 +253,12 @@ class AsyncClient:
     @overload
     async def search(
         self,
-        query: QuerySource,
+        query: QuerySource | None = ...,
         options: SearchOptions | None = ...,
         *,
         collection: str = ...,
         boxes: Sequence[Box] = ...,
+        text: str = ...,
         **changes: Any,
     ) -> SearchAnswer: ...
 
@@ -274,21 +274,23 @@ class AsyncClient:
 
     async def search(
         self,
-        query: QuerySource | Sequence[QuerySource],
+        query: QuerySource | Sequence[QuerySource] | None = None,
         options: SearchOptions | None = None,
         *,
         collection: str = DEFAULT,
         boxes: Sequence[Box] = (),
+        text: str = "",
         **changes: Any,
     ) -> SearchAnswer | list[SearchAnswer | ServerProblem]:
-        """Search a collection with one image or several.
+        """Search a collection with an image, with words or with both, or with several images.
 
         Args:
             query: A path, a URL that the server downloads, encoded bytes, or ``ById`` for an image of the
-                collection; or a list of them.
+                collection; or a list of them. ``None``: search with ``text`` alone.
             options: Search options.
             collection: Name of the collection.
             boxes: Regions of the query image to search for: x, y, width, height in pixels.
+            text: What the images must show, in words.
             changes: Individual options that replace those of ``options``, for example ``k=5``. The request names
                 ``verify`` and ``filter`` are also accepted. ``None`` values are ignored.
 
@@ -303,17 +305,13 @@ class AsyncClient:
         members = request_members(options or SearchOptions(), changes)
         path = f"{collection_path(collection)}/search"
         if isinstance(query, Sequence) and not isinstance(query, str | bytes):
-            if boxes:
-                raise ValueError("boxes can be given for a single query only")
+            if boxes or text:
+                raise ValueError("boxes and text can be given for a single query only")
             body = {"queries": [await anyio.to_thread.run_sync(images.reference, one) for one in query], **members}
             results = (await self._transport.json(SearchAnswers, "POST", path, json=body)).results
-            return [
-                one if isinstance(one, SearchAnswer) else problem(one.problem, status=int(one.problem["status"]))
-                for one in results
-            ]
-        if boxes:
-            members["boxes"] = [list(box) for box in boxes]
-        if isinstance(query, ById) or images.is_url(query):
+            return [one if isinstance(one, SearchAnswer) else problem(one.problem) for one in results]
+        members |= query_members(boxes, text)
+        if query is None or isinstance(query, ById) or images.is_url(query):
             return await self._transport.json(
                 SearchAnswer,
                 "POST",

@@ -16,7 +16,7 @@ from imagefinder.client import images
 from imagefinder.client.errors import NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.jobs import RemoteJob
-from imagefinder.client.options import form_fields, request_members
+from imagefinder.client.options import form_fields, query_members, request_members
 from imagefinder.client.transport import (
     Page,
     Transport,
@@ -172,9 +172,10 @@ class Client:
         for page in self._pages(FailurePage, f"{collection_path(collection)}/failures", {"limit": page_size}):
             yield from page.failures
 
-    def image(self, image_id: str, collection: str = DEFAULT) -> Image:
-        """One image."""
-        return self._transport.json(Image, "GET", f"{collection_path(collection)}/image", params=with_id(image_id))
+    def image(self, image_id: str, collection: str = DEFAULT, *, labels: bool = False) -> Image:
+        """One image; with ``labels``, also what it may show, as a classifier suggests."""
+        params = with_id(image_id, labels=labels or None)
+        return self._transport.json(Image, "GET", f"{collection_path(collection)}/image", params=params)
 
     def put(
         self,
@@ -241,11 +242,12 @@ class Client:
     @overload
     def search(
         self,
-        query: QuerySource,
+        query: QuerySource | None = ...,
         options: SearchOptions | None = ...,
         *,
         collection: str = ...,
         boxes: Sequence[Box] = ...,
+        text: str = ...,
         **changes: Any,
     ) -> SearchAnswer: ...
 
@@ -261,21 +263,23 @@ class Client:
 
     def search(
         self,
-        query: QuerySource | Sequence[QuerySource],
+        query: QuerySource | Sequence[QuerySource] | None = None,
         options: SearchOptions | None = None,
         *,
         collection: str = DEFAULT,
         boxes: Sequence[Box] = (),
+        text: str = "",
         **changes: Any,
     ) -> SearchAnswer | list[SearchAnswer | ServerProblem]:
-        """Search a collection with one image or several.
+        """Search a collection with an image, with words or with both, or with several images.
 
         Args:
             query: A path, a URL that the server downloads, encoded bytes, or ``ById`` for an image of the
-                collection; or a list of them.
+                collection; or a list of them. ``None``: search with ``text`` alone.
             options: Search options.
             collection: Name of the collection.
             boxes: Regions of the query image to search for: x, y, width, height in pixels.
+            text: What the images must show, in words.
             changes: Individual options that replace those of ``options``, for example ``k=5``. The request names
                 ``verify`` and ``filter`` are also accepted. ``None`` values are ignored.
 
@@ -290,17 +294,13 @@ class Client:
         members = request_members(options or SearchOptions(), changes)
         path = f"{collection_path(collection)}/search"
         if isinstance(query, Sequence) and not isinstance(query, str | bytes):
-            if boxes:
-                raise ValueError("boxes can be given for a single query only")
+            if boxes or text:
+                raise ValueError("boxes and text can be given for a single query only")
             body = {"queries": [images.reference(one) for one in query], **members}
             results = self._transport.json(SearchAnswers, "POST", path, json=body).results
-            return [
-                one if isinstance(one, SearchAnswer) else problem(one.problem, status=int(one.problem["status"]))
-                for one in results
-            ]
-        if boxes:
-            members["boxes"] = [list(box) for box in boxes]
-        if isinstance(query, ById) or images.is_url(query):
+            return [one if isinstance(one, SearchAnswer) else problem(one.problem) for one in results]
+        members |= query_members(boxes, text)
+        if query is None or isinstance(query, ById) or images.is_url(query):
             return self._transport.json(SearchAnswer, "POST", path, json={**images.reference(query), **members})
         files = {"image": images.content(query)}
         return self._transport.json(SearchAnswer, "POST", path, files=files, data=form_fields(members))

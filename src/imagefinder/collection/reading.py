@@ -14,15 +14,17 @@ from imagefinder.collection.originals import open_original
 from imagefinder.collection.previews import PreviewMaker
 from imagefinder.core import filters
 from imagefinder.core.contracts import Store
-from imagefinder.core.errors import InputError
+from imagefinder.core.errors import InputError, MethodNotIndexedError
 from imagefinder.core.features import Decoded, RgbImage
 from imagefinder.core.method import Method, MethodState
 from imagefinder.core.previews import DEFAULT_SIZE, Preview
 from imagefinder.core.query import ImageInput
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus, Removal, StoreInfo
+from imagefinder.core.results import AUTO, Label
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.missing import gone_uris
 from imagefinder.runtime import Runtime
+from imagefinder.search.words import labels
 
 
 class CollectionReader:
@@ -198,6 +200,23 @@ class CollectionReader:
     def methods(self) -> list[MethodState]:
         """Every installed method, and whether it can run on this machine; sorted by name."""
         return self.runtime.method_states()
+
+    def labels(self, image_id: str) -> tuple[Label, ...]:
+        """What an image may show, by the classifier of a network: suggestions, most likely first.
+
+        Empty if no label is likely, or the image has no features of a method with a classifier.
+
+        Raises:
+            UnknownImageError: no image has this id.
+            FingerprintMismatchError: the stored features were made with other parameters or weights.
+            ModelMissingError: the weights of the method are not on this machine.
+        """
+        found = self.store.get(self.resolve(image_id)).id
+        try:
+            return labels(self.store, self._methods.to_search_words(AUTO), found)
+        except (MethodNotIndexedError, InputError):
+            self.store.get(found)  # raises UnknownImageError if it was removed meanwhile
+            return ()
 
     def warm(self, method: str) -> None:
         """Load the model and stored features of a method, so that the first search is fast.

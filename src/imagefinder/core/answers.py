@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from imagefinder.core.jobs import Job
-from imagefinder.core.results import DuplicateGroup, Hit, SearchResult
+from imagefinder.core.results import DuplicateGroup, Hit, Label, SearchResult
 from imagefinder.core.serialization import Described
 
 if TYPE_CHECKING:
@@ -265,6 +265,9 @@ class Image(Described):
     preview: str = ""
     """Path of the preview on this server, which browsers can show; empty if it comes from version 0.1."""
 
+    labels: tuple[Label, ...] = ()
+    """Suggestions of a classifier, most likely first; empty unless requested with ``labels=true``."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImagePage(Described):
@@ -338,19 +341,22 @@ class RemovalPage(Described):
 
 @dataclass(frozen=True, slots=True)
 class QueryInfo(Described):
-    """The query image."""
+    """The query."""
 
     width: int
-    """Width in pixels."""
+    """Width in pixels; 0 without a query image."""
 
     height: int
-    """Height in pixels."""
+    """Height in pixels; 0 without a query image."""
 
     sha256: str
-    """SHA-256 of the encoded image, hexadecimal."""
+    """SHA-256 of the encoded image, hexadecimal; empty without a query image."""
 
     id: str | None
     """Id of the image, if the query is an image of the collection; otherwise null."""
+
+    text: str = ""
+    """The text of the query; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,7 +401,7 @@ class SearchAnswer(SearchResult):
     """Name of the collection that was searched."""
 
     query: QueryInfo
-    """The query image."""
+    """The query."""
 
     explanations: AnswerHandle | None
     """Handle to the explanations; null if the server does not store this result."""

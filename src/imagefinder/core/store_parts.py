@@ -10,6 +10,7 @@ from imagefinder.core.features import FeatureSpec, LocalFeatures
 from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.listing import BY_ID, EVERYTHING, Group, GroupBy, ListPosition, Order, Selection
 from imagefinder.core.previews import KeptKind
 from imagefinder.core.records import (
     Damage,
@@ -135,6 +136,56 @@ class StoreLookups(Protocol):
 
     def forget_removals(self, ids: Sequence[str]) -> int:
         """Delete the recorded removals of these ids, and return how many there were."""
+        ...
+
+
+class StoreListings(Protocol):
+    """Sorted listings of images, and their groups; ``core.listing`` defines by what."""
+
+    def listing(
+        self,
+        selection: Selection = EVERYTHING,
+        order: Order = BY_ID,
+        *,
+        after: ListPosition | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[ImageRecord]:
+        """A page of records, sorted.
+
+        Images added or removed between two pages do not make other images appear twice or not at all.
+
+        Args:
+            selection: Which images to list.
+            order: The order of the listing.
+            after: The position of the last image of the previous page; ``None`` for the beginning.
+            offset: Number of images to skip from there.
+            limit: Maximum number of records.
+
+        Raises:
+            CollectionCorruptError: a record does not match its checksum.
+        """
+        ...
+
+    def groups(
+        self,
+        by: GroupBy,
+        selection: Selection = EVERYTHING,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[Group]:
+        """The groups of images, ordered by their value (code points), none of them empty.
+
+        Args:
+            by: What images are grouped by.
+            selection: Which images to group.
+            after: The value of the last group of the previous page; ``None`` for the first page.
+            limit: Maximum number of groups; ``None``: no limit.
+
+        Raises:
+            CollectionCorruptError: a record does not match its checksum.
+        """
         ...
 
 
@@ -310,7 +361,15 @@ class StoreUpkeep(Protocol):
 
 
 class StoreParts(
-    StoreLookups, StoreFileMetadata, StoreFailures, StoreThumbnails, StoreKept, StoreDerived, StoreUpkeep, Protocol
+    StoreLookups,
+    StoreListings,
+    StoreFileMetadata,
+    StoreFailures,
+    StoreThumbnails,
+    StoreKept,
+    StoreDerived,
+    StoreUpkeep,
+    Protocol,
 ):
     """All parts that every store has."""
 

@@ -90,6 +90,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "invalid_image": ProblemKind(422, "Unusable image"),
     "invalid_input": ProblemKind(422, "Invalid input"),
     "invalid_filter": ProblemKind(422, "Invalid filter"),
+    "unknown_words": ProblemKind(422, "Unknown words"),
     "address_not_allowed": ProblemKind(422, "Address not allowed"),
     "fetch_failed": ProblemKind(422, "Download failed"),
     "fetch_failed_for_now": ProblemKind(424, "Download failed temporarily", retryable=True),

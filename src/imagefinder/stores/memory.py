@@ -39,6 +39,7 @@ from imagefinder.stores.digests import entry_digest
 from imagefinder.stores.memory_derived import DerivedInMemory
 from imagefinder.stores.memory_feed import FeedInMemory
 from imagefinder.stores.memory_file_metadata import FileMetadataInMemory
+from imagefinder.stores.memory_listings import ListingsInMemory
 from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, read_only_thumbnail
 
 
@@ -52,7 +53,7 @@ class _Image:
     kept: Mapping[KeptKind, bytes] = field(default_factory=dict)
 
 
-class MemoryStore(ThumbnailsInMemory, FileMetadataInMemory):
+class MemoryStore(ListingsInMemory, ThumbnailsInMemory, FileMetadataInMemory):
     """Stores everything in dictionaries; arrays are copied on input."""
 
     def __init__(self) -> None:

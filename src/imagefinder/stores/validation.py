@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from imagefinder.core.errors import FingerprintMismatchError, InputError
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.file_metadata import NO_FILE_METADATA, FileMetadata
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.listing import ListPosition
 from imagefinder.core.metadata import check_new_id
 from imagefinder.core.records import Entry, Failure, ImageRecord, Removal
 
@@ -114,6 +116,23 @@ def normalise_file_metadata(image_id: str, found: FileMetadata) -> FileMetadata:
     if "\\u0000" in json.dumps(text):
         raise InputError(f"the file metadata of image {image_id!r} contain a NUL character")
     return replace(found, properties=json.loads(check_text(f"file metadata of image {image_id!r}", text)))
+
+
+def stamped(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries with the present time as the time of adding."""
+    now = time.time()
+    return [replace(entry, image=replace(entry.image, added_at=now)) for entry in entries]
+
+
+def check_position(position: ListPosition | None) -> None:
+    """Check the texts of a position in a listing.
+
+    Raises:
+        InputError: one of them is not valid Unicode.
+    """
+    for text in () if position is None else (position.value, position.id):
+        if isinstance(text, str):
+            check_text("position", text)
 
 
 def metadata_text(image: ImageRecord) -> str:

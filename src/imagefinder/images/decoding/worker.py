@@ -19,8 +19,8 @@ from imagefinder.images.decoding import pillow_decoder
 
 READY = "ready"
 DECODE, RENDER, EXAMINE, METADATA = "decode", "render", "examine", "metadata"
-"""Tasks of a request: a page as 8-bit RGB; a page as an encoded preview; all frames in full depth, as a digest; the
-properties of an image."""
+"""Tasks of a request: a page as 8-bit RGB; a page as an encoded preview; all frames in full depth, as a digest;
+and the properties of an image."""
 
 FAULT = "decoder_fault"
 """Response code for an exception other than ``ImageError``: a bug in a decoder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, BinaryIO
 
@@ -151,8 +152,19 @@ def list_images(
     response_description="The image.",
     responses=responses(_ONE),
 )
-def get_image(service: ServiceDep, collection: Name, image_id: ImageId) -> JSONResponse:
-    return respond(_image(collection, service.collections.get(collection), image_id))
+def get_image(
+    service: ServiceDep,
+    collection: Name,
+    image_id: ImageId,
+    labels: Annotated[
+        bool, Query(description="Add what the image may show, by the classifier of a network: suggestions.")
+    ] = False,
+) -> JSONResponse:
+    opened = service.collections.get(collection)
+    image = _image(collection, opened, image_id)
+    if not labels:
+        return respond(image)
+    return respond(replace(image, labels=opened.labels(image_id)))
 
 
 @router.put(

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from imagefinder.core.answers import OPTION_NAMES
-from imagefinder.core.query import MAX_BOXES, MAX_COORDINATE, MAX_RERANK_DEPTH, SearchOptions
+from imagefinder.core.query import MAX_BOXES, MAX_COORDINATE, MAX_RERANK_DEPTH, MAX_TEXT, SearchOptions
 from imagefinder.core.suggestions import did_you_mean
 from imagefinder.server import validation
 from imagefinder.server.errors import Problem
@@ -92,6 +92,16 @@ Url = Annotated[
 Base64 = Annotated[str | None, Field(description="The encoded image in base64, or as a `data:` URL.")]
 
 
+Text = Annotated[
+    str,
+    Field(
+        max_length=MAX_TEXT,
+        description="What the images must show, in words. Alone, or with an image: images similar to it that also "
+        "show this. The answer has no E-values and no decision.",
+    ),
+]
+
+
 class RequestModel(BaseModel):
     """Base of the request models; unknown members are refused."""
 
@@ -103,8 +113,8 @@ class RequestModel(BaseModel):
         return validation.first_unknown(cls, data)
 
 
-class ImageReference(RequestModel):
-    """An image: exactly one of ``url``, ``base64`` and ``id``."""
+class QueryRequest(RequestModel):
+    """A query: one of ``url``, ``base64`` and ``id``, optionally restricted to regions; a ``text``; or both."""
 
     url: Url = None
     base64: Base64 = None
@@ -112,16 +122,7 @@ class ImageReference(RequestModel):
         Annotated[str, Field(min_length=1, max_length=MAX_ID_REFERENCE)] | None,
         Field(description="Id of an image of the collection."),
     ] = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        _exactly_one(self, ("url", "base64", "id"))
-        return self
-
-
-class QueryRequest(ImageReference):
-    """A query image: exactly one of ``url``, ``base64`` and ``id``; optionally restricted to regions."""
-
+    text: Text = ""
     boxes: Annotated[
         list[BoxList],
         Field(
@@ -130,6 +131,15 @@ class QueryRequest(ImageReference):
             description="Regions to search for: x, y, width, height in pixels. Default: the whole image.",
         ),
     ] = []
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        sources = ("url", "base64", "id")
+        if not self.text.strip() or any(getattr(self, name) is not None for name in sources):
+            _exactly_one(self, sources)
+        elif self.boxes:
+            raise ValueError("boxes are regions of an image, and the query has no image")
+        return self
 
 
 # -- search options: one member for each field of SearchOptions ------------------------------------------------
@@ -204,21 +214,21 @@ OptionFields: type[RequestModel] = create_model(
     "OptionFields", __base__=RequestModel, __doc__="Search options.", **_OPTIONS
 )
 SearchRequest: type[QueryRequest] = create_model(
-    "SearchRequest", __base__=QueryRequest, __doc__="A search with one query image.", **_OPTIONS
+    "SearchRequest", __base__=QueryRequest, __doc__="A search with one query.", **_OPTIONS
 )
 
 
 class _Queries(RequestModel):
     queries: Annotated[
         list[QueryRequest],
-        Field(min_length=1, max_length=MAX_IMAGES, fail_fast=True, description="The query images."),
+        Field(min_length=1, max_length=MAX_IMAGES, fail_fast=True, description="The queries."),
     ]
 
 
 MultiSearchRequest: type[_Queries] = create_model(
     "MultiSearchRequest",
     __base__=_Queries,
-    __doc__="A search with several query images; the response has one answer per query, in order.",
+    __doc__="A search with several queries; the response has one answer per query, in order.",
     **_OPTIONS,
 )
 
@@ -267,6 +277,12 @@ class CompareFields(RequestModel):
     """The text fields of a comparison."""
 
     method: Annotated[str, Field(min_length=1, max_length=100)] = "sift"
+
+
+class TextFields(RequestModel):
+    """The text of a query in a form."""
+
+    text: Text = ""
 
 
 class BoxFields(RequestModel):

@@ -64,6 +64,8 @@ _ORPHANS = {
     "thumbnail_features": "NOT EXISTS (SELECT 1 FROM images"
     " WHERE images.collection = thumbnail_features.collection AND images.key = image)",
     "kept": "NOT EXISTS (SELECT 1 FROM images WHERE images.collection = kept.collection AND images.key = image)",
+    "listing": "NOT EXISTS (SELECT 1 FROM images WHERE images.collection = listing.collection"
+    " AND images.key = image)",
 }
 
 

@@ -14,7 +14,7 @@ from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.records import Entry, ImageRecord, ImageStatus
 from imagefinder.stores import codec, validation
-from imagefinder.stores.conditions import ALWAYS, SqlCondition
+from imagefinder.stores.conditions import ALWAYS, SqlCondition, joined
 from imagefinder.stores.distributed import file_metadata_rows, payloads, schema, sql_filter
 from imagefinder.stores.distributed.payloads import StoredBytes
 from imagefinder.stores.distributed.pool import Connection
@@ -241,7 +241,7 @@ def read_matching(
 
     PostgreSQL preselects records; the filter is then applied to each of them.
     """
-    condition = sql_filter.on_metadata(where)
+    condition = joined([sql_filter.on_metadata(where), sql_filter.on_text(contains)], " AND ")
     while True:
         rows = _page(connection, collection, after, _PAGE, source=source, condition=condition)
         for record in map(record_of, rows):

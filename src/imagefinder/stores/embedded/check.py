@@ -264,6 +264,9 @@ def _orphans(connections: Connections, *, repair: bool) -> list[Damage]:
                 " OR method NOT IN (SELECT key FROM methods)",
                 "DELETE FROM thumbnails WHERE image NOT IN (SELECT key FROM images)",
                 "DELETE FROM thumbnail_features WHERE image NOT IN (SELECT key FROM images)",
+                "DELETE FROM listing WHERE image NOT IN (SELECT key FROM images)",
+                "DELETE FROM tags WHERE image NOT IN (SELECT key FROM images)",
+                "DELETE FROM listing_due WHERE image NOT IN (SELECT key FROM images)",
                 "DELETE FROM file_metadata WHERE image NOT IN (SELECT key FROM images)",
                 "DELETE FROM kept WHERE image NOT IN (SELECT key FROM images)",
             ):

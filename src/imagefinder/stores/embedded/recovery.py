@@ -211,10 +211,13 @@ def _copy_with_new_header(file: Path, copy: Path) -> None:
     with closing(connect(fresh, create=True)) as database:
         schema.prepare(database, copy.parent, create=True)
         disable_wal(database)
-    header = bytearray(fresh.read_bytes()[: schema.PAGE_BYTES])
+    data = fresh.read_bytes()
+    header = bytearray(data[: schema.PAGE_BYTES])
     _remove(fresh)
     shutil.copyfile(file, copy)
-    pages = copy.stat().st_size // schema.PAGE_BYTES
+    # SQLite opens no database that lacks the first page of a table or an index.
+    pages = max(copy.stat().st_size, len(data)) // schema.PAGE_BYTES
+    os.truncate(copy, pages * schema.PAGE_BYTES)
     # Number of pages, and an empty free list; https://www.sqlite.org/fileformat2.html, 1.3.
     struct.pack_into(">III", header, 28, pages, 0, 0)
     with copy.open("r+b") as changed:

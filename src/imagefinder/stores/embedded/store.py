@@ -50,6 +50,7 @@ from imagefinder.stores.embedded import (
     image_rows,
     kept_rows,
     leases,
+    listing_rows,
     removal_rows,
     sample_rows,
     schema,
@@ -60,13 +61,12 @@ from imagefinder.stores.embedded.derived import DerivedFiles
 from imagefinder.stores.embedded.failure_rows import copy_failures, read_failures, write_failures
 from imagefinder.stores.embedded.files import copy_database, make_folder, sync_folder
 from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
+from imagefinder.stores.embedded.lookups import Lookups
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec, write_method
 from imagefinder.stores.embedded.recovery import recover
 
 
-class EmbeddedStore(
-    thumbnail_rows.ThumbnailLookups, file_metadata_rows.FileMetadataLookups, kept_rows.KeptLookups
-):
+class EmbeddedStore(Lookups):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -131,6 +131,8 @@ class EmbeddedStore(
             FingerprintMismatchError: another process has since registered a method differently.
         """
         plain = validation.normalise_entries(entries)
+        if not copied:
+            plain = validation.stamped(plain)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
         of_thumbnails = [thumbnail_rows.encode(entry.image.id, entry.thumbnail_features) for entry in plain]
         gone = validation.valid_ids(replacing)
@@ -142,14 +144,16 @@ class EmbeddedStore(
                 self._check_features(entry.features, methods)
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
+            keys = []
             for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
-                key = image_rows.insert_image(database, entry, copied=copied)
+                keys.append(key := image_rows.insert_image(database, entry))
                 thumbnail_rows.insert(database, key, of_thumbnail)
                 file_metadata_rows.insert(database, key, entry.image.id, entry.image.file_metadata)
                 kept_rows.insert(database, key, entry.image.id, entry.kept)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
+            listing_rows.write(database, list(zip(keys, (entry.image for entry in plain), strict=True)))
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
         """Add or replace features of a stored image in one durable transaction.
@@ -468,10 +472,8 @@ class EmbeddedStore(
 
     def _copy_to(self, folder: Path, progress: Callable[[int, int], None]) -> None:
         folder.mkdir()
-        with (
-            translated_errors(self._folder / schema.FILE_NAME),
-            closing(connect(self._folder / schema.FILE_NAME)) as database,
-        ):
+        file = self._folder / schema.FILE_NAME
+        with translated_errors(file), closing(connect(file)) as database:
             copy_database(database, folder / schema.FILE_NAME, progress)
             with closing(connect(folder / schema.FILE_NAME)) as copied:
                 schema.begin_history(copied)

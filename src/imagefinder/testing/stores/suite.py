@@ -15,6 +15,7 @@ from imagefinder.testing.stores.samples import MakeStore
 from imagefinder.testing.stores.sampling import SamplingSuite
 from imagefinder.testing.stores.scans import ScanSuite
 from imagefinder.testing.stores.sharing import SharingSuite
+from imagefinder.testing.stores.sorted_listings import SortedListingSuite
 from imagefinder.testing.stores.thumbnails import ThumbnailSuite
 from imagefinder.testing.stores.transfer import TransferSuite
 from imagefinder.testing.stores.upkeep import UpkeepSuite
@@ -25,6 +26,7 @@ class StoreSuite(
     RemovalSuite,
     MethodSuite,
     ListingSuite,
+    SortedListingSuite,
     FileMetadataSuite,
     SamplingSuite,
     ScanSuite,

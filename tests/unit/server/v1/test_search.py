@@ -63,7 +63,13 @@ def test_all_image_forms_give_the_same_answer(shared: TestClient) -> None:
     assert hit["evidence"]["inliers"] > 10
     assert hit["image"]["width"] == 160
     assert hit["thumbnail"] == hit["image"]["thumbnail"]
-    assert form["query"] == {"width": 160, "height": 120, "sha256": form["query"]["sha256"], "id": None}
+    assert form["query"] == {
+        "width": 160,
+        "height": 120,
+        "sha256": form["query"]["sha256"],
+        "id": None,
+        "text": "",
+    }
     assert by_id["query"]["id"] == "1.png"
     assert by_id["query"]["sha256"] == form["query"]["sha256"]
     assert form["explanations"]["handle"] != by_json["explanations"]["handle"]
