@@ -271,7 +271,7 @@ class Image(Described):
 
 @dataclass(frozen=True, slots=True)
 class ImagePage(Described):
-    """A page of images, ordered by id."""
+    """A page of images."""
 
     images: tuple[Image, ...]
     """The images of this page."""
