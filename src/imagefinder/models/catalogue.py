@@ -221,6 +221,9 @@ class ModelCatalogue(Mapping[str, ModelSpec]):
                 return self._read[path]
         raise KeyError(name)
 
+    def __contains__(self, name: object) -> bool:
+        return any(name in _names(folder) for folder in self._folders())
+
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name for folder in self._folders() for name in _names(folder)))
 

@@ -53,8 +53,8 @@ def fetch_metadata(name: str, source: HubFile) -> RemoteFile:
         HubUnreachableError: no connection, offline mode, or a temporary hub error.
         ModelError: the hub denies access, does not have the file, or is not a model hub.
     """
-    with _translated_errors(name, source), _client(hub_environment.metadata_timeout()) as client:
-        headers = _head(client, _url(source)).headers
+    with translated_errors(name, source), hub_client(hub_environment.metadata_timeout()) as client:
+        headers = _head(client, address(source)).headers
     size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
     if headers.get("X-Repo-Commit") != source.revision or not (size.isascii() and size.isdigit()):
         raise ModelError(
@@ -99,10 +99,10 @@ def download(
     """
     partial = scratch / f"{sha256}.imagefinder.incomplete"
     lock = filelock.FileLock(scratch / f"{sha256}.imagefinder.lock")
-    with _translated_errors(name, source), lock, _client(hub_environment.download_timeout()) as client:
+    with translated_errors(name, source), lock, hub_client(hub_environment.download_timeout()) as client:
         if target.is_file():
             return  # another process has downloaded it
-        _fill(client, partial, _url(source), size_bytes, progress)
+        _fill(client, partial, address(source), size_bytes, progress)
         actual = file_sha256(partial)
         if actual != sha256:
             partial.unlink()
@@ -186,12 +186,13 @@ def _save(name: str, url: str, partial: Path, progress: Progress | None) -> None
         raise httpx2.RemoteProtocolError("the response ended early")
 
 
-def _url(source: HubFile) -> str:
+def address(source: HubFile) -> str:
+    """Address of a file on the hub."""
     path = f"{source.repository}/resolve/{quote(source.revision, safe='')}/{quote(source.filename)}"
     return f"{hub_environment.endpoint()}/{path}"
 
 
-def _client(timeout: float) -> httpx2.Client:
+def hub_client(timeout: float) -> httpx2.Client:
     """An HTTP client with the hub's token, which httpx2 drops when a redirect leads to another origin."""
     headers = {"User-Agent": f"imagefinder/{version('imagefinder')}", "Accept-Encoding": "identity"}
     if token := hub_environment.token():
@@ -270,7 +271,7 @@ def _stream(
 
 
 @contextmanager
-def _translated_errors(name: str, source: HubFile) -> Iterator[None]:
+def translated_errors(name: str, source: HubFile) -> Iterator[None]:
     """Raise errors of the transfer as ``ModelError``, with a hint."""
     endpoint = hub_environment.endpoint()
     offline = "imagefinder models export on a machine that has the weights, then imagefinder models import here"

@@ -18,6 +18,7 @@ from imagefinder.core.errors import ModelCorruptError, ModelError, ModelMissingE
 from imagefinder.core.files import write_atomically
 from imagefinder.models import hub_environment
 from imagefinder.models.catalogue import HubFile, LocalFile, ModelSpec, PackageFile, UrlFile
+from imagefinder.models.description import MAX_BYTES
 from imagefinder.models.files import Progress, cached_sha256, file_sha256, is_sha256
 
 Origin = Literal["bundle", "hub", "package", "url", "file", ""]
@@ -175,6 +176,11 @@ class ModelCache:
                 f"the model hub has different weights for {model.name} than the published ones: SHA-256 "
                 f"{remote.sha256} instead of {sha256}; nothing was downloaded",
                 hint=f"if HF_ENDPOINT is set to a mirror, unset it{recorded}",
+            )
+        if remote.size_bytes > MAX_BYTES:
+            raise ModelError(
+                f"{source.filename} of {source.repository} has {remote.size_bytes:,} bytes, more than "
+                f"{MAX_BYTES:,}, the limit for weight files; nothing was downloaded"
             )
         target = _snapshot(source)
         download(
