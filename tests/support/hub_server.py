@@ -104,7 +104,7 @@ def _server(hub: Hub, place: str) -> ThreadingHTTPServer:
                 self._list(listed[1], listed[2])
                 return
             match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
-            key = f"{match[1]}/{match[3]}" if match and match[2] == REVISION else ""
+            key = f"{match[1]}/{match[3]}" if match and match[2] in {"main", REVISION} else ""
             if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
                 self._reply(401, {"X-Error-Code": "GatedRepo"})
             elif key not in hub.files:

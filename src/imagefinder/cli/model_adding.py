@@ -118,7 +118,6 @@ def add(
 def show(context: typer.Context, name: NameArgument, as_json: JsonOption = False) -> None:
     """Print one model."""
     from imagefinder.core.serialization import to_json  # noqa: PLC0415 - fast start
-    from imagefinder.models.adding import to_toml  # noqa: PLC0415 - as above
     from imagefinder.models.catalogue import FILE, SHIPPED  # noqa: PLC0415 - as above
 
     (model,) = chosen(context, [name])
@@ -129,7 +128,7 @@ def show(context: typer.Context, name: NameArgument, as_json: JsonOption = False
         output.document({**to_json(model), "file": str(file), "state": to_json(state)})
         return
     output.line(f"# {file}")
-    output.line(to_toml(model).rstrip())
+    output.line(file.read_text(encoding="utf-8").rstrip())
     output.line()
     output.line(f"weights: {state.path or 'not installed'}" + (f" ({state.origin})" if state.origin else ""))
     trust = "recorded at the first download (trusted on first use)" if state.trusted else "from the catalogue"

@@ -23,7 +23,7 @@ from imagefinder.core.network_environment import proxy_for, tls_context
 from imagefinder.models import hub_environment
 from imagefinder.models.catalogue import HubFile, UrlFile
 from imagefinder.models.description import MAX_BYTES
-from imagefinder.models.files import Progress, file_sha256, is_sha256
+from imagefinder.models.files import Progress, file_sha256, is_commit, is_sha256
 
 TRIES = 4
 """Number of consecutive attempts without a received byte before a download fails."""
@@ -40,10 +40,12 @@ class RemoteFile:
     Attributes:
         sha256: SHA-256, hexadecimal; empty if the hub does not provide it.
         size_bytes: Size of the file.
+        commit: Commit that the file was looked up at.
     """
 
     sha256: str
     size_bytes: int
+    commit: str
 
 
 def fetch_metadata(name: str, source: HubFile) -> RemoteFile:
@@ -56,7 +58,12 @@ def fetch_metadata(name: str, source: HubFile) -> RemoteFile:
     with translated_errors(name, source), hub_client(hub_environment.metadata_timeout()) as client:
         headers = _head(client, address(source)).headers
     size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
-    if headers.get("X-Repo-Commit") != source.revision or not (size.isascii() and size.isdigit()):
+    commit = headers.get("X-Repo-Commit") or ""
+    if (
+        (commit != source.revision and is_commit(source.revision))
+        or not is_commit(commit)
+        or not (size.isascii() and size.isdigit())
+    ):
         raise ModelError(
             f"cannot download the weights of {name}: {hub_environment.endpoint()} does not respond like a model "
             "hub",
@@ -64,7 +71,7 @@ def fetch_metadata(name: str, source: HubFile) -> RemoteFile:
         )
     # The ETag of a large file is its SHA-256, that of a small one a git hash.
     etag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
-    return RemoteFile(etag if is_sha256(etag) else "", int(size))
+    return RemoteFile(etag if is_sha256(etag) else "", int(size), commit)
 
 
 # wide: source, expected hash and destination are separate values of its only caller.
