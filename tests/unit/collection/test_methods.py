@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support import small_model
 
+from imagefinder import wiring
 from imagefinder.core.errors import UnknownMethodError
 from imagefinder.core.settings import Settings
 from imagefinder.wiring import open_collection
@@ -25,8 +26,6 @@ def settings_with_bad_network(folder: Path, *, auto: bool) -> Settings:
     (place / "model.toml").write_text(text)
     (place / "small.onnx").write_bytes(small_model.graph(seed=7))
     settings = replace(Settings.load(), store="memory", models=folder / "models", threads=2)
-    from imagefinder import wiring
-
     wiring.model_cache(settings).pull(wiring.model_catalogue(settings)["noise"])
     return settings
 
